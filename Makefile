@@ -1,0 +1,52 @@
+# `make run` starts the site, `make test` checks everything; both set up what they need first.
+# Needed on the machine: python3 (3.11 or later), make, git.
+
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo "$$python"; break; }; done)
+
+# What is installed in .venv is told by the name of an empty file: it holds the hash of the
+# requirements and the version of Python, so a start without changes installs nothing.
+hash = $(shell { cat $(1) && "$(PYTHON)" --version; } 2>&1 | sha256sum | cut -c1-16)
+INSTALLED := .venv/installed-$(call hash,requirements.txt)
+INSTALLED_TESTS := .venv/installed-tests-$(call hash,requirements.txt tests/requirements.txt)
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run test lint format bench
+help:
+	@echo 'make run      start the site at http://127.0.0.1:8000 (Ctrl-C stops it)'
+	@echo 'make test     run every check and test; ARGS="tests/test_x.py -k y" runs those only'
+	@echo 'make lint     ruff and mypy only'
+	@echo 'make format   put the code into its standard form'
+	@echo 'make bench    measure a job of 100,000 rows'
+
+run: $(INSTALLED)
+	@exec .venv/bin/python manage.py serve
+
+test: $(INSTALLED_TESTS)
+ifdef ARGS
+	@.venv/bin/python -m pytest $(ARGS)
+else
+	@.venv/bin/python -m tests.run
+endif
+
+lint: $(INSTALLED_TESTS)
+	@.venv/bin/python -m tests.run lint
+
+format: $(INSTALLED_TESTS)
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format .
+
+bench: $(INSTALLED_TESTS)
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+$(INSTALLED):
+	@.ci/venv "$(PYTHON)"
+	@echo 'Installing the requirements into .venv'
+	@$(PIP) -r requirements.txt
+	@rm -f .venv/installed-* && touch $@
+
+$(INSTALLED_TESTS): $(INSTALLED)
+	@echo 'Installing the test tools into .venv'
+	@$(PIP) -r tests/requirements.txt
+	@rm -f .venv/installed-tests-* && touch $@

@@ -1,0 +1,164 @@
+"""Rows become batches within the provider's limits, and a batch becomes the file that is sent.
+
+One batch is planned at a time: its body is written, hashed and flushed to disk, and then one
+transaction makes the Batch and gives it its rows. A crash before that leaves a file that nobody
+refers to, and rows that still wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import secrets
+import string
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+
+from . import files
+from .leases import Lease
+from .models import Batch, Job, Outcome, Row
+from .recipes import Recipe, compile_recipe
+
+# As many as there is progress to see in, unless the limits ask for more.
+USUAL_BATCHES = 15
+LEAST_ROWS = 100  # of a batch, before a job is cut into more of them
+READ_AHEAD = 1_000
+_ALPHABET = string.ascii_lowercase + string.digits
+_encoder = msgspec.json.Encoder()
+
+
+class _ReadyMade(msgspec.Struct):
+    params: msgspec.Raw
+
+
+_ready_made = msgspec.json.Decoder(_ReadyMade)
+
+
+def custom_id(nonce: str, number: int) -> str:
+    """The id of a row on the wire. It proves which batch a result line belongs to."""
+    return f"{nonce}-{number:07d}"
+
+
+def _new_nonce() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+def size_of_batch(total: int, number: int, limit: int) -> int:
+    """How many of `total` rows the batch with this `number` (1, 2, ...) should take.
+
+    The sizes of a job's batches differ, because the size is what tells batches apart in the
+    provider's list: they go down by one from batch to batch and add up to `total` or a little more.
+    """
+    wanted = min(max(total // LEAST_ROWS, 1), USUAL_BATCHES)
+    count = max(wanted, math.ceil(total / limit))
+    size = math.ceil(total / count) + count // 2 - (number - 1)
+    return max(1, min(size, limit))
+
+
+def request_writer(job: Job) -> Callable[[str], bytes | None]:
+    """A function from a row's `source` to the JSON of its `params`; None for a prompt that is
+    empty when filled in, which the provider would refuse."""
+    if job.kind == Job.Kind.REQUESTS:
+        return lambda source: bytes(_ready_made.decode(source).params)
+    recipe = Recipe(job.prompt, job.system, job.model, job.max_tokens)
+    params_of = compile_recipe(recipe, job.columns)
+    cells_of = msgspec.json.Decoder(list[str]).decode
+
+    def write(source: str) -> bytes | None:
+        params = params_of(cells_of(source))
+        if not params["messages"][0]["content"].strip():
+            return None
+        return _encoder.encode(params)
+
+    return write
+
+
+@dataclass
+class _Body:
+    """What went into a body file, and the rows that could not."""
+
+    size: int = 0
+    bytes: int = 0
+    last_number: int = 0
+    left_out: dict[int, str] = field(default_factory=dict)  # number -> why
+    sha256: str = ""
+
+
+def plan_next_batch(job: Job, lease: Lease) -> bool:
+    """Make the next batch of a confirmed job from rows that wait; False when none wait.
+
+    Raises LeaseLost.
+    """
+    waiting = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None)
+    first = waiting.order_by("number").values_list("number", flat=True).first()
+    if first is None:
+        return False
+    number = job.batches.count() + 1
+    batch = Batch(job=job, number=number, nonce=_new_nonce())
+    wanted = size_of_batch(job.sendable_count, number, settings.BATCH_MAX_REQUESTS)
+    with files.written_whole(files.body_path(batch)) as file:
+        body = _write_body(job, batch.nonce, first, wanted, file, lease)
+    batch.size, batch.body_bytes, batch.body_sha256 = body.size, body.bytes, body.sha256
+    with transaction.atomic():
+        for left_out, why in body.left_out.items():
+            Row.objects.filter(job=job, number=left_out, outcome=Outcome.WAITING).update(
+                outcome=Outcome.LEFT_OUT, cause="left_out", problem=why
+            )
+        if body.size:
+            batch.save(force_insert=True)
+            taken = waiting.filter(number__gte=first, number__lte=body.last_number)
+            if taken.update(batch=batch) != body.size:
+                raise RuntimeError(f"The rows of job {job.pk} changed while a batch was planned.")
+    if not body.size:
+        files.body_path(batch).unlink()
+    return True
+
+
+def _write_body(
+    job: Job, nonce: str, first: int, wanted: int, file: IO[bytes], lease: Lease
+) -> _Body:
+    body = _Body(last_number=first - 1)
+    digest = hashlib.sha256()
+    write_params = request_writer(job)
+    closing = b"\n]}"
+
+    def write(data: bytes) -> None:
+        file.write(data)
+        digest.update(data)
+        body.bytes += len(data)
+
+    write(b'{"requests":[')
+    rows = (
+        Row.objects.filter(job=job, number__gte=first, outcome=Outcome.WAITING, batch=None)
+        .order_by("number")
+        .values_list("number", "source")
+    )
+    for number, source in rows.iterator(chunk_size=READ_AHEAD):
+        params = write_params(source)
+        if params is None:
+            body.left_out[number] = "The prompt is empty for this row. Fill the cells it uses."
+        else:
+            request = b'\n{"custom_id":"%b","params":%b}' % (
+                custom_id(nonce, number).encode(),
+                params,
+            )
+            if body.bytes + len(request) + len(closing) + 1 > settings.BATCH_MAX_BYTES:
+                if body.size:
+                    break
+                body.left_out[number] = "This row is larger than a whole batch may be. Shorten it."
+            else:
+                write(b"," + request if body.size else request)
+                body.size += 1
+        body.last_number = number
+        if body.size == wanted:
+            break
+        if not number % READ_AHEAD:
+            lease.renew()
+    write(closing)
+    body.sha256 = digest.hexdigest()
+    return body

@@ -1,0 +1,237 @@
+"""Results come to our disk exactly as received, are proven complete there, and only then go into
+the rows. Each step can be repeated with the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.db import connection, transaction
+from django.utils import timezone
+
+from . import files, pricing, provider, submission
+from .batching import custom_id
+from .judging import Judged, ResultLine, judge, read_line
+from .leases import Lease
+from .models import Batch, Job, Row
+
+logger = logging.getLogger(__name__)
+
+SLICE = 2_000  # rows of one transaction
+TRIES = 5  # before a person is told that results stay incomplete
+
+
+class Incomplete(Exception):
+    """The results that came are not all of them, or not what was sent; says what is missing."""
+
+
+class ForeignResults(Incomplete):
+    """The results belong to another batch than the one that was adopted."""
+
+
+def collect(batch: Batch, lease: Lease) -> timedelta:
+    """Bring in the results of an ended batch. Returns how long to wait before the next step.
+
+    Raises LeaseLost, and ProviderError when the results cannot be fetched now.
+    """
+    path = files.results_path(batch)
+    try:
+        if not path.exists():
+            _download(batch, lease)
+        sha256 = _prove_complete(batch, path, lease)
+    except ForeignResults:
+        _give_back(batch)
+        return timedelta()
+    except Incomplete as incomplete:
+        return _try_again(batch, str(incomplete))
+    cost = _store(batch, path, lease)
+    Batch.objects.move(
+        batch.pk,
+        Batch.State.ENDED,
+        Batch.State.COLLECTED,
+        results_sha256=sha256,
+        results_bytes=path.stat().st_size,
+        collected_at=timezone.now(),
+        next_action_at=None,
+        cost_pico=cost,
+    )
+    files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
+    return timedelta()
+
+
+def _download(batch: Batch, lease: Lease) -> None:
+    """Fetch the results to disk, and give the file its name only when it is proven complete."""
+    part = files.incoming_path(batch)
+    files.make_folder(part.parent)
+    assert batch.provider_id  # noqa: S101 - a database constraint
+    with part.open("wb") as file:
+        for block in provider.result_blocks(batch.provider_id):
+            file.write(block)
+            lease.renew()
+    _prove_complete(batch, part, lease)
+    files.keep(part, files.results_path(batch), mode=0o440)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a results file, without blank ones. Linear in their length."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                yield line
+
+
+def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
+    """The file's SHA-256, once it is certain that it holds exactly one result for every row of the
+    batch, in the numbers that the provider names.
+
+    Raises Incomplete or ForeignResults. A line that is there twice to the letter counts once.
+    """
+    missing = {custom_id(batch.nonce, number) for number in _planned_numbers(batch)}
+    planned = len(missing)
+    digest = hashlib.sha256()
+    kinds: Counter[str] = Counter()
+    seen: dict[str, bytes] = {}
+    ends_whole = True
+    with path.open("rb") as file:
+        for line in file:
+            digest.update(line)
+            ends_whole = line.endswith(b"\n")
+            if not line.strip():
+                continue
+            result = _result_of(line)
+            fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
+            if result.custom_id in missing:
+                missing.remove(result.custom_id)
+                seen[result.custom_id] = fingerprint
+                kinds[result.result.type] += 1
+            elif seen.get(result.custom_id) != fingerprint:
+                _unexpected(batch, result.custom_id, known=result.custom_id in seen)
+            lease.renew()
+    if missing:
+        raise Incomplete(f"{planned - len(missing):,} of {planned:,} results arrived")
+    if not ends_whole:
+        raise Incomplete("the last line is cut off")
+    if batch.counts and "unknown_shape" not in kinds:
+        for kind in ("succeeded", "errored", "canceled", "expired"):
+            if kinds[kind] != batch.counts[kind]:
+                raise Incomplete(
+                    f"{kinds[kind]:,} rows are {kind}, the provider counts {batch.counts[kind]:,}"
+                )
+    return digest.hexdigest()
+
+
+def _result_of(line: bytes) -> ResultLine:
+    try:
+        return read_line(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Incomplete("a line is cut off or not JSON") from error
+
+
+def _unexpected(batch: Batch, found: str, *, known: bool) -> None:
+    if known:
+        raise Incomplete(f"two different results for {found[:64]}")
+    if batch.adopted and not found.startswith(f"{batch.nonce}-"):
+        raise ForeignResults(f"a result for {found[:64]}, which we did not send")
+    raise Incomplete(f"a result for {found[:64]}, which we did not send")
+
+
+def _planned_numbers(batch: Batch) -> Iterator[int]:
+    return Row.objects.filter(batch=batch).values_list("number", flat=True).iterator()
+
+
+def _give_back(batch: Batch) -> None:
+    """The adopted batch is someone else's: look for ours again."""
+    files.incoming_path(batch).unlink(missing_ok=True)
+    submission.exclude(batch, str(batch.provider_id))
+    Batch.objects.move(
+        batch.pk,
+        Batch.State.ENDED,
+        Batch.State.UNKNOWN,
+        provider_id=None,
+        adopted=False,
+        created_at=None,
+        expires_at=None,
+        ended_at=None,
+        counts={},
+        empty_looks=0,
+        next_action_at=timezone.now(),
+    )
+    submission.log(batch.job_id, f"Batch {batch.number}: what we found was not ours; looking on.")
+
+
+def _try_again(batch: Batch, what: str) -> timedelta:
+    failures = batch.collect_failures + 1
+    pause = timedelta(seconds=min(5 * 2**failures, 600))
+    Batch.objects.filter(pk=batch.pk).update(
+        collect_failures=failures, next_action_at=timezone.now() + pause
+    )
+    logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, what)
+    if failures == TRIES:
+        words = f"The results of batch {batch.number} stay incomplete: {what}."
+        Job.objects.filter(pk=batch.job_id).update(held=words)
+        submission.log(batch.job_id, words)
+    return pause
+
+
+_UPDATE = (
+    "UPDATE jobs_row SET outcome = %s, cause = %s, answer = %s, message = %s, request_id = %s,"
+    " answered_by = %s, stop_reason = %s, input_tokens = %s, cache_write_tokens = %s,"
+    " cache_read_tokens = %s, output_tokens = %s, thinking_tokens = %s, cost_pico = %s"
+    " WHERE job_id = %s AND number = %s AND batch_id = %s"
+)
+
+
+def _store(batch: Batch, path: Path, lease: Lease) -> int:
+    """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
+    Repeatable: the same file gives the same rows."""
+    total = 0
+    lines = lines_of(path)
+    while slice_ := list(islice(lines, SLICE)):
+        updates = []
+        for line in slice_:
+            result = read_line(line)
+            judged = judge(result.result)
+            cost = _cost(judged)
+            total += cost
+            number = int(result.custom_id.rpartition("-")[2])
+            updates.append((*_columns(judged, cost), batch.job_id, number, batch.pk))
+        # bulk_update takes thirty times as long.
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany(_UPDATE, updates)
+        lease.renew()
+    return total
+
+
+def _cost(judged: Judged) -> int:
+    try:
+        return pricing.cost_in_pico(judged)
+    except pricing.UnknownPrice:
+        return 0  # counted as unpriced in the job's tally
+
+
+def _columns(judged: Judged, cost: int) -> tuple[Any, ...]:
+    usage = judged.usage
+    details = usage.output_tokens_details if usage else None
+    return (
+        judged.outcome,
+        judged.cause,
+        # PostgreSQL takes no NUL in a text; the file as received keeps it.
+        judged.answer.replace("\0", "\ufffd"),
+        judged.message.replace("\0", "\ufffd"),
+        judged.request_id,
+        judged.answered_by,
+        judged.stop_reason,
+        (usage.input_tokens or 0) if usage else 0,
+        (usage.cache_creation_input_tokens or 0) if usage else 0,
+        (usage.cache_read_input_tokens or 0) if usage else 0,
+        (usage.output_tokens or 0) if usage else 0,
+        (details.thinking_tokens or 0) if details else 0,
+        cost,
+    )

@@ -1,0 +1,190 @@
+"""The finished file: every line of the upload once, in its order, with its answer beside it.
+
+Built while it is downloaded, a slice of rows at a time, so its length does not matter. Text that a
+spreadsheet would run as a formula is made plain text in CSV and stays exact in JSONL.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from . import files
+from .judging import cause_in_words
+from .models import Batch, Job, Outcome, Problem, Row, dollars
+
+SLICE = 1_000  # rows read and written at a time
+BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
+ANSWER_COLUMNS = ("answer", "status", "problem", "input_tokens", "output_tokens", "cost_usd")
+# Characters that make a spreadsheet take a cell for a formula (OWASP ASVS 1.2.10), also in full
+# width, and also behind blanks. A number with its sign is no formula.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\0\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?%?")
+SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "raw": "jsonl", "problems": "csv"}
+
+
+def file_name(job: Job, kind: str) -> str:
+    """What the download of `kind` ("csv", "jsonl", "raw" or "problems") is called."""
+    stem = PurePath(job.upload_name).stem or f"job {job.pk}"
+    addition = {"raw": "as received", "problems": "problems"}.get(kind, "with answers")
+    return f"{stem} - {addition}.{SUFFIXES[kind]}"
+
+
+def plain_cell(text: str) -> str:
+    """`text` so that no spreadsheet takes it for a formula: with an apostrophe before it, if
+    needed."""
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def answer_columns(taken: Sequence[str]) -> list[str]:
+    """Names of the columns we add, made different from those of the upload."""
+    names: list[str] = []
+    for name in ANSWER_COLUMNS:
+        candidate, count = name, 1
+        while candidate.casefold() in {column.casefold() for column in [*taken, *names]}:
+            count += 1
+            candidate = f"{name}_{count}"
+        names.append(candidate)
+    return names
+
+
+def csv_chunks(job: Job) -> Iterator[bytes]:
+    """The joined CSV of a job: UTF-8 with a byte order mark; the original columns, then ours. Of
+    ready-made requests the original column is their custom_id."""
+    columns = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
+    header = [plain_cell(name) for name in columns] + answer_columns(columns)
+    yield BOM + _csv_lines([header])
+    width = len(columns)
+    for rows in _slices(job):
+        yield _csv_lines(_csv_row(row, width) for row in rows)
+
+
+def _csv_row(row: Row, width: int) -> list[str]:
+    content = row.content
+    if isinstance(content, dict):
+        content = [str(content.get("custom_id") or "")]
+    # A row with too few or too many cells is left out of the job, and said so, but it is here.
+    cells = [*content, *[""] * width][:width]
+    problem = in_words(row)
+    if len(content) > width:
+        problem += " Cells beyond the header: " + " | ".join(content[width:])
+    sent = row.batch_id is not None
+    return [
+        *map(plain_cell, cells),
+        plain_cell(row.answer),
+        status(row),
+        plain_cell(problem),
+        str(row.all_input_tokens) if sent else "",
+        str(row.output_tokens) if sent else "",
+        cost_text(row) if sent else "",
+    ]
+
+
+def status(row: Row) -> str:
+    return Outcome(row.outcome).label
+
+
+def cost_text(row: Row) -> str:
+    """US dollars of a row, exact and without an exponent."""
+    text = f"{dollars(row.cost_pico):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def in_words(row: Row) -> str:
+    """What is the matter with a row; "" for a good one."""
+    if row.problem:
+        return row.problem
+    if not row.cause:
+        return ""
+    title = cause_in_words(row.cause).title
+    return f"{title}: {row.message}" if row.message else title
+
+
+def jsonl_chunks(job: Job) -> Iterator[bytes]:
+    """The joined JSONL of a job: one object for each line of the upload, everything exact."""
+    for rows in _slices(job):
+        lines = [json.dumps(_json_row(job, row), ensure_ascii=False) for row in rows]
+        yield ("\n".join(lines) + "\n").encode(errors="replace")
+
+
+def _json_row(job: Job, row: Row) -> dict[str, Any]:
+    content = row.content
+    original: dict[str, Any]
+    if isinstance(content, dict):
+        original = {"request": content}
+    else:
+        original = {"cells": dict(zip(job.columns, content, strict=False))}
+        if len(content) != len(job.columns):
+            original["cells_as_read"] = content
+    return {
+        "row": row.number,
+        "line": row.line,
+        **original,
+        "answer": row.answer if row.answer or row.outcome == Outcome.GOOD else None,
+        "status": row.outcome,
+        "cause": row.cause or None,
+        "problem": in_words(row) or None,
+        "model": row.answered_by or None,
+        "stop_reason": row.stop_reason or None,
+        "request_id": row.request_id or None,
+        "usage": {
+            "input_tokens": row.input_tokens,
+            "cache_write_tokens": row.cache_write_tokens,
+            "cache_read_tokens": row.cache_read_tokens,
+            "output_tokens": row.output_tokens,
+            "thinking_tokens": row.thinking_tokens,
+        },
+        "cost_usd": cost_text(row),
+    }
+
+
+def raw_chunks(job: Job) -> Iterator[bytes]:
+    """The provider's result files of a job as received, one after the other."""
+    for batch in job.batches.filter(state=Batch.State.COLLECTED).order_by("number"):
+        with files.results_path(batch).open("rb") as file:
+            while block := file.read(1 << 20):
+                yield block
+
+
+def problems_csv_chunks(job: Job) -> Iterator[bytes]:
+    """What reading found wrong: line, problem, and the cells of the row as they were read. Every
+    row that is left out is there, also those beyond the problems that the page lists."""
+    width = len(job.columns)
+    yield BOM + _csv_lines([["line", "problem", *map(plain_cell, job.columns)]])
+    general = Problem.objects.filter(job=job, row_left_out=False)
+    yield _csv_lines([str(found.line or ""), plain_cell(found.text)] for found in general)
+    for rows in _slices(job, outcome=Outcome.LEFT_OUT):
+        yield _csv_lines(_problem_row(row, width) for row in rows)
+
+
+def _problem_row(row: Row, width: int) -> list[str]:
+    content = row.content
+    cells = [row.source] if isinstance(content, dict) or not width else content
+    return [str(row.line), plain_cell(row.problem), *map(plain_cell, cells)]
+
+
+def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
+    """The job's rows in order, slice by slice. By number rather than by one long query: a download
+    that takes minutes must not hold a database snapshot open."""
+    after = 0
+    while True:
+        rows = list(
+            Row.objects.filter(job=job, number__gt=after, **conditions).order_by("number")[:SLICE]
+        )
+        if not rows:
+            return
+        yield rows
+        after = rows[-1].number
+
+
+def _csv_lines(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_MINIMAL).writerows(rows)
+    return text.getvalue().encode(errors="replace")

@@ -1,0 +1,62 @@
+"""Where files lie under DATA_DIR, and writing them so that a crash leaves all of a file or nothing.
+
+uploads/  what people brought, untouched      bodies/   what is sent, one file a batch
+results/  what the provider sent, untouched   journal.jsonl  see journal.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from .models import Batch, Job
+
+
+def upload_path(job: Job) -> Path:
+    return Path(settings.DATA_DIR, "uploads", job.upload_file)
+
+
+def body_path(batch: Batch) -> Path:
+    return Path(settings.DATA_DIR, "bodies", f"{batch.job_id}-{batch.nonce}.json")
+
+
+def results_path(batch: Batch) -> Path:
+    return Path(settings.DATA_DIR, "results", f"{batch.job_id}-{batch.nonce}.jsonl")
+
+
+def incoming_path(batch: Batch) -> Path:
+    """Where results are written while they arrive and are not proven complete."""
+    return results_path(batch).with_suffix(".jsonl.part")
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def keep(written: Path, path: Path, *, mode: int = 0o600) -> None:
+    """Give a file that is written and flushed its name, so that it survives a power cut."""
+    written.chmod(mode)
+    with written.open("rb") as file:
+        os.fsync(file.fileno())
+    written.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that appears at `path` when the block ends without an exception."""
+    make_folder(path.parent)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        yield file
+    keep(part, path)

@@ -1,0 +1,205 @@
+"""What people type in, checked and turned into the types the rest of the code works with."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth import forms as auth_forms
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
+from django.template.defaultfilters import filesizeformat
+
+from . import pricing
+from .models import Job
+from .recipes import Recipe
+
+# What a family of models is good for, in a few words.
+FAMILIES = {
+    "haiku": "fast and inexpensive",
+    "sonnet": "a good balance",
+    "opus": "thorough, for hard questions",
+    "fable": "the most capable",
+}
+_CONTROLS = {forms.Select: "form-select", forms.CheckboxInput: "form-check-input"}
+
+
+class StyledField(forms.BoundField):
+    """A field with the stylesheet's classes on its control."""
+
+    def build_widget_attrs(
+        self, attrs: dict[str, Any], widget: forms.Widget | None = None
+    ) -> dict[str, Any]:
+        attrs = super().build_widget_attrs(attrs, widget)
+        widget = widget or self.field.widget
+        css = next((css for kind, css in _CONTROLS.items() if isinstance(widget, kind)), "")
+        css = css or "form-control"
+        return {**attrs, "class": f"{css} is-invalid" if self.errors else css}
+
+
+class StyledForm(forms.Form):
+    bound_field_class = StyledField
+
+
+# --- Accounts -------------------------------------------------------------------------------------
+
+
+class SignInForm(auth_forms.AuthenticationForm):
+    bound_field_class = StyledField
+    error_messages = {
+        "invalid_login": "The user name and the password do not go together. Check both; capital "
+        "and small letters count.",
+    }
+
+
+class NewPersonForm(auth_forms.UserCreationForm):
+    """A new account: user name and password."""
+
+    bound_field_class = StyledField
+    is_superuser = forms.BooleanField(
+        label="Administrator",
+        required=False,
+        help_text="Sees everybody's jobs and can add people.",
+    )
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+    def save(self, commit: bool = True) -> User:
+        user = cast(User, super().save(commit=False))
+        user.is_superuser = user.is_staff = self.cleaned_data.get("is_superuser", False)
+        if commit:
+            user.save()
+        return user
+
+
+class FirstAccountForm(NewPersonForm):
+    is_superuser = None  # type: ignore[assignment] - the first account always is one
+
+    def save(self, commit: bool = True) -> User:
+        self.cleaned_data["is_superuser"] = True
+        return super().save(commit)
+
+
+class ChangePasswordForm(auth_forms.PasswordChangeForm):
+    bound_field_class = StyledField
+
+
+class SetPasswordForm(auth_forms.SetPasswordForm):
+    bound_field_class = StyledField
+
+
+# --- Jobs -----------------------------------------------------------------------------------------
+
+
+class UploadForm(StyledForm):
+    file = forms.FileField(
+        label="Your file",
+        allow_empty_file=True,
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.jsonl,.ndjson"}),
+        error_messages={"required": "Choose a file first."},
+    )
+
+    def clean_file(self) -> UploadedFile:
+        file: UploadedFile = self.cleaned_data["file"]
+        if not file.size:
+            raise forms.ValidationError(
+                "This file is empty. Check that you chose the right one and that it was saved."
+            )
+        return file
+
+    def add_too_large(self) -> None:
+        """Say that the upload was stopped at the limit; it left no file."""
+        self.errors.pop("file", None)
+        self.add_error(
+            "file",
+            f"This file is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)}, the most this "
+            "site takes. Split it into several files and make a job of each.",
+        )
+
+
+class NameForm(StyledForm):
+    name = forms.CharField(
+        label="Name of the job",
+        max_length=Job._meta.get_field("name").max_length,
+        error_messages={"required": "A job needs a name."},
+    )
+
+
+def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The models to choose from: of each family the newest, then the older ones."""
+    newest: dict[str, pricing.Model] = {}
+    for known in pricing.choosable():
+        newest.setdefault(known.family, known)
+    order = [newest[family] for family in FAMILIES if family in newest]
+    older = [known for known in pricing.choosable() if known not in order]
+    return [
+        ("Current models", [(known.id, _model_label(known)) for known in order]),
+        ("Older models", [(known.id, _model_label(known)) for known in older]),
+    ]
+
+
+def _model_label(known: pricing.Model) -> str:
+    paid = pricing.BATCH * known.prices.input, pricing.BATCH * known.prices.output
+    words = FAMILIES.get(known.family, "")
+    if known.retires:
+        words = f"retires on {known.retires:%-d %B %Y}"
+    return f"{known.name}: {words} (${paid[0]:.2f} read, ${paid[1]:.2f} written)"
+
+
+class RecipeForm(StyledForm):
+    """What is asked about each row. Whether a prompt can be sent is recipes.recipe_problems'
+    business: an unfinished one is saved all the same."""
+
+    prompt = forms.CharField(
+        label="Prompt",
+        required=False,
+        strip=False,
+        max_length=1_000_000,
+        widget=forms.Textarea(attrs={"rows": 9, "spellcheck": "true"}),
+    )
+    system = forms.CharField(
+        label="Instructions for every row",
+        required=False,
+        strip=False,
+        max_length=1_000_000,
+        help_text="Role, tone or rules that are the same for all rows; sent before the prompt "
+        "(the “system prompt”).",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "true"}),
+    )
+    model = forms.ChoiceField(
+        label="Model",
+        choices=model_choices,
+        help_text="Prices are for a million tokens (about 750,000 words), at the half price of "
+        "batches.",
+    )
+    max_tokens = forms.IntegerField(
+        label="Longest answer, in tokens",
+        min_value=1,
+        help_text="1,000 tokens are about 750 words. Only what is really written is paid for; "
+        "longer answers are cut off here.",
+        error_messages={"required": "Say how long an answer may be; 1024 suits most tasks."},
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if "model" in cleaned and "max_tokens" in cleaned:
+            known = pricing.model(cleaned["model"])
+            if cleaned["max_tokens"] > known.max_output:
+                self.add_error(
+                    "max_tokens",
+                    f"{known.name} writes at most {known.max_output:,} tokens in one answer.",
+                )
+        return cleaned
+
+    def recipe(self) -> Recipe:
+        """The recipe of a valid form. Line ends as in a text file: a browser sends CRLF."""
+        cleaned = self.cleaned_data
+        return Recipe(
+            prompt=cleaned["prompt"].replace("\r\n", "\n"),
+            system=cleaned["system"].replace("\r\n", "\n"),
+            model=cleaned["model"],
+            max_tokens=cleaned["max_tokens"],
+        )

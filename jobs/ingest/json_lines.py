@@ -1,0 +1,208 @@
+"""JSONL: one object a line. Objects are the rows of a table, or, with `custom_id` and `params`,
+ready-made batch requests that are sent as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .text import (
+    BOM,
+    MAX_COLUMNS,
+    MAX_LINE,
+    MAX_NAME,
+    Finding,
+    Line,
+    Unreadable,
+    not_utf8,
+)
+
+FAULTS_SHOWN = 100  # a file with more bad lines is not read further
+
+
+class _Request(msgspec.Struct):
+    custom_id: Any = None
+    params: msgspec.Raw = msgspec.Raw(b"")
+
+
+_encoder = msgspec.json.Encoder()
+_request_decoder = msgspec.json.Decoder(_Request)
+_object_decoder = msgspec.json.Decoder(dict[str, Any])
+# A cell that is an object or a long number keeps the text that was there.
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+# What a batch does not take, with the remedy (Message Batches guide; API version 2026-10-21).
+_REFUSED_PARAMS = {
+    "stream": "A batch cannot stream. Remove “stream”.",
+    "speed": "Fast mode does not work in a batch. Remove “speed”.",
+    "fallbacks": "Fallback models do not work in a batch. Remove “fallbacks”.",
+    "temperature": "“temperature” is no longer accepted. Remove it.",
+    "top_p": "“top_p” is no longer accepted. Remove it.",
+    "top_k": "“top_k” is no longer accepted. Remove it.",
+}
+
+
+class JsonLinesReader:
+    """Iterates the lines. The first decides: ready-made requests, or the rows of a table."""
+
+    format = "JSONL"
+    delimiter = ""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.blank_lines = 0
+        self.columns: list[str] = []
+        self.remarks: list[Finding] = []
+        self.position = 0
+        self.kind = "table"
+        self._seen_ids: dict[str, int] = {}
+        for _line, raw in self._raw_lines():
+            first = _decode(_object_decoder, raw)
+            if isinstance(first, dict) and "params" in first and "custom_id" in first:
+                self.kind = "requests"
+            break
+        self.position = self.blank_lines = 0
+
+    def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        with Path(self.path).open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                self.position += len(raw)
+                if number == 1:
+                    raw = raw.removeprefix(BOM)
+                if not raw.strip():
+                    self.blank_lines += 1
+                    continue
+                yield number, raw
+
+    def __iter__(self) -> Iterator[Line]:
+        if self.kind == "table":
+            # A row is a list of cells in the order of the columns, and a later line may bring a
+            # column that no earlier one has: the columns come first.
+            self.columns = self._collect_columns()
+            self.position = self.blank_lines = 0
+        faults: list[Finding] = []
+        for number, raw in self._raw_lines():
+            line = self._request(number, raw) if self.kind == "requests" else self._row(number, raw)
+            if isinstance(line, Finding):
+                faults.append(line)
+                if len(faults) == FAULTS_SHOWN:
+                    break
+            elif not faults:
+                yield line
+        if faults:
+            raise Unreadable(*faults)
+
+    def _collect_columns(self) -> list[str]:
+        names: dict[str, None] = {}
+        for _number, raw in self._raw_lines():
+            found = _decode(_raw_decoder, raw)
+            if isinstance(found, dict):
+                names.update(dict.fromkeys(found))
+            if len(names) > MAX_COLUMNS:
+                raise Unreadable(
+                    Finding(f"The objects have more than {MAX_COLUMNS} different keys.", _number)
+                )
+        for name in names:
+            if not name.strip() or len(name) > MAX_NAME or any(c in name for c in "{}\n\0"):
+                raise Unreadable(
+                    Finding(
+                        f"The key “{name[:MAX_NAME]}” cannot be a column name: it is empty, too "
+                        "long, or has a brace or line break in it. Rename it."
+                    )
+                )
+        return list(names)
+
+    def _row(self, number: int, raw: bytes) -> Line | Finding:
+        found = _decode(_raw_decoder, raw)
+        if not isinstance(found, dict):
+            return self._fault(number, raw, found)
+        cells = [_cell(found[name]) if name in found else "" for name in self.columns]
+        if any("\0" in cell for cell in cells):
+            return Finding("There is a NUL character (\\u0000) in this line. Remove it.", number)
+        sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
+        return Line(number, _encoder.encode(cells).decode(), sum(sizes), "", sizes)
+
+    def _request(self, number: int, raw: bytes) -> Line | Finding:
+        request = _decode(_request_decoder, raw)
+        if not isinstance(request, _Request):
+            return self._fault(number, raw, request)
+        source = raw.decode().strip()
+        params = _decode(_object_decoder, bytes(request.params)) if bytes(request.params) else None
+        if not isinstance(params, dict):
+            return Line(number, source, 0, "“params” is missing or not an object.")
+        problem = self._request_problem(number, request.custom_id, params)
+        model, longest = params.get("model"), params.get("max_tokens")
+        return Line(
+            number,
+            source,
+            len(bytes(request.params)),
+            problem,
+            model=model if isinstance(model, str) else "",
+            max_tokens=longest if isinstance(longest, int) else 0,
+        )
+
+    def _request_problem(self, number: int, custom_id: Any, params: dict[str, Any]) -> str:
+        """Why this request cannot go into a batch; "" when it can."""
+        if not isinstance(custom_id, str) or not custom_id:
+            return "“custom_id” is missing or not a text."
+        if (before := self._seen_ids.setdefault(custom_id, number)) != number:
+            same = f"The custom_id “{custom_id[:80]}” is also on line {before}."
+            return f"{same} Each may be there once."
+        for name, remedy in _REFUSED_PARAMS.items():
+            if name in params and params[name] not in (None, False):
+                return remedy
+        if not isinstance(params.get("model"), str):
+            return "“model” is missing in “params”."
+        longest = params.get("max_tokens")
+        if not isinstance(longest, int) or isinstance(longest, bool) or longest < 1:
+            return "“max_tokens” is missing in “params”, or not a whole number of 1 or more."
+        messages = params.get("messages")
+        if not isinstance(messages, list) or not messages:
+            return "“messages” is missing in “params”, or empty."
+        return ""
+
+    def _fault(self, number: int, raw: bytes, why: object) -> Finding:
+        if len(raw) > MAX_LINE:
+            return Finding(f"This line has more than {MAX_LINE:,} bytes. Shorten it.", number)
+        if isinstance(why, UnicodeDecodeError):
+            return not_utf8(why, number).findings[0]
+        if number == 1 and raw.lstrip()[:1] == b"[":
+            return Finding(
+                "This is a JSON list. Save it as JSONL: one object a line, without the brackets "
+                "around them and without commas between them.",
+                number,
+            )
+        beginning = raw[:40].decode(errors="replace").strip()
+        return Finding(
+            f"This line is not a JSON object ({why}). It begins with: {beginning} Each line of "
+            'a JSONL file must be one complete object, such as {"name": "Ann"}.',
+            number,
+        )
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
+    """The decoded line, or the exception that says why not: callers tell by the type."""
+    if len(raw) > MAX_LINE:
+        return "too long"
+    try:
+        raw.decode()
+        return decoder.decode(raw)
+    except UnicodeDecodeError as error:
+        return error
+    except RecursionError:
+        return "nested too deeply"
+    except msgspec.DecodeError as error:
+        return str(error)
+
+
+def _cell(raw: msgspec.Raw) -> str:
+    """A JSON value as the text of a cell: a string as it is, null as nothing, and anything else
+    in the very characters of the file, so that no digit of a long number is lost."""
+    text = bytes(raw)
+    if text[:1] == b'"':
+        decoded = msgspec.json.decode(text)
+        return decoded if isinstance(decoded, str) else ""
+    return "" if text == b"null" else text.decode()

@@ -1,0 +1,286 @@
+"""Is this answer good? One line of a results file, read and judged. Pure.
+
+A result that `succeeded` is not yet a good one: it can be cut off, refused, empty or unfinished.
+The causes and their words are here too, because a cause without words helps nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+# Values of models.Outcome; this module is pure and does not import the models.
+GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a row is not good, for the person: a title for lists, and what it means and how to go
+    on. `charged` says whether such a row costs money."""
+
+    title: str
+    advice: str
+    charged: str = "Not charged."
+
+
+CHARGED = "Charged for what was written."
+CAUSES: dict[str, Cause] = {
+    "cut_off": Cause(
+        "Answer cut off",
+        "The answer reached the longest length you allowed. Allow longer answers, or ask for "
+        "shorter ones.",
+        CHARGED,
+    ),
+    "refused": Cause(
+        "Declined by Claude",
+        "Claude declined to answer this row. Look at its cells and at the wording of the prompt.",
+        "Some of these are charged, depending on the reason.",
+    ),
+    "empty": Cause(
+        "Empty answer",
+        "Claude finished without writing an answer. If it was thinking, a longer answer limit "
+        "leaves room for the text.",
+        CHARGED,
+    ),
+    "unfinished": Cause(
+        "Waiting for a tool",
+        "Claude stopped to use a tool, which nobody answers in a batch. Take the tools out of the "
+        "request or say that it must answer in words.",
+        CHARGED,
+    ),
+    "too_long": Cause(
+        "Too long for the model",
+        "The prompt and the answer together did not fit into what the model can hold. Shorten "
+        "this row's text.",
+        CHARGED,
+    ),
+    "unexpected": Cause(
+        "Ended in an unknown way",
+        "The answer ended for a reason this version of batchsite does not know. Read it before "
+        "you use it.",
+        CHARGED,
+    ),
+    "unknown_result": Cause(
+        "Unknown kind of result",
+        "The provider sent a kind of result this version of batchsite does not know. It is kept "
+        "in the file as received.",
+        "Unknown.",
+    ),
+    "invalid_request_error": Cause(
+        "Request not accepted",
+        "The provider did not accept this request as it is. Its words say why; sending the same "
+        "again would fail again.",
+    ),
+    "authentication_error": Cause(
+        "Key not accepted",
+        "The provider did not accept the key that this site uses. An administrator has to look "
+        "at it.",
+    ),
+    "billing_error": Cause(
+        "Billing problem",
+        "The provider reports a problem with billing, often missing credit. An administrator can "
+        "top it up; then these rows can be sent again.",
+    ),
+    "permission_error": Cause(
+        "Not allowed",
+        "The key of this site may not do this, for example use this model. An administrator has "
+        "to look at it.",
+    ),
+    "not_found_error": Cause(
+        "Model not found",
+        "The provider does not know this model, or the key may not use it. Choose another model.",
+    ),
+    "request_too_large": Cause(
+        "Request too large",
+        "This row's text is more than the provider takes in one request. Shorten it.",
+    ),
+    "rate_limit_error": Cause(
+        "Provider was busy (limit)",
+        "The provider had no room for this row at that time. Sending it again usually works.",
+    ),
+    "timeout_error": Cause(
+        "Took too long",
+        "The provider did not finish this row in time. Sending it again usually works.",
+    ),
+    "api_error": Cause(
+        "Fault at the provider",
+        "Something went wrong at the provider. Sending it again usually works.",
+    ),
+    "overloaded_error": Cause(
+        "Provider overloaded",
+        "The provider was overloaded. Sending it again usually works.",
+    ),
+    "expired": Cause(
+        "Not reached in 24 hours",
+        "The provider did not get to this row within its 24 hours. It can be sent again.",
+    ),
+    "canceled": Cause("Stopped by you", "The job was stopped before this row was processed."),
+    "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
+}
+OTHER_ERROR = Cause(
+    "Failed at the provider",
+    "The provider gave a reason this version of batchsite does not know; its words are below.",
+)
+
+
+def cause_in_words(cause: str) -> Cause:
+    """The words for a stored cause; one that is not known gets a sane default."""
+    return CAUSES.get(cause, OTHER_ERROR)
+
+
+# --- The shape of a result line (Message Batches API, results) ----------------------------------
+
+
+class OutputDetails(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
+class CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class Usage(msgspec.Struct):
+    """Token counts of one answer. `input_tokens` leaves out what was written to or read from the
+    cache; `output_tokens` contains thinking."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens_details: OutputDetails | None = None
+    inference_geo: str | None = None
+
+
+class Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+
+
+class StopDetails(msgspec.Struct):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class Message(msgspec.Struct):
+    model: str = ""
+    content: list[Block] = []
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+    usage: Usage = msgspec.field(default_factory=Usage)
+
+
+class ErrorBody(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class ErrorResponse(msgspec.Struct):
+    error: ErrorBody = msgspec.field(default_factory=ErrorBody)
+    request_id: str | None = None
+
+
+class Result(msgspec.Struct):
+    type: str
+    message: Message | None = None
+    error: ErrorResponse | None = None
+
+
+class ResultLine(msgspec.Struct):
+    custom_id: str
+    result: Result
+
+
+_decoder = msgspec.json.Decoder(ResultLine)
+
+
+class Envelope(msgspec.Struct):
+    """Only what every line must have, for lines whose inside has an unknown shape."""
+
+    class Kind(msgspec.Struct):
+        type: str
+
+    custom_id: str
+    result: Kind
+
+
+_envelope_decoder = msgspec.json.Decoder(Envelope)
+
+
+def read_line(line: bytes) -> ResultLine:
+    """One line of a results file. A result of unknown shape becomes one of type "unknown_shape".
+
+    Raises msgspec.DecodeError when the line is not JSON or lacks custom_id or result.type.
+    """
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        envelope = _envelope_decoder.decode(line)
+        return ResultLine(envelope.custom_id, Result(type="unknown_shape"))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one result came to. Tokens are those the provider reports."""
+
+    outcome: str
+    cause: str = ""
+    answer: str = ""
+    message: str = ""
+    request_id: str = ""
+    answered_by: str = ""
+    stop_reason: str = ""
+    usage: Usage | None = None
+    refusal_category: str | None = None
+
+
+def judge(result: Result) -> Judged:
+    """The outcome of one result, by the rules of the API's results and stop reasons."""
+    if result.type == "succeeded" and result.message is not None:
+        return _judge_message(result.message)
+    if result.type == "errored":
+        error = result.error or ErrorResponse()
+        return Judged(
+            ERRORED,
+            cause=error.error.type[:60] or "api_error",
+            message=error.error.message,
+            request_id=(error.request_id or "")[:100],
+        )
+    if result.type in (EXPIRED, CANCELED):
+        return Judged(result.type, cause=result.type)
+    return Judged(LOOK, cause="unknown_result", message=f"Result of type {result.type!r}")
+
+
+def _judge_message(message: Message) -> Judged:
+    # By block type: the first block is often one of thinking.
+    answer = "".join(block.text or "" for block in message.content if block.type == "text")
+    stop = message.stop_reason or ""
+    category = message.stop_details.category if message.stop_details else None
+    explanation = ""
+    if stop == "refusal":
+        cause, answer = "refused", ""  # text before a refusal is not to be used
+        explanation = (message.stop_details and message.stop_details.explanation) or ""
+    elif stop == "max_tokens":
+        cause = "cut_off"
+    elif stop == "model_context_window_exceeded":
+        cause = "too_long"
+    elif stop in ("tool_use", "pause_turn"):
+        cause = "unfinished"
+    elif stop not in ("end_turn", "stop_sequence"):
+        cause = "unexpected"
+    elif not answer.strip():
+        cause = "empty"
+    else:
+        cause = ""
+    return Judged(
+        LOOK if cause else GOOD,
+        cause=cause,
+        answer=answer,
+        message=explanation,
+        answered_by=message.model[:100],
+        stop_reason=stop[:60],
+        usage=message.usage,
+        refusal_category=category,
+    )

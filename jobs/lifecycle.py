@@ -1,0 +1,421 @@
+"""What people and the worker do to a job. People: create, change, confirm, stop, try again, delete.
+The worker: `sweep` finds what is due, and `advance` looks at a job's state, takes the next step and
+says when to look again. Pages, commands and tasks all call these.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path, PurePath
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.base import File
+from django.db import transaction
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from . import (
+    batching,
+    collection,
+    estimates,
+    files,
+    leases,
+    pricing,
+    provider,
+    submission,
+    watching,
+)
+from .leases import Lease, LeaseLost
+from .models import Batch, Installation, Job, JobEvent, Outcome, Problem, Row
+from .reading import read_upload
+from .recipes import Recipe
+
+logger = logging.getLogger(__name__)
+
+NOW = timedelta()
+# After a change of the recipe the price waits a moment: people type.
+TYPING = timedelta(seconds=1)
+# A job that waits for the provider is looked at now and then even if nothing tells it to.
+SAFETY = timedelta(seconds=60)
+# One turn of one job on a worker thread; then others get theirs.
+TURN = timedelta(seconds=20)
+DELETE_SLICE = 5_000
+
+
+# --- What people do -----------------------------------------------------------------------------
+
+
+def create_job(owner: User, upload: File[bytes], name: str = "") -> Job:
+    """Take in an uploaded file and make a job of it, to be read by the worker.
+
+    A file that lies on our disk already (an upload of the browser) is moved, others are copied.
+    """
+    upload_name = PurePath((upload.name or "upload").replace("\\", "/")).name[:255]
+    stored = f"{uuid.uuid4().hex}"
+    path = Path(settings.DATA_DIR, "uploads", stored)
+    files.make_folder(path.parent)
+    temporary = getattr(upload, "temporary_file_path", None)
+    part = path.with_name(f"{stored}.part")
+    if temporary:
+        shutil.move(temporary(), part)
+    else:
+        with part.open("wb") as file:
+            for chunk in upload.chunks():
+                file.write(chunk)
+    files.keep(part, path, mode=0o400)
+    with transaction.atomic():
+        job = Job.objects.create(
+            owner=owner,
+            name=name.strip()[:200] or PurePath(upload_name).stem[:200] or "Job",
+            upload_name=upload_name,
+            upload_file=stored,
+            upload_bytes=path.stat().st_size,
+            model=pricing.DEFAULT_MODEL,
+        )
+        _log(job, f"Uploaded {upload_name}.", owner)
+        _nudge(job)
+    return job
+
+
+def save_recipe(job: Job, recipe: Recipe) -> bool:
+    """Keep the recipe of a draft; its price is worked out anew. True when something changed."""
+    if estimates.recipe_of(job) == recipe:
+        return False
+    return bool(
+        Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE).update(
+            prompt=recipe.prompt,
+            system=recipe.system,
+            model=recipe.model,
+            max_tokens=recipe.max_tokens,
+            plan_sha256="",
+            next_action_at=timezone.now() + TYPING,
+        )
+    )
+
+
+def rename(job: Job, name: str) -> None:
+    Job.objects.filter(pk=job.pk).update(name=name.strip()[:200] or job.name)
+
+
+def confirm(job: Job, plan_sha256: str, user: User) -> bool:
+    """Send the job, exactly as it was shown: `plan_sha256` is the hash of that plan. False when
+    the draft or its price has changed since, or somebody confirmed it before."""
+    if not plan_sha256:
+        return False
+    with transaction.atomic():
+        drafts = Job.objects.filter(plan_sha256=plan_sha256)
+        now = timezone.now()
+        confirmed = drafts.move(
+            job.pk, Job.State.DRAFT, Job.State.SUBMITTING, confirmed_at=now, next_action_at=now
+        )
+        if confirmed:
+            _log(job, f"Confirmed: {job.sendable_count:,} rows.", user)
+            _nudge(job)
+    return confirmed
+
+
+def stop(job: Job, user: User) -> bool:
+    """Stop a job: what is not sent stays unsent, what is sent ends as soon as the provider can."""
+    with transaction.atomic():
+        stopped = Job.objects.move(
+            job.pk,
+            [Job.State.SUBMITTING, Job.State.WORKING],
+            Job.State.CANCELING,
+            held="",
+            next_action_at=timezone.now(),
+        )
+        if stopped:
+            _log(job, "Stopped.", user)
+            _nudge(job)
+    return stopped
+
+
+def try_again(job: Job, user: User) -> bool:
+    """A person says that what held the job is mended: what was refused may be sent again."""
+    with transaction.atomic():
+        freed = (
+            Job.objects.filter(pk=job.pk)
+            .exclude(held="")
+            .update(held="", next_action_at=timezone.now())
+        )
+        if freed:
+            # A refusal was a clear no, so the same batch can be sent without paying twice.
+            job.batches.filter(state=Batch.State.BLOCKED).update(
+                state=Batch.State.PLANNED, next_action_at=None
+            )
+            job.batches.filter(state=Batch.State.ENDED).update(
+                collect_failures=0, next_action_at=timezone.now()
+            )
+            _log(job, "Trying again.", user)
+            _nudge(job)
+    return bool(freed)
+
+
+def delete(job: Job, user: User) -> bool:
+    """Delete a job and everything of it: rows, files, and the copies at the provider. The worker
+    does it; the job is gone from every page at once."""
+    with transaction.atomic():
+        deleting = Job.objects.move(
+            job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=timezone.now()
+        )
+        if deleting:
+            _nudge(job)
+    if deleting:
+        logger.info("job %s: deleted by user %s", job.pk, user.pk)
+    return deleting
+
+
+def _log(job: Job, text: str, user: User) -> None:
+    JobEvent.objects.create(job=job, text=text, who=user)
+
+
+def _nudge(job: Job) -> None:
+    from . import tasks  # the tasks call this module
+
+    transaction.on_commit(lambda: tasks.nudge(job.pk))
+
+
+# --- What the worker does -----------------------------------------------------------------------
+
+
+def sweep(step: Callable[[int], None] | None = None) -> None:
+    """Look at the provider if it is time, and call `step` (usually `advance`) for every job that is
+    due. Safe to call at any time, from anywhere, as often as one likes."""
+    now = timezone.now()
+    Installation.objects.filter(pk=1).update(tick_at=now)
+    leases.free_leases_of_the_dead()
+    poll = timedelta(seconds=settings.POLL_SECONDS)
+    due = Installation.objects.filter(pk=1, next_poll_at__lte=now)
+    if due.update(next_poll_at=now + poll) == 1:
+        _watch()
+    for pk in (
+        Job.objects.due(timezone.now()).order_by("next_action_at").values_list("pk", flat=True)
+    ):
+        (step or advance)(pk)
+
+
+def _watch() -> None:
+    try:
+        watching.watch()
+    except provider.ProviderError as error:
+        Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
+        logger.warning("the provider could not be asked: %s", error)
+
+
+def advance(job_pk: int) -> None:
+    """Take the steps of a job that can be taken now, unless somebody else does."""
+    lease = leases.claim(job_pk)
+    if lease is None:
+        return
+    try:
+        next_action_at = _take_turn(lease)
+    except LeaseLost:
+        logger.info("job %s: another worker took over", job_pk)
+        return
+    except provider.ProviderError as error:
+        logger.warning("job %s: %s", job_pk, error)
+        Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
+        next_action_at = _after_failure(job_pk)
+    except Exception:
+        # One job that cannot go on must not stop the others; it is tried again, ever more slowly.
+        logger.exception("job %s: a step failed", job_pk)
+        next_action_at = _after_failure(job_pk)
+    lease.release(next_action_at)
+
+
+def _after_failure(job_pk: int) -> datetime:
+    job = Job.objects.get(pk=job_pk)
+    Job.objects.filter(pk=job_pk).update(failures_in_a_row=job.failures_in_a_row + 1)
+    return timezone.now() + timedelta(seconds=min(2.0 ** min(job.failures_in_a_row + 1, 8), 300.0))
+
+
+def _take_turn(lease: Lease) -> datetime | None:
+    """Step after step, until the job has to wait or its turn is over; when it is due again."""
+    until = timezone.now() + TURN
+    while True:
+        job = Job.objects.filter(pk=lease.job_pk).first()
+        if job is None:
+            return None
+        wait = _step(job, lease)
+        if wait is None:
+            return None
+        if job.failures_in_a_row:
+            Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
+        if wait or timezone.now() > until:
+            return timezone.now() + wait
+        lease.renew()
+
+
+def _step(job: Job, lease: Lease) -> timedelta | None:
+    """One step of a job. How long to wait for the next; None when there is nothing more to do."""
+    state = Job.State
+    if job.state == state.READING:
+        read_upload(job, lease)
+        return NOW
+    if job.state == state.DRAFT:
+        estimates.estimate_job(job)
+        return None
+    if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
+        return _step_of_sent(job, lease)
+    if job.state == state.DELETING:
+        _delete_all(job, lease)
+    return None
+
+
+def _step_of_sent(job: Job, lease: Lease) -> timedelta:
+    now = timezone.now()
+    batches = list(job.batches.exclude(state__in=Batch.FINAL))
+    due = [batch for batch in batches if not batch.next_action_at or batch.next_action_at <= now]
+    for batch in batches:
+        if batch.state == Batch.State.SUBMITTING:
+            submission.doubt(batch)
+            return NOW
+    for batch in due:
+        if batch.state == Batch.State.ENDED:
+            wait = collection.collect(batch, lease)
+            count_up(job)
+            return NOW if not wait else min(wait, SAFETY)
+    for batch in due:
+        if batch.state == Batch.State.UNKNOWN:
+            submission.reconcile(batch)
+            return NOW
+    if job.state == Job.State.CANCELING:
+        return _step_of_stopping(job, batches)
+    if job.state == Job.State.SUBMITTING and not job.held:
+        return _step_of_sending(job, batches, lease)
+    if job.state == Job.State.WORKING and not batches:
+        _finish(job)
+    return _until_due(batches)
+
+
+def _until_due(batches: list[Batch]) -> timedelta:
+    """How long until one of `batches` is due, at most SAFETY."""
+    times = [batch.next_action_at for batch in batches if batch.next_action_at]
+    if not times:
+        return SAFETY
+    # Not quite at once: what was due and could not be done now would else be tried in a loop.
+    return min(max(min(times) - timezone.now(), timedelta(seconds=0.2)), SAFETY)
+
+
+def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
+    planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
+    if not planned:
+        if batching.plan_next_batch(job, lease):
+            return NOW
+        if any(batch.state == Batch.State.UNKNOWN for batch in batches):
+            return _until_due(batches)
+        Job.objects.move(job.pk, Job.State.SUBMITTING, Job.State.WORKING)
+        count_up(job)
+        return NOW
+    # The provider asked for a pause (429), or this batch's own pause is not over.
+    pause_until = max(Installation.get().send_after, planned[0].next_action_at or timezone.now())
+    if (pause := pause_until - timezone.now()) > NOW:
+        return min(pause, SAFETY)
+    return submission.submit(planned[0], lease)
+
+
+def _step_of_stopping(job: Job, batches: list[Batch]) -> timedelta:
+    """Unsent batches and rows are stopped here; sent ones are by the provider, once each."""
+    for batch in batches:
+        if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+            with transaction.atomic():
+                if Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED):
+                    _stop_rows(job, Q(batch=batch))
+            files.body_path(batch).unlink(missing_ok=True)
+            return NOW
+        if batch.state == Batch.State.IN_PROGRESS and batch.cancel_sent_at is None:
+            provider.cancel_batch(str(batch.provider_id))
+            Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=timezone.now())
+            return NOW
+    _stop_rows(job, Q(batch=None))
+    if not batches:
+        _finish(job)
+    return _until_due(batches)
+
+
+def _stop_rows(job: Job, which: Q) -> None:
+    Row.objects.filter(which, job=job, outcome=Outcome.WAITING).update(
+        outcome=Outcome.CANCELED, cause="canceled"
+    )
+
+
+def _finish(job: Job) -> None:
+    count_up(job)
+    old = [Job.State.WORKING, Job.State.CANCELING]
+    if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=timezone.now()):
+        submission.log(job.pk, "Finished.")
+
+
+def count_up(job: Job) -> None:
+    """Write the job's tally anew from its rows."""
+    groups = (
+        Row.objects.filter(job=job)
+        .values("outcome", "cause")
+        .annotate(
+            rows=Count("pk"),
+            input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
+            cached=Sum("cache_read_tokens"),
+            output=Sum("output_tokens"),
+            thinking=Sum("thinking_tokens"),
+            pico=Sum("cost_pico"),
+            unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
+        )
+        .order_by("outcome", "cause")
+    )
+    outcomes: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
+    causes = []
+    for group in groups:
+        outcomes[group["outcome"]] += group["rows"]
+        causes.append([group["outcome"], group["cause"], group["rows"]])
+        for name in ("input", "cached", "output", "thinking", "pico", "unpriced"):
+            sums[name] += int(group[name])  # PostgreSQL adds up big integers as Decimal
+    Job.objects.filter(pk=job.pk).update(
+        left_out_count=outcomes[Outcome.LEFT_OUT],
+        tally={
+            "outcomes": dict(outcomes),
+            "causes": causes,
+            "input_tokens": sums["input"],
+            "cache_read_tokens": sums["cached"],
+            "output_tokens": sums["output"],
+            "thinking_tokens": sums["thinking"],
+            "cost_pico": sums["pico"],
+            "unpriced": sums["unpriced"],
+        },
+    )
+
+
+def _delete_all(job: Job, lease: Lease) -> None:
+    """Everything of a job goes: at the provider, on disk, in the database. Repeatable."""
+    for batch in job.batches.exclude(provider_id=None):
+        try:
+            provider.delete_batch(str(batch.provider_id))
+        except provider.NotThere:
+            pass  # it was deleted before, or the provider's 29 days are over
+        except provider.Refused as error:
+            # Not ours to force: a key that may not delete, or a batch that is not over.
+            logger.warning("job %s: the provider keeps %s: %s", job.pk, batch.provider_id, error)
+        lease.renew()
+    for batch in job.batches.all():
+        for path in (
+            files.body_path(batch),
+            files.results_path(batch),
+            files.incoming_path(batch),
+        ):
+            path.unlink(missing_ok=True)
+    files.upload_path(job).unlink(missing_ok=True)
+    while numbers := list(
+        Row.objects.filter(job=job)
+        .order_by("number")
+        .values_list("number", flat=True)[:DELETE_SLICE]
+    ):
+        Row.objects.filter(job=job, number__lte=numbers[-1]).delete()
+        lease.renew()
+    Problem.objects.filter(job=job).delete()
+    job.delete()

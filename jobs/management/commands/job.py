@@ -1,0 +1,405 @@
+"""`manage.py job`: from the shell what the pages do in the browser, by the same functions.
+
+What a script wants is on stdout; words for people go to stderr. Exit status: 0 done, 1 not done,
+2 wrong use; of `wait` also 6 rows need attention, 7 the job is held, 8 time-out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files import File
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import filesizeformat
+
+from jobs import estimates, exports, lifecycle
+from jobs.estimates import Estimate
+from jobs.forms import RecipeForm
+from jobs.models import Installation, Job
+from jobs.pricing import DEFAULT_MODEL, in_words
+from jobs.recipes import Recipe, recipe_problems
+
+NOT_DONE, WRONG_USE, ATTENTION, HELD, TIMED_OUT = 1, 2, 6, 7, 8
+LOOK_SECONDS = 0.5
+# How long a step that needs the worker may wait for one to show up.
+WORKER_SECONDS = 30
+PROBLEMS_SHOWN = 20
+FORMATS: dict[str, Callable[[Job], Iterator[bytes]]] = {
+    "csv": exports.csv_chunks,
+    "jsonl": exports.jsonl_chunks,
+    "raw": exports.raw_chunks,
+}
+
+
+class Command(BaseCommand):
+    help = "Submit a job and follow it from the shell."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+        submit = actions.add_parser("submit", help="make a job of a file and submit it")
+        submit.add_argument("file", type=Path, metavar="FILE", help="CSV, TSV or JSONL")
+        submit.add_argument("--name", default="", help="name of the job (the file's)")
+        prompt = submit.add_mutually_exclusive_group()
+        prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
+        prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
+        submit.add_argument("--system", metavar="TEXT", help="instructions for every row")
+        submit.add_argument("--model", metavar="ID", help=f"which model answers ({DEFAULT_MODEL})")
+        submit.add_argument(
+            "--max-tokens", type=int, metavar="N", help="longest answer, in tokens (1024)"
+        )
+        submit.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
+        submit.add_argument("--yes", action="store_true", help="do not ask about the price")
+
+        status = actions.add_parser("status", help="say how a job is doing")
+        status.add_argument("id", type=int, metavar="ID")
+        status.add_argument("--json", action="store_true", help="for programs")
+
+        wait = actions.add_parser("wait", help="wait until a job has finished")
+        wait.add_argument("id", type=int, metavar="ID")
+        wait.add_argument("--timeout", type=seconds, metavar="S", help="give up after S seconds")
+
+        export = actions.add_parser("export", help="write a job's results to a file")
+        export.add_argument("id", type=int, metavar="ID")
+        export.add_argument("--format", choices=FORMATS, default="csv")
+        export.add_argument("--output", required=True, metavar="PATH", help="- is stdout")
+
+        cancel = actions.add_parser("cancel", help="stop a job")
+        cancel.add_argument("id", type=int, metavar="ID")
+
+        jobs = actions.add_parser("list", help="list all jobs, newest first")
+        jobs.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        try:
+            getattr(self, f"do_{action}")(options)
+        except KeyboardInterrupt:
+            raise CommandError("Stopped waiting; the job is as it was.", returncode=130) from None
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        self.stderr.write(text, style_func=str)
+
+    # --- submit -----------------------------------------------------------------------------------
+
+    def do_submit(self, options: dict[str, Any]) -> None:
+        if not options["yes"] and not sys.stdin.isatty():
+            raise CommandError(
+                "Nobody can be asked about the price here. Add --yes to submit without asking.",
+                returncode=WRONG_USE,
+            )
+        prompt = prompt_of(options)
+        recipe = checked_recipe(prompt or "", options)
+        job = make_job(options["file"], owner_of(options["owner"]), options["name"])
+        self.say(f"Job {job.pk} “{job.name}”: reading the file.")
+        job = self.wait_for_worker(job, lambda job: job.state != Job.State.READING)
+        self.show_problems(job)
+        if job.state != Job.State.DRAFT:
+            lifecycle.delete(job, job.owner)
+            raise CommandError("The file could not be read.")
+        self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
+
+        given = [prompt, *(options[name] for name in ("system", "model", "max_tokens"))]
+        if problems := plan_problems(job, recipe, given):
+            lifecycle.delete(job, job.owner)
+            raise CommandError("\n".join(problems), returncode=WRONG_USE)
+        if job.kind == Job.Kind.TABLE:
+            lifecycle.save_recipe(job, recipe)
+        job = self.wait_for_worker(job, lambda job: estimates.current(job) is not None)
+        estimate = estimates.current(job)
+        assert estimate is not None  # noqa: S101 - waited for
+        if estimate.trouble:
+            raise CommandError(f"{estimate.trouble} The draft is kept as job {job.pk}.")
+        self.show_price(estimate)
+        if not options["yes"] and not self.agrees(estimate):
+            raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
+        if not lifecycle.confirm(job, job.plan_sha256, job.owner):
+            raise CommandError(
+                f"Not submitted: job {job.pk} was changed or submitted by someone else just now."
+            )
+        self.say("Submitted.")
+        self.stdout.write(str(job.pk))
+
+    def wait_for_worker(self, job: Job, done: Callable[[Job], bool]) -> Job:
+        """The job as it is once the worker has got it so far. Raises CommandError when there is
+        no worker."""
+        began = time.monotonic()
+        while not done(job):
+            if is_late(began) and not Installation.get().worker_is_alive:
+                raise CommandError(
+                    f"The worker is not running, so job {job.pk} waits as a draft. Start the site "
+                    "(make run), or the worker alone: python manage.py run_huey"
+                )
+            time.sleep(LOOK_SECONDS)
+            job = find_job(job.pk)
+        return job
+
+    def show_problems(self, job: Job) -> None:
+        for problem in job.problems.all()[:PROBLEMS_SHOWN]:
+            where = f"Line {problem.line}: " if problem.line is not None else ""
+            self.say(f"{where}{problem.text}")
+        if job.problem_count > PROBLEMS_SHOWN:
+            self.say(
+                f"... and {job.problem_count - PROBLEMS_SHOWN:,} more; the job's page lists them."
+            )
+
+    def show_price(self, estimate: Estimate) -> None:
+        self.say(f"Cost in US dollars: {price_in_words(estimate)} (half the normal price).")
+        if settings.PRACTICE:
+            self.say("Practice mode: no key is set, so nothing is sent and nothing costs money.")
+
+    def agrees(self, estimate: Estimate) -> bool:
+        self.stderr.write(
+            f"Submit {estimate.rows:,} rows for at most {in_words(estimate.most)}? [y/N] ",
+            style_func=str,
+            ending="",
+        )
+        self.stderr.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    # --- the others -------------------------------------------------------------------------------
+
+    def do_status(self, options: dict[str, Any]) -> None:
+        job = find_job(options["id"])
+        if options["json"]:
+            self.stdout.write(json.dumps(facts(job), indent=1))
+            return
+        self.stdout.write(f"Job {job.pk} “{job.name}”: {job.get_state_display()}")
+        if job.held:
+            self.stdout.write(f"Held: {job.held}")
+        self.stdout.write(
+            f"{job.row_count:,} rows: {job.done_count:,} done, {job.good_count:,} good, "
+            f"{job.attention_count:,} need attention, {job.left_out_count:,} left out"
+        )
+        if job.was_sent:
+            self.stdout.write(f"Cost so far: {in_words(job.cost)} (US dollars)")
+        if (estimate := estimates.current(job)) and not estimate.trouble:
+            self.stdout.write(f"Estimate: {price_in_words(estimate)}")
+
+    def do_wait(self, options: dict[str, Any]) -> None:
+        began = time.monotonic()
+        warned = False
+        while True:
+            job = find_job(options["id"])
+            if job.state == Job.State.FINISHED:
+                break
+            if job.state in (Job.State.DRAFT, Job.State.UNREADABLE):
+                raise CommandError(f"Job {job.pk} was not submitted: {job.get_state_display()}.")
+            if job.held:
+                raise CommandError(f"Job {job.pk} is held: {job.held}", returncode=HELD)
+            timeout = options["timeout"]
+            if timeout is not None and time.monotonic() - began >= timeout:
+                raise CommandError(
+                    f"Job {job.pk} has not finished after {timeout:g} seconds; it goes on.",
+                    returncode=TIMED_OUT,
+                )
+            if not warned and is_late(began) and not Installation.get().worker_is_alive:
+                warned = True
+                self.say("The worker is not running, so nothing happens. Start it: make run")
+            time.sleep(LOOK_SECONDS)
+        if job.good_count != job.row_count:
+            raise CommandError(
+                f"Job {job.pk} has finished; {job.row_count - job.good_count:,} of "
+                f"{job.row_count:,} rows have no good answer.",
+                returncode=ATTENTION,
+            )
+        self.say(f"Job {job.pk} has finished; all {job.row_count:,} rows have a good answer.")
+
+    def do_export(self, options: dict[str, Any]) -> None:
+        job = find_job(options["id"])
+        if not job.was_sent:
+            raise CommandError(f"Job {job.pk} has no results: {job.get_state_display()}.")
+        chunks = FORMATS[options["format"]](job)
+        if options["output"] == "-":
+            try:
+                for chunk in chunks:
+                    sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                # The reader has enough. Python would complain once more when it closes stdout.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        output = Path(options["output"])
+        part = output.with_name(f"{output.name}.part")
+        try:
+            with part.open("wb") as file:
+                file.writelines(chunks)
+            part.replace(output)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
+        self.say(f"Wrote {output}.")
+
+    def do_cancel(self, options: dict[str, Any]) -> None:
+        job = find_job(options["id"])
+        if not lifecycle.stop(job, job.owner):
+            raise CommandError(
+                f"Job {job.pk} cannot be stopped: {find_job(job.pk).get_state_display()}."
+            )
+        self.say(
+            f"Job {job.pk} is being stopped. Answers that are ready by then are kept and paid."
+        )
+
+    def do_list(self, options: dict[str, Any]) -> None:
+        jobs = visible_jobs().order_by("-created_at", "-pk")
+        if options["json"]:
+            self.stdout.write(json.dumps([facts(job) for job in jobs], indent=1))
+            return
+        for job in jobs:
+            state = "Held" if job.held else job.get_state_display()
+            self.stdout.write(
+                f"{job.pk:>6}  {state:<18} {job.good_count:>9,} of {job.row_count:>9,} good  "
+                f"{in_words(job.cost):>14}  {job.owner.username}  {job.name}"
+            )
+
+
+def visible_jobs() -> Any:
+    return Job.objects.exclude(state=Job.State.DELETING).select_related("owner")
+
+
+def find_job(pk: int) -> Job:
+    job: Job | None = visible_jobs().filter(pk=pk).first()
+    if job is None:
+        raise CommandError(f"There is no job {pk}; `job list` shows all.", returncode=WRONG_USE)
+    return job
+
+
+def make_job(path: Path, owner: User, name: str) -> Job:
+    """A new job from a copy of the file at `path`."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise CommandError(f"{path} is not a file.", returncode=WRONG_USE)
+        if not size:
+            raise CommandError(f"{path} is empty.", returncode=WRONG_USE)
+        if size > settings.MAX_UPLOAD_BYTES:
+            raise CommandError(
+                f"{path} is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)} "
+                "(MAX_UPLOAD_BYTES). Split it into several files.",
+                returncode=WRONG_USE,
+            )
+        with path.open("rb") as file:
+            return lifecycle.create_job(owner, File(file, name=path.name), name)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+
+
+def owner_of(username: str | None) -> User:
+    """The named user, or else the first administrator. Raises CommandError."""
+    if username:
+        user = User.objects.filter(username=username).first()
+        if user is None:
+            raise CommandError(f"There is no user “{username}”.", returncode=WRONG_USE)
+        return user
+    user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if user is None:
+        raise CommandError(
+            "There is no account yet, so nobody can own the job. Open the site in a browser to "
+            "make the first one, or run: python manage.py createsuperuser",
+            returncode=WRONG_USE,
+        )
+    return user
+
+
+def prompt_of(options: dict[str, Any]) -> str | None:
+    path: Path | None = options["prompt_file"]
+    if path is None:
+        prompt: str | None = options["prompt"]
+        return prompt
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+    except UnicodeDecodeError:
+        raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
+
+
+def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
+    """The recipe, checked by the form of the page. Raises CommandError."""
+    max_tokens = options["max_tokens"]
+    form = RecipeForm(
+        {
+            "prompt": prompt,
+            "system": options["system"] or "",
+            "model": options["model"] or DEFAULT_MODEL,
+            "max_tokens": 1024 if max_tokens is None else max_tokens,
+        }
+    )
+    if not form.is_valid():
+        problems = [
+            f"--{name.replace('_', '-')}: {text}"
+            for name, texts in form.errors.items()
+            for text in texts
+        ]
+        if "model" in form.errors:
+            choices = dict(form.fields["model"].choices)  # type: ignore[attr-defined]
+            known = ", ".join(model for group in choices.values() for model, _ in group)
+            problems.append(f"Models: {known}.")
+        raise CommandError("\n".join(problems), returncode=WRONG_USE)
+    return form.recipe()
+
+
+def plan_problems(job: Job, recipe: Recipe, given: list[Any]) -> list[str]:
+    """Why the recipe does not go with the file, each as a sentence."""
+    if job.kind == Job.Kind.TABLE:
+        return recipe_problems(recipe, job.columns)
+    if any(value is not None for value in given):
+        return [
+            "The file holds ready-made requests, which are sent as they are: leave out --prompt, "
+            "--prompt-file, --system, --model and --max-tokens."
+        ]
+    return []
+
+
+def is_late(began: float) -> bool:
+    return time.monotonic() - began > WORKER_SECONDS
+
+
+def price_in_words(estimate: Estimate) -> str:
+    low, high, most = map(in_words, (estimate.low, estimate.high, estimate.most))
+    usual = low if low == high else f"{low} to {high}"
+    return f"usually {usual}, at most {most}"
+
+
+def facts(job: Job) -> dict[str, Any]:
+    """A job for programs. Keys are only ever added; money is US dollars, as decimal text."""
+    estimate = estimates.current(job)
+    prices = ("low", "high", "most")
+    return {
+        "id": job.pk,
+        "name": job.name,
+        "owner": job.owner.username,
+        "state": job.state,
+        "held": job.held,
+        "rows": job.row_count,
+        "done": job.done_count,
+        "good": job.good_count,
+        "attention": job.attention_count,
+        "left_out": job.left_out_count,
+        "cost_usd": format(job.cost, "f"),
+        "estimate": {name: format(getattr(estimate, name), "f") for name in prices}
+        if estimate and not estimate.trouble
+        else None,
+        "created_at": job.created_at.isoformat(),
+        "confirmed_at": job.confirmed_at and job.confirmed_at.isoformat(),
+        "finished_at": job.finished_at and job.finished_at.isoformat(),
+    }
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < float("inf"):
+        raise ArgumentTypeError(f"{text} is not a number of seconds")
+    return value

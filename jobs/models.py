@@ -1,0 +1,433 @@
+"""What is stored: one upload with one recipe is a Job, its lines are Rows, and what was sent to the
+provider are Batches. The database is the truth; the queue only says when to look at it.
+
+A job::
+
+    reading -> draft -> submitting -> working -> finished -> (deleting)
+       |                    \\             \\
+       v                     +-> canceling -+-> finished
+    unreadable
+
+A batch::
+
+    planned -> submitting -> in_progress -> ended -> collected
+                  |    \\
+                  |     +-> unknown -> in_progress (adopted) | planned (never arrived)
+                  +-> planned (clearly refused for now) | blocked (clearly refused)
+
+Every change of state is one conditional UPDATE (`move`): whoever changes no row came second. That
+a person is needed is no state of its own; `Job.held` says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+# One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
+# tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
+PICO = 1_000_000_000_000
+
+
+def dollars(pico: int) -> Decimal:
+    """US dollars of a stored amount, exact."""
+    return Decimal(pico).scaleb(-12)
+
+
+class Outcome(models.TextChoices):
+    """What became of a row; every row has exactly one."""
+
+    WAITING = "waiting", "Waiting"
+    GOOD = "good", "Good"
+    LOOK = "look", "Needs a look"
+    ERRORED = "errored", "Could not be processed"
+    EXPIRED = "expired", "Not reached in 24 hours"
+    CANCELED = "canceled", "Stopped by you"
+    LEFT_OUT = "left_out", "Left out"
+
+
+# What a person should look after when the job has finished.
+ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The jobs that `user` may see: all for an administrator, else their own."""
+        shown = self.exclude(state=Job.State.DELETING)
+        if getattr(user, "is_superuser", False):
+            return shown
+        return shown.filter(owner_id=user.pk)
+
+    def due(self, now: datetime) -> Self:
+        """Jobs with a step to take now, that nobody is working on."""
+        return self.filter(next_action_at__lte=now).filter(
+            Q(lease_until=None) | Q(lease_until__lt=now)
+        )
+
+    def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
+        """Change the state of job `pk` from `old` to `new`, together with `values`.
+
+        True if this call did it; False if the job was in another state by then.
+        """
+        states = [old] if isinstance(old, str) else list(old)
+        return self.filter(pk=pk, state__in=states).update(state=new, **values) == 1
+
+
+class Job(models.Model):
+    class State(models.TextChoices):
+        READING = "reading", "Reading the file"
+        UNREADABLE = "unreadable", "Could not be read"
+        DRAFT = "draft", "Draft"
+        SUBMITTING = "submitting", "Sending"
+        WORKING = "working", "Working"
+        CANCELING = "canceling", "Stopping"
+        FINISHED = "finished", "Finished"
+        DELETING = "deleting", "Deleting"
+
+    class Kind(models.TextChoices):
+        TABLE = "table", "Table"
+        REQUESTS = "requests", "Ready-made requests"
+
+    # States in which the worker does something, so that a page about the job changes by itself.
+    MOVING = (State.READING, State.SUBMITTING, State.WORKING, State.CANCELING)
+    # States of a job that was confirmed: from here on there are results to show.
+    SENT = (State.SUBMITTING, State.WORKING, State.CANCELING, State.FINISHED)
+    # States in which nothing of the job is with the provider, so that it can be deleted.
+    DELETABLE = (State.READING, State.UNREADABLE, State.DRAFT, State.FINISHED)
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    name = models.CharField(max_length=200)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.READING)
+    held = models.TextField(default="", help_text="Why a person is needed, in their words.")
+    created_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    # The upload, as it arrived, and what was found in it.
+    upload_name = models.CharField(max_length=255)
+    upload_file = models.CharField(max_length=64)
+    upload_bytes = models.BigIntegerField()
+    upload_sha256 = models.CharField(max_length=64, default="")
+    read_bytes = models.BigIntegerField(default=0)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TABLE)
+    columns = models.JSONField(default=list)  # names, in the order of the file
+    row_count = models.IntegerField(default=0)
+    left_out_count = models.IntegerField(default=0)
+    problem_count = models.IntegerField(default=0)
+    reading = models.JSONField(default=dict)  # ingest.Summary: format, sizes, models of requests
+
+    # The recipe of a table; ready-made requests bring their own.
+    prompt = models.TextField(default="")
+    system = models.TextField(default="")
+    model = models.CharField(max_length=100, default="")
+    max_tokens = models.IntegerField(default=1024)
+
+    # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
+    # person confirms: file, recipe and price. Empty while there is no price for the recipe.
+    estimate = models.JSONField(null=True)
+    plan_sha256 = models.CharField(max_length=64, default="")
+
+    # Rows by outcome and cause, tokens and cost: lifecycle.count_up keeps it true to the rows.
+    tally = models.JSONField(default=dict)
+
+    next_action_at = models.DateTimeField(null=True, default=timezone.now)
+    lease_until = models.DateTimeField(null=True)
+    lease_owner = models.CharField(max_length=120, default="")
+    failures_in_a_row = models.IntegerField(default=0)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_action_at"], name="job_due"),
+            models.Index(fields=["owner", "-created_at"], name="job_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.name}"
+
+    @property
+    def is_moving(self) -> bool:
+        return self.state in self.MOVING
+
+    @property
+    def was_sent(self) -> bool:
+        return self.state in self.SENT
+
+    @property
+    def can_be_deleted(self) -> bool:
+        return self.state in self.DELETABLE
+
+    @property
+    def can_be_stopped(self) -> bool:
+        return self.state in (self.State.SUBMITTING, self.State.WORKING)
+
+    @property
+    def sendable_count(self) -> int:
+        return self.row_count - self.left_out_count
+
+    def outcome_count(self, *outcomes: str) -> int:
+        """Rows with one of `outcomes`, from the tally."""
+        counts: dict[str, int] = self.tally.get("outcomes", {})
+        return sum(counts.get(outcome, 0) for outcome in outcomes)
+
+    @property
+    def done_count(self) -> int:
+        """Rows that were sent or stopped and have an outcome."""
+        return self.outcome_count(
+            Outcome.GOOD, Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED
+        )
+
+    @property
+    def good_count(self) -> int:
+        return self.outcome_count(Outcome.GOOD)
+
+    @property
+    def attention_count(self) -> int:
+        return self.outcome_count(*ATTENTION)
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged so far, by the results that are in."""
+        return dollars(self.tally.get("cost_pico", 0))
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    def with_provider(self) -> Self:
+        """Batches whose end has to be watched for."""
+        return self.filter(state=Batch.State.IN_PROGRESS)
+
+    def unsettled(self) -> Self:
+        """Batches of which we do not know yet whether the provider has them."""
+        return self.filter(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
+
+    def move(self, pk: int, old: str, new: str, **values: Any) -> bool:
+        """Change the state of batch `pk` from `old` to `new`; False if someone else did."""
+        return self.filter(pk=pk, state=old).update(state=new, **values) == 1
+
+
+class Batch(models.Model):
+    """One Message Batch: planned here, submitted once, watched, collected once."""
+
+    class State(models.TextChoices):
+        PLANNED = "planned", "Ready to send"
+        SUBMITTING = "submitting", "Sending"
+        UNKNOWN = "unknown", "Checking whether it arrived"
+        BLOCKED = "blocked", "Refused"
+        IN_PROGRESS = "in_progress", "Being processed"
+        ENDED = "ended", "Fetching the answers"
+        COLLECTED = "collected", "Done"
+        CANCELED = "canceled", "Stopped before it was sent"
+
+    FINAL = (State.COLLECTED, State.CANCELED)
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="batches")
+    number = models.IntegerField()  # 1, 2, ... within the job
+    size = models.IntegerField()  # requests in it: all that the provider shows of a batch at once
+    nonce = models.CharField(max_length=12, unique=True)  # begins every custom_id of the batch
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PLANNED)
+    body_sha256 = models.CharField(max_length=64)
+    body_bytes = models.BigIntegerField()
+
+    # The submission. The intent is committed before the POST; the baseline is what the provider
+    # listed before the first attempt and is never renewed, so that a batch of the first attempt
+    # that turns up late is still seen as new.
+    attempts = models.IntegerField(default=0)
+    intent_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    baseline_ids = models.JSONField(null=True)
+    empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
+    next_action_at = models.DateTimeField(null=True)
+    refusal = models.TextField(default="")  # the provider's words, when it refused
+    adopted = models.BooleanField(default=False)  # found by listing; the results prove it
+
+    # What the provider says of it.
+    provider_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - unique
+    created_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    cancel_sent_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict)  # request_counts once it has ended
+
+    # The results on our disk, exactly as received.
+    results_sha256 = models.CharField(max_length=64, default="")
+    results_bytes = models.BigIntegerField(default=0)
+    collect_failures = models.IntegerField(default=0)
+    collected_at = models.DateTimeField(null=True)
+    cost_pico = models.BigIntegerField(default=0)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["job", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="batch_once_a_job"),
+            # Two batches of one size cannot both be "sent, answer unknown": the size is what tells
+            # them apart in the provider's list.
+            models.UniqueConstraint(
+                fields=["size"],
+                condition=Q(state__in=["submitting", "unknown"]),
+                name="unsettled_sizes_differ",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["in_progress", "ended", "collected"])
+                | Q(provider_id__isnull=False),
+                name="sent_batch_has_its_id",
+            ),
+        ]
+        indexes = [models.Index(fields=["state", "next_action_at"], name="batch_due")]
+
+    def __str__(self) -> str:
+        return f"batch {self.number} of job {self.job_id}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in self.FINAL
+
+
+class RowQuerySet(models.QuerySet["Row"]):
+    def in_order(self) -> Self:
+        return self.order_by("number")
+
+    def needing_attention(self) -> Self:
+        return self.filter(outcome__in=ATTENTION)
+
+    def containing(self, text: str) -> Self:
+        """Rows with `text` in a cell, the answer or what the provider said."""
+        # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
+        in_json = json.dumps(text, ensure_ascii=False)[1:-1]
+        return self.filter(
+            Q(source__icontains=in_json)
+            | Q(answer__icontains=text)
+            | Q(message__icontains=text)
+            | Q(problem__icontains=text)
+        )
+
+
+class Row(models.Model):
+    """One line of the upload and what became of it."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="rows", db_index=False)
+    number = models.IntegerField()  # 1 .. row_count, the order of the upload
+    line = models.IntegerField()  # where it begins in the file, as a spreadsheet numbers it
+    # JSON text, not a JSON column: a ready-made request is sent as it is, key order and all.
+    # A table's row is a list of its cells; a ready-made request is the uploaded object.
+    source = models.TextField()
+    size = models.IntegerField()  # bytes of the cells (table) or of `params` (requests), in UTF-8
+    problem = models.TextField(default="")  # why it is left out
+
+    batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="rows")
+    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
+    cause = models.CharField(max_length=60, default="")  # judging.CAUSES, or the provider's type
+    answer = models.TextField(default="")
+    message = models.TextField(default="")  # the provider's words, when it could not be processed
+    request_id = models.CharField(max_length=100, default="")
+    answered_by = models.CharField(max_length=100, default="")  # the model, as the provider says
+    stop_reason = models.CharField(max_length=60, default="")
+    input_tokens = models.IntegerField(default=0)  # without those of the cache
+    cache_write_tokens = models.IntegerField(default=0)
+    cache_read_tokens = models.IntegerField(default=0)
+    output_tokens = models.IntegerField(default=0)  # thinking included
+    thinking_tokens = models.IntegerField(default=0)
+    cost_pico = models.BigIntegerField(default=0)
+
+    objects = RowQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="row_once_a_job")]
+        indexes = [models.Index(fields=["job", "outcome", "cause", "number"], name="row_outcome")]
+
+    def __str__(self) -> str:
+        return f"row {self.number} of job {self.job_id}"
+
+    @property
+    def content(self) -> Any:
+        """The cells (list of str) of a table's row, or the uploaded request (dict)."""
+        return json.loads(self.source)
+
+    @property
+    def all_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it."""
+        return dollars(self.cost_pico)
+
+
+class Problem(models.Model):
+    """Something in the upload that a person should know, with its line. Only the first
+    `reading.PROBLEMS_KEPT` of a job are stored; `Job.problem_count` counts all of them."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="problems")
+    line = models.IntegerField(null=True)  # None: about the file as a whole
+    row_left_out = models.BooleanField(default=False)
+    text = models.TextField()  # what is wrong, and how to mend it
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.text}"
+
+
+class JobEvent(models.Model):
+    """The log of a job, in words for the person who watches it."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    text = models.TextField()
+    who = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class SubmissionEvent(models.Model):
+    """Append-only: every intent, every POST and what came of it. Outlives its job, because it says
+    which of the provider's batches are ours."""
+
+    at = models.DateTimeField(default=timezone.now)
+    job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True)
+    nonce = models.CharField(max_length=12)
+    kind = models.CharField(max_length=20)  # intent, accepted, refused, not_sent, unknown, adopted
+    provider_id = models.CharField(max_length=100, default="", db_index=True)
+    detail = models.JSONField(default=dict)  # ids, counts and hashes; never text of the person
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.nonce}"
+
+
+class Installation(models.Model):
+    """The one row (pk=1, made by a migration) of what there is once: the first account, the
+    worker's sign of life, and when the provider may be asked again."""
+
+    set_up_at = models.DateTimeField(null=True)
+    tick_at = models.DateTimeField(null=True)  # the worker's last sign of life
+    next_tick_at = models.DateTimeField(default=timezone.now)
+    next_poll_at = models.DateTimeField(default=timezone.now)
+    send_after = models.DateTimeField(default=timezone.now)  # later: the provider asked us to wait
+    provider_trouble = models.TextField(default="")  # why the last look at the provider failed
+
+    def __str__(self) -> str:
+        return "installation"
+
+    @classmethod
+    def get(cls) -> Installation:
+        return cls.objects.get(pk=1)
+
+    @property
+    def worker_is_alive(self) -> bool:
+        return self.tick_at is not None and timezone.now() - self.tick_at < timedelta(seconds=90)

@@ -1,0 +1,170 @@
+"""What a token costs and what a request cost, in US dollars. Pure, Decimal and whole numbers only.
+
+The table is models.json beside this file, with its date and source. Batches cost half of every
+token price, cache included (Anthropic's pricing page: "multipliers stack").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .judging import GOOD, LOOK, Judged, Usage
+
+DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
+BATCH = Decimal("0.5")
+US_ONLY = Decimal("1.1")  # inference_geo "us", on every kind of token
+# Refusals before any output that are not charged (refusals page, September 2026).
+FREE_REFUSALS = {"cyber", "general_harms", None}
+# Stored money is whole millionths of a millionth of a dollar. A price is for a million tokens, so a
+# dollar of price is a million of these a token.
+_UNITS_A_TOKEN = 1_000_000
+
+
+class UnknownPrice(LookupError):
+    """There is no price for a model, so what it costs cannot be said."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens at the normal rate."""
+
+    input: Decimal
+    output: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+    cache_read: Decimal
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be chosen, from the bundled table. Lengths are in tokens."""
+
+    id: str
+    aliases: tuple[str, ...]
+    name: str
+    family: str
+    status: str  # active, deprecated, retired
+    limited: bool  # only for organizations that were let in
+    retires: date | None
+    context: int
+    max_output: int
+    prices: Prices
+    long_prompt_above: int | None  # tokens of one prompt above which `long_prices` hold for it
+    long_prices: Prices | None
+
+    def prices_for(self, prompt_tokens: int) -> Prices:
+        if self.long_prices is None or prompt_tokens <= (self.long_prompt_above or 0):
+            return self.prices
+        return self.long_prices
+
+
+def _prices(entry: dict[str, str]) -> Prices:
+    return Prices(**{kind: Decimal(amount) for kind, amount in entry.items()})
+
+
+@cache
+def models() -> tuple[Model, ...]:
+    """All models of the table, newest generation first."""
+    table = json.loads(Path(__file__).with_name("models.json").read_text())
+    return tuple(_model(entry) for entry in table["models"])
+
+
+def _model(entry: dict[str, Any]) -> Model:
+    long_prompt = entry.get("long_prompt")
+    return Model(
+        id=entry["ids"][0],
+        aliases=tuple(entry["ids"][1:]),
+        name=entry["name"],
+        family=entry["family"],
+        status=entry["status"],
+        limited=entry["limited"],
+        retires=date.fromisoformat(entry["retires"]) if entry["retires"] else None,
+        context=entry["context"],
+        max_output=entry["max_output"],
+        prices=_prices(entry["usd_per_mtok"]),
+        long_prompt_above=long_prompt["above_tokens"] if long_prompt else None,
+        long_prices=_prices(long_prompt["usd_per_mtok"]) if long_prompt else None,
+    )
+
+
+@cache
+def model(model_id: str) -> Model:
+    """The model with this id or alias. Raises UnknownPrice when the table lacks it."""
+    for known in models():
+        if model_id == known.id or model_id in known.aliases:
+            return known
+    raise UnknownPrice(model_id)
+
+
+def choosable() -> list[Model]:
+    """Models a person may pick for a new job: in service and open to everyone."""
+    return [known for known in models() if known.status != "retired" and not known.limited]
+
+
+def cost_of_tokens(
+    model_id: str,
+    input_tokens: Decimal | int,
+    output_tokens: Decimal | int,
+    prompt_tokens: int = 0,
+    *,
+    batch: bool = True,
+) -> Decimal:
+    """US dollars for so many tokens of `model_id`, where one prompt is `prompt_tokens` long.
+
+    Raises UnknownPrice.
+    """
+    prices = model(model_id).prices_for(prompt_tokens)
+    total = (prices.input * input_tokens + prices.output * output_tokens) / 1_000_000
+    return total * BATCH if batch else total
+
+
+def cost_in_pico(judged: Judged) -> int:
+    """What one batch result was charged, in millionths of a millionth of a US dollar.
+
+    Only succeeded results are charged, and refusals by their category. A model without a price
+    raises UnknownPrice.
+    """
+    usage = judged.usage
+    if usage is None or judged.outcome not in (GOOD, LOOK):
+        return 0
+    if (
+        judged.stop_reason == "refusal"
+        and judged.refusal_category in FREE_REFUSALS
+        and not usage.output_tokens
+    ):
+        return 0
+    return _usage_in_pico(usage, judged.answered_by)
+
+
+def _usage_in_pico(usage: Usage, model_id: str) -> int:
+    written = usage.cache_creation_input_tokens or 0
+    read = usage.cache_read_input_tokens or 0
+    plain = usage.input_tokens or 0
+    prices = model(model_id).prices_for(plain + written + read)
+    split = usage.cache_creation
+    hour = (split.ephemeral_1h_input_tokens or 0) if split else 0
+    total = (
+        prices.input * plain
+        + prices.cache_write_5m * max(written - hour, 0)
+        + prices.cache_write_1h * hour
+        + prices.cache_read * read
+        + prices.output * (usage.output_tokens or 0)
+    )
+    if usage.inference_geo == "us":
+        total *= US_ONLY
+    return int((total * BATCH * _UNITS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
+
+
+def in_words(amount: Decimal) -> str:
+    """A sum for the screen: two decimals, and nothing finer than a cent."""
+    if amount == 0:
+        return "$0.00"
+    if amount < Decimal("0.01"):
+        return "less than $0.01"
+    return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"

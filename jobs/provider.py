@@ -1,0 +1,302 @@
+"""The only module that talks to the provider, and the only one that imports its client.
+
+A handful of functions and our own exceptions. The client's retries are off: what changes something
+at the provider is sent once, and what only reads is asked again by the next look. Redirects are
+off, because a redirected POST would be sent twice, and results are fetched from the API's own
+address, never from one that an answer names: the key goes along.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import anthropic
+import httpx2
+import msgspec
+from anthropic.types.messages import MessageBatch
+from django.conf import settings
+
+READ_SECONDS = 60.0  # of silence, for a call that only reads
+BLOCK = 1 << 20
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking")
+
+
+class ProviderError(Exception):
+    """A call did not come to what was asked; the text is for people."""
+
+
+class Unreachable(ProviderError):
+    """No connection, so nothing was sent."""
+
+
+class Refused(ProviderError):
+    """A clear no: the provider answered and did not do it."""
+
+    def __init__(self, status: int, kind: str, message: str, retry_after: float | None) -> None:
+        self.status = status
+        self.kind = kind  # the API's error type, "" when it gave none
+        self.message = message  # the provider's words: untrusted text
+        self.retry_after = retry_after  # seconds, when it named them
+        super().__init__(f"{status} {kind}: {message}")
+
+    @property
+    def for_now(self) -> bool:
+        """It was refused for want of room, not for what it is."""
+        return self.status == 429
+
+
+class Unclear(ProviderError):
+    """Neither a clear yes nor a clear no: what was asked for may have happened."""
+
+
+class NotThere(Refused):
+    """404: not there, or not yet visible, or not for this key."""
+
+
+@dataclass(frozen=True)
+class BatchInfo:
+    """A batch as the provider shows it. `total` is known at once; the other counts stay 0 until
+    the whole batch has ended."""
+
+    id: str
+    status: str  # in_progress, canceling, ended
+    total: int
+    counts: dict[str, int]  # succeeded, errored, canceled, expired, processing
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    archived_at: datetime | None
+
+    @classmethod
+    def of(cls, batch: MessageBatch) -> Self:
+        counts = {
+            name: int(getattr(batch.request_counts, name, 0) or 0)
+            for name in ("processing", "succeeded", "errored", "canceled", "expired")
+        }
+        return cls(
+            id=batch.id,
+            status=batch.processing_status,
+            total=sum(counts.values()),
+            counts=counts,
+            created_at=batch.created_at,
+            expires_at=batch.expires_at,
+            ended_at=batch.ended_at,
+            archived_at=batch.archived_at,
+        )
+
+
+class _Created(msgspec.Struct):
+    """What the answer to a create must have for it to count as a yes."""
+
+    class Counts(msgspec.Struct):
+        processing: int
+        succeeded: int = 0
+        errored: int = 0
+        canceled: int = 0
+        expired: int = 0
+
+    id: str
+    processing_status: str
+    request_counts: Counts
+    created_at: datetime
+    expires_at: datetime
+
+
+class _Deadline:
+    """Ends a call that takes longer than `seconds` in all by shutting its connection. The
+    client's own time-outs are for each read and write, so a slow drip outlasts them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self.passed = False
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+    def attach(self, request: httpx2.Request) -> None:
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket")
+                if self.passed:
+                    self._shut()
+
+    def _end(self) -> None:
+        with self._lock:
+            self.passed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _client(
+    *, on_request: Callable[[httpx2.Request], None] | None = None
+) -> Iterator[anthropic.Anthropic]:
+    """A client on a connection of its own: one that was kept open may be closed by the other side
+    just as a body goes out, which nobody could tell from a lost answer."""
+    http = anthropic.DefaultHttpxClient(
+        follow_redirects=False,
+        trust_env=not settings.PROVIDER_IS_LOCAL,
+        event_hooks={"request": [on_request] if on_request else []},
+    )
+    with http:
+        yield anthropic.Anthropic(
+            api_key=settings.ANTHROPIC_API_KEY or "practice",
+            base_url=settings.ANTHROPIC_BASE_URL,
+            max_retries=0,
+            timeout=httpx2.Timeout(READ_SECONDS, connect=10.0),
+            http_client=http,
+            open_telemetry=False,
+        )
+
+
+@contextmanager
+def _our_exceptions() -> Iterator[None]:
+    """Turn what the client raises into this module's exceptions."""
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise _of_status(error) from error
+    except anthropic.APIConnectionError as error:
+        # Nothing was sent when there was no connection yet; the client keeps the reason as cause.
+        cause = error.__cause__
+        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
+            raise Unreachable("The provider cannot be reached.") from error
+        raise Unclear("The connection to the provider broke off.") from error
+    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
+        raise Unclear("The provider's answer could not be read.") from error
+    except (ValueError, msgspec.DecodeError) as error:
+        # A body that is cut off arrives as a bare JSON error, not as one of the client's.
+        raise Unclear("The provider's answer could not be read.") from error
+
+
+def _of_status(error: anthropic.APIStatusError) -> ProviderError:
+    status = error.status_code
+    message = error.api_message or ("" if status == 413 else str(error.message))
+    if status == 404:
+        return NotThere(status, error.type or "", message, None)
+    if status in (400, 401, 402, 403, 413, 422, 429):
+        return Refused(status, error.type or "", message[:2000], _retry_after(error.response))
+    # 408, 409, every 5xx and redirects: it may have been done before the answer went wrong.
+    return Unclear(f"The provider answered with status {status}.")
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    try:
+        seconds = float(response.headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
+    """Send the batch whose body is the file `body`, with `size` requests, in one POST that ends
+    after `seconds` in all.
+
+    Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been accepted).
+    """
+    with (
+        body.open("rb") as file,
+        _Deadline(seconds) as deadline,
+        _client(on_request=deadline.attach) as client,
+        _our_exceptions(),
+    ):
+        # The body is streamed: the client's own `create` would hold it several times in memory.
+        response = client.post(
+            "/v1/messages/batches",
+            cast_to=httpx2.Response,
+            content=file,
+            options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
+        )
+        if response.status_code != 200:
+            raise Unclear(f"The provider answered with status {response.status_code}.")
+        created = msgspec.json.decode(response.content, type=_Created)
+    counts = msgspec.structs.asdict(created.request_counts)
+    if not created.id or sum(counts.values()) != size:
+        raise Unclear("The provider's answer does not fit what was sent.")
+    return BatchInfo(
+        id=created.id,
+        status=created.processing_status,
+        total=size,
+        counts=counts,
+        created_at=created.created_at,
+        expires_at=created.expires_at,
+        ended_at=None,
+        archived_at=None,
+    )
+
+
+def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
+    """All batches of the workspace, newest first; the caller stops when it has seen enough.
+
+    Raises ProviderError.
+    """
+    with _client() as client, _our_exceptions():
+        for batch in client.messages.batches.list(limit=page):
+            yield BatchInfo.of(batch)
+
+
+def retrieve_batch(provider_id: str) -> BatchInfo:
+    """One batch. Raises NotThere or another ProviderError."""
+    with _client() as client, _our_exceptions():
+        return BatchInfo.of(client.messages.batches.retrieve(provider_id))
+
+
+def cancel_batch(provider_id: str) -> None:
+    """Ask the provider to stop a batch. Raises ProviderError."""
+    with _client() as client, _our_exceptions():
+        client.messages.batches.cancel(provider_id)
+
+
+def delete_batch(provider_id: str) -> None:
+    """Delete an ended batch and its results at the provider. Raises ProviderError."""
+    with _client() as client, _our_exceptions():
+        client.messages.batches.delete(provider_id)
+
+
+def result_blocks(provider_id: str) -> Iterator[bytes]:
+    """The results of an ended batch, as they come. Raises ProviderError; a stream that ends early
+    may raise nothing, so the caller has to prove that it is whole."""
+    with _client() as client, _our_exceptions():
+        response = client.get(
+            f"/v1/messages/batches/{provider_id}/results",
+            cast_to=httpx2.Response,
+            stream=True,
+            stream_cls=anthropic.Stream[object],
+            options={"headers": {"Accept": "application/x-jsonl"}},
+        )
+        assert isinstance(response, httpx2.Response)  # noqa: S101 - the client's types say Stream
+        try:
+            yield from response.iter_bytes(BLOCK)
+        finally:
+            response.close()
+
+
+def count_tokens(requests: Iterable[dict[str, Any]]) -> Iterator[int]:
+    """Input tokens of each of `requests` (the `params` of a request), counted by the provider, free
+    of charge. Raises ProviderError."""
+    with _client() as client, _our_exceptions():
+        for params in requests:
+            counted = {name: params[name] for name in _COUNTED if name in params}
+            yield client.messages.count_tokens(**counted).input_tokens

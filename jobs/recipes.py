@@ -1,0 +1,125 @@
+"""A prompt with `{{column}}` placeholders and one row's cells become the `params` of one request.
+Pure. One pass, nothing is evaluated: a cell that contains `{{x}}` stays as it is. `\\{{` writes
+two literal braces.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Two alternatives that cannot overlap, and no nested repetition: linear on any input.
+_PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
+_OPENING = re.compile(r"\{\{")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is asked of the model about each row of a table."""
+
+    prompt: str
+    system: str
+    model: str
+    max_tokens: int
+
+
+def columns_used(template: str) -> list[str]:
+    """The column names in the placeholders of `template`, each as often as it stands there."""
+    return [match[1].strip() for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
+
+
+def static_text(template: str) -> str:
+    """`template` without its placeholders: what every row repeats."""
+    return _PLACEHOLDER.sub(lambda match: "{{" if match[1] is None else "", template)
+
+
+def template_problems(template: str, columns: Sequence[str]) -> list[str]:
+    """What is wrong with a template, each as a sentence; empty when it can be used."""
+    problems = []
+    for name in dict.fromkeys(columns_used(template)):
+        if name in columns:
+            continue
+        close = difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], n=1)
+        meant = [c for c in columns if close and c.casefold() == close[0]]
+        hint = f" Did you mean {{{{{meant[0]}}}}}?" if meant else ""
+        problems.append(f"Your file has no column “{name}”.{hint}")
+    for match in _OPENING.finditer(_PLACEHOLDER.sub(lambda m: "·" * len(m[0]), template)):
+        line = template.count("\n", 0, match.start()) + 1
+        column = match.start() - template.rfind("\n", 0, match.start())
+        problems.append(
+            f"The {{{{ at line {line}, character {column} is not closed. Write {{{{column}}}}, "
+            "or \\{{ for two braces as they are."
+        )
+    return problems
+
+
+def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """Why `recipe` cannot be sent yet, each as a sentence."""
+    problems = []
+    if not recipe.prompt.strip():
+        problems.append("Write what Claude should do with each row.")
+    problems += template_problems(recipe.prompt, columns)
+    problems += [f"Instructions: {text}" for text in template_problems(recipe.system, columns)]
+    return problems
+
+
+def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    """A function from the cells of a row to the filled template. A placeholder that names no
+    column is left standing, so a half-written prompt can be previewed."""
+    places = {name: index for index, name in enumerate(columns)}
+    parts: list[str | int] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(template):
+        parts.append(template[end : match.start()])
+        name = None if match[1] is None else match[1].strip()
+        if name is None:
+            parts.append("{{")
+        else:
+            parts.append(places.get(name, match[0]))
+        end = match.end()
+    parts.append(template[end:])
+
+    def fill(cells: Sequence[str]) -> str:
+        return "".join(part if isinstance(part, str) else cells[part] for part in parts)
+
+    return fill
+
+
+def compile_recipe(
+    recipe: Recipe, columns: Sequence[str]
+) -> Callable[[Sequence[str]], dict[str, Any]]:
+    """A function from the cells of a row to the `params` of its request. Compiled once a job:
+    a file has many rows and one recipe."""
+    fill_prompt = compile_template(recipe.prompt, columns)
+    fill_system = compile_template(recipe.system, columns)
+
+    def params(cells: Sequence[str]) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": recipe.model, "max_tokens": recipe.max_tokens}
+        if recipe.system.strip():
+            request["system"] = fill_system(cells)
+        request["messages"] = [{"role": "user", "content": fill_prompt(cells)}]
+        return request
+
+    return params
+
+
+def prompt_text(params: Mapping[str, Any]) -> str:
+    """The text of the last message of `params`, for a preview; blocks that are not text are named
+    in square brackets."""
+    messages = params.get("messages")
+    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
+        return ""
+    return content_text(messages[-1].get("content"))
+
+
+def content_text(content: Any) -> str:
+    """Text of a message's or the system prompt's content, which is a string or a list of blocks."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    blocks = [block for block in content if isinstance(block, dict)]
+    return "\n".join(str(block.get("text") or f"[{block.get('type')}]") for block in blocks)

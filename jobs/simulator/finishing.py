@@ -1,0 +1,103 @@
+"""Works off the batches whose time has come: one thread, one batch after another."""
+
+import os
+import sys
+import threading
+from collections import Counter
+
+from jobs.simulator.checks import read_batch
+from jobs.simulator.dice import digest
+from jobs.simulator.outcomes import Run, result_line
+from jobs.simulator.store import MICROSECONDS, Batch, Store, now
+from jobs.simulator.wire import Counts, encode
+
+_WRITE_BUFFER = 1 << 20
+# How long a look at a batch waits for results that are due at once.
+_PATIENCE = 2.0
+_RETRY_AFTER = 1.0
+_ARCHIVE_EVERY = 3600.0
+
+
+class Finisher:
+    """Writes the results of every batch that is due, and only then lets it end."""
+
+    def __init__(self, store: Store, *, failures: bool) -> None:
+        self._store = store
+        self._failures = failures
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="finisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop at once. A batch that is half done is done again after the next start."""
+        self._stopping = True
+        self.wake()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """A batch was created or canceled: look again which is next."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def settle(self) -> None:
+        """Wait a moment until no batch is overdue."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._seconds_to_next() > 0, timeout=_PATIENCE)
+
+    def _seconds_to_next(self) -> float:
+        batch = self._store.next_due()
+        return _ARCHIVE_EVERY if batch is None else (batch.due_at - now()) / MICROSECONDS
+
+    def _work(self) -> None:
+        while not self._stopping:
+            batch = self._store.next_due()
+            if batch is not None and batch.due_at <= now():
+                self._finish(batch)
+                continue
+            with self._changed:
+                # Looked at again under the lock: what changed since then has already notified.
+                seconds = self._seconds_to_next()
+                if (
+                    seconds > 0
+                    and not self._stopping
+                    and not self._changed.wait(min(seconds, _ARCHIVE_EVERY))
+                ):
+                    self._store.archive()
+
+    def _finish(self, batch: Batch) -> None:
+        try:
+            counts = self._write_results(batch)
+            if not self._stopping:
+                self._store.finish(batch.id, counts)
+        except (
+            OSError
+        ) as error:  # a full disk, most likely: the batch ends when there is room again
+            sys.stderr.write(f"simulator: results of {batch.id}: {error}\n")
+            with self._changed:
+                self._changed.wait(_RETRY_AFTER)
+        self.wake()
+
+    def _write_results(self, batch: Batch) -> Counts:
+        """Write one line for each request, in an order of the batch's own."""
+        run = Run(batch.id, self._failures, bool(batch.long_output), batch.finished_share, set())
+        items = read_batch(self._store.body_path(batch.id))
+        items.sort(key=lambda item: digest(batch.id, "order", item.custom_id))
+        tally: Counter[str] = Counter()
+        target = self._store.results_path(batch.id)
+        part = target.with_suffix(".part")
+        with part.open("wb", buffering=_WRITE_BUFFER) as file:
+            for item in items:
+                if self._stopping:
+                    break
+                line = result_line(item, run)
+                tally[line.result.type] += 1
+                file.write(encode(line))
+                file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        return Counts(0, tally["succeeded"], tally["errored"], tally["canceled"], tally["expired"])

@@ -1,0 +1,320 @@
+"""Sending a batch once, and finding out what became of it when the answer was lost.
+
+Before the one POST the intent is committed and journalled. A clear yes and a clear no settle it;
+everything else - a lost connection, a time-out, a 5xx, an answer that does not fit, the death of
+the process - makes the batch `unknown`, and that is settled by looking at the provider's list,
+never by sending again at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+import msgspec
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from . import files, journal, provider
+from .leases import Lease, LeaseLost
+from .models import Batch, Installation, Job, JobEvent, SubmissionEvent
+from .provider import BatchInfo
+
+logger = logging.getLogger(__name__)
+
+# How far the provider's clock may be from ours.
+SKEW = timedelta(minutes=10)
+LOOKS_BEFORE_RESEND = 3
+# Bounds of the wait that the provider may ask for, and what is waited when it names none.
+LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
+
+
+def submit(batch: Batch, lease: Lease) -> timedelta:
+    """Send a planned batch. Returns how long to wait before the job's next step.
+
+    Raises LeaseLost. ProviderError when the provider cannot even be listed; nothing was sent then.
+    """
+    if batch.attempts and candidates(batch):
+        # A clear no came before, and yet there is a batch that could be this one.
+        Batch.objects.move(
+            batch.pk, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=timezone.now()
+        )
+        return timedelta()
+    if batch.baseline_ids is None:
+        # Never renewed: a later one would hide a batch of the first attempt that is listed late.
+        since = timezone.now() - SKEW - SKEW
+        batch.baseline_ids = [info.id for info in _listed_since(since) if info.total == batch.size]
+    lease.hold_for(settings.SUBMIT_DEADLINE_SECONDS)
+    if not _commit_intent(batch, lease):
+        return timedelta(seconds=5)
+    facts = {"job": batch.job_id, "nonce": batch.nonce, "attempt": batch.attempts}
+    journal.write(
+        "intent", **facts, size=batch.size, bytes=batch.body_bytes, sha256=batch.body_sha256
+    )
+    try:
+        accepted = provider.create_batch(
+            files.body_path(batch), batch.size, settings.SUBMIT_DEADLINE_SECONDS
+        )
+    except provider.Unreachable as error:
+        wait = _not_sent(batch, str(error))
+    except provider.Refused as error:
+        wait = _refused(batch, error)
+    except provider.Unclear as error:
+        wait = _unclear(batch, str(error))
+    else:
+        wait = _accepted(batch, accepted)
+    journal.write("outcome", **facts, state=batch.state, provider_id=batch.provider_id)
+    return wait
+
+
+def _commit_intent(batch: Batch, lease: Lease) -> bool:
+    """Say in the database that this batch is being sent; False if it may not be now."""
+    now = timezone.now()
+    batch.attempts += 1
+    batch.intent_at = batch.intent_at or now
+    batch.deadline_at = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+    try:
+        with transaction.atomic():
+            # The job must still be wanted and ours at this very moment.
+            mine = Job.objects.filter(
+                pk=batch.job_id, state=Job.State.SUBMITTING, held="", lease_owner=lease.owner
+            )
+            if mine.update(failures_in_a_row=0) != 1:
+                raise LeaseLost
+            moved = Batch.objects.move(
+                batch.pk,
+                Batch.State.PLANNED,
+                Batch.State.SUBMITTING,
+                attempts=batch.attempts,
+                intent_at=batch.intent_at,
+                deadline_at=batch.deadline_at,
+                baseline_ids=batch.baseline_ids,
+                empty_looks=0,
+            )
+            if not moved:
+                raise LeaseLost
+            _record(batch, "intent", size=batch.size, sha256=batch.body_sha256)
+    except IntegrityError:
+        # Another batch of the same size is unsettled; which is which could not be told.
+        return False
+    batch.state = Batch.State.SUBMITTING
+    return True
+
+
+def _accepted(batch: Batch, info: BatchInfo) -> timedelta:
+    _settle(batch, Batch.State.IN_PROGRESS, "accepted", **_provider_facts(info))
+    return timedelta()
+
+
+def _not_sent(batch: Batch, why: str) -> timedelta:
+    wait = _backoff(batch.attempts)
+    _settle(batch, Batch.State.PLANNED, "not_sent", next_action_at=timezone.now() + wait)
+    Installation.objects.filter(pk=1).update(provider_trouble=why)
+    return wait
+
+
+def _refused(batch: Batch, error: provider.Refused) -> timedelta:
+    if error.for_now:
+        named = USUAL_WAIT if error.retry_after is None else error.retry_after
+        wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
+        _settle(batch, Batch.State.PLANNED, "refused", next_action_at=timezone.now() + wait)
+        Installation.objects.filter(pk=1).update(send_after=timezone.now() + wait)
+        return wait
+    words = error.message or f"status {error.status}"
+    _settle(batch, Batch.State.BLOCKED, "refused", refusal=words)
+    Job.objects.filter(pk=batch.job_id).update(held=_held_words(error, words))
+    log(batch.job_id, f"Batch {batch.number} was refused by the provider: {words}")
+    return timedelta()
+
+
+def _held_words(error: provider.Refused, words: str) -> str:
+    """Why the job cannot go on, for the person, with who can mend it."""
+    if error.status == 401:
+        return (
+            f"The provider did not accept this site's key. An administrator can mend it. ({words})"
+        )
+    if error.status == 402 or "credit" in words.lower() or "usage limits" in words.lower():
+        return f"Credit or a spending limit at the provider is used up. ({words})"
+    if error.status == 403:
+        return f"This site's key may not do this. An administrator can mend it. ({words})"
+    if error.status == 413:
+        return "The provider says that a batch is too large to take."
+    return f"The provider refused a batch: {words}"
+
+
+def _unclear(batch: Batch, why: str) -> timedelta:
+    _settle(batch, Batch.State.UNKNOWN, "unknown", next_action_at=batch.deadline_at)
+    log(
+        batch.job_id,
+        f"Batch {batch.number}: {why} We are checking whether it arrived; nothing is sent twice.",
+    )
+    return timedelta()
+
+
+def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
+    """The end of a POST: the batch leaves `submitting`, and the event says how."""
+    with transaction.atomic():
+        if Batch.objects.move(batch.pk, Batch.State.SUBMITTING, state, **values):
+            batch.state = state
+        batch.provider_id = str(values.get("provider_id") or "") or None
+        _record(batch, kind)
+
+
+def doubt(batch: Batch) -> None:
+    """A batch that is `submitting` while somebody new holds the job: its sender died, and whether
+    the POST arrived is not known."""
+    if Batch.objects.move(
+        batch.pk, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
+    ):
+        _record(batch, "unknown")
+        log(
+            batch.job_id,
+            f"Batch {batch.number}: sending was interrupted. We are checking whether it arrived; "
+            "nothing is sent twice.",
+        )
+
+
+def reconcile(batch: Batch) -> timedelta:
+    """Look for an unknown batch in the provider's list, once its deadline has passed: found, it is
+    adopted; not found for the grace time and three complete looks, it is planned again.
+
+    Returns how long to wait. Raises ProviderError when the list could not be read to its end: that
+    is no look at all.
+    """
+    now = timezone.now()
+    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
+    if now < batch.deadline_at:
+        return batch.deadline_at - now
+    found = candidates(batch)
+    if len(found) > 1:
+        proven = _told_apart(batch, found)
+        if proven is None:
+            return _look_again(batch, timedelta(seconds=60))
+        found = [proven]
+    if found:
+        _adopt(batch, found[0])
+        return timedelta()
+    grace = timedelta(seconds=settings.RECONCILE_GRACE_SECONDS)
+    looks = batch.empty_looks + 1
+    if now < batch.deadline_at + grace or looks < LOOKS_BEFORE_RESEND:
+        pause = min(max(grace / LOOKS_BEFORE_RESEND, timedelta(seconds=1)), timedelta(seconds=60))
+        return _look_again(batch, pause, looks)
+    if Batch.objects.move(batch.pk, Batch.State.UNKNOWN, Batch.State.PLANNED, next_action_at=None):
+        _record(batch, "never_arrived", looks=looks)
+        log(batch.job_id, f"Batch {batch.number} never arrived at the provider; it is sent again.")
+    return timedelta()
+
+
+def _look_again(batch: Batch, pause: timedelta, looks: int = 0) -> timedelta:
+    Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN).update(
+        empty_looks=looks, next_action_at=timezone.now() + pause
+    )
+    return pause
+
+
+def candidates(batch: Batch) -> list[BatchInfo]:
+    """Batches at the provider that could be `batch`: its size, its time, not there before, and
+    not ours by another name. Raises ProviderError."""
+    if batch.intent_at is None or batch.deadline_at is None:
+        return []
+    since, until = batch.intent_at - SKEW, batch.deadline_at + SKEW
+    found = [
+        info
+        for info in _listed_since(since)
+        if info.total == batch.size
+        and info.created_at <= until
+        and info.id not in (batch.baseline_ids or [])
+    ]
+    ids = [info.id for info in found]
+    ours = set(Batch.objects.filter(provider_id__in=ids).values_list("provider_id", flat=True))
+    ours |= set(
+        SubmissionEvent.objects.filter(provider_id__in=ids)
+        .exclude(nonce=batch.nonce)
+        .values_list("provider_id", flat=True)
+    )
+    return [info for info in found if info.id not in ours]
+
+
+def _listed_since(since: datetime) -> list[BatchInfo]:
+    return list(takewhile(lambda info: info.created_at >= since, provider.list_batches()))
+
+
+class _OnlyId(msgspec.Struct):
+    custom_id: str
+
+
+def _told_apart(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
+    """Of several candidates, the one whose results carry the nonce. Those that carry another are
+    excluded for good; those that still run are looked at again when they have ended."""
+    for info in found:
+        if info.status == "ended":
+            if _first_custom_id(info.id).startswith(f"{batch.nonce}-"):
+                return info
+            exclude(batch, info.id)
+    return None
+
+
+def _first_custom_id(provider_id: str) -> str:
+    beginning = b""
+    for block in provider.result_blocks(provider_id):
+        beginning += block
+        if b"\n" in beginning:
+            break
+    try:
+        return msgspec.json.decode(beginning.partition(b"\n")[0], type=_OnlyId).custom_id
+    except msgspec.DecodeError:
+        return ""
+
+
+def exclude(batch: Batch, provider_id: str) -> None:
+    """Remember that this batch of the provider's is not `batch`."""
+    batch.baseline_ids = [*(batch.baseline_ids or []), provider_id]
+    Batch.objects.filter(pk=batch.pk).update(baseline_ids=batch.baseline_ids)
+
+
+def _adopt(batch: Batch, info: BatchInfo) -> None:
+    """Take a batch found by listing as `batch`; its results will prove it."""
+    with transaction.atomic():
+        moved = Batch.objects.move(
+            batch.pk,
+            Batch.State.UNKNOWN,
+            Batch.State.IN_PROGRESS,
+            adopted=True,
+            **_provider_facts(info),
+        )
+        if moved:
+            batch.provider_id = info.id
+            _record(batch, "adopted")
+            log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
+
+
+def _provider_facts(info: BatchInfo) -> dict[str, object]:
+    return {
+        "provider_id": info.id,
+        "created_at": info.created_at,
+        "expires_at": info.expires_at,
+        "next_action_at": None,
+        "refusal": "",
+    }
+
+
+def _backoff(failures: int) -> timedelta:
+    return timedelta(seconds=min(2.0 ** min(failures, 8), 300.0))
+
+
+def _record(batch: Batch, kind: str, **detail: object) -> None:
+    SubmissionEvent.objects.create(
+        job_id=batch.job_id,
+        nonce=batch.nonce,
+        kind=kind,
+        provider_id=batch.provider_id or "",
+        detail={"attempt": batch.attempts, **detail},
+    )
+
+
+def log(job_pk: int, text: str) -> None:
+    """Add a line to the log that the job's page shows."""
+    JobEvent.objects.create(job_id=job_pk, text=text)
+    logger.info("job %s: %s", job_pk, text)

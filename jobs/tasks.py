@@ -1,0 +1,36 @@
+"""What Huey runs. The queue is a clock and some threads: it forgets a task that dies with its
+worker, so nothing here may be the only thing that makes something happen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+from huey import crontab
+from huey.contrib.djhuey import db_periodic_task, db_task
+
+from . import lifecycle
+from .models import Installation
+
+TICK_SECONDS = 1
+
+
+@db_task()
+def nudge(job_pk: int) -> None:
+    lifecycle.advance(job_pk)
+
+
+@db_task()
+def tick() -> None:
+    """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
+    now = timezone.now()
+    due = Installation.objects.filter(pk=1, next_tick_at__lte=now)
+    if due.update(next_tick_at=now + timedelta(seconds=TICK_SECONDS)) == 1:
+        tick.schedule(delay=TICK_SECONDS)
+        lifecycle.sweep(step=nudge)
+
+
+@db_periodic_task(crontab(minute="*"))
+def start_ticking() -> None:
+    """At the worker's start, and every minute in case the ticking was lost."""
+    tick.call_local()

@@ -1,0 +1,167 @@
+"""How the site writes sums, numbers, times and states."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from jobs import pricing
+from jobs.models import Batch, Job, Outcome
+
+register = template.Library()
+
+ICONS = "vendor/tabler-icons-3.34.0/icons.svg"
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    """A picture that only decorates: what it stands for is said in words beside it."""
+    return format_html(
+        '<svg class="icon {}" width="24" height="24" viewBox="0 0 24 24" aria-hidden="true">'
+        '<use href="{}#{}"></use></svg>',
+        css,
+        static(ICONS),
+        name,
+    )
+
+
+@register.filter
+def number(value: int | None) -> str:
+    """1204 -> 1,204"""
+    return f"{value or 0:,}"
+
+
+@register.filter
+def rows(count: int | None) -> str:
+    """1 -> "1 row", 1204 -> "1,204 rows" """
+    return f"{count or 0:,} row{'' if count == 1 else 's'}"
+
+
+@register.filter
+def money(amount: Decimal | None) -> str:
+    return pricing.in_words(amount or Decimal(0))
+
+
+@register.simple_tag
+def money_range(low: Decimal, high: Decimal) -> str:
+    """ "$1.40 to $1.90", or one sum when both read the same."""
+    least, most = pricing.in_words(low), pricing.in_words(high)
+    return least if least == most else f"{least} to {most}"
+
+
+@register.filter
+def when(moment: datetime | None) -> SafeString | str:
+    """Day and time in the person's time zone."""
+    if moment is None:
+        return ""
+    local = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}">{}</time>', moment.isoformat(), date_format(local, "j M Y, H:i")
+    )
+
+
+@register.filter
+def clock(moment: datetime) -> SafeString:
+    """The time alone; day and time when it was another day."""
+    local = timezone.localtime(moment)
+    words = date_format(local, "H:i:s" if local.date() == timezone.localdate() else "j M, H:i")
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), words)
+
+
+@register.filter
+def ago(moment: datetime) -> SafeString:
+    """ "3 minutes ago", with the exact time to hover over."""
+    # Only the largest unit: nobody needs "2 months, 1 week ago".
+    words = str(naturaltime(moment)).split(",")[0].removesuffix(" ago") + " ago"
+    if timezone.now() - moment < timedelta(minutes=1):
+        words = "just now"
+    exact = date_format(timezone.localtime(moment), "j M Y, H:i")
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words
+    )
+
+
+@register.filter
+def duration(span: timedelta) -> str:
+    """ "less than a minute", "12 minutes", "3 hours 5 minutes" """
+    minutes = max(int(span.total_seconds()), 0) // 60
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    parts = [
+        f"{amount} {unit}{'' if amount == 1 else 's'}"
+        for amount, unit in ((hours, "hour"), (minutes, "minute"))
+        if amount
+    ]
+    return " ".join(parts)
+
+
+OUTCOME_COLOURS: dict[str, str] = {
+    Outcome.WAITING: "secondary",
+    Outcome.GOOD: "green",
+    Outcome.LOOK: "yellow",
+    Outcome.ERRORED: "red",
+    Outcome.EXPIRED: "orange",
+    Outcome.CANCELED: "secondary",
+    Outcome.LEFT_OUT: "secondary",
+}
+STATE_COLOURS: dict[str, str] = {
+    Job.State.UNREADABLE: "red",
+    Job.State.DRAFT: "secondary",
+    Job.State.FINISHED: "green",
+}
+BATCH_COLOURS: dict[str, str] = {
+    Batch.State.COLLECTED: "green",
+    Batch.State.BLOCKED: "red",
+    Batch.State.UNKNOWN: "yellow",
+    Batch.State.PLANNED: "secondary",
+    Batch.State.CANCELED: "secondary",
+}
+
+
+@register.simple_tag
+def badge(words: str, colour: str) -> SafeString:
+    return format_html('<span class="badge bg-{}-lt">{}</span>', colour, words)
+
+
+@register.filter
+def state_in_words(job: Job) -> str:
+    return job_state(job)[0]
+
+
+@register.filter
+def state_badge(job: Job) -> SafeString:
+    return badge(*job_state(job))
+
+
+@register.filter
+def outcome_badge(row: Any) -> SafeString:
+    return badge(row.get_outcome_display(), OUTCOME_COLOURS[row.outcome])
+
+
+@register.filter
+def batch_badge(batch: Batch) -> SafeString:
+    return badge(batch.get_state_display(), BATCH_COLOURS.get(batch.state, "blue"))
+
+
+def job_state(job: Job) -> tuple[str, str]:
+    """The state of a job in words, and its colour: green only when nothing is left to do."""
+    if job.held and job.state != Job.State.FINISHED:
+        return "Needs you", "red"
+    if job.state != Job.State.FINISHED:
+        return job.get_state_display(), STATE_COLOURS.get(job.state, "blue")
+    stopped = bool(job.outcome_count(Outcome.CANCELED))
+    words = "Stopped" if stopped else "Finished"
+    if attention := job.attention_count:
+        need = "needs" if attention == 1 else "need"
+        return f"{words} – {rows(attention)} {need} attention", "yellow"
+    return words, "secondary" if stopped else "green"

@@ -1,0 +1,38 @@
+"""Every address of the site."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from .views import accounts, downloads, draft, jobs, people, rows, watch
+
+urlpatterns = [
+    path("setup/", accounts.setup, name="setup"),
+    path("login/", accounts.login, name="login"),
+    path("logout/", accounts.logout, name="logout"),
+    path("password/", accounts.password, name="password"),
+    path("people/", people.people, name="people"),
+    path("people/<int:pk>/active/", people.person_active, name="person_active"),
+    path("people/<int:pk>/password/", people.person_password, name="person_password"),
+    path("", jobs.jobs, name="jobs"),
+    path("jobs/new/", jobs.new_job, name="new_job"),
+    path("jobs/new/sample/", jobs.new_sample_job, name="new_sample_job"),
+    path("samples/<str:name>", jobs.sample, name="sample"),
+    path("jobs/<int:pk>/", watch.job, name="job"),
+    path("jobs/<int:pk>/status/", watch.status, name="status"),
+    path("jobs/<int:pk>/recipe/", draft.recipe, name="recipe"),
+    path("jobs/<int:pk>/price/", draft.price_card, name="price"),
+    path("jobs/<int:pk>/confirm/", draft.confirm, name="confirm"),
+    path("jobs/<int:pk>/stop/", watch.stop, name="stop"),
+    path("jobs/<int:pk>/try-again/", watch.try_again, name="try_again"),
+    path("jobs/<int:pk>/rename/", jobs.rename, name="rename"),
+    path("jobs/<int:pk>/delete/", jobs.delete, name="delete"),
+    path("jobs/<int:pk>/rows/", rows.rows, name="rows"),
+    path("jobs/<int:pk>/rows/<int:number>/", rows.row, name="row"),
+    path("jobs/<int:pk>/download/<str:kind>/", downloads.download, name="download"),
+    path(
+        "jobs/<int:pk>/batches/<int:number>/raw/",
+        downloads.batch_raw,
+        name="batch_raw",
+    ),
+]

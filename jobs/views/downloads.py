@@ -1,0 +1,53 @@
+"""Files to take away. They are data, whatever is in them: always saved, never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from django.http import FileResponse, Http404, HttpRequest, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET
+
+from .. import exports, files
+from ..models import Batch, Job
+
+CSV = "text/csv; charset=utf-8"
+JSON_LINES = "application/jsonl"
+# What can be downloaded of a job: where the bytes come from, and a fixed type for them.
+KINDS: dict[str, tuple[Callable[[Job], Iterator[bytes]], str]] = {
+    "csv": (exports.csv_chunks, CSV),
+    "jsonl": (exports.jsonl_chunks, JSON_LINES),
+    "raw": (exports.raw_chunks, JSON_LINES),
+    "problems": (exports.problems_csv_chunks, CSV),
+}
+
+
+@require_GET
+def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
+    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    if kind not in KINDS or (kind != "problems" and not job.was_sent):
+        raise Http404
+    chunks, content_type = KINDS[kind]
+    response = StreamingHttpResponse(chunks(job), content_type=content_type)
+    return to_be_saved(response, exports.file_name(job, kind))
+
+
+@require_GET
+def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
+    """The results of one batch, exactly as the provider sent them."""
+    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    batch = get_object_or_404(job.batches, number=number, state=Batch.State.COLLECTED)
+    response = FileResponse(files.results_path(batch).open("rb"), content_type=JSON_LINES)
+    return to_be_saved(response, f"job-{job.pk}-batch-{batch.number}.jsonl")
+
+
+def to_be_saved(response: StreamingHttpResponse, name: str) -> StreamingHttpResponse:
+    """`response` as a file to save under `name`. Should a browser show it nevertheless, nothing
+    in it may run."""
+    # A line break would break the header; other unseen characters can make a name look like another.
+    seen = "".join(character for character in name if character.isprintable())
+    response.headers["Content-Disposition"] = content_disposition_header(True, seen) or "attachment"
+    response.headers["Content-Security-Policy"] = "sandbox"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

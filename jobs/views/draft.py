@@ -1,0 +1,241 @@
+"""A job before it is sent: the file as it was read, the recipe, the price, and the confirmation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from .. import estimates, lifecycle, pricing, recipes
+from ..forms import RecipeForm
+from ..models import Job
+from .requests import readable_request
+
+FIRST_ROWS = 5
+PROBLEMS_SHOWN = 20
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+# --- The page -------------------------------------------------------------------------------------
+
+
+def draft_page(
+    request: HttpRequest, job: Job, form: RecipeForm | None = None, status: int = 200
+) -> HttpResponse:
+    """`row`: the row of the preview."""
+    form = form or RecipeForm(initial=_as_initial(job))
+    context = {
+        "job": job,
+        "form": form,
+        "problems": job.problems.all()[:PROBLEMS_SHOWN],
+        "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
+        "format": format_in_words(job),
+        "starters": _starters(job),
+        "request_models": _request_models(job),
+        **preview(job, _row_number(request.GET.get("row"))),
+        **price(job),
+        "form_problems": _form_problems(form),
+    }
+    template = "draft/table.html" if job.kind == Job.Kind.TABLE else "draft/requests.html"
+    return render(request, template, context, status=status)
+
+
+def _as_initial(job: Job) -> dict[str, object]:
+    return {
+        "prompt": job.prompt,
+        "system": job.system,
+        "model": job.model or pricing.DEFAULT_MODEL,
+        "max_tokens": job.max_tokens,
+    }
+
+
+def format_in_words(job: Job) -> str:
+    """ "CSV, commas, UTF-8" """
+    words = [
+        job.reading.get("format"),
+        DELIMITERS.get(job.reading.get("delimiter", "")),
+        job.reading.get("encoding"),
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def _starters(job: Job) -> list[tuple[str, str]]:
+    """Beginnings of a prompt, for the column that holds most of the text: a label and the text."""
+    sizes = job.reading.get("column_bytes") or []
+    if not job.columns or not sizes:
+        return []
+    column = job.columns[sizes.index(max(sizes))]
+    text = f"{{{{{column}}}}}"
+    return [
+        ("Sort", f"Is this text positive, negative or mixed? Answer with one word.\n\n{text}"),
+        ("Summarise", f"Summarise this text in one sentence.\n\n{text}"),
+        ("Translate", f"Translate this text into English. Answer with the translation.\n\n{text}"),
+        (
+            "Pick out",
+            "List the products, places and people that this text names, separated by "
+            f"semicolons. Answer “none” if there are none.\n\n{text}",
+        ),
+    ]
+
+
+def _request_models(job: Job) -> list[dict[str, Any]]:
+    """Of ready-made requests: the models they ask for, with the name of each."""
+    return [
+        {"id": model_id, "name": model_name(model_id), **numbers}
+        for model_id, numbers in (job.reading.get("models") or {}).items()
+    ]
+
+
+def model_name(model_id: str) -> str:
+    try:
+        return pricing.model(model_id).name
+    except pricing.UnknownPrice:
+        return model_id
+
+
+# --- Parts of it ----------------------------------------------------------------------------------
+
+
+def _row_number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+def preview(job: Job, number: int) -> dict[str, Any]:
+    """The request of one row as it is saved, and the rows beside it."""
+    number = min(max(number, 1), job.row_count)
+    row = job.rows.filter(number=number).first()
+    return {
+        "preview": readable_request(job, row, estimates.recipe_of(job)) if row else None,
+        "preview_row": row,
+        "previous_row": number - 1,
+        "next_row": number + 1 if number < job.row_count else None,
+        "longest_row": job.reading.get("longest_row"),
+    }
+
+
+def price(job: Job) -> dict[str, Any]:
+    """The price of a draft, whether it can be confirmed, and if not, why."""
+    problems = _problems(job)
+    estimate = None if problems else estimates.current(job)
+    blocked = ""
+    if not job.sendable_count:
+        blocked = "No row of this file can be sent. Mend the problems above and upload it again."
+    elif problems:
+        blocked = "Finish the prompt first."
+    elif estimate is not None and not job.plan_sha256:
+        blocked = estimate.trouble or "There is no price for this yet."
+    return {
+        "recipe_problems": problems,
+        "estimate": estimate,
+        "is_counting": not problems and not blocked and estimate is None,
+        "blocked": blocked,
+        "can_go_on": estimate is not None and not blocked,
+    }
+
+
+def _problems(job: Job) -> list[str]:
+    if job.kind == Job.Kind.REQUESTS:
+        return []
+    return recipes.recipe_problems(estimates.recipe_of(job), job.columns)
+
+
+def _form_problems(form: RecipeForm) -> list[str]:
+    return [str(error) for errors in form.errors.values() for error in errors]
+
+
+# --- What it answers ------------------------------------------------------------------------------
+
+
+def _draft_or_404(request: HttpRequest, pk: int) -> Job:
+    return get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+
+
+@require_POST
+def recipe(request: HttpRequest, pk: int) -> HttpResponse:
+    """Save the recipe as far as it is written. `show`: the row of the preview, `row` the same as
+    typed; `go`: then on to the confirmation."""
+    job = _draft_or_404(request, pk)
+    if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
+        return _elsewhere(request, job)
+    form = RecipeForm(request.POST)
+    number = _row_number(request.POST.get("show") or request.POST.get("row"))
+    if form.is_valid():
+        lifecycle.save_recipe(job, form.recipe())
+        job.refresh_from_db()
+    if request.headers.get("HX-Request"):
+        context = {
+            "job": job,
+            "form": form,
+            "form_problems": _form_problems(form),
+            **preview(job, number),
+            **price(job),
+        }
+        return render(request, "draft/_side.html", context)
+    if form.errors:
+        return draft_page(request, job, form, status=422)
+    if "go" in request.POST:
+        return redirect("confirm", job.pk)
+    query = QueryDict(mutable=True)
+    query["row"] = str(number)
+    return redirect(f"{reverse('job', args=[job.pk])}?{query.urlencode()}#preview")
+
+
+def _elsewhere(request: HttpRequest, job: Job) -> HttpResponse:
+    """The job is no draft any more, perhaps by another tab: show what it is now."""
+    address = reverse("job", args=[job.pk])
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": address})
+    return redirect(address)
+
+
+@require_GET
+def price_card(request: HttpRequest, pk: int) -> HttpResponse:
+    """The price as a part of the draft's page; it comes back until there is one."""
+    job = _draft_or_404(request, pk)
+    if job.state != Job.State.DRAFT or not request.headers.get("HX-Request"):
+        return _elsewhere(request, job)
+    return render(request, "draft/_price.html", {"job": job, **price(job)})
+
+
+@require_http_methods(["GET", "POST"])
+def confirm(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET shows everything that is about to be sent, with the sums; POST sends exactly that."""
+    job = _draft_or_404(request, pk)
+    if request.method == "POST":
+        return _confirmed(request, job)
+    if job.state != Job.State.DRAFT:
+        return redirect("job", job.pk)
+    sums = price(job)
+    if not sums["can_go_on"]:
+        if sums["is_counting"]:
+            return render(request, "draft/counting.html", {"job": job})
+        messages.warning(request, sums["blocked"])
+        return redirect("job", job.pk)
+    context = {
+        "job": job,
+        "model_name": model_name(job.model),
+        "request_models": _request_models(job),
+        "format": format_in_words(job),
+        **sums,
+    }
+    return render(request, "draft/confirm.html", context)
+
+
+def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
+    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
+    if lifecycle.confirm(job, request.POST.get("plan_sha256", ""), request.user):
+        return redirect("job", job.pk)
+    job.refresh_from_db()
+    if job.state == Job.State.DRAFT:
+        messages.warning(
+            request,
+            "Nothing was sent: the job or its price has changed since you looked. Check it again.",
+        )
+        return redirect("confirm", job.pk)
+    messages.info(request, "This job was submitted before. It was not submitted again.")
+    return redirect("job", job.pk)

@@ -1,0 +1,161 @@
+"""The list of jobs, a new one, and what can be done with any job: name it, delete it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.files.base import File
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from .. import estimates, lifecycle
+from ..forms import NameForm, UploadForm
+from ..ingest.text import MAX_ROWS
+from ..models import ATTENTION, Job
+from ..uploads import was_too_large
+from .downloads import CSV, JSON_LINES, to_be_saved
+from .parts import answer, make_part
+
+PAGE = 25
+POLL_SECONDS = 5
+
+NEEDS_ATTENTION = ~Q(held="") | Q(
+    *(Q(**{f"tally__outcomes__{outcome}__gt": 0}) for outcome in ATTENTION), _connector=Q.OR
+)
+# What `?state=` can be: words for the person, and which jobs are meant.
+FILTERS: dict[str, tuple[str, Q]] = {
+    "draft": (
+        "Drafts",
+        Q(state__in=[Job.State.READING, Job.State.UNREADABLE, Job.State.DRAFT]),
+    ),
+    "working": (
+        "Working",
+        Q(state__in=[Job.State.SUBMITTING, Job.State.WORKING, Job.State.CANCELING]),
+    ),
+    "finished": ("Finished", Q(state=Job.State.FINISHED)),
+    "attention": ("Needs attention", NEEDS_ATTENTION),
+}
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+SAMPLE_TYPES = {"reviews.csv": CSV, "requests.jsonl": JSON_LINES}
+
+
+@require_GET
+def jobs(request: HttpRequest) -> HttpResponse:
+    """`q`: words of the name, `state`: one of FILTERS, `page`."""
+    query, chosen = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    found = _found(request, query, chosen)
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    for job in page.object_list:
+        # What it is expected to cost; the price of a draft that is being changed is not shown.
+        job.expected = estimates.current(job)  # type: ignore[attr-defined]
+    context = {
+        "page": page,
+        "query": query,
+        "chosen": chosen,
+        "filters": {key: words for key, (words, _jobs) in FILTERS.items()},
+        "filtered": bool(query or chosen in FILTERS),
+    }
+    address = request.GET.copy()
+    address.pop("v", None)
+    part = make_part(
+        request,
+        "jobs",
+        "jobs/_jobs.html",
+        context,
+        url=f"{request.path}?{address.urlencode()}",
+        seconds=POLL_SECONDS if any(job.is_moving for job in page.object_list) else None,
+    )
+    if request.headers.get("HX-Request"):
+        return answer(request, part)
+    return render(request, "jobs/list.html", {**context, "part": part})
+
+
+def _found(request: HttpRequest, query: str, chosen: str) -> QuerySet[Job]:
+    found = Job.objects.visible_to(request.user).select_related("owner")
+    if query:
+        found = found.filter(name__icontains=query)
+    if chosen in FILTERS:
+        found = found.filter(FILTERS[chosen][1])
+    return found.defer("columns", "reading").order_by("-created_at", "-pk")
+
+
+@require_http_methods(["GET", "POST"])
+def new_job(request: HttpRequest) -> HttpResponse:
+    """An upload: the file is on our disk when this is called, and the worker reads it."""
+    form = UploadForm(request.POST or None, request.FILES or None)
+    if request.method == "POST":
+        form = UploadForm(request.POST, request.FILES)
+        if form.is_valid():
+            return _made(request, form.cleaned_data["file"])
+        if was_too_large(request):
+            form.add_too_large()
+    status = 422 if form.errors else 200
+    context = {
+        "form": form,
+        "max_bytes": settings.MAX_UPLOAD_BYTES,
+        "max_rows": MAX_ROWS,
+        "samples": list(SAMPLE_TYPES),
+    }
+    template = "jobs/_upload.html" if request.headers.get("HX-Request") else "jobs/new.html"
+    return render(request, template, context, status=status)
+
+
+@require_POST
+def new_sample_job(request: HttpRequest) -> HttpResponse:
+    """A job from one of our samples, to try things with."""
+    name = request.POST.get("name", "")
+    if name not in SAMPLE_TYPES:
+        raise Http404
+    with (SAMPLES / name).open("rb") as file:
+        return _made(request, File(file, name=name))
+
+
+def _made(request: HttpRequest, upload: File[bytes]) -> HttpResponse:
+    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
+    address = reverse("job", args=[lifecycle.create_job(request.user, upload).pk])
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": address})
+    return redirect(address)
+
+
+@require_GET
+def sample(request: HttpRequest, name: str) -> StreamingHttpResponse:
+    if name not in SAMPLE_TYPES:
+        raise Http404
+    response = FileResponse((SAMPLES / name).open("rb"), content_type=SAMPLE_TYPES[name])
+    return to_be_saved(response, name)
+
+
+@require_POST
+def rename(request: HttpRequest, pk: int) -> HttpResponse:
+    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    form = NameForm(request.POST)
+    if form.is_valid():
+        lifecycle.rename(job, form.cleaned_data["name"])
+        messages.success(request, "The job has a new name.")
+    else:
+        messages.error(request, " ".join(form.errors["name"]))
+    return redirect("job", pk)
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET asks, POST deletes."""
+    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    if request.method == "GET":
+        return render(request, "jobs/delete.html", {"job": job})
+    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
+    if lifecycle.delete(job, request.user):
+        messages.success(request, f"“{job.name}” and everything of it is being deleted.")
+        return redirect("jobs")
+    messages.error(
+        request, "This job cannot be deleted while Claude works on it. Stop it first, then delete."
+    )
+    return redirect("job", pk)

@@ -1,0 +1,76 @@
+"""Who may use this site; for administrators only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from ..forms import NewPersonForm, SetPasswordForm
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def administrators_only(view: View[P]) -> View[P]:
+    """404 for everybody else: they need not know that the page exists."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not (isinstance(request.user, User) and request.user.is_superuser):
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "POST"])
+@administrators_only
+def people(request: HttpRequest) -> HttpResponse:
+    form = NewPersonForm(request.POST or None)
+    if form.is_valid():
+        person = form.save()
+        messages.success(
+            request, f"{person.username} can sign in now. Tell them their user name and password."
+        )
+        return redirect("people")
+    everyone = User.objects.annotate(job_count=Count("job")).order_by("username")
+    return render(request, "people/list.html", {"form": form, "people": everyone})
+
+
+@require_POST
+@administrators_only
+def person_active(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a person in (active=yes) or shut them out (active=no); their jobs stay."""
+    person = get_object_or_404(User, pk=pk)
+    active = request.POST.get("active") == "yes"
+    if person == request.user:
+        messages.error(request, "You cannot shut yourself out. Another administrator can.")
+    else:
+        User.objects.filter(pk=pk).update(is_active=active)
+        words = "can sign in again" if active else "can no longer sign in; their jobs are kept"
+        messages.success(request, f"{person.username} {words}.")
+    return redirect("people")
+
+
+@sensitive_post_parameters("new_password1", "new_password2")
+@require_http_methods(["GET", "POST"])
+@administrators_only
+def person_password(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give a person a new password; they are signed out everywhere."""
+    person = get_object_or_404(User, pk=pk)
+    form = SetPasswordForm(person, request.POST or None)
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"{person.username} has a new password. Tell them what it is.")
+        return redirect("people")
+    return render(request, "people/password.html", {"form": form, "person": person})

@@ -1,0 +1,264 @@
+"""The page of a job: by its state another one, at one address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from .. import estimates, lifecycle
+from ..judging import Cause, cause_in_words
+from ..models import ATTENTION, Batch, Installation, Job, Outcome
+from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
+from .draft import draft_page, model_name
+from .parts import Part, answer, make_part, reload_page
+
+EVENTS_SHOWN = 100
+BATCHES_SHOWN = 200
+
+
+@require_GET
+def job(request: HttpRequest, pk: int) -> HttpResponse:
+    found = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    if found.state == Job.State.DRAFT:
+        return draft_page(request, found)
+    if found.state == Job.State.UNREADABLE:
+        context = {"job": found, "problems": found.problems.all()[:100]}
+        return render(request, "watch/unreadable.html", context)
+    template = "watch/reading.html" if found.state == Job.State.READING else "watch/sent.html"
+    return render(request, template, {"job": found, "part": _part(request, found)})
+
+
+@require_GET
+def status(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page that changes while the worker is busy. `v`: the version that the
+    browser has; 204 when there is nothing newer."""
+    found = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    if not request.headers.get("HX-Request"):
+        return redirect("job", pk)
+    if not found.is_moving:
+        return reload_page()
+    return answer(request, _part(request, found))
+
+
+def _part(request: HttpRequest, job: Job) -> Part:
+    url = reverse("status", args=[job.pk])
+    seconds = _seconds(job) if job.is_moving else None
+    if job.state == Job.State.READING:
+        template, context = "watch/_reading.html", {"job": job, "site": Installation.get()}
+    else:
+        template, context = "watch/_sent.html", sent_context(job)
+    return make_part(request, "status", template, context, url=url, seconds=seconds)
+
+
+def _seconds(job: Job) -> int:
+    """Between two looks of the browser: often while something is about to happen, ever more
+    seldom later."""
+    if job.state == Job.State.READING or settings.PRACTICE:
+        return 2
+    age = timezone.now() - (job.confirmed_at or job.created_at)
+    if age < timedelta(minutes=10):
+        return 5
+    return 15 if age < timedelta(hours=1) else 30
+
+
+# --- A job that was sent --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows of one outcome, with the table of them."""
+
+    words: str
+    rows: int
+    colour: str
+    url: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class CauseCount:
+    cause: Cause
+    rows: int
+    url: str
+
+
+def sent_context(job: Job) -> dict[str, Any]:
+    """All that the page of a sent job shows."""
+    batches = list(job.batches.all()[:BATCHES_SHOWN])
+    site = Installation.get()
+    headline, detail = _headline(job, batches)
+    unfinished = [batch for batch in batches if not batch.is_final]
+    ends = [batch.expires_at for batch in unfinished if batch.expires_at]
+    estimate = estimates.current(job)
+    return {
+        "job": job,
+        "site": site,
+        "headline": headline,
+        "detail": detail,
+        "colour": job_state(job)[1],
+        "batches": batches,
+        "batches_done": len(batches) - len(unfinished),
+        "elapsed": _elapsed(job),
+        "time_left": min(ends) - timezone.now() if ends else None,
+        "counts": _counts(job),
+        "causes": _causes(job),
+        "cost": job.cost,
+        "estimate": estimate,
+        "estimate_held": estimate is not None and estimate.low <= job.cost <= estimate.high,
+        "model_name": model_name(job.model) if job.kind == Job.Kind.TABLE else "",
+        "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
+    }
+
+
+def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
+    """What the job is doing, in one sentence, and a second one that says more."""
+    total = job.sendable_count
+    if job.state == Job.State.FINISHED:
+        return _finished_headline(job)
+    if job.state == Job.State.CANCELING:
+        return (
+            "Stopping",
+            "What was not sent stays here. What was sent ends as soon as the provider can; answers "
+            "that are ready by then are kept.",
+        )
+    if job.state == Job.State.SUBMITTING:
+        sent = sum(batch.size for batch in batches if batch.provider_id)
+        number = sum(1 for batch in batches if batch.provider_id)
+        words = f"{number} batch{'' if number == 1 else 'es'} sent so far" if number else ""
+        return f"Sending: {sent:,} of {rows(total)}", words
+    done = sum(1 for batch in batches if batch.is_final)
+    return (
+        f"Working: {done} of {len(batches)} batches done, {job.done_count:,} of {rows(total)}",
+        "Answers come batch by batch. Most jobs take less than an hour; the provider's limit is "
+        "24 hours.",
+    )
+
+
+def _finished_headline(job: Job) -> tuple[str, str]:
+    words, _colour = job_state(job)
+    stopped, left_out = job.outcome_count(Outcome.CANCELED), job.left_out_count
+    good, details = job.good_count, []
+    if good == job.sendable_count:
+        details.append("Its answer is good." if good == 1 else f"All {good:,} answers are good.")
+    else:
+        details.append(f"{rows(good)} good.")
+    if stopped:
+        details.append(f"{rows(stopped)} stopped by you.")
+    if left_out:
+        details.append(f"{rows(left_out)} left out from the start.")
+    return words, " ".join(details)
+
+
+def _elapsed(job: Job) -> timedelta | None:
+    if job.confirmed_at is None:
+        return None
+    end: datetime = job.finished_at or timezone.now()
+    return end - job.confirmed_at
+
+
+def rows_url(job: Job, **query: str) -> str:
+    address = reverse("rows", args=[job.pk])
+    return f"{address}?{urlencode(query)}" if query else address
+
+
+def _counts(job: Job) -> list[Count]:
+    """Rows by outcome: good ones always, the others when there are any."""
+    notes = {
+        Outcome.LOOK: "answered, but read them first",
+        Outcome.ERRORED: "not charged",
+        Outcome.EXPIRED: "not charged",
+        Outcome.CANCELED: "not charged",
+        Outcome.LEFT_OUT: "never sent",
+        Outcome.WAITING: "no answer yet",
+    }
+    order = [
+        Outcome.GOOD,
+        Outcome.LOOK,
+        Outcome.ERRORED,
+        Outcome.EXPIRED,
+        Outcome.CANCELED,
+        Outcome.LEFT_OUT,
+    ]
+    counts = [
+        Count(
+            outcome.label,
+            job.outcome_count(outcome),
+            OUTCOME_COLOURS[outcome],
+            rows_url(job, outcome=outcome.value),
+            notes.get(outcome, ""),
+        )
+        for outcome in order
+        if outcome == Outcome.GOOD or job.outcome_count(outcome)
+    ]
+    if waiting := job.outcome_count(Outcome.WAITING):
+        counts.append(
+            Count(
+                Outcome.WAITING.label,
+                waiting,
+                "secondary",
+                rows_url(job, outcome=Outcome.WAITING.value),
+                notes[Outcome.WAITING],
+            )
+        )
+    return counts
+
+
+def _causes(job: Job) -> list[CauseCount]:
+    """Why rows need attention, the most frequent reason first."""
+    causes: list[list[Any]] = job.tally.get("causes", [])
+    found = [
+        CauseCount(cause_in_words(cause), count, rows_url(job, outcome="attention", cause=cause))
+        for outcome, cause, count in causes
+        if outcome in ATTENTION
+    ]
+    return sorted(found, key=lambda group: -group.rows)
+
+
+# --- Stop, try again ------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "POST"])
+def stop(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET says what stopping means and costs, POST stops."""
+    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    if request.method == "POST":
+        assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
+        if lifecycle.stop(job, request.user):
+            messages.success(request, "The job is being stopped.")
+        else:
+            messages.info(request, "There was nothing to stop any more.")
+        return redirect("job", pk)
+    if not job.can_be_stopped:
+        return redirect("job", pk)
+    with_provider = job.batches.exclude(provider_id=None).exclude(state__in=Batch.FINAL)
+    sent = sum(batch.size for batch in with_provider)
+    context = {
+        "job": job,
+        "sent": sent,
+        "unsent": max(job.sendable_count - job.done_count - sent, 0),
+    }
+    return render(request, "watch/stop.html", context)
+
+
+@require_POST
+def try_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Whatever held the job is mended, a person says."""
+    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
+    if lifecycle.try_again(job, request.user):
+        messages.success(request, "The job goes on.")
+    else:
+        messages.info(request, "The job was not waiting for anybody.")
+    return redirect("job", pk)

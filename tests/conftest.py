@@ -1,0 +1,337 @@
+"""What all tests share: a scratch environment, the cast (alice, bob, root), jobs, and the
+provider's simulator."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from .environment import ROOT, clean_environment
+
+# The environment decides the settings, so it is set before anything of Django is imported.
+# Of the machine's own only DATABASE_URL is kept: where the tests run.
+SCRATCH = Path(tempfile.mkdtemp(prefix="batchsite-tests-"))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
+_environment = clean_environment(
+    SCRATCH,
+    DATABASE_URL=os.environ.get("DATABASE_URL", ""),
+    DJANGO_SETTINGS_MODULE="batchsite.settings",
+    POLL_SECONDS="0.1",
+)
+os.environ.clear()
+os.environ.update(_environment)
+
+import csv
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import django
+import pytest
+
+django.setup()
+
+from django.conf import settings as site_settings
+from django.contrib.auth.models import User
+from django.db.models.signals import post_migrate
+from django.test import Client
+from django.utils import timezone
+from huey.contrib.djhuey import HUEY
+from pytest_django import Settings
+
+from jobs import files, lifecycle
+from jobs.management.commands.serve import prepare_child as end_with_parent
+from jobs.models import Installation, Job, Outcome, Row
+
+PASSWORD = "correct horse"
+
+# The static files as they lie in the source: no test needs collectstatic.
+site_settings.STORAGES["staticfiles"] = {
+    "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+}
+site_settings.STATIC_ROOT = SCRATCH / "static"
+site_settings.STATIC_ROOT.mkdir()
+# A real one takes a third of a second for every account.
+site_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Nobody types here, so prices need not wait for the end of it.
+lifecycle.TYPING = timedelta()
+
+
+def make_installation(**_: object) -> None:
+    """The row that a migration made is gone once a transactional test has emptied the tables."""
+    Installation.objects.get_or_create(pk=1)
+
+
+post_migrate.connect(make_installation, dispatch_uid="tests.installation")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    """A data folder of its own for each test: after a rollback, ids are used again."""
+    settings.DATA_DIR = tmp_path / "data"
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "data" / "uploads" / "incoming"
+    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+    yield
+    if HUEY.pending_count():
+        HUEY.storage.flush_queue()
+
+
+# --- The cast -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", password=PASSWORD)
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob", password=PASSWORD)
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return User.objects.create_superuser("root", password=PASSWORD)
+
+
+@pytest.fixture
+def client_alice(alice: User) -> Client:
+    return signed_in(alice)
+
+
+@pytest.fixture
+def client_bob(bob: User) -> Client:
+    return signed_in(bob)
+
+
+@pytest.fixture
+def client_root(root: User) -> Client:
+    return signed_in(root)
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+# --- Jobs -----------------------------------------------------------------------------------------
+
+Cells = Sequence[str]
+Request = Mapping[str, Any]
+
+
+@pytest.fixture
+def make_job(db: None) -> Callable[..., Job]:
+    """`make_job(owner, ...)` stores a job with its rows, as if it had come so far by itself."""
+    return store_job
+
+
+def store_job(
+    owner: User,
+    state: str = Job.State.FINISHED,
+    columns: Sequence[str] = ("name", "text"),
+    rows: Sequence[Cells | Request] = (("Ada", "likes it"), ("Ben", "does not")),
+    outcomes: Sequence[str | Mapping[str, Any]] | None = None,
+    **values: Any,
+) -> Job:
+    """A job in `state` with `rows`: cells of a table, or ready-made requests.
+
+    `outcomes` says what became of each row: an Outcome, or the values of its Row. Without it every
+    row of a finished job is good and every other row waits. `values` are those of the Job.
+    """
+    ready_made = bool(rows) and isinstance(rows[0], Mapping)
+    lines = [line_of(row) for row in rows] if ready_made else csv_lines([columns, *rows])
+    upload = "".join(lines).encode()
+    defaults: dict[str, Any] = {
+        "name": "reviews",
+        "kind": Job.Kind.REQUESTS if ready_made else Job.Kind.TABLE,
+        "columns": [] if ready_made else list(columns),
+        "upload_name": "reviews.jsonl" if ready_made else "reviews.csv",
+        "upload_file": f"upload-{Job.objects.count() + 1}",
+        "upload_bytes": len(upload),
+        "upload_sha256": hashlib.sha256(upload).hexdigest(),
+        "read_bytes": len(upload),
+        "row_count": len(rows),
+        "prompt": "" if ready_made else f"Say something about {{{{{columns[0]}}}}}.",
+        "model": "claude-haiku-5-5",
+        "next_action_at": None,
+        "reading": reading_of(rows, len(columns), ready_made),
+    }
+    if state in Job.SENT:
+        defaults["confirmed_at"] = timezone.now()
+    if state == Job.State.FINISHED:
+        defaults["finished_at"] = timezone.now()
+    job = Job.objects.create(owner=owner, state=state, **{**defaults, **values})
+    path = files.upload_path(job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(upload)
+
+    usual = Outcome.GOOD if state == Job.State.FINISHED else Outcome.WAITING
+    Row.objects.bulk_create(
+        new_row(job, number, row, outcome)
+        for number, (row, outcome) in enumerate(
+            zip(rows, outcomes or [usual] * len(rows), strict=True), start=1
+        )
+    )
+    lifecycle.count_up(job)
+    job.refresh_from_db()
+    return job
+
+
+def new_row(job: Job, number: int, row: Cells | Request, outcome: str | Mapping[str, Any]) -> Row:
+    values = {"outcome": outcome} if isinstance(outcome, str) else dict(outcome)
+    if values["outcome"] == Outcome.GOOD:
+        values = {"answer": f"Answer {number}", "input_tokens": 20, "output_tokens": 5, **values}
+    source = json.dumps(row if isinstance(row, Mapping) else list(row), ensure_ascii=False)
+    line = number if isinstance(row, Mapping) else number + 1
+    return Row(job=job, number=number, line=line, source=source, size=size_of(row), **values)
+
+
+def size_of(row: Cells | Request) -> int:
+    if isinstance(row, Mapping):
+        return len(json.dumps(row["params"], ensure_ascii=False).encode())
+    return sum(len(cell.encode()) for cell in row)
+
+
+def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) -> dict[str, Any]:
+    """What the reader would have stored in `Job.reading`."""
+    models: dict[str, dict[str, int]] = {}
+    column_bytes = [0] * (0 if ready_made else width)
+    for row in rows:
+        if isinstance(row, Mapping):
+            params = row["params"]
+            facts = models.setdefault(
+                params["model"], {"rows": 0, "bytes": 0, "max_tokens_sum": 0, "max_tokens_most": 0}
+            )
+            facts["rows"] += 1
+            facts["bytes"] += size_of(row)
+            facts["max_tokens_sum"] += params["max_tokens"]
+            facts["max_tokens_most"] = max(facts["max_tokens_most"], params["max_tokens"])
+        else:
+            for index, cell in enumerate(row[:width]):
+                column_bytes[index] += len(cell.encode())
+    sizes = [size_of(row) for row in rows]
+    return {
+        "format": "JSONL" if ready_made else "CSV",
+        "encoding": "UTF-8",
+        "delimiter": "" if ready_made else ",",
+        "blank_lines": 0,
+        "text_bytes": sum(sizes),
+        "column_bytes": column_bytes,
+        "longest_row": sizes.index(max(sizes)) + 1 if sizes else 0,
+        "models": models,
+    }
+
+
+def line_of(row: Cells | Request) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def csv_lines(rows: Sequence[Cells | Request]) -> list[str]:
+    lines: list[str] = []
+    for row in rows:
+        text = io.StringIO()
+        csv.writer(text).writerow(row)
+        lines.append(text.getvalue())
+    return lines
+
+
+@pytest.fixture
+def drive(db: None) -> Callable[..., Job]:
+    """`drive(job)` does the worker's work until the job has come to its end."""
+    return drive_job
+
+
+def is_over(job: Job) -> bool:
+    return job.state in (Job.State.FINISHED, Job.State.UNREADABLE)
+
+
+def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float = 60) -> Job:
+    """Sweep until `until(job)` is true, and return the job as it is then. Raises AssertionError
+    with the job's log when it does not come so far within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        lifecycle.sweep()
+        now = Job.objects.get(pk=job.pk)
+        if until(now):
+            return now
+        if time.monotonic() > deadline:
+            log = "\n".join(event.text for event in job.events.all())
+            pytest.fail(f"The job is {now.state} (held: {now.held!r}). Its log:\n{log}")
+        time.sleep(0.02)  # between two looks at whether something is due
+
+
+# --- The provider ---------------------------------------------------------------------------------
+
+
+class Simulator:
+    """A pretend provider in a process of its own, and what tests tell it and ask it."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        """`options` are those of `python -m jobs.simulator`: seconds=0, failures="none", ..."""
+        command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--data", str(folder)]
+        command += ["--faults"]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent
+        )
+        assert self.process.stdout is not None
+        ready = self.process.stdout.readline()
+        assert ready.startswith("simulator listening on "), f"the simulator did not start: {ready}"
+        self.url = ready.split()[-1]
+
+    def faults(self, **order: object) -> None:
+        """What is to go wrong, such as `create=[{"kind": "drop_after_accept"}]`."""
+        self._call("/_faults", json.dumps(order).encode())
+
+    def reset(self) -> None:
+        """Nothing more is to go wrong."""
+        self._call("/_reset", b"")
+
+    def truth(self, ids: bool = False) -> dict[str, Any]:
+        """What it has accepted, whatever it answered: {"posts", "rows", "batches": [...]}."""
+        truth: dict[str, Any] = json.loads(self._call(f"/_truth?ids={int(ids)}"))
+        return truth
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+
+    def _call(self, path: str, body: bytes | None = None) -> bytes:
+        with urllib.request.urlopen(f"{self.url}{path}", body, timeout=30) as answer:
+            content: bytes = answer.read()
+        return content
+
+
+@pytest.fixture
+def start_simulator(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
+    """`start_simulator(seconds=0, ...)` starts one, and makes it the provider for this test."""
+    started: list[Simulator] = []
+
+    def start(**options: object) -> Simulator:
+        simulator = Simulator(tmp_path / "simulator", **options)
+        started.append(simulator)
+        settings.ANTHROPIC_BASE_URL = simulator.url
+        return simulator
+
+    yield start
+    for simulator in started:
+        simulator.stop()
+
+
+@pytest.fixture
+def simulator(start_simulator: Callable[..., Simulator]) -> Simulator:
+    """A provider whose batches end at once and whose answers are all good."""
+    return start_simulator(seconds=0, failures="none")

@@ -1,0 +1,206 @@
+"""A real worker process that kills itself with SIGKILL at a named point.
+
+`python -m tests.dying_worker POINT PASS` sweeps until POINT is reached for the PASS-th time. The points are functions of the product
+that are wrapped here, so that the product needs no switch for its own death.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import django
+
+# Each point, and at which pass of it a test lets the worker die there.
+POINTS = {
+    "reading: some rows stored": 2,
+    "planning: body half written": 60,
+    "planning: body written, batch not": 1,
+    "sending: before the intent": 2,
+    "sending: intent committed, not journalled": 1,
+    "sending: journalled, nothing sent": 2,
+    "sending: body half sent": 1,
+    "sending: answered, nothing committed": 2,
+    "sending: committed, not journalled": 1,
+    "watching: listed, nothing noted": 1,
+    "collecting: half downloaded": 1,
+    "collecting: downloaded, not proven": 1,
+    "collecting: proven, not named": 2,
+    "collecting: named, nothing stored": 1,
+    "collecting: some rows stored": 50,
+    "collecting: rows stored, batch not": 2,
+    "collecting: collected, not counted": 1,
+    "finishing: counted, not finished": 1,
+}
+
+
+def before(owner: Any, name: str, reached: Callable[[], None]) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        reached()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+def after(owner: Any, name: str, reached: Callable[[], None]) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        reached()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def arrange(point: str, reached: Callable[[], None]) -> None:
+    """Call `reached` whenever the product comes to `point`."""
+    from jobs import batching, collection, files, journal, lifecycle, provider, reading, submission
+
+    match point:
+        case "reading: some rows stored":
+            reading.SLICE = 50
+            after(reading, "_store", reached)
+        case "planning: body half written":
+            after(batching, "custom_id", reached)
+        case "planning: body written, batch not":
+            after(files, "keep", lambda: reached() if called_by("plan_next_batch") else None)
+        case "sending: before the intent":
+            before(submission, "_commit_intent", reached)
+        case "sending: intent committed, not journalled":
+            before(journal, "write", lambda: reached() if called_by("submit") else None)
+        case "sending: journalled, nothing sent":
+            before(provider, "create_batch", reached)
+        case "sending: body half sent":
+            send_half(reached)
+        case "sending: answered, nothing committed":
+            after(provider, "create_batch", reached)
+        case "sending: committed, not journalled":
+            after(submission, "_accepted", reached)
+        case "watching: listed, nothing noted":
+            from jobs import watching
+
+            before(watching, "_note_end", reached)
+        case "collecting: half downloaded":
+            download_half(reached)
+        case "collecting: downloaded, not proven":
+            before(collection, "_prove_complete", reached)
+        case "collecting: proven, not named":
+            before(files, "keep", lambda: reached() if called_by("_download") else None)
+        case "collecting: named, nothing stored":
+            before(collection, "_store", reached)
+        case "collecting: some rows stored":
+            collection.SLICE = 20
+            after(collection, "_columns", reached)
+        case "collecting: rows stored, batch not":
+            after(collection, "_store", reached)
+        case "collecting: collected, not counted":
+            after(collection, "collect", reached)
+        case "finishing: counted, not finished":
+            before(lifecycle, "_finish", reached)
+        case _:
+            raise SystemExit(f"There is no point {point!r}")
+
+
+def called_by(function: str) -> bool:
+    """Whether a function of this name is among the callers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == function:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def send_half(reached: Callable[[], None]) -> None:
+    """The body's file gives half of what is in it, and then the process dies."""
+    from jobs import provider
+
+    original = provider.create_batch
+
+    def create_batch(body: Any, size: int, seconds: float) -> Any:
+        class Half:
+            def __init__(self, path: Any) -> None:
+                self.path = path
+
+            @contextmanager
+            def open(self, _mode: str) -> Iterator[Any]:
+                with self.path.open("rb") as file:
+                    yield HalfFile(file, self.path.stat().st_size, reached)
+
+        return original(Half(body), size, seconds)  # type: ignore[arg-type]
+
+    provider.create_batch = create_batch
+
+
+class HalfFile:
+    """A file that, once half of it has been read, calls `reached`."""
+
+    def __init__(self, file: Any, size: int, reached: Callable[[], None]) -> None:
+        self.file, self.size, self.reached, self.given = file, size, reached, 0
+
+    def fileno(self) -> int:
+        return int(self.file.fileno())
+
+    def seek(self, *args: int) -> int:
+        return int(self.file.seek(*args))
+
+    def tell(self) -> int:
+        return int(self.file.tell())
+
+    def read(self, length: int = -1) -> bytes:
+        if self.given >= self.size / 2:
+            time.sleep(0.1)  # what was given goes out
+            self.reached()
+        limit = max(self.size // 4, 1)
+        block: bytes = self.file.read(limit if length < 0 else min(length, limit))
+        self.given += len(block)
+        return block
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read():
+            yield block
+
+
+def download_half(reached: Callable[[], None]) -> None:
+    from jobs import provider
+
+    original = provider.result_blocks
+
+    def result_blocks(provider_id: str) -> Iterator[bytes]:
+        for block in original(provider_id):
+            yield block[: len(block) // 2]
+            reached()
+            yield block[len(block) // 2 :]
+
+    provider.result_blocks = result_blocks
+
+
+def main(point: str, wanted: int) -> None:
+    django.setup()
+    from jobs import lifecycle
+
+    passes = 0
+
+    def reached() -> None:
+        nonlocal passes
+        passes += 1
+        if passes == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    arrange(point, reached)
+    while True:
+        lifecycle.sweep()
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

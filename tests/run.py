@@ -1,0 +1,176 @@
+"""Everything that has to hold before a change goes in, one step after the other: `make test`.
+
+A step that fails hides no other. At the end there is one line a step, then what could not be run
+on this machine, then the sum of all tests; the exit status says whether everything that ran passed.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import prepare
+from .environment import ROOT, clean_environment
+
+STEP_SECONDS = 900
+PYTHON = sys.executable
+
+
+@dataclass
+class Tests:
+    """How many tests came to what."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+    def add(self, other: Tests) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+@dataclass
+class Run:
+    """The steps so far."""
+
+    scratch: Path
+    lines: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+    failed: bool = False
+    tests: Tests = field(default_factory=Tests)
+
+    def step(
+        self, name: str, *commands: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Run `commands` one after the other; all of them have to end with 0."""
+        started = heading(name)
+        values = clean_environment(self.scratch / "data", **(environment or {}))
+        results = [succeeds(command, values) for command in commands]
+        good = all(results)
+        self.note(name, good, "passed" if good else "FAILED", started)
+
+    def pytest(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        started = heading(name)
+        report = self.scratch / "report.xml"
+        report.unlink(missing_ok=True)
+        values = clean_environment(self.scratch / "data", **environment)
+        command = [PYTHON, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments]
+        good = succeeds(command, values)
+        tests = read_report(report)
+        if not good and not tests.failed:
+            tests.failed = 1  # pytest itself failed, and says nothing of tests
+        self.tests.add(tests)
+        self.note(name, good, str(tests), started)
+
+    def note(self, name: str, good: bool, result: str, started: float) -> None:
+        self.failed = self.failed or not good
+        self.lines.append(f"{name:<22} {result}  ({time.monotonic() - started:.0f} s)")
+
+
+def main() -> int:
+    # Being told to stop is an exception, so that servers are stopped and scratch files removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="batchsite-tests-") as scratch:
+        run = Run(Path(scratch))
+        if sys.argv[1:] == ["lint"]:
+            lint(run)
+        else:
+            lint(run)
+            checks(run)
+            tests(run)
+        show(run)
+    return 1 if run.failed else 0
+
+
+def lint(run: Run) -> None:
+    ruff = [PYTHON, "-m", "ruff"]
+    run.step("Lint", [*ruff, "check", "."], [*ruff, "format", "--check", "."])
+    run.step("Types", [PYTHON, "-m", "mypy"])
+
+
+def checks(run: Run) -> None:
+    manage = [PYTHON, "manage.py"]
+    run.step("Migrations", [*manage, "makemigrations", "--check", "--dry-run"])
+    run.step(
+        "Production settings",
+        [*manage, "check", "--deploy", "--fail-level", "WARNING"],
+        environment={"HTTPS": "on", "ALLOWED_HOSTS": "example.org"},
+    )
+
+
+def tests(run: Run) -> None:
+    run.pytest("Tests on SQLite", ["-m", "not browser"], {})
+    with ExitStack() as stack:
+        name = "Tests on PostgreSQL"
+        try:
+            address = stack.enter_context(prepare.postgres(prepare.get_postgres()))
+        except prepare.NotAvailable as error:
+            run.not_run.append(f"{name} not run: {error}.")
+        else:
+            run.pytest(name, ["-m", "not browser"], {"DATABASE_URL": address})
+    name = "Browser tests"
+    try:
+        chromium = prepare.get_chromium()
+    except prepare.NotAvailable as error:
+        run.not_run.append(f"{name} not run: {error}.")
+    else:
+        run.pytest(name, ["-m", "browser"], {"CHROMIUM": str(chromium)})
+
+
+def heading(name: str) -> float:
+    prepare.say(f"\n=== {name} ===")
+    return time.monotonic()
+
+
+def succeeds(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    try:
+        return (
+            subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                timeout=STEP_SECONDS,
+                check=False,
+            ).returncode
+            == 0
+        )
+    except subprocess.TimeoutExpired:
+        prepare.say(f"Not done after {STEP_SECONDS} seconds, so it was stopped.")
+        return False
+
+
+def read_report(path: Path) -> Tests:
+    """The counts of pytest's report; all 0 when it wrote none."""
+    if not path.exists():
+        return Tests()
+    total = Tests()
+    for suite in ET.parse(path).getroot().iter("testsuite"):  # noqa: S314 - pytest's own file
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped = int(suite.get("skipped", 0))
+        total.add(Tests(int(suite.get("tests", 0)) - failed - skipped, failed, skipped))
+    return total
+
+
+def show(run: Run) -> None:
+    heading("Summary")
+    for line in (*run.lines, *run.not_run):
+        prepare.say(line)
+    if any((run.tests.passed, run.tests.failed, run.tests.skipped)):
+        prepare.say(str(run.tests))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

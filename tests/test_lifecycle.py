@@ -1,0 +1,310 @@
+"""A job from its file to its finished file, with a real provider's simulator behind it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+
+from jobs import estimates, exports, files, lifecycle, provider
+from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
+from jobs.recipes import Recipe
+
+from .conftest import Simulator
+
+Drive = Callable[..., Job]
+RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
+
+
+def upload(owner: User, rows: list[list[str]], name: str = "people.csv") -> Job:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["name", "text"], *rows])
+    return lifecycle.create_job(owner, ContentFile(text.getvalue().encode(), name))
+
+
+def priced(job: Job) -> bool:
+    return bool(job.plan_sha256) and estimates.current(job) is not None
+
+
+def confirmed(owner: User, drive: Drive, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
+    job = drive(upload(owner, rows), until=lambda job: job.state == Job.State.DRAFT)
+    assert lifecycle.save_recipe(job, recipe)
+    job = drive(job, until=priced)
+    assert lifecycle.confirm(job, job.plan_sha256, owner)
+    return job
+
+
+def joined(job: Job) -> list[list[str]]:
+    text = b"".join(exports.csv_chunks(job)).decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def test_a_table_comes_back_whole_in_order_each_row_with_its_own_answer(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [[f"name {n}", 'quote " and, comma'] for n in range(240)]
+    rows[3][1], rows[5][1], rows[7][1] = "two\nlines", "😀 Grüße", ""
+    job = drive(confirmed(alice, drive, rows))
+    assert job.state == Job.State.FINISHED
+    assert (job.good_count, job.attention_count) == (240, 0)
+    header, *lines = joined(job)
+    assert [line[:2] for line in lines] == rows
+    for number, line in enumerate(lines):
+        assert f"name {number}?" in line[2]  # the simulator's answer repeats the prompt
+    truth = simulator.truth(ids=True)
+    assert truth["accepted_rows"] == 240
+    assert len(truth["batches"]) == job.batches.count() == 2
+    assert header[2] == "answer"
+
+
+def test_what_was_received_is_kept_to_the_letter_and_sums_to_what_it_cost(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(confirmed(alice, drive, [["Ann", "a"], ["Ben", "b"]]))
+    (batch,) = job.batches.all()
+    path = files.results_path(batch)
+    assert path.stat().st_mode & 0o777 == 0o440
+    assert b"".join(exports.raw_chunks(job)) == path.read_bytes()
+    assert len(path.read_bytes().splitlines()) == 2
+    by_row = sum(Row.objects.filter(job=job).values_list("cost_pico", flat=True))
+    assert job.cost == dollars(by_row) == dollars(batch.cost_pico) > 0
+    assert not files.body_path(batch).exists()
+
+
+def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, drive: Drive) -> None:
+    rows = [[f"name {n}", "word " * (n % 40)] for n in range(120)]
+    job = drive(confirmed(alice, drive, rows))
+    estimate = estimates.Estimate.from_json(job.estimate)
+    assert estimate.counted > 10
+    assert estimate.low <= job.cost <= estimate.most
+    assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.03)
+    assert estimate.normal_high == 2 * estimate.high
+
+
+def test_ready_made_requests_are_sent_as_they_are(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    def line(number: int, **params: Any) -> str:
+        messages = [{"role": "user", "content": f"[simulate:good] Hello {number}"}]
+        body = {"model": "claude-haiku-5-5", "max_tokens": 50, "messages": messages, **params}
+        return json.dumps({"custom_id": f"id/{number} ü", "params": body}, ensure_ascii=False)
+
+    lines = [line(1), line(2, stream=True), line(3)]
+    job = lifecycle.create_job(alice, ContentFile("\n".join(lines).encode(), "requests.jsonl"))
+    job = drive(job, until=priced)
+    assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 3, 1)
+    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    job = drive(job)
+    header, *rows = joined(job)
+    assert header[0] == "custom_id"
+    assert [row[0] for row in rows] == ["id/1 ü", "id/2 ü", "id/3 ü"]
+    assert [row[2] for row in rows] == ["Good", "Left out", "Good"]
+    assert simulator.truth()["accepted_rows"] == 2
+
+
+def test_a_job_is_confirmed_once_and_only_as_it_was_shown(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
+    assert not lifecycle.confirm(job, "", alice)
+    lifecycle.save_recipe(job, RECIPE)
+    job = drive(job, until=priced)
+    shown = job.plan_sha256
+    lifecycle.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300))
+    assert not lifecycle.confirm(job, shown, alice), "the recipe is not the one that was shown"
+    job = drive(Job.objects.get(pk=job.pk), until=priced)
+    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    assert not lifecycle.confirm(job, job.plan_sha256, alice)
+    drive(job)
+    assert simulator.truth()["posts"] == 1
+
+
+def test_a_price_that_was_worked_out_for_an_older_recipe_is_not_kept(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, RECIPE)
+    stale = Job.objects.get(pk=job.pk)
+    lifecycle.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300))
+    stale.prompt = RECIPE.prompt
+    estimates.estimate_job(stale)
+    assert Job.objects.get(pk=job.pk).estimate is None
+
+
+def test_without_a_connection_the_price_is_worked_out_from_the_length(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
+    job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, RECIPE)
+    job = drive(job, until=priced)
+    estimate = estimates.current(job)
+    assert estimate is not None
+    assert estimate.counted == 0
+    assert estimate.most > 0
+
+
+def test_a_model_without_a_price_cannot_be_confirmed(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300))
+    job = drive(job, until=lambda job: estimates.current(job) is not None)
+    assert "no price" in estimates.Estimate.from_json(job.estimate).trouble
+    assert job.plan_sha256 == ""
+
+
+def test_rows_whose_prompt_is_empty_are_left_out_and_said(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [["Ann", "a"], ["", "b"], ["Ben", "c"]]
+    recipe = Recipe("{{name}}", "", "claude-haiku-5-5", 300)
+    job = drive(confirmed(alice, drive, rows, recipe))
+    assert simulator.truth()["accepted_rows"] == 2
+    assert [line[3] for line in joined(job)[1:]] == ["Good", "Left out", "Good"]
+    assert job.left_out_count == 1
+
+
+def test_rows_of_the_wrong_width_are_left_out_and_come_back(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(confirmed(alice, drive, [["Ann", "a"], ["Ben"], ["Cat", "c", "d"], ["Dan", "e"]]))
+    assert [line[0] for line in joined(job)[1:]] == ["Ann", "Ben", "Cat", "Dan"]
+    assert job.problems.count() == 2
+    assert simulator.truth()["accepted_rows"] == 2
+
+
+def test_every_kind_of_failure_is_an_outcome_of_its_row(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    marks = ["good", "errored", "invalid", "refusal", "cut", "empty", "expired"]
+    job = drive(confirmed(alice, drive, [["x", f"[simulate:{mark}]"] for mark in marks]))
+    outcomes = dict(Row.objects.filter(job=job).values_list("number", "outcome"))
+    assert outcomes == {
+        1: Outcome.GOOD,
+        2: Outcome.ERRORED,
+        3: Outcome.ERRORED,
+        4: Outcome.LOOK,
+        5: Outcome.LOOK,
+        6: Outcome.LOOK,
+        7: Outcome.EXPIRED,
+    }
+    assert job.attention_count == 6
+    assert sum(count for _, _, count in job.tally["causes"]) == 7
+
+
+def test_stopping_before_anything_is_sent_costs_nothing(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    assert lifecycle.stop(job, alice)
+    assert not lifecycle.stop(job, alice)
+    job = drive(job)
+    assert simulator.truth()["posts"] == 0
+    assert job.outcome_count(Outcome.CANCELED) == 1
+    assert job.cost == Decimal(0)
+
+
+def test_stopping_keeps_what_is_finished_and_every_row_has_one_outcome(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=3, failures="none")
+    job = confirmed(alice, drive, [[f"n{n}", "x"] for n in range(400)])
+    job = drive(job, until=lambda job: job.state == Job.State.WORKING)
+    assert lifecycle.stop(job, alice)
+    job = drive(job)
+    assert job.done_count == 400
+    assert job.outcome_count(Outcome.GOOD, Outcome.CANCELED) == 400
+    assert job.outcome_count(Outcome.CANCELED) > 0
+    assert simulator.truth()["posts"] == job.batches.count()
+
+
+def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(create=[{"kind": "reject_401"}])
+    job = drive(confirmed(alice, drive, [["Ann", "a"]]), until=lambda job: bool(job.held))
+    assert "key" in job.held
+    assert job.batches.get().state == Batch.State.BLOCKED
+    lifecycle.sweep()
+    assert simulator.truth()["posts"] == 1, "a held job must not send"
+    assert lifecycle.try_again(job, alice)
+    job = drive(job)
+    assert job.good_count == 1
+    assert simulator.truth()["accepted_rows"] == 1
+
+
+def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(confirmed(alice, drive, [["Ann", "a"]]))
+    (batch,) = job.batches.all()
+    results, uploaded = files.results_path(batch), files.upload_path(job)
+    assert results.exists()
+    assert uploaded.exists()
+    assert lifecycle.delete(job, alice)
+    assert not Job.objects.visible_to(alice).exists()
+    lifecycle.sweep()
+    assert not Job.objects.filter(pk=job.pk).exists()
+    assert not Row.objects.exists()
+    assert not results.exists()
+    assert not uploaded.exists()
+    with pytest.raises(provider.NotThere):
+        provider.retrieve_batch(str(batch.provider_id))
+    # What was sent stays known, so that no other job can take that batch for its own.
+    assert SubmissionEvent.objects.filter(provider_id=batch.provider_id).exists()
+
+
+def test_a_job_with_the_provider_cannot_be_deleted(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    start_simulator(seconds=60)
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = drive(job, until=lambda job: job.state == Job.State.WORKING)
+    assert not lifecycle.delete(job, alice)
+
+
+def test_a_file_that_cannot_be_read_says_why(alice: User, drive: Drive) -> None:
+    job = lifecycle.create_job(alice, ContentFile(b'a,b\n1,"x\n', "broken.csv"))
+    job = drive(job)
+    assert job.state == Job.State.UNREADABLE
+    (problem,) = job.problems.all()
+    assert (problem.line, "never closed" in problem.text) == (2, True)
+
+
+def test_an_upload_is_kept_under_a_name_of_ours(alice: User, settings: Any) -> None:
+    job = lifecycle.create_job(alice, ContentFile(b"a\n1\n", "x"), name="../../etc/passwd")
+    assert files.upload_path(job).parent == Path(settings.DATA_DIR, "uploads")
+    assert (job.name, job.upload_name) == ("../../etc/passwd", "x")
+
+
+def test_one_job_that_cannot_go_on_does_not_stop_the_others(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    broken = upload(alice, [["Ann", "a"]])
+    files.upload_path(broken).unlink()
+    fine = drive(confirmed(alice, drive, [["Ben", "b"]]))
+    assert fine.good_count == 1
+    broken.refresh_from_db()
+    assert broken.failures_in_a_row > 0
+    assert broken.lease_owner == ""
+
+
+def test_provider_trouble_is_said_and_taken_back(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=1, failures="none")
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(list=[{"kind": "status", "status": 500}])
+    drive(job, until=lambda job: bool(Installation.get().provider_trouble))
+    drive(job)
+    assert Installation.get().provider_trouble == ""

@@ -1,0 +1,89 @@
+"""A prompt is filled in one pass, and nothing in it or in a cell is evaluated."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.recipes import (
+    Recipe,
+    columns_used,
+    compile_recipe,
+    compile_template,
+    recipe_problems,
+    static_text,
+    template_problems,
+)
+
+COLUMNS = ["name", "Review text", "é"]
+
+
+def fill(template: str, cells: list[str]) -> str:
+    return compile_template(template, COLUMNS)(cells)
+
+
+def test_placeholders_are_filled_by_column_name() -> None:
+    filled = fill("{{name}}: {{ Review text }} {{é}}{{name}}", ["Ann", "Good", "ü"])
+    assert filled == "Ann: Good üAnn"
+
+
+def test_a_cell_that_looks_like_a_placeholder_stays_as_it_is() -> None:
+    assert fill("{{name}} {{é}}", ["{{é}}", "", "secret"]) == "{{é}} secret"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{name.__class__}}", "{{ 1+1 }}", "{% if x %}", "${name}", "%s", "{0}", '{"a": {"b": 1}}'],
+)
+def test_nothing_is_evaluated(text: str) -> None:
+    assert fill(text, ["Ann", "", ""]) == text
+
+
+def test_literal_braces_can_be_written() -> None:
+    assert fill(r"\{{name}} is {{name}}", ["Ann", "", ""]) == "{{name}} is Ann"
+    assert not template_problems(r"\{{nobody}}", COLUMNS)
+
+
+def test_a_misspelt_column_is_named_with_its_nearest_match() -> None:
+    assert template_problems("{{nmae}}", COLUMNS) == [
+        "Your file has no column “nmae”. Did you mean {{name}}?"
+    ]
+    assert template_problems("{{Name}}", COLUMNS)[0].endswith("Did you mean {{name}}?")
+    assert template_problems("{{zzz}}", COLUMNS) == ["Your file has no column “zzz”."]
+
+
+def test_an_unclosed_placeholder_is_named_with_its_place() -> None:
+    (problem,) = template_problems("First\n  {{name", COLUMNS)
+    assert "line 2, character 3" in problem
+
+
+def test_json_in_a_prompt_is_no_problem() -> None:
+    assert template_problems('Answer as {"a": {"b": "{{name}}"}}', COLUMNS) == []
+
+
+def test_an_empty_prompt_cannot_be_sent() -> None:
+    assert recipe_problems(Recipe(" \n", "", "m", 10), COLUMNS)
+    assert not recipe_problems(Recipe("Say {{name}}", "", "m", 10), COLUMNS)
+    assert recipe_problems(Recipe("Say {{name}}", "{{x", "m", 10), COLUMNS)
+
+
+def test_params_hold_what_the_recipe_says_and_nothing_else() -> None:
+    recipe = Recipe("Say {{name}}", " ", "claude-haiku-5-5", 50)
+    assert compile_recipe(recipe, COLUMNS)(["Ann", "", ""]) == {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "Say Ann"}],
+    }
+    with_system = Recipe("Hi", "You are {{name}}", "m", 1)
+    assert compile_recipe(with_system, COLUMNS)(["Ann", "", ""])["system"] == "You are Ann"
+
+
+def test_static_text_and_columns_used_add_up_to_the_filled_length() -> None:
+    template = r"A {{name}} B \{{ {{é}} {{name}}"
+    filled = fill(template, ["12345", "", "x"])
+    cells = {"name": 5, "é": 1}
+    assert len(static_text(template)) + sum(cells[n] for n in columns_used(template)) == len(filled)
+
+
+def test_a_million_braces_take_no_time_to_speak_of() -> None:
+    fill("{{" * 1_000_000, ["", "", ""])
+    columns_used("{{a" * 300_000)

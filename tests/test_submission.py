@@ -1,0 +1,233 @@
+"""A batch is accepted once, whatever becomes of the answer."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from jobs import lifecycle
+from jobs.models import Batch, Job, SubmissionEvent
+
+from .conftest import Simulator
+from .test_lifecycle import Drive, confirmed, joined
+
+ROWS = [[f"n{n}", "x"] for n in range(30)]
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Any) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS = 1
+    settings.RECONCILE_GRACE_SECONDS = 1
+
+
+def assert_sent_once(simulator: Simulator, job: Job) -> None:
+    truth = simulator.truth(ids=True)
+    rows = Counter(
+        custom_id.rpartition("-")[2]
+        for batch in truth["batches"]
+        for custom_id in batch["custom_ids"]
+    )
+    assert set(rows.values()) == {1}, "a row was accepted twice"
+    assert len(rows) == job.row_count
+    assert {batch["id"] for batch in truth["batches"]} == set(
+        job.batches.values_list("provider_id", flat=True)
+    )
+    assert [line[0] for line in joined(job)[1:]] == [row[0] for row in ROWS]
+
+
+ACCEPTED = [
+    "drop_after_accept",
+    "reset_after_accept",
+    "accept_500",
+    "accept_502",
+    "accept_504",
+    "accept_cut",
+    "accept_bad_json",
+    "accept_slow",
+    "accept_307",
+    "accept_stall",
+]
+NOT_ACCEPTED = ["drop_before", "drop_mid_body", "reject_500", "reject_529", "stall"]
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_an_accepted_batch_whose_answer_was_lost_is_adopted(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
+) -> None:
+    simulator.faults(create=[{"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert simulator.truth()["posts"] == 1
+    assert job.batches.get().adopted
+    assert_sent_once(simulator, job)
+
+
+@pytest.mark.parametrize("kind", NOT_ACCEPTED)
+def test_a_batch_that_never_arrived_is_sent_again_after_the_grace_time(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
+) -> None:
+    simulator.faults(create=[{"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert simulator.truth()["posts"] == 2
+    assert SubmissionEvent.objects.filter(job=job, kind="never_arrived").count() == 1
+    assert_sent_once(simulator, job)
+
+
+def test_a_batch_that_is_listed_late_is_adopted_and_not_sent_again(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.RECONCILE_GRACE_SECONDS = 3
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=2.0)
+    job = drive(confirmed(alice, drive, ROWS))
+    assert simulator.truth()["posts"] == 1
+    assert_sent_once(simulator, job)
+
+
+def test_a_look_that_fails_is_no_look(alice: User, simulator: Simulator, drive: Drive) -> None:
+    simulator.faults(create=[{"kind": "drop_after_accept"}])
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    simulator.faults(list=[{"kind": "status", "status": 500, "times": 6}])
+    job = drive(job)
+    assert simulator.truth()["posts"] == 1
+    assert_sent_once(simulator, job)
+
+
+def test_too_many_requests_waits_and_goes_on(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(create=[{"kind": "reject_429", "retry_after": 1, "times": 2}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert not job.held
+    assert simulator.truth()["posts"] == 3
+    assert_sent_once(simulator, job)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("reject_400", "refused"),
+        ("reject_400_spend", "limit"),
+        ("reject_401", "key"),
+        ("reject_402", "Credit"),
+        ("reject_403", "may not"),
+        ("reject_413", "too large"),
+    ],
+)
+def test_a_clear_no_is_said_in_words_and_nothing_is_sent_until_somebody_says_so(
+    alice: User, simulator: Simulator, drive: Drive, kind: str, word: str
+) -> None:
+    simulator.faults(create=[{"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    assert word in job.held
+    for _ in range(3):
+        lifecycle.sweep()
+    assert simulator.truth()["posts"] == 1
+    lifecycle.try_again(job, alice)
+    assert_sent_once(simulator, drive(job))
+
+
+def test_nothing_is_sent_while_the_provider_cannot_be_reached(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = confirmed(alice, drive, ROWS)
+    settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
+    drive(job, until=lambda job: job.failures_in_a_row > 0)
+    assert not SubmissionEvent.objects.filter(kind="intent").exists()
+    settings.ANTHROPIC_BASE_URL = simulator.url
+    job = drive(job)
+    assert_sent_once(simulator, job)
+
+
+def test_of_two_batches_that_could_be_ours_the_custom_ids_decide(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """Somebody else in the workspace sends a batch of the same size at the same time."""
+    from jobs import provider
+
+    simulator.faults(create=[{"kind": "drop_after_accept"}])
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    message = {"role": "user", "content": "Hi"}
+    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
+    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(len(ROWS))]
+    theirs = provider.create_batch(as_file({"requests": foreign}), len(ROWS), 10)
+    job = drive(job)
+    assert job.batches.get().provider_id != theirs.id
+    assert job.good_count == len(ROWS)
+    assert simulator.truth()["posts"] == 2
+
+
+def test_a_foreign_batch_that_was_adopted_is_given_back(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    from jobs import provider
+
+    simulator.faults(create=[{"kind": "drop_before"}])
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    message = {"role": "user", "content": "Hi"}
+    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
+    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(len(ROWS))]
+    theirs = provider.create_batch(as_file({"requests": foreign}), len(ROWS), 10)
+    job = drive(job)
+    assert job.batches.get().provider_id != theirs.id
+    assert job.good_count == len(ROWS)
+
+
+def as_file(body: dict[str, Any]) -> Path:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
+        json.dump(body, file)
+    return Path(file.name)
+
+
+def test_every_intent_is_outside_the_database_before_the_post(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = drive(confirmed(alice, drive, ROWS))
+    (batch,) = job.batches.all()
+    entries = [json.loads(line) for line in Path(settings.DATA_DIR, "journal.jsonl").open()]
+    assert [entry["kind"] for entry in entries] == ["intent", "outcome"]
+    assert (entries[0]["nonce"], entries[0]["sha256"]) == (batch.nonce, batch.body_sha256)
+    assert entries[1]["provider_id"] == batch.provider_id
+    assert "n1" not in json.dumps(entries), "no text of the person"
+
+
+def test_two_batches_of_one_size_cannot_be_unsettled_at_once(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(alice, state=Job.State.SUBMITTING)
+    facts = {"job": job, "size": 2, "body_sha256": "", "body_bytes": 1}
+    Batch.objects.create(number=1, nonce="a", state=Batch.State.UNKNOWN, **facts)
+    second = Batch.objects.create(number=2, nonce="b", **facts)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Batch.objects.move(second.pk, Batch.State.PLANNED, Batch.State.SUBMITTING)
+
+
+def test_a_sent_batch_has_the_id_of_the_provider(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(alice, state=Job.State.SUBMITTING)
+    facts = {"job": job, "size": 2, "body_sha256": "", "body_bytes": 1, "nonce": "a"}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Batch.objects.create(number=1, state=Batch.State.IN_PROGRESS, **facts)
+
+
+def test_two_workers_at_once_send_once(alice: User, simulator: Simulator, drive: Drive) -> None:
+    job = confirmed(alice, drive, ROWS)
+    from jobs import leases
+
+    first = leases.claim(job.pk)
+    assert first is not None
+    assert leases.claim(job.pk) is None
+    first.release(timezone.now())
+    assert_sent_once(simulator, drive(job))

@@ -98,6 +98,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     first = waiting.order_by("number").values_list("number", flat=True).first()
     if first is None:
         return False
+    files.remove_stray_bodies(job)
     number = job.batches.count() + 1
     batch = Batch(job=job, number=number, nonce=_new_nonce())
     wanted = size_of_batch(job.sendable_count, number, settings.BATCH_MAX_REQUESTS)

@@ -163,6 +163,7 @@ def _give_back(batch: Batch) -> None:
         empty_looks=0,
         next_action_at=timezone.now(),
     )
+    Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
     submission.log(batch.job_id, f"Batch {batch.number}: what we found was not ours; looking on.")
 
 

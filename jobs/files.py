@@ -52,6 +52,14 @@ def keep(written: Path, path: Path, *, mode: int = 0o600) -> None:
         os.close(folder)
 
 
+def remove_stray_bodies(job: Job) -> None:
+    """Bodies of the job that no batch refers to: a crash came between the file and the batch."""
+    known = {body_path(batch) for batch in job.batches.all()}
+    for path in Path(settings.DATA_DIR, "bodies").glob(f"{job.pk}-*"):
+        if path not in known:
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to that appears at `path` when the block ends without an exception."""

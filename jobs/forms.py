@@ -9,11 +9,11 @@ from django.conf import settings
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
-from django.template.defaultfilters import filesizeformat
 
 from . import pricing
 from .models import Job
 from .recipes import Recipe
+from .templatetags.show import size
 
 # What a family of models is good for, in a few words.
 FAMILIES = {
@@ -22,6 +22,8 @@ FAMILIES = {
     "opus": "thorough, for hard questions",
     "fable": "the most capable",
 }
+# AUTH_PASSWORD_VALIDATORS in one sentence.
+PASSWORD_RULES = "At least 8 characters; not only digits, and not a password that many use."
 _CONTROLS = {forms.Select: "form-select", forms.CheckboxInput: "form-check-input"}
 
 
@@ -67,6 +69,13 @@ class NewPersonForm(auth_forms.UserCreationForm):
         model = User
         fields = ("username",)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].help_text = "Letters, digits and . + - _ @"
+        self.fields["password1"].help_text = PASSWORD_RULES
+        self.fields["password2"].help_text = ""
+        self.fields["username"].widget.attrs.pop("autofocus", None)
+
     def save(self, commit: bool = True) -> User:
         user = cast(User, super().save(commit=False))
         user.is_superuser = user.is_staff = self.cleaned_data.get("is_superuser", False)
@@ -86,9 +95,19 @@ class FirstAccountForm(NewPersonForm):
 class ChangePasswordForm(auth_forms.PasswordChangeForm):
     bound_field_class = StyledField
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].help_text = PASSWORD_RULES
+        self.fields["new_password2"].help_text = ""
+
 
 class SetPasswordForm(auth_forms.SetPasswordForm):
     bound_field_class = StyledField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].help_text = PASSWORD_RULES
+        self.fields["new_password2"].help_text = ""
 
 
 # --- Jobs -----------------------------------------------------------------------------------------
@@ -115,7 +134,7 @@ class UploadForm(StyledForm):
         self.errors.pop("file", None)
         self.add_error(
             "file",
-            f"This file is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)}, the most this "
+            f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the most this "
             "site takes. Split it into several files and make a job of each.",
         )
 

@@ -403,12 +403,10 @@ def _delete_all(job: Job, lease: Lease) -> None:
             logger.warning("job %s: the provider keeps %s: %s", job.pk, batch.provider_id, error)
         lease.renew()
     for batch in job.batches.all():
-        for path in (
-            files.body_path(batch),
-            files.results_path(batch),
-            files.incoming_path(batch),
-        ):
-            path.unlink(missing_ok=True)
+        files.body_path(batch).unlink(missing_ok=True)
+        files.results_path(batch).unlink(missing_ok=True)
+        files.incoming_path(batch).unlink(missing_ok=True)
+    files.remove_stray_bodies(job)
     files.upload_path(job).unlink(missing_ok=True)
     while numbers := list(
         Row.objects.filter(job=job)

@@ -65,6 +65,9 @@ site_settings.STATIC_ROOT.mkdir()
 site_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Nobody types here, so prices need not wait for the end of it.
 lifecycle.TYPING = timedelta()
+# In a file, so that a worker in a process of its own works on the same database.
+if not os.environ["DATABASE_URL"]:
+    site_settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(SCRATCH / "tests.sqlite3")
 
 
 def make_installation(**_: object) -> None:

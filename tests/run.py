@@ -96,7 +96,11 @@ def main() -> int:
 
 def lint(run: Run) -> None:
     ruff = [PYTHON, "-m", "ruff"]
-    run.step("Lint", [*ruff, "check", "."], [*ruff, "format", "--check", "."])
+    run.step(
+        "Lint",
+        [*ruff, "check", "--output-format=concise", "."],
+        [*ruff, "format", "--check", "--output-format=concise", "."],
+    )
     run.step("Types", [PYTHON, "-m", "mypy"])
 
 

@@ -37,7 +37,7 @@ def answered(job: Job, number: int, **values: Any) -> None:
         "\r=1",
         "  =1",
         "\uff1d1+1",
-        "=HYPERLINK(\"http://x\")",
+        '=HYPERLINK("http://x")',
         "\0=1",
     ],
 )

@@ -83,7 +83,7 @@ def test_a_column_without_a_name_gets_one(path: Path) -> None:
         (b"", None, "empty"),
         (b" \n\n", None, "empty"),
         (b"\xef\xbb\xbf\n", None, "empty"),
-        (b"a,b\n1,\"x\n2,3\n", 2, "never closed"),
+        (b'a,b\n1,"x\n2,3\n', 2, "never closed"),
         (b'a,b\n1,2\n"x"y,1\n', 3, "closing quotation mark"),
         (b"a,b\n1,2\n\xe9,2\n", 3, "not UTF-8"),
         (b"a,b\n1,2\n" + b"x" * 70_000 + b",\0\n", 3, "NUL"),

@@ -59,7 +59,7 @@ def check_count(params: Params) -> Prompt:
 def check_message(
     params: Params, *, in_batch: bool, long_output: bool = False
 ) -> tuple[Model, Prompt]:
-    """The rules for a message, in a batch or alone; `long_output` is the beta for longer answers."""
+    """The rules for a message, in a batch or alone; `long_output`: with the beta for that."""
     if params.stream:
         raise invalid("stream: streaming is not supported here")
     if in_batch and params.speed is not None:

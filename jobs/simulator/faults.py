@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from jobs.simulator.wire import KIND_OF_STATUS, ApiError, invalid
 
 _FOREIGN_NONCE = b"ffffffffffff"
-# What can be ordered, and what it does. After "accept" the batch exists, after "reject" it does not.
+# What can be ordered, and what it does. The batch exists after "accept", not after "reject".
 _LOOKS = {
     "status": "an error with the given status",
     "drop": "the connection closes without an answer",

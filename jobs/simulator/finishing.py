@@ -1,6 +1,7 @@
 """Works off the batches whose time has come: one thread, one batch after another."""
 
 import os
+import sqlite3
 import sys
 import threading
 from collections import Counter
@@ -57,32 +58,32 @@ class Finisher:
             batch = self._store.next_due()
             if batch is not None and batch.due_at <= now():
                 self._finish(batch)
-                continue
-            with self._changed:
-                # Looked at again under the lock: what changed since then has already notified.
-                seconds = self._seconds_to_next()
-                if (
-                    seconds > 0
-                    and not self._stopping
-                    and not self._changed.wait(min(seconds, _ARCHIVE_EVERY))
-                ):
-                    self._store.archive()
+            elif self._wait() >= _ARCHIVE_EVERY:
+                self._store.archive()
+
+    def _wait(self) -> float:
+        """Wait for the next batch or for news, and return how long that was meant to take."""
+        with self._changed:
+            # Looked up under the lock: news since then would find this thread waiting.
+            seconds = min(self._seconds_to_next(), _ARCHIVE_EVERY)
+            if seconds > 0 and not self._stopping:
+                self._changed.wait(seconds)
+        return seconds
 
     def _finish(self, batch: Batch) -> None:
         try:
             counts = self._write_results(batch)
-            if not self._stopping:
+            if counts is not None:
                 self._store.finish(batch.id, counts)
-        except (
-            OSError
-        ) as error:  # a full disk, most likely: the batch ends when there is room again
+        except (OSError, sqlite3.Error) as error:
+            # A full disk, most likely: the batch ends when there is room again.
             sys.stderr.write(f"simulator: results of {batch.id}: {error}\n")
             with self._changed:
                 self._changed.wait(_RETRY_AFTER)
         self.wake()
 
-    def _write_results(self, batch: Batch) -> Counts:
-        """Write one line for each request, in an order of the batch's own."""
+    def _write_results(self, batch: Batch) -> Counts | None:
+        """Write one line for each request, in an order of the batch's own; None if stopped."""
         run = Run(batch.id, self._failures, bool(batch.long_output), batch.finished_share, set())
         items = read_batch(self._store.body_path(batch.id))
         items.sort(key=lambda item: digest(batch.id, "order", item.custom_id))
@@ -92,7 +93,7 @@ class Finisher:
         with part.open("wb", buffering=_WRITE_BUFFER) as file:
             for item in items:
                 if self._stopping:
-                    break
+                    return None
                 line = result_line(item, run)
                 tally[line.result.type] += 1
                 file.write(encode(line))

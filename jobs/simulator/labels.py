@@ -6,7 +6,6 @@ practice, or nothing after it - judging, counting, the final spreadsheet - can b
 
 import re
 import string
-from collections.abc import Iterator
 from functools import lru_cache
 
 from jobs.simulator.dice import Dice
@@ -26,32 +25,32 @@ _HINTS = (
     "answer",
     "respond",
     "reply",
-    "either",
-    "whether",
 )
 _WINDOW = 600
 _LONGEST_SEARCH = 4000
-_MOST_PLACES = 24
+_PLACES_PER_HINT = 4
 
 _WORD = r"[\"'`*]*[^\W\d_][\w+&-]*[\"'`*]*"
 _ASKS = (
-    r"(?:one of|choose|pick|select|labels|categories|classes|options|choices"
+    r"one of|choose|pick|select|labels|categories|classes|options|choices"
     r"|(?:answer|respond|reply) \w*\s?with"
 )
 _SORTS = r"(?:classify|categori[sz]e|label)\b[^:\n.]{0,80}\b(?:as|into)"
-_INTRODUCED = rf"{_ASKS}|{_SORTS})[^:\n.]{{0,60}}:[ \t]*"
+_INTRODUCED = rf"(?:{_ASKS}|{_SORTS})[^:\n.]{{0,60}}:[ \t]*"
 
 _BULLETS = re.compile(
     _INTRODUCED + r"((?:\n+[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+[^\n]+){2,})", re.IGNORECASE
 )
 _AFTER_COLON = re.compile(_INTRODUCED + r"([^\n.:?!]+)", re.IGNORECASE)
-_IN_BRACKETS = re.compile(r"[^\n.:()]{0,80}\(([^()\n]{3,160})\)")
-_WITH_SLASHES = re.compile(rf"[^\n.:]{{0,80}}?(?<!\w)({_WORD}(?: ?[/|] ?{_WORD})+)")
+_IN_BRACKETS = re.compile(
+    r"[^\n.:()]{0,80}\((?!e\.g)([^()\n]+(?:[/|]|\bor\b|,[^()\n]+,)[^()\n]+)\)", re.IGNORECASE
+)
+_WITH_SLASHES = re.compile(rf"[^\n.]{{0,80}}?(?<!\w)({_WORD}(?: ?[/|] ?{_WORD})+)")
 _WITH_OR = re.compile(
-    rf"[^\n.:]{{0,80}}?(?<!\w)({_WORD}(?:, ?{_WORD})+,? or {_WORD})", re.IGNORECASE
+    rf"[^\n.]{{0,80}}?(?<!\w)({_WORD}(?:, ?{_WORD})+,? or {_WORD})", re.IGNORECASE
 )
 _ONE_OR_OTHER = re.compile(
-    rf"(?:answer|respond|reply|either|whether)\b[^\n.:]{{0,40}}?(?<!\w)({_WORD} or {_WORD})",
+    rf"(?:answer|respond|reply)\b[^\n.:]{{0,40}}?(?<!\w)({_WORD} or {_WORD})",
     re.IGNORECASE,
 )
 _FORMS = (_BULLETS, _AFTER_COLON, _IN_BRACKETS, _WITH_SLASHES, _WITH_OR, _ONE_OR_OTHER)
@@ -86,6 +85,8 @@ _BAD = _words(
 _PRAISE_LABELS = _words("positive pos good favorable favourable happy satisfied praise")
 _BLAME_LABELS = _words("negative neg bad unfavorable unfavourable unhappy dissatisfied complaint")
 _BETWEEN_LABELS = _words("neutral mixed")
+# Words that stand beside "or" and a slash in plain sentences: "weather or not", "and/or".
+_NEVER_LABELS = _words("and or not so more less else even it that this with he she his her")
 _WITHOUT_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " "))
 
 
@@ -112,11 +113,8 @@ def plausible_label(labels: list[str], text: str, dice: Dice) -> str:
 
 def find_labels(text: str) -> list[str]:
     """The first list of labels in a text that is introduced as one."""
-    text = (
-        text
-        if len(text) <= 2 * _LONGEST_SEARCH
-        else text[:_LONGEST_SEARCH] + text[-_LONGEST_SEARCH:]
-    )
+    if len(text) > 2 * _LONGEST_SEARCH:
+        text = text[:_LONGEST_SEARCH] + text[-_LONGEST_SEARCH:]
     for place in _places(text.lower()):
         window = text[place : place + _WINDOW]
         for form in _FORMS:
@@ -130,14 +128,17 @@ def _find_once(text: str) -> list[str]:
     return find_labels(text)
 
 
-def _places(lowered: str) -> Iterator[int]:
-    places: list[int] = []
+def _places(lowered: str) -> list[int]:
+    """Where a list may begin, from the top; of a hint that comes often, only the first places."""
+    places = []
     for hint in _HINTS:
         place = lowered.find(hint)
-        while place >= 0 and len(places) < _MOST_PLACES * len(_HINTS):
+        for _ in range(_PLACES_PER_HINT):
+            if place < 0:
+                break
             places.append(place)
             place = lowered.find(hint, place + 1)
-    yield from sorted(places)[:_MOST_PLACES]
+    return sorted(places)
 
 
 def _labels_in(listed: str) -> list[str]:
@@ -147,7 +148,8 @@ def _labels_in(listed: str) -> list[str]:
         items = _SEPARATOR.split(listed)
     labels = [item.strip(" \t\r\n\"'`*()[]{}.") for item in items]
     fitting = all(0 < len(label) <= 40 and label.count(" ") < 4 for label in labels)
-    if not fitting or len(set(labels)) < len(labels) or not 2 <= len(labels) <= 40:
+    plain_words = _NEVER_LABELS.intersection(label.lower() for label in labels)
+    if plain_words or not fitting or len(set(labels)) < len(labels) or not 2 <= len(labels) <= 40:
         return []
     return labels
 

@@ -157,7 +157,7 @@ class Store:
             self._database.execute("UPDATE received SET posts = posts + 1")
 
     def accept(self, body: Path, custom_ids: Sequence[str], *, long_output: bool) -> Batch:
-        """Make a batch of a body that is complete; when this returns, the batch is there to stay."""
+        """Make a batch of a complete body; when this returns, the batch is there to stay."""
         batch_id = new_id("msgbatch")
         created_at = now()
         _sync(body)

@@ -25,7 +25,7 @@ KIND_OF_STATUS = {
 }
 
 
-class ErrorObject(Struct, omit_defaults=True):
+class ErrorObject(Struct):
     """The inner part of an error."""
 
     type: str

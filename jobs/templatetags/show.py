@@ -47,6 +47,19 @@ def rows(count: int | None) -> str:
 
 
 @register.filter
+def size(count: int | None) -> str:
+    """Bytes as people count them: 1000000000 -> "1 GB", 7830 -> "7.8 KB" """
+    amount = float(count or 0)
+    if amount < 1000:
+        return f"{count or 0} bytes"
+    for unit in ("KB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95 or unit == "GB":
+            break
+    return f"{amount:.1f} {unit}".replace(".0 ", " ")
+
+
+@register.filter
 def money(amount: Decimal | None) -> str:
     return pricing.in_words(amount or Decimal(0))
 
@@ -130,7 +143,13 @@ BATCH_COLOURS: dict[str, str] = {
 
 @register.simple_tag
 def badge(words: str, colour: str) -> SafeString:
-    return format_html('<span class="badge bg-{}-lt">{}</span>', colour, words)
+    return format_html('<span class="badge tag-{}">{}</span>', colour, words)
+
+
+@register.filter
+def processed(job: Job) -> int:
+    """Rows that the provider dealt with, one way or another."""
+    return job.done_count - job.outcome_count(Outcome.CANCELED)
 
 
 @register.filter

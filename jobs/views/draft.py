@@ -131,6 +131,8 @@ def price(job: Job) -> dict[str, Any]:
         blocked = estimate.trouble or "There is no price for this yet."
     return {
         "recipe_problems": problems,
+        # That nothing is written yet needs no warning.
+        "notes": problems if job.prompt.strip() else [],
         "estimate": estimate,
         "is_counting": not problems and not blocked and estimate is None,
         "blocked": blocked,
@@ -170,7 +172,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     if request.headers.get("HX-Request"):
         context = {
             "job": job,
-            "form": form,
+            "answering": True,
             "form_problems": _form_problems(form),
             **preview(job, number),
             **price(job),

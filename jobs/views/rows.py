@@ -83,15 +83,16 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     number = request.GET.get("page", "")
     page = find_page(job, wanted, int(number) if number.isascii() and number.isdecimal() else 1)
     shown = _columns_shown(job)
+    columns = [job.columns[index] for index in shown] or ["Request"]
     context = {
         "job": job,
         "page": page,
         "wanted": wanted,
         "cause": cause_in_words(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
-        "columns": [job.columns[index] for index in shown] or ["Request"],
+        "columns": columns,
         "more_columns": max(len(job.columns) - len(shown), 0),
-        "lines": [_line(job, row, shown) for row in page.rows],
+        "lines": [_line(job, row, shown, columns) for row in page.rows],
     }
     return render(request, "rows/list.html", context)
 
@@ -158,7 +159,7 @@ def _columns_shown(job: Job) -> list[int]:
     return sorted((first + others)[:CELLS_SHOWN])
 
 
-def _line(job: Job, row: Row, shown: list[int]) -> dict[str, Any]:
+def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str, Any]:
     """A row of the table: a few cells, and the outcome with what explains it."""
     if job.kind == Job.Kind.REQUESTS:
         cells = [_request_in_short(row)]
@@ -167,7 +168,7 @@ def _line(job: Job, row: Row, shown: list[int]) -> dict[str, Any]:
         cells = [content[index] if index < len(content) else "" for index in shown]
     return {
         "row": row,
-        "cells": [cell[:500] for cell in cells],
+        "cells": [(name, cell[:500]) for name, cell in zip(columns, cells, strict=True)],
         "answer": row.answer[:1000],
         "cause": cause_in_words(row.cause) if row.outcome in ATTENTION else None,
     }

@@ -153,7 +153,7 @@ def _finished_headline(job: Job) -> tuple[str, str]:
     if good == job.sendable_count:
         details.append("Its answer is good." if good == 1 else f"All {good:,} answers are good.")
     else:
-        details.append(f"{rows(good)} good.")
+        details.append(f"{good:,} of {job.sendable_count:,} answers are good.")
     if stopped:
         details.append(f"{rows(stopped)} stopped by you.")
     if left_out:

@@ -149,7 +149,8 @@ def web_part() -> Part:
 
 def simulator_part(host: str, port: int) -> Part:
     folder = settings.DATA_DIR / "simulator"
-    command = [sys.executable, "-m", "jobs.simulator", "--port", str(port), "--data", str(folder)]
+    command = [sys.executable, "-m", "jobs.simulator", "--data", str(folder)]
+    command += ["--host", host, "--port", str(port)]
     return Part("simulator", command)
 
 

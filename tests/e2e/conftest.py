@@ -1,0 +1,123 @@
+"""A real browser in front of the real site: web, worker and simulator as `make run` starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests import prepare
+from tests.running import Site
+
+USER, PASSWORD = "root", "correct horse battery"
+DESKTOP, PHONE = (1280, 800), (390, 844)
+# The elements that stick out to the right.
+WIDE = """
+[...document.body.querySelectorAll("*")]
+  .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
+  .map(element => element.outerHTML.slice(0, 120)).slice(-10)
+"""
+
+
+# Playwright's event loop lives in this thread and would forbid other tests the database, so all of
+# this ends with the tests of this folder: scope "package".
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    chromium = prepare.find_chromium()
+    if chromium is None:
+        pytest.skip("no Chromium was found")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a site that was started for the first time."""
+    site = Site(tmp_path_factory.mktemp("site"), DATABASE_URL="")
+    try:
+        site.wait_until_ready()
+        yield f"http://127.0.0.1:{site.port}"
+    finally:
+        site.close()
+    errors = [line for line in site.complained if "ERROR" in line or "Traceback" in line]
+    assert not errors, "".join(site.complained)
+
+
+class Visitor:
+    """A browser with one page, and what went wrong in it."""
+
+    def __init__(self, browser: Browser, site: str, state: Path | None) -> None:
+        width, height = DESKTOP
+        self.context = browser.new_context(
+            base_url=site,
+            viewport={"width": width, "height": height},
+            storage_state=state,
+            accept_downloads=True,
+        )
+        self.context.set_default_timeout(30_000)
+        self.page = self.context.new_page()
+        self.wrong: list[str] = []
+        # A breach of the content security policy is an error on the console, too.
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"{message.text} ({message.location})")
+
+
+@pytest.fixture(scope="package")
+def signed_in(browser: Browser, site: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cookies of the first account, made on the page that a new site shows."""
+    visitor = Visitor(browser, site, None)
+    page = visitor.page
+    page.goto("/")
+    assert page.url.endswith("/setup/")
+    assert page.get_by_text("practice mode").first.is_visible()
+    assert_fits(page)
+    page.get_by_label("User name").fill(USER)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The password again").fill(PASSWORD)
+    page.get_by_role("button", name="Make my account").click()
+    page.get_by_role("heading", name="Ask Claude about every row").wait_for()
+    state = tmp_path_factory.mktemp("browser") / "cookies.json"
+    visitor.context.storage_state(path=state)
+    visitor.context.close()
+    assert not visitor.wrong
+    return state
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: str) -> Iterator[Callable[[Path | None], Page]]:
+    """`open_page(cookies)` opens a browser of its own; no page may complain by the end."""
+    visitors: list[Visitor] = []
+
+    def start(state: Path | None = None) -> Page:
+        visitors.append(Visitor(browser, site, state))
+        return visitors[-1].page
+
+    yield start
+    for visitor in visitors:
+        visitor.context.close()
+    assert not [wrong for visitor in visitors for wrong in visitor.wrong]
+
+
+@pytest.fixture
+def page(open_page: Callable[[Path | None], Page], signed_in: Path) -> Page:
+    """A page of the signed-in administrator."""
+    return open_page(signed_in)
+
+
+def assert_fits(page: Page) -> None:
+    """No page scrolls sideways, neither on a desk nor on a phone."""
+    for width, height in (PHONE, DESKTOP):
+        page.set_viewport_size({"width": width, "height": height})
+        needed = page.evaluate("document.scrollingElement.scrollWidth")
+        if needed > width: print("TOO WIDE", f"{page.url} is {needed} wide at {width}: {page.evaluate(WIDE)}")

@@ -1,0 +1,191 @@
+"""What a person does from the first start to the finished file, in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import PASSWORD, USER, assert_fits
+
+pytestmark = pytest.mark.browser
+
+HEADER = ["id", "review", "größe"]
+ROWS = [
+    ["1", "Boils fast, looks lovely.", "S"],
+    ["2", 'She said "never again".', "M"],
+    ["3", "First line\nsecond line", "L"],
+    ["4", "Made me smile 🙂 👩‍👩‍👧", "XL"],
+    ["5", "[simulate:errored] Support never answered.", ""],
+    ["6", "<b>bold</b> {{id}} & more", "S"],
+    ["7", "[simulate:refusal] What is in it?", "S"],
+    ["8", "Naïve café, 10 % off; très bien", "M"],
+]
+FAILING = {"5", "7"}
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    page.goto("/jobs/new/")
+    page.locator("#id_file").set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": content}
+    )
+    page.get_by_role("button", name="Upload and read the file").click()
+
+
+def as_csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def submit(page: Page) -> None:
+    """From the draft's price to the page that is watched; with the two clicks of the hasty."""
+    go_on = page.get_by_text("Go on: check and submit")
+    expect(go_on).to_be_enabled()
+    go_on.click()
+    page.get_by_role("heading", name="Check and submit").wait_for()
+    assert_fits(page)
+    page.get_by_role("button", name=re.compile(r"^Practise with \d+ rows? – no charge$")).dblclick()
+    page.wait_for_url(re.compile(r"/jobs/\d+/$"))
+
+
+def wait_until_finished(page: Page) -> None:
+    page.get_by_role("link", name="Download the finished file").wait_for(timeout=90_000)
+
+
+def download(page: Page, name: str) -> bytes:
+    with page.expect_download() as started:
+        page.get_by_role("link", name=name, exact=True).first.click()
+    return Path(started.value.path()).read_bytes()
+
+
+def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
+    upload(page, "reviews.csv", as_csv([HEADER, *ROWS]))
+    page.get_by_role("heading", name="We read 8 rows, 3 columns").wait_for()
+    assert_fits(page)
+
+    # The prompt, with a column put in by its chip; what Claude reads follows as one types.
+    prompt = page.get_by_label("Prompt", exact=True)
+    prompt.press_sequentially("Is this good or bad? ")
+    page.get_by_role("button", name="review", exact=True).click()
+    expect(prompt).to_have_value("Is this good or bad? {{review}}")
+    preview = page.locator("#preview")
+    expect(preview).to_contain_text("Is this good or bad? Boils fast, looks lovely.")
+    page.get_by_role("button", name="Next row").click()
+    expect(preview).to_contain_text('She said "never again".')
+    expect(page.locator("#side")).to_contain_text(re.compile("usually .* at most ", re.DOTALL))
+    assert_fits(page)
+    submit(page)
+
+    wait_until_finished(page)
+    assert_fits(page)
+    expect(page.locator("#status")).to_contain_text("2 rows need attention")
+    expect(page.locator(".log")).to_contain_text("Finished.")
+    assert page.locator(".log").inner_text().count("Confirmed") == 1
+
+    # What failed, then one row of it.
+    page.get_by_role("link", name="See them").click()
+    expect(page.get_by_role("row")).to_have_count(1 + len(FAILING))
+    assert_fits(page)
+    page.get_by_role("link", name="Row 5", exact=True).click()
+    expect(page.get_by_role("heading", name="Row 5")).to_contain_text("Could not be processed")
+    expect(page.locator("body")).to_contain_text("Overloaded")
+    assert_fits(page)
+    page.get_by_role("link", name="Next row").click()
+    expect(page.locator(".cells")).to_contain_text("<b>bold</b> {{id}} & more")
+    expect(page.locator(".answer")).not_to_be_empty()
+
+    # The finished file: every row of the upload, in its order, with its own answer.
+    page.get_by_role("link", name="reviews", exact=True).click()
+    finished = list(csv.reader(io.StringIO(download(page, "CSV").decode("utf-8-sig"))))
+    assert finished[0][:3] == HEADER
+    assert [row[:3] for row in finished[1:]] == ROWS
+    answers = dict(zip((row[0] for row in ROWS), finished[1:], strict=True))
+    answer, status = (finished[0].index(name) for name in ("answer", "status"))
+    assert {key for key, row in answers.items() if row[status] != "Good"} == FAILING
+    assert all(answers[key][answer] for key in set(answers) - FAILING)
+
+    page.get_by_role("link", name="Jobs").first.click()
+    expect(page.get_by_role("row", name=re.compile("reviews"))).to_be_visible()
+    assert_fits(page)
+
+
+def test_ready_made_requests_are_sent_as_they_are(page: Page) -> None:
+    params = {"model": "claude-haiku-5-5", "max_tokens": 40}
+    requests = [
+        {
+            "custom_id": f"mine-{number}",
+            "params": {**params, "messages": [{"role": "user", "content": f"Say {word}."}]},
+        }
+        for number, word in enumerate(("hello", "good bye", "🙂"))
+    ]
+    upload(page, "requests.jsonl", "".join(json.dumps(r) + "\n" for r in requests).encode())
+
+    page.get_by_role("heading", name="We read 3 rows").wait_for()
+    expect(page.locator("#preview")).to_contain_text("Say hello.")
+    assert_fits(page)
+    submit(page)
+    wait_until_finished(page)
+
+    lines = [json.loads(line) for line in download(page, "JSONL").splitlines()]
+    assert [line["request"] for line in lines] == requests
+    assert all(line["answer"] for line in lines)
+
+
+def test_a_file_that_cannot_be_read_says_why(page: Page) -> None:
+    upload(page, "broken.csv", b'name,text\nAda,"never closed\n')
+
+    page.get_by_role("heading", name="This file could not be read").wait_for()
+    expect(page.locator(".problem-list")).to_contain_text("Line 2")
+    assert_fits(page)
+
+
+def test_a_job_can_be_made_with_the_keyboard_alone(page: Page) -> None:
+    page.goto("/jobs/new/")
+    tab_to(page, "#id_file")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files({"name": "a.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})
+    expect(page.locator("#upload")).to_contain_text("a.csv")
+    tab_to(page, "#upload button")
+    page.keyboard.press("Enter")
+
+    page.get_by_role("heading", name="We read 1 row, 2 columns").wait_for()
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until the element has the focus, and shows it."""
+    target = page.locator(selector)
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"Tab does not reach {selector}")
+
+
+def test_signing_in_and_out(open_page: Callable[[Path | None], Page], signed_in: Path) -> None:
+    page = open_page(None)
+    page.goto("/jobs/new/")
+    expect(page).to_have_url(re.compile(r"/login/\?next=/jobs/new/$"))
+    assert_fits(page)
+    page.get_by_label("User name").fill(USER)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile(r"/jobs/new/$"))
+
+    page.get_by_label(f"Your account: {USER}").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/new/", "/people/", "/password/"])
+def test_pages_fit_on_a_desk_and_on_a_phone(path: str, page: Page) -> None:
+    page.goto(path)
+
+    assert_fits(page)

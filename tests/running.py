@@ -1,0 +1,97 @@
+"""The site as `make run` starts it, on ports of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jobs.management.commands.serve import prepare_child
+
+from .environment import ROOT, clean_environment
+
+SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.05)
+
+
+class Site:
+    """`manage.py serve` on ports of its own."""
+
+    def __init__(self, data_dir: Path, **values: str) -> None:
+        self.port, self.provider_port = free_port(), free_port()
+        self.data_dir = data_dir
+        environment = {
+            "BIND": f"127.0.0.1:{self.port}",
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{self.provider_port}",
+            "DATABASE_URL": os.environ.get("DATABASE_URL", ""),
+            **values,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=clean_environment(data_dir, **environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=prepare_child,
+        )
+        self.said: list[str] = []
+        self.complained: list[str] = []
+        self.readers = [
+            threading.Thread(target=lines.extend, args=(stream,))
+            for lines, stream in (
+                (self.said, self.process.stdout),
+                (self.complained, self.process.stderr),
+            )
+        ]
+        for reader in self.readers:
+            reader.start()
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: bool(self.said) or self.process.poll() is not None, "the ready line")
+        assert self.said, "".join(self.complained)
+
+    def children(self) -> dict[str, int]:
+        """Process ids of the site's parts, by a word of their command."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        found = {}
+        for pid in map(int, children.split()):
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            for word in ("gunicorn", "run_huey", "jobs.simulator"):
+                if word in command:
+                    found[word] = pid
+        return found
+
+    def end(self, number: signal.Signals) -> int:
+        """Send the signal to the parent alone, and wait for it to end."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=SECONDS)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=SECONDS)
+        for reader in self.readers:
+            reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()

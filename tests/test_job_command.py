@@ -1,0 +1,503 @@
+"""`manage.py job`: a whole job from the shell, with exit statuses that scripts can rely on."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from jobs import exports, lifecycle
+from jobs.management.commands import job as job_command
+from jobs.models import Job, Outcome
+
+from .conftest import Simulator
+from .environment import ROOT, clean_environment
+
+MakeJob = Callable[..., Job]
+CSV = "name,text\nAda,likes it\nBen,“does” not\n"
+REQUEST = {
+    "custom_id": "first",
+    "params": {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "Say hello."}],
+    },
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> Path:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps(REQUEST) + "\n")
+    return path
+
+
+@pytest.fixture
+def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does its work whenever the command waits."""
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: lifecycle.sweep())
+    monkeypatch.setattr(job_command, "time", clock)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*arguments: object) -> tuple[str, str]:
+    """What a command said on stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    call_command("job", *map(str, arguments), stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def refusal(*arguments: object) -> tuple[int, str]:
+    """The exit status and the words of a command that does not do what it was told."""
+    with pytest.raises(CommandError) as caught:
+        run(*arguments)
+    return caught.value.returncode, str(caught.value)
+
+
+def visible() -> list[Job]:
+    return list(Job.objects.exclude(state=Job.State.DELETING))
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: Path) -> None:
+    out, err = run("submit", table, "--prompt", "Sentiment of {{text}}?", "--yes")
+
+    job = Job.objects.get()
+    assert out == f"{job.pk}\n"
+    assert job.state == Job.State.SUBMITTING
+    assert (job.owner, job.name, job.row_count) == (root, "reviews", 2)
+    assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 1024)
+    assert "2 rows" in err
+    assert "usually" in err
+    assert "at most" in err
+    assert "Practice mode" in err
+
+
+def test_submit_copies_the_file_and_leaves_it(root: User, worker: None, table: Path) -> None:
+    run("submit", table, "--prompt", "{{text}}", "--yes")
+
+    assert table.read_text() == CSV
+
+
+def test_submit_takes_all_of_the_recipe(
+    root: User, alice: User, worker: None, table: Path, tmp_path: Path
+) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("\ufeffTranslate:\n{{text}}\n", encoding="utf-8")
+    more = ["--model", "claude-sonnet-5-5", "--max-tokens", "300", "--system", "Be brief."]
+
+    run(
+        "submit",
+        table,
+        "--prompt-file",
+        prompt,
+        "--owner",
+        "alice",
+        "--name",
+        "March",
+        "--yes",
+        *more,
+    )
+
+    job = Job.objects.get()
+    assert job.prompt == "Translate:\n{{text}}\n"
+    assert (job.model, job.max_tokens, job.system) == ("claude-sonnet-5-5", 300, "Be brief.")
+    assert (job.owner, job.name) == (alice, "March")
+
+
+def test_submit_sends_ready_made_requests_as_they_are(
+    root: User, worker: None, requests: Path
+) -> None:
+    run("submit", requests, "--yes")
+
+    assert Job.objects.get().state == Job.State.SUBMITTING
+
+
+@pytest.mark.parametrize(("answer", "submitted"), [("y\n", True), ("yes\n", True), ("\n", False)])
+def test_submit_asks_about_the_price(
+    answer: str,
+    submitted: bool,
+    root: User,
+    worker: None,
+    table: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    command = ("submit", table, "--prompt", "{{text}}")
+
+    if submitted:
+        _, err = run(*command)
+        assert "Submit 2 rows for at most" in err
+    else:
+        assert refusal(*command) == (
+            1,
+            f"Not submitted. The draft is kept as job {Job.objects.get().pk}.",
+        )
+
+    assert (Job.objects.get().state == Job.State.SUBMITTING) == submitted
+
+
+def test_submit_never_spends_money_unasked(
+    root: User, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+
+    status, words = refusal("submit", table, "--prompt", "{{text}}")
+
+    assert status == 2
+    assert "--yes" in words
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), ("", "is empty"), ("x" * 100, "is larger than")]
+)
+def test_submit_refuses_a_file_that_cannot_be_taken(
+    content: str | None, words: str, root: User, tmp_path: Path, settings: Settings
+) -> None:
+    settings.MAX_UPLOAD_BYTES = 99
+    path = tmp_path / "file.csv"
+    if content is not None:
+        path.write_text(content)
+
+    status, said = refusal("submit", path, "--prompt", "x", "--yes")
+
+    assert (status, words in said, str(path) in said) == (2, True, True)
+    assert not Job.objects.exists()
+
+
+def test_submit_refuses_a_folder(root: User, tmp_path: Path) -> None:
+    assert refusal("submit", tmp_path, "--prompt", "x", "--yes") == (
+        2,
+        f"{tmp_path} is not a file.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "gpt"], "Models: claude-haiku-5-5"),
+        (["--max-tokens", "0"], "--max-tokens: "),
+        (["--max-tokens", "9000000"], "--max-tokens: Claude Haiku 5.5 writes at most"),
+        (["--owner", "nobody"], "There is no user “nobody”."),
+        (["--prompt-file", "/nowhere"], "/nowhere: No such file"),
+        (["--prompt", "x", "--prompt-file", "y"], "not allowed with argument"),
+        (["--max-tokens", "many"], "invalid int value"),
+    ],
+)
+def test_submit_refuses_wrong_options_before_it_makes_a_job(
+    arguments: list[str], words: str, root: User, table: Path
+) -> None:
+    _, said = refusal("submit", table, "--yes", *arguments)
+
+    assert words in said
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompt", "{{txt}}"], "Your file has no column “txt”. Did you mean {{text}}?"),
+        ([], "Write what Claude should do with each row."),
+    ],
+)
+def test_submit_leaves_no_draft_behind_when_the_prompt_does_not_fit(
+    arguments: list[str], words: str, root: User, worker: None, table: Path
+) -> None:
+    status, said = refusal("submit", table, "--yes", *arguments)
+
+    assert (status, said) == (2, words)
+    assert not visible()
+
+
+def test_submit_refuses_a_recipe_for_ready_made_requests(
+    root: User, worker: None, requests: Path
+) -> None:
+    status, said = refusal("submit", requests, "--max-tokens", "5", "--yes")
+
+    assert status == 2
+    assert "leave out --prompt" in said
+    assert not visible()
+
+
+def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text('name,text\nAda,"never closed\n')
+    err = io.StringIO()
+
+    with pytest.raises(CommandError, match="could not be read") as caught:
+        call_command("job", "submit", str(path), "--prompt", "x", "--yes", stderr=err)
+
+    assert caught.value.returncode == 1
+    assert "Line 2: " in err.getvalue()
+    assert not visible()
+
+
+def test_submit_says_which_rows_are_left_out(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "short.csv"
+    path.write_text("name,text\nAda,likes it\nBen\n")
+
+    _, err = run("submit", path, "--prompt", "{{text}}", "--yes")
+
+    assert "Line 3: " in err
+    assert "2 rows, 1 of them left out" in err
+
+
+def test_submit_needs_an_account(db: None, table: Path) -> None:
+    status, said = refusal("submit", table, "--prompt", "x", "--yes")
+
+    assert status == 2
+    assert "no account yet" in said
+
+
+def test_submit_says_that_no_worker_runs(
+    root: User, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_command, "WORKER_SECONDS", -1)
+
+    status, said = refusal("submit", table, "--prompt", "x", "--yes")
+
+    assert status == 1
+    assert "The worker is not running" in said
+    assert "run_huey" in said
+
+
+# --- status, list ---------------------------------------------------------------------------------
+
+
+def test_status_for_programs_has_stable_keys(root: User, make_job: MakeJob) -> None:
+    job = make_job(
+        root, outcomes=[{"outcome": Outcome.GOOD, "cost_pico": 1_500_000}, Outcome.ERRORED]
+    )
+
+    facts = json.loads(run("status", job.pk, "--json")[0])
+
+    assert facts.pop("created_at") == job.created_at.isoformat()
+    assert facts.pop("confirmed_at") is not None
+    assert facts.pop("finished_at") is not None
+    assert facts == {
+        "id": job.pk,
+        "name": "reviews",
+        "owner": "root",
+        "state": "finished",
+        "held": "",
+        "rows": 2,
+        "done": 2,
+        "good": 1,
+        "attention": 1,
+        "left_out": 0,
+        "cost_usd": "0.000001500000",
+        "estimate": None,
+    }
+
+
+def test_status_gives_the_estimate_in_dollars(root: User, worker: None, table: Path) -> None:
+    pk = run("submit", table, "--prompt", "{{text}}", "--yes")[0].strip()
+
+    estimate = json.loads(run("status", pk, "--json")[0])["estimate"]
+
+    low, high, most = (Decimal(estimate[name]) for name in ("low", "high", "most"))
+    assert 0 < low <= high <= most < 1
+
+
+def test_status_for_people(root: User, make_job: MakeJob) -> None:
+    job = make_job(root, state=Job.State.WORKING, held="The key was refused.")
+
+    out, _ = run("status", job.pk)
+
+    assert out.splitlines()[:2] == [
+        f"Job {job.pk} “reviews”: Working",
+        "Held: The key was refused.",
+    ]
+    assert "2 rows: 0 done" in out
+
+
+def test_list_shows_all_jobs_newest_first(alice: User, bob: User, make_job: MakeJob) -> None:
+    first = make_job(alice, name="first")
+    second = make_job(bob, name="second", state=Job.State.DRAFT)
+    make_job(bob, state=Job.State.DELETING)
+
+    lines = run("list")[0].splitlines()
+    facts = json.loads(run("list", "--json")[0])
+
+    assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
+    assert "bob  second" in lines[0]
+    assert [job["id"] for job in facts] == [second.pk, first.pk]
+
+
+# --- wait -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({}, 0),
+        ({"outcomes": [Outcome.GOOD, Outcome.LOOK]}, 6),
+        ({"outcomes": [Outcome.GOOD, Outcome.LEFT_OUT]}, 6),
+        ({"outcomes": [Outcome.GOOD, Outcome.CANCELED]}, 6),
+        ({"state": Job.State.SUBMITTING, "held": "Credit is used up."}, 7),
+        ({"state": Job.State.WORKING}, 8),
+        ({"state": Job.State.DRAFT}, 1),
+        ({"state": Job.State.UNREADABLE, "rows": []}, 1),
+        ({"state": Job.State.DELETING}, 2),
+    ],
+)
+def test_wait_tells_by_its_exit_status_how_it_ended(
+    values: dict[str, Any], status: int, root: User, make_job: MakeJob
+) -> None:
+    job = make_job(root, **values)
+
+    if status:
+        assert refusal("wait", job.pk, "--timeout", "0")[0] == status
+    else:
+        run("wait", job.pk, "--timeout", "0")
+
+
+def test_wait_waits(root: User, worker: None, table: Path) -> None:
+    pk = run("submit", table, "--prompt", "{{text}}", "--yes")[0].strip()
+
+    _, err = run("wait", pk, "--timeout", "60")
+
+    assert "all 2 rows have a good answer" in err
+    assert Job.objects.get().state == Job.State.FINISHED
+
+
+@pytest.mark.parametrize("timeout", ["-1", "soon", "nan", "inf"])
+def test_wait_refuses_a_timeout_that_is_none(timeout: str, db: None) -> None:
+    assert "is not a number of seconds" in refusal("wait", "1", f"--timeout={timeout}")[1]
+
+
+@pytest.mark.parametrize("action", ["status", "wait", "cancel", "export"])
+def test_an_id_that_is_none_is_wrong_use(action: str, db: None) -> None:
+    more = ["--output", "-"] if action == "export" else []
+
+    assert refusal(action, "77", *more) == (2, "There is no job 77; `job list` shows all.")
+
+
+# --- export, cancel -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_export_writes_what_the_page_downloads(
+    kind: str, root: User, make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(root)
+    output = tmp_path / f"out.{kind}"
+    output.write_text("an older one")
+
+    run("export", job.pk, "--format", kind, "--output", output)
+
+    chunks = {"csv": exports.csv_chunks, "jsonl": exports.jsonl_chunks}[kind]
+    assert output.read_bytes() == b"".join(chunks(job))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", output.name]
+
+
+def test_export_writes_to_stdout(
+    root: User, make_job: MakeJob, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    job = make_job(root)
+
+    call_command("job", "export", str(job.pk), "--output", "-")
+
+    assert capfdbinary.readouterr().out == b"".join(exports.csv_chunks(job))
+
+
+def test_export_that_fails_leaves_the_old_file(
+    root: User, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_job: Job) -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(28, "No space left on device")
+
+    job = make_job(root)
+    output = tmp_path / "out.csv"
+    output.write_text("an older one")
+    monkeypatch.setitem(job_command.FORMATS, "csv", full_disk)
+
+    status, said = refusal("export", job.pk, "--output", output)
+
+    assert (status, said) == (1, f"{output} cannot be written: No space left on device.")
+    assert output.read_text() == "an older one"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_export_says_where_it_cannot_write(root: User, make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job(root)
+
+    status, said = refusal("export", job.pk, "--output", tmp_path / "nowhere" / "out.csv")
+
+    assert status == 1
+    assert "cannot be written: No such file or directory." in said
+
+
+def test_export_needs_a_job_that_was_sent(root: User, make_job: MakeJob) -> None:
+    job = make_job(root, state=Job.State.DRAFT)
+
+    assert refusal("export", job.pk, "--output", "-") == (1, f"Job {job.pk} has no results: Draft.")
+
+
+def test_cancel_stops_a_job(root: User, make_job: MakeJob) -> None:
+    job = make_job(root, state=Job.State.WORKING)
+
+    run("cancel", job.pk)
+
+    job.refresh_from_db()
+    assert job.state == Job.State.CANCELING
+
+
+def test_cancel_says_that_there_is_nothing_to_stop(root: User, make_job: MakeJob) -> None:
+    job = make_job(root)
+
+    assert refusal("cancel", job.pk) == (1, f"Job {job.pk} cannot be stopped: Finished.")
+
+
+# --- as a process ---------------------------------------------------------------------------------
+
+
+def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=clean_environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
+    manage(tmp_path, "migrate").check_returncode()
+
+    unknown = manage(tmp_path, "job", "status", "77")
+    misspelt = manage(tmp_path, "job", "statsu", "77")
+
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == "CommandError: There is no job 77; `job list` shows all.\n"
+    assert (misspelt.returncode, misspelt.stdout) == (2, "")
+    assert "invalid choice: 'statsu'" in misspelt.stderr
+    assert "Traceback" not in misspelt.stderr

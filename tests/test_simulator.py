@@ -1,0 +1,991 @@
+"""The pretend provider, asked by the real client: what it takes, what it makes of it, and how it
+fails when a test wants it to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx2
+import pytest
+from anthropic.types import Message, TextBlock
+from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
+
+from jobs.simulator.labels import find_labels
+
+from .conftest import Simulator
+from .environment import ROOT
+
+HAIKU = "claude-haiku-5-5"
+SECONDS = 1
+DEADLINE = 15.0
+
+Results = dict[str, MessageBatchIndividualResponse]
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """A provider whose batches end at once, and whose rows fail only when they are told to."""
+    simulator = Simulator(tmp_path_factory.mktemp("provider"), seconds=0, failures="none")
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(scope="module")
+def slow_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """A provider whose batches take long enough to be seen at work."""
+    simulator = Simulator(tmp_path_factory.mktemp("slow"), seconds=SECONDS, failures="none")
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_faults_left(provider: Simulator) -> Iterator[None]:
+    yield
+    provider.reset()
+
+
+@pytest.fixture(scope="module")
+def api(provider: Simulator) -> Iterator[anthropic.Anthropic]:
+    with client_of(provider.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def slow_api(slow_provider: Simulator) -> Iterator[anthropic.Anthropic]:
+    with client_of(slow_provider.url) as client:
+        yield client
+
+
+def client_of(url: str, **options: Any) -> anthropic.Anthropic:
+    """The real client, which here looks closely at every answer and tries nothing twice."""
+    return anthropic.Anthropic(
+        api_key="practice",
+        base_url=url,
+        max_retries=0,
+        _strict_response_validation=True,
+        **options,
+    )
+
+
+def params(text: str = "Say hello.", **values: Any) -> Any:
+    return {
+        "model": HAIKU,
+        "max_tokens": 300,
+        "messages": [{"role": "user", "content": text}],
+        **values,
+    }
+
+
+def requests_of(*rows: Any) -> Any:
+    return [{"custom_id": f"row-{number}", "params": row} for number, row in enumerate(rows)]
+
+
+def wait_for_end(api: anthropic.Anthropic, batch: MessageBatch) -> MessageBatch:
+    deadline = time.monotonic() + DEADLINE
+    while batch.processing_status != "ended":
+        assert time.monotonic() < deadline, f"{batch.id} does not end"
+        time.sleep(0.02)  # between two looks
+        batch = api.messages.batches.retrieve(batch.id)
+    return batch
+
+
+def run(api: anthropic.Anthropic, *rows: Any) -> Results:
+    """Send the rows as one batch and wait for its results, by custom_id."""
+    batch = wait_for_end(api, api.messages.batches.create(requests=requests_of(*rows)))
+    return {line.custom_id: line for line in api.messages.batches.results(batch.id)}
+
+
+def message_of(line: MessageBatchIndividualResponse) -> Message:
+    assert line.result.type == "succeeded", line
+    return line.result.message
+
+
+def error_of(line: MessageBatchIndividualResponse) -> tuple[str, str]:
+    assert line.result.type == "errored", line
+    return line.result.error.error.type, line.result.error.error.message
+
+
+def text_of(message: Message) -> str:
+    return "".join(block.text for block in message.content if isinstance(block, TextBlock))
+
+
+# --- Batches --------------------------------------------------------------------------------------
+
+
+def test_a_batch_from_creation_to_results(
+    slow_api: anthropic.Anthropic, slow_provider: Simulator
+) -> None:
+    rows = [params(f"Say hello to guest {number}.") for number in range(40)]
+
+    batch = slow_api.messages.batches.create(requests=requests_of(*rows))
+    with pytest.raises(anthropic.NotFoundError):
+        slow_api.get(f"/v1/messages/batches/{batch.id}/results", cast_to=object)
+    ended = wait_for_end(slow_api, batch)
+    lines = list(slow_api.messages.batches.results(batch.id))
+
+    assert batch.processing_status == "in_progress"
+    assert batch.request_counts.model_dump() == counts(processing=40)
+    assert (batch.results_url, batch.ended_at) == (None, None)
+    assert (batch.expires_at - batch.created_at).total_seconds() == 24 * 3600
+    assert ended.request_counts.model_dump() == counts(succeeded=40)
+    assert ended.results_url == f"{slow_provider.url}/v1/messages/batches/{batch.id}/results"
+    assert ended.ended_at is not None
+    assert (ended.ended_at - ended.created_at).total_seconds() >= SECONDS
+    order = [line.custom_id for line in lines]
+    assert set(order) == {f"row-{number}" for number in range(40)}
+    assert order != sorted(order, key=lambda custom_id: int(custom_id.partition("-")[2]))
+    assert order == [line.custom_id for line in slow_api.messages.batches.results(batch.id)]
+    assert {message_of(line).usage.service_tier for line in lines} == {"batch"}
+    assert len({text_of(message_of(line)) for line in lines}) > 30
+
+
+def counts(**values: int) -> dict[str, int]:
+    names = ("processing", "succeeded", "errored", "canceled", "expired")
+    return {name: values.get(name, 0) for name in names}
+
+
+def test_batches_do_not_all_end_at_once(tmp_path: Path) -> None:
+    simulator = Simulator(tmp_path / "provider", seconds=0.5)
+    with contextlib.closing(client_of(simulator.url)) as api:
+        batches = [api.messages.batches.create(requests=requests_of(params())) for _ in range(3)]
+        ended = [wait_for_end(api, batch) for batch in batches]
+    simulator.stop()
+
+    took = [
+        (batch.ended_at - batch.created_at).total_seconds() for batch in ended if batch.ended_at
+    ]
+    assert took[0] >= 0.5
+    assert took[1] >= 0.6
+    assert took[2] >= 0.7
+
+
+def test_without_seconds_a_batch_has_ended_at_the_first_look(tmp_path: Path) -> None:
+    simulator = Simulator(tmp_path / "provider", seconds=0)
+    with contextlib.closing(client_of(simulator.url)) as api:
+        batch = api.messages.batches.create(requests=requests_of(params()))
+        looked_at = api.messages.batches.retrieve(batch.id)
+    simulator.stop()
+
+    assert batch.processing_status == "in_progress"
+    assert looked_at.processing_status == "ended"
+
+
+def test_the_list_is_paged_both_ways(api: anthropic.Anthropic) -> None:
+    made = [api.messages.batches.create(requests=requests_of(params())).id for _ in range(5)]
+    newest_first = made[::-1]
+
+    first = api.messages.batches.list(limit=2)
+    second = api.messages.batches.list(limit=2, after_id=newest_first[1])
+    before = api.messages.batches.list(limit=2, before_id=newest_first[3])
+    newest = api.messages.batches.list(limit=2, before_id=newest_first[1])
+    walked = [batch.id for batch, _ in zip(first, range(5), strict=False)]
+
+    assert [batch.id for batch in first.data] == newest_first[:2]
+    assert (first.has_more, first.first_id, first.last_id) == (True, *newest_first[:2])
+    assert [batch.id for batch in second.data] == newest_first[2:4]
+    assert [batch.id for batch in before.data] == newest_first[1:3]
+    assert before.has_more
+    assert [batch.id for batch in newest.data] == newest_first[:1]
+    assert not newest.has_more
+    assert walked == newest_first
+    for wrong in ({"limit": 0}, {"limit": 1001}, {"after_id": "msgbatch_nobody"}):
+        with pytest.raises(anthropic.BadRequestError):
+            api.get("/v1/messages/batches", cast_to=object, options={"params": wrong})
+
+
+def test_a_canceled_batch_keeps_what_was_finished(slow_api: anthropic.Anthropic) -> None:
+    batch = slow_api.messages.batches.create(requests=requests_of(*[params()] * 300))
+
+    canceled = slow_api.messages.batches.cancel(batch.id)
+    again = slow_api.messages.batches.cancel(batch.id)
+    ended = wait_for_end(slow_api, canceled)
+    kinds = [line.result.type for line in slow_api.messages.batches.results(batch.id)]
+
+    assert (canceled.processing_status, again.processing_status) == ("canceling", "canceling")
+    assert canceled.cancel_initiated_at == again.cancel_initiated_at is not None
+    assert canceled.request_counts.model_dump() == counts(processing=300)
+    assert ended.request_counts.canceled == kinds.count("canceled") > 0
+    assert (
+        ended.request_counts.succeeded == kinds.count("succeeded") == 300 - kinds.count("canceled")
+    )
+    with pytest.raises(anthropic.BadRequestError):
+        slow_api.messages.batches.cancel(batch.id)
+
+
+def test_only_a_batch_that_ended_can_be_deleted(slow_api: anthropic.Anthropic) -> None:
+    batch = slow_api.messages.batches.create(requests=requests_of(params()))
+
+    with pytest.raises(anthropic.BadRequestError):
+        slow_api.messages.batches.delete(batch.id)
+    wait_for_end(slow_api, batch)
+    deleted = slow_api.messages.batches.delete(batch.id)
+
+    assert (deleted.id, deleted.type) == (batch.id, "message_batch_deleted")
+    assert batch.id not in [listed.id for listed in slow_api.messages.batches.list(limit=1000)]
+    for gone in (slow_api.messages.batches.retrieve, slow_api.messages.batches.delete):
+        with pytest.raises(anthropic.NotFoundError):
+            gone(batch.id)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "empty"),
+        (b"{", "not valid JSON"),
+        (b"[]", "Expected `object`"),
+        (b"{}", "requests: Field required"),
+        (b'{"requests":[]}', "at least 1"),
+        (b'{"requests":[],"mode":1}', "mode: Extra inputs are not permitted"),
+        (b'{"requests":[{"params":{}}]}', "requests.0.custom_id: Field required"),
+        (b'{"requests":[{"custom_id":"a"}]}', "requests.0.params: Field required"),
+        (b'{"requests":[{"custom_id":"a","params":[]}]}', "requests.0.params"),
+        (b'{"requests":[{"custom_id":"a b","params":{}}]}', "requests.0.custom_id"),
+        (b'{"requests":[{"custom_id":"%b","params":{}}]}' % (b"a" * 65), "requests.0.custom_id"),
+        (b'{"requests":[{"custom_id":"a","params":{},"x":1}]}', "requests.0.x: Extra inputs"),
+        (
+            b'{"requests":[{"custom_id":"a","params":{}},{"custom_id":"a","params":{}}]}',
+            "requests.1.custom_id: Duplicate",
+        ),
+        (
+            b'{"requests":[%b]}' % b",".join([b'{"custom_id":"a","params":{}}'] * 100_001),
+            "at most 100000",
+        ),
+    ],
+)
+def test_a_wrong_body_is_refused_as_a_whole(
+    api: anthropic.Anthropic, provider: Simulator, body: bytes, message: str
+) -> None:
+    before = provider.truth()
+
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        api.post("/v1/messages/batches", cast_to=object, content=body)
+
+    assert caught.value.type == "invalid_request_error"
+    assert message in str(caught.value.api_message)
+    assert str(caught.value.request_id).startswith("req_")
+    after = provider.truth()
+    assert after["posts"] == before["posts"] + 1
+    assert after["accepted_rows"] == before["accepted_rows"]
+
+
+def test_a_body_that_is_too_large_is_refused_by_no_api(api: anthropic.Anthropic) -> None:
+    piece = b" " * 1_000_000
+
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        api.post("/v1/messages/batches", cast_to=object, content=(piece for _ in range(257)))
+
+    assert caught.value.status_code == 413
+    assert "<html>" in str(caught.value.body)
+
+
+def test_a_body_may_come_in_chunks(api: anthropic.Anthropic) -> None:
+    body = json.dumps({"requests": requests_of(*[params()] * 500)}).encode()
+    pieces = (body[start : start + 999] for start in range(0, len(body), 999))
+
+    batch = api.post("/v1/messages/batches", cast_to=MessageBatch, content=pieces)
+
+    assert batch.request_counts.processing == 500
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"x-api-key": "bad-key"}, 401),
+        ({"authorization": "Bearer bad"}, 401),
+        ({"authorization": "Basic abc"}, 401),
+        ({"x-api-key": "any"}, 200),
+        ({"authorization": "Bearer any"}, 200),
+    ],
+)
+def test_a_key_is_needed(provider: Simulator, headers: dict[str, str], status: int) -> None:
+    request = urllib.request.Request(f"{provider.url}/v1/messages/batches", headers=headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            got, names = answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            got, names = error.code, error.headers
+            assert json.load(error)["error"]["type"] == "authentication_error"
+
+    assert got == status
+    assert names["request-id"].startswith("req_")
+    assert names["anthropic-workspace-id"]
+    assert names["date"]
+
+
+# --- What becomes of a row ------------------------------------------------------------------------
+
+OPEN_OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}}
+TREE = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"child": {"$ref": "#"}},
+}
+
+
+def format_of(schema: object) -> Any:
+    return {"format": {"type": "json_schema", "schema": schema}}
+
+
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({"temperature": 1}, "temperature"),
+    ({"top_p": 1}, "top_p"),
+    ({"top_k": None}, "top_k"),
+    ({"stream": True}, "stream"),
+    ({"speed": "fast"}, "speed"),
+    ({"fallbacks": []}, "fallbacks"),
+    ({"max_tokens": 0}, "max_tokens"),
+    ({"max_tokens": 128_001}, "max_tokens: 128001 > 128000"),
+    ({"max_tokens": "many"}, "max_tokens"),
+    ({"messages": []}, "at least one message"),
+    ({"messages": "Hello"}, "messages"),
+    ({"messages": [{"role": "assistant", "content": "Hello"}]}, "first message"),
+    ({"messages": [{"role": "robot", "content": "Hello"}]}, "messages.0.role"),
+    ({"messages": [{"role": "user", "content": " \n"}]}, "non-whitespace"),
+    ({"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0"),
+    (
+        {"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]},
+        "prefill",
+    ),
+    ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+    ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.type"),
+    ({"model": "claude-haiku-4-5", "output_config": {"effort": "low"}}, "effort"),
+    ({"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "x " * 400_000}]},
+     "prompt is too long"),
+    ({"output_config": format_of(OPEN_OBJECT)}, "additionalProperties"),
+    ({"output_config": format_of({"type": "integer", "minimum": 1})}, "minimum"),
+    ({"output_config": format_of(TREE)}, "recursive"),
+]  # fmt: skip
+
+
+def test_parameters_are_looked_at_when_the_batch_ends(api: anthropic.Anthropic) -> None:
+    rows = [params(**values) for values, _ in INVALID]
+    missing = params()
+    del missing["max_tokens"]
+
+    results = run(api, *rows, missing, params(model="gpt"), params(model="claude-opus-4-1"))
+
+    for number, (values, message) in enumerate(INVALID):
+        kind, text = error_of(results[f"row-{number}"])
+        assert kind == "invalid_request_error", values
+        assert message in text, values
+    last = len(INVALID)
+    assert error_of(results[f"row-{last}"]) == (
+        "invalid_request_error",
+        "max_tokens: Field required",
+    )
+    assert error_of(results[f"row-{last + 1}"]) == ("not_found_error", "model: gpt")
+    assert error_of(results[f"row-{last + 2}"]) == ("not_found_error", "model: claude-opus-4-1")
+
+
+@pytest.mark.parametrize(
+    ("model", "accepted", "thinks"),
+    [
+        ("claude-fable-5-2", {"adaptive"}, True),
+        ("claude-opus-5-5", {"adaptive"}, True),
+        ("claude-opus-5", {"adaptive", "disabled"}, True),
+        ("claude-sonnet-5-5", {"adaptive", "between_tools"}, True),
+        ("claude-sonnet-5", {"adaptive", "disabled"}, True),
+        ("claude-haiku-5-5", {"adaptive", "disabled"}, True),
+        ("claude-opus-4-8", {"adaptive", "disabled"}, False),
+        ("claude-sonnet-4-6", {"adaptive", "disabled", "enabled"}, False),
+        ("claude-opus-4-5", {"disabled", "enabled"}, False),
+        ("claude-haiku-4-5", {"disabled", "enabled"}, False),
+    ],
+)
+def test_each_model_has_its_rules_for_thinking(
+    api: anthropic.Anthropic, model: str, accepted: set[str], thinks: bool
+) -> None:
+    thinking = {kind: {"type": kind} for kind in ("adaptive", "disabled", "between_tools")}
+    enabled = {"type": "enabled", "budget_tokens": 1024}
+    got = set()
+    for kind, value in {**thinking, "enabled": enabled}.items():
+        with contextlib.suppress(anthropic.BadRequestError):
+            message = api.messages.create(**params(model=model, thinking=value, max_tokens=2000))
+            got.add(kind)
+            assert (message.content[0].type == "thinking") == (kind in ("adaptive", "enabled"))
+    unasked = api.messages.create(**params(model=model))
+    info = api.models.retrieve(model).capabilities
+
+    assert got == accepted
+    assert (unasked.content[0].type == "thinking") == thinks
+    assert info is not None
+    described = {
+        kind for kind, leaf in info.thinking.types.model_dump().items() if leaf["supported"]
+    }
+    assert described == accepted
+
+
+def test_the_same_request_gets_the_same_answer(api: anthropic.Anthropic) -> None:
+    row = params("Describe a red shoe with laces.")
+
+    once, again = run(api, row, row).values()
+    third = message_of(run(api, row)["row-0"])
+    alone = api.messages.create(**row)
+
+    assert message_of(once) == message_of(again) == third
+    assert (alone.id, alone.content) == (third.id, third.content)
+    assert alone.usage.output_tokens == third.usage.output_tokens
+    assert alone.usage.service_tier == "standard"
+    assert text_of(third).startswith('[Practice answer] "Describe a red shoe')
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("Answer with one of: positive, negative, neutral.\n\nOk.", "positive negative neutral"),
+        ("Classify it as positive, negative or neutral: Fine!", "positive negative neutral"),
+        ("What is the sentiment (positive/negative/neutral)? Fine!", "positive negative neutral"),
+        ('Label this "spam", "ham", or "unsure".', "spam ham unsure"),
+        ("Choose from these options:\n- red: warm\n- blue: cold\n\nThe sea", "red blue"),
+        ("Reply with yes or no. Is it late?", "yes no"),
+        ("Sort into categories: A | B | C", "A B C"),
+        ("Classify the sentiment of this: good food, cheap and tasty", ""),
+        ("Classify this review (from a shop, 2023).", ""),
+        ("Write about one of our shoes, weather or not.", ""),
+    ],
+)  # fmt: skip
+def test_labels_are_found_in_a_prompt(text: str, labels: str) -> None:
+    assert find_labels(text) == labels.split()
+
+
+def test_an_answer_is_one_of_the_labels(api: anthropic.Anthropic) -> None:
+    system = "Classify the sentiment. Answer with one of: positive, negative, neutral."
+    texts = ["I love it, great shoe!", "Terrible, it broke.", "It is a shoe."]
+    colors = [f"Pick a label: red, green or blue. Thing {number}" for number in range(30)]
+
+    reviews = run(api, *[params(text, system=system) for text in texts])
+    things = run(api, *[params(text) for text in colors])
+
+    answers = [text_of(message_of(reviews[f"row-{number}"])) for number in range(3)]
+    assert answers == ["positive", "negative", "neutral"]
+    assert {text_of(message_of(line)) for line in things.values()} == {"red", "green", "blue"}
+
+
+def test_an_answer_fits_its_schema(api: anthropic.Anthropic) -> None:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": False,
+        "$defs": {"mood": {"type": "string", "enum": ["positive", "negative"]}},
+        "required": ["mood", "summary", "score", "share", "ok", "tags", "maker", "note", "day"],
+        "properties": {
+            "mood": {"$ref": "#/$defs/mood"},
+            "summary": {"type": "string"},
+            "score": {"type": "integer"},
+            "share": {"type": "number"},
+            "ok": {"type": "boolean"},
+            "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            "maker": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"name": {"const": "ACME"}},
+            },
+            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "day": {"type": "string", "format": "date"},
+        },
+    }
+    rows = [
+        params(f"Shoe {number} is great.", output_config=format_of(schema)) for number in range(30)
+    ]
+
+    answers = [json.loads(text_of(message_of(line))) for line in run(api, *rows).values()]
+
+    for answer in answers:
+        assert list(answer) == list(schema["properties"])
+        assert answer["mood"] == "positive"
+        assert answer["summary"].startswith("(practice)")
+        assert isinstance(answer["score"], int)
+        assert 0 <= answer["share"] <= 1
+        assert all(isinstance(tag, str) for tag in answer["tags"])
+        assert answer["tags"]
+        assert answer["maker"] == {"name": "ACME"}
+        assert answer["note"] is None or isinstance(answer["note"], str)
+        assert answer["day"].count("-") == 2
+    assert {answer["ok"] for answer in answers} == {True, False}
+    assert {type(answer["note"]) for answer in answers} == {str, type(None)}
+
+
+def test_small_limits_are_kept_and_seldom_cut(api: anthropic.Anthropic) -> None:
+    rows = [params(f"Describe shoe number {number}.", max_tokens=20) for number in range(50)]
+    words = "Answer with one of: positive, negative, neutral. Shoe"
+
+    texts = [message_of(line) for line in run(api, *rows).values()]
+    cut = api.messages.create(**params("Describe a shoe.", max_tokens=4))
+    label = api.messages.create(**params(words, max_tokens=20))
+    stopped = api.messages.create(**params("Say hello.", stop_sequences=["answer"]))
+
+    assert all(message.usage.output_tokens <= 20 for message in texts)
+    assert sum(message.stop_reason == "max_tokens" for message in texts) < 5
+    assert len({text_of(message) for message in texts}) == 50
+    assert (cut.stop_reason, cut.usage.output_tokens) == ("max_tokens", 4)
+    assert "[Practice answer]".startswith(text_of(cut))
+    assert label.stop_reason == "end_turn"
+    assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", "answer")
+    assert text_of(stopped) == "[Practice "
+
+
+@pytest.mark.parametrize("model", [HAIKU, "claude-sonnet-4-6"])
+@pytest.mark.parametrize("text", ["Short.", "Größe 42, bitte! 👟 " * 50, "word " * 5000])
+def test_counted_tokens_are_those_of_the_answer(
+    api: anthropic.Anthropic, model: str, text: str
+) -> None:
+    row = params(text, model=model, system="Be kind.", output_config=format_of({"type": "string"}))
+    without_limit = {name: value for name, value in row.items() if name != "max_tokens"}
+
+    counted = api.messages.count_tokens(**without_limit).input_tokens
+    used = message_of(run(api, row)["row-0"]).usage.input_tokens
+
+    assert counted == used
+    size = len(text.encode())
+    assert size / 4 < counted < size / 2 + 40
+
+
+def test_the_new_tokenizer_counts_about_a_third_more(api: anthropic.Anthropic) -> None:
+    messages = params("A sentence of some words. " * 100)["messages"]
+
+    new = api.messages.count_tokens(model=HAIKU, messages=messages).input_tokens
+    old = api.messages.count_tokens(model="claude-haiku-4-5", messages=messages).input_tokens
+
+    assert 1.25 < new / old < 1.4
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"max_tokens": 10}, anthropic.BadRequestError),
+        ({"temperature": 1}, anthropic.BadRequestError),
+        ({"model": "gpt"}, anthropic.NotFoundError),
+    ],
+)
+def test_counting_refuses_what_a_message_would(
+    api: anthropic.Anthropic, values: dict[str, Any], error: type[Exception]
+) -> None:
+    row = {"model": HAIKU, "messages": params()["messages"], **values}
+
+    with pytest.raises(error):
+        api.post("/v1/messages/count_tokens", cast_to=object, body=row)
+
+
+def test_a_long_beginning_is_cached(api: anthropic.Anthropic) -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    system = [{"type": "text", "text": "Be kind. " * 1000, "cache_control": mark}]
+    short = [{"type": "text", "text": "Be kind.", "cache_control": mark}]
+    rows = [params(f"Row {number}", system=system) for number in range(50)]
+
+    usages = [message_of(line).usage for line in run(api, *rows).values()]
+    uncached = message_of(run(api, params(system=short))["row-0"]).usage
+
+    written = sum(bool(usage.cache_creation_input_tokens) for usage in usages)
+    read = sum(bool(usage.cache_read_input_tokens) for usage in usages)
+    assert written + read == 50
+    assert 24 <= read < 50
+    for usage in usages:
+        assert usage.cache_creation is not None
+        longer = usage.cache_creation.ephemeral_1h_input_tokens
+        assert longer == usage.cache_creation_input_tokens
+        assert usage.input_tokens < 100
+    assert (uncached.cache_creation_input_tokens, uncached.cache_read_input_tokens) == (0, 0)
+
+
+def test_the_beta_for_long_answers_raises_the_limit(api: anthropic.Anthropic) -> None:
+    rows = requests_of(
+        params(max_tokens=300_000), params(max_tokens=300_000, model="claude-fable-5")
+    )
+
+    batch = api.beta.messages.batches.create(requests=rows, betas=["output-300k-2026-03-24"])
+    wait_for_end(api, api.messages.batches.retrieve(batch.id))
+    kinds = {line.custom_id: line.result.type for line in api.messages.batches.results(batch.id)}
+
+    assert kinds == {"row-0": "succeeded", "row-1": "errored"}
+
+
+def test_a_marker_decides_what_becomes_of_a_row(api: anthropic.Anthropic) -> None:
+    names = ("good", "errored", "invalid", "expired", "refusal", "empty", "cut")
+    rows = [params(f"Say hello. [simulate:{name}]") for name in names]
+
+    good, errored, bad, expired, refusal, empty, cut = (
+        line for _, line in sorted(run(api, *rows).items())
+    )
+
+    assert message_of(good).stop_reason == "end_turn"
+    assert error_of(errored)[0] == "overloaded_error"
+    assert error_of(bad)[0] == "invalid_request_error"
+    assert expired.result.type == "expired"
+    refused = message_of(refusal)
+    assert (refused.stop_reason, refused.content) == ("refusal", [])
+    assert refused.stop_details is not None
+    assert refused.usage.input_tokens > 0
+    assert message_of(empty).stop_reason == "end_turn"
+    assert text_of(message_of(empty)) == ""
+    assert message_of(cut).stop_reason == "max_tokens"
+    assert message_of(cut).usage.output_tokens == 300
+
+
+def test_a_few_rows_fail_as_in_life_and_others_the_next_time(tmp_path: Path) -> None:
+    simulator = Simulator(tmp_path / "provider", seconds=0)
+    rows = [params(f"Describe shoe number {number}.") for number in range(6000)]
+    with contextlib.closing(client_of(simulator.url)) as api:
+        batches = [api.messages.batches.create(requests=requests_of(*rows)) for _ in range(2)]
+        first, second = (failed(download(simulator, wait_for_end(api, one))) for one in batches)
+    simulator.stop()
+
+    for share in (len(first) / 6000, len(second) / 6000):
+        assert 0.006 < share < 0.022
+    assert set(first.values()) | set(second.values()) == {
+        "overloaded_error",
+        "api_error",
+        "refusal",
+        "max_tokens",
+    }
+    assert len(first.keys() & second.keys()) < len(first) / 4
+
+
+def failed(lines: list[bytes]) -> dict[str, str]:
+    """What went wrong, by custom_id."""
+    wrong = {}
+    for line in map(json.loads, lines):
+        result = line["result"]
+        if result["type"] == "errored":
+            wrong[line["custom_id"]] = result["error"]["error"]["type"]
+        elif (reason := result["message"]["stop_reason"]) != "end_turn":
+            wrong[line["custom_id"]] = reason
+    return wrong
+
+
+# --- Models ---------------------------------------------------------------------------------------
+
+
+def test_models_are_listed_with_what_they_can_do(api: anthropic.Anthropic) -> None:
+    usual = list(api.models.list(limit=1000))
+    paged = list(api.models.list(limit=5))
+    retired = list(api.models.list(lifecycle=["retired"]))
+    before = api.models.list(limit=2, before_id=usual[4].id)
+    haiku = api.models.retrieve(HAIKU)
+    alias = api.models.retrieve("claude-haiku-4-5")
+
+    assert {model.lifecycle for model in usual} == {"active", "deprecated"}
+    assert {model.lifecycle for model in retired} == {"retired"}
+    assert [model.id for model in paged] == [model.id for model in usual]
+    assert [model.created_at for model in usual] == sorted(
+        (model.created_at for model in usual), reverse=True
+    )
+    assert [model.id for model in before.data] == [usual[2].id, usual[3].id]
+    assert (haiku.line, haiku.max_input_tokens, haiku.max_tokens) == ("haiku", 1_000_000, 128_000)
+    assert alias.id == "claude-haiku-4-5-20251001"
+    assert haiku.capabilities is not None
+    assert haiku.capabilities.structured_outputs.supported
+    with pytest.raises(anthropic.NotFoundError):
+        api.models.retrieve("gpt")
+
+
+# --- Faults ---------------------------------------------------------------------------------------
+
+ACCEPTED: list[tuple[str, type[Exception]]] = [
+    ("drop_after_accept", anthropic.APIConnectionError),
+    ("reset_after_accept", anthropic.APIConnectionError),
+    ("accept_500", anthropic.InternalServerError),
+    ("accept_502", anthropic.InternalServerError),
+    ("accept_504", anthropic.GatewayTimeoutError),
+    ("accept_cut", anthropic.APIConnectionError),
+    ("accept_bad_json", json.JSONDecodeError),
+    ("accept_307", anthropic.APIStatusError),
+    ("accept_stall", anthropic.APITimeoutError),
+]
+NOT_ACCEPTED: list[tuple[str, type[Exception]]] = [
+    ("drop_before", anthropic.APIConnectionError),
+    ("drop_mid_body", anthropic.APIConnectionError),
+    ("stall", anthropic.APITimeoutError),
+    ("reject_400", anthropic.BadRequestError),
+    ("reject_400_spend", anthropic.BadRequestError),
+    ("reject_401", anthropic.AuthenticationError),
+    ("reject_402", anthropic.APIStatusError),
+    ("reject_403", anthropic.PermissionDeniedError),
+    ("reject_413", anthropic.APIStatusError),
+    ("reject_429", anthropic.RateLimitError),
+    ("reject_500", anthropic.InternalServerError),
+    ("reject_529", anthropic.OverloadedError),
+]
+
+
+@pytest.fixture(scope="module")
+def plain_api(provider: Simulator) -> Iterator[anthropic.Anthropic]:
+    """A client that waits for no one and follows no redirect."""
+    with client_of(
+        provider.url,
+        timeout=0.4,
+        http_client=anthropic.DefaultHttpxClient(follow_redirects=False, timeout=0.4),
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "accepted"),
+    [(*fault, True) for fault in ACCEPTED] + [(*fault, False) for fault in NOT_ACCEPTED],
+)
+def test_a_fault_of_create_accepts_what_its_name_says(
+    plain_api: anthropic.Anthropic,
+    provider: Simulator,
+    kind: str,
+    error: type[Exception],
+    accepted: bool,
+) -> None:
+    before = provider.truth()
+    provider.faults(create=[{"kind": kind}])
+
+    with pytest.raises(error):
+        plain_api.messages.batches.create(requests=requests_of(params(), params()))
+
+    after = provider.truth(ids=True)
+    assert after["posts"] == before["posts"] + 1
+    assert after["accepted_rows"] - before["accepted_rows"] == (2 if accepted else 0)
+    if accepted:
+        assert after["batches"][-1]["custom_ids"] == ["row-0", "row-1"]
+    assert plain_api.messages.batches.create(requests=requests_of(params())).id
+
+
+def test_a_slow_answer_comes_byte_by_byte(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(create=[{"kind": "accept_slow", "seconds": 0.8}])
+
+    began = time.monotonic()
+    batch = api.messages.batches.create(requests=requests_of(params()))
+
+    assert 0.7 < time.monotonic() - began < 3
+    assert api.messages.batches.retrieve(batch.id).id == batch.id
+
+
+def test_a_redirect_that_is_followed_accepts_twice(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    before = provider.truth()
+    provider.faults(create=[{"kind": "accept_307"}])
+
+    api.messages.batches.create(requests=requests_of(params()))
+
+    assert provider.truth()["posts"] == before["posts"] + 2
+    assert provider.truth()["accepted_rows"] == before["accepted_rows"] + 2
+
+
+def test_a_rate_limit_may_say_how_long_to_wait(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    provider.faults(create=[{"kind": "reject_429", "retry_after": 7, "times": 2}])
+    waits = []
+    for _ in range(2):
+        with pytest.raises(anthropic.RateLimitError) as caught:
+            api.messages.batches.create(requests=requests_of(params()))
+        waits.append(caught.value.response.headers["retry-after"])
+
+    assert waits == ["7", "7"]
+    assert api.messages.batches.create(requests=requests_of(params())).id
+
+
+@pytest.fixture(scope="module")
+def ended(api: anthropic.Anthropic) -> MessageBatch:
+    """A batch of ten rows whose results are there."""
+    requests = [{"custom_id": f"nonce-{number}", "params": params()} for number in range(10)]
+    created: Any = requests
+    return wait_for_end(api, api.messages.batches.create(requests=created))
+
+
+def download(provider: Simulator, batch: MessageBatch) -> list[bytes]:
+    """The lines of the results, with their ends."""
+    with httpx2.Client(headers={"x-api-key": "any"}) as client:
+        answer = client.get(f"{provider.url}/v1/messages/batches/{batch.id}/results")
+        answer.raise_for_status()
+        return answer.content.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("kind", ["cut_at_line", "cut_mid_line"])
+def test_a_download_may_be_cut(provider: Simulator, ended: MessageBatch, kind: str) -> None:
+    provider.faults(results=[{"kind": kind}])
+
+    with pytest.raises(httpx2.RemoteProtocolError):
+        download(provider, ended)
+
+    assert len(download(provider, ended)) == 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "looks_wrong"),
+    [
+        ("clean_early_end", lambda lines, good: lines == good[:5]),
+        ("missing_line", lambda lines, good: lines == good[:5] + good[6:]),
+        ("duplicate_line", lambda lines, good: lines == good[:6] + good[5:]),
+        ("crlf", lambda lines, good: lines == [line[:-1] + b"\r\n" for line in good]),
+        ("blank_tail", lambda lines, good: lines == [*good, b"\n", b"\n"]),
+        ("unknown_id", lambda lines, good: ids(lines) - ids(good) == {"nobody-sent-this"}),
+        ("foreign_nonce", lambda lines, _: all(name.startswith("ffff") for name in ids(lines))),
+        ("unknown_type", lambda lines, _: json.loads(lines[5])["result"] == {"type": "postponed"}),
+    ],
+)
+def test_a_download_may_be_whole_and_wrong(
+    provider: Simulator,
+    ended: MessageBatch,
+    kind: str,
+    looks_wrong: Callable[[list[bytes], list[bytes]], bool],
+) -> None:
+    good = download(provider, ended)
+    provider.faults(results=[{"kind": kind}])
+
+    lines = download(provider, ended)
+
+    assert looks_wrong(lines, good), lines
+    assert download(provider, ended) == good
+
+
+def ids(lines: list[bytes]) -> set[str]:
+    return {json.loads(line)["custom_id"] for line in lines}
+
+
+@pytest.mark.parametrize("status", [404, 429, 500])
+def test_a_download_may_be_refused(provider: Simulator, ended: MessageBatch, status: int) -> None:
+    provider.faults(results=[{"kind": f"status_{status}"}])
+
+    with pytest.raises(httpx2.HTTPStatusError) as caught:
+        download(provider, ended)
+
+    assert caught.value.response.status_code == status
+
+
+def test_looking_may_fail(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    looks: dict[str, Callable[[], object]] = {
+        "list": api.messages.batches.list,
+        "retrieve": lambda: api.messages.batches.retrieve(ended.id),
+        "count_tokens": lambda: api.messages.count_tokens(
+            model=HAIKU, messages=params()["messages"]
+        ),
+    }
+    for place, look in looks.items():
+        provider.faults(**{place: [{"kind": "status", "status": 503}, {"kind": "drop"}]})
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            look()
+        assert caught.value.status_code == 503
+        with pytest.raises(anthropic.APIConnectionError):
+            look()
+        assert look()
+
+
+def test_a_new_batch_may_be_listed_late(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(list_hide_seconds=0.5)
+
+    batch = api.messages.batches.create(requests=requests_of(params()))
+    at_once = [listed.id for listed in api.messages.batches.list()]
+    deadline = time.monotonic() + DEADLINE
+    while batch.id not in [listed.id for listed in api.messages.batches.list()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # between two looks
+
+    assert batch.id not in at_once
+    assert api.messages.batches.retrieve(batch.id).id == batch.id
+
+
+def test_faults_that_do_not_exist_are_refused(provider: Simulator) -> None:
+    orders: list[dict[str, object]] = [{"create": [{"kind": "explode"}]}, {"mood": []}]
+    for order in orders:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            provider.faults(**order)
+        caught.value.close()
+        assert caught.value.code == 400
+
+
+# --- The process ----------------------------------------------------------------------------------
+
+
+def test_what_was_accepted_outlives_a_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "provider"
+    before = Simulator(folder, seconds=1, failures="none")
+    with contextlib.closing(client_of(before.url)) as api:
+        done = api.messages.batches.create(requests=requests_of(params("One.")))
+        answers = {line.custom_id: line for line in results_of(api, done)}
+        at_work = api.messages.batches.create(requests=requests_of(params("Two."), params("3.")))
+    before.process.kill()
+    before.process.communicate(timeout=DEADLINE)
+    left_behind = folder / "incoming" / "half.part"
+    left_behind.write_text("{")
+
+    after = Simulator(folder, seconds=1, failures="none")
+    with contextlib.closing(client_of(after.url)) as api:
+        listed = [batch.id for batch in api.messages.batches.list()]
+        same = {line.custom_id: line for line in results_of(api, done)}
+        finished = wait_for_end(api, at_work)
+    truth = after.truth(ids=True)
+    after.stop()
+
+    assert listed == [at_work.id, done.id]
+    assert same == answers
+    assert finished.created_at == at_work.created_at
+    assert finished.request_counts.succeeded == 2
+    assert (truth["posts"], truth["accepted_rows"]) == (2, 3)
+    assert [batch["custom_ids"] for batch in truth["batches"]] == [["row-0"], ["row-0", "row-1"]]
+    assert not left_behind.exists()
+
+
+def results_of(
+    api: anthropic.Anthropic, batch: MessageBatch
+) -> Iterator[MessageBatchIndividualResponse]:
+    wait_for_end(api, batch)
+    yield from api.messages.batches.results(batch.id)
+
+
+def test_results_are_gone_after_29_days(tmp_path: Path) -> None:
+    folder = tmp_path / "provider"
+    before = Simulator(folder, seconds=0)
+    with contextlib.closing(client_of(before.url)) as api:
+        batch = api.messages.batches.create(requests=requests_of(params()))
+        wait_for_end(api, batch)
+    before.stop()
+    with contextlib.closing(sqlite3.connect(folder / "simulator.sqlite3")) as database, database:
+        database.execute("UPDATE batch SET created_at = created_at - ?", (29 * 86_400 * 10**6,))
+
+    after = Simulator(folder, seconds=0)
+    with contextlib.closing(client_of(after.url)) as api:
+        old = api.messages.batches.retrieve(batch.id)
+        with pytest.raises(anthropic.NotFoundError):
+            api.get(f"/v1/messages/batches/{batch.id}/results", cast_to=object)
+    after.stop()
+
+    assert old.processing_status == "ended"
+    assert old.archived_at is not None
+    assert old.results_url is None
+    assert not list((folder / "results").iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_starts_quickly_stops_at_once_and_offers_faults_to_tests_only(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--data", str(tmp_path)]
+    began = time.monotonic()
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        started = time.monotonic()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{url}/_truth")
+        caught.value.close()
+        process.send_signal(how)
+        _, said = process.communicate(timeout=DEADLINE)
+        stopped = time.monotonic()
+
+    assert caught.value.code == 401
+    assert (process.returncode, said) == (0, "")
+    assert started - began < 1.5
+    assert stopped - started < 1.0

@@ -168,6 +168,8 @@ def _give_back(batch: Batch) -> None:
 
 
 def _try_again(batch: Batch, what: str) -> timedelta:
+    if (path := files.results_path(batch)).exists():
+        path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
     failures = batch.collect_failures + 1
     pause = timedelta(seconds=min(5 * 2**failures, 600))
     Batch.objects.filter(pk=batch.pk).update(

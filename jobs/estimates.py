@@ -25,7 +25,7 @@ SAMPLE = 20  # rows that are counted
 BYTES_A_TOKEN = 2.5
 OVERHEAD = 12  # tokens of a request around its text
 # The guess of what an answer takes of the longest that is allowed.
-USUAL_OUTPUT = (0.05, 0.5)
+USUAL_OUTPUT = (0.05, 0.75)
 
 
 @dataclass(frozen=True)

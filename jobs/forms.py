@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -22,8 +22,6 @@ FAMILIES = {
     "opus": "thorough, for hard questions",
     "fable": "the most capable",
 }
-# AUTH_PASSWORD_VALIDATORS in one sentence.
-PASSWORD_RULES = "At least 8 characters; not only digits, and not a password that many use."
 _CONTROLS = {forms.Select: "form-select", forms.CheckboxInput: "form-check-input"}
 
 
@@ -55,15 +53,10 @@ class SignInForm(auth_forms.AuthenticationForm):
     }
 
 
-class NewPersonForm(auth_forms.UserCreationForm):
-    """A new account: user name and password."""
+class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]
+    """User name and password of a new account."""
 
     bound_field_class = StyledField
-    is_superuser = forms.BooleanField(
-        label="Administrator",
-        required=False,
-        help_text="Sees everybody's jobs and can add people.",
-    )
 
     class Meta:
         model = User
@@ -72,24 +65,22 @@ class NewPersonForm(auth_forms.UserCreationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].help_text = "Letters, digits and . + - _ @"
-        self.fields["password1"].help_text = PASSWORD_RULES
-        self.fields["password2"].help_text = ""
         self.fields["username"].widget.attrs.pop("autofocus", None)
+        _say_rules(self.fields["password1"], self.fields["password2"])
 
-    def save(self, commit: bool = True) -> User:
-        user = cast(User, super().save(commit=False))
-        user.is_superuser = user.is_staff = self.cleaned_data.get("is_superuser", False)
-        if commit:
-            user.save()
+    def make(self, *, administrator: bool) -> User:
+        """The account, stored."""
+        user: User = self.save(commit=False)
+        user.is_superuser = user.is_staff = administrator
+        user.save()
         return user
 
 
-class FirstAccountForm(NewPersonForm):
-    is_superuser = None  # type: ignore[assignment] - the first account always is one
-
-    def save(self, commit: bool = True) -> User:
-        self.cleaned_data["is_superuser"] = True
-        return super().save(commit)
+class NewPersonForm(AccountForm):
+    administrator = forms.BooleanField(
+        required=False,
+        help_text="Sees everybody's jobs and can add people.",
+    )
 
 
 class ChangePasswordForm(auth_forms.PasswordChangeForm):
@@ -97,17 +88,21 @@ class ChangePasswordForm(auth_forms.PasswordChangeForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["new_password1"].help_text = PASSWORD_RULES
-        self.fields["new_password2"].help_text = ""
+        _say_rules(self.fields["new_password1"], self.fields["new_password2"])
 
 
-class SetPasswordForm(auth_forms.SetPasswordForm):
+class SetPasswordForm(auth_forms.SetPasswordForm):  # type: ignore[type-arg]
     bound_field_class = StyledField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["new_password1"].help_text = PASSWORD_RULES
-        self.fields["new_password2"].help_text = ""
+        _say_rules(self.fields["new_password1"], self.fields["new_password2"])
+
+
+def _say_rules(first: forms.Field, again: forms.Field) -> None:
+    """AUTH_PASSWORD_VALIDATORS in one sentence instead of a list."""
+    first.help_text = "At least 8 characters; not only digits, and not one that many people use."
+    again.help_text = ""
 
 
 # --- Jobs -----------------------------------------------------------------------------------------
@@ -121,8 +116,8 @@ class UploadForm(StyledForm):
         error_messages={"required": "Choose a file first."},
     )
 
-    def clean_file(self) -> UploadedFile:
-        file: UploadedFile = self.cleaned_data["file"]
+    def clean_file(self) -> UploadedFile[bytes]:
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
         if not file.size:
             raise forms.ValidationError(
                 "This file is empty. Check that you chose the right one and that it was saved."

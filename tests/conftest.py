@@ -67,7 +67,8 @@ site_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher
 lifecycle.TYPING = timedelta()
 # In a file, so that a worker in a process of its own works on the same database.
 if not os.environ["DATABASE_URL"]:
-    site_settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(SCRATCH / "tests.sqlite3")
+    database = site_settings.DATABASES["default"]
+    database.setdefault("TEST", {})["NAME"] = str(SCRATCH / "tests.sqlite3")
 
 
 def make_installation(**_: object) -> None:

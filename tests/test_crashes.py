@@ -20,8 +20,9 @@ from django.db import connection
 from jobs import lifecycle
 from jobs.models import Job
 
-from .conftest import ROOT, Simulator
+from .conftest import Simulator
 from .dying_worker import POINTS
+from .environment import ROOT
 from .test_lifecycle import RECIPE, Drive, joined, priced, upload
 
 ROWS = [[f"n{n}", "two\nlines, and more"] for n in range(230)]

@@ -82,7 +82,8 @@ def test_what_was_received_is_kept_to_the_letter_and_sums_to_what_it_cost(
 def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, drive: Drive) -> None:
     rows = [[f"name {n}", "word " * (n % 40)] for n in range(120)]
     job = drive(confirmed(alice, drive, rows))
-    estimate = estimates.Estimate.from_json(job.estimate)
+    estimate = estimates.current(job)
+    assert estimate is not None
     assert estimate.counted > 10
     assert estimate.low <= job.cost <= estimate.most
     assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.03)
@@ -158,7 +159,9 @@ def test_a_model_without_a_price_cannot_be_confirmed(
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
     lifecycle.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300))
     job = drive(job, until=lambda job: estimates.current(job) is not None)
-    assert "no price" in estimates.Estimate.from_json(job.estimate).trouble
+    estimate = estimates.current(job)
+    assert estimate is not None
+    assert "no price" in estimate.trouble
     assert job.plan_sha256 == ""
 
 

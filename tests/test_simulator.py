@@ -334,6 +334,22 @@ TREE = {
     "additionalProperties": False,
     "properties": {"child": {"$ref": "#"}},
 }
+# Thirty small steps, each of which refers to the next one twice.
+DOUBLING: dict[str, Any] = {
+    "$ref": "#/$defs/0",
+    "$defs": {
+        str(number): {"anyOf": [{"$ref": f"#/$defs/{number + 1}"}] * 2} for number in range(30)
+    }
+    | {"30": {"type": "string"}},
+}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Lists in lists."""
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
 
 
 def format_of(schema: object) -> Any:
@@ -369,6 +385,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"output_config": format_of(OPEN_OBJECT)}, "additionalProperties"),
     ({"output_config": format_of({"type": "integer", "minimum": 1})}, "minimum"),
     ({"output_config": format_of(TREE)}, "recursive"),
+    ({"output_config": format_of(DOUBLING)}, "too complex"),
+    ({"output_config": format_of(nested(300))}, "too complex"),
 ]  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def answer(
     schema = (
         bytes(config.format.schema) if config is not None and config.format is not None else b""
     )
-    dice = Dice(model.id, schema.decode(), *prompt.texts)
+    dice = Dice(model.id, schema.decode("utf-8", "replace"), *prompt.texts)
     limit = params.max_tokens if isinstance(params.max_tokens, int) else model.longest_output
     thinking = _thinking_tokens(params, model, dice)
     if fate == "refusal":

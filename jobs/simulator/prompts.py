@@ -72,7 +72,8 @@ def read_prompt(params: Params, model: Model) -> Prompt:
     config = params.output_config
     if config is not None and config.format is not None:
         # The schema is shown to the model as part of the system prompt.
-        tokens += count_text(bytes(config.format.schema).decode(), bytes_per_token)
+        schema = bytes(config.format.schema).decode("utf-8", "replace")
+        tokens += count_text(schema, bytes_per_token)
     read(params.system)
     for turn in params.messages:
         tokens += _TURN_TOKENS

@@ -17,6 +17,11 @@ _UNSUPPORTED = {
     "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties", "patternProperties",
 }  # fmt: skip
 _TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
+# Beyond this, references to references could make a small schema grow without end.
+_MOST_NODES = 2000
+_DEEPEST = 40
+# Lists in lists stop growing at about so many values.
+_MANY_VALUES = 1000
 # Free text would not fit these formats.
 _FORMATS = {
     "date": "2026-01-15",
@@ -43,13 +48,32 @@ def read_schema(text: bytes) -> Schema:
     """The schema, or an `ApiError` that says what the API would not take."""
     try:
         root = msgspec.json.decode(text, type=Node)
-    except msgspec.ValidationError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise invalid(f"{_WHERE}: Input should be a valid dictionary") from None
-    _check(root, root, frozenset())
+    _check(root)
     return Schema(root)
 
 
-def _check(node: Node, root: Node, open_references: frozenset[str]) -> None:
+def _check(root: Node) -> None:
+    nodes = 0
+
+    def visit(node: Node, open_references: frozenset[str], depth: int) -> None:
+        nonlocal nodes
+        nodes += 1
+        if nodes > _MOST_NODES or depth > _DEEPEST:
+            raise invalid(f"{_WHERE}: Schema is too complex")
+        _check_node(node)
+        if isinstance(reference := node.get("$ref"), str):
+            if reference in open_references:
+                raise invalid(f"{_WHERE}: recursive schemas are not supported")
+            visit(_target(reference, root), open_references | {reference}, depth + 1)
+        for child in _children(node):
+            visit(child, open_references, depth + 1)
+
+    visit(root, frozenset(), 0)
+
+
+def _check_node(node: Node) -> None:
     for name in node:
         if name in _UNSUPPORTED:
             raise invalid(f"{_WHERE}: '{name}' is not supported")
@@ -61,18 +85,9 @@ def _check(node: Node, root: Node, open_references: frozenset[str]) -> None:
             f"{_WHERE}: For 'object' type, 'additionalProperties' must be explicitly set to false"
         )
     if node.get("minItems") not in (None, 0, 1):
-        raise invalid(
-            f"{_WHERE}: For 'array' type, 'minItems' values other than 0 or 1 are not supported"
-        )
+        raise invalid(f"{_WHERE}: For 'array' type, 'minItems' must be 0 or 1")
     if "enum" in node and not _list(node, "enum"):
         raise invalid(f"{_WHERE}: 'enum' must have at least one value")
-    reference = node.get("$ref")
-    if isinstance(reference, str):
-        if reference in open_references:
-            raise invalid(f"{_WHERE}: recursive schemas are not supported")
-        _check(_target(reference, root), root, open_references | {reference})
-    for child in _children(node):
-        _check(child, root, open_references)
 
 
 def _children(node: Node) -> Iterator[Node]:
@@ -100,8 +115,11 @@ def _target(reference: str, root: Node) -> Node:
 
 def make_answer(schema: Schema, dice: Dice, gist: str, question: str) -> object:
     """A value that fits the schema; its texts say that they are practice, and the `gist`."""
+    made = 0
 
     def make(node: Node, name: str) -> object:
+        nonlocal made
+        made += 1
         if isinstance(reference := node.get("$ref"), str):
             return make(_target(reference, schema.root), name)
         if "const" in node:
@@ -123,7 +141,8 @@ def make_answer(schema: Schema, dice: Dice, gist: str, question: str) -> object:
             case "array":
                 items = node.get("items")
                 child = items if isinstance(items, dict) else {}
-                return [make(child, f"{name} {n}") for n in range(1, 2 + dice.number(3))]
+                length = 1 if made > _MANY_VALUES else 1 + dice.number(3)
+                return [make(child, f"{name} {n}") for n in range(1, length + 1)]
             case "integer":
                 return _whole_number(name, dice)
             case "number":

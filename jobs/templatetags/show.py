@@ -98,9 +98,7 @@ def ago(moment: datetime) -> SafeString:
     if timezone.now() - moment < timedelta(minutes=1):
         words = "just now"
     exact = date_format(timezone.localtime(moment), "j M Y, H:i")
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words
-    )
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
 
 
 @register.filter

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from ..forms import ChangePasswordForm, FirstAccountForm, SignInForm
+from ..forms import AccountForm, ChangePasswordForm, SignInForm
 from ..middleware import needs_set_up
 from ..models import Installation
 
@@ -26,7 +26,7 @@ from ..models import Installation
 def setup(request: HttpRequest) -> HttpResponse:
     if not needs_set_up():
         return redirect("jobs")
-    form = FirstAccountForm(request.POST or None)
+    form = AccountForm(request.POST or None)
     if form.is_valid():
         user = _make_first_account(form)
         if user is None:
@@ -38,10 +38,10 @@ def setup(request: HttpRequest) -> HttpResponse:
 
 
 @transaction.atomic
-def _make_first_account(form: FirstAccountForm) -> User | None:
+def _make_first_account(form: AccountForm) -> User | None:
     """The administrator; None when another request made one first."""
     won = Installation.objects.filter(pk=1, set_up_at=None).update(set_up_at=timezone.now())
-    return form.save() if won else None
+    return form.make(administrator=True) if won else None
 
 
 login = auth_views.LoginView.as_view(

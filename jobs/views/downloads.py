@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from .. import exports, files
 from ..models import Batch, Job
+from .access import find_job
 
 CSV = "text/csv; charset=utf-8"
 JSON_LINES = "application/jsonl"
@@ -25,7 +26,7 @@ KINDS: dict[str, tuple[Callable[[Job], Iterator[bytes]], str]] = {
 
 @require_GET
 def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     if kind not in KINDS or (kind != "problems" and not job.was_sent):
         raise Http404
     chunks, content_type = KINDS[kind]
@@ -36,7 +37,7 @@ def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
 @require_GET
 def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
     """The results of one batch, exactly as the provider sent them."""
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     batch = get_object_or_404(job.batches, number=number, state=Batch.State.COLLECTED)
     response = FileResponse(files.results_path(batch).open("rb"), content_type=JSON_LINES)
     return to_be_saved(response, f"job-{job.pk}-batch-{batch.number}.jsonl")
@@ -45,7 +46,7 @@ def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpRespon
 def to_be_saved(response: StreamingHttpResponse, name: str) -> StreamingHttpResponse:
     """`response` as a file to save under `name`. Should a browser show it nevertheless, nothing
     in it may run."""
-    # A line break would break the header; other unseen characters can make a name look like another.
+    # A line break would break the header; other unseen characters make a name look like another.
     seen = "".join(character for character in name if character.isprintable())
     response.headers["Content-Disposition"] = content_disposition_header(True, seen) or "attachment"
     response.headers["Content-Security-Policy"] = "sandbox"

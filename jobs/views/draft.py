@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from .. import estimates, lifecycle, pricing, recipes
 from ..forms import RecipeForm
 from ..models import Job
+from .access import find_job, person
 from .requests import readable_request
 
 FIRST_ROWS = 5
@@ -153,15 +153,11 @@ def _form_problems(form: RecipeForm) -> list[str]:
 # --- What it answers ------------------------------------------------------------------------------
 
 
-def _draft_or_404(request: HttpRequest, pk: int) -> Job:
-    return get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
-
-
 @require_POST
 def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     """Save the recipe as far as it is written. `show`: the row of the preview, `row` the same as
     typed; `go`: then on to the confirmation."""
-    job = _draft_or_404(request, pk)
+    job = find_job(request, pk)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _elsewhere(request, job)
     form = RecipeForm(request.POST)
@@ -198,7 +194,7 @@ def _elsewhere(request: HttpRequest, job: Job) -> HttpResponse:
 @require_GET
 def price_card(request: HttpRequest, pk: int) -> HttpResponse:
     """The price as a part of the draft's page; it comes back until there is one."""
-    job = _draft_or_404(request, pk)
+    job = find_job(request, pk)
     if job.state != Job.State.DRAFT or not request.headers.get("HX-Request"):
         return _elsewhere(request, job)
     return render(request, "draft/_price.html", {"job": job, **price(job)})
@@ -207,7 +203,7 @@ def price_card(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """GET shows everything that is about to be sent, with the sums; POST sends exactly that."""
-    job = _draft_or_404(request, pk)
+    job = find_job(request, pk)
     if request.method == "POST":
         return _confirmed(request, job)
     if job.state != Job.State.DRAFT:
@@ -229,8 +225,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
-    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
-    if lifecycle.confirm(job, request.POST.get("plan_sha256", ""), request.user):
+    if lifecycle.confirm(job, request.POST.get("plan_sha256", ""), person(request)):
         return redirect("job", job.pk)
     job.refresh_from_db()
     if job.state == Job.State.DRAFT:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -20,6 +19,7 @@ from ..forms import NameForm, UploadForm
 from ..ingest.text import MAX_ROWS
 from ..models import ATTENTION, Job
 from ..uploads import was_too_large
+from .access import find_job, person
 from .downloads import CSV, JSON_LINES, to_be_saved
 from .parts import answer, make_part
 
@@ -118,8 +118,7 @@ def new_sample_job(request: HttpRequest) -> HttpResponse:
 
 
 def _made(request: HttpRequest, upload: File[bytes]) -> HttpResponse:
-    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
-    address = reverse("job", args=[lifecycle.create_job(request.user, upload).pk])
+    address = reverse("job", args=[lifecycle.create_job(person(request), upload).pk])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})
     return redirect(address)
@@ -135,24 +134,23 @@ def sample(request: HttpRequest, name: str) -> StreamingHttpResponse:
 
 @require_POST
 def rename(request: HttpRequest, pk: int) -> HttpResponse:
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     form = NameForm(request.POST)
     if form.is_valid():
         lifecycle.rename(job, form.cleaned_data["name"])
         messages.success(request, "The job has a new name.")
     else:
-        messages.error(request, " ".join(form.errors["name"]))
+        messages.error(request, " ".join(map(str, form.errors["name"])))
     return redirect("job", pk)
 
 
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks, POST deletes."""
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     if request.method == "GET":
         return render(request, "jobs/delete.html", {"job": job})
-    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
-    if lifecycle.delete(job, request.user):
+    if lifecycle.delete(job, person(request)):
         messages.success(request, f"“{job.name}” and everything of it is being deleted.")
         return redirect("jobs")
     messages.error(

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, ParamSpec
-
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.db.models import Count
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ..forms import NewPersonForm, SetPasswordForm
-
-P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
-
-
-def administrators_only(view: View[P]) -> View[P]:
-    """404 for everybody else: they need not know that the page exists."""
-
-    @wraps(view)
-    def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not (isinstance(request.user, User) and request.user.is_superuser):
-            raise Http404
-        return view(request, *args, **kwargs)
-
-    return checked
+from .access import administrators_only
 
 
 @sensitive_post_parameters("password1", "password2")
@@ -38,7 +20,7 @@ def administrators_only(view: View[P]) -> View[P]:
 def people(request: HttpRequest) -> HttpResponse:
     form = NewPersonForm(request.POST or None)
     if form.is_valid():
-        person = form.save()
+        person = form.make(administrator=form.cleaned_data["administrator"])
         messages.success(
             request, f"{person.username} can sign in now. Tell them their user name and password."
         )

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from .. import estimates, recipes
 from ..judging import cause_in_words
-from ..models import ATTENTION, Job, Outcome, Row
+from ..models import ATTENTION, Job, Outcome, Row, RowQuerySet
+from .access import find_job
 from .requests import readable_request
 
 PAGE = 50
@@ -73,7 +74,7 @@ class Page:
 def rows(request: HttpRequest, pk: int) -> HttpResponse:
     """`outcome`: one of FILTERS, `cause`: a stored cause, `q`: text in a cell, the answer or what
     the provider said, `page`."""
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     outcome = request.GET.get("outcome", "")
     wanted = Filter(
         outcome if outcome in FILTERS else "",
@@ -131,7 +132,7 @@ def _total(job: Job, wanted: Filter) -> int | None:
         return None
     if not wanted.outcomes and not wanted.cause:
         return job.row_count
-    causes: list[list[Any]] = job.tally.get("causes", [])
+    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
     return sum(
         count
         for outcome, cause, count in causes
@@ -140,7 +141,7 @@ def _total(job: Job, wanted: Filter) -> int | None:
     )
 
 
-def _matching(job: Job, wanted: Filter) -> QuerySet[Row]:
+def _matching(job: Job, wanted: Filter) -> RowQuerySet:
     which = Q()
     if wanted.outcomes:
         which &= Q(outcome__in=wanted.outcomes)
@@ -193,7 +194,7 @@ def _request_in_short(row: Row) -> str:
 
 @require_GET
 def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     found = get_object_or_404(job.rows.select_related("batch"), number=number)
     content = content_of(found)
     context = {

@@ -10,9 +10,8 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -21,6 +20,7 @@ from .. import estimates, lifecycle
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
+from .access import find_job, person
 from .draft import draft_page, model_name
 from .parts import Part, answer, make_part, reload_page
 
@@ -30,7 +30,7 @@ BATCHES_SHOWN = 200
 
 @require_GET
 def job(request: HttpRequest, pk: int) -> HttpResponse:
-    found = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    found = find_job(request, pk)
     if found.state == Job.State.DRAFT:
         return draft_page(request, found)
     if found.state == Job.State.UNREADABLE:
@@ -44,7 +44,7 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
 def status(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that changes while the worker is busy. `v`: the version that the
     browser has; 204 when there is nothing newer."""
-    found = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    found = find_job(request, pk)
     if not request.headers.get("HX-Request"):
         return redirect("job", pk)
     if not found.is_moving:
@@ -217,7 +217,7 @@ def _counts(job: Job) -> list[Count]:
 
 def _causes(job: Job) -> list[CauseCount]:
     """Why rows need attention, the most frequent reason first."""
-    causes: list[list[Any]] = job.tally.get("causes", [])
+    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
     found = [
         CauseCount(cause_in_words(cause), count, rows_url(job, outcome="attention", cause=cause))
         for outcome, cause, count in causes
@@ -232,10 +232,9 @@ def _causes(job: Job) -> list[CauseCount]:
 @require_http_methods(["GET", "POST"])
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """GET says what stopping means and costs, POST stops."""
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+    job = find_job(request, pk)
     if request.method == "POST":
-        assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
-        if lifecycle.stop(job, request.user):
+        if lifecycle.stop(job, person(request)):
             messages.success(request, "The job is being stopped.")
         else:
             messages.info(request, "There was nothing to stop any more.")
@@ -255,9 +254,8 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def try_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Whatever held the job is mended, a person says."""
-    job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
-    assert isinstance(request.user, User)  # noqa: S101 - the middleware lets nobody else in
-    if lifecycle.try_again(job, request.user):
+    job = find_job(request, pk)
+    if lifecycle.try_again(job, person(request)):
         messages.success(request, "The job goes on.")
     else:
         messages.info(request, "The job was not waiting for anybody.")

@@ -120,4 +120,4 @@ def assert_fits(page: Page) -> None:
     for width, height in (PHONE, DESKTOP):
         page.set_viewport_size({"width": width, "height": height})
         needed = page.evaluate("document.scrollingElement.scrollWidth")
-        if needed > width: print("TOO WIDE", f"{page.url} is {needed} wide at {width}: {page.evaluate(WIDE)}")
+        assert needed <= width, f"{page.url} is {needed} wide at {width}: {page.evaluate(WIDE)}"

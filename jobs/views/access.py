@@ -1,0 +1,38 @@
+"""Who may see and do what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+
+from ..models import Job
+
+View = TypeVar("View", bound=Callable[..., HttpResponse])
+
+
+def find_job(request: HttpRequest, pk: int) -> Job:
+    """The job, if the person may see it. Raises Http404, also for somebody else's job: they need
+    not know that it exists."""
+    return get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in; the middleware lets nobody else come so far."""
+    return cast(User, request.user)
+
+
+def administrators_only(view: View) -> View:
+    """404 for everybody else."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not person(request).is_superuser:
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return cast(View, checked)

@@ -1,0 +1,185 @@
+"""Results are on disk, proven complete, before they count as there; what is contradictory is held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from jobs import collection, files, leases, lifecycle
+from jobs.models import Batch, Job, Outcome, Row
+
+from .conftest import Simulator
+from .test_lifecycle import Drive, confirmed
+
+ROWS = [[f"n{n}", "x"] for n in range(30)]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between two tries to collect are over at once."""
+    original = collection._try_again
+
+    def at_once(batch: Batch, what: str) -> timedelta:
+        original(batch, what)
+        Batch.objects.filter(pk=batch.pk).update(next_action_at=timezone.now())
+        return timedelta(milliseconds=10)
+
+    monkeypatch.setattr(collection, "_try_again", at_once)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cut_at_line",
+        "cut_mid_line",
+        "clean_early_end",
+        "missing_line",
+        "unknown_id",
+        "foreign_nonce",
+        "status_404",
+        "status_429",
+        "status_500",
+    ],
+)
+def test_an_incomplete_download_is_fetched_again(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
+) -> None:
+    simulator.faults(results=[{"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert job.good_count == len(ROWS)
+    assert not files.incoming_path(job.batches.get()).exists()
+
+
+@pytest.mark.parametrize("kind", ["duplicate_line", "crlf", "blank_tail"])
+def test_what_is_odd_but_whole_is_taken(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
+) -> None:
+    simulator.faults(results=[{"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert job.good_count == len(ROWS)
+    assert job.batches.get().collect_failures == 0
+
+
+def test_a_result_of_an_unknown_type_is_kept_raw_and_shown(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "unknown_type", "times": 10}])
+    job = confirmed(alice, drive, ROWS)
+    job = drive(job, until=lambda job: job.done_count == len(ROWS) or bool(job.held))
+    unknown = Row.objects.filter(job=job, cause="unknown_result")
+    if job.held:  # the provider's own numbers do not fit such a file
+        assert "incomplete" in job.held
+    else:
+        assert unknown.count() == 1
+
+
+def test_results_that_stay_incomplete_hold_the_job_in_words(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "missing_line", "times": 5}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    assert "29 of 30 results arrived" in job.held
+    assert job.state != Job.State.FINISHED
+    assert lifecycle.try_again(job, alice)
+    assert drive(job).good_count == len(ROWS)
+
+
+# --- What counts as complete, without a provider ------------------------------------------------
+
+
+@pytest.fixture
+def ended(alice: User, make_job: Callable[..., Job]) -> Batch:
+    """An ended batch of three rows whose results are about to be looked at."""
+    job = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")] * 3)
+    batch = Batch.objects.create(
+        job=job,
+        number=1,
+        size=3,
+        nonce="abc123",
+        state=Batch.State.ENDED,
+        provider_id="msgbatch_1",
+        body_sha256="",
+        body_bytes=0,
+        counts={"processing": 0, "succeeded": 3, "errored": 0, "canceled": 0, "expired": 0},
+    )
+    Row.objects.filter(job=job).update(batch=batch)
+    return batch
+
+
+def line(number: int, answer: str = "Yes", nonce: str = "abc123") -> bytes:
+    message = {
+        "model": "claude-haiku-5-5",
+        "content": [{"type": "text", "text": answer}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 10, "output_tokens": 2},
+    }
+    result = {"type": "succeeded", "message": message}
+    return json.dumps({"custom_id": f"{nonce}-{number:07d}", "result": result}).encode() + b"\n"
+
+
+def received(batch: Batch, content: bytes) -> timedelta:
+    """Collect `batch` with `content` as the file that was received; how long to wait then."""
+    path = files.results_path(batch)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    Job.objects.filter(pk=batch.job_id).update(next_action_at=timezone.now())
+    lease = leases.claim(batch.job_id)
+    assert lease is not None
+    wait = collection.collect(batch, lease)
+    lease.release(None)
+    return wait
+
+
+def test_any_order_is_complete_and_collecting_twice_changes_nothing(ended: Batch) -> None:
+    content = line(3, "three") + line(1, "one") + line(2, "two")
+    for _ in range(2):
+        Batch.objects.filter(pk=ended.pk).update(state=Batch.State.ENDED)
+        files.results_path(ended).unlink(missing_ok=True)
+        assert not received(ended, content)
+        rows = Row.objects.filter(batch=ended).order_by("number")
+        assert list(rows.values_list("answer", flat=True)) == ["one", "two", "three"]
+        assert set(rows.values_list("outcome", flat=True)) == {Outcome.GOOD}
+    ended.refresh_from_db()
+    assert ended.state == Batch.State.COLLECTED
+    # 30 tokens in at $0.05 and 6 out at $0.25 a million, batch rate.
+    assert ended.cost_pico == (30 * 50_000) + (6 * 250_000)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        line(1) + line(2),
+        line(1) + line(2) + line(3)[:-5],
+        line(1) + line(2) + line(3).rstrip(),
+        line(1) + line(2) + line(3) + line(4),
+        line(1) + line(2) + line(3) + line(3, "another"),
+        line(1) + line(2) + line(3, nonce="other0"),
+        line(1) + b"<html>\n" + line(2) + line(3),
+        line(1) + line(2) + b'{"custom_id":"abc123-0000003","result":{"type":"expired"}}\n',
+    ],
+)
+def test_what_is_not_exactly_what_was_sent_is_not_taken(ended: Batch, content: bytes) -> None:
+    assert received(ended, content)
+    ended.refresh_from_db()
+    assert ended.state == Batch.State.ENDED
+    assert ended.collect_failures == 1
+    assert not files.results_path(ended).exists(), "it must be fetched anew"
+    assert not Row.objects.exclude(outcome=Outcome.WAITING).exists()
+
+
+def test_a_line_of_20_megabytes_is_read(ended: Batch) -> None:
+    long = "x" * 20_000_000
+    assert not received(ended, line(1) + line(2, long) + line(3))
+    assert len(Row.objects.get(number=2, job=ended.job).answer) == 20_000_000
+
+
+def test_a_nul_in_an_answer_is_kept_in_the_file_and_replaced_in_the_row(ended: Batch) -> None:
+    assert not received(ended, line(1, "a\0b") + line(2) + line(3))
+    assert Row.objects.get(number=1, job=ended.job).answer == "a\ufffdb"
+    assert b"a\\u0000b" in files.results_path(ended).read_bytes()

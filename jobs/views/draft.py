@@ -127,8 +127,10 @@ def price(job: Job) -> dict[str, Any]:
         blocked = "No row of this file can be sent. Mend the problems above and upload it again."
     elif problems:
         blocked = "Finish the prompt first."
-    elif estimate is not None and not job.plan_sha256:
-        blocked = estimate.trouble or "There is no price for this yet."
+    elif estimate is not None:
+        blocked = estimate.trouble
+        if not (blocked or job.plan_sha256):  # a price, but no plan to confirm: not done yet
+            estimate = None
     return {
         "recipe_problems": problems,
         # That nothing is written yet needs no warning.

@@ -1,0 +1,302 @@
+"""`make bench`: a CSV of 100,000 rows (about 46 MB) in, the joined CSV out, through the simulator,
+measured step by step beside a plain script that does the same without this product.
+
+The site is the one that `make run` starts, driven over HTTP. Waiting for the provider is part of
+both sides: the simulator ends a batch as soon as it has computed its answers. `make bench
+ARGS=--quick` runs a tenth of the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import http.cookiejar
+import json
+import os
+import random
+import re
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .environment import ROOT, clean_environment
+from .plain_script import PROMPT
+from .running import Site
+
+WORDS = (
+    "the sound is clear and loud but after two weeks one of the buttons came off and nobody "
+    "answered my letters so i cannot recommend it although delivery was quick"
+).split()
+
+
+def make_csv(path: Path, rows: int) -> None:
+    """Reviews of about 460 bytes, with quotes and commas as in life."""
+    chance = random.Random(20)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "product", "review", "stars"])
+        for number in range(rows):
+            review = " ".join(chance.choices(WORDS, k=84))
+            product = f"Product {chance.randint(1, 999)}"
+            writer.writerow([number, product, f'{review}, "{number}"', chance.randint(1, 5)])
+
+
+@contextmanager
+def simulator(folder: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--data", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--seconds", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+class Browser:
+    """Just enough of one: cookies, forms with their token, one streamed upload."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cookies = http.cookiejar.CookieJar()
+        handler = urllib.request.HTTPCookieProcessor(self.cookies)
+        self.opener = urllib.request.build_opener(handler)
+
+    def get(self, path: str) -> str:
+        with self.opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=120) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def token(self, path: str) -> str:
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(path))
+        assert found, f"no form at {path}"
+        return found[1]
+
+    def post(self, path: str, page: str = "", **fields: str) -> str:
+        """Send a form of `page`; the address that the answer leads to."""
+        fields["csrfmiddlewaretoken"] = self.token(page or path)
+        data = urllib.parse.urlencode(fields).encode()
+        with self.opener.open(f"http://127.0.0.1:{self.port}{path}", data, 120) as answer:
+            answer.read()
+            address: str = urllib.parse.urlsplit(answer.url).path
+        return address
+
+    def upload(self, path: str, file: Path) -> str:
+        """Upload `file` as a browser does, without holding it in memory."""
+        boundary = uuid.uuid4().hex
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n'
+            f"{self.token(path)}\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; '
+            f'filename="{file.name}"\r\nContent-Type: text/csv\r\n\r\n'
+        ).encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection.putrequest("POST", path)
+        connection.putheader("Content-Type", f"multipart/form-data; boundary={boundary}")
+        connection.putheader("Content-Length", str(len(head) + file.stat().st_size + len(tail)))
+        connection.putheader("Cookie", "; ".join(f"{c.name}={c.value}" for c in self.cookies))
+        connection.endheaders()
+        connection.send(head)
+        with file.open("rb") as content:
+            connection.send(content)
+        connection.send(tail)
+        answer = connection.getresponse()
+        assert answer.status in (302, 303), answer.read().decode()[:2000]
+        location = answer.headers["Location"]
+        connection.close()
+        return str(location)
+
+    def download(self, path: str, output: Path) -> None:
+        with (
+            self.opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=300) as answer,
+            output.open("wb") as file,
+        ):
+            shutil.copyfileobj(answer, file, 1 << 20)
+
+
+class Bench:
+    """A site with an account, and jobs driven through it."""
+
+    def __init__(self, folder: Path, provider: str) -> None:
+        self.folder = folder
+        self.site = Site(
+            folder / "data",
+            ANTHROPIC_API_KEY="bench",
+            ANTHROPIC_BASE_URL=provider,
+            POLL_SECONDS="1",
+            DATABASE_URL="",
+        )
+        self.site.wait_until_ready()
+        self.browser = Browser(self.site.port)
+        password = uuid.uuid4().hex
+        self.browser.post(
+            "/setup/", username="bench", password1=password, password2=password
+        )
+
+    def look(self, job: int, column: str) -> str:
+        """A column of a job, from the database, so that looking does not burden the site."""
+        database = sqlite3.connect(f"file:{self.folder}/data/batchsite.sqlite3?mode=ro", uri=True)
+        try:
+            query = f"SELECT {column} FROM jobs_job WHERE id = ?"  # noqa: S608 - ours
+            return str(database.execute(query, [job]).fetchone()[0] or "")
+        finally:
+            database.close()
+
+    def until(self, job: int, column: str, *values: str, seconds: float = 900) -> None:
+        """Wait until the column has one of `values`, or any where none are given."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.look(job, column)
+            if found in values or (found and not values):
+                return
+            assert time.monotonic() < deadline, f"{column} is still {found!r}"
+            time.sleep(0.05)
+
+    def run(self, source: Path) -> tuple[int, dict[str, float]]:
+        """One job from upload to the joined file: its id, and the seconds of each step."""
+        steps: dict[str, float] = {}
+        began = last = time.monotonic()
+
+        def lap(step: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            steps[step], last = now - last, now
+
+        job = int(self.browser.upload("/jobs/new/", source).strip("/").split("/")[-1])
+        lap("upload")
+        self.until(job, "state", "draft")
+        lap("read and check")
+        recipe = {"model": "claude-haiku-5-5", "max_tokens": "200", "system": ""}
+        prompt = PROMPT + "{{review}}"
+        self.browser.post(f"/jobs/{job}/recipe/", f"/jobs/{job}/", prompt=prompt, **recipe)
+        self.until(job, "plan_sha256")
+        lap("price")
+        plan = self.look(job, "plan_sha256")
+        self.browser.post(f"/jobs/{job}/confirm/", plan_sha256=plan)
+        self.until(job, "state", "working", "finished")
+        lap("send")
+        self.until(job, "state", "finished")
+        lap("wait and collect")
+        self.browser.download(f"/jobs/{job}/download/csv/", self.folder / "joined.csv")
+        lap("joined CSV")
+        steps["all"] = last - began
+        return job, steps
+
+    def peaks(self) -> tuple[float, float]:
+        """The highest memory so far, in MB: of the largest web process, and of the worker."""
+        children = self.site.children()
+        web = [peak_mb(children["gunicorn"]), *map(peak_mb, children_of(children["gunicorn"]))]
+        return max(web), peak_mb(children["run_huey"])
+
+    def page_times(self, job: int, paths: dict[str, str]) -> dict[str, float]:
+        """Milliseconds that a page takes, the median of 15 times."""
+        times = {}
+        for name, path in paths.items():
+            seen = []
+            for _ in range(15):
+                began = time.monotonic()
+                self.browser.get(f"/jobs/{job}/{path}")
+                seen.append((time.monotonic() - began) * 1000)
+            times[name] = statistics.median(seen)
+        return times
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) / 1024
+
+
+def check_joined(source: Path, joined: Path) -> None:
+    """The joined file has the rows of the upload, all of them, in order."""
+    with source.open(newline="") as given, joined.open(newline="", encoding="utf-8-sig") as got:
+        pairs = zip(csv.reader(given), csv.reader(got), strict=True)
+        for number, (before, after) in enumerate(pairs):
+            assert after[: len(before)] == before, f"line {number} differs"
+
+
+def run_plain(source: Path, output: Path, provider: str) -> dict[str, float]:
+    environment = clean_environment(
+        output.parent, ANTHROPIC_API_KEY="bench", ANTHROPIC_BASE_URL=provider
+    )
+    script = [sys.executable, "-m", "tests.plain_script", str(source), str(output)]
+    done = subprocess.run(
+        script, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    steps: dict[str, float] = json.loads(done.stdout)
+    return steps
+
+
+def show(title: str, values: dict[str, float], unit: str) -> None:
+    print(f"\n{title}")
+    for name, value in values.items():
+        print(f"  {name:<28}{value:>9,.1f} {unit}")
+
+
+def main() -> None:
+    rows = 10_000 if "--quick" in sys.argv else 100_000
+    print(f"{rows:,} rows on {os.cpu_count()} cores, SQLite, simulator without delay")
+    with tempfile.TemporaryDirectory(prefix="batchsite-bench-") as scratch:
+        folder = Path(scratch)
+        small, large = folder / "reviews.csv", folder / "many.csv"
+        make_csv(small, rows)
+        make_csv(large, 3 * rows)
+        print(f"{small.stat().st_size / 1e6:.0f} MB")
+        with simulator(folder / "plain-provider") as provider:
+            plain = run_plain(small, folder / "plain.jsonl", provider)
+        show("The plain script", {k: v for k, v in plain.items() if k not in ("peak_mb", "rows")}, "s")
+        print(f"  {'peak memory':<28}{plain['peak_mb']:>9,.0f} MB")
+        with simulator(folder / "provider") as provider:
+            measure(Bench(folder, provider), small, large, plain)
+
+
+def measure(bench: Bench, small: Path, large: Path, plain: dict[str, float]) -> None:
+    try:
+        job, steps = bench.run(small)
+        check_joined(small, bench.folder / "joined.csv")
+        web, worker = bench.peaks()
+        show("batchsite", steps, "s")
+        print(f"  {'against the plain script':<28}{steps['all'] / plain['all']:>9.2f} times")
+        print(f"  {'peak memory of web':<28}{web:>9,.0f} MB")
+        print(f"  {'peak memory of worker':<28}{worker:>9,.0f} MB")
+        pages = {
+            "job": "",
+            "rows, first page": "rows/",
+            "rows, last page": "rows/?page=" + str(int(plain["rows"]) // 50),
+            "rows that need attention": "rows/?outcome=attention",
+            "rows, search": "rows/?q=recommend",
+            "rows, search without a hit": "rows/?q=zzzzzz",
+            "one row": "rows/777/",
+        }
+        show("Pages of that job", bench.page_times(job, pages), "ms")
+        _job, steps = bench.run(large)
+        check_joined(large, bench.folder / "joined.csv")
+        web_large, worker_large = bench.peaks()
+        show("Three times the rows", steps, "s")
+        print(f"  {'peak memory of web':<28}{web_large:>9,.0f} MB")
+        more = worker_large / worker - 1
+        print(f"  {'peak memory of worker':<28}{worker_large:>9,.0f} MB ({more:+.0%})")
+    finally:
+        bench.site.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""A draft in the browser: what was read, the recipe, the preview, the price, the confirmation."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from jobs import estimates, lifecycle, provider
+from jobs.estimates import Estimate
+from jobs.models import Job, JobEvent, Outcome, Problem
+
+MakeJob = Callable[..., Job]
+HX = {"HX-Request": "true"}
+RECIPE = {"prompt": "Greet {{name}}.", "system": "", "model": "claude-haiku-5-5", "max_tokens": 64}
+READY_MADE = {
+    "custom_id": "a-1",
+    "params": {
+        "model": "claude-sonnet-5-5",
+        "max_tokens": 300,
+        "system": "Be brief.",
+        "messages": [{"role": "user", "content": "Say hello."}],
+    },
+}
+
+
+def text(client: Client, path: str, **options: Any) -> str:
+    """The page as it is read, without the marks of HTML for quotes."""
+    answer = client.get(path, **options)
+    assert answer.status_code == 200
+    return html.unescape(answer.content.decode())
+
+
+def with_price(job: Job, most: str = "3.10", **values: Any) -> Job:
+    """Give a draft the price that the worker would have worked out."""
+    money = {"low": "1.40", "high": "1.90", "most": most, "normal_low": "2.80"}
+    numbers = {"input_tokens": 240_000, "output_low": 3_000, "output_high": 9_000}
+    estimate = Estimate(
+        key=estimates.key_of(job),
+        **{name: Decimal(amount) for name, amount in money.items()},
+        normal_high=Decimal("3.80"),
+        **numbers,
+        output_most=12_000,
+        rows=job.sendable_count,
+        **{"counted": 2, **values},
+    )
+    job.estimate = estimate.as_json()
+    job.plan_sha256 = "" if estimate.trouble else estimates.plan_of(job, estimate)
+    job.save(update_fields=["estimate", "plan_sha256"])
+    return job
+
+
+@pytest.fixture
+def draft(make_job: MakeJob, alice: User) -> Job:
+    return make_job(alice, Job.State.DRAFT)
+
+
+# --- What was read --------------------------------------------------------------------------------
+
+
+def test_the_draft_says_what_was_read(draft: Job, client_alice: Client) -> None:
+    page = text(client_alice, f"/jobs/{draft.pk}/")
+    assert "We read 2 rows, 2 columns" in page
+    assert "CSV, commas, UTF-8" in page
+    assert "likes it" in page  # the first rows
+    assert 'data-insert="{{name}}"' in page and 'data-insert="{{text}}"' in page
+
+
+def test_problems_are_shown_with_their_lines(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    rows = [("a", "b")] * 30
+    left_out = {"outcome": Outcome.LEFT_OUT, "cause": "left_out", "problem": "No cells."}
+    job = make_job(
+        alice, Job.State.DRAFT, rows=rows, outcomes=[left_out] * 25 + ["waiting"] * 5, problem_count=25
+    )
+    Problem.objects.bulk_create(
+        Problem(job=job, line=number + 2, row_left_out=True, text=f"Wrong in way {number}.")
+        for number in range(25)
+    )
+
+    page = text(client_alice, f"/jobs/{job.pk}/")
+
+    assert "25 rows will be left out" in page and "Price of 5 rows" in page
+    assert "Line 2<" in page and "Wrong in way 19." in page and "Wrong in way 20." not in page
+    assert "the first 20 of 25" in page
+    assert reverse("download", args=[job.pk, "problems"]) in page
+
+
+# --- The recipe and its preview -------------------------------------------------------------------
+
+
+def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> None:
+    answer = client_alice.post(
+        reverse("recipe", args=[draft.pk]),
+        {**RECIPE, "prompt": "Greet {{name}}.\r\nKindly.", "system": "You are {{text}}.", "row": "2"},
+        headers=HX,
+    )
+
+    part = html.unescape(answer.content.decode())
+    assert "<html" not in part
+    assert "Greet Ben.\nKindly." in part and "You are does not." in part
+    assert "Working out the price" in part and "hx-get" in part
+    draft.refresh_from_db()
+    assert (draft.prompt, draft.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
+
+
+def test_without_scripts_the_recipe_is_a_form(draft: Job, client_alice: Client) -> None:
+    address = reverse("recipe", args=[draft.pk])
+
+    answer = client_alice.post(address, {**RECIPE, "show": "2"})
+    assert answer.headers["Location"] == f"/jobs/{draft.pk}/?row=2#preview"
+    assert "Greet Ben." in text(client_alice, f"/jobs/{draft.pk}/?row=2")
+
+    answer = client_alice.post(address, {**RECIPE, "go": "yes"})
+    assert answer.headers["Location"] == reverse("confirm", args=[draft.pk])
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "99", "x", "", "9" * 30, "²"])
+def test_a_row_that_is_none_shows_one_that_is(
+    draft: Job, client_alice: Client, number: str
+) -> None:
+    assert client_alice.get(f"/jobs/{draft.pk}/", {"row": number}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("Say {{nmae}}", "Your file has no column “nmae”. Did you mean {{name}}?"),
+        ("Say {{name", "is not closed"),
+    ],
+)
+def test_a_prompt_that_cannot_be_sent_says_why(
+    draft: Job, client_alice: Client, prompt: str, words: str
+) -> None:
+    answer = client_alice.post(
+        reverse("recipe", args=[draft.pk]), {**RECIPE, "prompt": prompt}, headers=HX
+    )
+
+    part = html.unescape(answer.content.decode())
+    assert words in part and "disabled" in part and "hx-get" not in part
+    draft.refresh_from_db()
+    assert draft.prompt == prompt  # half-written, and kept
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"max_tokens": ""}, "Say how long an answer may be"),
+        ({"max_tokens": "0"}, "greater than or equal to 1"),
+        ({"max_tokens": "999999999"}, "Claude Haiku 5.5 writes at most 128,000 tokens"),
+        ({"model": "gpt-4"}, "gpt-4 is not one of the available choices"),
+        ({"prompt": "a\0b"}, "Null characters are not allowed"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, HX])
+def test_a_recipe_that_is_impossible_is_not_saved(
+    draft: Job,
+    client_alice: Client,
+    change: dict[str, str],
+    words: str,
+    headers: dict[str, str],
+) -> None:
+    answer = client_alice.post(
+        reverse("recipe", args=[draft.pk]), {**RECIPE, **change}, headers=headers
+    )
+
+    assert answer.status_code == (200 if headers else 422)
+    assert words in html.unescape(answer.content.decode())
+    before = draft.prompt
+    draft.refresh_from_db()
+    assert draft.prompt == before
+
+
+def test_models_that_cannot_be_used_are_not_offered(draft: Job, client_alice: Client) -> None:
+    page = text(client_alice, f"/jobs/{draft.pk}/")
+    assert "Claude Haiku 5.5: fast and inexpensive ($0.05 read, $0.25 written)" in page
+    assert "Mythos" not in page and "Opus 4.1" not in page
+    assert re.search(r'<option value="claude-haiku-5-5" selected>', page)
+
+
+def test_a_job_that_was_sent_keeps_its_recipe(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.WORKING, prompt="as it was")
+    address = reverse("recipe", args=[job.pk])
+
+    assert client_alice.post(address, RECIPE).headers["Location"] == f"/jobs/{job.pk}/"
+    answer = client_alice.post(address, RECIPE, headers=HX)
+
+    assert answer.headers["HX-Redirect"] == f"/jobs/{job.pk}/"
+    job.refresh_from_db()
+    assert job.prompt == "as it was"
+
+
+def test_ready_made_requests_are_shown_as_they_are(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[READY_MADE, {**READY_MADE, "custom_id": "a-2"}])
+
+    page = text(client_alice, f"/jobs/{job.pk}/?row=2")
+
+    assert "Claude Sonnet 5.5" in page and "300 tokens" in page
+    assert "Say hello." in page and "Be brief." in page
+    assert 'id="id_prompt"' not in page
+    before = job.prompt
+    client_alice.post(reverse("recipe", args=[job.pk]), RECIPE)
+    job.refresh_from_db()
+    assert job.prompt == before
+
+
+# --- The price ------------------------------------------------------------------------------------
+
+
+def test_the_price_comes_by_itself(draft: Job, client_alice: Client) -> None:
+    address = reverse("price", args=[draft.pk])
+    waiting = text(client_alice, address, headers=HX)
+    assert "Working out the price" in waiting and f'hx-get="{address}"' in waiting
+    assert "disabled" in waiting
+
+    with_price(draft)
+    priced = text(client_alice, address, headers=HX)
+
+    assert "$1.40 to $1.90" in priced and "$3.10" in priced and "$2.80 to $3.80" in priced
+    assert "counted by the provider on 2 rows" in priced
+    assert "hx-get" not in priced and "disabled" not in priced
+
+
+def test_a_price_from_lengths_alone_says_so(draft: Job, client_alice: Client) -> None:
+    with_price(draft, counted=0)
+    assert "worked out from the length of the text" in text(client_alice, f"/jobs/{draft.pk}/")
+
+
+def test_without_a_price_there_is_no_way_on(draft: Job, client_alice: Client) -> None:
+    with_price(draft, trouble="There is no price for the model “x”. Choose another model.")
+
+    page = text(client_alice, f"/jobs/{draft.pk}/")
+
+    assert "There is no price for the model “x”" in page
+    assert re.search(r'name="go"[^>]* disabled', page)
+    assert client_alice.get(reverse("confirm", args=[draft.pk])).status_code == 302
+
+
+def test_going_back_to_an_earlier_recipe_brings_its_price_back(
+    draft: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_counts(_requests: object) -> list[int]:
+        raise provider.ProviderError("not in this test")
+
+    monkeypatch.setattr(provider, "count_tokens", nobody_counts)
+    address = reverse("recipe", args=[draft.pk])
+    for prompt in ("Greet {{name}}.", "Greet {{name}}!", "Greet {{name}}."):
+        client_alice.post(address, {**RECIPE, "prompt": prompt}, headers=HX)
+        if prompt.endswith("."):
+            lifecycle.advance(draft.pk)
+
+    part = text(client_alice, reverse("price", args=[draft.pk]), headers=HX)
+
+    assert "usually" in part and "disabled" not in part
+
+
+def test_the_price_of_an_older_recipe_is_not_shown(draft: Job, client_alice: Client) -> None:
+    with_price(draft)
+    client_alice.post(reverse("recipe", args=[draft.pk]), RECIPE, headers=HX)
+    page = text(client_alice, f"/jobs/{draft.pk}/")
+    assert "$1.40" not in page and "Working out the price" in page
+
+
+# --- The confirmation -----------------------------------------------------------------------------
+
+
+def test_the_confirmation_shows_what_is_sent_and_the_sums(
+    draft: Job, client_alice: Client, settings: Settings
+) -> None:
+    settings.PRACTICE = False
+    with_price(draft)
+
+    page = text(client_alice, reverse("confirm", args=[draft.pk]))
+
+    assert "Submit 2 rows – at most $3.10" in page and "This costs money" in page
+    assert "Claude Haiku 5.5" in page and ">1,024<" in page and draft.prompt in page
+    assert draft.plan_sha256 in page
+
+
+def test_practice_is_no_submission(draft: Job, client_alice: Client, settings: Settings) -> None:
+    settings.PRACTICE = True
+    page = text(client_alice, reverse("confirm", args=[with_price(draft).pk]))
+    assert "Practise with 2 rows – no charge" in page and "Submit 2 rows" not in page
+
+
+def test_a_confirmed_job_is_sent_once(draft: Job, client_alice: Client) -> None:
+    address = reverse("confirm", args=[with_price(draft).pk])
+    values = {"plan_sha256": draft.plan_sha256}
+
+    first = client_alice.post(address, values)
+    second = client_alice.post(address, values, follow=True)
+
+    assert first.headers["Location"] == f"/jobs/{draft.pk}/"
+    assert "It was not submitted again" in second.content.decode()
+    draft.refresh_from_db()
+    assert draft.state == Job.State.SUBMITTING
+    assert JobEvent.objects.filter(job=draft, text__startswith="Confirmed").count() == 1
+    assert client_alice.get(address).headers["Location"] == f"/jobs/{draft.pk}/"
+
+
+def test_only_the_plan_that_was_shown_is_confirmed(draft: Job, client_alice: Client) -> None:
+    shown = with_price(draft).plan_sha256
+    with_price(draft, most="99.00")
+
+    answer = client_alice.post(
+        reverse("confirm", args=[draft.pk]), {"plan_sha256": shown}, follow=True
+    )
+
+    assert "has changed since you looked" in answer.content.decode()
+    assert "$99.00" in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.state == Job.State.DRAFT
+
+
+@pytest.mark.parametrize("plan", ["", "x" * 64])
+def test_no_plan_is_no_confirmation(draft: Job, client_alice: Client, plan: str) -> None:
+    client_alice.post(reverse("confirm", args=[draft.pk]), {"plan_sha256": plan})
+    draft.refresh_from_db()
+    assert draft.state == Job.State.DRAFT
+
+
+def test_without_a_price_yet_the_confirmation_waits(draft: Job, client_alice: Client) -> None:
+    page = text(client_alice, reverse("confirm", args=[draft.pk]))
+    assert "Working out the price" in page and 'http-equiv="refresh"' in page
+    assert "plan_sha256" not in page
+
+
+def test_an_unfinished_prompt_leads_back(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, prompt="")
+    answer = client_alice.get(reverse("confirm", args=[job.pk]), follow=True)
+    assert answer.redirect_chain[-1][0] == f"/jobs/{job.pk}/"
+    assert "Finish the prompt first" in answer.content.decode()

@@ -112,7 +112,12 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
         drafts = Job.objects.filter(plan_sha256=plan_sha256)
         now = timezone.now()
         confirmed = drafts.move(
-            job.pk, Job.State.DRAFT, Job.State.SUBMITTING, confirmed_at=now, next_action_at=now
+            job.pk,
+            Job.State.DRAFT,
+            Job.State.SUBMITTING,
+            confirmed_at=now,
+            practice=settings.PRACTICE,
+            next_action_at=now,
         )
         if confirmed:
             _log(job, f"Confirmed: {job.sendable_count:,} rows.", user)
@@ -221,6 +226,10 @@ def advance(job_pk: int) -> None:
     except provider.ProviderError as error:
         logger.warning("job %s: %s", job_pk, error)
         Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
+        if isinstance(error, provider.Refused) and error.needs_a_person:
+            Job.objects.filter(pk=job_pk, state__in=Job.SENT).update(
+                held=submission.in_words(error)
+            )
         next_action_at = _after_failure(job_pk)
     except Exception:
         # One job that cannot go on must not stop the others; it is tried again, ever more slowly.
@@ -271,6 +280,8 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     now = timezone.now()
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
+    if job.practice != settings.PRACTICE:
+        return _step_in_the_other_mode(job, batches)
     due = [batch for batch in batches if not batch.next_action_at or batch.next_action_at <= now]
     for batch in batches:
         if batch.state == Batch.State.SUBMITTING:
@@ -292,6 +303,28 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     if job.state == Job.State.WORKING and not batches:
         _finish(job)
     return _until_due(batches)
+
+
+def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
+    """A job of practice mode, while the site has a key now, or the other way round: nothing of it
+    may be sent or asked for. It can be stopped if it was only practice."""
+    if job.practice and job.state == Job.State.CANCELING:
+        for batch in batches:
+            Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
+        _stop_rows(job, Q())
+        _finish(job)
+        return SAFETY
+    words = (
+        "This job was confirmed in practice mode, and the site has a key now. Nothing of it is "
+        "sent for real: stop it, and start it anew if you want it done."
+        if job.practice
+        else "This job was sent with a key, and the site has none now. An administrator has to "
+        "set ANTHROPIC_API_KEY again and press “Try again”."
+    )
+    Job.objects.filter(pk=job.pk, state=job.state).exclude(state=Job.State.CANCELING).update(
+        held=words
+    )
+    return SAFETY
 
 
 def _until_due(batches: list[Batch]) -> timedelta:
@@ -393,7 +426,8 @@ def count_up(job: Job) -> None:
 
 def _delete_all(job: Job, lease: Lease) -> None:
     """Everything of a job goes: at the provider, on disk, in the database. Repeatable."""
-    for batch in job.batches.exclude(provider_id=None):
+    theirs = job.batches.exclude(provider_id=None).filter(job__practice=settings.PRACTICE)
+    for batch in theirs:
         try:
             provider.delete_batch(str(batch.provider_id))
         except provider.NotThere:

@@ -110,6 +110,8 @@ class Job(models.Model):
     held = models.TextField(default="", help_text="Why a person is needed, in their words.")
     created_at = models.DateTimeField(default=timezone.now)
     confirmed_at = models.DateTimeField(null=True)
+    # Confirmed in practice mode: it must never reach a provider that takes money.
+    practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
 
     # The upload, as it arrived, and what was found in it.
@@ -203,8 +205,8 @@ class Job(models.Model):
 
 class BatchQuerySet(models.QuerySet["Batch"]):
     def with_provider(self) -> Self:
-        """Batches whose end has to be watched for."""
-        return self.filter(state=Batch.State.IN_PROGRESS)
+        """Batches whose end has to be watched for, at the provider that this site uses now."""
+        return self.filter(state=Batch.State.IN_PROGRESS, job__practice=settings.PRACTICE)
 
     def unsettled(self) -> Self:
         """Batches of which we do not know yet whether the provider has them."""

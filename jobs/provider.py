@@ -25,7 +25,7 @@ from django.conf import settings
 
 READ_SECONDS = 60.0  # of silence, for a call that only reads
 BLOCK = 1 << 20
-_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking")
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 
 
 class ProviderError(Exception):
@@ -50,6 +50,11 @@ class Refused(ProviderError):
     def for_now(self) -> bool:
         """It was refused for want of room, not for what it is."""
         return self.status == 429
+
+    @property
+    def needs_a_person(self) -> bool:
+        """The same would be refused again until somebody mends the key, the credit or the text."""
+        return self.status in (400, 401, 402, 403, 413, 422)
 
 
 class Unclear(ProviderError):

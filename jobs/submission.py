@@ -65,6 +65,7 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
         wait = _unclear(batch, str(error))
     else:
         wait = _accepted(batch, accepted)
+    lease.hold_for(0)
     journal.write("outcome", **facts, state=batch.state, provider_id=batch.provider_id)
     return wait
 
@@ -124,13 +125,14 @@ def _refused(batch: Batch, error: provider.Refused) -> timedelta:
         return wait
     words = error.message or f"status {error.status}"
     _settle(batch, Batch.State.BLOCKED, "refused", refusal=words)
-    Job.objects.filter(pk=batch.job_id).update(held=_held_words(error, words))
+    Job.objects.filter(pk=batch.job_id).update(held=in_words(error))
     log(batch.job_id, f"Batch {batch.number} was refused by the provider: {words}")
     return timedelta()
 
 
-def _held_words(error: provider.Refused, words: str) -> str:
-    """Why the job cannot go on, for the person, with who can mend it."""
+def in_words(error: provider.Refused) -> str:
+    """Why a job cannot go on after a clear no, for the person, with who can mend it."""
+    words = error.message or f"status {error.status}"
     if error.status == 401:
         return (
             f"The provider did not accept this site's key. An administrator can mend it. ({words})"
@@ -141,7 +143,7 @@ def _held_words(error: provider.Refused, words: str) -> str:
         return f"This site's key may not do this. An administrator can mend it. ({words})"
     if error.status == 413:
         return "The provider says that a batch is too large to take."
-    return f"The provider refused a batch: {words}"
+    return f"The provider refused: {words}"
 
 
 def _unclear(batch: Batch, why: str) -> timedelta:

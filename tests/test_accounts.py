@@ -107,7 +107,8 @@ def test_signing_in_leads_to_the_page_that_was_wanted(alice: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
+    "elsewhere",
+    ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"],
 )
 def test_signing_in_never_leads_away_from_the_site(alice: User, elsewhere: str) -> None:
     values = {"username": "alice", "password": PASSWORD, "next": elsewhere}

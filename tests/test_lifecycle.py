@@ -311,3 +311,44 @@ def test_provider_trouble_is_said_and_taken_back(
     drive(job, until=lambda job: bool(Installation.get().provider_trouble))
     drive(job)
     assert Installation.get().provider_trouble == ""
+
+
+def test_a_job_of_practice_mode_is_never_sent_with_a_key(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "practice mode" in job.held
+    assert simulator.truth()["posts"] == 0
+    lifecycle.stop(job, alice)
+    job = drive(job)
+    assert job.outcome_count(Outcome.CANCELED) == 1
+    assert simulator.truth()["posts"] == 0
+
+
+def test_a_job_sent_with_a_key_waits_until_there_is_one_again(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = True, ""
+    job = drive(job, until=lambda job: bool(job.held))
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
+    lifecycle.try_again(job, alice)
+    assert drive(job).good_count == 1
+
+
+def test_a_key_that_is_not_accepted_is_said_in_words(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "bad key"
+    job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, RECIPE)
+    job = drive(job, until=priced)
+    lifecycle.confirm(job, job.plan_sha256, alice)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "did not accept this site's key" in job.held
+    settings.ANTHROPIC_API_KEY = "good key"
+    lifecycle.try_again(job, alice)
+    assert drive(job).good_count == 1

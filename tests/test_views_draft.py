@@ -80,7 +80,11 @@ def test_problems_are_shown_with_their_lines(
     rows = [("a", "b")] * 30
     left_out = {"outcome": Outcome.LEFT_OUT, "cause": "left_out", "problem": "No cells."}
     job = make_job(
-        alice, Job.State.DRAFT, rows=rows, outcomes=[left_out] * 25 + ["waiting"] * 5, problem_count=25
+        alice,
+        Job.State.DRAFT,
+        rows=rows,
+        outcomes=[left_out] * 25 + ["waiting"] * 5,
+        problem_count=25,
     )
     Problem.objects.bulk_create(
         Problem(job=job, line=number + 2, row_left_out=True, text=f"Wrong in way {number}.")
@@ -101,7 +105,12 @@ def test_problems_are_shown_with_their_lines(
 def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> None:
     answer = client_alice.post(
         reverse("recipe", args=[draft.pk]),
-        {**RECIPE, "prompt": "Greet {{name}}.\r\nKindly.", "system": "You are {{text}}.", "row": "2"},
+        {
+            **RECIPE,
+            "prompt": "Greet {{name}}.\r\nKindly.",
+            "system": "You are {{text}}.",
+            "row": "2",
+        },
         headers=HX,
     )
 

@@ -270,9 +270,7 @@ def test_deleting_asks_first_and_happens_once(
     assert client_alice.get(f"/jobs/{job.pk}/").status_code == 404
 
 
-def test_a_job_at_work_is_not_deleted(
-    make_job: MakeJob, alice: User, client_alice: Client
-) -> None:
+def test_a_job_at_work_is_not_deleted(make_job: MakeJob, alice: User, client_alice: Client) -> None:
     job = make_job(alice, Job.State.WORKING)
     address = reverse("delete", args=[job.pk])
 

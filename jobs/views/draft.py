@@ -114,7 +114,7 @@ def preview(job: Job, number: int) -> dict[str, Any]:
         "preview_row": row,
         "previous_row": number - 1,
         "next_row": number + 1 if number < job.row_count else None,
-        "longest_row": job.reading.get("longest_row"),
+        "longest_row": job.reading.get("longest_row") or 1,
     }
 
 

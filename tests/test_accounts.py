@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from jobs.middleware import needs_set_up
 from jobs.models import Installation
 
 from .conftest import PASSWORD
@@ -63,18 +64,15 @@ def test_a_bad_first_password_makes_no_account(db: None) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_set_ups_at_once_make_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs.views import accounts
-
     # Both have seen that there is no account before either has made one.
     both_have_looked = threading.Barrier(2, timeout=20)
-    look = accounts.needs_set_up
 
     def look_together() -> bool:
-        seen = look()
+        seen = needs_set_up()
         both_have_looked.wait()
         return seen
 
-    monkeypatch.setattr(accounts, "needs_set_up", look_together)
+    monkeypatch.setattr("jobs.views.accounts.needs_set_up", look_together)
     landed: list[str] = []
 
     def set_up(name: str) -> None:

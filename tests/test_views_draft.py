@@ -39,18 +39,22 @@ def text(client: Client, path: str, **options: Any) -> str:
     return html.unescape(answer.content.decode())
 
 
-def with_price(job: Job, most: str = "3.10", **values: Any) -> Job:
+def with_price(job: Job, most: str = "3.10", counted: int = 2, trouble: str = "") -> Job:
     """Give a draft the price that the worker would have worked out."""
-    money = {"low": "1.40", "high": "1.90", "most": most, "normal_low": "2.80"}
-    numbers = {"input_tokens": 240_000, "output_low": 3_000, "output_high": 9_000}
     estimate = Estimate(
         key=estimates.key_of(job),
-        **{name: Decimal(amount) for name, amount in money.items()},
+        low=Decimal("1.40"),
+        high=Decimal("1.90"),
+        most=Decimal(most),
+        normal_low=Decimal("2.80"),
         normal_high=Decimal("3.80"),
-        **numbers,
+        input_tokens=240_000,
+        output_low=3_000,
+        output_high=9_000,
         output_most=12_000,
         rows=job.sendable_count,
-        **{"counted": 2, **values},
+        counted=counted,
+        trouble=trouble,
     )
     job.estimate = estimate.as_json()
     job.plan_sha256 = "" if estimate.trouble else estimates.plan_of(job, estimate)

@@ -147,10 +147,10 @@ def test_the_status_alone_is_no_page(working: Job, client_alice: Client) -> None
     [(True, 120, 2), (False, 1, 5), (False, 20, 15), (False, 120, 30)],
 )
 def test_the_longer_it_takes_the_less_often_the_page_asks(
-    working: Job, client_alice: Client, settings: Settings, practice: bool, age: int, seconds: int
+    working: Job, client_alice: Client, practice: bool, age: int, seconds: int
 ) -> None:
-    settings.PRACTICE = practice
-    Job.objects.update(confirmed_at=timezone.now() - timedelta(minutes=age))
+    confirmed_at = timezone.now() - timedelta(minutes=age)
+    Job.objects.update(confirmed_at=confirmed_at, practice=practice)
     assert f'hx-trigger="every {seconds}s, look"' in page_of(client_alice, working)
 
 
@@ -284,7 +284,7 @@ def test_the_cost_stands_beside_the_estimate(
     settings.PRACTICE = False
     assert ">$0.03</strong>" in page_of(client_alice, finished)
     assert "charged" in page_of(client_alice, finished)
-    settings.PRACTICE = True
+    Job.objects.update(practice=True)
     assert "would have been charged; this was practice" in page_of(client_alice, finished)
 
 

@@ -22,7 +22,7 @@ from ..models import Installation
 
 @sensitive_post_parameters("password1", "password2")
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def setup(request: HttpRequest) -> HttpResponse:
     if not needs_set_up():
         return redirect("jobs")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from django.http import FileResponse, Http404, HttpRequest, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from .. import exports, files
 from ..models import Batch, Job
@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[Callable[[Job], Iterator[bytes]], str]] = {
 }
 
 
-@require_GET
+@require_safe
 def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
     job = find_job(request, pk)
     if kind not in KINDS or (kind != "problems" and not job.was_sent):
@@ -34,7 +34,7 @@ def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
     return to_be_saved(response, exports.file_name(job, kind))
 
 
-@require_GET
+@require_safe
 def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
     """The results of one batch, exactly as the provider sent them."""
     job = find_job(request, pk)

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import estimates, lifecycle, pricing, recipes
 from ..forms import RecipeForm
@@ -193,7 +193,7 @@ def _elsewhere(request: HttpRequest, job: Job) -> HttpResponse:
     return redirect(address)
 
 
-@require_GET
+@require_safe
 def price_card(request: HttpRequest, pk: int) -> HttpResponse:
     """The price as a part of the draft's page; it comes back until there is one."""
     job = find_job(request, pk)
@@ -202,7 +202,7 @@ def price_card(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "draft/_price.html", {"job": job, **price(job)})
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """GET shows everything that is about to be sent, with the sums; POST sends exactly that."""
     job = find_job(request, pk)

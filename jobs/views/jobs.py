@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import estimates, lifecycle
 from ..forms import NameForm, UploadForm
@@ -46,7 +46,7 @@ SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 SAMPLE_TYPES = {"reviews.csv": CSV, "requests.jsonl": JSON_LINES}
 
 
-@require_GET
+@require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     """`q`: words of the name, `state`: one of FILTERS, `page`."""
     query, chosen = request.GET.get("q", "").strip(), request.GET.get("state", "")
@@ -86,7 +86,7 @@ def _found(request: HttpRequest, query: str, chosen: str) -> QuerySet[Job]:
     return found.defer("columns", "reading").order_by("-created_at", "-pk")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def new_job(request: HttpRequest) -> HttpResponse:
     """An upload: the file is on our disk when this is called, and the worker reads it."""
     form = UploadForm(request.POST or None, request.FILES or None)
@@ -124,7 +124,7 @@ def _made(request: HttpRequest, upload: File[bytes]) -> HttpResponse:
     return redirect(address)
 
 
-@require_GET
+@require_safe
 def sample(request: HttpRequest, name: str) -> StreamingHttpResponse:
     if name not in SAMPLE_TYPES:
         raise Http404
@@ -144,11 +144,11 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("job", pk)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks, POST deletes."""
     job = find_job(request, pk)
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "jobs/delete.html", {"job": job})
     if lifecycle.delete(job, person(request)):
         messages.success(request, f"“{job.name}” and everything of it is being deleted.")

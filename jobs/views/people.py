@@ -15,7 +15,7 @@ from .access import administrators_only
 
 
 @sensitive_post_parameters("password1", "password2")
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrators_only
 def people(request: HttpRequest) -> HttpResponse:
     form = NewPersonForm(request.POST or None)
@@ -45,7 +45,7 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @sensitive_post_parameters("new_password1", "new_password2")
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @administrators_only
 def person_password(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a person a new password; they are signed out everywhere."""

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from .. import estimates, recipes
 from ..judging import cause_in_words
@@ -70,7 +70,7 @@ class Page:
         return None if self.total is None else max(-(-self.total // PAGE), 1)
 
 
-@require_GET
+@require_safe
 def rows(request: HttpRequest, pk: int) -> HttpResponse:
     """`outcome`: one of FILTERS, `cause`: a stored cause, `q`: text in a cell, the answer or what
     the provider said, `page`."""
@@ -192,7 +192,7 @@ def _request_in_short(row: Row) -> str:
     return f"{content.get('custom_id') or ''}: {text}"
 
 
-@require_GET
+@require_safe
 def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     job = find_job(request, pk)
     found = get_object_or_404(job.rows.select_related("batch"), number=number)

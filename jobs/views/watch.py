@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import estimates, lifecycle
 from ..judging import Cause, cause_in_words
@@ -28,7 +27,7 @@ EVENTS_SHOWN = 100
 BATCHES_SHOWN = 200
 
 
-@require_GET
+@require_safe
 def job(request: HttpRequest, pk: int) -> HttpResponse:
     found = find_job(request, pk)
     if found.state == Job.State.DRAFT:
@@ -40,7 +39,7 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, template, {"job": found, "part": _part(request, found)})
 
 
-@require_GET
+@require_safe
 def status(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that changes while the worker is busy. `v`: the version that the
     browser has; 204 when there is nothing newer."""
@@ -65,7 +64,7 @@ def _part(request: HttpRequest, job: Job) -> Part:
 def _seconds(job: Job) -> int:
     """Between two looks of the browser: often while something is about to happen, ever more
     seldom later."""
-    if job.state == Job.State.READING or settings.PRACTICE:
+    if job.state == Job.State.READING or job.practice:
         return 2
     age = timezone.now() - (job.confirmed_at or job.created_at)
     if age < timedelta(minutes=10):
@@ -229,7 +228,7 @@ def _causes(job: Job) -> list[CauseCount]:
 # --- Stop, try again ------------------------------------------------------------------------------
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """GET says what stopping means and costs, POST stops."""
     job = find_job(request, pk)

@@ -343,7 +343,8 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
             return NOW
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return _until_due(batches)
-        Job.objects.move(job.pk, Job.State.SUBMITTING, Job.State.WORKING)
+        if Job.objects.move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
+            submission.log(job.pk, "Everything has been sent.")
         count_up(job)
         return NOW
     # The provider asked for a pause (429), or this batch's own pause is not over.
@@ -382,7 +383,9 @@ def _finish(job: Job) -> None:
     count_up(job)
     old = [Job.State.WORKING, Job.State.CANCELING]
     if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=timezone.now()):
-        submission.log(job.pk, "Finished.")
+        job.refresh_from_db()
+        attention = f", {job.attention_count:,} need attention" if job.attention_count else ""
+        submission.log(job.pk, f"Finished: {job.good_count:,} rows are good{attention}.")
 
 
 def count_up(job: Job) -> None:

@@ -77,9 +77,10 @@ def current(job: Job) -> Estimate | None:
 def estimate_job(job: Job) -> None:
     """Work out the price of a draft and store it with the hash of the plan to be confirmed.
     Nothing is stored when the draft was changed meanwhile."""
-    if current(job) or (job.kind == Job.Kind.TABLE and not _is_ready(job)):
+    if job.plan_sha256 or (job.kind == Job.Kind.TABLE and not _is_ready(job)):
         return
-    estimate = _estimate(job)
+    # A change that was taken back needs no new counting.
+    estimate = current(job) or _estimate(job)
     # The recipe as it was when the price was worked out: a change since then makes this no row.
     as_it_was = Job.objects.filter(
         pk=job.pk,

@@ -33,10 +33,9 @@ from .environment import ROOT, clean_environment
 from .plain_script import PROMPT
 from .running import Site
 
-WORDS = (
-    "the sound is clear and loud but after two weeks one of the buttons came off and nobody "
-    "answered my letters so i cannot recommend it although delivery was quick"
-).split()
+OPENINGS = ("The sound is clear and loud", "It arrived late and scratched", "Nobody answered me")
+MIDDLES = ("after two weeks a button came off", "my mother uses it daily", "the colour is odd")
+ENDINGS = ("so I cannot recommend it", "and I would buy it again", "but for the price it is fine")
 
 
 def make_csv(path: Path, rows: int) -> None:
@@ -46,7 +45,8 @@ def make_csv(path: Path, rows: int) -> None:
         writer = csv.writer(file)
         writer.writerow(["id", "product", "review", "stars"])
         for number in range(rows):
-            review = " ".join(chance.choices(WORDS, k=84))
+            parts = [chance.choice(part) for _ in range(6) for part in (OPENINGS, MIDDLES, ENDINGS)]
+            review = " ".join(parts)
             product = f"Product {chance.randint(1, 999)}"
             writer.writerow([number, product, f'{review}, "{number}"', chance.randint(1, 5)])
 
@@ -142,9 +142,7 @@ class Bench:
         self.site.wait_until_ready()
         self.browser = Browser(self.site.port)
         password = uuid.uuid4().hex
-        self.browser.post(
-            "/setup/", username="bench", password1=password, password2=password
-        )
+        self.browser.post("/setup/", username="bench", password1=password, password2=password)
 
     def look(self, job: int, column: str) -> str:
         """A column of a job, from the database, so that looking does not burden the site."""
@@ -262,7 +260,8 @@ def main() -> None:
         print(f"{small.stat().st_size / 1e6:.0f} MB")
         with simulator(folder / "plain-provider") as provider:
             plain = run_plain(small, folder / "plain.jsonl", provider)
-        show("The plain script", {k: v for k, v in plain.items() if k not in ("peak_mb", "rows")}, "s")
+        seconds = {step: value for step, value in plain.items() if step not in ("peak_mb", "rows")}
+        show("The plain script", seconds, "s")
         print(f"  {'peak memory':<28}{plain['peak_mb']:>9,.0f} MB")
         with simulator(folder / "provider") as provider:
             measure(Bench(folder, provider), small, large, plain)

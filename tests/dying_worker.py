@@ -1,7 +1,8 @@
 """A real worker process that kills itself with SIGKILL at a named point.
 
-`python -m tests.dying_worker POINT PASS` sweeps until POINT is reached for the PASS-th time. The points are functions of the product
-that are wrapped here, so that the product needs no switch for its own death.
+`python -m tests.dying_worker POINT PASS` sweeps until POINT is reached for the PASS-th time.
+The points are functions of the product that are wrapped here, so that the product needs no switch
+for its own death.
 """
 
 from __future__ import annotations

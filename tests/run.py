@@ -6,6 +6,7 @@ on this machine, then the sum of all tests; the exit status says whether everyth
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from . import prepare
 from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 900
+# Most tests wait for a process now and then, so there is one run more than there are processors.
+# Tests of one group (a mark) stay together: what they start shares something on this machine.
+SIDE_BY_SIDE = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadgroup"]
 PYTHON = sys.executable
 
 
@@ -115,7 +119,8 @@ def checks(run: Run) -> None:
 
 
 def tests(run: Run) -> None:
-    run.pytest("Tests on SQLite", ["-m", "not browser"], {})
+    without_browser = [*SIDE_BY_SIDE, "-m", "not browser"]
+    run.pytest("Tests on SQLite", without_browser, {})
     with ExitStack() as stack:
         name = "Tests on PostgreSQL"
         try:
@@ -123,7 +128,7 @@ def tests(run: Run) -> None:
         except prepare.NotAvailable as error:
             run.not_run.append(f"{name} not run: {error}.")
         else:
-            run.pytest(name, ["-m", "not browser"], {"DATABASE_URL": address})
+            run.pytest(name, without_browser, {"DATABASE_URL": address})
     name = "Browser tests"
     try:
         chromium = prepare.get_chromium()

@@ -1,11 +1,10 @@
-"""Results are on disk, proven complete, before they count as there; what is contradictory is held."""
+"""Results are on disk, proven complete, before they count; what contradicts itself is held."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User

@@ -246,6 +246,7 @@ class Inspector(HTMLParser):
         self.labels: set[str] = set()
         self.controls: list[dict[str, str | None]] = []
         self.in_label = 0
+        self.form_without_token = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
@@ -266,6 +267,10 @@ class Inspector(HTMLParser):
         if tag == "label":
             self.in_label += 1
             self.labels.add(values.get("for") or "")
+        if tag == "form" and values.get("method") == "post":
+            self.form_without_token = str(attrs)
+        if values.get("name") == "csrfmiddlewaretoken":
+            self.form_without_token = ""
         is_control = tag in ("input", "select", "textarea") and values.get("type") != "hidden"
         if is_control and not self.in_label:
             self.controls.append(values)
@@ -273,6 +278,8 @@ class Inspector(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "label":
             self.in_label -= 1
+        if tag == "form" and self.form_without_token:
+            self.faults.append(f"a form without its token: {self.form_without_token}")
 
     def verdict(self) -> list[str]:
         unlabelled = [c for c in self.controls if (c.get("id") or "") not in self.labels]

@@ -338,7 +338,7 @@ def test_only_the_plan_that_was_shown_is_confirmed(draft: Job, client_alice: Cli
     assert draft.state == Job.State.DRAFT
 
 
-@pytest.mark.parametrize("plan", ["", "x" * 64])
+@pytest.mark.parametrize("plan", ["", "x" * 64, "a\0b"])
 def test_no_plan_is_no_confirmation(draft: Job, client_alice: Client, plan: str) -> None:
     client_alice.post(reverse("confirm", args=[draft.pk]), {"plan_sha256": plan})
     draft.refresh_from_db()

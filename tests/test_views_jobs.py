@@ -60,6 +60,15 @@ def test_jobs_are_found_by_name(make_job: MakeJob, alice: User, client_alice: Cl
     assert "Spring reviews" in page and "Invoices" not in page
 
 
+def test_a_search_for_nonsense_is_no_fault(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    make_job(alice)
+    for query in ("a\0b", "%", "_" * 5000, "\\", "'; drop table"):
+        page = client_alice.get("/", {"q": query, "state": query, "page": query})
+        assert page.status_code == 200
+
+
 def test_nothing_found_is_not_the_same_as_no_jobs(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:

@@ -61,6 +61,7 @@ def finished(make_job: MakeJob, alice: User) -> Job:
         ({"q": "%"}, []),
         ({"q": "zzz"}, []),
         ({"q": "a\0b"}, []),
+        ({"cause": "cut\0_off"}, [4]),
     ],
 )
 def test_rows_are_filtered_and_searched(

@@ -19,6 +19,7 @@ from jobs.models import Batch, Job, Outcome
 
 register = template.Library()
 
+CENT = Decimal("0.01")
 ICONS = "vendor/tabler-icons-3.34.0/icons.svg"
 
 
@@ -66,20 +67,11 @@ def money(amount: Decimal | None) -> str:
 
 @register.simple_tag
 def money_range(low: Decimal, high: Decimal) -> str:
-    """ "$1.40 to $1.90", or one sum when both read the same."""
+    """ "$1.40 to $1.90", "up to $0.04", or one sum when both read the same."""
     least, most = pricing.in_words(low), pricing.in_words(high)
+    if low < CENT <= high:
+        return f"up to {most}"
     return least if least == most else f"{least} to {most}"
-
-
-@register.filter
-def when(moment: datetime | None) -> SafeString | str:
-    """Day and time in the person's time zone."""
-    if moment is None:
-        return ""
-    local = timezone.localtime(moment)
-    return format_html(
-        '<time datetime="{}">{}</time>', moment.isoformat(), date_format(local, "j M Y, H:i")
-    )
 
 
 @register.filter

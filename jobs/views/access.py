@@ -26,6 +26,11 @@ def person(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
+def asked(request: HttpRequest, name: str) -> str:
+    """A text of the address's query, without NUL, which PostgreSQL does not take."""
+    return request.GET.get(name, "").replace("\0", "").strip()[:200]
+
+
 def administrators_only(view: View) -> View:
     """404 for everybody else."""
 

@@ -227,7 +227,9 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
-    if lifecycle.confirm(job, request.POST.get("plan_sha256", ""), person(request)):
+    if lifecycle.confirm(
+        job, request.POST.get("plan_sha256", "").replace("\0", ""), person(request)
+    ):
         return redirect("job", job.pk)
     job.refresh_from_db()
     if job.state == Job.State.DRAFT:

@@ -19,7 +19,7 @@ from ..forms import NameForm, UploadForm
 from ..ingest.text import MAX_ROWS
 from ..models import ATTENTION, Job
 from ..uploads import was_too_large
-from .access import find_job, person
+from .access import asked, find_job, person
 from .downloads import CSV, JSON_LINES, to_be_saved
 from .parts import answer, make_part
 
@@ -49,7 +49,7 @@ SAMPLE_TYPES = {"reviews.csv": CSV, "requests.jsonl": JSON_LINES}
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     """`q`: words of the name, `state`: one of FILTERS, `page`."""
-    query, chosen = request.GET.get("q", "").strip(), request.GET.get("state", "")
+    query, chosen = asked(request, "q"), asked(request, "state")
     found = _found(request, query, chosen)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     for job in page.object_list:

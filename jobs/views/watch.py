@@ -100,7 +100,6 @@ def sent_context(job: Job) -> dict[str, Any]:
     headline, detail = _headline(job, batches)
     unfinished = [batch for batch in batches if not batch.is_final]
     ends = [batch.expires_at for batch in unfinished if batch.expires_at]
-    estimate = estimates.current(job)
     return {
         "job": job,
         "site": site,
@@ -114,8 +113,7 @@ def sent_context(job: Job) -> dict[str, Any]:
         "counts": _counts(job),
         "causes": _causes(job),
         "cost": job.cost,
-        "estimate": estimate,
-        "estimate_held": estimate is not None and estimate.low <= job.cost <= estimate.high,
+        "estimate": estimates.current(job),
         "model_name": model_name(job.model) if job.kind == Job.Kind.TABLE else "",
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
     }

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests import prepare
 from tests.running import Site
 
+# How long a page may take for what is expected of it, on a busy machine.
+MILLISECONDS = 30_000
+expect.set_options(timeout=MILLISECONDS)
 USER, PASSWORD = "root", "correct horse battery"
 DESKTOP, PHONE = (1280, 800), (390, 844)
 # The elements that stick out to the right.
@@ -61,7 +64,7 @@ class Visitor:
             storage_state=state,
             accept_downloads=True,
         )
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(MILLISECONDS)
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         # A breach of the content security policy is an error on the console, too.

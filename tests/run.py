@@ -23,8 +23,8 @@ from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 900
 # Most tests wait for a process now and then, so there is one run more than there are processors.
-# Tests of one group (a mark) stay together: what they start shares something on this machine.
-SIDE_BY_SIDE = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadgroup"]
+# The tests of one file stay together: what they start may share something on this machine.
+SIDE_BY_SIDE = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile"]
 PYTHON = sys.executable
 
 

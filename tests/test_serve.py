@@ -20,9 +20,6 @@ from jobs.management.commands.serve import Part, host_and_port
 
 from .running import SECONDS, Site, wait_for
 
-# Every start collects the static files into the one folder of this checkout.
-pytestmark = pytest.mark.xdist_group("static files")
-
 
 @pytest.fixture
 def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:

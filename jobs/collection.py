@@ -62,6 +62,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         next_action_at=None,
         cost_pico=cost,
     )
+    submission.log(batch.job_id, f"The answers of batch {batch.number} are in.")
     files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
     return timedelta()
 

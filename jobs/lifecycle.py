@@ -30,6 +30,7 @@ from . import (
     provider,
     submission,
     watching,
+    words,
 )
 from .leases import Lease, LeaseLost
 from .models import Batch, Installation, Job, JobEvent, Outcome, Problem, Row
@@ -120,7 +121,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             next_action_at=now,
         )
         if confirmed:
-            _log(job, f"Confirmed: {job.sendable_count:,} rows.", user)
+            _log(job, f"Confirmed: {words.rows(job.sendable_count)}.", user)
             _nudge(job)
     return confirmed
 
@@ -314,7 +315,7 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
         _stop_rows(job, Q())
         _finish(job)
         return SAFETY
-    words = (
+    why = (
         "This job was confirmed in practice mode, and the site has a key now. Nothing of it is "
         "sent for real: stop it, and start it anew if you want it done."
         if job.practice
@@ -322,7 +323,7 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
         "set ANTHROPIC_API_KEY again and press “Try again”."
     )
     Job.objects.filter(pk=job.pk, state=job.state).exclude(state=Job.State.CANCELING).update(
-        held=words
+        held=why
     )
     return SAFETY
 
@@ -384,8 +385,9 @@ def _finish(job: Job) -> None:
     old = [Job.State.WORKING, Job.State.CANCELING]
     if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=timezone.now()):
         job.refresh_from_db()
-        attention = f", {job.attention_count:,} need attention" if job.attention_count else ""
-        submission.log(job.pk, f"Finished: {job.good_count:,} rows are good{attention}.")
+        attention = words.rows(job.attention_count)
+        note = f", {attention} to look after" if job.attention_count else ""
+        submission.log(job.pk, f"Finished: {words.rows(job.good_count)} good{note}.")
 
 
 def count_up(job: Job) -> None:

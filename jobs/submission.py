@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import files, journal, provider
+from . import files, journal, provider, words
 from .leases import Lease, LeaseLost
 from .models import Batch, Installation, Job, JobEvent, SubmissionEvent
 from .provider import BatchInfo
@@ -106,6 +106,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
 
 def _accepted(batch: Batch, info: BatchInfo) -> timedelta:
     _settle(batch, Batch.State.IN_PROGRESS, "accepted", **_provider_facts(info))
+    log(batch.job_id, f"Batch {batch.number} was sent: {words.rows(batch.size)}.")
     return timedelta()
 
 
@@ -123,27 +124,27 @@ def _refused(batch: Batch, error: provider.Refused) -> timedelta:
         _settle(batch, Batch.State.PLANNED, "refused", next_action_at=timezone.now() + wait)
         Installation.objects.filter(pk=1).update(send_after=timezone.now() + wait)
         return wait
-    words = error.message or f"status {error.status}"
-    _settle(batch, Batch.State.BLOCKED, "refused", refusal=words)
+    said = error.message or f"status {error.status}"
+    _settle(batch, Batch.State.BLOCKED, "refused", refusal=said)
     Job.objects.filter(pk=batch.job_id).update(held=in_words(error))
-    log(batch.job_id, f"Batch {batch.number} was refused by the provider: {words}")
+    log(batch.job_id, f"Batch {batch.number} was refused by the provider: {said}")
     return timedelta()
 
 
 def in_words(error: provider.Refused) -> str:
     """Why a job cannot go on after a clear no, for the person, with who can mend it."""
-    words = error.message or f"status {error.status}"
+    said = error.message or f"status {error.status}"
     if error.status == 401:
         return (
-            f"The provider did not accept this site's key. An administrator can mend it. ({words})"
+            f"The provider did not accept this site's key. An administrator can mend it. ({said})"
         )
-    if error.status == 402 or "credit" in words.lower() or "usage limits" in words.lower():
-        return f"Credit or a spending limit at the provider is used up. ({words})"
+    if error.status == 402 or "credit" in said.lower() or "usage limits" in said.lower():
+        return f"Credit or a spending limit at the provider is used up. ({said})"
     if error.status == 403:
-        return f"This site's key may not do this. An administrator can mend it. ({words})"
+        return f"This site's key may not do this. An administrator can mend it. ({said})"
     if error.status == 413:
         return "The provider says that a batch is too large to take."
-    return f"The provider refused: {words}"
+    return f"The provider refused: {said}"
 
 
 def _unclear(batch: Batch, why: str) -> timedelta:

@@ -14,7 +14,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs import pricing
+from jobs import pricing, words
 from jobs.models import Batch, Job, Outcome
 
 register = template.Library()
@@ -43,8 +43,7 @@ def number(value: int | None) -> str:
 
 @register.filter
 def rows(count: int | None) -> str:
-    """1 -> "1 row", 1204 -> "1,204 rows" """
-    return f"{count or 0:,} row{'' if count == 1 else 's'}"
+    return words.rows(count or 0)
 
 
 @register.filter

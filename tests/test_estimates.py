@@ -1,0 +1,101 @@
+"""The price that is shown holds the price that is charged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from jobs import estimates, lifecycle, pricing
+from jobs.estimates import Estimate
+from jobs.models import Job
+
+from .conftest import Simulator
+from .test_lifecycle import Drive
+
+MakeJob = Callable[..., Job]
+WORDS = ["a", "word " * 5, "Grüße 😀 " * 9, "long text, " * 60, ""]
+
+
+def estimated(job: Job) -> Estimate:
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None
+    assert estimate.low <= estimate.high <= estimate.most
+    assert estimate.normal_low == estimate.low / pricing.BATCH
+    return estimate
+
+
+def charged(job: Job, drive: Drive) -> Job:
+    """The same job, sent: what it came to."""
+    Job.objects.filter(pk=job.pk).update(next_action_at="2020-01-01T00:00:00Z")
+    job.refresh_from_db()
+    assert lifecycle.confirm(job, job.plan_sha256, job.owner)
+    return drive(job)
+
+
+@pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 300])
+def test_a_table_of_any_length(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob, count: int
+) -> None:
+    rows = [(f"n{number}", WORDS[number % len(WORDS)]) for number in range(count)]
+    prompt = "Tell me about {{text}} and {{name}}, {{name}}."
+    job = make_job(alice, state=Job.State.DRAFT, rows=rows, prompt=prompt, max_tokens=400)
+    estimate = estimated(job)
+    assert estimate.rows == count
+    assert min(count, 19) <= estimate.counted <= 20, "the longest row may be one of the spread"
+    job = charged(job, drive)
+    assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.05)
+    assert job.cost <= estimate.most
+
+
+def test_rows_that_are_all_alike(alice: User, simulator: Simulator, make_job: MakeJob) -> None:
+    job = make_job(alice, state=Job.State.DRAFT, rows=[("same", "text")] * 50)
+    estimate = estimated(job)
+    assert estimate.low > 0
+
+
+def request(model: str, text: str, max_tokens: int) -> dict[str, Any]:
+    params = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user"}]}
+    params["messages"][0]["content"] = text  # type: ignore[index]
+    return {"custom_id": f"{model} {text[:9]} {max_tokens}", "params": params}
+
+
+def test_ready_made_requests_of_two_models(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob
+) -> None:
+    rows = [
+        request(model, "[simulate:good] " + "word " * number, 100 + number)
+        for number in range(20)
+        for model in ("claude-haiku-5-5", "claude-opus-5-5")
+    ]
+    job = make_job(alice, state=Job.State.DRAFT, rows=rows)
+    estimate = estimated(job)
+    assert estimate.output_most == sum(row["params"]["max_tokens"] for row in rows)
+    job = charged(job, drive)
+    assert estimate.low <= job.cost <= estimate.most
+
+
+def test_a_model_without_a_price_among_others_stops_the_whole_job(
+    alice: User, simulator: Simulator, make_job: MakeJob
+) -> None:
+    rows = [request("claude-haiku-5-5", "Hi", 10), request("claude-unheard-of", "Hi", 10)]
+    job = make_job(alice, state=Job.State.DRAFT, rows=rows)
+    estimate = estimated(job)
+    assert "claude-unheard-of" in estimate.trouble
+    assert estimate.most == Decimal(0)
+    assert job.plan_sha256 == ""
+
+
+def test_an_estimate_survives_being_stored(
+    alice: User, simulator: Simulator, make_job: MakeJob
+) -> None:
+    job = make_job(alice, state=Job.State.DRAFT)
+    estimate = estimated(job)
+    assert Estimate.from_json(json.loads(json.dumps(estimate.as_json()))) == estimate
+    assert job.plan_sha256 == estimates.plan_of(job, estimate)

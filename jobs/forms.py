@@ -208,12 +208,17 @@ class RecipeForm(StyledForm):
                 )
         return cleaned
 
-    def recipe(self) -> Recipe:
-        """The recipe of a valid form. Line ends as in a text file: a browser sends CRLF."""
-        cleaned = self.cleaned_data
+    def recipe(self, saved: Recipe | None = None) -> Recipe:
+        """The recipe of a form that was checked. What is not valid is as it was `saved`; model and
+        length go together. Line ends as in a text file: a browser sends CRLF."""
+        given = dict(self.cleaned_data)
+        if saved:
+            if not {"model", "max_tokens"} <= given.keys():
+                given.update(model=saved.model, max_tokens=saved.max_tokens)
+            given = {"prompt": saved.prompt, "system": saved.system, **given}
         return Recipe(
-            prompt=cleaned["prompt"].replace("\r\n", "\n"),
-            system=cleaned["system"].replace("\r\n", "\n"),
-            model=cleaned["model"],
-            max_tokens=cleaned["max_tokens"],
+            prompt=given["prompt"].replace("\r\n", "\n"),
+            system=given["system"].replace("\r\n", "\n"),
+            model=given["model"],
+            max_tokens=given["max_tokens"],
         )

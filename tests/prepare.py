@@ -204,7 +204,8 @@ def run(failure: str, command: Sequence[str], user: int | None = None) -> None:
         output.seek(0)
         lines = output.read().decode(errors="replace").split("\n")
     if status:
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        words = [line.strip() for line in lines if line.strip() and not line.startswith("    at ")]
+        last = words[-1] if words else ""
         raise NotAvailable(f"{failure} ({last or f'status {status}'})")
 
 

@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from jobs import exports, lifecycle
+from jobs.estimates import Estimate
 from jobs.management.commands import job as job_command
 from jobs.models import Job, Outcome
 
@@ -71,10 +72,12 @@ def run(*arguments: object) -> tuple[str, str]:
 
 
 def refusal(*arguments: object) -> tuple[int, str]:
-    """The exit status and the words of a command that does not do what it was told."""
-    with pytest.raises(CommandError) as caught:
-        run(*arguments)
-    return caught.value.returncode, str(caught.value)
+    """The exit status and the last line of a command that does not do what it was told."""
+    err = io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("job", *map(str, arguments), stderr=err)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, err.getvalue().splitlines()[-1]
 
 
 def visible() -> list[Job]:
@@ -93,9 +96,18 @@ def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: P
     assert (job.owner, job.name, job.row_count) == (root, "reviews", 2)
     assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 1024)
     assert "2 rows" in err
-    assert "usually" in err
-    assert "at most" in err
+    assert "Cost in US dollars: less than $0.01 (half the normal price)." in err
     assert "Practice mode" in err
+
+
+def test_the_price_is_a_range_and_a_ceiling() -> None:
+    money = {"low": "1.4", "high": "1.9", "most": "3.1", "normal_low": "2.8", "normal_high": "3.8"}
+    tokens = dict.fromkeys(("input_tokens", "output_low", "output_high", "output_most"), 1)
+    estimate = Estimate.from_json({"key": "", "rows": 2, "counted": 2, **money, **tokens})
+
+    words = job_command.price_in_words(estimate)
+
+    assert words == "usually $1.40 to $1.90, at most $3.10"
 
 
 def test_submit_copies_the_file_and_leaves_it(root: User, worker: None, table: Path) -> None:
@@ -152,12 +164,11 @@ def test_submit_asks_about_the_price(
 
     if submitted:
         _, err = run(*command)
-        assert "Submit 2 rows for at most" in err
+        assert "Submit 2 rows for less than $0.01?" in err
     else:
-        assert refusal(*command) == (
-            1,
-            f"Not submitted. The draft is kept as job {Job.objects.get().pk}.",
-        )
+        status, said = refusal(*command)
+        assert status == 1
+        assert said.endswith(f"Not submitted. The draft is kept as job {Job.objects.get().pk}.")
 
     assert (Job.objects.get().state == Job.State.SUBMITTING) == submitted
 
@@ -191,6 +202,11 @@ def test_submit_refuses_a_file_that_cannot_be_taken(
     assert not Job.objects.exists()
 
 
+def test_submit_takes_one_prompt(table: Path) -> None:
+    with pytest.raises(CommandError, match="not allowed with argument"):
+        run("submit", table, "--prompt", "x", "--prompt-file", "y")
+
+
 def test_submit_refuses_a_folder(root: User, tmp_path: Path) -> None:
     assert refusal("submit", tmp_path, "--prompt", "x", "--yes") == (
         2,
@@ -206,16 +222,14 @@ def test_submit_refuses_a_folder(root: User, tmp_path: Path) -> None:
         (["--max-tokens", "9000000"], "--max-tokens: Claude Haiku 5.5 writes at most"),
         (["--owner", "nobody"], "There is no user “nobody”."),
         (["--prompt-file", "/nowhere"], "/nowhere: No such file"),
-        (["--prompt", "x", "--prompt-file", "y"], "not allowed with argument"),
-        (["--max-tokens", "many"], "invalid int value"),
     ],
 )
 def test_submit_refuses_wrong_options_before_it_makes_a_job(
     arguments: list[str], words: str, root: User, table: Path
 ) -> None:
-    _, said = refusal("submit", table, "--yes", *arguments)
+    status, said = refusal("submit", table, "--yes", *arguments)
 
-    assert words in said
+    assert (status, words in said) == (2, True), said
     assert not Job.objects.exists()
 
 
@@ -250,11 +264,12 @@ def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_pat
     path.write_text('name,text\nAda,"never closed\n')
     err = io.StringIO()
 
-    with pytest.raises(CommandError, match="could not be read") as caught:
+    with pytest.raises(SystemExit) as caught:
         call_command("job", "submit", str(path), "--prompt", "x", "--yes", stderr=err)
 
-    assert caught.value.returncode == 1
+    assert caught.value.code == 1
     assert "Line 2: " in err.getvalue()
+    assert "The file could not be read." in err.getvalue()
     assert not visible()
 
 
@@ -389,7 +404,8 @@ def test_wait_waits(root: User, worker: None, table: Path) -> None:
 
 @pytest.mark.parametrize("timeout", ["-1", "soon", "nan", "inf"])
 def test_wait_refuses_a_timeout_that_is_none(timeout: str, db: None) -> None:
-    assert "is not a number of seconds" in refusal("wait", "1", f"--timeout={timeout}")[1]
+    with pytest.raises(CommandError, match="is not a number of seconds"):
+        run("wait", "1", f"--timeout={timeout}")
 
 
 @pytest.mark.parametrize("action", ["status", "wait", "cancel", "export"])
@@ -497,7 +513,7 @@ def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
     misspelt = manage(tmp_path, "job", "statsu", "77")
 
     assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert unknown.stderr == "CommandError: There is no job 77; `job list` shows all.\n"
+    assert unknown.stderr == "There is no job 77; `job list` shows all.\n"
     assert (misspelt.returncode, misspelt.stdout) == (2, "")
     assert "invalid choice: 'statsu'" in misspelt.stderr
     assert "Traceback" not in misspelt.stderr

@@ -17,6 +17,7 @@ from pytest_django import Settings
 from jobs import estimates, lifecycle, provider
 from jobs.estimates import Estimate
 from jobs.models import Job, JobEvent, Outcome, Problem
+from jobs.templatetags.show import at_most
 
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
@@ -175,7 +176,7 @@ def test_a_prompt_that_cannot_be_sent_says_why(
     ],
 )
 @pytest.mark.parametrize("headers", [{}, HX])
-def test_a_recipe_that_is_impossible_is_not_saved(
+def test_what_is_impossible_is_not_saved_and_the_texts_beside_it_are(
     draft: Job,
     client_alice: Client,
     change: dict[str, str],
@@ -188,9 +189,15 @@ def test_a_recipe_that_is_impossible_is_not_saved(
 
     assert answer.status_code == (200 if headers else 422)
     assert words in html.unescape(answer.content.decode())
-    before = draft.prompt
+    before, prompt = (draft.model, draft.max_tokens), draft.prompt
     draft.refresh_from_db()
-    assert draft.prompt == before
+    if "prompt" in change:
+        assert draft.prompt == prompt
+    else:
+        assert draft.prompt == RECIPE["prompt"]
+        assert (draft.model, draft.max_tokens) == before
+    # No poll of the price, whose answer would take the note away and let the person go on.
+    assert "/price/" not in answer.content.decode()
 
 
 def test_models_that_cannot_be_used_are_not_offered(draft: Job, client_alice: Client) -> None:
@@ -358,3 +365,9 @@ def test_an_unfinished_prompt_leads_back(
     answer = client_alice.get(reverse("confirm", args=[job.pk]), follow=True)
     assert answer.redirect_chain[-1][0] == f"/jobs/{job.pk}/"
     assert "Finish the prompt first" in answer.content.decode()
+
+
+def test_a_most_is_never_rounded_down() -> None:
+    assert at_most(Decimal("3.102")) == "at most $3.11"
+    assert at_most(Decimal("3.10")) == "at most $3.10"
+    assert at_most(Decimal("0.004")) == "less than $0.01"

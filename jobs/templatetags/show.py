@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from django import template
@@ -62,6 +62,15 @@ def size(count: int | None) -> str:
 @register.filter
 def money(amount: Decimal | None) -> str:
     return pricing.in_words(amount or Decimal(0))
+
+
+@register.filter
+def at_most(amount: Decimal) -> str:
+    """ "at most $3.11" for $3.102: a most is never rounded down. "less than $0.01" says it by
+    itself."""
+    if amount < CENT:
+        return pricing.in_words(amount)
+    return f"at most {pricing.in_words(amount.quantize(CENT, ROUND_UP))}"
 
 
 @register.simple_tag

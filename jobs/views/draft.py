@@ -86,16 +86,21 @@ def _starters(job: Job) -> list[tuple[str, str]]:
 def _request_models(job: Job) -> list[dict[str, Any]]:
     """Of ready-made requests: the models they ask for, with the name of each."""
     return [
-        {"id": model_id, "name": model_name(model_id), **numbers}
+        {"name": model_name(model_id), "has_price": _has_price(model_id), **numbers}
         for model_id, numbers in (job.reading.get("models") or {}).items()
     ]
 
 
 def model_name(model_id: str) -> str:
+    return pricing.model(model_id).name if _has_price(model_id) else model_id
+
+
+def _has_price(model_id: str) -> bool:
     try:
-        return pricing.model(model_id).name
+        pricing.model(model_id)
     except pricing.UnknownPrice:
-        return model_id
+        return False
+    return True
 
 
 # --- Parts of it ----------------------------------------------------------------------------------
@@ -157,16 +162,17 @@ def _form_problems(form: RecipeForm) -> list[str]:
 
 @require_POST
 def recipe(request: HttpRequest, pk: int) -> HttpResponse:
-    """Save the recipe as far as it is written. `show`: the row of the preview, `row` the same as
-    typed; `go`: then on to the confirmation."""
+    """Save the recipe as far as it is written; a model or a length that is impossible is not
+    saved, but the texts beside it are: nobody wants to write them twice. `show`: the row of the
+    preview, `row` the same as typed; `go`: then on to the confirmation."""
     job = find_job(request, pk)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _elsewhere(request, job)
     form = RecipeForm(request.POST)
     number = _row_number(request.POST.get("show") or request.POST.get("row"))
-    if form.is_valid():
-        lifecycle.save_recipe(job, form.recipe())
-        job.refresh_from_db()
+    form.full_clean()
+    lifecycle.save_recipe(job, form.recipe(saved=estimates.recipe_of(job)))
+    job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
             "job": job,

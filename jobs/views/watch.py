@@ -244,6 +244,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
         "job": job,
         "sent": sent,
         "unsent": max(job.sendable_count - job.done_count - sent, 0),
+        "estimate": estimates.current(job),
     }
     return render(request, "watch/stop.html", context)
 

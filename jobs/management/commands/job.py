@@ -82,8 +82,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         try:
             getattr(self, f"do_{action}")(options)
+        except CommandError as error:
+            # Not left to Django, which writes "CommandError" before it: that looks like a crash.
+            self.say(str(error))
+            sys.exit(error.returncode)
         except KeyboardInterrupt:
-            raise CommandError("Stopped waiting; the job is as it was.", returncode=130) from None
+            self.say("Stopped waiting; the job is as it was.")
+            sys.exit(130)
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -159,7 +164,7 @@ class Command(BaseCommand):
 
     def agrees(self, estimate: Estimate) -> bool:
         self.stderr.write(
-            f"Submit {estimate.rows:,} rows for at most {in_words(estimate.most)}? [y/N] ",
+            f"Submit {estimate.rows:,} rows for {at_most(estimate)}? [y/N] ",
             style_func=str,
             ending="",
         )
@@ -366,8 +371,15 @@ def is_late(began: float) -> bool:
 
 def price_in_words(estimate: Estimate) -> str:
     low, high, most = map(in_words, (estimate.low, estimate.high, estimate.most))
+    if low == most:
+        return at_most(estimate)
     usual = low if low == high else f"{low} to {high}"
-    return f"usually {usual}, at most {most}"
+    return f"usually {usual}, {at_most(estimate)}"
+
+
+def at_most(estimate: Estimate) -> str:
+    most = in_words(estimate.most)
+    return most if most.startswith("less") else f"at most {most}"
 
 
 def facts(job: Job) -> dict[str, Any]:

@@ -60,6 +60,8 @@ def secret_key(data_dir: Path) -> str:
 
 DEBUG = env_bool("DEBUG")
 
+# What the site writes holds people's data: for its own user only.
+os.umask(0o077)
 DATA_DIR = Path(env_text("DATA_DIR", str(BASE_DIR / "data"))).resolve()
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 SECRET_KEY = secret_key(DATA_DIR)
@@ -110,7 +112,10 @@ POLL_SECONDS = env_number("POLL_SECONDS", 2 if PRACTICE else 30, least=0.1)
 # After this many seconds a submission without an answer is given up on and settled by listing.
 SUBMIT_DEADLINE_SECONDS = env_number("SUBMIT_DEADLINE_SECONDS", 600, least=1)
 # How long after that the provider's list must stay empty before a batch counts as not accepted.
-RECONCILE_GRACE_SECONDS = env_number("RECONCILE_GRACE_SECONDS", 600, least=0)
+# How late a real provider lists a batch is not documented, so that may not be short.
+RECONCILE_GRACE_SECONDS = env_number(
+    "RECONCILE_GRACE_SECONDS", 600, least=0 if PROVIDER_IS_LOCAL else 60
+)
 # Provider limits (100,000 requests, 256 MB), with a margin: whether MB means 10^6 or 2^20 bytes is
 # not documented.
 BATCH_MAX_REQUESTS = int(env_number("BATCH_MAX_REQUESTS", 99_000, least=1))
@@ -180,7 +185,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "build" / "static"
+STATIC_ROOT = DATA_DIR / "static"  # made by collectstatic at every start
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -231,7 +236,8 @@ HUEY = {
     "immediate": False,
     "results": False,
     "consumer": {
-        "workers": 3,
+        # More than there are processors: a thread that sends or fetches mostly waits.
+        "workers": 6,
         "worker_type": "thread",
         "max_delay": 1.0,
         "graceful_signal": "TERM",
@@ -240,7 +246,9 @@ HUEY = {
 }
 
 # --- Logs -----------------------------------------------------------------------------------------
-# The provider's client logs prompts at DEBUG, so it stays at WARNING whatever is asked for.
+# The provider's client logs prompts at DEBUG, so it stays at WARNING. It would set its level from
+# this variable when it is imported, which is after the configuration here.
+os.environ.pop("ANTHROPIC_LOG", None)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

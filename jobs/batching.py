@@ -11,13 +11,14 @@ import hashlib
 import math
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 
 from . import files
 from .leases import Lease
@@ -27,7 +28,9 @@ from .recipes import Recipe, compile_recipe
 # As many as there is progress to see in, unless the limits ask for more.
 USUAL_BATCHES = 15
 LEAST_ROWS = 100  # of a batch, before a job is cut into more of them
-READ_AHEAD = 1_000
+READ_AHEAD = 500
+EMPTY_PROMPT = "The prompt is empty for this row. Fill the cells it uses."
+TOO_LARGE = "This row is larger than a whole batch may be. Shorten it."
 _ALPHABET = string.ascii_lowercase + string.digits
 _encoder = msgspec.json.Encoder()
 
@@ -85,7 +88,7 @@ class _Body:
     size: int = 0
     bytes: int = 0
     last_number: int = 0
-    left_out: dict[int, str] = field(default_factory=dict)  # number -> why
+    left_out: dict[str, list[int]] = field(default_factory=dict)  # why -> numbers
     sha256: str = ""
 
 
@@ -99,25 +102,62 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     if first is None:
         return False
     files.remove_stray_bodies(job)
-    number = job.batches.count() + 1
-    batch = Batch(job=job, number=number, nonce=_new_nonce())
+    number = (job.batches.aggregate(last=Max("number"))["last"] or 0) + 1
+    batch = Batch(job=job, number=number, nonce=_new_nonce(), practice=job.practice)
     wanted = size_of_batch(job.sendable_count, number, settings.BATCH_MAX_REQUESTS)
     with files.written_whole(files.body_path(batch)) as file:
         body = _write_body(job, batch.nonce, first, wanted, file, lease)
     batch.size, batch.body_bytes, batch.body_sha256 = body.size, body.bytes, body.sha256
-    with transaction.atomic():
-        for left_out, why in body.left_out.items():
-            Row.objects.filter(job=job, number=left_out, outcome=Outcome.WAITING).update(
-                outcome=Outcome.LEFT_OUT, cause="left_out", problem=why
-            )
-        if body.size:
-            batch.save(force_insert=True)
-            taken = waiting.filter(number__gte=first, number__lte=body.last_number)
-            if taken.update(batch=batch) != body.size:
-                raise RuntimeError(f"The rows of job {job.pk} changed while a batch was planned.")
+    for why, numbers in body.left_out.items():
+        # In slices of their own: a transaction with all of them would keep others waiting.
+        for begin in range(0, len(numbers), READ_AHEAD):
+            Row.objects.filter(
+                job=job, number__in=numbers[begin : begin + READ_AHEAD], outcome=Outcome.WAITING
+            ).update(outcome=Outcome.LEFT_OUT, cause="left_out", problem=why)
+            lease.renew()
     if not body.size:
         files.body_path(batch).unlink()
+        return True
+    with transaction.atomic():
+        batch.save(force_insert=True)
+        taken = waiting.filter(number__gte=first, number__lte=body.last_number)
+        if taken.update(batch=batch) != body.size:
+            raise RuntimeError(f"The rows of job {job.pk} changed while a batch was planned.")
     return True
+
+
+def unplan(batch: Batch) -> None:
+    """Take back a batch that was never accepted and whose body is gone or changed: its rows wait
+    again and are planned anew."""
+    with transaction.atomic():
+        if Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED).exists():
+            Row.objects.filter(batch=batch).update(batch=None)
+            Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED).delete()
+    files.body_path(batch).unlink(missing_ok=True)
+
+
+def body_is_whole(batch: Batch) -> bool:
+    """Whether the body file is the one that was planned."""
+    try:
+        with files.body_path(batch).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == batch.body_sha256
+    except FileNotFoundError:
+        return False
+
+
+def _waiting_from(job: Job, first: int, lease: Lease) -> Iterator[tuple[int, str]]:
+    """Number and source of the rows that wait, from `first` on. Slice by slice: a query that stays
+    open keeps SQLite from renewing the lease, and PostgreSQL copies all of its rows."""
+    while True:
+        waiting = Row.objects.filter(
+            job=job, number__gte=first, outcome=Outcome.WAITING, batch=None
+        ).order_by("number")
+        rows = list(waiting.values_list("number", "source")[:READ_AHEAD])
+        if not rows:
+            return
+        yield from rows
+        first = rows[-1][0] + 1
+        lease.renew()
 
 
 def _write_body(
@@ -134,15 +174,10 @@ def _write_body(
         body.bytes += len(data)
 
     write(b'{"requests":[')
-    rows = (
-        Row.objects.filter(job=job, number__gte=first, outcome=Outcome.WAITING, batch=None)
-        .order_by("number")
-        .values_list("number", "source")
-    )
-    for number, source in rows.iterator(chunk_size=READ_AHEAD):
+    for number, source in _waiting_from(job, first, lease):
         params = write_params(source)
         if params is None:
-            body.left_out[number] = "The prompt is empty for this row. Fill the cells it uses."
+            body.left_out.setdefault(EMPTY_PROMPT, []).append(number)
         else:
             request = b'\n{"custom_id":"%b","params":%b}' % (
                 custom_id(nonce, number).encode(),
@@ -151,15 +186,13 @@ def _write_body(
             if body.bytes + len(request) + len(closing) + 1 > settings.BATCH_MAX_BYTES:
                 if body.size:
                     break
-                body.left_out[number] = "This row is larger than a whole batch may be. Shorten it."
+                body.left_out.setdefault(TOO_LARGE, []).append(number)
             else:
                 write(b"," + request if body.size else request)
                 body.size += 1
         body.last_number = number
         if body.size == wanted:
             break
-        if not number % READ_AHEAD:
-            lease.renew()
     write(closing)
     body.sha256 = digest.hexdigest()
     return body

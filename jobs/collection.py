@@ -8,7 +8,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,13 @@ from . import files, pricing, provider, submission
 from .batching import custom_id
 from .judging import Judged, ResultLine, judge, read_line
 from .leases import Lease
-from .models import Batch, Job, Row
+from .models import Batch, Job, Outcome, Row
 
 logger = logging.getLogger(__name__)
 
 SLICE = 2_000  # rows of one transaction
+SLICE_BYTES = 8_000_000
+KINDS = ("succeeded", "errored", "canceled", "expired")
 TRIES = 5  # before a person is told that results stay incomplete
 
 
@@ -37,7 +38,7 @@ class ForeignResults(Incomplete):
 
 
 def collect(batch: Batch, lease: Lease) -> timedelta:
-    """Bring in the results of an ended batch. Returns how long to wait before the next step.
+    """Bring in the results of an ended batch. Returns how long to wait before the next look at it.
 
     Raises LeaseLost, and ProviderError when the results cannot be fetched now.
     """
@@ -49,6 +50,9 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     except ForeignResults:
         _give_back(batch)
         return timedelta()
+    except provider.NotThere:
+        # Seen for a short time after a batch has ended; later the results are gone.
+        return _try_again(batch, "the provider does not have them (404)")
     except Incomplete as incomplete:
         return _try_again(batch, str(incomplete))
     cost = _store(batch, path, lease)
@@ -69,6 +73,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
 
 def _download(batch: Batch, lease: Lease) -> None:
     """Fetch the results to disk, and give the file its name only when it is proven complete."""
+    files.remove_incoming(batch)
     part = files.incoming_path(batch)
     files.make_folder(part.parent)
     assert batch.provider_id  # noqa: S101 - a database constraint
@@ -78,14 +83,6 @@ def _download(batch: Batch, lease: Lease) -> None:
             lease.renew()
     _prove_complete(batch, part, lease)
     files.keep(part, files.results_path(batch), mode=0o440)
-
-
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a results file, without blank ones. Linear in their length."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                yield line
 
 
 def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
@@ -119,12 +116,14 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
         raise Incomplete(f"{planned - len(missing):,} of {planned:,} results arrived")
     if not ends_whole:
         raise Incomplete("the last line is cut off")
-    if batch.counts and "unknown_shape" not in kinds:
-        for kind in ("succeeded", "errored", "canceled", "expired"):
-            if kinds[kind] != batch.counts[kind]:
-                raise Incomplete(
-                    f"{kinds[kind]:,} rows are {kind}, the provider counts {batch.counts[kind]:,}"
-                )
+    new_kinds = sum(count for kind, count in kinds.items() if kind not in KINDS)
+    for kind in KINDS if batch.counts else ():
+        # Results of a kind that is new to us count as any kind for the provider.
+        missed = batch.counts[kind] - kinds[kind]
+        if not 0 <= missed <= new_kinds:
+            raise Incomplete(
+                f"{kinds[kind]:,} rows are {kind}, the provider counts {batch.counts[kind]:,}"
+            )
     return digest.hexdigest()
 
 
@@ -149,22 +148,24 @@ def _planned_numbers(batch: Batch) -> Iterator[int]:
 
 def _give_back(batch: Batch) -> None:
     """The adopted batch is someone else's: look for ours again."""
-    files.incoming_path(batch).unlink(missing_ok=True)
+    files.remove_incoming(batch)
     submission.exclude(batch, str(batch.provider_id))
-    Batch.objects.move(
-        batch.pk,
-        Batch.State.ENDED,
-        Batch.State.UNKNOWN,
-        provider_id=None,
-        adopted=False,
-        created_at=None,
-        expires_at=None,
-        ended_at=None,
-        counts={},
-        empty_looks=0,
-        next_action_at=timezone.now(),
-    )
-    Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
+    with transaction.atomic():
+        Batch.objects.move(
+            batch.pk,
+            Batch.State.ENDED,
+            Batch.State.UNKNOWN,
+            provider_id=None,
+            adopted=False,
+            created_at=None,
+            expires_at=None,
+            ended_at=None,
+            cancel_sent_at=None,
+            counts={},
+            empty_looks=0,
+            next_action_at=timezone.now(),
+        )
+        Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
     submission.log(batch.job_id, f"Batch {batch.number}: what we found was not ours; looking on.")
 
 
@@ -178,10 +179,21 @@ def _try_again(batch: Batch, what: str) -> timedelta:
     )
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, what)
     if failures == TRIES:
-        words = f"The results of batch {batch.number} stay incomplete: {what}."
-        Job.objects.filter(pk=batch.job_id).update(held=words)
-        submission.log(batch.job_id, words)
+        submission.hold(
+            batch.job_id, f"The results of batch {batch.number} stay incomplete: {what}."
+        )
     return pause
+
+
+def lose(batch: Batch) -> None:
+    """Give up on a batch of a job that is being stopped: the provider does not have it or its whole
+    results any more. Every row says so; what did arrive stays in the folder of results."""
+    with transaction.atomic():
+        if Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None):
+            Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
+                outcome=Outcome.ERRORED, cause="lost"
+            )
+    submission.log(batch.job_id, f"Batch {batch.number} is lost at the provider.")
 
 
 _UPDATE = (
@@ -196,10 +208,9 @@ def _store(batch: Batch, path: Path, lease: Lease) -> int:
     """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
     Repeatable: the same file gives the same rows."""
     total = 0
-    lines = lines_of(path)
-    while slice_ := list(islice(lines, SLICE)):
+    for lines in _slices(path):
         updates = []
-        for line in slice_:
+        for line in lines:
             result = read_line(line)
             judged = judge(result.result)
             cost = _cost(judged)
@@ -213,6 +224,22 @@ def _store(batch: Batch, path: Path, lease: Lease) -> int:
     return total
 
 
+def _slices(path: Path) -> Iterator[list[bytes]]:
+    """The lines of a results file, without blank ones, in slices that fit into memory."""
+    lines: list[bytes] = []
+    size = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                lines.append(line)
+                size += len(line)
+            if len(lines) == SLICE or size > SLICE_BYTES:
+                yield lines
+                lines, size = [], 0
+    if lines:
+        yield lines
+
+
 def _cost(judged: Judged) -> int:
     try:
         return pricing.cost_in_pico(judged)
@@ -223,15 +250,18 @@ def _cost(judged: Judged) -> int:
 def _columns(judged: Judged, cost: int) -> tuple[Any, ...]:
     usage = judged.usage
     details = usage.output_tokens_details if usage else None
-    return (
+    texts = (
         judged.outcome,
         judged.cause,
-        # PostgreSQL takes no NUL in a text; the file as received keeps it.
-        judged.answer.replace("\0", "\ufffd"),
-        judged.message.replace("\0", "\ufffd"),
+        judged.answer,
+        judged.message,
         judged.request_id,
         judged.answered_by,
         judged.stop_reason,
+    )
+    return (
+        # PostgreSQL takes no NUL in a text; the file as received keeps it.
+        *(text.replace("\0", "\ufffd") for text in texts),
         (usage.input_tokens or 0) if usage else 0,
         (usage.cache_creation_input_tokens or 0) if usage else 0,
         (usage.cache_read_input_tokens or 0) if usage else 0,

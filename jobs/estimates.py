@@ -15,6 +15,8 @@ from decimal import Decimal
 from statistics import fmean, stdev
 from typing import Any, Self
 
+from django.conf import settings
+
 from . import pricing, provider, recipes
 from .models import Job, Outcome, Row
 from .recipes import Recipe
@@ -63,13 +65,16 @@ def recipe_of(job: Job) -> Recipe:
 
 
 def key_of(job: Job) -> str:
-    """A hash of the file and the recipe: what an estimate is for."""
-    return _hash([job.upload_sha256, job.prompt, job.system, job.model, job.max_tokens])
+    """A hash of the file, the recipe, the prices and whether it is practice: what an estimate is
+    for."""
+    recipe = [job.prompt, job.system, job.model, job.max_tokens]
+    return _hash([job.upload_sha256, *recipe, pricing.table_date(), settings.PRACTICE])
 
 
 def current(job: Job) -> Estimate | None:
-    """The estimate of the job as it is now, or None while it is being worked out."""
-    if not job.estimate or job.estimate["key"] != key_of(job):
+    """The estimate of the job as it is now, or None while it is being worked out. A job that was
+    confirmed keeps the one that it was confirmed with."""
+    if not job.estimate or (not job.was_sent and job.estimate["key"] != key_of(job)):
         return None
     return Estimate.from_json(job.estimate)
 
@@ -77,7 +82,9 @@ def current(job: Job) -> Estimate | None:
 def estimate_job(job: Job) -> None:
     """Work out the price of a draft and store it with the hash of the plan to be confirmed.
     Nothing is stored when the draft was changed meanwhile."""
-    if job.plan_sha256 or (job.kind == Job.Kind.TABLE and not _is_ready(job)):
+    if job.plan_sha256 or not job.sendable_count:
+        return
+    if job.kind == Job.Kind.TABLE and not _is_ready(job):
         return
     # A change that was taken back needs no new counting.
     estimate = current(job) or _estimate(job)
@@ -111,15 +118,20 @@ def _is_ready(job: Job) -> bool:
 
 def _estimate(job: Job) -> Estimate:
     sample = _sample(job)
-    sizes = [size for _params, size in sample]
     try:
-        tokens = list(provider.count_tokens(params for params, _size in sample))
+        counts_or_none = provider.count_tokens(params for params, _size in sample)
     except provider.ProviderError:
-        tokens = []
+        counts_or_none = []
+    counted = [
+        (size, count)
+        for (_params, size), count in zip(sample, counts_or_none, strict=False)
+        if count is not None
+    ]
+    sizes, tokens = [size for size, _count in counted], [count for _size, count in counted]
     shares = _shares(job)
     totals = dict.fromkeys(("low", "high", "most", "normal_low", "normal_high"), Decimal(0))
     counts = dict.fromkeys(("input", "output_low", "output_high", "output_most"), 0)
-    trouble = ""
+    unpriced: list[str] = []
     for share in shares:
         expected, margin = _input_tokens(share, sizes, tokens)
         output_low, output_high = (round(share.longest * part) for part in USUAL_OUTPUT)
@@ -129,22 +141,34 @@ def _estimate(job: Job) -> Estimate:
         counts["output_most"] += share.longest
         longest_prompt = max(tokens, default=0)
         try:
-            low = _cost(share.model, expected - margin, output_low, 0)
+            low = _cost(share.model, max(expected - margin, 0), output_low, 0)
             high = _cost(share.model, expected + margin, output_high, longest_prompt)
-            most = _cost(share.model, expected + margin, share.longest, longest_prompt)
-        except pricing.UnknownPrice:
-            trouble = (
-                f"There is no price for the model “{share.model[:80]}”, so what this job costs "
-                "cannot be said. Choose another model."
+            most = _cost(
+                share.model,
+                (expected + margin) * share.dearest_input,
+                share.longest,
+                longest_prompt,
             )
-            break
+            if share.in_the_us:
+                high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
+        except pricing.UnknownPrice:
+            unpriced.append(share.model)
+            continue
         totals["low"] += low
         totals["high"] += high
         totals["most"] += most
         totals["normal_low"] += low / pricing.BATCH
         totals["normal_high"] += high / pricing.BATCH
-    if trouble:
+    trouble = ""
+    if unpriced:
         totals = dict.fromkeys(totals, Decimal(0))
+        names = ", ".join(f"“{name[:80]}”" for name in unpriced[:5])
+        mend = (
+            "Choose another model."
+            if job.kind == Job.Kind.TABLE
+            else "Change the model in your file and upload it again."
+        )
+        trouble = f"There is no price for {names}, so what this job costs cannot be said. {mend}"
     return Estimate(
         key=key_of(job),
         **totals,
@@ -166,12 +190,21 @@ class _Share:
     rows: int
     bytes: int  # of all rows: of the filled text; of ready-made requests, of their JSON
     longest: int  # tokens of all answers, each at its longest
+    dearest_input: int = 1  # times the price of input: 2 for writing to the cache for an hour
+    in_the_us: bool = False  # some ask to be kept in the US, which costs more
 
 
 def _shares(job: Job) -> list[_Share]:
     if job.kind == Job.Kind.REQUESTS:
         return [
-            _Share(model, facts["rows"], facts["bytes"], facts["max_tokens_sum"])
+            _Share(
+                model,
+                facts["rows"],
+                facts["bytes"],
+                facts["max_tokens_sum"],
+                dearest_input=2 if facts["cached"] else 1,
+                in_the_us=bool(facts["in_the_us"]),
+            )
             for model, facts in job.reading["models"].items()
         ]
     rows = job.sendable_count

@@ -7,7 +7,9 @@ results/  what the provider sent, untouched   journal.jsonl  see journal.py
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import secrets
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -31,8 +33,14 @@ def results_path(batch: Batch) -> Path:
 
 
 def incoming_path(batch: Batch) -> Path:
-    """Where results are written while they arrive and are not proven complete."""
-    return results_path(batch).with_suffix(".jsonl.part")
+    """Where results are written while they arrive and are not proven complete: another file each
+    time, so that a worker that was thought dead cannot write into what another one has proven."""
+    return results_path(batch).with_suffix(f".{secrets.token_hex(4)}.part")
+
+
+def remove_incoming(batch: Batch) -> None:
+    for path in results_path(batch).parent.glob(f"{results_path(batch).stem}.*.part"):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -57,6 +65,22 @@ def remove_stray_bodies(job: Job) -> None:
     known = {body_path(batch) for batch in job.batches.all()}
     for path in Path(settings.DATA_DIR, "bodies").glob(f"{job.pk}-*"):
         if path not in known:
+            path.unlink(missing_ok=True)
+
+
+def remove_old_strays(known_uploads: Callable[[list[str]], set[str]]) -> None:
+    """Remove what uploads that broke off left behind, once it is a day old. `known_uploads` says
+    which of some names in uploads/ belong to a job."""
+    day_ago = time.time() - 24 * 3600
+    uploads = Path(settings.DATA_DIR, "uploads")
+    old = [
+        path
+        for path in [*uploads.glob("*"), *uploads.glob("incoming/*")]
+        if path.is_file() and path.stat().st_mtime < day_ago
+    ]
+    known = known_uploads([path.name for path in old])
+    for path in old:
+        if path.name not in known:
             path.unlink(missing_ok=True)
 
 

@@ -22,7 +22,9 @@ def write(kind: str, **facts: Any) -> None:
     # One write of one line with O_APPEND: entries of several workers do not mix.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(file, line.encode())
+        entry = line.encode()
+        if os.write(file, entry) != len(entry):
+            raise OSError("The journal could not be written: the disk is full.")
         os.fsync(file)
     finally:
         os.close(file)

@@ -24,7 +24,7 @@ class Cause:
     charged: str = "Not charged."
 
 
-CHARGED = "Charged for what was written."
+CHARGED = "Charged for what was read and written."
 CAUSES: dict[str, Cause] = {
     "cut_off": Cause(
         "Answer cut off",
@@ -114,6 +114,12 @@ CAUSES: dict[str, Cause] = {
     "expired": Cause(
         "Not reached in 24 hours",
         "The provider did not get to this row within its 24 hours. It can be sent again.",
+    ),
+    "lost": Cause(
+        "Lost at the provider",
+        "The provider no longer has this row's batch or its results, so its answer cannot be "
+        "fetched.",
+        "It may have been charged.",
     ),
     "canceled": Cause("Stopped by you", "The job was stopped before this row was processed."),
     "left_out": Cause("Left out", "This row could not be sent; its problem says why."),

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from . import (
@@ -46,7 +46,11 @@ TYPING = timedelta(seconds=1)
 SAFETY = timedelta(seconds=60)
 # One turn of one job on a worker thread; then others get theirs.
 TURN = timedelta(seconds=20)
+# What a batch waits after a look at it that failed.
+PAUSE_OF_A_BATCH = timedelta(seconds=5)
 DELETE_SLICE = 5_000
+TRIES = 5  # of a step that fails for a reason of our own, before a person is told
+SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
 
 
 # --- What people do -----------------------------------------------------------------------------
@@ -107,7 +111,9 @@ def rename(job: Job, name: str) -> None:
 def confirm(job: Job, plan_sha256: str, user: User) -> bool:
     """Send the job, exactly as it was shown: `plan_sha256` is the hash of that plan. False when
     the draft or its price has changed since, or somebody confirmed it before."""
-    if not plan_sha256:
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    if estimate is None or not plan_sha256 or estimates.plan_of(job, estimate) != plan_sha256:
         return False
     with transaction.atomic():
         drafts = Job.objects.filter(plan_sha256=plan_sha256)
@@ -137,7 +143,7 @@ def stop(job: Job, user: User) -> bool:
             next_action_at=timezone.now(),
         )
         if stopped:
-            _log(job, "Stopped.", user)
+            _log(job, "Stop asked for.", user)
             _nudge(job)
     return stopped
 
@@ -158,6 +164,7 @@ def try_again(job: Job, user: User) -> bool:
             job.batches.filter(state=Batch.State.ENDED).update(
                 collect_failures=0, next_action_at=timezone.now()
             )
+            Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
             _log(job, "Trying again.", user)
             _nudge(job)
     return bool(freed)
@@ -222,27 +229,45 @@ def advance(job_pk: int) -> None:
     try:
         next_action_at = _take_turn(lease)
     except LeaseLost:
-        logger.info("job %s: another worker took over", job_pk)
-        return
+        # Another worker took over, or the job is not wanted any more; a lease that is still ours
+        # must not keep the next one waiting.
+        logger.info("job %s: left to whoever has it now", job_pk)
+        next_action_at = timezone.now()
     except provider.ProviderError as error:
-        logger.warning("job %s: %s", job_pk, error)
-        Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
-        if isinstance(error, provider.Refused) and error.needs_a_person:
-            Job.objects.filter(pk=job_pk, state__in=Job.SENT).update(
-                held=submission.in_words(error)
-            )
+        _note_trouble(job_pk, error)
         next_action_at = _after_failure(job_pk)
     except Exception:
         # One job that cannot go on must not stop the others; it is tried again, ever more slowly.
         logger.exception("job %s: a step failed", job_pk)
+        _say_that_it_fails(job_pk)
         next_action_at = _after_failure(job_pk)
     lease.release(next_action_at)
 
 
+def _note_trouble(job_pk: int, error: provider.ProviderError) -> None:
+    logger.warning("job %s: %s", job_pk, error)
+    Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
+    if isinstance(error, provider.Refused) and error.needs_a_person:
+        submission.hold(job_pk, submission.in_words(error))
+
+
 def _after_failure(job_pk: int) -> datetime:
-    job = Job.objects.get(pk=job_pk)
-    Job.objects.filter(pk=job_pk).update(failures_in_a_row=job.failures_in_a_row + 1)
-    return timezone.now() + timedelta(seconds=min(2.0 ** min(job.failures_in_a_row + 1, 8), 300.0))
+    Job.objects.filter(pk=job_pk).update(failures_in_a_row=F("failures_in_a_row") + 1)
+    failures = Job.objects.values_list("failures_in_a_row", flat=True).get(pk=job_pk)
+    return timezone.now() + timedelta(seconds=min(2.0 ** min(failures, 8), 300.0))
+
+
+def _say_that_it_fails(job_pk: int) -> None:
+    """A step failed for a reason of our own: after some times a person is told."""
+    failing = Job.objects.filter(pk=job_pk, failures_in_a_row__gte=TRIES - 1)
+    with transaction.atomic():
+        if failing.filter(state=Job.State.READING).exists():
+            Problem.objects.create(job_id=job_pk, text=f"The file could not be read. {SEE_THE_LOG}")
+            Job.objects.move(
+                job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
+            )
+        if failing.filter(state__in=Job.SENT).exists():
+            submission.hold(job_pk, f"A step of this job fails again and again. {SEE_THE_LOG}")
 
 
 def _take_turn(lease: Lease) -> datetime | None:
@@ -288,14 +313,11 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
             return NOW
+    if job.state == Job.State.CANCELING and _stop_one(job, batches):
+        return NOW
     for batch in due:
-        if batch.state == Batch.State.ENDED:
-            wait = collection.collect(batch, lease)
-            count_up(job)
-            return NOW if not wait else min(wait, SAFETY)
-    for batch in due:
-        if batch.state == Batch.State.UNKNOWN:
-            submission.reconcile(batch)
+        if batch.state in (Batch.State.ENDED, Batch.State.UNKNOWN):
+            _look_after(job, batch, lease)
             return NOW
     if job.state == Job.State.CANCELING:
         return _step_of_stopping(job, batches)
@@ -304,6 +326,23 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     if job.state == Job.State.WORKING and not batches:
         _finish(job)
     return _until_due(batches)
+
+
+def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
+    """Settle an unknown batch, or bring in the results of one that has ended. Whatever goes wrong
+    at the provider with this one, the others get their turn before it is tried again."""
+    pause = timezone.now() + PAUSE_OF_A_BATCH
+    Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=pause)
+    try:
+        if batch.state == Batch.State.UNKNOWN:
+            submission.reconcile(batch)
+        elif job.state == Job.State.CANCELING and batch.collect_failures >= collection.TRIES:
+            collection.lose(batch)
+        else:
+            collection.collect(batch, lease)
+    except provider.ProviderError as error:
+        _note_trouble(job.pk, error)
+    count_up(job)
 
 
 def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
@@ -322,9 +361,7 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
         else "This job was sent with a key, and the site has none now. An administrator has to "
         "set ANTHROPIC_API_KEY again and press “Try again”."
     )
-    Job.objects.filter(pk=job.pk, state=job.state).exclude(state=Job.State.CANCELING).update(
-        held=why
-    )
+    submission.hold(job.pk, why)
     return SAFETY
 
 
@@ -355,19 +392,41 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     return submission.submit(planned[0], lease)
 
 
-def _step_of_stopping(job: Job, batches: list[Batch]) -> timedelta:
-    """Unsent batches and rows are stopped here; sent ones are by the provider, once each."""
+def _stop_one(job: Job, batches: list[Batch]) -> bool:
+    """Stop one batch that is not stopped yet: an unsent one here, a sent one by the provider, each
+    once. False when there was none."""
     for batch in batches:
         if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
             with transaction.atomic():
                 if Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED):
                     _stop_rows(job, Q(batch=batch))
             files.body_path(batch).unlink(missing_ok=True)
-            return NOW
+            return True
         if batch.state == Batch.State.IN_PROGRESS and batch.cancel_sent_at is None:
-            provider.cancel_batch(str(batch.provider_id))
+            # Noted first: one that cannot be cancelled runs to its end, and must not keep the
+            # others from being cancelled.
             Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=timezone.now())
-            return NOW
+            try:
+                provider.cancel_batch(str(batch.provider_id))
+            except provider.NotThere:
+                if not watching.may_be_too_new(batch):
+                    collection.lose(batch)
+            except provider.Refused as error:
+                if error.for_now:
+                    Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=None)
+                    raise
+                submission.log(
+                    job.pk, f"Batch {batch.number} could not be stopped: {error.message}"
+                )
+            except provider.ProviderError:
+                Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=None)
+                raise
+            return True
+    return False
+
+
+def _step_of_stopping(job: Job, batches: list[Batch]) -> timedelta:
+    """What was never planned is stopped; then the job waits for what the provider still has."""
     _stop_rows(job, Q(batch=None))
     if not batches:
         _finish(job)
@@ -385,9 +444,13 @@ def _finish(job: Job) -> None:
     old = [Job.State.WORKING, Job.State.CANCELING]
     if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=timezone.now()):
         job.refresh_from_db()
-        attention = words.rows(job.attention_count)
-        note = f", {attention} to look after" if job.attention_count else ""
-        submission.log(job.pk, f"Finished: {words.rows(job.good_count)} good{note}.")
+        parts = [f"{words.rows(job.good_count)} good"]
+        if job.attention_count:
+            need = "needs" if job.attention_count == 1 else "need"
+            parts.append(f"{words.rows(job.attention_count)} {need} attention")
+        if stopped := job.outcome_count(Outcome.CANCELED):
+            parts.append(f"{words.rows(stopped)} stopped")
+        submission.log(job.pk, f"Finished: {', '.join(parts)}.")
 
 
 def count_up(job: Job) -> None:
@@ -429,6 +492,24 @@ def count_up(job: Job) -> None:
     )
 
 
+def price_stale_drafts() -> None:
+    """Drafts whose price is for other prices or for the other mode get a new one."""
+    for job in Job.objects.filter(state=Job.State.DRAFT).exclude(plan_sha256=""):
+        if estimates.current(job) is None:
+            Job.objects.filter(pk=job.pk, state=Job.State.DRAFT).update(
+                plan_sha256="", next_action_at=timezone.now()
+            )
+
+
+def tidy_up() -> None:
+    """Remove what broken-off uploads left on the disk."""
+    files.remove_old_strays(
+        lambda names: set(
+            Job.objects.filter(upload_file__in=names).values_list("upload_file", flat=True)
+        )
+    )
+
+
 def _delete_all(job: Job, lease: Lease) -> None:
     """Everything of a job goes: at the provider, on disk, in the database. Repeatable."""
     theirs = job.batches.exclude(provider_id=None).filter(job__practice=settings.PRACTICE)
@@ -438,13 +519,15 @@ def _delete_all(job: Job, lease: Lease) -> None:
         except provider.NotThere:
             pass  # it was deleted before, or the provider's 29 days are over
         except provider.Refused as error:
-            # Not ours to force: a key that may not delete, or a batch that is not over.
+            if error.for_now or error.status in (401, 403):
+                raise  # it can be done later, and has to be
+            # Not ours to force: a batch that is not over yet.
             logger.warning("job %s: the provider keeps %s: %s", job.pk, batch.provider_id, error)
         lease.renew()
     for batch in job.batches.all():
         files.body_path(batch).unlink(missing_ok=True)
         files.results_path(batch).unlink(missing_ok=True)
-        files.incoming_path(batch).unlink(missing_ok=True)
+        files.remove_incoming(batch)
     files.remove_stray_bodies(job)
     files.upload_path(job).unlink(missing_ok=True)
     while numbers := list(

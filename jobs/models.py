@@ -11,7 +11,7 @@ A job::
 A batch::
 
     planned -> submitting -> in_progress -> ended -> collected
-                  |    \\
+                  |    \\                     \\
                   |     +-> unknown -> in_progress (adopted) | planned (never arrived)
                   +-> planned (clearly refused for now) | blocked (clearly refused)
 
@@ -229,8 +229,9 @@ class Batch(models.Model):
         ENDED = "ended", "Fetching the answers"
         COLLECTED = "collected", "Done"
         CANCELED = "canceled", "Stopped before it was sent"
+        LOST = "lost", "Lost at the provider"
 
-    FINAL = (State.COLLECTED, State.CANCELED)
+    FINAL = (State.COLLECTED, State.CANCELED, State.LOST)
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="batches")
     number = models.IntegerField()  # 1, 2, ... within the job
@@ -240,13 +241,17 @@ class Batch(models.Model):
     body_sha256 = models.CharField(max_length=64)
     body_bytes = models.BigIntegerField()
 
+    practice = models.BooleanField(default=False)  # as its job
+
     # The submission. The intent is committed before the POST; the baseline is what the provider
-    # listed before the first attempt and is never renewed, so that a batch of the first attempt
-    # that turns up late is still seen as new.
+    # listed before the first attempt - batches of this size, and the time of the newest of all by
+    # the provider's own clock - and is never renewed, so that a batch of the first attempt that
+    # turns up late is still seen as new.
     attempts = models.IntegerField(default=0)
     intent_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)
     baseline_ids = models.JSONField(null=True)
+    baseline_at = models.DateTimeField(null=True)
     empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
     next_action_at = models.DateTimeField(null=True)
     refusal = models.TextField(default="")  # the provider's words, when it refused
@@ -276,7 +281,7 @@ class Batch(models.Model):
             # Two batches of one size cannot both be "sent, answer unknown": the size is what tells
             # them apart in the provider's list.
             models.UniqueConstraint(
-                fields=["size"],
+                fields=["size", "practice"],
                 condition=Q(state__in=["submitting", "unknown"]),
                 name="unsettled_sizes_differ",
             ),

@@ -69,10 +69,21 @@ def _prices(entry: dict[str, str]) -> Prices:
 
 
 @cache
+def table_date() -> str:
+    """The day of the prices, as in the table."""
+    return str(_table()["date"])
+
+
+@cache
 def models() -> tuple[Model, ...]:
     """All models of the table, newest generation first."""
-    table = json.loads(Path(__file__).with_name("models.json").read_text())
-    return tuple(_model(entry) for entry in table["models"])
+    return tuple(_model(entry) for entry in _table()["models"])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(Path(__file__).with_name("models.json").read_text())
+    return table
 
 
 def _model(entry: dict[str, Any]) -> Model:

@@ -23,7 +23,7 @@ import msgspec
 from anthropic.types.messages import MessageBatch
 from django.conf import settings
 
-READ_SECONDS = 60.0  # of silence, for a call that only reads
+READ_SECONDS = 40.0  # of silence, for a call that only reads; shorter than a lease
 BLOCK = 1 << 20
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 
@@ -42,9 +42,9 @@ class Refused(ProviderError):
     def __init__(self, status: int, kind: str, message: str, retry_after: float | None) -> None:
         self.status = status
         self.kind = kind  # the API's error type, "" when it gave none
-        self.message = message  # the provider's words: untrusted text
+        self.message = message.replace("\0", "\ufffd")  # the provider's words: untrusted text
         self.retry_after = retry_after  # seconds, when it named them
-        super().__init__(f"{status} {kind}: {message}")
+        super().__init__(f"{status} {kind}: {self.message}")
 
     @property
     def for_now(self) -> bool:
@@ -298,10 +298,18 @@ def result_blocks(provider_id: str) -> Iterator[bytes]:
             response.close()
 
 
-def count_tokens(requests: Iterable[dict[str, Any]]) -> Iterator[int]:
+def count_tokens(requests: Iterable[dict[str, Any]]) -> list[int | None]:
     """Input tokens of each of `requests` (the `params` of a request), counted by the provider, free
-    of charge. Raises ProviderError."""
-    with _client() as client, _our_exceptions():
+    of charge; None for one that it refuses to count. Raises ProviderError."""
+    counts: list[int | None] = []
+    with _client() as client:
         for params in requests:
             counted = {name: params[name] for name in _COUNTED if name in params}
-            yield client.messages.count_tokens(**counted).input_tokens
+            try:
+                with _our_exceptions():
+                    counts.append(client.messages.count_tokens(**counted).input_tokens)
+            except Refused as error:
+                if error.status not in (400, 413, 422):
+                    raise
+                counts.append(None)
+    return counts

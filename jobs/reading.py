@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,10 @@ from .leases import Lease
 from .models import Job, Outcome, Problem, Row
 
 SLICE = 2_000  # rows of one transaction
+SLICE_BYTES = 8_000_000
 PROBLEMS_KEPT = 1_000
+# What is known of the requests to one model; the last two are 1 if any of them asks for it.
+MODEL_FACTS = ("rows", "bytes", "max_tokens_sum", "max_tokens_most", "cached", "in_the_us")
 
 
 @dataclass
@@ -42,10 +44,10 @@ class Summary:
         if line.size > self.longest_size:
             self.longest_row, self.longest_size = self.rows, line.size
         if line.model:
-            model = self.models.setdefault(
-                line.model, {"rows": 0, "bytes": 0, "max_tokens_sum": 0, "max_tokens_most": 0}
-            )
+            model = self.models.setdefault(line.model, dict.fromkeys(MODEL_FACTS, 0))
             model["rows"] += 1
+            model["cached"] |= line.cached
+            model["in_the_us"] |= line.in_the_us
             model["bytes"] += line.size
             model["max_tokens_sum"] += line.max_tokens
             model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
@@ -93,15 +95,20 @@ def _sha256(path: Path, lease: Lease) -> str:
 
 
 def _slices(reader: Reader) -> Iterator[list[Line]]:
-    lines = iter(reader)
-    taken = 0
-    while batch := list(islice(lines, SLICE)):
-        taken += len(batch)
+    size = 0
+    slice_: list[Line] = []
+    for taken, line in enumerate(reader, start=1):
         if taken > MAX_ROWS:
             raise Unreadable(
                 Finding(f"The file has more than {MAX_ROWS:,} rows. Split it into several files.")
             )
-        yield batch
+        slice_.append(line)
+        size += len(line.source)
+        if len(slice_) == SLICE or size > SLICE_BYTES:
+            yield slice_
+            slice_, size = [], 0
+    if slice_:
+        yield slice_
 
 
 _INSERT = (

@@ -9,7 +9,7 @@ never by sending again at once.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 
 import msgspec
@@ -17,15 +17,15 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import files, journal, provider, words
+from . import batching, files, journal, provider, words
 from .leases import Lease, LeaseLost
 from .models import Batch, Installation, Job, JobEvent, SubmissionEvent
 from .provider import BatchInfo
 
 logger = logging.getLogger(__name__)
 
-# How far the provider's clock may be from ours.
-SKEW = timedelta(minutes=10)
+# How much older than the newest listed batch one may be that is listed only later.
+LISTED_LATE = timedelta(minutes=10)
 LOOKS_BEFORE_RESEND = 3
 # Bounds of the wait that the provider may ask for, and what is waited when it names none.
 LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
@@ -36,38 +36,67 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
 
     Raises LeaseLost. ProviderError when the provider cannot even be listed; nothing was sent then.
     """
+    if not batching.body_is_whole(batch):
+        # Nothing of it was accepted, so its rows can go into another batch.
+        batching.unplan(batch)
+        return timedelta()
     if batch.attempts and candidates(batch):
         # A clear no came before, and yet there is a batch that could be this one.
         Batch.objects.move(
-            batch.pk, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=timezone.now()
+            batch.pk, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
         )
         return timedelta()
     if batch.baseline_ids is None:
-        # Never renewed: a later one would hide a batch of the first attempt that is listed late.
-        since = timezone.now() - SKEW - SKEW
-        batch.baseline_ids = [info.id for info in _listed_since(since) if info.total == batch.size]
+        _take_baseline(batch)
     lease.hold_for(settings.SUBMIT_DEADLINE_SECONDS)
     if not _commit_intent(batch, lease):
         return timedelta(seconds=5)
     facts = {"job": batch.job_id, "nonce": batch.nonce, "attempt": batch.attempts}
-    journal.write(
-        "intent", **facts, size=batch.size, bytes=batch.body_bytes, sha256=batch.body_sha256
-    )
     try:
-        accepted = provider.create_batch(
-            files.body_path(batch), batch.size, settings.SUBMIT_DEADLINE_SECONDS
+        journal.write(
+            "intent", **facts, size=batch.size, bytes=batch.body_bytes, sha256=batch.body_sha256
         )
-    except provider.Unreachable as error:
-        wait = _not_sent(batch, str(error))
-    except provider.Refused as error:
-        wait = _refused(batch, error)
-    except provider.Unclear as error:
-        wait = _unclear(batch, str(error))
-    else:
-        wait = _accepted(batch, accepted)
+    except OSError:
+        _not_sent(batch, "The disk of this site is full or cannot be written to.")
+        raise
+    wait = _post(batch)
     lease.hold_for(0)
     journal.write("outcome", **facts, state=batch.state, provider_id=batch.provider_id)
     return wait
+
+
+def _take_baseline(batch: Batch) -> None:
+    """Note what the provider lists before the first attempt. By the provider's own clock: ours may
+    be wrong. Never renewed: a later one would hide a batch of the first attempt that is listed
+    late."""
+    batch.baseline_ids = []
+    for info in provider.list_batches():
+        if batch.baseline_at is None:
+            batch.baseline_at = info.created_at
+        if info.created_at < batch.baseline_at - 2 * LISTED_LATE:
+            break
+        if info.total == batch.size:
+            batch.baseline_ids.append(info.id)
+
+
+def _post(batch: Batch) -> timedelta:
+    """The one POST of an attempt. How long to wait before the job's next step."""
+    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
+    # This process may have stood still since the intent (a suspended machine, a slow disk), and
+    # somebody else may have looked for the batch and sent it meanwhile.
+    seconds = (batch.deadline_at - timezone.now()).total_seconds()
+    ours = Batch.objects.filter(pk=batch.pk, state=Batch.State.SUBMITTING, attempts=batch.attempts)
+    if seconds < settings.SUBMIT_DEADLINE_SECONDS / 2 or not ours.exists():
+        return _not_sent(batch, "Sending was interrupted before anything was sent.")
+    try:
+        accepted = provider.create_batch(files.body_path(batch), batch.size, seconds)
+    except provider.Unreachable as error:
+        return _not_sent(batch, str(error))
+    except provider.Refused as error:
+        return _refused(batch, error)
+    except provider.Unclear as error:
+        return _unclear(batch, str(error))
+    return _accepted(batch, accepted)
 
 
 def _commit_intent(batch: Batch, lease: Lease) -> bool:
@@ -92,6 +121,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
                 intent_at=batch.intent_at,
                 deadline_at=batch.deadline_at,
                 baseline_ids=batch.baseline_ids,
+                baseline_at=batch.baseline_at,
                 empty_looks=0,
             )
             if not moved:
@@ -106,6 +136,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
 
 def _accepted(batch: Batch, info: BatchInfo) -> timedelta:
     _settle(batch, Batch.State.IN_PROGRESS, "accepted", **_provider_facts(info))
+    Installation.objects.filter(pk=1).exclude(provider_trouble="").update(provider_trouble="")
     log(batch.job_id, f"Batch {batch.number} was sent: {words.rows(batch.size)}.")
     return timedelta()
 
@@ -125,9 +156,9 @@ def _refused(batch: Batch, error: provider.Refused) -> timedelta:
         Installation.objects.filter(pk=1).update(send_after=timezone.now() + wait)
         return wait
     said = error.message or f"status {error.status}"
-    _settle(batch, Batch.State.BLOCKED, "refused", refusal=said)
-    Job.objects.filter(pk=batch.job_id).update(held=in_words(error))
-    log(batch.job_id, f"Batch {batch.number} was refused by the provider: {said}")
+    with transaction.atomic():
+        _settle(batch, Batch.State.BLOCKED, "refused", refusal=said)
+        hold(batch.job_id, in_words(error))
     return timedelta()
 
 
@@ -218,17 +249,16 @@ def _look_again(batch: Batch, pause: timedelta, looks: int = 0) -> timedelta:
 
 
 def candidates(batch: Batch) -> list[BatchInfo]:
-    """Batches at the provider that could be `batch`: its size, its time, not there before, and
-    not ours by another name. Raises ProviderError."""
-    if batch.intent_at is None or batch.deadline_at is None:
+    """Batches at the provider that could be `batch`: of its size, newer than the baseline or listed
+    late, and not ours by another name. Raises ProviderError."""
+    if batch.baseline_ids is None:
         return []
-    since, until = batch.intent_at - SKEW, batch.deadline_at + SKEW
+    since = batch.baseline_at and batch.baseline_at - LISTED_LATE
+    listing = provider.list_batches()
     found = [
         info
-        for info in _listed_since(since)
-        if info.total == batch.size
-        and info.created_at <= until
-        and info.id not in (batch.baseline_ids or [])
+        for info in takewhile(lambda info: since is None or info.created_at >= since, listing)
+        if info.total == batch.size and info.id not in batch.baseline_ids
     ]
     ids = [info.id for info in found]
     ours = set(Batch.objects.filter(provider_id__in=ids).values_list("provider_id", flat=True))
@@ -238,10 +268,6 @@ def candidates(batch: Batch) -> list[BatchInfo]:
         .values_list("provider_id", flat=True)
     )
     return [info for info in found if info.id not in ours]
-
-
-def _listed_since(since: datetime) -> list[BatchInfo]:
-    return list(takewhile(lambda info: info.created_at >= since, provider.list_batches()))
 
 
 class _OnlyId(msgspec.Struct):
@@ -315,6 +341,13 @@ def _record(batch: Batch, kind: str, **detail: object) -> None:
         provider_id=batch.provider_id or "",
         detail={"attempt": batch.attempts, **detail},
     )
+
+
+def hold(job_pk: int, why: str) -> None:
+    """Say that a person is needed, in `Job.held` and, once, in the log."""
+    sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
+    if sent.exclude(held=why).update(held=why):
+        log(job_pk, f"This job needs somebody: {why}")
 
 
 def log(job_pk: int, text: str) -> None:

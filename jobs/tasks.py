@@ -20,7 +20,7 @@ def nudge(job_pk: int) -> None:
     lifecycle.advance(job_pk)
 
 
-@db_task()
+@db_task(priority=100)
 def tick() -> None:
     """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
     now = timezone.now()
@@ -33,4 +33,10 @@ def tick() -> None:
 @db_periodic_task(crontab(minute="*"))
 def start_ticking() -> None:
     """At the worker's start, and every minute in case the ticking was lost."""
+    lifecycle.price_stale_drafts()
     tick.call_local()
+
+
+@db_periodic_task(crontab(minute="17"))
+def tidy_up() -> None:
+    lifecycle.tidy_up()

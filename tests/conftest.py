@@ -49,7 +49,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import files, lifecycle
+from jobs import files, lifecycle, reading
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Installation, Job, Outcome, Row
 
@@ -215,9 +215,7 @@ def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) ->
     for row in rows:
         if isinstance(row, Mapping):
             params = row["params"]
-            facts = models.setdefault(
-                params["model"], {"rows": 0, "bytes": 0, "max_tokens_sum": 0, "max_tokens_most": 0}
-            )
+            facts = models.setdefault(params["model"], dict.fromkeys(reading.MODEL_FACTS, 0))
             facts["rows"] += 1
             facts["bytes"] += size_of(row)
             facts["max_tokens_sum"] += params["max_tokens"]

@@ -1,6 +1,7 @@
 """A real worker process that kills itself with SIGKILL at a named point.
 
-`python -m tests.dying_worker POINT PASS` sweeps until POINT is reached for the PASS-th time.
+`python -m tests.dying_worker POINT PASS` sweeps until POINT is reached for the PASS-th time;
+without a point it is a worker like any other.
 The points are functions of the product that are wrapped here, so that the product needs no switch
 for its own death.
 """
@@ -185,7 +186,7 @@ def download_half(reached: Callable[[], None]) -> None:
     provider.result_blocks = result_blocks
 
 
-def main(point: str, wanted: int) -> None:
+def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
     from jobs import lifecycle
 
@@ -197,11 +198,12 @@ def main(point: str, wanted: int) -> None:
         if passes == wanted:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    arrange(point, reached)
+    if point:
+        arrange(point, reached)
     while True:
         lifecycle.sweep()
         time.sleep(0.02)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2])) if sys.argv[1:] else main()

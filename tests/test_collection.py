@@ -21,15 +21,16 @@ ROWS = [[f"n{n}", "x"] for n in range(30)]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses between two tries to collect are over at once."""
+    """The pauses between two tries to collect are short."""
     original = collection._try_again
 
-    def at_once(batch: Batch, what: str) -> timedelta:
+    def soon(batch: Batch, what: str) -> timedelta:
         original(batch, what)
-        Batch.objects.filter(pk=batch.pk).update(next_action_at=timezone.now())
-        return timedelta(milliseconds=10)
+        pause = timedelta(seconds=0.1)
+        Batch.objects.filter(pk=batch.pk).update(next_action_at=timezone.now() + pause)
+        return pause
 
-    monkeypatch.setattr(collection, "_try_again", at_once)
+    monkeypatch.setattr(collection, "_try_again", soon)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,8 @@ def test_an_incomplete_download_is_fetched_again(
     simulator.faults(results=[{"kind": kind}])
     job = drive(confirmed(alice, drive, ROWS))
     assert job.good_count == len(ROWS)
-    assert not files.incoming_path(job.batches.get()).exists()
+    results = files.results_path(job.batches.get())
+    assert list(results.parent.iterdir()) == [results], "nothing half-received is left"
 
 
 @pytest.mark.parametrize("kind", ["duplicate_line", "crlf", "blank_tail"])
@@ -69,24 +71,33 @@ def test_a_result_of_an_unknown_type_is_kept_raw_and_shown(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "unknown_type", "times": 10}])
-    job = confirmed(alice, drive, ROWS)
-    job = drive(job, until=lambda job: job.done_count == len(ROWS) or bool(job.held))
-    unknown = Row.objects.filter(job=job, cause="unknown_result")
-    if job.held:  # the provider's own numbers do not fit such a file
-        assert "incomplete" in job.held
-    else:
-        assert unknown.count() == 1
+    job = drive(confirmed(alice, drive, ROWS))
+    unknown = Row.objects.get(job=job, cause="unknown_result")
+    assert unknown.outcome == Outcome.LOOK
+    assert (job.good_count, job.attention_count) == (len(ROWS) - 1, 1)
 
 
 def test_results_that_stay_incomplete_hold_the_job_in_words(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator.faults(results=[{"kind": "missing_line", "times": 5}])
+    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     assert "29 of 30 results arrived" in job.held
     assert job.state != Job.State.FINISHED
+    simulator.reset()
     assert lifecycle.try_again(job, alice)
     assert drive(job).good_count == len(ROWS)
+
+
+def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "status_404", "times": 1000}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    assert lifecycle.stop(job, alice)
+    job = drive(job)
+    assert job.tally["causes"] == [["errored", "lost", len(ROWS)]]
+    assert lifecycle.delete(job, alice)
 
 
 # --- What counts as complete, without a provider ------------------------------------------------

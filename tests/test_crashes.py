@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,8 @@ from .test_lifecycle import RECIPE, Drive, joined, priced, upload
 ROWS = [[f"n{n}", "two\nlines, and more"] for n in range(230)]
 
 
-def die_at(point: str, simulator: Simulator, folder: Path) -> None:
-    """Run a worker on this test's database until it dies at `point`, which it must come to."""
+def worker(simulator: Simulator, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A worker in a process of its own, on this test's database."""
     name = connection.settings_dict["NAME"]
     environment = {
         **os.environ,
@@ -46,16 +47,20 @@ def die_at(point: str, simulator: Simulator, folder: Path) -> None:
     else:
         address = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}")
         environment["DATABASE_URL"] = address.geturl()
-    worker = subprocess.run(
-        [sys.executable, "-m", "tests.dying_worker", point, str(POINTS[point])],
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.dying_worker", *arguments],
         cwd=ROOT,
         env=environment,
-        timeout=60,
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert worker.returncode == -signal.SIGKILL, worker.stderr
+
+
+def die_at(point: str, simulator: Simulator, folder: Path) -> None:
+    """Run a worker until it dies at `point`, which it must come to."""
+    process = worker(simulator, folder, point, str(POINTS[point]))
+    _, complaints = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, complaints
 
 
 def assert_whole(job: Job, simulator: Simulator) -> None:
@@ -107,3 +112,26 @@ def test_the_lease_of_a_dead_worker_is_freed_at_once(
     lifecycle.sweep()
     job.refresh_from_db()
     assert (job.state, job.lease_owner) == (Job.State.DRAFT, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_three_workers_at_once_send_once(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = drive(upload(alice, ROWS), until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, RECIPE)
+    job = drive(job, until=priced)
+    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    workers = [worker(simulator, settings.DATA_DIR) for _ in range(3)]
+    try:
+        deadline = time.monotonic() + 60
+        while job.state != Job.State.FINISHED:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            job.refresh_from_db()
+    finally:
+        for process in workers:
+            process.kill()
+            process.communicate()
+    assert simulator.truth()["posts"] == job.batches.count()
+    assert_whole(job, simulator)

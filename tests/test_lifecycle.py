@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.db.models import F
+from django.utils import timezone
 
-from jobs import estimates, exports, files, lifecycle, provider
+from jobs import batching, estimates, exports, files, journal, lifecycle, provider
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
 from jobs.recipes import Recipe
 
@@ -352,3 +356,135 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
     settings.ANTHROPIC_API_KEY = "good key"
     lifecycle.try_again(job, alice)
     assert drive(job).good_count == 1
+
+
+def test_a_page_shown_in_practice_mode_cannot_confirm_a_job_that_costs_money(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, RECIPE)
+    shown = drive(job, until=priced).plan_sha256
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
+    assert not lifecycle.confirm(job, shown, alice)
+    lifecycle.price_stale_drafts()
+    job = drive(job, until=priced)
+    assert job.plan_sha256 != shown
+    assert lifecycle.confirm(job, job.plan_sha256, alice)
+
+
+def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    original = provider.list_batches
+
+    def stopped_meanwhile() -> Any:
+        lifecycle.stop(job, alice)
+        return original()
+
+    monkeypatch.setattr(provider, "list_batches", stopped_meanwhile)
+    lifecycle.sweep()
+    monkeypatch.setattr(provider, "list_batches", original)
+    job = drive(job, seconds=10)
+    assert job.outcome_count(Outcome.CANCELED) == 1
+    assert simulator.truth()["posts"] == 0
+
+
+def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    start_simulator(seconds=60, failures="none")
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    old = timezone.now() - timedelta(hours=1)
+    job.batches.update(provider_id="msgbatch_gone", created_at=old)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "not to be found" in job.held
+    lifecycle.stop(job, alice)
+    job = drive(job)
+    assert job.tally["causes"] == [["errored", "lost", 1]]
+
+
+def test_one_batch_that_cannot_be_fetched_does_not_keep_the_others(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "status_500", "times": 2}])
+    job = drive(confirmed(alice, drive, [[f"n{n}", "x"] for n in range(330)]))
+    assert job.good_count == 330
+
+
+def test_a_body_that_is_gone_is_planned_anew(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(create=[{"kind": "reject_429", "retry_after": 2}])
+    job = confirmed(alice, drive, [["Ann", "a"], ["Ben", "b"]])
+    lifecycle.sweep()
+    files.body_path(job.batches.get()).unlink()
+    job = drive(job)
+    assert job.good_count == 2
+    assert simulator.truth()["accepted_rows"] == 2
+
+
+def test_a_full_disk_sends_nothing_and_goes_on_when_there_is_room(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = confirmed(alice, drive, [["Ann", "a"]])
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "write", full)
+        drive(job, until=lambda job: job.failures_in_a_row > 0)
+    assert simulator.truth()["posts"] == 0
+    assert job.batches.get().state == Batch.State.PLANNED
+    assert drive(job).good_count == 1
+
+
+def test_a_step_that_fails_again_and_again_is_said(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    monkeypatch.setattr(lifecycle, "_after_failure", count_failure)
+    with monkeypatch.context() as patch:
+        patch.setattr(batching, "plan_next_batch", broken)
+        job = drive(job, until=lambda job: bool(job.held))
+    assert "again and again" in job.held
+    lifecycle.try_again(job, alice)
+    assert drive(job).good_count == 1
+
+
+def count_failure(job_pk: int) -> Any:
+    Job.objects.filter(pk=job_pk).update(failures_in_a_row=F("failures_in_a_row") + 1)
+    return timezone.now()
+
+
+def broken(*_: object) -> bool:
+    raise RuntimeError("broken")
+
+
+def test_a_table_without_a_row_that_can_be_sent_has_no_price_and_no_end_of_trying(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = lifecycle.create_job(alice, ContentFile(b"a,b\n1\n2\n", "ragged.csv"))
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    lifecycle.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10))
+    lifecycle.sweep()
+    job.refresh_from_db()
+    assert (job.sendable_count, job.estimate, job.failures_in_a_row) == (0, None, 0)
+
+
+def test_uploads_that_broke_off_are_removed_after_a_day(
+    alice: User, make_job: Callable[..., Job], settings: Any
+) -> None:
+    job = make_job(alice)
+    uploads = Path(settings.DATA_DIR, "uploads")
+    stray, fresh = uploads / "incoming" / "tmp.upload", uploads / "fresh.part"
+    for path in (stray, fresh):
+        path.write_text("x")
+    for path in (stray, files.upload_path(job)):
+        os.utime(path, (0, 0))
+    lifecycle.tidy_up()
+    assert not stray.exists()
+    assert fresh.exists()
+    assert files.upload_path(job).exists()

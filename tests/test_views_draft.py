@@ -269,6 +269,22 @@ def test_without_a_price_there_is_no_way_on(draft: Job, client_alice: Client) ->
     assert client_alice.get(reverse("confirm", args=[draft.pk])).status_code == 302
 
 
+def test_ready_made_requests_without_a_price_say_which_and_lead_on(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[READY_MADE])
+    numbers = {"rows": 1, "bytes": 9, "max_tokens_sum": 5, "max_tokens_most": 5}
+    job.reading = {**job.reading, "models": {"gpt-4o": numbers, "claude-haiku-5-5": numbers}}
+    job.save(update_fields=["reading"])
+    with_price(job, trouble="There is no price for the model “gpt-4o”.")
+
+    page = text(client_alice, f"/jobs/{job.pk}/")
+
+    assert re.search(r"gpt-4o <span[^>]*>No price known</span>", page)
+    assert page.count("No price known") == 1
+    assert "Upload a corrected file" in page
+
+
 def test_going_back_to_an_earlier_recipe_brings_its_price_back(
     draft: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

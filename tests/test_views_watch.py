@@ -195,8 +195,10 @@ def test_a_held_job_says_why_and_can_be_tried_again(
 ) -> None:
     job = make_job(alice, Job.State.SUBMITTING, held="The credit is used up. Top it up.")
     batch = add_batch(job, 1, 2, Batch.State.BLOCKED, refusal="Your credit balance is too low.")
+    Installation.objects.update(provider_trouble="The credit is used up.")
     page = page_of(client_alice, job)
     assert "The credit is used up. Top it up." in page and "This job needs you" in page
+    assert "It is tried again by itself" not in page
     assert "Your credit balance is too low." in page
     address = reverse("try_again", args=[job.pk])
     assert client_alice.get(address).status_code == 405
@@ -235,7 +237,7 @@ def test_a_job_is_stopped_once(working: Job, client_alice: Client) -> None:
 
     assert "is being stopped" in first.content.decode()
     assert "nothing to stop any more" in second.content.decode()
-    assert JobEvent.objects.filter(job=working, text="Stopped.").count() == 1
+    assert JobEvent.objects.filter(job=working, text="Stop asked for.").count() == 1
     assert client_alice.get(address).headers["Location"] == f"/jobs/{working.pk}/"
 
 

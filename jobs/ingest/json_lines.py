@@ -20,6 +20,8 @@ from .text import (
     not_utf8,
 )
 
+TOO_DEEP = "it is nested too deeply"
+MOST_TOKENS = 1_000_000  # more than any model writes in one answer
 FAULTS_SHOWN = 100  # a file with more bad lines is not read further
 
 
@@ -60,15 +62,17 @@ class JsonLinesReader:
         self.kind = "table"
         self._seen_ids: dict[str, int] = {}
         for _line, raw in self._raw_lines():
-            first = _decode(_object_decoder, raw)
-            if isinstance(first, dict) and "params" in first and "custom_id" in first:
+            first = _decode(_request_decoder, raw)
+            if isinstance(first, _Request) and first.custom_id and bytes(first.params):
                 self.kind = "requests"
             break
         self.position = self.blank_lines = 0
 
     def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
         with Path(self.path).open("rb") as file:
-            for number, raw in enumerate(file, start=1):
+            number = 0
+            while raw := file.readline(MAX_LINE + 1):
+                number += 1
                 self.position += len(raw)
                 if number == 1:
                     raw = raw.removeprefix(BOM)
@@ -126,22 +130,24 @@ class JsonLinesReader:
         return Line(number, _encoder.encode(cells).decode(), sum(sizes), "", sizes)
 
     def _request(self, number: int, raw: bytes) -> Line | Finding:
-        request = _decode(_request_decoder, raw)
-        if not isinstance(request, _Request):
-            return self._fault(number, raw, request)
+        # Decoded whole: what is stored can then be read again, whatever numbers are in it.
+        found = _decode(_object_decoder, raw)
+        if not isinstance(found, dict):
+            return self._fault(number, raw, found)
         source = raw.decode().strip()
-        params = _decode(_object_decoder, bytes(request.params)) if bytes(request.params) else None
+        params = found.get("params")
         if not isinstance(params, dict):
             return Line(number, source, 0, "“params” is missing or not an object.")
-        problem = self._request_problem(number, request.custom_id, params)
-        model, longest = params.get("model"), params.get("max_tokens")
+        if problem := self._request_problem(number, found.get("custom_id"), params):
+            return Line(number, source, 0, problem.replace("\0", "\ufffd"))
         return Line(
             number,
             source,
-            len(bytes(request.params)),
-            problem,
-            model=model if isinstance(model, str) else "",
-            max_tokens=longest if isinstance(longest, int) else 0,
+            len(bytes(_request_decoder.decode(raw).params)),
+            model=params["model"],
+            max_tokens=params["max_tokens"],
+            cached='"cache_control"' in source,
+            in_the_us=params.get("inference_geo") == "us",
         )
 
     def _request_problem(self, number: int, custom_id: Any, params: dict[str, Any]) -> str:
@@ -152,13 +158,18 @@ class JsonLinesReader:
             same = f"The custom_id “{custom_id[:80]}” is also on line {before}."
             return f"{same} Each may be there once."
         for name, remedy in _REFUSED_PARAMS.items():
-            if name in params and params[name] not in (None, False):
+            # 0 is a value like any other: `0 in (None, False)` would be true.
+            if params.get(name) is not None and params[name] is not False:
                 return remedy
-        if not isinstance(params.get("model"), str):
-            return "“model” is missing in “params”."
+        model = params.get("model")
+        if not isinstance(model, str) or not model or "\0" in model or len(model) > MAX_NAME:
+            return "“model” is missing in “params”, or not the name of a model."
         longest = params.get("max_tokens")
-        if not isinstance(longest, int) or isinstance(longest, bool) or longest < 1:
-            return "“max_tokens” is missing in “params”, or not a whole number of 1 or more."
+        if type(longest) is not int or not 1 <= longest <= MOST_TOKENS:
+            return (
+                "“max_tokens” is missing in “params”, or not a whole number from 1 to "
+                f"{MOST_TOKENS:,}."
+            )
         messages = params.get("messages")
         if not isinstance(messages, list) or not messages:
             return "“messages” is missing in “params”, or empty."
@@ -168,7 +179,7 @@ class JsonLinesReader:
         if len(raw) > MAX_LINE:
             return Finding(f"This line has more than {MAX_LINE:,} bytes. Shorten it.", number)
         if isinstance(why, UnicodeDecodeError):
-            return not_utf8(why, number).findings[0]
+            return not_utf8(number).findings[0]
         if number == 1 and raw.lstrip()[:1] == b"[":
             return Finding(
                 "This is a JSON list. Save it as JSONL: one object a line, without the brackets "
@@ -176,8 +187,9 @@ class JsonLinesReader:
                 number,
             )
         beginning = raw[:40].decode(errors="replace").strip()
+        detail = f" ({why})" if why == TOO_DEEP else ""
         return Finding(
-            f"This line is not a JSON object ({why}). It begins with: {beginning} Each line of "
+            f"This line is not a JSON object{detail}. It begins with “{beginning}”. Each line of "
             'a JSONL file must be one complete object, such as {"name": "Ann"}.',
             number,
         )
@@ -193,7 +205,7 @@ def _decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         return error
     except RecursionError:
-        return "nested too deeply"
+        return TOO_DEEP
     except msgspec.DecodeError as error:
         return str(error)
 

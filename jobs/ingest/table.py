@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -12,6 +13,7 @@ from .text import (
     BOM,
     MAX_CELL,
     MAX_COLUMNS,
+    MAX_LINE,
     MAX_NAME,
     Finding,
     Line,
@@ -52,8 +54,15 @@ class CsvReader:
         another kind (U+2028, form feed) is text inside a cell."""
         with Path(self.path).open("rb") as file:
             carriage_returns_only = _has_only_carriage_returns(self.path)
-            pieces = _split_at_carriage_returns(file) if carriage_returns_only else file
+            pieces = _split_at_carriage_returns(file) if carriage_returns_only else _lines_of(file)
             for raw in pieces:
+                if len(raw) > MAX_LINE:
+                    raise Unreadable(
+                        Finding(
+                            f"This line has more than {MAX_LINE:,} bytes. Is this a CSV file?",
+                            self._records + 1,
+                        )
+                    )
                 line = raw if self.position else raw.removeprefix(BOM)
                 self.position += len(raw)
                 if b"\0" in line:
@@ -66,8 +75,8 @@ class CsvReader:
                     )
                 try:
                     yield line.decode()
-                except UnicodeDecodeError as error:
-                    raise not_utf8(error, self._records + 1) from None
+                except UnicodeDecodeError:
+                    raise not_utf8(self._records + 1) from None
 
     def __iter__(self) -> Iterator[Line]:
         reader = csv.reader(self._text_lines(), delimiter=self.delimiter, strict=True)
@@ -141,8 +150,9 @@ class CsvReader:
         elif len(cells) > expected:
             if any(cell.strip() for cell in cells[expected:]):
                 problem = (
-                    f"This row has {_cells(len(cells))}, the header has {expected}. A cell with "
-                    "the delimiter in it needs quotes around it."
+                    f"This row has {_cells(len(cells))}, the header has {expected}. A cell "
+                    "that contains a comma (or whatever separates your cells) needs quotation "
+                    "marks around it."
                 )
             else:
                 cells = cells[:expected]
@@ -165,8 +175,8 @@ def _in_words(message: str, line: int) -> Finding:
         )
     if "expected after" in message:
         return Finding(
-            "After a closing quotation mark there is more text before the next delimiter. Write "
-            'quotation marks inside a cell twice ("").',
+            "After a closing quotation mark there is more text before the next cell begins. "
+            'Perhaps a quotation mark lacks its partner; one inside a cell is written twice ("").',
             line,
         )
     if "field larger than" in message:
@@ -180,12 +190,20 @@ def _has_only_carriage_returns(path: str) -> bool:
     return b"\r" in head and b"\n" not in head
 
 
-def _split_at_carriage_returns(file: object) -> Iterator[bytes]:
+def _lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """Lines as they end with LF; of one that is too long only as much as tells that."""
+    while raw := file.readline(MAX_LINE + 1):
+        yield raw
+
+
+def _split_at_carriage_returns(file: IO[bytes]) -> Iterator[bytes]:
     """Lines of a file in the old Macintosh style."""
     rest = b""
-    while block := file.read(1 << 16):  # type: ignore[attr-defined]
+    while block := file.read(1 << 16):
         *whole, rest = (rest + block).split(b"\r")
         for piece in whole:
             yield piece + b"\n"
+        if len(rest) > MAX_LINE:
+            break
     if rest:
         yield rest

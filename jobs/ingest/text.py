@@ -24,6 +24,10 @@ class Finding:
     text: str
     line: int | None = None
 
+    def __post_init__(self) -> None:
+        # It may quote the file, and PostgreSQL takes no NUL in a text.
+        object.__setattr__(self, "text", self.text.replace("\0", "\ufffd"))
+
 
 class Unreadable(Exception):
     """The file cannot be read; `findings` say why, where, and how to mend it."""
@@ -44,6 +48,8 @@ class Line:
     cell_sizes: list[int] = field(default_factory=list)  # a table: bytes of each cell
     model: str = ""  # a ready-made request: its model and longest answer
     max_tokens: int = 0
+    cached: bool = False  # it asks for prompt caching, so its input can cost twice as much
+    in_the_us: bool = False  # it asks to be kept in the US, which costs more
 
 
 class Reader(Protocol):
@@ -85,12 +91,11 @@ def look(path: str) -> str:
     return head.decode("utf-8-sig", errors="ignore")
 
 
-def not_utf8(error: UnicodeDecodeError, line: int) -> Unreadable:
-    byte = error.object[error.start]
+def not_utf8(line: int) -> Unreadable:
     return Unreadable(
         Finding(
-            f"There is a character here that is not UTF-8 (byte {byte:#04x}). Open the file in "
-            "your spreadsheet program and save it as UTF-8 (in Excel: “CSV UTF-8”).",
+            "There is a character here that is not UTF-8. Open the file in your spreadsheet "
+            "program and save it as UTF-8 (in Excel: “CSV UTF-8”).",
             line,
         )
     )

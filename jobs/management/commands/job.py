@@ -27,6 +27,7 @@ from jobs.forms import RecipeForm
 from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
 from jobs.recipes import Recipe, recipe_problems
+from jobs.templatetags.show import at_most, money_range
 
 NOT_DONE, WRONG_USE, ATTENTION, HELD, TIMED_OUT = 1, 2, 6, 7, 8
 LOOK_SECONDS = 0.5
@@ -164,7 +165,7 @@ class Command(BaseCommand):
 
     def agrees(self, estimate: Estimate) -> bool:
         self.stderr.write(
-            f"Submit {estimate.rows:,} rows for {at_most(estimate)}? [y/N] ",
+            f"Submit {estimate.rows:,} rows for {at_most(estimate.most)}? [y/N] ",
             style_func=str,
             ending="",
         )
@@ -370,16 +371,8 @@ def is_late(began: float) -> bool:
 
 
 def price_in_words(estimate: Estimate) -> str:
-    low, high, most = map(in_words, (estimate.low, estimate.high, estimate.most))
-    if low == most:
-        return at_most(estimate)
-    usual = low if low == high else f"{low} to {high}"
-    return f"usually {usual}, {at_most(estimate)}"
-
-
-def at_most(estimate: Estimate) -> str:
-    most = in_words(estimate.most)
-    return most if most.startswith("less") else f"at most {most}"
+    usual, most = money_range(estimate.low, estimate.high), at_most(estimate.most)
+    return most if usual == most else f"usually {usual}, {most}"
 
 
 def facts(job: Job) -> dict[str, Any]:

@@ -1,21 +1,15 @@
-"""What people and the worker do to a job. People: create, change, confirm, stop, try again, delete.
-The worker: `sweep` finds what is due, and `advance` looks at a job's state, takes the next step and
-says when to look again. Pages, commands and tasks all call these.
+"""What the worker does to a job: `sweep` finds what is due, and `advance` looks at a job's state,
+takes the next step and says when to look again. What people do is in actions.py.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path, PurePath
 
 from django.conf import settings
-from django.contrib.auth.models import User
-from django.core.files.base import File
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
@@ -26,22 +20,18 @@ from . import (
     estimates,
     files,
     leases,
-    pricing,
     provider,
     submission,
     watching,
     words,
 )
 from .leases import Lease, LeaseLost
-from .models import Batch, Installation, Job, JobEvent, Outcome, Problem, Row
+from .models import Batch, Installation, Job, Outcome, Problem, Row
 from .reading import read_upload
-from .recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
 NOW = timedelta()
-# After a change of the recipe the price waits a moment: people type.
-TYPING = timedelta(seconds=1)
 # A job that waits for the provider is looked at now and then even if nothing tells it to.
 SAFETY = timedelta(seconds=60)
 # One turn of one job on a worker thread; then others get theirs.
@@ -51,150 +41,6 @@ PAUSE_OF_A_BATCH = timedelta(seconds=5)
 DELETE_SLICE = 5_000
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
-
-
-# --- What people do -----------------------------------------------------------------------------
-
-
-def create_job(owner: User, upload: File[bytes], name: str = "") -> Job:
-    """Take in an uploaded file and make a job of it, to be read by the worker.
-
-    A file that lies on our disk already (an upload of the browser) is moved, others are copied.
-    """
-    upload_name = PurePath((upload.name or "upload").replace("\\", "/")).name[:255]
-    stored = f"{uuid.uuid4().hex}"
-    path = Path(settings.DATA_DIR, "uploads", stored)
-    files.make_folder(path.parent)
-    temporary = getattr(upload, "temporary_file_path", None)
-    part = path.with_name(f"{stored}.part")
-    if temporary:
-        shutil.move(temporary(), part)
-    else:
-        with part.open("wb") as file:
-            for chunk in upload.chunks():
-                file.write(chunk)
-    files.keep(part, path, mode=0o400)
-    with transaction.atomic():
-        job = Job.objects.create(
-            owner=owner,
-            name=name.strip()[:200] or PurePath(upload_name).stem[:200] or "Job",
-            upload_name=upload_name,
-            upload_file=stored,
-            upload_bytes=path.stat().st_size,
-            model=pricing.DEFAULT_MODEL,
-        )
-        _log(job, f"Uploaded {upload_name}.", owner)
-        _nudge(job)
-    return job
-
-
-def save_recipe(job: Job, recipe: Recipe) -> bool:
-    """Keep the recipe of a draft; its price is worked out anew. True when something changed."""
-    if estimates.recipe_of(job) == recipe:
-        return False
-    return bool(
-        Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE).update(
-            prompt=recipe.prompt,
-            system=recipe.system,
-            model=recipe.model,
-            max_tokens=recipe.max_tokens,
-            plan_sha256="",
-            next_action_at=timezone.now() + TYPING,
-        )
-    )
-
-
-def rename(job: Job, name: str) -> None:
-    Job.objects.filter(pk=job.pk).update(name=name.strip()[:200] or job.name)
-
-
-def confirm(job: Job, plan_sha256: str, user: User) -> bool:
-    """Send the job, exactly as it was shown: `plan_sha256` is the hash of that plan. False when
-    the draft or its price has changed since, or somebody confirmed it before."""
-    job.refresh_from_db()
-    estimate = estimates.current(job)
-    if estimate is None or not plan_sha256 or estimates.plan_of(job, estimate) != plan_sha256:
-        return False
-    with transaction.atomic():
-        drafts = Job.objects.filter(plan_sha256=plan_sha256)
-        now = timezone.now()
-        confirmed = drafts.move(
-            job.pk,
-            Job.State.DRAFT,
-            Job.State.SUBMITTING,
-            confirmed_at=now,
-            practice=settings.PRACTICE,
-            next_action_at=now,
-        )
-        if confirmed:
-            _log(job, f"Confirmed: {words.rows(job.sendable_count)}.", user)
-            _nudge(job)
-    return confirmed
-
-
-def stop(job: Job, user: User) -> bool:
-    """Stop a job: what is not sent stays unsent, what is sent ends as soon as the provider can."""
-    with transaction.atomic():
-        stopped = Job.objects.move(
-            job.pk,
-            [Job.State.SUBMITTING, Job.State.WORKING],
-            Job.State.CANCELING,
-            held="",
-            next_action_at=timezone.now(),
-        )
-        if stopped:
-            _log(job, "Stop asked for.", user)
-            _nudge(job)
-    return stopped
-
-
-def try_again(job: Job, user: User) -> bool:
-    """A person says that what held the job is mended: what was refused may be sent again."""
-    with transaction.atomic():
-        freed = (
-            Job.objects.filter(pk=job.pk)
-            .exclude(held="")
-            .update(held="", next_action_at=timezone.now())
-        )
-        if freed:
-            # A refusal was a clear no, so the same batch can be sent without paying twice.
-            job.batches.filter(state=Batch.State.BLOCKED).update(
-                state=Batch.State.PLANNED, next_action_at=None
-            )
-            job.batches.filter(state=Batch.State.ENDED).update(
-                collect_failures=0, next_action_at=timezone.now()
-            )
-            Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
-            _log(job, "Trying again.", user)
-            _nudge(job)
-    return bool(freed)
-
-
-def delete(job: Job, user: User) -> bool:
-    """Delete a job and everything of it: rows, files, and the copies at the provider. The worker
-    does it; the job is gone from every page at once."""
-    with transaction.atomic():
-        deleting = Job.objects.move(
-            job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=timezone.now()
-        )
-        if deleting:
-            _nudge(job)
-    if deleting:
-        logger.info("job %s: deleted by user %s", job.pk, user.pk)
-    return deleting
-
-
-def _log(job: Job, text: str, user: User) -> None:
-    JobEvent.objects.create(job=job, text=text, who=user)
-
-
-def _nudge(job: Job) -> None:
-    from . import tasks  # the tasks call this module
-
-    transaction.on_commit(lambda: tasks.nudge(job.pk))
-
-
-# --- What the worker does -----------------------------------------------------------------------
 
 
 def sweep(step: Callable[[int], None] | None = None) -> None:

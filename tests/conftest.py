@@ -49,7 +49,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import files, lifecycle, reading
+from jobs import actions, files, lifecycle, reading
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Installation, Job, Outcome, Row
 
@@ -64,7 +64,7 @@ site_settings.STATIC_ROOT.mkdir()
 # A real one takes a third of a second for every account.
 site_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Nobody types here, so prices need not wait for the end of it.
-lifecycle.TYPING = timedelta()
+actions.TYPING = timedelta()
 # In a file, so that a worker in a process of its own works on the same database.
 if not os.environ["DATABASE_URL"]:
     database = site_settings.DATABASES["default"]

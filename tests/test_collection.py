@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import collection, files, leases, lifecycle
+from jobs import actions, collection, files, leases
 from jobs.models import Batch, Job, Outcome, Row
 
 from .conftest import Simulator
@@ -85,7 +85,7 @@ def test_results_that_stay_incomplete_hold_the_job_in_words(
     assert "29 of 30 results arrived" in job.held
     assert job.state != Job.State.FINISHED
     simulator.reset()
-    assert lifecycle.try_again(job, alice)
+    assert actions.try_again(job, alice)
     assert drive(job).good_count == len(ROWS)
 
 
@@ -94,10 +94,10 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
 ) -> None:
     simulator.faults(results=[{"kind": "status_404", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
-    assert lifecycle.stop(job, alice)
+    assert actions.stop(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", len(ROWS)]]
-    assert lifecycle.delete(job, alice)
+    assert actions.delete(job, alice)
 
 
 # --- What counts as complete, without a provider ------------------------------------------------

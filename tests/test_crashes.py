@@ -18,7 +18,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from jobs import lifecycle
+from jobs import actions, lifecycle
 from jobs.models import Job
 
 from .conftest import Simulator
@@ -93,9 +93,9 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_pays_once(
     if point.startswith("reading"):
         die_at(point, simulator, settings.DATA_DIR)
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE)
     job = drive(job, until=priced)
-    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    assert actions.confirm(job, job.plan_sha256, alice)
     if not point.startswith("reading"):
         die_at(point, simulator, settings.DATA_DIR)
     assert_whole(drive(job), simulator)
@@ -119,9 +119,9 @@ def test_three_workers_at_once_send_once(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = drive(upload(alice, ROWS), until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE)
     job = drive(job, until=priced)
-    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    assert actions.confirm(job, job.plan_sha256, alice)
     workers = [worker(simulator, settings.DATA_DIR) for _ in range(3)]
     try:
         deadline = time.monotonic() + 60

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from jobs import estimates, lifecycle, pricing
+from jobs import actions, estimates, pricing
 from jobs.estimates import Estimate
 from jobs.models import Job
 
@@ -35,7 +35,7 @@ def charged(job: Job, drive: Drive) -> Job:
     """The same job, sent: what it came to."""
     Job.objects.filter(pk=job.pk).update(next_action_at="2020-01-01T00:00:00Z")
     job.refresh_from_db()
-    assert lifecycle.confirm(job, job.plan_sha256, job.owner)
+    assert actions.confirm(job, job.plan_sha256, job.owner)
     return drive(job)
 
 

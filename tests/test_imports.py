@@ -16,6 +16,8 @@ LAYERS = (
     ("jobs.urls",),
     ("jobs.views",),
     ("jobs.forms", "jobs.exports", "jobs.failures"),
+    ("jobs.actions",),
+    ("jobs.tasks",),
     ("jobs.lifecycle",),
     ("jobs.submission", "jobs.collection", "jobs.estimates", "jobs.reading", "jobs.watching"),
     ("jobs.batching", "jobs.provider"),
@@ -93,8 +95,8 @@ def test_nothing_but_the_addresses_imports_views() -> None:
     assert users == {"jobs.urls"}
 
 
-def test_only_the_lifecycle_calls_tasks() -> None:
-    assert importers_of("jobs.tasks") == {"jobs.lifecycle"}
+def test_only_what_people_do_puts_tasks_into_the_queue() -> None:
+    assert importers_of("jobs.tasks") == {"jobs.actions"}
 
 
 def test_the_simulator_shares_no_code_with_the_site() -> None:

@@ -18,7 +18,7 @@ from django.core.files.base import ContentFile
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import batching, estimates, exports, files, journal, lifecycle, provider
+from jobs import actions, batching, estimates, exports, files, journal, lifecycle, provider
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
 from jobs.recipes import Recipe
 
@@ -31,7 +31,7 @@ RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
 def upload(owner: User, rows: list[list[str]], name: str = "people.csv") -> Job:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["name", "text"], *rows])
-    return lifecycle.create_job(owner, ContentFile(text.getvalue().encode(), name))
+    return actions.create_job(owner, ContentFile(text.getvalue().encode(), name))
 
 
 def priced(job: Job) -> bool:
@@ -40,9 +40,9 @@ def priced(job: Job) -> bool:
 
 def confirmed(owner: User, drive: Drive, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
     job = drive(upload(owner, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert lifecycle.save_recipe(job, recipe)
+    assert actions.save_recipe(job, recipe)
     job = drive(job, until=priced)
-    assert lifecycle.confirm(job, job.plan_sha256, owner)
+    assert actions.confirm(job, job.plan_sha256, owner)
     return job
 
 
@@ -103,10 +103,10 @@ def test_ready_made_requests_are_sent_as_they_are(
         return json.dumps({"custom_id": f"id/{number} ü", "params": body}, ensure_ascii=False)
 
     lines = [line(1), line(2, stream=True), line(3)]
-    job = lifecycle.create_job(alice, ContentFile("\n".join(lines).encode(), "requests.jsonl"))
+    job = actions.create_job(alice, ContentFile("\n".join(lines).encode(), "requests.jsonl"))
     job = drive(job, until=priced)
     assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 3, 1)
-    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    assert actions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     header, *rows = joined(job)
     assert header[0] == "custom_id"
@@ -119,15 +119,15 @@ def test_a_job_is_confirmed_once_and_only_as_it_was_shown(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    assert not lifecycle.confirm(job, "", alice)
-    lifecycle.save_recipe(job, RECIPE)
+    assert not actions.confirm(job, "", alice)
+    actions.save_recipe(job, RECIPE)
     job = drive(job, until=priced)
     shown = job.plan_sha256
-    lifecycle.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300))
-    assert not lifecycle.confirm(job, shown, alice), "the recipe is not the one that was shown"
+    actions.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300))
+    assert not actions.confirm(job, shown, alice), "the recipe is not the one that was shown"
     job = drive(Job.objects.get(pk=job.pk), until=priced)
-    assert lifecycle.confirm(job, job.plan_sha256, alice)
-    assert not lifecycle.confirm(job, job.plan_sha256, alice)
+    assert actions.confirm(job, job.plan_sha256, alice)
+    assert not actions.confirm(job, job.plan_sha256, alice)
     drive(job)
     assert simulator.truth()["posts"] == 1
 
@@ -136,9 +136,9 @@ def test_a_price_that_was_worked_out_for_an_older_recipe_is_not_kept(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE)
     stale = Job.objects.get(pk=job.pk)
-    lifecycle.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300))
+    actions.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300))
     stale.prompt = RECIPE.prompt
     estimates.estimate_job(stale)
     assert Job.objects.get(pk=job.pk).estimate is None
@@ -149,7 +149,7 @@ def test_without_a_connection_the_price_is_worked_out_from_the_length(
 ) -> None:
     simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE)
     job = drive(job, until=priced)
     estimate = estimates.current(job)
     assert estimate is not None
@@ -161,7 +161,7 @@ def test_a_model_without_a_price_cannot_be_confirmed(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300))
+    actions.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300))
     job = drive(job, until=lambda job: estimates.current(job) is not None)
     estimate = estimates.current(job)
     assert estimate is not None
@@ -212,8 +212,8 @@ def test_stopping_before_anything_is_sent_costs_nothing(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = confirmed(alice, drive, [["Ann", "a"]])
-    assert lifecycle.stop(job, alice)
-    assert not lifecycle.stop(job, alice)
+    assert actions.stop(job, alice)
+    assert not actions.stop(job, alice)
     job = drive(job)
     assert simulator.truth()["posts"] == 0
     assert job.outcome_count(Outcome.CANCELED) == 1
@@ -226,7 +226,7 @@ def test_stopping_keeps_what_is_finished_and_every_row_has_one_outcome(
     simulator = start_simulator(seconds=3, failures="none")
     job = confirmed(alice, drive, [[f"n{n}", "x"] for n in range(400)])
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert lifecycle.stop(job, alice)
+    assert actions.stop(job, alice)
     job = drive(job)
     assert job.done_count == 400
     assert job.outcome_count(Outcome.GOOD, Outcome.CANCELED) == 400
@@ -243,7 +243,7 @@ def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(
     assert job.batches.get().state == Batch.State.BLOCKED
     lifecycle.sweep()
     assert simulator.truth()["posts"] == 1, "a held job must not send"
-    assert lifecycle.try_again(job, alice)
+    assert actions.try_again(job, alice)
     job = drive(job)
     assert job.good_count == 1
     assert simulator.truth()["accepted_rows"] == 1
@@ -257,7 +257,7 @@ def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
     results, uploaded = files.results_path(batch), files.upload_path(job)
     assert results.exists()
     assert uploaded.exists()
-    assert lifecycle.delete(job, alice)
+    assert actions.delete(job, alice)
     assert not Job.objects.visible_to(alice).exists()
     lifecycle.sweep()
     assert not Job.objects.filter(pk=job.pk).exists()
@@ -276,11 +276,11 @@ def test_a_job_with_the_provider_cannot_be_deleted(
     start_simulator(seconds=60)
     job = confirmed(alice, drive, [["Ann", "a"]])
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert not lifecycle.delete(job, alice)
+    assert not actions.delete(job, alice)
 
 
 def test_a_file_that_cannot_be_read_says_why(alice: User, drive: Drive) -> None:
-    job = lifecycle.create_job(alice, ContentFile(b'a,b\n1,"x\n', "broken.csv"))
+    job = actions.create_job(alice, ContentFile(b'a,b\n1,"x\n', "broken.csv"))
     job = drive(job)
     assert job.state == Job.State.UNREADABLE
     (problem,) = job.problems.all()
@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_read_says_why(alice: User, drive: Drive) -> None:
 
 
 def test_an_upload_is_kept_under_a_name_of_ours(alice: User, settings: Any) -> None:
-    job = lifecycle.create_job(alice, ContentFile(b"a\n1\n", "x"), name="../../etc/passwd")
+    job = actions.create_job(alice, ContentFile(b"a\n1\n", "x"), name="../../etc/passwd")
     assert files.upload_path(job).parent == Path(settings.DATA_DIR, "uploads")
     assert (job.name, job.upload_name) == ("../../etc/passwd", "x")
 
@@ -325,7 +325,7 @@ def test_a_job_of_practice_mode_is_never_sent_with_a_key(
     job = drive(job, until=lambda job: bool(job.held))
     assert "practice mode" in job.held
     assert simulator.truth()["posts"] == 0
-    lifecycle.stop(job, alice)
+    actions.stop(job, alice)
     job = drive(job)
     assert job.outcome_count(Outcome.CANCELED) == 1
     assert simulator.truth()["posts"] == 0
@@ -339,7 +339,7 @@ def test_a_job_sent_with_a_key_waits_until_there_is_one_again(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = True, ""
     job = drive(job, until=lambda job: bool(job.held))
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
-    lifecycle.try_again(job, alice)
+    actions.try_again(job, alice)
     assert drive(job).good_count == 1
 
 
@@ -348,13 +348,13 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
 ) -> None:
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "bad key"
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE)
     job = drive(job, until=priced)
-    lifecycle.confirm(job, job.plan_sha256, alice)
+    actions.confirm(job, job.plan_sha256, alice)
     job = drive(job, until=lambda job: bool(job.held))
     assert "did not accept this site's key" in job.held
     settings.ANTHROPIC_API_KEY = "good key"
-    lifecycle.try_again(job, alice)
+    actions.try_again(job, alice)
     assert drive(job).good_count == 1
 
 
@@ -362,14 +362,14 @@ def test_a_page_shown_in_practice_mode_cannot_confirm_a_job_that_costs_money(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE)
     shown = drive(job, until=priced).plan_sha256
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
-    assert not lifecycle.confirm(job, shown, alice)
+    assert not actions.confirm(job, shown, alice)
     lifecycle.price_stale_drafts()
     job = drive(job, until=priced)
     assert job.plan_sha256 != shown
-    assert lifecycle.confirm(job, job.plan_sha256, alice)
+    assert actions.confirm(job, job.plan_sha256, alice)
 
 
 def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
@@ -379,7 +379,7 @@ def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
     original = provider.list_batches
 
     def stopped_meanwhile() -> Any:
-        lifecycle.stop(job, alice)
+        actions.stop(job, alice)
         return original()
 
     monkeypatch.setattr(provider, "list_batches", stopped_meanwhile)
@@ -400,7 +400,7 @@ def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     job.batches.update(provider_id="msgbatch_gone", created_at=old)
     job = drive(job, until=lambda job: bool(job.held))
     assert "not to be found" in job.held
-    lifecycle.stop(job, alice)
+    actions.stop(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", 1]]
 
@@ -450,7 +450,7 @@ def test_a_step_that_fails_again_and_again_is_said(
         patch.setattr(batching, "plan_next_batch", broken)
         job = drive(job, until=lambda job: bool(job.held))
     assert "again and again" in job.held
-    lifecycle.try_again(job, alice)
+    actions.try_again(job, alice)
     assert drive(job).good_count == 1
 
 
@@ -466,9 +466,9 @@ def broken(*_: object) -> bool:
 def test_a_table_without_a_row_that_can_be_sent_has_no_price_and_no_end_of_trying(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = lifecycle.create_job(alice, ContentFile(b"a,b\n1\n2\n", "ragged.csv"))
+    job = actions.create_job(alice, ContentFile(b"a,b\n1\n2\n", "ragged.csv"))
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    lifecycle.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10))
+    actions.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10))
     lifecycle.sweep()
     job.refresh_from_db()
     assert (job.sendable_count, job.estimate, job.failures_in_a_row) == (0, None, 0)

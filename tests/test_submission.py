@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import journal, lifecycle, provider, submission
+from jobs import actions, journal, lifecycle, provider, submission
 from jobs.models import Batch, Installation, Job, SubmissionEvent
 
 from .conftest import Simulator
@@ -133,7 +133,7 @@ def test_a_clear_no_is_said_in_words_and_nothing_is_sent_until_somebody_says_so(
     for _ in range(3):
         lifecycle.sweep()
     assert simulator.truth()["posts"] == 1
-    lifecycle.try_again(job, alice)
+    actions.try_again(job, alice)
     assert_sent_once(simulator, drive(job))
 
 

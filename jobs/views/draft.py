@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import estimates, lifecycle, pricing, recipes
+from .. import actions, estimates, pricing, recipes
 from ..forms import RecipeForm
 from ..models import Job
 from .access import find_job, person
@@ -171,7 +171,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     form = RecipeForm(request.POST)
     number = _row_number(request.POST.get("show") or request.POST.get("row"))
     form.full_clean()
-    lifecycle.save_recipe(job, form.recipe(saved=estimates.recipe_of(job)))
+    actions.save_recipe(job, form.recipe(saved=estimates.recipe_of(job)))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
@@ -233,9 +233,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
-    if lifecycle.confirm(
-        job, request.POST.get("plan_sha256", "").replace("\0", ""), person(request)
-    ):
+    if actions.confirm(job, request.POST.get("plan_sha256", "").replace("\0", ""), person(request)):
         return redirect("job", job.pk)
     job.refresh_from_db()
     if job.state == Job.State.DRAFT:

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import estimates, lifecycle
+from .. import actions, estimates
 from ..forms import NameForm, UploadForm
 from ..ingest.text import MAX_ROWS
 from ..models import ATTENTION, Job
@@ -118,7 +118,7 @@ def new_sample_job(request: HttpRequest) -> HttpResponse:
 
 
 def _made(request: HttpRequest, upload: File[bytes]) -> HttpResponse:
-    address = reverse("job", args=[lifecycle.create_job(person(request), upload).pk])
+    address = reverse("job", args=[actions.create_job(person(request), upload).pk])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})
     return redirect(address)
@@ -137,7 +137,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     form = NameForm(request.POST)
     if form.is_valid():
-        lifecycle.rename(job, form.cleaned_data["name"])
+        actions.rename(job, form.cleaned_data["name"])
         messages.success(request, "The job has a new name.")
     else:
         messages.error(request, " ".join(map(str, form.errors["name"])))
@@ -150,7 +150,7 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     if request.method != "POST":
         return render(request, "jobs/delete.html", {"job": job})
-    if lifecycle.delete(job, person(request)):
+    if actions.delete(job, person(request)):
         messages.success(request, f"“{job.name}” and everything of it is being deleted.")
         return redirect("jobs")
     messages.error(

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import estimates, lifecycle
+from .. import actions, estimates
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
@@ -231,7 +231,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """GET says what stopping means and costs, POST stops."""
     job = find_job(request, pk)
     if request.method == "POST":
-        if lifecycle.stop(job, person(request)):
+        if actions.stop(job, person(request)):
             messages.success(request, "The job is being stopped.")
         else:
             messages.info(request, "There was nothing to stop any more.")
@@ -253,7 +253,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
 def try_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Whatever held the job is mended, a person says."""
     job = find_job(request, pk)
-    if lifecycle.try_again(job, person(request)):
+    if actions.try_again(job, person(request)):
         messages.success(request, "The job goes on.")
     else:
         messages.info(request, "The job was not waiting for anybody.")

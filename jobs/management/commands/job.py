@@ -21,7 +21,7 @@ from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from jobs import estimates, exports, lifecycle
+from jobs import actions, estimates, exports
 from jobs.estimates import Estimate
 from jobs.forms import RecipeForm
 from jobs.models import Installation, Job
@@ -110,16 +110,16 @@ class Command(BaseCommand):
         job = self.wait_for_worker(job, lambda job: job.state != Job.State.READING)
         self.show_problems(job)
         if job.state != Job.State.DRAFT:
-            lifecycle.delete(job, job.owner)
+            actions.delete(job, job.owner)
             raise CommandError("The file could not be read.")
         self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
 
         given = [prompt, *(options[name] for name in ("system", "model", "max_tokens"))]
         if problems := plan_problems(job, recipe, given):
-            lifecycle.delete(job, job.owner)
+            actions.delete(job, job.owner)
             raise CommandError("\n".join(problems), returncode=WRONG_USE)
         if job.kind == Job.Kind.TABLE:
-            lifecycle.save_recipe(job, recipe)
+            actions.save_recipe(job, recipe)
         job = self.wait_for_worker(job, lambda job: estimates.current(job) is not None)
         estimate = estimates.current(job)
         assert estimate is not None  # noqa: S101 - waited for
@@ -128,7 +128,7 @@ class Command(BaseCommand):
         self.show_price(estimate)
         if not options["yes"] and not self.agrees(estimate):
             raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
-        if not lifecycle.confirm(job, job.plan_sha256, job.owner):
+        if not actions.confirm(job, job.plan_sha256, job.owner):
             raise CommandError(
                 f"Not submitted: job {job.pk} was changed or submitted by someone else just now."
             )
@@ -247,7 +247,7 @@ class Command(BaseCommand):
 
     def do_cancel(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])
-        if not lifecycle.stop(job, job.owner):
+        if not actions.stop(job, job.owner):
             raise CommandError(
                 f"Job {job.pk} cannot be stopped: {find_job(job.pk).get_state_display()}."
             )
@@ -294,7 +294,7 @@ def make_job(path: Path, owner: User, name: str) -> Job:
                 returncode=WRONG_USE,
             )
         with path.open("rb") as file:
-            return lifecycle.create_job(owner, File(file, name=path.name), name)
+            return actions.create_job(owner, File(file, name=path.name), name)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
 

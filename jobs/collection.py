@@ -44,9 +44,8 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     """
     path = files.results_path(batch)
     try:
-        if not path.exists():
-            _download(batch, lease)
-        sha256 = _prove_complete(batch, path, lease)
+        # A file that is there already was proven by a worker that died before it could say so.
+        sha256 = _prove_complete(batch, path, lease) if path.exists() else _download(batch, lease)
     except ForeignResults:
         _give_back(batch)
         return timedelta()
@@ -71,8 +70,9 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     return timedelta()
 
 
-def _download(batch: Batch, lease: Lease) -> None:
-    """Fetch the results to disk, and give the file its name only when it is proven complete."""
+def _download(batch: Batch, lease: Lease) -> str:
+    """Fetch the results to disk, and give the file its name only when it is proven complete; its
+    SHA-256."""
     files.remove_incoming(batch)
     part = files.incoming_path(batch)
     files.make_folder(part.parent)
@@ -81,8 +81,9 @@ def _download(batch: Batch, lease: Lease) -> None:
         for block in provider.result_blocks(batch.provider_id):
             file.write(block)
             lease.renew()
-    _prove_complete(batch, part, lease)
+    sha256 = _prove_complete(batch, part, lease)
     files.keep(part, files.results_path(batch), mode=0o440)
+    return sha256
 
 
 def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:

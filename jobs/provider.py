@@ -9,11 +9,13 @@ address, never from one that an answer names: the key goes along.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,6 +156,12 @@ class _Deadline:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The certificates that are trusted; reading them takes longer than a call."""
+    return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
+
+
 @contextmanager
 def _client(
     *, on_request: Callable[[httpx2.Request], None] | None = None
@@ -162,6 +170,7 @@ def _client(
     just as a body goes out, which nobody could tell from a lost answer."""
     http = anthropic.DefaultHttpxClient(
         follow_redirects=False,
+        verify=_certificates(),
         trust_env=not settings.PROVIDER_IS_LOCAL,
         event_hooks={"request": [on_request] if on_request else []},
     )

@@ -55,7 +55,7 @@ def make_csv(path: Path, rows: int) -> None:
 def simulator(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--data", str(folder)]
     process = subprocess.Popen(
-        [*command, "--seconds", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--seconds", "0.01"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:

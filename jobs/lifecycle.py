@@ -255,6 +255,7 @@ def _stop_one(job: Job, batches: list[Batch]) -> bool:
             try:
                 provider.cancel_batch(str(batch.provider_id))
             except provider.NotThere:
+                # Perhaps it is not visible yet; if it stays away, watching gives it up.
                 if not watching.may_be_too_new(batch):
                     collection.lose(batch)
             except provider.Refused as error:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from . import provider, submission
+from . import collection, provider, submission
 from .models import Batch, Installation, Job
 from .provider import BatchInfo
 
@@ -49,7 +49,12 @@ def _look_up(batch: Batch) -> None:
     try:
         info = provider.retrieve_batch(str(batch.provider_id))
     except provider.NotThere:
-        if not may_be_too_new(batch):
+        if may_be_too_new(batch):
+            return
+        if batch.job.state == Job.State.CANCELING:
+            collection.lose(batch)
+            Job.objects.filter(pk=batch.job_id).update(next_action_at=timezone.now())
+        else:
             submission.hold(
                 batch.job_id,
                 f"Batch {batch.number} is not to be found at the provider. Perhaps the key of this "
@@ -62,8 +67,9 @@ def _look_up(batch: Batch) -> None:
 
 
 def may_be_too_new(batch: Batch) -> bool:
-    """Whether the provider may not show a batch yet that it has accepted."""
-    return batch.created_at is not None and timezone.now() - batch.created_at < NOT_YET_VISIBLE
+    """Whether the provider may not show a batch yet that it has accepted. By our own clock, which
+    may differ from the one that says when the batch was made."""
+    return batch.deadline_at is not None and timezone.now() < batch.deadline_at + NOT_YET_VISIBLE
 
 
 def _note_end(batch: Batch, info: BatchInfo) -> None:

@@ -397,10 +397,28 @@ def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     old = timezone.now() - timedelta(hours=1)
-    job.batches.update(provider_id="msgbatch_gone", created_at=old)
+    job.batches.update(provider_id="msgbatch_gone", deadline_at=old)
     job = drive(job, until=lambda job: bool(job.held))
     assert "not to be found" in job.held
     actions.stop(job, alice)
+    job = drive(job)
+    assert job.tally["causes"] == [["errored", "lost", 1]]
+
+
+def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    """The first 404 may only mean that it is not visible yet; the job ends when it stays so."""
+    start_simulator(seconds=60, failures="none")
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    job.batches.update(provider_id="msgbatch_gone")
+    lifecycle.sweep()
+    assert not Job.objects.get(pk=job.pk).held
+    actions.stop(job, alice)
+    lifecycle.sweep()
+    assert job.batches.get().cancel_sent_at is not None
+    job.batches.update(deadline_at=timezone.now() - timedelta(hours=1))
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", 1]]
 

@@ -472,6 +472,7 @@ def test_the_same_request_gets_the_same_answer(api: anthropic.Anthropic) -> None
         ("Choose from these options:\n- red: warm\n- blue: cold\n\nThe sea", "red blue"),
         ("Reply with yes or no. Is it late?", "yes no"),
         ("Sort into categories: A | B | C", "A B C"),
+        ("Is this positive, negative or mixed? One word.\n\nFine!", "positive negative mixed"),
         ("Classify the sentiment of this: good food, cheap and tasty", ""),
         ("Classify this review (from a shop, 2023).", ""),
         ("Write about one of our shoes, weather or not.", ""),

@@ -22,6 +22,7 @@ _HINTS = (
     "class",
     "option",
     "sentiment",
+    "is this",
     "answer",
     "respond",
     "reply",

@@ -17,16 +17,18 @@ from .conftest import PASSWORD, USER, assert_fits
 pytestmark = pytest.mark.browser
 
 HEADER = ["id", "review", "größe"]
+# The simulator lets a few rows fail as in life; here each says what is to become of it.
 ROWS = [
-    ["1", "Boils fast, looks lovely.", "S"],
-    ["2", 'She said "never again".', "M"],
-    ["3", "First line\nsecond line", "L"],
-    ["4", "Made me smile 🙂 👩‍👩‍👧", "XL"],
+    ["1", "Boils fast, looks lovely. [simulate:good]", "S"],
+    ["2", 'She said "never again". [simulate:good]', "M"],
+    ["3", "First line\nsecond line [simulate:good]", "L"],
+    ["4", "Made me smile 🙂 👩‍👩‍👧 [simulate:good]", "XL"],
     ["5", "[simulate:errored] Support never answered.", ""],
-    ["6", "<b>bold</b> {{id}} & more", "S"],
+    ["6", "<b>bold</b> {{id}} & more [simulate:good]", "S"],
     ["7", "[simulate:refusal] What is in it?", "S"],
-    ["8", "Naïve café, 10 % off; très bien", "M"],
+    ["8", "Naïve café, 10 % off; très bien [simulate:good]", "M"],
 ]
+WORDS = ("hello", "good bye", "🙂")
 FAILING = {"5", "7"}
 
 
@@ -121,9 +123,9 @@ def test_ready_made_requests_are_sent_as_they_are(page: Page) -> None:
     requests = [
         {
             "custom_id": f"mine-{number}",
-            "params": {**params, "messages": [{"role": "user", "content": f"Say {word}."}]},
+            "params": {**params, "messages": [{"role": "user", "content": text}]},
         }
-        for number, word in enumerate(("hello", "good bye", "🙂"))
+        for number, text in enumerate(f"Say {word}. [simulate:good]" for word in WORDS)
     ]
     upload(page, "requests.jsonl", "".join(json.dumps(r) + "\n" for r in requests).encode())
 

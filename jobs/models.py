@@ -11,9 +11,10 @@ A job::
 A batch::
 
     planned -> submitting -> in_progress -> ended -> collected
-                  |    \\                     \\
+                  |    \\
                   |     +-> unknown -> in_progress (adopted) | planned (never arrived)
                   +-> planned (clearly refused for now) | blocked (clearly refused)
+    stopped: planned, blocked -> canceled; what the provider no longer has -> lost
 
 Every change of state is one conditional UPDATE (`move`): whoever changes no row came second. That
 a person is needed is no state of its own; `Job.held` says why.
@@ -304,9 +305,6 @@ class Batch(models.Model):
 class RowQuerySet(models.QuerySet["Row"]):
     def in_order(self) -> Self:
         return self.order_by("number")
-
-    def needing_attention(self) -> Self:
-        return self.filter(outcome__in=ATTENTION)
 
     def containing(self, text: str) -> Self:
         """Rows with `text` in a cell, the answer or what the provider said."""

@@ -79,7 +79,6 @@ class BatchInfo:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
-    archived_at: datetime | None
 
     @classmethod
     def of(cls, batch: MessageBatch) -> Self:
@@ -95,7 +94,6 @@ class BatchInfo:
             created_at=batch.created_at,
             expires_at=batch.expires_at,
             ended_at=batch.ended_at,
-            archived_at=batch.archived_at,
         )
 
 
@@ -257,7 +255,6 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
         created_at=created.created_at,
         expires_at=created.expires_at,
         ended_at=None,
-        archived_at=None,
     )
 
 

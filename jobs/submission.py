@@ -36,15 +36,15 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
 
     Raises LeaseLost. ProviderError when the provider cannot even be listed; nothing was sent then.
     """
-    if not batching.body_is_whole(batch):
-        # Nothing of it was accepted, so its rows can go into another batch.
-        batching.unplan(batch)
-        return timedelta()
     if batch.attempts and candidates(batch):
         # A clear no came before, and yet there is a batch that could be this one.
         Batch.objects.move(
             batch.pk, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
         )
+        return timedelta()
+    if not batching.body_is_whole(batch):
+        # Nothing of it was accepted, so its rows can go into another batch.
+        batching.unplan(batch)
         return timedelta()
     if batch.baseline_ids is None:
         _take_baseline(batch)

@@ -32,6 +32,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -303,9 +304,17 @@ class Simulator:
         self._call("/_reset", b"")
 
     def truth(self, ids: bool = False) -> dict[str, Any]:
-        """What it has accepted, whatever it answered: {"posts", "rows", "batches": [...]}."""
+        """What it accepted, whatever it answered: {"posts", "accepted_rows", "batches": [...]}."""
         truth: dict[str, Any] = json.loads(self._call(f"/_truth?ids={int(ids)}"))
         return truth
+
+    def accepted(self) -> Counter[str]:
+        """How often each row of the one job was accepted, by its number as in the custom_id."""
+        return Counter(
+            custom_id.rpartition("-")[2]
+            for batch in self.truth(ids=True)["batches"]
+            for custom_id in batch["custom_ids"]
+        )
 
     def stop(self) -> None:
         self.process.terminate()

@@ -142,8 +142,8 @@ def web_part() -> Part:
     # Workers are renewed now and then, so that no slow leak can grow.
     command += ["--max-requests", "5000", "--max-requests-jitter", "500"]
     # The sign of life of a worker is a file; on a disk it could block when that is busy.
-    if Path("/dev/shm").is_dir():  # noqa: S108
-        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108
+    if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private file in it
+        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - as above
     return Part("web server", command)
 
 

@@ -116,6 +116,12 @@ SUBMIT_DEADLINE_SECONDS = env_number("SUBMIT_DEADLINE_SECONDS", 600, least=1)
 RECONCILE_GRACE_SECONDS = env_number(
     "RECONCILE_GRACE_SECONDS", 600, least=0 if PROVIDER_IS_LOCAL else 60
 )
+# Then it is sent again, or a person is asked whether it should be.
+RECONCILE_RESUBMIT = env_text("RECONCILE_RESUBMIT", "auto")
+if RECONCILE_RESUBMIT not in {"auto", "ask"}:
+    raise ImproperlyConfigured(
+        f"RECONCILE_RESUBMIT is {RECONCILE_RESUBMIT!r}; it must be auto or ask."
+    )
 # Provider limits (100,000 requests, 256 MB), with a margin: whether MB means 10^6 or 2^20 bytes is
 # not documented.
 BATCH_MAX_REQUESTS = int(env_number("BATCH_MAX_REQUESTS", 99_000, least=1))

@@ -1,5 +1,5 @@
-"""What people do to a job: create, change, confirm, stop, try again, delete. Pages and commands
-call these; what follows from them is the worker's, in lifecycle.py.
+"""What people do to a job: create, change, confirm, stop, try again, decide, delete. Pages and
+commands call these; what follows from them is the worker's, in lifecycle.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
-from django.utils import timezone
 
-from . import estimates, files, pricing, tasks, words
-from .models import Batch, Job, JobEvent
+from . import clock, collection, estimates, files, pricing, submission, tasks, words
+from .models import Batch, Installation, Job, JobEvent
 from .recipes import Recipe
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def save_recipe(job: Job, recipe: Recipe) -> bool:
             model=recipe.model,
             max_tokens=recipe.max_tokens,
             plan_sha256="",
-            next_action_at=timezone.now() + TYPING,
+            next_action_at=clock.now() + TYPING,
         )
     )
 
@@ -87,7 +86,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
         return False
     with transaction.atomic():
         drafts = Job.objects.filter(plan_sha256=plan_sha256)
-        now = timezone.now()
+        now = clock.now()
         confirmed = drafts.move(
             job.pk,
             Job.State.DRAFT,
@@ -110,7 +109,7 @@ def stop(job: Job, user: User) -> bool:
             [Job.State.SUBMITTING, Job.State.WORKING],
             Job.State.CANCELING,
             held="",
-            next_action_at=timezone.now(),
+            next_action_at=clock.now(),
         )
         if stopped:
             _log(job, "Stop asked for.", user)
@@ -124,7 +123,7 @@ def try_again(job: Job, user: User) -> bool:
         freed = (
             Job.objects.filter(pk=job.pk)
             .exclude(held="")
-            .update(held="", next_action_at=timezone.now())
+            .update(held="", next_action_at=clock.now())
         )
         if freed:
             # A refusal was a clear no, so the same batch can be sent without paying twice.
@@ -132,7 +131,7 @@ def try_again(job: Job, user: User) -> bool:
                 state=Batch.State.PLANNED, next_action_at=None
             )
             job.batches.filter(state=Batch.State.ENDED).update(
-                collect_failures=0, next_action_at=timezone.now()
+                collect_failures=0, next_action_at=clock.now()
             )
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
             _log(job, "Trying again.", user)
@@ -140,12 +139,86 @@ def try_again(job: Job, user: User) -> bool:
     return bool(freed)
 
 
+def send_now(job: Job, user: User) -> bool:
+    """A person says that what paused sending for all jobs is mended: try at once. False when
+    sending is not paused."""
+    now = clock.now()
+    paused = Installation.objects.filter(pk=1).exclude(pause="")
+    if not paused.update(send_after=now):
+        return False
+    with transaction.atomic():
+        for waiting in Job.objects.sending():
+            Job.objects.filter(pk=waiting.pk).update(next_action_at=now)
+            _nudge(waiting)
+        _log(job, "Trying to send again.", user)
+    return True
+
+
+# --- A batch of which we do not know whether it arrived ------------------------------------------
+
+
+def look_again(batch: Batch, user: User) -> bool:
+    """Look for an unknown batch in the provider's list at once. False when it is settled."""
+    return _about_unknown(batch, user, f"Batch {batch.number}: looking again.")
+
+
+def send_again(batch: Batch, user: User) -> bool:
+    """A person decides that a batch which is not to be found is sent again, which may be paid
+    twice. False when it was settled meanwhile, or nobody was asked."""
+    asked = Batch.objects.filter(pk=batch.pk).exclude(asked_at=None)
+    if not asked.exists() or not submission.plan_again(batch, decided_by=user.pk):
+        return False
+    with transaction.atomic():
+        Job.objects.filter(pk=batch.job_id).update(held="", next_action_at=clock.now())
+        _log(batch.job, f"Batch {batch.number} is to be sent again.", user)
+        _nudge(batch.job)
+    return True
+
+
+def this_is_it(batch: Batch, provider_id: str, user: User) -> bool:
+    """A person says which of the provider's batches an unknown batch is; the worker checks it.
+    False when it was settled meanwhile."""
+    return _about_unknown(
+        batch, user, f"Batch {batch.number} is said to be {provider_id}.", suggested_id=provider_id
+    )
+
+
+def _about_unknown(batch: Batch, user: User, what: str, **values: str) -> bool:
+    now = clock.now()
+    with transaction.atomic():
+        unknown = Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN)
+        if not unknown.update(next_action_at=now, **values):
+            return False
+        Job.objects.filter(pk=batch.job_id).update(next_action_at=now)
+        _log(batch.job, what, user)
+        _nudge(batch.job)
+    return True
+
+
+def finish_without(job: Job, user: User) -> bool:
+    """A person gives up on answers that stay away: the batches whose results stay incomplete are
+    lost but for what did arrive, and the job goes on. False when there are none."""
+    with transaction.atomic():
+        incomplete = job.batches.filter(
+            state=Batch.State.ENDED, collect_failures__gte=collection.TRIES
+        )
+        batches = list(incomplete)
+        if not batches or not job.held:
+            return False
+        _log(job, "Going on without the answers that did not arrive.", user)
+        for batch in batches:
+            collection.lose(batch)
+        Job.objects.filter(pk=job.pk).update(held="", next_action_at=clock.now())
+        _nudge(job)
+    return True
+
+
 def delete(job: Job, user: User) -> bool:
     """Delete a job and everything of it: rows, files, and the copies at the provider. The worker
     does it; the job is gone from every page at once."""
     with transaction.atomic():
         deleting = Job.objects.move(
-            job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=timezone.now()
+            job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=clock.now()
         )
         if deleting:
             _nudge(job)

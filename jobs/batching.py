@@ -126,13 +126,31 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     return True
 
 
+def ranges_of(batch: Batch) -> list[list[int]]:
+    """The numbers of a batch's rows as [first, last] of each run of them."""
+    ranges: list[list[int]] = []
+    for number in (
+        Row.objects.filter(batch=batch).order_by("number").values_list("number", flat=True)
+    ):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges
+
+
 def unplan(batch: Batch) -> None:
     """Take back a batch that was never accepted and whose body is gone or changed: its rows wait
-    again and are planned anew."""
+    again and are planned anew. One that may still turn up at the provider is kept, without rows.
+    """
+    planned = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED)
     with transaction.atomic():
-        if Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED).exists():
+        if planned.exists():
             Row.objects.filter(batch=batch).update(batch=None)
-            Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED).delete()
+            if batch.late_until:
+                planned.update(state=Batch.State.CANCELED)
+            else:
+                planned.delete()
     files.body_path(batch).unlink(missing_ok=True)
 
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from django.db import connection, transaction
-from django.utils import timezone
 
-from . import files, pricing, provider, submission
+from . import clock, files, holding, pricing, provider, submission
 from .batching import custom_id
 from .judging import Judged, ResultLine, judge, read_line
 from .leases import Lease
@@ -27,6 +27,8 @@ SLICE = 2_000  # rows of one transaction
 SLICE_BYTES = 8_000_000
 KINDS = ("succeeded", "errored", "canceled", "expired")
 TRIES = 5  # before a person is told that results stay incomplete
+# A new batch and its results can be answered with 404 for a while (seen by users of the API).
+NOT_YET_VISIBLE = timedelta(minutes=15)
 
 
 class Incomplete(Exception):
@@ -50,10 +52,9 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         _give_back(batch)
         return timedelta()
     except provider.NotThere:
-        # Seen for a short time after a batch has ended; later the results are gone.
-        return _try_again(batch, "the provider does not have them (404)")
+        return _without_results(batch, lease)
     except Incomplete as incomplete:
-        return _try_again(batch, str(incomplete))
+        return _try_again(batch, str(incomplete), lease)
     cost = _store(batch, path, lease)
     Batch.objects.move(
         batch.pk,
@@ -61,13 +62,20 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         Batch.State.COLLECTED,
         results_sha256=sha256,
         results_bytes=path.stat().st_size,
-        collected_at=timezone.now(),
+        collected_at=clock.now(),
         next_action_at=None,
         cost_pico=cost,
     )
-    submission.log(batch.job_id, f"The answers of batch {batch.number} are in.")
+    holding.log(batch.job_id, f"The answers of batch {batch.number} are in.")
     files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
+    files.incomplete_path(batch).unlink(missing_ok=True)
     return timedelta()
+
+
+def may_be_too_new(batch: Batch) -> bool:
+    """Whether the provider may not show a batch yet that it has accepted. By our own clock, which
+    may differ from the one that says when the batch was made."""
+    return batch.deadline_at is not None and clock.now() < batch.deadline_at + NOT_YET_VISIBLE
 
 
 def _download(batch: Batch, lease: Lease) -> str:
@@ -164,37 +172,95 @@ def _give_back(batch: Batch) -> None:
             cancel_sent_at=None,
             counts={},
             empty_looks=0,
-            next_action_at=timezone.now(),
+            next_action_at=clock.now(),
         )
         Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
-    submission.log(batch.job_id, f"Batch {batch.number}: what we found was not ours; looking on.")
+    holding.log(batch.job_id, f"Batch {batch.number}: what we found was not ours; looking on.")
 
 
-def _try_again(batch: Batch, what: str) -> timedelta:
+def _without_results(batch: Batch, lease: Lease) -> timedelta:
+    """The provider answers 404: for a while after a batch was made or has ended, or because the
+    results are gone for good."""
+    try:
+        archived_at = provider.retrieve_batch(str(batch.provider_id)).archived_at
+    except provider.NotThere:
+        archived_at = None
+    if archived_at is not None:
+        day = f"{archived_at:%-d %B %Y}"
+        lose(batch, f"The provider deleted these answers on {day}, before they could be fetched.")
+        return timedelta()
+    what = "the provider does not have them (404)"
+    return _try_again(batch, what, lease, patient=may_be_too_new(batch))
+
+
+def _try_again(batch: Batch, what: str, lease: Lease, *, patient: bool = False) -> timedelta:
+    """Fetch the results anew later, ever more seldom; after some times, unless one should be
+    `patient`, a person is told, and what did arrive is taken."""
     if (path := files.results_path(batch)).exists():
         path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
     failures = batch.collect_failures + 1
     pause = timedelta(seconds=min(5 * 2**failures, 600))
     Batch.objects.filter(pk=batch.pk).update(
-        collect_failures=failures, next_action_at=timezone.now() + pause
+        collect_failures=failures, next_action_at=clock.now() + pause
     )
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, what)
-    if failures == TRIES:
-        submission.hold(
-            batch.job_id, f"The results of batch {batch.number} stay incomplete: {what}."
-        )
+    if failures >= TRIES and not patient:
+        _take_what_arrived(batch, lease)
+        holding.hold(batch.job_id, f"The results of batch {batch.number} stay incomplete: {what}.")
     return pause
 
 
-def lose(batch: Batch) -> None:
-    """Give up on a batch of a job that is being stopped: the provider does not have it or its whole
-    results any more. Every row says so; what did arrive stays in the folder of results."""
+def _take_what_arrived(batch: Batch, lease: Lease) -> None:
+    """Put the results that did arrive into their rows, so that they can be used; the batch stays
+    uncollected. Of contradicting results none is taken."""
+    part = files.keep_incomplete(batch)
+    if part is None:
+        return
+    planned = {custom_id(batch.nonce, number) for number in _planned_numbers(batch)}
+    lines: dict[str, bytes] = {}
+    contradicting = set()
+    for line in chain.from_iterable(_slices(part)):
+        try:
+            found = _result_of(line).custom_id
+        except Incomplete:
+            continue
+        fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
+        if lines.setdefault(found, fingerprint) != fingerprint:
+            contradicting.add(found)
+        lease.renew()
+    taken = planned & lines.keys() - contradicting
+    _store(batch, part, lease, only=taken)
+    if Batch.objects.filter(pk=batch.pk).exclude(arrived=len(taken)).update(arrived=len(taken)):
+        holding.log(
+            batch.job_id,
+            f"Of batch {batch.number}, {len(taken):,} of {batch.size:,} answers did arrive and can "
+            "be used.",
+        )
+
+
+def charged(provider_id: str) -> int:
+    """What the results of an ended batch cost, as in Row.cost_pico. Nothing is stored. Raises
+    ProviderError."""
+    cost, rest = 0, b""
+    for block in provider.result_blocks(provider_id):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.strip():
+                cost += _cost(judge(_result_of(line).result))
+    return cost
+
+
+def lose(batch: Batch, why: str = "") -> None:
+    """Give up on a batch: the provider does not have it or its whole results any more. Every row
+    without an answer says so; what did arrive is kept."""
     with transaction.atomic():
         if Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None):
             Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
-                outcome=Outcome.ERRORED, cause="lost"
+                outcome=Outcome.ERRORED, cause="lost", message=why
             )
-    submission.log(batch.job_id, f"Batch {batch.number} is lost at the provider.")
+            holding.log(
+                batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip()
+            )
 
 
 _UPDATE = (
@@ -205,14 +271,22 @@ _UPDATE = (
 )
 
 
-def _store(batch: Batch, path: Path, lease: Lease) -> int:
+def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = None) -> int:
     """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
-    Repeatable: the same file gives the same rows."""
+    Repeatable: the same file gives the same rows. `only`: the custom_ids to take, when the file is
+    not proven complete."""
     total = 0
     for lines in _slices(path):
         updates = []
         for line in lines:
-            result = read_line(line)
+            try:
+                result = read_line(line)
+            except (msgspec.DecodeError, RecursionError):
+                if only is None:
+                    raise
+                continue
+            if only is not None and result.custom_id not in only:
+                continue
             judged = judge(result.result)
             cost = _cost(judged)
             total += cost

@@ -43,6 +43,23 @@ def remove_incoming(batch: Batch) -> None:
         path.unlink(missing_ok=True)
 
 
+def incomplete_path(batch: Batch) -> Path:
+    """What did arrive of results that stay incomplete."""
+    return results_path(batch).with_suffix(".incomplete")
+
+
+def keep_incomplete(batch: Batch) -> Path | None:
+    """Keep the largest of what arrived of a batch's results, and say where; None for nothing."""
+    kept = incomplete_path(batch)
+    parts = [*kept.parent.glob(f"{kept.stem}.*.part"), *([kept] if kept.exists() else [])]
+    if not parts:
+        return None
+    largest = max(parts, key=lambda path: path.stat().st_size)
+    if largest != kept:
+        keep(largest, kept, mode=0o440)
+    return kept
+
+
 def make_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 

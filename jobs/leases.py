@@ -10,8 +10,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from . import clock
 from .models import Job
 
 LENGTH = timedelta(seconds=60)
@@ -40,14 +39,14 @@ class Lease:
             return
         self._renew_at = time.monotonic() + RENEW_SECONDS
         mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
-        if mine.update(lease_until=timezone.now() + LENGTH) != 1:
+        if mine.update(lease_until=clock.now() + LENGTH) != 1:
             raise LeaseLost
 
     def hold_for(self, seconds: float) -> None:
         """Keep the lease through a step that cannot renew it. Raises LeaseLost."""
         self._renew_at = time.monotonic() + seconds
         mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
-        until = timezone.now() + LENGTH + timedelta(seconds=seconds)
+        until = clock.now() + LENGTH + timedelta(seconds=seconds)
         if mine.update(lease_until=until) != 1:
             raise LeaseLost
 
@@ -61,7 +60,7 @@ class Lease:
 
 def claim(job_pk: int) -> Lease | None:
     """The lease on a job that is due, or None: not due, or someone has it."""
-    now = timezone.now()
+    now = clock.now()
     owner = f"{_PROCESS}|{secrets.token_hex(4)}"
     due = Job.objects.due(now).filter(pk=job_pk)
     # Should this process die, the job is due again when the lease ends.
@@ -78,7 +77,7 @@ def free_leases_of_the_dead() -> None:
         host, process, _ = owner.split("|", 2)
         if host == _HOST and not owner.startswith(_PROCESS) and not _is_alive(int(process)):
             Job.objects.filter(pk=pk, lease_owner=owner).update(
-                lease_until=None, lease_owner="", next_action_at=timezone.now()
+                lease_until=None, lease_owner="", next_action_at=clock.now()
             )
 
 

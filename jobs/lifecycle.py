@@ -12,15 +12,18 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
-from django.utils import timezone
 
 from . import (
     batching,
+    clock,
     collection,
     estimates,
     files,
+    holding,
+    late,
     leases,
     provider,
+    restoring,
     submission,
     watching,
     words,
@@ -46,25 +49,26 @@ SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the
 def sweep(step: Callable[[int], None] | None = None) -> None:
     """Look at the provider if it is time, and call `step` (usually `advance`) for every job that is
     due. Safe to call at any time, from anywhere, as often as one likes."""
-    now = timezone.now()
+    now = clock.now()
     Installation.objects.filter(pk=1).update(tick_at=now)
     leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
     due = Installation.objects.filter(pk=1, next_poll_at__lte=now)
     if due.update(next_poll_at=now + poll) == 1:
         _watch()
-    for pk in (
-        Job.objects.due(timezone.now()).order_by("next_action_at").values_list("pk", flat=True)
-    ):
+        holding.end_site_trouble()
+    restoring.restore_if_asked()
+    for pk in Job.objects.due(clock.now()).order_by("next_action_at").values_list("pk", flat=True):
         (step or advance)(pk)
 
 
 def _watch() -> None:
-    try:
-        watching.watch()
-    except provider.ProviderError as error:
-        Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
-        logger.warning("the provider could not be asked: %s", error)
+    for look in (watching.watch, late.look):
+        try:
+            look()
+        except provider.ProviderError as error:
+            _note_trouble(error)
+            logger.warning("the provider could not be asked: %s", error)
 
 
 def advance(job_pk: int) -> None:
@@ -78,29 +82,43 @@ def advance(job_pk: int) -> None:
         # Another worker took over, or the job is not wanted any more; a lease that is still ours
         # must not keep the next one waiting.
         logger.info("job %s: left to whoever has it now", job_pk)
-        next_action_at = timezone.now()
+        next_action_at = clock.now()
     except provider.ProviderError as error:
-        _note_trouble(job_pk, error)
-        next_action_at = _after_failure(job_pk)
-    except Exception:
+        logger.warning("job %s: %s", job_pk, error)
+        next_action_at = _after_refusal(job_pk, error)
+    except Exception as error:
         # One job that cannot go on must not stop the others; it is tried again, ever more slowly.
         logger.exception("job %s: a step failed", job_pk)
-        _say_that_it_fails(job_pk)
-        next_action_at = _after_failure(job_pk)
+        if holding.note_site_trouble(error):
+            next_action_at = _after_failure(job_pk, longest=SAFETY)
+        else:
+            _say_that_it_fails(job_pk)
+            next_action_at = _after_failure(job_pk)
     lease.release(next_action_at)
 
 
-def _note_trouble(job_pk: int, error: provider.ProviderError) -> None:
-    logger.warning("job %s: %s", job_pk, error)
-    Installation.objects.filter(pk=1).update(provider_trouble=str(error)[:500])
-    if isinstance(error, provider.Refused) and error.needs_a_person:
-        submission.hold(job_pk, submission.in_words(error))
+def _note_trouble(error: provider.ProviderError) -> None:
+    if isinstance(error, provider.Refused) and error.about_key:
+        holding.note_trouble(holding.in_words(error))
+    else:
+        holding.note_trouble(str(error))
 
 
-def _after_failure(job_pk: int) -> datetime:
+def _after_refusal(job_pk: int, error: provider.ProviderError) -> datetime:
+    """A call of a step did not come to what was asked: when to take the step again."""
+    _note_trouble(error)
+    if isinstance(error, provider.Refused):
+        if error.about_key and Job.objects.sending().filter(pk=job_pk).exists():
+            return clock.now() + min(holding.pause(error), SAFETY)
+        if error.needs_a_person and not error.about_key:
+            holding.hold(job_pk, holding.in_words(error))
+    return _after_failure(job_pk)
+
+
+def _after_failure(job_pk: int, longest: timedelta = timedelta(seconds=300)) -> datetime:
     Job.objects.filter(pk=job_pk).update(failures_in_a_row=F("failures_in_a_row") + 1)
     failures = Job.objects.values_list("failures_in_a_row", flat=True).get(pk=job_pk)
-    return timezone.now() + timedelta(seconds=min(2.0 ** min(failures, 8), 300.0))
+    return clock.now() + min(timedelta(seconds=2 ** min(failures, 9)), longest)
 
 
 def _say_that_it_fails(job_pk: int) -> None:
@@ -113,12 +131,12 @@ def _say_that_it_fails(job_pk: int) -> None:
                 job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
             )
         if failing.filter(state__in=Job.SENT).exists():
-            submission.hold(job_pk, f"A step of this job fails again and again. {SEE_THE_LOG}")
+            holding.hold(job_pk, f"A step of this job fails again and again. {SEE_THE_LOG}")
 
 
 def _take_turn(lease: Lease) -> datetime | None:
     """Step after step, until the job has to wait or its turn is over; when it is due again."""
-    until = timezone.now() + TURN
+    until = clock.now() + TURN
     while True:
         job = Job.objects.filter(pk=lease.job_pk).first()
         if job is None:
@@ -128,8 +146,8 @@ def _take_turn(lease: Lease) -> datetime | None:
             return None
         if job.failures_in_a_row:
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
-        if wait or timezone.now() > until:
-            return timezone.now() + wait
+        if wait or clock.now() > until:
+            return clock.now() + wait
         lease.renew()
 
 
@@ -150,7 +168,7 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:
-    now = timezone.now()
+    now = clock.now()
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_the_other_mode(job, batches)
@@ -177,7 +195,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
 def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     """Settle an unknown batch, or bring in the results of one that has ended. Whatever goes wrong
     at the provider with this one, the others get their turn before it is tried again."""
-    pause = timezone.now() + PAUSE_OF_A_BATCH
+    pause = clock.now() + PAUSE_OF_A_BATCH
     Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=pause)
     try:
         if batch.state == Batch.State.UNKNOWN:
@@ -187,7 +205,10 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
         else:
             collection.collect(batch, lease)
     except provider.ProviderError as error:
-        _note_trouble(job.pk, error)
+        logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
+        _note_trouble(error)
+        if isinstance(error, provider.Refused) and error.needs_a_person and not error.about_key:
+            holding.hold(job.pk, holding.in_words(error))
     count_up(job)
 
 
@@ -207,7 +228,7 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
         else "This job was sent with a key, and the site has none now. An administrator has to "
         "set ANTHROPIC_API_KEY again and press “Try again”."
     )
-    submission.hold(job.pk, why)
+    holding.hold(job.pk, why)
     return SAFETY
 
 
@@ -217,7 +238,7 @@ def _until_due(batches: list[Batch]) -> timedelta:
     if not times:
         return SAFETY
     # Not quite at once: what was due and could not be done now would else be tried in a loop.
-    return min(max(min(times) - timezone.now(), timedelta(seconds=0.2)), SAFETY)
+    return min(max(min(times) - clock.now(), timedelta(seconds=0.2)), SAFETY)
 
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
@@ -228,14 +249,17 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return _until_due(batches)
         if Job.objects.move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
-            submission.log(job.pk, "Everything has been sent.")
+            holding.log(job.pk, "Everything has been sent.")
         count_up(job)
         return NOW
-    # The provider asked for a pause (429), or this batch's own pause is not over.
-    pause_until = max(Installation.get().send_after, planned[0].next_action_at or timezone.now())
-    if (pause := pause_until - timezone.now()) > NOW:
+    batch = planned[0]
+    if batch.next_action_at and (pause := batch.next_action_at - clock.now()) > NOW:
         return min(pause, SAFETY)
-    return submission.submit(planned[0], lease)
+    if restoring.submissions_unknown():
+        return SAFETY
+    if (pause := holding.wait_before_sending(job)) > NOW:
+        return min(pause, SAFETY)
+    return submission.submit(batch, lease)
 
 
 def _stop_one(job: Job, batches: list[Batch]) -> bool:
@@ -251,20 +275,18 @@ def _stop_one(job: Job, batches: list[Batch]) -> bool:
         if batch.state == Batch.State.IN_PROGRESS and batch.cancel_sent_at is None:
             # Noted first: one that cannot be cancelled runs to its end, and must not keep the
             # others from being cancelled.
-            Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=timezone.now())
+            Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=clock.now())
             try:
                 provider.cancel_batch(str(batch.provider_id))
             except provider.NotThere:
                 # Perhaps it is not visible yet; if it stays away, watching gives it up.
-                if not watching.may_be_too_new(batch):
+                if not collection.may_be_too_new(batch):
                     collection.lose(batch)
             except provider.Refused as error:
                 if error.for_now:
                     Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=None)
                     raise
-                submission.log(
-                    job.pk, f"Batch {batch.number} could not be stopped: {error.message}"
-                )
+                holding.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
             except provider.ProviderError:
                 Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=None)
                 raise
@@ -289,7 +311,7 @@ def _stop_rows(job: Job, which: Q) -> None:
 def _finish(job: Job) -> None:
     count_up(job)
     old = [Job.State.WORKING, Job.State.CANCELING]
-    if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=timezone.now()):
+    if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()):
         job.refresh_from_db()
         parts = [f"{words.rows(job.good_count)} good"]
         if job.attention_count:
@@ -297,7 +319,7 @@ def _finish(job: Job) -> None:
             parts.append(f"{words.rows(job.attention_count)} {need} attention")
         if stopped := job.outcome_count(Outcome.CANCELED):
             parts.append(f"{words.rows(stopped)} stopped")
-        submission.log(job.pk, f"Finished: {', '.join(parts)}.")
+        holding.log(job.pk, f"Finished: {', '.join(parts)}.")
 
 
 def count_up(job: Job) -> None:
@@ -344,7 +366,7 @@ def price_stale_drafts() -> None:
     for job in Job.objects.filter(state=Job.State.DRAFT).exclude(plan_sha256=""):
         if estimates.current(job) is None:
             Job.objects.filter(pk=job.pk, state=Job.State.DRAFT).update(
-                plan_sha256="", next_action_at=timezone.now()
+                plan_sha256="", next_action_at=clock.now()
             )
 
 

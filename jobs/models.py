@@ -22,6 +22,7 @@ a person is needed is no state of its own; `Job.held` says why.
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -42,6 +43,14 @@ PICO = 1_000_000_000_000
 def dollars(pico: int) -> Decimal:
     """US dollars of a stored amount, exact."""
     return Decimal(pico).scaleb(-12)
+
+
+def key_fingerprint() -> str:
+    """Tells one provider key from another and cannot be turned back into it; "" without a key."""
+    if settings.PRACTICE:
+        return ""
+    secret = settings.SECRET_KEY.encode()
+    return hmac.digest(secret, settings.ANTHROPIC_API_KEY.encode(), "sha256").hex()[:16]
 
 
 class Outcome(models.TextChoices):
@@ -73,6 +82,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(next_action_at__lte=now).filter(
             Q(lease_until=None) | Q(lease_until__lt=now)
         )
+
+    def sending(self) -> Self:
+        """Jobs with something left to send, in the mode that this site is in."""
+        return self.filter(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
 
     def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
         """Change the state of job `pk` from `old` to `new`, together with `values`.
@@ -167,6 +180,11 @@ class Job(models.Model):
         return self.state in self.SENT
 
     @property
+    def sends(self) -> bool:
+        """It has something left to send."""
+        return self.state == self.State.SUBMITTING and self.practice == settings.PRACTICE
+
+    @property
     def can_be_deleted(self) -> bool:
         return self.state in self.DELETABLE
 
@@ -208,6 +226,18 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def with_provider(self) -> Self:
         """Batches whose end has to be watched for, at the provider that this site uses now."""
         return self.filter(state=Batch.State.IN_PROGRESS, job__practice=settings.PRACTICE)
+
+    def not_fetched(self, now: datetime) -> Self:
+        """Batches whose answers must be ready at the provider, and are not on our disk."""
+        return self.filter(
+            Q(state=Batch.State.ENDED) | Q(state=Batch.State.IN_PROGRESS, expires_at__lt=now)
+        )
+
+    def late_ones_possible(self, now: datetime) -> Self:
+        """Batches that were sent again, or given up, lately: an earlier try may still turn up."""
+        return self.filter(late_until__gt=now, practice=settings.PRACTICE).exclude(
+            state__in=[Batch.State.PLANNED, Batch.State.SUBMITTING, Batch.State.UNKNOWN]
+        )
 
     def unsettled(self) -> Self:
         """Batches of which we do not know yet whether the provider has them."""
@@ -257,6 +287,12 @@ class Batch(models.Model):
     next_action_at = models.DateTimeField(null=True)
     refusal = models.TextField(default="")  # the provider's words, when it refused
     adopted = models.BooleanField(default=False)  # found by listing; the results prove it
+    # A person is to say whether it is sent again (RECONCILE_RESUBMIT=ask), since when; and which of
+    # the provider's batches a person says it is, to be checked.
+    asked_at = models.DateTimeField(null=True)
+    suggested_id = models.CharField(max_length=100, default="")
+    # It counted as never arrived once: until then the list is searched for one that shows up late.
+    late_until = models.DateTimeField(null=True)
 
     # What the provider says of it.
     provider_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - unique
@@ -270,6 +306,8 @@ class Batch(models.Model):
     results_sha256 = models.CharField(max_length=64, default="")
     results_bytes = models.BigIntegerField(default=0)
     collect_failures = models.IntegerField(default=0)
+    arrived = models.IntegerField(default=0)  # rows taken from results that stayed incomplete
+    warnings_given = models.SmallIntegerField(default=0)  # watching.WARNINGS: answers still there
     collected_at = models.DateTimeField(null=True)
     cost_pico = models.BigIntegerField(default=0)
 
@@ -300,6 +338,32 @@ class Batch(models.Model):
     @property
     def is_final(self) -> bool:
         return self.state in self.FINAL
+
+
+class LateBatch(models.Model):
+    """A batch of ours that the provider listed only after its rows had been sent again, or had been
+    given up. It is canceled at once; what it finished before that was paid twice."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="late_ones")
+    provider_id = models.CharField(max_length=100, unique=True)
+    size = models.IntegerField()
+    created_at = models.DateTimeField()
+    found_at = models.DateTimeField()
+    cancel_sent_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    finished = models.IntegerField(default=0)  # rows that it had answered, once it has ended
+    cost_pico = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"late {self.provider_id} of {self.batch}"
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it; 0 until it has ended."""
+        return dollars(self.cost_pico)
 
 
 class RowQuerySet(models.QuerySet["Row"]):
@@ -425,6 +489,19 @@ class Installation(models.Model):
     next_poll_at = models.DateTimeField(default=timezone.now)
     send_after = models.DateTimeField(default=timezone.now)  # later: the provider asked us to wait
     provider_trouble = models.TextField(default="")  # why the last look at the provider failed
+    site_trouble = models.TextField(default="")  # why a step failed here: disk, database
+    # Sending is paused for the key with this fingerprint, and why; `send_after` is the next try.
+    pause = models.TextField(default="")
+    pause_key = models.CharField(max_length=16, default="")
+    pauses_in_a_row = models.IntegerField(default=0)
+    # The provider had no room at this time, so that jobs take turns.
+    crowded_at = models.DateTimeField(null=True)
+    # How many bytes of the journal were compared with the database, how many submissions in it the
+    # database does not know, and whether somebody asked to look for them at the provider.
+    journal_checked = models.BigIntegerField(default=0)
+    journal_ahead = models.IntegerField(default=0)
+    restore_asked_at = models.DateTimeField(null=True)
+    restore_report = models.TextField(default="")
 
     def __str__(self) -> str:
         return "installation"
@@ -432,6 +509,22 @@ class Installation(models.Model):
     @classmethod
     def get(cls) -> Installation:
         return cls.objects.get(pk=1)
+
+    @property
+    def paused_because(self) -> str:
+        """Why nothing is sent with the key that this site uses now; "" when it is."""
+        return self.pause if self.pause_key == key_fingerprint() else ""
+
+    @property
+    def why_not_sending(self) -> str:
+        """Why no job can send anything until somebody has mended it; "" when they can."""
+        if self.journal_ahead and not settings.PRACTICE:
+            return (
+                "Nothing is sent: the database of this site is older than its journal, so some "
+                "rows may have been sent already. An administrator has to look for them at the "
+                "provider first."
+            )
+        return f"Sending is paused: {self.paused_because}" if self.paused_because else ""
 
     @property
     def worker_is_alive(self) -> bool:

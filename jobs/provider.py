@@ -11,13 +11,15 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import anthropic
 import httpx2
@@ -41,9 +43,12 @@ class Unreachable(ProviderError):
 class Refused(ProviderError):
     """A clear no: the provider answered and did not do it."""
 
-    def __init__(self, status: int, kind: str, message: str, retry_after: float | None) -> None:
+    def __init__(
+        self, status: int, kind: str, message: str, retry_after: float | None, code: str = ""
+    ) -> None:
         self.status = status
         self.kind = kind  # the API's error type, "" when it gave none
+        self.code = code  # the API's finer code, "" when it gave none
         self.message = message.replace("\0", "\ufffd")  # the provider's words: untrusted text
         self.retry_after = retry_after  # seconds, when it named them
         super().__init__(f"{status} {kind}: {self.message}")
@@ -51,7 +56,25 @@ class Refused(ProviderError):
     @property
     def for_now(self) -> bool:
         """It was refused for want of room, not for what it is."""
-        return self.status == 429
+        return self.status == 429 and not self.about_money
+
+    @property
+    def about_money(self) -> bool:
+        """Credit or a spending limit is used up. The API says so with several statuses; its codes
+        and, where there is none, its words tell (errors page)."""
+        words = ("credit balance", "usage limit", "spend limit", "spending limit")
+        return self.status == 402 or (
+            self.status in (400, 403, 429)
+            and (
+                self.code in ("enforced_spend_limit_reached", "contract_spend_limit_reached")
+                or any(word in self.message.lower() for word in words)
+            )
+        )
+
+    @property
+    def about_key(self) -> bool:
+        """It is the key or the account that is refused, so that every batch would be."""
+        return self.status in (401, 403) or self.about_money
 
     @property
     def needs_a_person(self) -> bool:
@@ -79,6 +102,7 @@ class BatchInfo:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
+    archived_at: datetime | None = None  # since then the results are gone
 
     @classmethod
     def of(cls, batch: MessageBatch) -> Self:
@@ -94,6 +118,7 @@ class BatchInfo:
             created_at=batch.created_at,
             expires_at=batch.expires_at,
             ended_at=batch.ended_at,
+            archived_at=batch.archived_at,
         )
 
 
@@ -154,10 +179,50 @@ class _Deadline:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+class _Body:
+    """A body file that gives nothing more once `seconds` are over by the clock on the wall: on a
+    machine that was suspended in the middle, the timer above stood still as well, and by now
+    somebody else may have sent the batch. A body that is cut short is not accepted."""
+
+    def __init__(self, file: IO[bytes], seconds: float) -> None:
+        self._file = file
+        self._until = time.time() + seconds
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def read(self, size: int = -1) -> bytes:
+        if time.time() > self._until:
+            raise Unclear("Sending was interrupted for too long.")
+        return self._file.read(size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(BLOCK), b"")
+
+
 @cache
 def _certificates() -> ssl.SSLContext:
     """The certificates that are trusted; reading them takes longer than a call."""
     return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
+
+
+# The Date of the provider's last answer to this process, and time.monotonic() when it came.
+_last_date: tuple[datetime, float] | None = None
+
+
+def now() -> datetime | None:
+    """The time by the provider's clock, to the second; None before its first answer."""
+    if _last_date is None:
+        return None
+    date, at = _last_date
+    return date + timedelta(seconds=time.monotonic() - at)
+
+
+def _read_clock(response: httpx2.Response) -> None:
+    global _last_date
+    with suppress(KeyError, ValueError):
+        date = parsedate_to_datetime(response.headers["date"])
+        _last_date = date, time.monotonic()
 
 
 @contextmanager
@@ -170,7 +235,7 @@ def _client(
         follow_redirects=False,
         verify=_certificates(),
         trust_env=not settings.PROVIDER_IS_LOCAL,
-        event_hooks={"request": [on_request] if on_request else []},
+        event_hooks={"request": [on_request] if on_request else [], "response": [_read_clock]},
     )
     with http:
         yield anthropic.Anthropic(
@@ -209,7 +274,13 @@ def _of_status(error: anthropic.APIStatusError) -> ProviderError:
     if status == 404:
         return NotThere(status, error.type or "", message, None)
     if status in (400, 401, 402, 403, 413, 422, 429):
-        return Refused(status, error.type or "", message[:2000], _retry_after(error.response))
+        return Refused(
+            status,
+            error.type or "",
+            message[:2000],
+            _retry_after(error.response),
+            error.error_code or "",
+        )
     # 408, 409, every 5xx and redirects: it may have been done before the answer went wrong.
     return Unclear(f"The provider answered with status {status}.")
 
@@ -238,7 +309,7 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
         response = client.post(
             "/v1/messages/batches",
             cast_to=httpx2.Response,
-            content=file,
+            content=_Body(file, seconds),
             options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
         )
         if response.status_code != 200:

@@ -8,27 +8,28 @@ never by sending again at once.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from itertools import takewhile
 
 import msgspec
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
-from . import batching, files, journal, provider, words
+from . import batching, clock, files, holding, journal, provider, words
 from .leases import Lease, LeaseLost
-from .models import Batch, Installation, Job, JobEvent, SubmissionEvent
+from .models import Batch, Job, LateBatch, SubmissionEvent
 from .provider import BatchInfo
-
-logger = logging.getLogger(__name__)
 
 # How much older than the newest listed batch one may be that is listed only later.
 LISTED_LATE = timedelta(minutes=10)
 LOOKS_BEFORE_RESEND = 3
-# Bounds of the wait that the provider may ask for, and what is waited when it names none.
-LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
+# After a batch counted as never arrived: how long the list is searched for it all the same.
+LATE_FOR = timedelta(hours=48)
+# How far apart two times by the provider's clock may be for other reasons than what happened.
+CLOCK_MARGIN = timedelta(minutes=1)
+# Between two looks at a batch of which a person is to say whether it is sent again.
+LOOK_WHILE_ASKED = timedelta(minutes=1)
 
 
 def submit(batch: Batch, lease: Lease) -> timedelta:
@@ -51,18 +52,47 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
     lease.hold_for(settings.SUBMIT_DEADLINE_SECONDS)
     if not _commit_intent(batch, lease):
         return timedelta(seconds=5)
-    facts = {"job": batch.job_id, "nonce": batch.nonce, "attempt": batch.attempts}
     try:
-        journal.write(
-            "intent", **facts, size=batch.size, bytes=batch.body_bytes, sha256=batch.body_sha256
-        )
+        journal.write("intent", **_intent(batch))
     except OSError:
-        _not_sent(batch, "The disk of this site is full or cannot be written to.")
+        _not_sent(batch, "This site’s journal could not be written.")
         raise
     wait = _post(batch)
     lease.hold_for(0)
-    journal.write("outcome", **facts, state=batch.state, provider_id=batch.provider_id)
+    _journal_outcome(batch)
     return wait
+
+
+def _intent(batch: Batch) -> dict[str, object]:
+    """All that is needed to find the batch at the provider, and to give it its rows again, when
+    the database is gone."""
+    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
+    return {
+        "job": batch.job_id,
+        "upload": batch.job.upload_sha256,
+        "practice": batch.practice,
+        "number": batch.number,
+        "nonce": batch.nonce,
+        "attempt": batch.attempts,
+        "rows": batching.ranges_of(batch),
+        "size": batch.size,
+        "bytes": batch.body_bytes,
+        "sha256": batch.body_sha256,
+        "deadline": batch.deadline_at.isoformat(),
+        "baseline": batch.baseline_ids,
+        "baseline_at": batch.baseline_at and batch.baseline_at.isoformat(),
+    }
+
+
+def _journal_outcome(batch: Batch) -> None:
+    journal.write(
+        "outcome",
+        job=batch.job_id,
+        nonce=batch.nonce,
+        attempt=batch.attempts,
+        state=batch.state,
+        provider_id=batch.provider_id,
+    )
 
 
 def _take_baseline(batch: Batch) -> None:
@@ -84,7 +114,7 @@ def _post(batch: Batch) -> timedelta:
     assert batch.deadline_at is not None  # noqa: S101 - set with the intent
     # This process may have stood still since the intent (a suspended machine, a slow disk), and
     # somebody else may have looked for the batch and sent it meanwhile.
-    seconds = (batch.deadline_at - timezone.now()).total_seconds()
+    seconds = (batch.deadline_at - clock.now()).total_seconds()
     ours = Batch.objects.filter(pk=batch.pk, state=Batch.State.SUBMITTING, attempts=batch.attempts)
     if seconds < settings.SUBMIT_DEADLINE_SECONDS / 2 or not ours.exists():
         return _not_sent(batch, "Sending was interrupted before anything was sent.")
@@ -101,7 +131,7 @@ def _post(batch: Batch) -> timedelta:
 
 def _commit_intent(batch: Batch, lease: Lease) -> bool:
     """Say in the database that this batch is being sent; False if it may not be now."""
-    now = timezone.now()
+    now = clock.now()
     batch.attempts += 1
     batch.intent_at = batch.intent_at or now
     batch.deadline_at = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
@@ -126,7 +156,13 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
             )
             if not moved:
                 raise LeaseLost
-            _record(batch, "intent", size=batch.size, sha256=batch.body_sha256)
+            _record(
+                batch,
+                "intent",
+                size=batch.size,
+                sha256=batch.body_sha256,
+                deadline=batch.deadline_at.isoformat(),
+            )
     except IntegrityError:
         # Another batch of the same size is unsettled; which is which could not be told.
         return False
@@ -136,51 +172,37 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
 
 def _accepted(batch: Batch, info: BatchInfo) -> timedelta:
     _settle(batch, Batch.State.IN_PROGRESS, "accepted", **_provider_facts(info))
-    Installation.objects.filter(pk=1).exclude(provider_trouble="").update(provider_trouble="")
-    log(batch.job_id, f"Batch {batch.number} was sent: {words.rows(batch.size)}.")
+    holding.end_trouble()
+    holding.end_pause()
+    holding.log(batch.job_id, f"Batch {batch.number} was sent: {words.rows(batch.size)}.")
     return timedelta()
 
 
 def _not_sent(batch: Batch, why: str) -> timedelta:
     wait = _backoff(batch.attempts)
-    _settle(batch, Batch.State.PLANNED, "not_sent", next_action_at=timezone.now() + wait)
-    Installation.objects.filter(pk=1).update(provider_trouble=why)
+    _settle(batch, Batch.State.PLANNED, "not_sent", next_action_at=clock.now() + wait)
+    holding.note_trouble(why)
     return wait
 
 
 def _refused(batch: Batch, error: provider.Refused) -> timedelta:
+    # The batch is as it was in the first two cases: what is refused is not what is in it.
     if error.for_now:
-        named = USUAL_WAIT if error.retry_after is None else error.retry_after
-        wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
-        _settle(batch, Batch.State.PLANNED, "refused", next_action_at=timezone.now() + wait)
-        Installation.objects.filter(pk=1).update(send_after=timezone.now() + wait)
-        return wait
+        _settle(batch, Batch.State.PLANNED, "refused")
+        return holding.wait_for_room(error)
+    if error.about_key:
+        _settle(batch, Batch.State.PLANNED, "refused")
+        return holding.pause(error)
     said = error.message or f"status {error.status}"
     with transaction.atomic():
         _settle(batch, Batch.State.BLOCKED, "refused", refusal=said)
-        hold(batch.job_id, in_words(error))
+        holding.hold(batch.job_id, holding.in_words(error))
     return timedelta()
-
-
-def in_words(error: provider.Refused) -> str:
-    """Why a job cannot go on after a clear no, for the person, with who can mend it."""
-    said = error.message or f"status {error.status}"
-    if error.status == 401:
-        return (
-            f"The provider did not accept this site's key. An administrator can mend it. ({said})"
-        )
-    if error.status == 402 or "credit" in said.lower() or "usage limits" in said.lower():
-        return f"Credit or a spending limit at the provider is used up. ({said})"
-    if error.status == 403:
-        return f"This site's key may not do this. An administrator can mend it. ({said})"
-    if error.status == 413:
-        return "The provider says that a batch is too large to take."
-    return f"The provider refused: {said}"
 
 
 def _unclear(batch: Batch, why: str) -> timedelta:
     _settle(batch, Batch.State.UNKNOWN, "unknown", next_action_at=batch.deadline_at)
-    log(
+    holding.log(
         batch.job_id,
         f"Batch {batch.number}: {why} We are checking whether it arrived; nothing is sent twice.",
     )
@@ -203,7 +225,7 @@ def doubt(batch: Batch) -> None:
         batch.pk, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
     ):
         _record(batch, "unknown")
-        log(
+        holding.log(
             batch.job_id,
             f"Batch {batch.number}: sending was interrupted. We are checking whether it arrived; "
             "nothing is sent twice.",
@@ -217,10 +239,12 @@ def reconcile(batch: Batch) -> timedelta:
     Returns how long to wait. Raises ProviderError when the list could not be read to its end: that
     is no look at all.
     """
-    now = timezone.now()
+    now = clock.now()
     assert batch.deadline_at is not None  # noqa: S101 - set with the intent
     if now < batch.deadline_at:
         return batch.deadline_at - now
+    if batch.suggested_id and _take_suggested(batch):
+        return timedelta()
     found = candidates(batch)
     if len(found) > 1:
         proven = _told_apart(batch, found)
@@ -235,39 +259,99 @@ def reconcile(batch: Batch) -> timedelta:
     if now < batch.deadline_at + grace or looks < LOOKS_BEFORE_RESEND:
         pause = min(max(grace / LOOKS_BEFORE_RESEND, timedelta(seconds=1)), timedelta(seconds=60))
         return _look_again(batch, pause, looks)
-    if Batch.objects.move(batch.pk, Batch.State.UNKNOWN, Batch.State.PLANNED, next_action_at=None):
-        _record(batch, "never_arrived", looks=looks)
-        log(batch.job_id, f"Batch {batch.number} never arrived at the provider; it is sent again.")
+    wanted = batch.job.state == Job.State.SUBMITTING
+    if wanted and settings.RECONCILE_RESUBMIT == "ask":
+        return _ask(batch, looks)
+    if plan_again(batch, looks=looks):
+        holding.log(
+            batch.job_id,
+            f"Batch {batch.number} never arrived at the provider"
+            + ("; it is sent again." if wanted else "."),
+        )
     return timedelta()
+
+
+def plan_again(batch: Batch, **detail: object) -> bool:
+    """An unknown batch counts as never arrived: it may be sent again. Should it turn up all the
+    same, it is found (`look_for_late_ones`). False when it was settled otherwise meanwhile."""
+    with transaction.atomic():
+        moved = Batch.objects.move(
+            batch.pk,
+            Batch.State.UNKNOWN,
+            Batch.State.PLANNED,
+            next_action_at=None,
+            asked_at=None,
+            late_until=clock.now() + LATE_FOR,
+        )
+        if moved:
+            _record(batch, "never_arrived", **detail)
+    return moved
+
+
+def _ask(batch: Batch, looks: int) -> timedelta:
+    """Leave it to a person whether the batch is sent again; it is looked for on."""
+    Batch.objects.filter(pk=batch.pk, asked_at=None).update(asked_at=clock.now())
+    holding.hold(
+        batch.job_id,
+        f"We could not confirm that batch {batch.number} ({words.rows(batch.size)}) arrived at the "
+        "provider, and it is not in the provider’s list. Somebody has to say whether it is sent "
+        "again.",
+    )
+    return _look_again(batch, LOOK_WHILE_ASKED, looks)
+
+
+def _take_suggested(batch: Batch) -> bool:
+    """A person says which of the provider's batches it is: taken if it can be."""
+    suggested = batch.suggested_id
+    try:
+        info = provider.retrieve_batch(suggested)
+    except provider.NotThere:
+        why = "the provider does not know it"
+    else:
+        if info.total != batch.size:
+            why = f"it has {words.rows(info.total)}, and this batch has {words.rows(batch.size)}"
+        elif _known_by_another_name([info.id], batch.nonce):
+            why = "it is another batch of this site"
+        else:
+            _adopt(batch, info)
+            return True
+    Batch.objects.filter(pk=batch.pk, suggested_id=suggested).update(suggested_id="")
+    holding.log(batch.job_id, f"Batch {batch.number} is not {suggested}: {why}.")
+    return False
 
 
 def _look_again(batch: Batch, pause: timedelta, looks: int = 0) -> timedelta:
     Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN).update(
-        empty_looks=looks, next_action_at=timezone.now() + pause
+        empty_looks=looks, next_action_at=clock.now() + pause
     )
     return pause
 
 
-def candidates(batch: Batch) -> list[BatchInfo]:
+def candidates(batch: Batch, listing: Iterable[BatchInfo] | None = None) -> list[BatchInfo]:
     """Batches at the provider that could be `batch`: of its size, newer than the baseline or listed
-    late, and not ours by another name. Raises ProviderError."""
+    late, and not ours by another name. `listing`: the provider's list, newest first, if it was
+    fetched already. Raises ProviderError."""
     if batch.baseline_ids is None:
         return []
     since = batch.baseline_at and batch.baseline_at - LISTED_LATE
-    listing = provider.list_batches()
+    listing = provider.list_batches() if listing is None else listing
     found = [
         info
         for info in takewhile(lambda info: since is None or info.created_at >= since, listing)
         if info.total == batch.size and info.id not in batch.baseline_ids
     ]
-    ids = [info.id for info in found]
-    ours = set(Batch.objects.filter(provider_id__in=ids).values_list("provider_id", flat=True))
-    ours |= set(
-        SubmissionEvent.objects.filter(provider_id__in=ids)
-        .exclude(nonce=batch.nonce)
-        .values_list("provider_id", flat=True)
-    )
-    return [info for info in found if info.id not in ours]
+    taken = _known_by_another_name([info.id for info in found], batch.nonce)
+    return [info for info in found if info.id not in taken]
+
+
+def _known_by_another_name(ids: list[str], nonce: str) -> set[str]:
+    """Which of the provider's batches `ids` we know already, and not as the one with `nonce`."""
+    taken = [
+        Batch.objects.filter(provider_id__in=ids),
+        LateBatch.objects.filter(provider_id__in=ids),
+        SubmissionEvent.objects.filter(provider_id__in=ids).exclude(nonce=nonce),
+    ]
+    return {str(pk) for known in taken for pk in known.values_list("provider_id", flat=True)}
 
 
 class _OnlyId(msgspec.Struct):
@@ -279,13 +363,15 @@ def _told_apart(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
     excluded for good; those that still run are looked at again when they have ended."""
     for info in found:
         if info.status == "ended":
-            if _first_custom_id(info.id).startswith(f"{batch.nonce}-"):
+            if first_custom_id(info.id).startswith(f"{batch.nonce}-"):
                 return info
             exclude(batch, info.id)
     return None
 
 
-def _first_custom_id(provider_id: str) -> str:
+def first_custom_id(provider_id: str) -> str:
+    """The custom_id of the first result of an ended batch; "" when it has none that can be read.
+    Raises ProviderError."""
     beginning = b""
     for block in provider.result_blocks(provider_id):
         beginning += block
@@ -311,12 +397,18 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
             Batch.State.UNKNOWN,
             Batch.State.IN_PROGRESS,
             adopted=True,
+            asked_at=None,
+            suggested_id="",
             **_provider_facts(info),
         )
         if moved:
-            batch.provider_id = info.id
+            batch.provider_id, batch.state = info.id, Batch.State.IN_PROGRESS
             _record(batch, "adopted")
-            log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
+            holding.log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
+            if batch.asked_at:
+                Job.objects.filter(pk=batch.job_id).update(held="")
+    if moved:
+        _journal_outcome(batch)
 
 
 def _provider_facts(info: BatchInfo) -> dict[str, object]:
@@ -341,16 +433,3 @@ def _record(batch: Batch, kind: str, **detail: object) -> None:
         provider_id=batch.provider_id or "",
         detail={"attempt": batch.attempts, **detail},
     )
-
-
-def hold(job_pk: int, why: str) -> None:
-    """Say that a person is needed, in `Job.held` and, once, in the log."""
-    sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
-    if sent.exclude(held=why).update(held=why):
-        log(job_pk, f"This job needs somebody: {why}")
-
-
-def log(job_pk: int, text: str) -> None:
-    """Add a line to the log that the job's page shows."""
-    JobEvent.objects.create(job_id=job_pk, text=text)
-    logger.info("job %s: %s", job_pk, text)

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.utils import timezone
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task
 
-from . import lifecycle
+from . import clock, lifecycle, watching
 from .models import Installation
 
 TICK_SECONDS = 1
@@ -23,7 +22,7 @@ def nudge(job_pk: int) -> None:
 @db_task(priority=100)
 def tick() -> None:
     """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
-    now = timezone.now()
+    now = clock.now()
     due = Installation.objects.filter(pk=1, next_tick_at__lte=now)
     if due.update(next_tick_at=now + timedelta(seconds=TICK_SECONDS)) == 1:
         tick.schedule(delay=TICK_SECONDS)
@@ -33,8 +32,9 @@ def tick() -> None:
 @db_periodic_task(crontab(minute="*"))
 def start_ticking() -> None:
     """At the worker's start, and every minute in case the ticking was lost."""
-    lifecycle.price_stale_drafts()
     tick.call_local()
+    lifecycle.price_stale_drafts()
+    watching.warn()
 
 
 @db_periodic_task(crontab(minute="17"))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+from datetime import datetime, timedelta
 
-from django.utils import timezone
-
-from . import collection, provider, submission
-from .models import Batch, Installation, Job
+from . import clock, collection, holding, provider
+from .models import Batch, Job
 from .provider import BatchInfo
 
-# A new batch can be answered with 404 for a while (seen by users of the API).
-NOT_YET_VISIBLE = timedelta(minutes=15)
+logger = logging.getLogger(__name__)
+
 LOOKED_UP = 10  # single look-ups of one watch
+# When a person is told of answers that lie ready at the provider and are not fetched yet: so long
+# after the batch has ended, or so long after it was made. The provider deletes them 29 days after
+# that.
+SINCE_END = (timedelta(hours=1), timedelta(hours=24))
+SINCE_CREATION = (timedelta(days=7), timedelta(days=20), timedelta(days=27))
+KEPT = timedelta(days=29)
 
 
 def watch() -> None:
@@ -25,7 +30,7 @@ def watch() -> None:
     if not watched:
         # Nothing is asked of the provider, unless a job tries to.
         if not Job.objects.filter(state__in=[Job.State.SUBMITTING, Job.State.CANCELING]).exists():
-            _clear_trouble()
+            holding.end_trouble()
         return
     oldest = min(batch.created_at for batch in watched.values() if batch.created_at)
     for info in provider.list_batches():
@@ -36,11 +41,33 @@ def watch() -> None:
             break
     for batch in list(watched.values())[:LOOKED_UP]:
         _look_up(batch)
-    _clear_trouble()
+    holding.end_trouble()
 
 
-def _clear_trouble() -> None:
-    Installation.objects.filter(pk=1).exclude(provider_trouble="").update(provider_trouble="")
+def warn() -> None:
+    """Tell, in the log of the job, of answers that are ready at the provider for too long without
+    having been fetched. Each warning is given once."""
+    now = clock.now()
+    for batch in Batch.objects.not_fetched(now):
+        given = warnings_due(batch, now)
+        last = Batch.objects.filter(pk=batch.pk, warnings_given=batch.warnings_given)
+        if given > batch.warnings_given and last.update(warnings_given=given):
+            assert batch.created_at is not None  # noqa: S101 - it was sent
+            text = (
+                f"The answers of batch {batch.number} are ready at the provider and could not be "
+                f"fetched yet. The provider deletes them on {batch.created_at + KEPT:%-d %B %Y}."
+            )
+            holding.log(batch.job_id, text)
+            logger.error("job %s: %s", batch.job_id, text)
+
+
+def warnings_due(batch: Batch, now: datetime) -> int:
+    """How many of the warnings are due for a batch whose answers are not fetched."""
+    ended, created = batch.ended_at or batch.expires_at, batch.created_at
+    if ended is None or created is None:
+        return 0
+    times = [*(ended + wait for wait in SINCE_END), *(created + wait for wait in SINCE_CREATION)]
+    return sum(time <= now for time in times)
 
 
 def _look_up(batch: Batch) -> None:
@@ -49,13 +76,13 @@ def _look_up(batch: Batch) -> None:
     try:
         info = provider.retrieve_batch(str(batch.provider_id))
     except provider.NotThere:
-        if may_be_too_new(batch):
+        if collection.may_be_too_new(batch):
             return
         if batch.job.state == Job.State.CANCELING:
             collection.lose(batch)
-            Job.objects.filter(pk=batch.job_id).update(next_action_at=timezone.now())
+            Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
         else:
-            submission.hold(
+            holding.hold(
                 batch.job_id,
                 f"Batch {batch.number} is not to be found at the provider. Perhaps the key of this "
                 "site belongs to another workspace now, or somebody deleted the batch. It is not "
@@ -66,14 +93,8 @@ def _look_up(batch: Batch) -> None:
         _note_end(batch, info)
 
 
-def may_be_too_new(batch: Batch) -> bool:
-    """Whether the provider may not show a batch yet that it has accepted. By our own clock, which
-    may differ from the one that says when the batch was made."""
-    return batch.deadline_at is not None and timezone.now() < batch.deadline_at + NOT_YET_VISIBLE
-
-
 def _note_end(batch: Batch, info: BatchInfo) -> None:
-    now = timezone.now()
+    now = clock.now()
     moved = Batch.objects.move(
         batch.pk,
         Batch.State.IN_PROGRESS,

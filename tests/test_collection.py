@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,8 +25,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between two tries to collect are short."""
     original = collection._try_again
 
-    def soon(batch: Batch, what: str) -> timedelta:
-        original(batch, what)
+    def soon(*args: Any, **kwargs: Any) -> timedelta:
+        original(*args, **kwargs)
+        batch: Batch = args[0]
         pause = timedelta(seconds=0.1)
         Batch.objects.filter(pk=batch.pk).update(next_action_at=timezone.now() + pause)
         return pause
@@ -90,8 +92,9 @@ def test_results_that_stay_incomplete_hold_the_job_in_words(
 
 
 def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
-    alice: User, simulator: Simulator, drive: Drive
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(collection, "NOT_YET_VISIBLE", -timedelta(minutes=15))
     simulator.faults(results=[{"kind": "status_404", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     assert actions.stop(job, alice)

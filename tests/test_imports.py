@@ -19,10 +19,13 @@ LAYERS = (
     ("jobs.actions",),
     ("jobs.tasks",),
     ("jobs.lifecycle",),
-    ("jobs.submission", "jobs.collection", "jobs.estimates", "jobs.reading", "jobs.watching"),
-    ("jobs.batching", "jobs.provider"),
-    ("jobs.leases", "jobs.files", "jobs.journal"),
+    ("jobs.late", "jobs.restoring", "jobs.watching"),
+    ("jobs.collection",),
+    ("jobs.submission", "jobs.estimates", "jobs.reading"),
+    ("jobs.batching", "jobs.holding"),
+    ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),
     ("jobs.models",),
+    ("jobs.clock",),
     PURE,
 )
 

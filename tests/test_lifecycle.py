@@ -237,9 +237,9 @@ def test_stopping_keeps_what_is_finished_and_every_row_has_one_outcome(
 def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    simulator.faults(create=[{"kind": "reject_401"}])
+    simulator.faults(create=[{"kind": "reject_400"}])
     job = drive(confirmed(alice, drive, [["Ann", "a"]]), until=lambda job: bool(job.held))
-    assert "key" in job.held
+    assert "refused" in job.held
     assert job.batches.get().state == Batch.State.BLOCKED
     lifecycle.sweep()
     assert simulator.truth()["posts"] == 1, "a held job must not send"
@@ -351,10 +351,11 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
     actions.save_recipe(job, RECIPE)
     job = drive(job, until=priced)
     actions.confirm(job, job.plan_sha256, alice)
-    job = drive(job, until=lambda job: bool(job.held))
-    assert "did not accept this site's key" in job.held
+    drive(job, until=lambda _job: bool(Installation.get().pause))
+    assert "did not accept this site's key" in Installation.get().why_not_sending
     settings.ANTHROPIC_API_KEY = "good key"
-    actions.try_again(job, alice)
+    assert not Installation.get().why_not_sending, "another key, another answer"
+    Job.objects.update(next_action_at=timezone.now())
     assert drive(job).good_count == 1
 
 

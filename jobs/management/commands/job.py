@@ -21,11 +21,12 @@ from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from jobs import actions, estimates, exports
+from jobs import actions, estimates, exports, restoring
 from jobs.estimates import Estimate
 from jobs.forms import RecipeForm
 from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
+from jobs.provider import ProviderError
 from jobs.recipes import Recipe, recipe_problems
 from jobs.templatetags.show import at_most, money_range
 
@@ -76,6 +77,11 @@ class Command(BaseCommand):
 
         cancel = actions.add_parser("cancel", help="stop a job")
         cancel.add_argument("id", type=int, metavar="ID")
+
+        actions.add_parser(
+            "reconcile",
+            help="after a database was restored: find what was sent meanwhile, then send on",
+        )
 
         jobs = actions.add_parser("list", help="list all jobs, newest first")
         jobs.add_argument("--json", action="store_true", help="for programs")
@@ -200,8 +206,8 @@ class Command(BaseCommand):
                 break
             if job.state in (Job.State.DRAFT, Job.State.UNREADABLE):
                 raise CommandError(f"Job {job.pk} was not submitted: {job.get_state_display()}.")
-            if job.held:
-                raise CommandError(f"Job {job.pk} is held: {job.held}", returncode=HELD)
+            if why := job.held or (Installation.get().why_not_sending if job.sends else ""):
+                raise CommandError(f"Job {job.pk} is held: {why}", returncode=HELD)
             timeout = options["timeout"]
             if timeout is not None and time.monotonic() - began >= timeout:
                 raise CommandError(
@@ -254,6 +260,19 @@ class Command(BaseCommand):
         self.say(
             f"Job {job.pk} is being stopped. Answers that are ready by then are kept and paid."
         )
+
+    def do_reconcile(self, options: dict[str, Any]) -> None:
+        if not restoring.submissions_unknown():
+            self.say("The database knows every submission in the journal; there is nothing to do.")
+            return
+        try:
+            report = restoring.restore()
+        except ProviderError as error:
+            raise CommandError(f"The provider could not be asked: {error}") from error
+        for line in report:
+            self.stdout.write(line)
+        if left := restoring.submissions_unknown():
+            raise CommandError(f"{left} submissions are still unknown; nothing is sent until then.")
 
     def do_list(self, options: dict[str, Any]) -> None:
         jobs = visible_jobs().order_by("-created_at", "-pk")

@@ -1,0 +1,124 @@
+"""Batches that turn up at the provider after they counted as never arrived.
+
+How late the provider lists a batch is not documented, so a batch that was given up is looked for on
+for two days. One that shows up is ours and not wanted any more: it is canceled at once, because
+canceled requests are not charged, and what it had finished by then is said with its cost.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+from django.db import transaction
+
+from . import clock, collection, holding, journal, provider, submission, words
+from .models import Batch, LateBatch, SubmissionEvent, dollars
+from .pricing import in_words
+from .provider import BatchInfo
+
+logger = logging.getLogger(__name__)
+
+
+def look() -> None:
+    """Compare the provider's list with the batches that counted as never arrived lately, and see
+    to those that turned up. Raises ProviderError."""
+    missed = list(Batch.objects.late_ones_possible(clock.now()).select_related("job"))
+    if missed:
+        listing = list(_listed_lately())
+        for batch in missed:
+            for info in submission.candidates(batch, listing):
+                if _is_ours(batch, info):
+                    _take(batch, info)
+    for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
+        if late.batch.late_until and clock.now() < late.batch.late_until + timedelta(days=2):
+            _follow(late)
+
+
+def _listed_lately() -> list[BatchInfo]:
+    now = provider.now()
+    since = now - submission.LATE_FOR - timedelta(days=1) if now else None
+    listing = provider.list_batches()
+    return list(takewhile(lambda info: since is None or info.created_at >= since, listing))
+
+
+def _is_ours(batch: Batch, info: BatchInfo) -> bool:
+    """Whether a batch of the size of `batch`, that nobody here knows, was made by one of its tries.
+    By the time it was made at, in the provider's clock; once it has ended, by its custom_ids.
+    """
+    if info.status == "ended":
+        if submission.first_custom_id(info.id).startswith(f"{batch.nonce}-"):
+            return True
+        submission.exclude(batch, info.id)
+        return False
+    earliest, latest = _window(batch)
+    return earliest is not None and latest is not None and earliest <= info.created_at <= latest
+
+
+def _window(batch: Batch) -> tuple[datetime | None, datetime | None]:
+    """When a try of `batch` can have been accepted, by the provider's clock."""
+    now = provider.now()
+    if now is None or batch.intent_at is None or batch.deadline_at is None:
+        return None, None
+    ahead = now - clock.now()
+    # The last try is the last of all. Was it clearly accepted, then no other came after it.
+    if batch.created_at and not batch.adopted:
+        latest = batch.created_at
+    else:
+        latest = batch.deadline_at + ahead
+    margin = submission.CLOCK_MARGIN
+    return batch.intent_at + ahead - margin, latest + margin
+
+
+def _take(batch: Batch, info: BatchInfo) -> None:
+    with transaction.atomic():
+        late, is_new = LateBatch.objects.get_or_create(
+            provider_id=info.id,
+            defaults={
+                "batch": batch,
+                "size": info.total,
+                "created_at": info.created_at,
+                "found_at": clock.now(),
+            },
+        )
+        if not is_new:
+            return
+        SubmissionEvent.objects.create(
+            job_id=batch.job_id, nonce=batch.nonce, kind="late", provider_id=info.id
+        )
+        holding.log(
+            batch.job_id,
+            f"Batch {batch.number} turned up at the provider after all, although it was not listed "
+            f"there for a long time ({info.id}). It is canceled at once.",
+        )
+    journal.write("late", job=batch.job_id, nonce=batch.nonce, provider_id=info.id)
+    logger.warning("job %s batch %s: %s turned up late", batch.job_id, batch.number, info.id)
+    _follow(late)
+
+
+def _follow(late: LateBatch) -> None:
+    """Cancel a late batch, and note what it had finished when it has ended."""
+    try:
+        info = provider.retrieve_batch(late.provider_id)
+    except provider.NotThere:
+        return  # not visible yet, or deleted; the next look tells
+    if info.status == "ended":
+        _note_end(late, info)
+    elif late.cancel_sent_at is None:
+        provider.cancel_batch(late.provider_id)
+        LateBatch.objects.filter(pk=late.pk).update(cancel_sent_at=clock.now())
+
+
+def _note_end(late: LateBatch, info: BatchInfo) -> None:
+    finished = info.counts["succeeded"]
+    cost = collection.charged(late.provider_id) if finished else 0
+    ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)
+    if ended.update(ended_at=info.ended_at or clock.now(), finished=finished, cost_pico=cost):
+        paid = (
+            f"It had finished {words.rows(finished)} by then, which were charged a second time: "
+            f"{in_words(dollars(cost))}."
+            if finished
+            else "It had finished nothing, so nothing was charged twice."
+        )
+        holding.log(late.batch.job_id, f"The late batch {late.batch.number} has ended. {paid}")

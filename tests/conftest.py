@@ -313,6 +313,7 @@ class Simulator:
         return Counter(
             custom_id.rpartition("-")[2]
             for batch in self.truth(ids=True)["batches"]
+            if not batch["foreign"]
             for custom_id in batch["custom_ids"]
         )
 

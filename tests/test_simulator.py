@@ -4,6 +4,7 @@ fails when a test wants it to."""
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import json
 import signal
 import sqlite3
@@ -716,11 +717,15 @@ def test_models_are_listed_with_what_they_can_do(api: anthropic.Anthropic) -> No
 ACCEPTED: list[tuple[str, type[Exception]]] = [
     ("drop_after_accept", anthropic.APIConnectionError),
     ("reset_after_accept", anthropic.APIConnectionError),
+    ("accept_408", anthropic.APIStatusError),
     ("accept_500", anthropic.InternalServerError),
     ("accept_502", anthropic.InternalServerError),
     ("accept_504", anthropic.GatewayTimeoutError),
+    ("accept_529", anthropic.OverloadedError),
     ("accept_cut", anthropic.APIConnectionError),
     ("accept_bad_json", json.JSONDecodeError),
+    ("accept_empty", json.JSONDecodeError),
+    ("accept_no_id", anthropic.APIResponseValidationError),
     ("accept_307", anthropic.APIStatusError),
     ("accept_stall", anthropic.APITimeoutError),
 ]
@@ -733,9 +738,14 @@ NOT_ACCEPTED: list[tuple[str, type[Exception]]] = [
     ("reject_401", anthropic.AuthenticationError),
     ("reject_402", anthropic.APIStatusError),
     ("reject_403", anthropic.PermissionDeniedError),
+    ("reject_404", anthropic.NotFoundError),
+    ("reject_408", anthropic.APIStatusError),
+    ("reject_409", anthropic.ConflictError),
     ("reject_413", anthropic.APIStatusError),
+    ("reject_422", anthropic.UnprocessableEntityError),
     ("reject_429", anthropic.RateLimitError),
     ("reject_500", anthropic.InternalServerError),
+    ("reject_503", anthropic.InternalServerError),
     ("reject_529", anthropic.OverloadedError),
 ]
 
@@ -765,15 +775,28 @@ def test_a_fault_of_create_accepts_what_its_name_says(
     before = provider.truth()
     provider.faults(create=[{"kind": kind}])
 
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         plain_api.messages.batches.create(requests=requests_of(params(), params()))
 
+    if isinstance(caught.value, anthropic.APIStatusError):
+        assert str(caught.value.status_code) in {"307", *kind.split("_")}
     after = provider.truth(ids=True)
     assert after["posts"] == before["posts"] + 1
     assert after["accepted_rows"] - before["accepted_rows"] == (2 if accepted else 0)
     if accepted:
         assert after["batches"][-1]["custom_ids"] == ["row-0", "row-1"]
     assert plain_api.messages.batches.create(requests=requests_of(params())).id
+
+
+def test_the_counts_of_an_accepted_batch_may_be_wrong(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    provider.faults(create=[{"kind": "accept_wrong_total"}])
+
+    batch = api.messages.batches.create(requests=requests_of(params(), params()))
+
+    assert batch.request_counts.model_dump() == counts(processing=1)
+    assert provider.truth()["batches"][-1]["size"] == 2
 
 
 def test_a_slow_answer_comes_byte_by_byte(api: anthropic.Anthropic, provider: Simulator) -> None:
@@ -823,9 +846,13 @@ def ended(api: anthropic.Anthropic) -> MessageBatch:
 def download(provider: Simulator, batch: MessageBatch) -> list[bytes]:
     """The lines of the results, with their ends."""
     with httpx2.Client(headers={"x-api-key": "any"}) as client:
-        answer = client.get(f"{provider.url}/v1/messages/batches/{batch.id}/results")
+        answer = client.get(results_url(provider, batch))
         answer.raise_for_status()
         return answer.content.splitlines(keepends=True)
+
+
+def results_url(provider: Simulator, batch: MessageBatch) -> str:
+    return f"{provider.url}/v1/messages/batches/{batch.id}/results"
 
 
 @pytest.mark.parametrize("kind", ["cut_at_line", "cut_mid_line"])
@@ -846,6 +873,7 @@ def test_a_download_may_be_cut(provider: Simulator, ended: MessageBatch, kind: s
         ("duplicate_line", lambda lines, good: lines == good[:6] + good[5:]),
         ("crlf", lambda lines, good: lines == [line[:-1] + b"\r\n" for line in good]),
         ("blank_tail", lambda lines, good: lines == [*good, b"\n", b"\n"]),
+        ("contradicting_line", lambda lines, good: contradicts(lines, good)),
         ("unknown_id", lambda lines, good: ids(lines) - ids(good) == {"nobody-sent-this"}),
         ("foreign_nonce", lambda lines, _: all(name.startswith("ffff") for name in ids(lines))),
         ("unknown_type", lambda lines, _: json.loads(lines[5])["result"] == {"type": "postponed"}),
@@ -866,6 +894,16 @@ def test_a_download_may_be_whole_and_wrong(
     assert download(provider, ended) == good
 
 
+def contradicts(lines: list[bytes], good: list[bytes]) -> bool:
+    """Whether all lines are there, and after the sixth one that says otherwise."""
+    first, second = (json.loads(line) for line in lines[5:7])
+    return (
+        [*lines[:6], *lines[7:]] == good
+        and first["custom_id"] == second["custom_id"]
+        and first["result"]["type"] != second["result"]["type"]
+    )
+
+
 def ids(lines: list[bytes]) -> set[str]:
     return {json.loads(line)["custom_id"] for line in lines}
 
@@ -880,24 +918,160 @@ def test_a_download_may_be_refused(provider: Simulator, ended: MessageBatch, sta
     assert caught.value.response.status_code == status
 
 
+def test_a_compressed_download_may_lack_its_end(provider: Simulator, ended: MessageBatch) -> None:
+    good = b"".join(download(provider, ended))
+    provider.faults(results=[{"kind": "cut_gzip"}])
+
+    short = b"".join(download(provider, ended))
+
+    assert good.startswith(short)
+    assert 0 < len(short) < len(good)
+
+
+def test_a_download_may_stop_for_ever(provider: Simulator, ended: MessageBatch) -> None:
+    good = download(provider, ended)
+    provider.faults(results=[{"kind": "stall"}])
+    came = b""
+
+    with (
+        httpx2.Client(headers={"x-api-key": "any"}, timeout=0.4) as client,
+        client.stream("GET", results_url(provider, ended)) as answer,
+        pytest.raises(httpx2.ReadTimeout),
+    ):
+        for piece in answer.iter_bytes():
+            came += piece
+
+    assert came == b"".join(good[:5])
+
+
+def test_an_answer_may_be_very_long(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    good = download(provider, ended)
+    provider.faults(results=[{"kind": "long_line"}, {"kind": "long_line", "bytes": 5000}])
+
+    longest, long = download(provider, ended), download(provider, ended)
+
+    for lines, size in ((longest, 20_000_000), (long, 5000)):
+        assert lines[1:] == good[1:]
+        line = MessageBatchIndividualResponse.model_validate_json(lines[0])
+        text = text_of(message_of(line))
+        assert len(text) == size
+        assert text.startswith("[Practice answer]")
+
+
+def test_a_download_may_be_sent_elsewhere(provider: Simulator, ended: MessageBatch) -> None:
+    elsewhere = {"kind": "redirect", "other_host": "http://127.0.0.9:9"}
+    provider.faults(results=[{"kind": "redirect"}, elsewhere, {"kind": "redirect"}])
+    path = f"/v1/messages/batches/{ended.id}/results"
+
+    with httpx2.Client(headers={"x-api-key": "any"}) as client:
+        answers = [client.get(results_url(provider, ended)) for _ in range(2)]
+        followed = client.get(results_url(provider, ended), follow_redirects=True)
+
+    other_name = provider.url.replace("127.0.0.1", "localhost")
+    assert [answer.status_code for answer in answers] == [307, 307]
+    assert [answer.headers["location"] for answer in answers] == [
+        f"{other_name}{path}",
+        f"http://127.0.0.9:9{path}",
+    ]
+    assert followed.content.splitlines(keepends=True) == download(provider, ended)
+
+
 def test_looking_may_fail(
     api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
 ) -> None:
-    looks: dict[str, Callable[[], object]] = {
-        "list": api.messages.batches.list,
-        "retrieve": lambda: api.messages.batches.retrieve(ended.id),
-        "count_tokens": lambda: api.messages.count_tokens(
-            model=HAIKU, messages=params()["messages"]
-        ),
+    messages = params()["messages"]
+    looks: dict[str, Callable[[anthropic.Anthropic], object]] = {
+        "list": lambda api: api.messages.batches.list(),
+        "retrieve": lambda api: api.messages.batches.retrieve(ended.id),
+        "count_tokens": lambda api: api.messages.count_tokens(model=HAIKU, messages=messages),
     }
     for place, look in looks.items():
-        provider.faults(**{place: [{"kind": "status", "status": 503}, {"kind": "drop"}]})
+        provider.faults(
+            **{
+                place: [
+                    {"kind": "status", "status": 503},
+                    {"kind": "drop"},
+                    {"kind": "cut"},
+                    {"kind": "stall"},
+                ]
+            }
+        )
         with pytest.raises(anthropic.APIStatusError) as caught:
-            look()
+            look(api)
         assert caught.value.status_code == 503
-        with pytest.raises(anthropic.APIConnectionError):
-            look()
-        assert look()
+        for _ in ("drop", "cut"):
+            with pytest.raises(anthropic.APIConnectionError, match="Connection error"):
+                look(api)
+        with pytest.raises(anthropic.APITimeoutError):
+            look(impatient(api))
+        assert look(api)
+
+
+def impatient(api: anthropic.Anthropic) -> anthropic.Anthropic:
+    """A client for calls that are never answered."""
+    return api.with_options(timeout=0.2)
+
+
+def test_a_fault_may_come_after_some_requests_that_go_well(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    provider.faults(
+        retrieve=[{"kind": "status", "after": 2}, {"kind": "status", "after": 1, "times": 2}]
+    )
+    went_well = []
+    for _ in range(7):
+        try:
+            went_well.append(api.messages.batches.retrieve(ended.id).id == ended.id)
+        except anthropic.InternalServerError:
+            went_well.append(False)
+
+    assert went_well == [True, True, False, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "done"),
+    [
+        ("status", anthropic.InternalServerError, False),
+        ("drop", anthropic.APIConnectionError, False),
+        ("stall", anthropic.APITimeoutError, False),
+        ("drop_after", anthropic.APIConnectionError, True),
+    ],
+)
+def test_canceling_may_fail(
+    api: anthropic.Anthropic, provider: Simulator, kind: str, error: type[Exception], done: bool
+) -> None:
+    provider.faults(stuck=True, cancel=[{"kind": kind}])
+    batch = api.messages.batches.create(requests=requests_of(params()))
+
+    with pytest.raises(error):
+        (impatient(api) if kind == "stall" else api).messages.batches.cancel(batch.id)
+
+    assert provider.truth()["batches"][-1]["cancel_requested"] == done
+    assert api.messages.batches.cancel(batch.id).processing_status == "canceling"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "done"),
+    [
+        ("status", anthropic.InternalServerError, False),
+        ("drop", anthropic.APIConnectionError, False),
+        ("drop_after", anthropic.APIConnectionError, True),
+    ],
+)
+def test_deleting_may_fail(
+    api: anthropic.Anthropic, provider: Simulator, kind: str, error: type[Exception], done: bool
+) -> None:
+    batch = wait_for_end(api, api.messages.batches.create(requests=requests_of(params())))
+    provider.faults(delete=[{"kind": kind}])
+
+    with pytest.raises(error):
+        api.messages.batches.delete(batch.id)
+
+    assert provider.truth()["batches"][-1]["deleted"] == done
+    with pytest.raises(anthropic.NotFoundError) if done else contextlib.nullcontext():
+        api.messages.batches.delete(batch.id)
 
 
 def test_a_new_batch_may_be_listed_late(api: anthropic.Anthropic, provider: Simulator) -> None:
@@ -914,13 +1088,354 @@ def test_a_new_batch_may_be_listed_late(api: anthropic.Anthropic, provider: Simu
     assert api.messages.batches.retrieve(batch.id).id == batch.id
 
 
-def test_faults_that_do_not_exist_are_refused(provider: Simulator) -> None:
-    orders: list[dict[str, object]] = [{"create": [{"kind": "explode"}]}, {"mood": []}]
-    for order in orders:
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            provider.faults(**order)
-        caught.value.close()
-        assert caught.value.code == 400
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"create": [{"kind": "explode"}]},
+        {"create": [{"kind": "drop_after"}]},
+        {"create": [{"kind": "stall", "mood": "bad"}]},
+        {"create": [{"kind": "stall", "after": -1}]},
+        {"create": [{"kind": "stall"}], "list": [{"kind": "explode"}]},
+        {"create": {"kind": "stall"}},
+        {"mood": []},
+        {"page_limit": -1},
+        {"page_limit": "few"},
+        {"expire_share": 1.1},
+        {"stuck": True, "mood": True},
+    ],
+)
+def test_faults_and_knobs_that_do_not_exist_are_refused(
+    provider: Simulator, order: dict[str, object]
+) -> None:
+    before = state(provider)
+
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        provider.faults(**order)
+    caught.value.close()
+
+    assert caught.value.code == 400
+    assert state(provider) == before
+
+
+def state(provider: Simulator) -> dict[str, Any]:
+    """The faults to come, where the knobs stand, and what fell so far."""
+    known: dict[str, Any] = httpx2.get(f"{provider.url}/_faults").json()
+    return known
+
+
+def test_what_fell_is_counted(api: anthropic.Anthropic, provider: Simulator) -> None:
+    before = state(provider)["fell"].get("list: status", 0)
+    provider.faults(list=[{"kind": "status", "times": 3, "after": 1}])
+    api.messages.batches.list()
+    for _ in range(2):
+        with pytest.raises(anthropic.InternalServerError):
+            api.messages.batches.list()
+    provider.reset()
+
+    assert api.messages.batches.list()
+    assert state(provider)["fell"]["list: status"] == before + 2
+
+
+# --- Knobs ----------------------------------------------------------------------------------------
+
+
+def test_a_knob_stays_as_it_is_until_it_is_turned(provider: Simulator) -> None:
+    provider.faults(page_limit=3, stuck=True, results_host="http://127.0.0.9:9", expire_share=0.5)
+    provider.faults(page_limit=None, stuck=0, results_host="")
+    turned = state(provider)
+    provider.reset()
+    reset = state(provider)
+
+    names = ("page_limit", "stuck", "results_host", "expire_share")
+    assert [turned[name] for name in names] == [3, False, "", 0.5]
+    assert [reset[name] for name in names] == [0, False, "", 0]
+
+
+def test_a_new_batch_may_be_found_late(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(retrieve_404_seconds=1e9)
+    batch = api.messages.batches.create(requests=requests_of(params()))
+
+    listed = api.messages.batches.list(limit=1).data
+    with pytest.raises(anthropic.NotFoundError):
+        api.messages.batches.retrieve(batch.id)
+    with pytest.raises(httpx2.HTTPStatusError, match="404"):
+        download(provider, batch)
+    provider.faults(retrieve_404_seconds=0.2)
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        with contextlib.suppress(anthropic.NotFoundError):
+            found = api.messages.batches.retrieve(batch.id)
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # between two looks
+
+    assert [one.id for one in listed] == [found.id] == [batch.id]
+    assert len(download(provider, batch)) == 1
+
+
+def test_pages_may_be_shorter_than_asked_for(api: anthropic.Anthropic, provider: Simulator) -> None:
+    made = [api.messages.batches.create(requests=requests_of(params())).id for _ in range(5)]
+    provider.faults(page_limit=2)
+
+    page = api.messages.batches.list(limit=1000)
+    walked = [batch.id for batch, _ in zip(page, range(5), strict=False)]
+    last = api.messages.batches.list(limit=1000, before_id=made[3])
+    provider.reset()
+    everything = api.messages.batches.list(limit=1000)
+
+    assert [batch.id for batch in page.data] == made[:2:-1]
+    assert page.has_more
+    assert walked == made[::-1]
+    assert [batch.id for batch in last.data] == made[4:]
+    assert not last.has_more
+    assert len(everything.data) > 4
+    assert not everything.has_more
+
+
+def test_somebody_else_may_send_batches_of_the_same_size(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    before = provider.truth()
+    provider.faults(foreign_batches=2, create=[{"kind": "reject_500"}])
+
+    with pytest.raises(anthropic.InternalServerError):
+        api.messages.batches.create(requests=requests_of(params()))
+    refused = provider.truth()
+    ours = api.messages.batches.create(requests=requests_of(params("A."), params("B.")))
+    *theirs, listed = api.messages.batches.list(limit=3).data
+    after = provider.truth(ids=True)
+    results = {
+        batch.id: {line.custom_id: text_of(message_of(line)) for line in results_of(api, batch)}
+        for batch in (ours, *theirs)
+    }
+
+    assert len(refused["batches"]) == len(before["batches"])
+    assert listed.id == ours.id
+    assert all(batch.created_at >= ours.created_at for batch in theirs)
+    assert [batch.request_counts.succeeded for batch in theirs] == [2, 2]
+    assert (after["posts"] - before["posts"], after["accepted_rows"] - before["accepted_rows"]) == (
+        2,
+        2,
+    )
+    assert [(batch["id"], batch["foreign"]) for batch in after["batches"][-3:]] == [
+        (ours.id, False),
+        (theirs[1].id, True),
+        (theirs[0].id, True),
+    ]
+    assert {batch["id"]: set(batch["custom_ids"]) for batch in after["batches"][-3:]} == {
+        batch_id: set(answers) for batch_id, answers in results.items()
+    }
+    beginnings = {tuple(sorted({name[:12] for name in answers})) for answers in results.values()}
+    assert len(beginnings) == 3
+    assert {tuple(sorted(answers.values())) for answers in results.values()} == {
+        tuple(sorted(results[ours.id].values()))
+    }
+
+
+def test_the_queue_may_be_full(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(stuck=True, queue_limit=3, queue_retry_after=9)
+    rows = requests_of(params(), params())
+    first = api.messages.batches.create(requests=rows)
+
+    with pytest.raises(anthropic.RateLimitError) as caught:
+        api.messages.batches.create(requests=rows)
+    fits = api.messages.batches.create(requests=rows[:1])
+    provider.faults(queue_retry_after=0)
+    with pytest.raises(anthropic.RateLimitError) as again:
+        api.messages.batches.create(requests=rows[:1])
+    provider.faults(stuck=False)
+    after = api.messages.batches.create(requests=rows)
+
+    assert caught.value.type == "rate_limit_error"
+    assert caught.value.response.headers["retry-after"] == "9"
+    assert "retry-after" not in again.value.response.headers
+    assert [batch["id"] for batch in provider.truth()["batches"][-3:]] == [
+        first.id,
+        fits.id,
+        after.id,
+    ]
+
+
+def test_a_batch_may_be_stuck(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(stuck=True)
+    going_on = api.messages.batches.create(requests=requests_of(params(), params()))
+    canceled = api.messages.batches.create(requests=requests_of(params(), params()))
+    api.messages.batches.cancel(canceled.id)
+
+    seen = [api.messages.batches.retrieve(batch.id) for batch in (going_on, canceled)]
+    ended = [batch["ended"] for batch in provider.truth()["batches"][-2:]]
+    provider.faults(stuck=False)
+    later = [wait_for_end(api, batch) for batch in seen]
+
+    assert [batch.processing_status for batch in seen] == ["in_progress", "canceling"]
+    assert ended == [False, False]
+    assert [batch.request_counts.model_dump() for batch in later] == [
+        counts(succeeded=2),
+        counts(canceled=2),
+    ]
+
+
+def test_canceling_may_take_long(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(stuck=True, canceling_seconds=0.5)
+    batch = api.messages.batches.create(requests=requests_of(params()))
+    canceled = api.messages.batches.cancel(batch.id)
+    provider.faults(stuck=False)
+
+    ended = wait_for_end(api, canceled)
+
+    assert canceled.processing_status == "canceling"
+    assert ended.ended_at is not None
+    assert canceled.cancel_initiated_at is not None
+    assert (ended.ended_at - canceled.cancel_initiated_at).total_seconds() >= 0.5
+
+
+DAY = 24 * 3600.0
+
+
+def test_the_clock_may_be_ahead(api: anthropic.Anthropic, provider: Simulator) -> None:
+    before = wait_for_end(api, api.messages.batches.create(requests=requests_of(params())))
+    provider.faults(clock_ahead_seconds=DAY)
+
+    batch = wait_for_end(api, api.messages.batches.create(requests=requests_of(params())))
+    (listed,) = api.messages.batches.list(limit=1).data
+    answer = api.messages.batches.with_raw_response.retrieve(batch.id)
+    provider.reset()
+    afterwards = api.messages.batches.retrieve(batch.id)
+
+    assert DAY <= (batch.created_at - before.created_at).total_seconds() < DAY + 3600
+    assert (batch.expires_at - batch.created_at).total_seconds() == DAY
+    assert batch.ended_at is not None
+    assert batch.ended_at >= batch.created_at
+    stated = email.utils.parsedate_to_datetime(answer.headers["date"])
+    assert abs((stated - batch.created_at).total_seconds()) < 3600
+    assert listed.created_at == afterwards.created_at == batch.created_at
+
+
+def test_results_are_archived_when_the_clock_is_ahead(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    batch = wait_for_end(api, api.messages.batches.create(requests=requests_of(params())))
+    good = download(provider, batch)
+
+    provider.faults(clock_ahead_seconds=28.9 * DAY)
+    kept = download(provider, batch)
+    provider.faults(clock_ahead_seconds=29 * DAY)
+    archived = api.messages.batches.retrieve(batch.id)
+    with pytest.raises(httpx2.HTTPStatusError, match="404"):
+        download(provider, batch)
+    provider.reset()
+
+    assert kept == good
+    assert (archived.processing_status, archived.results_url) == ("ended", None)
+    assert archived.archived_at is not None
+    assert (archived.archived_at - archived.created_at).total_seconds() == 29 * DAY
+    assert archived.created_at == batch.created_at
+    assert download(provider, batch) == good
+
+
+def test_a_share_of_the_rows_may_expire(api: anthropic.Anthropic, provider: Simulator) -> None:
+    provider.faults(expire_share=0.3)
+
+    results = run(api, *[params()] * 10)
+    kinds = [line.result.type for line in results.values()]
+    provider.faults(expire_share=1)
+    all_of_them = run(api, params())
+
+    assert (kinds.count("expired"), kinds.count("succeeded")) == (3, 7)
+    assert [line.result.type for line in all_of_them.values()] == ["expired"]
+
+
+def test_results_may_be_said_to_be_elsewhere(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    provider.faults(results_host="http://127.0.0.9:9")
+
+    looked_at = api.messages.batches.retrieve(ended.id)
+    (listed,) = [one for one in api.messages.batches.list(limit=1000) if one.id == ended.id]
+
+    path = f"/v1/messages/batches/{ended.id}/results"
+    assert looked_at.results_url == listed.results_url == f"http://127.0.0.9:9{path}"
+
+
+# --- The truth ------------------------------------------------------------------------------------
+
+
+def test_the_truth_says_what_became_of_a_batch_and_what_is_charged(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    names = ("good", "cut", "errored", "expired", "empty")
+    provider.faults(stuck=True)
+    batch = api.messages.batches.create(
+        requests=requests_of(*[params(f"Say hello. [simulate:{name}]") for name in names])
+    )
+    at_work = provider.truth(ids=True)["batches"][-1]
+    provider.reset()
+    usages = [
+        line.result.message.usage
+        for line in results_of(api, batch)
+        if line.result.type == "succeeded"
+    ]
+    ended = provider.truth()["batches"][-1]
+
+    assert at_work == {
+        "id": batch.id,
+        "created_at": at_work["created_at"],
+        "size": 5,
+        "custom_ids": [f"row-{number}" for number in range(5)],
+        "foreign": False,
+        "cancel_requested": False,
+        "ended": False,
+        "deleted": False,
+        "counts": counts(processing=5),
+        "input_tokens": 0,
+        "output_tokens": 0,
+    }
+    assert ended == {
+        **at_work,
+        "custom_ids": None,
+        "ended": True,
+        "counts": counts(succeeded=3, errored=1, expired=1),
+        "input_tokens": sum(usage.input_tokens for usage in usages),
+        "output_tokens": sum(usage.output_tokens for usage in usages),
+    }
+
+
+def test_some_refusals_are_charged(api: anthropic.Anthropic, provider: Simulator) -> None:
+    rows = [params(f"Say hello to guest {number}. [simulate:refusal]") for number in range(40)]
+    messages = [message_of(line) for line in run(api, *rows).values()]
+
+    charged = [
+        message.usage.input_tokens
+        for message in messages
+        if message.stop_details
+        and message.stop_details.category in ("bio", "frontier_llm", "reasoning_extraction")
+    ]
+    assert 0 < len(charged) < 40
+    assert provider.truth()["batches"][-1]["input_tokens"] == sum(charged)
+
+
+def test_every_answer_has_a_date(provider: Simulator, ended: MessageBatch) -> None:
+    creates = ("accept_307", "accept_502", "reject_413", "reject_529")
+    downloads = ("clean_early_end", "cut_gzip", "crlf", "redirect")
+    provider.faults(
+        create=[{"kind": kind} for kind in creates],
+        results=[{"kind": kind} for kind in downloads],
+        list=[{"kind": "status"}],
+    )
+    batches = f"{provider.url}/v1/messages/batches"
+    body = json.dumps({"requests": requests_of(params())})
+    with httpx2.Client(headers={"x-api-key": "any"}) as client:
+        answers = [client.post(batches, content=body) for _ in range(5)]
+        answers += [client.get(results_url(provider, ended)) for _ in range(5)]
+        answers += [client.get(batches) for _ in range(2)]
+        answers += [client.get(f"{batches}/nobody"), client.get(f"{provider.url}/_truth")]
+        answers += [client.put(batches), client.get(batches, headers={"x-api-key": "bad"})]
+
+    seen = [answer.status_code for answer in answers]
+    assert seen[:5] == [307, 502, 413, 529, 200]
+    assert seen[5:10] == [200, 200, 200, 307, 200]
+    assert seen[10:] == [500, 200, 404, 200, 501, 401]
+    assert all("date" in answer.headers for answer in answers), answers
 
 
 # --- The process ----------------------------------------------------------------------------------
@@ -955,11 +1470,65 @@ def test_what_was_accepted_outlives_a_kill(tmp_path: Path) -> None:
     assert not left_behind.exists()
 
 
+def test_the_truth_outlives_a_kill(tmp_path: Path) -> None:
+    before = Simulator(tmp_path / "provider", seconds=3600, failures="none")
+    with contextlib.closing(client_of(before.url)) as api:
+        batches = [
+            api.messages.batches.create(requests=requests_of(params(), params())) for _ in range(3)
+        ]
+        before.faults(canceling_seconds=0.01)
+        wait_for_end(api, api.messages.batches.cancel(batches[0].id))
+        api.messages.batches.delete(batches[0].id)
+        before.faults(canceling_seconds=3600, foreign_batches=1)
+        api.messages.batches.cancel(batches[1].id)
+        api.messages.batches.create(requests=requests_of(params()))
+    known = before.truth(ids=True)
+    before.process.kill()
+    before.process.communicate(timeout=DEADLINE)
+
+    after = Simulator(tmp_path / "provider", seconds=3600)
+    still_known = after.truth(ids=True)
+    after.stop()
+
+    assert still_known == known
+    words = ("ended", "deleted", "cancel_requested", "foreign")
+    assert [[word for word in words if batch[word]] for batch in known["batches"]] == [
+        ["ended", "deleted", "cancel_requested"],
+        ["cancel_requested"],
+        [],
+        [],
+        ["foreign"],
+    ]
+
+
 def results_of(
     api: anthropic.Anthropic, batch: MessageBatch
 ) -> Iterator[MessageBatchIndividualResponse]:
     wait_for_end(api, batch)
     yield from api.messages.batches.results(batch.id)
+
+
+def test_a_folder_of_an_older_version_can_still_be_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "provider"
+    before = Simulator(folder, seconds=0)
+    with contextlib.closing(client_of(before.url)) as api:
+        batch = wait_for_end(api, api.messages.batches.create(requests=requests_of(params())))
+    before.stop()
+    added = ("ahead", "finished_share", "is_foreign", "input_tokens", "output_tokens")
+    with contextlib.closing(sqlite3.connect(folder / "simulator.sqlite3")) as database, database:
+        for name in added:
+            database.execute(f"ALTER TABLE batch DROP COLUMN {name}")
+
+    after = Simulator(folder, seconds=0)
+    with contextlib.closing(client_of(after.url)) as api:
+        again = api.messages.batches.retrieve(batch.id)
+        new = wait_for_end(api, api.messages.batches.create(requests=requests_of(params())))
+    known = after.truth()["batches"]
+    after.stop()
+
+    assert again == batch.model_copy(update={"results_url": again.results_url})
+    assert [one["id"] for one in known] == [batch.id, new.id]
+    assert [bool(one["output_tokens"]) for one in known] == [False, True]
 
 
 def test_results_are_gone_after_29_days(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.simulator.faults import FaultQueue
 from jobs.simulator.finishing import Finisher
+from jobs.simulator.knobs import Knobs
 from jobs.simulator.server import SimulatorServer
 from jobs.simulator.store import Store
 
@@ -20,14 +21,16 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     # Held back before the first thread starts, so that the wait below is where they arrive.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    store = Store(options.data, seconds=options.seconds, keep_ids=options.faults)
-    finisher = Finisher(store, failures=options.failures == "life")
+    knobs = Knobs()
+    store = Store(options.data, knobs, seconds=options.seconds, keep_ids=options.faults)
+    finisher = Finisher(store, knobs, failures=options.failures == "life")
     try:
         server = SimulatorServer(
             (options.host, options.port),
             store=store,
             finisher=finisher,
-            faults=FaultQueue() if options.faults else None,
+            knobs=knobs,
+            faults=FaultQueue(knobs) if options.faults else None,
             instant=options.seconds == 0,
             verbose=options.verbose,
         )

@@ -1,19 +1,25 @@
-"""Faults that tests order in advance: each spoils one request, as networks and servers do."""
+"""Faults that tests order in advance: each spoils one request, as networks and servers do.
+
+An order is one JSON object: a list of faults for each place in `KINDS`, and any of the `Knobs`. A
+knob that is left out or null stays as it is; 0 or false switches it off.
+"""
 
 import threading
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct
 
+from jobs.simulator.knobs import Knobs
 from jobs.simulator.wire import KIND_OF_STATUS, ApiError, invalid
 
-_FOREIGN_NONCE = b"ffffffffffff"
 # What can be ordered, and what it does. The batch exists after "accept", not after "reject".
 _LOOKS = {
     "status": "an error with the given status",
     "drop": "the connection closes without an answer",
+    "cut": "answered with 200, but only half of the promised body comes",
+    "stall": "no answer ever comes",
 }
 KINDS = {
     "create": {
@@ -22,11 +28,16 @@ KINDS = {
         "stall": "the body is read, no answer ever comes; not accepted",
         "drop_after_accept": "accepted, then the connection closes without an answer",
         "reset_after_accept": "accepted, then the connection is reset",
+        "accept_408": "accepted, answered with 408",
         "accept_500": "accepted, answered with 500",
         "accept_502": "accepted, answered with 502 and a page of HTML",
         "accept_504": "accepted, answered with 504",
+        "accept_529": "accepted, answered with 529",
         "accept_cut": "accepted, answered with 200, but only half of the promised body comes",
         "accept_bad_json": "accepted, answered with 200 and a body that is half an object",
+        "accept_empty": "accepted, answered with 200 and no body",
+        "accept_no_id": "accepted, answered with 200 and a batch without its id",
+        "accept_wrong_total": "accepted, answered with 200 and counts that add up to one fewer",
         "accept_slow": "accepted, answered one byte every 0.2 s for `seconds`, then the rest",
         "accept_307": "accepted, answered with a redirect to the same address",
         "accept_stall": "accepted, but no answer ever comes",
@@ -35,20 +46,31 @@ KINDS = {
         "reject_401": "authentication_error",
         "reject_402": "billing_error",
         "reject_403": "permission_error",
+        "reject_404": "not_found_error",
+        "reject_408": "timeout_error",
+        "reject_409": "conflict_error",
         "reject_413": "too large, in HTML as a proxy says it",
+        "reject_422": "invalid_request_error",
         "reject_429": "rate_limit_error, with `retry_after` if it is given",
         "reject_500": "api_error",
+        "reject_503": "api_error",
         "reject_529": "overloaded_error",
     },
     "results": {
         "cut_at_line": "the connection closes after half of the lines",
         "cut_mid_line": "the connection closes within a line",
+        "cut_gzip": "compressed, and the last quarter does not come, though nothing is promised",
         "clean_early_end": "half of the lines, in chunks that end as they should",
+        "stall": "half of the lines, then nothing more",
         "duplicate_line": "one line comes twice",
+        "contradicting_line": "one custom_id comes twice, with different results",
         "missing_line": "one line does not come",
+        "long_line": "the text of one answer is `bytes` long",
         "unknown_id": "one line has a custom_id that was never sent",
         "foreign_nonce": "every custom_id has another beginning, up to its last hyphen",
         "unknown_type": "one result is of a type that does not exist",
+        "redirect": "a 307 to the same path at `other_host`; without one, at this server's other "
+        "name, localhost",
         "status_404": "not_found_error",
         "status_429": "rate_limit_error",
         "status_500": "api_error",
@@ -58,6 +80,17 @@ KINDS = {
     "list": _LOOKS,
     "retrieve": _LOOKS,
     "count_tokens": _LOOKS,
+    "cancel": {
+        "status": "not done, an error with the given status",
+        "drop": "not done, the connection closes without an answer",
+        "drop_after": "done, then the connection closes without an answer",
+        "stall": "not done, no answer ever comes",
+    },
+    "delete": {
+        "status": "not done, an error with the given status",
+        "drop": "not done, the connection closes without an answer",
+        "drop_after": "done, then the connection closes without an answer",
+    },
 }
 _MESSAGES = {
     "400_spend": "You have reached your specified API usage limits. You will regain access later.",
@@ -76,12 +109,18 @@ class Fault(Struct, forbid_unknown_fields=True):
 
     kind: str
     times: int = 1
+    # So many requests to the same place go by unspoiled before it falls.
+    after: Annotated[int, Meta(ge=0)] = 0
     # For the kind "status".
     status: int = 500
     # Sent as a header with an error.
     retry_after: float | None = None
     # How long "accept_slow" drips.
     seconds: float = 5.0
+    # How long the text of "long_line" is.
+    bytes: Annotated[int, Meta(ge=0)] = 20_000_000
+    # Where "redirect" leads: a scheme, host and port.
+    other_host: str = ""
 
     def error(self) -> ApiError:
         """The error of a kind that names a status, such as `reject_429` or `status_404`."""
@@ -93,50 +132,22 @@ class Fault(Struct, forbid_unknown_fields=True):
         return ApiError(status, message, self.retry_after)
 
 
-class Order(Struct, forbid_unknown_fields=True):
-    """Faults to come, by what they fall on."""
-
-    create: list[Fault] = []
-    results: list[Fault] = []
-    listing: list[Fault] = field(name="list", default_factory=list)
-    retrieve: list[Fault] = []
-    count_tokens: list[Fault] = []
-    # New batches stay out of the list for so long.
-    list_hide_seconds: float | None = None
-
-    def by_place(self) -> dict[str, list[Fault]]:
-        """The faults under the names used in the order."""
-        return {
-            "create": self.create,
-            "results": self.results,
-            "list": self.listing,
-            "retrieve": self.retrieve,
-            "count_tokens": self.count_tokens,
-        }
-
-
 class FaultQueue:
-    """The faults still to come."""
+    """The faults still to come, and the knobs that an order may turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, knobs: Knobs) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[Fault]] = {place: deque() for place in KINDS}
-        self.list_hide_seconds = 0.0
+        self._fell: Counter[str] = Counter()
+        self._knobs = knobs
 
     def add(self, body: bytes) -> None:
-        """Put faults behind those that wait. An unknown kind is refused: it would test nothing."""
-        try:
-            order = msgspec.json.decode(body, type=Order)
-        except msgspec.MsgspecError as error:
-            raise invalid(str(error)) from error
-        for place, faults in order.by_place().items():
-            if unknown := [fault.kind for fault in faults if fault.kind not in KINDS[place]]:
-                raise invalid(f"{place}: no such fault: {', '.join(unknown)}")
+        """Put faults behind those that wait, and turn knobs.
+
+        What is unknown is refused, and the whole order with it: it would test nothing.
+        """
         with self._lock:
-            for place, faults in order.by_place().items():
-                self._waiting[place].extend(fault for fault in faults if fault.times > 0)
-            if order.list_hide_seconds is not None:
-                self.list_hide_seconds = order.list_hide_seconds
+            self._add(body)
 
     def take(self, place: str) -> Fault | None:
         """The fault for this request, if one waits."""
@@ -145,60 +156,56 @@ class FaultQueue:
             if not waiting:
                 return None
             fault = waiting[0]
+            if fault.after:
+                fault.after -= 1
+                return None
             fault.times -= 1
             if not fault.times:
                 waiting.popleft()
+            self._fell[f"{place}: {fault.kind}"] += 1
             return fault
 
     def forget(self) -> None:
-        """No more faults."""
+        """No more faults, and every knob switched off."""
         with self._lock:
             for waiting in self._waiting.values():
                 waiting.clear()
-            self.list_hide_seconds = 0.0
+            self._set(Knobs())
 
-    def waiting(self) -> Order:
-        """What is still to come."""
+    def state(self) -> dict[str, object]:
+        """What is still to come, how the knobs stand, and which faults fell how often so far."""
         with self._lock:
-            return Order(
-                create=list(self._waiting["create"]),
-                results=list(self._waiting["results"]),
-                listing=list(self._waiting["list"]),
-                retrieve=list(self._waiting["retrieve"]),
-                count_tokens=list(self._waiting["count_tokens"]),
-                list_hide_seconds=self.list_hide_seconds,
-            )
+            return {
+                **{place: list(waiting) for place, waiting in self._waiting.items()},
+                **msgspec.structs.asdict(self._knobs),
+                "fell": dict(self._fell),
+            }
+
+    def _add(self, body: bytes) -> None:
+        try:
+            order = msgspec.json.decode(body, type=dict[str, object])
+            turned = {name: order.pop(name) for name in Knobs.__struct_fields__ if name in order}
+            knobs = _turned(self._knobs, turned)
+            faults = msgspec.convert(order, dict[str, list[Fault]])
+        except msgspec.MsgspecError as error:
+            raise invalid(str(error)) from error
+        for place, ordered in faults.items():
+            if place not in KINDS:
+                raise invalid(f"no such place or knob: {place}")
+            if unknown := [fault.kind for fault in ordered if fault.kind not in KINDS[place]]:
+                raise invalid(f"{place}: no such fault: {', '.join(unknown)}")
+        for place, ordered in faults.items():
+            self._waiting[place].extend(fault for fault in ordered if fault.times > 0)
+        self._set(knobs)
+
+    def _set(self, knobs: Knobs) -> None:
+        for name, value in msgspec.structs.asdict(knobs).items():
+            setattr(self._knobs, name, value)
 
 
-def spoiled(kind: str, lines: Sequence[bytes]) -> bytes:
-    """The results with one of the faults in the lines themselves, which come with their ends."""
-    middle = len(lines) // 2
-    before, line, after = b"".join(lines[:middle]), lines[middle], b"".join(lines[middle + 1 :])
-    match kind:
-        case "duplicate_line":
-            line += line
-        case "missing_line":
-            line = b""
-        case "unknown_id":
-            line = line.replace(_custom_id(line), b"nobody-sent-this", 1)
-        case "unknown_type":
-            line = b'{"custom_id":"' + _custom_id(line) + b'","result":{"type":"postponed"}}\n'
-        case "foreign_nonce":
-            return b"".join(_with_foreign_nonce(one) for one in lines)
-        case "crlf":
-            return b"".join(lines).replace(b"\n", b"\r\n")
-        case "blank_tail":
-            after += b"\n\n"
-        case _:  # the others spoil the transfer, not the lines
-            pass
-    return before + line + after
-
-
-def _custom_id(line: bytes) -> bytes:
-    return line.split(b'"', maxsplit=4)[3]
-
-
-def _with_foreign_nonce(line: bytes) -> bytes:
-    custom_id = _custom_id(line)
-    number = custom_id.rpartition(b"-")[2]
-    return line.replace(custom_id, _FOREIGN_NONCE + b"-" + number, 1)
+def _turned(knobs: Knobs, turned: dict[str, object]) -> Knobs:
+    off = Knobs()
+    given = {
+        name: value or getattr(off, name) for name, value in turned.items() if value is not None
+    }
+    return msgspec.convert({**msgspec.structs.asdict(knobs), **given}, Knobs)

@@ -6,24 +6,29 @@ import sys
 import threading
 from collections import Counter
 
+from jobs.simulator.batches import Batch, Outcome
 from jobs.simulator.checks import read_batch
 from jobs.simulator.dice import digest
+from jobs.simulator.knobs import MICROSECONDS, Knobs, real_now
 from jobs.simulator.outcomes import Run, result_line
-from jobs.simulator.store import MICROSECONDS, Batch, Store, now
-from jobs.simulator.wire import Counts, encode
+from jobs.simulator.store import Store
+from jobs.simulator.wire import Counts, Reply, Succeeded, encode
 
 _WRITE_BUFFER = 1 << 20
 # How long a look at a batch waits for results that are due at once.
 _PATIENCE = 2.0
 _RETRY_AFTER = 1.0
 _ARCHIVE_EVERY = 3600.0
+# A refusal before any output is charged in these categories only.
+_CHARGED_REFUSALS = {"bio", "frontier_llm", "reasoning_extraction"}
 
 
 class Finisher:
     """Writes the results of every batch that is due, and only then lets it end."""
 
-    def __init__(self, store: Store, *, failures: bool) -> None:
+    def __init__(self, store: Store, knobs: Knobs, *, failures: bool) -> None:
         self._store = store
+        self._knobs = knobs
         self._failures = failures
         self._changed = threading.Condition()
         self._stopping = False
@@ -40,7 +45,7 @@ class Finisher:
         self._thread.join()
 
     def wake(self) -> None:
-        """A batch was created or canceled: look again which is next."""
+        """A batch was created or canceled, or a knob turned: look again which is next."""
         with self._changed:
             self._changed.notify_all()
 
@@ -50,13 +55,16 @@ class Finisher:
             self._changed.wait_for(lambda: self._seconds_to_next() > 0, timeout=_PATIENCE)
 
     def _seconds_to_next(self) -> float:
-        batch = self._store.next_due()
-        return _ARCHIVE_EVERY if batch is None else (batch.due_at - now()) / MICROSECONDS
+        batch = self._next_due()
+        return _ARCHIVE_EVERY if batch is None else (batch.due_at - real_now()) / MICROSECONDS
+
+    def _next_due(self) -> Batch | None:
+        return None if self._knobs.stuck else self._store.next_due()
 
     def _work(self) -> None:
         while not self._stopping:
-            batch = self._store.next_due()
-            if batch is not None and batch.due_at <= now():
+            batch = self._next_due()
+            if batch is not None and batch.due_at <= real_now():
                 self._finish(batch)
             elif self._wait() >= _ARCHIVE_EVERY:
                 self._store.archive()
@@ -72,9 +80,9 @@ class Finisher:
 
     def _finish(self, batch: Batch) -> None:
         try:
-            counts = self._write_results(batch)
-            if counts is not None:
-                self._store.finish(batch.id, counts)
+            outcome = self._write_results(batch)
+            if outcome is not None:
+                self._store.finish(batch.id, outcome)
         except (OSError, sqlite3.Error) as error:
             # A full disk, most likely: the batch ends when there is room again.
             sys.stderr.write(f"simulator: results of {batch.id}: {error}\n")
@@ -82,23 +90,43 @@ class Finisher:
                 self._changed.wait(_RETRY_AFTER)
         self.wake()
 
-    def _write_results(self, batch: Batch) -> Counts | None:
+    def _write_results(self, batch: Batch) -> Outcome | None:
         """Write one line for each request, in an order of the batch's own; None if stopped."""
-        run = Run(batch.id, self._failures, bool(batch.long_output), batch.finished_share, set())
+        run = Run(
+            batch.id,
+            self._failures,
+            bool(batch.long_output),
+            finished=1.0 if batch.finished_share is None else batch.finished_share,
+            expired=self._knobs.expire_share,
+            cached=set(),
+        )
         items = read_batch(self._store.body_path(batch.id))
         items.sort(key=lambda item: digest(batch.id, "order", item.custom_id))
         tally: Counter[str] = Counter()
+        input_tokens = output_tokens = 0
         target = self._store.results_path(batch.id)
         part = target.with_suffix(".part")
         with part.open("wb", buffering=_WRITE_BUFFER) as file:
-            for item in items:
+            for number, item in enumerate(items):
                 if self._stopping:
                     return None
-                line = result_line(item, run)
+                line = result_line(item, number, run)
                 tally[line.result.type] += 1
+                if isinstance(line.result, Succeeded) and _is_charged(line.result.message):
+                    input_tokens += line.result.message.usage.input_tokens
+                    output_tokens += line.result.message.usage.output_tokens
                 file.write(encode(line))
                 file.write(b"\n")
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
-        return Counts(0, tally["succeeded"], tally["errored"], tally["canceled"], tally["expired"])
+        counts = Counts(
+            0, tally["succeeded"], tally["errored"], tally["canceled"], tally["expired"]
+        )
+        return Outcome(counts, input_tokens, output_tokens)
+
+
+def _is_charged(message: Reply) -> bool:
+    """Whether an answer costs anything. Refusals here come before any output."""
+    details = message.stop_details
+    return details is None or details.category in _CHARGED_REFUSALS

@@ -39,18 +39,22 @@ class Run(Struct):
     long_output: bool
     # The share of the requests that were finished when the batch was canceled; 1 if it never was.
     finished: float
+    # The share of the requests that were not reached in time.
+    expired: float
     # The beginnings of prompts in the cache: one request writes each, most of the others read it.
     cached: set[tuple[str, str, int]]
 
 
-def result_line(item: Item, run: Run) -> ResultLine:
-    """What the batch comes to for one request.
+def result_line(item: Item, number: int, run: Run) -> ResultLine:
+    """What the batch comes to for one request; `number` is its place among the results, from 0.
 
     The luck is the batch's as much as the request's: most of what failed succeeds when sent again.
     """
     luck = Dice(run.batch_id, item.custom_id)
     if luck.share() >= run.finished:
         return ResultLine(item.custom_id, Ended("canceled"))
+    if int((number + 1) * run.expired) > int(number * run.expired):
+        return ResultLine(item.custom_id, Ended("expired"))
     try:
         return ResultLine(item.custom_id, _process(item.params, luck, run))
     except ApiError as error:

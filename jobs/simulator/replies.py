@@ -8,11 +8,15 @@ import struct
 import sys
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from jobs.simulator import bodies
-from jobs.simulator.faults import Fault, spoiled
-from jobs.simulator.wire import ApiError, encode
+from jobs.simulator.faults import Fault
+from jobs.simulator.spoiling import cut_gzip, spoiled
+from jobs.simulator.wire import ApiError, BatchObject, encode
 
 _ORGANIZATION = "00000000-0000-4000-8000-000000000001"
 _WORKSPACE = "wrkspc_01practice"
@@ -118,8 +122,9 @@ class Replier(http.server.BaseHTTPRequestHandler):
             return False
         return True
 
-    def spoil_answer(self, fault: Fault, answer: bytes) -> None:
+    def spoil_answer(self, fault: Fault, batch: BatchObject) -> None:
         """The faults that follow when a batch has been accepted."""
+        answer = encode(batch)
         match fault.kind:
             case "drop_after_accept":
                 self.drop()
@@ -128,9 +133,18 @@ class Replier(http.server.BaseHTTPRequestHandler):
             case "accept_stall":
                 self._stall()
             case "accept_cut":
-                self._send_cut(answer[: len(answer) // 2], len(answer), _JSON)
+                self._send_half(answer)
             case "accept_bad_json":
                 self.send_body(200, answer[: len(answer) // 2])
+            case "accept_empty":
+                self.send_body(200, b"")
+            case "accept_no_id":
+                known = msgspec.to_builtins(batch)
+                del known["id"]
+                self.send_json(known)
+            case "accept_wrong_total":
+                batch.request_counts.processing -= 1
+                self.send_json(batch)
             case "accept_307":
                 self.send_body(307, b"", headers={"location": self.path})
             case "accept_502":
@@ -138,17 +152,28 @@ class Replier(http.server.BaseHTTPRequestHandler):
             case "accept_slow":
                 self.send_head(200, _JSON, len(answer))
                 self._drip(answer, fault.seconds)
-            case _:  # accept_500, accept_504
+            case _:  # accept_408, accept_500, accept_504, accept_529
                 self.send_api_error(fault.error())
 
-    def spoil_look(self, fault: Fault) -> None:
-        """The faults of requests that change nothing."""
-        if fault.kind == "drop":
-            self.drop()
-        else:
-            self.send_api_error(fault.error())
+    def answer_or_spoil(self, fault: Fault | None, make: Callable[[], object]) -> None:
+        """Send what `make` does and returns, or what becomes of that by a fault."""
+        if fault is None:
+            self.send_json(make())
+            return
+        match fault.kind:
+            case "cut":
+                self._send_half(encode(make()))
+            case "drop_after":
+                make()
+                self.drop()
+            case "drop":
+                self.drop()
+            case "stall":
+                self._stall()
+            case _:
+                self.send_api_error(fault.error())
 
-    def spoil_results(self, fault: Fault, whole: bytes) -> None:
+    def spoil_results(self, fault: Fault, whole: bytes, other_host: str) -> None:
         """The faults of a download."""
         lines = whole.splitlines(keepends=True)
         middle = len(lines) // 2
@@ -163,10 +188,19 @@ class Replier(http.server.BaseHTTPRequestHandler):
                 if half:
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(half), half))
                 self.wfile.write(b"0\r\n\r\n")
+            case "cut_gzip":
+                self.send_body(200, cut_gzip(whole), _JSONL, {"content-encoding": "gzip"})
+            case "stall":
+                self.send_head(200, _JSONL, len(whole))
+                self.wfile.write(half)
+                self.wfile.flush()
+                self._stall()
+            case "redirect":
+                self.send_body(307, b"", headers={"location": f"{other_host}{self.path}"})
             case "status_404" | "status_429" | "status_500":
                 self.send_api_error(fault.error())
             case _:
-                self.send_body(200, spoiled(fault.kind, lines), _JSONL)
+                self.send_body(200, spoiled(fault, lines), _JSONL)
 
     def read_some(self) -> None:
         """Take a part of the body: half of it, or the first chunk."""
@@ -194,6 +228,9 @@ class Replier(http.server.BaseHTTPRequestHandler):
         self.connection.settimeout(None)
         while self.connection.recv(1 << 16):
             pass
+
+    def _send_half(self, answer: bytes) -> None:
+        self._send_cut(answer[: len(answer) // 2], len(answer), _JSON)
 
     def _send_cut(self, part: bytes, promised: int, kind: str) -> None:
         """Promise more than is sent."""

@@ -6,17 +6,19 @@ import socketserver
 import sys
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs.simulator import bodies, models
+from jobs.simulator.batches import Batch, as_object
 from jobs.simulator.checks import check_batch, check_count, read_batch
-from jobs.simulator.faults import FaultQueue
+from jobs.simulator.faults import Fault, FaultQueue
 from jobs.simulator.finishing import Finisher
+from jobs.simulator.knobs import MICROSECONDS, Knobs
 from jobs.simulator.outcomes import single_reply
 from jobs.simulator.replies import Replier
-from jobs.simulator.store import MICROSECONDS, Batch, Store, as_object, now
-from jobs.simulator.wire import ApiError, decode_params, encode, invalid, new_id
+from jobs.simulator.store import Store
+from jobs.simulator.wire import ApiError, BatchObject, decode_params, invalid, new_id
 
 _BATCHES = "/v1/messages/batches"
 _MODELS = "/v1/models"
@@ -39,12 +41,14 @@ class SimulatorServer(http.server.ThreadingHTTPServer):
         *,
         store: Store,
         finisher: Finisher,
+        knobs: Knobs,
         faults: FaultQueue | None,
         instant: bool,
         verbose: bool,
     ) -> None:
         self.store = store
         self.finisher = finisher
+        self.knobs = knobs
         self.faults = faults
         # With no time between creation and end, a look at a batch waits a moment for its results.
         self.instant = instant
@@ -74,6 +78,12 @@ class Handler(Replier):
         super().setup()
         self.verbose = self.server.verbose
         self.query: dict[str, list[str]] = {}
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The date for the header, by the provider's clock."""
+        if timestamp is None:
+            timestamp = self.server.store.now() / MICROSECONDS
+        return super().date_time_string(timestamp)
 
     def do_GET(self) -> None:
         """Answer a GET."""
@@ -114,21 +124,21 @@ class Handler(Replier):
         )
         match (self.command, in_batches, path):
             case ("GET", [], _):
-                self._list()
+                self._answer_at("list", self._list)
             case ("GET", [batch_id], _):
-                self._retrieve(batch_id)
+                self._answer_at("retrieve", lambda: self._retrieve(batch_id))
             case ("DELETE", [batch_id], _):
-                self._delete(batch_id)
+                self._answer_at("delete", lambda: self._delete(batch_id))
             case ("POST", [batch_id, "cancel"], _):
-                self._cancel(batch_id)
+                self._answer_at("cancel", lambda: self._cancel(batch_id))
             case ("GET", [batch_id, "results"], _):
                 self._results(batch_id)
             case ("POST", None, "/v1/messages/count_tokens"):
-                self._count(body)
+                self._answer_at("count_tokens", lambda: self._count(body))
             case ("POST", None, "/v1/messages"):
                 self.send_json(single_reply(body))
             case ("GET", None, "/v1/models"):
-                self._list_models()
+                self.send_json(self._list_models())
             case ("GET", None, _) if path.startswith(f"{_MODELS}/"):
                 name = urllib.parse.unquote(path.removeprefix(f"{_MODELS}/"))
                 self.send_json(models.describe(models.find_model(name)))
@@ -140,12 +150,14 @@ class Handler(Replier):
         match (self.command, path):
             case ("POST", "/_faults"):
                 faults.add(body)
-                self.send_json(faults.waiting())
+                self.server.finisher.wake()
+                self.send_json(faults.state())
             case ("GET", "/_faults"):
-                self.send_json(faults.waiting())
+                self.send_json(faults.state())
             case ("POST", "/_reset"):
                 faults.forget()
-                self.send_json(faults.waiting())
+                self.server.finisher.wake()
+                self.send_json(faults.state())
             case ("GET", "/_truth"):
                 self.send_json(self.server.store.truth(with_ids=self._parameter("ids") == "1"))
             case _:
@@ -163,7 +175,7 @@ class Handler(Replier):
 
     def _create(self) -> None:
         self.server.store.count_post()
-        fault = self.server.faults.take("create") if self.server.faults else None
+        fault = self._fault("create")
         if fault is not None and fault.kind == "drop_mid_body":
             self.read_some()
             self.drop()
@@ -180,82 +192,84 @@ class Handler(Replier):
             batch = self._accept(part)
         finally:
             part.unlink(missing_ok=True)
-        answer = encode(as_object(batch, self._base_url()))
         if fault is None:
-            self.send_body(200, answer)
+            self.send_json(self._as_object(batch))
         else:
-            self.spoil_answer(fault, answer)
+            self.spoil_answer(fault, self._as_object(batch))
 
     def _accept(self, part: Path) -> Batch:
         items = read_batch(part)
         check_batch(items)
+        if self.server.knobs.queue_limit:
+            self._settle()
         long_output = "output-300k" in self.headers.get("anthropic-beta", "")
         custom_ids = [item.custom_id for item in items]
         batch = self.server.store.accept(part, custom_ids, long_output=long_output)
+        for _ in range(self.server.knobs.foreign_batches):
+            self.server.store.accept_foreign(items, long_output=long_output)
         self.server.finisher.wake()
         return batch
 
-    def _list(self) -> None:
-        if self._spoiled("list"):
-            return
+    def _list(self) -> dict[str, object]:
         limit = self._limit()
         self._settle()
-        hidden = self.server.faults.list_hide_seconds if self.server.faults else 0.0
         batches, has_more = self.server.store.page(
             limit=limit,
             after_id=self._parameter("after_id"),
             before_id=self._parameter("before_id"),
-            created_until=now() - int(hidden * MICROSECONDS),
         )
-        base_url = self._base_url()
         ids = [batch.id for batch in batches]
-        self._send_page([as_object(batch, base_url) for batch in batches], ids, has_more)
+        return _page([self._as_object(batch) for batch in batches], ids, has_more)
 
-    def _retrieve(self, batch_id: str) -> None:
-        if not self._spoiled("retrieve"):
-            self._settle()
-            self._send_batch(self.server.store.get(batch_id))
+    def _retrieve(self, batch_id: str) -> BatchObject:
+        self._settle()
+        return self._as_object(self._visible(batch_id))
 
-    def _cancel(self, batch_id: str) -> None:
+    def _cancel(self, batch_id: str) -> BatchObject:
         self._settle()
         batch = self.server.store.cancel(batch_id)
         self.server.finisher.wake()
-        self._send_batch(batch)
+        return self._as_object(batch)
 
-    def _delete(self, batch_id: str) -> None:
+    def _delete(self, batch_id: str) -> dict[str, str]:
         self._settle()
         self.server.store.delete(batch_id)
-        self.send_json({"id": batch_id, "type": "message_batch_deleted"})
+        return {"id": batch_id, "type": "message_batch_deleted"}
 
     def _results(self, batch_id: str) -> None:
         self._settle()
-        batch = self.server.store.get(batch_id)
-        if batch.ended_at is None or batch.archived:
+        batch = self._visible(batch_id)
+        if batch.ended_at is None or batch.is_archived(self.server.store.now()):
             raise ApiError(404, f"{batch_id} has no available results.")
         path = self.server.store.results_path(batch_id)
-        if self.server.faults and (fault := self.server.faults.take("results")):
-            self.spoil_results(fault, path.read_bytes())
+        if fault := self._fault("results"):
+            other_host = fault.other_host or f"http://localhost:{self.server.server_port}"
+            self.spoil_results(fault, path.read_bytes(), other_host)
         else:
             self.send_file(path)
+
+    def _visible(self, batch_id: str) -> Batch:
+        """The batch; a 404 if there is none, or if it is too young to be shown."""
+        batch = self.server.store.get(batch_id)
+        if batch.age < self.server.knobs.retrieve_404_seconds * MICROSECONDS:
+            raise ApiError(404, f"Message batch {batch_id} not found")
+        return batch
 
     def _settle(self) -> None:
         if self.server.instant:
             self.server.finisher.settle()
 
-    def _send_batch(self, batch: Batch) -> None:
-        self.send_json(as_object(batch, self._base_url()))
-
-    def _base_url(self) -> str:
+    def _as_object(self, batch: Batch) -> BatchObject:
         own = f"{self.server.server_name}:{self.server.server_port}"
-        return f"http://{self.headers.get('host') or own}"
+        base_url = self.server.knobs.results_host or f"http://{self.headers.get('host') or own}"
+        return as_object(batch, base_url, self.server.store.now())
 
     # ------------------------------------------------------------------------------ everything else
 
-    def _count(self, body: bytes) -> None:
-        if not self._spoiled("count_tokens"):
-            self.send_json({"input_tokens": check_count(decode_params(body)).tokens})
+    def _count(self, body: bytes) -> dict[str, int]:
+        return {"input_tokens": check_count(decode_params(body)).tokens}
 
-    def _list_models(self) -> None:
+    def _list_models(self) -> dict[str, object]:
         wanted = (
             self.query.get("lifecycle[]") or self.query.get("lifecycle") or ["active", "deprecated"]
         )
@@ -275,22 +289,15 @@ class Handler(Replier):
             start = ids.index(after_id) + 1 if after_id else 0
             end = start + limit
             has_more = end < len(ids)
-        self._send_page(
-            [models.describe(model) for model in known[start:end]], ids[start:end], has_more
-        )
+        described = [models.describe(model) for model in known[start:end]]
+        return _page(described, ids[start:end], has_more)
 
-    def _send_page(self, data: Sequence[object], ids: list[str], has_more: bool) -> None:
-        first_id, last_id = (ids[0], ids[-1]) if ids else (None, None)
-        self.send_json(
-            {"data": data, "has_more": has_more, "first_id": first_id, "last_id": last_id}
-        )
+    def _answer_at(self, place: str, make: Callable[[], object]) -> None:
+        """Send what `make` does and returns, unless a fault was ordered for this place."""
+        self.answer_or_spoil(self._fault(place), make)
 
-    def _spoiled(self, place: str) -> bool:
-        """Whether a fault was ordered for this request; it has then been answered."""
-        fault = self.server.faults.take(place) if self.server.faults else None
-        if fault is not None:
-            self.spoil_look(fault)
-        return fault is not None
+    def _fault(self, place: str) -> Fault | None:
+        return self.server.faults.take(place) if self.server.faults else None
 
     def _parameter(self, name: str) -> str:
         return self.query.get(name, [""])[0]
@@ -300,3 +307,8 @@ class Handler(Replier):
         if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _LONGEST_PAGE):
             raise invalid(f"limit: Input should be between 1 and {_LONGEST_PAGE}")
         return int(text)
+
+
+def _page(data: Sequence[object], ids: list[str], has_more: bool) -> dict[str, object]:
+    first_id, last_id = (ids[0], ids[-1]) if ids else (None, None)
+    return {"data": data, "has_more": has_more, "first_id": first_id, "last_id": last_id}

@@ -7,21 +7,17 @@ that the next start removes.
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import threading
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from jobs.simulator.batches import ARCHIVED_AFTER, Batch, Outcome, Truth, as_accepted
+from jobs.simulator.knobs import MICROSECONDS, Knobs, real_now
+from jobs.simulator.wire import ApiError, Item, encode_envelope, invalid, new_id
 
-from jobs.simulator.wire import ApiError, BatchObject, Counts, invalid, new_id, timestamp
-
-MICROSECONDS = 1_000_000
-_DAY = 24 * 60 * 60 * MICROSECONDS
-_EXPIRES_AFTER = _DAY
-_ARCHIVED_AFTER = 29 * _DAY
 # A batch takes so much longer for every batch already at work, so that they do not all end at once.
 _DELAY_PER_BATCH = 0.2
 _LONGEST_CANCELING = MICROSECONDS
@@ -48,82 +44,39 @@ CREATE TABLE IF NOT EXISTS accepted_ids (batch_id TEXT PRIMARY KEY, compressed B
 CREATE TABLE IF NOT EXISTS received (posts INTEGER NOT NULL);
 INSERT INTO received SELECT 0 WHERE NOT EXISTS (SELECT * FROM received);
 """
+# Columns that a folder of an older version lacks, in the order in which they came.
+_ADDED = {
+    "ahead": "INTEGER NOT NULL DEFAULT 0",
+    "finished_share": "REAL",
+    "is_foreign": "INTEGER NOT NULL DEFAULT 0",
+    "input_tokens": "INTEGER NOT NULL DEFAULT 0",
+    "output_tokens": "INTEGER NOT NULL DEFAULT 0",
+}
 _OLDER_PAGE = """
-SELECT * FROM batch WHERE position < ? AND created_at <= ? AND NOT deleted
+SELECT * FROM batch WHERE position < ? AND created_at - ahead <= ? AND NOT deleted
 ORDER BY position DESC LIMIT ?
 """
 _NEWER_PAGE = """
-SELECT * FROM batch WHERE position > ? AND created_at <= ? AND NOT deleted
+SELECT * FROM batch WHERE position > ? AND created_at - ahead <= ? AND NOT deleted
 ORDER BY position LIMIT ?
 """
 _NEWER_THAN_ALL = 1 << 62
-# It stays "canceling" for a while, but never longer than it would have worked on.
 _CANCEL = """
-UPDATE batch SET cancel_at = :now, due_at = min(due_at, :now + min(:longest, duration))
-WHERE id = :id AND ended_at IS NULL AND cancel_at IS NULL AND NOT deleted
+UPDATE batch SET cancel_at = ?, due_at = ?, finished_share = ?
+WHERE id = ? AND ended_at IS NULL AND cancel_at IS NULL
 """
 _FINISH = """
-UPDATE batch SET ended_at = ?, succeeded = ?, errored = ?, canceled = ?, expired = ? WHERE id = ?
+UPDATE batch SET ended_at = ?, succeeded = ?, errored = ?, canceled = ?, expired = ?,
+input_tokens = ?, output_tokens = ? WHERE id = ?
 """
-
-
-class Batch(Struct, frozen=True):
-    """A batch as it is stored, column by column; times are microseconds since the epoch."""
-
-    position: int
-    id: str
-    size: int
-    created_at: int
-    duration: int
-    due_at: int
-    long_output: int
-    cancel_at: int | None
-    ended_at: int | None
-    succeeded: int
-    errored: int
-    canceled: int
-    expired: int
-    deleted: int
-
-    @property
-    def archived(self) -> bool:
-        """Whether the results have been kept for as long as they are kept."""
-        return now() >= self.created_at + _ARCHIVED_AFTER
-
-    @property
-    def finished_share(self) -> float:
-        """The share of the requests that are finished when it ends: all, unless it was canceled."""
-        if self.cancel_at is None or not self.duration:
-            return 1.0
-        return (self.cancel_at - self.created_at) / self.duration
-
-
-class AcceptedBatch(Struct):
-    """What was accepted, for tests that prove that nothing was accepted twice."""
-
-    id: str
-    created_at: str
-    size: int
-    custom_ids: list[str] | None
-
-
-class Truth(Struct):
-    """Everything that ever arrived here."""
-
-    posts: int
-    accepted_rows: int
-    batches: list[AcceptedBatch]
-
-
-def now() -> int:
-    """Microseconds since the epoch."""
-    return time.time_ns() // 1000
+_FOREIGN_NONCE = "ffffff"
 
 
 class Store:
     """The batches. One connection, guarded by a lock: every statement is short."""
 
-    def __init__(self, directory: Path, *, seconds: float, keep_ids: bool) -> None:
+    def __init__(self, directory: Path, knobs: Knobs, *, seconds: float, keep_ids: bool) -> None:
+        self._knobs = knobs
         self._seconds = seconds
         self._keep_ids = keep_ids
         self._incoming = directory / "incoming"
@@ -138,12 +91,17 @@ class Store:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_TABLES)
+        self._add_columns()
         self._tidy_up()
 
     def close(self) -> None:
         """Let go of the database."""
         with self._lock:
             self._database.close()
+
+    def now(self) -> int:
+        """Microseconds since the epoch, by the provider's clock."""
+        return real_now() + self._knobs.ahead
 
     # ------------------------------------------------------------------------------------ accepting
 
@@ -156,34 +114,67 @@ class Store:
         with self._lock:
             self._database.execute("UPDATE received SET posts = posts + 1")
 
-    def accept(self, body: Path, custom_ids: Sequence[str], *, long_output: bool) -> Batch:
-        """Make a batch of a complete body; when this returns, the batch is there to stay."""
+    def accept(
+        self,
+        body: Path,
+        custom_ids: Sequence[str],
+        *,
+        long_output: bool,
+        is_foreign: bool = False,
+    ) -> Batch:
+        """Make a batch of a complete body; when this returns, the batch is there to stay.
+
+        A 429 if the queue has no room for it.
+        """
         batch_id = new_id("msgbatch")
-        created_at = now()
         _sync(body)
-        body.replace(self.body_path(batch_id))
-        _sync(self._bodies)
         with self._transaction() as database:
-            (at_work,) = database.execute(
-                "SELECT count(*) FROM batch WHERE ended_at IS NULL"
+            at_work, rows_at_work = database.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE ended_at IS NULL"
             ).fetchone()
+            if not is_foreign:
+                self._check_room(rows_at_work, len(custom_ids))
+            body.replace(self.body_path(batch_id))
+            _sync(self._bodies)
+            created_at, ahead = real_now(), self._knobs.ahead
             duration = int(self._seconds * (1 + _DELAY_PER_BATCH * at_work) * MICROSECONDS)
             database.execute(
-                "INSERT INTO batch (id, size, created_at, duration, due_at, long_output) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO batch "
+                "(id, size, created_at, duration, due_at, long_output, ahead, is_foreign) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     batch_id,
                     len(custom_ids),
-                    created_at,
+                    created_at + ahead,
                     duration,
                     created_at + duration,
                     long_output,
+                    ahead,
+                    is_foreign,
                 ),
             )
             if self._keep_ids:
                 compressed = zlib.compress("\n".join(custom_ids).encode(), 1)
                 database.execute("INSERT INTO accepted_ids VALUES (?, ?)", (batch_id, compressed))
         return self.get(batch_id)
+
+    def accept_foreign(self, items: Sequence[Item], *, long_output: bool) -> None:
+        """Make a batch of the same requests under the names that somebody else gave them."""
+        nonce = _FOREIGN_NONCE + secrets.token_hex(3)
+        theirs = [Item(f"{nonce}-{number:07}", item.params) for number, item in enumerate(items)]
+        body = self.incoming_path()
+        body.write_bytes(encode_envelope(theirs))
+        custom_ids = [item.custom_id for item in theirs]
+        self.accept(body, custom_ids, long_output=long_output, is_foreign=True)
+
+    def _check_room(self, at_work: int, size: int) -> None:
+        limit = self._knobs.queue_limit
+        if limit and at_work + size > limit:
+            raise ApiError(
+                429,
+                f"The queue has room for {limit} batch requests; {at_work} are at work.",
+                self._knobs.queue_retry_after or None,
+            )
 
     # -------------------------------------------------------------------------------------- looking
 
@@ -194,10 +185,10 @@ class Store:
             raise ApiError(404, f"Message batch {batch_id} not found")
         return batch
 
-    def page(
-        self, *, limit: int, after_id: str, before_id: str, created_until: int
-    ) -> tuple[list[Batch], bool]:
+    def page(self, *, limit: int, after_id: str, before_id: str) -> tuple[list[Batch], bool]:
         """Up to `limit` batches, newest first, and whether there are more in that direction."""
+        limit = min(limit, self._knobs.page_limit or limit)
+        created_until = real_now() - int(self._knobs.list_hide_seconds * MICROSECONDS)
         query, cursor = _OLDER_PAGE, _NEWER_THAN_ALL
         if after_id:
             cursor = self._position("after_id", after_id)
@@ -218,47 +209,50 @@ class Store:
         """Everything that was ever accepted, deleted batches too."""
         with self._lock:
             (posts,) = self._database.execute("SELECT posts FROM received").fetchone()
-            rows = self._database.execute(
-                "SELECT id, created_at, size, compressed "
-                "FROM batch LEFT JOIN accepted_ids ON batch_id = id ORDER BY position"
-            ).fetchall()
-        batches = [
-            AcceptedBatch(
-                batch_id,
-                timestamp(created_at),
-                size,
-                zlib.decompress(compressed).decode().split("\n")
-                if with_ids and compressed
-                else None,
+            rows = self._database.execute("SELECT * FROM batch ORDER BY position").fetchall()
+            compressed: dict[str, bytes] = dict(
+                self._database.execute("SELECT * FROM accepted_ids").fetchall() if with_ids else ()
             )
-            for batch_id, created_at, size, compressed in rows
-        ]
-        return Truth(posts, sum(batch.size for batch in batches), batches)
+        batches = [Batch(*row) for row in rows]
+        return Truth(
+            posts,
+            sum(batch.size for batch in batches if not batch.is_foreign),
+            [as_accepted(batch, compressed.get(batch.id)) for batch in batches],
+        )
 
     # ------------------------------------------------------------------------------------- changing
 
     def cancel(self, batch_id: str) -> Batch:
         """Start canceling. Once more does no harm; after the end it is refused."""
+        batch = self.get(batch_id)
+        if self._knobs.canceling_seconds:
+            due_at = real_now() + int(self._knobs.canceling_seconds * MICROSECONDS)
+        else:
+            # It stays "canceling" for a while, but never longer than it would have worked on.
+            canceling = min(_LONGEST_CANCELING, batch.duration)
+            due_at = min(batch.due_at, real_now() + canceling)
+        finished = 0.0 if self._knobs.stuck else batch.age / max(1, batch.duration)
         with self._lock:
-            self._database.execute(
-                _CANCEL, {"now": now(), "longest": _LONGEST_CANCELING, "id": batch_id}
-            )
+            self._database.execute(_CANCEL, (self.now(), due_at, finished, batch_id))
         batch = self.get(batch_id)
         if batch.ended_at is not None:
             raise invalid(f"Batch {batch_id} cannot be canceled because it has already ended")
         return batch
 
-    def finish(self, batch_id: str, counts: Counts) -> None:
+    def finish(self, batch_id: str, outcome: Outcome) -> None:
         """The results are on disk: the batch has ended, and its body is no longer needed."""
+        counts = outcome.counts
         with self._lock:
             self._database.execute(
                 _FINISH,
                 (
-                    now(),
+                    self.now(),
                     counts.succeeded,
                     counts.errored,
                     counts.canceled,
                     counts.expired,
+                    outcome.input_tokens,
+                    outcome.output_tokens,
                     batch_id,
                 ),
             )
@@ -275,11 +269,11 @@ class Store:
         self.results_path(batch_id).unlink(missing_ok=True)
 
     def archive(self) -> None:
-        """Remove results that are older than results are kept."""
+        """Remove results that are older than results are kept, by the machine's clock."""
         with self._lock:
             rows = self._database.execute(
-                "SELECT id FROM batch WHERE ended_at IS NOT NULL AND created_at <= ?",
-                (now() - _ARCHIVED_AFTER,),
+                "SELECT id FROM batch WHERE ended_at IS NOT NULL AND created_at - ahead <= ?",
+                (real_now() - ARCHIVED_AFTER,),
             ).fetchall()
         for (batch_id,) in rows:
             self.results_path(batch_id).unlink(missing_ok=True)
@@ -293,6 +287,13 @@ class Store:
     def results_path(self, batch_id: str) -> Path:
         """The results of a batch that has ended."""
         return self._results / f"{batch_id}.jsonl"
+
+    def _add_columns(self) -> None:
+        with self._transaction() as database:
+            there = {row[1] for row in database.execute("PRAGMA table_info(batch)")}
+            for name, kind in _ADDED.items():
+                if name not in there:
+                    database.execute(f"ALTER TABLE batch ADD COLUMN {name} {kind}")
 
     def _tidy_up(self) -> None:
         """Remove what a killed process left: half a body, half the results, files of no batch."""
@@ -332,36 +333,10 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
-            except sqlite3.Error:
+            except Exception:
                 self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
-
-
-def as_object(batch: Batch, base_url: str) -> BatchObject:
-    """The batch as the API shows it now. All counts but `processing` are 0 until it has ended."""
-    status = "in_progress" if batch.cancel_at is None else "canceling"
-    counts = Counts(processing=batch.size)
-    if batch.ended_at is not None:
-        status = "ended"
-        counts = Counts(0, batch.succeeded, batch.errored, batch.canceled, batch.expired)
-    archived_at = batch.created_at + _ARCHIVED_AFTER if batch.archived else None
-    available = batch.ended_at is not None and not batch.archived
-    return BatchObject(
-        id=batch.id,
-        processing_status=status,
-        request_counts=counts,
-        created_at=timestamp(batch.created_at),
-        expires_at=timestamp(batch.created_at + _EXPIRES_AFTER),
-        ended_at=_timestamp_or_none(batch.ended_at),
-        cancel_initiated_at=_timestamp_or_none(batch.cancel_at),
-        archived_at=_timestamp_or_none(archived_at),
-        results_url=f"{base_url}/v1/messages/batches/{batch.id}/results" if available else None,
-    )
-
-
-def _timestamp_or_none(microseconds: int | None) -> str | None:
-    return None if microseconds is None else timestamp(microseconds)
 
 
 def _sync(path: Path) -> None:

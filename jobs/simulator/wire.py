@@ -16,6 +16,7 @@ KIND_OF_STATUS = {
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
     409: "conflict_error",
     413: "request_too_large",
     429: "rate_limit_error",
@@ -205,6 +206,11 @@ def decode_envelope(body: memoryview) -> list[Item]:
         return _envelope_decoder.decode(body).requests
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
+
+
+def encode_envelope(items: list[Item]) -> bytes:
+    """The body of a batch."""
+    return encode(Envelope(items))
 
 
 def _unreadable(error: Exception) -> ApiError:

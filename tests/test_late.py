@@ -1,0 +1,292 @@
+"""A batch that is listed so late that its rows were sent again is canceled and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from jobs import actions, clock, files, late, provider
+from jobs.models import Batch, Job, LateBatch, SubmissionEvent
+from jobs.provider import BatchInfo
+
+from .conftest import Simulator
+from .test_lifecycle import Drive, confirmed
+from .test_submission import ROWS, as_file
+
+HIDDEN = 600.0  # seconds: until a test says otherwise
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Any) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS = 1
+    settings.RECONCILE_GRACE_SECONDS = 0.5
+
+
+def sent_twice(alice: User, simulator: Simulator, drive: Drive) -> Job:
+    """A job whose first submission was accepted and is not listed before it is sent again."""
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(attempts=2).exists())
+    assert simulator.truth()["posts"] == 2
+    simulator.faults(list_hide_seconds=0)
+    return job
+
+
+def has_ended(job: Job) -> bool:
+    return LateBatch.objects.filter(batch__job=job).exclude(ended_at=None).exists()
+
+
+def test_a_batch_that_turns_up_late_is_canceled_at_once_and_shown(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=10, failures="none")
+    job = sent_twice(alice, simulator, drive)
+    job = drive(job, until=has_ended)
+    found = LateBatch.objects.get()
+    truth = {batch["id"]: batch for batch in simulator.truth()["batches"]}
+    assert truth[found.provider_id]["cancel_requested"]
+    assert found.finished < len(ROWS), "it was canceled before it could do all of them"
+    (batch,) = job.batches.all()
+    assert batch.provider_id != found.provider_id
+    assert not truth[batch.provider_id]["cancel_requested"]
+    assert job.events.filter(text__contains=found.provider_id).exists()
+    assert job.events.filter(text__contains="The late batch 1 has ended").exists()
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert LateBatch.objects.count() == 1
+
+
+def test_what_a_late_batch_had_finished_is_counted_to_the_token(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    """It has ended before it is listed: nothing can be canceled, and both are paid."""
+    simulator = start_simulator(seconds=0.5, failures="none")
+    job = sent_twice(alice, simulator, drive)
+    job = drive(job)
+    drive(job, until=has_ended)
+    found, (batch,) = LateBatch.objects.get(), job.batches.all()
+    assert found.finished == len(ROWS)
+    assert found.cost_pico == batch.cost_pico > 0
+    assert "charged a second time" in job.events.last().text
+
+
+def test_a_stopped_job_watches_for_its_batch_as_well(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=10, failures="none")
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    assert actions.stop(job, alice)
+    job = drive(job)
+    assert job.batches.get().state == Batch.State.CANCELED
+    simulator.faults(list_hide_seconds=0)
+    drive(job, until=has_ended)
+    assert simulator.truth()["posts"] == 1
+    assert simulator.truth()["batches"][0]["cancel_requested"]
+
+
+# --- Whose is it? ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def missed(alice: User, make_job: Callable[..., Job], simulator: Simulator) -> Batch:
+    """A batch that was accepted at its second try; the first one counts as never arrived."""
+    now = clock.now()
+    list(provider.list_batches())  # tells the provider's time
+    job = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")] * 2)
+    return Batch.objects.create(
+        job=job,
+        number=1,
+        size=2,
+        nonce="abc123",
+        state=Batch.State.IN_PROGRESS,
+        practice=True,
+        provider_id="msgbatch_second",
+        body_sha256="",
+        body_bytes=0,
+        attempts=2,
+        baseline_ids=["msgbatch_before"],
+        intent_at=now - timedelta(minutes=30),
+        created_at=now - timedelta(minutes=10),
+        deadline_at=now,
+        late_until=now + timedelta(hours=47),
+    )
+
+
+def listed(id: str, minutes_ago: float, total: int = 2, status: str = "in_progress") -> BatchInfo:
+    created = clock.now() - timedelta(minutes=minutes_ago)
+    return BatchInfo(id, status, total, {"succeeded": 0}, created, created, None)
+
+
+@pytest.fixture
+def canceled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The ids that were canceled, instead of canceling."""
+    ids: list[str] = []
+    monkeypatch.setattr(provider, "cancel_batch", ids.append)
+    monkeypatch.setattr(provider, "retrieve_batch", lambda pk: listed(pk, 20))
+    yield ids
+
+
+@pytest.mark.parametrize(
+    ("info", "is_taken"),
+    [
+        (listed("msgbatch_late", 20), True),
+        (listed("msgbatch_late", 20, total=3), False),
+        (listed("msgbatch_before", 20), False),
+        (listed("msgbatch_second", 20), False),
+        (listed("msgbatch_older", 40), False),
+        (listed("msgbatch_newer", 5), False),
+    ],
+    ids=["late", "another size", "there before", "the accepted one", "too old", "too new"],
+)
+def test_only_what_a_try_of_ours_can_have_made_is_canceled(
+    missed: Batch,
+    canceled: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    info: BatchInfo,
+    is_taken: bool,
+) -> None:
+    monkeypatch.setattr(provider, "list_batches", lambda: iter([info]))
+    for _ in range(2):
+        late.look()
+    assert canceled == ([info.id] if is_taken else [])
+
+
+def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(
+    missed: Batch, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {"role": "user", "content": "Hi"}
+    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
+    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(2)]
+    theirs = provider.create_batch(as_file({"requests": foreign}), 2, 10)
+    Batch.objects.filter(pk=missed.pk).update(created_at=clock.now())
+    late.look()
+    assert not LateBatch.objects.exists()
+    missed.refresh_from_db()
+    assert theirs.id in missed.baseline_ids
+
+
+def test_after_two_days_nothing_is_looked_for_any_more(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [listed("msgbatch_late", 20)]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
+    Batch.objects.filter(pk=missed.pk).update(late_until=clock.now())
+    late.look()
+    assert canceled == []
+
+
+# --- RECONCILE_RESUBMIT=ask -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(alice: User, simulator: Simulator, drive: Drive, settings: Any) -> Batch:
+    """A batch that never arrived, and a person who is asked."""
+    settings.RECONCILE_RESUBMIT = "ask"
+    simulator.faults(create=[{"kind": "drop_before"}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    assert "sent again" in job.held
+    batch = job.batches.get()
+    assert batch.asked_at
+    assert simulator.truth()["posts"] == 1
+    return batch
+
+
+def test_a_person_may_say_that_it_is_sent_again(
+    asked: Batch, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    assert actions.send_again(asked, alice)
+    assert not actions.send_again(asked, alice), "a second click changes nothing"
+    job = drive(asked.job)
+    assert job.good_count == len(ROWS)
+    assert simulator.truth()["posts"] == 2
+    decided = SubmissionEvent.objects.get(kind="never_arrived")
+    assert decided.detail["decided_by"] == alice.pk
+
+
+def test_a_person_may_have_it_looked_for_and_it_is_adopted_when_it_turns_up(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.RECONCILE_RESUBMIT = "ask"
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    simulator.faults(list_hide_seconds=0)
+
+    def looked(job: Job) -> bool:
+        actions.look_again(job.batches.get(), alice)
+        return job.state == Job.State.FINISHED
+
+    job = drive(job, until=looked)
+    assert (job.good_count, job.held) == (len(ROWS), "")
+    assert simulator.truth()["posts"] == 1
+    assert not actions.look_again(job.batches.get(), alice)
+
+
+def test_a_person_may_name_the_batch(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.RECONCILE_RESUBMIT = "ask"
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    batch = job.batches.get()
+    (accepted,) = simulator.truth()["batches"]
+    for wrong in ("msgbatch_nobody", another_batch(3)):
+        assert actions.this_is_it(batch, wrong, alice)
+        drive(
+            job,
+            until=lambda job, id=wrong: job.events.filter(text__contains=f"is not {id}").exists(),
+        )  # type: ignore[misc]
+    assert actions.this_is_it(batch, accepted["id"], alice)
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert job.batches.get().provider_id == accepted["id"]
+
+
+def another_batch(size: int) -> str:
+    message = {"role": "user", "content": "Hi"}
+    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
+    requests = [{"custom_id": f"theirs-{n}", "params": params} for n in range(size)]
+    return provider.create_batch(as_file({"requests": requests}), size, 10).id
+
+
+def test_a_batch_named_wrongly_is_given_back_when_its_results_come(
+    asked: Batch, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """The right size, but somebody else's: its custom_ids say so."""
+    assert actions.this_is_it(asked, another_batch(len(ROWS)), alice)
+    job = drive(asked.job, until=lambda job: job.events.filter(text__contains="not ours").exists())
+    job = drive(job, until=lambda job: bool(job.held))
+    assert simulator.truth()["posts"] == 2
+    assert job.good_count == 0
+
+
+def test_nobody_is_asked_about_a_job_that_is_being_stopped(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.RECONCILE_RESUBMIT = "ask"
+    simulator.faults(create=[{"kind": "drop_before"}])
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    assert actions.stop(job, alice)
+    job = drive(job)
+    assert job.state == Job.State.FINISHED
+    assert simulator.truth()["posts"] == 1
+
+
+def test_a_batch_whose_body_is_gone_is_watched_for_when_its_rows_go_into_another(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    files.body_path(job.batches.get()).unlink()
+    drive(job, until=lambda job: job.batches.count() > 1)
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    simulator.faults(list_hide_seconds=0)
+    drive(job, until=has_ended)

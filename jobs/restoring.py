@@ -124,25 +124,21 @@ def restore() -> list[str]:
     unknown, _end = _unknown(0)
     listing = {info.id: info for info in provider.list_batches()} if unknown else {}
     report = []
-    restored: set[int] = set()
     for nonce, submission in unknown.items():
         try:
             with transaction.atomic():
-                report.append(_restore_one(nonce, submission, listing, restored))
+                report.append(_restore_one(nonce, submission, listing))
         except (_NotYet, IntegrityError) as error:
             why = error if isinstance(error, _NotYet) else "another batch has to be found first"
             report.append(f"Job {submission.last['job']}: not yet, {why}. Look again in a minute.")
     Installation.objects.filter(pk=1).update(journal_ahead=0)
-    for pk in restored:
-        Job.objects.filter(pk=pk).update(next_action_at=clock.now())
+    Job.objects.filter(state__in=Job.MOVING).update(next_action_at=clock.now())
     if left := submissions_unknown():
         report.append(f"{left} could not be looked at yet; nothing is sent until they are.")
     return report
 
 
-def _restore_one(
-    nonce: str, submission: _Submission, listing: dict[str, BatchInfo], restored: set[int]
-) -> str:
+def _restore_one(nonce: str, submission: _Submission, listing: dict[str, BatchInfo]) -> str:
     entry = submission.last
     what = f"Job {entry['job']}, {words.rows(entry['size'])}"
     job = Job.objects.filter(pk=entry["job"], upload_sha256=entry["upload"], practice=False).first()
@@ -174,7 +170,6 @@ def _restore_one(
     _settle(job, batch, submission, listing)
     if job.state in (Job.State.DRAFT, Job.State.CANCELING):
         _end_without_the_rest(job, entry)
-    restored.add(job.pk)
     state = "found" if submission.provider_id in listing else "being looked for"
     holding.log(
         job.pk,

@@ -71,7 +71,7 @@ def test_what_a_late_batch_had_finished_is_counted_to_the_token(
     found, (batch,) = LateBatch.objects.get(), job.batches.all()
     assert found.finished == len(ROWS)
     assert found.cost_pico == batch.cost_pico > 0
-    assert "charged a second time" in job.events.last().text
+    assert job.events.filter(text__contains="charged a second time").exists()
 
 
 def test_a_stopped_job_watches_for_its_batch_as_well(
@@ -168,7 +168,7 @@ def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(
     late.look()
     assert not LateBatch.objects.exists()
     missed.refresh_from_db()
-    assert theirs.id in missed.baseline_ids
+    assert missed.baseline_ids == ["msgbatch_before", theirs.id]
 
 
 def test_after_two_days_nothing_is_looked_for_any_more(
@@ -240,7 +240,7 @@ def test_a_person_may_name_the_batch(
         drive(
             job,
             until=lambda job, id=wrong: job.events.filter(text__contains=f"is not {id}").exists(),
-        )  # type: ignore[misc]
+        )
     assert actions.this_is_it(batch, accepted["id"], alice)
     job = drive(job)
     assert job.good_count == len(ROWS)

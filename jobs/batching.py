@@ -104,6 +104,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     files.remove_stray_bodies(job)
     number = (job.batches.aggregate(last=Max("number"))["last"] or 0) + 1
     batch = Batch(job=job, number=number, nonce=_new_nonce(), practice=job.practice)
+    files.require_room(files.body_path(batch).parent, job.upload_bytes // USUAL_BATCHES)
     wanted = size_of_batch(job.sendable_count, number, settings.BATCH_MAX_REQUESTS)
     with files.written_whole(files.body_path(batch)) as file:
         body = _write_body(job, batch.nonce, first, wanted, file, lease)

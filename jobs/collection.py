@@ -83,7 +83,7 @@ def _download(batch: Batch, lease: Lease) -> str:
     SHA-256."""
     files.remove_incoming(batch)
     part = files.incoming_path(batch)
-    files.make_folder(part.parent)
+    files.require_room(part.parent, 3 * batch.body_bytes)
     assert batch.provider_id  # noqa: S101 - a database constraint
     with part.open("wb") as file:
         for block in provider.result_blocks(batch.provider_id):

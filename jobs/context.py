@@ -5,6 +5,17 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
+from .models import Installation
+
 
 def site(request: HttpRequest) -> dict[str, object]:
-    return {"practice": settings.PRACTICE}
+    """`restored()`: what an administrator has to know of a restored database, on every page. A
+    function, so that only a page as a whole asks, and not each of its parts."""
+
+    def restored() -> Installation | None:
+        user = getattr(request, "user", None)
+        if settings.PRACTICE or not getattr(user, "is_superuser", False):
+            return None
+        return Installation.objects.exclude(journal_ahead=0, restore_report="").first()
+
+    return {"practice": settings.PRACTICE, "restored": restored}

@@ -6,8 +6,10 @@ results/  what the provider sent, untouched   journal.jsonl  see journal.py
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ from django.conf import settings
 
 if TYPE_CHECKING:
     from .models import Batch, Job
+
+
+ROOM_LEFT = 50_000_000  # bytes of the disk that our files leave to the database
 
 
 def upload_path(job: Job) -> Path:
@@ -62,6 +67,14 @@ def keep_incomplete(batch: Batch) -> Path | None:
 
 def make_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Raises OSError (ENOSPC) when a file of `needed` bytes would leave the disk too full for the
+    database to go on."""
+    make_folder(folder)
+    if shutil.disk_usage(folder).free < needed + ROOM_LEFT:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def keep(written: Path, path: Path, *, mode: int = 0o600) -> None:

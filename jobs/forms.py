@@ -142,6 +142,22 @@ class NameForm(StyledForm):
     )
 
 
+class ProviderIdForm(StyledForm):
+    provider_id = forms.RegexField(
+        r"^[A-Za-z0-9_-]{1,100}\Z",
+        label="Id of the batch",
+        help_text="It begins with msgbatch_.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+        ),
+        error_messages={
+            "required": "Paste the id of the batch here.",
+            "invalid": "This is no id of a batch. It begins with msgbatch_, and there are only "
+            "letters, digits, - and _ in it. Copy it once more.",
+        },
+    )
+
+
 def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
     """The models to choose from: of each family the newest, then the older ones."""
     newest: dict[str, pricing.Model] = {}

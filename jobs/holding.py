@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
@@ -72,7 +72,7 @@ def end_trouble() -> None:
 def note_site_trouble(error: Exception) -> bool:
     """Whether a step failed because of the disk or the database, which passes: pages say so until
     it is over, and the step is tried until then."""
-    if isinstance(error, OperationalError):
+    if isinstance(error, (OperationalError, InterfaceError)):
         why = "The database of this site could not be used."
     elif not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
         return False
@@ -80,7 +80,7 @@ def note_site_trouble(error: Exception) -> bool:
         why = "The disk of this site is full."
     else:
         why = "This site’s folder for files cannot be used."
-    with suppress(OperationalError):  # the database may be what is in trouble
+    with suppress(OperationalError, InterfaceError):  # the database may be what is in trouble
         Installation.objects.filter(pk=1).update(site_trouble=why)
     return True
 

@@ -35,6 +35,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from . import words
+
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
 # tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
 PICO = 1_000_000_000_000
@@ -339,6 +341,15 @@ class Batch(models.Model):
     def is_final(self) -> bool:
         return self.state in self.FINAL
 
+    @property
+    def why_asked(self) -> str:
+        """What is said to the person who has to decide whether it is sent again."""
+        return (
+            f"We could not confirm that batch {self.number} ({words.rows(self.size)}) arrived at "
+            "the provider, and it is not in the provider’s list. Somebody has to say whether it is "
+            "sent again."
+        )
+
 
 class LateBatch(models.Model):
     """A batch of ours that the provider listed only after its rows had been sent again, or had been
@@ -516,9 +527,14 @@ class Installation(models.Model):
         return self.pause if self.pause_key == key_fingerprint() else ""
 
     @property
+    def is_behind_journal(self) -> bool:
+        """The journal knows of submissions that the database does not."""
+        return bool(self.journal_ahead) and not settings.PRACTICE
+
+    @property
     def why_not_sending(self) -> str:
         """Why no job can send anything until somebody has mended it; "" when they can."""
-        if self.journal_ahead and not settings.PRACTICE:
+        if self.is_behind_journal:
             return (
                 "Nothing is sent: the database of this site is older than its journal, so some "
                 "rows may have been sent already. An administrator has to look for them at the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db import DatabaseError, InterfaceError
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task
 
@@ -12,6 +13,7 @@ from . import clock, lifecycle, watching
 from .models import Installation
 
 TICK_SECONDS = 1
+TROUBLE_SECONDS = 5
 
 
 @db_task()
@@ -22,9 +24,14 @@ def nudge(job_pk: int) -> None:
 @db_task(priority=100)
 def tick() -> None:
     """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
-    now = clock.now()
-    due = Installation.objects.filter(pk=1, next_tick_at__lte=now)
-    if due.update(next_tick_at=now + timedelta(seconds=TICK_SECONDS)) == 1:
+    try:
+        now = clock.now()
+        due = Installation.objects.filter(pk=1, next_tick_at__lte=now)
+        is_next = due.update(next_tick_at=now + timedelta(seconds=TICK_SECONDS)) == 1
+    except (DatabaseError, InterfaceError):
+        tick.schedule(delay=TROUBLE_SECONDS)  # locked, full or away: go on when it is back
+        raise
+    if is_next:
         tick.schedule(delay=TICK_SECONDS)
         lifecycle.sweep(step=nudge)
 

@@ -91,6 +91,20 @@ def clock(moment: datetime) -> SafeString:
 
 
 @register.filter
+def at_minute(moment: datetime) -> SafeString:
+    """ "14:05", or "3 Oct, 14:05" when it is another day."""
+    local = timezone.localtime(moment)
+    words = date_format(local, "H:i" if local.date() == timezone.localdate() else "j M, H:i")
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), words)
+
+
+@register.filter
+def day(moment: datetime) -> str:
+    """ "3 October 2026" """
+    return date_format(timezone.localtime(moment), "j F Y")
+
+
+@register.filter
 def ago(moment: datetime) -> SafeString:
     """ "3 minutes ago", with the exact time to hover over."""
     # Only the largest unit: nobody needs "2 months, 1 week ago".
@@ -133,6 +147,7 @@ STATE_COLOURS: dict[str, str] = {
 BATCH_COLOURS: dict[str, str] = {
     Batch.State.COLLECTED: "green",
     Batch.State.BLOCKED: "red",
+    Batch.State.LOST: "red",
     Batch.State.UNKNOWN: "yellow",
     Batch.State.PLANNED: "secondary",
     Batch.State.CANCELED: "secondary",
@@ -151,13 +166,13 @@ def processed(job: Job) -> int:
 
 
 @register.filter
-def state_in_words(job: Job) -> str:
-    return job_state(job)[0]
+def state_in_words(job: Job, paused: bool) -> str:
+    return job_state(job, paused)[0]
 
 
 @register.filter
-def state_badge(job: Job) -> SafeString:
-    return badge(*job_state(job))
+def state_badge(job: Job, paused: bool) -> SafeString:
+    return badge(*job_state(job, paused))
 
 
 @register.filter
@@ -170,10 +185,13 @@ def batch_badge(batch: Batch) -> SafeString:
     return badge(batch.get_state_display(), BATCH_COLOURS.get(batch.state, "blue"))
 
 
-def job_state(job: Job) -> tuple[str, str]:
-    """The state of a job in words, and its colour: green only when nothing is left to do."""
+def job_state(job: Job, paused: bool = False) -> tuple[str, str]:
+    """The state of a job in words, and its colour: green only when nothing is left to do. `paused`:
+    no job of this site can send at the moment."""
     if job.held and job.state != Job.State.FINISHED:
         return "Needs you", "red"
+    if paused and job.sends:
+        return "Sending is paused", "red"
     if job.state != Job.State.FINISHED:
         return job.get_state_display(), STATE_COLOURS.get(job.state, "blue")
     stopped = bool(job.outcome_count(Outcome.CANCELED))

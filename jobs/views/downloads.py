@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from .. import exports, files
 from ..models import Batch, Job
 from .access import find_job
+from .trouble import has_incomplete_file
 
 CSV = "text/csv; charset=utf-8"
 JSON_LINES = "application/jsonl"
@@ -36,11 +37,17 @@ def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
 
 @require_safe
 def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
-    """The results of one batch, exactly as the provider sent them."""
+    """The results of one batch, exactly as the provider sent them; of a batch whose results stayed
+    incomplete, what did arrive."""
     job = find_job(request, pk)
-    batch = get_object_or_404(job.batches, number=number, state=Batch.State.COLLECTED)
-    response = FileResponse(files.results_path(batch).open("rb"), content_type=JSON_LINES)
-    return to_be_saved(response, f"job-{job.pk}-batch-{batch.number}.jsonl")
+    batch = get_object_or_404(job.batches, number=number)
+    path, name = files.results_path(batch), f"job-{job.pk}-batch-{batch.number}"
+    if has_incomplete_file(batch):
+        path, name = files.incomplete_path(batch), f"{name}-incomplete"
+    elif batch.state != Batch.State.COLLECTED:
+        raise Http404
+    response = FileResponse(path.open("rb"), content_type=JSON_LINES)
+    return to_be_saved(response, f"{name}.jsonl")
 
 
 def to_be_saved(response: StreamingHttpResponse, name: str) -> StreamingHttpResponse:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from .. import actions, estimates
 from ..forms import NameForm, UploadForm
 from ..ingest.text import MAX_ROWS
-from ..models import ATTENTION, Job
+from ..models import ATTENTION, Installation, Job
 from ..uploads import was_too_large
 from .access import asked, find_job, person
 from .downloads import CSV, JSON_LINES, to_be_saved
@@ -50,13 +50,15 @@ SAMPLE_TYPES = {"reviews.csv": CSV, "requests.jsonl": JSON_LINES}
 def jobs(request: HttpRequest) -> HttpResponse:
     """`q`: words of the name, `state`: one of FILTERS, `page`."""
     query, chosen = asked(request, "q"), asked(request, "state")
-    found = _found(request, query, chosen)
+    paused = bool(Installation.get().why_not_sending)
+    found = _found(request, query, chosen, paused)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     for job in page.object_list:
         # What it is expected to cost; the price of a draft that is being changed is not shown.
         job.expected = estimates.current(job)  # type: ignore[attr-defined]
     context = {
         "page": page,
+        "paused": paused,
         "query": query,
         "chosen": chosen,
         "filters": {key: words for key, (words, _jobs) in FILTERS.items()},
@@ -77,11 +79,13 @@ def jobs(request: HttpRequest) -> HttpResponse:
     return render(request, "jobs/list.html", {**context, "part": part})
 
 
-def _found(request: HttpRequest, query: str, chosen: str) -> QuerySet[Job]:
+def _found(request: HttpRequest, query: str, chosen: str, paused: bool) -> QuerySet[Job]:
     found = Job.objects.visible_to(request.user).select_related("owner")
     if query:
         found = found.filter(name__icontains=query)
-    if chosen in FILTERS:
+    if chosen == "attention" and paused:
+        found = found.filter(NEEDS_ATTENTION) | found.sending()
+    elif chosen in FILTERS:
         found = found.filter(FILTERS[chosen][1])
     return found.defer("columns", "reading").order_by("-created_at", "-pk")
 

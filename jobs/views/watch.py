@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,11 +10,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from .. import actions, estimates
 from ..judging import Cause, cause_in_words
@@ -22,6 +24,7 @@ from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
 from .draft import draft_page, model_name
 from .parts import Part, answer, make_part, reload_page
+from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
 
 EVENTS_SHOWN = 100
 BATCHES_SHOWN = 200
@@ -32,11 +35,15 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
     found = find_job(request, pk)
     if found.state == Job.State.DRAFT:
         return draft_page(request, found)
+    context: dict[str, Any] = {"job": found}
     if found.state == Job.State.UNREADABLE:
-        context = {"job": found, "problems": found.problems.all()[:100]}
+        context["problems"] = found.problems.all()[:100]
         return render(request, "watch/unreadable.html", context)
     template = "watch/reading.html" if found.state == Job.State.READING else "watch/sent.html"
-    return render(request, template, {"job": found, "part": _part(request, found)})
+    site = Installation.get()
+    context["part"] = _part(request, found, site)
+    context["paused"] = bool(site.why_not_sending)
+    return render(request, template, context)
 
 
 @require_safe
@@ -48,16 +55,16 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     if not found.is_moving:
         return reload_page()
-    return answer(request, _part(request, found))
+    return answer(request, _part(request, found, Installation.get()))
 
 
-def _part(request: HttpRequest, job: Job) -> Part:
+def _part(request: HttpRequest, job: Job, site: Installation) -> Part:
     url = reverse("status", args=[job.pk])
     seconds = _seconds(job) if job.is_moving else None
     if job.state == Job.State.READING:
-        template, context = "watch/_reading.html", {"job": job, "site": Installation.get()}
+        template, context = "watch/_reading.html", {"job": job, "site": site}
     else:
-        template, context = "watch/_sent.html", sent_context(job)
+        template, context = "watch/_sent.html", sent_context(job, site)
     return make_part(request, "status", template, context, url=url, seconds=seconds)
 
 
@@ -93,30 +100,66 @@ class CauseCount:
     url: str
 
 
-def sent_context(job: Job) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BatchLine:
+    """A batch as the table of them shows it."""
+
+    batch: Batch
+    checked_until: datetime | None  # of one that is being looked for
+    is_overdue: bool
+    is_incomplete: bool
+    has_incomplete_file: bool
+
+
+def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     """All that the page of a sent job shows."""
-    batches = list(job.batches.all()[:BATCHES_SHOWN])
-    site = Installation.get()
+    batches = list(job.batches.defer("baseline_ids"))  # which can be long
     headline, detail = _headline(job, batches)
-    unfinished = [batch for batch in batches if not batch.is_final]
-    ends = [batch.expires_at for batch in unfinished if batch.expires_at]
+    overdue = [batch for batch in batches if is_overdue(batch)]
     return {
         "job": job,
         "site": site,
         "headline": headline,
         "detail": detail,
-        "colour": job_state(job)[1],
-        "batches": batches,
-        "batches_done": len(batches) - len(unfinished),
+        "colour": job_state(job, bool(site.why_not_sending))[1],
+        "batch_count": len(batches),
+        "batches_done": sum(batch.is_final for batch in batches),
+        "batch_lines": [_line(batch) for batch in batches[:BATCHES_SHOWN]],
         "elapsed": _elapsed(job),
-        "time_left": min(ends) - timezone.now() if ends else None,
+        "time_left": _time_left(batches),
+        "overdue": overdue,
+        "no_room_until": site.send_after if _has_no_room(job, site) else None,
         "counts": _counts(job),
         "causes": _causes(job),
         "cost": job.cost,
         "estimate": estimates.current(job),
         "model_name": model_name(job.model) if job.kind == Job.Kind.TABLE else "",
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
+        **trouble_of(job, site, batches),
     }
+
+
+def _line(batch: Batch) -> BatchLine:
+    return BatchLine(
+        batch,
+        checked_until(batch),
+        is_overdue(batch),
+        is_incomplete(batch),
+        has_incomplete_file(batch),
+    )
+
+
+def _time_left(batches: Sequence[Batch]) -> timedelta | None:
+    """Until the last of the batches that run must have ended; None when that is over or none
+    runs."""
+    running = [batch for batch in batches if batch.state == Batch.State.IN_PROGRESS]
+    left = max((b.expires_at - timezone.now() for b in running if b.expires_at), default=None)
+    return left if left and left > timedelta() else None
+
+
+def _has_no_room(job: Job, site: Installation) -> bool:
+    """The provider said "not now", and the job waits to send on."""
+    return job.sends and not job.held and not site.pause and site.send_after > timezone.now()
 
 
 def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
@@ -172,9 +215,11 @@ def rows_url(job: Job, **query: str) -> str:
 
 def _counts(job: Job) -> list[Count]:
     """Rows by outcome: good ones always, the others when there are any."""
+    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
+    lost = any(cause == "lost" for _outcome, cause, _rows in causes)
     notes = {
         Outcome.LOOK: "answered, but read them first",
-        Outcome.ERRORED: "not charged",
+        Outcome.ERRORED: "some may have been charged" if lost else "not charged",
         Outcome.EXPIRED: "not charged",
         Outcome.CANCELED: "not charged",
         Outcome.LEFT_OUT: "never sent",
@@ -223,7 +268,7 @@ def _causes(job: Job) -> list[CauseCount]:
     return sorted(found, key=lambda group: -group.rows)
 
 
-# --- Stop, try again ------------------------------------------------------------------------------
+# --- Stop -----------------------------------------------------------------------------------------
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -238,23 +283,35 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     if not job.can_be_stopped:
         return redirect("job", pk)
-    with_provider = job.batches.exclude(provider_id=None).exclude(state__in=Batch.FINAL)
-    sent = sum(batch.size for batch in with_provider)
+    fates = _fates(job)
     context = {
         "job": job,
-        "sent": sent,
-        "unsent": max(job.sendable_count - job.done_count - sent, 0),
+        "fates": fates,
+        "runs_on": fates["sent"] or fates["unsure"],
         "estimate": estimates.current(job),
     }
     return render(request, "watch/stop.html", context)
 
 
-@require_POST
-def try_again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Whatever held the job is mended, a person says."""
-    job = find_job(request, pk)
-    if actions.try_again(job, person(request)):
-        messages.success(request, "The job goes on.")
-    else:
-        messages.info(request, "The job was not waiting for anybody.")
-    return redirect("job", pk)
+def _fates(job: Job) -> Counter[str]:
+    """How many rows of a job stopping it would do what to; every row is counted once."""
+    batches = {batch.pk: batch for batch in job.batches.defer("baseline_ids")}
+    fates: Counter[str] = Counter()
+    groups = job.rows.values_list("outcome", "batch").annotate(rows=models.Count("pk")).order_by()
+    for outcome, batch, count in groups:
+        fates[_fate(outcome, batches.get(batch))] += count
+    return fates
+
+
+def _fate(outcome: str, batch: Batch | None) -> str:
+    if outcome == Outcome.LEFT_OUT:
+        return "left_out"
+    if outcome != Outcome.WAITING:
+        return "done"
+    if batch is None or batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+        return "unsent"
+    if batch.state in (Batch.State.SUBMITTING, Batch.State.UNKNOWN):
+        return "unsure"
+    if batch.state == Batch.State.IN_PROGRESS:
+        return "sent"
+    return "given_up" if is_incomplete(batch) else "answered"

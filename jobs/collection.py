@@ -86,9 +86,14 @@ def _download(batch: Batch, lease: Lease) -> str:
     files.require_room(part.parent, 3 * batch.body_bytes)
     assert batch.provider_id  # noqa: S101 - a database constraint
     with part.open("wb") as file:
-        for block in provider.result_blocks(batch.provider_id):
-            file.write(block)
-            lease.renew()
+        try:
+            for block in provider.result_blocks(batch.provider_id):
+                file.write(block)
+                lease.renew()
+        except provider.Unclear as error:
+            if not file.tell():
+                raise
+            raise Incomplete(f"the connection broke off after {file.tell():,} bytes") from error
     sha256 = _prove_complete(batch, part, lease)
     files.keep(part, files.results_path(batch), mode=0o440)
     return sha256

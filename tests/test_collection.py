@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import Max
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from jobs import actions, collection, files, leases
 from jobs.models import Batch, Job, Outcome, Row
 
 from .conftest import Simulator
-from .test_lifecycle import Drive, confirmed
+from .test_lifecycle import Drive, confirmed, joined
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
 
@@ -44,6 +47,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "missing_line",
         "unknown_id",
         "foreign_nonce",
+        "contradicting_line",
+        "cut_gzip",
+        "redirect",
         "status_404",
         "status_429",
         "status_500",
@@ -101,6 +107,77 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", len(ROWS)]]
     assert actions.delete(job, alice)
+
+
+def test_what_did_arrive_of_incomplete_results_can_be_used_at_once(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "cut_mid_line", "times": 1000}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    batch = job.batches.get()
+    assert 0 < batch.arrived < len(ROWS)
+    assert job.good_count == batch.arrived
+    assert files.incomplete_path(batch).read_bytes().count(b"\n") == batch.arrived
+    lines = [line for line in joined(job)[1:] if line[2]]
+    assert len(lines) == batch.arrived
+    assert all(f"What is {line[0]}?" in line[2] for line in lines)
+    # Whole results replace them.
+    simulator.reset()
+    assert actions.try_again(job, alice)
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert not files.incomplete_path(batch).exists()
+
+
+def test_of_contradicting_results_none_is_taken(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "contradicting_line", "times": 1000}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    assert "two different results" in job.held
+    assert job.batches.get().arrived == len(ROWS) - 1
+    assert job.outcome_count(Outcome.WAITING) == 1
+
+
+def test_a_person_may_go_on_without_the_answers_that_stay_away(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = confirmed(alice, drive, ROWS)
+    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
+    assert not actions.finish_without(job, alice), "nothing is missing yet"
+    job = drive(job, until=lambda job: bool(job.held))
+    assert actions.finish_without(job, alice)
+    job = drive(job)
+    assert (job.state, job.held) == (Job.State.FINISHED, "")
+    assert job.good_count == len(ROWS) - 1
+    (lost,) = Row.objects.filter(job=job, cause="lost")
+    assert lost.outcome == Outcome.ERRORED
+    assert job.batches.get().state == Batch.State.LOST
+
+
+def test_the_key_goes_to_no_other_address_than_the_apis_own(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """Whatever an answer names as the address of the results."""
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0.2)
+        address = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
+        simulator.faults(
+            results_host=address, results=[{"kind": "redirect", "other_host": address}]
+        )
+        job = drive(confirmed(alice, drive, ROWS))
+        assert job.good_count == len(ROWS)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+
+
+def test_a_line_of_20_megabytes_comes_over_the_wire(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "long_line"}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert job.good_count == len(ROWS)
+    assert job.rows.aggregate(longest=Max(Length("answer")))["longest"] == 20_000_000
 
 
 # --- What counts as complete, without a provider ------------------------------------------------

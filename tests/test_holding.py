@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions, holding, lifecycle
+from jobs import actions, holding, lifecycle, provider
 from jobs.models import Batch, Installation, Job
 
 from .conftest import Simulator
@@ -72,7 +72,7 @@ def test_a_pause_ends_by_itself_when_it_is_mended(
 def test_each_try_during_a_pause_waits_longer_and_only_one_job_tries(
     alice: User, make_job: Callable[..., Job]
 ) -> None:
-    refused = holding.Refused(401, "authentication_error", "invalid x-api-key", None)
+    refused = provider.Refused(401, "authentication_error", "invalid x-api-key", None)
     waits = [holding.pause(refused) for _ in range(7)]
     assert waits[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
     assert waits[-1] == timedelta(minutes=15)
@@ -140,17 +140,24 @@ def test_after_the_provider_was_full_the_job_with_less_there_goes_first(
     assert holding.wait_before_sending(large) <= timedelta()
 
 
-def test_two_jobs_share_a_full_queue(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive, settings: Any
+def test_room_at_the_provider_goes_to_the_job_that_has_less_there(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The second one is not kept waiting until the first has been sent."""
+    """The second job is not kept waiting until the first one has been sent."""
     settings.BATCH_MAX_REQUESTS = 20
-    simulator = start_simulator(seconds=0.3, failures="none")
-    simulator.faults(queue_limit=30, queue_retry_after=1)
+    monkeypatch.setattr(holding, "FIRST_GO", timedelta(minutes=1))
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(stuck=True, queue_limit=30, queue_retry_after=1)
     first = confirmed(alice, drive, [[f"a{n}", "x"] for n in range(120)])
-    drive(first, until=lambda job: job.batches.exclude(provider_id=None).count() == 1)
+    drive(first, until=lambda _job: Installation.get().crowded_at is not None)
     second = confirmed(alice, drive, [[f"b{n}", "x"] for n in range(40)])
-    drive(second)
-    first.refresh_from_db()
-    assert first.state != Job.State.FINISHED
+    simulator.faults(queue_limit=50)  # room for one more batch
+    drive(second, until=lambda job: job.batches.exclude(provider_id=None).exists())
+    assert first.batches.exclude(provider_id=None).count() == 1
+    simulator.reset()
+    assert drive(second).good_count == 40
     assert drive(first).good_count == 120

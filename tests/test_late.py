@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from jobs import actions, clock, files, late, provider
 from jobs.models import Batch, Job, LateBatch, SubmissionEvent
@@ -119,7 +120,7 @@ def missed(alice: User, make_job: Callable[..., Job], simulator: Simulator) -> B
 
 
 def listed(id: str, minutes_ago: float, total: int = 2, status: str = "in_progress") -> BatchInfo:
-    created = clock.now() - timedelta(minutes=minutes_ago)
+    created = timezone.now() - timedelta(minutes=minutes_ago)
     return BatchInfo(id, status, total, {"succeeded": 0}, created, created, None)
 
 

@@ -173,9 +173,15 @@ def test_a_database_that_is_locked(
 
 @pytest.mark.parametrize("step", ["_take_baseline", "_post", "_settle"])
 def test_a_database_that_goes_away_in_the_middle_of_sending(
-    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch, step: str
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
 ) -> None:
-    """Whatever was in doubt then is found at the provider, not sent again."""
+    """Whatever was in doubt then is looked for at the provider before anything is sent."""
+    settings.RECONCILE_GRACE_SECONDS = 0.1
     monkeypatch.setattr(submission, "LOOKS_BEFORE_RESEND", 1)
     job = confirmed(alice, drive, ROWS)
     original = getattr(submission, step)

@@ -1,0 +1,215 @@
+"""What the provider keeps for a time only: 404s that pass and 404s that stay, the 24 hours of a
+batch, and the 29 days of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from jobs import actions, clock, collection, lifecycle, watching
+from jobs.models import Batch, Installation, Job, Outcome
+
+from .conftest import Simulator
+from .test_lifecycle import Drive, confirmed
+
+ROWS = [[f"n{n}", "x"] for n in range(30)]
+Later = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    """`later(timedelta(hours=1))`: from now on it is an hour later than it really is."""
+    real, ahead = clock.now, timedelta()
+
+    def go(by: timedelta) -> None:
+        nonlocal ahead
+        ahead += by
+        Job.objects.update(next_action_at=real())
+
+    monkeypatch.setattr(clock, "now", lambda: real() + ahead)
+    return go
+
+
+# --- 404 ------------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_is_not_visible_yet_is_waited_for(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(list_hide_seconds=1e9, retrieve_404_seconds=1e9)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    for _ in range(5):
+        Installation.objects.update(next_poll_at=timezone.now())
+        lifecycle.sweep()
+    assert not Job.objects.get(pk=job.pk).held
+    simulator.reset()
+    assert drive(job).good_count == len(ROWS)
+    assert simulator.truth()["posts"] == 1
+
+
+def test_a_batch_that_stays_away_holds_the_job_and_is_never_sent_again(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive, later: Later
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(list_hide_seconds=1e9, retrieve_404_seconds=1e9)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    later(timedelta(minutes=30))
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "not to be found" in job.held
+    for _ in range(3):
+        actions.try_again(job, alice)
+        later(timedelta(hours=1))
+        drive(job, until=lambda job: bool(job.held))
+    assert simulator.truth()["posts"] == 1
+    simulator.reset()
+    actions.try_again(job, alice)
+    assert drive(job).good_count == len(ROWS)
+
+
+def test_results_that_are_not_there_yet_are_waited_for_and_then_held(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    later: Later,
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(results=[{"kind": "status_404", "times": 1000}])
+    job = confirmed(alice, drive, ROWS)
+
+    def failed(times: int) -> Callable[[Job], bool]:
+        def look(job: Job) -> bool:
+            Batch.objects.update(next_action_at=timezone.now())
+            Job.objects.update(next_action_at=timezone.now())
+            return job.batches.filter(collect_failures__gte=times).exists()
+
+        return look
+
+    job = drive(job, until=failed(collection.TRIES + 2))
+    assert not job.held, "it may be too new"
+    later(timedelta(minutes=30))
+    job = drive(job, until=lambda job: failed(0)(job) and bool(job.held))
+    assert "404" in job.held
+    simulator.reset()
+    actions.try_again(job, alice)
+    assert drive(job).good_count == len(ROWS)
+    assert simulator.truth()["posts"] == 1
+
+
+# --- 24 hours -------------------------------------------------------------------------------------
+
+
+def test_rows_that_were_not_reached_are_counted_as_such_and_cost_nothing(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(expire_share=0.5)
+    job = drive(confirmed(alice, drive, ROWS))
+    reached, expired = job.outcome_count(Outcome.GOOD), job.outcome_count(Outcome.EXPIRED)
+    assert reached + expired == len(ROWS)
+    assert expired > 0
+    assert not job.rows.filter(outcome=Outcome.EXPIRED).exclude(cost_pico=0).exists()
+
+
+# --- 29 days --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def not_fetched(alice: User, make_job: Callable[..., Job]) -> Batch:
+    """A batch that was made at noon, ended an hour later, and whose results were never fetched."""
+    job = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")])
+    noon = datetime.fromisoformat("2026-03-01T12:00Z")
+    return Batch.objects.create(
+        job=job,
+        number=1,
+        size=1,
+        nonce="abc123",
+        state=Batch.State.ENDED,
+        provider_id="msgbatch_1",
+        body_sha256="",
+        body_bytes=0,
+        created_at=noon,
+        ended_at=noon + timedelta(hours=1),
+        expires_at=noon + timedelta(hours=24),
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (Batch.State.ENDED, ["2h", "25h", "7d", "20d", "27d"]),
+        # The key is gone, say: nobody can see that it has ended, but by now it must have.
+        (Batch.State.IN_PROGRESS, ["25h", "48h", "7d", "20d", "27d"]),
+        (Batch.State.COLLECTED, []),
+    ],
+)
+def test_answers_that_are_not_fetched_are_warned_of_five_times(
+    not_fetched: Batch, monkeypatch: pytest.MonkeyPatch, state: str, expected: list[str]
+) -> None:
+    Batch.objects.update(
+        state=state, ended_at=not_fetched.ended_at if state == Batch.State.ENDED else None
+    )
+    noon = not_fetched.created_at
+    assert noon is not None
+    warned = []
+    for hours in range(1, 29 * 24):
+        monkeypatch.setattr(clock, "now", lambda now=noon + timedelta(hours=hours): now)
+        for _ in range(2):
+            before = not_fetched.job.events.count()
+            watching.warn()
+            if not_fetched.job.events.count() > before:
+                warned.append(f"{hours // 24}d" if hours >= 72 else f"{hours}h")
+    assert warned == expected
+    for event in not_fetched.job.events.all():
+        assert "deletes them on 30 March 2026" in event.text
+
+
+def test_answers_that_were_deleted_before_they_were_fetched_are_lost_and_said_to_be(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(stuck=True)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(stuck=False, clock_ahead_seconds=30 * 24 * 3600)
+    job = drive(job)
+    assert job.state == Job.State.FINISHED
+    assert job.tally["causes"] == [[Outcome.ERRORED, "lost", len(ROWS)]]
+    assert job.batches.get().state == Batch.State.LOST
+    row = job.rows.first()
+    assert row is not None
+    assert "deleted these answers on" in row.message
+    assert job.events.filter(text__contains="is lost").exists()
+    assert simulator.truth()["posts"] == 1, "what is lost is not sent again by itself"
+
+
+def test_a_leap_of_the_clock_while_a_batch_is_sent_ends_the_sending(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was suspended in the middle of a body does not go on with it afterwards:
+    somebody else may have sent the batch by then."""
+    import time
+
+    settings.RECONCILE_GRACE_SECONDS = 0.5
+    settings.SUBMIT_DEADLINE_SECONDS = 2
+    job = confirmed(alice, drive, ROWS)
+    real, times = time.time, 0
+
+    def leaping() -> float:
+        nonlocal times
+        times += 1
+        return real() + (3600 if times == 2 else 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.provider.time.time", leaping)
+        drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    assert simulator.truth()["accepted_rows"] == 0
+    assert drive(job).good_count == len(ROWS)
+    assert simulator.truth()["accepted_rows"] == len(ROWS)

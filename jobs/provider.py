@@ -370,7 +370,8 @@ def result_blocks(provider_id: str) -> Iterator[bytes]:
         )
         assert isinstance(response, httpx2.Response)  # noqa: S101 - the client's types say Stream
         try:
-            yield from response.iter_bytes(BLOCK)
+            # As they come: in blocks of one size, the last one would be lost with the connection.
+            yield from response.iter_bytes()
         finally:
             response.close()
 

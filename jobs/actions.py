@@ -16,11 +16,13 @@ from django.core.files.base import File
 from django.db import transaction
 
 from . import clock, collection, estimates, files, pricing, submission, tasks, words
-from .models import Batch, Installation, Job, JobEvent
+from .models import Batch, Installation, Job, JobEvent, Outcome, Row
 from .recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
+# What a row holds before a result came for it.
+NO_RESULT = {"cause": "", "message": "", "request_id": "", "stop_reason": "", "answered_by": ""}
 # After a change of the recipe the price waits a moment: people type.
 TYPING = timedelta(seconds=1)
 
@@ -151,6 +153,31 @@ def send_now(job: Job, user: User) -> bool:
             Job.objects.filter(pk=waiting.pk).update(next_action_at=now)
             _nudge(waiting)
         _log(job, "Trying to send again.", user)
+    return True
+
+
+def send_rows_again(job: Job, count: int, user: User) -> bool:
+    """Send the rows of a finished job that got no answer for a reason that passes, as a person was
+    shown: `count` of them. False when there are not that many any more, or they are being sent.
+
+    They go out in new batches by the same path as the first time. They were not charged.
+    """
+    with transaction.atomic():
+        started = job.practice == settings.PRACTICE and Job.objects.move(
+            job.pk,
+            Job.State.FINISHED,
+            Job.State.SUBMITTING,
+            finished_at=None,
+            next_action_at=clock.now(),
+        )
+        if not started:
+            return False
+        again = Row.objects.filter(job=job).worth_sending_again()
+        if not count or again.update(batch=None, outcome=Outcome.WAITING, **NO_RESULT) != count:
+            transaction.set_rollback(True)
+            return False
+        _log(job, f"To be sent again: {words.rows(count)}.", user)
+        _nudge(job)
     return True
 
 

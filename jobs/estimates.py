@@ -16,9 +16,11 @@ from statistics import fmean, stdev
 from typing import Any, Self
 
 from django.conf import settings
+from django.db.models import Count, Sum
+from django.db.models.functions import Coalesce
 
 from . import pricing, provider, recipes
-from .models import Job, Outcome, Row
+from .models import Job, Outcome, Row, RowQuerySet
 from .recipes import Recipe
 
 SAMPLE = 20  # rows that are counted
@@ -58,6 +60,37 @@ class Estimate:
     def from_json(cls, data: dict[str, Any]) -> Self:
         money = ("low", "high", "most", "normal_low", "normal_high")
         return cls(**{**data, **{name: Decimal(data[name]) for name in money}})
+
+
+@dataclass(frozen=True)
+class PartEstimate:
+    """The price of some rows of a job, in US dollars at the batch rate."""
+
+    rows: int
+    low: Decimal
+    high: Decimal
+    most: Decimal
+
+
+def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
+    """What sending `rows` of a confirmed job costs, by the job's own estimate; None without one.
+
+    A row costs so much by itself and so much for its bytes, so the price of a part lies between
+    its share of the rows and its share of the bytes.
+    """
+    whole = current(job)
+    if whole is None or not whole.rows:
+        return None
+    part = rows.aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
+    sent = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
+    all_bytes = sent.aggregate(bytes=Sum("size"))["bytes"] or 1
+    shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / all_bytes
+    return PartEstimate(
+        rows=part["rows"],
+        low=whole.low * min(shares),
+        high=whole.high * max(shares),
+        most=whole.most * max(shares),
+    )
 
 
 def recipe_of(job: Job) -> Recipe:

@@ -17,11 +17,13 @@ GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "
 @dataclass(frozen=True)
 class Cause:
     """Why a row is not good, for the person: a title for lists, and what it means and how to go
-    on. `charged` says whether such a row costs money."""
+    on. `charged` says whether such a row costs money; `passing`, whether sending the same again
+    helps."""
 
     title: str
     advice: str
     charged: str = "Not charged."
+    passing: bool = False
 
 
 CHARGED = "Charged for what was read and written."
@@ -98,22 +100,27 @@ CAUSES: dict[str, Cause] = {
     "rate_limit_error": Cause(
         "Provider was busy (limit)",
         "The provider had no room for this row at that time. Sending it again usually works.",
+        passing=True,
     ),
     "timeout_error": Cause(
         "Took too long",
         "The provider did not finish this row in time. Sending it again usually works.",
+        passing=True,
     ),
     "api_error": Cause(
         "Fault at the provider",
         "Something went wrong at the provider. Sending it again usually works.",
+        passing=True,
     ),
     "overloaded_error": Cause(
         "Provider overloaded",
         "The provider was overloaded. Sending it again usually works.",
+        passing=True,
     ),
     "expired": Cause(
         "Not reached in 24 hours",
         "The provider did not get to this row within its 24 hours. It can be sent again.",
+        passing=True,
     ),
     "lost": Cause(
         "Lost at the provider",
@@ -124,6 +131,7 @@ CAUSES: dict[str, Cause] = {
     "canceled": Cause("Stopped by you", "The job was stopped before this row was processed."),
     "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
 }
+PASSING = tuple(name for name, cause in CAUSES.items() if cause.passing)
 OTHER_ERROR = Cause(
     "Failed at the provider",
     "The provider gave a reason this version of batchsite does not know; its words are below.",

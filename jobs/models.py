@@ -36,6 +36,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from . import words
+from .judging import PASSING
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
 # tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
@@ -380,6 +381,10 @@ class LateBatch(models.Model):
 class RowQuerySet(models.QuerySet["Row"]):
     def in_order(self) -> Self:
         return self.order_by("number")
+
+    def worth_sending_again(self) -> Self:
+        """Rows without an answer that cost nothing, for a reason that passes."""
+        return self.filter(outcome__in=[Outcome.ERRORED, Outcome.EXPIRED], cause__in=PASSING)
 
     def containing(self, text: str) -> Self:
         """Rows with `text` in a cell, the answer or what the provider said."""

@@ -195,9 +195,12 @@ def _batch_for(job: Job, nonce: str, submission: _Submission) -> Batch | None:
     wanted = Q()
     for first, last in entry["rows"]:
         wanted |= Q(number__gte=first, number__lte=last)
-    free = Row.objects.filter(wanted, job=job, batch=None, outcome=Outcome.WAITING)
-    if free.count() != entry["size"]:
-        free.update(outcome=Outcome.CANCELED, cause="canceled")
+    rows = Row.objects.filter(wanted, job=job)
+    waiting = rows.filter(batch=None, outcome=Outcome.WAITING)
+    # Rows that got no answer the first time may have been sent again after the backup.
+    again = rows.worth_sending_again()
+    if waiting.count() + again.count() != entry["size"]:
+        waiting.update(outcome=Outcome.CANCELED, cause="canceled")
         return None
     batch = Batch.objects.create(
         job=job,
@@ -208,7 +211,9 @@ def _batch_for(job: Job, nonce: str, submission: _Submission) -> Batch | None:
         body_sha256=entry["sha256"],
         body_bytes=entry["bytes"],
     )
-    free.update(batch=batch)
+    waiting.update(batch=batch)
+    if again.update(batch=batch, outcome=Outcome.WAITING, cause="", message=""):
+        Job.objects.move(job.pk, Job.State.FINISHED, Job.State.SUBMITTING, finished_at=None)
     return batch
 
 

@@ -11,11 +11,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions, clock, collection, lifecycle, watching
+from jobs import actions, clock, collection, estimates, lifecycle, watching
 from jobs.models import Batch, Installation, Job, Outcome
 
 from .conftest import Simulator
-from .test_lifecycle import Drive, confirmed
+from .test_lifecycle import Drive, confirmed, joined
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
 Later = Callable[[timedelta], None]
@@ -116,6 +116,45 @@ def test_rows_that_were_not_reached_are_counted_as_such_and_cost_nothing(
     assert reached + expired == len(ROWS)
     assert expired > 0
     assert not job.rows.filter(outcome=Outcome.EXPIRED).exclude(cost_pico=0).exists()
+
+
+def test_rows_that_were_not_reached_can_be_sent_again_once(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(expire_share=0.5)
+    job = drive(confirmed(alice, drive, ROWS))
+    expired = job.outcome_count(Outcome.EXPIRED)
+    answered = dict(job.rows.filter(outcome=Outcome.GOOD).values_list("number", "batch__nonce"))
+    simulator.reset()
+    assert not actions.send_rows_again(job, expired + 1, alice), "not what was shown"
+    assert actions.send_rows_again(job, expired, alice)
+    assert not actions.send_rows_again(job, expired, alice), "a second click sends nothing"
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert simulator.truth()["accepted_rows"] == len(ROWS) + expired
+    times = simulator.accepted()
+    for row in job.rows.all():
+        assert times[f"{row.number:07d}"] == (1 if row.number in answered else 2)
+    assert all(answered[number] for number in answered)
+    assert not actions.send_rows_again(job, 0, alice), "there is nothing to send again"
+    assert [line[:2] for line in joined(job)[1:]] == ROWS
+
+
+def test_the_price_of_sending_some_rows_again_lies_between_their_shares(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(expire_share=1)
+    job = drive(confirmed(alice, drive, [["a", "x" * 10], ["b", "x" * 990]]))
+    whole = estimates.current(job)
+    part = estimates.estimate_part(job, job.rows.filter(number=2))
+    assert whole and part
+    assert part.rows == 1
+    assert whole.most / 2 < part.most < whole.most
+    assert part.low == whole.low / 2
+    everything = estimates.estimate_part(job, job.rows.all())
+    assert everything and (everything.low, everything.most) == (whole.low, whole.most)
 
 
 # --- 29 days --------------------------------------------------------------------------------------

@@ -517,3 +517,38 @@ def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
     assert (misspelt.returncode, misspelt.stdout) == (2, "")
     assert "invalid choice: 'statsu'" in misspelt.stderr
     assert "Traceback" not in misspelt.stderr
+
+
+# --- retry ----------------------------------------------------------------------------------------
+
+
+def failed(root: User, make_job: MakeJob) -> Job:
+    """A finished job of two rows, one of which was not reached."""
+    job = make_job(root, rows=[("a", "b"), ("c", "d")], practice=True)
+    job.rows.filter(number=2).update(outcome=Outcome.EXPIRED, cause="expired", answer="")
+    two = Decimal(2)
+    estimate = Estimate("key", two, two, two, two, two, 20, 2, 4, 8, rows=2, counted=2)
+    Job.objects.filter(pk=job.pk).update(estimate=estimate.as_json())
+    return job
+
+
+def test_retry_sends_what_got_no_answer_and_names_the_price(root: User, make_job: MakeJob) -> None:
+    job = failed(root, make_job)
+
+    _, err = run("retry", job.pk, "--yes")
+
+    assert "at most $1.00" in err
+    assert "To be sent again: 1 row" in err
+    job.refresh_from_db()
+    assert job.state == Job.State.SUBMITTING
+    assert [row.outcome for row in job.rows.order_by("number")] == [Outcome.GOOD, Outcome.WAITING]
+
+
+def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) -> None:
+    job = failed(root, make_job)
+    assert refusal("retry", job.pk)[0] == 2
+    job.rows.update(outcome=Outcome.GOOD, cause="")
+    assert refusal("retry", job.pk, "--yes") == (
+        1,
+        f"Job {job.pk} has no rows that can be sent again.",
+    )

@@ -157,6 +157,27 @@ def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
     assert job.batches.filter(adopted=True).count() == 3
 
 
+def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = draft(alice, drive)
+    confirm(job, alice)
+    simulator.faults(expire_share=0.5)
+    job = drive(job)
+    expired = job.outcome_count(Outcome.EXPIRED)
+    assert 0 < expired < len(ROWS)
+    simulator.reset()
+    with a_backup_that_comes_back():
+        assert actions.send_rows_again(job, expired, alice)
+        drive(job)
+    assert actions.send_rows_again(Job.objects.get(pk=job.pk), expired, alice)
+    assert_nothing_is_sent(simulator, drive)
+    assert all("found at the provider" in line for line in restoring.restore())
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert simulator.truth()["accepted_rows"] == len(ROWS) + expired
+
+
 def test_what_was_refused_is_simply_sent(alice: User, simulator: Simulator, drive: Drive) -> None:
     job = draft(alice, drive)
     confirm(job, alice)

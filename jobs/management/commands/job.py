@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from jobs import actions, estimates, exports, restoring
+from jobs import actions, estimates, exports, restoring, words
 from jobs.estimates import Estimate
 from jobs.forms import RecipeForm
 from jobs.models import Installation, Job
@@ -75,6 +76,12 @@ class Command(BaseCommand):
         export.add_argument("--format", choices=FORMATS, default="csv")
         export.add_argument("--output", required=True, metavar="PATH", help="- is stdout")
 
+        retry = actions.add_parser(
+            "retry", help="send the rows again that got no answer for a reason that passes"
+        )
+        retry.add_argument("id", type=int, metavar="ID")
+        retry.add_argument("--yes", action="store_true", help="do not ask about the price")
+
         cancel = actions.add_parser("cancel", help="stop a job")
         cancel.add_argument("id", type=int, metavar="ID")
 
@@ -104,11 +111,7 @@ class Command(BaseCommand):
     # --- submit -----------------------------------------------------------------------------------
 
     def do_submit(self, options: dict[str, Any]) -> None:
-        if not options["yes"] and not sys.stdin.isatty():
-            raise CommandError(
-                "Nobody can be asked about the price here. Add --yes to submit without asking.",
-                returncode=WRONG_USE,
-            )
+        refuse_if_nobody_can_be_asked(options)
         prompt = prompt_of(options)
         recipe = checked_recipe(prompt or "", options)
         job = make_job(options["file"], owner_of(options["owner"]), options["name"])
@@ -132,7 +135,7 @@ class Command(BaseCommand):
         if estimate.trouble:
             raise CommandError(f"{estimate.trouble} The draft is kept as job {job.pk}.")
         self.show_price(estimate)
-        if not options["yes"] and not self.agrees(estimate):
+        if not options["yes"] and not self.agrees(estimate.rows, estimate.most):
             raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
         if not actions.confirm(job, job.plan_sha256, job.owner):
             raise CommandError(
@@ -169,9 +172,9 @@ class Command(BaseCommand):
         if settings.PRACTICE:
             self.say("Practice mode: no key is set, so nothing is sent and nothing costs money.")
 
-    def agrees(self, estimate: Estimate) -> bool:
+    def agrees(self, rows: int, most: Decimal) -> bool:
         self.stderr.write(
-            f"Submit {estimate.rows:,} rows for {at_most(estimate.most)}? [y/N] ",
+            f"Submit {rows:,} rows for {at_most(most)}? [y/N] ",
             style_func=str,
             ending="",
         )
@@ -251,6 +254,21 @@ class Command(BaseCommand):
             raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
         self.say(f"Wrote {output}.")
 
+    def do_retry(self, options: dict[str, Any]) -> None:
+        refuse_if_nobody_can_be_asked(options)
+        job = find_job(options["id"])
+        part = estimates.estimate_part(job, job.rows.worth_sending_again())
+        if job.state != Job.State.FINISHED or part is None or not part.rows:
+            raise CommandError(f"Job {job.pk} has no rows that can be sent again.")
+        usually = money_range(part.low, part.high)
+        self.say(f"Cost in US dollars: usually {usually}, {at_most(part.most)}.")
+        self.say("They were not charged the first time.")
+        if not options["yes"] and not self.agrees(part.rows, part.most):
+            raise CommandError("Nothing was sent.")
+        if not actions.send_rows_again(job, part.rows, job.owner):
+            raise CommandError("Nothing was sent: the job was changed by someone else just now.")
+        self.say(f"To be sent again: {words.rows(part.rows)}.")
+
     def do_cancel(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])
         if not actions.stop(job, job.owner):
@@ -285,6 +303,14 @@ class Command(BaseCommand):
                 f"{job.pk:>6}  {state:<18} {job.good_count:>9,} of {job.row_count:>9,} good  "
                 f"{in_words(job.cost):>14}  {job.owner.username}  {job.name}"
             )
+
+
+def refuse_if_nobody_can_be_asked(options: dict[str, Any]) -> None:
+    if not options["yes"] and not sys.stdin.isatty():
+        raise CommandError(
+            "Nobody can be asked about the price here. Add --yes to submit without asking.",
+            returncode=WRONG_USE,
+        )
 
 
 def visible_jobs() -> Any:

@@ -7,8 +7,10 @@ import os
 import secrets
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from . import clock
 from .models import Job
@@ -17,6 +19,9 @@ LENGTH = timedelta(seconds=60)
 RENEW_SECONDS = 10
 # One process's name. The last part tells it from an earlier process with the same number.
 _HOST = socket.gethostname()
+with suppress(OSError):
+    # Containers may share a name; their process numbers are counted apart.
+    _HOST += f"/{Path('/proc/self/ns/pid').readlink()}"
 _PROCESS = f"{_HOST}|{os.getpid()}|{secrets.token_hex(4)}"
 
 

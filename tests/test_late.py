@@ -16,7 +16,7 @@ from jobs.provider import BatchInfo
 
 from .conftest import Simulator
 from .test_lifecycle import Drive, confirmed
-from .test_submission import ROWS, as_file
+from .test_submission import ROWS, foreign_batch
 
 HIDDEN = 600.0  # seconds: until a test says otherwise
 
@@ -161,15 +161,12 @@ def test_only_what_a_try_of_ours_can_have_made_is_canceled(
 def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(
     missed: Batch, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = {"role": "user", "content": "Hi"}
-    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
-    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(2)]
-    theirs = provider.create_batch(as_file({"requests": foreign}), 2, 10)
+    theirs = foreign_batch(2)
     Batch.objects.filter(pk=missed.pk).update(created_at=clock.now())
     late.look()
     assert not LateBatch.objects.exists()
     missed.refresh_from_db()
-    assert missed.baseline_ids == ["msgbatch_before", theirs.id]
+    assert missed.baseline_ids == ["msgbatch_before", theirs]
 
 
 def test_after_two_days_nothing_is_looked_for_any_more(
@@ -236,7 +233,7 @@ def test_a_person_may_name_the_batch(
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     batch = job.batches.get()
     (accepted,) = simulator.truth()["batches"]
-    for wrong in ("msgbatch_nobody", another_batch(3)):
+    for wrong in ("msgbatch_nobody", foreign_batch(3)):
         assert actions.this_is_it(batch, wrong, alice)
         drive(
             job,
@@ -248,18 +245,11 @@ def test_a_person_may_name_the_batch(
     assert job.batches.get().provider_id == accepted["id"]
 
 
-def another_batch(size: int) -> str:
-    message = {"role": "user", "content": "Hi"}
-    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
-    requests = [{"custom_id": f"theirs-{n}", "params": params} for n in range(size)]
-    return provider.create_batch(as_file({"requests": requests}), size, 10).id
-
-
 def test_a_batch_named_wrongly_is_given_back_when_its_results_come(
     asked: Batch, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """The right size, but somebody else's: its custom_ids say so."""
-    assert actions.this_is_it(asked, another_batch(len(ROWS)), alice)
+    assert actions.this_is_it(asked, foreign_batch(len(ROWS)), alice)
     job = drive(asked.job, until=lambda job: job.events.filter(text__contains="not ours").exists())
     job = drive(job, until=lambda job: bool(job.held))
     assert simulator.truth()["posts"] == 2

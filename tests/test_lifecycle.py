@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -232,6 +233,36 @@ def test_stopping_keeps_what_is_finished_and_every_row_has_one_outcome(
     assert job.outcome_count(Outcome.GOOD, Outcome.CANCELED) == 400
     assert job.outcome_count(Outcome.CANCELED) > 0
     assert simulator.truth()["posts"] == job.batches.count()
+
+
+@pytest.mark.parametrize("kind", ["drop", "drop_after", "stall", "status"])
+def test_a_stop_that_is_not_answered_is_asked_for_again(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setattr(provider, "READ_SECONDS", 0.5)
+    simulator = start_simulator(seconds=60, failures="none")
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(cancel=[{"kind": kind, "status": 500}])
+    assert actions.stop(job, alice)
+    job = drive(job)
+    assert job.outcome_count(Outcome.CANCELED) == 1
+
+
+@pytest.mark.parametrize("kind", ["drop", "drop_after", "status"])
+def test_a_deletion_that_is_not_answered_is_asked_for_again(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
+) -> None:
+    job = drive(confirmed(alice, drive, [["Ann", "a"]]))
+    simulator.faults(delete=[{"kind": kind, "status": 500}])
+    assert actions.delete(job, alice)
+    with suppress(Job.DoesNotExist):
+        drive(job, until=lambda _job: False)
+    assert simulator.truth()["batches"][0]["deleted"]
 
 
 def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(

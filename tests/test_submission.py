@@ -51,8 +51,22 @@ ACCEPTED = [
     "accept_slow",
     "accept_307",
     "accept_stall",
+    "accept_wrong_total",
+    "accept_no_id",
+    "accept_empty",
+    "accept_408",
+    "accept_529",
 ]
-NOT_ACCEPTED = ["drop_before", "drop_mid_body", "reject_500", "reject_529", "stall"]
+NOT_ACCEPTED = [
+    "drop_before",
+    "drop_mid_body",
+    "stall",
+    "reject_408",
+    "reject_409",
+    "reject_500",
+    "reject_503",
+    "reject_529",
+]
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
@@ -87,14 +101,43 @@ def test_a_batch_that_is_listed_late_is_adopted_and_not_sent_again(
     assert_sent_once(simulator, job)
 
 
-def test_a_look_that_fails_is_no_look(alice: User, simulator: Simulator, drive: Drive) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"kind": "status", "status": 500}, {"kind": "drop"}, {"kind": "cut"}]
+)
+def test_a_look_that_fails_is_no_look(
+    alice: User, simulator: Simulator, drive: Drive, fault: dict[str, Any]
+) -> None:
     simulator.faults(create=[{"kind": "drop_after_accept"}])
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
-    simulator.faults(list=[{"kind": "status", "status": 500, "times": 2}])
+    simulator.faults(list=[{**fault, "times": 5}], list_hide_seconds=1)
     job = drive(job)
     assert simulator.truth()["posts"] == 1
     assert_sent_once(simulator, job)
+
+
+def test_a_batch_far_down_a_list_of_small_pages_is_found(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(create=[{"kind": "drop_after_accept"}], page_limit=1)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    for size in (3, 4, 5):
+        foreign_batch(size)
+    job = drive(job)
+    assert simulator.truth()["posts"] == 1 + 3
+    assert job.batches.get().adopted
+    assert job.good_count == len(ROWS)
+
+
+def test_batches_of_others_with_the_same_size_are_told_apart_by_their_custom_ids(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(create=[{"kind": "drop_after_accept"}], foreign_batches=2)
+    job = drive(confirmed(alice, drive, ROWS))
+    assert simulator.truth()["posts"] == 1
+    assert job.good_count == len(ROWS)
+    assert set(simulator.accepted().values()) == {1}
 
 
 def test_too_many_requests_waits_and_goes_on(
@@ -140,12 +183,9 @@ def test_of_two_batches_that_could_be_ours_the_custom_ids_decide(
     simulator.faults(create=[{"kind": "drop_after_accept"}])
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
-    message = {"role": "user", "content": "Hi"}
-    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
-    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(len(ROWS))]
-    theirs = provider.create_batch(as_file({"requests": foreign}), len(ROWS), 10)
+    theirs = foreign_batch(len(ROWS))
     job = drive(job)
-    assert job.batches.get().provider_id != theirs.id
+    assert job.batches.get().provider_id != theirs
     assert job.good_count == len(ROWS)
     assert simulator.truth()["posts"] == 2
 
@@ -156,13 +196,18 @@ def test_a_foreign_batch_that_was_adopted_is_given_back(
     simulator.faults(create=[{"kind": "drop_before"}])
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    theirs = foreign_batch(len(ROWS))
+    job = drive(job)
+    assert job.batches.get().provider_id != theirs
+    assert job.good_count == len(ROWS)
+
+
+def foreign_batch(size: int) -> str:
+    """The id of a new batch of another program in the workspace."""
     message = {"role": "user", "content": "Hi"}
     params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
-    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(len(ROWS))]
-    theirs = provider.create_batch(as_file({"requests": foreign}), len(ROWS), 10)
-    job = drive(job)
-    assert job.batches.get().provider_id != theirs.id
-    assert job.good_count == len(ROWS)
+    requests = [{"custom_id": f"theirs-{n}", "params": params} for n in range(size)]
+    return provider.create_batch(as_file({"requests": requests}), size, 10).id
 
 
 def as_file(body: dict[str, Any]) -> Path:
@@ -252,10 +297,7 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
     job = confirmed(alice, drive, ROWS)
     lifecycle.sweep()
-    message = {"role": "user", "content": "Hi"}
-    params = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [message]}
-    foreign = [{"custom_id": f"theirs-{n}", "params": params} for n in range(len(ROWS))]
-    provider.create_batch(as_file({"requests": foreign}), len(ROWS), 10)
+    foreign_batch(len(ROWS))
     looks = 0
     original = submission.reconcile
 

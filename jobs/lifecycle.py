@@ -40,7 +40,7 @@ SAFETY = timedelta(seconds=60)
 # One turn of one job on a worker thread; then others get theirs.
 TURN = timedelta(seconds=20)
 # What a batch waits after a look at it that failed.
-PAUSE_OF_A_BATCH = timedelta(seconds=5)
+PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
 DELETE_SLICE = 5_000
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
@@ -195,8 +195,11 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
 def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     """Settle an unknown batch, or bring in the results of one that has ended. Whatever goes wrong
     at the provider with this one, the others get their turn before it is tried again."""
-    pause = clock.now() + PAUSE_OF_A_BATCH
-    Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=pause)
+    now = clock.now()
+    # The longer it has not worked, the longer it waits.
+    age = now - (batch.ended_at or batch.deadline_at or now)
+    pause = min(max(age / 10, PAUSE_OF_A_BATCH), LONGEST_PAUSE_OF_A_BATCH)
+    Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=now + pause)
     try:
         if batch.state == Batch.State.UNKNOWN:
             submission.reconcile(batch)

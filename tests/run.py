@@ -128,7 +128,8 @@ def tests(run: Run) -> None:
         except prepare.NotAvailable as error:
             run.not_run.append(f"{name} not run: {error}.")
         else:
-            run.pytest(name, without_browser, {"DATABASE_URL": address})
+            about_it = [*SIDE_BY_SIDE, "-m", "not browser and not no_database"]
+            run.pytest(name, about_it, {"DATABASE_URL": address})
     name = "Browser tests"
     try:
         chromium = prepare.get_chromium()

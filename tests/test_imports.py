@@ -10,6 +10,8 @@ import pytest
 
 from .environment import ROOT
 
+pytestmark = pytest.mark.no_database
+
 PURE = ("jobs.judging", "jobs.recipes", "jobs.pricing", "jobs.ingest")
 # Each may import those after it, and none before it.
 LAYERS = (

@@ -9,6 +9,8 @@ import pytest
 
 from jobs.ingest import Line, Reader, Unreadable, open_upload
 
+pytestmark = pytest.mark.no_database
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ import pytest
 
 from jobs.judging import CAUSES, OTHER_ERROR, Judged, cause_in_words, judge, read_line
 
+pytestmark = pytest.mark.no_database
+
 
 def judged(result: dict[str, Any]) -> Judged:
     return judge(read_line(json.dumps({"custom_id": "a-1", "result": result}).encode()).result)

@@ -9,6 +9,8 @@ import pytest
 from jobs.judging import CacheCreation, Judged, Usage
 from jobs.pricing import UnknownPrice, choosable, cost_in_pico, cost_of_tokens, in_words, model
 
+pytestmark = pytest.mark.no_database
+
 
 def cost(model_id: str, usage: Usage, outcome: str = "good", **values: str | None) -> Decimal:
     judged = Judged(outcome, answered_by=model_id, usage=usage, **values)  # type: ignore[arg-type]

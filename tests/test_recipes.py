@@ -14,6 +14,8 @@ from jobs.recipes import (
     template_problems,
 )
 
+pytestmark = pytest.mark.no_database
+
 COLUMNS = ["name", "Review text", "é"]
 
 

@@ -20,6 +20,8 @@ from jobs.management.commands.serve import Part, host_and_port
 
 from .running import SECONDS, Site, wait_for
 
+pytestmark = pytest.mark.no_database
+
 
 @pytest.fixture
 def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:

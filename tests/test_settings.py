@@ -15,6 +15,8 @@ import pytest
 
 from .environment import ROOT, clean_environment, setting_names
 
+pytestmark = pytest.mark.no_database
+
 SHOWN = ("DEBUG", "PRACTICE", "ANTHROPIC_BASE_URL", "SECRET_KEY", "POLL_SECONDS", "ALLOWED_HOSTS")
 
 

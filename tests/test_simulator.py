@@ -28,6 +28,8 @@ from jobs.simulator.labels import find_labels
 from .conftest import Simulator
 from .environment import ROOT
 
+pytestmark = pytest.mark.no_database
+
 HAIKU = "claude-haiku-5-5"
 SECONDS = 1
 DEADLINE = 15.0

@@ -12,13 +12,15 @@ INSTALLED := .venv/installed-$(call hash,requirements.txt)
 INSTALLED_TESTS := .venv/installed-tests-$(call hash,requirements.txt tests/requirements.txt)
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test lint format bench
+.PHONY: help run test lint format bench torture
 help:
 	@echo 'make run      start the site at http://127.0.0.1:8000 (Ctrl-C stops it)'
 	@echo 'make test     run every check and test; ARGS="tests/test_x.py -k y" runs those only'
 	@echo 'make lint     ruff and mypy only'
 	@echo 'make format   put the code into its standard form'
 	@echo 'make bench    measure a job of 100,000 rows'
+	@echo 'make torture  a site under faults and kills, 200 times: RUNS=, SEED=, PARALLEL=,'
+	@echo '              DATABASE=postgresql, REPORT=file'
 
 run: $(INSTALLED)
 	@exec .venv/bin/python manage.py serve
@@ -39,6 +41,11 @@ format: $(INSTALLED_TESTS)
 
 bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench $(ARGS)
+
+torture: $(INSTALLED_TESTS)
+	@.venv/bin/python -m tests.torture $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(PARALLEL),--parallel $(PARALLEL)) $(if $(DATABASE),--database $(DATABASE)) \
+		$(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 $(INSTALLED):
 	@.ci/venv "$(PYTHON)"

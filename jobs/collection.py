@@ -111,6 +111,7 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
     kinds: Counter[str] = Counter()
     seen: dict[str, bytes] = {}
     ends_whole = True
+    strange = ""
     with path.open("rb") as file:
         for line in file:
             digest.update(line)
@@ -123,9 +124,14 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
                 missing.remove(result.custom_id)
                 seen[result.custom_id] = fingerprint
                 kinds[result.result.type] += 1
-            elif seen.get(result.custom_id) != fingerprint:
-                _unexpected(batch, result.custom_id, known=result.custom_id in seen)
+            elif result.custom_id not in seen:
+                strange = strange or result.custom_id
+            elif seen[result.custom_id] != fingerprint:
+                raise Incomplete(f"two different results for {result.custom_id}")
             lease.renew()
+    if strange:
+        what = f"a result for {strange[:64]}, which we did not send"
+        raise ForeignResults(what) if batch.adopted and not seen else Incomplete(what)
     if missing:
         raise Incomplete(f"{planned - len(missing):,} of {planned:,} results arrived")
     if not ends_whole:
@@ -146,14 +152,6 @@ def _result_of(line: bytes) -> ResultLine:
         return read_line(line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Incomplete("a line is cut off or not JSON") from error
-
-
-def _unexpected(batch: Batch, found: str, *, known: bool) -> None:
-    if known:
-        raise Incomplete(f"two different results for {found[:64]}")
-    if batch.adopted and not found.startswith(f"{batch.nonce}-"):
-        raise ForeignResults(f"a result for {found[:64]}, which we did not send")
-    raise Incomplete(f"a result for {found[:64]}, which we did not send")
 
 
 def _planned_numbers(batch: Batch) -> Iterator[int]:
@@ -281,6 +279,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
     Repeatable: the same file gives the same rows. `only`: the custom_ids to take, when the file is
     not proven complete."""
     total = 0
+    counted = set()  # a line that is there twice is paid once
     for lines in _slices(path):
         updates = []
         for line in lines:
@@ -290,8 +289,9 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
                 if only is None:
                     raise
                 continue
-            if only is not None and result.custom_id not in only:
+            if result.custom_id in counted or (only is not None and result.custom_id not in only):
                 continue
+            counted.add(result.custom_id)
             judged = judge(result.result)
             cost = _cost(judged)
             total += cost

@@ -145,6 +145,7 @@ class NameForm(StyledForm):
 class ProviderIdForm(StyledForm):
     provider_id = forms.RegexField(
         r"^[A-Za-z0-9_-]{1,100}\Z",
+        strip=True,
         label="Id of the batch",
         help_text="It begins with msgbatch_.",
         widget=forms.TextInput(

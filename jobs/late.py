@@ -28,6 +28,10 @@ def look() -> None:
     if missed:
         listing = list(_listed_lately())
         for batch in missed:
+            # The size is all there is to go by: a batch of that size whose own fate is open comes
+            # first. Asked after the list was fetched, so that nothing in it slips through.
+            if Batch.objects.whose_fate_is_open().filter(size=batch.size).exists():
+                continue
             for info in submission.candidates(batch, listing):
                 if _is_ours(batch, info):
                     _take(batch, info)
@@ -45,30 +49,39 @@ def _listed_lately() -> list[BatchInfo]:
 
 def _is_ours(batch: Batch, info: BatchInfo) -> bool:
     """Whether a batch of the size of `batch`, that nobody here knows, was made by one of its tries.
-    By the time it was made at, in the provider's clock; once it has ended, by its custom_ids.
+
+    Once it has ended, its custom_ids say so. While it runs: when it was made in the very time in
+    which a try that counted as never arrived was under way, by the provider's clock. One of another
+    program from that time would have been in the list that was looked through before the try was
+    given up, unless it was listed as late.
     """
     if info.status == "ended":
-        if submission.first_custom_id(info.id).startswith(f"{batch.nonce}-"):
-            return True
-        submission.exclude(batch, info.id)
-        return False
-    earliest, latest = _window(batch)
-    return earliest is not None and latest is not None and earliest <= info.created_at <= latest
-
-
-def _window(batch: Batch) -> tuple[datetime | None, datetime | None]:
-    """When a try of `batch` can have been accepted, by the provider's clock."""
+        first = submission.first_custom_id(info.id)
+        if first and not first.startswith(f"{batch.nonce}-"):
+            submission.exclude(batch, info.id)
+        return first.startswith(f"{batch.nonce}-")
     now = provider.now()
-    if now is None or batch.intent_at is None or batch.deadline_at is None:
-        return None, None
-    ahead = now - clock.now()
-    # The last try is the last of all. Was it clearly accepted, then no other came after it.
-    if batch.created_at and not batch.adopted:
-        latest = batch.created_at
-    else:
-        latest = batch.deadline_at + ahead
+    if now is None:
+        return False
+    tries = _tries_given_up(batch, now - clock.now())
+    return batch.late_ones.count() < len(tries) and any(
+        earliest <= info.created_at <= latest for earliest, latest in tries
+    )
+
+
+def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, datetime]]:
+    """When each try that counted as never arrived can have been accepted, by a clock that is
+    `ahead` of ours."""
     margin = submission.CLOCK_MARGIN
-    return batch.intent_at + ahead - margin, latest + margin
+    events = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived")
+    times = [(event.detail["from"], event.detail["until"]) for event in events]
+    return [
+        (
+            datetime.fromisoformat(begin) + ahead - margin,
+            datetime.fromisoformat(end) + ahead + margin,
+        )
+        for begin, end in times
+    ]
 
 
 def _take(batch: Batch, info: BatchInfo) -> None:

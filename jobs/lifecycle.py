@@ -177,7 +177,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
             return NOW
-    if job.state == Job.State.CANCELING and _stop_one(job, batches):
+    if job.state == Job.State.CANCELING and _stop_batches(job, batches, lease):
         return NOW
     for batch in due:
         if batch.state in (Batch.State.ENDED, Batch.State.UNKNOWN):
@@ -197,7 +197,10 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     at the provider with this one, the others get their turn before it is tried again."""
     now = clock.now()
     # The longer it has not worked, the longer it waits.
-    age = now - (batch.ended_at or batch.deadline_at or now)
+    if batch.ended_at:
+        age = (provider.now() or now) - batch.ended_at  # both by the provider's clock
+    else:
+        age = now - (batch.deadline_at or now)
     pause = min(max(age / 10, PAUSE_OF_A_BATCH), LONGEST_PAUSE_OF_A_BATCH)
     Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=now + pause)
     try:
@@ -265,36 +268,46 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     return submission.submit(batch, lease)
 
 
-def _stop_one(job: Job, batches: list[Batch]) -> bool:
-    """Stop one batch that is not stopped yet: an unsent one here, a sent one by the provider, each
-    once. False when there was none."""
+def _stop_batches(job: Job, batches: list[Batch], lease: Lease) -> bool:
+    """Stop every batch that is not stopped yet. False when there was none. Raises ProviderError
+    when none of them could be stopped; one that cannot be keeps none of the others."""
+    stopped = False
+    trouble: provider.ProviderError | None = None
     for batch in batches:
-        if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
-            with transaction.atomic():
-                if Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED):
-                    _stop_rows(job, Q(batch=batch))
-            files.body_path(batch).unlink(missing_ok=True)
-            return True
-        if batch.state == Batch.State.IN_PROGRESS and batch.cancel_sent_at is None:
-            # Noted first: one that cannot be cancelled runs to its end, and must not keep the
-            # others from being cancelled.
-            Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=clock.now())
-            try:
-                provider.cancel_batch(str(batch.provider_id))
-            except provider.NotThere:
-                # Perhaps it is not visible yet; if it stays away, watching gives it up.
-                if not collection.may_be_too_new(batch):
-                    collection.lose(batch)
-            except provider.Refused as error:
-                if error.for_now:
-                    Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=None)
-                    raise
-                holding.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
-            except provider.ProviderError:
-                Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=None)
-                raise
-            return True
-    return False
+        try:
+            stopped |= _stop_one(job, batch)
+        except provider.ProviderError as error:
+            trouble = error
+        lease.renew()
+    if trouble and not stopped:
+        raise trouble
+    return stopped
+
+
+def _stop_one(job: Job, batch: Batch) -> bool:
+    """Stop an unsent batch here, a sent one by the provider. False when that is done already."""
+    if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+        with transaction.atomic():
+            if Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED):
+                _stop_rows(job, Q(batch=batch))
+        files.body_path(batch).unlink(missing_ok=True)
+        return True
+    if batch.state != Batch.State.IN_PROGRESS or batch.cancel_sent_at is not None:
+        return False
+    try:
+        provider.cancel_batch(str(batch.provider_id))
+    except provider.NotThere:
+        if collection.may_be_too_new(batch):
+            raise  # not visible yet; if it stays away, watching gives it up
+        collection.lose(batch)
+    except provider.Refused as error:
+        if error.for_now or error.about_key:
+            raise
+        # It has ended by now, most likely; else it runs to its end.
+        holding.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
+    # Noted when it is done: whoever dies before asks once more, which does no harm.
+    Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=clock.now())
+    return True
 
 
 def _step_of_stopping(job: Job, batches: list[Batch]) -> timedelta:

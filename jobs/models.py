@@ -242,6 +242,13 @@ class BatchQuerySet(models.QuerySet["Batch"]):
             state__in=[Batch.State.PLANNED, Batch.State.SUBMITTING, Batch.State.UNKNOWN]
         )
 
+    def whose_fate_is_open(self) -> Self:
+        """Batches that were sent, of which one may yet be found at the provider."""
+        return self.filter(
+            Q(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
+            | Q(state=Batch.State.PLANNED, attempts__gt=0)
+        )
+
     def unsettled(self) -> Self:
         """Batches of which we do not know yet whether the provider has them."""
         return self.filter(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])

@@ -26,8 +26,9 @@ LISTED_LATE = timedelta(minutes=10)
 LOOKS_BEFORE_RESEND = 3
 # After a batch counted as never arrived: how long the list is searched for it all the same.
 LATE_FOR = timedelta(hours=48)
-# How far apart two times by the provider's clock may be for other reasons than what happened.
-CLOCK_MARGIN = timedelta(minutes=1)
+# How wrong a time by the provider's clock can be that was worked out from its Date, which has full
+# seconds only.
+CLOCK_MARGIN = timedelta(seconds=3)
 # Between two looks at a batch of which a person is to say whether it is sent again.
 LOOK_WHILE_ASKED = timedelta(minutes=1)
 
@@ -273,7 +274,10 @@ def reconcile(batch: Batch) -> timedelta:
 
 def plan_again(batch: Batch, **detail: object) -> bool:
     """An unknown batch counts as never arrived: it may be sent again. Should it turn up all the
-    same, it is found (`look_for_late_ones`). False when it was settled otherwise meanwhile."""
+    same, it is found (late.py). False when it was settled otherwise meanwhile."""
+    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
+    begun = batch.deadline_at - timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+    detail |= {"from": begun.isoformat(), "until": batch.deadline_at.isoformat()}
     with transaction.atomic():
         moved = Batch.objects.move(
             batch.pk,
@@ -363,9 +367,11 @@ def _told_apart(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
     excluded for good; those that still run are looked at again when they have ended."""
     for info in found:
         if info.status == "ended":
-            if first_custom_id(info.id).startswith(f"{batch.nonce}-"):
+            first = first_custom_id(info.id)
+            if first.startswith(f"{batch.nonce}-"):
                 return info
-            exclude(batch, info.id)
+            if first:  # a result that could not be read proves nothing
+                exclude(batch, info.id)
     return None
 
 

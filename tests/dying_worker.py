@@ -8,6 +8,7 @@ for its own death.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ POINTS = {
     "sending: body half sent": 1,
     "sending: answered, nothing committed": 2,
     "sending: committed, not journalled": 1,
+    "looking: found, not adopted": 1,
+    "looking: given up, not planned again": 1,
     "watching: listed, nothing noted": 1,
     "collecting: half downloaded": 1,
     "collecting: downloaded, not proven": 1,
@@ -39,6 +42,9 @@ POINTS = {
     "collecting: rows stored, batch not": 2,
     "collecting: collected, not counted": 1,
     "finishing: counted, not finished": 1,
+    "stopping: noted, cancel not sent": 1,
+    "stopping: cancel sent": 1,
+    "deleting: the provider's copy is gone": 1,
 }
 
 
@@ -87,6 +93,10 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(provider, "create_batch", reached)
         case "sending: committed, not journalled":
             after(submission, "_accepted", reached)
+        case "looking: found, not adopted":
+            before(submission, "_adopt", reached)
+        case "looking: given up, not planned again":
+            before(submission, "plan_again", reached)
         case "watching: listed, nothing noted":
             from jobs import watching
 
@@ -108,6 +118,12 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(collection, "collect", reached)
         case "finishing: counted, not finished":
             before(lifecycle, "_finish", reached)
+        case "stopping: noted, cancel not sent":
+            before(provider, "cancel_batch", reached)
+        case "stopping: cancel sent":
+            after(provider, "cancel_batch", reached)
+        case "deleting: the provider's copy is gone":
+            after(provider, "delete_batch", reached)
         case _:
             raise SystemExit(f"There is no point {point!r}")
 
@@ -186,20 +202,23 @@ def download_half(reached: Callable[[], None]) -> None:
     provider.result_blocks = result_blocks
 
 
+def die_at_pass(wanted: int) -> Callable[[], None]:
+    """A function that ends this process with SIGKILL when it is called for the `wanted`-th time."""
+    passes = itertools.count(1)  # several threads may come to the point at once
+
+    def reached() -> None:
+        if next(passes) == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
+
+
 def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
     from jobs import lifecycle
 
-    passes = 0
-
-    def reached() -> None:
-        nonlocal passes
-        passes += 1
-        if passes == wanted:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     if point:
-        arrange(point, reached)
+        arrange(point, die_at_pass(wanted))
     while True:
         lifecycle.sweep()
         time.sleep(0.02)

@@ -109,6 +109,26 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
     assert actions.delete(job, alice)
 
 
+@pytest.mark.parametrize("kind", ["unknown_id", "missing_line", "cut_mid_line"])
+def test_a_strange_line_does_not_make_an_adopted_batch_somebody_elses(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, kind: str
+) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS = 1
+    simulator.faults(create=[{"kind": "drop_after_accept"}], results=[{"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert job.batches.get().adopted
+    assert job.good_count == len(ROWS)
+    assert simulator.truth()["posts"] == 1
+
+
+def test_a_line_that_comes_twice_is_paid_once(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "duplicate_line"}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert job.batches.get().cost_pico == job.tally["cost_pico"] > 0
+
+
 def test_what_did_arrive_of_incomplete_results_can_be_used_at_once(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:

@@ -100,6 +100,11 @@ def missed(alice: User, make_job: Callable[..., Job], simulator: Simulator) -> B
     now = clock.now()
     list(provider.list_batches())  # tells the provider's time
     job = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")] * 2)
+    tried = {
+        "from": (now - timedelta(minutes=30)).isoformat(),
+        "until": (now - timedelta(minutes=20)).isoformat(),
+    }
+    SubmissionEvent.objects.create(nonce="abc123", kind="never_arrived", detail=tried)
     return Batch.objects.create(
         job=job,
         number=1,
@@ -129,19 +134,19 @@ def canceled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The ids that were canceled, instead of canceling."""
     ids: list[str] = []
     monkeypatch.setattr(provider, "cancel_batch", ids.append)
-    monkeypatch.setattr(provider, "retrieve_batch", lambda pk: listed(pk, 20))
+    monkeypatch.setattr(provider, "retrieve_batch", lambda pk: listed(pk, 25))
     yield ids
 
 
 @pytest.mark.parametrize(
     ("info", "is_taken"),
     [
-        (listed("msgbatch_late", 20), True),
-        (listed("msgbatch_late", 20, total=3), False),
-        (listed("msgbatch_before", 20), False),
-        (listed("msgbatch_second", 20), False),
-        (listed("msgbatch_older", 40), False),
-        (listed("msgbatch_newer", 5), False),
+        (listed("msgbatch_late", 25), True),
+        (listed("msgbatch_late", 25, total=3), False),
+        (listed("msgbatch_before", 25), False),
+        (listed("msgbatch_second", 25), False),
+        (listed("msgbatch_older", 31), False),
+        (listed("msgbatch_newer", 19), False),
     ],
     ids=["late", "another size", "there before", "the accepted one", "too old", "too new"],
 )
@@ -158,6 +163,60 @@ def test_only_what_a_try_of_ours_can_have_made_is_canceled(
     assert canceled == ([info.id] if is_taken else [])
 
 
+def test_no_more_are_canceled_than_tries_were_given_up(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [listed("msgbatch_late", 25), listed("msgbatch_another", 24)]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
+    for _ in range(2):
+        late.look()
+    assert canceled == ["msgbatch_late"]
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts"),
+    [(Batch.State.SUBMITTING, 1), (Batch.State.UNKNOWN, 1), (Batch.State.PLANNED, 1)],
+)
+def test_a_batch_that_could_be_another_one_of_ours_is_not_canceled(
+    missed: Batch,
+    canceled: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    attempts: int,
+) -> None:
+    """Of the same size, and what became of it is not known yet: the one in the list may be it."""
+    other = Batch.objects.create(
+        job=missed.job,
+        number=2,
+        size=missed.size,
+        nonce="other0",
+        state=state,
+        attempts=attempts,
+        practice=True,
+        body_sha256="",
+        body_bytes=0,
+    )
+    listing = [listed("msgbatch_late", 25)]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == []
+    Batch.objects.filter(pk=other.pk).update(state=Batch.State.CANCELED)
+    late.look()
+    assert canceled == ["msgbatch_late"]
+
+
+def test_a_proof_that_cannot_be_read_is_none(
+    missed: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [listed("msgbatch_ended", 25, status="ended")]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
+    monkeypatch.setattr(provider, "result_blocks", lambda pk: iter([b'{"custom_id":"abc1']))
+    late.look()
+    assert not LateBatch.objects.exists()
+    missed.refresh_from_db()
+    assert missed.baseline_ids == ["msgbatch_before"], "it may be ours"
+
+
 def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(
     missed: Batch, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +231,7 @@ def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(
 def test_after_two_days_nothing_is_looked_for_any_more(
     missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing = [listed("msgbatch_late", 20)]
+    listing = [listed("msgbatch_late", 25)]
     monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
     Batch.objects.filter(pk=missed.pk).update(late_until=clock.now())
     late.look()

@@ -140,6 +140,27 @@ def test_batches_of_others_with_the_same_size_are_told_apart_by_their_custom_ids
     assert set(simulator.accepted().values()) == {1}
 
 
+def test_a_proof_that_was_cut_off_excludes_nothing(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """Of two batches that could be ours, the results of both cannot be read at first."""
+    simulator.faults(
+        create=[{"kind": "drop_after_accept"}],
+        foreign_batches=1,
+        results=[{"kind": "cut_gzip", "times": 2}, {"kind": "status_404", "times": 2}],
+    )
+    job = confirmed(alice, drive, ROWS)
+
+    def impatient(job: Job) -> bool:
+        Batch.objects.filter(state=Batch.State.UNKNOWN).update(next_action_at=timezone.now())
+        Job.objects.update(next_action_at=timezone.now())
+        return job.state == Job.State.FINISHED
+
+    job = drive(job, until=impatient)
+    assert simulator.truth()["posts"] == 1
+    assert job.good_count == len(ROWS)
+
+
 def test_too_many_requests_waits_and_goes_on(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:

@@ -1,0 +1,99 @@
+"""A little of `make torture`: a few seeds hold what is promised, and each mutant of the product is
+found out.
+
+On SQLite: three seeds and all mutants, each beside the same scenario without the mutant. On
+PostgreSQL: one seed with two workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .environment import ROOT
+from .mutants import SCENARIOS
+from .torture.plans import POINTS, drawn
+from .torture.reports import Report, words_of
+from .torture.runs import Result
+
+Reports = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def torture(tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """`torture("--runs", "1", ...)` runs it, and gives its report and its exit status."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        path = tmp_path_factory.mktemp("torture") / "report.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.torture", *arguments, "--report", str(path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert path.exists(), done.stdout
+        report: dict[str, Any] = json.loads(path.read_text())
+        return {**report, "status": done.returncode, "said": done.stdout}
+
+    return run
+
+
+def assert_good(report: dict[str, Any], runs: int) -> None:
+    """Nothing was wrong, and something was tried."""
+    assert (report["status"], report["failed"], report["runs"]) == (0, 0, runs), report["said"]
+    counts = report["counts"]
+    assert counts["rows accepted twice"] == counts["rows paid twice"] == 0
+    assert counts["jobs final"] == counts["jobs"] > 0
+    assert counts["result files"] > 0
+    assert sum(report["kills"].values()) > 0
+    assert sum(report["faults"].values()) > 0
+
+
+if os.environ["DATABASE_URL"]:
+
+    def test_two_workers_keep_the_promises_under_faults_and_kills(torture: Reports) -> None:
+        report = torture("--runs", "1", "--seed", "4", "--database", "postgresql")
+        assert_good(report, 1)
+
+else:
+
+    @pytest.fixture(scope="module")
+    def with_mutants(torture: Reports) -> dict[str, Any]:
+        """What came of every scenario, with its mutant and without, by name."""
+        report = torture("--mutants", "--parallel", "5")
+        return {result["name"]: result for result in report["results"]}
+
+    @pytest.mark.parametrize("name", SCENARIOS)
+    def test_a_mutant_breaks_the_promises(with_mutants: dict[str, Any], name: str) -> None:
+        broken = {invariant.split()[0] for invariant in with_mutants[f"mutant-{name}"]["wrong"]}
+        assert broken == set(SCENARIOS[name].shows), with_mutants[f"mutant-{name}"]["wrong"]
+
+    @pytest.mark.parametrize("name", SCENARIOS)
+    def test_without_the_mutant_they_hold(with_mutants: dict[str, Any], name: str) -> None:
+        result = with_mutants[f"without-{name}"]
+        assert not result["wrong"]
+        assert result["counts"]["rows accepted"] == result["counts"]["rows good"] > 0
+
+    def test_the_promises_hold_under_faults_and_kills(torture: Reports) -> None:
+        assert_good(torture("--runs", "3", "--seed", "418", "--parallel", "3"), 3)
+
+    def test_every_seed_is_another_plan_and_always_the_same() -> None:
+        assert drawn(7, postgres=False) == drawn(7, postgres=False) != drawn(8, postgres=False)
+        points = {drawn(seed, postgres=False).workers[0][0].point for seed in range(len(POINTS))}
+        assert points == set(POINTS)
+
+    def test_a_run_that_failed_says_what_is_wrong_and_how_to_repeat_it() -> None:
+        result = Result("seed-7", "make torture RUNS=1 SEED=7", folder="folder-of-seed-7")
+        result.complain("I1 accepted once", "Paid more than once: rows j1r0001.")
+        words = words_of(result)
+        for expected in ("j1r0001", "make torture RUNS=1 SEED=7", result.folder):
+            assert expected in words
+        assert words in str(Report(1, [result]))

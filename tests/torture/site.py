@@ -1,0 +1,505 @@
+"""The processes of one site: how they start, and how they die.
+
+They are forked from a process that has imported the heavy libraries already, but nothing that knows
+the settings: each sets its own environment and only then Django up. So a start takes a fraction of
+what a new interpreter would, and is otherwise the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import sys
+import time
+import traceback
+import urllib.request
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from ..environment import clean_environment
+
+if TYPE_CHECKING:
+    from .plans import Life, Plan, WebDeath
+
+PATIENCE = 60.0  # seconds for a process to start or to end
+USER, PASSWORD = "ann", "correct horse battery"
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+# --- Processes ------------------------------------------------------------------------------------
+
+
+def fork(main: Callable[[], None], log: Path, environment: Mapping[str, str] | None = None) -> int:
+    """The id of a new process that runs `main` in a session of its own, writes to `log`, and dies
+    with this one."""
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        die_with(parent)
+        _redirect(log)
+        if environment is not None:
+            os.environ.clear()
+            os.environ.update(environment)
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - it must not return into what the parent was doing
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Processes whose parent was killed become children of this one, so that it can end them."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _redirect(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+
+
+def free_port() -> int:
+    """Below those that the system gives to outgoing connections, so that none of them takes it."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(15_000, 32_000)
+        with socket.socket() as attempt, suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+
+
+@dataclass
+class Process:
+    """One part of the site, in its present life."""
+
+    pid: int
+    born: float = field(default_factory=time.monotonic)
+    sign: Path | None = None  # a file that it makes when it has started
+    ready: float | None = None  # when that was seen
+    status: int | None = None  # as of waitpid, once it has ended
+
+    def has_ended(self) -> bool:
+        # Taken note of at once: a process that is dead but still listed counts as alive.
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if pid else None
+        return self.status is not None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it has started: how long that takes depends on the machine."""
+        if self.ready is None and (self.sign is None or self.sign.exists()):
+            self.ready = time.monotonic()
+        return 0.0 if self.ready is None else time.monotonic() - self.ready
+
+    @property
+    def ended_by(self) -> str:
+        """How it ended, for a report."""
+        assert self.status is not None
+        if os.WIFSIGNALED(self.status):
+            return signal.Signals(os.WTERMSIG(self.status)).name
+        return f"status {os.WEXITSTATUS(self.status)}"
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        with suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.pid, number)
+
+    def wait(self, seconds: float = PATIENCE) -> None:
+        """Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while not self.has_ended():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {self.pid} did not end within {seconds:.0f} s")
+            time.sleep(0.01)
+
+
+# --- What runs in them ----------------------------------------------------------------------------
+
+
+def simulator_main(port: int, folder: Path, options: Mapping[str, str]) -> None:
+    from jobs.simulator.__main__ import main
+
+    given = [word for name, value in options.items() for word in (f"--{name}", value)]
+    arguments = ["--port", str(port), "--data", str(folder), "--faults", "--verbose", *given]
+    raise SystemExit(main(arguments))
+
+
+def web_main(port: int) -> None:
+    arguments = ["gunicorn", "batchsite.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8"]
+    arguments += ["--worker-class", "gthread", "--workers", "1", "--graceful-timeout", "10"]
+    arguments += ["--log-level", "warning", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108
+    sys.argv = arguments
+    import_module("gunicorn.app.wsgiapp").run()
+
+
+def worker_main(life: Life, mutant: str, sign: Path) -> None:
+    import django
+    from django.core.management import call_command
+
+    from .. import dying_worker, mutants
+
+    django.setup()
+    quicken()
+    if mutant:
+        mutants.apply(mutant)
+    if life.point:
+        dying_worker.arrange(life.point, dying_worker.die_at_pass(life.passes))
+    sign.touch()
+    call_command("run_huey", max_delay=0.2)
+
+
+def quicken() -> None:
+    """Shorten waits that no setting shortens, so that a run takes seconds. None of them is what
+    keeps a batch from being sent twice."""
+    from jobs import collection, holding, lifecycle, provider, submission
+
+    short = timedelta(seconds=1)
+    provider.READ_SECONDS = 3.0
+    holding.FIRST_PAUSE, holding.LONGEST_PAUSE, holding.FIRST_GO = short, 3 * short, short
+    holding.USUAL_WAIT = 2.0
+    lifecycle.PAUSE_OF_A_BATCH = lifecycle.LONGEST_PAUSE_OF_A_BATCH = short
+    look_again, try_again = submission._look_again, collection._try_again
+
+    def looked_at_soon(batch: Any, pause: timedelta, looks: int = 0) -> timedelta:
+        return look_again(batch, min(pause, short), looks)
+
+    def tried_soon(batch: Any, *arguments: Any, **options: Any) -> timedelta:
+        from jobs import clock
+
+        try_again(batch, *arguments, **options)
+        type(batch).objects.filter(pk=batch.pk).update(next_action_at=clock.now() + short)
+        return short
+
+    submission._look_again = looked_at_soon
+    collection._try_again = tried_soon
+
+
+# --- The provider ---------------------------------------------------------------------------------
+
+
+class Provider:
+    """The simulator, as the test tells it and asks it."""
+
+    def __init__(self, port: int, key: str, log: Path) -> None:
+        self.url, self.key, self.log = f"http://127.0.0.1:{port}", key, log
+
+    def answered(self, beginning: str) -> int:
+        """How many requests that begin so, such as "GET /v1/models ", it has answered."""
+        lines = self.log.read_text().splitlines()
+        return sum(line.startswith(beginning) for line in lines)
+
+    def is_up(self) -> bool:
+        try:
+            self.faults()
+        except OSError:
+            return False
+        return True
+
+    def order(self, **order: Any) -> None:
+        """Faults to come, and knobs to turn: see jobs/simulator/faults.py and knobs.py."""
+        self._call("/_faults", json.dumps(order).encode())
+
+    def faults(self) -> dict[str, Any]:
+        """Faults that wait, how the knobs stand, and what fell so far."""
+        return self._json("/_faults")
+
+    def reset(self) -> None:
+        self._call("/_reset", b"")
+
+    def truth(self, ids: bool = False) -> dict[str, Any]:
+        return self._json(f"/_truth?ids={int(ids)}")
+
+    def results(self, provider_id: str) -> bytes:
+        return self._call(f"/v1/messages/batches/{provider_id}/results")
+
+    def _json(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._call(path))
+        return found
+
+    def _call(self, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(f"{self.url}{path}", body, {"x-api-key": self.key})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            content: bytes = answer.read()
+        return content
+
+
+# --- The database ---------------------------------------------------------------------------------
+
+
+class Database:
+    """What the site has stored, read with plain SQL. A connection for each look: one that is open
+    while a process is forked would do harm in the child."""
+
+    def __init__(self, address: str | Path) -> None:
+        self.address = address
+
+    def read(self, query: str) -> list[dict[str, Any]]:
+        if isinstance(self.address, str):
+            with psycopg.connect(self.address, row_factory=dict_row) as server:
+                return server.execute(query.encode()).fetchall()
+        connection = sqlite3.connect(f"file:{self.address}?mode=ro", uri=True, timeout=20)
+        connection.row_factory = sqlite3.Row
+        try:
+            return [dict(row) for row in connection.execute(query)]
+        finally:
+            connection.close()
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        return self.read(f"SELECT * FROM {name} ORDER BY id")  # noqa: S608 - ours
+
+
+def as_json(value: Any) -> Any:
+    """A column of JSON, which SQLite gives as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+# --- A template, made once ------------------------------------------------------------------------
+
+
+def make_template(database_url: str) -> None:
+    """A migrated database with an account, and the static files; runs in a process of its own."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    from django.contrib.auth.models import User
+
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    User.objects.create_superuser(USER, password=PASSWORD)
+    if database_url:
+        return
+    from django.db import connection
+
+    with connection.cursor() as cursor:  # so that the file alone is the database
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+# --- The site -------------------------------------------------------------------------------------
+
+
+class Site:
+    """Web, workers and provider of one run. `look_after` brings the deaths of the plan, and starts
+    again what has died."""
+
+    def __init__(self, plan: Plan, folder: Path, template: Path, database_url: str) -> None:
+        self.plan, self.folder = plan, folder
+        self.data = folder / "data"
+        self.logs = folder / "logs"
+        self.web_port, self.provider_port = free_port(), free_port()
+        self.provider = Provider(self.provider_port, plan.key, self.logs / "provider.log")
+        self.kills: Counter[str] = Counter()
+        self.complaints: list[str] = []
+        self.chaos = True
+        self._lives = [deque(lives) for lives in plan.workers]
+        self._workers: list[tuple[Process, Life] | None] = [None for _ in plan.workers]
+        self._started = 0  # workers so far
+        self._told: dict[int, float] = {}  # process -> when it was told to stop
+        self._web_deaths = deque(sorted(plan.web_deaths, key=lambda death: death.at))
+        self._web: Process | None = None
+        self._simulator: Process | None = None
+        self._began = time.monotonic()
+        values = {
+            "ANTHROPIC_API_KEY": plan.key,
+            "ANTHROPIC_BASE_URL": self.provider.url,
+            "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "batchsite.settings",
+            **plan.environment,
+        }
+        self.environment = clean_environment(self.data, **values)
+        self.data.mkdir(parents=True)
+        (self.data / "static").symlink_to(template / "static")
+        if not database_url:
+            file = self.data / "batchsite.sqlite3"
+            file.write_bytes((template / "batchsite.sqlite3").read_bytes())
+        self.database = Database(database_url or self.data / "batchsite.sqlite3")
+
+    # ---------------------------------------------------------------------------- starting, ending
+
+    def start(self) -> None:
+        """Raises TimeoutError."""
+        folder, options = self.folder / "provider", self.plan.simulator
+        self._simulator = Process(
+            fork(
+                lambda: simulator_main(self.provider_port, folder, options),
+                self.provider.log,
+                self.environment,
+            )
+        )
+        self._start_web()
+        wait_until(self.provider.is_up, "the simulator answers")
+        wait_until(self.web_is_up, "the web server answers")
+        self._began = time.monotonic()
+
+    def start_workers(self) -> None:
+        for number in range(len(self._workers)):
+            self._start_worker(number)
+
+    def stop(self) -> None:
+        """End everything, at once."""
+        running = [worker for worker, _life in filter(None, self._workers)]
+        for process in [*running, self._web, self._simulator]:
+            if process and not process.has_ended():
+                process.signal(signal.SIGKILL, group=True)
+                process.wait()
+
+    def stop_workers(self) -> None:
+        """Let the workers finish what they do. Raises TimeoutError."""
+        for worker, _life in filter(None, self._workers):
+            worker.signal(signal.SIGTERM)
+        for worker, _life in filter(None, self._workers):
+            worker.wait()
+        self._workers = [None for _ in self._workers]
+
+    def calm(self) -> None:
+        """Faults and kills are over. The workers die one last time, so that nobody asks the
+        provider anything while it is put right; its clock stays as wrong as it was."""
+        if not self.chaos:
+            return
+        self.chaos = False
+        for number, running in enumerate(self._workers):
+            self._lives[number].clear()
+            if running:
+                self._kill_worker(running[0], "worker, SIGKILL at some time")
+                running[0].wait()
+        clock = self.provider.faults()["clock_ahead_seconds"]
+        self.provider.reset()
+        self.provider.order(clock_ahead_seconds=clock)
+
+    def web_is_up(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.web_port), timeout=1):
+                return True
+        except OSError as error:
+            if error.errno not in (errno.ECONNREFUSED, errno.ECONNRESET):
+                raise
+            return False
+
+    def _start_web(self) -> None:
+        self._web = Process(
+            fork(lambda: web_main(self.web_port), self.logs / "web.log", self.environment)
+        )
+
+    def _start_worker(self, number: int) -> None:
+        from .plans import Life
+
+        lives = self._lives[number]
+        life = lives.popleft() if lives else Life("rest")
+        self._started += 1
+        sign = self.folder / f"worker-{self._started}-has-started"
+        pid = fork(
+            lambda: worker_main(life, self.plan.mutant, sign),
+            self.logs / f"worker-{number + 1}.log",
+            self.environment,
+        )
+        process = Process(pid, sign=sign)
+        self._workers[number] = (process, life)
+
+    # --------------------------------------------------------------------------------------- deaths
+
+    def look_after(self) -> None:
+        self._look_after_web()
+        for number, running in enumerate(self._workers):
+            if running:
+                self._look_after_worker(number, *running)
+        if self._simulator and self._simulator.has_ended():
+            raise RuntimeError(f"the simulator ended by itself: {self._simulator.ended_by}")
+
+    def _look_after_worker(self, number: int, process: Process, life: Life) -> None:
+        if process.has_ended():
+            if process.pid not in self._told:
+                if life.point and process.ended_by == "SIGKILL":
+                    self.kills[f"worker, SIGKILL at “{life.point}”"] += 1
+                else:
+                    self.complaints.append(f"A worker ended by itself: {process.ended_by}.")
+            elif process.ended_by not in ("SIGKILL", "SIGTERM", "status 0"):
+                # By SIGTERM: it was told before it could take note of it.
+                self.complaints.append(f"A worker that was told to end: {process.ended_by}.")
+            self._start_worker(number)
+        elif process.pid in self._told:
+            self._be_patient(process, "A worker")
+        elif self.chaos and life.end != "rest" and process.age > life.seconds:
+            if life.end == "deploy":
+                self.kills["worker, SIGTERM"] += 1
+                self._told[process.pid] = time.monotonic()
+                process.signal(signal.SIGTERM)
+            else:
+                self._kill_worker(process, "worker, SIGKILL at some time")
+
+    def _kill_worker(self, process: Process, kind: str) -> None:
+        self.kills[kind] += 1
+        self._told[process.pid] = time.monotonic()
+        process.signal(signal.SIGKILL)
+
+    def _look_after_web(self) -> None:
+        assert self._web is not None
+        if self._web.has_ended():
+            if self._web.pid not in self._told:
+                self.complaints.append(f"The web server ended by itself: {self._web.ended_by}.")
+            self._start_web()
+            return
+        if self._web.pid in self._told:
+            self._be_patient(self._web, "The web server")
+        elif self.chaos and self._web_deaths:
+            if time.monotonic() - self._began < self._web_deaths[0].at:
+                return
+            self._end_web(self._web, self._web_deaths.popleft())
+
+    def _end_web(self, web: Process, death: WebDeath) -> None:
+        self._told[web.pid] = time.monotonic()
+        if death.end == "deploy":
+            self.kills["web, SIGTERM"] += 1
+            web.signal(signal.SIGTERM)
+        else:
+            self.kills["web, SIGKILL"] += 1
+            web.signal(signal.SIGKILL, group=death.end == "kill")
+
+    def _be_patient(self, process: Process, what: str) -> None:
+        if time.monotonic() - self._told[process.pid] > PATIENCE:
+            self.complaints.append(f"{what} did not end within {PATIENCE:.0f} s of SIGTERM.")
+            process.signal(signal.SIGKILL, group=True)
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited in vain until {what}")
+        time.sleep(0.02)

@@ -15,9 +15,21 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import Http404
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver, reverse
+from django.utils import timezone
 from pytest_django import Settings
 
-from jobs.models import Batch, Job, JobEvent, Outcome, Problem, Row
+from jobs import files
+from jobs.models import (
+    Batch,
+    Installation,
+    Job,
+    JobEvent,
+    LateBatch,
+    Outcome,
+    Problem,
+    Row,
+    key_fingerprint,
+)
 from jobs.views import errors
 
 from .conftest import PASSWORD
@@ -41,16 +53,36 @@ JOB_PAGES: dict[str, list[str]] = {
     "confirm": ["GET", "POST"],
     "stop": ["GET", "POST"],
     "try_again": ["POST"],
+    "send_now": ["POST"],
+    "finish_without": ["GET", "POST"],
     "rename": ["POST"],
     "delete": ["GET", "POST"],
     "rows": [],
     "row": [],
     "download": [],
     "batch_raw": [],
+    "look_again": ["POST"],
+    "send_again": ["GET", "POST"],
+    "this_is_it": ["GET", "POST"],
 }
-ARGUMENTS: dict[str, list[Any]] = {"row": [1], "download": ["csv"], "batch_raw": [1]}
-PAGES = ("jobs", "new_job", "password", "people")
-POSTS = ("new_job", "new_sample_job", "logout", "password", "people")
+ARGUMENTS: dict[str, list[Any]] = {
+    "row": [1],
+    "download": ["csv"],
+    "batch_raw": [3],
+    "look_again": [1],
+    "send_again": [1],
+    "this_is_it": [1],
+}
+PAGES = ("jobs", "new_job", "password", "people", "restored")
+POSTS = (
+    "new_job",
+    "new_sample_job",
+    "logout",
+    "password",
+    "people",
+    "restored_look",
+    "restored_seen",
+)
 OPEN = ("setup", "login")
 
 
@@ -70,8 +102,24 @@ def everything() -> list[tuple[Any, ...]]:
     return [
         *Job.objects.order_by("pk").values_list("pk", "state", "name", "prompt", "held"),
         *User.objects.order_by("pk").values_list("pk", "is_active", "password"),
-        (JobEvent.objects.count(), Batch.objects.count(), Row.objects.count()),
+        *Batch.objects.order_by("pk").values_list("pk", "state", "suggested_id", "next_action_at"),
+        *Installation.objects.values_list("restore_asked_at", "restore_report", "send_after"),
+        (JobEvent.objects.count(), Row.objects.count()),
     ]
+
+
+def in_trouble(job: Job) -> Job:
+    """`job` with all that a person can decide about: it is held, batch 1 perhaps arrived, batch 2
+    stays incomplete, batch 3 can be downloaded, sending is paused, and the database is older than
+    the journal."""
+    Installation.objects.update(pause="no", journal_ahead=1, restore_report="found")
+    Job.objects.filter(pk=job.pk).update(held="wait", practice=True)
+    add_batch(job, 1, 2, Batch.State.UNKNOWN, asked_at=timezone.now())
+    add_batch(job, 2, 3, Batch.State.ENDED, collect_failures=9)
+    path = files.results_path(add_batch(job, 3, 1, Batch.State.COLLECTED))
+    files.make_folder(path.parent)
+    path.touch()
+    return job
 
 
 def test_the_lists_here_have_every_address() -> None:
@@ -90,8 +138,7 @@ def test_the_lists_here_have_every_address() -> None:
 def test_another_persons_job_does_not_exist(
     make_job: MakeJob, alice: User, client_bob: Client, state: str, headers: dict[str, str]
 ) -> None:
-    job = make_job(alice, state, held="wait")
-    add_batch(job, 1, 2, Batch.State.COLLECTED)
+    job = in_trouble(make_job(alice, state))
     if state == Job.State.DRAFT:
         with_price(job)
     before = everything()
@@ -133,7 +180,7 @@ def test_a_job_that_is_being_deleted_is_gone(
 
 
 def test_without_signing_in_there_is_nothing(make_job: MakeJob, alice: User) -> None:
-    job = make_job(alice, held="wait")
+    job = in_trouble(make_job(alice, Job.State.SUBMITTING))
     before = everything()
     addresses = [
         *job_addresses(job),
@@ -162,13 +209,17 @@ def test_a_strangers_upload_is_refused_unread(alice: User, settings: Settings) -
 # --- Acting on purpose ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [Job.State.DRAFT, Job.State.WORKING, Job.State.FINISHED])
+@pytest.mark.parametrize(
+    "state", [Job.State.DRAFT, Job.State.SUBMITTING, Job.State.WORKING, Job.State.FINISHED]
+)
 def test_looking_changes_nothing(
     make_job: MakeJob, alice: User, client_alice: Client, state: str
 ) -> None:
     job = make_job(alice, state)
     if state == Job.State.DRAFT:
         with_price(job)
+    else:
+        in_trouble(job).batches.get(number=3).delete()  # nobody here would close its file
     before = everything()
     for name in JOB_PAGES:
         path = reverse(name, args=[job.pk, *ARGUMENTS.get(name, [])])
@@ -196,7 +247,7 @@ def test_pages_that_only_show_take_no_post(
 def test_every_change_needs_its_token(make_job: MakeJob, alice: User, root: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(root)
-    job = make_job(alice, held="wait")
+    job = in_trouble(make_job(alice, Job.State.SUBMITTING))
     before = everything()
     addresses = [path for method, path in job_addresses(job) if method == "POST"]
     addresses += [reverse(name) for name in (*POSTS, "login", "setup")]
@@ -292,6 +343,7 @@ class Inspector(HTMLParser):
 
 
 def inspect(page: str) -> None:
+    assert "{#" not in page, "a comment of a template"
     inspector = Inspector()
     inspector.feed(page)
     assert inspector.verdict() == []
@@ -365,6 +417,48 @@ def test_nothing_that_was_brought_in_runs(nasty_jobs: list[Job], client_root: Cl
         assert "{{ 49 }}" not in page and "$49" not in page
         assert answer.headers["Content-Security-Policy"] == POLICY
         assert answer.headers["Cache-Control"].startswith(("no-store", "max-age=0"))
+
+
+@pytest.fixture
+def nasty_trouble(make_job: MakeJob, alice: User, settings: Settings) -> list[Job]:
+    """Jobs in all kinds of trouble, with something nasty in every text about it."""
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "a key"
+    Installation.objects.update(
+        pause=NASTY,
+        pause_key=key_fingerprint(),
+        site_trouble=NASTY,
+        provider_trouble=NASTY,
+        restore_report=f"{NASTY}\n{NASTY}",
+    )
+    lost = {"outcome": Outcome.ERRORED, "cause": "lost", "message": NASTY}
+    jobs = [make_job(alice, state, outcomes=[lost, lost]) for state in Job.SENT]
+    now = timezone.now()
+    for number, job in enumerate(jobs, start=1):
+        add_batch(job, 1, number, Batch.State.UNKNOWN, asked_at=now, suggested_id=NASTY[:100])
+        batch = add_batch(job, 2, 2, Batch.State.LOST, late_until=now)
+        job.rows.update(batch=batch)
+        provider_id = f"{number}{NASTY}"[:100]
+        LateBatch.objects.create(
+            batch=batch, provider_id=provider_id, size=2, created_at=now, found_at=now
+        )
+    return jobs
+
+
+def test_nothing_in_the_words_about_trouble_runs(
+    nasty_trouble: list[Job], client_root: Client
+) -> None:
+    pages = ["/", reverse("restored"), "/?state=attention"]
+    for job in nasty_trouble:
+        pages += [reverse("job", args=[job.pk]), reverse("stop", args=[job.pk])]
+        pages += [reverse(name, args=[job.pk, 1]) for name in ("send_again", "this_is_it")]
+    shown = 0
+    for path in pages:
+        page = client_root.get(path, follow=True).content.decode()
+        inspect(page)
+        shown += page.count("&lt;script&gt;alert(1)")
+    assert shown > 20, "they are on the pages, as text"
+    address = reverse("this_is_it", args=[nasty_trouble[0].pk, 1])
+    inspect(client_root.post(address, {"provider_id": NASTY}).content.decode())
 
 
 def test_nothing_that_was_brought_in_runs_in_parts_of_pages(

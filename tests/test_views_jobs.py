@@ -133,11 +133,11 @@ def test_the_list_takes_the_same_few_queries_for_one_job_and_for_many(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     make_job(alice)
-    with django_assert_num_queries(4):  # session, user, count, jobs with their owners
+    with django_assert_num_queries(5):  # session, user, installation, count, jobs with owners
         client_root.get("/")
     for owner in (alice, bob) * 5:
         make_job(owner, Job.State.WORKING)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         client_root.get("/")
 
 

@@ -218,7 +218,7 @@ def test_a_held_job_says_why_and_can_be_tried_again(
 
 def test_stopping_says_what_it_costs_first(working: Job, client_alice: Client) -> None:
     Job.objects.update(state=Job.State.SUBMITTING)
-    Batch.objects.filter(number=2).update(size=1)
+    working.rows.filter(number=3).update(batch=working.batches.get(number=2))
 
     page = text(client_alice, reverse("stop", args=[working.pk]))
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from .. import actions, collection, estimates, files
+from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
 from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
 from ..watching import KEPT
@@ -30,21 +31,12 @@ SETTLED = "Batch {} is settled by now; nothing had to be done."
 
 
 @dataclass(frozen=True)
-class Share:
-    """What the rows of one batch cost, in US dollars: usually from low to high, at most `most`."""
-
-    low: Decimal
-    high: Decimal
-    most: Decimal
-
-
-@dataclass(frozen=True)
 class Doubt:
     """A batch of which nobody knows whether it arrived, and a person is to say what is done."""
 
     batch: Batch
     looked_for: timedelta
-    again: Share | None  # what sending it again may cost; None in practice
+    again: PartEstimate | None  # what it costs more if it did arrive; None in practice
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,10 @@ def trouble_of(job: Job, site: Installation, batches: Sequence[Batch]) -> dict[s
         "late": late,
         "late_given_up": all(one.batch.state == Batch.State.CANCELED for one in late),
         "late_cost": sum((one.cost for one in late), Decimal(0)),
-        "waiting": [_waiting(batch) for batch in batches if _is_waiting(batch)],
+        "waiting": sorted(
+            (_waiting(batch) for batch in batches if _is_waiting(batch)),
+            key=lambda one: one.deleted_at,
+        ),
         "losses": _losses(job, batches),
     }
 
@@ -123,15 +118,9 @@ def doubts(job: Job, batches: Sequence[Batch]) -> list[Doubt]:
 
 def doubt_of(job: Job, batch: Batch) -> Doubt:
     since = batch.deadline_at or batch.asked_at or timezone.now()
-    return Doubt(batch, timezone.now() - since, _share(job, batch))
-
-
-def _share(job: Job, batch: Batch) -> Share | None:
-    estimate = estimates.current(job)
-    if job.practice or estimate is None or not estimate.rows:
-        return None
-    part = Decimal(batch.size) / estimate.rows
-    return Share(estimate.low * part, estimate.high * part, estimate.most * part)
+    rows = Row.objects.filter(batch=batch)
+    again = None if job.practice else estimates.estimate_part(job, rows)
+    return Doubt(batch, timezone.now() - since, again)
 
 
 def _held_only_by(asked: Sequence[Doubt], job: Job, batches: Sequence[Batch]) -> bool:

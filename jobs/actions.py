@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
 
-from . import clock, collection, estimates, files, pricing, submission, tasks, words
+from . import clock, collection, estimates, files, lifecycle, pricing, submission, tasks, words
 from .models import Batch, Installation, Job, JobEvent, Outcome, Row
 from .recipes import Recipe
 
@@ -196,7 +196,8 @@ def send_again(batch: Batch, user: User) -> bool:
     if not asked.exists() or not submission.plan_again(batch, decided_by=user.pk):
         return False
     with transaction.atomic():
-        Job.objects.filter(pk=batch.job_id).update(held="", next_action_at=clock.now())
+        Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
+        Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
         _log(batch.job, f"Batch {batch.number} is to be sent again.", user)
         _nudge(batch.job)
     return True
@@ -235,8 +236,11 @@ def finish_without(job: Job, user: User) -> bool:
         _log(job, "Going on without the answers that did not arrive.", user)
         for batch in batches:
             collection.lose(batch)
-        Job.objects.filter(pk=job.pk).update(held="", next_action_at=clock.now())
+        refused = job.batches.filter(state=Batch.State.BLOCKED).first()
+        held = f"The provider refused: {refused.refusal}" if refused else ""
+        Job.objects.filter(pk=job.pk).update(held=held, next_action_at=clock.now())
         _nudge(job)
+    lifecycle.count_up(job)
     return True
 
 

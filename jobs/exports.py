@@ -146,11 +146,20 @@ def _json_row(job: Job, row: Row) -> dict[str, Any]:
 
 
 def raw_chunks(job: Job) -> Iterator[bytes]:
-    """The provider's result files of a job as received, one after the other."""
-    for batch in job.batches.filter(state=Batch.State.COLLECTED).order_by("number"):
-        with files.results_path(batch).open("rb") as file:
+    """The provider's result files of a job as received, one after the other; of one that stayed
+    incomplete, what did arrive."""
+    for batch in job.batches.order_by("number"):
+        whole, part = files.results_path(batch), files.incomplete_path(batch)
+        path = whole if batch.state == Batch.State.COLLECTED else part
+        if path == part and not part.exists():
+            continue
+        last = b"\n"
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 yield block
+                last = block[-1:]
+        if path == part and last != b"\n":
+            yield b"\n"  # a line that was cut off ends here, and not in the next file
 
 
 def problems_csv_chunks(job: Job) -> Iterator[bytes]:

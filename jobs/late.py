@@ -128,10 +128,12 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
     cost = collection.charged(late.provider_id) if finished else 0
     ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)
     if ended.update(ended_at=info.ended_at or clock.now(), finished=finished, cost_pico=cost):
+        stopped = late.batch.state == Batch.State.CANCELED
+        how = "although the job had been stopped" if stopped else "a second time"
         paid = (
-            f"It had finished {words.rows(finished)} by then, which were charged a second time: "
+            f"It had finished {words.rows(finished)} by then, which were charged {how}: "
             f"{in_words(dollars(cost))}."
             if finished
-            else "It had finished nothing, so nothing was charged twice."
+            else "It had finished nothing, so nothing was charged for it."
         )
         holding.log(late.batch.job_id, f"The late batch {late.batch.number} has ended. {paid}")

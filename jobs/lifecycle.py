@@ -29,7 +29,7 @@ from . import (
     words,
 )
 from .leases import Lease, LeaseLost
-from .models import Batch, Installation, Job, Outcome, Problem, Row
+from .models import Batch, Installation, Job, LateBatch, Outcome, Problem, Row
 from .reading import read_upload
 
 logger = logging.getLogger(__name__)
@@ -397,21 +397,26 @@ def tidy_up() -> None:
 
 def _delete_all(job: Job, lease: Lease) -> None:
     """Everything of a job goes: at the provider, on disk, in the database. Repeatable."""
-    theirs = job.batches.exclude(provider_id=None).filter(job__practice=settings.PRACTICE)
-    for batch in theirs:
+    theirs: list[str] = []
+    if job.practice == settings.PRACTICE:
+        late_ones = LateBatch.objects.filter(batch__job=job)
+        for batches in (job.batches.exclude(provider_id=None), late_ones):
+            theirs += map(str, batches.values_list("provider_id", flat=True))
+    for provider_id in theirs:
         try:
-            provider.delete_batch(str(batch.provider_id))
+            provider.delete_batch(provider_id)
         except provider.NotThere:
             pass  # it was deleted before, or the provider's 29 days are over
         except provider.Refused as error:
             if error.for_now or error.status in (401, 403):
                 raise  # it can be done later, and has to be
             # Not ours to force: a batch that is not over yet.
-            logger.warning("job %s: the provider keeps %s: %s", job.pk, batch.provider_id, error)
+            logger.warning("job %s: the provider keeps %s: %s", job.pk, provider_id, error)
         lease.renew()
     for batch in job.batches.all():
         files.body_path(batch).unlink(missing_ok=True)
         files.results_path(batch).unlink(missing_ok=True)
+        files.incomplete_path(batch).unlink(missing_ok=True)
         files.remove_incoming(batch)
     files.remove_stray_bodies(job)
     files.upload_path(job).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from .provider import BatchInfo
 logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 500  # entries that are compared by one query
+TRIED_AGAIN_AFTER = timedelta(minutes=5)
 
 
 @dataclass
@@ -108,18 +109,21 @@ def ask() -> bool:
 
 
 def restore_if_asked() -> None:
-    asked = Installation.objects.filter(pk=1).exclude(restore_asked_at=None)
-    if asked.update(restore_asked_at=None):
+    """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
+    now = clock.now()
+    asked = Installation.objects.filter(pk=1, restore_asked_at__lte=now)
+    if asked.update(restore_asked_at=now + TRIED_AGAIN_AFTER):
         try:
-            report = restore()
+            restore()
         except provider.ProviderError as error:
-            report = [f"The provider could not be asked: {error}"]
-        Installation.objects.filter(pk=1).update(restore_report="\n".join(report))
+            report = f"The provider could not be asked: {error}"
+            Installation.objects.filter(pk=1).update(restore_asked_at=None, restore_report=report)
 
 
 def restore() -> list[str]:
     """Give the jobs back the batches of which only the journal knows. What was found of each, in
-    words. Raises ProviderError when the provider's list could not be read; nothing is done then.
+    words; administrators see it on their pages, too. Raises ProviderError when the provider's list
+    could not be read; nothing is done then.
     """
     unknown, _end = _unknown(0)
     listing = {info.id: info for info in provider.list_batches()} if unknown else {}
@@ -131,10 +135,14 @@ def restore() -> list[str]:
         except (_NotYet, IntegrityError) as error:
             why = error if isinstance(error, _NotYet) else "another batch has to be found first"
             report.append(f"Job {submission.last['job']}: not yet, {why}. Look again in a minute.")
-    Installation.objects.filter(pk=1).update(journal_ahead=0)
+    left, end = _unknown(0)
+    if left:
+        report.append("Some could not be looked at yet; nothing is sent until they are.")
+    values = {"journal_ahead": len(left), "restore_asked_at": None}
+    Installation.objects.filter(pk=1).update(
+        **values, journal_checked=0 if left else end, restore_report="\n".join(report)
+    )
     Job.objects.filter(state__in=Job.MOVING).update(next_action_at=clock.now())
-    if left := submissions_unknown():
-        report.append(f"{left} could not be looked at yet; nothing is sent until they are.")
     return report
 
 

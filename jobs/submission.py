@@ -295,12 +295,7 @@ def plan_again(batch: Batch, **detail: object) -> bool:
 def _ask(batch: Batch, looks: int) -> timedelta:
     """Leave it to a person whether the batch is sent again; it is looked for on."""
     Batch.objects.filter(pk=batch.pk, asked_at=None).update(asked_at=clock.now())
-    holding.hold(
-        batch.job_id,
-        f"We could not confirm that batch {batch.number} ({words.rows(batch.size)}) arrived at the "
-        "provider, and it is not in the provider’s list. Somebody has to say whether it is sent "
-        "again.",
-    )
+    holding.hold(batch.job_id, batch.why_asked)
     return _look_again(batch, LOOK_WHILE_ASKED, looks)
 
 
@@ -411,8 +406,7 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
             batch.provider_id, batch.state = info.id, Batch.State.IN_PROGRESS
             _record(batch, "adopted")
             holding.log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
-            if batch.asked_at:
-                Job.objects.filter(pk=batch.job_id).update(held="")
+            Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
     if moved:
         _journal_outcome(batch)
 

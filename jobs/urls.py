@@ -30,6 +30,7 @@ urlpatterns = [
     path("jobs/<int:pk>/try-again/", trouble.try_again, name="try_again"),
     path("jobs/<int:pk>/send-now/", trouble.send_now, name="send_now"),
     path("jobs/<int:pk>/finish-without/", trouble.finish_without, name="finish_without"),
+    path("jobs/<int:pk>/send-rows-again/", trouble.send_rows_again, name="send_rows_again"),
     path("jobs/<int:pk>/rename/", jobs.rename, name="rename"),
     path("jobs/<int:pk>/delete/", jobs.delete, name="delete"),
     path("jobs/<int:pk>/rows/", rows.rows, name="rows"),

@@ -55,6 +55,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "try_again": ["POST"],
     "send_now": ["POST"],
     "finish_without": ["GET", "POST"],
+    "send_rows_again": ["GET", "POST"],
     "rename": ["POST"],
     "delete": ["GET", "POST"],
     "rows": [],

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from .. import actions, collection, estimates, files
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
+from ..judging import PASSING
 from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
 from ..watching import KEPT
 from .access import find_job, person
@@ -78,6 +79,7 @@ def trouble_of(job: Job, site: Installation, batches: Sequence[Batch]) -> dict[s
             key=lambda one: one.deleted_at,
         ),
         "losses": _losses(job, batches),
+        "can_be_sent_again": can_be_sent_again(job),
     }
 
 
@@ -220,6 +222,34 @@ def finish_without(request: HttpRequest, pk: int) -> HttpResponse:
         "missing": sum(batch.size - batch.arrived for batch in batches),
     }
     return render(request, "watch/finish_without.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def send_rows_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET says which rows can be sent again and what that costs, POST sends as many as were
+    shown."""
+    job = find_job(request, pk)
+    if request.method == "POST":
+        shown = request.POST.get("rows", "")
+        count = int(shown) if shown.isdecimal() and len(shown) < 10 else 0
+        if actions.send_rows_again(job, count, person(request)):
+            messages.success(request, "The rows are being sent again.")
+        else:
+            messages.info(request, "Nothing was sent: these rows have changed, or are being sent.")
+        return redirect("job", pk)
+    part = estimates.estimate_part(job, job.rows.worth_sending_again())
+    if not can_be_sent_again(job) or part is None or not part.rows:
+        return redirect("job", pk)
+    return render(request, "watch/send_rows_again.html", {"job": job, "part": part})
+
+
+def can_be_sent_again(job: Job) -> int:
+    """How many rows of the job can be sent again as they are, by its tally."""
+    if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE or not job.estimate:
+        return 0
+    failed = (Outcome.ERRORED, Outcome.EXPIRED)
+    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
+    return sum(rows for outcome, cause, rows in causes if outcome in failed and cause in PASSING)
 
 
 # --- A batch that perhaps arrived -----------------------------------------------------------------

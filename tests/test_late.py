@@ -139,14 +139,14 @@ def canceled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("info", "is_taken"),
+    ("id", "minutes_ago", "size", "is_taken"),
     [
-        (listed("msgbatch_late", 25), True),
-        (listed("msgbatch_late", 25, total=3), False),
-        (listed("msgbatch_before", 25), False),
-        (listed("msgbatch_second", 25), False),
-        (listed("msgbatch_older", 31), False),
-        (listed("msgbatch_newer", 19), False),
+        ("msgbatch_late", 25, 2, True),
+        ("msgbatch_late", 25, 3, False),
+        ("msgbatch_before", 25, 2, False),
+        ("msgbatch_second", 25, 2, False),
+        ("msgbatch_older", 31, 2, False),
+        ("msgbatch_newer", 19, 2, False),
     ],
     ids=["late", "another size", "there before", "the accepted one", "too old", "too new"],
 )
@@ -154,13 +154,16 @@ def test_only_what_a_try_of_ours_can_have_made_is_canceled(
     missed: Batch,
     canceled: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    info: BatchInfo,
+    id: str,
+    minutes_ago: float,
+    size: int,
     is_taken: bool,
 ) -> None:
-    monkeypatch.setattr(provider, "list_batches", lambda: iter([info]))
+    listing = [listed(id, minutes_ago, size)]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
     for _ in range(2):
         late.look()
-    assert canceled == ([info.id] if is_taken else [])
+    assert canceled == ([id] if is_taken else [])
 
 
 def test_no_more_are_canceled_than_tries_were_given_up(

@@ -35,7 +35,6 @@ from .facts import (
 )
 
 SHOWN = 5  # of many alike
-csv.field_size_limit(1 << 30)
 FINAL_JOBS = {"finished", "unreadable"}
 FINAL_BATCHES = {"collected", "canceled"}
 KINDS = ("succeeded", "errored", "canceled", "expired")
@@ -391,7 +390,7 @@ def downloads_whole(facts: Facts) -> list[str]:
     for (job, kind), content in facts.downloads.items():
         plan = facts.plans[job]
         if kind == "csv":
-            found = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))[1:]
+            found = lines_of_csv(content)[1:]
             rows = [csv_row(line, len(plan.columns) or 1) for line in found]
         else:
             rows = [json_row(json.loads(line)) for line in lines_of(content)]
@@ -414,6 +413,14 @@ def downloads_whole(facts: Facts) -> list[str]:
 def fits(answer: str, tag: str) -> bool:
     # A long line is made up of one letter; nothing tells whose it is but its id.
     return quoted_tag(answer) == tag or len(answer) > 100_000
+
+
+def lines_of_csv(content: bytes) -> list[list[str]]:
+    before = csv.field_size_limit(1 << 30)  # it is the whole process's
+    try:
+        return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    finally:
+        csv.field_size_limit(before)
 
 
 def csv_row(line: list[str], width: int) -> tuple[list[str], str, str]:

@@ -224,21 +224,17 @@ def _about_unknown(batch: Batch, user: User, what: str, **values: str) -> bool:
 
 
 def finish_without(job: Job, user: User) -> bool:
-    """A person gives up on answers that stay away: the batches whose results stay incomplete are
-    lost but for what did arrive, and the job goes on. False when there are none."""
+    """A person gives up on answers that stay away: batches whose results stay incomplete, or that
+    the provider does not have, are lost but for what did arrive, and the job goes on. False when
+    there are none."""
     with transaction.atomic():
-        incomplete = job.batches.filter(
-            state=Batch.State.ENDED, collect_failures__gte=collection.TRIES
-        )
-        batches = list(incomplete)
+        batches = list(job.batches.staying_away(collection.TRIES))
         if not batches or not job.held:
             return False
         _log(job, "Going on without the answers that did not arrive.", user)
         for batch in batches:
             collection.lose(batch)
-        refused = job.batches.filter(state=Batch.State.BLOCKED).first()
-        held = f"The provider refused: {refused.refusal}" if refused else ""
-        Job.objects.filter(pk=job.pk).update(held=held, next_action_at=clock.now())
+        Job.objects.filter(pk=job.pk).update(held="", next_action_at=clock.now())
         _nudge(job)
     lifecycle.count_up(job)
     return True

@@ -55,12 +55,13 @@ def size_of_batch(total: int, number: int, limit: int) -> int:
     """How many of `total` rows the batch with this `number` (1, 2, ...) should take.
 
     The sizes of a job's batches differ, because the size is what tells batches apart in the
-    provider's list: they go down by one from batch to batch and add up to `total` or a little more.
+    provider's list: they go down by one from batch to batch and add up to `total` or a little more
+    (less where `limit` cuts them; then there is one batch more).
     """
     wanted = min(max(total // LEAST_ROWS, 1), USUAL_BATCHES)
     count = max(wanted, math.ceil(total / limit))
-    size = math.ceil(total / count) + count // 2 - (number - 1)
-    return max(1, min(size, limit))
+    first = min(math.ceil(total / count) + count // 2, limit)
+    return max(first - (number - 1) % max(first // 2, 1), 1)
 
 
 def request_writer(job: Job) -> Callable[[str], bytes | None]:
@@ -92,6 +93,12 @@ class _Body:
     sha256: str = ""
 
 
+def recipe_hash(job: Job) -> str:
+    """Tells one recipe from another, and says nothing of what is in it."""
+    recipe = [job.prompt, job.system, job.model, job.max_tokens]
+    return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]
+
+
 def plan_next_batch(job: Job, lease: Lease) -> bool:
     """Make the next batch of a confirmed job from rows that wait; False when none wait.
 
@@ -106,8 +113,16 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     batch = Batch(job=job, number=number, nonce=_new_nonce(), practice=job.practice)
     files.require_room(files.body_path(batch).parent, job.upload_bytes // USUAL_BATCHES)
     wanted = size_of_batch(job.sendable_count, number, settings.BATCH_MAX_REQUESTS)
-    with files.written_whole(files.body_path(batch)) as file:
-        body = _write_body(job, batch.nonce, first, wanted, file, lease)
+    # The size is what tells batches apart in the provider's list, also those of other jobs.
+    others = set(Batch.objects.whose_fate_is_open().values_list("size", flat=True))
+    while True:
+        while wanted in others and wanted > 1:
+            wanted -= 1
+        with files.written_whole(files.body_path(batch)) as file:
+            body = _write_body(job, batch.nonce, first, wanted, file, lease)
+        if body.size not in others or body.size <= 1:
+            break
+        wanted = body.size - 1  # fewer rows than wanted went into it
     batch.size, batch.body_bytes, batch.body_sha256 = body.size, body.bytes, body.sha256
     for why, numbers in body.left_out.items():
         # In slices of their own: a transaction with all of them would keep others waiting.

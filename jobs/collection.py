@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Container, Iterator
 from datetime import timedelta
@@ -159,10 +160,14 @@ def _planned_numbers(batch: Batch) -> Iterator[int]:
 
 
 def _give_back(batch: Batch) -> None:
-    """The adopted batch is someone else's: look for ours again."""
+    """The adopted batch is someone else's: look for ours again, as soon as no other batch of its
+    size is being looked for."""
     files.remove_incoming(batch)
-    submission.exclude(batch, str(batch.provider_id))
+    others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
+    if others.exists():
+        return
     with transaction.atomic():
+        submission.exclude(batch, str(batch.provider_id))
         Batch.objects.move(
             batch.pk,
             Batch.State.ENDED,
@@ -241,16 +246,20 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         )
 
 
-def charged(provider_id: str) -> int:
-    """What the results of an ended batch cost, as in Row.cost_pico. Nothing is stored. Raises
-    ProviderError."""
-    cost, rest = 0, b""
-    for block in provider.result_blocks(provider_id):
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            if line.strip():
-                cost += _cost(judge(_result_of(line).result))
-    return cost
+def charged(provider_id: str, finished: int) -> int:
+    """What the results of an ended batch cost, of which `finished` succeeded, as in Row.cost_pico.
+    Nothing is stored. Raises Incomplete and ProviderError."""
+    costs: dict[str, int] = {}
+    with tempfile.TemporaryFile(dir=files.scratch()) as file:
+        for block in provider.result_blocks(provider_id):
+            file.write(block)
+        file.seek(0)
+        for line in file:
+            if line.strip() and (found := _result_of(line)).result.type == "succeeded":
+                costs[found.custom_id] = _cost(judge(found.result))
+    if len(costs) != finished:
+        raise Incomplete(f"{len(costs):,} of {finished:,} answers arrived")
+    return sum(costs.values())
 
 
 def lose(batch: Batch, why: str = "") -> None:

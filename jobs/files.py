@@ -65,6 +65,13 @@ def keep_incomplete(batch: Batch) -> Path | None:
     return kept
 
 
+def scratch() -> Path:
+    """A folder on our disk for files without a name."""
+    folder = Path(settings.DATA_DIR, "results")
+    make_folder(folder)
+    return folder
+
+
 def make_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 

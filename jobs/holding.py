@@ -11,7 +11,6 @@ import logging
 from contextlib import suppress
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
@@ -37,10 +36,18 @@ def log(job_pk: int, text: str) -> None:
     logger.info("job %s: %s", job_pk, text)
 
 
+def log_once(job_pk: int, text: str) -> None:
+    """Add a line to the log of a job, unless it is the last one already."""
+    last = JobEvent.objects.filter(job_id=job_pk).last()
+    if last is None or last.text != text:
+        log(job_pk, text)
+
+
 def hold(job_pk: int, why: str) -> None:
-    """Say that a person is needed, in `Job.held` and, once, in the log."""
+    """Say that a person is needed, in `Job.held` and in the log. A job that is held already stays
+    held for the first reason; the next one is said when that is gone."""
     sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
-    if sent.exclude(held=why).update(held=why):
+    if sent.filter(held="").update(held=why):
         log(job_pk, f"This job needs somebody: {why}")
 
 
@@ -127,19 +134,24 @@ def wait_for_room(error: Refused) -> timedelta:
     wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
     now = clock.now()
     Installation.objects.filter(pk=1).update(send_after=now + wait, crowded_at=now)
+    # What was paused for another key says nothing any more.
+    Installation.objects.filter(pk=1).exclude(pause_key=key_fingerprint()).update(
+        pause="", pause_key="", pauses_in_a_row=0
+    )
     return wait
 
 
 def wait_before_sending(job: Job) -> timedelta:
     """How long `job` has to wait before it may send its next batch; not positive: it may now."""
     site, now = Installation.get(), clock.now()
+    if site.send_after > now + 2 * LONGEST_PAUSE:
+        return timedelta()  # from a clock that was wrong then
     if site.send_after > now and (site.paused_because or not site.pause):
         return site.send_after - now  # a pause of another key says nothing about this one
     if site.paused_because:
-        # One job tries for all; the time is moved on when its try has failed or succeeded.
+        # One job tries for all. The time is moved on when that has failed or succeeded.
         free = Installation.objects.filter(pk=1, send_after=site.send_after)
-        trying = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-        return timedelta() if free.update(send_after=trying) else timedelta(seconds=1)
+        return timedelta() if free.update(send_after=now + FIRST_PAUSE) else timedelta(seconds=1)
     if site.crowded_at and now < min(site.crowded_at + CROWDED, site.send_after + FIRST_GO):
         return timedelta() if _has_least_at_provider(job) else timedelta(seconds=1)
     return timedelta()

@@ -28,16 +28,18 @@ def look() -> None:
     if missed:
         listing = list(_listed_lately())
         for batch in missed:
-            # The size is all there is to go by: a batch of that size whose own fate is open comes
-            # first. Asked after the list was fetched, so that nothing in it slips through.
-            if Batch.objects.whose_fate_is_open().filter(size=batch.size).exists():
-                continue
             for info in submission.candidates(batch, listing):
                 if _is_ours(batch, info):
                     _take(batch, info)
+    trouble = None
     for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
         if late.batch.late_until and clock.now() < late.batch.late_until + timedelta(days=2):
-            _follow(late)
+            try:
+                _follow(late)
+            except provider.ProviderError as error:
+                trouble = error  # the others get their turn
+    if trouble:
+        raise trouble
 
 
 def _listed_lately() -> list[BatchInfo]:
@@ -61,7 +63,9 @@ def _is_ours(batch: Batch, info: BatchInfo) -> bool:
             submission.exclude(batch, info.id)
         return first.startswith(f"{batch.nonce}-")
     now = provider.now()
-    if now is None:
+    # The size is all there is to go by: a batch of that size whose own fate is open comes first.
+    # Asked after the list was fetched, so that nothing in it slips through.
+    if now is None or Batch.objects.whose_fate_is_open().filter(size=batch.size).exists():
         return False
     tries = _tries_given_up(batch, now - clock.now())
     return batch.late_ones.count() < len(tries) and any(
@@ -86,7 +90,7 @@ def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, date
 
 def _take(batch: Batch, info: BatchInfo) -> None:
     with transaction.atomic():
-        late, is_new = LateBatch.objects.get_or_create(
+        _late, is_new = LateBatch.objects.get_or_create(
             provider_id=info.id,
             defaults={
                 "batch": batch,
@@ -107,7 +111,6 @@ def _take(batch: Batch, info: BatchInfo) -> None:
         )
     journal.write("late", job=batch.job_id, nonce=batch.nonce, provider_id=info.id)
     logger.warning("job %s batch %s: %s turned up late", batch.job_id, batch.number, info.id)
-    _follow(late)
 
 
 def _follow(late: LateBatch) -> None:
@@ -125,7 +128,10 @@ def _follow(late: LateBatch) -> None:
 
 def _note_end(late: LateBatch, info: BatchInfo) -> None:
     finished = info.counts["succeeded"]
-    cost = collection.charged(late.provider_id) if finished else 0
+    try:
+        cost = collection.charged(late.provider_id, finished) if finished else 0
+    except collection.Incomplete:
+        return  # the next look fetches it anew
     ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)
     if ended.update(ended_at=info.ended_at or clock.now(), finished=finished, cost_pico=cost):
         stopped = late.batch.state == Batch.State.CANCELED

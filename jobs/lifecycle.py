@@ -39,6 +39,8 @@ NOW = timedelta()
 SAFETY = timedelta(seconds=60)
 # One turn of one job on a worker thread; then others get theirs.
 TURN = timedelta(seconds=20)
+# Batches that have to be settled or fetched; the others wait to be sent or for their end.
+LOOKED_AFTER = (Batch.State.UNKNOWN, Batch.State.ENDED)
 # What a batch waits after a look at it that failed.
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
 DELETE_SLICE = 5_000
@@ -53,7 +55,8 @@ def sweep(step: Callable[[int], None] | None = None) -> None:
     Installation.objects.filter(pk=1).update(tick_at=now)
     leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
-    due = Installation.objects.filter(pk=1, next_poll_at__lte=now)
+    # A time that is further ahead than one pause is from a clock that was wrong then.
+    due = Installation.objects.filter(pk=1).exclude(next_poll_at__range=(now, now + 2 * poll))
     if due.update(next_poll_at=now + poll) == 1:
         _watch()
         holding.end_site_trouble()
@@ -172,17 +175,25 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_the_other_mode(job, batches)
-    due = [batch for batch in batches if not batch.next_action_at or batch.next_action_at <= now]
+    due = [
+        batch
+        for batch in batches
+        if batch.state in LOOKED_AFTER and (batch.next_action_at or now) <= now
+    ]
     for batch in batches:
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
             return NOW
-    if job.state == Job.State.CANCELING and _stop_batches(job, batches, lease):
-        return NOW
-    for batch in due:
-        if batch.state in (Batch.State.ENDED, Batch.State.UNKNOWN):
-            _look_after(job, batch, lease)
+        if batch.state == Batch.State.BLOCKED and job.state == Job.State.SUBMITTING:
+            holding.hold(job.pk, f"The provider refused: {batch.refusal}")
+    if job.state == Job.State.CANCELING:
+        if restoring.submissions_unknown():
+            return SAFETY  # what was sent may be more than is known here
+        if _stop_batches(job, batches, lease, can_wait=bool(due)):
             return NOW
+    if due:
+        _look_after(job, due[0], lease)
+        return NOW
     if job.state == Job.State.CANCELING:
         return _step_of_stopping(job, batches)
     if job.state == Job.State.SUBMITTING and not job.held:
@@ -206,8 +217,6 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     try:
         if batch.state == Batch.State.UNKNOWN:
             submission.reconcile(batch)
-        elif job.state == Job.State.CANCELING and batch.collect_failures >= collection.TRIES:
-            collection.lose(batch)
         else:
             collection.collect(batch, lease)
     except provider.ProviderError as error:
@@ -240,7 +249,11 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
 
 def _until_due(batches: list[Batch]) -> timedelta:
     """How long until one of `batches` is due, at most SAFETY."""
-    times = [batch.next_action_at for batch in batches if batch.next_action_at]
+    times = [
+        batch.next_action_at
+        for batch in batches
+        if batch.next_action_at and batch.state in LOOKED_AFTER
+    ]
     if not times:
         return SAFETY
     # Not quite at once: what was due and could not be done now would else be tried in a loop.
@@ -268,9 +281,10 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     return submission.submit(batch, lease)
 
 
-def _stop_batches(job: Job, batches: list[Batch], lease: Lease) -> bool:
-    """Stop every batch that is not stopped yet. False when there was none. Raises ProviderError
-    when none of them could be stopped; one that cannot be keeps none of the others."""
+def _stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: bool) -> bool:
+    """Stop every batch that is not stopped yet. False when there was none. One that cannot be
+    stopped keeps none of the others. Raises ProviderError when none could be, unless that
+    `can_wait` because there is something else to do."""
     stopped = False
     trouble: provider.ProviderError | None = None
     for batch in batches:
@@ -279,7 +293,7 @@ def _stop_batches(job: Job, batches: list[Batch], lease: Lease) -> bool:
         except provider.ProviderError as error:
             trouble = error
         lease.renew()
-    if trouble and not stopped:
+    if trouble and not stopped and not can_wait:
         raise trouble
     return stopped
 
@@ -296,12 +310,9 @@ def _stop_one(job: Job, batch: Batch) -> bool:
         return False
     try:
         provider.cancel_batch(str(batch.provider_id))
-    except provider.NotThere:
-        if collection.may_be_too_new(batch):
-            raise  # not visible yet; if it stays away, watching gives it up
-        collection.lose(batch)
     except provider.Refused as error:
-        if error.for_now or error.about_key:
+        # Not visible yet, or not with this key: if it stays away, watching tells a person.
+        if error.status == 404 or error.for_now or error.about_key:
             raise
         # It has ended by now, most likely; else it runs to its end.
         holding.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")

@@ -81,9 +81,13 @@ class JobQuerySet(models.QuerySet["Job"]):
         return shown.filter(owner_id=user.pk)
 
     def due(self, now: datetime) -> Self:
-        """Jobs with a step to take now, that nobody is working on."""
-        return self.filter(next_action_at__lte=now).filter(
-            Q(lease_until=None) | Q(lease_until__lt=now)
+        """Jobs with a step to take now, that nobody is working on.
+
+        A time that is further ahead than any wait is from a clock that was wrong then.
+        """
+        wrong = now + timedelta(hours=1) + 2 * timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+        return self.filter(Q(next_action_at__lte=now) | Q(next_action_at__gt=wrong)).filter(
+            Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=wrong)
         )
 
     def sending(self) -> Self:
@@ -236,6 +240,14 @@ class BatchQuerySet(models.QuerySet["Batch"]):
             Q(state=Batch.State.ENDED) | Q(state=Batch.State.IN_PROGRESS, expires_at__lt=now)
         )
 
+    def staying_away(self, tries: int) -> Self:
+        """Batches whose answers a person may give up: fetched `tries` times and never whole, or
+        not to be found at the provider."""
+        return self.filter(
+            Q(state=Batch.State.ENDED, collect_failures__gte=tries)
+            | Q(state=Batch.State.IN_PROGRESS, missing_since__isnull=False)
+        )
+
     def late_ones_possible(self, now: datetime) -> Self:
         """Batches that were sent again, or given up, lately: an earlier try may still turn up."""
         return self.filter(late_until__gt=now, practice=settings.PRACTICE).exclude(
@@ -246,7 +258,8 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         """Batches that were sent, of which one may yet be found at the provider."""
         return self.filter(
             Q(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
-            | Q(state=Batch.State.PLANNED, attempts__gt=0)
+            | Q(state=Batch.State.PLANNED, attempts__gt=0),
+            practice=settings.PRACTICE,
         )
 
     def unsettled(self) -> Self:
@@ -315,6 +328,7 @@ class Batch(models.Model):
     # The results on our disk, exactly as received.
     results_sha256 = models.CharField(max_length=64, default="")
     results_bytes = models.BigIntegerField(default=0)
+    missing_since = models.DateTimeField(null=True)  # the provider does not have it (404)
     collect_failures = models.IntegerField(default=0)
     arrived = models.IntegerField(default=0)  # rows taken from results that stayed incomplete
     warnings_given = models.SmallIntegerField(default=0)  # watching.WARNINGS: answers still there

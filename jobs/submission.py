@@ -31,6 +31,8 @@ LATE_FOR = timedelta(hours=48)
 CLOCK_MARGIN = timedelta(seconds=3)
 # Between two looks at a batch of which a person is to say whether it is sent again.
 LOOK_WHILE_ASKED = timedelta(minutes=1)
+# Until one looks again whether another batch of the same size is settled.
+WAIT_FOR_SIZE = timedelta(seconds=15)
 
 
 def submit(batch: Batch, lease: Lease) -> timedelta:
@@ -38,11 +40,14 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
 
     Raises LeaseLost. ProviderError when the provider cannot even be listed; nothing was sent then.
     """
+    if _size_is_taken(batch):
+        if batch.attempts or batch.size == 1:
+            return WAIT_FOR_SIZE
+        batching.unplan(batch)  # its rows go into a batch of another size
+        return timedelta()
     if batch.attempts and candidates(batch):
         # A clear no came before, and yet there is a batch that could be this one.
-        Batch.objects.move(
-            batch.pk, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
-        )
+        _move(batch, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at)
         return timedelta()
     if not batching.body_is_whole(batch):
         # Nothing of it was accepted, so its rows can go into another batch.
@@ -64,6 +69,27 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
     return wait
 
 
+def _size_is_taken(batch: Batch) -> bool:
+    """Whether another batch of its size is unsettled: which is which could not be told from the
+    provider's list."""
+    others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
+    other = others.exclude(pk=batch.pk).first()
+    if other is None:
+        return False
+    holding.log_once(
+        batch.job_id,
+        f"Batch {batch.number} waits until it is known whether another one of the same size "
+        f"arrived (batch {other.number} of job {other.job_id}).",
+    )
+    return True
+
+
+def _move(batch: Batch, old: str, new: str, **values: object) -> bool:
+    """Change the state of a batch, unless somebody else did, or sent it once more, meanwhile."""
+    mine = Batch.objects.filter(attempts=batch.attempts)
+    return mine.move(batch.pk, old, new, **values)
+
+
 def _intent(batch: Batch) -> dict[str, object]:
     """All that is needed to find the batch at the provider, and to give it its rows again, when
     the database is gone."""
@@ -76,6 +102,7 @@ def _intent(batch: Batch) -> dict[str, object]:
         "nonce": batch.nonce,
         "attempt": batch.attempts,
         "rows": batching.ranges_of(batch),
+        "recipe": batching.recipe_hash(batch.job),
         "size": batch.size,
         "bytes": batch.body_bytes,
         "sha256": batch.body_sha256,
@@ -117,7 +144,9 @@ def _post(batch: Batch) -> timedelta:
     # somebody else may have looked for the batch and sent it meanwhile.
     seconds = (batch.deadline_at - clock.now()).total_seconds()
     ours = Batch.objects.filter(pk=batch.pk, state=Batch.State.SUBMITTING, attempts=batch.attempts)
-    if seconds < settings.SUBMIT_DEADLINE_SECONDS / 2 or not ours.exists():
+    if not ours.exists():
+        raise LeaseLost
+    if seconds < settings.SUBMIT_DEADLINE_SECONDS / 2:
         return _not_sent(batch, "Sending was interrupted before anything was sent.")
     try:
         accepted = provider.create_batch(files.body_path(batch), batch.size, seconds)
@@ -144,7 +173,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
             )
             if mine.update(failures_in_a_row=0) != 1:
                 raise LeaseLost
-            moved = Batch.objects.move(
+            moved = Batch.objects.filter(attempts=batch.attempts - 1).move(
                 batch.pk,
                 Batch.State.PLANNED,
                 Batch.State.SUBMITTING,
@@ -213,18 +242,22 @@ def _unclear(batch: Batch, why: str) -> timedelta:
 def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
     """The end of a POST: the batch leaves `submitting`, and the event says how."""
     with transaction.atomic():
-        if Batch.objects.move(batch.pk, Batch.State.SUBMITTING, state, **values):
+        if _move(batch, Batch.State.SUBMITTING, state, **values):
             batch.state = state
         batch.provider_id = str(values.get("provider_id") or "") or None
+        if batch.provider_id and batch.state != state:
+            # Somebody had doubts meanwhile; now it is known.
+            open_ = Batch.objects.filter(pk=batch.pk, provider_id=None)
+            open_.filter(state__in=[Batch.State.UNKNOWN, Batch.State.PLANNED]).update(
+                state=state, asked_at=None, **values
+            )
         _record(batch, kind)
 
 
 def doubt(batch: Batch) -> None:
     """A batch that is `submitting` while somebody new holds the job: its sender died, and whether
     the POST arrived is not known."""
-    if Batch.objects.move(
-        batch.pk, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
-    ):
+    if _move(batch, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at):
         _record(batch, "unknown")
         holding.log(
             batch.job_id,
@@ -261,7 +294,7 @@ def reconcile(batch: Batch) -> timedelta:
         pause = min(max(grace / LOOKS_BEFORE_RESEND, timedelta(seconds=1)), timedelta(seconds=60))
         return _look_again(batch, pause, looks)
     wanted = batch.job.state == Job.State.SUBMITTING
-    if wanted and settings.RECONCILE_RESUBMIT == "ask":
+    if wanted and (settings.RECONCILE_RESUBMIT == "ask" or _was_restored(batch)):
         return _ask(batch, looks)
     if plan_again(batch, looks=looks):
         holding.log(
@@ -272,6 +305,11 @@ def reconcile(batch: Batch) -> timedelta:
     return timedelta()
 
 
+def _was_restored(batch: Batch) -> bool:
+    """Whether only the journal knew of it: who can say what happened to it since?"""
+    return SubmissionEvent.objects.filter(nonce=batch.nonce, kind="restored").exists()
+
+
 def plan_again(batch: Batch, **detail: object) -> bool:
     """An unknown batch counts as never arrived: it may be sent again. Should it turn up all the
     same, it is found (late.py). False when it was settled otherwise meanwhile."""
@@ -279,8 +317,8 @@ def plan_again(batch: Batch, **detail: object) -> bool:
     begun = batch.deadline_at - timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
     detail |= {"from": begun.isoformat(), "until": batch.deadline_at.isoformat()}
     with transaction.atomic():
-        moved = Batch.objects.move(
-            batch.pk,
+        moved = _move(
+            batch,
             Batch.State.UNKNOWN,
             Batch.State.PLANNED,
             next_action_at=None,
@@ -294,7 +332,8 @@ def plan_again(batch: Batch, **detail: object) -> bool:
 
 def _ask(batch: Batch, looks: int) -> timedelta:
     """Leave it to a person whether the batch is sent again; it is looked for on."""
-    Batch.objects.filter(pk=batch.pk, asked_at=None).update(asked_at=clock.now())
+    asked = Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts)
+    asked.filter(asked_at=None).update(asked_at=clock.now())
     holding.hold(batch.job_id, batch.why_asked)
     return _look_again(batch, LOOK_WHILE_ASKED, looks)
 
@@ -320,7 +359,7 @@ def _take_suggested(batch: Batch) -> bool:
 
 
 def _look_again(batch: Batch, pause: timedelta, looks: int = 0) -> timedelta:
-    Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN).update(
+    Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts).update(
         empty_looks=looks, next_action_at=clock.now() + pause
     )
     return pause
@@ -339,18 +378,31 @@ def candidates(batch: Batch, listing: Iterable[BatchInfo] | None = None) -> list
         for info in takewhile(lambda info: since is None or info.created_at >= since, listing)
         if info.total == batch.size and info.id not in batch.baseline_ids
     ]
+    if (there := provider.now()) is not None and batch.deadline_at is not None:
+        # By the provider's clock, and generously: what is left out here could be sent again.
+        latest = batch.deadline_at + (there - clock.now()) + LISTED_LATE
+        found = [info for info in found if info.created_at <= latest]
     taken = _known_by_another_name([info.id for info in found], batch.nonce)
     return [info for info in found if info.id not in taken]
 
 
 def _known_by_another_name(ids: list[str], nonce: str) -> set[str]:
     """Which of the provider's batches `ids` we know already, and not as the one with `nonce`."""
-    taken = [
+    events = SubmissionEvent.objects.filter(provider_id__in=ids)
+    # Taken for ours by mistake, and given back: it may be another of ours.
+    given_back = events.filter(kind="given_back").values_list("nonce", "provider_id")
+    mistaken = set(given_back)
+    taken = {
+        pk
+        for known_as, pk in events.values_list("nonce", "provider_id")
+        if known_as != nonce and (known_as, pk) not in mistaken
+    }
+    for known in (
         Batch.objects.filter(provider_id__in=ids),
         LateBatch.objects.filter(provider_id__in=ids),
-        SubmissionEvent.objects.filter(provider_id__in=ids).exclude(nonce=nonce),
-    ]
-    return {str(pk) for known in taken for pk in known.values_list("provider_id", flat=True)}
+    ):
+        taken |= {str(pk) for pk in known.values_list("provider_id", flat=True)}
+    return taken
 
 
 class _OnlyId(msgspec.Struct):
@@ -373,19 +425,23 @@ def _told_apart(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
 def first_custom_id(provider_id: str) -> str:
     """The custom_id of the first result of an ended batch; "" when it has none that can be read.
     Raises ProviderError."""
-    beginning = b""
+    beginning = []
     for block in provider.result_blocks(provider_id):
-        beginning += block
-        if b"\n" in beginning:
+        beginning.append(block)
+        if b"\n" in block:
             break
+    line = b"".join(beginning).partition(b"\n")[0]
     try:
-        return msgspec.json.decode(beginning.partition(b"\n")[0], type=_OnlyId).custom_id
+        return msgspec.json.decode(line, type=_OnlyId).custom_id
     except msgspec.DecodeError:
         return ""
 
 
 def exclude(batch: Batch, provider_id: str) -> None:
     """Remember that this batch of the provider's is not `batch`."""
+    SubmissionEvent.objects.create(
+        job_id=batch.job_id, nonce=batch.nonce, kind="given_back", provider_id=provider_id
+    )
     batch.baseline_ids = [*(batch.baseline_ids or []), provider_id]
     Batch.objects.filter(pk=batch.pk).update(baseline_ids=batch.baseline_ids)
 
@@ -393,8 +449,8 @@ def exclude(batch: Batch, provider_id: str) -> None:
 def _adopt(batch: Batch, info: BatchInfo) -> None:
     """Take a batch found by listing as `batch`; its results will prove it."""
     with transaction.atomic():
-        moved = Batch.objects.move(
-            batch.pk,
+        moved = _move(
+            batch,
             Batch.State.UNKNOWN,
             Batch.State.IN_PROGRESS,
             adopted=True,

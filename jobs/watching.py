@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from datetime import datetime, timedelta
 
 from . import clock, collection, holding, provider
@@ -35,13 +36,22 @@ def watch() -> None:
     oldest = min(batch.created_at for batch in watched.values() if batch.created_at)
     for info in provider.list_batches():
         batch = watched.pop(info.id, None)
-        if batch is not None and info.status == "ended":
-            _note_end(batch, info)
+        if batch is not None:
+            _note_found(batch)
+            if info.status == "ended":
+                _note_end(batch, info)
         if not watched or info.created_at < oldest:
             break
-    for batch in list(watched.values())[:LOOKED_UP]:
+    missing = [batch for batch in watched.values() if batch is not None]
+    # Any of them: the same ones would else keep the others from being looked at.
+    for batch in random.sample(missing, min(len(missing), LOOKED_UP)):
         _look_up(batch)
     holding.end_trouble()
+
+
+def _note_found(batch: Batch) -> None:
+    if batch.missing_since and Batch.objects.filter(pk=batch.pk).update(missing_since=None):
+        holding.log(batch.job_id, f"Batch {batch.number} is to be found again.")
 
 
 def warn() -> None:
@@ -78,17 +88,15 @@ def _look_up(batch: Batch) -> None:
     except provider.NotThere:
         if collection.may_be_too_new(batch):
             return
-        if batch.job.state == Job.State.CANCELING:
-            collection.lose(batch)
-            Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
-        else:
-            holding.hold(
-                batch.job_id,
-                f"Batch {batch.number} is not to be found at the provider. Perhaps the key of this "
-                "site belongs to another workspace now, or somebody deleted the batch. It is not "
-                "sent again. If it stays away, stop the job.",
-            )
+        Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
+        holding.hold(
+            batch.job_id,
+            f"Batch {batch.number} is not to be found at the provider. Perhaps the key of this "
+            "site belongs to another workspace now, or somebody deleted the batch. It is looked "
+            "for on, and not sent again. If it stays away, you can go on without it.",
+        )
         return
+    _note_found(batch)
     if info.status == "ended":
         _note_end(batch, info)
 

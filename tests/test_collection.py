@@ -104,6 +104,8 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
     simulator.faults(results=[{"kind": "status_404", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     assert actions.stop(job, alice)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert actions.finish_without(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", len(ROWS)]]
     assert actions.delete(job, alice)

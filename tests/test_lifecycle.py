@@ -433,6 +433,9 @@ def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     job = drive(job, until=lambda job: bool(job.held))
     assert "not to be found" in job.held
     actions.stop(job, alice)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert job.state == Job.State.CANCELING, "only a person gives up what was paid"
+    assert actions.finish_without(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", 1]]
 
@@ -451,6 +454,8 @@ def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job
     lifecycle.sweep()
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELING
     job.batches.update(deadline_at=timezone.now() - timedelta(hours=1))
+    job = drive(job, until=lambda job: bool(job.held))
+    assert actions.finish_without(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", 1]]
 

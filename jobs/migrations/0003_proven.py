@@ -27,6 +27,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="batch",
+            name="missing_since",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="batch",
             name="suggested_id",
             field=models.CharField(default="", max_length=100),
         ),

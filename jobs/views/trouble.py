@@ -65,7 +65,7 @@ def trouble_of(job: Job, site: Installation, batches: Sequence[Batch]) -> dict[s
     incomplete = [batch for batch in batches if is_incomplete(batch)] if job.held else []
     late = late_ones(batches)
     return {
-        "paused": bool(site.why_not_sending) and job.sends and not job.held,
+        "paused": _is_paused(job, site) and not job.held,
         "next_try": site.send_after if site.send_after > timezone.now() else None,
         "held": "" if _held_only_by(asked, job, batches) else job.held,
         "asked": asked,
@@ -83,8 +83,19 @@ def trouble_of(job: Job, site: Installation, batches: Sequence[Batch]) -> dict[s
     }
 
 
+def _is_paused(job: Job, site: Installation) -> bool:
+    """Whether the job waits for what keeps all jobs from sending. One that is being stopped waits
+    for a restored database, too."""
+    if job.state == Job.State.CANCELING:
+        return site.is_behind_journal
+    return bool(site.why_not_sending) and job.sends
+
+
 def is_incomplete(batch: Batch) -> bool:
-    """Its results were fetched often enough, and were never whole."""
+    """Its results were fetched often enough and were never whole, or the provider does not have
+    it: as BatchQuerySet.staying_away."""
+    if batch.state == Batch.State.IN_PROGRESS:
+        return batch.missing_since is not None
     return batch.state == Batch.State.ENDED and batch.collect_failures >= collection.TRIES
 
 

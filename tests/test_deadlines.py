@@ -74,6 +74,37 @@ def test_a_batch_that_stays_away_holds_the_job_and_is_never_sent_again(
     assert drive(job).good_count == len(ROWS)
 
 
+def test_every_job_with_a_batch_that_is_missing_is_told_so_once(
+    alice: User, make_job: Callable[..., Job], simulator: Simulator
+) -> None:
+    """Only some are looked up at a time; the rest gets its turn."""
+    many, one = (make_job(alice, state=Job.State.WORKING, practice=True) for _ in range(2))
+    long_ago = clock.now() - timedelta(hours=1)
+    for number in range(watching.LOOKED_UP + 1):
+        Batch.objects.create(
+            job=many if number < watching.LOOKED_UP else one,
+            number=number + 1,
+            size=1,
+            nonce=f"nonce-{number}",
+            state=Batch.State.IN_PROGRESS,
+            practice=True,
+            provider_id=f"msgbatch_gone_{number}",
+            body_sha256="",
+            body_bytes=0,
+            created_at=long_ago,
+            deadline_at=long_ago,
+            expires_at=long_ago + timedelta(days=1),
+        )
+    for _ in range(100):
+        watching.watch()
+        if not Batch.objects.filter(missing_since=None).exists():
+            break
+    for job in (many, one):
+        job.refresh_from_db()
+        assert "not to be found" in job.held
+        assert job.events.filter(text__contains="needs somebody").count() == 1
+
+
 def test_results_that_are_not_there_yet_are_waited_for_and_then_held(
     alice: User,
     start_simulator: Callable[..., Simulator],

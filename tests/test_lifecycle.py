@@ -19,7 +19,17 @@ from django.core.files.base import ContentFile
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import actions, batching, estimates, exports, files, journal, lifecycle, provider
+from jobs import (
+    actions,
+    batching,
+    estimates,
+    exports,
+    files,
+    journal,
+    lifecycle,
+    provider,
+    tasks,
+)
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
 from jobs.recipes import Recipe
 
@@ -458,6 +468,75 @@ def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job
     assert actions.finish_without(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", 1]]
+
+
+def test_a_stopped_job_gives_no_batch_up_by_itself(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    """The one 404 may be about anything: a proxy, a key of another workspace."""
+    simulator = start_simulator(seconds=1, failures="none")
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    Batch.objects.update(deadline_at=timezone.now() - timedelta(hours=1))
+    simulator.faults(cancel=[{"kind": "status", "status": 404}])
+    assert actions.stop(job, alice)
+    job = drive(job)
+    assert job.batches.get().state == Batch.State.COLLECTED
+    assert job.good_count == 1
+
+
+def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start_simulator(seconds=60, failures="none")
+    settings.BATCH_MAX_REQUESTS = 2
+    job = confirmed(alice, drive, [["Ann", "a"]] * 3)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    first, second = job.batches.order_by("number")
+    cancel = provider.cancel_batch
+
+    def cancel_all_but_the_first(provider_id: str) -> None:
+        if provider_id == first.provider_id:
+            raise provider.Unclear("The provider answered with status 500.")
+        cancel(provider_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "cancel_batch", cancel_all_but_the_first)
+        assert actions.stop(job, alice)
+        drive(job, until=lambda job: job.batches.exclude(cancel_sent_at=None).exists())
+    assert job.batches.exclude(cancel_sent_at=None).get() == second
+    assert drive(job).outcome_count(Outcome.CANCELED) == 3
+
+
+def test_a_refused_batch_is_not_forgotten_when_the_job_is_held_no_more(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    """Two things held the job; the other one is over."""
+    settings.BATCH_MAX_REQUESTS = 2
+    simulator.faults(create=[{"kind": "reject_400"}])
+    job = drive(confirmed(alice, drive, [["Ann", "a"]] * 3), until=lambda job: bool(job.held))
+    Job.objects.update(held="", next_action_at=timezone.now())
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "refused" in job.held
+    assert simulator.truth()["posts"] == 1
+
+
+def test_times_of_a_clock_that_was_ahead_are_not_waited_for(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    wrong = timezone.now() + timedelta(days=300)
+    Job.objects.update(next_action_at=wrong, lease_until=wrong, lease_owner="elsewhere|1|x")
+    Installation.objects.update(
+        tick_at=wrong, next_tick_at=wrong, next_poll_at=wrong, send_after=wrong
+    )
+    tasks.tick.call_local()
+    assert Installation.get().next_tick_at < wrong
+    assert drive(job).good_count == 1
 
 
 def test_one_batch_that_cannot_be_fetched_does_not_keep_the_others(

@@ -15,10 +15,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import actions, files, journal, lifecycle, provider, submission
+from jobs import actions, collection, files, journal, lifecycle, provider, submission
+from jobs.leases import LeaseLost
 from jobs.models import Batch, Installation, Job, SubmissionEvent
 
-from .conftest import Simulator
+from .conftest import Simulator, store_job
 from .test_lifecycle import Drive, confirmed, joined
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
@@ -28,6 +29,13 @@ ROWS = [[f"n{n}", "x"] for n in range(30)]
 def quick(settings: Any) -> None:
     settings.SUBMIT_DEADLINE_SECONDS = 1
     settings.RECONCILE_GRACE_SECONDS = 1
+
+
+def over_without_pauses(job: Job) -> bool:
+    """For drive(until=…): what is looked after is looked after again at once."""
+    Batch.objects.filter(state__in=lifecycle.LOOKED_AFTER).update(next_action_at=timezone.now())
+    Job.objects.update(next_action_at=timezone.now())
+    return job.state == Job.State.FINISHED
 
 
 def assert_sent_once(simulator: Simulator, job: Job) -> None:
@@ -111,7 +119,7 @@ def test_a_look_that_fails_is_no_look(
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     simulator.faults(list=[{**fault, "times": 5}], list_hide_seconds=1)
-    job = drive(job)
+    job = drive(job, until=over_without_pauses)
     assert simulator.truth()["posts"] == 1
     assert_sent_once(simulator, job)
 
@@ -149,14 +157,7 @@ def test_a_proof_that_was_cut_off_excludes_nothing(
         foreign_batches=1,
         results=[{"kind": "cut_gzip", "times": 2}, {"kind": "status_404", "times": 2}],
     )
-    job = confirmed(alice, drive, ROWS)
-
-    def impatient(job: Job) -> bool:
-        Batch.objects.filter(state=Batch.State.UNKNOWN).update(next_action_at=timezone.now())
-        Job.objects.update(next_action_at=timezone.now())
-        return job.state == Job.State.FINISHED
-
-    job = drive(job, until=impatient)
+    job = drive(confirmed(alice, drive, ROWS), until=over_without_pauses)
     assert simulator.truth()["posts"] == 1
     assert job.good_count == len(ROWS)
 
@@ -310,6 +311,173 @@ def test_a_process_that_stood_still_after_its_intent_does_not_send(
         lifecycle.sweep()
     assert simulator.truth()["posts"] == 0
     assert_sent_once(simulator, drive(job))
+
+
+def test_a_process_that_wakes_up_does_not_touch_the_next_try(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker stands still before its POST for so long that another finds nothing and sends the
+    batch; the first one wakes up while that is under way."""
+    job = confirmed(alice, drive, ROWS)
+    write, create = journal.write, provider.create_batch
+    asleep: list[Batch] = []
+
+    def stand_still(kind: str, **facts: object) -> None:
+        write(kind, **facts)
+        if kind == "intent" and not asleep:
+            asleep.append(Batch.objects.get(nonce=facts["nonce"]))
+            raise LeaseLost
+
+    def wake_up_before(body: Path, size: int, seconds: float) -> provider.BatchInfo:
+        with pytest.raises(LeaseLost):
+            submission._post(asleep[0])
+        submission.doubt(asleep[0])
+        assert not submission.plan_again(asleep[0])
+        assert Batch.objects.get().state == Batch.State.SUBMITTING
+        return create(body, size, seconds)
+
+    monkeypatch.setattr(journal, "write", stand_still)
+    monkeypatch.setattr(provider, "create_batch", wake_up_before)
+    job = drive(job)
+    assert job.batches.get().attempts == 2
+    assert simulator.truth()["posts"] == 1
+    assert_sent_once(simulator, job)
+
+
+def test_an_answer_that_comes_after_somebody_had_doubts_is_taken(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender's lease ran out while the answer was on its way."""
+    job = confirmed(alice, drive, ROWS)
+    create = provider.create_batch
+
+    def doubted(body: Path, size: int, seconds: float) -> provider.BatchInfo:
+        info = create(body, size, seconds)
+        submission.doubt(Batch.objects.select_related("job").get())
+        assert Batch.objects.get().state == Batch.State.UNKNOWN
+        return info
+
+    monkeypatch.setattr(provider, "create_batch", doubted)
+    job = drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())
+    assert not job.batches.get().adopted
+    assert_sent_once(simulator, drive(job))
+
+
+def test_a_batch_is_of_another_size_than_one_whose_fate_is_open(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.RECONCILE_RESUBMIT = "ask"
+    simulator.faults(create=[{"kind": "drop_before"}])
+    waiting = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    other = drive(confirmed(alice, drive, ROWS))
+    assert other.good_count == len(ROWS)
+    assert waiting.batches.get().size not in other.batches.values_list("size", flat=True)
+
+
+def test_a_batch_that_was_refused_waits_while_one_of_its_size_is_looked_for(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    """Both were planned before either was sent, so their sizes are the same."""
+    settings.RECONCILE_RESUBMIT = "ask"
+    simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}, {"kind": "drop_before"}])
+    first = confirmed(alice, drive, ROWS)
+    drive(first, until=lambda job: job.batches.filter(attempts=1).exists())
+    second = store_job(alice, Job.State.SUBMITTING, [("a", "b")] * len(ROWS), practice=True)
+    Batch.objects.create(
+        job=second,
+        number=1,
+        nonce="abc123",
+        size=len(ROWS),
+        state=Batch.State.UNKNOWN,
+        practice=True,
+        body_sha256="",
+        body_bytes=0,
+        attempts=1,
+        baseline_ids=[],
+        deadline_at=timezone.now(),
+    )
+    for _ in range(2):
+        Job.objects.filter(pk=first.pk).update(next_action_at=timezone.now())
+        Installation.objects.update(send_after=timezone.now())
+        lifecycle.advance(first.pk)
+    assert simulator.truth()["posts"] == 1
+    waits = first.events.filter(text__contains="waits until it is known")
+    assert waits.count() == 1
+    second.batches.update(state=Batch.State.CANCELED)
+    Job.objects.update(next_action_at=timezone.now())
+    drive(first, until=lambda job: job.batches.filter(attempts=2).exists())
+
+
+def unknown_batch(job: Job, number: int, minutes_ago: float, **values: Any) -> Batch:
+    """A batch of two rows whose one try was over `minutes_ago`."""
+    over = timezone.now() - timedelta(minutes=minutes_ago)
+    facts = {
+        "state": Batch.State.UNKNOWN,
+        "size": 2,
+        "practice": True,
+        "body_sha256": "",
+        "body_bytes": 0,
+        "attempts": 1,
+        "baseline_ids": [],
+        "baseline_at": over,
+        "intent_at": over,
+        "deadline_at": over,
+        **values,
+    }
+    return Batch.objects.create(job=job, number=number, nonce=f"nonce-{number}", **facts)
+
+
+def listed(id: str, minutes_ago: float) -> provider.BatchInfo:
+    created = timezone.now() - timedelta(minutes=minutes_ago)
+    return provider.BatchInfo(id, "ended", 2, {"succeeded": 2}, created, created, None)
+
+
+@pytest.mark.parametrize(("minutes_ago", "is_ours"), [(59, True), (5, False)])
+def test_a_batch_that_was_made_long_after_the_try_is_not_taken_for_it(
+    alice: User,
+    make_job: Callable[..., Job],
+    simulator: Simulator,
+    minutes_ago: float,
+    is_ours: bool,
+) -> None:
+    list(provider.list_batches())  # tells the provider's time
+    batch = unknown_batch(make_job(alice, state=Job.State.SUBMITTING), 1, minutes_ago=60)
+    found = submission.candidates(batch, [listed("msgbatch_1", minutes_ago)])
+    assert bool(found) == is_ours
+
+
+def test_a_batch_that_was_given_back_may_be_another_of_ours(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(alice, state=Job.State.SUBMITTING)
+    mistaken = unknown_batch(
+        job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", adopted=True
+    )
+    SubmissionEvent.objects.create(nonce=mistaken.nonce, kind="adopted", provider_id="msgbatch_1")
+    collection._give_back(mistaken)
+    mistaken.refresh_from_db()
+    assert mistaken.state == Batch.State.UNKNOWN
+    assert not submission.candidates(mistaken, [listed("msgbatch_1", 4)])
+    mistaken.delete()
+    other = unknown_batch(job, 2, 5)
+    assert submission.candidates(other, [listed("msgbatch_1", 4)])
+
+
+def test_a_batch_is_given_back_when_no_other_of_its_size_is_looked_for(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(alice, state=Job.State.SUBMITTING)
+    mistaken = unknown_batch(
+        job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", adopted=True
+    )
+    other = unknown_batch(job, 2, 5)
+    collection._give_back(mistaken)
+    mistaken.refresh_from_db()
+    assert mistaken.state == Batch.State.ENDED
+    Batch.objects.filter(pk=other.pk).update(state=Batch.State.IN_PROGRESS, provider_id="2")
+    collection._give_back(mistaken)
+    mistaken.refresh_from_db()
+    assert mistaken.state == Batch.State.UNKNOWN
 
 
 def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_loop(

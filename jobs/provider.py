@@ -4,6 +4,9 @@ A handful of functions and our own exceptions. The client's retries are off: wha
 at the provider is sent once, and what only reads is asked again by the next look. Redirects are
 off, because a redirected POST would be sent twice, and results are fetched from the API's own
 address, never from one that an answer names: the key goes along.
+
+Answers are decoded here and not by the client, which makes an empty list of anything that is not
+one. What we rely on has to be in an answer; what it has besides is of no matter.
 """
 
 from __future__ import annotations
@@ -19,17 +22,17 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Annotated, Any, Self, TypeVar
 
 import anthropic
 import httpx2
 import msgspec
-from anthropic.types.messages import MessageBatch
 from django.conf import settings
 
 READ_SECONDS = 40.0  # of silence, for a call that only reads; shorter than a lease
 BLOCK = 1 << 20
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
+_KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
 class ProviderError(Exception):
@@ -105,16 +108,12 @@ class BatchInfo:
     archived_at: datetime | None = None  # since then the results are gone
 
     @classmethod
-    def of(cls, batch: MessageBatch) -> Self:
-        counts = {
-            name: int(getattr(batch.request_counts, name, 0) or 0)
-            for name in ("processing", "succeeded", "errored", "canceled", "expired")
-        }
+    def of(cls, batch: _Batch) -> Self:
         return cls(
             id=batch.id,
             status=batch.processing_status,
-            total=sum(counts.values()),
-            counts=counts,
+            total=sum(batch.request_counts.values()),
+            counts={name: batch.request_counts[name] for name in _KINDS},
             created_at=batch.created_at,
             expires_at=batch.expires_at,
             ended_at=batch.ended_at,
@@ -122,21 +121,59 @@ class BatchInfo:
         )
 
 
-class _Created(msgspec.Struct):
-    """What the answer to a create must have for it to count as a yes."""
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]  # goes into addresses
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
-    class Counts(msgspec.Struct):
-        processing: int
-        succeeded: int = 0
-        errored: int = 0
-        canceled: int = 0
-        expired: int = 0
 
-    id: str
+class _Batch(msgspec.Struct):
+    """What an answer must have to count as a batch."""
+
+    id: _Id
     processing_status: str
-    request_counts: Counts
-    created_at: datetime
-    expires_at: datetime
+    request_counts: dict[str, _Number]
+    created_at: _Time
+    expires_at: _Time
+    ended_at: _Time | None = None
+    archived_at: _Time | None = None
+
+    def __post_init__(self) -> None:
+        counts = self.request_counts
+        if missing := [name for name in _KINDS if name not in counts]:
+            raise ValueError(f"no count of {', '.join(missing)}")
+        # The sum is the number of requests, by which a lost batch is found. Whether a number that
+        # is new to us belongs in it, we cannot know, and a wrong guess would send batches again.
+        if odd := [name for name, number in counts.items() if number and name not in _KINDS]:
+            raise ValueError(f"an unknown count, {odd[0]}")
+
+
+class _Page(msgspec.Struct):
+    """What an answer must have to count as a part of the list."""
+
+    data: list[_Batch]
+    has_more: bool
+    last_id: str | None = None
+
+
+class _Deleted(msgspec.Struct):
+    id: _Id
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: _Number
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _read(response: httpx2.Response, kind: type[_Answer]) -> _Answer:
+    """The answer as a `kind`. Raises Unclear when it is anything else."""
+    if response.status_code != 200:
+        raise Unclear(f"The provider answered with status {response.status_code}.")
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unclear("The provider's answer could not be read.") from error
 
 
 class _Deadline:
@@ -162,7 +199,9 @@ class _Deadline:
         request.extensions["trace"] = self._trace
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+        # "connection." or, by way of a proxy, "proxy.": TLS takes the connection over from the
+        # socket that it begins on.
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             with self._lock:
                 self._socket = info["return_value"].get_extra_info("socket")
                 if self.passed:
@@ -176,7 +215,9 @@ class _Deadline:
     def _shut(self) -> None:
         if self._socket is not None:
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # An encrypted socket's own method takes the encryption away before it shuts, and
+                # what is written in between would go out readable.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Body:
@@ -220,9 +261,10 @@ def now() -> datetime | None:
 
 def _read_clock(response: httpx2.Response) -> None:
     global _last_date
-    with suppress(KeyError, ValueError):
+    with suppress(KeyError, ValueError, OverflowError):
         date = parsedate_to_datetime(response.headers["date"])
-        _last_date = date, time.monotonic()
+        if date.tzinfo is not None:
+            _last_date = date, time.monotonic()
 
 
 @contextmanager
@@ -263,26 +305,24 @@ def _our_exceptions() -> Iterator[None]:
         raise Unclear("The connection to the provider broke off.") from error
     except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unclear("The provider's answer could not be read.") from error
-    except (ValueError, msgspec.DecodeError) as error:
-        # A body that is cut off arrives as a bare JSON error, not as one of the client's.
-        raise Unclear("The provider's answer could not be read.") from error
 
 
 def _of_status(error: anthropic.APIStatusError) -> ProviderError:
     status = error.status_code
-    message = error.api_message or ("" if status == 413 else str(error.message))
+    # Of any type, whatever the client's types say: the body may be no error of the API's.
+    kind, message = _text(error.type), _text(error.api_message)
+    message = (message or ("" if status == 413 else error.message))[:2000]
     if status == 404:
-        return NotThere(status, error.type or "", message, None)
+        return NotThere(status, kind, message, None)
     if status in (400, 401, 402, 403, 413, 422, 429):
-        return Refused(
-            status,
-            error.type or "",
-            message[:2000],
-            _retry_after(error.response),
-            error.error_code or "",
-        )
+        retry_after = _retry_after(error.response)
+        return Refused(status, kind, message, retry_after, _text(error.error_code))
     # 408, 409, every 5xx and redirects: it may have been done before the answer went wrong.
     return Unclear(f"The provider answered with status {status}.")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
@@ -312,49 +352,52 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
             content=_Body(file, seconds),
             options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
         )
-        if response.status_code != 200:
-            raise Unclear(f"The provider answered with status {response.status_code}.")
-        created = msgspec.json.decode(response.content, type=_Created)
-    counts = msgspec.structs.asdict(created.request_counts)
-    if not created.id or sum(counts.values()) != size:
+        created = BatchInfo.of(_read(response, _Batch))
+    if created.total != size:
         raise Unclear("The provider's answer does not fit what was sent.")
-    return BatchInfo(
-        id=created.id,
-        status=created.processing_status,
-        total=size,
-        counts=counts,
-        created_at=created.created_at,
-        expires_at=created.expires_at,
-        ended_at=None,
-    )
+    return created
 
 
 def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
-    """All batches of the workspace, newest first; the caller stops when it has seen enough.
+    """All batches of the workspace, newest first, fetched `page` at a time; the caller stops when
+    it has seen enough.
 
-    Raises ProviderError.
+    Raises ProviderError. Only a list that ends without one is complete.
     """
+    cursor: str | anthropic.Omit = anthropic.omit
+    seen: set[str] = set()
     with _client() as client, _our_exceptions():
-        for batch in client.messages.batches.list(limit=page):
-            yield BatchInfo.of(batch)
+        batches = client.messages.batches.with_raw_response
+        while True:
+            part = _read(batches.list(limit=page, after_id=cursor).http_response, _Page)
+            yield from map(BatchInfo.of, part.data)
+            if not part.has_more:
+                return
+            if not part.last_id or part.last_id in seen:
+                raise Unclear("The provider's list of batches does not come to its end.")
+            cursor = part.last_id
+            seen.add(cursor)
 
 
 def retrieve_batch(provider_id: str) -> BatchInfo:
     """One batch. Raises NotThere or another ProviderError."""
     with _client() as client, _our_exceptions():
-        return BatchInfo.of(client.messages.batches.retrieve(provider_id))
+        answer = client.messages.batches.with_raw_response.retrieve(provider_id)
+        return BatchInfo.of(_read(answer.http_response, _Batch))
 
 
 def cancel_batch(provider_id: str) -> None:
     """Ask the provider to stop a batch. Raises ProviderError."""
     with _client() as client, _our_exceptions():
-        client.messages.batches.cancel(provider_id)
+        answer = client.messages.batches.with_raw_response.cancel(provider_id)
+        _read(answer.http_response, _Batch)
 
 
 def delete_batch(provider_id: str) -> None:
     """Delete an ended batch and its results at the provider. Raises ProviderError."""
     with _client() as client, _our_exceptions():
-        client.messages.batches.delete(provider_id)
+        answer = client.messages.batches.with_raw_response.delete(provider_id)
+        _read(answer.http_response, _Deleted)
 
 
 def result_blocks(provider_id: str) -> Iterator[bytes]:
@@ -381,11 +424,13 @@ def count_tokens(requests: Iterable[dict[str, Any]]) -> list[int | None]:
     of charge; None for one that it refuses to count. Raises ProviderError."""
     counts: list[int | None] = []
     with _client() as client:
+        count = client.messages.with_raw_response.count_tokens
         for params in requests:
             counted = {name: params[name] for name in _COUNTED if name in params}
             try:
                 with _our_exceptions():
-                    counts.append(client.messages.count_tokens(**counted).input_tokens)
+                    answer = _read(count(**counted).http_response, _Counted)
+                    counts.append(answer.input_tokens)
             except Refused as error:
                 if error.status not in (400, 413, 422):
                     raise

@@ -1011,6 +1011,49 @@ def test_looking_may_fail(
         assert look(api)
 
 
+def test_a_look_may_be_answered_with_something_else(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    """With 200, and what the client's own reading of it may take for an empty list."""
+    batches = f"{provider.url}/v1/messages/batches"
+    page = "<html><body><h1>Back soon</h1></body></html>\n"
+    odd = {"empty_object": ("json", "{}"), "null": ("json", "null"), "html": ("html", page)}
+    order = [{"kind": kind} for kind in odd]
+    counted = {name: params()[name] for name in ("model", "messages")}
+    provider.faults(list=order, retrieve=order, count_tokens=order)
+
+    with httpx2.Client(headers={"x-api-key": "any"}) as client:
+        looks: list[Callable[[], httpx2.Response]] = [
+            lambda: client.get(batches),
+            lambda: client.get(f"{batches}/{ended.id}"),
+            lambda: client.post(f"{provider.url}/v1/messages/count_tokens", json=counted),
+        ]
+        for look in looks:
+            answers = [look() for _ in odd]
+            assert [answer.status_code for answer in answers] == [200, 200, 200]
+            kinds = [answer.headers["content-type"].rpartition("/")[2] for answer in answers]
+            said = [answer.text for answer in answers]
+            assert list(zip(kinds, said, strict=True)) == list(odd.values())
+            assert look().json() not in ({}, None)
+
+
+def test_a_page_of_the_list_may_be_broken(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    provider.faults(list=[{"kind": "null_data"}, {"kind": "no_cursor"}])
+
+    with httpx2.Client(headers={"x-api-key": "any"}) as client:
+        null_data, no_cursor, good = [
+            client.get(f"{provider.url}/v1/messages/batches", params={"limit": 1000}).json()
+            for _ in range(3)
+        ]
+
+    assert ended.id in [batch["id"] for batch in good["data"]]
+    assert not good["has_more"]
+    assert null_data == {**good, "data": None}
+    assert no_cursor == {**good, "has_more": True, "last_id": None}
+
+
 def impatient(api: anthropic.Anthropic) -> anthropic.Anthropic:
     """A client for calls that are never answered."""
     return api.with_options(timeout=0.2)
@@ -1074,6 +1117,27 @@ def test_deleting_may_fail(
     assert provider.truth()["batches"][-1]["deleted"] == done
     with pytest.raises(anthropic.NotFoundError) if done else contextlib.nullcontext():
         api.messages.batches.delete(batch.id)
+
+
+def test_what_was_done_may_be_answered_with_something_else(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    odd = [{"kind": "empty_object"}]
+    provider.faults(stuck=True, cancel=odd)
+    batch = api.messages.batches.create(requests=requests_of(params()))
+    address = f"{provider.url}/v1/messages/batches/{batch.id}"
+
+    with httpx2.Client(headers={"x-api-key": "any"}) as client:
+        canceled = client.post(f"{address}/cancel")
+        known = provider.truth()["batches"][-1]
+        provider.faults(stuck=False, delete=odd)
+        wait_for_end(api, batch)
+        deleted = client.delete(address)
+
+    assert known["cancel_requested"]
+    assert provider.truth()["batches"][-1]["deleted"]
+    for answer in (canceled, deleted):
+        assert (answer.status_code, answer.json()) == (200, {})
 
 
 def test_a_new_batch_may_be_listed_late(api: anthropic.Anthropic, provider: Simulator) -> None:

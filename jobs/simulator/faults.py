@@ -20,6 +20,9 @@ _LOOKS = {
     "drop": "the connection closes without an answer",
     "cut": "answered with 200, but only half of the promised body comes",
     "stall": "no answer ever comes",
+    "empty_object": "answered with 200 and {}",
+    "null": "answered with 200 and null",
+    "html": "answered with 200 and a page of HTML",
 }
 KINDS = {
     "create": {
@@ -77,19 +80,25 @@ KINDS = {
         "crlf": "lines end as on Windows",
         "blank_tail": "blank lines follow the last line",
     },
-    "list": _LOOKS,
+    "list": {
+        **_LOOKS,
+        "null_data": "answered with 200 and a page whose data is null",
+        "no_cursor": "answered with 200 and a page after which there is more, but not where",
+    },
     "retrieve": _LOOKS,
     "count_tokens": _LOOKS,
     "cancel": {
         "status": "not done, an error with the given status",
         "drop": "not done, the connection closes without an answer",
         "drop_after": "done, then the connection closes without an answer",
+        "empty_object": "done, answered with 200 and {}",
         "stall": "not done, no answer ever comes",
     },
     "delete": {
         "status": "not done, an error with the given status",
         "drop": "not done, the connection closes without an answer",
         "drop_after": "done, then the connection closes without an answer",
+        "empty_object": "done, answered with 200 and {}",
     },
 }
 _MESSAGES = {

@@ -25,6 +25,7 @@ _DRIP_EVERY = 0.2
 _JSON = "application/json"
 _JSONL = "application/x-jsonl"
 _HTML = "text/html"
+_NO_CURSOR = {"has_more": True, "last_id": None}
 
 
 class Replier(http.server.BaseHTTPRequestHandler):
@@ -166,6 +167,17 @@ class Replier(http.server.BaseHTTPRequestHandler):
             case "drop_after":
                 make()
                 self.drop()
+            case "empty_object":
+                make()
+                self.send_json({})
+            case "null":
+                self.send_json(None)
+            case "html":
+                self.send_body(200, b"<html><body><h1>Back soon</h1></body></html>\n", _HTML)
+            case "null_data" | "no_cursor":
+                page = msgspec.to_builtins(make())
+                odd = {"data": None} if fault.kind == "null_data" else _NO_CURSOR
+                self.send_json({**page, **odd})
             case "drop":
                 self.drop()
             case "stall":

@@ -474,7 +474,7 @@ def test_a_stopped_job_gives_no_batch_up_by_itself(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     """The one 404 may be about anything: a proxy, a key of another workspace."""
-    simulator = start_simulator(seconds=1, failures="none")
+    simulator = start_simulator(seconds=60, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     Batch.objects.update(deadline_at=timezone.now() - timedelta(hours=1))
@@ -482,7 +482,8 @@ def test_a_stopped_job_gives_no_batch_up_by_itself(
     assert actions.stop(job, alice)
     job = drive(job)
     assert job.batches.get().state == Batch.State.COLLECTED
-    assert job.good_count == 1
+    assert job.outcome_count(Outcome.CANCELED) == 1
+    assert simulator.truth()["batches"][0]["cancel_requested"], "it was asked for again"
 
 
 def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(

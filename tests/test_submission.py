@@ -382,7 +382,7 @@ def test_a_batch_that_was_refused_waits_while_one_of_its_size_is_looked_for(
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}, {"kind": "drop_before"}])
     first = confirmed(alice, drive, ROWS)
     drive(first, until=lambda job: job.batches.filter(attempts=1).exists())
-    second = store_job(alice, Job.State.SUBMITTING, ROWS, practice=True)
+    second = store_job(alice, Job.State.SUBMITTING, rows=ROWS, practice=True)
     Batch.objects.create(
         job=second,
         number=1,

@@ -7,13 +7,58 @@ sent. One JSON object a line, flushed to disk before the POST; ids, counts and h
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from django.conf import settings
 from django.utils import timezone
+
+logger = logging.getLogger(__name__)
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Intent(msgspec.Struct, tag_field="kind", tag="intent"):
+    """A batch is about to be sent."""
+
+    at: _Time
+    job: int
+    upload: str  # the hash of the job's file
+    number: int
+    nonce: str
+    attempt: int  # 1, 2, ...
+    rows: list[tuple[int, int]]  # first and last number of each run of rows
+    size: int
+    bytes: int
+    sha256: str
+    deadline: _Time
+    baseline: list[str] | None
+    baseline_at: _Time | None
+    practice: bool = False
+    recipe: str = ""  # batching.recipe_hash; older entries have none
+
+
+class Outcome(msgspec.Struct, tag_field="kind", tag="outcome"):
+    """How an attempt ended, or that its batch was found later on."""
+
+    job: int
+    nonce: str
+    attempt: int
+    state: str  # of the batch from then on
+    provider_id: str | None
+
+
+class _Late(msgspec.Struct, tag_field="kind", tag="late"):
+    """For people who read the journal; the late batch is found again without it."""
+
+
+_decoder = msgspec.json.Decoder(Intent | Outcome | _Late)
+_warned: set[int] = set()  # the bytes at which lines begin that this process has warned of
 
 
 def _path() -> Path:
@@ -45,9 +90,10 @@ def size() -> int:
         return 0
 
 
-def entries(begin: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The entries from byte `begin` on, each with the byte at which the next one begins. A line
-    that was cut off is {}: what it would have said had not been done yet."""
+def entries(begin: int = 0) -> Iterator[tuple[int, Intent | Outcome | None]]:
+    """The entries from byte `begin` on, each with the byte at which the next one begins. None for
+    a line that says nothing: most likely it was cut off, and what it would have said had not been
+    done yet."""
     try:
         file = _path().open("rb")
     except FileNotFoundError:
@@ -57,9 +103,17 @@ def entries(begin: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         for line in file:
             if not line.endswith(b"\n"):
                 return  # it is being written
+            entry = _read(line, begin)
             begin += len(line)
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = {}
             yield begin, entry
+
+
+def _read(line: bytes, begin: int) -> Intent | Outcome | None:
+    try:
+        entry = _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if begin not in _warned:
+            _warned.add(begin)
+            logger.warning("the journal's line at byte %s is skipped: %s", begin, error)
+        return None
+    return None if isinstance(entry, _Late) else entry

@@ -186,16 +186,16 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
             return NOW
         if batch.state == Batch.State.BLOCKED and job.state == Job.State.SUBMITTING:
             holding.hold(job.pk, f"The provider refused: {batch.refusal}")
-    if job.state == Job.State.CANCELING:
-        if restoring.submissions_unknown():
-            return SAFETY  # what was sent may be more than is known here
-        if _stop_batches(job, batches, lease, can_wait=bool(due)):
-            return NOW
+    stopping = job.state == Job.State.CANCELING
+    # What was sent may be more than is known here.
+    not_yet = stopping and restoring.submissions_unknown() > 0
+    if stopping and not not_yet and _stop_batches(job, batches, lease, can_wait=bool(due)):
+        return NOW
     if due:
         _look_after(job, due[0], lease)
         return NOW
-    if job.state == Job.State.CANCELING:
-        return _step_of_stopping(job, batches)
+    if stopping:
+        return _until_due(batches) if not_yet else _step_of_stopping(job, batches)
     if job.state == Job.State.SUBMITTING and not job.held:
         return _step_of_sending(job, batches, lease)
     if job.state == Job.State.WORKING and not batches:

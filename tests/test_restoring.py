@@ -3,18 +3,22 @@ through; then every job has its batches back, and no row is paid twice."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 
-from jobs import actions, journal, lifecycle, restoring
-from jobs.models import Batch, Installation, Job, Outcome, SubmissionEvent
+from jobs import actions, batching, journal, lifecycle, provider, restoring
+from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
+from jobs.recipes import Recipe
 
 from .conftest import Simulator
 from .test_lifecycle import RECIPE, Drive, joined, priced, upload
@@ -23,12 +27,13 @@ ROWS = [[f"n{n}", "x"] for n in range(50)]
 
 
 @pytest.fixture(autouse=True)
-def with_a_key(settings: Any) -> None:
+def with_a_key(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Practice costs nothing, so its journal counts for nothing."""
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "good key"
     settings.SUBMIT_DEADLINE_SECONDS = 1
     settings.RECONCILE_GRACE_SECONDS = 1
     settings.BATCH_MAX_REQUESTS = 20
+    monkeypatch.setattr(lifecycle, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
 @contextmanager
@@ -39,9 +44,17 @@ def a_backup_that_comes_back(db: None = None) -> Iterator[None]:
     transaction.savepoint_rollback(point)
 
 
-def draft(alice: User, drive: Drive) -> Job:
-    job = drive(upload(alice, ROWS), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, RECIPE)
+@contextmanager
+def without_the_journal(settings: Any) -> Iterator[None]:
+    path = Path(settings.DATA_DIR, "journal.jsonl")
+    aside = path.rename(path.with_name("aside"))
+    yield
+    aside.rename(path)
+
+
+def draft(alice: User, drive: Drive, rows: list[list[str]] = ROWS, recipe: Recipe = RECIPE) -> Job:
+    job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
+    assert actions.save_recipe(job, recipe)
     return drive(job, until=priced)
 
 
@@ -52,6 +65,10 @@ def confirm(job: Job, alice: User) -> None:
 
 def sent(number: int) -> Callable[[Job], bool]:
     return lambda job: job.batches.exclude(provider_id=None).count() >= number
+
+
+def refused(job: Job) -> bool:
+    return SubmissionEvent.objects.filter(job=job, kind="refused").exists()
 
 
 def assert_nothing_is_sent(simulator: Simulator, drive: Drive) -> None:
@@ -125,6 +142,49 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     assert not any(batch["cancel_requested"] for batch in simulator.truth()["batches"])
 
 
+def test_what_was_sent_of_a_draft_is_not_canceled_while_it_runs(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=2, failures="none")
+    job = draft(alice, drive)
+    with a_backup_that_comes_back():
+        confirm(job, alice)
+        drive(job, until=sent(3))
+    restoring.restore()
+    assert_whole(drive(job), simulator)
+    assert not any(batch["cancel_requested"] for batch in simulator.truth()["batches"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_worker_never_sees_a_part_of_a_restored_job(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = draft(alice, drive)
+    with transaction.atomic():
+        confirm(job, alice)
+        drive(job)
+        transaction.set_rollback(True)
+
+    def look() -> tuple[str, int]:
+        seen = Job.objects.get(pk=job.pk).state, Batch.objects.count()
+        connection.close()
+        return seen
+
+    seen = []
+    settle = restoring._settle
+
+    def looked_at(*args: Any) -> None:
+        settle(*args)
+        seen.append(thread.submit(look).result())
+
+    monkeypatch.setattr(restoring, "_settle", looked_at)
+    with ThreadPoolExecutor(1) as thread:
+        restoring.restore()
+        assert seen == [(Job.State.DRAFT, 0)] * 3
+        assert thread.submit(look).result() == (Job.State.CANCELING, 3)
+    assert_whole(drive(job), simulator)
+
+
 def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
@@ -135,6 +195,56 @@ def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     confirm(job, alice)
     assert_nothing_is_sent(simulator, drive)
     restoring.restore()
+    assert_whole(drive(job), simulator)
+    assert simulator.truth()["posts"] == 3
+
+
+def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)
+    job = draft(alice, drive)
+    with a_backup_that_comes_back():
+        confirm(job, alice)
+        drive(job, until=sent(2))
+    assert actions.save_recipe(job, Recipe("Another prompt: {{name}}", "", RECIPE.model, 300))
+    confirm(drive(job, until=priced), alice)
+    assert_nothing_is_sent(simulator, drive)
+    restoring.restore()
+    job = drive(job)
+    in_two_batches = simulator.truth()["accepted_rows"]
+    assert job.outcome_count(Outcome.GOOD) == in_two_batches
+    assert job.outcome_count(Outcome.CANCELED) == len(ROWS) - in_two_batches > 0
+    assert not any("Another prompt" in line[2] for line in joined(job))
+    assert job.events.filter(text__contains="with another prompt").count() == 1
+    assert simulator.truth()["posts"] == 2
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    planned: bool,
+) -> None:
+    """The journal was away as well, so that the stop seemed to be all."""
+    job = draft(alice, drive)
+    confirm(job, alice)
+    if planned:
+        with monkeypatch.context() as patch:
+            patch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)
+            drive(job, until=lambda job: job.batches.filter(attempts=0).exists())
+    with a_backup_that_comes_back():
+        drive(job)
+    with without_the_journal(settings):
+        assert actions.stop(job, alice)
+        job = drive(job)
+        assert job.outcome_count(Outcome.CANCELED) == len(ROWS)
+        assert job.batches.filter(state=Batch.State.CANCELED).exists() is planned
+    assert all("found at the provider" in line for line in restoring.restore())
+    assert Job.objects.get(pk=job.pk).state == Job.State.CANCELING
     assert_whole(drive(job), simulator)
     assert simulator.truth()["posts"] == 3
 
@@ -178,12 +288,147 @@ def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
     assert simulator.truth()["accepted_rows"] == len(ROWS) + expired
 
 
+@pytest.mark.parametrize("was_a_draft", [False, True])
+def test_rows_that_were_sent_twice_since_the_backup_come_back_one_after_the_other(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, was_a_draft: bool
+) -> None:
+    settings.BATCH_MAX_REQUESTS = 100
+    job = draft(alice, drive)
+    if not was_a_draft:
+        confirm(job, alice)
+    simulator.faults(expire_share=0.5)
+    with a_backup_that_comes_back():
+        if was_a_draft:
+            confirm(job, alice)
+        expired = drive(job).outcome_count(Outcome.EXPIRED)
+        simulator.reset()
+        assert actions.send_rows_again(Job.objects.get(pk=job.pk), expired, alice)
+        drive(job)
+    first, second, _ = restoring.restore()
+    assert "found at the provider" in first
+    assert "an earlier batch of these rows comes first" in second
+    drive(job, until=lambda job: job.outcome_count(Outcome.EXPIRED) == expired)
+    assert_nothing_is_sent(simulator, drive)
+    (line,) = restoring.restore()
+    assert "found at the provider" in line
+    assert drive(job).good_count == len(ROWS)
+    assert simulator.truth()["posts"] == 2
+
+
+def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.BATCH_MAX_REQUESTS = 10_000
+    monkeypatch.setattr(batching, "USUAL_BATCHES", 1)
+    rows = [[f"n{n}", "x" if n % 2 else ""] for n in range(2_100)]
+    job = draft(alice, drive, rows, Recipe("{{text}}", "", RECIPE.model, 300))
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        drive(job)
+    assert_nothing_is_sent(simulator, drive)
+    assert restoring.ask()
+    lifecycle.sweep()
+    assert "found at the provider" in Installation.get().restore_report
+    job = drive(job)
+    assert (job.good_count, job.left_out_count) == (1_050, 1_050)
+    assert simulator.truth()["posts"] == 1
+
+
+def test_a_backup_from_the_moment_of_sending_knows_the_attempt_and_not_its_answer(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    """And what was sent is not in the provider's list any more, because the job was deleted."""
+    settings.BATCH_MAX_REQUESTS = 100
+    job = draft(alice, drive)
+    confirm(job, alice)
+    points = []
+    create = provider.create_batch
+
+    def create_batch(*args: Any) -> provider.BatchInfo:
+        points.append(transaction.savepoint())
+        return create(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "create_batch", create_batch)
+        job = drive(job)
+    (provider_id,) = job.batches.values_list("provider_id", flat=True)
+    assert actions.delete(job, alice)
+    lifecycle.sweep()
+    transaction.savepoint_rollback(points[0])
+    Job.objects.update(lease_until=None, lease_owner="")
+    assert Batch.objects.get().state == Batch.State.SUBMITTING
+    assert restoring.submissions_unknown() == 1
+    (line,) = restoring.restore()
+    assert str(provider_id) in line
+    assert restoring.submissions_unknown() == 0
+    Job.objects.update(next_action_at="2020-01-01T00:00Z")
+    lifecycle.sweep()
+    assert Batch.objects.get().state == Batch.State.IN_PROGRESS
+    assert simulator.truth()["posts"] == 1
+
+
+def test_a_refusal_says_nothing_of_a_later_attempt(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    """The second attempt was accepted, and the power went before the journal said so."""
+    settings.BATCH_MAX_REQUESTS = 100
+    job = draft(alice, drive)
+    confirm(job, alice)
+    simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
+    write = journal.write
+    with a_backup_that_comes_back(), monkeypatch.context() as patch:
+        drive(job, until=refused)
+        patch.setattr(
+            journal, "write", lambda kind, **facts: kind == "intent" and write(kind, **facts)
+        )
+        drive(job, until=sent(1))
+    assert restoring.submissions_unknown() == 1, "two attempts at one batch"
+    (line,) = restoring.restore()
+    assert "being looked for" in line
+    assert_whole(drive(job), simulator)
+
+
+def test_what_was_refused_goes_on_with_the_next_attempt(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    """An old backup comes back twice: attempts are told apart by their numbers."""
+    settings.BATCH_MAX_REQUESTS = 100
+    job = draft(alice, drive)
+    confirm(job, alice)
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)
+        drive(job, until=lambda job: job.batches.filter(attempts=0).exists())
+    simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
+    with a_backup_that_comes_back():
+        drive(job, until=refused)
+    (line,) = restoring.restore()
+    assert "refused" in line
+    with a_backup_that_comes_back():
+        drive(job)
+    assert_nothing_is_sent(simulator, drive)
+    (line,) = restoring.restore()
+    assert "found at the provider" in line
+    assert_whole(drive(job), simulator)
+
+
 def test_what_was_refused_is_simply_sent(alice: User, simulator: Simulator, drive: Drive) -> None:
     job = draft(alice, drive)
     confirm(job, alice)
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 600}])
     with a_backup_that_comes_back():
-        drive(job, until=lambda job: SubmissionEvent.objects.filter(kind="refused").exists())
+        drive(job, until=refused)
     assert_nothing_is_sent(simulator, drive)
     (line,) = restoring.restore()
     assert "refused" in line
@@ -235,6 +480,25 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
     assert not restoring.ask(), "there is nothing to do any more"
 
 
+def test_an_administrator_hears_of_whatever_goes_wrong(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = draft(alice, drive)
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        drive(job)
+    assert_nothing_is_sent(simulator, drive)
+    assert restoring.ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "list_batches", lambda: [None])
+        lifecycle.sweep()
+    site = Installation.get()
+    assert "Something went wrong" in site.restore_report and site.restore_asked_at is None
+    assert_nothing_is_sent(simulator, drive)
+    assert restoring.ask()
+    assert_whole(drive(job), simulator)
+
+
 def test_from_the_shell(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,6 +531,70 @@ def test_a_database_that_was_not_restored_is_never_held_up(
     assert restoring.submissions_unknown() == 0
 
 
+def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(journal, "_warned", set())
+    job = draft(alice, drive)
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        drive(job)
+    damaged = [
+        "17",
+        '{"kind": "intent"}',
+        '{"kind": "outcome", "nonce": []}',
+        "\udcff",
+        "[" * 9_999,
+    ]
+    path = Path(settings.DATA_DIR, "journal.jsonl")
+    lines = "\n".join([*damaged, path.read_text()])
+    path.write_text(lines, errors="surrogateescape")
+    assert restoring.submissions_unknown() == 3
+    restoring.restore()
+    assert restoring.submissions_unknown() == 0
+    said = [record for record in caplog.records if "is skipped" in record.getMessage()]
+    assert len(said) == len(damaged)
+    assert_whole(drive(job), simulator)
+
+
+def test_an_answer_whose_intent_is_damaged_is_named(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    settings.BATCH_MAX_REQUESTS = 100
+    job = draft(alice, drive)
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        (provider_id,) = drive(job).batches.values_list("provider_id", flat=True)
+    path = Path(settings.DATA_DIR, "journal.jsonl")
+    _intent, outcome = path.read_text().splitlines()
+    path.write_text(f"damaged\n{outcome}\n")
+    assert_nothing_is_sent(simulator, drive)
+    (line,) = restoring.restore()
+    assert str(provider_id) in line and f"Job {job.pk}" in line
+    assert restoring.submissions_unknown() == 0
+
+
+def test_an_older_journal_without_recipes_is_good_enough(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = draft(alice, drive)
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        drive(job)
+    path = Path(settings.DATA_DIR, "journal.jsonl")
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    for entry in entries:
+        entry.pop("recipe", None)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    restoring.restore()
+    assert_whole(drive(job), simulator)
+
+
 def test_practice_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
@@ -275,4 +603,23 @@ def test_practice_is_never_held_up(
     confirm(job, alice)
     with a_backup_that_comes_back():
         drive(job)
+    settings.PRACTICE = False
     assert restoring.submissions_unknown() == 0
+
+
+def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = draft(alice, drive)
+    with a_backup_that_comes_back():
+        confirm(job, alice)
+        drive(job)
+    assert restoring.submissions_unknown() == 3
+    settings.PRACTICE = True
+    assert restoring.submissions_unknown() == 0
+    assert not restoring.ask()
+    (line,) = restoring.restore()
+    assert "practice" in line and not Batch.objects.exists()
+    assert Row.objects.filter(job=job, outcome=Outcome.WAITING).count() == len(ROWS)
+    settings.PRACTICE = False
+    assert restoring.submissions_unknown() == 3

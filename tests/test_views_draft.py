@@ -386,4 +386,4 @@ def test_an_unfinished_prompt_leads_back(
 def test_a_most_is_never_rounded_down() -> None:
     assert at_most(Decimal("3.102")) == "at most $3.11"
     assert at_most(Decimal("3.10")) == "at most $3.10"
-    assert at_most(Decimal("0.004")) == "less than $0.01"
+    assert at_most(Decimal("0.004")) == "at most $0.01"

@@ -66,10 +66,7 @@ def money(amount: Decimal | None) -> str:
 
 @register.filter
 def at_most(amount: Decimal) -> str:
-    """ "at most $3.11" for $3.102: a most is never rounded down. "less than $0.01" says it by
-    itself."""
-    if amount < CENT:
-        return pricing.in_words(amount)
+    """ "at most $3.11" for $3.102: a most is never rounded down."""
     return f"at most {pricing.in_words(amount.quantize(CENT, ROUND_UP))}"
 
 

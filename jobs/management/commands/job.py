@@ -23,7 +23,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from jobs import actions, estimates, exports, restoring, words
-from jobs.estimates import Estimate
+from jobs.estimates import Estimate, PartEstimate
 from jobs.forms import RecipeForm
 from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
@@ -260,8 +260,7 @@ class Command(BaseCommand):
         part = estimates.estimate_part(job, job.rows.worth_sending_again())
         if job.state != Job.State.FINISHED or part is None or not part.rows:
             raise CommandError(f"Job {job.pk} has no rows that can be sent again.")
-        usually = money_range(part.low, part.high)
-        self.say(f"Cost in US dollars: usually {usually}, {at_most(part.most)}.")
+        self.say(f"Cost in US dollars: {price_in_words(part)}.")
         self.say("They were not charged the first time.")
         if not options["yes"] and not self.agrees(part.rows, part.most):
             raise CommandError("Nothing was sent.")
@@ -415,9 +414,8 @@ def is_late(began: float) -> bool:
     return time.monotonic() - began > WORKER_SECONDS
 
 
-def price_in_words(estimate: Estimate) -> str:
-    usual, most = money_range(estimate.low, estimate.high), at_most(estimate.most)
-    return most if usual == most else f"usually {usual}, {most}"
+def price_in_words(estimate: Estimate | PartEstimate) -> str:
+    return f"usually {money_range(estimate.low, estimate.high)}, {at_most(estimate.most)}"
 
 
 def facts(job: Job) -> dict[str, Any]:

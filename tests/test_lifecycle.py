@@ -254,7 +254,7 @@ def test_a_stop_that_is_not_answered_is_asked_for_again(
     kind: str,
 ) -> None:
     monkeypatch.setattr(provider, "READ_SECONDS", 0.5)
-    simulator = start_simulator(seconds=60, failures="none")
+    simulator = start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(cancel=[{"kind": kind, "status": 500}])
@@ -314,7 +314,7 @@ def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
 def test_a_job_with_the_provider_cannot_be_deleted(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
-    start_simulator(seconds=60)
+    start_simulator(seconds=80_000)
     job = confirmed(alice, drive, [["Ann", "a"]])
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert not actions.delete(job, alice)
@@ -435,7 +435,7 @@ def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
 def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
-    start_simulator(seconds=60, failures="none")
+    start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     old = timezone.now() - timedelta(hours=1)
@@ -454,7 +454,7 @@ def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     """The first 404 may only mean that it is not visible yet; the job ends when it stays so."""
-    start_simulator(seconds=60, failures="none")
+    start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     job.batches.update(provider_id="msgbatch_gone")
@@ -474,7 +474,7 @@ def test_a_stopped_job_gives_no_batch_up_by_itself(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     """The one 404 may be about anything: a proxy, a key of another workspace."""
-    simulator = start_simulator(seconds=60, failures="none")
+    simulator = start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     Batch.objects.update(deadline_at=timezone.now() - timedelta(hours=1))
@@ -493,7 +493,7 @@ def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    start_simulator(seconds=60, failures="none")
+    start_simulator(seconds=80_000, failures="none")
     settings.BATCH_MAX_REQUESTS = 2
     job = confirmed(alice, drive, [["Ann", "a"]] * 3)
     drive(job, until=lambda job: job.state == Job.State.WORKING)

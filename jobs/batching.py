@@ -161,12 +161,15 @@ def unplan(batch: Batch) -> None:
     """
     planned = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED)
     with transaction.atomic():
-        if planned.exists():
-            Row.objects.filter(batch=batch).update(batch=None)
-            if batch.late_until:
-                planned.update(state=Batch.State.CANCELED)
-            else:
-                planned.delete()
+        # Locked: whoever would send it now comes after us, and finds that there is nothing to send.
+        found = planned.select_for_update().first()
+        if found is None:
+            return
+        Row.objects.filter(batch=found).update(batch=None)
+        if found.late_until:
+            planned.update(state=Batch.State.CANCELED)
+        else:
+            planned.delete()
     files.body_path(batch).unlink(missing_ok=True)
 
 

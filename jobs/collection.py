@@ -20,7 +20,7 @@ from . import clock, files, holding, pricing, provider, submission
 from .batching import custom_id
 from .judging import Judged, ResultLine, judge, read_line
 from .leases import Lease
-from .models import Batch, Job, Outcome, Row
+from .models import Batch, Outcome, Row
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         # A file that is there already was proven by a worker that died before it could say so.
         sha256 = _prove_complete(batch, path, lease) if path.exists() else _download(batch, lease)
     except ForeignResults:
-        _give_back(batch)
+        files.remove_incoming(batch)
+        submission.give_back(batch)
         return timedelta()
     except provider.NotThere:
         return _without_results(batch, lease)
@@ -68,6 +69,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         cost_pico=cost,
     )
     holding.log(batch.job_id, f"The answers of batch {batch.number} are in.")
+    holding.release(batch.job_id, _stay_incomplete(batch))
     files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
     files.incomplete_path(batch).unlink(missing_ok=True)
     return timedelta()
@@ -159,33 +161,6 @@ def _planned_numbers(batch: Batch) -> Iterator[int]:
     return Row.objects.filter(batch=batch).values_list("number", flat=True).iterator()
 
 
-def _give_back(batch: Batch) -> None:
-    """The adopted batch is someone else's: look for ours again, as soon as no other batch of its
-    size is being looked for."""
-    files.remove_incoming(batch)
-    others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
-    if others.exists():
-        return
-    with transaction.atomic():
-        submission.exclude(batch, str(batch.provider_id))
-        Batch.objects.move(
-            batch.pk,
-            Batch.State.ENDED,
-            Batch.State.UNKNOWN,
-            provider_id=None,
-            adopted=False,
-            created_at=None,
-            expires_at=None,
-            ended_at=None,
-            cancel_sent_at=None,
-            counts={},
-            empty_looks=0,
-            next_action_at=clock.now(),
-        )
-        Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
-    holding.log(batch.job_id, f"Batch {batch.number}: what we found was not ours; looking on.")
-
-
 def _without_results(batch: Batch, lease: Lease) -> timedelta:
     """The provider answers 404: for a while after a batch was made or has ended, or because the
     results are gone for good."""
@@ -196,6 +171,9 @@ def _without_results(batch: Batch, lease: Lease) -> timedelta:
     if archived_at is not None:
         day = f"{archived_at:%-d %B %Y}"
         lose(batch, f"The provider deleted these answers on {day}, before they could be fetched.")
+        return timedelta()
+    if submission.was_found_by_listing(batch) and not may_be_too_new(batch):
+        submission.give_back(batch, vanished=True)
         return timedelta()
     what = "the provider does not have them (404)"
     return _try_again(batch, what, lease, patient=may_be_too_new(batch))
@@ -214,8 +192,12 @@ def _try_again(batch: Batch, what: str, lease: Lease, *, patient: bool = False) 
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, what)
     if failures >= TRIES and not patient:
         _take_what_arrived(batch, lease)
-        holding.hold(batch.job_id, f"The results of batch {batch.number} stay incomplete: {what}.")
+        holding.hold(batch.job_id, f"{_stay_incomplete(batch)} {what}.")
     return pause
+
+
+def _stay_incomplete(batch: Batch) -> str:
+    return f"The results of batch {batch.number} stay incomplete:"
 
 
 def _take_what_arrived(batch: Batch, lease: Lease) -> None:

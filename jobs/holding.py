@@ -67,6 +67,12 @@ def in_words(error: Refused) -> str:
     return f"The provider refused: {said}"
 
 
+def release(job_pk: int, why: str) -> None:
+    """What held a job is over: the reason that begins with `why`. It goes on by itself."""
+    held = Job.objects.filter(pk=job_pk, held__startswith=why)
+    held.update(held="", next_action_at=clock.now())
+
+
 def note_trouble(text: str) -> None:
     """Why the last look at the provider failed; pages say so until one succeeds."""
     Installation.objects.filter(pk=1).update(provider_trouble=text[:500])

@@ -24,20 +24,25 @@ logger = logging.getLogger(__name__)
 def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
     to those that turned up. Raises ProviderError."""
+    trouble = None
     missed = list(Batch.objects.late_ones_possible(clock.now()).select_related("job"))
     if missed:
         listing = list(_listed_lately())
         for batch in missed:
             for info in submission.candidates(batch, listing):
-                if _is_ours(batch, info):
+                try:
+                    is_ours = _is_ours(batch, info)
+                except provider.ProviderError as error:
+                    trouble = error  # the others get their turn
+                    continue
+                if is_ours:
                     _take(batch, info)
-    trouble = None
     for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
         if late.batch.late_until and clock.now() < late.batch.late_until + timedelta(days=2):
             try:
                 _follow(late)
             except provider.ProviderError as error:
-                trouble = error  # the others get their turn
+                trouble = error
     if trouble:
         raise trouble
 
@@ -124,6 +129,14 @@ def _follow(late: LateBatch) -> None:
     elif late.cancel_sent_at is None:
         provider.cancel_batch(late.provider_id)
         LateBatch.objects.filter(pk=late.pk).update(cancel_sent_at=clock.now())
+
+
+def is_proven(late: LateBatch) -> bool:
+    """Whether its results say that it is ours. Raises ProviderError."""
+    try:
+        return submission.first_custom_id(late.provider_id).startswith(f"{late.batch.nonce}-")
+    except provider.NotThere:
+        return False
 
 
 def _note_end(late: LateBatch, info: BatchInfo) -> None:

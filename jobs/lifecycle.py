@@ -175,17 +175,18 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_the_other_mode(job, batches)
-    due = [
-        batch
-        for batch in batches
-        if batch.state in LOOKED_AFTER and (batch.next_action_at or now) <= now
-    ]
+    due = [batch for batch in batches if batch.state in LOOKED_AFTER and _is_due(batch, now)]
     for batch in batches:
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
             return NOW
         if batch.state == Batch.State.BLOCKED and job.state == Job.State.SUBMITTING:
-            holding.hold(job.pk, f"The provider refused: {batch.refusal}")
+            if not job.held:
+                holding.hold(job.pk, f"The provider refused: {batch.refusal}")
+                return NOW
+        elif batch.state == Batch.State.PLANNED and job.state == Job.State.WORKING:
+            Job.objects.move(job.pk, job.state, Job.State.SUBMITTING)
+            return NOW
     stopping = job.state == Job.State.CANCELING
     # What was sent may be more than is known here.
     not_yet = stopping and restoring.submissions_unknown() > 0
@@ -201,6 +202,12 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     if job.state == Job.State.WORKING and not batches:
         _finish(job)
     return _until_due(batches)
+
+
+def _is_due(batch: Batch, now: datetime) -> bool:
+    """A time that is further ahead than any pause is from a clock that was wrong then."""
+    wait = (batch.next_action_at or now) - now
+    return not timedelta() < wait < 12 * LONGEST_PAUSE_OF_A_BATCH
 
 
 def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
@@ -272,8 +279,8 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         count_up(job)
         return NOW
     batch = planned[0]
-    if batch.next_action_at and (pause := batch.next_action_at - clock.now()) > NOW:
-        return min(pause, SAFETY)
+    if batch.next_action_at and not _is_due(batch, now := clock.now()):
+        return min(batch.next_action_at - now, SAFETY)
     if restoring.submissions_unknown():
         return SAFETY
     if (pause := holding.wait_before_sending(job)) > NOW:
@@ -411,8 +418,10 @@ def _delete_all(job: Job, lease: Lease) -> None:
     theirs: list[str] = []
     if job.practice == settings.PRACTICE:
         late_ones = LateBatch.objects.filter(batch__job=job)
-        for batches in (job.batches.exclude(provider_id=None), late_ones):
-            theirs += map(str, batches.values_list("provider_id", flat=True))
+        # Only what is proven to be ours: the results have said so, or the answer to our own POST.
+        proven = job.batches.exclude(provider_id=None).exclude(adopted=True, state=Batch.State.LOST)
+        theirs += map(str, proven.values_list("provider_id", flat=True))
+        theirs += [one.provider_id for one in late_ones if late.is_proven(one)]
     for provider_id in theirs:
         try:
             provider.delete_batch(provider_id)

@@ -8,6 +8,7 @@ never by sending again at once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import takewhile
@@ -18,8 +19,10 @@ from django.db import IntegrityError, transaction
 
 from . import batching, clock, files, holding, journal, provider, words
 from .leases import Lease, LeaseLost
-from .models import Batch, Job, LateBatch, SubmissionEvent
+from .models import Batch, Job, LateBatch, SubmissionEvent, key_fingerprint
 from .provider import BatchInfo
+
+logger = logging.getLogger(__name__)
 
 # How much older than the newest listed batch one may be that is listed only later.
 LISTED_LATE = timedelta(minutes=10)
@@ -192,6 +195,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
                 size=batch.size,
                 sha256=batch.body_sha256,
                 deadline=batch.deadline_at.isoformat(),
+                key=key_fingerprint(),
             )
     except IntegrityError:
         # Another batch of the same size is unsettled; which is which could not be told.
@@ -246,12 +250,20 @@ def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
             batch.state = state
         batch.provider_id = str(values.get("provider_id") or "") or None
         if batch.provider_id and batch.state != state:
-            # Somebody had doubts meanwhile; now it is known.
-            open_ = Batch.objects.filter(pk=batch.pk, provider_id=None)
-            open_.filter(state__in=[Batch.State.UNKNOWN, Batch.State.PLANNED]).update(
-                state=state, asked_at=None, **values
-            )
+            _answered_late(batch, state, values)
         _record(batch, kind)
+
+
+def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
+    """Somebody had doubts meanwhile, and now it is known. What a later try made is one too many:
+    it is looked for, to be canceled."""
+    open_ = Batch.objects.filter(pk=batch.pk, provider_id=None)
+    open_ = open_.filter(state__in=[Batch.State.UNKNOWN, Batch.State.PLANNED])
+    later = open_.select_for_update().filter(state=Batch.State.UNKNOWN).first()
+    if later is not None and later.attempts > batch.attempts:
+        _record(later, "never_arrived", **_time_of_try(later))
+        values = {**values, "late_until": clock.now() + LATE_FOR}
+    open_.update(state=state, asked_at=None, **values)
 
 
 def doubt(batch: Batch) -> None:
@@ -276,6 +288,10 @@ def reconcile(batch: Batch) -> timedelta:
     now = clock.now()
     assert batch.deadline_at is not None  # noqa: S101 - set with the intent
     if now < batch.deadline_at:
+        longest = timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+        # One that is further ahead is from a clock that was wrong then.
+        batch.deadline_at = min(batch.deadline_at, now + longest)
+        Batch.objects.filter(pk=batch.pk).update(deadline_at=batch.deadline_at)
         return batch.deadline_at - now
     if batch.suggested_id and _take_suggested(batch):
         return timedelta()
@@ -294,7 +310,7 @@ def reconcile(batch: Batch) -> timedelta:
         pause = min(max(grace / LOOKS_BEFORE_RESEND, timedelta(seconds=1)), timedelta(seconds=60))
         return _look_again(batch, pause, looks)
     wanted = batch.job.state == Job.State.SUBMITTING
-    if wanted and (settings.RECONCILE_RESUBMIT == "ask" or _was_restored(batch)):
+    if wanted and (settings.RECONCILE_RESUBMIT == "ask" or _list_may_not_show(batch)):
         return _ask(batch, looks)
     if plan_again(batch, looks=looks):
         holding.log(
@@ -305,17 +321,21 @@ def reconcile(batch: Batch) -> timedelta:
     return timedelta()
 
 
-def _was_restored(batch: Batch) -> bool:
-    """Whether only the journal knew of it: who can say what happened to it since?"""
-    return SubmissionEvent.objects.filter(nonce=batch.nonce, kind="restored").exists()
+def _list_may_not_show(batch: Batch) -> bool:
+    """Whether it may have arrived although it is not in the list: it was sent with another key,
+    perhaps of another workspace; it was there once; or only the journal knew of it, and who can say
+    what happened to it since?"""
+    events = SubmissionEvent.objects.filter(nonce=batch.nonce)
+    keys = {event.detail.get("key", key_fingerprint()) for event in events.filter(kind="intent")}
+    return keys - {key_fingerprint()} != set() or (
+        events.filter(kind__in=["restored", "vanished"]).exists()
+    )
 
 
 def plan_again(batch: Batch, **detail: object) -> bool:
     """An unknown batch counts as never arrived: it may be sent again. Should it turn up all the
     same, it is found (late.py). False when it was settled otherwise meanwhile."""
-    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
-    begun = batch.deadline_at - timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-    detail |= {"from": begun.isoformat(), "until": batch.deadline_at.isoformat()}
+    detail |= _time_of_try(batch)
     with transaction.atomic():
         moved = _move(
             batch,
@@ -323,11 +343,19 @@ def plan_again(batch: Batch, **detail: object) -> bool:
             Batch.State.PLANNED,
             next_action_at=None,
             asked_at=None,
+            suggested_id="",
             late_until=clock.now() + LATE_FOR,
         )
         if moved:
             _record(batch, "never_arrived", **detail)
     return moved
+
+
+def _time_of_try(batch: Batch) -> dict[str, str]:
+    """When the provider can have accepted the last try of a batch, by our clock."""
+    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
+    begun = batch.deadline_at - timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+    return {"from": begun.isoformat(), "until": batch.deadline_at.isoformat()}
 
 
 def _ask(batch: Batch, looks: int) -> timedelta:
@@ -343,7 +371,9 @@ def _take_suggested(batch: Batch) -> bool:
     suggested = batch.suggested_id
     try:
         info = provider.retrieve_batch(suggested)
-    except provider.NotThere:
+    except provider.Refused as error:
+        if error.status not in (400, 404, 422):
+            raise
         why = "the provider does not know it"
     else:
         if info.total != batch.size:
@@ -378,10 +408,6 @@ def candidates(batch: Batch, listing: Iterable[BatchInfo] | None = None) -> list
         for info in takewhile(lambda info: since is None or info.created_at >= since, listing)
         if info.total == batch.size and info.id not in batch.baseline_ids
     ]
-    if (there := provider.now()) is not None and batch.deadline_at is not None:
-        # By the provider's clock, and generously: what is left out here could be sent again.
-        latest = batch.deadline_at + (there - clock.now()) + LISTED_LATE
-        found = [info for info in found if info.created_at <= latest]
     taken = _known_by_another_name([info.id for info in found], batch.nonce)
     return [info for info in found if info.id not in taken]
 
@@ -411,10 +437,15 @@ class _OnlyId(msgspec.Struct):
 
 def _told_apart(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
     """Of several candidates, the one whose results carry the nonce. Those that carry another are
-    excluded for good; those that still run are looked at again when they have ended."""
+    excluded for good; those that still run are looked at again when they have ended. One whose
+    results cannot be fetched keeps none of the others."""
     for info in found:
         if info.status == "ended":
-            first = first_custom_id(info.id)
+            try:
+                first = first_custom_id(info.id)
+            except provider.ProviderError as error:
+                logger.warning("the results of %s could not be looked at: %s", info.id, error)
+                continue
             if first.startswith(f"{batch.nonce}-"):
                 return info
             if first:  # a result that could not be read proves nothing
@@ -435,6 +466,52 @@ def first_custom_id(provider_id: str) -> str:
         return msgspec.json.decode(line, type=_OnlyId).custom_id
     except msgspec.DecodeError:
         return ""
+
+
+def give_back(batch: Batch, *, vanished: bool = False) -> bool:
+    """What was adopted is not ours, or has `vanished` before its results could prove anything: look
+    for ours again. It is adopted again if it comes back. False while another batch of its size is
+    being looked for."""
+    others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
+    if others.exclude(pk=batch.pk).exists():
+        holding.log_once(
+            batch.job_id,
+            f"Batch {batch.number}: what we found is not ours. We look on as soon as another batch "
+            "of the same size was found.",
+        )
+        return False
+    with transaction.atomic():
+        if vanished:
+            _record(batch, "vanished")
+        else:
+            exclude(batch, str(batch.provider_id))
+        moved = Batch.objects.move(
+            batch.pk,
+            batch.state,
+            Batch.State.UNKNOWN,
+            provider_id=None,
+            adopted=False,
+            created_at=None,
+            expires_at=None,
+            ended_at=None,
+            cancel_sent_at=None,
+            missing_since=None,
+            counts={},
+            empty_looks=0,
+            next_action_at=clock.now(),
+        )
+        Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
+        if moved:
+            what = "is gone there, and was perhaps not ours" if vanished else "was not ours"
+            holding.log(batch.job_id, f"Batch {batch.number}: what we found {what}; looking on.")
+    Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
+    return moved
+
+
+def was_found_by_listing(batch: Batch) -> bool:
+    """Whether a batch is the provider's `provider_id` only because of its size and time."""
+    found = SubmissionEvent.objects.filter(nonce=batch.nonce, provider_id=batch.provider_id)
+    return batch.adopted and found.filter(kind="adopted").exists()
 
 
 def exclude(batch: Batch, provider_id: str) -> None:
@@ -462,7 +539,7 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
             batch.provider_id, batch.state = info.id, Batch.State.IN_PROGRESS
             _record(batch, "adopted")
             holding.log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
-            Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
+            holding.release(batch.job_id, batch.why_asked)
     if moved:
         _journal_outcome(batch)
 

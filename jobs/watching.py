@@ -6,7 +6,7 @@ import logging
 import random
 from datetime import datetime, timedelta
 
-from . import clock, collection, holding, provider
+from . import clock, collection, holding, provider, submission
 from .models import Batch, Job
 from .provider import BatchInfo
 
@@ -52,6 +52,11 @@ def watch() -> None:
 def _note_found(batch: Batch) -> None:
     if batch.missing_since and Batch.objects.filter(pk=batch.pk).update(missing_since=None):
         holding.log(batch.job_id, f"Batch {batch.number} is to be found again.")
+        holding.release(batch.job_id, _is_missing(batch))
+
+
+def _is_missing(batch: Batch) -> str:
+    return f"Batch {batch.number} is not to be found at the provider."
 
 
 def warn() -> None:
@@ -88,10 +93,13 @@ def _look_up(batch: Batch) -> None:
     except provider.NotThere:
         if collection.may_be_too_new(batch):
             return
+        if submission.was_found_by_listing(batch):
+            submission.give_back(batch, vanished=True)
+            return
         Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
         holding.hold(
             batch.job_id,
-            f"Batch {batch.number} is not to be found at the provider. Perhaps the key of this "
+            f"{_is_missing(batch)} Perhaps the key of this "
             "site belongs to another workspace now, or somebody deleted the batch. It is looked "
             "for on, and not sent again. If it stays away, you can go on without it.",
         )

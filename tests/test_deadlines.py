@@ -74,6 +74,32 @@ def test_a_batch_that_stays_away_holds_the_job_and_is_never_sent_again(
     assert drive(job).good_count == len(ROWS)
 
 
+def test_a_job_goes_on_by_itself_when_the_batch_that_was_missing_is_found(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    later: Later,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.BATCH_MAX_REQUESTS = 20
+    monkeypatch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)  # one step a sweep
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(stuck=True, list_hide_seconds=1e9, retrieve_404_seconds=1e9)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.exclude(provider_id=None).count() == 1)
+    later(timedelta(minutes=30))
+    watching.watch()
+    job.refresh_from_db()
+    assert job.held
+    assert job.state == Job.State.SUBMITTING
+    simulator.reset()
+    watching.watch()
+    later(timedelta())
+    job = drive(job)
+    assert (job.held, job.good_count) == ("", len(ROWS))
+
+
 def test_every_job_with_a_batch_that_is_missing_is_told_so_once(
     alice: User, make_job: Callable[..., Job], simulator: Simulator
 ) -> None:

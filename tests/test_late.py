@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions, clock, files, late, provider
+from jobs import actions, clock, files, late, lifecycle, provider, submission
 from jobs.models import Batch, Job, LateBatch, SubmissionEvent
 from jobs.provider import BatchInfo
 
@@ -223,6 +223,60 @@ def test_a_proof_that_cannot_be_read_is_none(
     assert missed.baseline_ids == ["msgbatch_before"], "it may be ours"
 
 
+def test_one_batch_whose_results_cannot_be_looked_at_keeps_no_other_from_being_canceled(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [listed("msgbatch_odd", 24, status="ended"), listed("msgbatch_late", 25)]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
+
+    def no_results(provider_id: str) -> Iterator[bytes]:
+        raise provider.NotThere(404, "not_found_error", "", None)
+
+    monkeypatch.setattr(provider, "result_blocks", no_results)
+    for _ in range(2):
+        with pytest.raises(provider.NotThere):
+            late.look()
+    assert canceled == ["msgbatch_late"]
+
+
+def test_an_answer_to_an_earlier_try_does_not_hide_what_a_later_one_made(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """The first try was given up, the second is in doubt; then the first one's answer comes."""
+    settings.SUBMIT_DEADLINE_SECONDS = 600
+    doubtful = {"state": Batch.State.UNKNOWN, "provider_id": None, "created_at": None}
+    Batch.objects.update(**doubtful, deadline_at=clock.now(), late_until=None)
+    first = Batch.objects.select_related("job").get()
+    first.attempts, first.state = 1, Batch.State.SUBMITTING
+    submission._accepted(first, listed("msgbatch_first", 25))
+    missed.refresh_from_db()
+    assert (missed.state, missed.provider_id) == (Batch.State.IN_PROGRESS, "msgbatch_first")
+    listing = [listed("msgbatch_of_the_second", 5), listed("msgbatch_first", 25)]
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == ["msgbatch_of_the_second"]
+
+
+@pytest.mark.parametrize(("custom_id", "is_deleted"), [("abc123-1", True), ("theirs-1", False)])
+def test_only_what_is_proven_to_be_ours_is_deleted_at_the_provider(
+    missed: Batch, monkeypatch: pytest.MonkeyPatch, custom_id: str, is_deleted: bool
+) -> None:
+    now = clock.now()
+    LateBatch.objects.create(
+        batch=missed, provider_id="msgbatch_late", size=2, created_at=now, found_at=now
+    )
+    Batch.objects.update(state=Batch.State.LOST, adopted=True)
+    Job.objects.update(state=Job.State.FINISHED, finished_at=now, practice=True)
+    line = f'{{"custom_id":"{custom_id}","result":{{}}}}\n'.encode()
+    monkeypatch.setattr(provider, "result_blocks", lambda pk: iter([line]))
+    deleted: list[str] = []
+    monkeypatch.setattr(provider, "delete_batch", deleted.append)
+    assert actions.delete(Job.objects.get(), missed.job.owner)
+    lifecycle.advance(missed.job_id)
+    assert not Job.objects.exists()
+    assert deleted == (["msgbatch_late"] if is_deleted else [])
+
+
 def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(
     missed: Batch, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +362,19 @@ def test_a_person_may_name_the_batch(
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert job.batches.get().provider_id == accepted["id"]
+
+
+def test_an_id_that_the_provider_refuses_to_look_up_is_said_and_forgotten(
+    asked: Batch, alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(provider_id: str) -> BatchInfo:
+        raise provider.Refused(400, "invalid_request_error", "not the id of a batch", None)
+
+    monkeypatch.setattr(provider, "retrieve_batch", refuse)
+    assert actions.this_is_it(asked, "msgbatch_typo", alice)
+    drive(asked.job, until=lambda job: job.events.filter(text__contains="is not msgbatch").exists())
+    asked.refresh_from_db()
+    assert asked.suggested_id == ""
 
 
 def test_a_batch_named_wrongly_is_given_back_when_its_results_come(

@@ -526,6 +526,58 @@ def test_a_refused_batch_is_not_forgotten_when_the_job_is_held_no_more(
     assert simulator.truth()["posts"] == 1
 
 
+def test_a_refused_batch_is_sent_after_one_went_on_without_another(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last batch is refused, and the answers of the one before stay incomplete."""
+    settings.BATCH_MAX_REQUESTS = 2
+    monkeypatch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)  # one step a sweep
+    simulator.faults(stuck=True, create=[{"kind": "reject_400", "after": 1}])
+    job = confirmed(alice, drive, [["Ann", "a"]] * 3)
+    job = drive(job, until=lambda job: job.batches.filter(state=Batch.State.BLOCKED).exists())
+    assert job.held
+    simulator.faults(stuck=False, results=[{"kind": "missing_line", "times": 50}])
+
+    def without_pauses(_job: Job) -> None:
+        Batch.objects.filter(state=Batch.State.ENDED).update(next_action_at=timezone.now())
+        Job.objects.update(next_action_at=timezone.now())
+
+    def is_incomplete(job: Job) -> bool:
+        without_pauses(job)
+        return job.batches.filter(collect_failures__gte=5).exists()
+
+    def is_finished(job: Job) -> bool:
+        without_pauses(job)
+        return job.state == Job.State.FINISHED
+
+    job = drive(job, until=is_incomplete)
+    assert actions.finish_without(job, alice)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert job.state == Job.State.SUBMITTING
+    simulator.reset()
+    assert actions.try_again(job, alice)
+    job = drive(job, until=is_finished)
+    assert job.batches.filter(state=Batch.State.COLLECTED).count() == 1
+
+
+@pytest.mark.parametrize("state", [Batch.State.PLANNED, Batch.State.ENDED])
+def test_a_batch_with_a_time_of_a_clock_that_was_ahead_is_not_waited_for(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)  # one step a sweep
+    if state == Batch.State.ENDED:
+        simulator.faults(results=[{"kind": "missing_line"}])  # so that it is seen in this state
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.batches.filter(state=state).exists())
+    Batch.objects.update(next_action_at=timezone.now() + timedelta(days=300))
+    Job.objects.update(next_action_at=timezone.now())
+    assert drive(job).good_count == 1
+
+
 def test_times_of_a_clock_that_was_ahead_are_not_waited_for(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:

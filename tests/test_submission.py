@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import actions, collection, files, journal, lifecycle, provider, submission
+from jobs import actions, batching, clock, files, journal, leases, lifecycle, provider, submission
 from jobs.leases import LeaseLost
-from jobs.models import Batch, Installation, Job, SubmissionEvent
+from jobs.models import Batch, Installation, Job, Row, SubmissionEvent
 
 from .conftest import Simulator, store_job
 from .test_lifecycle import Drive, confirmed, joined
@@ -269,6 +271,48 @@ def test_a_sent_batch_has_the_id_of_the_provider(alice: User, make_job: Callable
         Batch.objects.create(number=1, state=Batch.State.IN_PROGRESS, **facts)
 
 
+@pytest.mark.parametrize("hours_before", [-1, 0])
+def test_a_clock_that_is_put_right_or_leaps_after_the_intent_does_not_hide_the_batch(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    hours_before: int,
+) -> None:
+    job = confirmed(alice, drive, ROWS)
+    real, ahead = clock.now, timedelta(hours=hours_before)
+    monkeypatch.setattr(clock, "now", lambda: real() + ahead)
+    long_ago = timezone.now() - timedelta(days=1)
+    Job.objects.update(next_action_at=long_ago)
+    Installation.objects.update(send_after=long_ago, next_poll_at=long_ago)
+    simulator.faults(create=[{"kind": "drop_after_accept"}])
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    ahead += timedelta(hours=1)
+    assert_sent_once(simulator, drive(job))
+
+
+def test_with_a_key_of_another_workspace_nothing_counts_as_never_arrived(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    settings: Any,
+) -> None:
+    """Its list is complete, and does not have what was sent with the other key."""
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "key of one workspace"
+    one = start_simulator(seconds=0, failures="none")
+    one.faults(create=[{"kind": "drop_after_accept"}])
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    settings.ANTHROPIC_API_KEY = "key of another workspace"
+    one.faults(list_hide_seconds=600)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "Somebody has to say" in job.held
+    assert one.truth()["posts"] == 1
+    settings.ANTHROPIC_API_KEY = "key of one workspace"
+    one.faults(list_hide_seconds=0)
+    assert_sent_once(one, drive(job, until=over_without_pauses))
+
+
 @pytest.mark.parametrize("minutes", [-60, 60])
 def test_a_clock_that_is_wrong_does_not_hide_the_batch(
     alice: User,
@@ -432,20 +476,6 @@ def listed(id: str, minutes_ago: float) -> provider.BatchInfo:
     return provider.BatchInfo(id, "ended", 2, {"succeeded": 2}, created, created, None)
 
 
-@pytest.mark.parametrize(("minutes_ago", "is_ours"), [(59, True), (5, False)])
-def test_a_batch_that_was_made_long_after_the_try_is_not_taken_for_it(
-    alice: User,
-    make_job: Callable[..., Job],
-    simulator: Simulator,
-    minutes_ago: float,
-    is_ours: bool,
-) -> None:
-    list(provider.list_batches())  # tells the provider's time
-    batch = unknown_batch(make_job(alice, state=Job.State.SUBMITTING), 1, minutes_ago=60)
-    found = submission.candidates(batch, [listed("msgbatch_1", minutes_ago)])
-    assert bool(found) == is_ours
-
-
 def test_a_batch_that_was_given_back_may_be_another_of_ours(
     alice: User, make_job: Callable[..., Job]
 ) -> None:
@@ -454,7 +484,7 @@ def test_a_batch_that_was_given_back_may_be_another_of_ours(
         job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", adopted=True
     )
     SubmissionEvent.objects.create(nonce=mistaken.nonce, kind="adopted", provider_id="msgbatch_1")
-    collection._give_back(mistaken)
+    submission.give_back(mistaken)
     mistaken.refresh_from_db()
     assert mistaken.state == Batch.State.UNKNOWN
     assert not submission.candidates(mistaken, [listed("msgbatch_1", 4)])
@@ -471,13 +501,48 @@ def test_a_batch_is_given_back_when_no_other_of_its_size_is_looked_for(
         job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", adopted=True
     )
     other = unknown_batch(job, 2, 5)
-    collection._give_back(mistaken)
+    submission.give_back(mistaken)
     mistaken.refresh_from_db()
     assert mistaken.state == Batch.State.ENDED
     Batch.objects.filter(pk=other.pk).update(state=Batch.State.IN_PROGRESS, provider_id="2")
-    collection._give_back(mistaken)
+    submission.give_back(mistaken)
     mistaken.refresh_from_db()
     assert mistaken.state == Batch.State.UNKNOWN
+
+
+def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That of another program was listed before ours, and its owner deletes it."""
+    simulator.faults(create=[{"kind": "drop_after_accept"}], stuck=True)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
+    theirs = foreign_batch(len(ROWS))
+    with monkeypatch.context() as patch:
+        only_theirs = [provider.retrieve_batch(theirs)]
+        patch.setattr(provider, "list_batches", lambda: iter(only_theirs))
+        drive(job, until=lambda job: job.batches.filter(provider_id=theirs).exists())
+    retrieve, real = provider.retrieve_batch, clock.now
+
+    def gone(provider_id: str) -> provider.BatchInfo:
+        if provider_id == theirs:
+            raise provider.NotThere(404, "not_found_error", "", None)
+        return retrieve(provider_id)
+
+    others = [info for info in provider.list_batches() if info.id != theirs]
+    monkeypatch.setattr(provider, "retrieve_batch", gone)
+    monkeypatch.setattr(provider, "list_batches", lambda: iter([]))
+    monkeypatch.setattr(clock, "now", lambda: real() + timedelta(minutes=20))
+    Job.objects.update(next_action_at=real())
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "Somebody has to say" in job.held, "a 404 never leads to sending again by itself"
+    monkeypatch.setattr(provider, "list_batches", lambda: iter(others))
+    job = drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())
+    assert not job.held
+    assert simulator.truth()["posts"] == 2
 
 
 def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_loop(
@@ -499,6 +564,43 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert looks < 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_that_is_taken_back_is_sent_by_nobody_at_the_same_time(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker takes its rows back while another one, which has the job by now, sends it."""
+    alice = User.objects.create_user("alice")
+    job = store_job(alice, Job.State.SUBMITTING, rows=ROWS, practice=True)
+    Job.objects.update(next_action_at=timezone.now())
+    lease = leases.claim(job.pk)
+    assert lease
+    assert batching.plan_next_batch(job, lease)
+    batch = Batch.objects.select_related("job").get()
+    came: list[bool] = []
+
+    def send() -> None:
+        came.append(True)
+        with suppress(LeaseLost):
+            submission.submit(Batch.objects.select_related("job").get(), lease)
+        connection.close()
+
+    other = threading.Thread(target=send)
+    rows = Row.objects.filter
+
+    def meanwhile(**conditions: object) -> Any:
+        other.start()
+        other.join(timeout=3)  # it has to wait for us
+        return rows(**conditions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Row.objects, "filter", meanwhile)
+        batching.unplan(batch)
+    other.join()
+    assert came
+    assert simulator.truth()["posts"] == 0
+    assert not Batch.objects.exists()
 
 
 def test_a_body_that_is_gone_does_not_hide_a_batch_that_turned_up_late(

@@ -126,7 +126,15 @@ if RECONCILE_RESUBMIT not in {"auto", "ask"}:
 # not documented.
 BATCH_MAX_REQUESTS = int(env_number("BATCH_MAX_REQUESTS", 99_000, least=1))
 BATCH_MAX_BYTES = int(env_number("BATCH_MAX_BYTES", 250_000_000, least=10_000))
+# What is read of a file, and how much memory and computing time the process has that reads it.
 MAX_UPLOAD_BYTES = int(env_number("MAX_UPLOAD_BYTES", 1_000_000_000, least=1))
+MAX_UNPACKED_BYTES = int(env_number("MAX_UNPACKED_BYTES", 2_000_000_000, least=1))
+MAX_ROWS = int(env_number("MAX_ROWS", 1_000_000, least=1))
+MAX_COLUMNS = int(env_number("MAX_COLUMNS", 500, least=1))
+MAX_CELL_BYTES = int(env_number("MAX_CELL_BYTES", 1_000_000, least=1))
+MAX_LINE_BYTES = int(env_number("MAX_LINE_BYTES", 5_000_000, least=1))
+READING_MEMORY_BYTES = int(env_number("READING_MEMORY_BYTES", 1_500_000_000, least=200_000_000))
+READING_SECONDS = int(env_number("READING_SECONDS", 600, least=1))
 
 # --- Django ---------------------------------------------------------------------------------------
 INSTALLED_APPS = [

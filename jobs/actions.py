@@ -4,18 +4,22 @@ commands call these; what follows from them is the worker's, in lifecycle.py.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import uuid
 from datetime import timedelta
 from pathlib import Path, PurePath
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
+from django.db.models import F
 
 from . import clock, collection, estimates, files, lifecycle, pricing, submission, tasks, words
+from .ingest.shapes import Choices
 from .models import Batch, Installation, Job, JobEvent, Outcome, Row
 from .recipes import Recipe
 
@@ -27,8 +31,10 @@ NO_RESULT = {"cause": "", "message": "", "request_id": "", "stop_reason": "", "a
 TYPING = timedelta(seconds=1)
 
 
-def create_job(owner: User, upload: File[bytes], name: str = "") -> Job:
-    """Take in an uploaded file and make a job of it, to be read by the worker.
+def create_job(
+    owner: User, upload: File[bytes], name: str = "", choices: Choices | None = None
+) -> Job:
+    """Take in an uploaded file and make a job of it, to be read by the worker, as in `choices`.
 
     A file that lies on our disk already (an upload of the browser) is moved, others are copied.
     """
@@ -38,12 +44,16 @@ def create_job(owner: User, upload: File[bytes], name: str = "") -> Job:
     files.make_folder(path.parent)
     temporary = getattr(upload, "temporary_file_path", None)
     part = path.with_name(f"{stored}.part")
-    if temporary:
+    sha256 = getattr(upload, "sha256", "")
+    if temporary and sha256:
         shutil.move(temporary(), part)
     else:
+        digest = hashlib.sha256()
         with part.open("wb") as file:
             for chunk in upload.chunks():
+                digest.update(chunk)
                 file.write(chunk)
+        sha256 = digest.hexdigest()
     files.keep(part, path, mode=0o400)
     with transaction.atomic():
         job = Job.objects.create(
@@ -52,11 +62,35 @@ def create_job(owner: User, upload: File[bytes], name: str = "") -> Job:
             upload_name=upload_name,
             upload_file=stored,
             upload_bytes=path.stat().st_size,
+            upload_sha256=sha256,
+            choices=msgspec.to_builtins(choices) if choices else {},
             model=pricing.DEFAULT_MODEL,
         )
         _log(job, f"Uploaded {upload_name}.", owner)
         _nudge(job)
     return job
+
+
+def read_differently(job: Job, choices: Choices) -> bool:
+    """Read the file anew, as a person wants it to be read. True when something changed; a job that
+    was confirmed stays as it is."""
+    values = msgspec.to_builtins(choices)
+    open_ = Job.objects.filter(pk=job.pk, confirmed_at=None, state__in=Job.OPEN)
+    if values == job.choices:
+        return False
+    return bool(
+        open_.update(
+            state=Job.State.READING,
+            choices=values,
+            readings=F("readings") + 1,
+            read_bytes=0,
+            row_count=0,
+            left_out_count=0,
+            problem_count=0,
+            plan_sha256="",
+            next_action_at=clock.now(),
+        )
+    )
 
 
 def save_recipe(job: Job, recipe: Recipe) -> bool:

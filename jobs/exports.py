@@ -167,8 +167,9 @@ def problems_csv_chunks(job: Job) -> Iterator[bytes]:
     row that is left out is there, also those beyond the problems that the page lists."""
     width = len(job.columns)
     yield BOM + _csv_lines([["line", "problem", *map(plain_cell, job.columns)]])
-    general = Problem.objects.filter(job=job, row_left_out=False)
-    yield _csv_lines([str(found.line or ""), plain_cell(found.text)] for found in general)
+    for found in Problem.objects.filter(job=job):
+        if not found.leaves_out or job.state == Job.State.UNREADABLE:
+            yield _csv_lines([str(line or ""), plain_cell(text)] for line, text in found.places)
     for rows in _slices(job, outcome=Outcome.LEFT_OUT):
         yield _csv_lines(_problem_row(row, width) for row in rows)
 

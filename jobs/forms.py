@@ -9,9 +9,12 @@ from django.conf import settings
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
 
 from . import pricing
-from .models import Job
+from .ingest.shapes import NO_HEADER, Choices
+from .ingest.words import DELIMITERS, ENCODINGS
+from .models import Job, choices_of
 from .recipes import Recipe
 from .templatetags.show import size
 
@@ -22,6 +25,11 @@ FAMILIES = {
     "opus": "thorough, for hard questions",
     "fable": "the most capable",
 }
+# How the names of files end that can be read; what a file is, is told from what is in it.
+FILE_NAMES = (
+    *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".gz"),
+    *(".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
+)
 _CONTROLS = {forms.Select: "form-select", forms.CheckboxInput: "form-check-input"}
 
 
@@ -112,7 +120,7 @@ class UploadForm(StyledForm):
     file = forms.FileField(
         label="Your file",
         allow_empty_file=True,
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.jsonl,.ndjson"}),
+        widget=forms.FileInput(attrs={"accept": ",".join(FILE_NAMES)}),
         error_messages={"required": "Choose a file first."},
     )
 
@@ -132,6 +140,89 @@ class UploadForm(StyledForm):
             f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the most this "
             "site takes. Split it into several files and make a job of each.",
         )
+
+
+class ReadingForm(StyledForm):
+    """How a file is to be read: what is left at "found out" is found out."""
+
+    encoding = forms.ChoiceField(
+        label="Letters",
+        required=False,
+        help_text="Choose another one when letters such as é or ü are wrong below.",
+    )
+    delimiter = forms.ChoiceField(label="Cells are separated by", required=False)
+    sheet = forms.ChoiceField(label="Sheet", required=False)
+    header = forms.IntegerField(
+        label="Line with the column names",
+        required=False,
+        min_value=1,
+        help_text="As your spreadsheet numbers it. Lines above it are left out.",
+    )
+    no_header = forms.BooleanField(
+        label="There are no column names", required=False, help_text="Then all lines are rows."
+    )
+    fill = forms.BooleanField(
+        label="Fill short rows with empty cells",
+        required=False,
+        help_text="Otherwise rows with too few cells are left out.",
+    )
+
+    def __init__(self, job: Job, data: QueryDict | None = None) -> None:
+        """For the file of `job`; fields that mean nothing for it are not there."""
+        chosen = choices_of(job)
+        super().__init__(
+            data,
+            initial={
+                "encoding": chosen.encoding,
+                "delimiter": chosen.delimiter,
+                "sheet": chosen.sheet,
+                "header": chosen.header if chosen.header > 0 else None,
+                "no_header": chosen.header == NO_HEADER,
+                "fill": chosen.fill,
+            },
+            prefix="reading",
+        )
+        self._remedies = chosen.remedies
+        understood = job.reading
+        for name, words in (("encoding", ENCODINGS), ("delimiter", DELIMITERS)):
+            found = words.get(understood.get(name, ""), "")
+            empty = f"Found out: {found}" if found and not getattr(chosen, name) else "Find it out"
+            self._offer(name, [("", empty), *words.items()])
+        sheets = understood.get("sheets") or []
+        first = ("", "The first one with something in it")
+        self._offer("sheet", [first, *((name, name) for name in sheets)])
+        if (found := understood.get("header", 0)) > 0:
+            self.fields["header"].widget.attrs["placeholder"] = f"Found out: {found}"
+        for name in self.fields.keys() - fields_for(job):
+            del self.fields[name]
+
+    def _offer(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
+        field.choices = choices
+
+    def choices(self) -> Choices:
+        """What was chosen, once it is valid."""
+        data = self.cleaned_data
+        header = NO_HEADER if data.get("no_header") else data.get("header") or 0
+        return Choices(
+            encoding=data.get("encoding", ""),
+            delimiter=data.get("delimiter", ""),
+            sheet=data.get("sheet", ""),
+            header=header,
+            fill=data.get("fill", False),
+            remedies=self._remedies,
+        )
+
+
+def fields_for(job: Job) -> set[str]:
+    """What can be chosen for the file of a job; all of it when nothing is known of it."""
+    read = job.reading.get("format", "")
+    if read == "CSV" or not read:
+        return {"encoding", "delimiter", "header", "no_header", "fill"}
+    if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):
+        return {"sheet", "header", "no_header", "fill"}
+    return set()
 
 
 class NameForm(StyledForm):

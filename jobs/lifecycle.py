@@ -129,7 +129,8 @@ def _say_that_it_fails(job_pk: int) -> None:
     failing = Job.objects.filter(pk=job_pk, failures_in_a_row__gte=TRIES - 1)
     with transaction.atomic():
         if failing.filter(state=Job.State.READING).exists():
-            Problem.objects.create(job_id=job_pk, text=f"The file could not be read. {SEE_THE_LOG}")
+            why = f"The file could not be read. {SEE_THE_LOG}"
+            Problem.objects.create(job_id=job_pk, lines=[0], texts=[why], leaves_out=True)
             Job.objects.move(
                 job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
             )

@@ -29,6 +29,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db import models
@@ -36,6 +37,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from . import words
+from .ingest.requests import fix_in_words
+from .ingest.shapes import Choices
+from .ingest.words import remedy_of, title_of
 from .judging import PASSING
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
@@ -70,6 +74,11 @@ class Outcome(models.TextChoices):
 
 # What a person should look after when the job has finished.
 ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
+
+
+def choices_of(job: Job) -> Choices:
+    """How its owner wants the file of a job to be read."""
+    return msgspec.convert(job.choices, Choices)
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -122,6 +131,8 @@ class Job(models.Model):
     MOVING = (State.READING, State.SUBMITTING, State.WORKING, State.CANCELING)
     # States of a job that was confirmed: from here on there are results to show.
     SENT = (State.SUBMITTING, State.WORKING, State.CANCELING, State.FINISHED)
+    # States before it is confirmed, in which its file may be read anew.
+    OPEN = (State.READING, State.UNREADABLE, State.DRAFT)
     # States in which nothing of the job is with the provider, so that it can be deleted.
     DELETABLE = (State.READING, State.UNREADABLE, State.DRAFT, State.FINISHED)
 
@@ -146,7 +157,9 @@ class Job(models.Model):
     row_count = models.IntegerField(default=0)
     left_out_count = models.IntegerField(default=0)
     problem_count = models.IntegerField(default=0)
-    reading = models.JSONField(default=dict)  # ingest.Summary: format, sizes, models of requests
+    choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
+    readings = models.IntegerField(default=0)  # counts the changes of `choices`
+    reading = models.JSONField(default=dict)  # ingest.Summary: how it was read, sizes, models
 
     # The recipe of a table; ready-made requests bring their own.
     prompt = models.TextField(default="")
@@ -471,19 +484,40 @@ class Row(models.Model):
 
 
 class Problem(models.Model):
-    """Something in the upload that a person should know, with its line. Only the first
-    `reading.PROBLEMS_KEPT` of a job are stored; `Job.problem_count` counts all of them."""
+    """What a person should know about the upload: all of one kind, as in ingest.words.FINDINGS."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="problems")
-    line = models.IntegerField(null=True)  # None: about the file as a whole
-    row_left_out = models.BooleanField(default=False)
-    text = models.TextField()  # what is wrong, and how to mend it
+    kind = models.CharField(max_length=20, default="")
+    count = models.IntegerField(default=1)
+    # The first ones: their lines (0: the file as a whole), and each in words.
+    lines = models.JSONField(default=list)
+    texts = models.JSONField(default=list)
+    leaves_out = models.BooleanField(default=False)  # the rows, or the file, cannot be sent
+    fix = models.CharField(max_length=200, default="")  # a code for Choices.remedies
 
     class Meta:
         ordering = ["pk"]
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.text}"
+        return f"{self.count} {self.kind}"
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in a sentence for all of them."""
+        return title_of(self.kind, self.count, self.texts)
+
+    @property
+    def remedy(self) -> str:
+        return remedy_of(self.kind)
+
+    @property
+    def fix_in_words(self) -> str:
+        return fix_in_words(self.fix, self.count) if self.fix else ""
+
+    @property
+    def places(self) -> list[tuple[int, str]]:
+        """The first ones: line (0: the file as a whole) and what is wrong there."""
+        return list(zip(self.lines, self.texts, strict=True))
 
 
 class JobEvent(models.Model):

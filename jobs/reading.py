@@ -1,114 +1,90 @@
-"""An upload becomes rows: read in slices, its problems kept with their lines, progress shown."""
+"""An upload becomes rows: read by a process of its own, stored in slices, progress shown.
+
+A file can be made so that reading it takes all memory or for ever. So a child reads it, within
+limits of memory and time and without a way to the database; when it dies, only the file is
+"could not be read".
+"""
 
 from __future__ import annotations
 
-import hashlib
+import logging
+import select
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
+import msgspec
+from django.conf import settings
 from django.db import connection, transaction
 
 from . import files
-from .ingest import Finding, Line, Reader, Unreadable, open_upload
-from .ingest.text import MAX_ROWS
-from .leases import Lease
-from .models import Job, Outcome, Problem, Row
+from .ingest.answers import Failed, Group, Order, Read, Rows, Summary, frames, too_long, too_much
+from .ingest.shapes import Limits, Unreadable, unreadable
+from .leases import Lease, LeaseLost
+from .models import Job, Outcome, Problem, Row, choices_of
+
+logger = logging.getLogger(__name__)
 
 SLICE = 2_000  # rows of one transaction
-SLICE_BYTES = 8_000_000
-PROBLEMS_KEPT = 1_000
-# What is known of the requests to one model; the last two are 1 if any of them asks for it.
-MODEL_FACTS = ("rows", "bytes", "max_tokens_sum", "max_tokens_most", "cached", "in_the_us")
+BLOCK = 1 << 20
+SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
+
+Answers = Iterator[Rows | Read | Failed]
 
 
-@dataclass
-class Summary:
-    """What was found while reading, for `Job.reading`; sizes in bytes of UTF-8 text."""
+def limits() -> Limits:
+    return Limits(
+        rows=settings.MAX_ROWS,
+        columns=settings.MAX_COLUMNS,
+        cell=settings.MAX_CELL_BYTES,
+        line=settings.MAX_LINE_BYTES,
+        unpacked=settings.MAX_UNPACKED_BYTES,
+        memory=settings.READING_MEMORY_BYTES,
+        seconds=settings.READING_SECONDS,
+    )
 
-    rows: int = 0
-    left_out: int = 0
-    text_bytes: int = 0
-    column_bytes: list[int] = field(default_factory=list)
-    longest_row: int = 0  # its number
-    longest_size: int = -1
-    models: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def add(self, line: Line) -> None:
-        self.rows += 1
-        if line.problem:
-            self.left_out += 1
-            return
-        self.text_bytes += line.size
-        if line.size > self.longest_size:
-            self.longest_row, self.longest_size = self.rows, line.size
-        if line.model:
-            model = self.models.setdefault(line.model, dict.fromkeys(MODEL_FACTS, 0))
-            model["rows"] += 1
-            model["cached"] |= line.cached
-            model["in_the_us"] |= line.in_the_us
-            model["bytes"] += line.size
-            model["max_tokens_sum"] += line.max_tokens
-            model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
-        elif self.column_bytes:
-            sizes = self.column_bytes
-            for index, size in enumerate(line.cell_sizes):
-                sizes[index] += size
-        else:
-            self.column_bytes = list(line.cell_sizes)
+# --- The job --------------------------------------------------------------------------------------
 
 
 def read_upload(job: Job, lease: Lease) -> None:
     """Read the upload of a job in state reading into rows; it is then a draft, or unreadable.
 
-    Begun anew when an earlier reading was cut short. Raises LeaseLost.
+    Begun anew when an earlier reading was cut short, or when the choices were changed meanwhile.
+    Raises LeaseLost, and OSError when our own copy of the file cannot be had.
     """
+    with files.upload_path(job).open("rb"):
+        pass  # that a disk is away is no fault of the file
     Row.objects.filter(job=job).delete()
     Problem.objects.filter(job=job).delete()
-    path = files.upload_path(job)
-    digest = _sha256(path, lease)
-    summary = Summary()
+    order = Order(str(files.upload_path(job)), choices_of(job), limits(), SLICE)
+    stored = 0
     try:
-        reader = open_upload(str(path))
-        for lines in _slices(reader):
-            _store(job, lines, summary)
-            Job.objects.filter(pk=job.pk).update(read_bytes=reader.position, row_count=summary.rows)
-            lease.renew()
-        if not summary.rows:
-            raise Unreadable(
-                Finding("There are no rows below the header. Add rows, or check that you saved it.")
-            )
-    except Unreadable as unreadable:
-        _give_up(job, unreadable, digest)
-        return
-    _finish(job, reader, summary, digest)
+        for answer in read_apart(order, lease):
+            if isinstance(answer, Rows):
+                _store(job, answer.rows, stored)
+                stored += len(answer.rows)
+                _progress(job, answer.position, stored)
+                lease.renew()
+            elif isinstance(answer, Read):
+                _finish(job, answer.summary)
+                return
+            else:
+                raise Unreadable(*answer.findings)
+    except Unreadable as error:
+        _give_up(job, error)
 
 
-def _sha256(path: Path, lease: Lease) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            lease.renew()
-    return digest.hexdigest()
-
-
-def _slices(reader: Reader) -> Iterator[list[Line]]:
-    size = 0
-    slice_: list[Line] = []
-    for taken, line in enumerate(reader, start=1):
-        if taken > MAX_ROWS:
-            raise Unreadable(
-                Finding(f"The file has more than {MAX_ROWS:,} rows. Split it into several files.")
-            )
-        slice_.append(line)
-        size += len(line.source)
-        if len(slice_) == SLICE or size > SLICE_BYTES:
-            yield slice_
-            slice_, size = [], 0
-    if slice_:
-        yield slice_
+def _progress(job: Job, position: int, rows: int) -> None:
+    """Raises LeaseLost when it is not to be read so any more: it was deleted, or is to be read in
+    another way."""
+    wanted = Job.objects.filter(pk=job.pk, state=Job.State.READING, readings=job.readings)
+    if not wanted.update(read_bytes=position, row_count=rows):
+        raise LeaseLost
 
 
 _INSERT = (
@@ -117,71 +93,134 @@ _INSERT = (
     " cache_read_tokens, output_tokens, thinking_tokens, cost_pico)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', '', 0, 0, 0, 0, 0, 0)"
 )
+_SENT = (Outcome.WAITING.value, "")
+_LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
 
 
-def _store(job: Job, lines: list[Line], summary: Summary) -> None:
-    rows: list[tuple[Any, ...]] = []
-    problems = []
-    for line in lines:
-        summary.add(line)
-        outcome = Outcome.LEFT_OUT.value if line.problem else Outcome.WAITING.value
-        cause = "left_out" if line.problem else ""
-        rows.append(
-            (job.pk, summary.rows, line.line, line.source, line.size, line.problem, outcome, cause)
-        )
-        if line.problem and summary.left_out <= PROBLEMS_KEPT:
-            problems.append(Problem(job=job, line=line.line, text=line.problem, row_left_out=True))
-    with transaction.atomic():
-        # bulk_create takes ten times as long: SQLite allows it 50 rows a statement.
-        with connection.cursor() as cursor:
-            cursor.executemany(_INSERT, rows)
-        Problem.objects.bulk_create(problems)
+def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
+    """Rows (line, source, size, problem) that come after the first `before`."""
+    values = [
+        (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT))
+        for number, row in enumerate(rows, start=before + 1)
+    ]
+    # bulk_create takes ten times as long: SQLite allows it 50 rows a statement.
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(_INSERT, values)
 
 
-def _give_up(job: Job, unreadable: Unreadable, digest: str) -> None:
+def _give_up(job: Job, error: Unreadable) -> None:
     """The file cannot be read: no rows, only what is wrong with it."""
     Row.objects.filter(job=job).delete()
-    Problem.objects.filter(job=job).delete()
-    with transaction.atomic():
-        Problem.objects.bulk_create(
-            Problem(job=job, line=finding.line, text=finding.text)
-            for finding in unreadable.findings
-        )
-        Job.objects.move(
-            job.pk,
-            Job.State.READING,
-            Job.State.UNREADABLE,
-            upload_sha256=digest,
-            row_count=0,
-            problem_count=len(unreadable.findings),
-            next_action_at=None,
-        )
+    found = Summary("", "table")
+    for finding in error.findings:
+        found.note(finding, leaves_out=True)
+    _settle(job, Job.State.UNREADABLE, found.groups, row_count=0)
 
 
-def _finish(job: Job, reader: Reader, summary: Summary, digest: str) -> None:
+def _finish(job: Job, summary: Summary) -> None:
+    understood = summary.understood
+    _settle(
+        job,
+        Job.State.DRAFT,
+        summary.groups,
+        read_bytes=job.upload_bytes,
+        kind=summary.kind,
+        columns=summary.columns,
+        left_out_count=summary.left_out,
+        reading={
+            "format": summary.format,
+            "encoding": understood.encoding,
+            "delimiter": understood.delimiter,
+            "sheet": understood.sheet,
+            "sheets": summary.sheets,
+            "header": understood.header,
+            "blank_lines": summary.blank_lines,
+            "text_bytes": summary.text_bytes,
+            "column_bytes": summary.column_bytes,
+            "longest_row": summary.longest_row,
+            "models": summary.models,
+        },
+    )
+
+
+def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
+    """The end of a reading. Raises LeaseLost when the job is to be read in another way by now."""
     with transaction.atomic():
         Problem.objects.bulk_create(
-            Problem(job=job, line=remark.line, text=remark.text) for remark in reader.remarks
+            Problem(
+                job=job,
+                kind=group.kind,
+                count=group.count,
+                lines=group.lines,
+                texts=[text.replace("\0", "\ufffd") for text in group.texts],
+                leaves_out=group.leaves_out,
+                fix=group.fix[:200],
+            )
+            for group in sorted(groups, key=lambda group: not group.leaves_out)
         )
-        Job.objects.move(
+        moved = Job.objects.filter(readings=job.readings).move(
             job.pk,
             Job.State.READING,
-            Job.State.DRAFT,
-            upload_sha256=digest,
-            read_bytes=job.upload_bytes,
-            kind=reader.kind,
-            columns=reader.columns,
-            row_count=summary.rows,
-            left_out_count=summary.left_out,
-            problem_count=summary.left_out + len(reader.remarks),
-            reading={
-                "format": reader.format,
-                "encoding": "UTF-8",
-                "delimiter": reader.delimiter,
-                "blank_lines": reader.blank_lines,
-                "text_bytes": summary.text_bytes,
-                "column_bytes": summary.column_bytes,
-                "longest_row": summary.longest_row,
-                "models": summary.models,
-            },
+            state,
+            problem_count=sum(group.count for group in groups),
+            **values,
         )
+        if not moved:
+            raise LeaseLost
+
+
+# --- The process that reads -----------------------------------------------------------------------
+
+
+def read_apart(order: Order, lease: Lease | None = None) -> Answers:
+    """What a process of its own says of the file; it is stopped when nobody listens any more.
+
+    Raises Unreadable when it dies, LeaseLost.
+    """
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "jobs.ingest"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=settings.BASE_DIR,
+            env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1"},
+        )
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for
+        ended = False
+        try:
+            with suppress(BrokenPipeError), child.stdin as order_to:
+                order_to.write(msgspec.json.encode(order))
+            for answer in frames(_blocks(child.stdout, lease)):
+                yield answer
+                ended = not isinstance(answer, Rows)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+        if not ended:
+            errors.seek(0)
+            said = errors.read(10_000).decode(errors="replace")
+            raise _cause_of_death(order, child.returncode, said)
+
+
+def _blocks(output: IO[bytes], lease: Lease | None) -> Iterator[bytes]:
+    while True:
+        ready, _, _ = select.select([output], [], [], SILENCE)
+        if lease is not None:
+            lease.renew()
+        if ready:
+            block = output.read1(BLOCK)  # type: ignore[attr-defined]
+            if not block:
+                return
+            yield block
+
+
+def _cause_of_death(order: Order, status: int, said: str) -> Unreadable:
+    logger.warning("the process that read %s ended with %s: %s", order.path, status, said)
+    out_of_memory = (-signal.SIGKILL, -signal.SIGABRT)
+    if "memory allocation" in said or "MemoryError" in said or status in out_of_memory:
+        return Unreadable(too_much(order.limits))
+    if status == -signal.SIGXCPU:
+        return Unreadable(too_long(order.limits))
+    return unreadable("too_much", "The program that reads files failed on this one.")

@@ -24,6 +24,7 @@ urlpatterns = [
     path("jobs/<int:pk>/", watch.job, name="job"),
     path("jobs/<int:pk>/status/", watch.status, name="status"),
     path("jobs/<int:pk>/recipe/", draft.recipe, name="recipe"),
+    path("jobs/<int:pk>/reading/", draft.reading, name="reading"),
     path("jobs/<int:pk>/price/", draft.price_card, name="price"),
     path("jobs/<int:pk>/confirm/", draft.confirm, name="confirm"),
     path("jobs/<int:pk>/stop/", watch.stop, name="stop"),

@@ -50,7 +50,8 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions, files, lifecycle, reading
+from jobs import actions, files, lifecycle
+from jobs.ingest.answers import MODEL_FACTS
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Installation, Job, Outcome, Row
 
@@ -216,7 +217,7 @@ def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) ->
     for row in rows:
         if isinstance(row, Mapping):
             params = row["params"]
-            facts = models.setdefault(params["model"], dict.fromkeys(reading.MODEL_FACTS, 0))
+            facts = models.setdefault(params["model"], dict.fromkeys(MODEL_FACTS, 0))
             facts["rows"] += 1
             facts["bytes"] += size_of(row)
             facts["max_tokens_sum"] += params["max_tokens"]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jobs.ingest import Line, Reader, Unreadable, open_upload
+from jobs.ingest.finding import open_upload
+from jobs.ingest.shapes import NO_HEADER, Choices, Limits, Line, Reader, Unreadable
+from jobs.ingest.words import ENCODINGS, python_name
 
 pytestmark = pytest.mark.no_database
 
@@ -17,9 +25,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "upload"
 
 
-def read(path: Path, content: bytes | str) -> tuple[Reader, list[Line]]:
+def read(path: Path, content: bytes | str, **choices: Any) -> tuple[Reader, list[Line]]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    reader = open_upload(str(path))
+    reader = open_upload(str(path), Choices(**choices), Limits())
     return reader, list(reader)
 
 
@@ -27,15 +35,27 @@ def cells(lines: list[Line]) -> list[list[str]]:
     return [json.loads(line.source) for line in lines]
 
 
-def refusal(path: Path, content: bytes | str) -> tuple[int | None, str]:
+def problems(lines: list[Line]) -> list[str]:
+    return [line.problem.kind if line.problem else "" for line in lines]
+
+
+def remarks(reader: Reader) -> dict[str, str]:
+    return {remark.kind: remark.text for remark in reader.remarks}
+
+
+def refusal(path: Path, content: bytes | str, **choices: Any) -> tuple[int | None, str]:
     """The line and the words of the first thing that makes a file unreadable."""
     with pytest.raises(Unreadable) as raised:
-        read(path, content)
+        read(path, content, **choices)
     finding = raised.value.findings[0]
+    assert finding.remedy, "it is said how to mend it"
     return finding.line, finding.text
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+# --- Delimiters, quotes, line ends ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_a_table_is_read_whatever_program_wrote_it(
@@ -44,9 +64,37 @@ def test_a_table_is_read_whatever_program_wrote_it(
     rows = ["name{0}text", '"Ann ""A."""{0}"one{0}two"', "007{0}Grüße 😀"]
     content = bom + newline.join(rows).format(delimiter).encode()
     reader, lines = read(path, content)
-    assert (reader.kind, reader.delimiter, reader.columns) == ("table", delimiter, ["name", "text"])
+    understood = reader.understood
+    assert (reader.kind, understood.delimiter, understood.header) == ("table", delimiter, 1)
+    assert reader.columns == ["name", "text"]
     assert cells(lines) == [['Ann "A."', f"one{delimiter}two"], ["007", "Grüße 😀"]]
     assert [line.line for line in lines] == [2, 3]
+
+
+def test_line_ends_may_be_mixed(path: Path) -> None:
+    _reader, lines = read(path, b"a,b\r\n1,2\n3,4\r5,6")
+    assert cells(lines) == [["1", "2"], ["3", "4"], ["5", "6"]]
+
+
+def test_the_delimiter_is_what_cuts_all_lines_alike_and_can_be_chosen(path: Path) -> None:
+    content = "name;text\nAnn;one, two\nBen;four, five\nCid;six\n"
+    reader, lines = read(path, content)
+    assert (reader.understood.delimiter, cells(lines)[0]) == (";", ["Ann", "one, two"])
+    reader, lines = read(path, content, delimiter=",")
+    assert reader.columns == ["name;text"]
+
+
+def test_a_line_that_names_the_delimiter_is_no_row(path: Path) -> None:
+    reader, lines = read(path, "sep=;\r\na;b\r\n1;2,3\r\n")
+    assert (reader.columns, cells(lines)) == (["a", "b"], [["1", "2,3"]])
+    assert [line.line for line in lines] == [2], "a spreadsheet does not show the first one"
+
+
+def test_single_quotation_marks(path: Path) -> None:
+    _reader, lines = read(path, "'a','b'\n'1, 2','it''s'\n")
+    assert cells(lines) == [["1, 2", "it's"]]
+    _reader, lines = read(path, "a,b\nit's,'tis\n")
+    assert cells(lines) == [["it's", "'tis"]]
 
 
 def test_lines_are_numbered_as_a_spreadsheet_numbers_them(path: Path) -> None:
@@ -61,11 +109,161 @@ def test_odd_line_separators_inside_a_cell_stay_in_it(path: Path) -> None:
     assert cells(lines) == [["1", text]]
 
 
+@given(
+    rows=st.lists(
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\r\t")),
+            min_size=2,
+            max_size=2,
+        ).filter(lambda row: any(cell.strip() for cell in row)),
+        min_size=1,
+        max_size=5,
+    ),
+    delimiter=st.sampled_from([",", ";", "\t"]),
+)
+def test_what_a_spreadsheet_writes_is_read_back_cell_for_cell(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], delimiter: str
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    writer.writerows([["a", "b"], *rows])
+    path = tmp_path_factory.mktemp("csv") / "upload"
+    reader, lines = read(path, text.getvalue(), delimiter=delimiter)
+    assert reader.columns == ["a", "b"]
+    assert cells(lines) == rows
+
+
+# --- Encodings ------------------------------------------------------------------------------------
+
+# ruff: noqa: RUF001 - letters that look alike are what this is about
+TEXTS = {
+    "cp1252": "André Müller wohnt in Köln; Straße, façade, naïve – “so”",
+    "cp1250": "Pchnąć w tę łódź jeża lub ośm skrzyń fig",
+    "cp1254": "İstanbul'da güneşli bir gün; Çankaya, Iğdır, ağaç, öğrenci",
+    "mac-roman": "Die Straße ist schön; die Bäume sind grün. Über allem hört man Vögel.",
+    "koi8-r": "Это довольно длинный русский текст о том, как работает новая программа",
+    "cp1251": "Это довольно длинный русский текст о том, как работает новая программа",
+    "gb18030": "这个产品的质量非常好，我很喜欢，下次还会再来购买的，谢谢老板",
+    "cp932": "この商品はとても良いです。また買いたいと思います。ありがとうございました。",
+}
+
+
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_an_encoding_is_found_out_and_said(path: Path, encoding: str) -> None:
+    content = f"name,text\nAnn,x\nBen,{TEXTS[encoding].replace(',', '')}\n".encode(encoding)
+    reader, lines = read(path, content)
+    assert reader.understood.encoding == encoding
+    assert cells(lines)[1] == ["Ben", TEXTS[encoding].replace(",", "")]
+    assert ENCODINGS[encoding] in remarks(reader)["guessed"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_unicode_of_other_widths(path: Path, encoding: str) -> None:
+    _reader, lines = read(path, "name,text\nAnn,Grüße\n".encode(encoding))
+    assert cells(lines) == [["Ann", "Grüße"]]
+
+
+@pytest.mark.parametrize("word", ["grün", "café", "naïve", "piñata", "Ångström"])
+def test_one_letter_is_most_likely_western(path: Path, word: str) -> None:
+    _reader, lines = read(path, f"a,b\n1,{word}\n".encode("cp1252"))
+    assert cells(lines) == [["1", word]]
+
+
+def test_an_encoding_can_be_chosen(path: Path) -> None:
+    reader, lines = read(path, "a,b\n1,é\n".encode("cp850"), encoding="cp850")
+    assert cells(lines) == [["1", "é"]]
+    assert not reader.remarks
+    line, words = refusal(path, "a,b\n1,2\n1,é\n".encode("cp1252"), encoding="utf-8")
+    assert (line, "not UTF-8" in words) == (3, True)
+
+
+def test_one_letter_far_down_decides(path: Path) -> None:
+    content = b"a,b\n" + b"1,2\n" * 500_000 + b"1,\xe9\n"
+    reader, lines = read(path, content)
+    assert reader.understood.encoding == "cp1252"
+    assert json.loads(lines[-1].source) == ["1", "é"]
+    assert next(remark.line for remark in reader.remarks) == 500_002
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("UTF8", "utf-8"),
+        ("utf-8-sig", "utf-8"),
+        ("Latin-1", "cp1252"),
+        ("windows-1252", "cp1252"),
+        ("Shift_JIS", "cp932"),
+        ("GBK", "gb18030"),
+        ("Cyrillic (Windows-1251)", "cp1251"),
+        ("klingon", ""),
+    ],
+)
+def test_encodings_have_many_names(name: str, encoding: str) -> None:
+    assert python_name(name) == encoding
+
+
+def test_a_compressed_file_is_unpacked(path: Path) -> None:
+    _reader, lines = read(path, gzip.compress(b"a,b\n1,2\n"))
+    assert cells(lines) == [["1", "2"]]
+    _line, words = refusal(path, gzip.compress(b"a,b\n" + b"1,2\n" * 9_000)[:-20])
+    assert "damaged or cut off" in words
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 9_000))
+    with pytest.raises(Unreadable, match="too large when unpacked"):
+        list(open_upload(str(path), Choices(), Limits(unpacked=30_000)))
+
+
+# --- Column names ---------------------------------------------------------------------------------
+
+
+def test_a_title_above_the_column_names_is_left_out_and_said(path: Path) -> None:
+    content = "Report of May,,\n\nname,text,city\nAnn,x,Ulm\n"
+    reader, lines = read(path, content)
+    assert reader.columns == ["name", "text", "city"]
+    assert [line.line for line in lines] == [4]
+    assert reader.understood.header == 3
+    assert "line 3" in remarks(reader)["above_header"]
+
+
+def test_the_line_of_the_column_names_can_be_chosen(path: Path) -> None:
+    content = "Title,,\nname,text,city\nAnn,x,Ulm\n"
+    reader, lines = read(path, content, header=1)
+    assert reader.columns == ["Title", "column_2", "column_3"]
+    assert len(lines) == 2
+    reader, lines = read(path, "Ann,1\nBen,2\n", header=NO_HEADER)
+    assert reader.columns == ["column_1", "column_2"]
+    assert (len(lines), reader.remarks) == (2, [])
+
+
+def test_a_column_without_a_name_gets_one(path: Path) -> None:
+    reader, _lines = read(path, "a,,c\n1,2,3\n")
+    assert reader.columns == ["a", "column_2", "c"]
+    assert "column_2" in remarks(reader)["unnamed"]
+
+
+def test_a_name_that_is_wrapped_in_its_cell_is_one_name(path: Path) -> None:
+    reader, _lines = read(path, '"first \r\n name",b\n1,2\n')
+    assert reader.columns == ["first name", "b"]
+
+
+@pytest.mark.parametrize("name", ["a b", "é", "😀", "__proto__", "custom_id", "status", "x" * 200])
+def test_nearly_every_name_can_be_used(path: Path, name: str) -> None:
+    reader, _lines = read(path, f"{name},b\n1,2\n")
+    assert reader.columns == [name, "b"]
+
+
+# --- Rows -----------------------------------------------------------------------------------------
+
+
 def test_a_row_with_too_few_or_too_many_cells_is_kept_and_said(path: Path) -> None:
-    _reader, lines = read(path, "a,b,c\n1,2,3\n1,2\n1,2,3,4\n1,2,3,,\n")
-    assert [bool(line.problem) for line in lines] == [False, True, True, False]
-    assert "2 cells, the header has 3" in lines[1].problem
+    content = "a,b,c\n1,2,3\n1,2\n1,2,3,4\n1,2,3,,\n"
+    _reader, lines = read(path, content)
+    assert problems(lines) == ["", "few_cells", "many_cells", ""]
+    assert lines[1].problem
+    assert "2 cells, and there are 3 columns" in lines[1].problem.text
     assert cells(lines)[2] == ["1", "2", "3", "4"]
+    _reader, lines = read(path, content, fill=True)
+    assert problems(lines) == ["", "", "many_cells", ""]
+    assert cells(lines)[1] == ["1", "2", ""]
 
 
 def test_sizes_are_bytes_of_the_cells(path: Path) -> None:
@@ -73,10 +271,10 @@ def test_sizes_are_bytes_of_the_cells(path: Path) -> None:
     assert (lines[0].size, lines[0].cell_sizes) == (4, [2, 2])
 
 
-def test_a_column_without_a_name_gets_one(path: Path) -> None:
-    reader, _lines = read(path, "a,,c\n1,2,3\n")
-    assert reader.columns == ["a", "column_2", "c"]
-    assert "column_2" in reader.remarks[0].text
+def test_a_formula_is_text(path: Path) -> None:
+    evil = ["=cmd|' /C calc'!A0", "+1", "-5", "@x"]
+    _reader, lines = read(path, "a\n" + "\n".join(evil) + "\n")
+    assert [row[0] for row in cells(lines)] == evil
 
 
 @pytest.mark.parametrize(
@@ -85,113 +283,30 @@ def test_a_column_without_a_name_gets_one(path: Path) -> None:
         (b"", None, "empty"),
         (b" \n\n", None, "empty"),
         (b"\xef\xbb\xbf\n", None, "empty"),
+        (b",,\n,\n", None, "no column names"),
         (b'a,b\n1,"x\n2,3\n', 2, "never closed"),
         (b'a,b\n1,2\n"x"y,1\n', 3, "closing quotation mark"),
-        (b"a,b\n1,2\n\xe9,2\n", 3, "not UTF-8"),
+        (b"a,b\n1,x\0y\n", 2, "NUL"),
         (b"a,b\n1,2\n" + b"x" * 70_000 + b",\0\n", 3, "NUL"),
         (b"a,a\n1,2\n", 1, "same name: \u201ca\u201d"),
         (b"a," + b"b" * 201 + b"\n1,2\n", 1, "201 characters"),
         (b",".join(b"c%d" % i for i in range(501)) + b"\n1\n", 1, "501 columns"),
-        (b"{{a}},b\n1,2\n", 1, "brace"),
+        (b"x{{a}},b\n1,2\n", 1, "brace"),
         (b"a\n" + b"x" * 1_000_001 + b"\n", 2, "1,000,000"),
+        (b"a\n" + b"x" * 5_000_001 + b"\n", 2, "5,000,000"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", None, "not a text file"),
-        (b"PK\x03\x04 and so on", None, "Excel"),
-        ("a,b\n1,2".encode("utf-16"), None, "UTF-16"),
+        (bytes(range(256)) * 20, None, "not a text file"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why_and_where(
     path: Path, content: bytes, line: int | None, words: str
 ) -> None:
-    if content.startswith(b"{{"):
-        content = b"x" + content  # a brace at the very start would be JSON
     found_line, text = refusal(path, content)
     assert found_line == line
     assert words in text
 
 
-def test_objects_are_rows_of_a_table_with_the_union_of_their_keys(path: Path) -> None:
-    reader, lines = read(
-        path, '{"a": 1, "b": "x"}\n\n{"c": null, "a": "Grüße"}\r\n{"__proto__": true}\n'
-    )
-    assert (reader.kind, reader.columns) == ("table", ["a", "b", "c", "__proto__"])
-    assert cells(lines) == [["1", "x", "", ""], ["Grüße", "", "", ""], ["", "", "", "true"]]
-    assert reader.blank_lines == 1
-    assert [line.line for line in lines] == [1, 3, 4]
-
-
-def test_numbers_and_nested_values_keep_their_very_characters(path: Path) -> None:
-    _reader, lines = read(path, '{"a": 1180591620717411303424, "b": {"x":[1, 2.50]}, "c": 1.0}')
-    assert cells(lines) == [["1180591620717411303424", '{"x":[1, 2.50]}', "1.0"]]
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        ('{"a": 1,}', "not a JSON object"),
-        ("{'a': 1}", "not a JSON object"),
-        ('{"a": 1} {"a": 2}', "not a JSON object"),
-        ('{"a": NaN}', "not a JSON object"),
-        ('{"a": 1', "not a JSON object"),
-        ("[1]", "not a JSON object"),
-        ("null", "not a JSON object"),
-        ('{"a":' * 100_000, "nested too deeply"),
-        ('{"a": "' + "x" * 5_000_001 + '"}', "5,000,000 bytes"),
-        ('{"a": "\\u0000"}', "NUL"),
-        ('{"a": "\\ud800"}', "not a JSON object"),
-    ],
-)
-def test_a_bad_line_of_json_is_named(path: Path, bad: str, words: str) -> None:
-    line, text = refusal(path, '{"a": 0}\n' + bad + "\n")
-    assert line == 2
-    assert words in text
-
-
-def test_all_bad_lines_are_named_not_only_the_first(path: Path) -> None:
-    path.write_text('{"a": 0}\nx\n{"a": 1}\ny\n')
-    reader = open_upload(str(path))
-    with pytest.raises(Unreadable) as raised:
-        list(reader)
-    assert [finding.line for finding in raised.value.findings] == [2, 4]
-
-
-def test_a_list_in_brackets_is_explained(path: Path) -> None:
-    assert "one object a line" in refusal(path, '[\n{"a": 1}\n]')[1]
-
-
-def request(**params: object) -> str:
-    content = [{"role": "user", "content": "Hi"}]
-    body = {"model": "claude-haiku-5-5", "max_tokens": 10, "messages": content, **params}
-    return json.dumps({"custom_id": "my id: ü", "params": body})
-
-
-def test_ready_made_requests_are_kept_to_the_letter(path: Path) -> None:
-    original = request().replace('"max_tokens": 10', '"max_tokens":   10')
-    reader, lines = read(path, original + "\n")
-    assert reader.kind == "requests"
-    (line,) = lines
-    assert line.source == original
-    assert (line.problem, line.model, line.max_tokens) == ("", "claude-haiku-5-5", 10)
-
-
-@pytest.mark.parametrize(
-    ("params", "words"),
-    [
-        ({"stream": True}, "stream"),
-        ({"temperature": 0.5}, "temperature"),
-        ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": True}, "max_tokens"),
-        ({"messages": []}, "messages"),
-        ({"model": None}, "model"),
-    ],
-)
-def test_what_a_batch_would_not_take_is_found_before_it_is_paid(
-    path: Path, params: dict[str, object], words: str
-) -> None:
-    _reader, (line,) = read(path, request(**params))
-    assert words in line.problem
-
-
-def test_a_custom_id_that_is_there_twice_is_found(path: Path) -> None:
-    _reader, lines = read(path, f"{request()}\n{request()}\n")
-    assert not lines[0].problem
-    assert "line 1" in lines[1].problem
+def test_a_cell_of_any_allowed_size_is_read(path: Path) -> None:
+    _reader, lines = read(path, b"a\n" + b"x" * 131_073 + b"\n" + b"y" * 1_000_000 + b"\n")
+    assert [line.size for line in lines] == [131_073, 1_000_000]
+    assert problems(lines) == ["", ""]

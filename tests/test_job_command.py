@@ -84,7 +84,77 @@ def visible() -> list[Job]:
     return list(Job.objects.exclude(state=Job.State.DELETING))
 
 
+# --- check ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "status", "rows", "kinds"),
+    [
+        (b"a,b\n1,2\n", [], 0, 1, []),
+        (b"a;b\n1;2\n3\n", [], 3, 2, ["few_cells"]),
+        (b"a;b\n1;2\n3\n", ["--fill"], 0, 2, []),
+        (b"a,b\n1,\xe9\n", [], 0, 1, ["guessed"]),
+        (b"a,b\n1,\xe9\n", ["--encoding", "latin1", "--header-row", "-1"], 0, 2, []),
+        (b"a\tb\n1\t2\n", ["--delimiter", "tab"], 0, 1, []),
+        (b'a,b\n1,"x\n', [], 4, 0, ["quotes"]),
+    ],
+)
+def test_check_says_how_a_file_is_read(
+    tmp_path: Path, content: bytes, options: list[str], status: int, rows: int, kinds: list[str]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    out, found = io.StringIO(), 0
+    try:
+        call_command("job", "check", str(path), "--json", *options, stdout=out)
+    except SystemExit as end:
+        found = int(str(end.code))
+    facts = json.loads(out.getvalue())
+    assert (found, facts["rows"]) == (status, rows)
+    assert [problem["kind"] for problem in facts["problems"]] == kinds
+    for problem in facts["problems"]:
+        assert problem["blocking"] == (status != 0)
+        assert problem["message"] and problem["remedy"] and problem["count"] == 1
+
+
+def test_check_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    path.write_bytes("Report;;\n\nname;text;n\nAnn;grün;1\nBen;x\nCid\n".encode("cp1252"))
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("job", "check", str(path), stdout=out, stderr=err)
+    assert "3 rows, 2 of them left out" in out.getvalue()
+    assert "Columns: name, text, n" in out.getvalue()
+    assert "semicolons, Western European (Windows-1252), names in line 3" in out.getvalue()
+    assert "2: These rows have fewer cells" in err.getvalue()
+    assert "Line 6: This row has 1 cell" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--encoding", "klingon"], "is not known"),
+        (["--delimiter", "ab"], "one character"),
+        (["--header-row", "-2"], "from 1 on"),
+    ],
+)
+def test_check_refuses_what_it_does_not_understand(
+    table: Path, options: list[str], words: str
+) -> None:
+    status, said = refusal("check", table, *options)
+    assert (status, words in said) == (2, True)
+
+
 # --- submit ---------------------------------------------------------------------------------------
+
+
+def test_submit_reads_the_file_as_it_is_told(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes("Ann|grün\nBen|rot\n".encode("cp850"))
+    options = ["--encoding", "cp850", "--delimiter", "|", "--header-row", "-1"]
+    run("submit", path, *options, "--prompt", "{{column_2}}?", "--yes")
+    job = Job.objects.get()
+    assert [row.content for row in job.rows.in_order()] == [["Ann", "grün"], ["Ben", "rot"]]
 
 
 def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: Path) -> None:

@@ -325,7 +325,9 @@ def test_a_file_that_cannot_be_read_says_why(alice: User, drive: Drive) -> None:
     job = drive(job)
     assert job.state == Job.State.UNREADABLE
     (problem,) = job.problems.all()
-    assert (problem.line, "never closed" in problem.text) == (2, True)
+    ((line, text),) = problem.places
+    assert line == 2
+    assert "never closed" in text
 
 
 def test_an_upload_is_kept_under_a_name_of_ours(alice: User, settings: Any) -> None:

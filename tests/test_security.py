@@ -60,6 +60,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "delete": ["GET", "POST"],
     "rows": [],
     "row": [],
+    "reading": ["POST"],
     "download": [],
     "batch_raw": [],
     "look_again": ["POST"],
@@ -393,7 +394,7 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
     priced = make_job(alice, Job.State.DRAFT, **{**texts, "held": "", "prompt": "{{text}}"})
     jobs.append(with_price(priced))
     for job in jobs:
-        Problem.objects.create(job=job, line=2, text=NASTY)
+        Problem.objects.create(job=job, count=2, lines=[2, 3], texts=[NASTY, NASTY])
         JobEvent.objects.create(job=job, text=NASTY)
         batch = add_batch(job, 1, 2, Batch.State.BLOCKED, refusal=NASTY)
         assert batch.refusal == NASTY

@@ -91,16 +91,22 @@ def test_problems_are_shown_with_their_lines(
         outcomes=[left_out] * 25 + ["waiting"] * 5,
         problem_count=25,
     )
-    Problem.objects.bulk_create(
-        Problem(job=job, line=number + 2, row_left_out=True, text=f"Wrong in way {number}.")
-        for number in range(25)
+    Problem.objects.create(
+        job=job,
+        kind="few_cells",
+        count=25,
+        lines=list(range(2, 22)),
+        texts=[f"Wrong in way {number}." for number in range(20)],
+        leaves_out=True,
     )
 
     page = text(client_alice, f"/jobs/{job.pk}/")
 
     assert "25 rows will be left out" in page and "Price of 5 rows" in page
-    assert "Line 2<" in page and "Wrong in way 19." in page and "Wrong in way 20." not in page
+    assert "These rows have fewer cells than there are columns." in page
+    assert "Line 2<" in page and "Wrong in way 19." in page
     assert "the first 20 of 25" in page
+    assert "Fill them with empty cells" in page
     assert reverse("download", args=[job.pk, "problems"]) in page
 
 

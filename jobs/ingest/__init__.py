@@ -1,24 +1,10 @@
-"""Reading an upload: what kind of file it is, and its lines one by one. Pure; one reader a format,
-one way to report what is wrong.
+"""Reading an upload: what kind of file it is, and its rows one by one. Nothing here knows of the
+site: it runs in a process of its own (`python -m jobs.ingest`), because a file can be made so that
+reading it takes all the memory there is.
 
-`open_upload` looks at the beginning of the file and returns a Reader; iterating it gives Lines.
-A file that cannot be read at all raises Unreadable, with sentences for the person.
+- finding.py  which reader fits a file; opening.py and encodings.py are its bytes and letters
+- table.py    CSV and its relatives; workbook.py spreadsheets; json_lines.py JSON
+- columns.py  records become the rows of a table
+- shapes.py   limits, choices, rows, findings; words.py says what each finding means
+- child.py    what the process does; answers.py what it says
 """
-
-from __future__ import annotations
-
-from .json_lines import JsonLinesReader
-from .table import CsvReader
-from .text import Finding, Line, Reader, Unreadable, look
-
-__all__ = ["Finding", "Line", "Reader", "Unreadable", "open_upload"]
-
-
-def open_upload(path: str) -> Reader:
-    """The reader that fits the file at `path`, by its content. Raises Unreadable."""
-    beginning = look(path)
-    first = beginning.lstrip()[:1]
-    # A CSV file's first line holds column names; one that begins with a brace is JSON.
-    if first in ("{", "["):
-        return JsonLinesReader(path)
-    return CsvReader(path, beginning)

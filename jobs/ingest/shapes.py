@@ -1,32 +1,58 @@
-"""What all readers share: the line they give, the ways to say what is wrong, and the first look."""
+"""What all readers share: limits, what a person may choose, the rows they give, and the ways to say
+what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-MAX_COLUMNS = 500
-MAX_NAME = 200  # characters of a column name
-MAX_CELL = 1_000_000  # bytes
-MAX_LINE = 5_000_000  # bytes of one line of JSON
-MAX_ROWS = 1_000_000
-BOM = b"\xef\xbb\xbf"
+import msgspec
+
+from .words import remedy_of
+
+NO_HEADER = -1
+LINES_NAMED = 20  # of those with the same problem
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something a person should know about the file. `line` is the number that a spreadsheet (or,
-    for JSON, a text editor) shows beside it: the header is line 1, a cell with a line break in it
-    is in one line. None: about the file as a whole."""
+class Limits(msgspec.Struct, frozen=True):
+    """How much is read. Bytes, if it does not say otherwise."""
 
+    rows: int = 1_000_000
+    columns: int = 500
+    name: int = 200  # characters of a column name
+    cell: int = 1_000_000
+    line: int = 5_000_000  # one line of a text file
+    unpacked: int = 2_000_000_000  # what a compressed file may hold
+    memory: int = 1_500_000_000  # of the process that reads
+    seconds: int = 600  # of computing
+
+
+class Choices(msgspec.Struct, frozen=True):
+    """How a person wants the file to be read. What is empty is found out."""
+
+    encoding: str = ""  # a name of Python's, such as "cp1252"
+    delimiter: str = ""
+    sheet: str = ""
+    header: int = 0  # the line of the column names; NO_HEADER: there are none
+    fill: bool = False  # rows with too few cells are filled with empty ones, not left out
+    remedies: tuple[str, ...] = ()  # of ready-made requests: what is changed in all of them
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something a person should know about the file, of one of the kinds in words.FINDINGS.
+
+    `line` is the number that a spreadsheet (or, for JSON, a text editor) shows beside it: the
+    header is line 1, a cell with a line break in it is in one line. None: the file as a whole.
+    """
+
+    kind: str
     text: str
     line: int | None = None
+    fix: str = ""  # what can be done about all of this kind at once: see requests.fix_in_words
 
-    def __post_init__(self) -> None:
-        # It may quote the file, and PostgreSQL takes no NUL in a text.
-        object.__setattr__(self, "text", self.text.replace("\0", "\ufffd"))
+    @property
+    def remedy(self) -> str:
+        return remedy_of(self.kind)
 
 
 class Unreadable(Exception):
@@ -37,15 +63,18 @@ class Unreadable(Exception):
         super().__init__("; ".join(finding.text for finding in findings))
 
 
-@dataclass(slots=True)
-class Line:
+def unreadable(kind: str, text: str, line: int | None = None) -> Unreadable:
+    return Unreadable(Finding(kind, text, line))
+
+
+class Line(msgspec.Struct):
     """One row of the upload."""
 
     line: int  # as in Finding
-    source: str  # JSON text: the list of cells, or the ready-made request as it was written
+    source: str  # JSON text: the list of cells, or the ready-made request
     size: int  # bytes of the cells or of the request's `params`
-    problem: str = ""  # why it cannot be sent
-    cell_sizes: list[int] = field(default_factory=list)  # a table: bytes of each cell
+    problem: Finding | None = None  # why it cannot be sent
+    cell_sizes: list[int] = []  # a table: bytes of each cell
     model: str = ""  # a ready-made request: its model and longest answer
     max_tokens: int = 0
     cached: bool = False  # it asks for prompt caching, so its input can cost twice as much
@@ -53,49 +82,24 @@ class Line:
 
 
 class Reader(Protocol):
-    """An upload being read. `columns` is known before the first line (JSON: after the last);
-    `position` is how many bytes of the file have been read."""
+    """An upload being read, by iterating it. `columns` is known with the first line at the latest,
+    `blank_lines` and `remarks` after the last. `position`: how many bytes of the file were read."""
 
     kind: str  # "table" or "requests"
     format: str
-    delimiter: str
-    columns: list[str]
-    blank_lines: int
+    sheets: Sequence[str]  # of a workbook, those that can be chosen
     remarks: list[Finding]
-    position: int
+
+    @property
+    def understood(self) -> Choices: ...  # all that can be chosen, as it was found out
+
+    @property
+    def columns(self) -> list[str]: ...
+
+    @property
+    def blank_lines(self) -> int: ...
+
+    @property
+    def position(self) -> int: ...
 
     def __iter__(self) -> Iterator[Line]: ...
-
-
-def look(path: str) -> str:
-    """The beginning of the file as text. Raises Unreadable for an empty file or one that is not
-    text in UTF-8."""
-    with Path(path).open("rb") as file:
-        head = file.read(65_536)
-    if not head.strip(b" \t\r\n\0" + BOM):
-        raise Unreadable(Finding("The file is empty. Choose a file with a header line and rows."))
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise Unreadable(
-            Finding(
-                "This looks like an Excel file. Open it in Excel and save it as "
-                "“CSV UTF-8 (comma delimited)”, then upload that."
-            )
-        )
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable(
-            Finding("The file is in UTF-16. Save it as UTF-8 (in Excel: “CSV UTF-8”).")
-        )
-    if b"\0" in head:
-        raise Unreadable(Finding("This is not a text file. Upload a CSV or JSONL file."))
-    # The last character may be cut in two by the length of the look.
-    return head.decode("utf-8-sig", errors="ignore")
-
-
-def not_utf8(line: int) -> Unreadable:
-    return Unreadable(
-        Finding(
-            "There is a character here that is not UTF-8. Open the file in your spreadsheet "
-            "program and save it as UTF-8 (in Excel: “CSV UTF-8”).",
-            line,
-        )
-    )

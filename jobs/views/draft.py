@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -11,14 +12,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import actions, estimates, pricing, recipes
-from ..forms import RecipeForm
-from ..models import Job
+from ..forms import ReadingForm, RecipeForm
+from ..ingest.words import DELIMITERS, name_of
+from ..models import Job, choices_of
 from .access import find_job, person
 from .requests import readable_request
 
 FIRST_ROWS = 5
-PROBLEMS_SHOWN = 20
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 # --- The page -------------------------------------------------------------------------------------
@@ -32,7 +32,9 @@ def draft_page(
     context = {
         "job": job,
         "form": form,
-        "problems": job.problems.all()[:PROBLEMS_SHOWN],
+        "problems": list(job.problems.all()),
+        "reading_form": ReadingForm(job),
+        "same_file": same_file(request, job),
         "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
         "format": format_in_words(job),
         "starters": _starters(job),
@@ -56,12 +58,22 @@ def _as_initial(job: Job) -> dict[str, object]:
 
 def format_in_words(job: Job) -> str:
     """ "CSV, commas, UTF-8" """
+    found = job.reading
+    header = found.get("header", 0)
     words = [
-        job.reading.get("format"),
-        DELIMITERS.get(job.reading.get("delimiter", "")),
-        job.reading.get("encoding"),
+        found.get("format"),
+        DELIMITERS.get(found.get("delimiter", "")),
+        name_of(found["encoding"]) if found.get("encoding") else "",
+        f"sheet “{found['sheet']}”" if found.get("sheet") else "",
+        f"names in line {header}" if header > 1 else "",
     ]
     return ", ".join(word for word in words if word)
+
+
+def same_file(request: HttpRequest, job: Job) -> Job | None:
+    """The newest other job of this person with the very same file, if there is one."""
+    same = Job.objects.visible_to(request.user).filter(upload_sha256=job.upload_sha256)
+    return same.exclude(pk=job.pk).exclude(upload_sha256="").order_by("-created_at").first()
 
 
 def _starters(job: Job) -> list[tuple[str, str]]:
@@ -189,6 +201,30 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     query = QueryDict(mutable=True)
     query["row"] = str(number)
     return redirect(f"{reverse('job', args=[job.pk])}?{query.urlencode()}#preview")
+
+
+@require_POST
+def reading(request: HttpRequest, pk: int) -> HttpResponse:
+    """Read the file anew, in the way that was chosen. `fix`: a remedy for all ready-made requests;
+    `fill`: short rows are filled with empty cells."""
+    job = find_job(request, pk)
+    if job.state not in Job.OPEN:
+        return _elsewhere(request, job)
+    chosen = choices_of(job)
+    if request.POST.get("fill"):
+        chosen = msgspec.structs.replace(chosen, fill=True)
+    elif fix := request.POST.get("fix", "")[:200]:
+        chosen = msgspec.structs.replace(chosen, remedies=(*chosen.remedies, fix))
+    else:
+        form = ReadingForm(job, request.POST)
+        if not form.is_valid():
+            texts = [str(error) for errors in form.errors.values() for error in errors]
+            messages.error(request, " ".join(texts))
+            return redirect("job", pk)
+        chosen = form.choices()
+    if not actions.read_differently(job, chosen):
+        messages.info(request, "It is read in this very way already.")
+    return redirect("job", pk)
 
 
 def _elsewhere(request: HttpRequest, job: Job) -> HttpResponse:

@@ -16,7 +16,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from .. import actions, estimates
 from ..forms import NameForm, UploadForm
-from ..ingest.text import MAX_ROWS
 from ..models import ATTENTION, Installation, Job
 from ..uploads import was_too_large
 from .access import asked, find_job, person
@@ -104,7 +103,7 @@ def new_job(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "max_bytes": settings.MAX_UPLOAD_BYTES,
-        "max_rows": MAX_ROWS,
+        "max_rows": settings.MAX_ROWS,
         "samples": list(SAMPLE_TYPES),
     }
     template = "jobs/_upload.html" if request.headers.get("HX-Request") else "jobs/new.html"

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from .. import actions, estimates
+from ..forms import ReadingForm
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
@@ -37,7 +38,7 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
         return draft_page(request, found)
     context: dict[str, Any] = {"job": found}
     if found.state == Job.State.UNREADABLE:
-        context["problems"] = found.problems.all()[:100]
+        context |= {"problems": list(found.problems.all()), "reading_form": ReadingForm(found)}
         return render(request, "watch/unreadable.html", context)
     template = "watch/reading.html" if found.state == Job.State.READING else "watch/sent.html"
     site = Installation.get()

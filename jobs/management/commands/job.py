@@ -1,7 +1,8 @@
 """`manage.py job`: from the shell what the pages do in the browser, by the same functions.
 
 What a script wants is on stdout; words for people go to stderr. Exit status: 0 done, 1 not done,
-2 wrong use; of `wait` also 6 rows need attention, 7 the job is held, 8 time-out.
+2 wrong use; of `check` also 3 some rows cannot be sent, 4 the file cannot be read; of `wait` also
+6 rows need attention, 7 the job is held, 8 time-out.
 """
 
 from __future__ import annotations
@@ -25,17 +26,22 @@ from django.template.defaultfilters import filesizeformat
 from jobs import actions, estimates, exports, restoring, words
 from jobs.estimates import Estimate, PartEstimate
 from jobs.forms import RecipeForm
+from jobs.ingest.answers import Failed, Order, Read, Summary
+from jobs.ingest.shapes import NO_HEADER, Choices, Unreadable
+from jobs.ingest.words import DELIMITERS, ENCODINGS, name_of, python_name
 from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
 from jobs.provider import ProviderError
+from jobs.reading import limits, read_apart
 from jobs.recipes import Recipe, recipe_problems
 from jobs.templatetags.show import at_most, money_range
 
-NOT_DONE, WRONG_USE, ATTENTION, HELD, TIMED_OUT = 1, 2, 6, 7, 8
+NOT_DONE, WRONG_USE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 2, 3, 4, 6, 7, 8
 LOOK_SECONDS = 0.5
 # How long a step that needs the worker may wait for one to show up.
 WORKER_SECONDS = 30
 PROBLEMS_SHOWN = 20
+DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 FORMATS: dict[str, Callable[[Job], Iterator[bytes]]] = {
     "csv": exports.csv_chunks,
     "jsonl": exports.jsonl_chunks,
@@ -49,8 +55,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
+        check = actions.add_parser("check", help="say how a file is read, and what is wrong in it")
+        check.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
+        add_choices(check)
+        check.add_argument("--json", action="store_true", help="for programs")
+
         submit = actions.add_parser("submit", help="make a job of a file and submit it")
-        submit.add_argument("file", type=Path, metavar="FILE", help="CSV, TSV or JSONL")
+        submit.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
+        add_choices(submit)
         submit.add_argument("--name", default="", help="name of the job (the file's)")
         prompt = submit.add_mutually_exclusive_group()
         prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
@@ -108,13 +120,62 @@ class Command(BaseCommand):
         """A line for people."""
         self.stderr.write(text, style_func=str)
 
+    # --- check ------------------------------------------------------------------------------------
+
+    def do_check(self, options: dict[str, Any]) -> None:
+        path: Path = options["file"]
+        order = Order(str(path.resolve()), choices_from(options), limits())
+        found = Summary("", "table")
+        readable = False
+        try:
+            with path.open("rb"):
+                pass
+            for answer in read_apart(order):
+                if isinstance(answer, Read):
+                    found, readable = answer.summary, True
+                elif isinstance(answer, Failed):
+                    raise Unreadable(*answer.findings)
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+        except Unreadable as error:
+            for finding in error.findings:
+                found.note(finding, leaves_out=True)
+        if options["json"]:
+            self.stdout.write(json.dumps(facts_of_file(found), indent=1, ensure_ascii=False))
+        else:
+            self.say_how_it_is_read(found, readable)
+        if not readable or found.left_out:
+            sys.exit(ROWS_LEFT_OUT if readable else UNREADABLE)
+
+    def say_how_it_is_read(self, found: Summary, readable: bool) -> None:
+        if readable:
+            self.stdout.write(f"{found.rows:,} rows, {found.left_out:,} of them left out")
+            self.stdout.write(f"Columns: {', '.join(found.columns)}")
+            self.stdout.write(f"Read as {how_it_is_read(found)}")
+        for group in found.groups:
+            self.show_group(group.title, group.remedy, group.places, group.count)
+
+    def show_group(
+        self, title: str, remedy: str, places: list[tuple[int, str]], count: int
+    ) -> None:
+        """What was found of one kind, with its first places."""
+        if count > 1:
+            self.say(f"{count:,}: {title} {remedy}".strip())
+        for line, text in places[:PROBLEMS_SHOWN]:
+            self.say(f"Line {line}: {text}" if line else text)
+        if count > len(places):
+            self.say(f"... and {count - len(places):,} more like these.")
+        if count == 1 and remedy:
+            self.say(remedy)
+
     # --- submit -----------------------------------------------------------------------------------
 
     def do_submit(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
         prompt = prompt_of(options)
         recipe = checked_recipe(prompt or "", options)
-        job = make_job(options["file"], owner_of(options["owner"]), options["name"])
+        owner, choices = owner_of(options["owner"]), choices_from(options)
+        job = make_job(options["file"], owner, options["name"], choices)
         self.say(f"Job {job.pk} “{job.name}”: reading the file.")
         job = self.wait_for_worker(job, lambda job: job.state != Job.State.READING)
         self.show_problems(job)
@@ -159,13 +220,8 @@ class Command(BaseCommand):
         return job
 
     def show_problems(self, job: Job) -> None:
-        for problem in job.problems.all()[:PROBLEMS_SHOWN]:
-            where = f"Line {problem.line}: " if problem.line is not None else ""
-            self.say(f"{where}{problem.text}")
-        if job.problem_count > PROBLEMS_SHOWN:
-            self.say(
-                f"... and {job.problem_count - PROBLEMS_SHOWN:,} more; the job's page lists them."
-            )
+        for problem in job.problems.all():
+            self.show_group(problem.title, problem.remedy, problem.places, problem.count)
 
     def show_price(self, estimate: Estimate) -> None:
         self.say(f"Cost in US dollars: {price_in_words(estimate)} (half the normal price).")
@@ -323,7 +379,7 @@ def find_job(pk: int) -> Job:
     return job
 
 
-def make_job(path: Path, owner: User, name: str) -> Job:
+def make_job(path: Path, owner: User, name: str, choices: Choices) -> Job:
     """A new job from a copy of the file at `path`."""
     try:
         size = path.stat().st_size
@@ -338,9 +394,76 @@ def make_job(path: Path, owner: User, name: str) -> Job:
                 returncode=WRONG_USE,
             )
         with path.open("rb") as file:
-            return actions.create_job(owner, File(file, name=path.name), name)
+            return actions.create_job(owner, File(file, name=path.name), name, choices)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+
+
+def add_choices(parser: CommandParser) -> None:
+    """How the file is to be read; what is not said is found out."""
+    parser.add_argument("--encoding", default="", metavar="NAME", help="such as windows-1252")
+    parser.add_argument("--delimiter", default="", metavar="C", help="a character, or tab")
+    parser.add_argument("--sheet", default="", metavar="NAME", help="of a workbook")
+    parser.add_argument(
+        "--header-row", type=int, default=0, metavar="N", help="line of the column names; -1: none"
+    )
+    parser.add_argument("--fill", action="store_true", help="fill short rows with empty cells")
+
+
+def choices_from(options: dict[str, Any]) -> Choices:
+    """Raises CommandError."""
+    encoding = python_name(options["encoding"]) if options["encoding"] else ""
+    if options["encoding"] and not encoding:
+        known = ", ".join(ENCODINGS)
+        raise CommandError(
+            f"The encoding “{options['encoding']}” is not known. Known are {known}.",
+            returncode=WRONG_USE,
+        )
+    delimiter = DELIMITER_NAMES.get(options["delimiter"], options["delimiter"])
+    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise CommandError("--delimiter takes one character, or tab.", returncode=WRONG_USE)
+    if options["header_row"] < NO_HEADER:
+        raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
+    return Choices(encoding, delimiter, options["sheet"], options["header_row"], options["fill"])
+
+
+def how_it_is_read(found: Summary) -> str:
+    chosen = found.understood
+    words = [
+        found.format,
+        DELIMITERS.get(chosen.delimiter, chosen.delimiter),
+        name_of(chosen.encoding) if chosen.encoding else "",
+        f"sheet “{chosen.sheet}”" if chosen.sheet else "",
+        f"names in line {chosen.header}" if chosen.header > 0 else "",
+        f"{found.blank_lines:,} blank lines skipped" if found.blank_lines else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def facts_of_file(found: Summary) -> dict[str, Any]:
+    """How a file is read, for programs. Keys are only ever added."""
+    return {
+        "rows": found.rows,
+        "rows_left_out": found.left_out,
+        "blank_lines": found.blank_lines,
+        "columns": found.columns,
+        "format": found.format,
+        "encoding": found.understood.encoding,
+        "delimiter": found.understood.delimiter,
+        "sheet": found.understood.sheet,
+        "header_row": found.understood.header,
+        "problems": [
+            {
+                "kind": group.kind,
+                "lines": [line for line in group.lines if line],
+                "count": group.count,
+                "message": group.title,
+                "remedy": group.remedy,
+                "blocking": group.leaves_out,
+            }
+            for group in found.groups
+        ],
+    }
 
 
 def owner_of(username: str | None) -> User:

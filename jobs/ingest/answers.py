@@ -1,0 +1,174 @@
+"""What the process that reads is asked, and what it answers: one Order on its standard input,
+Answers on its standard output, each with its length before it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
+from .words import remedy_of, title_of
+
+# What is known of the requests to one model; the last two are 1 if any of them asks for it.
+MODEL_FACTS = ("rows", "bytes", "max_tokens_sum", "max_tokens_most", "cached", "in_the_us")
+_LENGTH = struct.Struct("!I")
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Order(msgspec.Struct):
+    path: str
+    choices: Choices
+    limits: Limits
+    slice: int = 2_000  # rows of one answer
+
+
+class Group(msgspec.Struct):
+    """Findings of one kind. `texts` and `lines` belong together: the first ones."""
+
+    kind: str
+    count: int = 0
+    lines: list[int] = []
+    texts: list[str] = []
+    leaves_out: bool = False  # the rows cannot be sent
+    fix: str = ""  # of the first one that has one: see requests.fix_in_words
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in a sentence for all of them."""
+        return title_of(self.kind, self.count, self.texts)
+
+    @property
+    def remedy(self) -> str:
+        return remedy_of(self.kind)
+
+    @property
+    def places(self) -> list[tuple[int, str]]:
+        """The first ones: line (0: the file as a whole) and what is wrong there."""
+        return list(zip(self.lines, self.texts, strict=True))
+
+    def add(self, finding: Finding) -> None:
+        self.count += 1
+        self.fix = self.fix or finding.fix
+        if len(self.texts) < LINES_NAMED:
+            self.texts.append(finding.text)
+            self.lines.append(finding.line or 0)
+
+
+class Summary(msgspec.Struct):
+    """What was found while reading, for `Job.reading`; sizes in bytes of UTF-8 text."""
+
+    format: str
+    kind: str
+    understood: Choices = Choices()
+    sheets: list[str] = []
+    columns: list[str] = []
+    rows: int = 0
+    left_out: int = 0
+    blank_lines: int = 0
+    text_bytes: int = 0
+    column_bytes: list[int] = []
+    longest_row: int = 0  # its number
+    longest_size: int = -1
+    models: dict[str, dict[str, int]] = {}
+    groups: list[Group] = []
+
+    def add(self, line: Line) -> None:
+        self.rows += 1
+        if line.problem:
+            self.left_out += 1
+            self.note(line.problem, leaves_out=True)
+            return
+        self.text_bytes += line.size
+        if line.size > self.longest_size:
+            self.longest_row, self.longest_size = self.rows, line.size
+        if line.model:
+            model = self.models.setdefault(line.model, dict.fromkeys(MODEL_FACTS, 0))
+            model["rows"] += 1
+            model["cached"] |= line.cached
+            model["in_the_us"] |= line.in_the_us
+            model["bytes"] += line.size
+            model["max_tokens_sum"] += line.max_tokens
+            model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
+        elif self.column_bytes:
+            sizes = self.column_bytes
+            for index, size in enumerate(line.cell_sizes):
+                sizes[index] += size
+        else:
+            self.column_bytes = list(line.cell_sizes)
+
+    def note(self, finding: Finding, *, leaves_out: bool = False) -> None:
+        for group in self.groups:
+            if group.kind == finding.kind:
+                break
+        else:
+            group = Group(finding.kind, leaves_out=leaves_out)
+            self.groups.append(group)
+        group.add(finding)
+
+    def close(self, reader: Reader) -> None:
+        self.understood = reader.understood
+        self.sheets = list(reader.sheets)
+        self.columns = reader.columns
+        self.blank_lines = reader.blank_lines
+        for remark in reader.remarks:
+            self.note(remark)
+        for name, size in zip(self.columns, self.column_bytes, strict=False):
+            if not size:
+                text = f"There is nothing in the column “{name}”."
+                self.note(Finding("empty_column", text))
+
+
+class Rows(msgspec.Struct, tag=True):
+    """Some rows: line, source, size, problem in words."""
+
+    rows: list[tuple[int, str, int, str]]
+    position: int
+
+
+class Read(msgspec.Struct, tag=True):
+    """It was read to its end."""
+
+    summary: Summary
+
+
+class Failed(msgspec.Struct, tag=True):
+    """It cannot be read. `summary`: how far it was understood."""
+
+    findings: list[Finding]
+
+
+Answer = Rows | Read | Failed
+
+
+def frame(answer: Answer) -> bytes:
+    raw = _encoder.encode(answer)
+    return _LENGTH.pack(len(raw)) + raw
+
+
+def frames(blocks: Iterator[bytes]) -> Iterator[Answer]:
+    """The Answers in what was written. Raises msgspec.DecodeError; one that was cut off is left
+    out."""
+    decoder = msgspec.msgpack.Decoder(Answer)
+    buffer = bytearray()
+    for block in blocks:
+        buffer += block
+        begin = 0
+        while len(buffer) - begin >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, begin)
+            end = begin + _LENGTH.size + length
+            if len(buffer) < end:
+                break
+            yield decoder.decode(memoryview(buffer)[begin + _LENGTH.size : end])
+            begin = end
+        del buffer[:begin]
+
+
+def too_much(limits: Limits) -> Finding:
+    megabytes = limits.memory // 1_000_000
+    return Finding("too_much", f"Reading this file takes more than {megabytes:,} MB of memory.")
+
+
+def too_long(limits: Limits) -> Finding:
+    return Finding("too_much", f"Reading this file takes longer than {limits.seconds:,} seconds.")

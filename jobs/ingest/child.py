@@ -1,0 +1,61 @@
+"""What the process that reads does; see __main__.py and ../reading.py."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from typing import IO
+
+from .answers import Answer, Failed, Order, Read, Rows, Summary, frame, too_much
+from .finding import open_upload
+from .shapes import Finding, Limits, Unreadable, unreadable
+
+LAST_WORDS = 1 << 16  # bytes of any file, for what is said on standard error
+SLICE_BYTES = 8_000_000  # of rows in one answer
+
+
+def work(order: Order, output: IO[bytes]) -> None:
+    """Read the file of `order` and write Answers to `output`."""
+    _limit(order.limits)
+    for answer in _answers(order):
+        output.write(frame(answer))
+        output.flush()
+
+
+def _limit(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.seconds, limits.seconds + 5))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LAST_WORDS, LAST_WORDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _answers(order: Order) -> Iterator[Answer]:
+    try:
+        reader = open_upload(order.path, order.choices, order.limits)
+        summary = Summary(reader.format, reader.kind)
+        rows: list[tuple[int, str, int, str]] = []
+        size = 0
+        for line in reader:
+            if summary.rows == order.limits.rows:
+                text = f"The file has more than {summary.rows:,} rows."
+                raise unreadable("too_many_rows", text, line.line)
+            summary.add(line)
+            rows.append((line.line, line.source, line.size, _in_words(line.problem)))
+            size += len(line.source)
+            if len(rows) == order.slice or size > SLICE_BYTES:
+                yield Rows(rows, reader.position)
+                rows, size = [], 0
+        if not summary.rows:
+            raise unreadable("no_rows", "There are no rows below the column names.")
+        if rows:
+            yield Rows(rows, reader.position)
+        summary.close(reader)
+        yield Read(summary)
+    except Unreadable as error:
+        yield Failed(list(error.findings))
+    except MemoryError:
+        yield Failed([too_much(order.limits)])
+
+
+def _in_words(problem: Finding | None) -> str:
+    return f"{problem.text} {problem.remedy}".strip() if problem else ""

@@ -1,0 +1,133 @@
+"""Records become the rows of a table: which one holds the column names, and what each row has to
+be like. The same for CSV files and for workbooks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+
+import msgspec
+
+from .shapes import NO_HEADER, Choices, Finding, Limits, Line, unreadable
+
+LOOKED_AT = 20  # records at the beginning among which the column names are looked for
+LEAST_COLUMNS = 3  # of a table that may have a title above it
+
+_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
+_encoder = msgspec.json.Encoder()
+
+Record = tuple[int, list[str]]  # its line, as a spreadsheet numbers it, and its cells
+
+
+class Table:
+    """The rows of a table, and what was found out about it on the way."""
+
+    def __init__(self, choices: Choices, limits: Limits, remarks: list[Finding]) -> None:
+        self.choices = choices
+        self.limits = limits
+        self.remarks = remarks
+        self.columns: list[str] = []
+        self.header = 0  # the line of the column names; NO_HEADER
+        self.blank_lines = 0
+
+    def lines(self, records: Iterable[Record]) -> Iterator[Line]:
+        """Raises Unreadable."""
+        records = iter(records)
+        first = list(islice(records, LOOKED_AT))
+        self._find_header(first)
+        above = 0
+        for line, cells in chain(first, records):
+            if not any(map(str.strip, cells)):
+                self.blank_lines += 1
+            elif line < self.header:
+                above += 1
+            elif line == self.header:
+                self._name_columns(cells, line)
+                self._remark_on_what_is_above(above)
+            else:
+                if not self.columns:
+                    self._name_columns([""] * len(cells), line)
+                yield self._line(line, cells)
+        if not self.columns:
+            raise unreadable("empty", "The file has no column names and no rows.")
+
+    def _find_header(self, first: list[Record]) -> None:
+        """The line of the column names: as chosen, or the first one with cells in it. A title
+        above them stands alone in its line, and the table below is wide."""
+        if self.choices.header:
+            self.header = self.choices.header
+            return
+        filled = [(line, sum(1 for cell in cells if cell.strip())) for line, cells in first]
+        filled = [(line, count) for line, count in filled if count]
+        if not filled:
+            return
+        widest = max(count for _line, count in filled)
+        titles = widest >= LEAST_COLUMNS
+        self.header = next((line for line, count in filled if count > 1 or not titles), 0)
+
+    def _remark_on_what_is_above(self, above: int) -> None:
+        if above:
+            lines = "line" if above == 1 else f"{above} lines"
+            text = f"The column names were found in line {self.header}. The {lines} above it "
+            text += "was left out." if above == 1 else "were left out."
+            self.remarks.append(Finding("above_header", text, self.header))
+
+    def _name_columns(self, cells: list[str], line: int) -> None:
+        # A name that is wrapped in its cell is one name.
+        names = [_LINE_BREAK.sub(" ", cell.strip()) for cell in cells]
+        most = self.limits.columns
+        if len(names) > most:
+            # A spreadsheet writes out columns that are empty to the end.
+            while names and not names[-1]:
+                names.pop()
+        if len(names) > most:
+            text = f"The file has {len(names):,} columns; at most {most} are possible."
+            raise unreadable("too_many_columns", text, line)
+        for index, name in enumerate(names):
+            if not name:
+                names[index] = f"column_{index + 1}"
+                if self.header != NO_HEADER:
+                    text = f"Column {index + 1} has no name; it is called column_{index + 1}."
+                    self.remarks.append(Finding("unnamed", text, line))
+            elif problem := self.problem_of_name(name):
+                raise unreadable("name", f"Column {index + 1}: {problem}", line)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            both = ", ".join(f"“{name}”" for name in twice)
+            raise unreadable("same_name", f"Two columns have the same name: {both}.", line)
+        self.columns = names
+
+    def problem_of_name(self, name: str) -> str:
+        """Why a column cannot have this name; "" when it can."""
+        if len(name) > self.limits.name:
+            return (
+                f"its name has {len(name):,} characters; at most {self.limits.name} are possible."
+            )
+        if "{" in name or "}" in name:
+            return f"its name “{name}” has a brace in it, which a prompt could not refer to."
+        return ""
+
+    def _line(self, line: int, cells: list[str]) -> Line:
+        expected = len(self.columns)
+        problem = None
+        if len(cells) < expected:
+            if self.choices.fill:
+                cells = cells + [""] * (expected - len(cells))
+            else:
+                text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
+                problem = Finding("few_cells", text, line)
+        elif len(cells) > expected:
+            if any(map(str.strip, cells[expected:])):
+                text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
+                problem = Finding("many_cells", text, line)
+            else:
+                cells = cells[:expected]
+        sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
+        if max(sizes) > self.limits.cell:
+            text = f"A cell has {max(sizes):,} bytes; at most {self.limits.cell:,} are possible."
+            problem = Finding("long_cell", text, line)
+        return Line(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"

@@ -1,0 +1,137 @@
+"""In which encoding a text file is: found out, said, and proven for the whole file."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import IO
+
+from charset_normalizer import from_bytes
+
+from .opening import Opened
+from .shapes import Finding, unreadable
+from .words import ENCODINGS, name_of, python_name
+
+BLOCK = 1 << 20
+SAMPLE = 1 << 18
+AROUND = 1 << 12  # bytes looked at around what is not UTF-8
+
+# Latin letters beyond ASCII: which of them are usual in the languages that use an encoding. The
+# library tells scripts apart, but takes French for Czech.
+_FRENCH_AND_OTHERS = "äöüßéèêëàâçîïôûùœñóíáúãõåæøÄÖÜÉÈÊÀÂÇÎÔÑÓÍÁÚÃÕÅÆØ¿¡"
+USUAL = {
+    "cp1252": _FRENCH_AND_OTHERS,
+    "mac-roman": _FRENCH_AND_OTHERS,
+    "cp850": _FRENCH_AND_OTHERS,
+    "cp1250": "ąćęłńóśźżčďěňřšťůýžáéíúőűäöüôľĺŕăâîşţĄĆĘŁŃÓŚŹŻČĎĚŇŘŠŤŮÝŽÁÉÍÚŐŰÄÖÜÔĽĂÂÎŞŢ",
+    "cp1254": "çğıöşüâîÇĞİÖŞÜ",
+    "cp1257": "āčēģīķļņōŗšūžąęėįųõäöüĀČĒĢĪĶĻŅŠŪŽĄĘĖĮŲÕÄÖÜ",
+}
+MARKS = "–—‘’‚“”„…€«»°"  # noqa: RUF001 - these very ones
+_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def find_encoding(file: Opened, chosen: str, remarks: list[Finding]) -> str:
+    """The encoding of a text file, as a name of Python's. `chosen`: what a person says it is; it
+    counts if the whole file can be read so. Raises Unreadable."""
+    if chosen:
+        if bad := first_bad_line(file, chosen):
+            raise unreadable(
+                "encoding", f"There is a character here that is not {name_of(chosen)}.", bad
+            )
+        return chosen
+    head = file.head
+    for bom, encoding in BOMS:
+        if head.startswith(bom):
+            return find_encoding(file, encoding, remarks)
+    if encoding := _utf_16_without_a_mark(head):
+        return encoding
+    if not (bad := first_bad_line(file, "utf-8")):
+        return "utf-8"
+    for encoding in _guesses(_sample(file)):
+        if not first_bad_line(file, encoding):
+            text = f"This is not UTF-8. It was read as {name_of(encoding)}."
+            remarks.append(Finding("guessed", text, bad))
+            return encoding
+    raise unreadable("encoding", "There is a character here that is not UTF-8.", bad)
+
+
+def first_bad_line(file: Opened, encoding: str) -> int | None:
+    """The first line with what cannot be decoded; None when all of it can be."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    with file.open() as stream:
+        while block := stream.read(BLOCK):
+            try:
+                text = decoder.decode(block)
+            except UnicodeDecodeError as error:
+                return line + _line_breaks(block[: error.start])
+            line += text.count("\n")
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return line
+    return None
+
+
+def _line_breaks(raw: bytes) -> int:
+    return raw.count(b"\n")
+
+
+def _utf_16_without_a_mark(head: bytes) -> str:
+    """UTF-16 of mostly Latin text has a NUL in every other byte."""
+    even, odd = head[0::2], head[1::2]
+    least = len(head) * 0.3
+    if odd.count(0) > least and even.count(0) == 0:
+        return "utf-16-le"
+    if even.count(0) > least and odd.count(0) == 0:
+        return "utf-16-be"
+    return ""
+
+
+def _sample(file: Opened) -> bytes:
+    """What is not ASCII, with what is around it."""
+    with file.open() as stream:
+        return b"\n".join(islice(_odd_places(stream), SAMPLE // AROUND))
+
+
+def _odd_places(stream: IO[bytes]) -> Iterator[bytes]:
+    while block := stream.read(BLOCK):
+        begin = 0
+        while begin < len(block):
+            part = block[begin : begin + AROUND]
+            if not part.isascii():
+                yield part
+            begin += AROUND
+
+
+def _guesses(sample: bytes) -> Iterator[str]:
+    """Encodings that the sample may be in, the likeliest first."""
+    runs = [len(run) for run in _NOT_ASCII.findall(sample)]
+    latin = sorted(USUAL, key=lambda encoding: -_usual_letters(sample, encoding))
+    # Between ASCII letters, letters such as é stand alone; those of other scripts do not.
+    if sum(runs) < 2 * len(runs):
+        yield from latin
+    wanted = [encoding.replace("-", "_") for encoding in ENCODINGS if "utf" not in encoding]
+    for match in from_bytes(sample, cp_isolation=wanted):
+        encoding = python_name(match.encoding)
+        if encoding and encoding not in USUAL:
+            yield encoding
+    yield from latin
+
+
+def _usual_letters(sample: bytes, encoding: str) -> int:
+    """How usual the letters are that the sample has in this encoding; others count against it."""
+    text = sample.decode(encoding, errors="replace")
+    odd = [char for char in text if char > "\x7f" and char not in MARKS]
+    usual = sum(char in USUAL[encoding] for char in odd)
+    return 2 * usual - 3 * (len(odd) - usual)

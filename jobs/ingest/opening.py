@@ -1,0 +1,102 @@
+"""The bytes of an upload: packed or not, and what kind of file they are by their beginning."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import IO
+
+from .shapes import Limits, unreadable
+
+HEAD = 1 << 16
+GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+EMPTY_ZIP = b"PK\x05\x06"
+OLE = b"\xd0\xcf\x11\xe0"  # .xls, and workbooks with a password
+# A few that people mistake for a table.
+NO_TABLES = (
+    b"\x89PNG",
+    b"%PDF",
+    b"GIF8",
+    b"\xff\xd8\xff",
+    b"SQLite format",
+    b"Rar!",
+    b"7z\xbc\xaf",
+)
+FEW = 8
+# Control characters that no text has; the others are seen in real files.
+BINARY = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
+
+
+class _Limited(io.RawIOBase):
+    """What a compressed file holds, up to a limit."""
+
+    def __init__(self, packed: IO[bytes], limit: int) -> None:
+        self._packed = packed
+        self._file = gzip.GzipFile(fileobj=packed)
+        self._left = limit
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        self._packed.close()
+        super().close()
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data = self._file.read(len(buffer))
+        except (EOFError, OSError, zlib.error) as error:
+            raise unreadable(
+                "damaged", "The file is compressed, and damaged or cut off."
+            ) from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise unreadable("too_much", "The file is compressed, and too large when unpacked.")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class Opened:
+    """An upload that can be read from its beginning as often as needed."""
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        """Raises Unreadable."""
+        self.path = path
+        self.limits = limits
+        self._raw: IO[bytes] | None = None
+        with Path(path).open("rb") as file:
+            self.is_packed = file.read(2) == GZIP
+        with self.open() as stream:
+            self.head = stream.read(HEAD)
+
+    def open(self) -> IO[bytes]:
+        """The bytes of the file, unpacked. `position` follows the one that was opened last."""
+        self._raw = raw = Path(self.path).open("rb")  # noqa: SIM115 - the caller closes it
+        if not self.is_packed:
+            return raw
+        return io.BufferedReader(_Limited(raw, self.limits.unpacked), HEAD)
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file as it lies on the disk have been read."""
+        return 0 if self._raw is None or self._raw.closed else self._raw.tell()
+
+    @property
+    def is_workbook(self) -> bool:
+        return self.head.startswith((ZIP, EMPTY_ZIP, OLE))
+
+    def require_text(self) -> None:
+        """Raises Unreadable when this cannot be a text file."""
+        if not self.head.strip(b" \t\r\n\0\xef\xbb\xbf"):
+            raise unreadable("empty", "The file is empty.")
+        odd = sum(map(self.head.count, map(_byte, BINARY)))
+        if self.head.startswith(NO_TABLES) or odd > max(len(self.head) / 50, FEW):
+            raise unreadable("not_text", "This is not a text file.")
+
+
+def _byte(number: int) -> bytes:
+    return bytes([number])

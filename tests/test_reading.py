@@ -1,0 +1,288 @@
+"""A file is read by a process of its own, as its owner wants, and a file that kills that process is
+only "could not be read"."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.test import Client
+from django.urls import reverse
+
+from jobs import actions, lifecycle, reading
+from jobs.ingest import answers
+from jobs.ingest.answers import Failed, Order, Read, Rows
+from jobs.ingest.shapes import Choices, Limits, Unreadable
+from jobs.models import Job, Outcome
+
+Drive = Callable[..., Job]
+MESSY = "Report\n\nname;text;city\nAnn;grün;Köln\nBen;rot\nCid;a;b;c\n".encode("cp1252")
+
+
+def order(path: Path, content: bytes, **limits: int) -> Order:
+    path.write_bytes(content)
+    return Order(str(path), Choices(), Limits(**limits))
+
+
+def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:
+    upload = ContentFile(content, "people.csv")
+    job = actions.create_job(owner, upload, choices=Choices(**choices))
+    return drive(job, until=lambda job: job.state != Job.State.READING)
+
+
+# --- The process ----------------------------------------------------------------------------------
+
+
+@pytest.mark.no_database
+def test_a_process_of_its_own_reads_and_says_what_it_found(tmp_path: Path) -> None:
+    *rows, end = reading.read_apart(order(tmp_path / "file", b"a,b\n1,2\n3,4\n"))
+    assert isinstance(end, Read)
+    assert end.summary.columns == ["a", "b"]
+    assert [row[:3] for part in rows if isinstance(part, Rows) for row in part.rows] == [
+        (2, '["1","2"]', 2),
+        (3, '["3","4"]', 2),
+    ]
+
+
+@pytest.mark.no_database
+def test_memory_is_limited(tmp_path: Path) -> None:
+    line = b"x" * 50_000_000
+    too_much = order(tmp_path / "file", b"a\n" + line, memory=120_000_000, line=10**9, cell=10**9)
+    with pytest.raises(Unreadable, match="more than 120 MB of memory"):
+        for answer in reading.read_apart(too_much):
+            if isinstance(answer, Failed):
+                raise Unreadable(*answer.findings)
+
+
+@pytest.mark.no_database
+def test_computing_time_is_limited(tmp_path: Path) -> None:
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, compresslevel=1)
+    too_long = order(tmp_path / "file", packed, seconds=1, rows=10**9)
+    with pytest.raises(Unreadable, match="longer than 1 seconds"):
+        for _answer in reading.read_apart(too_long):
+            pass
+
+
+@pytest.mark.no_database
+def test_a_process_that_dies_is_a_file_that_could_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[int] = []
+    popen = subprocess.Popen
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        child = popen(*args, **kwargs)
+        children.append(child.pid)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+    found = reading.read_apart(order(tmp_path / "file", b"a,b\n" + b"1,2\n" * 500_000))
+    assert isinstance(next(found), Rows)
+    os.kill(children[0], signal.SIGKILL)
+    with pytest.raises(Unreadable, match="memory"):
+        list(found)
+
+
+@pytest.mark.no_database
+def test_nobody_reads_on_when_nobody_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[Any] = []
+    popen = subprocess.Popen
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        children.append(popen(*args, **kwargs))
+        return children[0]
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+    found = reading.read_apart(order(tmp_path / "file", b"a,b\n" + b"1,2\n" * 500_000))
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    assert children[0].returncode is not None
+
+
+@pytest.mark.no_database
+def test_answers_come_whole_however_they_are_cut() -> None:
+    said: list[answers.Answer] = [Rows([(2, '["1"]', 1, "")], 9), Failed([])]
+    raw = b"".join(map(answers.frame, said))
+    assert list(answers.frames(bytes([byte]) for byte in raw)) == said
+    assert list(answers.frames(iter([raw, raw[:-1]]))) == [*said, said[0]]
+
+
+def test_a_request_that_can_be_mended_is_mended_in_all_with_one_click(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    content = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}
+    params = {"model": "claude-haiku-5-5", **content, "temperature": 0.5}
+    lines = [json.dumps({"custom_id": f"my {n}", "params": params}) for n in range(3)]
+    job = read(alice, drive, "\n".join(lines).encode())
+    assert (job.kind, job.left_out_count) == (Job.Kind.REQUESTS, 3)
+    (problem,) = job.problems.all()
+    assert (problem.count, problem.leaves_out) == (3, True)
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert problem.fix_in_words in page
+    client_alice.post(reverse("reading", args=[job.pk]), {"fix": problem.fix})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert (job.row_count, job.left_out_count) == (3, 0)
+    for row in job.rows.in_order():
+        assert "temperature" not in row.source
+        assert row.content["custom_id"] == f"my {row.number - 1}"
+
+
+# --- As its owner wants ---------------------------------------------------------------------------
+
+
+def test_a_messy_file_is_read_and_what_was_made_of_it_is_said(alice: User, drive: Drive) -> None:
+    job = read(alice, drive, MESSY)
+    assert (job.state, job.columns) == (Job.State.DRAFT, ["name", "text", "city"])
+    found = job.reading
+    assert (found["encoding"], found["delimiter"], found["header"]) == ("cp1252", ";", 3)
+    assert (job.row_count, job.left_out_count, found["blank_lines"]) == (3, 2, 1)
+    kinds = {problem.kind: problem.leaves_out for problem in job.problems.all()}
+    assert kinds == {
+        "few_cells": True,
+        "many_cells": True,
+        "guessed": False,
+        "above_header": False,
+    }
+    assert [row.outcome for row in job.rows.in_order()] == [
+        Outcome.WAITING,
+        Outcome.LEFT_OUT,
+        Outcome.LEFT_OUT,
+    ]
+
+
+def test_a_choice_is_applied_and_kept(alice: User, client_alice: Client, drive: Drive) -> None:
+    job = read(alice, drive, MESSY)
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Western European (Windows-1252)" in page
+    assert "names in line 3" in page
+    choices = {"reading-encoding": "cp850", "reading-header": "1", "reading-fill": "on"}
+    answer = client_alice.post(reverse("reading", args=[job.pk]), choices)
+    assert answer.status_code == 302
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert job.columns == ["Report"]
+    assert job.reading["encoding"] == "cp850"
+    assert job.choices["fill"] is True
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert '<option value="cp850" selected>' in page
+    client_alice.post(reverse("reading", args=[job.pk]), {})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert job.columns == ["name", "text", "city"]
+
+
+def test_short_rows_are_filled_with_one_click(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, MESSY)
+    client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert job.left_out_count == 1
+    assert job.rows.get(number=2).content == ["Ben", "rot", ""]
+
+
+def test_an_unreadable_file_can_be_read_otherwise(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, b"a,a\nAnn,x\n")
+    assert job.state == Job.State.UNREADABLE
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "same name" in page
+    client_alice.post(reverse("reading", args=[job.pk]), {"reading-no_header": "on"})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert (job.columns, job.row_count) == (["column_1", "column_2"], 2)
+    assert not job.problems.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"reading-encoding": "klingon"}, {"reading-header": "0"}, {"reading-header": "x"}],
+)
+def test_an_impossible_choice_changes_nothing(
+    alice: User, client_alice: Client, drive: Drive, wrong: dict[str, str]
+) -> None:
+    job = read(alice, drive, MESSY)
+    answer = client_alice.post(reverse("reading", args=[job.pk]), wrong, follow=True)
+    assert "alert" in answer.content.decode()
+    job.refresh_from_db()
+    assert (job.state, job.readings) == (Job.State.DRAFT, 0)
+
+
+def test_a_job_that_was_confirmed_is_not_read_anew(
+    alice: User, make_job: Callable[..., Job], client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.WORKING)
+    assert not actions.read_differently(job, Choices(fill=True))
+    client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
+    job.refresh_from_db()
+    assert (job.state, job.choices) == (Job.State.WORKING, {})
+
+
+def test_a_choice_while_it_is_read_begins_anew(
+    alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SLICE", 10)
+    rows = b"".join(b"%d,x\n" % n for n in range(100))
+    job = actions.create_job(alice, ContentFile(b"a,b\n" + rows, "people.csv"))
+    store = reading._store
+
+    def choose_meanwhile(*args: Any) -> None:
+        store(*args)
+        actions.read_differently(job, Choices(header=-1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "_store", choose_meanwhile)
+        lifecycle.advance(job.pk)
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert (job.row_count, job.rows.count()) == (101, 101)
+
+
+def test_a_job_that_is_deleted_is_read_no_further(
+    alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SLICE", 10)
+    job = actions.create_job(alice, ContentFile(b"a,b\n" + b"1,2\n" * 100, "people.csv"))
+    store, stored = reading._store, 0
+
+    def delete_meanwhile(*args: Any) -> None:
+        nonlocal stored
+        stored += 1
+        store(*args)
+        actions.delete(job, alice)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "_store", delete_meanwhile)
+        lifecycle.advance(job.pk)
+    lifecycle.advance(job.pk)
+    assert stored == 1
+    assert not Job.objects.exists()
+
+
+def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive: Drive) -> None:
+    first = read(alice, drive, MESSY)
+    second = read(alice, drive, MESSY)
+    page = client_alice.get(reverse("job", args=[second.pk])).content.decode()
+    assert "You uploaded this very file before" in page
+    assert reverse("job", args=[first.pk]) in page
+    other = read(alice, drive, MESSY + b"Eve;1;2\n")
+    page = client_alice.get(reverse("job", args=[other.pk])).content.decode()
+    assert "this very file" not in page
+
+
+def test_more_rows_than_are_allowed(alice: User, drive: Drive, settings: Any) -> None:
+    settings.MAX_ROWS = 5
+    assert read(alice, drive, b"a\n" + b"1\n" * 5).state == Job.State.DRAFT
+    job = read(alice, drive, b"a\n" + b"1\n" * 6)
+    assert job.state == Job.State.UNREADABLE
+    ((line, text),) = job.problems.get().places
+    assert (line, "more than 5 rows" in text) == (7, True)
+    assert not job.rows.exists()

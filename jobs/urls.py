@@ -20,6 +20,7 @@ urlpatterns = [
     path("", jobs.jobs, name="jobs"),
     path("jobs/new/", jobs.new_job, name="new_job"),
     path("jobs/new/sample/", jobs.new_sample_job, name="new_sample_job"),
+    path("jobs/new/pasted/", jobs.new_pasted_job, name="new_pasted_job"),
     path("samples/<str:name>", jobs.sample, name="sample"),
     path("jobs/<int:pk>/", watch.job, name="job"),
     path("jobs/<int:pk>/status/", watch.status, name="status"),

@@ -267,6 +267,18 @@ def test_a_job_that_is_deleted_is_read_no_further(
     assert not Job.objects.exists()
 
 
+def test_cells_can_be_pasted(alice: User, client_alice: Client, drive: Drive) -> None:
+    """As a spreadsheet puts them on the clipboard, with a line break in one of them."""
+    cells = 'name\ttext\r\nAnn\t"one\ntwo"\r\nBen\t=1+1\r\n'
+    answer = client_alice.post(reverse("new_pasted_job"), {"cells": cells})
+    assert answer.status_code == 302
+    job = drive(Job.objects.get(), until=lambda job: job.state == Job.State.DRAFT)
+    assert [row.content for row in job.rows.in_order()] == [["Ann", "one\ntwo"], ["Ben", "=1+1"]]
+    answer = client_alice.post(reverse("new_pasted_job"), {"cells": " \n"}, follow=True)
+    assert "paste some cells first" in answer.content.decode()
+    assert Job.objects.count() == 1
+
+
 def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive: Drive) -> None:
     first = read(alice, drive, MESSY)
     second = read(alice, drive, MESSY)

@@ -79,6 +79,7 @@ PAGES = ("jobs", "new_job", "password", "people", "restored")
 POSTS = (
     "new_job",
     "new_sample_job",
+    "new_pasted_job",
     "logout",
     "password",
     "people",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -104,6 +104,8 @@ def new_job(request: HttpRequest) -> HttpResponse:
         "form": form,
         "max_bytes": settings.MAX_UPLOAD_BYTES,
         "max_rows": settings.MAX_ROWS,
+        "max_columns": settings.MAX_COLUMNS,
+        "max_cell": settings.MAX_CELL_BYTES,
         "samples": list(SAMPLE_TYPES),
     }
     template = "jobs/_upload.html" if request.headers.get("HX-Request") else "jobs/new.html"
@@ -118,6 +120,16 @@ def new_sample_job(request: HttpRequest) -> HttpResponse:
         raise Http404
     with (SAMPLES / name).open("rb") as file:
         return _made(request, File(file, name=name))
+
+
+@require_POST
+def new_pasted_job(request: HttpRequest) -> HttpResponse:
+    """A job from cells that were copied from a spreadsheet: lines, with tabs between the cells."""
+    cells = request.POST.get("cells", "")
+    if not cells.strip():
+        messages.error(request, "There was nothing to read: paste some cells first.")
+        return redirect("new_job")
+    return _made(request, ContentFile(cells.encode(), "Pasted cells.tsv"))
 
 
 def _made(request: HttpRequest, upload: File[bytes]) -> HttpResponse:

@@ -277,7 +277,8 @@ _RESULTS = (
     "contradicting_line", "missing_line", "long_line", "unknown_id", "unknown_type", "redirect",
     "status_404", "status_429", "status_500", "crlf", "blank_tail",
 )  # fmt: skip
-_LOOKS = ("status", "status", "drop", "cut", "stall")
+_CANCEL = ("drop", "status", "drop_after", "stall", "empty_object")
+_LOOKS = ("status", "status", "drop", "cut", "stall", "empty_object", "null", "html")
 # An origin that nobody may talk to: results come from the API's own.
 _ELSEWHERE = "http://127.0.0.1:9"
 
@@ -291,7 +292,9 @@ def _orders(chance: random.Random) -> list[tuple[float, dict[str, Any]]]:
         order["results"].append(_fault(chance, _RESULTS))
     for place in ("list", "retrieve", "count_tokens", "cancel"):
         if chance.random() < 0.4:
-            kinds = ("drop", "status", "drop_after", "stall") if place == "cancel" else _LOOKS
+            kinds = {"cancel": _CANCEL, "list": (*_LOOKS, "null_data", "no_cursor")}.get(
+                place, _LOOKS
+            )
             order[place] = [_fault(chance, kinds) for _ in range(chance.randint(1, 3))]
     order.update(_knobs(chance))
     orders = [(0.0, order)]

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -217,6 +218,7 @@ def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
     from jobs import lifecycle
 
+    lifecycle.PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
     if point:
         arrange(point, die_at_pass(wanted))
     while True:

@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from jobs import actions, collection, files, leases
+from jobs import actions, collection, files, leases, lifecycle
 from jobs.models import Batch, Job, Outcome, Row
 
 from .conftest import Simulator
@@ -36,6 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return pause
 
     monkeypatch.setattr(collection, "_try_again", soon)
+    monkeypatch.setattr(lifecycle, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
 @pytest.mark.parametrize(

@@ -540,6 +540,7 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
     job = drive(job, until=lambda job: bool(job.held))
     assert "Somebody has to say" in job.held, "a 404 never leads to sending again by itself"
     monkeypatch.setattr(provider, "list_batches", lambda: iter(others))
+    assert actions.look_again(job.batches.get(), alice)
     job = drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())
     assert not job.held
     assert simulator.truth()["posts"] == 2

@@ -26,7 +26,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .environment import ROOT, clean_environment
@@ -74,8 +74,11 @@ class Browser:
         handler = urllib.request.HTTPCookieProcessor(self.cookies)
         self.opener = urllib.request.build_opener(handler)
 
-    def get(self, path: str) -> str:
-        with self.opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=120) as answer:
+    def get(self, path: str, *, part: bool = False) -> str:
+        """`part`: as the page itself asks for what has changed."""
+        headers = {"HX-Request": "true"} if part else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        with self.opener.open(request, timeout=120) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -193,6 +196,25 @@ class Bench:
         steps["all"] = last - began
         return job, steps
 
+    def read(self, source: Path) -> dict[str, float]:
+        """Reading a file, and how the site answers meanwhile: seconds, milliseconds, MB."""
+        job = int(self.browser.upload("/jobs/new/", source).strip("/").split("/")[-1])
+        began = time.monotonic()
+        fragments: list[float] = []
+        memory = 0.0
+        while self.look(job, "state") == "reading":
+            asked = time.monotonic()
+            self.browser.get(f"/jobs/{job}/status/", part=True)
+            fragments.append((time.monotonic() - asked) * 1000)
+            for pid in children_of_all(self.site.children()["run_huey"]):
+                with suppress(OSError, AssertionError):
+                    memory = max(memory, peak_mb(pid))
+            time.sleep(0.05)
+        took = time.monotonic() - began
+        assert self.look(job, "state") == "draft"
+        slowest = statistics.quantiles(fragments, n=20)[-1] if len(fragments) > 1 else 0.0
+        return {"read": took, "progress": slowest, "memory": memory}
+
     def peaks(self) -> tuple[float, float]:
         """The highest memory so far, in MB: of the largest web process, and of the worker."""
         children = self.site.children()
@@ -216,11 +238,26 @@ def children_of(pid: int) -> list[int]:
     return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def children_of_all(pid: int) -> list[int]:
+    """The children of all threads of a process."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
 def peak_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found
     return int(found[1]) / 1024
+
+
+def csv_pass(source: Path) -> float:
+    """Seconds of a bare pass over a file with Python's own reader."""
+    began = time.monotonic()
+    with source.open(newline="", encoding="utf-8") as file:
+        for _cells in csv.reader(file):
+            pass
+    return time.monotonic() - began
 
 
 def check_joined(source: Path, joined: Path) -> None:
@@ -254,9 +291,9 @@ def main() -> None:
     print(f"{rows:,} rows on {os.cpu_count()} cores, SQLite, simulator without delay")
     with tempfile.TemporaryDirectory(prefix="batchsite-bench-") as scratch:
         folder = Path(scratch)
-        small, large = folder / "reviews.csv", folder / "many.csv"
-        make_csv(small, rows)
-        make_csv(large, 3 * rows)
+        small, large, huge = (folder / name for name in ("small.csv", "large.csv", "huge.csv"))
+        for file, times in ((small, 1), (large, 3), (huge, 10)):
+            make_csv(file, times * rows)
         print(f"{small.stat().st_size / 1e6:.0f} MB")
         with simulator(folder / "plain-provider") as provider:
             plain = run_plain(small, folder / "plain.jsonl", provider)
@@ -264,10 +301,10 @@ def main() -> None:
         show("The plain script", seconds, "s")
         print(f"  {'peak memory':<28}{plain['peak_mb']:>9,.0f} MB")
         with simulator(folder / "provider") as provider:
-            measure(Bench(folder, provider), small, large, plain)
+            measure(Bench(folder, provider), small, large, huge, plain)
 
 
-def measure(bench: Bench, small: Path, large: Path, plain: dict[str, float]) -> None:
+def measure(bench: Bench, small: Path, large: Path, huge: Path, plain: dict[str, float]) -> None:
     try:
         job, steps = bench.run(small)
         check_joined(small, bench.folder / "joined.csv")
@@ -293,6 +330,12 @@ def measure(bench: Bench, small: Path, large: Path, plain: dict[str, float]) -> 
         print(f"  {'peak memory of web':<28}{web_large:>9,.0f} MB")
         more = worker_large / worker - 1
         print(f"  {'peak memory of worker':<28}{worker_large:>9,.0f} MB ({more:+.0%})")
+        bare, found = csv_pass(huge), bench.read(huge)
+        print(f"\nReading a CSV of {huge.stat().st_size / 1e6:.0f} MB, ten times the rows")
+        print(f"  {'from upload to draft':<28}{found['read']:>9,.1f} s")
+        print(f"  {'against a bare csv pass':<28}{found['read'] / bare:>9.1f} times")
+        print(f"  {'progress, 95th percentile':<28}{found['progress']:>9,.0f} ms")
+        print(f"  {'peak memory of the reader':<28}{found['memory']:>9,.0f} MB")
     finally:
         bench.site.close()
 

@@ -43,6 +43,7 @@ def limits() -> Limits:
         cell=settings.MAX_CELL_BYTES,
         line=settings.MAX_LINE_BYTES,
         unpacked=settings.MAX_UNPACKED_BYTES,
+        rows_bytes=settings.MAX_UNPACKED_BYTES,
         memory=settings.READING_MEMORY_BYTES,
         seconds=settings.READING_SECONDS,
     )

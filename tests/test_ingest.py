@@ -91,10 +91,14 @@ def test_a_line_that_names_the_delimiter_is_no_row(path: Path) -> None:
 
 
 def test_single_quotation_marks(path: Path) -> None:
-    _reader, lines = read(path, "'a','b'\n'1, 2','it''s'\n")
+    reader, lines = read(path, "'a','b'\n'1, 2','it''s'\n")
     assert cells(lines) == [["1, 2", "it's"]]
-    _reader, lines = read(path, "a,b\nit's,'tis\n")
-    assert cells(lines) == [["it's", "'tis"]]
+    assert "single_quotes" in remarks(reader)
+    for column_names in ("a,b", "'a'"):
+        content = f"{column_names}\nit's,'tis\n'007','x'\n"
+        reader, lines = read(path, content, delimiter=",", fill=True)
+        assert json.loads(lines[-1].source)[0] == "'007'"
+        assert not reader.remarks
 
 
 def test_lines_are_numbered_as_a_spreadsheet_numbers_them(path: Path) -> None:
@@ -163,7 +167,10 @@ def test_unicode_of_other_widths(path: Path, encoding: str) -> None:
     assert cells(lines) == [["Ann", "Grüße"]]
 
 
-@pytest.mark.parametrize("word", ["grün", "café", "naïve", "piñata", "Ångström"])
+@pytest.mark.parametrize(
+    "word",
+    ["grün", "café", "naïve", "piñata", "Ångström", "It’s great – really", "5 €", "£5", "A®"],
+)
 def test_one_letter_is_most_likely_western(path: Path, word: str) -> None:
     _reader, lines = read(path, f"a,b\n1,{word}\n".encode("cp1252"))
     assert cells(lines) == [["1", word]]
@@ -222,6 +229,35 @@ def test_a_title_above_the_column_names_is_left_out_and_said(path: Path) -> None
     assert [line.line for line in lines] == [4]
     assert reader.understood.header == 3
     assert "line 3" in remarks(reader)["above_header"]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("comment\nok\ngood\nGood, fast, cheap\nfine\nnope\n", ["comment"]),
+        ("\n" * 30 + "a,b\n1,2\n", ["a", "b"]),
+    ],
+)
+def test_a_wide_row_is_no_header(path: Path, content: str, columns: list[str]) -> None:
+    reader, _lines = read(path, content)
+    assert reader.columns == columns
+    assert "above_header" not in remarks(reader)
+
+
+def test_a_chosen_line_that_is_empty_or_not_there_is_said(path: Path) -> None:
+    content = "x,y\n1,2\n\n3,4\n"
+    assert refusal(path, content, header=3) == (
+        3,
+        "Line 3, where the column names should be, is empty.",
+    )
+    assert "no column names in line 9" in refusal(path, content, header=9)[1]
+
+
+def test_utf_16_can_be_chosen_with_and_without_a_mark(path: Path) -> None:
+    for encoding, chosen in (("utf-16-le", "utf-16"), ("utf-16", "utf-16-le")):
+        reader, _lines = read(path, "имя,б\nЖук,2\n".encode(encoding), encoding=chosen)
+        assert reader.columns == ["имя", "б"]
+    assert "not UTF-16" in refusal(path, b"a,b\n1,2\n3", encoding="utf-16")[1]
 
 
 def test_the_line_of_the_column_names_can_be_chosen(path: Path) -> None:

@@ -64,6 +64,16 @@ def test_memory_is_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.no_database
+def test_what_comes_of_a_small_file_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b",".join(b"c%d" % n for n in range(400)) + b"\n" + b"x\n" * 5_000)
+    wide = Order(str(path), Choices(fill=True), Limits(rows_bytes=1_000_000))
+    *_rows, end = reading.read_apart(wide)
+    assert isinstance(end, Failed)
+    assert "more than 1 MB" in end.findings[0].text
+
+
+@pytest.mark.no_database
 def test_computing_time_is_limited(tmp_path: Path) -> None:
     packed = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, compresslevel=1)
     too_long = order(tmp_path / "file", packed, seconds=1, rows=10**9)
@@ -136,6 +146,9 @@ def test_a_request_that_can_be_mended_is_mended_in_all_with_one_click(
     for row in job.rows.in_order():
         assert "temperature" not in row.source
         assert row.content["custom_id"] == f"my {row.number - 1}"
+    client_alice.post(reverse("reading", args=[job.pk]), {"plain": "yes"})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert job.left_out_count == 3
 
 
 # --- As its owner wants ---------------------------------------------------------------------------

@@ -281,7 +281,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         {"thinking": {"type": "adaptive", "budget_tokens": 2_000}},
         "req_budget",
         "does not belong",
-        "remove:budget_tokens",
+        "thinking:no_budget",
     ),
 ]  # fmt: skip
 
@@ -304,6 +304,17 @@ def test_what_a_batch_would_not_take_is_found_before_it_is_paid(
         assert fix_in_words(fix)
         mended = problem(path, found, fix)
         assert mended is None or mended.kind != line.problem.kind
+
+
+@pytest.mark.parametrize("name", ["budget_tokens", "effort", "thinking_budget"])
+def test_a_setting_in_the_wrong_place_is_removed_from_there(path: Path, name: str) -> None:
+    found = request(**{name: 5})
+    _reader, (_first, line) = read(path, [found])
+    assert line.problem
+    assert line.problem.fix == f"remove:{name}"
+    _reader, (_first, line) = read(path, [found], line.problem.fix)
+    assert line.problem is None
+    assert name not in line.source
 
 
 SWITCHES: list[list[dict[str, Any]]] = [

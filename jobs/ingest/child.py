@@ -34,7 +34,7 @@ def _answers(order: Order) -> Iterator[Answer]:
         reader = open_upload(order.path, order.choices, order.limits)
         summary = Summary(reader.format, reader.kind)
         rows: list[tuple[int, str, int, str]] = []
-        size = 0
+        size = total = 0
         for line in reader:
             if summary.rows == order.limits.rows:
                 text = f"The file has more than {summary.rows:,} rows."
@@ -42,6 +42,10 @@ def _answers(order: Order) -> Iterator[Answer]:
             summary.add(line)
             rows.append((line.line, line.source, line.size, _in_words(line.problem)))
             size += len(line.source)
+            total += len(line.source)
+            if total > order.limits.rows_bytes:
+                text = f"The rows have more than {order.limits.rows_bytes // 1_000_000:,} MB."
+                raise unreadable("too_much", text, line.line)
             if len(rows) == order.slice or size > SLICE_BYTES:
                 yield Rows(rows, reader.position)
                 rows, size = [], 0

@@ -11,6 +11,7 @@ import msgspec
 
 from .shapes import NO_HEADER, Choices, Finding, Limits, Line, unreadable
 
+BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 20  # records at the beginning among which the column names are looked for
 LEAST_COLUMNS = 3  # of a table that may have a title above it
 
@@ -34,7 +35,7 @@ class Table:
     def lines(self, records: Iterable[Record]) -> Iterator[Line]:
         """Raises Unreadable."""
         records = iter(records)
-        first = list(islice(records, LOOKED_AT))
+        first = _beginning(records)
         self._find_header(first)
         above = 0
         for line, cells in chain(first, records):
@@ -46,10 +47,16 @@ class Table:
                 self._name_columns(cells, line)
                 self._remark_on_what_is_above(above)
             else:
+                if not self.columns and self.header > 0:
+                    text = f"Line {self.header}, where the column names should be, is empty."
+                    raise unreadable("above_header", text, self.header)
                 if not self.columns:
                     self._name_columns([""] * len(cells), line)
                 yield self._line(line, cells)
         if not self.columns:
+            if self.choices.header > 0:
+                text = f"The file has no column names in line {self.header}."
+                raise unreadable("above_header", text)
             raise unreadable("empty", "The file has no column names and no rows.")
 
     def _find_header(self, first: list[Record]) -> None:
@@ -63,7 +70,8 @@ class Table:
         if not filled:
             return
         widest = max(count for _line, count in filled)
-        titles = widest >= LEAST_COLUMNS
+        wide = sum(1 for _line, count in filled if count > 1)
+        titles = widest >= LEAST_COLUMNS and wide > len(filled) / 2
         self.header = next((line for line, count in filled if count > 1 or not titles), 0)
 
     def _remark_on_what_is_above(self, above: int) -> None:
@@ -79,7 +87,7 @@ class Table:
         most = self.limits.columns
         if len(names) > most:
             # A spreadsheet writes out columns that are empty to the end.
-            while names and not names[-1]:
+            while any(names) and not names[-1]:
                 names.pop()
         if len(names) > most:
             text = f"The file has {len(names):,} columns; at most {most} are possible."
@@ -127,6 +135,18 @@ class Table:
             text = f"A cell has {max(sizes):,} bytes; at most {self.limits.cell:,} are possible."
             problem = Finding("long_cell", text, line)
         return Line(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
+
+
+def _beginning(records: Iterator[Record]) -> list[Record]:
+    """The first records with something in them, and the blank ones before and between them."""
+    found: list[Record] = []
+    filled = 0
+    for record in islice(records, BLANKS_LOOKED_AT):
+        found.append(record)
+        filled += any(map(str.strip, record[1]))
+        if filled == LOOKED_AT:
+            break
+    return found
 
 
 def _cells(count: int) -> str:

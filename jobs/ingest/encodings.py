@@ -29,7 +29,8 @@ USUAL = {
     "cp1254": "çğıöşüâîÇĞİÖŞÜ",
     "cp1257": "āčēģīķļņōŗšūžąęėįųõäöüĀČĒĢĪĶĻŅŠŪŽĄĘĖĮŲÕÄÖÜ",
 }
-MARKS = "–—‘’‚“”„…€«»°"  # noqa: RUF001 - these very ones
+IN_WORDS = "’\xa0"
+MARKS = "–—‘‚“”„…€£«»°®©™·§"  # noqa: RUF001 - these very ones
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -38,11 +39,14 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+BOMS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def find_encoding(file: Opened, chosen: str, remarks: list[Finding]) -> str:
     """The encoding of a text file, as a name of Python's. `chosen`: what a person says it is; it
     counts if the whole file can be read so. Raises Unreadable."""
+    if chosen == "utf-16" and not file.head.startswith(BOMS_OF_UTF_16):
+        chosen = "utf-16-le"  # as Windows has it
     if chosen:
         if bad := first_bad_line(file, chosen):
             raise unreadable(
@@ -53,7 +57,8 @@ def find_encoding(file: Opened, chosen: str, remarks: list[Finding]) -> str:
     for bom, encoding in BOMS:
         if head.startswith(bom):
             return find_encoding(file, encoding, remarks)
-    if encoding := _utf_16_without_a_mark(head):
+    encoding = _utf_16_without_a_mark(head)
+    if encoding and not first_bad_line(file, encoding):
         return encoding
     if not (bad := first_bad_line(file, "utf-8")):
         return "utf-8"
@@ -69,16 +74,17 @@ def first_bad_line(file: Opened, encoding: str) -> int | None:
     """The first line with what cannot be decoded; None when all of it can be."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
+    # UnicodeError and not UnicodeDecodeError: UTF-16 without a mark is one, too.
     with file.open() as stream:
         while block := stream.read(BLOCK):
             try:
                 text = decoder.decode(block)
-            except UnicodeDecodeError as error:
-                return line + _line_breaks(block[: error.start])
+            except UnicodeError as error:
+                return line + _line_breaks(block[: getattr(error, "start", 0)])
             line += text.count("\n")
         try:
             decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
+        except UnicodeError:
             return line
     return None
 
@@ -130,8 +136,18 @@ def _guesses(sample: bytes) -> Iterator[str]:
 
 
 def _usual_letters(sample: bytes, encoding: str) -> int:
-    """How usual the letters are that the sample has in this encoding; others count against it."""
-    text = sample.decode(encoding, errors="replace")
-    odd = [char for char in text if char > "\x7f" and char not in MARKS]
-    usual = sum(char in USUAL[encoding] for char in odd)
-    return 2 * usual - 3 * (len(odd) - usual)
+    """How usual the letters are that the sample has in this encoding; others count against it, and
+    so do marks in the middle of a word."""
+    text = f" {sample.decode(encoding, errors='replace')} "
+    score = 0
+    for index, char in enumerate(text):
+        if char <= "\x7f":
+            continue
+        before, after = text[index - 1], text[index + 1]
+        if char in USUAL[encoding]:
+            score += 2
+        elif char in IN_WORDS or (char in MARKS and not (before.isalpha() and after.isalpha())):
+            score += 3
+        else:
+            score -= 3
+    return score

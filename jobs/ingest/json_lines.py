@@ -121,11 +121,12 @@ class JsonLinesReader:
             raise Unreadable(*faults)
         self.blank_lines = 0
         for name in names:
-            if not name.strip() or len(name) > limits.name or any(c in name for c in "{}\r\n"):
+            odd = name != name.strip() or any(char in name for char in "{}\r\n")
+            if odd or not name or len(name) > limits.name:
                 raise unreadable(
                     "name",
                     f"The key “{name[: limits.name]}” cannot be a column name: it is empty, too "
-                    "long, or has a brace or line break in it.",
+                    "long, has blanks at its ends, or a brace or line break in it.",
                 )
         return list(names)
 

@@ -491,7 +491,7 @@ def _rule_problems(params: Json, rules: _Rules, name: str) -> Iterator[_Problem]
     config = params.get("output_config")
     effort = config.get("effort") if config and _is_output_config(config) else None
     if effort and effort not in rules.efforts:
-        fix = "effort:high" if "high" in rules.efforts else "remove:effort"
+        fix = "effort:high" if "high" in rules.efforts else "effort:remove"
         yield _Problem("req_effort", f"{name} has no effort “{effort}”.", fix)
     thinking = params.get("thinking")
     if thinking and _is_thinking(thinking):
@@ -524,7 +524,7 @@ def _thinking_problems(
             yield _Problem("req_budget", text)
     elif budget is not None:
         text = f"“budget_tokens” does not belong to “thinking” of the type “{kind}”."
-        yield _Problem("req_budget", text, "remove:budget_tokens")
+        yield _Problem("req_budget", text, "thinking:no_budget")
     elif (
         kind in ("disabled", "between_tools")
         and not rules.quiet_at_any_effort
@@ -554,9 +554,10 @@ class _Fix(NamedTuple):
 
 
 def _remove_effort(params: Json) -> None:
-    params["output_config"].pop("effort", None)
-    if not params["output_config"]:
-        del params["output_config"]
+    config = params.get("output_config", {})
+    config.pop("effort", None)
+    if not config:
+        params.pop("output_config", None)
 
 
 def _remove_prefill(params: Json) -> None:
@@ -618,11 +619,11 @@ _FIXES = {
         "“effort” was set to “high”",
         lambda params: params["output_config"].update(effort="high"),
     ),
-    "remove:effort": _Fix("Remove effort", "“effort” was removed", _remove_effort),
-    "remove:budget_tokens": _Fix(
+    "effort:remove": _Fix("Remove effort", "“effort” was removed", _remove_effort),
+    "thinking:no_budget": _Fix(
         "Remove budget_tokens",
         "“budget_tokens” was removed",
-        lambda params: params["thinking"].pop("budget_tokens", None),
+        lambda params: params.get("thinking", {}).pop("budget_tokens", None),
     ),
     "tool_choice:auto": _Fix(
         "Let the model decide whether to use a tool",

@@ -23,6 +23,7 @@ class Limits(msgspec.Struct, frozen=True):
     cell: int = 1_000_000
     line: int = 5_000_000  # one line of a text file
     unpacked: int = 2_000_000_000  # what a compressed file may hold
+    rows_bytes: int = 2_000_000_000  # of all rows, as they are stored
     memory: int = 1_500_000_000  # of the process that reads
     seconds: int = 600  # of computing
 

@@ -18,7 +18,7 @@ from .words import DELIMITERS, name_of
 
 LOOKED_AT = 100  # records by which the delimiter is found
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
-_SINGLE = re.compile(r"(?:^|[,;\t|])'[^'\r\n]*'(?=[,;\t|\r\n]|$)", re.MULTILINE)
+_ALL_SINGLE = re.compile(r"'[^']*'([,;\t|]'[^']*')+$")
 
 
 class CsvReader:
@@ -35,6 +35,9 @@ class CsvReader:
         self._encoding = find_encoding(file, choices.encoding, self.remarks)
         sample = _whole_lines(file.head, self._encoding)
         self._quote = _quotation_mark(sample)
+        if self._quote == "'":
+            text = "Cells are in single quotation marks, which were taken away."
+            self.remarks.append(Finding("single_quotes", text))
         first = sample.split("\n", 1)[0] + "\n"
         self._has_sep = bool(_SEP.match(first))
         delimiter = choices.delimiter or self._find_delimiter(sample, first)
@@ -95,6 +98,8 @@ class CsvReader:
         another kind (U+2028, form feed) is text inside a cell."""
         most = self._file.limits.line
         while line := text.readline(most + 1):
+            if not self._records:
+                line = line.lstrip("\ufeff")  # a mark, also one too many
             if len(line) > most:
                 words = f"This line has more than {most:,} characters."
                 raise unreadable("long_line", words, self._records + 1)
@@ -159,8 +164,6 @@ def _whole_lines(head: bytes, encoding: str) -> str:
 
 
 def _quotation_mark(sample: str) -> str:
-    """A few programs write 'so' and not "so"."""
-    if '"' in sample:
-        return '"'
-    lines = sample.count("\n") + 1
-    return "'" if len(_SINGLE.findall(sample)) > lines / 2 else '"'
+    """A few programs write 'so' and not "so": then all column names are written so."""
+    first = next((line for line in re.split(r"[\r\n]+", sample) if line.strip()), "")
+    return "'" if _ALL_SINGLE.match(first) and '"' not in sample else '"'

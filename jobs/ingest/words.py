@@ -142,6 +142,7 @@ FINDINGS = {
     "guessed": Kind("", "Look at the letters below; choose another encoding if they are wrong."),
     "above_header": Kind("", "Choose another line if these are not the column names."),
     "sheets": Kind("", ""),
+    "single_quotes": Kind("", ""),
     "long_number": Kind(
         "",
         "Excel keeps 15 digits of a number. Where it matters, store it as text.",

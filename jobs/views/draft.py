@@ -206,12 +206,14 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def reading(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the file anew, in the way that was chosen. `fix`: a remedy for all ready-made requests;
-    `fill`: short rows are filled with empty cells."""
+    `plain`: without any; `fill`: short rows are filled with empty cells."""
     job = find_job(request, pk)
     if job.state not in Job.OPEN:
         return _elsewhere(request, job)
     chosen = choices_of(job)
-    if request.POST.get("fill"):
+    if request.POST.get("plain"):
+        chosen = msgspec.structs.replace(chosen, remedies=())
+    elif request.POST.get("fill"):
         chosen = msgspec.structs.replace(chosen, fill=True)
     elif fix := request.POST.get("fix", "")[:200]:
         chosen = msgspec.structs.replace(chosen, remedies=(*chosen.remedies, fix))

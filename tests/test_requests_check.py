@@ -309,10 +309,10 @@ def test_what_a_batch_would_not_take_is_found_before_it_is_paid(
 @pytest.mark.parametrize("name", ["budget_tokens", "effort", "thinking_budget"])
 def test_a_setting_in_the_wrong_place_is_removed_from_there(path: Path, name: str) -> None:
     found = request(**{name: 5})
-    _reader, (_first, line) = read(path, [found])
+    _reader, (line,) = read(path, [found])
     assert line.problem
     assert line.problem.fix == f"remove:{name}"
-    _reader, (_first, line) = read(path, [found], line.problem.fix)
+    _reader, (line,) = read(path, [found], line.problem.fix)
     assert line.problem is None
     assert name not in line.source
 

@@ -20,7 +20,7 @@ from django.db.models import F
 
 from . import clock, collection, estimates, files, lifecycle, pricing, submission, tasks, words
 from .ingest.shapes import Choices
-from .models import Batch, Installation, Job, JobEvent, Outcome, Row
+from .models import Batch, Installation, Job, JobEvent, Outcome, Row, choices_of
 from .recipes import Recipe
 
 logger = logging.getLogger(__name__)
@@ -74,14 +74,13 @@ def create_job(
 def read_differently(job: Job, choices: Choices) -> bool:
     """Read the file anew, as a person wants it to be read. True when something changed; a job that
     was confirmed stays as it is."""
-    values = msgspec.to_builtins(choices)
-    open_ = Job.objects.filter(pk=job.pk, confirmed_at=None, state__in=Job.OPEN)
-    if values == job.choices:
+    if choices == choices_of(job):
         return False
+    open_ = Job.objects.filter(pk=job.pk, confirmed_at=None, state__in=Job.OPEN)
     return bool(
         open_.update(
             state=Job.State.READING,
-            choices=values,
+            choices=msgspec.to_builtins(choices),
             readings=F("readings") + 1,
             read_bytes=0,
             row_count=0,

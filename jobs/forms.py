@@ -61,6 +61,7 @@ class SignInForm(auth_forms.AuthenticationForm):
     }
 
 
+# The forms below are generic in the stubs only: at run time they take no type in brackets.
 class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]
     """User name and password of a new account."""
 

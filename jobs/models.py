@@ -331,7 +331,7 @@ class Batch(models.Model):
     late_until = models.DateTimeField(null=True)
 
     # What the provider says of it.
-    provider_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - unique
+    provider_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - many have none
     created_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)

@@ -8,6 +8,7 @@ limits of memory and time and without a way to the database; when it dies, only 
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import subprocess
@@ -153,7 +154,7 @@ def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
                 kind=group.kind,
                 count=group.count,
                 lines=group.lines,
-                texts=[text.replace("\0", "\ufffd") for text in group.texts],
+                texts=group.texts,
                 leaves_out=group.leaves_out,
                 fix=group.fix[:200],
             )
@@ -211,7 +212,7 @@ def _blocks(output: IO[bytes], lease: Lease | None) -> Iterator[bytes]:
         if lease is not None:
             lease.renew()
         if ready:
-            block = output.read1(BLOCK)  # type: ignore[attr-defined]
+            block = os.read(output.fileno(), BLOCK)
             if not block:
                 return
             yield block

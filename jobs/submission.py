@@ -288,11 +288,11 @@ def reconcile(batch: Batch) -> timedelta:
     now = clock.now()
     assert batch.deadline_at is not None  # noqa: S101 - set with the intent
     if now < batch.deadline_at:
-        longest = timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-        # One that is further ahead is from a clock that was wrong then.
-        batch.deadline_at = min(batch.deadline_at, now + longest)
-        Batch.objects.filter(pk=batch.pk).update(deadline_at=batch.deadline_at)
-        return batch.deadline_at - now
+        latest = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+        if batch.deadline_at > latest:  # from a clock that was wrong then
+            same = Batch.objects.filter(pk=batch.pk, attempts=batch.attempts)
+            same.update(deadline_at=latest)
+        return min(batch.deadline_at, latest) - now
     if batch.suggested_id and _take_suggested(batch):
         return timedelta()
     found = candidates(batch)

@@ -230,6 +230,25 @@ def test_an_impossible_choice_changes_nothing(
     assert (job.state, job.readings) == (Job.State.DRAFT, 0)
 
 
+def test_the_same_choices_read_nothing_anew(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, MESSY)
+    answer = client_alice.post(reverse("reading", args=[job.pk]), {}, follow=True)
+    assert "in this very way already" in answer.content.decode()
+    job.refresh_from_db()
+    assert (job.state, job.readings) == (Job.State.DRAFT, 0)
+
+
+def test_a_nul_that_is_quoted_is_no_harm(alice: User, drive: Drive) -> None:
+    content = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}
+    params = {"model": "claude-haiku-5-5", **content, "odd\0name": 1}
+    line = json.dumps({"custom_id": "a\0b", "params": params})
+    job = read(alice, drive, f"{line}\n{line}\n".encode())
+    assert (job.state, job.left_out_count) == (Job.State.DRAFT, 2)
+    assert not any("\0" in row.problem for row in job.rows.all())
+
+
 def test_a_job_that_was_confirmed_is_not_read_anew(
     alice: User, make_job: Callable[..., Job], client_alice: Client
 ) -> None:
@@ -298,6 +317,12 @@ def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive
     page = client_alice.get(reverse("job", args=[second.pk])).content.decode()
     assert "You uploaded this very file before" in page
     assert reverse("job", args=[first.pk]) in page
+    root = User.objects.create_superuser("root")
+    client_alice.force_login(root)
+    theirs = read(root, drive, MESSY)
+    page = client_alice.get(reverse("job", args=[theirs.pk])).content.decode()
+    assert "this very file" not in page, "somebody else did"
+    client_alice.force_login(alice)
     other = read(alice, drive, MESSY + b"Eve;1;2\n")
     page = client_alice.get(reverse("job", args=[other.pk])).content.decode()
     assert "this very file" not in page

@@ -6,7 +6,7 @@ import gzip
 import io
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .shapes import Limits, unreadable
 
@@ -46,7 +46,7 @@ class _Limited(io.RawIOBase):
         self._packed.close()
         super().close()
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         try:
             data = self._file.read(len(buffer))
         except (EOFError, OSError, zlib.error) as error:

@@ -51,6 +51,10 @@ class Finding(msgspec.Struct, frozen=True):
     line: int | None = None
     fix: str = ""  # what can be done about all of this kind at once: see requests.fix_in_words
 
+    def __post_init__(self) -> None:
+        # It may quote the file, and PostgreSQL takes no NUL in a text.
+        msgspec.structs.force_setattr(self, "text", self.text.replace("\0", "\ufffd"))
+
     @property
     def remedy(self) -> str:
         return remedy_of(self.kind)

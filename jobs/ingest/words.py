@@ -51,6 +51,18 @@ def name_of(encoding: str) -> str:
     return ENCODINGS.get(encoding, encoding.upper())
 
 
+def how_it_is_read(format: str, delimiter: str, encoding: str, sheet: str, header: int) -> str:
+    """ "CSV, semicolons, UTF-8, names in line 3"; what is empty or 0 is left out."""
+    words = [
+        format,
+        DELIMITERS.get(delimiter, f"“{delimiter}” between cells" if delimiter else ""),
+        name_of(encoding) if encoding else "",
+        f"sheet “{sheet}”" if sheet else "",
+        f"names in line {header}" if header > 1 else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
 def python_name(name: str) -> str:
     """The name under which ENCODINGS has what a person calls "UTF8", "windows-1252", "latin1" ...;
     "" when it is not one that can be chosen."""

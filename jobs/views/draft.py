@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from .. import actions, estimates, pricing, recipes
 from ..forms import ReadingForm, RecipeForm
-from ..ingest.words import DELIMITERS, name_of
+from ..ingest.words import how_it_is_read
 from ..models import Job, choices_of
 from .access import find_job, person
 from .requests import readable_request
@@ -59,21 +59,20 @@ def _as_initial(job: Job) -> dict[str, object]:
 def format_in_words(job: Job) -> str:
     """ "CSV, commas, UTF-8" """
     found = job.reading
-    header = found.get("header", 0)
-    words = [
-        found.get("format"),
-        DELIMITERS.get(found.get("delimiter", "")),
-        name_of(found["encoding"]) if found.get("encoding") else "",
-        f"sheet “{found['sheet']}”" if found.get("sheet") else "",
-        f"names in line {header}" if header > 1 else "",
-    ]
-    return ", ".join(word for word in words if word)
+    return how_it_is_read(
+        found.get("format", ""),
+        found.get("delimiter", ""),
+        found.get("encoding", ""),
+        found.get("sheet", ""),
+        found.get("header", 0),
+    )
 
 
 def same_file(request: HttpRequest, job: Job) -> Job | None:
     """The newest other job of this person with the very same file, if there is one."""
-    same = Job.objects.visible_to(request.user).filter(upload_sha256=job.upload_sha256)
-    return same.exclude(pk=job.pk).exclude(upload_sha256="").order_by("-created_at").first()
+    theirs = Job.objects.visible_to(request.user).filter(owner=person(request))
+    same = theirs.filter(upload_sha256=job.upload_sha256).exclude(upload_sha256="")
+    return same.exclude(pk=job.pk).order_by("-created_at").first()
 
 
 def _starters(job: Job) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from jobs.estimates import Estimate, PartEstimate
 from jobs.forms import RecipeForm
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import NO_HEADER, Choices, Unreadable
-from jobs.ingest.words import DELIMITERS, ENCODINGS, name_of, python_name
+from jobs.ingest.words import ENCODINGS, how_it_is_read, python_name
 from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
 from jobs.provider import ProviderError
@@ -151,7 +151,13 @@ class Command(BaseCommand):
         if readable:
             self.stdout.write(f"{found.rows:,} rows, {found.left_out:,} of them left out")
             self.stdout.write(f"Columns: {', '.join(found.columns)}")
-            self.stdout.write(f"Read as {how_it_is_read(found)}")
+            chosen = found.understood
+            read_as = how_it_is_read(
+                found.format, chosen.delimiter, chosen.encoding, chosen.sheet, chosen.header
+            )
+            self.stdout.write(f"Read as {read_as}")
+            if found.blank_lines:
+                self.stdout.write(f"Blank lines skipped: {found.blank_lines:,}")
         for group in found.groups:
             self.show_group(group.title, group.remedy, group.places, group.count)
 
@@ -427,19 +433,6 @@ def choices_from(options: dict[str, Any]) -> Choices:
     return Choices(encoding, delimiter, options["sheet"], options["header_row"], options["fill"])
 
 
-def how_it_is_read(found: Summary) -> str:
-    chosen = found.understood
-    words = [
-        found.format,
-        DELIMITERS.get(chosen.delimiter, chosen.delimiter),
-        name_of(chosen.encoding) if chosen.encoding else "",
-        f"sheet “{chosen.sheet}”" if chosen.sheet else "",
-        f"names in line {chosen.header}" if chosen.header > 0 else "",
-        f"{found.blank_lines:,} blank lines skipped" if found.blank_lines else "",
-    ]
-    return ", ".join(word for word in words if word)
-
-
 def facts_of_file(found: Summary) -> dict[str, Any]:
     """How a file is read, for programs. Keys are only ever added."""
     return {
@@ -514,6 +507,7 @@ def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
             for text in texts
         ]
         if "model" in form.errors:
+            # A ChoiceField, which the form's own types do not say.
             choices = dict(form.fields["model"].choices)  # type: ignore[attr-defined]
             known = ", ".join(model for group in choices.values() for model, _ in group)
             problems.append(f"Models: {known}.")

@@ -4,12 +4,11 @@ commands call these; what follows from them is the worker's, in lifecycle.py.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import shutil
 import uuid
 from datetime import timedelta
-from pathlib import Path, PurePath
+from pathlib import PurePath
+from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -20,7 +19,16 @@ from django.db.models import F
 
 from . import clock, collection, estimates, files, lifecycle, pricing, submission, tasks, words
 from .ingest.shapes import Choices
-from .models import Batch, Installation, Job, JobEvent, Outcome, Row, choices_of
+from .models import (
+    Batch,
+    Installation,
+    Job,
+    JobEvent,
+    JobQuerySet,
+    Outcome,
+    Row,
+    choices_of,
+)
 from .recipes import Recipe
 
 logger = logging.getLogger(__name__)
@@ -34,41 +42,35 @@ TYPING = timedelta(seconds=1)
 def create_job(
     owner: User, upload: File[bytes], name: str = "", choices: Choices | None = None
 ) -> Job:
-    """Take in an uploaded file and make a job of it, to be read by the worker, as in `choices`.
-
-    A file that lies on our disk already (an upload of the browser) is moved, others are copied.
-    """
-    upload_name = PurePath((upload.name or "upload").replace("\\", "/")).name[:255]
-    stored = f"{uuid.uuid4().hex}"
-    path = Path(settings.DATA_DIR, "uploads", stored)
-    files.make_folder(path.parent)
-    temporary = getattr(upload, "temporary_file_path", None)
-    part = path.with_name(f"{stored}.part")
-    sha256 = getattr(upload, "sha256", "")
-    if temporary and sha256:
-        shutil.move(temporary(), part)
-    else:
-        digest = hashlib.sha256()
-        with part.open("wb") as file:
-            for chunk in upload.chunks():
-                digest.update(chunk)
-                file.write(chunk)
-        sha256 = digest.hexdigest()
-    files.keep(part, path, mode=0o400)
+    """Take in an uploaded file and make a job of it, to be read by the worker, as in `choices`."""
+    taken = _taken_in(upload)
+    upload_name = taken["upload_name"]
     with transaction.atomic():
         job = Job.objects.create(
             owner=owner,
             name=name.strip()[:200] or PurePath(upload_name).stem[:200] or "Job",
-            upload_name=upload_name,
-            upload_file=stored,
-            upload_bytes=path.stat().st_size,
-            upload_sha256=sha256,
             choices=msgspec.to_builtins(choices) if choices else {},
             model=pricing.DEFAULT_MODEL,
+            **taken,
         )
         _log(job, f"Uploaded {upload_name}.", owner)
         _nudge(job)
     return job
+
+
+def _taken_in(upload: File[bytes]) -> dict[str, Any]:
+    """What a job says of its upload."""
+    stored = uuid.uuid4().hex
+    return {
+        "upload_name": _name_of(upload),
+        "upload_file": stored,
+        "upload_sha256": files.take_in(upload, stored),
+        "upload_bytes": files.stored_path(stored).stat().st_size,
+    }
+
+
+def _name_of(upload: File[bytes]) -> str:
+    return PurePath((upload.name or "upload").replace("\\", "/")).name[:255]
 
 
 def read_differently(job: Job, choices: Choices) -> bool:
@@ -76,11 +78,55 @@ def read_differently(job: Job, choices: Choices) -> bool:
     was confirmed stays as it is."""
     if choices == choices_of(job):
         return False
-    open_ = Job.objects.filter(pk=job.pk, confirmed_at=None, state__in=Job.OPEN)
+    return _read_anew(job, choices=msgspec.to_builtins(choices))
+
+
+def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
+    """Read another file in place of the one that was uploaded; name and prompt stay. False when the
+    job was confirmed meanwhile."""
+    taken = _taken_in(upload)
+    with transaction.atomic():
+        replaced = _read_anew(job, choices={}, corrections=[], **taken)
+        if replaced:
+            _log(job, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user)
+    # Should the worker be reading it, it finds that it is not wanted any more.
+    files.remove_upload(job.upload_file if replaced else taken["upload_file"])
+    return replaced
+
+
+def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
+    """Take in a problem file that was corrected: its rows take the place of those they name. False
+    when the job was confirmed, or its file is being read, meanwhile."""
+    name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
+    files.take_in(upload, name)
+    with transaction.atomic():
+        same = Job.objects.filter(upload_file=job.upload_file, readings=job.readings)
+        corrected = _read_anew(job, same, corrections=[*job.corrections, name])
+        if corrected:
+            _log(job, f"Uploaded corrected rows: {_name_of(upload)}.", user)
+    if not corrected:
+        files.stored_path(name).unlink()
+    return corrected
+
+
+def take_back_corrections(job: Job, user: User) -> bool:
+    """Read the file as it was uploaded. False when no row was corrected."""
+    with transaction.atomic():
+        taken_back = bool(job.corrections) and _read_anew(job, corrections=[])
+        if taken_back:
+            _log(job, "Took back the corrected rows.", user)
+    for name in job.corrections if taken_back else []:
+        files.stored_path(name).unlink(missing_ok=True)
+    return taken_back
+
+
+def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool:
+    """Have the worker read the file once more. False when the job was confirmed meanwhile, or is
+    not among `jobs`."""
+    open_ = (jobs or Job.objects.all()).filter(pk=job.pk, confirmed_at=None, state__in=Job.OPEN)
     return bool(
         open_.update(
             state=Job.State.READING,
-            choices=msgspec.to_builtins(choices),
             readings=F("readings") + 1,
             read_bytes=0,
             row_count=0,
@@ -88,6 +134,7 @@ def read_differently(job: Job, choices: Choices) -> bool:
             problem_count=0,
             plan_sha256="",
             next_action_at=clock.now(),
+            **values,
         )
     )
 

@@ -9,57 +9,37 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
 from . import files
+from .cells import plain_cell
+from .ingest.corrections import OURS, REQUEST, beside, row_name
 from .judging import cause_in_words
-from .models import Batch, Job, Outcome, Problem, Row, dollars
+from .models import Batch, Job, Outcome, Row, dollars
 
 SLICE = 1_000  # rows read and written at a time
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
 ANSWER_COLUMNS = ("answer", "status", "problem", "input_tokens", "output_tokens", "cost_usd")
-# Characters that make a spreadsheet take a cell for a formula (OWASP ASVS 1.2.10), also in full
-# width, and also behind blanks. A number with its sign is no formula.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\0\uff1d\uff0b\uff0d\uff20]")
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?%?")
-SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "raw": "jsonl", "problems": "csv"}
 
 
 def file_name(job: Job, kind: str) -> str:
     """What the download of `kind` ("csv", "jsonl", "raw" or "problems") is called."""
     stem = PurePath(job.upload_name).stem or f"job {job.pk}"
-    addition = {"raw": "as received", "problems": "problems"}.get(kind, "with answers")
-    return f"{stem} - {addition}.{SUFFIXES[kind]}"
-
-
-def plain_cell(text: str) -> str:
-    """`text` so that no spreadsheet takes it for a formula: with an apostrophe before it, if
-    needed."""
-    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text
-
-
-def answer_columns(taken: Sequence[str]) -> list[str]:
-    """Names of the columns we add, made different from those of the upload."""
-    names: list[str] = []
-    for name in ANSWER_COLUMNS:
-        candidate, count = name, 1
-        while candidate.casefold() in {column.casefold() for column in [*taken, *names]}:
-            count += 1
-            candidate = f"{name}_{count}"
-        names.append(candidate)
-    return names
+    if kind == "raw":
+        return f"{stem} - as received.jsonl"
+    if kind == "problems":
+        as_json = job.kind == Job.Kind.REQUESTS and job.state != Job.State.UNREADABLE
+        return f"{stem} - problems.{'jsonl' if as_json else 'csv'}"
+    return f"{stem} - with answers.{kind}"
 
 
 def csv_chunks(job: Job) -> Iterator[bytes]:
     """The joined CSV of a job: UTF-8 with a byte order mark; the original columns, then ours. Of
     ready-made requests the original column is their custom_id."""
     columns = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    header = [plain_cell(name) for name in columns] + answer_columns(columns)
+    header = [plain_cell(name) for name in columns] + beside(ANSWER_COLUMNS, columns)
     yield BOM + _csv_lines([header])
     width = len(columns)
     for rows in _slices(job):
@@ -100,7 +80,7 @@ def cost_text(row: Row) -> str:
 def in_words(row: Row) -> str:
     """What is the matter with a row; "" for a good one."""
     if row.problem:
-        return row.problem
+        return row.problem.replace("\n", " ")
     if not row.cause:
         return ""
     title = cause_in_words(row.cause).title
@@ -162,22 +142,48 @@ def raw_chunks(job: Job) -> Iterator[bytes]:
             yield b"\n"  # a line that was cut off ends here, and not in the next file
 
 
-def problems_csv_chunks(job: Job) -> Iterator[bytes]:
-    """What reading found wrong: line, problem, and the cells of the row as they were read. Every
-    row that is left out is there, also those beyond the problems that the page lists."""
-    width = len(job.columns)
-    yield BOM + _csv_lines([["line", "problem", *map(plain_cell, job.columns)]])
-    for found in Problem.objects.filter(job=job):
-        if not found.leaves_out or job.state == Job.State.UNREADABLE:
-            yield _csv_lines([str(line or ""), plain_cell(text)] for line, text in found.places)
-    for rows in _slices(job, outcome=Outcome.LEFT_OUT):
-        yield _csv_lines(_problem_row(row, width) for row in rows)
+def problem_chunks(job: Job) -> Iterator[bytes]:
+    """The rows that are left out, each with what is wrong and how to mend it, to be corrected and
+    uploaded back: a table as CSV with the delimiter of the upload, ready-made requests as JSONL. Of
+    an upload that could not be read there are no rows, only the places where something is wrong."""
+    if job.state == Job.State.UNREADABLE:
+        yield from _faults(job)
+    elif job.kind == Job.Kind.REQUESTS:
+        for rows in _slices(job, outcome=Outcome.LEFT_OUT):
+            yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
+    else:
+        delimiter = job.reading.get("delimiter") or ","
+        header = [*beside(OURS, job.columns), *job.columns]
+        yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
+        for rows in _slices(job, outcome=Outcome.LEFT_OUT):
+            lines = (map(plain_cell, [*_what_is_wrong(job, row), *row.content]) for row in rows)
+            yield _csv_lines(lines, delimiter)
 
 
-def _problem_row(row: Row, width: int) -> list[str]:
-    content = row.content
-    cells = [row.source] if isinstance(content, dict) or not width else content
-    return [str(row.line), plain_cell(row.problem), *map(plain_cell, cells)]
+def _faults(job: Job) -> Iterator[bytes]:
+    yield BOM + _csv_lines([OURS])
+    for problem in job.problems.all():
+        yield _csv_lines(
+            map(plain_cell, [str(line or ""), text, problem.remedy])
+            for line, text in problem.places
+        )
+
+
+def _problem_line(job: Job, row: Row) -> str:
+    said = zip(OURS, _what_is_wrong(job, row), strict=True)
+    ours = ", ".join(
+        f"{json.dumps(name)}: {json.dumps(text, ensure_ascii=False)}" for name, text in said
+    )
+    # The request is as it was uploaded, to the letter, but for line breaks between its parts.
+    request = row.source.replace("\r", " ").replace("\n", " ")
+    return f'{{{ours}, "{REQUEST}": {request}}}\n'
+
+
+def _what_is_wrong(job: Job, row: Row) -> list[str]:
+    """For the columns OURS."""
+    text, _, remedy = row.problem.partition("\n")
+    name = row_name(job.reading.get("format", ""), row.number, row.line)
+    return [str(name), text, remedy]
 
 
 def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
@@ -194,7 +200,7 @@ def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
         after = rows[-1].number
 
 
-def _csv_lines(rows: Iterable[Sequence[str]]) -> bytes:
+def _csv_lines(rows: Iterable[Iterable[str]], delimiter: str = ",") -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, quoting=csv.QUOTE_MINIMAL).writerows(rows)
+    csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL).writerows(rows)
     return text.getvalue().encode(errors="replace")

@@ -1,12 +1,15 @@
 """Where files lie under DATA_DIR, and writing them so that a crash leaves all of a file or nothing.
 
-uploads/  what people brought, untouched      bodies/   what is sent, one file a batch
-results/  what the provider sent, untouched   journal.jsonl  see journal.py
+uploads/  what people brought, untouched; a corrected file is named after the upload, with an ending
+bodies/   what is sent, one file a batch
+results/  what the provider sent, untouched
+journal.jsonl  see journal.py
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
+from django.core.files.base import File
 
 if TYPE_CHECKING:
     from .models import Batch, Job
@@ -25,8 +29,43 @@ if TYPE_CHECKING:
 ROOM_LEFT = 50_000_000  # bytes of the disk that our files leave to the database
 
 
+def stored_path(name: str) -> Path:
+    """Where an upload, or a corrected file, lies that is called `name` in the database."""
+    return Path(settings.DATA_DIR, "uploads", name)
+
+
 def upload_path(job: Job) -> Path:
-    return Path(settings.DATA_DIR, "uploads", job.upload_file)
+    return stored_path(job.upload_file)
+
+
+def remove_upload(name: str) -> None:
+    """Remove an upload, with what was brought to correct it."""
+    upload = stored_path(name)
+    for path in [upload, *upload.parent.glob(f"{name}.*")]:
+        path.unlink(missing_ok=True)
+
+
+def take_in(upload: File[bytes], name: str) -> str:
+    """Store an upload under `name`, and return its SHA-256.
+
+    A file that lies on our disk already (an upload of the browser) is moved, others are copied.
+    """
+    path = stored_path(name)
+    make_folder(path.parent)
+    temporary = getattr(upload, "temporary_file_path", None)
+    part = path.with_name(f"{name}.part")
+    sha256 = getattr(upload, "sha256", "")
+    if temporary and sha256:
+        shutil.move(temporary(), part)
+    else:
+        digest = hashlib.sha256()
+        with part.open("wb") as file:
+            for chunk in upload.chunks():
+                digest.update(chunk)
+                file.write(chunk)
+        sha256 = digest.hexdigest()
+    keep(part, path, mode=0o400)
+    return sha256
 
 
 def body_path(batch: Batch) -> Path:
@@ -107,7 +146,7 @@ def remove_stray_bodies(job: Job) -> None:
 
 def remove_old_strays(known_uploads: Callable[[list[str]], set[str]]) -> None:
     """Remove what uploads that broke off left behind, once it is a day old. `known_uploads` says
-    which of some names in uploads/ belong to a job."""
+    which of some names of uploads belong to a job."""
     day_ago = time.time() - 24 * 3600
     uploads = Path(settings.DATA_DIR, "uploads")
     old = [
@@ -115,9 +154,9 @@ def remove_old_strays(known_uploads: Callable[[list[str]], set[str]]) -> None:
         for path in [*uploads.glob("*"), *uploads.glob("incoming/*")]
         if path.is_file() and path.stat().st_mtime < day_ago
     ]
-    known = known_uploads([path.name for path in old])
+    known = known_uploads([path.name.split(".")[0] for path in old])
     for path in old:
-        if path.name not in known:
+        if path.name.split(".")[0] not in known:
             path.unlink(missing_ok=True)
 
 

@@ -440,7 +440,7 @@ def _delete_all(job: Job, lease: Lease) -> None:
         files.incomplete_path(batch).unlink(missing_ok=True)
         files.remove_incoming(batch)
     files.remove_stray_bodies(job)
-    files.upload_path(job).unlink(missing_ok=True)
+    files.remove_upload(job.upload_file)
     while numbers := list(
         Row.objects.filter(job=job)
         .order_by("number")

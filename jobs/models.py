@@ -158,7 +158,8 @@ class Job(models.Model):
     left_out_count = models.IntegerField(default=0)
     problem_count = models.IntegerField(default=0)
     choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
-    readings = models.IntegerField(default=0)  # counts the changes of `choices`
+    corrections = models.JSONField(default=list)  # files with corrected rows, the latest last
+    readings = models.IntegerField(default=0)  # counts the times it was to be read anew
     reading = models.JSONField(default=dict)  # ingest.Summary: how it was read, sizes, models
 
     # The recipe of a table; ready-made requests bring their own.
@@ -442,7 +443,8 @@ class Row(models.Model):
     # A table's row is a list of its cells; a ready-made request is the uploaded object.
     source = models.TextField()
     size = models.IntegerField()  # bytes of the cells (table) or of `params` (requests), in UTF-8
-    problem = models.TextField(default="")  # why it is left out
+    # Why it is left out, and on a second line how to mend it.
+    problem = models.TextField(default="")
 
     batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="rows")
     outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)

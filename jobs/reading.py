@@ -24,7 +24,8 @@ from django.db import connection, transaction
 
 from . import files
 from .ingest.answers import Failed, Group, Order, Read, Rows, Summary, frames, too_long, too_much
-from .ingest.shapes import Limits, Unreadable, unreadable
+from .ingest.corrections import NotCorrected
+from .ingest.shapes import Finding, Limits, Unreadable, unreadable
 from .leases import Lease, LeaseLost
 from .models import Job, Outcome, Problem, Row, choices_of
 
@@ -56,29 +57,71 @@ def limits() -> Limits:
 def read_upload(job: Job, lease: Lease) -> None:
     """Read the upload of a job in state reading into rows; it is then a draft, or unreadable.
 
-    Begun anew when an earlier reading was cut short, or when the choices were changed meanwhile.
-    Raises LeaseLost, and OSError when our own copy of the file cannot be had.
+    Begun anew when an earlier reading was cut short, or when the choices were changed meanwhile. A
+    corrected file that cannot be used is left out, and what is wrong with it is said beside the
+    rows. Raises LeaseLost, and OSError when our own copy of a file cannot be had.
     """
-    with files.upload_path(job).open("rb"):
-        pass  # that a disk is away is no fault of the file
-    Row.objects.filter(job=job).delete()
+    corrections: list[str] = list(job.corrections)
+    for name in [job.upload_file, *corrections]:
+        with files.stored_path(name).open("rb"):
+            pass  # that a disk is away is no fault of the file
     Problem.objects.filter(job=job).delete()
-    order = Order(str(files.upload_path(job)), choices_of(job), limits(), SLICE)
-    stored = 0
-    try:
-        for answer in read_apart(order, lease):
-            if isinstance(answer, Rows):
-                _store(job, answer.rows, stored)
-                stored += len(answer.rows)
-                _progress(job, answer.position, stored)
-                lease.renew()
-            elif isinstance(answer, Read):
-                _finish(job, answer.summary)
+    unused: list[Finding] = []
+    while True:
+        try:
+            summary = _read_rows(job, corrections, lease)
+        except Unreadable as error:
+            index = _whose_fault(error, corrections)
+            if index is None:
+                _give_up(job, error)
                 return
-            else:
-                raise Unreadable(*answer.findings)
-    except Unreadable as error:
-        _give_up(job, error)
+            del corrections[index]
+            unused += error.findings
+        else:
+            for finding in unused:
+                summary.note(_of_corrections(finding))
+            _finish(job, summary, corrections)
+            return
+
+
+def _whose_fault(error: Unreadable, corrections: list[str]) -> int | None:
+    """Which of the corrected files cannot be used; None: the upload itself cannot be read."""
+    if isinstance(error, NotCorrected):
+        return error.index
+    if corrections and error.findings[0].kind == "too_much":
+        return len(corrections) - 1  # before the newest was there, all could be read
+    return None
+
+
+def _of_corrections(finding: Finding) -> Finding:
+    where = f" Line {finding.line:,} of it: " if finding.line else " "
+    return Finding("correction", f"Your corrected file was not used.{where}{finding.text}")
+
+
+def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
+    """Store the rows. Raises Unreadable, NotCorrected, LeaseLost."""
+    Row.objects.filter(job=job).delete()
+    order = Order(
+        str(files.upload_path(job)),
+        choices_of(job),
+        limits(),
+        SLICE,
+        [str(files.stored_path(name)) for name in corrections],
+    )
+    stored = 0
+    for answer in read_apart(order, lease):
+        if isinstance(answer, Rows):
+            _store(job, answer.rows, stored)
+            stored += len(answer.rows)
+            _progress(job, answer.position, stored)
+            lease.renew()
+        elif isinstance(answer, Read):
+            return answer.summary
+        elif answer.correction is not None:
+            raise NotCorrected(answer.correction, *answer.findings)
+        else:
+            raise Unreadable(*answer.findings)
+    raise AssertionError("read_apart ends with an answer or an exception")
 
 
 def _progress(job: Job, position: int, rows: int) -> None:
@@ -119,7 +162,7 @@ def _give_up(job: Job, error: Unreadable) -> None:
     _settle(job, Job.State.UNREADABLE, found.groups, row_count=0)
 
 
-def _finish(job: Job, summary: Summary) -> None:
+def _finish(job: Job, summary: Summary, corrections: list[str]) -> None:
     understood = summary.understood
     _settle(
         job,
@@ -129,6 +172,7 @@ def _finish(job: Job, summary: Summary) -> None:
         kind=summary.kind,
         columns=summary.columns,
         left_out_count=summary.left_out,
+        corrections=corrections,
         reading={
             "format": summary.format,
             "encoding": understood.encoding,

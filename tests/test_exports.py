@@ -12,6 +12,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs import exports
+from jobs.cells import plain_cell
+from jobs.ingest.corrections import beside
 from jobs.models import Job, Outcome, Row
 
 MakeJob = Callable[..., Job]
@@ -42,16 +44,16 @@ def answered(job: Job, number: int, **values: Any) -> None:
     ],
 )
 def test_a_formula_becomes_plain_text(text: str) -> None:
-    assert exports.plain_cell(text) == f"'{text}"
+    assert plain_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["-5", "+49", "-1,234.5", "-1e-5", "a=b", "", "Ann", "-7%", "007"])
 def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
-    assert exports.plain_cell(text) == text
+    assert plain_cell(text) == text
 
 
 def test_our_columns_never_take_the_name_of_theirs() -> None:
-    names = exports.answer_columns(["Answer", "status", "status_2"])
+    names = beside(exports.ANSWER_COLUMNS, ["Answer", "status", "status_2"])
     assert names == ["answer_2", "status_3", "problem", "input_tokens", "output_tokens", "cost_usd"]
 
 
@@ -98,11 +100,12 @@ def test_jsonl_is_exact(alice: User, make_job: MakeJob) -> None:
 
 def test_the_problem_file_names_every_row_that_is_left_out(alice: User, make_job: MakeJob) -> None:
     job = make_job(alice, columns=("a",), rows=[("1",), ("2",), ("3",)])
-    Row.objects.filter(job=job, number__gt=1).update(outcome=Outcome.LEFT_OUT, problem="Bad.")
-    text = b"".join(exports.problems_csv_chunks(job)).decode("utf-8-sig")
+    left_out = Row.objects.filter(job=job, number__gt=1)
+    left_out.update(outcome=Outcome.LEFT_OUT, problem="Bad.\nMend it.")
+    text = b"".join(exports.problem_chunks(job)).decode("utf-8-sig")
     lines = list(csv.reader(io.StringIO(text)))
-    assert lines[0] == ["line", "problem", "a"]
-    assert [line[2] for line in lines[1:]] == ["2", "3"]
+    assert lines[0] == ["row", "problem", "how to fix", "a"]
+    assert lines[1:] == [["3", "Bad.", "Mend it.", "2"], ["4", "Bad.", "Mend it.", "3"]]
 
 
 def test_the_export_reads_a_slice_at_a_time(

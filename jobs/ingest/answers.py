@@ -22,6 +22,7 @@ class Order(msgspec.Struct):
     choices: Choices
     limits: Limits
     slice: int = 2_000  # rows of one answer
+    corrections: list[str] = []  # files with corrected rows, the latest last
 
 
 class Group(msgspec.Struct):
@@ -134,9 +135,10 @@ class Read(msgspec.Struct, tag=True):
 
 
 class Failed(msgspec.Struct, tag=True):
-    """It cannot be read. `summary`: how far it was understood."""
+    """It cannot be read; or, with `correction`, that one of the corrected files cannot."""
 
     findings: list[Finding]
+    correction: int | None = None
 
 
 Answer = Rows | Read | Failed

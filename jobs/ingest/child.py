@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from .answers import Answer, Failed, Order, Read, Rows, Summary, frame, too_much
+from .corrections import Corrections, NotCorrected, row_name
 from .finding import open_upload
 from .shapes import Finding, Limits, Unreadable, unreadable
 
@@ -31,7 +32,8 @@ def _limit(limits: Limits) -> None:
 
 def _answers(order: Order) -> Iterator[Answer]:
     try:
-        reader = open_upload(order.path, order.choices, order.limits)
+        corrections = Corrections(order.corrections, order.limits, open_upload)
+        reader = open_upload(order.path, order.choices, order.limits, corrections)
         summary = Summary(reader.format, reader.kind)
         rows: list[tuple[int, str, int, str]] = []
         size = total = 0
@@ -40,6 +42,11 @@ def _answers(order: Order) -> Iterator[Answer]:
                 text = f"The file has more than {summary.rows:,} rows."
                 raise unreadable("too_many_rows", text, line.line)
             summary.add(line)
+            if corrections and not line.problem:
+                row = row_name(reader.format, summary.rows, line.line)
+                if row in corrections.changed:
+                    text = "This row is as you corrected it."
+                    summary.note(Finding("corrected", text, line.line))
             rows.append((line.line, line.source, line.size, _in_words(line.problem)))
             size += len(line.source)
             total += len(line.source)
@@ -54,7 +61,11 @@ def _answers(order: Order) -> Iterator[Answer]:
         if rows:
             yield Rows(rows, reader.position)
         summary.close(reader)
+        for remark in corrections.remarks():
+            summary.note(remark)
         yield Read(summary)
+    except NotCorrected as error:
+        yield Failed(list(error.findings), error.index)
     except Unreadable as error:
         yield Failed(list(error.findings))
     except MemoryError:
@@ -62,4 +73,8 @@ def _answers(order: Order) -> Iterator[Answer]:
 
 
 def _in_words(problem: Finding | None) -> str:
-    return f"{problem.text} {problem.remedy}".strip() if problem else ""
+    """What is wrong, and on a line of its own how to mend it."""
+    if not problem:
+        return ""
+    text = problem.text.replace("\n", " ")
+    return f"{text}\n{problem.remedy}".strip()

@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 import msgspec
 
+from .corrections import Corrections
 from .shapes import NO_HEADER, Choices, Finding, Limits, Line, unreadable
 
 BLANKS_LOOKED_AT = 10_000
@@ -24,10 +25,17 @@ Record = tuple[int, list[str]]  # its line, as a spreadsheet numbers it, and its
 class Table:
     """The rows of a table, and what was found out about it on the way."""
 
-    def __init__(self, choices: Choices, limits: Limits, remarks: list[Finding]) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        limits: Limits,
+        remarks: list[Finding],
+        corrections: Corrections | None = None,
+    ) -> None:
         self.choices = choices
         self.limits = limits
         self.remarks = remarks
+        self.corrections = corrections
         self.columns: list[str] = []
         self.header = 0  # the line of the column names; NO_HEADER
         self.blank_lines = 0
@@ -52,6 +60,8 @@ class Table:
                     raise unreadable("above_header", text, self.header)
                 if not self.columns:
                     self._name_columns([""] * len(cells), line)
+                if self.corrections:
+                    cells = self.corrections.cells(line, cells, self.columns)
                 yield self._line(line, cells)
         if not self.columns:
             if self.choices.header > 0:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import msgspec
 
+from .corrections import Corrections, row_name
 from .encodings import find_encoding
 from .opening import Opened
 from .requests import Requests
@@ -51,9 +52,12 @@ class JsonLinesReader:
 
     sheets: Sequence[str] = ()
 
-    def __init__(self, file: Opened, choices: Choices) -> None:
+    def __init__(
+        self, file: Opened, choices: Choices, corrections: Corrections | None = None
+    ) -> None:
         self.remarks: list[Finding] = []
         self._file = file
+        self._corrections = corrections
         self._most = file.limits.line
         self._encoding = find_encoding(file, choices.encoding, self.remarks)
         self.understood = Choices(encoding=self._encoding, remedies=choices.remedies)
@@ -86,7 +90,7 @@ class JsonLinesReader:
         self.columns = self._collect_columns()
         missing: Counter[str] = Counter()
         first: dict[str, int] = {}
-        for number, found in self._objects():
+        for count, (number, found) in enumerate(self._objects(), start=1):
             assert isinstance(found, tuple)  # noqa: S101 - or it would have been refused before
             text, values = found
             if len(values) < len(self.columns):
@@ -94,7 +98,7 @@ class JsonLinesReader:
                     if name not in values:
                         missing[name] += 1
                         first.setdefault(name, number)
-            yield self._row(number, text, values)
+            yield self._row(count, number, text, values)
         for name, count in missing.items():
             objects = "1 object has" if count == 1 else f"{count:,} objects have"
             words = f"{objects} no “{name}”; the cell is empty there."
@@ -130,7 +134,7 @@ class JsonLinesReader:
                 )
         return list(names)
 
-    def _row(self, number: int, text: str, values: dict[str, Any]) -> Line:
+    def _row(self, count: int, number: int, text: str, values: dict[str, Any]) -> Line:
         cells = []
         raw: dict[str, msgspec.Raw] = {}
         for name in self.columns:
@@ -142,6 +146,9 @@ class JsonLinesReader:
             else:
                 raw = raw or _raw_decoder.decode(text)
                 cells.append(_compact(bytes(raw[name])))
+        if self._corrections:
+            row = row_name(self.format, count, number)
+            cells = self._corrections.cells(row, cells, self.columns)
         sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
         problem = None
         if max(sizes, default=0) > self._file.limits.cell:
@@ -155,13 +162,16 @@ class JsonLinesReader:
         requests = Requests(self.understood.remedies, self._file.limits)
         faults: list[Finding] = []
         self.blank_lines = 0
-        for number, found in self._objects():
+        for count, (number, found) in enumerate(self._objects(), start=1):
             if isinstance(found, Finding):
                 faults.append(found)
                 if len(faults) == FAULTS_SHOWN:
                     break
             elif not faults:
                 text, request = found
+                if self._corrections:
+                    row = row_name(self.format, count, number)
+                    text, request = self._corrections.request(row, text, request)
                 if problem := _oddity(number, text, request):
                     yield Line(number, text, 0, problem)
                 else:

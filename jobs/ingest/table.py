@@ -11,6 +11,7 @@ from itertools import islice
 from typing import IO
 
 from .columns import Record, Table
+from .corrections import Corrections
 from .encodings import find_encoding, first_bad_line
 from .opening import Opened
 from .shapes import Choices, Finding, Line, unreadable
@@ -28,7 +29,9 @@ class CsvReader:
     format = "CSV"
     sheets: Sequence[str] = ()
 
-    def __init__(self, file: Opened, choices: Choices) -> None:
+    def __init__(
+        self, file: Opened, choices: Choices, corrections: Corrections | None = None
+    ) -> None:
         self.remarks: list[Finding] = []
         self._file = file
         file.require_text()
@@ -44,7 +47,7 @@ class CsvReader:
         self._delimiter = delimiter
         self._choices = choices
         self._records = 0  # what a spreadsheet numbers: a cell with a line break is in one row
-        self._table = Table(choices, file.limits, self.remarks)
+        self._table = Table(choices, file.limits, self.remarks, corrections)
         # The module counts characters; the bytes of a cell are looked at afterwards.
         csv.field_size_limit(file.limits.cell)
 

@@ -270,6 +270,17 @@ FINDINGS = {
     "req_deprecated": Kind("", "The job can be sent now; later ones need another model."),
     "changed": Kind("All requests were changed as you wished.", ""),
     "missing_key": Kind("", ""),
+    # Rows that were corrected and uploaded back
+    "corrected": Kind("These rows are as you corrected them.", ""),
+    "correction": Kind(
+        "",
+        "Nothing of it was used. Download the rows once more, correct the cells and leave the "
+        "other columns as they are.",
+    ),
+    "correction_left": Kind("Some of the corrected file was not used.", ""),
+    "too_many_corrected": Kind(
+        "", "Correct your own file instead, and use it in place of the one that you uploaded."
+    ),
 }
 
 

@@ -45,6 +45,7 @@ from python_calamine import (
 )
 
 from .columns import Record, Table
+from .corrections import Corrections
 from .opening import OLE, Opened
 from .shapes import Choices, Finding, Limits, Line, Unreadable, unreadable
 
@@ -116,12 +117,14 @@ class WorkbookReader:
     format = "Excel"
     sheets: Sequence[str] = ()
 
-    def __init__(self, file: Opened, choices: Choices) -> None:
+    def __init__(
+        self, file: Opened, choices: Choices, corrections: Corrections | None = None
+    ) -> None:
         self.remarks: list[Finding] = []
         self._path = Path(file.path)
         self._limits = file.limits
         self._choices = choices
-        self._table = Table(choices, file.limits, self.remarks)
+        self._table = Table(choices, file.limits, self.remarks, corrections)
         self._long: list[int] = []  # lines of numbers with more digits than Excel keeps
         self._parts: dict[str, str] = {}  # of an .xlsx: where its sheets are
         with _in_words():
@@ -152,11 +155,14 @@ class WorkbookReader:
 
     def __iter__(self) -> Iterator[Line]:
         without = self._sheet.without_value
+        corrections = self._table.corrections
         for line in self._table.lines(self._records()):
             if cell := without.get(self._table.header):
                 text = f"The column name in {cell} is a formula without a result."
                 raise unreadable("no_value", text, self._table.header)
-            if cell := without.get(line.line):
+            if corrections and line.line in corrections.filled:
+                pass
+            elif cell := without.get(line.line):
                 text = f"The formula in {cell} has no result."
                 line.problem = Finding("no_value", text, line.line)
             yield line

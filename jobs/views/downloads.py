@@ -21,7 +21,7 @@ KINDS: dict[str, tuple[Callable[[Job], Iterator[bytes]], str]] = {
     "csv": (exports.csv_chunks, CSV),
     "jsonl": (exports.jsonl_chunks, JSON_LINES),
     "raw": (exports.raw_chunks, JSON_LINES),
-    "problems": (exports.problems_csv_chunks, CSV),
+    "problems": (exports.problem_chunks, CSV),
 }
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import actions, estimates, pricing, recipes
-from ..forms import ReadingForm, RecipeForm
+from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
 from ..models import Job, choices_of
+from ..uploads import was_too_large
 from .access import find_job, person
 from .requests import readable_request
 
@@ -32,8 +36,8 @@ def draft_page(
     context = {
         "job": job,
         "form": form,
-        "problems": list(job.problems.all()),
-        "reading_form": ReadingForm(job),
+        **file_context(job),
+        "not_corrected": job.problems.filter(kind="correction"),
         "same_file": same_file(request, job),
         "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
         "format": format_in_words(job),
@@ -45,6 +49,15 @@ def draft_page(
     }
     template = "draft/table.html" if job.kind == Job.Kind.TABLE else "draft/requests.html"
     return render(request, template, context, status=status)
+
+
+def file_context(job: Job) -> dict[str, Any]:
+    """What is to be said of a file that was read, and of one that could not be."""
+    return {
+        "problems": list(job.problems.exclude(kind="correction")),
+        "reading_form": ReadingForm(job),
+        "file_names": ",".join(FILE_NAMES),
+    }
 
 
 def _as_initial(job: Job) -> dict[str, object]:
@@ -205,10 +218,14 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def reading(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the file anew, in the way that was chosen. `fix`: a remedy for all ready-made requests;
-    `plain`: without any; `fill`: short rows are filled with empty cells."""
+    `plain`: without any; `fill`: short rows are filled with empty cells; `uncorrected`: without the
+    rows that were corrected."""
     job = find_job(request, pk)
     if job.state not in Job.OPEN:
         return _elsewhere(request, job)
+    if request.POST.get("uncorrected"):
+        actions.take_back_corrections(job, person(request))
+        return redirect("job", pk)
     chosen = choices_of(job)
     if request.POST.get("plain"):
         chosen = msgspec.structs.replace(chosen, remedies=())
@@ -225,6 +242,36 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
         chosen = form.choices()
     if not actions.read_differently(job, chosen):
         messages.info(request, "It is read in this very way already.")
+    return redirect("job", pk)
+
+
+@require_POST
+def correct(request: HttpRequest, pk: int) -> HttpResponse:
+    """`file`: the problem file, corrected."""
+    return _take_file(request, pk, actions.correct_rows)
+
+
+@require_POST
+def replace(request: HttpRequest, pk: int) -> HttpResponse:
+    """`file`: another one in place of the upload."""
+    return _take_file(request, pk, actions.replace_upload)
+
+
+def _take_file(
+    request: HttpRequest, pk: int, take: Callable[[Job, File[bytes], User], bool]
+) -> HttpResponse:
+    job = find_job(request, pk)
+    form = UploadForm(request.POST, request.FILES)
+    valid = form.is_valid()
+    if was_too_large(request):
+        form.add_too_large()
+    if form.errors or not valid:
+        messages.error(request, " ".join(map(str, form.errors["file"])))
+    elif not take(job, form.cleaned_data["file"], person(request)):
+        messages.error(
+            request,
+            "The file was not used, because the job has changed since you looked. Look again.",
+        )
     return redirect("job", pk)
 
 

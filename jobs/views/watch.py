@@ -18,12 +18,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from .. import actions, estimates
-from ..forms import ReadingForm
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
-from .draft import draft_page, model_name
+from .draft import draft_page, file_context, model_name
 from .parts import Part, answer, make_part, reload_page
 from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
 
@@ -38,7 +37,7 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
         return draft_page(request, found)
     context: dict[str, Any] = {"job": found}
     if found.state == Job.State.UNREADABLE:
-        context |= {"problems": list(found.problems.all()), "reading_form": ReadingForm(found)}
+        context |= file_context(found)
         return render(request, "watch/unreadable.html", context)
     template = "watch/reading.html" if found.state == Job.State.READING else "watch/sent.html"
     site = Installation.get()

@@ -1,0 +1,28 @@
+"""Cells that a spreadsheet would run as a formula, written so that it does not, and read back."""
+
+from __future__ import annotations
+
+import re
+
+# Characters that make a spreadsheet take a cell for a formula (OWASP ASVS 1.2.10), also in full
+# width, and also behind blanks. A number with its sign is no formula.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\0\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?%?")
+
+
+def plain_cell(text: str) -> str:
+    """`text` so that no spreadsheet takes it for a formula: with an apostrophe before it, if
+    needed."""
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def exact_cell(written: str, original: str) -> str:
+    """What a cell means that was given out as `plain_cell(original)` and came back as `written`:
+    without the apostrophe, if we put it there."""
+    if written == plain_cell(original):
+        return original
+    if written.startswith("'") and plain_cell(written[1:]) == written:
+        return written[1:]
+    return written

@@ -12,7 +12,7 @@ from .environment import ROOT
 
 pytestmark = pytest.mark.no_database
 
-PURE = ("jobs.judging", "jobs.recipes", "jobs.pricing", "jobs.ingest")
+PURE = ("jobs.judging", "jobs.recipes", "jobs.pricing", "jobs.ingest", "jobs.cells")
 # Each may import those after it, and none before it.
 LAYERS = (
     ("jobs.urls",),

@@ -61,6 +61,8 @@ JOB_PAGES: dict[str, list[str]] = {
     "rows": [],
     "row": [],
     "reading": ["POST"],
+    "correct": ["POST"],
+    "replace": ["POST"],
     "download": [],
     "batch_raw": [],
     "look_again": ["POST"],

@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_read_says_why_and_how_to_go_on(
     Problem.objects.create(job=job, lines=[7], texts=["A quote is opened and never closed."])
     page = page_of(client_alice, job)
     assert "Line 7" in page and "never closed" in page
-    assert "Upload a corrected file" in page and "Delete this job" in page
+    assert "Upload the corrected file" in page and reverse("delete", args=[job.pk]) in page
     assert "hx-get" not in page
 
 

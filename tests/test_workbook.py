@@ -7,18 +7,13 @@ import math
 import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import xlsxwriter  # type: ignore[import-untyped]
-import xlwt  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xlwt.CompoundDoc import XlsDoc  # type: ignore[import-untyped]
 
 from jobs.ingest.answers import Answer, Failed, Order, Read
 from jobs.ingest.finding import open_upload
@@ -26,9 +21,26 @@ from jobs.ingest.shapes import NO_HEADER, Choices, Finding, Limits, Line, Reader
 from jobs.ingest.workbook import number_text
 from jobs.reading import read_apart
 
-pytestmark = pytest.mark.no_database
+from .workbooks import (
+    BOOK,
+    MAIN,
+    SMALL,
+    declare,
+    fill,
+    ods,
+    ods_cell,
+    ods_row,
+    pack,
+    rename_stream,
+    repeated,
+    sheet_of,
+    workbook,
+    xls,
+    xlsb,
+    xlsx,
+)
 
-Parts = Mapping[str, str | bytes]
+pytestmark = pytest.mark.no_database
 
 AS_IT_IS = Choices()
 USUAL = Limits()
@@ -65,168 +77,6 @@ def remarks(reader: Reader, kind: str) -> list[tuple[int | None, str]]:
 def apart(path: Path, limits: Limits) -> Answer:
     """The last that the real child says."""
     return list(read_apart(Order(str(path), AS_IT_IS, limits)))[-1]
-
-
-@contextmanager
-def workbook(path: Path, **options: Any) -> Iterator[Any]:
-    """An .xlsx as its writer makes it."""
-    book = xlsxwriter.Workbook(str(path), {"in_memory": True, **options})
-    yield book
-    book.close()
-
-
-def fill(sheet: Any, rows: list[list[Any]]) -> None:
-    for number, row in enumerate(rows):
-        sheet.write_row(number, 0, row)
-
-
-PACKAGE = "http://schemas.openxmlformats.org/package/2006"
-OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-TYPES = (
-    f'<Types xmlns="{PACKAGE}/content-types"><Override PartName="/xl/workbook.xml" ContentType='
-    '"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/></Types>'
-)
-BOOK = (
-    f'<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets>'
-    '<sheet name="Data" sheetId="1" r:id="rId1"/></sheets></workbook>'
-)
-
-
-def relations(**targets: str) -> str:
-    """From one part of a workbook to others, by their kind."""
-    return (
-        f'<Relationships xmlns="{PACKAGE}/relationships">'
-        + "".join(
-            f'<Relationship Id="rId{number}" Type="{OFFICE}/{kind}" Target="{target}"/>'
-            for number, (kind, target) in enumerate(targets.items(), start=1)
-        )
-        + "</Relationships>"
-    )
-
-
-def sheet_of(rows: str, before: str = "") -> str:
-    return f'{before}<worksheet xmlns="{MAIN}"><sheetData>{rows}</sheetData></worksheet>'
-
-
-SMALL = sheet_of(
-    '<row r="1"><c r="A1" t="inlineStr"><is><t>name</t></is></c></row>'
-    '<row r="2"><c r="A2" t="inlineStr"><is><t>Ann</t></is></c></row>'
-)
-
-
-def pack(path: Path, parts: Parts, *, stored: bool = False) -> None:
-    how = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(path, "w", how) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-
-
-def xlsx(
-    path: Path, sheet: str | bytes = SMALL, parts: Parts | None = None, *, stored: bool = False
-) -> None:
-    """An .xlsx part by part; `parts` come on top."""
-    targets = {"worksheet": "worksheets/sheet1.xml"}
-    if parts and "xl/sharedStrings.xml" in parts:
-        targets["sharedStrings"] = "sharedStrings.xml"
-    usual = {
-        "[Content_Types].xml": TYPES,
-        "_rels/.rels": relations(officeDocument="xl/workbook.xml"),
-        "xl/workbook.xml": BOOK,
-        "xl/_rels/workbook.xml.rels": relations(**targets),
-        "xl/worksheets/sheet1.xml": sheet,
-    }
-    pack(path, {**usual, **(parts or {})}, stored=stored)
-
-
-ODS = "application/vnd.oasis.opendocument.spreadsheet"
-NAMES = "urn:oasis:names:tc:opendocument:xmlns:"
-
-
-def ods(path: Path, *sheets: str, manifest: str = "", kind: str = ODS) -> None:
-    """`sheets`: the table:table elements."""
-    names = " ".join(f'xmlns:{name}="{NAMES}{name}:1.0"' for name in ("office", "table", "text"))
-    content = (
-        f'<office:document-content {names} xmlns:calcext="urn:calcext"><office:body>'
-        f"<office:spreadsheet>{''.join(sheets)}</office:spreadsheet></office:body>"
-        "</office:document-content>"
-    )
-    # Old programs write this document type.
-    manifest = f'<!DOCTYPE manifest:manifest SYSTEM "Manifest.dtd"><manifest>{manifest}</manifest>'
-    pack(path, {"mimetype": kind, "META-INF/manifest.xml": manifest, "content.xml": content})
-
-
-def ods_row(*elements: str, again: int = 1) -> str:
-    repeated = f'<table:table-row table:number-rows-repeated="{again}">'
-    return f"{repeated}{''.join(elements)}</table:table-row>"
-
-
-def ods_cell(text: str, kind: str = "string", value: str = "", **more: str) -> str:
-    attributes = "".join(f' table:{name}="{said}"' for name, said in more.items())
-    value = value and f" office:{value}"
-    paragraphs = "".join(f"<text:p>{line}</text:p>" for line in text.split("\n"))
-    return (
-        f'<table:table-cell office:value-type="{kind}"{value}{attributes}>{paragraphs}'
-        "</table:table-cell>"
-    )
-
-
-def xls(path: Path, rows: list[list[Any]], *, inside: bytes = b"") -> None:
-    """`inside`: put after the first record of the workbook."""
-    book = xlwt.Workbook()
-    sheet = book.add_sheet("Data")
-    for number, row in enumerate(rows):
-        for column, value in enumerate(row):
-            sheet.write(number, column, value)
-    raw = book.get_biff_data()
-    first = 4 + struct.unpack_from("<H", raw, 2)[0]
-    XlsDoc().save(str(path), raw[:first] + inside + raw[first:])
-
-
-def rename_stream(path: Path, name: str) -> None:
-    """Make another kind of file of an .xls."""
-    raw = path.read_bytes()
-    entry = raw.index("Workbook".encode("utf-16-le"))
-    other = name.encode("utf-16-le").ljust(64, b"\0") + struct.pack("<H", 2 * len(name) + 2)
-    path.write_bytes(raw[:entry] + other + raw[entry + 66 :])
-
-
-def xlsb(path: Path, rows: list[list[str | float]]) -> None:
-    def record(kind: int, body: bytes = b"") -> bytes:
-        head = [kind] if kind < 128 else [kind & 127 | 128, kind >> 7]
-        return bytes([*head, len(body)]) + body
-
-    def wide(text: str) -> bytes:
-        return struct.pack("<I", len(text)) + text.encode("utf-16-le")
-
-    def cell(column: int, value: str | float) -> bytes:
-        at = struct.pack("<II", column, 0)
-        if isinstance(value, str):
-            return record(6, at + wide(value))
-        return record(5, at + struct.pack("<d", value))
-
-    data = b"".join(
-        record(0, struct.pack("<IIHBBI", number, 0, 300, 0, 0, 0))
-        + b"".join(cell(column, value) for column, value in enumerate(row))
-        for number, row in enumerate(rows)
-    )
-    area = struct.pack("<IIII", 0, len(rows) - 1, 0, len(rows[0]) - 1)
-    sheet = record(129) + record(148, area) + record(145) + data + record(146) + record(130)
-    name = record(156, struct.pack("<II", 0, 1) + wide("rId1") + wide("Data"))
-    parts: dict[str, str | bytes] = {
-        "[Content_Types].xml": TYPES,
-        "xl/workbook.bin": record(131) + record(143) + name + record(144) + record(132),
-        "xl/_rels/workbook.bin.rels": relations(worksheet="worksheets/sheet1.bin"),
-        "xl/worksheets/sheet1.bin": sheet,
-    }
-    pack(path, parts)
-
-
-def declare(path: Path, name: str, size: int) -> None:
-    """Have a zip file say another size of one of its parts."""
-    with zipfile.ZipFile(path) as archive:
-        real = archive.getinfo(name).file_size
-    path.write_bytes(path.read_bytes().replace(struct.pack("<I", real), struct.pack("<I", size)))
 
 
 # --- Cells ----------------------------------------------------------------------------------------
@@ -693,12 +543,6 @@ def test_an_empty_cell_far_away_does_not_matter(path: Path) -> None:
     xlsx(path, sheet_of(FAR.format(' s="0"/>') + '<row r="2"><c r="A2"><v>3</v></c></row>'))
     _reader, lines = read(path)
     assert cells(lines) == [["3"]]
-
-
-def repeated(path: Path, rows: int, columns: int) -> None:
-    """A few bytes that stand for very many cells."""
-    row = ods_row(ods_cell("x", **{"number-columns-repeated": str(columns)}), again=rows)
-    ods(path, f'<table:table table:name="Data">{row}</table:table>')
 
 
 def test_a_file_that_kills_the_process_could_not_be_read(path: Path) -> None:

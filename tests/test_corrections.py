@@ -194,13 +194,18 @@ def test_a_formula_without_a_result_gets_one(
             (3, "Ben", '<c r="B3"><f>1+1</f></c>'),
         ]
     )
+    cells += '<row r="4"><c r="A4"><f>1+1</f></c></row>'
     xlsx(tmp_path / "file", sheet_of(cells))
     job = make((tmp_path / "file").read_bytes(), "book.xlsx")
-    header, ann, ben = table_of(problem_file(client_alice, job))
-    table = [header, [*ann[:3], "Ann", "2"], [*ben[:3], "Benjamin", ""]]
+    header, ann, ben, cid = table_of(problem_file(client_alice, job))
+    table = [header, [*ann[:3], "Ann", "2"], [*ben[:3], "Benjamin", ""], [*cid[:3], "Cid", "3"]]
     job = bring_back(client_alice, job, as_csv(table), drive)
-    assert contents(job) == [["Ann", "2"], ["Benjamin", ""]]
-    assert [row.outcome for row in job.rows.in_order()] == [Outcome.WAITING, Outcome.LEFT_OUT]
+    assert contents(job) == [["Ann", "2"], ["Benjamin", ""], ["Cid", "3"]]
+    assert list(job.rows.in_order().values_list("outcome", flat=True)) == [
+        Outcome.WAITING,
+        Outcome.LEFT_OUT,
+        Outcome.WAITING,
+    ]
 
 
 def test_ready_made_requests_come_back_to_the_letter(

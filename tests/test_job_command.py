@@ -340,7 +340,8 @@ def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_pat
         call_command("job", "submit", str(path), "--prompt", "x", "--yes", stderr=err)
 
     assert caught.value.code == 1
-    assert "Line 2: " in err.getvalue()
+    assert "Line 2: A quotation mark is opened in this row and never closed" in err.getvalue()
+    assert "Close what was opened" in err.getvalue(), "in the words of the page"
     assert "The file could not be read." in err.getvalue()
     assert not visible()
 

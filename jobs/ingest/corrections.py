@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..cells import exact_cell
-from .shapes import Choices, Finding, Limits, Reader, Unreadable, unreadable
+from .shapes import NO_RESULT, Choices, Finding, Limits, Reader, Unreadable, unreadable
 
 # The columns of the problem file beside those of the upload; the first names the row.
 OURS = ("row", "problem", "how to fix")
@@ -207,7 +207,7 @@ def _cell(cells: list[str], at: int) -> str:
 
 
 def _empty(cells: list[str], width: int) -> int:
-    return sum(1 for at in range(width) if not _cell(cells, at).strip())
+    return sum(1 for at in range(width) if _cell(cells, at).strip() in ("", NO_RESULT))
 
 
 def _same(one: list[str], other: list[str]) -> bool:

@@ -38,11 +38,13 @@ _RUN = re.compile(r'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
 
 
 def is_json(head: bytes) -> bool:
-    """A CSV file's first line holds column names; one that begins with a brace is JSON."""
+    """A CSV file's first line holds column names; one that begins with a brace is JSON. (Two braces
+    are a name that was meant for a prompt.)"""
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if head.startswith(mark):
             head = head.decode(encoding, errors="ignore").encode(errors="ignore")
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head[:1] in (b"{", b"[") and head[:2] != b"{{"
 
 
 class JsonLinesReader:

@@ -11,6 +11,7 @@ import msgspec
 from .words import remedy_of
 
 NO_HEADER = -1
+NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 LINES_NAMED = 20  # of those with the same problem
 
 

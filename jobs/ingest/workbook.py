@@ -47,7 +47,7 @@ from python_calamine import (
 from .columns import Record, Table
 from .corrections import Corrections
 from .opening import OLE, Opened
-from .shapes import Choices, Finding, Limits, Line, Unreadable, unreadable
+from .shapes import NO_RESULT, Choices, Finding, Limits, Line, Unreadable, unreadable
 
 BLOCK = 1 << 20
 HEAD = 1 << 12  # of each part of a workbook: a DOCTYPE comes first
@@ -286,7 +286,7 @@ class WorkbookReader:
         for line, cells in self._rows(left):
             if line in sheet.without_value and not any(cells):
                 # There is something in this row, though nothing that can be shown.
-                cells = ["=", *cells[1:]]
+                cells = [NO_RESULT, *cells[1:]]
             if not any(map(str.strip, cells)):
                 continue
             if begun:

@@ -198,7 +198,10 @@ def _unnamed(at: int) -> str:
 
 
 def _no_column(index: int, name: str) -> NotCorrected:
-    words = f"It has no column “{name}”, so we cannot tell which rows it corrects."
+    words = (
+        f"It has no column “{name}”, so we cannot tell which rows it corrects. If it is your whole "
+        "file, choose “Use another file instead”."
+    )
     return NotCorrected(index, Finding("correction", words))
 
 

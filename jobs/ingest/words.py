@@ -135,7 +135,7 @@ FINDINGS = {
     # Rows that cannot be sent
     "few_cells": Kind(
         "These rows have fewer cells than there are columns.",
-        "Add the missing cells (they may be empty), or have them filled with nothing.",
+        "Add the missing cells, or have them filled with nothing.",
     ),
     "many_cells": Kind(
         "These rows have more cells than there are columns.",

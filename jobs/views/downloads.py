@@ -16,12 +16,12 @@ from .trouble import has_incomplete_file
 
 CSV = "text/csv; charset=utf-8"
 JSON_LINES = "application/jsonl"
-# What can be downloaded of a job: where the bytes come from, and a fixed type for them.
-KINDS: dict[str, tuple[Callable[[Job], Iterator[bytes]], str]] = {
-    "csv": (exports.csv_chunks, CSV),
-    "jsonl": (exports.jsonl_chunks, JSON_LINES),
-    "raw": (exports.raw_chunks, JSON_LINES),
-    "problems": (exports.problem_chunks, CSV),
+# What can be downloaded of a job, and where the bytes come from.
+KINDS: dict[str, Callable[[Job], Iterator[bytes]]] = {
+    "csv": exports.csv_chunks,
+    "jsonl": exports.jsonl_chunks,
+    "raw": exports.raw_chunks,
+    "problems": exports.problem_chunks,
 }
 
 
@@ -30,9 +30,10 @@ def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
     job = find_job(request, pk)
     if kind not in KINDS or (kind != "problems" and not job.was_sent):
         raise Http404
-    chunks, content_type = KINDS[kind]
-    response = StreamingHttpResponse(chunks(job), content_type=content_type)
-    return to_be_saved(response, exports.file_name(job, kind))
+    name = exports.file_name(job, kind)
+    content_type = CSV if name.endswith(".csv") else JSON_LINES
+    response = StreamingHttpResponse(KINDS[kind](job), content_type=content_type)
+    return to_be_saved(response, name)
 
 
 @require_safe

@@ -37,7 +37,6 @@ def draft_page(
         "job": job,
         "form": form,
         **file_context(job),
-        "not_corrected": job.problems.filter(kind="correction"),
         "same_file": same_file(request, job),
         "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
         "format": format_in_words(job),
@@ -53,8 +52,13 @@ def draft_page(
 
 def file_context(job: Job) -> dict[str, Any]:
     """What is to be said of a file that was read, and of one that could not be."""
+    found = list(job.problems.all())
     return {
-        "problems": list(job.problems.exclude(kind="correction")),
+        "problems": [problem for problem in found if problem.leaves_out],
+        "not_corrected": [problem for problem in found if problem.kind == "correction"],
+        "remarks": [
+            problem for problem in found if not problem.leaves_out and problem.kind != "correction"
+        ],
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),
     }

@@ -98,10 +98,11 @@ def recipe_of(job: Job) -> Recipe:
 
 
 def key_of(job: Job) -> str:
-    """A hash of the file, the recipe, the prices and whether it is practice: what an estimate is
-    for."""
+    """A hash of the file and how it is read, the recipe, the prices and whether it is practice:
+    what an estimate is for."""
+    rows = [job.upload_sha256, job.choices, job.corrections]
     recipe = [job.prompt, job.system, job.model, job.max_tokens]
-    return _hash([job.upload_sha256, *recipe, pricing.table_date(), settings.PRACTICE])
+    return _hash([*rows, *recipe, pricing.table_date(), settings.PRACTICE])
 
 
 def current(job: Job) -> Estimate | None:
@@ -121,10 +122,11 @@ def estimate_job(job: Job) -> None:
         return
     # A change that was taken back needs no new counting.
     estimate = current(job) or _estimate(job)
-    # The recipe as it was when the price was worked out: a change since then makes this no row.
+    # As it was when the price was worked out: a change since then makes this no row.
     as_it_was = Job.objects.filter(
         pk=job.pk,
         state=Job.State.DRAFT,
+        readings=job.readings,
         prompt=job.prompt,
         system=job.system,
         model=job.model,
@@ -142,7 +144,7 @@ def plan_of(job: Job, estimate: Estimate) -> str:
 
 
 def _hash(values: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _is_ready(job: Job) -> bool:

@@ -15,13 +15,15 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
-from jobs import actions, files, lifecycle, reading
+from jobs import actions, estimates, files, lifecycle, reading
 from jobs.cells import exact_cell, plain_cell
 from jobs.ingest.shapes import Choices
 from jobs.models import Job, JobEvent, Outcome
 
+from .conftest import Simulator
 from .workbooks import fill, sheet_of, workbook, xlsx
 
 Drive = Callable[..., Job]
@@ -336,6 +338,31 @@ def test_corrections_can_be_taken_back_and_stay_when_a_choice_changes(
     job = drive(job, until=is_read)
     assert (job.left_out_count, job.corrections) == (2, [])
     assert not files.stored_path(stored).exists()
+
+
+def test_the_price_is_for_the_rows_as_they_are_read_now(
+    make: Callable[..., Job], client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    """Whoever confirms the price that was shown before sends nothing."""
+    job = make()
+    Job.objects.filter(pk=job.pk).update(prompt="Greet {{name}}.", next_action_at=timezone.now())
+    job = drive(job, until=has_price)
+    before, plan = estimates.current(job), job.plan_sha256
+    assert before and before.rows == 2
+    job = bring_back(client_alice, job, b"row,city\n3,Bonn\n", drive)
+    client_alice.post(reverse("confirm", args=[job.pk]), {"plan_sha256": plan})
+    job = drive(job, until=has_price)
+    after = estimates.current(job)
+    assert after and (after.rows, job.state) == (3, Job.State.DRAFT)
+    client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
+    job = drive(job, until=has_price)
+    assert estimates.current(job) != after
+    assert not actions.confirm(job, plan, job.owner)
+    assert actions.confirm(job, job.plan_sha256, job.owner)
+
+
+def has_price(job: Job) -> bool:
+    return job.state == Job.State.DRAFT and job.plan_sha256 != ""
 
 
 def test_a_job_that_was_confirmed_takes_no_corrections(

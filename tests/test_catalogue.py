@@ -430,6 +430,13 @@ WORKBOOKS = [
     ),
     refused("X1 .numbers called .xlsx", numbers_file, "an Apple Numbers"),
     refused("X1 .docx called .xlsx", word_document, "a Word document"),
+    refused("X1 a web page called .xls", b"<html><table><tr><td>a</td></tr></table>", "web page"),
+    refused(
+        "X1 XML called .xls",
+        '\ufeff<?xml version="1.0"?><Workbook/>'.encode("utf-16-le"),
+        "save it as .xlsx",
+        file="upload.xls",
+    ),
     refused("X2 with a password", with_password, "protected by a password", "Remove the password"),
     refused("X3 not a workbook", b"PK\x03\x04" + NOISE, "damaged or cut off"),
     refused("X3 cut off", cut, "damaged or cut off"),

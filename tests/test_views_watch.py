@@ -59,7 +59,7 @@ def test_a_file_being_read_shows_how_far_it_is(
 ) -> None:
     job = make_job(alice, Job.State.READING, upload_bytes=10_000_000, read_bytes=2_500_000)
     page = page_of(client_alice, job)
-    assert "2.5 MB of 10 MB" in page and "You can close this page" in page
+    assert "25 % of 10 MB" in page and "You can close this page" in page
     assert 'hx-trigger="every 2s' in page
 
 

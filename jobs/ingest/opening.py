@@ -25,6 +25,8 @@ NO_TABLES = (
     b"Rar!",
     b"7z\xbc\xaf",
 )
+# Web pages and the like, which some programs call .xls.
+MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", b"{\\rtf")
 FEW = 8
 # Control characters that no text has; the others are seen in real files.
 BINARY = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
@@ -96,6 +98,9 @@ class Opened:
         odd = sum(map(self.head.count, map(_byte, BINARY)))
         if self.head.startswith(NO_TABLES) or odd > max(len(self.head) / 50, FEW):
             raise unreadable("not_text", "This is not a text file.")
+        beginning = self.head[:1_000].replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf")
+        if beginning.lstrip(b" \t\r\n\xff\xfe").lower().startswith(MARKUP):
+            raise unreadable("markup", "This is a web page or a text document, not a table.")
 
 
 def _byte(number: int) -> bytes:

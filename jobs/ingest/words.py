@@ -91,6 +91,11 @@ FINDINGS = {
         "There are no rows below the column names.", "Add rows, or check that you saved the file."
     ),
     "not_text": Kind("This is not a file with a table.", "Upload a CSV, Excel or JSONL file."),
+    "markup": Kind(
+        "This is not a file with a table.",
+        "Open it in your spreadsheet program, whatever its name ends with, and save it as .xlsx or "
+        "CSV.",
+    ),
     "too_many_rows": Kind("The file has too many rows.", "Split it into several files."),
     "too_many_columns": Kind(
         "The file has too many columns.", "Remove columns that the prompt does not need."

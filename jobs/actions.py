@@ -78,7 +78,10 @@ def read_differently(job: Job, choices: Choices) -> bool:
     was confirmed stays as it is."""
     if choices == choices_of(job):
         return False
-    return _read_anew(job, choices=msgspec.to_builtins(choices))
+    values: dict[str, Any] = {"choices": msgspec.to_builtins(choices)}
+    if choices.sheet != choices_of(job).sheet:
+        values["corrections"] = []  # they are of the rows of another sheet
+    return _read_anew(job, **values)
 
 
 def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
@@ -86,7 +89,8 @@ def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
     job was confirmed meanwhile."""
     taken = _taken_in(upload)
     with transaction.atomic():
-        replaced = _read_anew(job, choices={}, corrections=[], **taken)
+        same = Job.objects.filter(upload_file=job.upload_file)
+        replaced = _read_anew(job, same, choices={}, corrections=[], **taken)
         if replaced:
             _log(job, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user)
     # Should the worker be reading it, it finds that it is not wanted any more.
@@ -101,11 +105,12 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
     files.take_in(upload, name)
     with transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file, readings=job.readings)
-        corrected = _read_anew(job, same, corrections=[*job.corrections, name])
+        corrections = [*job.corrections, {"file": name, "used": False}]
+        corrected = _read_anew(job, same, corrections=corrections)
         if corrected:
             _log(job, f"Uploaded corrected rows: {_name_of(upload)}.", user)
     if not corrected:
-        files.stored_path(name).unlink()
+        files.stored_path(name).unlink(missing_ok=True)
     return corrected
 
 
@@ -115,15 +120,17 @@ def take_back_corrections(job: Job, user: User) -> bool:
         taken_back = bool(job.corrections) and _read_anew(job, corrections=[])
         if taken_back:
             _log(job, "Took back the corrected rows.", user)
-    for name in job.corrections if taken_back else []:
-        files.stored_path(name).unlink(missing_ok=True)
+    for correction in job.corrections if taken_back else []:
+        files.stored_path(correction["file"]).unlink(missing_ok=True)
     return taken_back
 
 
 def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool:
     """Have the worker read the file once more. False when the job was confirmed meanwhile, or is
     not among `jobs`."""
-    open_ = (jobs or Job.objects.all()).filter(pk=job.pk, confirmed_at=None, state__in=Job.OPEN)
+    open_ = (Job.objects.all() if jobs is None else jobs).filter(
+        pk=job.pk, confirmed_at=None, state__in=Job.OPEN
+    )
     return bool(
         open_.update(
             state=Job.State.READING,

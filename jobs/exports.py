@@ -15,7 +15,10 @@ from typing import Any
 
 from . import files
 from .cells import plain_cell
-from .ingest.corrections import OURS, REQUEST, beside, row_name
+from .ingest.corrected_file import OURS
+from .ingest.corrections import beside
+from .ingest.json_lines import REQUEST
+from .ingest.shapes import row_name
 from .judging import cause_in_words
 from .models import Batch, Job, Outcome, Row, dollars
 

@@ -158,7 +158,8 @@ class Job(models.Model):
     left_out_count = models.IntegerField(default=0)
     problem_count = models.IntegerField(default=0)
     choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
-    corrections = models.JSONField(default=list)  # files with corrected rows, the latest last
+    # Files with corrected rows, the latest last: {"file": name, "used": it could be used once}.
+    corrections = models.JSONField(default=list)
     readings = models.IntegerField(default=0)  # counts the times it was to be read anew
     reading = models.JSONField(default=dict)  # ingest.Summary: how it was read, sizes, models
 

@@ -35,6 +35,9 @@ SLICE = 2_000  # rows of one transaction
 BLOCK = 1 << 20
 SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
 
+# Signals by which a machine or a supervisor stops what runs on it.
+STOPPED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+
 Answers = Iterator[Rows | Read | Failed]
 
 
@@ -61,30 +64,40 @@ def read_upload(job: Job, lease: Lease) -> None:
     corrected file that cannot be used is left out, and what is wrong with it is said beside the
     rows. Raises LeaseLost, and OSError when our own copy of a file cannot be had.
     """
-    corrections: list[str] = list(job.corrections)
-    for name in [job.upload_file, *corrections]:
+    good: list[dict[str, Any]] = list(job.corrections)
+    for name in [job.upload_file, *(correction["file"] for correction in good)]:
         with files.stored_path(name).open("rb"):
             pass  # that a disk is away is no fault of the file
     Problem.objects.filter(job=job).delete()
-    unused: list[Finding] = []
+    notes: list[Finding] = []
     while True:
         try:
-            summary = _read_rows(job, corrections, lease)
+            summary = _read_rows(job, [correction["file"] for correction in good], lease)
         except Unreadable as error:
-            index = _whose_fault(error, corrections)
+            index = _whose_fault(error, good)
             if index is None:
                 _give_up(job, error)
                 return
-            del corrections[index]
-            unused += error.findings
+            del good[index]
+            notes += map(_of_corrections, error.findings)
         else:
-            for finding in unused:
-                summary.note(_of_corrections(finding))
-            _finish(job, summary, corrections)
+            for note in notes:
+                summary.note(note)
+            _finish(job, summary, _kept(job, good))
             return
 
 
-def _whose_fault(error: Unreadable, corrections: list[str]) -> int | None:
+def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The corrected files to keep: what could be used, and what could be before the file was to be
+    read in another way, because that may be taken back."""
+    return [
+        {**correction, "used": True}
+        for correction in job.corrections
+        if correction in good or correction["used"]
+    ]
+
+
+def _whose_fault(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
     """Which of the corrected files cannot be used; None: the upload itself cannot be read."""
     if isinstance(error, NotCorrected):
         return error.index
@@ -162,7 +175,7 @@ def _give_up(job: Job, error: Unreadable) -> None:
     _settle(job, Job.State.UNREADABLE, found.groups, row_count=0)
 
 
-def _finish(job: Job, summary: Summary, corrections: list[str]) -> None:
+def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> None:
     understood = summary.understood
     _settle(
         job,
@@ -231,6 +244,7 @@ def read_apart(order: Order, lease: Lease | None = None) -> Answers:
             stderr=errors,
             cwd=settings.BASE_DIR,
             env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1"},
+            start_new_session=True,  # Ctrl-C is for us; the child ends when we do
         )
         assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for
         ended = False
@@ -245,6 +259,8 @@ def read_apart(order: Order, lease: Lease | None = None) -> Answers:
             child.wait()
             child.stdout.close()
         if not ended:
+            if lease is not None and child.returncode in STOPPED:
+                raise LeaseLost  # the site is being stopped; it is read again
             errors.seek(0)
             said = errors.read(10_000).decode(errors="replace")
             raise _cause_of_death(order, child.returncode, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pytest_django import Settings
 
 from jobs import actions, estimates, files, lifecycle, reading
 from jobs.cells import exact_cell, plain_cell
+from jobs.ingest import corrections
 from jobs.ingest.shapes import Choices
 from jobs.models import Job, JobEvent, Outcome
 
@@ -150,11 +152,132 @@ def test_the_corrected_file_may_be_a_workbook_with_its_columns_in_another_order(
 ) -> None:
     job = make()
     with workbook(tmp_path / "corrected") as book:
-        rows: list[list[Any]] = [["city", "row", "note"], ["Bonn", 3, "mine"]]
+        rows: list[list[Any]] = [["city", "row"], ["Bonn", 3]]
         fill(book.add_worksheet("Data"), rows)
     job = bring_back(client_alice, job, (tmp_path / "corrected").read_bytes(), drive)
     assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
-    assert "has a column “note”" in " ".join(job.problems.get(kind="correction_left").texts)
+
+
+def test_a_column_that_is_not_theirs_is_left_out_and_named(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make()
+    back = b"note,row,name,text,city\nmine,3,Ben,red,Bonn\n"
+    job = bring_back(client_alice, job, back, drive)
+    assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
+    assert "has a column “note”" in job.problems.get(kind="correction_left").title
+
+
+def test_a_column_that_has_another_name_now_is_refused(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make(b"name,2024-01-01,city\nAnn,1,Ulm\nBen,2\n")
+    job = bring_back(client_alice, job, b"row,name,01.01.2024,city\n3,Ben,2,Bonn\n", drive)
+    assert "no column “2024-01-01”" in refusal(job)
+    assert contents(job)[1] == ["Ben", "2"]
+
+
+def test_a_name_that_looks_like_a_formula_is_found_again(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make(b"name,@handle,city\nAnn,a1,Ulm\nBen\n")
+    header, ben = table_of(problem_file(client_alice, job))
+    assert header[4] == "'@handle"
+    job = bring_back(client_alice, job, as_csv([header, [*ben, "b1", "Bonn"]]), drive)
+    assert contents(job)[1] == ["Ben", "b1", "Bonn"]
+
+
+# --- Nothing but what was corrected ---------------------------------------------------------------
+
+
+def test_a_cell_that_is_not_there_leaves_what_was_there(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make()
+    back = b'{"row": 3, "city": "Bonn"}\n{"row": 4, "name": "Cid", "text": "a", "city": null}\n'
+    job = bring_back(client_alice, job, back, drive)
+    assert contents(job)[1] == ["Ben", "red", "Bonn"]
+    job = bring_back(client_alice, make(), b"row,name,text,city\n4,Cid\n", drive)
+    assert contents(job)[2] == ["Cid", "a", "b", "c"]
+    assert job.left_out_count == 2
+
+
+def test_a_row_that_can_be_sent_is_not_overwritten(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    # With the problem file of another upload, say.
+    job = make()
+    job = bring_back(client_alice, job, b"row,name,text,city\n2,Eve,x,Rom\n3,Ben,x,Rom\n", drive)
+    assert contents(job)[:2] == [["Ann", "=1+1", "Ulm"], ["Ben", "x", "Rom"]]
+    assert "Row 2 can be sent as it is" in job.problems.get(kind="correction_left").title
+    job = bring_back(client_alice, make(), b"row,name,text,city\n3,Eve,x,Rom\n", drive)
+    assert "nothing in common" in refusal(job)
+    assert contents(job)[1] == ["Ben", "red"]
+
+
+def test_two_copies_of_a_problem_file_add_up(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make()
+    header, ben, cid = table_of(problem_file(client_alice, job))
+    right = [*cid[:3], "Cid", "a", "b"]
+    job = bring_back(client_alice, job, as_csv([header, [*ben, "Bonn"], cid]), drive)
+    job = bring_back(client_alice, job, as_csv([header, ben, right]), drive)
+    assert contents(job)[1:3] == [["Ben", "red", "Bonn"], ["Cid", "a", "b"]]
+    job = bring_back(client_alice, job, b"row,city\n3,Kiel\n", drive)
+    assert contents(job)[1:3] == [["Ben", "red", "Kiel"], ["Cid", "a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("own", "written"),
+    [("a\r\nb", "a\nb"), ("x" * 40_000, "x" * 32_767), ("Łukasz", "?ukasz"), ("=1", "'=1")],
+)
+@pytest.mark.no_database
+def test_what_a_spreadsheet_does_by_itself_is_no_correction(own: str, written: str) -> None:
+    assert corrections._meant(written, own) == own
+    assert corrections._meant("new", own) == "new"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", "^"])
+def test_the_problem_file_can_be_read_back_whatever_its_widths(
+    make: Callable[..., Job], client_alice: Client, drive: Drive, delimiter: str
+) -> None:
+    lines = ["name;text;city;zip", "Ann;a;b;1", "Ben;x", "Cid;x;y", "Dan;x", "Eve;x;y"]
+    sep = f"sep={delimiter}\n" if delimiter == "^" else ""
+    job = make((sep + "\n".join(lines).replace(";", delimiter)).encode())
+    given = problem_file(client_alice, job)
+    job = bring_back(client_alice, job, given, drive)
+    assert not job.problems.filter(kind="correction").exists()
+    assert job.left_out_count == 4
+    corrected = given.replace(
+        f"Ben{delimiter}x".encode(), f"Ben{delimiter}x;1;2".replace(";", delimiter).encode()
+    )
+    job = bring_back(client_alice, job, corrected, drive)
+    assert (job.left_out_count, contents(job)[1]) == (3, ["Ben", "x", "1", "2"])
+
+
+def test_the_encoding_of_the_upload_is_that_of_the_corrected_file(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    back = "row;imię;tekst\n3;Łucja;źle\n".encode("cp1250")
+    text = "imię;tekst\nAnna;dobrze\nŁucja\n"
+    job = make(text.encode("cp1250"), encoding="cp1250")
+    job = bring_back(client_alice, job, back, drive)
+    assert contents(job)[1] == ["Łucja", "źle"]
+    assert not job.problems.filter(kind="correction_note").exists()
+    job = make(text.encode())
+    job = bring_back(client_alice, job, back.replace("źle".encode("cp1250"), b"ok"), drive)
+    said = [text for problem in job.problems.all() for text in problem.texts]
+    assert any("not UTF-8" in text for text in said) or "no column" in refusal(job)
+
+
+def test_columns_without_a_name_are_not_theirs(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make(b"one,two,KEEP,four,five\nx,y\n", header=-1)
+    back = b"row,column_5,\n2,5,\n"
+    job = bring_back(client_alice, job, back, drive)
+    assert contents(job)[1] == ["x", "y", "", "", "5"]
 
 
 def test_the_problem_file_runs_nothing_and_comes_back_exact(
@@ -332,7 +455,7 @@ def test_corrections_can_be_taken_back_and_stay_when_a_choice_changes(
     client_alice.post(address, {"reading-delimiter": ",", "reading-encoding": "cp1252"})
     job = drive(job, until=is_read)
     assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
-    (stored,) = job.corrections
+    (stored,) = (correction["file"] for correction in job.corrections)
     assert "Take back the corrected rows" in page_of(client_alice, job)
     client_alice.post(address, {"uncorrected": "yes"})
     job = drive(job, until=is_read)
@@ -363,6 +486,80 @@ def test_the_price_is_for_the_rows_as_they_are_read_now(
 
 def has_price(job: Job) -> bool:
     return job.state == Job.State.DRAFT and job.plan_sha256 != ""
+
+
+def test_of_two_tabs_one_is_told_to_look_again(
+    make: Callable[..., Job], client_alice: Client, drive: Drive, alice: User
+) -> None:
+    job = make()
+    first, second = (Job.objects.get(pk=job.pk) for _tab in range(2))
+    assert actions.correct_rows(first, ContentFile(b"row,city\n3,Bonn\n", "a.csv"), alice)
+    assert not actions.correct_rows(second, ContentFile(b"row,city\n3,Kiel\n", "b.csv"), alice)
+    assert contents(drive(job, until=is_read))[1] == ["Ben", "red", "Bonn"]
+    first, second = (Job.objects.get(pk=job.pk) for _tab in range(2))
+    assert actions.replace_upload(first, ContentFile(b"a\nx\n", "a.csv"), alice)
+    assert not actions.replace_upload(second, ContentFile(b"b\nx\n", "b.csv"), alice)
+    assert not actions.correct_rows(second, ContentFile(b"row,city\n3,Kiel\n", "b.csv"), alice)
+    assert contents(drive(job, until=is_read)) == [["x"]]
+    folder = files.upload_path(job).parent
+    assert len([path for path in folder.iterdir() if path.is_file()]) == 1
+
+
+def test_corrections_come_back_with_the_way_the_file_was_read(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make(b"row,name,city\nx,Ann,Ulm\ny,Ben\n")
+    job = bring_back(client_alice, job, b"row_2,row,name,city\n3,y,Ben,Bonn\n", drive)
+    address = reverse("reading", args=[job.pk])
+    client_alice.post(address, {"reading-no_header": "on"})
+    job = drive(job, until=is_read)
+    assert "was not used" in refusal(job)
+    client_alice.post(address, {})
+    job = drive(job, until=is_read)
+    assert contents(job)[1] == ["y", "Ben", "Bonn"]
+
+
+def test_corrections_are_of_one_sheet(
+    make: Callable[..., Job], client_alice: Client, drive: Drive, tmp_path: Path
+) -> None:
+    with workbook(tmp_path / "file") as book:
+        for name in ("One", "Two"):
+            fill(book.add_worksheet(name), [["name"], ["Ann"]])
+    job = make((tmp_path / "file").read_bytes(), "book.xlsx")
+    Job.objects.filter(pk=job.pk).update(corrections=[{"file": "x", "used": True}])
+    job.refresh_from_db()
+    assert actions.read_differently(job, Choices(sheet="Two"))
+    assert drive(job, until=is_read).corrections == []
+
+
+def test_no_problem_file_while_the_file_is_read(
+    make: Callable[..., Job], client_alice: Client
+) -> None:
+    job = make()
+    assert actions.read_differently(job, Choices(fill=True))
+    answer = client_alice.get(reverse("download", args=[job.pk, "problems"]))
+    assert answer.status_code == 404
+
+
+def test_a_reading_that_is_stopped_is_no_fault_of_the_file(
+    make: Callable[..., Job], client_alice: Client, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make()
+    popen = subprocess.Popen
+
+    def stopped(*args: Any, **kwargs: Any) -> Any:
+        child = popen(*args, **kwargs)
+        child.terminate()
+        return child
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", stopped)
+        upload = ContentFile(b"row,city\n3,Bonn\n", "corrected.csv")
+        assert actions.correct_rows(job, upload, job.owner)
+        lifecycle.advance(job.pk)
+    job.refresh_from_db()
+    assert (job.state, len(job.corrections)) == (Job.State.READING, 1)
+    assert contents(drive(job, until=is_read))[1] == ["Ben", "red", "Bonn"]
 
 
 def test_a_job_that_was_confirmed_takes_no_corrections(

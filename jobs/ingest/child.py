@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from .answers import Answer, Failed, Order, Read, Rows, Summary, frame, too_much
-from .corrections import Corrections, NotCorrected, row_name
+from .corrections import Corrections, NotCorrected
 from .finding import open_upload
-from .shapes import Finding, Limits, Unreadable, unreadable
+from .shapes import Finding, Limits, Unreadable, row_name, unreadable
 
 LAST_WORDS = 1 << 16  # bytes of any file, for what is said on standard error
 SLICE_BYTES = 8_000_000  # of rows in one answer
@@ -32,8 +32,9 @@ def _limit(limits: Limits) -> None:
 
 def _answers(order: Order) -> Iterator[Answer]:
     try:
-        corrections = Corrections(order.corrections, order.limits, open_upload)
-        reader = open_upload(order.path, order.choices, order.limits, corrections)
+        reader = open_upload(order.path, order.choices, order.limits)
+        corrections = Corrections(order.corrections, order.limits, reader.understood)
+        reader.corrections = corrections
         summary = Summary(reader.format, reader.kind)
         rows: list[tuple[int, str, int, str]] = []
         size = total = 0

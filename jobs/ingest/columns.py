@@ -4,13 +4,16 @@ be like. The same for CSV files and for workbooks."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from .corrections import Corrections
 from .shapes import NO_HEADER, Choices, Finding, Limits, Line, unreadable
+
+if TYPE_CHECKING:
+    from .corrections import Corrections
 
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 20  # records at the beginning among which the column names are looked for
@@ -25,17 +28,13 @@ Record = tuple[int, list[str]]  # its line, as a spreadsheet numbers it, and its
 class Table:
     """The rows of a table, and what was found out about it on the way."""
 
-    def __init__(
-        self,
-        choices: Choices,
-        limits: Limits,
-        remarks: list[Finding],
-        corrections: Corrections | None = None,
-    ) -> None:
+    def __init__(self, choices: Choices, limits: Limits, remarks: list[Finding]) -> None:
         self.choices = choices
         self.limits = limits
         self.remarks = remarks
-        self.corrections = corrections
+        self.corrections: Corrections | None = None
+        self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
+        self.nameless: set[int] = set()  # places of columns without a name
         self.columns: list[str] = []
         self.header = 0  # the line of the column names; NO_HEADER
         self.blank_lines = 0
@@ -61,8 +60,8 @@ class Table:
                 if not self.columns:
                     self._name_columns([""] * len(cells), line)
                 if self.corrections:
-                    cells = self.corrections.cells(line, cells, self.columns)
-                yield self._line(line, cells)
+                    cells = self._corrected(self.corrections, line, cells)
+                yield self._line(line, cells, fill=self.choices.fill)
         if not self.columns:
             if self.choices.header > 0:
                 text = f"The file has no column names in line {self.header}."
@@ -105,6 +104,7 @@ class Table:
         for index, name in enumerate(names):
             if not name:
                 names[index] = f"column_{index + 1}"
+                self.nameless.add(index)
                 if self.header != NO_HEADER:
                     text = f"Column {index + 1} has no name; it is called column_{index + 1}."
                     self.remarks.append(Finding("unnamed", text, line))
@@ -114,6 +114,8 @@ class Table:
             both = ", ".join(f"“{name}”" for name in twice)
             raise unreadable("same_name", f"Two columns have the same name: {both}.", line)
         self.columns = names
+        if self.corrections:
+            self.corrections.bind(names)
 
     def problem_of_name(self, name: str) -> str:
         """Why a column cannot have this name; "" when it can."""
@@ -125,11 +127,17 @@ class Table:
             return f"its name “{name}” has a brace in it, which a prompt could not refer to."
         return ""
 
-    def _line(self, line: int, cells: list[str]) -> Line:
+    def _corrected(self, corrections: Corrections, line: int, cells: list[str]) -> list[str]:
+        if line in self.wrong or self._line(line, cells, fill=False).problem:
+            return corrections.cells(line, cells)
+        corrections.not_needed(line)
+        return cells
+
+    def _line(self, line: int, cells: list[str], *, fill: bool) -> Line:
         expected = len(self.columns)
         problem = None
         if len(cells) < expected:
-            if self.choices.fill:
+            if fill:
                 cells = cells + [""] * (expected - len(cells))
             else:
                 text = f"This row has {_cells(len(cells))}, and there are {expected} columns."

@@ -1,26 +1,25 @@
 """Rows that a person corrected in the problem file and uploaded back: each takes the place of the
 row of the upload that it names.
 
-A row that came back as it was given out corrects nothing. Nor does one that differs only by what a
-spreadsheet does by itself, such as empty cells at the end.
+Only a row that could not be sent as it was is corrected, so a file that belongs elsewhere cannot
+overwrite good rows. What a spreadsheet does by itself is no correction: a row that came back as it
+was given out, empty cells at its end, another line break, a text that is cut at the length of a
+cell, letters that an old encoding does not have. A cell that is not there leaves the row's own.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
-from ..cells import exact_cell
-from .shapes import NO_RESULT, Choices, Finding, Limits, Reader, Unreadable, unreadable
+from ..cells import exact_cell, plain_cell
+from .corrected_file import OURS, CorrectedFile, read_corrected
+from .json_lines import compact
+from .shapes import Choices, Finding, Limits, Unreadable
 
-# The columns of the problem file beside those of the upload; the first names the row.
-OURS = ("row", "problem", "how to fix")
-REQUEST = "request"  # the one column of the upload, for ready-made requests
-MOST_ROWS = 100_000  # of one corrected file, which is held in memory
-MOST_BYTES = 100_000_000
+EXCEL_CELL = 32_767  # characters, the most that a cell of Excel holds
 SHOWN = 80  # characters of what is repeated in a finding
 
 _request_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -46,176 +45,173 @@ def beside(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     return found
 
 
-def row_name(format: str, number: int, line: int) -> int:
-    """How the problem file names a row: by its line, as a spreadsheet numbers it. In a JSON list
-    many can be in one line, so there it is the number of the row."""
-    return number if format == "JSON" else line
-
-
-class _Correction(NamedTuple):
-    file: int  # the index of its file
-    line: int  # in its file
-    cells: list[str]
-
-
-class _File(NamedTuple):
-    places: dict[str, int]  # of the columns, in their order
-    rows: list[tuple[int, list[str]]]
-
-
 class Corrections:
-    """What was corrected in some files; a later file counts before an earlier one."""
+    """What was corrected in some files, one after the other. Rows are named as by row_name."""
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        limits: Limits,
-        open_upload: Callable[[str, Choices, Limits], Reader],
-    ) -> None:
-        """Raises NotCorrected."""
-        self.changed: set[int] = set()  # names of the rows that are not as they were
-        self.filled: set[int] = set()  # those of them with something in a cell that was empty
-        self._files: list[_File] = []
-        self._waiting: dict[int, _Correction] | None = None
-        self._remarks: list[Finding] = []
+    def __init__(self, paths: Sequence[str], limits: Limits, like: Choices) -> None:
+        """`like`: how the upload is read. Raises NotCorrected."""
+        self.changed: set[int] = set()  # the rows that are not as they were
+        self._files = []
         for index, path in enumerate(paths):
             try:
-                reader = open_upload(path, Choices(), limits)
-                rows = list(_rows(reader))
+                self._files.append(read_corrected(path, limits, like))
             except Unreadable as error:
                 raise NotCorrected(index, *error.findings) from error
-            self._files.append(_File({name: at for at, name in enumerate(reader.columns)}, rows))
+        self._bound: list[_Bound] = []
+        self._not_needed: list[int] = []
 
     def __bool__(self) -> bool:
         return bool(self._files)
 
-    def cells(self, row: int, cells: list[str], columns: Sequence[str]) -> list[str]:
-        """The cells of a row of a table as they are now. Raises NotCorrected."""
-        found = self._take(row, columns)
-        if found is None:
-            return cells
-        places = self._files[found.file].places
-        corrected = []
-        for index, name in enumerate(columns):
-            own = _cell(cells, index)
-            given = _cell(found.cells, places[name]) if name in places else own
-            corrected.append(exact_cell(given, own))
-        beyond = cells[len(columns) :]
-        for at in _places_beyond(places, columns, len(found.cells)):
-            own = beyond.pop(0) if beyond else ""
-            corrected.append(exact_cell(found.cells[at], own))
-        while len(corrected) > len(cells) and not corrected[-1].strip():
-            corrected.pop()
-        if not any(map(str.strip, corrected)) or _same(corrected, cells):
-            return cells
-        self.changed.add(row)
-        width = len(columns)
-        if _empty(corrected, width) < _empty(cells, width):
-            self.filled.add(row)
-        return corrected
+    def bind(self, columns: Sequence[str]) -> None:
+        """Say which columns the upload has, before its rows. Raises NotCorrected."""
+        self._bound = [_Bound(index, file, columns) for index, file in enumerate(self._files)]
+
+    def not_needed(self, row: int) -> None:
+        """The row can be sent as it is, and stays so."""
+        given = [bound.rows.pop(row, None) for bound in self._bound]
+        if any(given):
+            self._not_needed.append(row)
+
+    def cells(self, row: int, cells: list[str]) -> list[str]:
+        """The cells of a row of a table that cannot be sent, as they are now."""
+        now = cells
+        for bound in self._bound:
+            now = bound.corrected(row, cells, now)
+        if now is not cells:
+            self.changed.add(row)
+        return now
 
     def request(self, row: int, text: str, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The text of a ready-made request, and what it is, as they are now. Raises
-        NotCorrected."""
-        found = self._take(row, [REQUEST])
-        if found is None:
-            return text, request
-        places = self._files[found.file].places
-        if REQUEST not in places:
-            raise _no_column(found.file, REQUEST)
-        corrected = _cell(found.cells, places[REQUEST])
-        try:
-            now = _request_decoder.decode(corrected)
-        except (msgspec.DecodeError, RecursionError):
-            words = f"The corrected request of row {row:,} is not a JSON object."
-            raise NotCorrected(found.file, Finding("correction", words, found.line)) from None
-        if now == request:
-            return text, request
-        self.changed.add(row)
-        return corrected, now
+        """The text of a ready-made request that cannot be sent, and what it is, as they are now.
+        Raises NotCorrected."""
+        for bound in self._bound:
+            line, given = bound.rows.pop(row, (0, []))
+            written = _cell(given, bound.plan[0])
+            if not written or written == compact(text.encode()):
+                continue
+            try:
+                text, request = written, _request_decoder.decode(written)
+            except (msgspec.DecodeError, RecursionError):
+                words = f"The corrected request of row {row:,} is not a JSON object."
+                raise NotCorrected(bound.index, Finding("correction", words, line)) from None
+            self.changed.add(row)
+        return text, request
 
     def remarks(self) -> Iterator[Finding]:
-        """What is to be said when all rows of the upload were read."""
-        yield from self._remarks
-        for row in sorted(self._waiting or ()):
-            words = f"The corrected file has a row {row:,}, which your file does not have."
+        """What is to be said when all rows of the upload were read. Raises NotCorrected."""
+        for bound in self._bound:
+            bound.require_likeness()
+            for remark in bound.file.remarks:
+                yield Finding("correction_note", f"In the corrected file: {remark.text}")
+            yield from bound.remarks
+            for row in sorted(bound.rows):
+                words = f"The corrected file has a row {row:,}, which your file does not have."
+                yield Finding("correction_left", words)
+        for row in self._not_needed:
+            words = f"Row {row:,} can be sent as it is, so its correction was not used."
             yield Finding("correction_left", words)
 
-    def _take(self, row: int, columns: Sequence[str]) -> _Correction | None:
-        if self._waiting is None:
-            self._waiting = {}
-            for index in range(len(self._files)):
-                self._look_for_rows(index, columns)
-        return self._waiting.pop(row, None)
 
-    def _look_for_rows(self, index: int, columns: Sequence[str]) -> None:
-        """Find out which rows a file names, now that the columns of the upload are known."""
-        assert self._waiting is not None  # noqa: S101 - _take has just made it
-        places, rows = self._files[index]
+class _Bound:
+    """A corrected file, and which of its columns are which of the upload."""
+
+    def __init__(self, index: int, file: CorrectedFile, columns: Sequence[str]) -> None:
+        """Raises NotCorrected."""
+        self.index = index
+        self.file = file
+        self.remarks: list[Finding] = []
         ours = beside(OURS, columns)
+        places = file.places
         if ours[0] not in places:
-            raise _no_column(index, ours[0])
-        for name, at in places.items():
-            if name not in ours and name not in columns and name != _unnamed(at):
-                words = f"The corrected file has a column “{name}”, which your file does not have."
-                self._remarks.append(Finding("correction_left", words))
+            self._refuse(f"It has no column “{ours[0]}”, so we cannot tell which rows it corrects.")
+        # In a file for a spreadsheet a name is written so that it is no formula.
+        self.plan = [places.get(name, places.get(plain_cell(name))) for name in columns]
+        self._name_strangers(ours, columns)
+        self._width = file.width
+        self._alike = self._unlike = 0
+        self.rows = dict(self._rows(ours[0]))
+
+    def _refuse(self, words: str, line: int | None = None) -> None:
+        raise NotCorrected(self.index, Finding("correction", words, line))
+
+    def _name_strangers(self, ours: list[str], columns: Sequence[str]) -> None:
+        known = {*ours, *columns, *map(plain_cell, columns)}
+        strangers = [name for name in self.file.places if name not in known]
+        absent = [name for name, at in zip(columns, self.plan, strict=True) if at is None]
+        if strangers and absent:
+            self._refuse(
+                f"It has a column “{strangers[0][:SHOWN]}”, which your file does not have, and no "
+                f"column “{absent[0][:SHOWN]}”. Leave the names of the columns as they are."
+            )
+        for name in strangers:
+            words = f"The corrected file has a column “{name}”, which your file does not have."
+            self.remarks.append(Finding("correction_left", words))
+
+    def _rows(self, column: str) -> Iterator[tuple[int, tuple[int, list[str | None]]]]:
+        at = self.file.places[column]
         seen: set[int] = set()
-        for line, cells in rows:
-            text = _cell(cells, places[ours[0]]).strip()
+        for line, cells in self.file.rows:
+            text = (_cell(cells, at) or "").strip()
             if not (text.isascii() and text.isdigit() and len(text) < 10):
-                words = f"The column “{ours[0]}” says “{text[:SHOWN]}”, which is no row’s number."
-                raise NotCorrected(index, Finding("correction", words, line))
+                words = f"The column “{column}” says “{text[:SHOWN]}”, which is no row’s number."
+                self._refuse(words, line)
             row = int(text)
             if row in seen:
-                words = f"Row {row:,} is there twice."
-                raise NotCorrected(index, Finding("correction", words, line))
+                self._refuse(f"Row {row:,} is there twice.", line)
             seen.add(row)
-            self._waiting[row] = _Correction(index, line, cells)
+            yield row, (line, cells)
+
+    def corrected(self, row: int, cells: list[str], now: list[str]) -> list[str]:
+        """The cells of a row, which were `cells` in the upload and are `now` so by earlier files;
+        `now` itself when there is nothing new."""
+        _line, given = self.rows.pop(row, (0, None))
+        if given is None or self._applied(given, cells) is cells:
+            return now
+        new = self._applied(given, now)
+        filled = [cell for cell in cells if cell.strip()]
+        if new is not now and len(filled) > 1:
+            self._alike += any(cell in new for cell in filled)
+            self._unlike += not any(cell in new for cell in filled)
+        return new
+
+    def _applied(self, given: list[str | None], own: list[str]) -> list[str]:
+        """`own` with what was given for them; `own` itself when that is the same."""
+        width = len(self.plan)
+        new = [
+            _meant(_cell(given, at), own[index] if index < len(own) else "")
+            for index, at in enumerate(self.plan)
+        ]
+        beyond = own[width:]
+        for at in (*self.file.nameless, *range(self._width, len(given))):
+            if (written := _cell(given, at)) is not None:
+                new.append(_meant(written, beyond.pop(0) if beyond else ""))
+        if len(given) < self._width or None in self.plan:
+            new += beyond  # a row or a table that is not whole; else they were taken away
+        while len(new) > len(own) and not new[-1].strip():
+            new.pop()
+        return own if new == own or not any(map(str.strip, new)) else new
+
+    def require_likeness(self) -> None:
+        """Raises NotCorrected when no row has anything in common with the row that it names."""
+        if self._unlike and not self._alike:
+            self._refuse(
+                "Its rows have nothing in common with the rows of your file that they name. "
+                "Perhaps it belongs to another file."
+            )
 
 
-def _rows(reader: Reader) -> Iterator[tuple[int, list[str]]]:
-    size = 0
-    for count, line in enumerate(reader, start=1):
-        size += len(line.source)
-        if count > MOST_ROWS or size > MOST_BYTES:
-            words = f"At most {MOST_ROWS:,} rows and {MOST_BYTES // 1_000_000} MB can be corrected"
-            raise unreadable("too_many_corrected", f"{words} at once.", line.line)
-        if reader.kind == "table":
-            yield line.line, json.loads(line.source)
+def _cell(cells: list[str | None], at: int | None) -> str | None:
+    return cells[at] if at is not None and at < len(cells) else None
 
 
-def _places_beyond(places: dict[str, int], columns: Sequence[str], width: int) -> Iterator[int]:
-    """Where a row of a corrected file has cells that stand in no column with a name."""
-    for name, at in places.items():
-        if name == _unnamed(at) and name not in columns:
-            yield at
-    yield from range(len(places), width)
-
-
-def _unnamed(at: int) -> str:
-    """What a table calls a column without a name."""
-    return f"column_{at + 1}"
-
-
-def _no_column(index: int, name: str) -> NotCorrected:
-    words = (
-        f"It has no column “{name}”, so we cannot tell which rows it corrects. If it is your whole "
-        "file, choose “Use another file instead”."
-    )
-    return NotCorrected(index, Finding("correction", words))
-
-
-def _cell(cells: list[str], at: int) -> str:
-    return cells[at] if at < len(cells) else ""
-
-
-def _empty(cells: list[str], width: int) -> int:
-    return sum(1 for at in range(width) if _cell(cells, at).strip() in ("", NO_RESULT))
-
-
-def _same(one: list[str], other: list[str]) -> bool:
-    """A spreadsheet may write other line breaks."""
-    return len(one) == len(other) and all(
-        mine == theirs or mine.replace("\r\n", "\n") == theirs.replace("\r\n", "\n")
-        for mine, theirs in zip(one, other, strict=True)
-    )
+def _meant(written: str | None, own: str) -> str:
+    """What a cell is that was `own` and came back as `written`."""
+    if written is None:
+        return own
+    found = exact_cell(written, own)
+    if found == own or found.replace("\r\n", "\n") == own.replace("\r\n", "\n"):
+        return own
+    cut = len(written) >= EXCEL_CELL and plain_cell(own).startswith(written)
+    in_old_letters = "?" in found and found == own.encode("cp1252", "replace").decode("cp1252")
+    return own if cut or in_old_letters else found

@@ -9,20 +9,23 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from .corrections import Corrections, row_name
 from .encodings import find_encoding
 from .opening import Opened
 from .requests import Requests
-from .shapes import Choices, Finding, Line, Unreadable, unreadable
+from .shapes import Choices, Finding, Line, Unreadable, row_name, unreadable
+
+if TYPE_CHECKING:
+    from .corrections import Corrections
 
 BLOCK = 1 << 20  # characters
 BLANKS = " \t\r\n"  # what JSON calls blank; other odd spaces are faults
 FAULTS_SHOWN = 100  # a file with more bad lines is not read further
 MOST_LEVELS = 200  # of lists and objects within each other; what is stored has to be read again
+REQUEST = "request"  # what the problem file calls the column of ready-made requests
 AROUND = 20  # characters shown on either side of a fault
 TOO_LARGE = "There is a number that is too large."
 EXPECTED = 'An object was expected here, such as {"name": "Ann"}.'
@@ -53,18 +56,17 @@ class JsonLinesReader:
     A Line's number is that of the line in the file where the object begins."""
 
     sheets: Sequence[str] = ()
+    corrections: Corrections | None = None
 
-    def __init__(
-        self, file: Opened, choices: Choices, corrections: Corrections | None = None
-    ) -> None:
+    def __init__(self, file: Opened, choices: Choices) -> None:
         self.remarks: list[Finding] = []
         self._file = file
-        self._corrections = corrections
         self._most = file.limits.line
         self._encoding = find_encoding(file, choices.encoding, self.remarks)
         self.understood = Choices(encoding=self._encoding, remedies=choices.remedies)
         self.blank_lines = 0
         self.columns: list[str] = []
+        self.nameless: set[int] = set()
         beginning = file.head.decode(self._encoding, errors="ignore").removeprefix("\ufeff")
         self._is_list = beginning.lstrip(BLANKS).startswith("[")
         self.format = "JSON" if self._is_list else "JSONL"
@@ -90,6 +92,8 @@ class JsonLinesReader:
         # A row is a list of cells in the order of the columns, and a later object may bring a
         # column that no earlier one has: the file is read once for the columns, and checked.
         self.columns = self._collect_columns()
+        if self.corrections:
+            self.corrections.bind(self.columns)
         missing: Counter[str] = Counter()
         first: dict[str, int] = {}
         for count, (number, found) in enumerate(self._objects(), start=1):
@@ -147,10 +151,16 @@ class JsonLinesReader:
                 cells.append("")
             else:
                 raw = raw or _raw_decoder.decode(text)
-                cells.append(_compact(bytes(raw[name])))
-        if self._corrections:
+                cells.append(compact(bytes(raw[name])))
+        if self.corrections:
             row = row_name(self.format, count, number)
-            cells = self._corrections.cells(row, cells, self.columns)
+            if self._line(number, cells).problem:
+                cells = self.corrections.cells(row, cells)
+            else:
+                self.corrections.not_needed(row)
+        return self._line(number, cells)
+
+    def _line(self, number: int, cells: list[str]) -> Line:
         sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
         problem = None
         if max(sizes, default=0) > self._file.limits.cell:
@@ -162,6 +172,8 @@ class JsonLinesReader:
 
     def _ready_made(self) -> Iterator[Line]:
         requests = Requests(self.understood.remedies, self._file.limits)
+        if self.corrections:
+            self.corrections.bind([REQUEST])
         faults: list[Finding] = []
         self.blank_lines = 0
         for count, (number, found) in enumerate(self._objects(), start=1):
@@ -171,9 +183,12 @@ class JsonLinesReader:
                     break
             elif not faults:
                 text, request = found
-                if self._corrections:
+                if self.corrections:
                     row = row_name(self.format, count, number)
-                    text, request = self._corrections.request(row, text, request)
+                    if _oddity(number, text, request) or requests.is_wrong(number, request):
+                        text, request = self.corrections.request(row, text, request)
+                    else:
+                        self.corrections.not_needed(row)
                 if problem := _oddity(number, text, request):
                     yield Line(number, text, 0, problem)
                 else:
@@ -181,6 +196,23 @@ class JsonLinesReader:
         if faults:
             raise Unreadable(*faults)
         self.remarks += requests.remarks()
+
+    def texts(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """The line of each object, and its values as text. Nothing is said of odd ones; raises
+        Unreadable for what is no object."""
+        for number, found in self._objects():
+            if isinstance(found, Finding):
+                raise Unreadable(found)
+            text, values = found
+            raw = _raw_decoder.decode(text)
+            yield (
+                number,
+                {
+                    name: value if isinstance(value, str) else compact(bytes(raw[name]))
+                    for name, value in values.items()
+                    if value is not None
+                },
+            )
 
     # --- The objects of the file ---------------------------------------------------------------
 
@@ -303,7 +335,7 @@ class _Elements:
                 return text, True
 
 
-def _compact(raw: bytes) -> str:
+def compact(raw: bytes) -> str:
     """A number keeps its very digits; what is nested only loses its blanks."""
     return (msgspec.json.format(raw, indent=-1) if raw[:1] in b"{[" else raw).decode()
 

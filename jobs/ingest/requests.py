@@ -164,6 +164,14 @@ class Requests:
             in_the_us=params.get("inference_geo") == "us",
         )
 
+    def is_wrong(self, number: int, request: Json) -> bool:
+        """Whether the next request cannot be sent as it is, without any remedy."""
+        findings = _findings(number, request, self._limits)
+        if any(finding.kind not in _REMARKS for finding in findings):
+            return True
+        custom_id = request.get("custom_id")
+        return not isinstance(custom_id, str) or not custom_id.strip() or custom_id in self._seen
+
     def remarks(self) -> Iterator[Finding]:
         """What is to be said of the file when all lines were read."""
         for code, count in sorted(self._mended.items()):

@@ -4,14 +4,16 @@ what is wrong."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from .words import remedy_of
 
+if TYPE_CHECKING:
+    from .corrections import Corrections
+
 NO_HEADER = -1
-NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 LINES_NAMED = 20  # of those with the same problem
 
 
@@ -87,6 +89,12 @@ class Line(msgspec.Struct):
     in_the_us: bool = False  # it asks to be kept in the US, which costs more
 
 
+def row_name(format: str, number: int, line: int) -> int:
+    """How the problem file names a row: by its line, as a spreadsheet numbers it. In a JSON list
+    many can be in one line, so there it is the number of the row."""
+    return number if format == "JSON" else line
+
+
 class Reader(Protocol):
     """An upload being read, by iterating it. `columns` is known with the first line at the latest,
     `blank_lines` and `remarks` after the last. `position`: how many bytes of the file were read."""
@@ -95,12 +103,16 @@ class Reader(Protocol):
     format: str
     sheets: Sequence[str]  # of a workbook, those that can be chosen
     remarks: list[Finding]
+    corrections: Corrections | None  # set before it is iterated
 
     @property
     def understood(self) -> Choices: ...  # all that can be chosen, as it was found out
 
     @property
     def columns(self) -> list[str]: ...
+
+    @property
+    def nameless(self) -> set[int]: ...  # the places of columns without a name in the file
 
     @property
     def blank_lines(self) -> int: ...

@@ -8,14 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from .columns import Record, Table
-from .corrections import Corrections
 from .encodings import find_encoding, first_bad_line
 from .opening import Opened
 from .shapes import Choices, Finding, Line, unreadable
 from .words import DELIMITERS, name_of
+
+if TYPE_CHECKING:
+    from .corrections import Corrections
 
 LOOKED_AT = 100  # records by which the delimiter is found
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
@@ -28,10 +30,9 @@ class CsvReader:
     kind = "table"
     format = "CSV"
     sheets: Sequence[str] = ()
+    corrections: Corrections | None = None
 
-    def __init__(
-        self, file: Opened, choices: Choices, corrections: Corrections | None = None
-    ) -> None:
+    def __init__(self, file: Opened, choices: Choices) -> None:
         self.remarks: list[Finding] = []
         self._file = file
         file.require_text()
@@ -47,9 +48,7 @@ class CsvReader:
         self._delimiter = delimiter
         self._choices = choices
         self._records = 0  # what a spreadsheet numbers: a cell with a line break is in one row
-        self._table = Table(choices, file.limits, self.remarks, corrections)
-        # The module counts characters; the bytes of a cell are looked at afterwards.
-        csv.field_size_limit(file.limits.cell)
+        self._table = Table(choices, file.limits, self.remarks)
 
     @property
     def position(self) -> int:
@@ -69,10 +68,17 @@ class CsvReader:
         return self._table.columns
 
     @property
+    def nameless(self) -> set[int]:
+        return self._table.nameless
+
+    @property
     def blank_lines(self) -> int:
         return self._table.blank_lines
 
     def __iter__(self) -> Iterator[Line]:
+        # The module counts characters; the bytes of a cell are looked at afterwards.
+        csv.field_size_limit(self._file.limits.cell)
+        self._table.corrections = self.corrections
         encoding = _without_mark(self._encoding)
         with io.TextIOWrapper(self._file.open(), encoding, newline="") as text:
             try:

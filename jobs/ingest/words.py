@@ -283,6 +283,7 @@ FINDINGS = {
         "other columns as they are.",
     ),
     "correction_left": Kind("Some of the corrected file was not used.", ""),
+    "correction_note": Kind("", "Look at the rows that it corrected."),
     "too_many_corrected": Kind(
         "", "Correct your own file instead, and use it in place of the one that you uploaded."
     ),

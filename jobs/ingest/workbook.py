@@ -22,6 +22,7 @@ through before: see _Sheet.
 
 from __future__ import annotations
 
+import json
 import math
 import mmap
 import posixpath
@@ -32,7 +33,7 @@ from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
@@ -45,9 +46,11 @@ from python_calamine import (
 )
 
 from .columns import Record, Table
-from .corrections import Corrections
 from .opening import OLE, Opened
-from .shapes import NO_RESULT, Choices, Finding, Limits, Line, Unreadable, unreadable
+from .shapes import Choices, Finding, Limits, Line, Unreadable, unreadable
+
+if TYPE_CHECKING:
+    from .corrections import Corrections
 
 BLOCK = 1 << 20
 HEAD = 1 << 12  # of each part of a workbook: a DOCTYPE comes first
@@ -58,6 +61,7 @@ HARMLESS = 100_000_000  # bytes, however they are packed
 CELL_BYTES = 32  # what calamine needs for each cell in the rectangle, also for an empty one
 SPARSE = 10
 LONG = 1e15  # a number from here on has more than 15 digits
+NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 NAMED = 20  # sheets, errors, lines in one remark
 
 DAMAGED = "The workbook is damaged or cut off."
@@ -116,15 +120,14 @@ class WorkbookReader:
     kind = "table"
     format = "Excel"
     sheets: Sequence[str] = ()
+    corrections: Corrections | None = None
 
-    def __init__(
-        self, file: Opened, choices: Choices, corrections: Corrections | None = None
-    ) -> None:
+    def __init__(self, file: Opened, choices: Choices) -> None:
         self.remarks: list[Finding] = []
         self._path = Path(file.path)
         self._limits = file.limits
         self._choices = choices
-        self._table = Table(choices, file.limits, self.remarks, corrections)
+        self._table = Table(choices, file.limits, self.remarks)
         self._long: list[int] = []  # lines of numbers with more digits than Excel keeps
         self._parts: dict[str, str] = {}  # of an .xlsx: where its sheets are
         with _in_words():
@@ -150,23 +153,38 @@ class WorkbookReader:
         return self._table.columns
 
     @property
+    def nameless(self) -> set[int]:
+        return self._table.nameless
+
+    @property
     def blank_lines(self) -> int:
         return self._table.blank_lines
 
     def __iter__(self) -> Iterator[Line]:
         without = self._sheet.without_value
-        corrections = self._table.corrections
+        self._table.corrections, self._table.wrong = self.corrections, without
         for line in self._table.lines(self._records()):
-            if cell := without.get(self._table.header):
+            if letters := without.get(self._table.header):
+                cell = f"{letters[0]}{self._table.header}"
                 text = f"The column name in {cell} is a formula without a result."
                 raise unreadable("no_value", text, self._table.header)
-            if corrections and line.line in corrections.filled:
-                pass
-            elif cell := without.get(line.line):
-                text = f"The formula in {cell} has no result."
+            if (letters := without.get(line.line)) and (empty := self._empty(line, letters)):
+                text = f"The formula in {empty}{line.line} has no result."
                 line.problem = Finding("no_value", text, line.line)
             yield line
         self._remark_on_cells()
+
+    def _empty(self, line: Line, letters: list[str]) -> str:
+        """The first of the columns with these letters in which no correction put anything."""
+        if not (self.corrections and line.line in self.corrections.changed):
+            return letters[0]
+        left = self._range.start[1] if self._range.start else 0
+        cells = json.loads(line.source)
+        for one in letters:
+            at = _column(one.encode()) - left
+            if not (0 <= at < len(cells)) or cells[at].strip() in ("", NO_RESULT):
+                return one
+        return ""
 
     # --- Before calamine sees it ------------------------------------------------------------------
 
@@ -350,7 +368,8 @@ class _Sheet:
     def __init__(self, name: str) -> None:
         self.name = name
         self.errors: dict[int, dict[int, str]] = {}  # by line, by column from 0
-        self.without_value: dict[int, str] = {}  # by line: the first formula without a result
+        # By line: the letters of the columns with a formula without a result.
+        self.without_value: dict[int, list[str]] = {}
         self._filled = 0
         self._far = [0, 0]  # the last line and column with something
 
@@ -391,7 +410,7 @@ class _Sheet:
                 self.errors.setdefault(int(line), {})[_column(letters)] = error.decode()
         if b"<f" in piece or b":f" in piece:
             for letters, line in _NO_VALUE.findall(piece):
-                self.without_value.setdefault(int(line), (letters + line).decode())
+                self.without_value.setdefault(int(line), []).append(letters.decode())
 
 
 # --- Zip and OLE files ----------------------------------------------------------------------------

@@ -28,7 +28,8 @@ KINDS: dict[str, Callable[[Job], Iterator[bytes]]] = {
 @require_safe
 def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
     job = find_job(request, pk)
-    if kind not in KINDS or (kind != "problems" and not job.was_sent):
+    ready = job.was_sent or (kind == "problems" and job.state != Job.State.READING)
+    if kind not in KINDS or not ready:
         raise Http404
     name = exports.file_name(job, kind)
     content_type = CSV if name.endswith(".csv") else JSON_LINES

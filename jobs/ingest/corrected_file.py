@@ -1,0 +1,113 @@
+"""A problem file that comes back corrected, in whatever form a spreadsheet program saved it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from .finding import open_upload
+from .json_lines import JsonLinesReader
+from .shapes import Choices, Finding, Limits, Reader, Unreadable, unreadable
+from .words import DELIMITERS
+
+# The columns of the problem file beside those of the upload; the first names the row.
+OURS = ("row", "problem", "how to fix")
+MOST_ROWS = 100_000  # of one corrected file, which is held in memory
+MOST_BYTES = 100_000_000
+
+Cells = TypeVar("Cells", list[str | None], dict[str, str])
+
+_ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
+# What is said of the columns of a corrected file is said in corrections.py.
+_OF_COLUMNS = {"unnamed", "above_header", "missing_key"}
+
+
+@dataclass
+class CorrectedFile:
+    """Its columns and rows. A row has its line in the file, and its cells; None: there is none."""
+
+    places: dict[str, int] = field(default_factory=dict)  # of the columns with a name
+    nameless: list[int] = field(default_factory=list)  # places of the others
+    width: int = 0  # columns
+    rows: list[tuple[int, list[str | None]]] = field(default_factory=list)
+    remarks: list[Finding] = field(default_factory=list)
+
+
+def read_corrected(path: str, limits: Limits, like: Choices) -> CorrectedFile:
+    """`like`: how the upload was read, which the same spreadsheet program has written. Raises
+    Unreadable."""
+    # What is wrong with a row of the upload may be that it is too large.
+    roomy = replace(
+        limits, columns=limits.columns + len(OURS), cell=2 * limits.cell, line=2 * limits.line
+    )
+    why: Unreadable | None = None
+    for delimiter in dict.fromkeys([like.delimiter, "", *DELIMITERS]):
+        try:
+            found = _read(_open(path, delimiter, roomy, like.encoding))
+        except Unreadable as error:
+            why = why or error
+            continue
+        if any(map(_ROW_COLUMN.fullmatch, found.places)):
+            return found
+        if not delimiter:
+            why = _no_row_column()
+    raise why or _no_row_column()
+
+
+def _no_row_column() -> Unreadable:
+    return unreadable(
+        "correction",
+        f"It has no column “{OURS[0]}”, so we cannot tell which rows it corrects. If it is your "
+        "whole file, choose “Use another file instead”.",
+    )
+
+
+def _open(path: str, delimiter: str, limits: Limits, encoding: str) -> Reader:
+    reader = open_upload(path, Choices(delimiter=delimiter), limits)
+    guessed = any(remark.kind == "guessed" for remark in reader.remarks)
+    if guessed and encoding and not encoding.startswith("utf"):
+        # The encoding of the upload is a better guess than that by a few rows.
+        reader = open_upload(path, Choices(delimiter=delimiter, encoding=encoding), limits)
+    return reader
+
+
+def _read(reader: Reader) -> CorrectedFile:
+    found = CorrectedFile()
+    if isinstance(reader, JsonLinesReader):
+        for line, values in _limited(reader.texts()):
+            for name in values:
+                found.places.setdefault(name, len(found.places))
+            found.rows.append((line, [values.get(name) for name in found.places]))
+    else:
+        found.rows = list(_limited(_table_rows(reader)))
+        found.places = {
+            name: at for at, name in enumerate(reader.columns) if at not in reader.nameless
+        }
+        found.nameless = sorted(reader.nameless)
+    found.width = len(found.places) + len(found.nameless)
+    found.remarks = [remark for remark in reader.remarks if remark.kind not in _OF_COLUMNS]
+    return found
+
+
+def _table_rows(reader: Reader) -> Iterator[tuple[int, list[str | None]]]:
+    for line in reader:
+        if line.problem and line.problem.kind == "no_value":
+            raise Unreadable(line.problem)
+        yield line.line, json.loads(line.source)
+
+
+def _limited(rows: Iterator[tuple[int, Cells]]) -> Iterator[tuple[int, Cells]]:
+    """Raises Unreadable when there is more than memory should hold."""
+    size = 0
+    for count, (line, cells) in enumerate(rows, start=1):
+        values = cells.values() if isinstance(cells, dict) else cells
+        size += sum(len(value or "") for value in values)
+        if count > MOST_ROWS or size > MOST_BYTES:
+            words = f"At most {MOST_ROWS:,} rows and {MOST_BYTES // 1_000_000} MB can be corrected"
+            raise unreadable("too_many_corrected", f"{words} at once.", line)
+        yield line, cells

@@ -48,7 +48,7 @@ def create_job(
     with transaction.atomic():
         job = Job.objects.create(
             owner=owner,
-            name=name.strip()[:200] or PurePath(upload_name).stem[:200] or "Job",
+            name=name.strip()[:200] or _usual_name(upload_name),
             choices=msgspec.to_builtins(choices) if choices else {},
             model=pricing.DEFAULT_MODEL,
             **taken,
@@ -69,14 +69,18 @@ def _taken_in(upload: File[bytes]) -> dict[str, Any]:
     }
 
 
+def _usual_name(upload_name: str) -> str:
+    return PurePath(upload_name).stem[:200] or "Job"
+
+
 def _name_of(upload: File[bytes]) -> str:
     return PurePath((upload.name or "upload").replace("\\", "/")).name[:255]
 
 
 def read_differently(job: Job, choices: Choices) -> bool:
-    """Read the file anew, as a person wants it to be read. True when something changed; a job that
-    was confirmed stays as it is."""
-    if choices == choices_of(job):
+    """Read the file anew, as a person wants it to be read; True when it is. A draft that is read in
+    this way already and a job that was confirmed stay as they are."""
+    if choices == choices_of(job) and job.state != Job.State.UNREADABLE:
         return False
     values: dict[str, Any] = {"choices": msgspec.to_builtins(choices)}
     if choices.sheet != choices_of(job).sheet:
@@ -90,6 +94,8 @@ def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
     taken = _taken_in(upload)
     with transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file)
+        if job.name == _usual_name(job.upload_name):
+            taken["name"] = _usual_name(taken["upload_name"])
         replaced = _read_anew(job, same, choices={}, corrections=[], **taken)
         if replaced:
             _log(job, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user)

@@ -149,7 +149,7 @@ class ReadingForm(StyledForm):
     encoding = forms.ChoiceField(
         label="Letters",
         required=False,
-        help_text="Choose another one when letters such as é or ü are wrong below.",
+        help_text="Choose another one when letters such as é or ü are wrong.",
     )
     delimiter = forms.ChoiceField(label="Cells are separated by", required=False)
     sheet = forms.ChoiceField(label="Sheet", required=False)
@@ -187,13 +187,13 @@ class ReadingForm(StyledForm):
         understood = job.reading
         for name, words in (("encoding", ENCODINGS), ("delimiter", DELIMITERS)):
             found = words.get(understood.get(name, ""), "")
-            empty = f"Found out: {found}" if found and not getattr(chosen, name) else "Find it out"
+            empty = f"Detected: {found}" if found and not getattr(chosen, name) else "Detect it"
             self._offer(name, [("", empty), *words.items()])
         sheets = understood.get("sheets") or []
         first = ("", "The first one with something in it")
         self._offer("sheet", [first, *((name, name) for name in sheets)])
         if (found := understood.get("header", 0)) > 0:
-            self.fields["header"].widget.attrs["placeholder"] = f"Found out: {found}"
+            self.fields["header"].widget.attrs["placeholder"] = f"Detected: {found}"
         for name in self.fields.keys() - fields_for(job):
             del self.fields[name]
 
@@ -201,6 +201,14 @@ class ReadingForm(StyledForm):
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
         field.choices = choices
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("no_header") and cleaned.get("header"):
+            self.add_error(
+                "header", "Either there are column names in a line, or there are none: clear one."
+            )
+        return cleaned
 
     def choices(self) -> Choices:
         """What was chosen, once it is valid."""

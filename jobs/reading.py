@@ -133,8 +133,15 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
         elif answer.correction is not None:
             raise NotCorrected(answer.correction, *answer.findings)
         else:
+            _note_how_far(job, answer.summary)
             raise Unreadable(*answer.findings)
     raise AssertionError("read_apart ends with an answer or an exception")
+
+
+def _note_how_far(job: Job, summary: Summary | None) -> None:
+    """Keep what was understood of a file that cannot be read, for what can be chosen then."""
+    if summary is not None:
+        Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
 
 
 def _progress(job: Job, position: int, rows: int) -> None:
@@ -176,7 +183,6 @@ def _give_up(job: Job, error: Unreadable) -> None:
 
 
 def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> None:
-    understood = summary.understood
     _settle(
         job,
         Job.State.DRAFT,
@@ -186,20 +192,25 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> No
         columns=summary.columns,
         left_out_count=summary.left_out,
         corrections=corrections,
-        reading={
-            "format": summary.format,
-            "encoding": understood.encoding,
-            "delimiter": understood.delimiter,
-            "sheet": understood.sheet,
-            "sheets": summary.sheets,
-            "header": understood.header,
-            "blank_lines": summary.blank_lines,
-            "text_bytes": summary.text_bytes,
-            "column_bytes": summary.column_bytes,
-            "longest_row": summary.longest_row,
-            "models": summary.models,
-        },
+        reading=_in_short(summary),
     )
+
+
+def _in_short(summary: Summary) -> dict[str, Any]:
+    understood = summary.understood
+    return {
+        "format": summary.format,
+        "encoding": understood.encoding,
+        "delimiter": understood.delimiter,
+        "sheet": understood.sheet,
+        "sheets": summary.sheets,
+        "header": understood.header,
+        "blank_lines": summary.blank_lines,
+        "text_bytes": summary.text_bytes,
+        "column_bytes": summary.column_bytes,
+        "longest_row": summary.longest_row,
+        "models": summary.models,
+    }
 
 
 def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:

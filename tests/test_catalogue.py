@@ -106,7 +106,7 @@ CSV = [
         "C7 Windows-1252",
         "name,text\nAndré,Un café très agréable à la fenêtre\n".encode("cp1252"),
         [["André", "Un café très agréable à la fenêtre"]],
-        page=["Western European (Windows-1252)", "Look at the letters below"],
+        page=["Western European (Windows-1252)", "Check that letters such as"],
     ),
     refused("C8 random bytes", b"\x01\x02" + NOISE, "not a text file"),
     refused("C8 a picture", b"\x89PNG\r\n\x1a\n" + NOISE, "not a text file"),

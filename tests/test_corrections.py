@@ -144,6 +144,7 @@ def test_what_came_back_unchanged_is_still_left_out(
     job = bring_back(client_alice, job, as_csv(padded), drive)
     assert job.left_out_count == 2
     assert not job.problems.filter(kind="corrected").exists()
+    assert job.problems.get(kind="not_corrected").count == 2, "and it is said"
     assert contents(job)[1:3] == [["Ben", "red"], ["Cid", "a", "b", "c"]]
 
 
@@ -601,9 +602,10 @@ def test_a_file_takes_the_place_of_another_and_the_prompt_stays(
     upload = SimpleUploadedFile("better.csv", b"a,b\nAnn,x\n")
     client_alice.post(reverse("replace", args=[job.pk]), {"file": upload})
     job = drive(job, until=is_read)
-    assert (job.state, job.upload_name, job.prompt) == (
+    assert (job.state, job.upload_name, job.name, job.prompt) == (
         Job.State.DRAFT,
         "better.csv",
+        "better",
         "Greet {{a}}.",
     )
     assert contents(job) == [["Ann", "x"]]

@@ -24,6 +24,8 @@ from jobs.ingest.answers import Failed, Order, Read, Rows
 from jobs.ingest.shapes import Choices, Limits, Unreadable
 from jobs.models import Job, Outcome
 
+from .workbooks import fill, workbook
+
 Drive = Callable[..., Job]
 MESSY = "Report\n\nname;text;city\nAnn;grün;Köln\nBen;rot\nCid;a;b;c\n".encode("cp1252")
 
@@ -218,7 +220,12 @@ def test_an_unreadable_file_can_be_read_otherwise(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"reading-encoding": "klingon"}, {"reading-header": "0"}, {"reading-header": "x"}],
+    [
+        {"reading-encoding": "klingon"},
+        {"reading-header": "0"},
+        {"reading-header": "x"},
+        {"reading-header": "3", "reading-no_header": "on"},
+    ],
 )
 def test_an_impossible_choice_changes_nothing(
     alice: User, client_alice: Client, drive: Drive, wrong: dict[str, str]
@@ -311,9 +318,49 @@ def test_cells_can_be_pasted(alice: User, client_alice: Client, drive: Drive) ->
     assert Job.objects.count() == 1
 
 
+def test_one_pasted_column_is_cut_at_no_comma(client_alice: Client, drive: Drive) -> None:
+    cells = "Comment\r\nLate, sadly\r\nFine, but loud, and dear\r\n"
+    client_alice.post(reverse("new_pasted_job"), {"cells": cells})
+    job = drive(Job.objects.get(), until=lambda job: job.state == Job.State.DRAFT)
+    found = [row.content for row in job.rows.in_order()]
+    assert found == [["Late, sadly"], ["Fine, but loud, and dear"]]
+
+
+def test_what_could_not_be_read_can_be_read_again_and_otherwise(
+    alice: User, client_alice: Client, drive: Drive, tmp_path: Path
+) -> None:
+    with workbook(tmp_path / "book") as book:
+        fill(book.add_worksheet("Notes"), [["only a line"]])
+        fill(book.add_worksheet("More"), [["another"]])
+    job = read(alice, drive, (tmp_path / "book").read_bytes())
+    assert job.state == Job.State.UNREADABLE
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert '<option value="More">' in page, "its sheets are there to choose from"
+    assert "in the way that you chose" not in page
+    client_alice.post(reverse("reading", args=[job.pk]), {})
+    job = drive(job, until=lambda job: job.state != Job.State.READING)
+    assert (job.state, job.readings) == (Job.State.UNREADABLE, 1)
+    client_alice.post(reverse("reading", args=[job.pk]), {"reading-sheet": "More"})
+    job = drive(job, until=lambda job: job.state != Job.State.READING)
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "in the way that you chose" in page and "Detect everything again" in page
+    client_alice.post(reverse("reading", args=[job.pk]), {"reading-no_header": "on"})
+    job = drive(job, until=lambda job: job.state != Job.State.READING)
+    assert (job.state, job.row_count) == (Job.State.DRAFT, 1)
+
+
+def test_names_that_look_like_cells_are_questioned(alice: User, drive: Drive) -> None:
+    job = read(alice, drive, b"1,The parcel was late\n2,Fine\n")
+    assert "where one is “1”" in job.problems.get(kind="odd_names").title
+    assert not read(alice, drive, b"id,text\n2,Fine\n").problems.exists()
+    assert not read(alice, drive, b"1,2\nx,y\n", header=1).problems.exists()
+
+
 def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive: Drive) -> None:
     first = read(alice, drive, MESSY)
     second = read(alice, drive, MESSY)
+    page = client_alice.get(reverse("job", args=[first.pk])).content.decode()
+    assert "this very file" not in page, "it was the first"
     page = client_alice.get(reverse("job", args=[second.pk])).content.decode()
     assert "You uploaded this very file before" in page
     assert reverse("job", args=[first.pk]) in page

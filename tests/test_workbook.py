@@ -356,6 +356,19 @@ def test_the_first_sheet_with_something_in_it_is_read_and_all_are_named(three_sh
     ]
 
 
+def test_a_sheet_with_rows_comes_before_one_with_a_single_line(path: Path) -> None:
+    with workbook(path) as book:
+        fill(book.add_worksheet("Notes"), [["Feedback of 2026"]])
+        fill(book.add_worksheet("Data"), [["name"], ["Ann"]])
+    reader, lines = read(path)
+    assert (reader.understood.sheet, cells(lines)) == ("Data", [["Ann"]])
+    with workbook(path) as book:
+        fill(book.add_worksheet("Notes"), [["Feedback of 2026"]])
+        fill(book.add_worksheet("More"), [["nothing"]])
+    reader, lines = read(path)
+    assert (reader.understood.sheet, cells(lines)) == ("Notes", [])
+
+
 def test_another_sheet_can_be_chosen_also_a_hidden_one(three_sheets: Path) -> None:
     reader, _lines = read(three_sheets, Choices(sheet="Notes & <more>"))
     assert (reader.columns, reader.understood.sheet) == (["b"], "Notes & <more>")

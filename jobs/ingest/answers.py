@@ -135,10 +135,12 @@ class Read(msgspec.Struct, tag=True):
 
 
 class Failed(msgspec.Struct, tag=True):
-    """It cannot be read; or, with `correction`, that one of the corrected files cannot."""
+    """It cannot be read, and how far it was understood; or, with `correction`, that one of the
+    corrected files cannot be used."""
 
     findings: list[Finding]
     correction: int | None = None
+    summary: Summary | None = None
 
 
 Answer = Rows | Read | Failed

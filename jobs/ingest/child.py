@@ -31,11 +31,12 @@ def _limit(limits: Limits) -> None:
 
 
 def _answers(order: Order) -> Iterator[Answer]:
+    summary = None
     try:
         reader = open_upload(order.path, order.choices, order.limits)
         corrections = Corrections(order.corrections, order.limits, reader.understood)
         reader.corrections = corrections
-        summary = Summary(reader.format, reader.kind)
+        summary = Summary(reader.format, reader.kind, reader.understood, list(reader.sheets))
         rows: list[tuple[int, str, int, str]] = []
         size = total = 0
         for line in reader:
@@ -68,7 +69,7 @@ def _answers(order: Order) -> Iterator[Answer]:
     except NotCorrected as error:
         yield Failed(list(error.findings), error.index)
     except Unreadable as error:
-        yield Failed(list(error.findings))
+        yield Failed(list(error.findings), summary=summary)
     except MemoryError:
         yield Failed([too_much(order.limits)])
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 20  # records at the beginning among which the column names are looked for
+LONG_NAME = 80  # characters; a longer one is rather a text
 LEAST_COLUMNS = 3  # of a table that may have a title above it
 
 _LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
+_NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)*")
 _encoder = msgspec.json.Encoder()
 
 Record = tuple[int, list[str]]  # its line, as a spreadsheet numbers it, and its cells
@@ -113,9 +115,17 @@ class Table:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             both = ", ".join(f"“{name}”" for name in twice)
             raise unreadable("same_name", f"Two columns have the same name: {both}.", line)
+        self._remark_on_odd_names(names, line)
         self.columns = names
         if self.corrections:
             self.corrections.bind(names)
+
+    def _remark_on_odd_names(self, names: list[str], line: int) -> None:
+        """Names that were found, and look more like what is in a row."""
+        odd = [name for name in names if _NUMBER.fullmatch(name) or len(name) > LONG_NAME]
+        if odd and not self.choices.header:
+            text = f"The column names were taken from line {line}, where one is “{odd[0][:40]}”."
+            self.remarks.append(Finding("odd_names", text, line))
 
     def problem_of_name(self, name: str) -> str:
         """Why a column cannot have this name; "" when it can."""

@@ -59,6 +59,7 @@ class Corrections:
                 raise NotCorrected(index, *error.findings) from error
         self._bound: list[_Bound] = []
         self._not_needed: list[int] = []
+        self._unchanged: list[int] = []
 
     def __bool__(self) -> bool:
         return bool(self._files)
@@ -76,10 +77,13 @@ class Corrections:
     def cells(self, row: int, cells: list[str]) -> list[str]:
         """The cells of a row of a table that cannot be sent, as they are now."""
         now = cells
+        named = any(row in bound.rows for bound in self._bound)
         for bound in self._bound:
             now = bound.corrected(row, cells, now)
         if now is not cells:
             self.changed.add(row)
+        elif named:
+            self._unchanged.append(row)
         return now
 
     def request(self, row: int, text: str, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -108,6 +112,9 @@ class Corrections:
             for row in sorted(bound.rows):
                 words = f"The corrected file has a row {row:,}, which your file does not have."
                 yield Finding("correction_left", words)
+        for row in self._unchanged:
+            words = f"Row {row:,} came back without a correction, and is still left out."
+            yield Finding("not_corrected", words)
         for row in self._not_needed:
             words = f"Row {row:,} can be sent as it is, so its correction was not used."
             yield Finding("correction_left", words)

@@ -154,9 +154,13 @@ FINDINGS = {
     ),
     "request": Kind("These requests cannot be sent in a batch.", "Change them in the file."),
     # Worth knowing
+    "odd_names": Kind("", "If that line is a row already, choose “There are no column names”."),
     "unnamed": Kind("Columns without a name got one.", ""),
     "empty_column": Kind("Columns have nothing in them.", ""),
-    "guessed": Kind("", "Look at the letters below; choose another encoding if they are wrong."),
+    "guessed": Kind(
+        "",
+        "Check that letters such as ä, é or ł look right; choose another encoding if they do not.",
+    ),
     "above_header": Kind("", "Choose another line if these are not the column names."),
     "sheets": Kind("", ""),
     "single_quotes": Kind("", ""),
@@ -277,6 +281,10 @@ FINDINGS = {
     "missing_key": Kind("", ""),
     # Rows that were corrected and uploaded back
     "corrected": Kind("These rows are as you corrected them.", ""),
+    "not_corrected": Kind(
+        "These rows came back without a correction, and are still left out.",
+        "Change what is wrong in them. Missing cells are filled by the button above.",
+    ),
     "correction": Kind(
         "",
         "Nothing of it was used. Download the rows once more, correct the cells and leave the "

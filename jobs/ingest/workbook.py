@@ -270,15 +270,17 @@ class WorkbookReader:
             there = _quoted([name for _index, name, _visible in sheets])
             text = f"There is no sheet “{wanted}” in this workbook, but {there}."
             raise unreadable("no_such_sheet", text)
+        first = None  # with something in it; one with rows below a line of names is better
         for index, name, _visible in looked_at or sheets:
-            self._sheet = _Sheet(name)
-            if part := self._parts.get(name):
-                with ZipFile(self._path) as archive:
-                    self._sheet.look_through(archive, part, self._limits)
-            self._range: CalamineSheet = workbook.get_sheet_by_index(index)
+            self._open_sheet(workbook, index, name)
             if self._range.start is not None or self._sheet.without_value:
-                break
+                first = first or (index, name)
+                if self._range.height > 1:
+                    break
         else:
+            if first is not None:
+                self._open_sheet(workbook, *first)
+        if first is None:
             names = [name for _index, name, _visible in looked_at or sheets]
             hidden = _quoted([name for _index, name, visible in sheets if not visible])
             text = f"There is nothing in {_quoted(names)}."
@@ -286,6 +288,13 @@ class WorkbookReader:
         self.sheets = [name for _index, name, seen in sheets if seen or name == self._sheet.name]
         if len(sheets) > 1:
             self._remark_on_sheets(sheets)
+
+    def _open_sheet(self, workbook: CalamineWorkbook, index: int, name: str) -> None:
+        self._sheet = _Sheet(name)
+        if part := self._parts.get(name):
+            with ZipFile(self._path) as archive:
+                self._sheet.look_through(archive, part, self._limits)
+        self._range: CalamineSheet = workbook.get_sheet_by_index(index)
 
     def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]]) -> None:
         read = self._sheet.name

@@ -61,6 +61,7 @@ def file_context(job: Job) -> dict[str, Any]:
         ],
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),
+        "was_chosen": any(map(job.choices.get, ("encoding", "delimiter", "sheet", "header"))),
     }
 
 
@@ -86,10 +87,10 @@ def format_in_words(job: Job) -> str:
 
 
 def same_file(request: HttpRequest, job: Job) -> Job | None:
-    """The newest other job of this person with the very same file, if there is one."""
+    """The newest earlier job of this person with the very same file, if there is one."""
     theirs = Job.objects.visible_to(request.user).filter(owner=person(request))
     same = theirs.filter(upload_sha256=job.upload_sha256).exclude(upload_sha256="")
-    return same.exclude(pk=job.pk).order_by("-created_at").first()
+    return same.filter(pk__lt=job.pk).order_by("-pk").first()
 
 
 def _starters(job: Job) -> list[tuple[str, str]]:

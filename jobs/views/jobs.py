@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from .. import actions, estimates
 from ..forms import NameForm, UploadForm
+from ..ingest.shapes import Choices
 from ..models import ATTENTION, Installation, Job
 from ..uploads import was_too_large
 from .access import asked, find_job, person
@@ -129,11 +130,15 @@ def new_pasted_job(request: HttpRequest) -> HttpResponse:
     if not cells.strip():
         messages.error(request, "There was nothing to read: paste some cells first.")
         return redirect("new_job")
-    return _made(request, ContentFile(cells.encode(), "Pasted cells.tsv"))
+    pasted = ContentFile(cells.encode(), "Pasted cells.tsv")
+    return _made(request, pasted, Choices(delimiter="\t"))
 
 
-def _made(request: HttpRequest, upload: File[bytes]) -> HttpResponse:
-    address = reverse("job", args=[actions.create_job(person(request), upload).pk])
+def _made(
+    request: HttpRequest, upload: File[bytes], choices: Choices | None = None
+) -> HttpResponse:
+    job = actions.create_job(person(request), upload, choices=choices)
+    address = reverse("job", args=[job.pk])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})
     return redirect(address)

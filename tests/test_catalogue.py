@@ -478,6 +478,8 @@ WORKBOOKS = [
 ]
 
 
+# About files, not about the database.
+@pytest.mark.no_database
 @pytest.mark.parametrize("case", [*CSV, *JSON, *WORKBOOKS], ids=lambda case: case.name)
 def test_a_file_of_the_catalogue(
     case: Case,

@@ -28,6 +28,7 @@ from .models import (
     Outcome,
     Row,
     choices_of,
+    recipe_of,
 )
 from .recipes import Recipe
 
@@ -154,7 +155,7 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
 
 def save_recipe(job: Job, recipe: Recipe) -> bool:
     """Keep the recipe of a draft; its price is worked out anew. True when something changed."""
-    if estimates.recipe_of(job) == recipe:
+    if recipe_of(job) == recipe:
         return False
     return bool(
         Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE).update(
@@ -162,6 +163,7 @@ def save_recipe(job: Job, recipe: Recipe) -> bool:
             system=recipe.system,
             model=recipe.model,
             max_tokens=recipe.max_tokens,
+            answer_kind=msgspec.to_builtins(recipe.answer),
             plan_sha256="",
             next_action_at=clock.now() + TYPING,
         )

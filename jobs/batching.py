@@ -13,7 +13,7 @@ import secrets
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 from django.conf import settings
@@ -21,9 +21,10 @@ from django.db import transaction
 from django.db.models import Max
 
 from . import files
+from .answer_kinds import FREE_TEXT
 from .leases import Lease
-from .models import Batch, Job, Outcome, Row
-from .recipes import Recipe, compile_recipe
+from .models import Batch, Job, Outcome, Row, answer_kind_of, recipe_of
+from .recipes import compile_recipe
 
 # As many as there is progress to see in, unless the limits ask for more.
 USUAL_BATCHES = 15
@@ -69,8 +70,7 @@ def request_writer(job: Job) -> Callable[[str], bytes | None]:
     empty when filled in, which the provider would refuse."""
     if job.kind == Job.Kind.REQUESTS:
         return lambda source: bytes(_ready_made.decode(source).params)
-    recipe = Recipe(job.prompt, job.system, job.model, job.max_tokens)
-    params_of = compile_recipe(recipe, job.columns)
+    params_of = compile_recipe(recipe_of(job), job.columns)
     cells_of = msgspec.json.Decoder(list[str]).decode
 
     def write(source: str) -> bytes | None:
@@ -95,7 +95,9 @@ class _Body:
 
 def recipe_hash(job: Job) -> str:
     """Tells one recipe from another, and says nothing of what is in it."""
-    recipe = [job.prompt, job.system, job.model, job.max_tokens]
+    recipe: list[Any] = [job.prompt, job.system, job.model, job.max_tokens]
+    if (wanted := answer_kind_of(job)) != FREE_TEXT:
+        recipe.append(msgspec.to_builtins(wanted))
     return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]
 
 

@@ -20,7 +20,7 @@ from . import clock, files, holding, pricing, provider, submission
 from .batching import custom_id
 from .judging import Judged, ResultLine, judge, read_line
 from .leases import Lease
-from .models import Batch, Outcome, Row
+from .models import Batch, Outcome, Row, answer_kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -271,6 +271,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
     not proven complete."""
     total = 0
     counted = set()  # a line that is there twice is paid once
+    wanted = answer_kind_of(batch.job)
     for lines in _slices(path):
         updates = []
         for line in lines:
@@ -283,7 +284,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
             if result.custom_id in counted or (only is not None and result.custom_id not in only):
                 continue
             counted.add(result.custom_id)
-            judged = judge(result.result)
+            judged = judge(result.result, wanted)
             cost = _cost(judged)
             total += cost
             number = int(result.custom_id.rpartition("-")[2])

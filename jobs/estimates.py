@@ -15,13 +15,14 @@ from decimal import Decimal
 from statistics import fmean, stdev
 from typing import Any, Self
 
+import msgspec
 from django.conf import settings
 from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
 from . import pricing, provider, recipes
-from .models import Job, Outcome, Row, RowQuerySet
-from .recipes import Recipe
+from .answer_kinds import output_format
+from .models import Job, Outcome, Row, RowQuerySet, answer_kind_of, recipe_of
 
 SAMPLE = 20  # rows that are counted
 # Bytes a token when nothing could be counted. Newer models use about 30 % more tokens than older
@@ -93,16 +94,12 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
     )
 
 
-def recipe_of(job: Job) -> Recipe:
-    return Recipe(job.prompt, job.system, job.model, job.max_tokens)
-
-
 def key_of(job: Job) -> str:
     """A hash of the file and how it is read, the recipe, the prices and whether it is practice:
     what an estimate is for."""
     rows = [job.upload_sha256, job.choices, job.corrections]
-    recipe = [job.prompt, job.system, job.model, job.max_tokens]
-    return _hash([*rows, *recipe, pricing.table_date(), settings.PRACTICE])
+    recipe = msgspec.to_builtins(recipe_of(job))
+    return _hash([*rows, recipe, pricing.table_date(), settings.PRACTICE])
 
 
 def current(job: Job) -> Estimate | None:
@@ -131,6 +128,7 @@ def estimate_job(job: Job) -> None:
         system=job.system,
         model=job.model,
         max_tokens=job.max_tokens,
+        answer_kind=job.answer_kind,
     )
     as_it_was.update(
         estimate=estimate.as_json(),
@@ -244,7 +242,8 @@ def _shares(job: Job) -> list[_Share]:
         ]
     rows = job.sendable_count
     template = f"{job.prompt}{job.system}" if job.system.strip() else job.prompt
-    fixed = len(recipes.static_text(template).encode()) * rows
+    schema = json.dumps(output_format(answer_kind_of(job)) or "")
+    fixed = (len(recipes.static_text(template).encode()) + len(schema)) * rows
     by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
     filled = sum(by_column[name] for name in recipes.columns_used(template))
     return [_Share(job.model, rows, fixed + filled, job.max_tokens * rows)]
@@ -266,7 +265,8 @@ def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
     for params in filled:
         prompt = params["messages"][0]["content"]
         if prompt.strip():
-            text = f"{prompt}{params.get('system', '')}"
+            schema = json.dumps(params.get("output_config", {}).get("format", ""))
+            text = f"{prompt}{params.get('system', '')}{schema}"
             sample.append((params, len(text.encode())))
     return sample
 

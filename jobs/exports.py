@@ -14,16 +14,18 @@ from pathlib import PurePath
 from typing import Any
 
 from . import files
+from .answer_kinds import COLUMNS, as_cell, stored_values
 from .cells import plain_cell
 from .ingest.corrected_file import OURS
 from .ingest.corrections import beside
 from .ingest.json_lines import REQUEST
 from .ingest.shapes import row_name
 from .judging import cause_in_words
-from .models import Batch, Job, Outcome, Row, dollars
+from .models import Batch, Job, Outcome, Row, answer_kind_of, dollars
 
 SLICE = 1_000  # rows read and written at a time
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
+# Beside the columns of their file. With an answer in columns, `answer` has what is not in them.
 ANSWER_COLUMNS = ("answer", "status", "problem", "input_tokens", "output_tokens", "cost_usd")
 
 
@@ -42,14 +44,15 @@ def csv_chunks(job: Job) -> Iterator[bytes]:
     """The joined CSV of a job: UTF-8 with a byte order mark; the original columns, then ours. Of
     ready-made requests the original column is their custom_id."""
     columns = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    header = [plain_cell(name) for name in columns] + beside(ANSWER_COLUMNS, columns)
-    yield BOM + _csv_lines([header])
+    filled = answer_kind_of(job).column_names
+    header = [*columns, *beside([*filled, *ANSWER_COLUMNS], columns)]
+    yield BOM + _csv_lines([map(plain_cell, header)])
     width = len(columns)
     for rows in _slices(job):
-        yield _csv_lines(_csv_row(row, width) for row in rows)
+        yield _csv_lines(_csv_row(row, width, filled) for row in rows)
 
 
-def _csv_row(row: Row, width: int) -> list[str]:
+def _csv_row(row: Row, width: int, filled: list[str]) -> list[str]:
     content = row.content
     if isinstance(content, dict):
         content = [str(content.get("custom_id") or "")]
@@ -59,9 +62,11 @@ def _csv_row(row: Row, width: int) -> list[str]:
     if len(content) > width:
         problem += " Cells beyond the header: " + " | ".join(content[width:])
     sent = row.batch_id is not None
+    values = stored_values(row.answer) if filled and row.outcome == Outcome.GOOD else {}
     return [
         *map(plain_cell, cells),
-        plain_cell(row.answer),
+        *(plain_cell(as_cell(values.get(name))) for name in filled),
+        "" if values else plain_cell(row.answer),
         status(row),
         plain_cell(problem),
         str(row.all_input_tokens) if sent else "",
@@ -110,7 +115,7 @@ def _json_row(job: Job, row: Row) -> dict[str, Any]:
         "row": row.number,
         "line": row.line,
         **original,
-        "answer": row.answer if row.answer or row.outcome == Outcome.GOOD else None,
+        "answer": _json_answer(job, row),
         "status": row.outcome,
         "cause": row.cause or None,
         "problem": in_words(row) or None,
@@ -126,6 +131,14 @@ def _json_row(job: Job, row: Row) -> dict[str, Any]:
         },
         "cost_usd": cost_text(row),
     }
+
+
+def _json_answer(job: Job, row: Row) -> Any:
+    """The values of an answer in columns, with their types; else its text."""
+    if row.outcome != Outcome.GOOD:
+        return row.answer or None
+    values = stored_values(row.answer) if answer_kind_of(job).kind == COLUMNS else {}
+    return values or row.answer
 
 
 def raw_chunks(job: Job) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
 from . import pricing
+from .answer_kinds import COLUMNS, LABELS, TEXT, AnswerColumn, AnswerKind
 from .ingest.shapes import NO_HEADER, Choices
 from .ingest.words import DELIMITERS, ENCODINGS
 from .models import Job, choices_of
@@ -30,7 +32,11 @@ FILE_NAMES = (
     *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".gz"),
     *(".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
 )
-_CONTROLS = {forms.Select: "form-select", forms.CheckboxInput: "form-check-input"}
+_CONTROLS = {
+    forms.RadioSelect: "form-check-input",
+    forms.Select: "form-select",
+    forms.CheckboxInput: "form-check-input",
+}
 
 
 class StyledField(forms.BoundField):
@@ -280,9 +286,20 @@ def _model_label(known: pricing.Model) -> str:
     return f"{known.name}: {words} (${paid[0]:.2f} read, ${paid[1]:.2f} written)"
 
 
+ANSWER_KINDS = {
+    TEXT: "Free text",
+    LABELS: "One of these labels",
+    COLUMNS: "Several columns",
+}
+
+
 class RecipeForm(StyledForm):
     """What is asked about each row. Whether a prompt can be sent is recipes.recipe_problems'
-    business: an unfinished one is saved all the same."""
+    business: an unfinished one is saved all the same.
+
+    The columns of an answer come as lists: `column_name`, `column_kind`, `column_choices` (with
+    commas between them), `column_description` and `column_required` ("yes" or "no").
+    """
 
     prompt = forms.CharField(
         label="Prompt",
@@ -305,6 +322,18 @@ class RecipeForm(StyledForm):
         choices=model_choices,
         help_text="Prices are for a million tokens (about 750,000 words), at the half price of "
         "batches.",
+    )
+    answer_kind = forms.ChoiceField(
+        label="What kind of answer?",
+        required=False,
+        choices=ANSWER_KINDS,
+        widget=forms.RadioSelect,
+    )
+    labels = forms.CharField(
+        label="The labels, one a line",
+        required=False,
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "true"}),
     )
     max_tokens = forms.IntegerField(
         label="Longest answer, in tokens",
@@ -329,6 +358,8 @@ class RecipeForm(StyledForm):
         """The recipe of a form that was checked. What is not valid is as it was `saved`; model and
         length go together. Line ends as in a text file: a browser sends CRLF."""
         given = dict(self.cleaned_data)
+        given.setdefault("answer_kind", "")
+        given.setdefault("labels", "")
         if saved:
             if not {"model", "max_tokens"} <= given.keys():
                 given.update(model=saved.model, max_tokens=saved.max_tokens)
@@ -338,4 +369,29 @@ class RecipeForm(StyledForm):
             system=given["system"].replace("\r\n", "\n"),
             model=given["model"],
             max_tokens=given["max_tokens"],
+            answer=AnswerKind(
+                kind=given["answer_kind"] or TEXT,
+                labels=tuple(_parts(given["labels"], "\n")),
+                columns=tuple(self._columns()),
+            ),
         )
+
+    def _columns(self) -> Iterator[AnswerColumn]:
+        """The columns of the answer as they were typed in, without those that are empty."""
+        if not isinstance(self.data, QueryDict):
+            return
+        names = ("name", "kind", "choices", "description", "required")
+        lists = [self.data.getlist(f"column_{name}") for name in names]
+        for name, kind, choices, description, required in zip(*lists, strict=False):
+            if name.strip() or choices.strip() or description.strip():
+                yield AnswerColumn(
+                    name=name.strip(),
+                    kind=kind,
+                    choices=tuple(_parts(choices, ",")),
+                    description=description.strip(),
+                    required=required != "no",
+                )
+
+
+def _parts(text: str, separator: str) -> Iterator[str]:
+    return (part.strip() for part in text.split(separator) if part.strip())

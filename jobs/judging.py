@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from .answer_kinds import FREE_TEXT, TEXT, AnswerKind, DoesNotFit, as_answer, read_answer
+
 # Values of models.Outcome; this module is pure and does not import the models.
 GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
 
@@ -38,6 +40,12 @@ CAUSES: dict[str, Cause] = {
         "Declined by Claude",
         "Claude declined to answer this row. Look at its cells and at the wording of the prompt.",
         "Some of these are charged, depending on the reason.",
+    ),
+    "not_in_form": Cause(
+        "Not in the form asked for",
+        "The answer is not one of your labels, or does not fill your columns as you asked. Often a "
+        "clearer prompt helps.",
+        CHARGED,
     ),
     "empty": Cause(
         "Empty answer",
@@ -250,10 +258,11 @@ class Judged:
     refusal_category: str | None = None
 
 
-def judge(result: Result) -> Judged:
-    """The outcome of one result, by the rules of the API's results and stop reasons."""
+def judge(result: Result, wanted: AnswerKind = FREE_TEXT) -> Judged:
+    """The outcome of one result, by the rules of the API's results and stop reasons. A good answer
+    that is not free text is stored as answer_kinds.as_answer writes it."""
     if result.type == "succeeded" and result.message is not None:
-        return _judge_message(result.message)
+        return _judge_message(result.message, wanted)
     if result.type == "errored":
         error = result.error or ErrorResponse()
         return Judged(
@@ -267,7 +276,7 @@ def judge(result: Result) -> Judged:
     return Judged(LOOK, cause="unknown_result", message=f"Result of type {result.type!r}")
 
 
-def _judge_message(message: Message) -> Judged:
+def _judge_message(message: Message, wanted: AnswerKind) -> Judged:
     # By block type: the first block is often one of thinking.
     answer = "".join(block.text or "" for block in message.content if block.type == "text")
     stop = message.stop_reason or ""
@@ -286,6 +295,8 @@ def _judge_message(message: Message) -> Judged:
         cause = "unexpected"
     elif not answer.strip():
         cause = "empty"
+    elif wanted.kind != TEXT:
+        cause, answer, explanation = _in_form(answer, wanted)
     else:
         cause = ""
     return Judged(
@@ -298,3 +309,11 @@ def _judge_message(message: Message) -> Judged:
         usage=message.usage,
         refusal_category=category,
     )
+
+
+def _in_form(text: str, wanted: AnswerKind) -> tuple[str, str, str]:
+    """Cause, answer and explanation of an answer that was to have a form."""
+    try:
+        return "", as_answer(wanted, read_answer(wanted, text)), ""
+    except DoesNotFit as error:
+        return "not_in_form", text, str(error)

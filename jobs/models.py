@@ -37,10 +37,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from . import words
+from .answer_kinds import AnswerKind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
 from .judging import PASSING
+from .recipes import Recipe
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
 # tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
@@ -79,6 +81,15 @@ ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
 def choices_of(job: Job) -> Choices:
     """How its owner wants the file of a job to be read."""
     return msgspec.convert(job.choices, Choices)
+
+
+def answer_kind_of(job: Job) -> AnswerKind:
+    """What kind of answer is wanted for each row; ready-made requests say that themselves."""
+    return msgspec.convert(job.answer_kind, AnswerKind)
+
+
+def recipe_of(job: Job) -> Recipe:
+    return Recipe(job.prompt, job.system, job.model, job.max_tokens, answer_kind_of(job))
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -168,6 +179,7 @@ class Job(models.Model):
     system = models.TextField(default="")
     model = models.CharField(max_length=100, default="")
     max_tokens = models.IntegerField(default=1024)
+    answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
 
     # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
     # person confirms: file, recipe and price. Empty while there is no price for the recipe.

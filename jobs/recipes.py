@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .answer_kinds import FREE_TEXT, AnswerKind, kind_problems, output_format
+
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
 _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
 _OPENING = re.compile(r"\{\{")
@@ -24,6 +26,7 @@ class Recipe:
     system: str
     model: str
     max_tokens: int
+    answer: AnswerKind = FREE_TEXT
 
 
 def columns_used(template: str) -> list[str]:
@@ -63,7 +66,7 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
         problems.append("Write what Claude should do with each row.")
     problems += template_problems(recipe.prompt, columns)
     problems += [f"Instructions: {text}" for text in template_problems(recipe.system, columns)]
-    return problems
+    return problems + kind_problems(recipe.answer)
 
 
 def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
@@ -95,12 +98,15 @@ def compile_recipe(
     a file has many rows and one recipe."""
     fill_prompt = compile_template(recipe.prompt, columns)
     fill_system = compile_template(recipe.system, columns)
+    format_ = output_format(recipe.answer)
 
     def params(cells: Sequence[str]) -> dict[str, Any]:
         request: dict[str, Any] = {"model": recipe.model, "max_tokens": recipe.max_tokens}
         if recipe.system.strip():
             request["system"] = fill_system(cells)
         request["messages"] = [{"role": "user", "content": fill_prompt(cells)}]
+        if format_:
+            request["output_config"] = {"format": format_}
         return request
 
     return params

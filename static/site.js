@@ -61,6 +61,15 @@
       field.focus();
       field.dispatchEvent(new Event("input", { bubbles: true }));
     }
+    const add = event.target.closest("[data-add-row]");
+    if (add) {
+      const rows = document.getElementById(add.dataset.addRow);
+      const row = rows.lastElementChild.cloneNode(true);
+      for (const input of row.querySelectorAll("input")) input.value = "";
+      for (const select of row.querySelectorAll("select")) select.selectedIndex = 0;
+      rows.append(row);
+      row.querySelector("input").focus();
+    }
     for (const menu of document.querySelectorAll("details.menu[open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }

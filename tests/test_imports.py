@@ -12,7 +12,14 @@ from .environment import ROOT
 
 pytestmark = pytest.mark.no_database
 
-PURE = ("jobs.judging", "jobs.recipes", "jobs.pricing", "jobs.ingest", "jobs.cells")
+PURE = (
+    "jobs.judging",
+    "jobs.recipes",
+    "jobs.pricing",
+    "jobs.ingest",
+    "jobs.cells",
+    "jobs.answer_kinds",
+)
 # Each may import those after it, and none before it.
 LAYERS = (
     ("jobs.urls",),

@@ -19,9 +19,10 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from jobs import exports, lifecycle
+from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
 from jobs.management.commands import job as job_command
-from jobs.models import Job, Outcome
+from jobs.models import Job, Outcome, answer_kind_of
 
 from .conftest import Simulator
 from .environment import ROOT, clean_environment
@@ -329,6 +330,39 @@ def test_submit_refuses_a_recipe_for_ready_made_requests(
     assert status == 2
     assert "leave out --prompt" in said
     assert not visible()
+
+
+def test_submit_asks_for_labels_or_columns(
+    root: User, worker: None, table: Path, tmp_path: Path
+) -> None:
+    columns = tmp_path / "columns.json"
+    columns.write_text(
+        '[{"name": "mood", "kind": "choice", "choices": ["good", "bad"]},'
+        ' {"name": "stars", "kind": "number", "required": false}]'
+    )
+    for arguments in (["--labels", "good, bad"], ["--columns", str(columns)]):
+        call_command("job", "submit", str(table), "--prompt", "{{text}}", *arguments, "--yes")
+    labels, filled = Job.objects.order_by("pk")
+    assert answer_kind_of(labels).labels == ("good", "bad")
+    assert answer_kind_of(filled).column_names == ["mood", "stars"]
+    assert answer_kind_of(filled).columns[1] == AnswerColumn("stars", "number", required=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{}", "is not a JSON list of columns"),
+        ('[{"nmae": "x"}]', "is not a JSON list of columns"),
+        ('[{"name": "x", "kind": "choice"}]', "list at least two"),
+    ],
+)
+def test_submit_says_what_is_wrong_with_columns(
+    content: str, words: str, root: User, table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "columns.json").write_text(content)
+    columns = str(tmp_path / "columns.json")
+    status, said = refusal("submit", table, "--prompt", "{{text}}", "--columns", columns, "--yes")
+    assert (status, words in said) == (2, True), said
 
 
 def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import actions, estimates, pricing, recipes
+from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
-from ..models import Job, choices_of
+from ..models import Job, answer_kind_of, choices_of, recipe_of
 from ..uploads import was_too_large
 from .access import find_job, person
 from .requests import readable_request
@@ -41,6 +42,9 @@ def draft_page(
         "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
         "format": format_in_words(job),
         "starters": _starters(job),
+        # One more for the next one.
+        "answer_columns": [*answer_kind_of(job).columns, AnswerColumn("")],
+        "column_kinds": COLUMN_KINDS,
         "request_models": _request_models(job),
         **preview(job, _row_number(request.GET.get("row"))),
         **price(job),
@@ -71,6 +75,8 @@ def _as_initial(job: Job) -> dict[str, object]:
         "system": job.system,
         "model": job.model or pricing.DEFAULT_MODEL,
         "max_tokens": job.max_tokens,
+        "answer_kind": answer_kind_of(job).kind,
+        "labels": "\n".join(answer_kind_of(job).labels),
     }
 
 
@@ -144,7 +150,7 @@ def preview(job: Job, number: int) -> dict[str, Any]:
     number = min(max(number, 1), job.row_count)
     row = job.rows.filter(number=number).first()
     return {
-        "preview": readable_request(job, row, estimates.recipe_of(job)) if row else None,
+        "preview": readable_request(job, row, recipe_of(job)) if row else None,
         "preview_row": row,
         "previous_row": number - 1,
         "next_row": number + 1 if number < job.row_count else None,
@@ -179,7 +185,7 @@ def price(job: Job) -> dict[str, Any]:
 def _problems(job: Job) -> list[str]:
     if job.kind == Job.Kind.REQUESTS:
         return []
-    return recipes.recipe_problems(estimates.recipe_of(job), job.columns)
+    return recipes.recipe_problems(recipe_of(job), job.columns)
 
 
 def _form_problems(form: RecipeForm) -> list[str]:
@@ -200,7 +206,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     form = RecipeForm(request.POST)
     number = _row_number(request.POST.get("show") or request.POST.get("row"))
     form.full_clean()
-    actions.save_recipe(job, form.recipe(saved=estimates.recipe_of(job)))
+    actions.save_recipe(job, form.recipe(saved=recipe_of(job)))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
@@ -314,6 +320,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "model_name": model_name(job.model),
+        "answer_kind": answer_kind_of(job),
         "request_models": _request_models(job),
         "format": format_in_words(job),
         **sums,

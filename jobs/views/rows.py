@@ -12,14 +12,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from .. import estimates, recipes
+from .. import recipes
+from ..answer_kinds import as_cell, stored_values
 from ..judging import cause_in_words
-from ..models import ATTENTION, Job, Outcome, Row, RowQuerySet
+from ..models import ATTENTION, Job, Outcome, Row, RowQuerySet, answer_kind_of, recipe_of
 from .access import asked, find_job
 from .requests import readable_request
 
 PAGE = 50
 CELLS_SHOWN = 3
+VALUES_SHOWN = 3  # of an answer in columns
 FILTERS = {
     "": "All rows",
     "attention": "Need attention",
@@ -90,6 +92,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "cause": cause_in_words(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
         "columns": columns,
+        "answer_columns": answer_kind_of(job).column_names[:VALUES_SHOWN] or ["Answer"],
         "more_columns": max(len(job.columns) - len(shown), 0),
         "lines": [_line(job, row, shown, columns) for row in page.rows],
     }
@@ -174,8 +177,18 @@ def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str,
         "row": row,
         "cells": [(name, cell[:500]) for name, cell in zip(columns, cells, strict=True)],
         "answer": row.answer[:1000],
+        "values": [(name, cell[:500]) for name, cell in values_of(job, row)[:VALUES_SHOWN]],
         "cause": cause_in_words(row.cause) if row.outcome in ATTENTION else None,
     }
+
+
+def values_of(job: Job, row: Row) -> list[tuple[str, str]]:
+    """An answer in columns: their names and cells. Empty for any other answer."""
+    names = answer_kind_of(job).column_names
+    if not names or row.outcome != Outcome.GOOD:
+        return []
+    values = stored_values(row.answer)
+    return [(name, as_cell(values.get(name))) for name in names]
 
 
 def content_of(row: Row) -> Any:
@@ -208,7 +221,8 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         else [],
         "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
         "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
-        "request_sent": readable_request(job, found, estimates.recipe_of(job)),
+        "request_sent": readable_request(job, found, recipe_of(job)),
+        "values": values_of(job, found),
         "cause": cause_in_words(found.cause) if found.outcome in ATTENTION else None,
         "previous": number - 1 if number > 1 else None,
         "next": number + 1 if number < job.row_count else None,

@@ -13,10 +13,12 @@ import sys
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
@@ -24,6 +26,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from jobs import actions, estimates, exports, restoring, words
+from jobs.answer_kinds import (
+    COLUMN_KINDS,
+    COLUMNS,
+    FREE_TEXT,
+    LABELS,
+    AnswerColumn,
+    AnswerKind,
+    kind_problems,
+)
 from jobs.estimates import Estimate, PartEstimate
 from jobs.forms import RecipeForm
 from jobs.ingest.answers import Failed, Order, Read, Summary
@@ -68,6 +79,11 @@ class Command(BaseCommand):
         prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
         prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
         submit.add_argument("--system", metavar="TEXT", help="instructions for every row")
+        answer = submit.add_mutually_exclusive_group()
+        answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
+        answer.add_argument(
+            "--columns", type=Path, metavar="F", help="columns that the answers fill, as JSON"
+        )
         submit.add_argument("--model", metavar="ID", help=f"which model answers ({DEFAULT_MODEL})")
         submit.add_argument(
             "--max-tokens", type=int, metavar="N", help="longest answer, in tokens (1024)"
@@ -190,7 +206,8 @@ class Command(BaseCommand):
             raise CommandError("The file could not be read.")
         self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
 
-        given = [prompt, *(options[name] for name in ("system", "model", "max_tokens"))]
+        names = ("system", "model", "max_tokens", "labels", "columns")
+        given = [prompt, *(options[name] for name in names)]
         if problems := plan_problems(job, recipe, given):
             actions.delete(job, job.owner)
             raise CommandError("\n".join(problems), returncode=WRONG_USE)
@@ -512,7 +529,31 @@ def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
             known = ", ".join(model for group in choices.values() for model, _ in group)
             problems.append(f"Models: {known}.")
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
-    return form.recipe()
+    return replace(form.recipe(), answer=answer_kind(options))
+
+
+def answer_kind(options: dict[str, Any]) -> AnswerKind:
+    """What `--labels` or `--columns` say. Raises CommandError."""
+    kind = FREE_TEXT
+    if options["labels"] is not None:
+        labels = (label.strip() for label in options["labels"].split(","))
+        kind = AnswerKind(LABELS, labels=tuple(filter(None, labels)))
+    elif path := options["columns"]:
+        try:
+            columns = msgspec.json.decode(path.read_bytes(), type=tuple[AnswerColumn, ...])
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+        except msgspec.DecodeError as error:
+            raise CommandError(
+                f"{path} is not a JSON list of columns ({error}). Write it so: "
+                '[{"name": "mood", "kind": "choice", "choices": ["good", "bad"], "description": '
+                f'"how the writer feels", "required": true}}]. Kinds: {", ".join(COLUMN_KINDS)}.',
+                returncode=WRONG_USE,
+            ) from None
+        kind = AnswerKind(COLUMNS, columns=columns)
+    if problems := kind_problems(kind):
+        raise CommandError("\n".join(problems), returncode=WRONG_USE)
+    return kind
 
 
 def plan_problems(job: Job, recipe: Recipe, given: list[Any]) -> list[str]:
@@ -522,7 +563,7 @@ def plan_problems(job: Job, recipe: Recipe, given: list[Any]) -> list[str]:
     if any(value is not None for value in given):
         return [
             "The file holds ready-made requests, which are sent as they are: leave out --prompt, "
-            "--prompt-file, --system, --model and --max-tokens."
+            "--prompt-file, --system, --labels, --columns, --model and --max-tokens."
         ]
     return []
 

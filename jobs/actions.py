@@ -15,9 +15,20 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 
-from . import clock, collection, estimates, files, lifecycle, pricing, submission, tasks, words
+from . import (
+    clock,
+    collection,
+    estimates,
+    files,
+    lifecycle,
+    pricing,
+    submission,
+    tasks,
+    trying,
+    words,
+)
 from .ingest.shapes import Choices
 from .models import (
     Batch,
@@ -27,6 +38,7 @@ from .models import (
     JobQuerySet,
     Outcome,
     Row,
+    Try,
     choices_of,
     recipe_of,
 )
@@ -138,8 +150,8 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
     open_ = (Job.objects.all() if jobs is None else jobs).filter(
         pk=job.pk, confirmed_at=None, state__in=Job.OPEN
     )
-    return bool(
-        open_.update(
+    with transaction.atomic():
+        begun = open_.update(
             state=Job.State.READING,
             readings=F("readings") + 1,
             read_bytes=0,
@@ -150,7 +162,24 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
             next_action_at=clock.now(),
             **values,
         )
-    )
+        if begun:
+            job.tries.filter(state=Try.State.WAITING).delete()
+    return bool(begun)
+
+
+def try_rows(job: Job, rows: list[Row], user: User) -> bool:
+    """Have some rows of a draft answered at once, by the recipe as it is now. False when there is
+    nothing to ask, answers of an earlier try are still to come, or it is no draft any more."""
+    with transaction.atomic():
+        draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
+        if not draft.update(next_action_at=clock.now()) or job.tries.pending().exists():
+            return False
+        last = job.tries.aggregate(last=Max("round"))["last"] or 0
+        planned = Try.objects.bulk_create(trying.plan(job, rows, last + 1))
+        if planned:
+            _log(job, f"Trying {words.rows(len(planned))}.", user)
+            _nudge(job)
+    return bool(planned)
 
 
 def save_recipe(job: Job, recipe: Recipe) -> bool:

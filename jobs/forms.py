@@ -16,9 +16,10 @@ from . import pricing
 from .answer_kinds import COLUMNS, LABELS, TEXT, AnswerColumn, AnswerKind
 from .ingest.shapes import NO_HEADER, Choices
 from .ingest.words import DELIMITERS, ENCODINGS
-from .models import Job, choices_of
+from .models import Job, Outcome, Row, choices_of
 from .recipes import Recipe
 from .templatetags.show import size
+from .trying import MOST_ROWS, choose_rows
 
 # What a family of models is good for, in a few words.
 FAMILIES = {
@@ -238,6 +239,40 @@ def fields_for(job: Job) -> set[str]:
     if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):
         return {"sheet", "header", "no_header", "fill"}
     return set()
+
+
+class TryForm(StyledForm):
+    """Which rows are to be tried."""
+
+    count = forms.IntegerField(
+        label="How many", min_value=1, max_value=MOST_ROWS, initial=3, required=False
+    )
+    which = forms.ChoiceField(
+        label="Which rows",
+        choices={"first": "the first rows", "random": "any rows"},
+        required=False,
+    )
+    numbers = forms.RegexField(
+        r"^[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\Z",
+        label="Or these rows",
+        required=False,
+        error_messages={
+            "invalid": "Write the numbers of the rows with commas between: 3, 17, 204."
+        },
+    )
+
+    def clean_numbers(self) -> list[int]:
+        numbers = [int(part) for part in self.cleaned_data["numbers"].split(",") if part.strip()]
+        if len(numbers) > MOST_ROWS:
+            raise forms.ValidationError(f"At most {MOST_ROWS} rows can be tried at once.")
+        return numbers
+
+    def rows(self, job: Job) -> list[Row]:
+        """The rows that were chosen, as far as they can be sent."""
+        if numbers := self.cleaned_data["numbers"]:
+            return list(job.rows.filter(outcome=Outcome.WAITING, number__in=numbers).in_order())
+        at_random = self.cleaned_data["which"] == "random"
+        return choose_rows(job, self.cleaned_data["count"] or 3, at_random=at_random)
 
 
 class NameForm(StyledForm):

@@ -25,6 +25,7 @@ from . import (
     provider,
     restoring,
     submission,
+    trying,
     watching,
     words,
 )
@@ -162,6 +163,8 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
         read_upload(job, lease)
         return NOW
     if job.state == state.DRAFT:
+        if trying.answer_next(job, lease):
+            return NOW
         estimates.estimate_job(job)
         return None
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):

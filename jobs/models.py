@@ -498,6 +498,64 @@ class Row(models.Model):
         return dollars(self.cost_pico)
 
 
+class TryQuerySet(models.QuerySet["Try"]):
+    def pending(self) -> Self:
+        """Those whose answer is to come."""
+        return self.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
+
+    def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
+        """Change the state of try `pk` from `old` to `new`; False if someone else did."""
+        states = [old] if isinstance(old, str) else list(old)
+        return self.filter(pk=pk, state__in=states).update(state=new, **values) == 1
+
+
+class Try(models.Model):
+    """A row of a draft that is answered at once, to be looked at. Charged at the normal rate."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        SENDING = "sending", "Being answered"
+        ANSWERED = "answered", "Answered"
+        FAILED = "failed", "Not answered"  # a clear no
+        UNKNOWN = "unknown", "Answer lost"  # it was sent, and may have been charged
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="tries")
+    round = models.IntegerField()  # 1, 2, ... within the job: those that were asked for together
+    number = models.IntegerField()  # of the row, as the file was read then
+    cells = models.JSONField()  # [column, cell] of what the prompt used
+    params = models.TextField()  # JSON text: the request, as it is sent
+    answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    asked_at = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+
+    # As in Row.
+    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
+    cause = models.CharField(max_length=60, default="")
+    answer = models.TextField(default="")
+    message = models.TextField(default="")
+    stop_reason = models.CharField(max_length=60, default="")
+    answered_by = models.CharField(max_length=100, default="")
+    input_tokens = models.IntegerField(default=0)  # of the cache, too
+    output_tokens = models.IntegerField(default=0)  # thinking included
+    cost_pico = models.BigIntegerField(default=0)
+
+    objects = TryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-round", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "round", "number"], name="try_once_a_round")
+        ]
+
+    def __str__(self) -> str:
+        return f"try {self.round} of row {self.number} of job {self.job_id}"
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it, at the normal rate."""
+        return dollars(self.cost_pico)
+
+
 class Problem(models.Model):
     """What a person should know about the upload: all of one kind, as in ingest.words.FINDINGS."""
 

@@ -135,8 +135,9 @@ def cost_of_tokens(
     return total * BATCH if batch else total
 
 
-def cost_in_pico(judged: Judged) -> int:
-    """What one batch result was charged, in millionths of a millionth of a US dollar.
+def cost_in_pico(judged: Judged, *, batch: bool = True) -> int:
+    """What one batch result, or without `batch` one answer at the normal rate, was charged, in
+    millionths of a millionth of a US dollar.
 
     Only succeeded results are charged, and refusals by their category. A model without a price
     raises UnknownPrice.
@@ -150,10 +151,10 @@ def cost_in_pico(judged: Judged) -> int:
         and not usage.output_tokens
     ):
         return 0
-    return _usage_in_pico(usage, judged.answered_by)
+    return _usage_in_pico(usage, judged.answered_by, BATCH if batch else Decimal(1))
 
 
-def _usage_in_pico(usage: Usage, model_id: str) -> int:
+def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     written = usage.cache_creation_input_tokens or 0
     read = usage.cache_read_input_tokens or 0
     plain = usage.input_tokens or 0
@@ -169,7 +170,7 @@ def _usage_in_pico(usage: Usage, model_id: str) -> int:
     )
     if usage.inference_geo == "us":
         total *= US_ONLY
-    return int((total * BATCH * _UNITS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
+    return int((total * rate * _UNITS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
 
 
 def in_words(amount: Decimal) -> str:

@@ -29,6 +29,8 @@ import httpx2
 import msgspec
 from django.conf import settings
 
+from .judging import Message
+
 READ_SECONDS = 40.0  # of silence, for a call that only reads; shorter than a lease
 BLOCK = 1 << 20
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
@@ -356,6 +358,28 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
     if created.total != size:
         raise Unclear("The provider's answer does not fit what was sent.")
     return created
+
+
+def create_message(params: bytes, seconds: float) -> Message:
+    """The answer to one request (the JSON of its `params`) at once, within `seconds` in all.
+
+    Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been charged).
+    """
+    with (
+        _Deadline(seconds) as deadline,
+        _client(on_request=deadline.attach) as client,
+        _our_exceptions(),
+    ):
+        response = client.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            content=params,
+            options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
+        )
+        message = _read(response, Message)
+    if not message.model:
+        raise Unclear("The provider's answer could not be read.")
+    return message
 
 
 def list_batches(page: int = 1000) -> Iterator[BatchInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, downloads, draft, jobs, people, restored, rows, trouble, watch
+from .views import accounts, downloads, draft, jobs, people, restored, rows, tries, trouble, watch
 
 urlpatterns = [
     path("setup/", accounts.setup, name="setup"),
@@ -28,6 +28,8 @@ urlpatterns = [
     path("jobs/<int:pk>/reading/", draft.reading, name="reading"),
     path("jobs/<int:pk>/correct/", draft.correct, name="correct"),
     path("jobs/<int:pk>/replace/", draft.replace, name="replace"),
+    path("jobs/<int:pk>/try/", tries.try_rows, name="try_rows"),
+    path("jobs/<int:pk>/tries/", tries.tries, name="tries"),
     path("jobs/<int:pk>/price/", draft.price_card, name="price"),
     path("jobs/<int:pk>/confirm/", draft.confirm, name="confirm"),
     path("jobs/<int:pk>/stop/", watch.stop, name="stop"),

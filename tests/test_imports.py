@@ -30,7 +30,7 @@ LAYERS = (
     ("jobs.lifecycle",),
     ("jobs.late", "jobs.restoring", "jobs.watching"),
     ("jobs.collection",),
-    ("jobs.submission", "jobs.estimates", "jobs.reading"),
+    ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying"),
     ("jobs.batching", "jobs.holding"),
     ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),
     ("jobs.models",),

@@ -61,6 +61,8 @@ JOB_PAGES: dict[str, list[str]] = {
     "rows": [],
     "row": [],
     "reading": ["POST"],
+    "try_rows": ["POST"],
+    "tries": [],
     "correct": ["POST"],
     "replace": ["POST"],
     "download": [],

@@ -22,6 +22,7 @@ from ..models import Job, answer_kind_of, choices_of, recipe_of
 from ..uploads import was_too_large
 from .access import find_job, person
 from .requests import readable_request
+from .tries import tries_context
 
 FIRST_ROWS = 5
 
@@ -48,6 +49,7 @@ def draft_page(
         "request_models": _request_models(job),
         **preview(job, _row_number(request.GET.get("row"))),
         **price(job),
+        **(tries_context(job) if job.kind == Job.Kind.TABLE else {}),
         "form_problems": _form_problems(form),
     }
     template = "draft/table.html" if job.kind == Job.Kind.TABLE else "draft/requests.html"

@@ -1,0 +1,124 @@
+"""Rows of a draft answered at once, through the Messages API, so that a person sees what the prompt
+does before the whole job is paid.
+
+Each is sent at most once: that it is being sent is committed before, and one whose answer was lost
+is not sent again, because it may have been charged. It is only a look; the person can try again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Any
+
+import msgspec
+
+from . import pricing, provider, recipes
+from .answer_kinds import AnswerKind
+from .judging import Judged, Message, Result, judge
+from .leases import Lease
+from .models import Job, Outcome, Row, Try, recipe_of
+
+logger = logging.getLogger(__name__)
+
+MOST_ROWS = 20
+SECONDS = 300.0  # for one answer
+LOST = (
+    "The answer did not arrive, and it may have been charged. It was not asked for again by itself."
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
+    """Up to `count` rows of a draft that can be sent: the first ones, or any."""
+    sendable = job.rows.filter(outcome=Outcome.WAITING).in_order()
+    if at_random:
+        # More numbers than needed, for those that are left out.
+        numbers = random.sample(range(1, job.row_count + 1), min(10 * count, job.row_count))
+        found = list(sendable.filter(number__in=numbers))
+        return sorted(random.sample(found, min(count, len(found))), key=lambda row: row.number)
+    return list(sendable[:count])
+
+
+def plan(job: Job, rows: list[Row], round_number: int) -> list[Try]:
+    """What is to be asked for each of `rows`, by the recipe as it is now. Not stored. A row whose
+    prompt is empty when filled in is left out."""
+    recipe = recipe_of(job)
+    params_of = recipes.compile_recipe(recipe, job.columns)
+    used = dict.fromkeys(recipes.columns_used(recipe.prompt))
+    planned = []
+    for row in rows:
+        cells = dict(zip(job.columns, row.content, strict=True))
+        params = params_of(row.content)
+        if params["messages"][0]["content"].strip():
+            planned.append(
+                Try(
+                    job=job,
+                    round=round_number,
+                    number=row.number,
+                    cells=[[name, cells[name]] for name in used],
+                    params=_encoder.encode(params).decode(),
+                    answer_kind=msgspec.to_builtins(recipe.answer),
+                )
+            )
+    return planned
+
+
+def answer_next(job: Job, lease: Lease) -> bool:
+    """Have the next row that waits answered; False when none waits. Raises LeaseLost."""
+    # Nobody else works on this job, so what is still being sent was begun by a worker that died.
+    for cut_off in job.tries.filter(state=Try.State.SENDING):
+        _settle(cut_off, Try.State.UNKNOWN, message=LOST)
+    found = job.tries.filter(state=Try.State.WAITING).order_by("round", "number").first()
+    if found is None:
+        return False
+    lease.hold_for(SECONDS)
+    if Try.objects.move(found.pk, Try.State.WAITING, Try.State.SENDING):
+        _answer(found)
+    return True
+
+
+def _answer(one: Try) -> None:
+    try:
+        message = provider.create_message(one.params.encode(), SECONDS)
+    except (provider.Unreachable, provider.Refused) as error:
+        words = error.message if isinstance(error, provider.Refused) else str(error)
+        _settle(one, Try.State.FAILED, message=words)
+    except provider.ProviderError as error:
+        _settle(one, Try.State.UNKNOWN, message=f"{error} {LOST}")
+    else:
+        wanted = msgspec.convert(one.answer_kind, AnswerKind)
+        judged = judge(Result(type="succeeded", message=message), wanted)
+        _settle(one, Try.State.ANSWERED, **_columns(judged, message))
+
+
+def _columns(judged: Judged, message: Message) -> dict[str, Any]:
+    usage = message.usage
+    try:
+        cost = pricing.cost_in_pico(judged, batch=False)
+    except pricing.UnknownPrice:
+        cost = 0
+    return {
+        "outcome": judged.outcome,
+        "cause": judged.cause,
+        "answer": judged.answer,
+        "message": judged.message,
+        "stop_reason": judged.stop_reason,
+        "answered_by": judged.answered_by,
+        "input_tokens": (usage.input_tokens or 0)
+        + (usage.cache_creation_input_tokens or 0)
+        + (usage.cache_read_input_tokens or 0),
+        "output_tokens": usage.output_tokens or 0,
+        "cost_pico": cost,
+    }
+
+
+def _settle(one: Try, state: str, **values: Any) -> None:
+    """Store what came of it; an answer that comes after it was given up counts as well."""
+    texts = {
+        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+    Try.objects.move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
+    logger.info("job %s: try of row %s: %s", one.job_id, one.number, state)

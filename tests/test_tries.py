@@ -1,0 +1,233 @@
+"""A few rows of a draft are answered at once: each is sent at most once, and its price is said."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from jobs import actions, estimates, lifecycle, pricing, provider
+from jobs.models import Job, Outcome, Row, Try
+
+from .conftest import Simulator
+
+MakeJob = Callable[..., Job]
+Drive = Callable[..., Job]
+HX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def draft(alice: User, make_job: MakeJob) -> Job:
+    rows = [(f"name {number}", f"[simulate:good] text {number}") for number in range(1, 31)]
+    return make_job(alice, Job.State.DRAFT, rows=rows, prompt="Greet {{name}}. {{text}}")
+
+
+def ask(client: Client, job: Job, **values: object) -> str:
+    answer = client.post(reverse("try_rows", args=[job.pk]), values, headers=HX)
+    return html.unescape(answer.content.decode())
+
+
+def no_more(job: Job) -> bool:
+    return not job.tries.pending().exists()
+
+
+def part(client: Client, job: Job) -> str:
+    answer = client.get(reverse("tries", args=[job.pk]), headers=HX)
+    return html.unescape(answer.content.decode())
+
+
+# --- What is asked --------------------------------------------------------------------------------
+
+
+def test_rows_are_answered_at_once_beside_their_cells(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    page = ask(client_alice, draft, count=3, which="first")
+    assert "being answered" in page and "hx-get" in page
+    job = drive(draft, until=no_more)
+    tries = list(job.tries.all())
+    assert [one.number for one in tries] == [1, 2, 3]
+    assert {one.state for one in tries} == {Try.State.ANSWERED}
+    assert {one.outcome for one in tries} == {Outcome.GOOD}
+    page = part(client_alice, job)
+    assert "name 2" in page and tries[1].answer in page
+    assert "hx-trigger" not in page, "there is nothing more to wait for"
+    assert job.state == Job.State.DRAFT
+    assert not job.rows.exclude(outcome=Outcome.WAITING).exists(), "the rows themselves wait"
+    assert simulator.truth()["posts"] == 0, "no batch was sent"
+
+
+def test_a_try_costs_the_normal_price(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    ask(client_alice, draft, count=1)
+    one = drive(draft, until=no_more).tries.get()
+    tokens = one.input_tokens, one.output_tokens
+    assert one.cost == pricing.cost_of_tokens("claude-haiku-5-5", *tokens, batch=False)
+    assert one.cost > 0
+    batch = pricing.cost_of_tokens("claude-haiku-5-5", *tokens)
+    assert one.cost == 2 * batch
+    job = drive(draft, until=lambda job: estimates.current(job) is not None)
+    estimate = estimates.current(job)
+    assert estimate is not None
+    most = estimate.most / pricing.BATCH / estimate.rows
+    assert most >= one.cost * Decimal("0.9")
+    assert "a row of usual length" in part(client_alice, job)
+
+
+def test_rows_can_be_chosen(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    Row.objects.filter(job=draft, number=17).update(outcome=Outcome.LEFT_OUT, problem="Bad.")
+    ask(client_alice, draft, numbers="17, 3 ,30, 99")
+    job = drive(draft, until=no_more)
+    assert [one.number for one in job.tries.all()] == [3, 30]
+    ask(client_alice, draft, count=5, which="random")
+    job = drive(draft, until=no_more)
+    newest = job.tries.filter(round=2)
+    assert len(newest) == 5
+    assert 17 not in {one.number for one in newest}
+    page = part(client_alice, job)
+    assert page.index("Try 2: 5 rows by Claude Haiku 5.5") < page.index("Try 1: 2 rows")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"count": "21"}, "less than or equal to 20"),
+        ({"count": "0"}, "greater than or equal to 1"),
+        ({"numbers": "one"}, "commas between"),
+        ({"numbers": ",".join(map(str, range(1, 25)))}, "At most 20 rows"),
+        ({"numbers": "4711"}, "None of these rows"),
+        ({"count": "3", "which": "odd"}, "valid choice"),
+    ],
+)
+def test_what_cannot_be_tried_is_said(
+    draft: Job, client_alice: Client, values: dict[str, str], words: str
+) -> None:
+    assert words in ask(client_alice, draft, **values)
+    assert not Try.objects.exists()
+
+
+def test_an_unfinished_prompt_is_not_tried(draft: Job, client_alice: Client) -> None:
+    Job.objects.filter(pk=draft.pk).update(prompt="Greet {{nmae}}.")
+    assert "Finish the prompt first" in ask(client_alice, draft, count=1)
+    Job.objects.filter(pk=draft.pk).update(prompt="{{name}}")
+    Row.objects.filter(job=draft, number=1).update(source='["", ""]')
+    assert "empty for these rows" in ask(client_alice, draft, numbers="1")
+    assert not Try.objects.exists()
+
+
+def test_two_clicks_are_one_try(draft: Job, client_alice: Client, alice: User) -> None:
+    rows = list(draft.rows.in_order()[:3])
+    assert actions.try_rows(draft, rows, alice)
+    assert "the last try is not over" in ask(client_alice, draft, count=3)
+    assert draft.tries.count() == 3
+
+
+def test_tries_are_kept_side_by_side_with_what_was_asked_then(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    ask(client_alice, draft, count=2)
+    job = drive(draft, until=no_more)
+    form = {"prompt": "Insult {{name}}.", "system": "", "model": job.model, "max_tokens": "99"}
+    client_alice.post(reverse("recipe", args=[job.pk]), form)
+    ask(client_alice, job, numbers="1, 2")
+    job = drive(job, until=no_more)
+    prompts = [json.loads(one.params)["messages"][0]["content"] for one in job.tries.all()]
+    assert [text.split()[0] for text in prompts] == ["Insult", "Insult", "Greet", "Greet"]
+
+
+def test_an_answer_in_columns_is_shown_in_columns(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    columns = [{"name": "Mood <b>", "kind": "choice", "choices": ["good", "bad"]}]
+    kind = {"kind": "columns", "columns": columns}
+    Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
+    ask(client_alice, draft, count=1)
+    job = drive(draft, until=no_more)
+    assert json.loads(job.tries.get().params)["output_config"]["format"]["type"] == "json_schema"
+    answer = client_alice.get(reverse("tries", args=[job.pk]), headers=HX).content.decode()
+    assert "Mood &lt;b&gt;" in answer and "<b>" not in answer
+
+
+# --- What goes wrong ------------------------------------------------------------------------------
+
+
+def test_what_was_being_sent_when_the_worker_died_is_not_sent_again(
+    draft: Job, client_alice: Client, drive: Drive, alice: User, simulator: Simulator
+) -> None:
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
+    first = draft.tries.get(number=1)
+    assert Try.objects.move(first.pk, Try.State.WAITING, Try.State.SENDING)
+    sent: list[bytes] = []
+    send = provider.create_message
+    with pytest.MonkeyPatch.context() as patch:
+
+        def note(params: bytes, seconds: float) -> Any:
+            sent.append(params)
+            return send(params, seconds)
+
+        patch.setattr(provider, "create_message", note)
+        job = drive(draft, until=no_more)
+    assert len(sent) == 1
+    first.refresh_from_db()
+    assert first.state == Try.State.UNKNOWN
+    assert "may have been charged" in part(client_alice, job)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "words"),
+    [
+        (
+            provider.Refused(400, "invalid_request_error", "Too <b>long</b>", None),
+            "failed",
+            "Too <b>long</b>",
+        ),
+        (provider.Refused(429, "rate_limit_error", "Slow down", None), "failed", "Slow down"),
+        (provider.Unreachable("The provider cannot be reached."), "failed", "cannot be reached"),
+        (provider.Unclear("The connection broke off."), "unknown", "may have been charged"),
+    ],
+)
+def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
+    draft: Job,
+    client_alice: Client,
+    alice: User,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    state: str,
+    words: str,
+) -> None:
+    def refuse(params: bytes, seconds: float) -> Any:
+        raise error
+
+    monkeypatch.setattr(provider, "create_message", refuse)
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:1]), alice)
+    lifecycle.advance(draft.pk)
+    one = draft.tries.get()
+    assert (one.state, one.cost_pico) == (state, 0)
+    assert words in part(client_alice, draft)
+
+
+def test_a_file_that_is_read_anew_takes_back_what_was_not_asked_yet(
+    draft: Job, alice: User
+) -> None:
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
+    assert actions._read_anew(draft)
+    assert not draft.tries.exists()
+    assert not actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
+
+
+def test_without_htmx_the_page_itself_answers(draft: Job, client_alice: Client) -> None:
+    address = reverse("try_rows", args=[draft.pk])
+    answer = client_alice.post(address, {"count": "1"}, follow=True)
+    assert "being answered" in answer.content.decode()
+    answer = client_alice.post(address, {"count": "1"}, follow=True)
+    assert "the last try is not over" in answer.content.decode()

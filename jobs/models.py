@@ -524,6 +524,8 @@ class Try(models.Model):
     number = models.IntegerField()  # of the row, as the file was read then
     cells = models.JSONField()  # [column, cell] of what the prompt used
     params = models.TextField()  # JSON text: the request, as it is sent
+    model = models.CharField(max_length=100)  # as in `params`
+    practice = models.BooleanField()  # asked for in practice mode: it must never cost money
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
     asked_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .answer_kinds import FREE_TEXT, AnswerKind, kind_problems, output_format
@@ -16,6 +17,10 @@ from .answer_kinds import FREE_TEXT, AnswerKind, kind_problems, output_format
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
 _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
 _OPENING = re.compile(r"\{\{")
+_THREE = re.compile(r"\{\0")
+_CLOSING = re.compile(r"\}\}")
+NAMED = 5  # faults of one kind
+LONGEST_NAME = 300  # characters before a brace among which the name of a column is looked for
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,44 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
         meant = [c for c in columns if close and c.casefold() == close[0]]
         hint = f" Did you mean {{{{{meant[0]}}}}}?" if meant else ""
         problems.append(f"Your file has no column “{name}”.{hint}")
-    for match in _OPENING.finditer(_PLACEHOLDER.sub(lambda m: "·" * len(m[0]), template)):
-        line = template.count("\n", 0, match.start()) + 1
-        column = match.start() - template.rfind("\n", 0, match.start())
+    # What is left of it, with placeholders as "\0" and written braces as "\1".
+    rest = _PLACEHOLDER.sub(
+        lambda match: ("\1" if match[1] is None else "\0") * len(match[0]), template
+    )
+    for match in islice(_OPENING.finditer(rest), NAMED):
         problems.append(
-            f"The {{{{ at line {line}, character {column} is not closed. Write {{{{column}}}}, "
+            f"The {{{{ at {_place(template, match.start())} is not closed. Write {{{{column}}}}, "
             "or \\{{ for two braces as they are."
         )
+    for match in islice(_THREE.finditer(rest), NAMED):
+        problems.append(
+            f"There are three braces at {_place(template, match.start())}. Write {{{{column}}}}, "
+            "with a blank before it if a brace is to stand there."
+        )
+    for at in islice(_closings(rest, columns), NAMED):
+        problems.append(
+            f"The }}}} at {_place(template, at)} has no {{{{ before it. Write {{{{column}}}}."
+        )
     return problems
+
+
+def _closings(rest: str, columns: Sequence[str]) -> Iterator[int]:
+    """Where "}}" stands behind the name of a column, and closes nothing."""
+    depth = end = 0
+    for match in _CLOSING.finditer(rest):
+        # In JSON, brackets that were opened before are closed so.
+        depth += rest.count("{", end, match.start()) - rest.count("}", end, match.start())
+        last = rest[max(end, match.start() - LONGEST_NAME) : match.start()].rstrip()
+        names = (name for name in columns if last.endswith(name))
+        if depth <= 0 and any(not last[: -len(name)][-1:].isalnum() for name in names):
+            yield match.start()
+        depth -= 2
+        end = match.end()
+
+
+def _place(template: str, at: int) -> str:
+    line = template.count("\n", 0, at) + 1
+    return f"line {line}, character {at - template.rfind(chr(10), 0, at)}"
 
 
 def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
@@ -67,6 +102,16 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     problems += template_problems(recipe.prompt, columns)
     problems += [f"Instructions: {text}" for text in template_problems(recipe.system, columns)]
     return problems + kind_problems(recipe.answer)
+
+
+def recipe_remarks(recipe: Recipe) -> list[str]:
+    """What is odd about a recipe that can be sent, each as a sentence."""
+    if recipe.prompt.strip() and not columns_used(f"{recipe.prompt}{recipe.system}"):
+        return [
+            "Every row gets the very same prompt, because it names no column. Click on a column to "
+            "put its cell there."
+        ]
+    return []
 
 
 def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import random
+from datetime import timedelta
 from typing import Any
 
 import msgspec
+from django.conf import settings
+from django.db.models import Q
 
-from . import pricing, provider, recipes
+from . import clock, pricing, provider, recipes
 from .answer_kinds import AnswerKind
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
@@ -23,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MOST_ROWS = 20
 SECONDS = 300.0  # for one answer
+LATE = timedelta(minutes=10)
+TOO_LATE = "It waited for too long, so it was not asked for. Try it again."
 LOST = (
     "The answer did not arrive, and it may have been charged. It was not asked for again by itself."
 )
@@ -59,6 +64,8 @@ def plan(job: Job, rows: list[Row], round_number: int) -> list[Try]:
                     number=row.number,
                     cells=[[name, cells[name]] for name in used],
                     params=_encoder.encode(params).decode(),
+                    model=recipe.model,
+                    practice=settings.PRACTICE,
                     answer_kind=msgspec.to_builtins(recipe.answer),
                 )
             )
@@ -70,7 +77,12 @@ def answer_next(job: Job, lease: Lease) -> bool:
     # Nobody else works on this job, so what is still being sent was begun by a worker that died.
     for cut_off in job.tries.filter(state=Try.State.SENDING):
         _settle(cut_off, Try.State.UNKNOWN, message=LOST)
-    found = job.tries.filter(state=Try.State.WAITING).order_by("round", "number").first()
+    waiting = job.tries.filter(state=Try.State.WAITING)
+    # A person who asked so long ago, or of another provider, does not expect to pay for it now.
+    Try.objects.filter(pk__in=waiting.values("pk")).filter(
+        Q(asked_at__lt=clock.now() - LATE) | ~Q(practice=settings.PRACTICE)
+    ).update(state=Try.State.FAILED, message=TOO_LATE)
+    found = waiting.order_by("round", "number").first()
     if found is None:
         return False
     lease.hold_for(SECONDS)

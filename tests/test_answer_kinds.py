@@ -16,9 +16,10 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import actions, estimates, exports
+from jobs import actions, estimates, exports, pricing
 from jobs.answer_kinds import (
     COLUMNS,
+    FREE_TEXT,
     LABELS,
     AnswerColumn,
     AnswerKind,
@@ -30,9 +31,11 @@ from jobs.answer_kinds import (
     read_answer,
     stored_values,
 )
+from jobs.ingest.requests import Requests
+from jobs.ingest.shapes import Limits
 from jobs.judging import judge, read_line
 from jobs.models import Job, Outcome, recipe_of
-from jobs.recipes import Recipe
+from jobs.recipes import Recipe, compile_recipe
 from jobs.simulator.schemas import read_schema
 
 from .conftest import Simulator
@@ -117,6 +120,22 @@ def test_names_that_are_alike_in_plain_letters_get_keys_of_their_own() -> None:
 def test_what_cannot_be_asked_for_is_said(kind: AnswerKind, words: str) -> None:
     assert any(words in problem for problem in kind_problems(kind))
     assert not kind_problems(MOODS) + kind_problems(FIELDS) + kind_problems(AnswerKind())
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize("kind", [FREE_TEXT, MOODS, FIELDS], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("model", pricing.models(), ids=lambda model: model.id)
+def test_a_request_has_nothing_that_its_model_refuses(
+    model: pricing.Model, kind: AnswerKind
+) -> None:
+    params_of = compile_recipe(Recipe("Say {{a}}", "Be brief.", model.id, 100, kind), ["a"])
+    params = params_of(["x"])
+    assert params.keys() <= {"model", "max_tokens", "system", "messages", "output_config"}
+    request = {"custom_id": "1", "params": params}
+    line = Requests((), Limits()).line(1, json.dumps(request), request)
+    retired = model.status == "retired"
+    assert (line.problem.kind if line.problem else "") == ("req_retired" if retired else "")
+    assert (model in pricing.choosable()) == (not retired and not model.limited)
 
 
 # --- What comes back ------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ from .conftest import Simulator
 from .workbooks import fill, sheet_of, workbook, xlsx
 
 Drive = Callable[..., Job]
+# What is the same on any database.
+about_files = pytest.mark.no_database
 Table = list[list[str]]
 # Ben has a cell too few, Cid one too many.
 PEOPLE = b"name,text,city\nAnn,=1+1,Ulm\nBen,red\nCid,a,b,c\nDan,ok,Rom\n"
@@ -118,6 +120,7 @@ def test_rows_are_given_out_corrected_and_taken_back_in_their_places(
     assert "Upload the corrected rows" not in page, "there is nothing left to correct"
 
 
+@about_files
 def test_some_now_others_later_and_what_is_still_wrong_is_said(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -134,6 +137,7 @@ def test_some_now_others_later_and_what_is_still_wrong_is_said(
     assert contents(job)[1:3] == [["Ben", "red", "Bonn"], ["Cid", "a", "b"]]
 
 
+@about_files
 def test_what_came_back_unchanged_is_still_left_out(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -148,6 +152,7 @@ def test_what_came_back_unchanged_is_still_left_out(
     assert contents(job)[1:3] == [["Ben", "red"], ["Cid", "a", "b", "c"]]
 
 
+@about_files
 def test_the_corrected_file_may_be_a_workbook_with_its_columns_in_another_order(
     make: Callable[..., Job], client_alice: Client, drive: Drive, tmp_path: Path
 ) -> None:
@@ -159,6 +164,7 @@ def test_the_corrected_file_may_be_a_workbook_with_its_columns_in_another_order(
     assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
 
 
+@about_files
 def test_a_column_that_is_not_theirs_is_left_out_and_named(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -169,6 +175,7 @@ def test_a_column_that_is_not_theirs_is_left_out_and_named(
     assert "has a column “note”" in job.problems.get(kind="correction_left").title
 
 
+@about_files
 def test_a_column_that_has_another_name_now_is_refused(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -178,6 +185,7 @@ def test_a_column_that_has_another_name_now_is_refused(
     assert contents(job)[1] == ["Ben", "2"]
 
 
+@about_files
 def test_a_name_that_looks_like_a_formula_is_found_again(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -191,6 +199,7 @@ def test_a_name_that_looks_like_a_formula_is_found_again(
 # --- Nothing but what was corrected ---------------------------------------------------------------
 
 
+@about_files
 def test_a_cell_that_is_not_there_leaves_what_was_there(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -203,6 +212,7 @@ def test_a_cell_that_is_not_there_leaves_what_was_there(
     assert job.left_out_count == 2
 
 
+@about_files
 def test_a_row_that_can_be_sent_is_not_overwritten(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -216,6 +226,7 @@ def test_a_row_that_can_be_sent_is_not_overwritten(
     assert contents(job)[1] == ["Ben", "red"]
 
 
+@about_files
 def test_two_copies_of_a_problem_file_add_up(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -240,6 +251,7 @@ def test_what_a_spreadsheet_does_by_itself_is_no_correction(own: str, written: s
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", "^"])
+@about_files
 def test_the_problem_file_can_be_read_back_whatever_its_widths(
     make: Callable[..., Job], client_alice: Client, drive: Drive, delimiter: str
 ) -> None:
@@ -257,6 +269,7 @@ def test_the_problem_file_can_be_read_back_whatever_its_widths(
     assert (job.left_out_count, contents(job)[1]) == (3, ["Ben", "x", "1", "2"])
 
 
+@about_files
 def test_the_encoding_of_the_upload_is_that_of_the_corrected_file(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -272,6 +285,7 @@ def test_the_encoding_of_the_upload_is_that_of_the_corrected_file(
     assert any("not UTF-8" in text for text in said) or "no column" in refusal(job)
 
 
+@about_files
 def test_columns_without_a_name_are_not_theirs(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -281,6 +295,7 @@ def test_columns_without_a_name_are_not_theirs(
     assert contents(job)[1] == ["x", "y", "", "", "5"]
 
 
+@about_files
 def test_the_problem_file_runs_nothing_and_comes_back_exact(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -299,6 +314,7 @@ def test_a_cell_that_nobody_touched_is_the_same(cell: str) -> None:
     assert exact_cell(plain_cell(cell), cell) == cell
 
 
+@about_files
 def test_the_file_has_the_delimiter_of_the_upload_and_never_one_name_twice(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -309,6 +325,7 @@ def test_the_file_has_the_delimiter_of_the_upload_and_never_one_name_twice(
     assert contents(job) == [["1", "2", "9"], ["3", "4", "5"]]
 
 
+@about_files
 def test_a_formula_without_a_result_gets_one(
     make: Callable[..., Job], client_alice: Client, drive: Drive, tmp_path: Path
 ) -> None:
@@ -355,6 +372,7 @@ def test_ready_made_requests_come_back_to_the_letter(
     assert job.reading["models"]["claude-haiku-5-5"]["rows"] == 2
 
 
+@about_files
 def test_rows_of_a_json_list_are_told_apart_by_their_number(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -390,6 +408,7 @@ def table_of_long(content: bytes) -> Table:
         (b'{"custom_id": "1", "params": {}}\n', "no column “row”"),
     ],
 )
+@about_files
 def test_a_corrected_file_that_cannot_be_used_changes_nothing_and_it_is_said_why(
     make: Callable[..., Job], client_alice: Client, drive: Drive, content: bytes, words: str
 ) -> None:
@@ -405,6 +424,7 @@ def test_a_corrected_file_that_cannot_be_used_changes_nothing_and_it_is_said_why
     assert not content or "Your corrected file was not used." in page
 
 
+@about_files
 def test_a_request_that_is_no_object_is_refused(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -417,6 +437,7 @@ def test_a_request_that_is_no_object_is_refused(
         assert words in refusal(job)
 
 
+@about_files
 def test_a_row_that_is_not_there_is_named(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -426,6 +447,7 @@ def test_a_row_that_is_not_there_is_named(
     assert "row 4,711" in job.problems.get(kind="correction_left").title
 
 
+@about_files
 def test_a_corrected_file_that_kills_the_process_is_not_used(
     make: Callable[..., Job],
     client_alice: Client,
@@ -447,6 +469,7 @@ def test_a_corrected_file_that_kills_the_process_is_not_used(
 # --- What else becomes of it ----------------------------------------------------------------------
 
 
+@about_files
 def test_corrections_can_be_taken_back_and_stay_when_a_choice_changes(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -506,6 +529,7 @@ def test_of_two_tabs_one_is_told_to_look_again(
     assert len([path for path in folder.iterdir() if path.is_file()]) == 1
 
 
+@about_files
 def test_corrections_come_back_with_the_way_the_file_was_read(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
@@ -520,6 +544,7 @@ def test_corrections_come_back_with_the_way_the_file_was_read(
     assert contents(job)[1] == ["y", "Ben", "Bonn"]
 
 
+@about_files
 def test_corrections_are_of_one_sheet(
     make: Callable[..., Job], client_alice: Client, drive: Drive, tmp_path: Path
 ) -> None:
@@ -533,6 +558,7 @@ def test_corrections_are_of_one_sheet(
     assert drive(job, until=is_read).corrections == []
 
 
+@about_files
 def test_no_problem_file_while_the_file_is_read(
     make: Callable[..., Job], client_alice: Client
 ) -> None:
@@ -542,6 +568,7 @@ def test_no_problem_file_while_the_file_is_read(
     assert answer.status_code == 404
 
 
+@about_files
 def test_a_reading_that_is_stopped_is_no_fault_of_the_file(
     make: Callable[..., Job], client_alice: Client, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -577,6 +604,7 @@ def test_a_job_that_was_confirmed_takes_no_corrections(
     assert [path.name for path in folder.iterdir() if path.is_file()] == [job.upload_file]
 
 
+@about_files
 def test_no_file_and_one_that_is_too_large_are_refused(
     make: Callable[..., Job], client_alice: Client, settings: Settings
 ) -> None:
@@ -591,6 +619,7 @@ def test_no_file_and_one_that_is_too_large_are_refused(
     assert job.readings == 0
 
 
+@about_files
 def test_a_file_takes_the_place_of_another_and_the_prompt_stays(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:

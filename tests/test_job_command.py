@@ -613,6 +613,7 @@ def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.no_database  # on a folder of its own
 def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
     manage(tmp_path, "migrate").check_returncode()
 

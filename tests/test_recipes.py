@@ -10,6 +10,7 @@ from jobs.recipes import (
     compile_recipe,
     compile_template,
     recipe_problems,
+    recipe_remarks,
     static_text,
     template_problems,
 )
@@ -58,8 +59,44 @@ def test_an_unclosed_placeholder_is_named_with_its_place() -> None:
     assert "line 2, character 3" in problem
 
 
-def test_json_in_a_prompt_is_no_problem() -> None:
-    assert template_problems('Answer as {"a": {"b": "{{name}}"}}', COLUMNS) == []
+def test_one_that_is_not_opened_is_named_with_its_place() -> None:
+    (problem,) = template_problems("First\nfor name}} and so on", COLUMNS)
+    assert "}} at line 2, character 9 has no {{" in problem
+
+
+def test_three_braces_are_named_with_their_place() -> None:
+    (problem,) = template_problems("Say {{{name}}}", COLUMNS)
+    assert "line 1, character 5" in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Answer as {"a": {"b": "{{name}}"}}',
+        'Answer as {"a": {"b": name}}',
+        '{"a": {"b": 1}}',
+        '{"a":{{name}}}',
+        r"\{{{{name}}",
+        "so }} or so",
+        "surname}}",
+    ],
+)
+def test_json_and_single_braces_in_a_prompt_are_no_problem(text: str) -> None:
+    assert template_problems(text, COLUMNS) == []
+
+
+def test_a_prompt_without_a_column_is_questioned() -> None:
+    assert "very same prompt" in recipe_remarks(Recipe("Say hello", "", "m", 1))[0]
+    assert not recipe_remarks(Recipe("Say {{name}}", "", "m", 1))
+    assert not recipe_remarks(Recipe("Say hello", "You are {{name}}", "m", 1))
+    assert not recipe_remarks(Recipe(" ", "", "m", 1))
+
+
+@pytest.mark.parametrize("text", ["{{" * 200_000, "}}" * 200_000, "{{{" * 100_000, "{{a" * 200_000])
+def test_many_braces_end(text: str) -> None:
+    """In linear time: with squares of this, the suite would not."""
+    assert len(template_problems(text, COLUMNS)) < 20
+    fill(text, ["", "", ""])
 
 
 def test_an_empty_prompt_cannot_be_sent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from jobs import actions, estimates, lifecycle, pricing, provider
 from jobs.models import Job, Outcome, Row, Try
@@ -181,6 +183,26 @@ def test_what_was_being_sent_when_the_worker_died_is_not_sent_again(
     first.refresh_from_db()
     assert first.state == Try.State.UNKNOWN
     assert "may have been charged" in part(client_alice, job)
+
+
+@pytest.mark.parametrize(
+    "change", [{"asked_at": timezone.now() - timedelta(minutes=11)}, {"practice": False}]
+)
+def test_what_waited_too_long_or_was_asked_for_in_practice_costs_no_money_later(
+    draft: Job, alice: User, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """The worker stood still, an old backup was restored, or the site has a key by now."""
+    monkeypatch.setattr(provider, "create_message", lambda *_args: pytest.fail("it was sent"))
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
+    draft.tries.update(**change)
+    lifecycle.advance(draft.pk)
+    assert {one.state for one in draft.tries.all()} == {Try.State.FAILED}
+
+
+def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice: Client) -> None:
+    Job.objects.filter(pk=draft.pk).update(state=Job.State.WORKING)
+    answer = client_alice.get(reverse("tries", args=[draft.pk]), headers=HX)
+    assert answer.headers["HX-Refresh"] == "true"
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def price(job: Job) -> dict[str, Any]:
     return {
         "recipe_problems": problems,
         # That nothing is written yet needs no warning.
-        "notes": problems if job.prompt.strip() else [],
+        "notes": [*problems, *recipes.recipe_remarks(recipe_of(job))] if job.prompt.strip() else [],
         "estimate": estimate,
         "is_counting": not problems and not blocked and estimate is None,
         "blocked": blocked,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
@@ -19,6 +18,7 @@ from ..forms import TryForm
 from ..judging import Cause, cause_in_words
 from ..models import Job, Outcome, Try, recipe_of
 from .access import find_job, person
+from .parts import reload_page
 
 ROUNDS_SHOWN = 10
 
@@ -43,7 +43,7 @@ class Round:
     @property
     def model(self) -> str:
         """The name of the model that was asked."""
-        model_id = str(json.loads(self.rows[0].one.params)["model"])
+        model_id = self.rows[0].one.model
         try:
             return pricing.model(model_id).name
         except pricing.UnknownPrice:
@@ -64,7 +64,7 @@ class Round:
 
 def tries_context(job: Job) -> dict[str, Any]:
     """What was tried, the newest first, and what a try costs at most."""
-    newest = job.tries.all()[: ROUNDS_SHOWN * trying.MOST_ROWS]
+    newest = job.tries.defer("params")[: ROUNDS_SHOWN * trying.MOST_ROWS]
     rounds = [
         Round(number, [_tried(one) for one in together])
         for number, together in groupby(newest, key=lambda one: one.round)
@@ -131,7 +131,9 @@ def tries(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, job: Job, error: str = "") -> HttpResponse:
-    if job.state == Job.State.DRAFT and request.headers.get("HX-Request"):
+    if request.headers.get("HX-Request"):
+        if job.state != Job.State.DRAFT:
+            return reload_page()
         context = {"job": job, "try_error": error, **tries_context(job)}
         return render(request, "draft/_tries.html", context)
     if error:

@@ -44,7 +44,7 @@ from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
 from jobs.provider import ProviderError
 from jobs.reading import limits, read_apart
-from jobs.recipes import Recipe, recipe_problems
+from jobs.recipes import Recipe, recipe_problems, recipe_remarks
 from jobs.templatetags.show import at_most, money_range
 
 NOT_DONE, WRONG_USE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 2, 3, 4, 6, 7, 8
@@ -212,6 +212,8 @@ class Command(BaseCommand):
             actions.delete(job, job.owner)
             raise CommandError("\n".join(problems), returncode=WRONG_USE)
         if job.kind == Job.Kind.TABLE:
+            for remark in recipe_remarks(recipe):
+                self.say(remark)
             actions.save_recipe(job, recipe)
         job = self.wait_for_worker(job, lambda job: estimates.current(job) is not None)
         estimate = estimates.current(job)

@@ -24,7 +24,12 @@ from .environment import ROOT, clean_environment
 STEP_SECONDS = 900
 # Most tests wait for a process now and then, so there is one run more than there are processors.
 # The tests of one file stay together: what they start may share something on this machine.
-SIDE_BY_SIDE = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile"]
+# In the order of conftest.LONGEST_FIRST: a long file that comes last keeps all others waiting.
+SIDE_BY_SIDE = [
+    f"--numprocesses={(os.cpu_count() or 1) + 1}",
+    "--dist=loadfile",
+    "--no-loadscope-reorder",
+]
 PYTHON = sys.executable
 
 

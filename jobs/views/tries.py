@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -38,7 +38,7 @@ class Round:
     """The rows that were tried together."""
 
     number: int
-    rows: list[Tried] = field(default_factory=list)
+    rows: list[Tried]
 
     @property
     def model(self) -> str:
@@ -75,7 +75,6 @@ def tries_context(job: Job) -> dict[str, Any]:
         "tries_pending": any(shown.is_pending for shown in rounds),
         "can_try": not recipes.recipe_problems(recipe_of(job), job.columns),
         "try_price": _price_of_a_row(job),
-        "most_tries": trying.MOST_ROWS,
     }
 
 

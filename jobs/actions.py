@@ -96,7 +96,8 @@ def read_differently(job: Job, choices: Choices) -> bool:
     if choices == choices_of(job) and job.state != Job.State.UNREADABLE:
         return False
     values: dict[str, Any] = {"choices": msgspec.to_builtins(choices)}
-    if choices.sheet != choices_of(job).sheet:
+    chosen_before = choices_of(job).sheet
+    if choices.sheet != chosen_before and choices.sheet != job.reading.get("sheet"):
         values["corrections"] = []  # they are of the rows of another sheet
     return _read_anew(job, **values)
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any
 
 from . import files
-from .answer_kinds import COLUMNS, as_cell, stored_values
+from .answer_kinds import COLUMNS, AnswerKind, as_cell, stored_values
 from .cells import plain_cell
 from .ingest.corrected_file import OURS
 from .ingest.corrections import beside
@@ -97,12 +97,13 @@ def in_words(row: Row) -> str:
 
 def jsonl_chunks(job: Job) -> Iterator[bytes]:
     """The joined JSONL of a job: one object for each line of the upload, everything exact."""
+    wanted = answer_kind_of(job)  # once, not for each of a million rows
     for rows in _slices(job):
-        lines = [json.dumps(_json_row(job, row), ensure_ascii=False) for row in rows]
+        lines = [json.dumps(_json_row(job, row, wanted), ensure_ascii=False) for row in rows]
         yield ("\n".join(lines) + "\n").encode(errors="replace")
 
 
-def _json_row(job: Job, row: Row) -> dict[str, Any]:
+def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
     content = row.content
     original: dict[str, Any]
     if isinstance(content, dict):
@@ -115,7 +116,7 @@ def _json_row(job: Job, row: Row) -> dict[str, Any]:
         "row": row.number,
         "line": row.line,
         **original,
-        "answer": _json_answer(job, row),
+        "answer": _json_answer(row, wanted),
         "status": row.outcome,
         "cause": row.cause or None,
         "problem": in_words(row) or None,
@@ -133,11 +134,11 @@ def _json_row(job: Job, row: Row) -> dict[str, Any]:
     }
 
 
-def _json_answer(job: Job, row: Row) -> Any:
+def _json_answer(row: Row, wanted: AnswerKind) -> Any:
     """The values of an answer in columns, with their types; else its text."""
     if row.outcome != Outcome.GOOD:
         return row.answer or None
-    values = stored_values(row.answer) if answer_kind_of(job).kind == COLUMNS else {}
+    values = stored_values(row.answer) if wanted.kind == COLUMNS else {}
     return values or row.answer
 
 

@@ -393,8 +393,7 @@ class RecipeForm(StyledForm):
         """The recipe of a form that was checked. What is not valid is as it was `saved`; model and
         length go together. Line ends as in a text file: a browser sends CRLF."""
         given = dict(self.cleaned_data)
-        given.setdefault("answer_kind", "")
-        given.setdefault("labels", "")
+        answer = None if {"answer_kind", "labels"} <= given.keys() else saved and saved.answer
         if saved:
             if not {"model", "max_tokens"} <= given.keys():
                 given.update(model=saved.model, max_tokens=saved.max_tokens)
@@ -404,7 +403,8 @@ class RecipeForm(StyledForm):
             system=given["system"].replace("\r\n", "\n"),
             model=given["model"],
             max_tokens=given["max_tokens"],
-            answer=AnswerKind(
+            answer=answer
+            or AnswerKind(
                 kind=given["answer_kind"] or TEXT,
                 labels=tuple(_parts(given["labels"], "\n")),
                 columns=tuple(self._columns()),

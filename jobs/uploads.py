@@ -27,6 +27,7 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         self.taken += len(raw_data)
         if self.taken > settings.MAX_UPLOAD_BYTES:
+            # Django always gives a handler its request.
             self.request.upload_too_large = True  # type: ignore[union-attr]
             # The rest is read and thrown away, so that the browser gets an answer to show.
             raise StopUpload(connection_reset=False)

@@ -325,9 +325,11 @@ def test_a_kind_that_is_not_complete_cannot_be_confirmed(
         reverse("recipe", args=[job.pk]), form, headers={"HX-Request": "true"}
     ).content.decode()
     assert "list at least two" in page
-    wrong = {**FORM, "answer_kind": "odd"}
-    answer = client_alice.post(reverse("recipe", args=[job.pk]), wrong)
-    assert answer.status_code == 422
+    for wrong in ({"answer_kind": "odd"}, {"answer_kind": "text", "labels": "x" * 100_001}):
+        answer = client_alice.post(reverse("recipe", args=[job.pk]), {**FORM, **wrong})
+        assert answer.status_code == 422
+        job.refresh_from_db()
+        assert recipe_of(job).answer.labels == ("one",), "what was saved before stays"
 
 
 def test_free_text_is_asked_for_as_ever(alice: User, make_job: MakeJob) -> None:

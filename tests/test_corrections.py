@@ -554,6 +554,10 @@ def test_corrections_are_of_one_sheet(
     job = make((tmp_path / "file").read_bytes(), "book.xlsx")
     Job.objects.filter(pk=job.pk).update(corrections=[{"file": "x", "used": True}])
     job.refresh_from_db()
+    assert actions.read_differently(job, Choices(sheet="One")), "the one that is read anyway"
+    job.refresh_from_db()
+    assert job.corrections
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DRAFT)
     assert actions.read_differently(job, Choices(sheet="Two"))
     assert drive(job, until=is_read).corrections == []
 

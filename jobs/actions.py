@@ -41,6 +41,7 @@ from .models import (
     Try,
     choices_of,
     recipe_of,
+    stored_recipe,
 )
 from .recipes import Recipe
 
@@ -189,11 +190,7 @@ def save_recipe(job: Job, recipe: Recipe) -> bool:
         return False
     return bool(
         Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE).update(
-            prompt=recipe.prompt,
-            system=recipe.system,
-            model=recipe.model,
-            max_tokens=recipe.max_tokens,
-            answer_kind=msgspec.to_builtins(recipe.answer),
+            **stored_recipe(recipe),
             plan_sha256="",
             next_action_at=clock.now() + TYPING,
         )

@@ -92,6 +92,17 @@ def recipe_of(job: Job) -> Recipe:
     return Recipe(job.prompt, job.system, job.model, job.max_tokens, answer_kind_of(job))
 
 
+def stored_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The columns of a Job that hold `recipe`; the other way round of `recipe_of`."""
+    return {
+        "prompt": recipe.prompt,
+        "system": recipe.system,
+        "model": recipe.model,
+        "max_tokens": recipe.max_tokens,
+        "answer_kind": msgspec.to_builtins(recipe.answer),
+    }
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
         """The jobs that `user` may see: all for an administrator, else their own."""

@@ -220,7 +220,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             next_action_at=now,
         )
         if confirmed:
-            _log(job, f"Confirmed: {words.rows(job.sendable_count)}.", user)
+            _log(job, f"Confirmed: {words.rows(estimate.rows)}.", user)
             _nudge(job)
     return confirmed
 

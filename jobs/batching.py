@@ -25,12 +25,14 @@ from .answer_kinds import FREE_TEXT
 from .leases import Lease
 from .models import Batch, Job, Outcome, Row, answer_kind_of, recipe_of
 from .recipes import compile_recipe
+from .surveying import empty_cells
 
 # As many as there is progress to see in, unless the limits ask for more.
 USUAL_BATCHES = 15
 LEAST_ROWS = 100  # of a batch, before a job is cut into more of them
 READ_AHEAD = 500
 EMPTY_PROMPT = "The prompt is empty for this row. Fill the cells it uses."
+EMPTY_CELL = "The cell “{name}” is empty, and rows with an empty cell were to be left out."
 TOO_LARGE = "This row is larger than a whole batch may be. Shorten it."
 _ALPHABET = string.ascii_lowercase + string.digits
 _encoder = msgspec.json.Encoder()
@@ -65,18 +67,28 @@ def size_of_batch(total: int, number: int, limit: int) -> int:
     return max(first - (number - 1) % max(first // 2, 1), 1)
 
 
-def request_writer(job: Job) -> Callable[[str], bytes | None]:
-    """A function from a row's `source` to the JSON of its `params`; None for a prompt that is
-    empty when filled in, which the provider would refuse."""
+class _LeftOut(Exception):
+    """A row is not sent; the message says why."""
+
+
+def request_writer(job: Job) -> Callable[[str], bytes]:
+    """A function from a row's `source` to the JSON of its `params`. It raises _LeftOut for a prompt
+    that is empty when filled in, which the provider would refuse, and for a row with an empty cell
+    when such rows are to be left out."""
     if job.kind == Job.Kind.REQUESTS:
         return lambda source: bytes(_ready_made.decode(source).params)
-    params_of = compile_recipe(recipe_of(job), job.columns)
+    recipe = recipe_of(job)
+    params_of = compile_recipe(recipe, job.columns)
+    empty_in = empty_cells(recipe, job.columns)
     cells_of = msgspec.json.Decoder(list[str]).decode
 
-    def write(source: str) -> bytes | None:
-        params = params_of(cells_of(source))
+    def write(source: str) -> bytes:
+        cells = cells_of(source)
+        if recipe.skip_empty and (empty := empty_in(cells)):
+            raise _LeftOut(EMPTY_CELL.format(name=empty[0]))
+        params = params_of(cells)
         if not params["messages"][0]["content"].strip():
-            return None
+            raise _LeftOut(EMPTY_PROMPT)
         return _encoder.encode(params)
 
     return write
@@ -98,6 +110,8 @@ def recipe_hash(job: Job) -> str:
     recipe: list[Any] = [job.prompt, job.system, job.model, job.max_tokens]
     if (wanted := answer_kind_of(job)) != FREE_TEXT:
         recipe.append(msgspec.to_builtins(wanted))
+    if job.effort or job.cached or job.skip_empty:
+        recipe.append([job.effort, job.cached, job.skip_empty])
     return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]
 
 
@@ -214,9 +228,10 @@ def _write_body(
 
     write(b'{"requests":[')
     for number, source in _waiting_from(job, first, lease):
-        params = write_params(source)
-        if params is None:
-            body.left_out.setdefault(EMPTY_PROMPT, []).append(number)
+        try:
+            params = write_params(source)
+        except _LeftOut as why:
+            body.left_out.setdefault(str(why), []).append(number)
         else:
             request = b'\n{"custom_id":"%b","params":%b}' % (
                 custom_id(nonce, number).encode(),

@@ -1,17 +1,19 @@
 """What a job will cost, before it is sent: usually from .. to .., at most ..
 
-The input is known well: a spread of rows is counted by the provider, tokens are related to bytes,
-and the bytes of all rows are known from reading. The output is not: until there are tried rows to
-learn from, it is a stated guess, and "at most" takes every row at its longest answer.
+The input is known well: a spread of rows is counted by the provider (counting.py). The output is
+what the tried rows took, if there are at least three, and else a stated guess; "at most" takes
+every row at its longest answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
+from math import sqrt
 from statistics import fmean, stdev
 from typing import Any, Self
 
@@ -20,17 +22,40 @@ from django.conf import settings
 from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
-from . import pricing, provider, recipes
+from . import checking, counting, pricing, recipes, surveying
 from .answer_kinds import output_format
-from .models import Job, Outcome, Row, RowQuerySet, answer_kind_of, recipe_of
+from .counting import Counts
+from .model_rules import rules_of
+from .models import (
+    Job,
+    Outcome,
+    Row,
+    RowQuerySet,
+    recipe_key,
+    recipe_of,
+    stored_recipe,
+)
+from .recipes import Recipe
+from .surveying import Survey
 
-SAMPLE = 20  # rows that are counted
-# Bytes a token when nothing could be counted. Newer models use about 30 % more tokens than older
-# ones for the same text; this is the newer rate (token counting page: 2.5 characters a token).
-BYTES_A_TOKEN = 2.5
-OVERHEAD = 12  # tokens of a request around its text
-# The guess of what an answer takes of the longest that is allowed.
+# The guess of what an answer of a ready-made request takes of the longest that it allows.
 USUAL_OUTPUT = (0.05, 0.75)
+# How many of the rows find the instructions kept: best effort, these are the rates that are usual
+# in batches (batch processing guide).
+FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
+LEAST_TRIED = 3  # rows to learn from
+# Student's t for 95 in 100, two-sided, by the number of rows less one; about 2 for more than ten.
+_STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an estimate was worked out from. It is used again as long as `key` stays, whatever
+    else is changed."""
+
+    key: str = ""
+    counts: Counts = field(default_factory=Counts)
+    survey: Survey = field(default_factory=Survey)
 
 
 @dataclass(frozen=True)
@@ -50,17 +75,21 @@ class Estimate:
     rows: int  # rows that will be sent
     counted: int  # rows whose tokens were counted by the provider; 0: worked out from their length
     trouble: str = ""  # why there is no price; the numbers are then 0
+    tried: int = 0  # tried rows that the output was learned from; 0: it is a guess
+    basis: Basis = field(default_factory=Basis)
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        numbers = {
             name: str(value) if isinstance(value, Decimal) else value
             for name, value in asdict(self).items()
         }
+        return {**numbers, "basis": msgspec.to_builtins(self.basis)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         money = ("low", "high", "most", "normal_low", "normal_high")
-        return cls(**{**data, **{name: Decimal(data[name]) for name in money}})
+        basis = msgspec.convert(data.get("basis", {}), Basis)
+        return cls(**{**data, "basis": basis, **{name: Decimal(data[name]) for name in money}})
 
 
 @dataclass(frozen=True)
@@ -95,11 +124,16 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
 
 
 def key_of(job: Job) -> str:
-    """A hash of the file and how it is read, the recipe, the prices and whether it is practice:
-    what an estimate is for."""
-    rows = [job.upload_sha256, job.choices, job.corrections]
-    recipe = msgspec.to_builtins(recipe_of(job))
-    return _hash([*rows, recipe, pricing.table_date(), settings.PRACTICE])
+    """A hash of the file and how it is read, the recipe, what was tried, the prices and whether it
+    is practice: what an estimate is for."""
+    recipe = recipe_of(job)
+    seen = job.tries.lengths().get(recipe_key(recipe), [])
+    tried = len(seen) if len(seen) >= LEAST_TRIED else 0
+    return _hash([_file_of(job), recipe, tried, pricing.table_date(), settings.PRACTICE])
+
+
+def _file_of(job: Job) -> list[Any]:
+    return [job.upload_sha256, job.choices, job.corrections]
 
 
 def current(job: Job) -> Estimate | None:
@@ -113,24 +147,16 @@ def current(job: Job) -> Estimate | None:
 def estimate_job(job: Job) -> None:
     """Work out the price of a draft and store it with the hash of the plan to be confirmed.
     Nothing is stored when the draft was changed meanwhile."""
-    if job.plan_sha256 or not job.sendable_count:
+    estimate = current(job)
+    if (job.plan_sha256 and estimate) or not job.sendable_count:
         return
-    if job.kind == Job.Kind.TABLE and not _is_ready(job):
+    if checking.problems(job):
         return
     # A change that was taken back needs no new counting.
-    estimate = current(job) or _estimate(job)
+    estimate = estimate or _estimate(job)
     # As it was when the price was worked out: a change since then makes this no row.
-    as_it_was = Job.objects.filter(
-        pk=job.pk,
-        state=Job.State.DRAFT,
-        readings=job.readings,
-        prompt=job.prompt,
-        system=job.system,
-        model=job.model,
-        max_tokens=job.max_tokens,
-        answer_kind=job.answer_kind,
-    )
-    as_it_was.update(
+    as_it_was = {**stored_recipe(recipe_of(job)), "answer_kind": job.answer_kind}
+    Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings, **as_it_was).update(
         estimate=estimate.as_json(),
         plan_sha256="" if estimate.trouble else plan_of(job, estimate),
     )
@@ -142,77 +168,84 @@ def plan_of(job: Job, estimate: Estimate) -> str:
 
 
 def _hash(values: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(msgspec.to_builtins(values), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_ready(job: Job) -> bool:
-    return not recipes.recipe_problems(recipe_of(job), job.columns)
+def _basis(job: Job) -> Basis:
+    """What is known of the rows for the recipe, found out only when its text has changed."""
+    recipe = recipe_of(job)
+    texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
+    key = _hash([_file_of(job), texts, recipe.effort, settings.PRACTICE])
+    if job.estimate:
+        basis = Estimate.from_json(job.estimate).basis
+        if basis.key == key and basis.counts.tokens:
+            return basis
+    if job.kind == Job.Kind.REQUESTS:
+        return Basis(key, counting.count(job))
+    return Basis(key, counting.count(job), surveying.survey(job, recipe))
 
 
 def _estimate(job: Job) -> Estimate:
-    sample = _sample(job)
-    try:
-        counts_or_none = provider.count_tokens(params for params, _size in sample)
-    except provider.ProviderError:
-        counts_or_none = []
-    counted = [
-        (size, count)
-        for (_params, size), count in zip(sample, counts_or_none, strict=False)
-        if count is not None
-    ]
-    sizes, tokens = [size for size, _count in counted], [count for _size, count in counted]
-    shares = _shares(job)
-    totals = dict.fromkeys(("low", "high", "most", "normal_low", "normal_high"), Decimal(0))
-    counts = dict.fromkeys(("input", "output_low", "output_high", "output_most"), 0)
-    unpriced: list[str] = []
+    basis = _basis(job)
+    shares = _shares(job, basis)
+    priced = []
+    unpriced = []
     for share in shares:
-        expected, margin = _input_tokens(share, sizes, tokens)
-        output_low, output_high = (round(share.longest * part) for part in USUAL_OUTPUT)
-        counts["input"] += round(expected)
-        counts["output_low"] += output_low
-        counts["output_high"] += output_high
-        counts["output_most"] += share.longest
-        longest_prompt = max(tokens, default=0)
         try:
-            low = _cost(share.model, max(expected - margin, 0), output_low, 0)
-            high = _cost(share.model, expected + margin, output_high, longest_prompt)
-            most = _cost(
-                share.model,
-                (expected + margin) * share.dearest_input,
-                share.longest,
-                longest_prompt,
-            )
-            if share.in_the_us:
-                high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
+            priced.append(_price(share, basis.counts))
         except pricing.UnknownPrice:
             unpriced.append(share.model)
-            continue
-        totals["low"] += low
-        totals["high"] += high
-        totals["most"] += most
-        totals["normal_low"] += low / pricing.BATCH
-        totals["normal_high"] += high / pricing.BATCH
-    trouble = ""
+    return Estimate(
+        key=key_of(job),
+        **_sum(() if unpriced else priced),
+        input_tokens=sum(round(_input(share, basis.counts)[0]) for share in shares),
+        output_low=sum(share.output_low for share in shares),
+        output_high=sum(share.output_high for share in shares),
+        output_most=sum(share.longest for share in shares),
+        rows=sum(share.rows for share in shares),
+        counted=len(basis.counts.tokens),
+        trouble=_trouble(job, basis, unpriced),
+        tried=sum(share.tried for share in shares),
+        basis=basis,
+    )
+
+
+def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
+    """Why the job cannot be confirmed, although its recipe can be sent."""
     if unpriced:
-        totals = dict.fromkeys(totals, Decimal(0))
         names = ", ".join(f"“{name[:80]}”" for name in unpriced[:5])
         mend = (
             "Choose another model."
             if job.kind == Job.Kind.TABLE
             else "Change the model in your file and upload it again."
         )
-        trouble = f"There is no price for {names}, so what this job costs cannot be said. {mend}"
-    return Estimate(
-        key=key_of(job),
-        **totals,
-        input_tokens=counts["input"],
-        output_low=counts["output_low"],
-        output_high=counts["output_high"],
-        output_most=counts["output_most"],
-        rows=job.sendable_count,
-        counted=len(tokens),
-        trouble=trouble,
-    )
+        return f"There is no price for {names}, so what this job costs cannot be said. {mend}"
+    if _left(job, basis.survey) <= 0:
+        return "No row is left to send, because of the empty cells that the prompt uses."
+    return ""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of one share, in US dollars at the batch rate."""
+
+    low: Decimal
+    high: Decimal
+    most: Decimal
+
+
+def _sum(prices: Iterable[Prices]) -> dict[str, Decimal]:
+    found = list(prices)
+    low = sum((one.low for one in found), Decimal(0))
+    high = sum((one.high for one in found), Decimal(0))
+    return {
+        "low": low,
+        "high": high,
+        "most": sum((one.most for one in found), Decimal(0)),
+        "normal_low": low / pricing.BATCH,
+        "normal_high": high / pricing.BATCH,
+    }
 
 
 @dataclass(frozen=True)
@@ -222,87 +255,151 @@ class _Share:
     model: str
     rows: int
     bytes: int  # of all rows: of the filled text; of ready-made requests, of their JSON
+    output_low: int  # tokens of all answers, usually from ..
+    output_high: int  # .. to
     longest: int  # tokens of all answers, each at its longest
+    tried: int = 0
+    kept: int = 0  # tokens of each row that are kept at the provider
+    scale: float = 1  # tokens of this model for one of that which was counted
     dearest_input: int = 1  # times the price of input: 2 for writing to the cache for an hour
     in_the_us: bool = False  # some ask to be kept in the US, which costs more
 
 
-def _shares(job: Job) -> list[_Share]:
-    if job.kind == Job.Kind.REQUESTS:
-        return [
-            _Share(
-                model,
-                facts["rows"],
-                facts["bytes"],
-                facts["max_tokens_sum"],
-                dearest_input=2 if facts["cached"] else 1,
-                in_the_us=bool(facts["in_the_us"]),
-            )
-            for model, facts in job.reading["models"].items()
-        ]
-    rows = job.sendable_count
-    template = f"{job.prompt}{job.system}" if job.system.strip() else job.prompt
-    schema = json.dumps(output_format(answer_kind_of(job)) or "")
-    fixed = (len(recipes.static_text(template).encode()) + len(schema)) * rows
-    by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
-    filled = sum(by_column[name] for name in recipes.columns_used(template))
-    return [_Share(job.model, rows, fixed + filled, job.max_tokens * rows)]
-
-
-def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
-    """Up to SAMPLE rows, evenly spread over the file and the longest always: the `params` of each
-    and its bytes, measured as in _Share."""
-    last = max(job.row_count - 1, 0)
-    spread = {1 + index * last // (SAMPLE - 2) for index in range(SAMPLE - 1)}
-    rows = Row.objects.filter(
-        job=job, outcome=Outcome.WAITING, number__in=spread | {job.reading["longest_row"]}
-    ).order_by("number")
-    if job.kind == Job.Kind.REQUESTS:
-        return [(row.content["params"], row.size) for row in rows]
-    params_of = recipes.compile_recipe(recipe_of(job), job.columns)
-    filled = [params_of(row.content) for row in rows]
-    sample = []
-    for params in filled:
-        prompt = params["messages"][0]["content"]
-        if prompt.strip():
-            schema = json.dumps(params.get("output_config", {}).get("format", ""))
-            text = f"{prompt}{params.get('system', '')}{schema}"
-            sample.append((params, len(text.encode())))
-    return sample
-
-
-def _input_tokens(
-    share: _Share, sizes: Sequence[int], tokens: Sequence[int]
-) -> tuple[float, float]:
-    """Tokens of a share's input, expected and plus or minus, from the sample's bytes and tokens."""
-    if not tokens:
-        expected = share.bytes / BYTES_A_TOKEN + OVERHEAD * share.rows
-        return expected, expected * 0.3
-    overhead, rate = _line_through(sizes, tokens)
-    expected = overhead * share.rows + rate * share.bytes
-    off = [count - overhead - rate * size for size, count in zip(sizes, tokens, strict=True)]
-    # Twice the standard error of a mean, and 2 % for what counting itself leaves open.
-    spread = 2 * stdev(off) / len(off) ** 0.5 if len(off) > 2 else 0.1 * expected / share.rows
-    return expected, spread * share.rows + 0.02 * expected
-
-
-def _line_through(sizes: Sequence[int], tokens: Sequence[int]) -> tuple[float, float]:
-    """Overhead and tokens a byte by least squares; by the plain ratio where the sample's rows are
-    too alike for a line to mean anything."""
-    mean_size, mean_tokens = fmean(sizes), fmean(tokens)
-    spread = sum((size - mean_size) ** 2 for size in sizes)
-    if spread > 0:
-        rate = (
-            sum(
-                (size - mean_size) * (count - mean_tokens)
-                for size, count in zip(sizes, tokens, strict=True)
-            )
-            / spread
+def _shares(job: Job, basis: Basis) -> list[_Share]:
+    if job.kind == Job.Kind.TABLE:
+        return [_share(job, recipe_of(job), basis, job.tries.lengths())]
+    return [
+        _Share(
+            model,
+            facts["rows"],
+            facts["bytes"],
+            round(facts["max_tokens_sum"] * USUAL_OUTPUT[0]),
+            round(facts["max_tokens_sum"] * USUAL_OUTPUT[1]),
+            facts["max_tokens_sum"],
+            dearest_input=2 if facts["cached"] else 1,
+            in_the_us=bool(facts["in_the_us"]),
         )
-        if 0.05 < rate < 2:
-            return mean_tokens - rate * mean_size, rate
-    return 0.0, mean_tokens / max(mean_size, 1)
+        for model, facts in job.reading["models"].items()
+    ]
 
 
-def _cost(model: str, input_tokens: float, output_tokens: int, prompt_tokens: int) -> Decimal:
-    return pricing.cost_of_tokens(model, Decimal(round(input_tokens)), output_tokens, prompt_tokens)
+def _left(job: Job, survey: Survey) -> int:
+    """Rows that will be sent."""
+    return job.sendable_count - (survey.empty if job.skip_empty else survey.blank)
+
+
+def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) -> _Share:
+    """All rows of a table, as they would be sent with `recipe`; `tried`: TryQuerySet.lengths."""
+    rows = max(_left(job, basis.survey), 0)
+    form = recipes.form_bytes({"format": output_format(recipe.answer)})
+    fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
+    by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
+    # With what stands beside an empty cell: a little too much rather than too little.
+    filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
+    seen = tried.get(recipe_key(recipe), [])
+    low, high = _learned(seen, rows, recipe) or recipes.usual_output(recipe)
+    return _Share(
+        recipe.model,
+        rows,
+        fixed + filled,
+        round(low * rows),
+        round(high * rows),
+        recipe.longest * rows,
+        tried=len(seen) if len(seen) >= LEAST_TRIED else 0,
+        kept=_kept(recipe, basis),
+        scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+    )
+
+
+def _kept(recipe: Recipe, basis: Basis) -> int:
+    enough = basis.counts.shared >= rules_of(recipe.model).cache_from
+    return basis.counts.shared if recipe.cached and enough else 0
+
+
+def _learned(seen: Sequence[int], rows: int, recipe: Recipe) -> tuple[float, float] | None:
+    """Tokens of an answer on average over all rows, from .. to, by those that were seen: the range
+    in which the average of `rows` further ones lies 95 times in 100 (prediction by Student's t)."""
+    if len(seen) < LEAST_TRIED:
+        return None
+    mean = fmean(seen)
+    t = _STUDENT[len(seen) - 1] if len(seen) <= len(_STUDENT) else 2.2
+    margin = t * stdev(seen) * sqrt(1 / len(seen) + 1 / max(rows, 1))
+    # However alike they were, a few rows do not show everything.
+    margin = max(margin, mean * 0.1)
+    return max(mean - margin, min(seen) / 2), min(mean + margin, recipe.longest)
+
+
+def _input(share: _Share, counts: Counts) -> tuple[float, float]:
+    """Tokens of a share's input, expected and plus or minus."""
+    token_bytes = rules_of(share.model).token_bytes
+    expected, margin = counts.tokens_of(share.rows, share.bytes, token_bytes)
+    return expected * share.scale, margin * share.scale
+
+
+def _price(share: _Share, counts: Counts) -> Prices:
+    """Raises UnknownPrice."""
+    expected, margin = _input(share, counts)
+    kept = Decimal(share.kept * share.rows)
+    longest = round(counts.longest * share.scale)
+
+    def cost(tokens: float, output: int, hits: Decimal, prompt: int) -> Decimal:
+        plain = max(Decimal(round(tokens)) - kept, Decimal(0))
+        read = kept * hits
+        return pricing.cost_of_tokens(
+            share.model, plain, output, prompt, written=kept - read, read=read
+        )
+
+    high = cost(expected + margin, share.output_high, FEW_HITS, longest)
+    most = cost((expected + margin) * share.dearest_input, share.longest, Decimal(0), longest)
+    if share.in_the_us:
+        high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
+    return Prices(
+        cost(max(expected - margin, 0), share.output_low, MANY_HITS, 0), high, max(high, most)
+    )
+
+
+# --- What else it could cost ----------------------------------------------------------------------
+
+
+def prices_of_models(job: Job, estimate: Estimate, model_ids: Iterable[str]) -> dict[str, Prices]:
+    """About what a draft would cost with each of these models, by the tokens that were counted for
+    its own; those without a price are left out."""
+    recipe, tried = recipe_of(job), job.tries.lengths()
+    found = {}
+    for model_id in model_ids:
+        share = _share(job, replace(recipe, model=model_id), estimate.basis, tried)
+        with suppress(pricing.UnknownPrice):
+            found[model_id] = _price(share, estimate.basis.counts)
+    return found
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What keeping the instructions at the provider (prompt caching) would come to."""
+
+    tokens: int  # of the instructions
+    least: int  # tokens from which on this model keeps them
+    saves: Decimal  # US dollars, when most rows find them
+    costs: Decimal  # US dollars more (or, below 0, less), when few rows do
+
+    @property
+    def is_possible(self) -> bool:
+        return self.tokens >= self.least
+
+
+def keeping(job: Job, estimate: Estimate) -> Keeping | None:
+    """What keeping the instructions of a draft would save, or cost; None when there are none that
+    all rows share, or too little is known."""
+    recipe = recipe_of(job)
+    if not recipes.is_shared(recipe) or not estimate.counted:
+        return None
+    least = rules_of(recipe.model).cache_from
+    tokens = estimate.basis.counts.shared
+    all_tokens = Decimal(tokens * estimate.rows)
+
+    def cost(hits: Decimal) -> Decimal:
+        read = all_tokens * hits
+        return pricing.cost_of_tokens(recipe.model, 0, 0, written=all_tokens - read, read=read)
+
+    plain = pricing.cost_of_tokens(recipe.model, all_tokens, 0)
+    return Keeping(tokens, least, plain - cost(MANY_HITS), cost(FEW_HITS) - plain)

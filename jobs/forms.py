@@ -12,22 +12,16 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
-from . import pricing
+from . import offers
 from .answer_kinds import COLUMNS, LABELS, TEXT, AnswerColumn, AnswerKind
 from .ingest.shapes import NO_HEADER, Choices
 from .ingest.words import DELIMITERS, ENCODINGS
+from .model_rules import EFFORTS
 from .models import Job, Outcome, Row, choices_of
 from .recipes import Recipe
 from .templatetags.show import size
 from .trying import MOST_ROWS, choose_rows
 
-# What a family of models is good for, in a few words.
-FAMILIES = {
-    "haiku": "fast and inexpensive",
-    "sonnet": "a good balance",
-    "opus": "thorough, for hard questions",
-    "fable": "the most capable",
-}
 # How the names of files end that can be read; what a file is, is told from what is in it.
 FILE_NAMES = (
     *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".gz"),
@@ -300,25 +294,9 @@ class ProviderIdForm(StyledForm):
     )
 
 
-def model_choices() -> list[tuple[str, list[tuple[str, str]]]]:
-    """The models to choose from: of each family the newest, then the older ones."""
-    newest: dict[str, pricing.Model] = {}
-    for known in pricing.choosable():
-        newest.setdefault(known.family, known)
-    order = [newest[family] for family in FAMILIES if family in newest]
-    older = [known for known in pricing.choosable() if known not in order]
-    return [
-        ("Current models", [(known.id, _model_label(known)) for known in order]),
-        ("Older models", [(known.id, _model_label(known)) for known in older]),
-    ]
-
-
-def _model_label(known: pricing.Model) -> str:
-    paid = pricing.BATCH * known.prices.input, pricing.BATCH * known.prices.output
-    words = FAMILIES.get(known.family, "")
-    if known.retires:
-        words = f"retires on {known.retires:%-d %B %Y}"
-    return f"{known.name}: {words} (${paid[0]:.2f} read, ${paid[1]:.2f} written)"
+def model_choices() -> list[tuple[str, str]]:
+    """The models that can be chosen."""
+    return [(offer.id, offer.name) for offer in offers.offered() if offer.has_price]
 
 
 ANSWER_KINDS = {
@@ -355,8 +333,22 @@ class RecipeForm(StyledForm):
     model = forms.ChoiceField(
         label="Model",
         choices=model_choices,
-        help_text="Prices are for a million tokens (about 750,000 words), at the half price of "
-        "batches.",
+        error_messages={"required": "Choose a model."},
+    )
+    effort = forms.ChoiceField(
+        label="How much should it think first?",
+        required=False,
+        choices=EFFORTS,
+        help_text="Thinking helps with hard questions and is paid for like an answer. It takes its "
+        "share of the longest answer, too.",
+    )
+    cached = forms.BooleanField(
+        label="Keep the instructions at Anthropic while the job runs",
+        required=False,
+    )
+    skip_empty = forms.BooleanField(
+        label="Leave out rows in which a cell that is used is empty",
+        required=False,
     )
     answer_kind = forms.ChoiceField(
         label="What kind of answer?",
@@ -372,21 +364,21 @@ class RecipeForm(StyledForm):
     )
     max_tokens = forms.IntegerField(
         label="Longest answer, in tokens",
+        required=False,
         min_value=1,
+        widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
         help_text="1,000 tokens are about 750 words. Only what is really written is paid for; "
         "longer answers are cut off here.",
-        error_messages={"required": "Say how long an answer may be; 1024 suits most tasks."},
     )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if "model" in cleaned and "max_tokens" in cleaned:
-            known = pricing.model(cleaned["model"])
-            if cleaned["max_tokens"] > known.max_output:
-                self.add_error(
-                    "max_tokens",
-                    f"{known.name} writes at most {known.max_output:,} tokens in one answer.",
-                )
+        offer = offers.find(cleaned.get("model", ""))
+        if offer and (cleaned.get("max_tokens") or 0) > offer.longest:
+            self.add_error(
+                "max_tokens",
+                f"{offer.name} writes at most {offer.longest:,} tokens in one answer.",
+            )
         return cleaned
 
     def recipe(self, saved: Recipe | None = None) -> Recipe:
@@ -397,12 +389,15 @@ class RecipeForm(StyledForm):
         if saved:
             if not {"model", "max_tokens"} <= given.keys():
                 given.update(model=saved.model, max_tokens=saved.max_tokens)
-            given = {"prompt": saved.prompt, "system": saved.system, **given}
+            given = {**vars(saved), **given}
         return Recipe(
             prompt=given["prompt"].replace("\r\n", "\n"),
             system=given["system"].replace("\r\n", "\n"),
             model=given["model"],
-            max_tokens=given["max_tokens"],
+            max_tokens=given["max_tokens"] or 0,
+            effort=given["effort"],
+            cached=given["cached"],
+            skip_empty=given["skip_empty"],
             answer=answer
             or AnswerKind(
                 kind=given["answer_kind"] or TEXT,

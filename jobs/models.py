@@ -22,6 +22,7 @@ a person is needed is no state of its own; `Job.held` says why.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from collections.abc import Collection
@@ -89,7 +90,16 @@ def answer_kind_of(job: Job) -> AnswerKind:
 
 
 def recipe_of(job: Job) -> Recipe:
-    return Recipe(job.prompt, job.system, job.model, job.max_tokens, answer_kind_of(job))
+    return Recipe(
+        job.prompt,
+        job.system,
+        job.model,
+        job.max_tokens,
+        answer_kind_of(job),
+        job.effort,
+        job.cached,
+        job.skip_empty,
+    )
 
 
 def stored_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -100,7 +110,17 @@ def stored_recipe(recipe: Recipe) -> dict[str, Any]:
         "model": recipe.model,
         "max_tokens": recipe.max_tokens,
         "answer_kind": msgspec.to_builtins(recipe.answer),
+        "effort": recipe.effort,
+        "cached": recipe.cached,
+        "skip_empty": recipe.skip_empty,
     }
+
+
+def recipe_key(recipe: Recipe) -> str:
+    """Tells apart recipes whose answers differ, and says nothing of what is in them."""
+    texts = [recipe.prompt, recipe.system, recipe.model, recipe.effort, recipe.longest]
+    text = json.dumps([*texts, msgspec.to_builtins(recipe.answer)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -189,8 +209,11 @@ class Job(models.Model):
     prompt = models.TextField(default="")
     system = models.TextField(default="")
     model = models.CharField(max_length=100, default="")
-    max_tokens = models.IntegerField(default=1024)
+    max_tokens = models.IntegerField(default=0)  # 0: what suits the kind of answer
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    effort = models.CharField(max_length=10, default="")  # of model_rules.EFFORTS
+    cached = models.BooleanField(default=False)  # the instructions are kept from row to row
+    skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
 
     # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
     # person confirms: file, recipe and price. Empty while there is no price for the recipe.
@@ -514,6 +537,14 @@ class TryQuerySet(models.QuerySet["Try"]):
         """Those whose answer is to come."""
         return self.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
 
+    def lengths(self) -> dict[str, list[int]]:
+        """Tokens of each answer, thinking included, by the recipe_key of what was asked."""
+        found: dict[str, list[int]] = {}
+        answered = self.filter(state=Try.State.ANSWERED).order_by("pk")
+        for key, tokens in answered.values_list("recipe_key", "output_tokens"):
+            found.setdefault(key, []).append(tokens)
+        return found
+
     def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
         """Change the state of try `pk` from `old` to `new`; False if someone else did."""
         states = [old] if isinstance(old, str) else list(old)
@@ -535,6 +566,8 @@ class Try(models.Model):
     number = models.IntegerField()  # of the row, as the file was read then
     cells = models.JSONField()  # [column, cell] of what the prompt used
     params = models.TextField()  # JSON text: the request, as it is sent
+    recipe = models.JSONField(default=dict)  # recipes.Recipe, as it was then
+    recipe_key = models.CharField(max_length=16, default="")
     model = models.CharField(max_length=100)  # as in `params`
     practice = models.BooleanField()  # asked for in practice mode: it must never cost money
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
@@ -659,6 +692,11 @@ class Installation(models.Model):
     journal_ahead = models.IntegerField(default=0)
     restore_asked_at = models.DateTimeField(null=True)
     restore_report = models.TextField(default="")
+    # provider.ModelInfo of what it offers, since when, to which key, and when to ask again.
+    model_list = models.JSONField(default=list)
+    model_list_at = models.DateTimeField(null=True)
+    model_list_key = models.CharField(max_length=16, default="")
+    model_list_due_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
         return "installation"

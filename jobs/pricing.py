@@ -124,15 +124,19 @@ def cost_of_tokens(
     output_tokens: Decimal | int,
     prompt_tokens: int = 0,
     *,
+    written: Decimal | int = 0,
+    read: Decimal | int = 0,
     batch: bool = True,
 ) -> Decimal:
     """US dollars for so many tokens of `model_id`, where one prompt is `prompt_tokens` long.
+    `written` and `read` are those that are kept for an hour, and that were, besides the input.
 
     Raises UnknownPrice.
     """
     prices = model(model_id).prices_for(prompt_tokens)
-    total = (prices.input * input_tokens + prices.output * output_tokens) / 1_000_000
-    return total * BATCH if batch else total
+    total = prices.input * input_tokens + prices.output * output_tokens
+    total += prices.cache_write_1h * written + prices.cache_read * read
+    return total / 1_000_000 * (BATCH if batch else 1)
 
 
 def cost_in_pico(judged: Judged, *, batch: bool = True) -> int:

@@ -157,6 +157,26 @@ class _Page(msgspec.Struct):
     last_id: str | None = None
 
 
+class ModelInfo(msgspec.Struct):
+    """A model as the provider lists it. Lengths are in tokens."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    display_name: str = ""
+    line: str | None = None  # haiku, sonnet, ...
+    lifecycle: str = "active"  # active, deprecated
+    retires_at: datetime | None = None
+    max_input_tokens: _Number | None = None
+    max_tokens: _Number | None = None
+
+
+class _Models(msgspec.Struct):
+    """What an answer must have to count as a part of the list of models."""
+
+    data: list[ModelInfo]
+    has_more: bool = False
+    last_id: str | None = None
+
+
 class _Deleted(msgspec.Struct):
     id: _Id
 
@@ -166,6 +186,7 @@ class _Counted(msgspec.Struct):
 
 
 _Answer = TypeVar("_Answer")
+_Part = TypeVar("_Part", _Page, _Models)
 
 
 def _read(response: httpx2.Response, kind: type[_Answer]) -> _Answer:
@@ -388,19 +409,34 @@ def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
 
     Raises ProviderError. Only a list that ends without one is complete.
     """
-    cursor: str | anthropic.Omit = anthropic.omit
-    seen: set[str] = set()
     with _client() as client, _our_exceptions():
         batches = client.messages.batches.with_raw_response
-        while True:
-            part = _read(batches.list(limit=page, after_id=cursor).http_response, _Page)
+        for part in _pages(batches.list, _Page, page):
             yield from map(BatchInfo.of, part.data)
-            if not part.has_more:
-                return
-            if not part.last_id or part.last_id in seen:
-                raise Unclear("The provider's list of batches does not come to its end.")
-            cursor = part.last_id
-            seen.add(cursor)
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that this key may use, newest first. Raises ProviderError."""
+    with _client() as client, _our_exceptions():
+        pages = _pages(client.models.with_raw_response.list, _Models, 1000)
+        return [model for part in pages for model in part.data]
+
+
+def _pages(
+    ask: Callable[..., anthropic.APIResponse[Any]], kind: type[_Part], limit: int
+) -> Iterator[_Part]:
+    """The parts of a list, one after the other. Raises ProviderError."""
+    cursor: str | anthropic.Omit = anthropic.omit
+    seen: set[str] = set()
+    while True:
+        part = _read(ask(limit=limit, after_id=cursor).http_response, kind)
+        yield part
+        if not part.has_more:
+            return
+        if not part.last_id or part.last_id in seen:
+            raise Unclear("The provider's list does not come to its end.")
+        cursor = part.last_id
+        seen.add(cursor)
 
 
 def retrieve_batch(provider_id: str) -> BatchInfo:

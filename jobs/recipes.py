@@ -6,13 +6,23 @@ two literal braces.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from .answer_kinds import FREE_TEXT, AnswerKind, kind_problems, output_format
+from .answer_kinds import (
+    COLUMNS,
+    FREE_TEXT,
+    LABELS,
+    AnswerColumn,
+    AnswerKind,
+    kind_problems,
+    output_format,
+)
+from .model_rules import BY_ITSELF, EFFORTS, effort_of, efforts_of, thinking_params
 
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
 _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
@@ -22,6 +32,18 @@ _CLOSING = re.compile(r"\}\}")
 NAMED = 5  # faults of one kind
 LONGEST_NAME = 300  # characters before a brace among which the name of a column is looked for
 
+# Tokens that an answer takes: of free text, and of each column by its kind.
+_TEXT_TOKENS = 1_024
+_COLUMN_TOKENS = {"text": 256, "list": 256}
+_SHORT_TOKENS = 64  # of a label, a number, yes or no
+# Tokens for thinking before it, by effort: it counts towards the longest answer.
+_THINKING_TOKENS = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192, "max": 16_384}
+
+
+# A block of text that is kept for an hour: five minutes are too short for a batch, whose rows are
+# answered when there is room (batch processing guide).
+KEPT = {"type": "text", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -30,8 +52,55 @@ class Recipe:
     prompt: str
     system: str
     model: str
-    max_tokens: int
+    max_tokens: int = 0  # thinking included; 0: what suits the kind of answer
     answer: AnswerKind = FREE_TEXT
+    effort: str = BY_ITSELF  # of model_rules.EFFORTS
+    cached: bool = False  # the instructions are kept at the provider from row to row
+    skip_empty: bool = False  # rows with an empty cell that is used are left out
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest answer, thinking included."""
+        return self.max_tokens or usual_longest(self.answer, self.model, self.effort)
+
+    @property
+    def template(self) -> str:
+        """All that is filled with cells."""
+        return f"{self.prompt}{self.system}" if self.system.strip() else self.prompt
+
+
+def usual_longest(answer: AnswerKind, model: str, effort: str) -> int:
+    """The longest answer that suits, in tokens, where a person says nothing about it: room for what
+    is asked for, and for as much thinking as is wanted."""
+    if answer.kind == COLUMNS:
+        written = _SHORT_TOKENS + sum(map(_tokens_of, answer.columns))
+    else:
+        written = 2 * _SHORT_TOKENS if answer.kind == LABELS else _TEXT_TOKENS
+    return written + _THINKING_TOKENS.get(effort_of(model, effort), 0)
+
+
+def usual_output(recipe: Recipe) -> tuple[int, int]:
+    """A guess of how many tokens an answer usually takes, from .. to, thinking included. Only for
+    as long as there are no tried rows to learn from."""
+    if recipe.answer.kind == LABELS:
+        low, high = 8, 40
+    elif recipe.answer.kind == COLUMNS:
+        low = 8 * len(recipe.answer.columns)
+        high = sum(map(_tokens_of, recipe.answer.columns)) // 2 + low
+    else:
+        low, high = _TEXT_TOKENS // 20, _TEXT_TOKENS * 3 // 4
+    # A model that may think does not always.
+    high += _THINKING_TOKENS.get(effort_of(recipe.model, recipe.effort), 0) // 2
+    return min(low, recipe.longest), min(high, recipe.longest)
+
+
+def _tokens_of(column: AnswerColumn) -> int:
+    return _COLUMN_TOKENS.get(column.kind, _SHORT_TOKENS)
+
+
+def is_shared(recipe: Recipe) -> bool:
+    """Whether all rows have the same instructions, so that these can be kept at the provider."""
+    return bool(recipe.system.strip()) and not columns_used(recipe.system)
 
 
 def columns_used(template: str) -> list[str]:
@@ -101,17 +170,24 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
         problems.append("Write what Claude should do with each row.")
     problems += template_problems(recipe.prompt, columns)
     problems += [f"Instructions: {text}" for text in template_problems(recipe.system, columns)]
+    if recipe.effort not in EFFORTS:
+        problems.append(f"How much it thinks is one of {', '.join(filter(None, EFFORTS))}.")
     return problems + kind_problems(recipe.answer)
 
 
 def recipe_remarks(recipe: Recipe) -> list[str]:
     """What is odd about a recipe that can be sent, each as a sentence."""
-    if recipe.prompt.strip() and not columns_used(f"{recipe.prompt}{recipe.system}"):
-        return [
+    remarks = []
+    if recipe.prompt.strip() and not columns_used(recipe.template):
+        remarks.append(
             "Every row gets the very same prompt, because it names no column. Click on a column to "
             "put its cell there."
-        ]
-    return []
+        )
+    if recipe.effort in EFFORTS and recipe.effort not in efforts_of(recipe.model):
+        remarks.append(
+            f"“{EFFORTS[recipe.effort]}” is no choice for this model: it thinks as it usually does."
+        )
+    return remarks
 
 
 def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
@@ -143,18 +219,37 @@ def compile_recipe(
     a file has many rows and one recipe."""
     fill_prompt = compile_template(recipe.prompt, columns)
     fill_system = compile_template(recipe.system, columns)
-    format_ = output_format(recipe.answer)
+    thinking, effort = thinking_params(recipe.model, recipe.effort)
+    config = {"format": output_format(recipe.answer), "effort": effort}
+    output_config = {name: value for name, value in config.items() if value}
+    keep = is_shared(recipe) and recipe.cached
 
     def params(cells: Sequence[str]) -> dict[str, Any]:
-        request: dict[str, Any] = {"model": recipe.model, "max_tokens": recipe.max_tokens}
+        request: dict[str, Any] = {"model": recipe.model, "max_tokens": recipe.longest}
         if recipe.system.strip():
-            request["system"] = fill_system(cells)
+            system = fill_system(cells)
+            request["system"] = [{**KEPT, "text": system}] if keep else system
         request["messages"] = [{"role": "user", "content": fill_prompt(cells)}]
-        if format_:
-            request["output_config"] = {"format": format_}
+        if thinking:
+            request["thinking"] = thinking
+        if output_config:
+            request["output_config"] = output_config
         return request
 
     return params
+
+
+def text_bytes(params: Mapping[str, Any]) -> int:
+    """Bytes of what a request of ours has the model read: prompt, instructions and the form of the
+    answer."""
+    texts = [prompt_text(params), content_text(params.get("system"))]
+    return sum(len(text.encode()) for text in texts) + form_bytes(params.get("output_config"))
+
+
+def form_bytes(output_config: Mapping[str, Any] | None) -> int:
+    """Bytes of the form of the answer, which is read with each row."""
+    form = (output_config or {}).get("format")
+    return len(json.dumps(form).encode()) if form else 0
 
 
 def prompt_text(params: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from . import clock, pricing, provider, recipes
 from .answer_kinds import AnswerKind
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
-from .models import Job, Outcome, Row, Try, recipe_of
+from .models import Job, Outcome, Row, Try, recipe_key, recipe_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ def plan(job: Job, rows: list[Row], round_number: int) -> list[Try]:
                     cells=[[name, cells[name]] for name in used],
                     params=_encoder.encode(params).decode(),
                     model=recipe.model,
+                    recipe=msgspec.to_builtins(recipe),
+                    recipe_key=recipe_key(recipe),
                     practice=settings.PRACTICE,
                     answer_kind=msgspec.to_builtins(recipe.answer),
                 )

@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from jobs import actions, estimates, exports, pricing
 from jobs.answer_kinds import (
@@ -34,9 +35,12 @@ from jobs.answer_kinds import (
 from jobs.ingest.requests import Requests
 from jobs.ingest.shapes import Limits
 from jobs.judging import judge, read_line
+from jobs.model_rules import EFFORTS, efforts_of
 from jobs.models import Job, Outcome, recipe_of
 from jobs.recipes import Recipe, compile_recipe
+from jobs.simulator.checks import check_message
 from jobs.simulator.schemas import read_schema
+from jobs.simulator.wire import decode_params
 
 from .conftest import Simulator
 
@@ -128,14 +132,42 @@ def test_what_cannot_be_asked_for_is_said(kind: AnswerKind, words: str) -> None:
 def test_a_request_has_nothing_that_its_model_refuses(
     model: pricing.Model, kind: AnswerKind
 ) -> None:
-    params_of = compile_recipe(Recipe("Say {{a}}", "Be brief.", model.id, 100, kind), ["a"])
-    params = params_of(["x"])
-    assert params.keys() <= {"model", "max_tokens", "system", "messages", "output_config"}
-    request = {"custom_id": "1", "params": params}
-    line = Requests((), Limits()).line(1, json.dumps(request), request)
     retired = model.status == "retired"
-    assert (line.problem.kind if line.problem else "") == ("req_retired" if retired else "")
     assert (model in pricing.choosable()) == (not retired and not model.limited)
+    for effort in EFFORTS:
+        recipe = Recipe("Say {{a}}", "Be brief.", model.id, 0, kind, effort, cached=True)
+        params = compile_recipe(recipe, ["a"])(["x"])
+        request = {"custom_id": "1", "params": params}
+        line = Requests((), Limits()).line(1, json.dumps(request), request)
+        assert (line.problem.kind if line.problem else "") == ("req_retired" if retired else "")
+        if not retired:  # the simulator has a table of its own
+            check_message(decode_params(Raw(json.dumps(params).encode())), in_batch=True)
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize(
+    ("model", "effort", "thinking", "level"),
+    [
+        ("claude-haiku-5-5", "", None, None),
+        ("claude-haiku-5-5", "none", "disabled", None),
+        ("claude-haiku-5-5", "max", None, "max"),
+        ("claude-sonnet-5-5", "none", "between_tools", None),
+        ("claude-opus-5-5", "none", None, None),  # it always thinks
+        ("claude-opus-4-8", "none", None, None),  # it does not by itself
+        ("claude-opus-4-8", "low", "adaptive", "low"),
+        ("claude-opus-4-5", "high", None, "high"),
+        ("claude-opus-4-5", "max", None, None),
+        ("claude-haiku-4-5", "low", None, None),
+        ("claude-unheard-of", "low", None, None),
+    ],
+)
+def test_how_much_it_thinks_is_said_in_the_words_of_each_model(
+    model: str, effort: str, thinking: str | None, level: str | None
+) -> None:
+    params = compile_recipe(Recipe("{{a}}", "", model, effort=effort), ["a"])(["x"])
+    assert params.get("thinking") == (thinking and {"type": thinking})
+    assert params.get("output_config") == (level and {"effort": level})
+    assert (effort in efforts_of(model)) == bool(thinking or level or not effort)
 
 
 # --- What comes back ------------------------------------------------------------------------------

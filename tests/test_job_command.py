@@ -165,7 +165,7 @@ def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: P
     assert out == f"{job.pk}\n"
     assert job.state == Job.State.SUBMITTING
     assert (job.owner, job.name, job.row_count) == (root, "reviews", 2)
-    assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 1024)
+    assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 0)
     assert "2 rows" in err
     assert (
         "Cost in US dollars: usually less than $0.01, at most $0.01 (half the normal price)." in err

@@ -22,6 +22,7 @@ from django.utils import timezone
 from jobs import (
     actions,
     batching,
+    checking,
     estimates,
     exports,
     files,
@@ -173,11 +174,14 @@ def test_a_model_without_a_price_cannot_be_confirmed(
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
     actions.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300))
-    job = drive(job, until=lambda job: estimates.current(job) is not None)
-    estimate = estimates.current(job)
-    assert estimate is not None
-    assert "no price" in estimate.trouble
-    assert job.plan_sha256 == ""
+    job.refresh_from_db()
+    assert checking.problems(job) == [
+        "claude-unheard-of is no longer offered. Choose another model."
+    ]
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    assert estimates.current(job) is None and job.plan_sha256 == ""
+    assert not actions.confirm(job, "", alice)
 
 
 def test_rows_whose_prompt_is_empty_are_left_out_and_said(

@@ -15,9 +15,10 @@ import pytest
 from jobs import pricing
 from jobs.ingest.answers import Group
 from jobs.ingest.finding import open_upload
-from jobs.ingest.requests import _REFUSED, _RULES, fix_in_words
+from jobs.ingest.requests import _REFUSED, fix_in_words
 from jobs.ingest.shapes import Choices, Finding, Limits, Line, Reader
 from jobs.ingest.words import FINDINGS
+from jobs.model_rules import RULES
 from jobs.simulator.checks import check_message
 from jobs.simulator.wire import ApiError, decode_params
 
@@ -336,7 +337,7 @@ SWITCHES: list[list[dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("model", _RULES)
+@pytest.mark.parametrize("model", RULES)
 def test_every_model_has_its_own_rules(path: Path, model: str) -> None:
     """Compared with the provider's side, which has a table of its own."""
     combinations = [
@@ -361,7 +362,7 @@ def test_every_model_has_its_own_rules(path: Path, model: str) -> None:
 
 
 def test_every_model_that_can_be_priced_has_rules() -> None:
-    assert {known.id for known in pricing.models() if known.status != "retired"} == _RULES.keys()
+    assert {known.id for known in pricing.models() if known.status != "retired"} == RULES.keys()
 
 
 def test_every_kind_that_is_refused_has_its_words() -> None:

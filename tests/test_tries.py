@@ -81,7 +81,7 @@ def test_a_try_costs_the_normal_price(
     assert estimate is not None
     most = estimate.most / pricing.BATCH / estimate.rows
     assert most >= one.cost * Decimal("0.9")
-    assert "a row of usual length" in part(client_alice, job)
+    assert "A row of usual length" in part(client_alice, job)
 
 
 def test_rows_can_be_chosen(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..model_rules import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules
 from ..pricing import Model, UnknownPrice, models
 from ..pricing import model as model_of
 from .shapes import Finding, Limits, Line
@@ -32,52 +33,6 @@ ROUNDS = 20  # of mending one request; every fix mends something, so this is not
 _encoder = msgspec.json.Encoder()
 
 
-class _Rules(NamedTuple):
-    """What a model takes, where models differ."""
-
-    thinking: tuple[str, ...]
-    efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
-    quiet_at_any_effort: bool = True  # False: without thinking only up to "high"
-    forced_tool: bool = True
-    prefill: bool = False  # the last message may begin the answer
-    later_system: bool = True  # messages of the role "system" after the first ones
-    region: bool = True
-
-
-_OPUS_4_7 = _Rules(("adaptive", "disabled"), later_system=False)
-_SONNET_5_5 = _Rules(("adaptive", "between_tools"), quiet_at_any_effort=False, forced_tool=False)
-_FOUR_SIX = _Rules(
-    ("adaptive", "disabled", "enabled"), ("low", "medium", "high", "max"), later_system=False
-)
-_OPUS_4_5 = _Rules(
-    ("disabled", "enabled"),
-    ("low", "medium", "high"),
-    prefill=True,
-    later_system=False,
-    region=False,
-)
-_RULES = {
-    "claude-fable-5-2": _Rules(("adaptive",), forced_tool=False),
-    "claude-mythos-5-2": _Rules(("adaptive",), forced_tool=False),
-    "claude-fable-5-1": _Rules(("adaptive",), forced_tool=False),
-    "claude-mythos-5-1": _Rules(("adaptive",), forced_tool=False),
-    "claude-fable-5": _Rules(("adaptive",)),
-    "claude-mythos-5": _Rules(("adaptive",)),
-    "claude-opus-5-5": _Rules(("adaptive",), forced_tool=False),
-    "claude-opus-5": _Rules(("adaptive", "disabled"), quiet_at_any_effort=False),
-    "claude-sonnet-5-5": _SONNET_5_5,
-    "claude-sonnet-5": _Rules(("adaptive", "disabled")),
-    "claude-haiku-5-5": _Rules(("adaptive", "disabled"), quiet_at_any_effort=False),
-    "claude-opus-4-8": _Rules(("adaptive", "disabled")),
-    "claude-opus-4-7": _OPUS_4_7,
-    "claude-opus-4-6": _FOUR_SIX,
-    "claude-sonnet-4-6": _FOUR_SIX,
-    "claude-opus-4-5": _OPUS_4_5,
-    "claude-sonnet-4-5": _OPUS_4_5._replace(efforts=()),
-    "claude-haiku-4-5": _OPUS_4_5._replace(efforts=()),
-}
-_QUIET_EFFORTS = ("low", "medium", "high")
-_ALL_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _ALL_THINKING = ("adaptive", "enabled", "disabled", "between_tools")
 # Versions 1 to 3.7: all retired, and not in the table of prices.
 _LONG_GONE = re.compile(r"claude-(instant|v?[123])\b")
@@ -260,7 +215,7 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[_Problem]:
     else:
         known = find_model(model_id)
         yield from _model_problems(model_id, known)
-        rules = _RULES.get(known.id) if known else None
+        rules = RULES.get(known.id) if known else None
     yield from _length_problems(params, known)
     yield from _message_problems(params, rules)
     for name, is_right in _FORMS.items():
@@ -335,7 +290,7 @@ def _longest_of_all() -> int:
     return max(model.max_output for model in models())
 
 
-def _message_problems(params: Json, rules: _Rules | None) -> Iterator[_Problem]:
+def _message_problems(params: Json, rules: Rules | None) -> Iterator[_Problem]:
     messages = params.get("messages")
     if not isinstance(messages, list) or not messages or len(messages) > MOST_MESSAGES:
         yield _Problem(
@@ -448,7 +403,7 @@ def _is_output_config(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() <= {"effort", "format"}
-        and value.get("effort") in (None, *_ALL_EFFORTS)
+        and value.get("effort") in (None, *ALL_EFFORTS)
         and _is_format(value.get("format"))
     )
 
@@ -494,7 +449,7 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _rule_problems(params: Json, rules: _Rules, name: str) -> Iterator[_Problem]:
+def _rule_problems(params: Json, rules: Rules, name: str) -> Iterator[_Problem]:
     """What this model does not take. Settings of another form than theirs were named before."""
     config = params.get("output_config")
     effort = config.get("effort") if config and _is_output_config(config) else None
@@ -515,7 +470,7 @@ def _rule_problems(params: Json, rules: _Rules, name: str) -> Iterator[_Problem]
 
 
 def _thinking_problems(
-    thinking: Json, params: Json, rules: _Rules, name: str, effort: str | None
+    thinking: Json, params: Json, rules: Rules, name: str, effort: str | None
 ) -> Iterator[_Problem]:
     kind = thinking["type"]
     budget = thinking.get("budget_tokens")
@@ -537,13 +492,13 @@ def _thinking_problems(
         kind in ("disabled", "between_tools")
         and not rules.quiet_at_any_effort
         and effort
-        and effort not in _QUIET_EFFORTS
+        and effort not in QUIET_EFFORTS
     ):
         text = f"{name} cannot go without thinking at the effort “{effort}”."
         yield _Problem("req_thinking", text, "effort:high")
 
 
-def _thinking_fix(kind: str, rules: _Rules) -> str:
+def _thinking_fix(kind: str, rules: Rules) -> str:
     """What comes closest, for a type that the model does not take."""
     if kind == "enabled":
         return "thinking:adaptive"

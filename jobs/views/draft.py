@@ -14,15 +14,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, estimates, pricing, recipes
+from .. import actions, checking, estimates, offers, words
 from ..answer_kinds import COLUMN_KINDS, AnswerColumn
+from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
+from ..model_rules import EFFORTS
 from ..models import Job, answer_kind_of, choices_of, recipe_of
 from ..uploads import was_too_large
 from .access import find_job, person
 from .requests import readable_request
-from .tries import tries_context
+from .tries import tries_context, try_hint
 
 FIRST_ROWS = 5
 
@@ -75,8 +77,11 @@ def _as_initial(job: Job) -> dict[str, object]:
     return {
         "prompt": job.prompt,
         "system": job.system,
-        "model": job.model or pricing.DEFAULT_MODEL,
-        "max_tokens": job.max_tokens,
+        "model": job.model,
+        "max_tokens": job.max_tokens or None,
+        "effort": job.effort,
+        "cached": job.cached,
+        "skip_empty": job.skip_empty,
         "answer_kind": answer_kind_of(job).kind,
         "labels": "\n".join(answer_kind_of(job).labels),
     }
@@ -123,21 +128,9 @@ def _starters(job: Job) -> list[tuple[str, str]]:
 def _request_models(job: Job) -> list[dict[str, Any]]:
     """Of ready-made requests: the models they ask for, with the name of each."""
     return [
-        {"name": model_name(model_id), "has_price": _has_price(model_id), **numbers}
+        {"name": offers.name_of(model_id), "has_price": offers.has_price(model_id), **numbers}
         for model_id, numbers in (job.reading.get("models") or {}).items()
     ]
-
-
-def model_name(model_id: str) -> str:
-    return pricing.model(model_id).name if _has_price(model_id) else model_id
-
-
-def _has_price(model_id: str) -> bool:
-    try:
-        pricing.model(model_id)
-    except pricing.UnknownPrice:
-        return False
-    return True
 
 
 # --- Parts of it ----------------------------------------------------------------------------------
@@ -162,7 +155,7 @@ def preview(job: Job, number: int) -> dict[str, Any]:
 
 def price(job: Job) -> dict[str, Any]:
     """The price of a draft, whether it can be confirmed, and if not, why."""
-    problems = _problems(job)
+    problems = checking.problems(job)
     estimate = None if problems else estimates.current(job)
     blocked = ""
     if not job.sendable_count:
@@ -176,7 +169,8 @@ def price(job: Job) -> dict[str, Any]:
     return {
         "recipe_problems": problems,
         # That nothing is written yet needs no warning.
-        "notes": [*problems, *recipes.recipe_remarks(recipe_of(job))] if job.prompt.strip() else [],
+        "notes": [*problems, *_remarks(job, estimate)] if job.prompt.strip() else [],
+        **(_what_it_means(job, estimate) if job.kind == Job.Kind.TABLE else {}),
         "estimate": estimate,
         "is_counting": not problems and not blocked and estimate is None,
         "blocked": blocked,
@@ -184,10 +178,41 @@ def price(job: Job) -> dict[str, Any]:
     }
 
 
-def _problems(job: Job) -> list[str]:
-    if job.kind == Job.Kind.REQUESTS:
-        return []
-    return recipes.recipe_problems(recipe_of(job), job.columns)
+def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
+    """What is odd about a draft that can be sent, each as a sentence."""
+    found = checking.remarks(job)
+    offer = offers.find(job.model)
+    if estimate and offer and estimate.basis.counts.longest > offer.context:
+        found.append(
+            f"Row {job.reading.get('longest_row'):,} is longer than {offer.name} can read "
+            f"({estimate.basis.counts.longest:,} of {offer.context:,} tokens). It would be "
+            "refused, at no charge. Shorten it, or choose a model that reads more."
+        )
+    if estimate and (count := estimate.basis.survey.empty) and not job.skip_empty:
+        found.append(
+            f"In {words.rows(count)} a cell that is used is empty. They are sent all the same, "
+            "unless you choose to leave them out."
+        )
+    return found
+
+
+def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
+    """What the settings of a recipe mean for this job: beside each model its price, and so on."""
+    models = offers.offered()
+    prices: dict[str, Prices] = {}
+    if estimate:
+        prices = estimates.prices_of_models(job, estimate, [offer.id for offer in models])
+    shown = [(offer, prices.get(offer.id)) for offer in models]
+    newest = {offer.family: offer for offer in reversed(models) if not offer.deprecated}
+    first = [newest[family] for family in offers.FAMILIES if family in newest]
+    return {
+        "current_models": [pair for one in first for pair in shown if pair[0] is one],
+        "older_models": [pair for pair in shown if pair[0] not in first],
+        "models_asked_at": offers.asked_at(),
+        **try_hint(job),
+        "longest": recipe_of(job).longest,
+        "keeping": estimates.keeping(job, estimate) if estimate else None,
+    }
 
 
 def _form_problems(form: RecipeForm) -> list[str]:
@@ -302,7 +327,8 @@ def price_card(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     if job.state != Job.State.DRAFT or not request.headers.get("HX-Request"):
         return _elsewhere(request, job)
-    return render(request, "draft/_price.html", {"job": job, **price(job)})
+    context = {"job": job, "answering": True, **price(job)}
+    return render(request, "draft/_priced.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -321,7 +347,11 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", job.pk)
     context = {
         "job": job,
-        "model_name": model_name(job.model),
+        "model_name": offers.name_of(job.model),
+        "effort": EFFORTS[job.effort] if job.effort else "",
+        "longest": recipe_of(job).longest,
+        "left_out": job.row_count - sums["estimate"].rows,
+        "left_out_empty": job.sendable_count - sums["estimate"].rows,
         "answer_kind": answer_kind_of(job),
         "request_models": _request_models(job),
         "format": format_in_words(job),

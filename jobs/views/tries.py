@@ -12,11 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from .. import actions, estimates, pricing, recipes, trying
+from .. import actions, checking, estimates, offers, pricing, trying
 from ..answer_kinds import COLUMNS, as_cell, stored_values
 from ..forms import TryForm
 from ..judging import Cause, cause_in_words
-from ..models import Job, Outcome, Try, recipe_of
+from ..models import Job, Outcome, Try
 from .access import find_job, person
 from .parts import reload_page
 
@@ -43,11 +43,7 @@ class Round:
     @property
     def model(self) -> str:
         """The name of the model that was asked."""
-        model_id = self.rows[0].one.model
-        try:
-            return pricing.model(model_id).name
-        except pricing.UnknownPrice:
-            return model_id
+        return offers.name_of(self.rows[0].one.model)
 
     @property
     def cost(self) -> Decimal:
@@ -73,9 +69,13 @@ def tries_context(job: Job) -> dict[str, Any]:
         "try_form": TryForm(),
         "rounds": rounds,
         "tries_pending": any(shown.is_pending for shown in rounds),
-        "can_try": not recipes.recipe_problems(recipe_of(job), job.columns),
-        "try_price": _price_of_a_row(job),
+        **try_hint(job),
     }
+
+
+def try_hint(job: Job) -> dict[str, Any]:
+    """Whether a draft can be tried, and what that costs a row."""
+    return {"can_try": not checking.problems(job), "try_price": _price_of_a_row(job)}
 
 
 def _tried(one: Try) -> Tried:
@@ -110,7 +110,7 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         errors = " ".join(str(error) for errors in form.errors.values() for error in errors)
         return _answer(request, job, errors)
-    if recipes.recipe_problems(recipe_of(job), job.columns):
+    if checking.problems(job):
         return _answer(request, job, "Finish the prompt first.")
     rows = form.rows(job)
     if not rows:

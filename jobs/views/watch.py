@@ -17,12 +17,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, estimates
+from .. import actions, estimates, offers
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
-from .draft import draft_page, file_context, model_name
+from .draft import draft_page, file_context
 from .parts import Part, answer, make_part, reload_page
 from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
 
@@ -133,7 +133,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "causes": _causes(job),
         "cost": job.cost,
         "estimate": estimates.current(job),
-        "model_name": model_name(job.model) if job.kind == Job.Kind.TABLE else "",
+        "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }

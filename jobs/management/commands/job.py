@@ -25,7 +25,7 @@ from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from jobs import actions, estimates, exports, restoring, words
+from jobs import actions, checking, estimates, exports, restoring, words
 from jobs.answer_kinds import (
     COLUMN_KINDS,
     COLUMNS,
@@ -40,11 +40,12 @@ from jobs.forms import RecipeForm
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import NO_HEADER, Choices, Unreadable
 from jobs.ingest.words import ENCODINGS, how_it_is_read, python_name
+from jobs.model_rules import EFFORTS
 from jobs.models import Installation, Job
 from jobs.pricing import DEFAULT_MODEL, in_words
 from jobs.provider import ProviderError
 from jobs.reading import limits, read_apart
-from jobs.recipes import Recipe, recipe_problems, recipe_remarks
+from jobs.recipes import Recipe
 from jobs.templatetags.show import at_most, money_range
 
 NOT_DONE, WRONG_USE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 2, 3, 4, 6, 7, 8
@@ -86,7 +87,19 @@ class Command(BaseCommand):
         )
         submit.add_argument("--model", metavar="ID", help=f"which model answers ({DEFAULT_MODEL})")
         submit.add_argument(
-            "--max-tokens", type=int, metavar="N", help="longest answer, in tokens (1024)"
+            "--max-tokens", type=int, metavar="N", help="longest answer, in tokens (what suits)"
+        )
+        submit.add_argument(
+            "--effort",
+            choices=[effort for effort in EFFORTS if effort],
+            default="",
+            help="how much it thinks first (as the model does by itself)",
+        )
+        submit.add_argument(
+            "--cache", action="store_true", help="keep the instructions at the provider meanwhile"
+        )
+        submit.add_argument(
+            "--skip-empty", action="store_true", help="leave out rows with an empty cell"
         )
         submit.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
         submit.add_argument("--yes", action="store_true", help="do not ask about the price")
@@ -212,9 +225,10 @@ class Command(BaseCommand):
             actions.delete(job, job.owner)
             raise CommandError("\n".join(problems), returncode=WRONG_USE)
         if job.kind == Job.Kind.TABLE:
-            for remark in recipe_remarks(recipe):
-                self.say(remark)
             actions.save_recipe(job, recipe)
+            job.refresh_from_db()
+            for remark in checking.remarks(job):
+                self.say(remark)
         job = self.wait_for_worker(job, lambda job: estimates.current(job) is not None)
         estimate = estimates.current(job)
         assert estimate is not None  # noqa: S101 - waited for
@@ -510,13 +524,15 @@ def prompt_of(options: dict[str, Any]) -> str | None:
 
 def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
     """The recipe, checked by the form of the page. Raises CommandError."""
-    max_tokens = options["max_tokens"]
     form = RecipeForm(
         {
             "prompt": prompt,
             "system": options["system"] or "",
             "model": options["model"] or DEFAULT_MODEL,
-            "max_tokens": 1024 if max_tokens is None else max_tokens,
+            "max_tokens": options["max_tokens"],
+            "effort": options["effort"],
+            "cached": options["cache"],
+            "skip_empty": options["skip_empty"],
         }
     )
     if not form.is_valid():
@@ -527,9 +543,8 @@ def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
         ]
         if "model" in form.errors:
             # A ChoiceField, which the form's own types do not say.
-            choices = dict(form.fields["model"].choices)  # type: ignore[attr-defined]
-            known = ", ".join(model for group in choices.values() for model, _ in group)
-            problems.append(f"Models: {known}.")
+            choices = form.fields["model"].choices  # type: ignore[attr-defined]
+            problems.append(f"Models: {', '.join(model for model, _name in choices)}.")
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
     return replace(form.recipe(), answer=answer_kind(options))
 
@@ -561,7 +576,7 @@ def answer_kind(options: dict[str, Any]) -> AnswerKind:
 def plan_problems(job: Job, recipe: Recipe, given: list[Any]) -> list[str]:
     """Why the recipe does not go with the file, each as a sentence."""
     if job.kind == Job.Kind.TABLE:
-        return recipe_problems(recipe, job.columns)
+        return checking.recipe_problems(recipe, job.columns)
     if any(value is not None for value in given):
         return [
             "The file holds ready-made requests, which are sent as they are: leave out --prompt, "

@@ -1,0 +1,132 @@
+"""What each model takes in a request, where models differ. Pure.
+
+From each model's page and the guides of thinking, effort and prompt caching, for API version
+2026-10-21. What is not known of a model is not asked of it, and is let through in ready-made
+requests.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+ALL_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+QUIET_EFFORTS = ("low", "medium", "high")
+
+# How much a model may think before it answers: one choice for a person, whatever it is called in
+# the API. What a model does by itself is "".
+BY_ITSELF, NONE = "", "none"
+EFFORTS = {
+    BY_ITSELF: "As the model does by itself",
+    NONE: "None: it answers straight away",
+    "low": "A little",
+    "medium": "Some",
+    "high": "Much",
+    "max": "As much as it wants",
+}
+
+
+class Rules(NamedTuple):
+    """What a model takes, where models differ."""
+
+    thinking: tuple[str, ...]  # types that may be asked for
+    thinks: bool = True  # when nothing is said about it
+    efforts: tuple[str, ...] = ALL_EFFORTS
+    usual_effort: str = "high"  # when nothing is said about it
+    quiet_at_any_effort: bool = True  # False: without thinking only up to "high"
+    forced_tool: bool = True
+    prefill: bool = False  # the last message may begin the answer
+    later_system: bool = True  # messages of the role "system" after the first ones
+    region: bool = True
+    # Bytes of text a token: 4.7 and later have about 30 % more tokens (token counting page).
+    token_bytes: float = 2.5
+    # Tokens from which on a beginning is kept. Published up to 4.6; taken as 1,024 for newer ones.
+    cache_from: int = 1_024
+
+
+_OLD_TOKENS = 3.4
+_ALWAYS = Rules(("adaptive",))
+_OPUS_4_7 = Rules(("adaptive", "disabled"), thinks=False, later_system=False)
+_FOUR_SIX = Rules(
+    ("adaptive", "disabled", "enabled"),
+    thinks=False,
+    efforts=("low", "medium", "high", "max"),
+    later_system=False,
+    token_bytes=_OLD_TOKENS,
+    cache_from=4_096,
+)
+_OPUS_4_5 = Rules(
+    ("disabled", "enabled"),
+    thinks=False,
+    efforts=QUIET_EFFORTS,
+    prefill=True,
+    later_system=False,
+    region=False,
+    token_bytes=_OLD_TOKENS,
+    cache_from=4_096,
+)
+_HAIKU_4_5 = _OPUS_4_5._replace(efforts=())
+RULES = {
+    "claude-fable-5-2": _ALWAYS._replace(forced_tool=False),
+    "claude-mythos-5-2": _ALWAYS._replace(forced_tool=False),
+    "claude-fable-5-1": _ALWAYS._replace(forced_tool=False),
+    "claude-mythos-5-1": _ALWAYS._replace(forced_tool=False),
+    "claude-fable-5": _ALWAYS,
+    "claude-mythos-5": _ALWAYS,
+    "claude-opus-5-5": _ALWAYS._replace(forced_tool=False, usual_effort="medium"),
+    "claude-opus-5": Rules(("adaptive", "disabled"), quiet_at_any_effort=False),
+    "claude-sonnet-5-5": Rules(
+        ("adaptive", "between_tools"), quiet_at_any_effort=False, forced_tool=False
+    ),
+    "claude-sonnet-5": Rules(("adaptive", "disabled")),
+    "claude-haiku-5-5": Rules(
+        ("adaptive", "disabled"), usual_effort="medium", quiet_at_any_effort=False
+    ),
+    "claude-opus-4-8": _OPUS_4_7._replace(later_system=True),
+    "claude-opus-4-7": _OPUS_4_7,
+    "claude-opus-4-6": _FOUR_SIX,
+    "claude-sonnet-4-6": _FOUR_SIX._replace(cache_from=2_048),
+    "claude-opus-4-5": _OPUS_4_5,
+    "claude-sonnet-4-5": _HAIKU_4_5._replace(cache_from=1_024),
+    "claude-haiku-4-5": _HAIKU_4_5,
+}
+# A model that is not in the table: nothing is asked of it but what every model takes.
+_UNKNOWN = Rules((), efforts=())
+
+
+def rules_of(model_id: str) -> Rules:
+    """The rules of a model by its id in the table of prices."""
+    return RULES.get(model_id, _UNKNOWN)
+
+
+def efforts_of(model_id: str) -> list[str]:
+    """Of EFFORTS, those that a person may choose for this model."""
+    rules = rules_of(model_id)
+    offered = [effort for effort in EFFORTS if effort in rules.efforts]
+    if rules.thinks and _type_without(rules):
+        offered.insert(0, NONE)
+    return [BY_ITSELF, *offered]
+
+
+def effort_of(model_id: str, effort: str) -> str:
+    """How much the model thinks when a person chose `effort`: NONE or a level of effort."""
+    rules = rules_of(model_id)
+    if effort and effort in efforts_of(model_id):
+        return effort
+    return rules.usual_effort if rules.thinks else NONE
+
+
+def thinking_params(model_id: str, effort: str) -> tuple[dict[str, Any] | None, str | None]:
+    """`thinking` and `output_config.effort` of a request, as far as they are to be sent. What the
+    model does not take is not asked of it."""
+    rules = rules_of(model_id)
+    if effort == NONE and rules.thinks and (without := _type_without(rules)):
+        return {"type": without}, None
+    if effort not in rules.efforts:
+        return None, None
+    adaptive = not rules.thinks and "adaptive" in rules.thinking
+    return ({"type": "adaptive"} if adaptive else None), effort
+
+
+def _type_without(rules: Rules) -> str:
+    """The type of thinking that means none, in a request without tools; "" if there is no such."""
+    return next((name for name in ("disabled", "between_tools") if name in rules.thinking), "")

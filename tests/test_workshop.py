@@ -1,0 +1,408 @@
+"""What the settings of a recipe mean for the job: empty cells, models, thinking, kept instructions,
+and what the tried rows teach."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from jobs import actions, checking, estimates, offers, pricing
+from jobs.answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind
+from jobs.estimates import Estimate
+from jobs.models import Installation, Job, Outcome, Try, recipe_key, recipe_of
+from jobs.provider import ModelInfo
+from jobs.recipes import Recipe, compile_recipe, compile_template, static_text, usual_output
+
+from .conftest import Simulator
+
+MakeJob = Callable[..., Job]
+Drive = Callable[..., Job]
+HX = {"HX-Request": "true"}
+LONG = "Answer kindly, and mind the rules of our house. " * 200
+
+
+def priced(job: Job) -> Estimate:
+    """The estimate of the draft as it is now."""
+    job.refresh_from_db()
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None
+    return estimate
+
+
+def save(client: Client, job: Job, **values: object) -> str:
+    form = {"prompt": job.prompt, "system": job.system, "model": job.model, **values}
+    answer = client.post(reverse("recipe", args=[job.pk]), form, headers=HX)
+    job.refresh_from_db()
+    return html.unescape(answer.content.decode())
+
+
+def shown(client: Client, job: Job) -> str:
+    """The page of a draft, as text."""
+    page = client.get(reverse("job", args=[job.pk])).content.decode()
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
+
+
+# --- Every cell once ------------------------------------------------------------------------------
+
+# Names as in a heading: no braces, no line breaks, nothing around them.
+names = st.text(
+    st.characters(exclude_characters="{}\n\\", exclude_categories=["C", "Z"]), min_size=1
+)
+texts = st.text(st.characters(exclude_characters="{}\\"))
+
+
+@pytest.mark.no_database
+@given(st.data())
+def test_each_placeholder_is_filled_once_and_with_nothing_but_its_cell(data: st.DataObject) -> None:
+    columns = data.draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    # Cells may look like anything, placeholders and escapes among them.
+    tricky = st.sampled_from([f"{{{{{columns[0]}}}}}", "\\{{", "{{", "}}", "%s", "{0}", "$x"])
+    cell = st.lists(st.one_of(st.text(), tricky), max_size=3).map("".join)
+    cells = [data.draw(cell) for _ in columns]
+    parts = data.draw(st.lists(st.one_of(texts, st.integers(0, len(columns) - 1)), max_size=8))
+    written = "".join(p if isinstance(p, str) else f"{{{{{columns[p]}}}}}" for p in parts)
+    wanted = "".join(p if isinstance(p, str) else cells[p] for p in parts)
+    assert compile_template(written, columns)(cells) == wanted
+    assert static_text(written) == "".join(p for p in parts if isinstance(p, str))
+
+
+# --- Empty cells ----------------------------------------------------------------------------------
+
+GAPS = [("Ada", "fine"), ("Ben", ""), ("", " \t"), ("", "fine"), ("Eve", "good")]
+
+
+@pytest.fixture
+def gaps(alice: User, make_job: MakeJob) -> Job:
+    return make_job(alice, Job.State.DRAFT, rows=GAPS, prompt="{{name}}{{text}}")
+
+
+def test_empty_cells_are_counted_before_anything_is_paid(
+    gaps: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    estimate = priced(gaps)
+    survey = estimate.basis.survey
+    assert (survey.empty, survey.blank, survey.emptiest) == (3, 1, 3)
+    assert estimate.rows == 4, "the prompt of row 3 would be empty"
+    page = shown(client_alice, gaps)
+    assert "3 rows have one and are sent as they are." in page
+    assert "In 1 row the prompt would be empty: this one is left out in any case." in page
+    assert "In 3 rows a cell that is used is empty." in page
+    assert "Price of 4 rows" in page
+
+
+def test_rows_with_an_empty_cell_can_be_left_out(
+    gaps: Job, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    before = priced(gaps)
+    save(client_alice, gaps, skip_empty="on")
+    assert gaps.plan_sha256 == "", "what was shown before cannot be confirmed any more"
+    estimate = priced(gaps)
+    assert estimate.rows == 2
+    assert estimate.most < before.most
+    confirmation = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
+    assert "Practise with 2 rows" in confirmation
+    assert "3 of 5 left out, 3 of them because of an empty cell" in " ".join(confirmation.split())
+    assert actions.confirm(gaps, gaps.plan_sha256, gaps.owner)
+    job = drive(gaps)
+    assert simulator.truth()["accepted_rows"] == 2
+    assert [row.outcome for row in job.rows.in_order()] == [
+        Outcome.GOOD,
+        *[Outcome.LEFT_OUT] * 3,
+        Outcome.GOOD,
+    ]
+    assert "The cell “text” is empty" in job.rows.get(number=2).problem
+    assert job.cost <= estimate.most
+
+
+def test_a_job_of_which_nothing_is_left_cannot_be_confirmed(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[("Ada", ""), ("Ben", "")], prompt="{{text}}")
+    estimate = priced(job)
+    assert "No row is left to send" in estimate.trouble
+    assert estimate.rows == 0 and job.plan_sha256 == ""
+
+
+# --- Models ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_key(db: None, settings: Settings) -> None:
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
+
+
+def test_what_the_provider_offers_goes_before_what_is_bundled(
+    with_key: None, simulator: Simulator, client_alice: Client, alice: User, make_job: MakeJob
+) -> None:
+    assert offers.asked_at() is None
+    assert offers.find("claude-haiku-5-5") is not None, "the bundled table, until it was asked"
+    assert offers.find("claude-mythos-5-2") is None
+    offers.refresh()
+    assert offers.asked_at() is not None
+    assert offers.find("claude-mythos-5-2") is not None, "this account was let in"
+    assert offers.find("claude-opus-4-1") is None, "it is retired"
+    assert offers.find("claude-haiku-4-5") is not None, "listed by its other name"
+    unpriced = offers.find("claude-mythos-preview")
+    assert unpriced is not None and not unpriced.has_price
+    job = make_job(alice, Job.State.DRAFT, model="claude-mythos-preview")
+    assert "no price for Claude Mythos Preview" in checking.problems(job)[0]
+    page = shown(client_alice, job)
+    assert "Anthropic listed these models" in page and "Claude Mythos 5.2" in page
+    assert [offer.family for offer in offers.offered()][:2] == ["haiku", "haiku"], "cheapest first"
+
+
+def test_the_list_is_asked_for_now_and_then_and_for_each_key(
+    with_key: None, simulator: Simulator, settings: Settings
+) -> None:
+    offers.refresh()
+    first = offers.asked_at()
+    offers.refresh()
+    assert offers.asked_at() == first, "that was lately"
+    due = timezone.now() - timedelta(minutes=1)
+    Installation.objects.update(model_list_due_at=due)
+    offers.refresh()
+    assert offers.asked_at() != first
+    settings.ANTHROPIC_API_KEY = "sk-ant-another"
+    assert offers.asked_at() is None, "what another key saw says nothing of this one"
+    simulator.stop()
+    offers.refresh()
+    assert offers.asked_at() is None
+    assert offers.find("claude-haiku-5-5") is not None
+    assert Installation.get().model_list_due_at > timezone.now(), "not again at once"
+
+
+def test_a_model_that_is_switched_off_is_refused_and_its_successor_named(
+    alice: User, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, model="claude-opus-4-1")
+    words = "Claude Opus 4.1 is no longer offered. Choose Claude Opus 5.5 instead."
+    assert checking.problems(job) == [words]
+    assert words in shown(client_alice, job)
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    assert not job.plan_sha256, "it cannot be confirmed"
+
+
+def test_a_model_that_will_be_switched_off_warns(alice: User, make_job: MakeJob) -> None:
+    job = make_job(alice, Job.State.DRAFT, model="claude-sonnet-4-5")
+    assert checking.problems(job) == []
+    assert checking.remarks(job) == [
+        "Claude Sonnet 4.5 will be switched off on 30 November 2026. Choose Claude Sonnet 5.5 "
+        "instead."
+    ]
+
+
+def test_the_provider_says_when_a_model_is_switched_off(with_key: None) -> None:
+    told = ModelInfo(
+        "claude-haiku-5-5",
+        "Claude Haiku 5.5",
+        lifecycle="deprecated",
+        retires_at=timezone.now().replace(year=2027, month=3, day=1),
+        max_input_tokens=5_000,
+        max_tokens=100,
+    )
+    offer = offers._of_list(told)
+    assert (offer.deprecated, offer.context, offer.longest) == (True, 5_000, 100)
+    assert offer.retires is not None and offer.retires.month == 3
+
+
+def test_each_model_has_its_price_for_this_very_job(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "word " * 50) for number in range(100)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="About {{text}}")
+    estimate = priced(job)
+    found = estimates.prices_of_models(job, estimate, [m.id for m in pricing.choosable()])
+    own = found[job.model]
+    assert (own.low, own.high, own.most) == (estimate.low, estimate.high, estimate.most)
+    other = replace_model(job, "claude-opus-4-6")
+    real = priced(other)
+    guessed = found["claude-opus-4-6"]
+    assert float(guessed.high) == pytest.approx(float(real.high), rel=0.1), "fewer tokens, dearer"
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert re.search(r'id="price-of-claude-opus-5-5">\s*(<span[^>]*>)?\$', page)
+
+
+def replace_model(job: Job, model: str) -> Job:
+    Job.objects.filter(pk=job.pk).update(model=model, plan_sha256="")
+    return job
+
+
+def test_a_row_that_the_model_cannot_read_is_named(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [("short", "a"), ("long", "word " * 180_000)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="{{text}}", model="claude-sonnet-4-5")
+    priced(job)
+    assert "Row 2 is longer than Claude Sonnet 4.5 can read" in shown(client_alice, job)
+
+
+# --- Longest answer -------------------------------------------------------------------------------
+
+
+@pytest.mark.no_database
+def test_the_longest_answer_suits_what_is_asked_for() -> None:
+    model = "claude-haiku-5-5"
+    one = AnswerKind(COLUMNS, columns=(AnswerColumn("a"),))
+    three = AnswerKind(COLUMNS, columns=tuple(map(AnswerColumn, "abc")))
+    labels = AnswerKind(LABELS, labels=("a", "b"))
+    without = [Recipe("", "", model, 0, kind, "none").longest for kind in (labels, one, three)]
+    assert without == sorted(without) and without[0] < without[2]
+    efforts = [Recipe("", "", model, 0, labels, effort) for effort in ("none", "low", "", "max")]
+    assert [one.longest for one in efforts] == sorted({one.longest for one in efforts})
+    assert Recipe("", "", model, 77, labels).longest == 77, "what a person says holds"
+    for recipe in efforts:
+        low, high = usual_output(recipe)
+        assert 0 < low <= high <= recipe.longest
+
+
+# --- Kept instructions ----------------------------------------------------------------------------
+
+
+@pytest.mark.no_database
+def test_only_instructions_that_all_rows_share_are_kept() -> None:
+    kept = compile_recipe(Recipe("{{a}}", "Be brief.", "m", cached=True), ["a"])(["x"])
+    assert kept["system"] == [
+        {
+            "type": "text",
+            "text": "Be brief.",
+            "cache_control": {"type": "ephemeral", "ttl": "1h"},
+        }
+    ]
+    own = compile_recipe(Recipe("Go", "Be {{a}}.", "m", cached=True), ["a"])(["x"])
+    assert own["system"] == "Be x."
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_keeping_instructions_costs_what_was_said(
+    alice: User, make_job: MakeJob, simulator: Simulator, drive: Drive, cached: bool
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(40)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG, cached=cached, effort="none")
+    estimate = priced(job)
+    offer = estimates.keeping(job, estimate)
+    assert offer is not None and offer.is_possible
+    assert offer.tokens == pytest.approx(len(LONG) / 2.55, rel=0.1)
+    assert offer.saves > 0, "most rows find it"
+    assert offer.costs > 0, "few do: written again and again, at twice the price of reading"
+    assert actions.confirm(job, job.plan_sha256, job.owner)
+    job = drive(job)
+    assert job.cost <= estimate.most
+    assert estimate.low <= job.cost <= estimate.high
+    assert bool(job.tally["cache_read_tokens"]) is cached
+
+
+def test_short_instructions_are_not_worth_keeping(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, system="Be brief.", cached=True)
+    estimate = priced(job)
+    offer = estimates.keeping(job, estimate)
+    assert offer is not None and not offer.is_possible
+    assert "It saves nothing here: this model keeps instructions from 1,024 tokens on" in shown(
+        client_alice, job
+    )
+    Job.objects.filter(pk=job.pk).update(cached=False, plan_sha256="")
+    assert priced(job).most == estimate.most, "what is not kept costs nothing more"
+
+
+# --- What tried rows teach ------------------------------------------------------------------------
+
+
+def tried(job: Job, tokens: list[int]) -> None:
+    """Rows of a draft that were tried with its recipe, with answers of so many tokens."""
+    job.refresh_from_db()
+    begin = job.tries.count()
+    Try.objects.bulk_create(
+        Try(
+            job=job,
+            round=begin + 1,
+            number=number,
+            cells=[],
+            params="{}",
+            model=job.model,
+            practice=True,
+            state=Try.State.ANSWERED,
+            output_tokens=count,
+            recipe_key=recipe_key(recipe_of(job)),
+        )
+        for number, count in enumerate(tokens, start=1)
+    )
+
+
+def test_three_tried_rows_teach_the_estimate(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows)
+    guess = priced(job)
+    tried(job, [100, 104])
+    assert priced(job) == guess, "two rows say too little"
+    tried(job, [96])
+    learned = priced(job)
+    assert learned.tried == 3
+    assert learned.key != guess.key, "the plan that was shown before cannot be confirmed"
+    assert (
+        0.8 * 100 * 500 <= learned.output_low < 100 * 500 < learned.output_high <= 1.2 * 100 * 500
+    )
+    assert learned.high - learned.low < guess.high - guess.low
+    assert learned.most == guess.most, "an answer may still be as long as is allowed"
+    assert "learned from the 3 rows that you tried" in shown(client_alice, job)
+
+
+def test_what_was_tried_with_another_recipe_teaches_nothing(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    tried(job, [100, 101, 102])
+    assert priced(job).tried == 3
+    Job.objects.filter(pk=job.pk).update(prompt="Something else about {{name}}.", plan_sha256="")
+    assert priced(job).tried == 0
+
+
+def test_a_change_that_leaves_the_texts_alone_is_not_counted_again(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    first = priced(job)
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
+    tried(job, [100, 101, 102])
+    assert priced(job).counted == first.counted > 0
+    Job.objects.filter(pk=job.pk).update(max_tokens=50, plan_sha256="")
+    again = priced(job)
+    assert again.counted == first.counted and again.most < first.most
+    Job.objects.filter(pk=job.pk).update(prompt="Another {{name}}.", plan_sha256="")
+    assert priced(job).counted == 0, "this could not be counted"
+
+
+def test_estimates_of_an_older_version_can_be_read(
+    alice: User, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.WORKING)
+    old = {
+        **dict.fromkeys(("low", "high", "most", "normal_low", "normal_high"), "1.25"),
+        **dict.fromkeys(("input_tokens", "output_low", "output_high", "output_most"), 7),
+        "key": "k",
+        "rows": 2,
+        "counted": 2,
+        "trouble": "",
+    }
+    Job.objects.filter(pk=job.pk).update(estimate=old)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.most == Decimal("1.25")
+    assert client_alice.get(reverse("job", args=[job.pk])).status_code == 200

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
@@ -43,7 +44,7 @@ from .models import (
     recipe_of,
     stored_recipe,
 )
-from .recipes import Recipe
+from .recipes import Recipe, with_example
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +196,28 @@ def save_recipe(job: Job, recipe: Recipe) -> bool:
             next_action_at=clock.now() + TYPING,
         )
     )
+
+
+def use_tried_recipe(job: Job, round_number: int) -> bool:
+    """Take the recipe of an earlier try for a draft again. False when there is none, or it is no
+    draft any more."""
+    one = job.tries.filter(round=round_number).exclude(recipe={}).first()
+    if one is None or job.state != Job.State.DRAFT:
+        return False
+    save_recipe(job, msgspec.convert(one.recipe, Recipe))
+    return True
+
+
+def use_as_example(job: Job, one: Try) -> bool:
+    """Put a tried row and its answer into the instructions, as an example of a good answer. False
+    when there is no good answer, or it is no draft any more."""
+    if one.outcome != Outcome.GOOD or job.state != Job.State.DRAFT:
+        return False
+    recipe = recipe_of(job)
+    cells = [(name, cell) for name, cell in one.cells]
+    system = with_example(recipe.system, cells, one.answer)
+    save_recipe(job, replace(recipe, system=system))
+    return True
 
 
 def rename(job: Job, name: str) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from math import sqrt
 from statistics import fmean, stdev
@@ -361,16 +361,17 @@ def _price(share: _Share, counts: Counts) -> Prices:
 # --- What else it could cost ----------------------------------------------------------------------
 
 
-def prices_of_models(job: Job, estimate: Estimate, model_ids: Iterable[str]) -> dict[str, Prices]:
-    """About what a draft would cost with each of these models, by the tokens that were counted for
-    its own; those without a price are left out."""
-    recipe, tried = recipe_of(job), job.tries.lengths()
-    found = {}
-    for model_id in model_ids:
-        share = _share(job, replace(recipe, model=model_id), estimate.basis, tried)
-        with suppress(pricing.UnknownPrice):
-            found[model_id] = _price(share, estimate.basis.counts)
-    return found
+def prices_with(job: Job, estimate: Estimate, others: Iterable[Recipe]) -> list[Prices | None]:
+    """About what a draft would cost with each of these recipes, by the tokens that were counted for
+    its own; None where there is no price."""
+    tried = job.tries.lengths()
+    return [_price_with(_share(job, one, estimate.basis, tried), estimate) for one in others]
+
+
+def _price_with(share: _Share, estimate: Estimate) -> Prices | None:
+    with suppress(pricing.UnknownPrice):
+        return _price(share, estimate.basis.counts)
+    return None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ _THINKING_TOKENS = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192
 KEPT = {"type": "text", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
+EXAMPLES = "Here are examples of good answers:"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is asked of the model about each row of a table."""
@@ -237,6 +240,26 @@ def compile_recipe(
         return request
 
     return params
+
+
+def literal(text: str) -> str:
+    """`text` as a template that is filled with nothing: braces in it stay as they are."""
+    return text.replace("{{", "\\{{")
+
+
+def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> str:
+    """Instructions with one more example of a good answer: `cells` are what it is an answer to, by
+    the name of the column. An example that is there already is not added again."""
+    given = cells[0][1] if len(cells) == 1 else "\n".join(f"{n}: {cell}" for n, cell in cells)
+    example = literal(
+        f"<example>\n<row>\n{given}\n</row>\n<answer>\n{answer}\n</answer>\n</example>"
+    )
+    if example in system:
+        return system
+    before = system.rstrip()
+    if "<example>" not in before:
+        before = f"{before}\n\n{EXAMPLES}".lstrip()
+    return f"{before}\n\n{example}\n"
 
 
 def text_bytes(params: Mapping[str, Any]) -> int:

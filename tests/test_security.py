@@ -63,6 +63,9 @@ JOB_PAGES: dict[str, list[str]] = {
     "reading": ["POST"],
     "try_rows": ["POST"],
     "tries": [],
+    "compare": [],
+    "use_try": ["POST"],
+    "use_example": ["POST"],
     "correct": ["POST"],
     "replace": ["POST"],
     "download": [],
@@ -78,6 +81,8 @@ ARGUMENTS: dict[str, list[Any]] = {
     "look_again": [1],
     "send_again": [1],
     "this_is_it": [1],
+    "use_try": [1],
+    "use_example": [1],
 }
 PAGES = ("jobs", "new_job", "password", "people", "restored")
 POSTS = (

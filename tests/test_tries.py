@@ -16,7 +16,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs import actions, estimates, lifecycle, pricing, provider
-from jobs.models import Job, Outcome, Row, Try
+from jobs.models import Job, Outcome, Row, Try, recipe_of
+from jobs.recipes import EXAMPLES, Recipe, compile_recipe
 
 from .conftest import Simulator
 
@@ -253,3 +254,107 @@ def test_without_htmx_the_page_itself_answers(draft: Job, client_alice: Client) 
     assert "being answered" in answer.content.decode()
     answer = client_alice.post(address, {"count": "1"}, follow=True)
     assert "the last try is not over" in answer.content.decode()
+
+
+# --- Kept side by side ----------------------------------------------------------------------------
+
+
+def answered(client: Client, job: Job, drive: Drive, **values: object) -> Job:
+    ask(client, job, **values)
+    return drive(job, until=no_more)
+
+
+def test_two_models_are_compared_on_the_same_rows(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    labels = {"kind": "labels", "labels": ["good", "bad"]}
+    Job.objects.filter(pk=draft.pk).update(answer_kind=labels)
+    draft.refresh_from_db()
+    answered(client_alice, draft, drive, numbers="2, 3, 5")
+    Job.objects.filter(pk=draft.pk).update(model="claude-opus-5-5", plan_sha256="")
+    draft.refresh_from_db()
+    job = answered(client_alice, draft, drive, numbers="3, 5, 7")
+    job = drive(job, until=lambda job: estimates.current(job) is not None)
+    assert "Compare with an earlier try" in part(client_alice, job)
+    page = html.unescape(client_alice.get(reverse("compare", args=[job.pk])).content.decode())
+    assert "Try 1: Claude Haiku 5.5" in page and "Try 2: Claude Opus 5.5" in page
+    assert page.count("The whole job usually costs") == 2
+    assert "text 3" in page and "text 5" in page, "in both"
+    assert "text 2" not in page and "text 7" not in page
+    same = sum(
+        one.answer == job.tries.get(round=2, number=one.number).answer
+        for one in job.tries.filter(round=1, number__in=[3, 5])
+    )
+    assert f"{same} of 2 rows" in page
+    assert page.count("The same<") == same
+
+
+@pytest.mark.parametrize("query", ["first=1&second=9", "first=x&second=%00", "first=99999999999"])
+def test_a_comparison_of_what_is_not_there_is_of_what_is(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator, query: str
+) -> None:
+    job = answered(client_alice, draft, drive, numbers="2")
+    address = f"{reverse('compare', args=[job.pk])}?{query}"
+    assert client_alice.get(address).headers["Location"] == f"/jobs/{job.pk}/", "nothing to compare"
+    answered(client_alice, job, drive, numbers="2")
+    page = client_alice.get(address).content.decode()
+    assert "Try 1: Claude" in page and "Try 2: Claude" in page
+
+
+def test_an_earlier_prompt_can_be_used_again(
+    draft: Job, client_alice: Client, client_bob: Client, drive: Drive, simulator: Simulator
+) -> None:
+    before = recipe_of(draft)
+    job = answered(client_alice, draft, drive, numbers="2")
+    actions.save_recipe(job, Recipe("Something {{text}}", "Rules", "claude-opus-5-5", 50))
+    address = reverse("use_try", args=[job.pk, 1])
+    assert client_bob.post(address).status_code == 404
+    client_alice.post(address)
+    job.refresh_from_db()
+    assert recipe_of(job) == before
+    client_alice.post(reverse("use_try", args=[job.pk, 7]))
+    Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING, prompt="as sent")
+    client_alice.post(address)
+    job.refresh_from_db()
+    assert job.prompt == "as sent", "a job that was sent keeps its recipe"
+
+
+def test_a_good_answer_becomes_an_example_in_the_instructions(
+    alice: User,
+    make_job: MakeJob,
+    client_alice: Client,
+    client_bob: Client,
+    drive: Drive,
+    simulator: Simulator,
+) -> None:
+    cell = "I {{name}} and \\{{this}} }}"
+    job = make_job(alice, Job.State.DRAFT, rows=[("Ann", cell), ("Ben", "b")], prompt="Of {{text}}")
+    job = answered(client_alice, job, drive, numbers="1, 2")
+    one = job.tries.get(number=1)
+    address = reverse("use_example", args=[job.pk, one.pk])
+    assert client_bob.post(address).status_code == 404
+    page = client_alice.post(address, follow=True).content.decode()
+    assert "Row 1 and its answer are an example" in page
+    job.refresh_from_db()
+    params = compile_recipe(recipe_of(job), job.columns)(["x", "y"])
+    assert params["system"].count(f"<row>\n{cell}\n</row>") == 1, "as it was, not filled"
+    assert f"<answer>\n{one.answer}\n</answer>" in params["system"]
+    once = job.system
+    client_alice.post(address)
+    job.refresh_from_db()
+    assert job.system == once, "not twice"
+    client_alice.post(reverse("use_example", args=[job.pk, job.tries.get(number=2).pk]))
+    job.refresh_from_db()
+    assert job.system.count("<example>") == 2 and job.system.startswith(EXAMPLES)
+    assert job.system.count(EXAMPLES) == 1
+
+
+def test_only_a_good_answer_becomes_an_example(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    Row.objects.filter(job=draft, number=1).update(source='["a", "[simulate:refusal]"]')
+    job = answered(client_alice, draft, drive, numbers="1")
+    assert "use as an example" not in part(client_alice, job)
+    client_alice.post(reverse("use_example", args=[job.pk, job.tries.get().pk]))
+    job.refresh_from_db()
+    assert job.system == ""

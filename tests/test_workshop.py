@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -226,12 +227,17 @@ def test_each_model_has_its_price_for_this_very_job(
     rows = [(f"n{number}", "word " * 50) for number in range(100)]
     job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="About {{text}}")
     estimate = priced(job)
-    found = estimates.prices_of_models(job, estimate, [m.id for m in pricing.choosable()])
+    found = {
+        model.id: estimates.prices_with(job, estimate, [replace(recipe_of(job), model=model.id)])[0]
+        for model in pricing.choosable()
+    }
     own = found[job.model]
+    assert own is not None
     assert (own.low, own.high, own.most) == (estimate.low, estimate.high, estimate.most)
     other = replace_model(job, "claude-opus-4-6")
     real = priced(other)
     guessed = found["claude-opus-4-6"]
+    assert guessed is not None
     assert float(guessed.high) == pytest.approx(float(real.high), rel=0.1), "fewer tokens, dearer"
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert re.search(r'id="price-of-claude-opus-5-5">\s*(<span[^>]*>)?\$', page)

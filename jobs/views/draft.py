@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..model_rules import EFFORTS
 from ..models import Job, answer_kind_of, choices_of, recipe_of
 from ..uploads import was_too_large
 from .access import find_job, person
+from .parts import whole_number
 from .requests import readable_request
 from .tries import tries_context, try_hint
 
@@ -49,7 +51,7 @@ def draft_page(
         "answer_columns": [*answer_kind_of(job).columns, AnswerColumn("")],
         "column_kinds": COLUMN_KINDS,
         "request_models": _request_models(job),
-        **preview(job, _row_number(request.GET.get("row"))),
+        **preview(job, whole_number(request.GET.get("row"), 1)),
         **price(job),
         **(tries_context(job) if job.kind == Job.Kind.TABLE else {}),
         "form_problems": _form_problems(form),
@@ -136,10 +138,6 @@ def _request_models(job: Job) -> list[dict[str, Any]]:
 # --- Parts of it ----------------------------------------------------------------------------------
 
 
-def _row_number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1
-
-
 def preview(job: Job, number: int) -> dict[str, Any]:
     """The request of one row as it is saved, and the rows beside it."""
     number = min(max(number, 1), job.row_count)
@@ -198,11 +196,11 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
 
 def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
     """What the settings of a recipe mean for this job: beside each model its price, and so on."""
-    models = offers.offered()
-    prices: dict[str, Prices] = {}
-    if estimate:
-        prices = estimates.prices_of_models(job, estimate, [offer.id for offer in models])
-    shown = [(offer, prices.get(offer.id)) for offer in models]
+    models, recipe = offers.offered(), recipe_of(job)
+    others = [dataclasses.replace(recipe, model=offer.id) for offer in models]
+    none: list[Prices | None] = [None] * len(models)
+    prices = estimates.prices_with(job, estimate, others) if estimate else none
+    shown = list(zip(models, prices, strict=True))
     newest = {offer.family: offer for offer in reversed(models) if not offer.deprecated}
     first = [newest[family] for family in offers.FAMILIES if family in newest]
     return {
@@ -210,7 +208,7 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
         "older_models": [pair for pair in shown if pair[0] not in first],
         "models_asked_at": offers.asked_at(),
         **try_hint(job),
-        "longest": recipe_of(job).longest,
+        "longest": recipe.longest,
         "keeping": estimates.keeping(job, estimate) if estimate else None,
     }
 
@@ -231,7 +229,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _elsewhere(request, job)
     form = RecipeForm(request.POST)
-    number = _row_number(request.POST.get("show") or request.POST.get("row"))
+    number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
     actions.save_recipe(job, form.recipe(saved=recipe_of(job)))
     job.refresh_from_db()

@@ -59,3 +59,9 @@ def answer(request: HttpRequest, part: Part) -> HttpResponse:
 def reload_page() -> HttpResponse:
     """Tell htmx to load the whole page anew: it has become another one."""
     return HttpResponse(headers={"HX-Refresh": "true"})
+
+
+def whole_number(text: str | None, otherwise: int = 0) -> int:
+    """The number in an address or a field, `otherwise` when there is none."""
+    is_one = text and text.isascii() and text.isdigit() and len(text) < 10
+    return int(text or 0) if is_one else otherwise

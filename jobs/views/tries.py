@@ -7,18 +7,22 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+import msgspec
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from .. import actions, checking, estimates, offers, pricing, trying
-from ..answer_kinds import COLUMNS, as_cell, stored_values
+from ..answer_kinds import COLUMNS, TEXT, as_cell, stored_values
+from ..estimates import Prices
 from ..forms import TryForm
 from ..judging import Cause, cause_in_words
+from ..model_rules import EFFORTS
 from ..models import Job, Outcome, Try
+from ..recipes import Recipe
 from .access import find_job, person
-from .parts import reload_page
+from .parts import reload_page, whole_number
 
 ROUNDS_SHOWN = 10
 
@@ -32,6 +36,10 @@ class Tried:
     values: list[tuple[str, str]]  # of an answer in columns
     cause: Cause | None
 
+    @property
+    def is_pending(self) -> bool:
+        return self.one.state in (Try.State.WAITING, Try.State.SENDING)
+
 
 @dataclass(frozen=True)
 class Round:
@@ -41,9 +49,20 @@ class Round:
     rows: list[Tried]
 
     @property
+    def recipe(self) -> Recipe | None:
+        """What was asked; None for a try of an older version."""
+        stored = self.rows[0].one.recipe
+        return msgspec.convert(stored, Recipe) if stored else None
+
+    @property
     def model(self) -> str:
         """The name of the model that was asked."""
         return offers.name_of(self.rows[0].one.model)
+
+    @property
+    def effort(self) -> str:
+        """How much it was to think, in words; "" for as it does by itself."""
+        return EFFORTS.get(self.recipe.effort, "") if self.recipe and self.recipe.effort else ""
 
     @property
     def cost(self) -> Decimal:
@@ -51,7 +70,11 @@ class Round:
 
     @property
     def is_pending(self) -> bool:
-        return any(tried.one.state in (Try.State.WAITING, Try.State.SENDING) for tried in self.rows)
+        return any(tried.is_pending for tried in self.rows)
+
+    @property
+    def numbers(self) -> set[int]:
+        return {tried.one.number for tried in self.rows}
 
     @property
     def row_numbers(self) -> str:
@@ -60,17 +83,29 @@ class Round:
 
 def tries_context(job: Job) -> dict[str, Any]:
     """What was tried, the newest first, and what a try costs at most."""
-    newest = job.tries.defer("params")[: ROUNDS_SHOWN * trying.MOST_ROWS]
-    rounds = [
-        Round(number, [_tried(one) for one in together])
-        for number, together in groupby(newest, key=lambda one: one.round)
-    ][:ROUNDS_SHOWN]
+    rounds = _rounds(job)
+    comparable = {
+        shown.number: earlier.number
+        for at, shown in enumerate(rounds)
+        for earlier in reversed(rounds[at + 1 :])
+        if shown.numbers & earlier.numbers
+    }
     return {
         "try_form": TryForm(),
         "rounds": rounds,
+        "comparable": comparable,
         "tries_pending": any(shown.is_pending for shown in rounds),
         **try_hint(job),
     }
+
+
+def _rounds(job: Job) -> list[Round]:
+    """What was tried, the newest first."""
+    newest = job.tries.defer("params")[: ROUNDS_SHOWN * trying.MOST_ROWS]
+    return [
+        Round(number, [_tried(one) for one in together])
+        for number, together in groupby(newest, key=lambda one: one.round)
+    ][:ROUNDS_SHOWN]
 
 
 def try_hint(job: Job) -> dict[str, Any]:
@@ -127,6 +162,83 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
 def tries(request: HttpRequest, pk: int) -> HttpResponse:
     """What was tried as a part of the draft's page; it comes back until all answers are there."""
     return _answer(request, find_job(request, pk))
+
+
+@require_POST
+def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """Go on with the prompt and the settings of try `number`."""
+    job = find_job(request, pk)
+    if actions.use_tried_recipe(job, number):
+        messages.success(request, f"Prompt and settings are those of try {number} again.")
+    return redirect("job", job.pk)
+
+
+@require_POST
+def example(request: HttpRequest, pk: int, try_pk: int) -> HttpResponse:
+    """Put a tried row and its answer into the instructions."""
+    job = find_job(request, pk)
+    one = get_object_or_404(job.tries, pk=try_pk)
+    if actions.use_as_example(job, one):
+        words = f"Row {one.number:,} and its answer are an example in the instructions now."
+        messages.success(request, words)
+    return redirect("job", job.pk)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The answers to one row in two tries."""
+
+    first: Tried
+    second: Tried
+
+    @property
+    def agree(self) -> bool:
+        both = self.first.one, self.second.one
+        return all(one.outcome == Outcome.GOOD for one in both) and both[0].answer == both[1].answer
+
+
+@require_safe
+def compare(request: HttpRequest, pk: int) -> HttpResponse:
+    """Two tries side by side, on the rows that are in both: `first` and `second` are their numbers;
+    without them the newest two that can be compared."""
+    job = find_job(request, pk)
+    context = tries_context(job)
+    rounds = {shown.number: shown for shown in context["rounds"]}
+    if not context["comparable"]:
+        messages.info(request, "There are no two tries of the same rows to compare.")
+        return redirect("job", job.pk)
+    newest = max(context["comparable"])
+    second = rounds.get(whole_number(request.GET.get("second")), rounds[newest])
+    usual = context["comparable"].get(second.number, newest)
+    first = rounds.get(whole_number(request.GET.get("first")), rounds[usual])
+    in_second = {tried.one.number: tried for tried in second.rows}
+    pairs = [
+        Pair(tried, in_second[tried.one.number])
+        for tried in first.rows
+        if tried.one.number in in_second
+    ]
+    return render(
+        request,
+        "draft/compare.html",
+        {
+            "job": job,
+            "rounds": sorted(rounds.values(), key=lambda shown: shown.number),
+            "both": _priced(job, [first, second]),
+            "pairs": pairs,
+            "agreeing": sum(pair.agree for pair in pairs),
+            "is_free_text": first.rows[0].one.answer_kind.get("kind", TEXT) == TEXT,
+        },
+    )
+
+
+def _priced(job: Job, both: list[Round]) -> list[tuple[Round, Prices | None]]:
+    """Each with about what the whole job would cost so."""
+    estimate = estimates.current(job)
+    recipes = [shown.recipe for shown in both]
+    if estimate is None or estimate.trouble or None in recipes:
+        return [(shown, None) for shown in both]
+    known = [recipe for recipe in recipes if recipe is not None]
+    return list(zip(both, estimates.prices_with(job, estimate, known), strict=True))
 
 
 def _answer(request: HttpRequest, job: Job, error: str = "") -> HttpResponse:

@@ -394,13 +394,17 @@ def keeping(job: Job, estimate: Estimate) -> Keeping | None:
     recipe = recipe_of(job)
     if not recipes.is_shared(recipe) or not estimate.counted:
         return None
-    least = rules_of(recipe.model).cache_from
-    tokens = estimate.basis.counts.shared
-    all_tokens = Decimal(tokens * estimate.rows)
+    return keeping_of(recipe.model, estimate.basis.counts.shared, estimate.rows)
+
+
+def keeping_of(model: str, tokens: int, rows: int) -> Keeping:
+    """What keeping instructions of so many tokens would save, or cost, over all rows."""
+    all_tokens = Decimal(tokens * rows)
 
     def cost(hits: Decimal) -> Decimal:
         read = all_tokens * hits
-        return pricing.cost_of_tokens(recipe.model, 0, 0, written=all_tokens - read, read=read)
+        return pricing.cost_of_tokens(model, 0, 0, written=all_tokens - read, read=read)
 
-    plain = pricing.cost_of_tokens(recipe.model, all_tokens, 0)
+    plain = pricing.cost_of_tokens(model, all_tokens, 0)
+    least = rules_of(model).cache_from
     return Keeping(tokens, least, plain - cost(MANY_HITS), cost(FEW_HITS) - plain)

@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -104,6 +104,21 @@ def _tokens_of(column: AnswerColumn) -> int:
 def is_shared(recipe: Recipe) -> bool:
     """Whether all rows have the same instructions, so that these can be kept at the provider."""
     return bool(recipe.system.strip()) and not columns_used(recipe.system)
+
+
+def shared_beginning(template: str) -> str:
+    """What stands before the first placeholder of `template`, which all rows begin with."""
+    first = next((m for m in _PLACEHOLDER.finditer(template) if m[1] is not None), None)
+    head = template[: first.start()] if first else ""
+    # To the end of a line, so that no sentence is torn apart.
+    return head[: head.rfind("\n") + 1].strip()
+
+
+def with_instructions(recipe: Recipe, head: str) -> Recipe:
+    """`recipe` with the beginning of its prompt, `head`, moved into the instructions."""
+    system = f"{recipe.system.rstrip()}\n\n{head}" if recipe.system.strip() else head
+    prompt = recipe.prompt.lstrip().removeprefix(head).lstrip()
+    return replace(recipe, prompt=prompt, system=system)
 
 
 def columns_used(template: str) -> list[str]:

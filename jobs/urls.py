@@ -34,6 +34,7 @@ urlpatterns = [
     path("jobs/<int:pk>/tries/<int:number>/use/", tries.use, name="use_try"),
     path("jobs/<int:pk>/tries/<int:try_pk>/example/", tries.example, name="use_example"),
     path("jobs/<int:pk>/price/", draft.price_card, name="price"),
+    path("jobs/<int:pk>/advice/", draft.take_advice, name="take_advice"),
     path("jobs/<int:pk>/confirm/", draft.confirm, name="confirm"),
     path("jobs/<int:pk>/stop/", watch.stop, name="stop"),
     path("jobs/<int:pk>/try-again/", trouble.try_again, name="try_again"),

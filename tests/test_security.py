@@ -64,6 +64,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "try_rows": ["POST"],
     "tries": [],
     "compare": [],
+    "take_advice": ["POST"],
     "use_try": ["POST"],
     "use_example": ["POST"],
     "correct": ["POST"],

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from jobs import actions, checking, estimates, offers, pricing
+from jobs import actions, advising, checking, estimates, offers, pricing
 from jobs.answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind
 from jobs.estimates import Estimate
 from jobs.models import Installation, Job, Outcome, Try, recipe_key, recipe_of
@@ -343,6 +343,7 @@ def tried(job: Job, tokens: list[int]) -> None:
             model=job.model,
             practice=True,
             state=Try.State.ANSWERED,
+            outcome=Outcome.GOOD,
             output_tokens=count,
             recipe_key=recipe_key(recipe_of(job)),
         )
@@ -412,3 +413,93 @@ def test_estimates_of_an_older_version_can_be_read(
     estimate = estimates.current(job)
     assert estimate is not None and estimate.most == Decimal("1.25")
     assert client_alice.get(reverse("job", args=[job.pk])).status_code == 200
+
+
+# --- Advice ---------------------------------------------------------------------------------------
+
+
+def advice(job: Job) -> dict[str, advising.Advice]:
+    return {one.code: one for one in advising.advice_for(job, priced(job))}
+
+
+def test_a_longest_answer_far_above_what_was_needed_is_named(
+    alice: User, make_job: MakeJob, client_alice: Client, client_bob: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, effort="none")
+    tried(job, [30, 41, 35])
+    before = priced(job)
+    found = advice(job)["shorter"]
+    assert "No tried answer needed more than 41 tokens, and 1,024 are allowed" in found.text
+    address = reverse("take_advice", args=[job.pk])
+    assert client_bob.post(address, {"code": "shorter"}).status_code == 404
+    client_alice.post(address, {"code": "shorter"})
+    job.refresh_from_db()
+    assert job.max_tokens == 100
+    after = priced(job)
+    saved = before.most - after.most
+    assert f"costs {pricing.in_words(saved)} less at most" in found.text
+    assert "shorter" not in advice(job)
+    client_alice.post(address, {"code": "nonsense"})
+    job.refresh_from_db()
+    assert job.max_tokens == 100
+
+
+def test_a_longest_answer_that_was_reached_is_not_made_shorter(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows)
+    tried(job, [30, 41, 35])
+    job.tries.filter(number=2).update(outcome=Outcome.LOOK, cause="cut_off")
+    assert "shorter" not in advice(job)
+
+
+def test_a_preamble_that_every_row_repeats_is_moved_and_kept(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    prompt = f"{LONG}\nWrite \\{{{{so}}}}.\nThe text: {{{{text}}}}, by {{{{name}}}}"
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt=prompt)
+    before = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
+    found = advice(job)["instructions"]
+    assert "Every row begins with the same text" in found.text
+    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "instructions"})
+    job.refresh_from_db()
+    assert job.cached and job.prompt == "The text: {{text}}, by {{name}}"
+    after = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
+    sent = f"{after['system'][0]['text']}\n{after['messages'][0]['content']}"
+    assert sent.split() == before["messages"][0]["content"].split(), "no word is lost"
+    assert not {"instructions", "kept"} & advice(job).keys()
+
+
+def test_long_instructions_are_worth_keeping(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG)
+    before = priced(job)
+    found = advice(job)["kept"]
+    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "kept"})
+    after = priced(job)
+    assert job.cached and after.low < before.low
+    assert f"cost up to {pricing.in_words(before.low - after.low)} less" in found.text
+
+
+def test_a_cheaper_model_that_gives_the_same_answers_is_named(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(5000)]
+    labels = {"kind": "labels", "labels": ["good", "bad"]}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, model="claude-opus-5-5", answer_kind=labels)
+    tried(job, [50, 50, 50])
+    assert "cheaper" not in advice(job)
+    Job.objects.filter(pk=job.pk).update(model="claude-haiku-5-5", plan_sha256="")
+    tried(job, [50, 50, 50])
+    Job.objects.filter(pk=job.pk).update(model="claude-opus-5-5", plan_sha256="")
+    job.tries.update(outcome=Outcome.GOOD, answer="good")
+    found = advice(job)["cheaper"]
+    assert "Claude Haiku 5.5 gave the same answers to all 3 rows" in found.text
+    assert found.recipe == replace(recipe_of(job), model="claude-haiku-5-5")
+    job.tries.filter(model="claude-haiku-5-5", number=2).update(answer="bad")
+    assert "cheaper" not in advice(job), "they do not agree any more"

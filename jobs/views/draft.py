@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, checking, estimates, offers, words
+from .. import actions, advising, checking, estimates, offers, words
 from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
@@ -210,6 +210,7 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
         **try_hint(job),
         "longest": recipe.longest,
         "keeping": estimates.keeping(job, estimate) if estimate else None,
+        "advice": advising.advice_for(job, estimate),
     }
 
 
@@ -249,6 +250,20 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     query = QueryDict(mutable=True)
     query["row"] = str(number)
     return redirect(f"{reverse('job', args=[job.pk])}?{query.urlencode()}#preview")
+
+
+@require_POST
+def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
+    """`code`: of the advice that is taken."""
+    job = find_job(request, pk)
+    if job.state == Job.State.DRAFT:
+        found = advising.find(job, estimates.current(job), request.POST.get("code", ""))
+        if found:
+            actions.save_recipe(job, found.recipe)
+            messages.success(request, "Changed. The price is worked out anew.")
+        else:
+            messages.info(request, "Nothing was changed: the job has changed since you looked.")
+    return redirect("job", pk)
 
 
 @require_POST

@@ -128,7 +128,7 @@ def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> N
     part = html.unescape(answer.content.decode())
     assert "<html" not in part
     assert "Greet Ben.\nKindly." in part and "You are does not." in part
-    assert "Working out the price" in part and "hx-get" in part
+    assert "Working out the price" in part and "data-poll" in part
     draft.refresh_from_db()
     assert (draft.prompt, draft.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
 
@@ -166,7 +166,7 @@ def test_a_prompt_that_cannot_be_sent_says_why(
     )
 
     part = html.unescape(answer.content.decode())
-    assert words in part and "disabled" in part and "hx-get" not in part
+    assert words in part and "disabled" in part and "data-poll" not in part
     draft.refresh_from_db()
     assert draft.prompt == prompt  # half-written, and kept
 
@@ -249,7 +249,11 @@ def test_ready_made_requests_are_shown_as_they_are(
 def test_the_price_comes_by_itself(draft: Job, client_alice: Client) -> None:
     address = reverse("price", args=[draft.pk])
     waiting = text(client_alice, address, headers=HX)
-    assert "Working out the price" in waiting and f'hx-get="{address}"' in waiting
+    assert (
+        "Working out the price" in waiting
+        and "data-poll" in waiting
+        and f'hx-get="{address}"' in waiting
+    )
     assert "disabled" in waiting
 
     with_price(draft)
@@ -257,7 +261,7 @@ def test_the_price_comes_by_itself(draft: Job, client_alice: Client) -> None:
 
     assert "$1.40 to $1.90" in priced and "$3.10" in priced and "$2.80 to $3.80" in priced
     assert "counted by the provider on 2 rows" in priced
-    assert "hx-get" not in priced and "disabled" not in priced
+    assert "data-poll" not in priced and "disabled" not in priced
 
 
 def test_a_price_from_lengths_alone_says_so(draft: Job, client_alice: Client) -> None:

@@ -161,7 +161,9 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def tries(request: HttpRequest, pk: int) -> HttpResponse:
     """What was tried as a part of the draft's page; it comes back until all answers are there."""
-    return _answer(request, find_job(request, pk))
+    answer = _answer(request, find_job(request, pk))
+    answer.headers["HX-Trigger"] = "tried"  # the price may have learned from it
+    return answer
 
 
 @require_POST

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from . import estimates, offers, pricing, recipes
+from . import estimates, offers, pricing, recipes, words
 from .answer_kinds import TEXT
 from .estimates import LEAST_TRIED, Estimate
 from .model_rules import rules_of
@@ -39,6 +39,7 @@ def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
     recipe = recipe_of(job)
     return [
         *_cheaper_model(job, estimate, recipe),
+        *_same_rows(job, estimate, recipe),
         *_instructions(job, estimate, recipe),
         *_kept(job, estimate, recipe),
         *_shorter(job, estimate, recipe),
@@ -72,6 +73,26 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
         f"Allow {enough:,} tokens",
         shorter,
     )
+
+
+def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+    """Some rows repeat an earlier one, so that one answer would do."""
+    if recipe.same_once or not (count := estimate.basis.survey.alike):
+        return
+    once = replace(recipe, same_once=True)
+    [prices] = estimates.prices_with(job, estimate, [once])
+    if prices is None:
+        return
+    saves = (estimate.low + estimate.high - prices.low - prices.high) / 2
+    if saves >= LEAST:
+        which = f"{words.rows(count)} {'repeats' if count == 1 else 'repeat'} an earlier one"
+        yield Advice(
+            "once",
+            f"{which} in the cells that are used. Sent once, with the answer copied to the others, "
+            f"the job usually costs {pricing.in_words(saves)} less.",
+            "Send them once",
+            once,
+        )
 
 
 def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:

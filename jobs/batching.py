@@ -25,7 +25,7 @@ from .answer_kinds import FREE_TEXT
 from .leases import Lease
 from .models import Batch, Job, Outcome, Row, answer_kind_of, recipe_of
 from .recipes import compile_recipe
-from .surveying import empty_cells
+from .surveying import Contents
 
 # As many as there is progress to see in, unless the limits ask for more.
 USUAL_BATCHES = 15
@@ -79,12 +79,12 @@ def request_writer(job: Job) -> Callable[[str], bytes]:
         return lambda source: bytes(_ready_made.decode(source).params)
     recipe = recipe_of(job)
     params_of = compile_recipe(recipe, job.columns)
-    empty_in = empty_cells(recipe, job.columns)
+    contents = Contents(recipe, job.columns)
     cells_of = msgspec.json.Decoder(list[str]).decode
 
     def write(source: str) -> bytes:
         cells = cells_of(source)
-        if recipe.skip_empty and (empty := empty_in(cells)):
+        if recipe.skip_empty and (empty := contents.empty(cells)):
             raise _LeftOut(EMPTY_CELL.format(name=empty[0]))
         params = params_of(cells)
         if not params["messages"][0]["content"].strip():
@@ -110,8 +110,8 @@ def recipe_hash(job: Job) -> str:
     recipe: list[Any] = [job.prompt, job.system, job.model, job.max_tokens]
     if (wanted := answer_kind_of(job)) != FREE_TEXT:
         recipe.append(msgspec.to_builtins(wanted))
-    if job.effort or job.cached or job.skip_empty:
-        recipe.append([job.effort, job.cached, job.skip_empty])
+    if job.effort or job.cached or job.skip_empty or job.same_once:
+        recipe.append([job.effort, job.cached, job.skip_empty, job.same_once])
     return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]
 
 
@@ -120,7 +120,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
 
     Raises LeaseLost.
     """
-    waiting = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None)
+    waiting = Row.objects.to_be_sent(job)
     first = waiting.order_by("number").values_list("number", flat=True).first()
     if first is None:
         return False
@@ -202,9 +202,7 @@ def _waiting_from(job: Job, first: int, lease: Lease) -> Iterator[tuple[int, str
     """Number and source of the rows that wait, from `first` on. Slice by slice: a query that stays
     open keeps SQLite from renewing the lease, and PostgreSQL copies all of its rows."""
     while True:
-        waiting = Row.objects.filter(
-            job=job, number__gte=first, outcome=Outcome.WAITING, batch=None
-        ).order_by("number")
+        waiting = Row.objects.to_be_sent(job).filter(number__gte=first).in_order()
         rows = list(waiting.values_list("number", "source")[:READ_AHEAD])
         if not rows:
             return

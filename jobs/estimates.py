@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from math import sqrt
 from statistics import fmean, stdev
@@ -50,11 +50,12 @@ _STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 @dataclass(frozen=True)
 class Basis:
-    """What an estimate was worked out from. It is used again as long as `key` stays, whatever
+    """What an estimate was worked out from. Each is used again as long as its key stays, whatever
     else is changed."""
 
-    key: str = ""
+    counts_key: str = ""
     counts: Counts = field(default_factory=Counts)
+    survey_key: str = ""
     survey: Survey = field(default_factory=Survey)
 
 
@@ -111,8 +112,9 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
     whole = current(job)
     if whole is None or not whole.rows:
         return None
-    part = rows.aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
-    sent = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
+    # A row that is the same as another one is not sent itself.
+    part = rows.filter(same_as=None).aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
+    sent = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.LEFT_OUT)
     all_bytes = sent.aggregate(bytes=Sum("size"))["bytes"] or 1
     shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / all_bytes
     return PartEstimate(
@@ -175,15 +177,19 @@ def _hash(values: list[Any]) -> str:
 def _basis(job: Job) -> Basis:
     """What is known of the rows for the recipe, found out only when its text has changed."""
     recipe = recipe_of(job)
+    columns = sorted(set(recipes.columns_used(recipe.template)))
+    wordless = not recipes.static_text(recipe.prompt).strip()
+    rows = [_file_of(job), columns, wordless, recipe.skip_empty, recipe.same_once]
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
-    key = _hash([_file_of(job), texts, recipe.effort, settings.PRACTICE])
-    if job.estimate:
-        basis = Estimate.from_json(job.estimate).basis
-        if basis.key == key and basis.counts.tokens:
-            return basis
-    if job.kind == Job.Kind.REQUESTS:
-        return Basis(key, counting.count(job))
-    return Basis(key, counting.count(job), surveying.survey(job, recipe))
+    counts_key = _hash([_file_of(job), texts, recipe.effort, settings.PRACTICE])
+    survey_key = _hash(rows)
+    basis = Estimate.from_json(job.estimate).basis if job.estimate else Basis()
+    if basis.counts_key != counts_key or not basis.counts.tokens:
+        basis = replace(basis, counts_key=counts_key, counts=counting.count(job))
+    if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:
+        found = surveying.survey(job, recipe)
+        basis = replace(basis, survey_key=survey_key, survey=found)
+    return basis
 
 
 def _estimate(job: Job) -> Estimate:
@@ -221,7 +227,7 @@ def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
             else "Change the model in your file and upload it again."
         )
         return f"There is no price for {names}, so what this job costs cannot be said. {mend}"
-    if _left(job, basis.survey) <= 0:
+    if _left(job, recipe_of(job), basis.survey) <= 0:
         return "No row is left to send, because of the empty cells that the prompt uses."
     return ""
 
@@ -283,19 +289,20 @@ def _shares(job: Job, basis: Basis) -> list[_Share]:
     ]
 
 
-def _left(job: Job, survey: Survey) -> int:
+def _left(job: Job, recipe: Recipe, survey: Survey) -> int:
     """Rows that will be sent."""
-    return job.sendable_count - (survey.empty if job.skip_empty else survey.blank)
+    return job.sendable_count - survey.left_out - (survey.alike if recipe.same_once else 0)
 
 
 def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) -> _Share:
     """All rows of a table, as they would be sent with `recipe`; `tried`: TryQuerySet.lengths."""
-    rows = max(_left(job, basis.survey), 0)
+    survey = basis.survey
+    rows = max(_left(job, recipe, survey), 0)
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
     fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
     by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
-    # With what stands beside an empty cell: a little too much rather than too little.
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
+    filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     seen = tried.get(recipe_key(recipe), [])
     low, high = _learned(seen, rows, recipe) or recipes.usual_output(recipe)
     return _Share(

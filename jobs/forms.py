@@ -346,6 +346,7 @@ class RecipeForm(StyledForm):
         label="Keep the instructions at Anthropic while the job runs",
         required=False,
     )
+    same_once = forms.BooleanField(label="Send rows that are the same only once", required=False)
     skip_empty = forms.BooleanField(
         label="Leave out rows in which a cell that is used is empty",
         required=False,
@@ -398,6 +399,7 @@ class RecipeForm(StyledForm):
             effort=given["effort"],
             cached=given["cached"],
             skip_empty=given["skip_empty"],
+            same_once=given["same_once"],
             answer=answer
             or AnswerKind(
                 kind=given["answer_kind"] or TEXT,

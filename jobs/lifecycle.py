@@ -24,6 +24,7 @@ from . import (
     leases,
     provider,
     restoring,
+    sparing,
     submission,
     trying,
     watching,
@@ -200,10 +201,11 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         _look_after(job, due[0], lease)
         return NOW
     if stopping:
-        return _until_due(batches) if not_yet else _step_of_stopping(job, batches)
+        return _until_due(batches) if not_yet else _step_of_stopping(job, batches, lease)
     if job.state == Job.State.SUBMITTING and not job.held:
         return _step_of_sending(job, batches, lease)
     if job.state == Job.State.WORKING and not batches:
+        sparing.copy_answers(job, lease)
         _finish(job)
     return _until_due(batches)
 
@@ -272,6 +274,9 @@ def _until_due(batches: list[Batch]) -> timedelta:
 
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
+    if job.same_once and not job.spared:
+        sparing.find(job, lease)
+        return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
     if not planned:
         if batching.plan_next_batch(job, lease):
@@ -332,10 +337,12 @@ def _stop_one(job: Job, batch: Batch) -> bool:
     return True
 
 
-def _step_of_stopping(job: Job, batches: list[Batch]) -> timedelta:
+def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     """What was never planned is stopped; then the job waits for what the provider still has."""
-    _stop_rows(job, Q(batch=None))
+    # A row that is the same as another one gets what that one gets, were it an answer.
+    _stop_rows(job, Q(batch=None, same_as=None))
     if not batches:
+        sparing.copy_answers(job, lease)
         _finish(job)
     return _until_due(batches)
 

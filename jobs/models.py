@@ -99,6 +99,7 @@ def recipe_of(job: Job) -> Recipe:
         job.effort,
         job.cached,
         job.skip_empty,
+        job.same_once,
     )
 
 
@@ -113,6 +114,7 @@ def stored_recipe(recipe: Recipe) -> dict[str, Any]:
         "effort": recipe.effort,
         "cached": recipe.cached,
         "skip_empty": recipe.skip_empty,
+        "same_once": recipe.same_once,
     }
 
 
@@ -214,6 +216,8 @@ class Job(models.Model):
     effort = models.CharField(max_length=10, default="")  # of model_rules.EFFORTS
     cached = models.BooleanField(default=False)  # the instructions are kept from row to row
     skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
+    same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
+    spared = models.BooleanField(default=False)  # these were found, after it was confirmed
 
     # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
     # person confirms: file, recipe and price. Empty while there is no price for the recipe.
@@ -464,6 +468,10 @@ class RowQuerySet(models.QuerySet["Row"]):
     def in_order(self) -> Self:
         return self.order_by("number")
 
+    def to_be_sent(self, job: Job) -> Self:
+        """Rows of a confirmed job that are in no batch yet."""
+        return self.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
+
     def worth_sending_again(self) -> Self:
         """Rows without an answer that cost nothing, for a reason that passes."""
         return self.filter(outcome__in=[Outcome.ERRORED, Outcome.EXPIRED], cause__in=PASSING)
@@ -494,6 +502,8 @@ class Row(models.Model):
     problem = models.TextField(default="")
 
     batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="rows")
+    # The number of an earlier row with the same request: that one is sent, for both.
+    same_as = models.IntegerField(null=True)
     outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
     cause = models.CharField(max_length=60, default="")  # judging.CAUSES, or the provider's type
     answer = models.TextField(default="")

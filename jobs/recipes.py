@@ -60,6 +60,7 @@ class Recipe:
     effort: str = BY_ITSELF  # of model_rules.EFFORTS
     cached: bool = False  # the instructions are kept at the provider from row to row
     skip_empty: bool = False  # rows with an empty cell that is used are left out
+    same_once: bool = False  # of rows with the same request one is sent, for all
 
     @property
     def longest(self) -> int:

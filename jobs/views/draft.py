@@ -84,6 +84,7 @@ def _as_initial(job: Job) -> dict[str, object]:
         "effort": job.effort,
         "cached": job.cached,
         "skip_empty": job.skip_empty,
+        "same_once": job.same_once,
         "answer_kind": answer_kind_of(job).kind,
         "labels": "\n".join(answer_kind_of(job).labels),
     }
@@ -363,14 +364,24 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         "model_name": offers.name_of(job.model),
         "effort": EFFORTS[job.effort] if job.effort else "",
         "longest": recipe_of(job).longest,
-        "left_out": job.row_count - sums["estimate"].rows,
-        "left_out_empty": job.sendable_count - sums["estimate"].rows,
+        **_not_sent(job, sums["estimate"]),
         "answer_kind": answer_kind_of(job),
         "request_models": _request_models(job),
         "format": format_in_words(job),
         **sums,
     }
     return render(request, "draft/confirm.html", context)
+
+
+def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
+    """How many rows are left out, how many of them for an empty cell, and how many get the answer
+    of another one."""
+    survey = estimate.basis.survey
+    return {
+        "left_out": job.left_out_count + survey.left_out,
+        "left_out_empty": survey.left_out,
+        "same": survey.alike if job.same_once else 0,
+    }
 
 
 def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:

@@ -45,6 +45,7 @@ from .models import (
     stored_recipe,
 )
 from .recipes import Recipe, with_example
+from .reusing import Start
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +56,14 @@ TYPING = timedelta(seconds=1)
 
 
 def create_job(
-    owner: User, upload: File[bytes], name: str = "", choices: Choices | None = None
+    owner: User,
+    upload: File[bytes],
+    name: str = "",
+    choices: Choices | None = None,
+    start: Start | None = None,
 ) -> Job:
-    """Take in an uploaded file and make a job of it, to be read by the worker, as in `choices`."""
+    """Take in an uploaded file and make a job of it, to be read by the worker, as in `choices`;
+    with the recipe of `start`."""
     taken = _taken_in(upload)
     upload_name = taken["upload_name"]
     with transaction.atomic():
@@ -65,10 +71,12 @@ def create_job(
             owner=owner,
             name=name.strip()[:200] or _usual_name(upload_name),
             choices=msgspec.to_builtins(choices) if choices else {},
-            model=pricing.DEFAULT_MODEL,
+            **(start.values if start else {"model": pricing.DEFAULT_MODEL}),
             **taken,
         )
         _log(job, f"Uploaded {upload_name}.", owner)
+        if start:
+            _log(job, start.in_words, owner)
         _nudge(job)
     return job
 

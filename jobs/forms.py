@@ -17,7 +17,7 @@ from .answer_kinds import COLUMNS, LABELS, TEXT, AnswerColumn, AnswerKind
 from .ingest.shapes import NO_HEADER, Choices
 from .ingest.words import DELIMITERS, ENCODINGS
 from .model_rules import EFFORTS
-from .models import Job, Outcome, Row, choices_of
+from .models import Job, Outcome, Row, Template, choices_of
 from .recipes import Recipe
 from .templatetags.show import size
 from .trying import MOST_ROWS, choose_rows
@@ -275,6 +275,26 @@ class NameForm(StyledForm):
         max_length=Job._meta.get_field("name").max_length,
         error_messages={"required": "A job needs a name."},
     )
+
+
+class TemplateForm(StyledForm):
+    """How a recipe is kept for later."""
+
+    name = forms.CharField(
+        label="Name of the template",
+        max_length=Template._meta.get_field("name").max_length,
+        error_messages={"required": "A template needs a name."},
+    )
+    shared = forms.BooleanField(
+        label="Share with everyone on this site",
+        required=False,
+        help_text="They can start jobs with it, and read what you wrote. Your rows and answers "
+        "stay yours.",
+    )
+
+
+class TemplateNameForm(StyledForm):
+    name = TemplateForm.base_fields["name"]
 
 
 class ProviderIdForm(StyledForm):

@@ -35,6 +35,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from . import words
@@ -219,6 +220,10 @@ class Job(models.Model):
     same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
     spared = models.BooleanField(default=False)  # these were found, after it was confirmed
 
+    # What it began with: a template, or the job that it runs again on another file.
+    template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")
+    previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+
     # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
     # person confirms: file, recipe and price. Empty while there is no price for the recipe.
     estimate = models.JSONField(null=True)
@@ -292,6 +297,42 @@ class Job(models.Model):
     def cost(self) -> Decimal:
         """US dollars charged so far, by the results that are in."""
         return dollars(self.tally.get("cost_pico", 0))
+
+
+class TemplateQuerySet(models.QuerySet["Template"]):
+    def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The templates that `user` may start with: their own, and those that are shared."""
+        return self.filter(Q(owner_id=user.pk) | Q(shared=True))
+
+    def changeable_by(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The templates that `user` may rename, share and delete: their own; administrators also
+        those that are shared."""
+        if getattr(user, "is_superuser", False):
+            return self.visible_to(user)
+        return self.filter(owner_id=user.pk)
+
+    def by_name(self) -> Self:
+        return self.order_by(Lower("name"), "pk")
+
+
+class Template(models.Model):
+    """A recipe that is kept under a name, to begin other jobs with."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    name = models.CharField(max_length=100)
+    shared = models.BooleanField(default=False)  # everyone on this site may start with it
+    recipe = models.JSONField()  # recipes.Recipe; what it lacks is as a new Recipe has it
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    objects = TemplateQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "name"], name="template_once_an_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class BatchQuerySet(models.QuerySet["Batch"]):

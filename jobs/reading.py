@@ -22,12 +22,12 @@ import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 
-from . import files
+from . import files, matching
 from .ingest.answers import Failed, Group, Order, Read, Rows, Summary, frames, too_long, too_much
 from .ingest.corrections import NotCorrected
 from .ingest.shapes import Finding, Limits, Unreadable, unreadable
 from .leases import Lease, LeaseLost
-from .models import Job, Outcome, Problem, Row, choices_of
+from .models import Job, Outcome, Problem, Row, choices_of, recipe_of, stored_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +183,7 @@ def _give_up(job: Job, error: Unreadable) -> None:
 
 
 def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> None:
+    recipe = _fitted_recipe(job, summary)
     _settle(
         job,
         Job.State.DRAFT,
@@ -193,7 +194,27 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> No
         left_out_count=summary.left_out,
         corrections=corrections,
         reading=_in_short(summary),
+        **recipe,
     )
+
+
+def _fitted_recipe(job: Job, summary: Summary) -> dict[str, Any]:
+    """What changes of the recipe that a job began with, or that was written for another file, when
+    it names its columns almost as this file does; noted in `summary`.
+
+    The recipe in `job` is the one that is stored: only that of a draft can be changed.
+    """
+    recipe = recipe_of(job)
+    if summary.kind != Job.Kind.TABLE:
+        if recipe.prompt.strip():
+            text = "Your prompt is not used: the requests in this file bring their own."
+            summary.note(Finding("prompt_not_used", text))
+        return {}
+    names = matching.same_columns(recipe, summary.columns)
+    for name, column in names.items():
+        text = f"The prompt says {{{{{column}}}}} now, where it said {{{{{name}}}}}: "
+        summary.note(Finding("renamed", f"{text}that is how this file writes it."))
+    return stored_recipe(matching.with_columns(recipe, names)) if names else {}
 
 
 def _in_short(summary: Summary) -> dict[str, Any]:

@@ -127,6 +127,17 @@ def columns_used(template: str) -> list[str]:
     return [match[1].strip() for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
 
 
+def rename_columns(template: str, names: Mapping[str, str]) -> str:
+    """`template` with each column in its placeholders called as `names` says; one that is not in
+    it, and everything between the placeholders, stays to the letter."""
+
+    def renamed(match: re.Match[str]) -> str:
+        name = None if match[1] is None else names.get(match[1].strip())
+        return match[0] if name is None else f"{{{{{name}}}}}"
+
+    return _PLACEHOLDER.sub(renamed, template)
+
+
 def static_text(template: str) -> str:
     """`template` without its placeholders: what every row repeats."""
     return _PLACEHOLDER.sub(lambda match: "{{" if match[1] is None else "", template)

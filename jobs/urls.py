@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, downloads, draft, jobs, people, restored, rows, tries, trouble, watch
+from .views import (
+    accounts,
+    columns,
+    downloads,
+    draft,
+    jobs,
+    people,
+    restored,
+    rows,
+    templates,
+    tries,
+    trouble,
+    watch,
+)
 
 urlpatterns = [
     path("setup/", accounts.setup, name="setup"),
@@ -21,10 +34,16 @@ urlpatterns = [
     path("jobs/new/", jobs.new_job, name="new_job"),
     path("jobs/new/sample/", jobs.new_sample_job, name="new_sample_job"),
     path("jobs/new/pasted/", jobs.new_pasted_job, name="new_pasted_job"),
+    path("templates/", templates.templates, name="templates"),
+    path("templates/<int:pk>/rename/", templates.rename, name="template_rename"),
+    path("templates/<int:pk>/share/", templates.share, name="template_share"),
+    path("templates/<int:pk>/delete/", templates.delete, name="template_delete"),
     path("samples/<str:name>", jobs.sample, name="sample"),
     path("jobs/<int:pk>/", watch.job, name="job"),
     path("jobs/<int:pk>/status/", watch.status, name="status"),
     path("jobs/<int:pk>/recipe/", draft.recipe, name="recipe"),
+    path("jobs/<int:pk>/columns/", columns.columns, name="columns"),
+    path("jobs/<int:pk>/keep/", templates.keep, name="keep"),
     path("jobs/<int:pk>/reading/", draft.reading, name="reading"),
     path("jobs/<int:pk>/correct/", draft.correct, name="correct"),
     path("jobs/<int:pk>/replace/", draft.replace, name="replace"),

@@ -19,6 +19,7 @@ PURE = (
     "jobs.ingest",
     "jobs.cells",
     "jobs.answer_kinds",
+    "jobs.matching",
     "jobs.model_rules",
 )
 # Each may import those after it, and none before it.
@@ -31,7 +32,7 @@ LAYERS = (
     ("jobs.lifecycle",),
     ("jobs.late", "jobs.restoring", "jobs.watching"),
     ("jobs.collection",),
-    ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying"),
+    ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting"),
     ("jobs.surveying", "jobs.offers"),
     ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),

@@ -18,7 +18,7 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from jobs import files
+from jobs import files, reusing
 from jobs.models import (
     Batch,
     Installation,
@@ -28,8 +28,10 @@ from jobs.models import (
     Outcome,
     Problem,
     Row,
+    Template,
     key_fingerprint,
 )
+from jobs.recipes import Recipe
 from jobs.views import errors
 
 from .conftest import PASSWORD
@@ -60,6 +62,8 @@ JOB_PAGES: dict[str, list[str]] = {
     "delete": ["GET", "POST"],
     "rows": [],
     "row": [],
+    "columns": ["GET", "POST"],
+    "keep": ["GET", "POST"],
     "reading": ["POST"],
     "try_rows": ["POST"],
     "tries": [],
@@ -85,7 +89,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "use_try": [1],
     "use_example": [1],
 }
-PAGES = ("jobs", "new_job", "password", "people", "restored")
+PAGES = ("jobs", "new_job", "templates", "password", "people", "restored")
 POSTS = (
     "new_job",
     "new_sample_job",
@@ -96,6 +100,7 @@ POSTS = (
     "restored_look",
     "restored_seen",
 )
+TEMPLATE_POSTS = ("template_rename", "template_share", "template_delete")
 OPEN = ("setup", "login")
 
 
@@ -139,7 +144,8 @@ def test_the_lists_here_have_every_address() -> None:
     """A new page has to be put into the lists above, and so into these tests."""
     patterns = get_resolver().url_patterns[0].url_patterns  # type: ignore[union-attr]
     names = {pattern.name for pattern in patterns if isinstance(pattern, URLPattern)}
-    known = {*JOB_PAGES, *PAGES, *POSTS, *OPEN, "sample", "person_active", "person_password"}
+    known = {*JOB_PAGES, *PAGES, *POSTS, *OPEN, *TEMPLATE_POSTS}
+    known |= {"sample", "person_active", "person_password"}
     assert names == known
 
 
@@ -199,6 +205,7 @@ def test_without_signing_in_there_is_nothing(make_job: MakeJob, alice: User) -> 
         *job_addresses(job),
         *(("GET", reverse(name)) for name in PAGES),
         *(("POST", reverse(name)) for name in POSTS),
+        *(("POST", reverse(name, args=[1])) for name in TEMPLATE_POSTS),
         ("GET", "/samples/reviews.csv"),
         ("POST", reverse("person_active", args=[alice.pk])),
         ("POST", reverse("person_password", args=[alice.pk])),
@@ -264,6 +271,7 @@ def test_every_change_needs_its_token(make_job: MakeJob, alice: User, root: User
     before = everything()
     addresses = [path for method, path in job_addresses(job) if method == "POST"]
     addresses += [reverse(name) for name in (*POSTS, "login", "setup")]
+    addresses += [reverse(name, args=[1]) for name in TEMPLATE_POSTS]
     addresses += [
         reverse("person_active", args=[alice.pk]),
         reverse("person_password", args=[alice.pk]),
@@ -402,6 +410,9 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
     jobs.append(
         make_job(alice, Job.State.DRAFT, rows=[request] * 3, name=NASTY[:200], problem_count=1)
     )
+    recipe = Recipe(NASTY + "{{" + "<b>" * 30 + "}}", NASTY, NASTY, 5)
+    for shared in (True, False):
+        reusing.keep(alice, f"{shared}{NASTY}"[:100], recipe, shared=shared)
     priced = make_job(alice, Job.State.DRAFT, **{**texts, "held": "", "prompt": "{{text}}"})
     jobs.append(with_price(priced))
     for job in jobs:
@@ -415,9 +426,12 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
 def test_nothing_that_was_brought_in_runs(nasty_jobs: list[Job], client_root: Client) -> None:
     User.objects.create_user(NASTY[:150], password=PASSWORD)
     pages = ["/", "/?q=" + NASTY, "/?state=" + NASTY, "/people/", "/jobs/new/", "/password/"]
+    shared = Template.objects.get(shared=True).pk
+    pages += ["/templates/", f"/templates/{shared}/delete/", f"/jobs/new/?template={shared}"]
     for job in nasty_jobs:
         base = f"/jobs/{job.pk}/"
         pages += [base, f"{base}?row=2", f"{base}confirm/", f"{base}stop/", f"{base}delete/"]
+        pages += [f"{base}keep/", f"{base}columns/", f"/jobs/new/?like={job.pk}"]
         pages += [f"{base}rows/", f"{base}rows/1/", f"{base}rows/2/", f"{base}rows/3/"]
         pages += [f"{base}rows/?outcome=attention&cause={NASTY}&q={NASTY}"]
     for path in pages:

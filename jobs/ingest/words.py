@@ -292,6 +292,9 @@ FINDINGS = {
     ),
     "correction_left": Kind("Some of the corrected file was not used.", ""),
     "correction_note": Kind("", "Look at the rows that it corrected."),
+    # The prompt that a job began with, and this file
+    "renamed": Kind("The prompt was changed to the column names of this file.", ""),
+    "prompt_not_used": Kind("", ""),
     "too_many_corrected": Kind(
         "", "Correct your own file instead, and use it in place of the one that you uploaded."
     ),

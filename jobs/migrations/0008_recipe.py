@@ -5,75 +5,74 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobs', '0007_tries'),
+        ("jobs", "0007_tries"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='installation',
-            name='model_list',
+            model_name="installation",
+            name="model_list",
             field=models.JSONField(default=list),
         ),
         migrations.AddField(
-            model_name='installation',
-            name='model_list_at',
+            model_name="installation",
+            name="model_list_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='installation',
-            name='model_list_due_at',
+            model_name="installation",
+            name="model_list_due_at",
             field=models.DateTimeField(default=django.utils.timezone.now),
         ),
         migrations.AddField(
-            model_name='installation',
-            name='model_list_key',
-            field=models.CharField(default='', max_length=16),
+            model_name="installation",
+            name="model_list_key",
+            field=models.CharField(default="", max_length=16),
         ),
         migrations.AddField(
-            model_name='job',
-            name='cached',
+            model_name="job",
+            name="cached",
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name='job',
-            name='effort',
-            field=models.CharField(default='', max_length=10),
+            model_name="job",
+            name="effort",
+            field=models.CharField(default="", max_length=10),
         ),
         migrations.AddField(
-            model_name='job',
-            name='same_once',
+            model_name="job",
+            name="same_once",
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name='job',
-            name='skip_empty',
+            model_name="job",
+            name="skip_empty",
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name='job',
-            name='spared',
+            model_name="job",
+            name="spared",
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name='row',
-            name='same_as',
+            model_name="row",
+            name="same_as",
             field=models.IntegerField(null=True),
         ),
         migrations.AddField(
-            model_name='try',
-            name='recipe',
+            model_name="try",
+            name="recipe",
             field=models.JSONField(default=dict),
         ),
         migrations.AddField(
-            model_name='try',
-            name='recipe_key',
-            field=models.CharField(default='', max_length=16),
+            model_name="try",
+            name="recipe_key",
+            field=models.CharField(default="", max_length=16),
         ),
         migrations.AlterField(
-            model_name='job',
-            name='max_tokens',
+            model_name="job",
+            name="max_tokens",
             field=models.IntegerField(default=0),
         ),
     ]

@@ -24,6 +24,7 @@ from ..model_rules import EFFORTS
 from ..models import Job, answer_kind_of, choices_of, recipe_of
 from ..uploads import was_too_large
 from .access import find_job, person
+from .columns import missing_context
 from .parts import whole_number
 from .requests import readable_request
 from .tries import tries_context, try_hint
@@ -167,6 +168,7 @@ def price(job: Job) -> dict[str, Any]:
             estimate = None
     return {
         "recipe_problems": problems,
+        **missing_context(job),
         # That nothing is written yet needs no warning.
         "notes": [*problems, *_remarks(job, estimate)] if job.prompt.strip() else [],
         **(_what_it_means(job, estimate) if job.kind == Job.Kind.TABLE else {}),
@@ -226,7 +228,8 @@ def _form_problems(form: RecipeForm) -> list[str]:
 def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     """Save the recipe as far as it is written; a model or a length that is impossible is not
     saved, but the texts beside it are: nobody wants to write them twice. `show`: the row of the
-    preview, `row` the same as typed; `go`: then on to the confirmation."""
+    preview, `row` the same as typed; `go`: then on to the confirmation; `keep`: then on to the page
+    that keeps it as a template."""
     job = find_job(request, pk)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _elsewhere(request, job)
@@ -248,6 +251,8 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
         return draft_page(request, job, form, status=422)
     if "go" in request.POST:
         return redirect("confirm", job.pk)
+    if "keep" in request.POST:
+        return redirect("keep", job.pk)
     query = QueryDict(mutable=True)
     query["row"] = str(number)
     return redirect(f"{reverse('job', args=[job.pk])}?{query.urlencode()}#preview")

@@ -18,10 +18,12 @@ from .. import actions, estimates
 from ..forms import NameForm, UploadForm
 from ..ingest.shapes import Choices
 from ..models import ATTENTION, Installation, Job
+from ..reusing import NothingToStartWith, Start, find_start
 from ..uploads import was_too_large
 from .access import asked, find_job, person
 from .downloads import CSV, JSON_LINES, to_be_saved
 from .parts import answer, make_part
+from .templates import start_context
 
 PAGE = 25
 POLL_SECONDS = 5
@@ -92,25 +94,40 @@ def _found(request: HttpRequest, query: str, chosen: str, paused: bool) -> Query
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_job(request: HttpRequest) -> HttpResponse:
-    """An upload: the file is on our disk when this is called, and the worker reads it."""
+    """An upload: the file is on our disk when this is called, and the worker reads it. `template`
+    or `like`: the id of a template, or of a job, to begin with."""
     form = UploadForm(request.POST or None, request.FILES or None)
+    start, no_start = _start(request)
     if request.method == "POST":
         form = UploadForm(request.POST, request.FILES)
-        if form.is_valid():
-            return _made(request, form.cleaned_data["file"])
+        if form.is_valid() and not no_start:
+            return _made(request, form.cleaned_data["file"], start=start)
         if was_too_large(request):
             form.add_too_large()
-    status = 422 if form.errors else 200
+    status = 422 if form.errors or (no_start and request.method == "POST") else 200
     context = {
         "form": form,
+        **start_context(request, start, no_start),
         "max_bytes": settings.MAX_UPLOAD_BYTES,
         "max_rows": settings.MAX_ROWS,
         "max_columns": settings.MAX_COLUMNS,
         "max_cell": settings.MAX_CELL_BYTES,
         "samples": list(SAMPLE_TYPES),
     }
-    template = "jobs/_upload.html" if request.headers.get("HX-Request") else "jobs/new.html"
+    only_the_form = request.method == "POST" and request.headers.get("HX-Request")
+    template = "jobs/_upload.html" if only_the_form else "jobs/new.html"
     return render(request, template, context, status=status)
+
+
+def _start(request: HttpRequest) -> tuple[Start | None, str]:
+    """What the new job is to begin with, and why that cannot be had, if so."""
+    asked_for = request.POST if request.method == "POST" else request.GET
+    try:
+        return find_start(
+            person(request), asked_for.get("template", ""), asked_for.get("like", "")
+        ), ""
+    except NothingToStartWith as error:
+        return None, str(error)
 
 
 @require_POST
@@ -130,14 +147,21 @@ def new_pasted_job(request: HttpRequest) -> HttpResponse:
     if not cells.strip():
         messages.error(request, "There was nothing to read: paste some cells first.")
         return redirect("new_job")
+    start, no_start = _start(request)
+    if no_start:
+        messages.error(request, f"{no_start} Paste the cells again to begin without it.")
+        return redirect("new_job")
     pasted = ContentFile(cells.encode(), "Pasted cells.tsv")
-    return _made(request, pasted, Choices(delimiter="\t"))
+    return _made(request, pasted, Choices(delimiter="\t"), start)
 
 
 def _made(
-    request: HttpRequest, upload: File[bytes], choices: Choices | None = None
+    request: HttpRequest,
+    upload: File[bytes],
+    choices: Choices | None = None,
+    start: Start | None = None,
 ) -> HttpResponse:
-    job = actions.create_job(person(request), upload, choices=choices)
+    job = actions.create_job(person(request), upload, choices=choices, start=start)
     address = reverse("job", args=[job.pk])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})

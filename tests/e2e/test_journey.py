@@ -81,7 +81,7 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     expect(preview).to_contain_text("Is this good or bad? Boils fast, looks lovely.")
     page.get_by_role("button", name="Next row").click()
     expect(preview).to_contain_text('She said "never again".')
-    expect(page.locator("#side")).to_contain_text(re.compile("usually .* at most ", re.DOTALL))
+    expect(page.locator("#side")).to_contain_text(re.compile(r"usually .*\bat most ", re.DOTALL))
     assert_fits(page)
     submit(page)
 

@@ -7,6 +7,7 @@ What a script wants is on stdout; words for people go to stderr. Exit status: 0 
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -29,7 +30,6 @@ from jobs import actions, checking, estimates, exports, restoring, words
 from jobs.answer_kinds import (
     COLUMN_KINDS,
     COLUMNS,
-    FREE_TEXT,
     LABELS,
     AnswerColumn,
     AnswerKind,
@@ -40,12 +40,14 @@ from jobs.forms import RecipeForm
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import NO_HEADER, Choices, Unreadable
 from jobs.ingest.words import ENCODINGS, how_it_is_read, python_name
+from jobs.matching import needed_columns
 from jobs.model_rules import EFFORTS
-from jobs.models import Installation, Job
+from jobs.models import Installation, Job, Template, recipe_of
 from jobs.pricing import DEFAULT_MODEL, in_words
 from jobs.provider import ProviderError
 from jobs.reading import limits, read_apart
 from jobs.recipes import Recipe
+from jobs.reusing import Start, kept_recipe
 from jobs.templatetags.show import at_most, money_range
 
 NOT_DONE, WRONG_USE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 2, 3, 4, 6, 7, 8
@@ -53,6 +55,7 @@ LOOK_SECONDS = 0.5
 # How long a step that needs the worker may wait for one to show up.
 WORKER_SECONDS = 30
 PROBLEMS_SHOWN = 20
+EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 FORMATS: dict[str, Callable[[Job], Iterator[bytes]]] = {
     "csv": exports.csv_chunks,
@@ -79,6 +82,9 @@ class Command(BaseCommand):
         prompt = submit.add_mutually_exclusive_group()
         prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
         prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
+        submit.add_argument(
+            "--template", metavar="NAME", help="start with what is kept under this name"
+        )
         submit.add_argument("--system", metavar="TEXT", help="instructions for every row")
         answer = submit.add_mutually_exclusive_group()
         answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
@@ -130,6 +136,9 @@ class Command(BaseCommand):
             "reconcile",
             help="after a database was restored: find what was sent meanwhile, then send on",
         )
+
+        templates = actions.add_parser("templates", help="list what is kept for other jobs")
+        templates.add_argument("--json", action="store_true", help="for programs")
 
         jobs = actions.add_parser("list", help="list all jobs, newest first")
         jobs.add_argument("--json", action="store_true", help="for programs")
@@ -208,9 +217,12 @@ class Command(BaseCommand):
     def do_submit(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
         prompt = prompt_of(options)
-        recipe = checked_recipe(prompt or "", options)
         owner, choices = owner_of(options["owner"]), choices_from(options)
-        job = make_job(options["file"], owner, options["name"], choices)
+        name = options["template"]
+        template = None if name is None else find_template(owner, name)
+        recipe = checked_recipe(prompt, options, kept_recipe(template) if template else EMPTY)
+        start = Start(recipe, template) if template else None
+        job = make_job(options["file"], owner, options["name"], choices, start)
         self.say(f"Job {job.pk} “{job.name}”: reading the file.")
         job = self.wait_for_worker(job, lambda job: job.state != Job.State.READING)
         self.show_problems(job)
@@ -219,7 +231,9 @@ class Command(BaseCommand):
             raise CommandError("The file could not be read.")
         self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
 
-        names = ("system", "model", "max_tokens", "labels", "columns")
+        if start:
+            recipe = recipe_of(job)  # with the columns as the file writes them
+        names = ("template", "system", "model", "max_tokens", "labels", "columns")
         given = [prompt, *(options[name] for name in names)]
         if problems := plan_problems(job, recipe, given):
             actions.delete(job, job.owner)
@@ -398,6 +412,20 @@ class Command(BaseCommand):
                 f"{in_words(job.cost):>14}  {job.owner.username}  {job.name}"
             )
 
+    def do_templates(self, options: dict[str, Any]) -> None:
+        templates = Template.objects.select_related("owner").by_name()
+        if options["json"]:
+            found = [facts_of_template(template) for template in templates]
+            self.stdout.write(json.dumps(found, indent=1))
+            return
+        for template in templates:
+            recipe = kept_recipe(template)
+            shared = "shared" if template.shared else "not shared"
+            self.stdout.write(
+                f"{template.name}  ({template.owner.username}, {shared})  {recipe.model}  "
+                f"needs: {', '.join(needed_columns(recipe)) or 'no column'}"
+            )
+
 
 def refuse_if_nobody_can_be_asked(options: dict[str, Any]) -> None:
     if not options["yes"] and not sys.stdin.isatty():
@@ -418,7 +446,34 @@ def find_job(pk: int) -> Job:
     return job
 
 
-def make_job(path: Path, owner: User, name: str, choices: Choices) -> Job:
+def find_template(owner: User, name: str) -> Template:
+    """The template `name` that `owner` may start with; their own goes before a shared one. Raises
+    CommandError."""
+    visible = Template.objects.visible_to(owner)
+    found = list(visible.filter(name=name).select_related("owner"))
+    if own := [template for template in found if template.owner_id == owner.pk]:
+        return own[0]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        owners = " and ".join(sorted(template.owner.username for template in found))
+        raise CommandError(
+            f"More than one template is called “{name}”: {owners} share theirs. Save one of them "
+            "under a name of your own.",
+            returncode=WRONG_USE,
+        )
+    names = sorted(set(visible.values_list("name", flat=True)))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    meant = f" Did you mean “{close[0]}”?" if close else " `job templates` lists all."
+    raise CommandError(
+        f"{owner.username} has no template “{name}”, and none is shared.{meant}",
+        returncode=WRONG_USE,
+    )
+
+
+def make_job(
+    path: Path, owner: User, name: str, choices: Choices, start: Start | None = None
+) -> Job:
     """A new job from a copy of the file at `path`."""
     try:
         size = path.stat().st_size
@@ -433,7 +488,7 @@ def make_job(path: Path, owner: User, name: str, choices: Choices) -> Job:
                 returncode=WRONG_USE,
             )
         with path.open("rb") as file:
-            return actions.create_job(owner, File(file, name=path.name), name, choices)
+            return actions.create_job(owner, File(file, name=path.name), name, choices, start)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
 
@@ -522,17 +577,20 @@ def prompt_of(options: dict[str, Any]) -> str | None:
         raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
 
 
-def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
-    """The recipe, checked by the form of the page. Raises CommandError."""
+def checked_recipe(prompt: str | None, options: dict[str, Any], base: Recipe) -> Recipe:
+    """`base` with what was said instead, checked by the form of the page. Raises CommandError."""
+    texts = {
+        "prompt": prompt,
+        **{name: options[name] for name in ("system", "model", "max_tokens")},
+    }
     form = RecipeForm(
         {
-            "prompt": prompt,
-            "system": options["system"] or "",
-            "model": options["model"] or DEFAULT_MODEL,
-            "max_tokens": options["max_tokens"],
-            "effort": options["effort"],
-            "cached": options["cache"],
-            "skip_empty": options["skip_empty"],
+            **vars(base),
+            "max_tokens": base.max_tokens or None,
+            **{name: text for name, text in texts.items() if text is not None},
+            "effort": options["effort"] or base.effort,
+            "cached": options["cache"] or base.cached,
+            "skip_empty": options["skip_empty"] or base.skip_empty,
         }
     )
     if not form.is_valid():
@@ -546,12 +604,11 @@ def checked_recipe(prompt: str, options: dict[str, Any]) -> Recipe:
             choices = form.fields["model"].choices  # type: ignore[attr-defined]
             problems.append(f"Models: {', '.join(model for model, _name in choices)}.")
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
-    return replace(form.recipe(), answer=answer_kind(options))
+    return replace(form.recipe(), answer=answer_kind(options, base.answer))
 
 
-def answer_kind(options: dict[str, Any]) -> AnswerKind:
-    """What `--labels` or `--columns` say. Raises CommandError."""
-    kind = FREE_TEXT
+def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
+    """What `--labels` or `--columns` say instead of `kind`. Raises CommandError."""
     if options["labels"] is not None:
         labels = (label.strip() for label in options["labels"].split(","))
         kind = AnswerKind(LABELS, labels=tuple(filter(None, labels)))
@@ -580,7 +637,7 @@ def plan_problems(job: Job, recipe: Recipe, given: list[Any]) -> list[str]:
     if any(value is not None for value in given):
         return [
             "The file holds ready-made requests, which are sent as they are: leave out --prompt, "
-            "--prompt-file, --system, --labels, --columns, --model and --max-tokens."
+            "--prompt-file, --system, --labels, --columns, --model, --max-tokens and --template."
         ]
     return []
 
@@ -615,6 +672,20 @@ def facts(job: Job) -> dict[str, Any]:
         "created_at": job.created_at.isoformat(),
         "confirmed_at": job.confirmed_at and job.confirmed_at.isoformat(),
         "finished_at": job.finished_at and job.finished_at.isoformat(),
+    }
+
+
+def facts_of_template(template: Template) -> dict[str, Any]:
+    """A template for programs. Keys are only ever added."""
+    recipe = kept_recipe(template)
+    return {
+        "name": template.name,
+        "owner": template.owner.username,
+        "shared": template.shared,
+        "model": recipe.model,
+        "columns": needed_columns(recipe),
+        "answer": recipe.answer.kind,
+        "changed_at": template.changed_at.isoformat(),
     }
 
 

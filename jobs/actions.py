@@ -251,6 +251,8 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             next_action_at=now,
         )
         if confirmed:
+            # What was to be tried is not of use any more.
+            job.tries.filter(state=Try.State.WAITING).delete()
             _log(job, f"Confirmed: {words.rows(estimate.rows)}.", user)
             _nudge(job)
     return confirmed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -33,10 +34,11 @@ LABEL = "label"  # the one key of an answer of the kind LABELS
 LIST_SEPARATOR = "; "  # between the values of a list in a cell
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _encoder = msgspec.json.Encoder()
 
 
-class AnswerColumn(msgspec.Struct, frozen=True):
+class AnswerColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of several columns that an answer fills."""
 
     name: str
@@ -88,7 +90,7 @@ def _column_problems(columns: Sequence[AnswerColumn]) -> Iterator[str]:
     if optional > MOST_OPTIONAL:
         yield f"At most {MOST_OPTIONAL} columns may be left empty; {optional} are marked so."
     names = [column.name.casefold() for column in columns]
-    for index, column in enumerate(columns, start=1):
+    for index, column in enumerate(columns[:MOST_COLUMNS], start=1):
         name = f"Column “{column.name}”"
         if not column.name.strip():
             yield f"Answer column {index} needs a name."
@@ -102,18 +104,23 @@ def _column_problems(columns: Sequence[AnswerColumn]) -> Iterator[str]:
             yield from _choice_problems(name, column.choices, MOST_LABELS)
         if len(column.description) > MOST_DESCRIPTION:
             yield f"{name}: the description is longer than {MOST_DESCRIPTION:,} characters."
+        if _CONTROL.search(f"{column.name}{column.description}"):
+            yield f"{name}: there is an invisible character in it that cannot be sent."
 
 
 def _choice_problems(what: str, choices: Sequence[str], most: int) -> Iterator[str]:
     if len(choices) < 2:
-        yield f"{what}: list at least two, one a line."
+        yield f"{what}: list at least two."
     if len(choices) > most:
-        yield f"{what}: at most {most} are possible; there are {len(choices)}."
-    for choice in sorted({choice for choice in choices if choices.count(choice) > 1}):
-        yield f"{what}: “{choice}” is there twice."
-    for choice in choices:
+        yield f"{what}: at most {most} are possible; there are {len(choices):,}."
+        return
+    for choice, times in Counter(choices).items():
+        if times > 1:
+            yield f"{what}: “{choice[:40]}” is there twice."
         if len(choice) > MOST_NAME:
             yield f"{what}: “{choice[:40]}…” is longer than {MOST_NAME} characters."
+        if _CONTROL.search(choice):
+            yield f"{what}: there is an invisible character in “{choice[:40]}” that cannot be sent."
 
 
 # --- How it is asked for --------------------------------------------------------------------------
@@ -162,8 +169,11 @@ def _keys(columns: Sequence[AnswerColumn]) -> list[str]:
     """The keys of the columns in the schema: their names in plain letters, each once."""
     keys: list[str] = []
     for index, column in enumerate(columns, start=1):
-        key = _UNSAFE.sub("_", column.name).strip("_")[:60] or f"column_{index}"
-        keys.append(key if key not in keys else f"{key}_{index}")
+        name = key = _UNSAFE.sub("_", column.name).strip("_")[:60] or f"column_{index}"
+        while key in keys:
+            key = f"{name}_{index}"
+            index += 1
+        keys.append(key)
     return keys
 
 
@@ -174,7 +184,9 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
     """The values of an answer that is not free text, by column name (LABEL: the label); what was
     left out is None. Raises DoesNotFit."""
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        found = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_same_keys
+        )
     except (ValueError, RecursionError):
         raise DoesNotFit("The answer is not JSON.") from None
     if not isinstance(found, dict):
@@ -188,12 +200,26 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
             for key, column in zip(_keys(kind.columns), kind.columns, strict=True)
         }
     if found:
-        raise DoesNotFit(f"The answer has “{next(iter(found))[:40]}”, which was not asked for.")
+        key = _readable(next(iter(found))[:40])
+        raise DoesNotFit(f"The answer has “{key}”, which was not asked for.")
     return values
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _refuse_same_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values for one key nobody knows which is meant."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _readable(text: str) -> str:
+    """`text` without halves of letters, which JSON can write and nobody can store."""
+    return text.encode(errors="replace").decode()
 
 
 def _value(column: AnswerColumn, value: Any) -> Value:
@@ -209,10 +235,16 @@ def _value(column: AnswerColumn, value: Any) -> Value:
         "list": isinstance(value, list) and all(isinstance(item, str) for item in value),
     }
     if not fits[column.kind]:
-        shown = json.dumps(value, ensure_ascii=False)[:40]
+        # What may be nested without end is not written out.
+        is_deep = isinstance(value, (dict, list))
+        shown = (
+            "a list or more" if is_deep else _readable(json.dumps(value, ensure_ascii=False)[:40])
+        )
         wanted = COLUMN_KINDS[column.kind].lower().rstrip(" …")
         raise DoesNotFit(f"“{column.name}” is {shown}, which is not the {wanted} that was wanted.")
-    found: Value = value
+    if isinstance(value, str):
+        return _readable(value)
+    found: Value = list(map(_readable, value)) if isinstance(value, list) else value
     return found
 
 

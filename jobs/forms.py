@@ -13,7 +13,18 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
 from . import offers
-from .answer_kinds import COLUMNS, LABELS, TEXT, AnswerColumn, AnswerKind
+from .answer_kinds import (
+    COLUMN_KINDS,
+    COLUMNS,
+    LABELS,
+    MOST_COLUMNS,
+    MOST_DESCRIPTION,
+    MOST_LABELS,
+    MOST_NAME,
+    TEXT,
+    AnswerColumn,
+    AnswerKind,
+)
 from .ingest.shapes import NO_HEADER, Choices
 from .ingest.words import DELIMITERS, ENCODINGS
 from .model_rules import EFFORTS
@@ -423,7 +434,7 @@ class RecipeForm(StyledForm):
             answer=answer
             or AnswerKind(
                 kind=given["answer_kind"] or TEXT,
-                labels=tuple(_parts(given["labels"], "\n")),
+                labels=tuple(_labels(given["labels"])),
                 columns=tuple(self._columns()),
             ),
         )
@@ -433,17 +444,26 @@ class RecipeForm(StyledForm):
         if not isinstance(self.data, QueryDict):
             return
         names = ("name", "kind", "choices", "description", "required")
-        lists = [self.data.getlist(f"column_{name}") for name in names]
+        lists = [self.data.getlist(f"column_{name}")[: 2 * MOST_COLUMNS] for name in names]
         for name, kind, choices, description, required in zip(*lists, strict=False):
-            if name.strip() or choices.strip() or description.strip():
+            if name := _short(name, MOST_NAME):
+                is_choice = kind == "choice"
                 yield AnswerColumn(
-                    name=name.strip(),
-                    kind=kind,
-                    choices=tuple(_parts(choices, ",")),
-                    description=description.strip(),
+                    name=name,
+                    kind=kind if kind in COLUMN_KINDS else "text",
+                    choices=tuple(_labels(choices)) if is_choice else (),
+                    description=_short(description, MOST_DESCRIPTION),
                     required=required != "no",
                 )
 
 
-def _parts(text: str, separator: str) -> Iterator[str]:
-    return (part.strip() for part in text.split(separator) if part.strip())
+def _labels(text: str) -> list[str]:
+    """One a line; a few more than are possible, so that it can be said how many there are."""
+    lines = (_short(line, MOST_NAME) for line in text.splitlines()[: 10 * MOST_LABELS])
+    return [line for line in lines if line]
+
+
+def _short(text: str, most: int) -> str:
+    """What can be stored of a text that was typed in, with one character more than is possible, so
+    that this can be said."""
+    return text.replace("\0", "").strip()[: most + 1]

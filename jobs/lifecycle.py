@@ -150,7 +150,8 @@ def _take_turn(lease: Lease) -> datetime | None:
         wait = _step(job, lease)
         if wait is None:
             return None
-        if job.failures_in_a_row:
+        # A step that only waits says nothing of the one that failed.
+        if job.failures_in_a_row and not wait:
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
         if wait or clock.now() > until:
             return clock.now() + wait

@@ -39,7 +39,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from . import words
-from .answer_kinds import AnswerKind
+from .answer_kinds import FREE_TEXT, AnswerKind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
@@ -87,6 +87,8 @@ def choices_of(job: Job) -> Choices:
 
 def answer_kind_of(job: Job) -> AnswerKind:
     """What kind of answer is wanted for each row; ready-made requests say that themselves."""
+    if job.kind == Job.Kind.REQUESTS:
+        return FREE_TEXT
     return msgspec.convert(job.answer_kind, AnswerKind)
 
 
@@ -524,6 +526,7 @@ class RowQuerySet(models.QuerySet["Row"]):
         return self.filter(
             Q(source__icontains=in_json)
             | Q(answer__icontains=text)
+            | Q(answer__icontains=in_json)
             | Q(message__icontains=text)
             | Q(problem__icontains=text)
         )

@@ -70,7 +70,8 @@ class Recipe:
     @property
     def template(self) -> str:
         """All that is filled with cells."""
-        return f"{self.prompt}{self.system}" if self.system.strip() else self.prompt
+        # On lines of their own: braces of one and of the other make no placeholder.
+        return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
 
 
 def usual_longest(answer: AnswerKind, model: str, effort: str) -> int:
@@ -146,13 +147,15 @@ def static_text(template: str) -> str:
 def template_problems(template: str, columns: Sequence[str]) -> list[str]:
     """What is wrong with a template, each as a sentence; empty when it can be used."""
     problems = []
-    for name in dict.fromkeys(columns_used(template)):
-        if name in columns:
-            continue
+    known = set(columns)
+    unknown = [name for name in dict.fromkeys(columns_used(template)) if name not in known]
+    for name in unknown[:NAMED]:
         close = difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], n=1)
         meant = [c for c in columns if close and c.casefold() == close[0]]
         hint = f" Did you mean {{{{{meant[0]}}}}}?" if meant else ""
-        problems.append(f"Your file has no column “{name}”.{hint}")
+        problems.append(f"Your file has no column “{name[:LONGEST_NAME]}”.{hint}")
+    if len(unknown) > NAMED:
+        problems.append(f"{len(unknown) - NAMED:,} more columns are not in your file.")
     # What is left of it, with placeholders as "\0" and written braces as "\1".
     rest = _PLACEHOLDER.sub(
         lambda match: ("\1" if match[1] is None else "\0") * len(match[0]), template
@@ -177,12 +180,14 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
 def _closings(rest: str, columns: Sequence[str]) -> Iterator[int]:
     """Where "}}" stands behind the name of a column, and closes nothing."""
     depth = end = 0
+    names, lengths = set(columns), {len(column) for column in columns}
     for match in _CLOSING.finditer(rest):
         # In JSON, brackets that were opened before are closed so.
         depth += rest.count("{", end, match.start()) - rest.count("}", end, match.start())
         last = rest[max(end, match.start() - LONGEST_NAME) : match.start()].rstrip()
-        names = (name for name in columns if last.endswith(name))
-        if depth <= 0 and any(not last[: -len(name)][-1:].isalnum() for name in names):
+        # By its end and not name by name: a file may have hundreds of columns.
+        named = (length for length in lengths if last[-length:] in names)
+        if depth <= 0 and any(not last[:-length][-1:].isalnum() for length in named):
             yield match.start()
         depth -= 2
         end = match.end()

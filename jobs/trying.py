@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -42,6 +43,10 @@ def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
         # More numbers than needed, for those that are left out.
         numbers = random.sample(range(1, job.row_count + 1), min(10 * count, job.row_count))
         found = list(sendable.filter(number__in=numbers))
+        if len(found) < count:
+            left = list(sendable.values_list("number", flat=True))
+            numbers = random.sample(left, min(count, len(left)))
+            found = list(sendable.filter(number__in=numbers))
         return sorted(random.sample(found, min(count, len(found))), key=lambda row: row.number)
     return list(sendable[:count])
 
@@ -81,8 +86,10 @@ def answer_next(job: Job, lease: Lease) -> bool:
         _settle(cut_off, Try.State.UNKNOWN, message=LOST)
     waiting = job.tries.filter(state=Try.State.WAITING)
     # A person who asked so long ago, or of another provider, does not expect to pay for it now.
+    # A time that is ahead is from a clock that was wrong then.
+    in_time = Q(asked_at__range=(clock.now() - LATE, clock.now() + LATE))
     Try.objects.filter(pk__in=waiting.values("pk")).filter(
-        Q(asked_at__lt=clock.now() - LATE) | ~Q(practice=settings.PRACTICE)
+        ~in_time | ~Q(practice=settings.PRACTICE)
     ).update(state=Try.State.FAILED, message=TOO_LATE)
     found = waiting.order_by("round", "number").first()
     if found is None:
@@ -90,6 +97,8 @@ def answer_next(job: Job, lease: Lease) -> bool:
     lease.hold_for(SECONDS)
     if Try.objects.move(found.pk, Try.State.WAITING, Try.State.SENDING):
         _answer(found)
+        # The person waits for the others of this round for as long as answers come.
+        waiting.filter(round=found.round).update(asked_at=clock.now())
     return True
 
 
@@ -99,20 +108,26 @@ def _answer(one: Try) -> None:
     except (provider.Unreachable, provider.Refused) as error:
         words = error.message if isinstance(error, provider.Refused) else str(error)
         _settle(one, Try.State.FAILED, message=words)
+        if not isinstance(error, provider.Refused) or error.about_key or error.for_now:
+            # The others of this round would fare no better.
+            rest = Try.objects.filter(job=one.job_id, round=one.round, state=Try.State.WAITING)
+            rest.update(state=Try.State.FAILED, message=words)
     except provider.ProviderError as error:
         _settle(one, Try.State.UNKNOWN, message=f"{error} {LOST}")
     else:
         wanted = msgspec.convert(one.answer_kind, AnswerKind)
         judged = judge(Result(type="succeeded", message=message), wanted)
-        _settle(one, Try.State.ANSWERED, **_columns(judged, message))
+        _settle(one, Try.State.ANSWERED, **_columns(one, judged, message))
 
 
-def _columns(judged: Judged, message: Message) -> dict[str, Any]:
+def _columns(one: Try, judged: Judged, message: Message) -> dict[str, Any]:
     usage = message.usage
     try:
         cost = pricing.cost_in_pico(judged, batch=False)
     except pricing.UnknownPrice:
-        cost = 0
+        # It is called otherwise than it was asked for by: the price is the same.
+        asked = replace(judged, answered_by=one.model)
+        cost = pricing.cost_in_pico(asked, batch=False)
     return {
         "outcome": judged.outcome,
         "cause": judged.cause,

@@ -65,7 +65,7 @@
     if (add) {
       const rows = document.getElementById(add.dataset.addRow);
       const row = rows.lastElementChild.cloneNode(true);
-      for (const input of row.querySelectorAll("input")) input.value = "";
+      for (const input of row.querySelectorAll("input, textarea")) input.value = "";
       for (const select of row.querySelectorAll("select")) select.selectedIndex = 0;
       rows.append(row);
       row.querySelector("input").focus();

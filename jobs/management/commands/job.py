@@ -614,9 +614,12 @@ def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
         kind = AnswerKind(LABELS, labels=tuple(filter(None, labels)))
     elif path := options["columns"]:
         try:
-            columns = msgspec.json.decode(path.read_bytes(), type=tuple[AnswerColumn, ...])
+            text = path.read_text(encoding="utf-8-sig")
+            columns = msgspec.json.decode(text, type=tuple[AnswerColumn, ...])
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+        except UnicodeDecodeError:
+            raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
         except msgspec.DecodeError as error:
             raise CommandError(
                 f"{path} is not a JSON list of columns ({error}). Write it so: "

@@ -331,6 +331,7 @@ def send_rows_again(job: Job, count: int, user: User) -> bool:
         if not count or again.update(batch=None, outcome=Outcome.WAITING, **NO_RESULT) != count:
             transaction.set_rollback(True)
             return False
+        job.runs_again().price_anew(clock.now())
         _log(job, f"To be sent again: {words.rows(count)}.", user)
         _nudge(job)
     return True
@@ -403,6 +404,7 @@ def delete(job: Job, user: User) -> bool:
             job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=clock.now()
         )
         if deleting:
+            job.runs_again().price_anew(clock.now())
             _nudge(job)
     if deleting:
         logger.info("job %s: deleted by user %s", job.pk, user.pk)

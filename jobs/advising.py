@@ -39,6 +39,7 @@ def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
     recipe = recipe_of(job)
     return [
         *_cheaper_model(job, estimate, recipe),
+        *_only_new(job, estimate, recipe),
         *_same_rows(job, estimate, recipe),
         *_instructions(job, estimate, recipe),
         *_kept(job, estimate, recipe),
@@ -75,16 +76,36 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     )
 
 
+def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+    """The job that this one runs again has answered some of the rows already."""
+    if recipe.only_new or not (count := estimate.basis.survey.known):
+        return
+    new = replace(recipe, only_new=True)
+    if (saves := _saved(job, estimate, new)) >= LEAST:
+        have = "has its answer" if count == 1 else "have their answers"
+        yield Advice(
+            "only_new",
+            f"{words.rows(count)} {have} from job {job.previous_id}. If only the others are sent, "
+            f"the job usually costs {pricing.in_words(saves)} less.",
+            "Send only new and changed rows",
+            new,
+        )
+
+
+def _saved(job: Job, estimate: Estimate, other: Recipe) -> Decimal:
+    """US dollars that the job usually costs less with `other`; 0 when that is not known."""
+    [prices] = estimates.prices_with(job, estimate, [other])
+    if prices is None:
+        return Decimal(0)
+    return (estimate.low + estimate.high - prices.low - prices.high) / 2
+
+
 def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """Some rows repeat an earlier one, so that one answer would do."""
     if recipe.same_once or not (count := estimate.basis.survey.alike):
         return
     once = replace(recipe, same_once=True)
-    [prices] = estimates.prices_with(job, estimate, [once])
-    if prices is None:
-        return
-    saves = (estimate.low + estimate.high - prices.low - prices.high) / 2
-    if saves >= LEAST:
+    if (saves := _saved(job, estimate, once)) >= LEAST:
         which = f"{words.rows(count)} {'repeats' if count == 1 else 'repeat'} an earlier one"
         yield Advice(
             "once",

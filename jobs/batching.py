@@ -112,6 +112,8 @@ def recipe_hash(job: Job) -> str:
         recipe.append(msgspec.to_builtins(wanted))
     if job.effort or job.cached or job.skip_empty or job.same_once:
         recipe.append([job.effort, job.cached, job.skip_empty, job.same_once])
+    if job.only_new:
+        recipe.append("only new")
     return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]
 
 

@@ -35,7 +35,7 @@ from .models import (
     recipe_of,
     stored_recipe,
 )
-from .recipes import Recipe
+from .recipes import Recipe, question_of
 from .surveying import Survey
 
 # The guess of what an answer of a ready-made request takes of the longest that it allows.
@@ -114,7 +114,8 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
         return None
     # A row that is the same as another one is not sent itself.
     part = rows.filter(same_as=None).aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
-    sent = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.LEFT_OUT)
+    sent = Row.objects.filter(job=job, same_as=None, earlier=None)
+    sent = sent.exclude(outcome=Outcome.LEFT_OUT)
     all_bytes = sent.aggregate(bytes=Sum("size"))["bytes"] or 1
     shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / all_bytes
     return PartEstimate(
@@ -126,16 +127,23 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
 
 
 def key_of(job: Job) -> str:
-    """A hash of the file and how it is read, the recipe, what was tried, the prices and whether it
-    is practice: what an estimate is for."""
+    """A hash of the file and how it is read, the recipe, what was tried and answered before, the
+    prices and whether it is practice: what an estimate is for."""
     recipe = recipe_of(job)
     seen = job.tries.lengths().get(recipe_key(recipe), [])
     tried = len(seen) if len(seen) >= LEAST_TRIED else 0
-    return _hash([_file_of(job), recipe, tried, pricing.table_date(), settings.PRACTICE])
+    before = _before(job) if job.only_new else None
+    return _hash([_file_of(job), recipe, tried, before, pricing.table_date(), settings.PRACTICE])
 
 
 def _file_of(job: Job) -> list[Any]:
     return [job.upload_sha256, job.choices, job.corrections]
+
+
+def _before(job: Job) -> list[int] | None:
+    """Which answers of an earlier job can be used again."""
+    before = surveying.job_before(job)
+    return [before.pk, before.good_count] if before else None
 
 
 def current(job: Job) -> Estimate | None:
@@ -179,7 +187,8 @@ def _basis(job: Job) -> Basis:
     recipe = recipe_of(job)
     columns = sorted(set(recipes.columns_used(recipe.template)))
     wordless = not recipes.static_text(recipe.prompt).strip()
-    rows = [_file_of(job), columns, wordless, recipe.skip_empty, recipe.same_once]
+    sent = [recipe.skip_empty, recipe.same_once, recipe.only_new]
+    rows = [_file_of(job), columns, wordless, sent, _before(job)]
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
     counts_key = _hash([_file_of(job), texts, recipe.effort, settings.PRACTICE])
     survey_key = _hash(rows)
@@ -227,7 +236,8 @@ def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
             else "Change the model in your file and upload it again."
         )
         return f"There is no price for {names}, so what this job costs cannot be said. {mend}"
-    if _left(job, recipe_of(job), basis.survey) <= 0:
+    survey = basis.survey
+    if _left(job, recipe_of(job), survey) <= 0 and not _known(job, recipe_of(job), survey):
         return "No row is left to send, because of the empty cells that the prompt uses."
     return ""
 
@@ -291,7 +301,14 @@ def _shares(job: Job, basis: Basis) -> list[_Share]:
 
 def _left(job: Job, recipe: Recipe, survey: Survey) -> int:
     """Rows that will be sent."""
-    return job.sendable_count - survey.left_out - (survey.alike if recipe.same_once else 0)
+    spared = (survey.alike if recipe.same_once else 0) + _known(job, recipe, survey)
+    return job.sendable_count - survey.left_out - spared
+
+
+def _known(job: Job, recipe: Recipe, survey: Survey) -> int:
+    """Rows that are not sent with `recipe`, because the job before has answered them."""
+    asks_the_same = question_of(recipe) == question_of(recipe_of(job))
+    return survey.known if recipe.only_new and asks_the_same else 0
 
 
 def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) -> _Share:
@@ -303,6 +320,7 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) 
     by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
+    filled -= survey.known_bytes if _known(job, recipe, survey) else 0
     seen = tried.get(recipe_key(recipe), [])
     low, high = _learned(seen, rows, recipe) or recipes.usual_output(recipe)
     return _Share(

@@ -118,6 +118,7 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
         **original,
         "answer": _json_answer(row, wanted),
         "same_as": row.same_as,
+        "earlier_row": row.earlier,
         "status": row.outcome,
         "cause": row.cause or None,
         "problem": in_words(row) or None,

@@ -378,6 +378,9 @@ class RecipeForm(StyledForm):
         required=False,
     )
     same_once = forms.BooleanField(label="Send rows that are the same only once", required=False)
+    only_new = forms.BooleanField(
+        label="Send only rows that are new or changed since then", required=False
+    )
     skip_empty = forms.BooleanField(
         label="Leave out rows in which a cell that is used is empty",
         required=False,
@@ -431,6 +434,7 @@ class RecipeForm(StyledForm):
             cached=given["cached"],
             skip_empty=given["skip_empty"],
             same_once=given["same_once"],
+            only_new=given["only_new"],
             answer=answer
             or AnswerKind(
                 kind=given["answer_kind"] or TEXT,

@@ -275,7 +275,7 @@ def _until_due(batches: list[Batch]) -> timedelta:
 
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
-    if job.same_once and not job.spared:
+    if (job.same_once or job.only_new) and not job.spared:
         sparing.find(job, lease)
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
@@ -366,6 +366,7 @@ def _finish(job: Job) -> None:
         if stopped := job.outcome_count(Outcome.CANCELED):
             parts.append(f"{words.rows(stopped)} stopped")
         holding.log(job.pk, f"Finished: {', '.join(parts)}.")
+        job.runs_again().price_anew(clock.now())
 
 
 def count_up(job: Job) -> None:
@@ -411,9 +412,7 @@ def price_stale_drafts() -> None:
     """Drafts whose price is for other prices or for the other mode get a new one."""
     for job in Job.objects.filter(state=Job.State.DRAFT).exclude(plan_sha256=""):
         if estimates.current(job) is None:
-            Job.objects.filter(pk=job.pk, state=Job.State.DRAFT).update(
-                plan_sha256="", next_action_at=clock.now()
-            )
+            Job.objects.filter(pk=job.pk).price_anew(clock.now())
 
 
 def tidy_up() -> None:

@@ -103,6 +103,7 @@ def recipe_of(job: Job) -> Recipe:
         job.cached,
         job.skip_empty,
         job.same_once,
+        job.only_new,
     )
 
 
@@ -118,6 +119,7 @@ def stored_recipe(recipe: Recipe) -> dict[str, Any]:
         "cached": recipe.cached,
         "skip_empty": recipe.skip_empty,
         "same_once": recipe.same_once,
+        "only_new": recipe.only_new,
     }
 
 
@@ -145,6 +147,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(Q(next_action_at__lte=now) | Q(next_action_at__gt=wrong)).filter(
             Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=wrong)
         )
+
+    def price_anew(self, now: datetime) -> None:
+        """Have the worker price those of them that are drafts: what they cost has changed."""
+        drafts = self.filter(state=Job.State.DRAFT)
+        drafts.update(plan_sha256="", next_action_at=now)
 
     def sending(self) -> Self:
         """Jobs with something left to send, in the mode that this site is in."""
@@ -220,6 +227,7 @@ class Job(models.Model):
     cached = models.BooleanField(default=False)  # the instructions are kept from row to row
     skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
     same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
+    only_new = models.BooleanField(default=False)  # rows that `previous` answered are not sent
     spared = models.BooleanField(default=False)  # these were found, after it was confirmed
 
     # What it began with: a template, or the job that it runs again on another file.
@@ -253,6 +261,10 @@ class Job(models.Model):
     @property
     def is_moving(self) -> bool:
         return self.state in self.MOVING
+
+    def runs_again(self) -> JobQuerySet:
+        """The jobs that run this one again and use its answers."""
+        return Job.objects.filter(previous=self, only_new=True)
 
     @property
     def was_sent(self) -> bool:
@@ -548,6 +560,8 @@ class Row(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="rows")
     # The number of an earlier row with the same request: that one is sent, for both.
     same_as = models.IntegerField(null=True)
+    # The number of the row of `job.previous` with the same request, whose answer this one has.
+    earlier = models.IntegerField(null=True)
     outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
     cause = models.CharField(max_length=60, default="")  # judging.CAUSES, or the provider's type
     answer = models.TextField(default="")

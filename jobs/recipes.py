@@ -61,6 +61,7 @@ class Recipe:
     cached: bool = False  # the instructions are kept at the provider from row to row
     skip_empty: bool = False  # rows with an empty cell that is used are left out
     same_once: bool = False  # of rows with the same request one is sent, for all
+    only_new: bool = False  # rows that the job before answered are not sent
 
     @property
     def longest(self) -> int:
@@ -137,6 +138,20 @@ def rename_columns(template: str, names: Mapping[str, str]) -> str:
         return match[0] if name is None else f"{{{{{name}}}}}"
 
     return _PLACEHOLDER.sub(renamed, template)
+
+
+def question_of(recipe: Recipe) -> Recipe:
+    """The same for recipes that ask the same about the same cells, whatever their columns are
+    called, how long an answer may be, and which rows are sent."""
+    names = dict.fromkeys(columns_used(recipe.template))
+    places = {name: str(place) for place, name in enumerate(names)}
+    return Recipe(
+        rename_columns(recipe.prompt, places),
+        rename_columns(recipe.system, places),
+        recipe.model,
+        answer=recipe.answer,
+        effort=recipe.effort,
+    )
 
 
 def static_text(template: str) -> str:

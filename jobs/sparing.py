@@ -1,39 +1,67 @@
-"""Rows that need not be sent: of rows whose requests are the same only the first is, and its answer
-is copied to the others when the job ends."""
+"""Rows that need not be sent: those that the job before has answered keep that answer, and of rows
+whose requests are the same only the first is sent, and its answer copied when the job ends."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from django.db.models import OuterRef, Subquery
 
+from . import estimates, holding
 from .leases import Lease
-from .models import Job, Outcome, Row, recipe_of
-from .surveying import repeats
+from .models import Job, Outcome, Row, RowQuerySet, recipe_of
+from .surveying import Spared, job_before, spared_rows
 
 SLICE = 500  # rows that are changed at a time
 _COPIED = ("outcome", "cause", "answer", "message", "problem", "stop_reason", "answered_by")
+GONE = (
+    "Some of the earlier answers that were to be used again are not there any more, so more rows "
+    "would be sent than you agreed to. Nothing was sent: stop this job, and start it anew."
+)
 
 
 def find(job: Job, lease: Lease) -> None:
-    """Mark the rows of a confirmed job that repeat an earlier one. It may be cut off and begun
-    anew: what it marks is the same each time, and nothing is planned before it is done.
+    """Mark the rows of a confirmed job that repeat another, and give those that the job before has
+    answered their answers. It may be cut off and begun anew: what it marks is the same each time,
+    and nothing is planned before it is done.
 
-    Raises LeaseLost.
+    The job is held when fewer answers can be used than its price was for. Raises LeaseLost.
     """
-    found = repeats(job, recipe_of(job), whole=True)
+    recipe = recipe_of(job)
+    found = spared_rows(
+        job, recipe, only_new=recipe.only_new, same_once=recipe.same_once, whole=True
+    )
+    answered = 0
     while some := list(islice(found, SLICE)):
-        first_of = {number: first for number, first, _cells in some}
-        rows = list(
-            Row.objects.filter(
-                job=job, number__in=first_of, outcome=Outcome.WAITING, batch=None, same_as=None
-            ).only("pk", "number")
-        )
-        for row in rows:
-            row.same_as = first_of[row.number]
-        Row.objects.bulk_update(rows, ["same_as"])
+        answered += sum(one.earlier > 0 for one in some)
+        _mark(job, some)
         lease.renew()
-    Job.objects.filter(pk=job.pk).update(spared=True)
+    if _fewer_than_agreed(job, answered):
+        holding.hold(job.pk, GONE)
+    else:
+        Job.objects.filter(pk=job.pk).update(spared=True)
+
+
+def _mark(job: Job, found: Sequence[Spared]) -> None:
+    by_number = {one.number: one for one in found}
+    unsent = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
+    rows = list(unsent.filter(number__in=by_number).only("pk", "number"))
+    for row in rows:
+        row.same_as = by_number[row.number].same_as or None
+        row.earlier = by_number[row.number].earlier or None
+    Row.objects.bulk_update(rows, ["same_as", "earlier"])
+    good = Row.objects.filter(job=job.previous, outcome=Outcome.GOOD)
+    known = unsent.filter(number__in=by_number, earlier__in=good.values("number"))
+    _copy(known, good.filter(number=OuterRef("earlier")))
+
+
+def _fewer_than_agreed(job: Job, answered: int) -> bool:
+    estimate = estimates.current(job)
+    if not job.only_new or estimate is None or not estimate.basis.survey.known:
+        return False
+    # Looked at once more: it may have been deleted meanwhile.
+    return answered < estimate.basis.survey.known or job_before(Job.objects.get(pk=job.pk)) is None
 
 
 def copy_answers(job: Job, lease: Lease) -> None:
@@ -44,10 +72,11 @@ def copy_answers(job: Job, lease: Lease) -> None:
     copies = Row.objects.filter(job=job, outcome=Outcome.WAITING, same_as__isnull=False)
     # A row that waits for ever would keep its copies waiting with it.
     settled = Row.objects.filter(job=job).exclude(outcome=Outcome.WAITING)
-    original = settled.filter(number=OuterRef("same_as"))
     ready = copies.filter(same_as__in=settled.values("number"))
     while numbers := list(ready.in_order().values_list("number", flat=True)[:SLICE]):
-        Row.objects.filter(job=job, number__in=numbers, outcome=Outcome.WAITING).update(
-            **{name: Subquery(original.values(name)[:1]) for name in _COPIED}
-        )
+        _copy(copies.filter(number__in=numbers), settled.filter(number=OuterRef("same_as")))
         lease.renew()
+
+
+def _copy(rows: RowQuerySet, originals: RowQuerySet) -> None:
+    rows.update(**{name: Subquery(originals.values(name)[:1]) for name in _COPIED})

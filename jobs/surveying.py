@@ -1,5 +1,5 @@
-"""What the rows of a table hold for a recipe: cells that are empty, and rows that repeat another.
-The worker passes over all rows, in slices."""
+"""What the rows of a table hold for a recipe: cells that are empty, rows that repeat another, and
+rows that the job before has answered. The worker passes over all rows, in slices."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from django.conf import settings
 
-from .models import Job, Outcome, Row
-from .recipes import Recipe, columns_used, static_text
+from .models import Job, Outcome, Row, recipe_of
+from .recipes import Recipe, columns_used, question_of, static_text
 
 SLICE = 2_000  # rows read at a time
 # Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
@@ -27,6 +28,8 @@ class Survey:
     emptiest: int = 0  # the number of the row with the most empty cells; 0: none has any
     left_out: int = 0  # rows that are not sent because of that
     left_out_bytes: int = 0
+    known: int = 0  # rows that the job before has answered, of those that could be sent
+    known_bytes: int = 0
     alike: int = 0  # rows that repeat an earlier one, of those that are sent
     alike_bytes: int = 0
 
@@ -65,8 +68,8 @@ class Contents:
 
 
 def survey(job: Job, recipe: Recipe) -> Survey:
-    """Look through the rows of a draft whose recipe can be sent. Rows that repeat another are all
-    found when they are to be sent once, and else among the first ones."""
+    """Look through the rows of a draft whose recipe can be sent. Rows that need not be sent are all
+    found when they are not to be sent, and else among the first ones."""
     contents = Contents(recipe, job.columns)
     empty = blank = emptiest = most = left_out = left_out_bytes = 0
     for number, cells in _rows(job):
@@ -78,19 +81,74 @@ def survey(job: Job, recipe: Recipe) -> Survey:
             if contents.is_left_out(found):
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
-    alike = alike_bytes = 0
-    for _number, _first, cells in repeats(job, recipe, whole=recipe.same_once):
-        alike += 1
-        alike_bytes += contents.bytes(cells)
-    return Survey(empty, blank, emptiest, left_out, left_out_bytes, alike, alike_bytes)
+    known = known_bytes = alike = alike_bytes = 0
+    for one in spared_rows(job, recipe, only_new=True, same_once=False, whole=recipe.only_new):
+        known += 1
+        known_bytes += contents.bytes(one.cells)
+    for one in spared_rows(
+        job, recipe, only_new=recipe.only_new, same_once=True, whole=recipe.same_once
+    ):
+        if one.same_as:
+            alike += 1
+            alike_bytes += contents.bytes(one.cells)
+    return Survey(
+        empty,
+        blank,
+        emptiest,
+        left_out,
+        left_out_bytes,
+        known,
+        known_bytes,
+        alike,
+        alike_bytes,
+    )
 
 
-def repeats(job: Job, recipe: Recipe, *, whole: bool) -> Iterator[tuple[int, int, list[str]]]:
-    """The rows that repeat an earlier one: their number, the number of the first such row, and
-    their cells. Without `whole` only among the first rows."""
+# --- Rows that need not be sent -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A row that need not be sent, because another one with the same request is or was."""
+
+    number: int
+    cells: list[str]
+    earlier: int = 0  # the number of that row in the job before, which has a good answer
+    same_as: int = 0  # .. or in this job
+
+
+def job_before(job: Job) -> Job | None:
+    """The job that `job` runs again, while its answers can be used: it has finished, it asked the
+    provider that this site asks now, and it asked the same. None for any other job."""
+    before = job.previous
+    if before is None or before.state != Job.State.FINISHED or before.kind != job.kind:
+        return None
+    # What the simulator made up is no answer to a real question.
+    if before.practice != settings.PRACTICE:
+        return None
+    return before if question_of(recipe_of(before)) == question_of(recipe_of(job)) else None
+
+
+def spared_rows(
+    job: Job, recipe: Recipe, *, only_new: bool, same_once: bool, whole: bool
+) -> Iterator[Spared]:
+    """The rows that need not be sent: with `only_new` those that the job before has answered well,
+    with `same_once` those that repeat an earlier row. Without `whole` only among the first rows."""
+    before = job_before(job) if only_new else None
+    if before is None and not same_once:
+        return
     contents = Contents(recipe, job.columns)
-    parts = -(-job.row_count // KEPT_IN_MIND) if whole else 1
+    rows = max(job.row_count, before.row_count if before else 0)
+    parts = -(-rows // KEPT_IN_MIND) if whole else 1
     for part in range(parts):
+        answered: dict[bytes, int] = {}
+        if before:
+            then = Contents(recipe_of(before), before.columns)
+            for number, cells in _rows(before, only_good=True):
+                if not whole and number > KEPT_IN_MIND:
+                    break
+                if (key := then.key(cells))[0] % parts == part:
+                    answered.setdefault(key, number)
         first: dict[bytes, int] = {}
         for number, cells in _rows(job):
             if not whole and number > KEPT_IN_MIND:
@@ -98,17 +156,23 @@ def repeats(job: Job, recipe: Recipe, *, whole: bool) -> Iterator[tuple[int, int
             key = contents.key(cells)
             if key[0] % parts != part or contents.is_left_out(contents.empty(cells)):
                 continue
-            if first.setdefault(key, number) != number:
-                yield number, first[key], cells
+            if earlier := answered.get(key):
+                yield Spared(number, cells, earlier=earlier)
+            elif same_once and first.setdefault(key, number) != number:
+                yield Spared(number, cells, same_as=first[key])
 
 
-def _rows(job: Job) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of the rows that can be or were sent, a slice at a time."""
+def _rows(job: Job, *, only_good: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of the rows that can be or were sent, or that have a good answer, a slice at
+    a time."""
     cells_of = msgspec.json.Decoder(list[str]).decode
+    wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
+    if only_good:
+        wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
     after = 0
     while True:
-        some = Row.objects.filter(job=job, number__gt=after).exclude(outcome=Outcome.LEFT_OUT)
-        rows = list(some.in_order().values_list("number", "source")[:SLICE])
+        some = wanted.filter(number__gt=after).in_order()
+        rows = list(some.values_list("number", "source")[:SLICE])
         if not rows:
             return
         for number, source in rows:

@@ -1,4 +1,5 @@
-"""Rows that are the same are sent once, and each of them gets the answer."""
+"""Rows that are the same are sent once, and each of them gets the answer; rows that an earlier job
+has answered are not sent again."""
 
 from __future__ import annotations
 
@@ -6,13 +7,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions, advising, estimates, exports, leases, sparing, surveying
+from jobs import actions, advising, estimates, exports, leases, lifecycle, sparing, surveying
 from jobs.leases import Lease
 from jobs.models import Job, Outcome, Row, recipe_of
 
@@ -150,8 +152,10 @@ def test_finding_them_may_be_cut_off_and_begun_anew(
     monkeypatch.setattr(sparing, "SLICE", 1)
     monkeypatch.setattr(surveying, "KEPT_IN_MIND", 2)  # several passes
     job = sent(same)
-    found = list(surveying.repeats(job, recipe_of(job), whole=True))
-    assert sorted((number, first) for number, first, _ in found) == [(3, 1), (5, 1), (6, 2)]
+    found = list(
+        surveying.spared_rows(job, recipe_of(job), only_new=False, same_once=True, whole=True)
+    )
+    assert sorted((one.number, one.same_as) for one in found) == [(3, 1), (5, 1), (6, 2)]
     lease = claimed(job)
     Row.objects.filter(job=job, number=5).update(same_as=1)  # before it died
     sparing.find(job, lease)
@@ -190,3 +194,188 @@ def test_rows_that_are_left_out_are_no_copies(
         *[Outcome.GOOD] * 2,
     ]
     assert simulator.truth()["accepted_rows"] == 1
+
+
+# --- Only rows that are new or changed ------------------------------------------------------------
+
+MAY = [("1", "good"), ("2", "bad"), ("3", "[simulate:refusal]"), ("4", "fine")]
+# Row 2 was changed, row 5 is new, row 3 had no good answer, and their order is another one.
+JUNE = [("4", "fine"), ("1", "good"), ("2", "worse"), ("3", "[simulate:refusal]"), ("5", "new")]
+WORDS = "Is this positive? {{%s}}"
+
+
+@pytest.fixture
+def may(alice: User, make_job: MakeJob, drive: Drive, simulator: Simulator) -> Job:
+    """A job that has finished, with one row that Claude declined."""
+    job = make_job(alice, Job.State.DRAFT, columns=("id", "text"), rows=MAY, prompt=WORDS % "text")
+    job = drive(sent(job))
+    assert (job.good_count, job.attention_count) == (3, 1)
+    simulator.reset()
+    return job
+
+
+def june(make_job: MakeJob, before: Job, **values: object) -> Job:
+    """A draft that runs `before` again on a new file, whose column has another name."""
+    usual = {"columns": ("no", "review"), "rows": JUNE, "prompt": WORDS % "review"}
+    return make_job(
+        before.owner, Job.State.DRAFT, **{**usual, "previous": before, "only_new": True, **values}
+    )
+
+
+def cells(job: Job) -> list[list[str]]:
+    """The finished file without its heading."""
+    text = b"".join(exports.csv_chunks(job)).decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(text)))[1:]
+
+
+def test_only_rows_that_are_new_or_changed_are_sent(
+    may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator, client_alice: Client
+) -> None:
+    job = june(make_job, may)
+    estimate = priced(job)
+    assert (estimate.rows, estimate.basis.survey.known) == (3, 2)
+    page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
+    assert "Practise with 3 rows" in page
+    assert f"2 more keep their answers from job {may.pk}" in page
+    posts = simulator.truth()["accepted_rows"]
+    job = drive(sent(job))
+    assert simulator.truth()["accepted_rows"] == posts + 3
+    rows = list(job.rows.in_order())
+    assert [row.earlier for row in rows] == [4, 1, None, None, None]
+    then = dict(may.rows.values_list("number", "answer"))
+    assert [row.answer for row in rows[:2]] == [then[4], then[1]]
+    assert [row.cost_pico > 0 for row in rows] == [False, False, True, False, True]
+    assert estimate.low <= job.cost <= estimate.most
+    assert [line[:2] for line in cells(job)] == [list(row) for row in JUNE]
+    assert [line[3] for line in cells(job)] == ["Good", "Good", "Good", "Needs a look", "Good"]
+    page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
+    assert f"row 4 of job {may.pk}" in page and "at no cost" in page
+
+
+def test_a_third_job_has_the_answers_of_the_first(
+    may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator
+) -> None:
+    second = drive(sent(june(make_job, may)))
+    third = june(make_job, second, rows=[("9", "good"), ("8", "new")])
+    assert priced(third).rows == 0
+    posts = simulator.truth()["posts"]
+    third = drive(sent(third))
+    assert simulator.truth()["posts"] == posts, "every row had its answer, so nothing was sent"
+    assert third.good_count == 2 and not third.cost
+    assert [line[2] for line in cells(third)] == [
+        may.rows.get(number=1).answer,
+        second.rows.get(number=5).answer,
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "Is this negative? {{review}}"},
+        {"prompt": "Is this positive? {{no}}"},
+        {"system": "Be strict."},
+        {"model": "claude-sonnet-5-5"},
+        {"effort": "none"},
+        {"answer_kind": {"kind": "labels", "labels": ["yes", "no"]}},
+        {"only_new": False},
+        {"previous": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_asked_otherwise_is_asked_of_every_row(
+    may: Job, make_job: MakeJob, change: dict[str, object]
+) -> None:
+    assert priced(june(make_job, may, **change)).rows == len(JUNE)
+
+
+@pytest.mark.parametrize(
+    "change", [{"state": Job.State.WORKING}, {"state": Job.State.DELETING}, {"practice": False}]
+)
+def test_only_a_job_that_has_finished_in_this_mode_has_answers(
+    may: Job, make_job: MakeJob, change: dict[str, object]
+) -> None:
+    """What practice made up must never pass for an answer that was paid for."""
+    Job.objects.filter(pk=may.pk).update(**change)
+    assert priced(june(make_job, may)).rows == len(JUNE)
+
+
+def test_how_long_an_answer_may_be_does_not_make_it_another_question(
+    may: Job, make_job: MakeJob
+) -> None:
+    assert priced(june(make_job, may, max_tokens=99, same_once=True, cached=True)).rows == 3
+
+
+def test_rows_that_are_the_same_and_new_are_sent_once(
+    may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator
+) -> None:
+    rows = [("1", "good"), ("2", "new"), ("3", "good"), ("4", "new")]
+    job = june(make_job, may, rows=rows, same_once=True)
+    assert priced(job).rows == 1
+    posts = simulator.truth()["accepted_rows"]
+    job = drive(sent(job))
+    assert simulator.truth()["accepted_rows"] == posts + 1
+    found = [(row.earlier, row.same_as) for row in job.rows.in_order()]
+    assert found == [(1, None), (None, None), (1, None), (None, 2)]
+    assert job.good_count == 4
+
+
+def test_the_offer_names_what_it_saves(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(str(number), "text " * 50 + str(number)) for number in range(3000)]
+    values = {"columns": ("id", "t"), "prompt": "Of {{t}}"}
+    before = make_job(alice, rows=rows[:2900], practice=True, **values)
+    job = make_job(alice, Job.State.DRAFT, rows=rows, previous=before, **values)
+    estimate = priced(job)
+    [found] = [one for one in advising.advice_for(job, estimate) if one.code == "only_new"]
+    assert found.text.startswith(f"2,900 rows have their answers from job {before.pk}.")
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "2,900 rows have a good answer from" in page
+    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "only_new"})
+    assert (priced(job).rows, job.only_new) == (100, True)
+    [other] = estimates.prices_with(
+        job, priced(job), [replace(recipe_of(job), model="claude-opus-5-5")]
+    )
+    assert other is not None and other.most > 100 * priced(job).most, "another model is new to all"
+
+
+def test_answers_that_are_gone_hold_the_job_before_more_is_sent_than_was_agreed(
+    may: Job, make_job: MakeJob, alice: User, simulator: Simulator
+) -> None:
+    job = sent(june(make_job, may))
+    posts = simulator.truth()["posts"]
+    assert actions.delete(may, alice)
+    lifecycle.advance(job.pk)
+    job.refresh_from_db()
+    assert job.held == sparing.GONE and not job.spared
+    actions.try_again(job, alice)
+    lifecycle.advance(job.pk)
+    job.refresh_from_db()
+    assert job.held == sparing.GONE
+    assert simulator.truth()["posts"] == posts
+
+
+def test_a_draft_gets_a_new_price_when_the_answers_change(
+    may: Job, make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
+) -> None:
+    job = june(make_job, may)
+    priced(job)
+    plan = job.plan_sha256
+    Row.objects.filter(job=may, number=3).update(
+        outcome=Outcome.ERRORED, cause="overloaded_error", answer=""
+    )
+    assert actions.send_rows_again(may, 1, alice)
+    assert not actions.confirm(job, plan, alice), "that job is not finished at the moment"
+    drive(may)
+    now = drive(job, until=lambda job: estimates.current(job) is not None)
+    assert now.plan_sha256 and actions.confirm(now, now.plan_sha256, alice)
+
+
+def test_many_rows_are_looked_through_in_several_passes(
+    may: Job, make_job: MakeJob, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveying, "KEPT_IN_MIND", 2)
+    monkeypatch.setattr(sparing, "SLICE", 1)
+    job = june(make_job, may)
+    assert priced(job).basis.survey.known == 2
+    assert [row.earlier for row in drive(sent(job)).rows.in_order()][:2] == [4, 1]

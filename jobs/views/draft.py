@@ -86,6 +86,7 @@ def _as_initial(job: Job) -> dict[str, object]:
         "cached": job.cached,
         "skip_empty": job.skip_empty,
         "same_once": job.same_once,
+        "only_new": job.only_new,
         "answer_kind": answer_kind_of(job).kind,
         "labels": "\n".join(answer_kind_of(job).labels),
     }
@@ -379,12 +380,13 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
-    """How many rows are left out, how many of them for an empty cell, and how many get the answer
-    of another one."""
+    """How many rows are left out, how many of them for an empty cell, how many keep the answer of
+    the job before, and how many get that of another row."""
     survey = estimate.basis.survey
     return {
         "left_out": job.left_out_count + survey.left_out,
         "left_out_empty": survey.left_out,
+        "known": survey.known if job.only_new else 0,
         "same": survey.alike if job.same_once else 0,
     }
 

@@ -20,7 +20,7 @@ from .ingest.corrected_file import OURS
 from .ingest.corrections import beside
 from .ingest.json_lines import REQUEST
 from .ingest.shapes import row_name
-from .judging import cause_in_words
+from .judging import problem_in_words
 from .models import Batch, Job, Outcome, Row, answer_kind_of, dollars
 
 SLICE = 1_000  # rows read and written at a time
@@ -89,10 +89,7 @@ def in_words(row: Row) -> str:
     """What is the matter with a row; "" for a good one."""
     if row.problem:
         return row.problem.replace("\n", " ")
-    if not row.cause:
-        return ""
-    title = cause_in_words(row.cause).title
-    return f"{title}: {row.message}" if row.message else title
+    return problem_in_words(row.cause, row.message) if row.cause else ""
 
 
 def jsonl_chunks(job: Job) -> Iterator[bytes]:

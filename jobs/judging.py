@@ -151,6 +151,14 @@ def cause_in_words(cause: str) -> Cause:
     return CAUSES.get(cause, OTHER_ERROR)
 
 
+def problem_in_words(cause: str, message: str) -> str:
+    """Why a row is not good, in one line, with what was said about it; "" without a cause."""
+    if not cause:
+        return message
+    title = cause_in_words(cause).title
+    return f"{title}: {message}" if message else title
+
+
 # --- The shape of a result line (Message Batches API, results) ----------------------------------
 
 

@@ -25,7 +25,7 @@ PURE = (
 # Each may import those after it, and none before it.
 LAYERS = (
     ("jobs.urls",),
-    ("jobs.views",),
+    ("jobs.views", "jobs.shell"),
     ("jobs.forms", "jobs.exports", "jobs.failures"),
     ("jobs.actions",),
     ("jobs.tasks",),

@@ -18,7 +18,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from jobs import exports, lifecycle
+from jobs import estimates, exports, lifecycle
 from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
 from jobs.management.commands import job as job_command
@@ -407,6 +407,127 @@ def test_submit_says_that_no_worker_runs(
     assert status == 1
     assert "The worker is not running" in said
     assert "run_huey" in said
+
+
+# --- try, models ----------------------------------------------------------------------------------
+
+
+def test_try_answers_a_few_rows_and_submits_nothing(
+    root: User, worker: None, simulator: Simulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("name,text\n" + "".join(f"n{n},[simulate:good] {n}\n" for n in range(9)))
+    prompt = ["--prompt", "{{text}} of {{name}}", "--labels", "yes, no"]
+    out, err = run("try", path, *prompt, "--rows", 4, "--json")
+    found = json.loads(out)
+    [job] = visible()
+    assert (found["job"], found["practice"]) == (job.pk, True)
+    assert [row["row"] for row in found["rows"]] == [1, 2, 3, 4]
+    for row in found["rows"]:
+        assert row["cells"] == {
+            "text": f"[simulate:good] {row['row'] - 1}",
+            "name": f"n{row['row'] - 1}",
+        }
+        assert (row["state"], row["status"], row["problem"]) == ("answered", "good", None)
+        assert row["answer"] in ("yes", "no") and row["input_tokens"] and row["output_tokens"]
+    costs = [Decimal(row["cost_usd"]) for row in found["rows"]]
+    assert all(costs) and Decimal(found["cost_usd"]) == sum(costs)
+    assert Decimal(found["estimate"]["low"]) <= Decimal(found["estimate"]["most"])
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.tried == 4, "the try teaches the estimate"
+    assert job.state == Job.State.DRAFT and simulator.truth()["posts"] == 0
+    assert f"The draft is kept as job {job.pk}; nothing else was sent." in err
+
+
+def test_try_in_words(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text('name,text\nAda,"[simulate:good] long\nlines"\nBen,[simulate:refusal]\n')
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("job", "try", str(path), "--prompt", "{{text}}", "--random", stdout=out)
+    assert caught.value.code == 6
+    said = out.getvalue()
+    assert "Row 1\n  text: [simulate:good] long lines\n  -> " in said
+    assert "Row 2\n  text: [simulate:refusal]\n  Declined by Claude" in said
+    assert "(US dollars, normal price) would have been charged: practice mode" in said
+
+
+def test_try_gives_columns_with_their_types(root: User, worker: None, tmp_path: Path) -> None:
+    path, columns = tmp_path / "a.csv", tmp_path / "columns.json"
+    path.write_text("text\n[simulate:good]\n")
+    columns.write_text('[{"name": "stars", "kind": "number"}]')
+    found = json.loads(run("try", path, "--prompt", "{{text}}", "--columns", columns, "--json")[0])
+    assert isinstance(found["rows"][0]["answer"]["stars"], int | float)
+
+
+@pytest.mark.parametrize("rows", ["0", "21", "x", "-1", "²"])
+def test_try_takes_one_to_twenty_rows(table: Path, db: None, rows: str) -> None:
+    with pytest.raises(CommandError, match="not a number from 1 to 20"):
+        run("try", table, "--prompt", "{{text}}", "--rows", rows)
+
+
+def test_what_cannot_be_tried_leaves_no_draft_behind(
+    root: User, worker: None, requests: Path, tmp_path: Path
+) -> None:
+    assert refusal("try", requests) == (1, "Ready-made requests cannot be tried.")
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,\n2,\n")
+    assert "None of these rows can be sent" in refusal("try", path, "--prompt", "{{b}}")[1]
+    assert not visible()
+
+
+def test_models_are_listed_with_what_they_take(db: None) -> None:
+    found = {model["id"]: model for model in json.loads(run("models", "--json")[0])}
+    haiku, old = found["claude-haiku-5-5"], found["claude-sonnet-4-5"]
+    assert haiku["default"] and not old["default"]
+    assert haiku["efforts"] == ["none", "low", "medium", "high", "max"]
+    assert haiku["batch_usd_per_million_tokens"] == {
+        "input": "0.05",
+        "output": "0.25",
+        "cache_write_1h": "0.10",
+        "cache_read": "0.005",
+    }
+    assert (old["deprecated"], old["retires"], old["efforts"]) == (True, "2026-11-30", [])
+    said = run("models")[0]
+    assert "claude-haiku-5-5     $0.050 in, $0.250 out a million" in said
+    assert "reads 200,000, writes 64,000 tokens, switched off on 2026-11-30" in said
+    assert "claude-opus-4-1" not in said, "it is retired"
+
+
+# --- run again ------------------------------------------------------------------------------------
+
+
+def test_a_job_is_run_again_with_what_is_new(
+    root: User, worker: None, simulator: Simulator, tmp_path: Path
+) -> None:
+    may, june = tmp_path / "may.csv", tmp_path / "june.csv"
+    may.write_text("Name,text\nA,[simulate:good] one\nB,[simulate:good] two\n")
+    june.write_text("name,Text\nA,[simulate:good] two\nC,[simulate:good] three\n")
+    out, _ = run("submit", may, "--prompt", "{{text}}", "--effort", "low", "--cache", "--yes")
+    run("wait", out.strip())
+    again = ["submit", june, "--like", out.strip(), "--only-new", "--yes"]
+    job = Job.objects.get(pk=run(*again)[0].strip())
+    run("wait", job.pk)
+    assert (job.previous_id, job.effort, job.cached) == (int(out), "low", True)
+    assert (job.prompt, job.only_new) == ("{{Text}}", True)
+    assert [row.earlier for row in job.rows.in_order()] == [2, None]
+    assert simulator.truth()["accepted_rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--like", "4711"], "not there any more"),
+        (["--like", "x"], "not there any more"),
+        (["--only-new"], "--only-new needs --like"),
+    ],
+)
+def test_there_must_be_something_to_run_again(
+    root: User, table: Path, options: list[str], words: str
+) -> None:
+    status, said = refusal("submit", table, "--prompt", "{{text}}", "--yes", *options)
+    assert (status, words in said) == (2, True)
+    assert not visible()
 
 
 # --- status, list ---------------------------------------------------------------------------------

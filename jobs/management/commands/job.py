@@ -1,16 +1,16 @@
 """`manage.py job`: from the shell what the pages do in the browser, by the same functions.
 
 What a script wants is on stdout; words for people go to stderr. Exit status: 0 done, 1 not done,
-2 wrong use; of `check` also 3 some rows cannot be sent, 4 the file cannot be read; of `wait` also
-6 rows need attention, 7 the job is held, 8 time-out.
+2 wrong use; of `check` also 3 some rows cannot be sent, 4 the file cannot be read; of `try` and
+`wait` also 6 rows need attention; of `wait` also 7 the job is held, 8 time-out.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
+import textwrap
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
@@ -19,44 +19,50 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from django.conf import settings
-from django.contrib.auth.models import User
-from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.template.defaultfilters import filesizeformat
 
-from jobs import actions, checking, estimates, exports, restoring, words
-from jobs.answer_kinds import (
-    COLUMN_KINDS,
-    COLUMNS,
-    LABELS,
-    AnswerColumn,
-    AnswerKind,
-    kind_problems,
-)
+from jobs import actions, checking, estimates, exports, offers, pricing, restoring, words
 from jobs.estimates import Estimate, PartEstimate
-from jobs.forms import RecipeForm
 from jobs.ingest.answers import Failed, Order, Read, Summary
-from jobs.ingest.shapes import NO_HEADER, Choices, Unreadable
-from jobs.ingest.words import ENCODINGS, how_it_is_read, python_name
+from jobs.ingest.shapes import Unreadable
+from jobs.ingest.words import how_it_is_read
+from jobs.judging import problem_in_words
 from jobs.matching import needed_columns
-from jobs.model_rules import EFFORTS
-from jobs.models import Installation, Job, Template, recipe_of
-from jobs.pricing import DEFAULT_MODEL, in_words
+from jobs.models import Installation, Job, Outcome, Template, Try, recipe_of
+from jobs.offers import Offer
+from jobs.pricing import in_words
 from jobs.provider import ProviderError
 from jobs.reading import limits, read_apart
 from jobs.recipes import Recipe
-from jobs.reusing import Start, kept_recipe
+from jobs.reusing import kept_recipe
+from jobs.shell.facts import (
+    facts,
+    facts_of_file,
+    facts_of_model,
+    facts_of_template,
+    facts_of_tries,
+)
+from jobs.shell.options import (
+    EMPTY,
+    WRONG_USE,
+    add_choices,
+    add_recipe,
+    checked_recipe,
+    choices_from,
+    make_job,
+    owner_of,
+    recipe_was_given,
+    start_from,
+)
 from jobs.templatetags.show import at_most, money_range
+from jobs.trying import MOST_ROWS, choose_rows
 
-NOT_DONE, WRONG_USE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 2, 3, 4, 6, 7, 8
+NOT_DONE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 3, 4, 6, 7, 8
 LOOK_SECONDS = 0.5
 # How long a step that needs the worker may wait for one to show up.
 WORKER_SECONDS = 30
 PROBLEMS_SHOWN = 20
-EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
-DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 FORMATS: dict[str, Callable[[Job], Iterator[bytes]]] = {
     "csv": exports.csv_chunks,
     "jsonl": exports.jsonl_chunks,
@@ -76,39 +82,19 @@ class Command(BaseCommand):
         check.add_argument("--json", action="store_true", help="for programs")
 
         submit = actions.add_parser("submit", help="make a job of a file and submit it")
-        submit.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
-        add_choices(submit)
-        submit.add_argument("--name", default="", help="name of the job (the file's)")
-        prompt = submit.add_mutually_exclusive_group()
-        prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
-        prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
-        submit.add_argument(
-            "--template", metavar="NAME", help="start with what is kept under this name"
-        )
-        submit.add_argument("--system", metavar="TEXT", help="instructions for every row")
-        answer = submit.add_mutually_exclusive_group()
-        answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
-        answer.add_argument(
-            "--columns", type=Path, metavar="F", help="columns that the answers fill, as JSON"
-        )
-        submit.add_argument("--model", metavar="ID", help=f"which model answers ({DEFAULT_MODEL})")
-        submit.add_argument(
-            "--max-tokens", type=int, metavar="N", help="longest answer, in tokens (what suits)"
-        )
-        submit.add_argument(
-            "--effort",
-            choices=[effort for effort in EFFORTS if effort],
-            default="",
-            help="how much it thinks first (as the model does by itself)",
-        )
-        submit.add_argument(
-            "--cache", action="store_true", help="keep the instructions at the provider meanwhile"
-        )
-        submit.add_argument(
-            "--skip-empty", action="store_true", help="leave out rows with an empty cell"
-        )
-        submit.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
+        add_recipe(submit)
         submit.add_argument("--yes", action="store_true", help="do not ask about the price")
+
+        try_ = actions.add_parser("try", help="have a few rows answered at once; submit nothing")
+        add_recipe(try_)
+        try_.add_argument(
+            "--rows", type=rows_to_try, default=3, metavar="N", help=f"1 to {MOST_ROWS} (3)"
+        )
+        try_.add_argument("--random", action="store_true", help="any rows, not the first ones")
+        try_.add_argument("--json", action="store_true", help="for programs")
+
+        models = actions.add_parser("models", help="list the models that can be chosen")
+        models.add_argument("--json", action="store_true", help="for programs")
 
         status = actions.add_parser("status", help="say how a job is doing")
         status.add_argument("id", type=int, metavar="ID")
@@ -216,33 +202,7 @@ class Command(BaseCommand):
 
     def do_submit(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
-        prompt = prompt_of(options)
-        owner, choices = owner_of(options["owner"]), choices_from(options)
-        name = options["template"]
-        template = None if name is None else find_template(owner, name)
-        recipe = checked_recipe(prompt, options, kept_recipe(template) if template else EMPTY)
-        start = Start(recipe, template) if template else None
-        job = make_job(options["file"], owner, options["name"], choices, start)
-        self.say(f"Job {job.pk} “{job.name}”: reading the file.")
-        job = self.wait_for_worker(job, lambda job: job.state != Job.State.READING)
-        self.show_problems(job)
-        if job.state != Job.State.DRAFT:
-            actions.delete(job, job.owner)
-            raise CommandError("The file could not be read.")
-        self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
-
-        if start:
-            recipe = recipe_of(job)  # with the columns as the file writes them
-        names = ("template", "system", "model", "max_tokens", "labels", "columns")
-        given = [prompt, *(options[name] for name in names)]
-        if problems := plan_problems(job, recipe, given):
-            actions.delete(job, job.owner)
-            raise CommandError("\n".join(problems), returncode=WRONG_USE)
-        if job.kind == Job.Kind.TABLE:
-            actions.save_recipe(job, recipe)
-            job.refresh_from_db()
-            for remark in checking.remarks(job):
-                self.say(remark)
+        job = self.make_draft(options)
         job = self.wait_for_worker(job, lambda job: estimates.current(job) is not None)
         estimate = estimates.current(job)
         assert estimate is not None  # noqa: S101 - waited for
@@ -257,6 +217,34 @@ class Command(BaseCommand):
             )
         self.say("Submitted.")
         self.stdout.write(str(job.pk))
+
+    def make_draft(self, options: dict[str, Any]) -> Job:
+        """A draft of the file with the recipe that was given; none is left behind when the two do
+        not go together. Raises CommandError."""
+        owner, choices = owner_of(options["owner"]), choices_from(options)
+        start = start_from(options, owner)
+        recipe = checked_recipe(options, start.recipe if start else EMPTY)
+        if start:
+            start = replace(start, recipe=recipe)
+        job = make_job(options["file"], owner, options["name"], choices, start)
+        self.say(f"Job {job.pk} “{job.name}”: reading the file.")
+        job = self.wait_for_worker(job, lambda job: job.state != Job.State.READING)
+        self.show_problems(job)
+        if job.state != Job.State.DRAFT:
+            actions.delete(job, job.owner)
+            raise CommandError("The file could not be read.")
+        self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
+        if start:
+            recipe = recipe_of(job)  # with the columns as the file writes them
+        if problems := plan_problems(job, recipe, recipe_was_given(options)):
+            actions.delete(job, job.owner)
+            raise CommandError("\n".join(problems), returncode=WRONG_USE)
+        if job.kind == Job.Kind.TABLE:
+            actions.save_recipe(job, recipe)
+            job.refresh_from_db()
+            for remark in checking.remarks(job):
+                self.say(remark)
+        return job
 
     def wait_for_worker(self, job: Job, done: Callable[[Job], bool]) -> Job:
         """The job as it is once the worker has got it so far. Raises CommandError when there is
@@ -289,6 +277,51 @@ class Command(BaseCommand):
         )
         self.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    # --- try --------------------------------------------------------------------------------------
+
+    def do_try(self, options: dict[str, Any]) -> None:
+        job = self.make_draft(options)
+        rows = choose_rows(job, options["rows"], at_random=options["random"])
+        if job.kind != Job.Kind.TABLE or not actions.try_rows(job, rows, job.owner):
+            actions.delete(job, job.owner)
+            raise CommandError(
+                "Ready-made requests cannot be tried."
+                if job.kind != Job.Kind.TABLE
+                else "None of these rows can be sent: their prompt is empty."
+            )
+        job = self.wait_for_worker(
+            job, lambda job: not job.tries.pending().exists() and estimates.current(job) is not None
+        )
+        tries = list(job.tries.all())
+        if options["json"]:
+            found = facts_of_tries(job, tries)
+            self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
+        else:
+            self.show_tries(tries)
+        estimate = estimates.current(job)
+        if estimate and not estimate.trouble:
+            self.say(f"The whole job: {price_in_words(estimate)}.")
+        self.say(f"The draft is kept as job {job.pk}; nothing else was sent.")
+        if any(one.outcome != Outcome.GOOD for one in tries):
+            sys.exit(ATTENTION)
+
+    def show_tries(self, tries: list[Try]) -> None:
+        for one in tries:
+            self.stdout.write(f"Row {one.number}")
+            for name, cell in one.cells:
+                self.stdout.write(f"  {name}: {shorten(cell)}")
+            if problem := problem_in_words(one.cause, one.message):
+                self.stdout.write(f"  {problem}")
+            if one.answer:
+                self.stdout.write(f"  -> {one.answer}")
+        cost = sum((one.cost for one in tries), Decimal(0))
+        tokens = sum(one.input_tokens for one in tries), sum(one.output_tokens for one in tries)
+        would = "would have been charged: practice mode" if settings.PRACTICE else "charged"
+        self.stdout.write(
+            f"{in_words(cost)} (US dollars, normal price) {would}; {tokens[0]:,} tokens read, "
+            f"{tokens[1]:,} written"
+        )
 
     # --- the others -------------------------------------------------------------------------------
 
@@ -412,6 +445,19 @@ class Command(BaseCommand):
                 f"{in_words(job.cost):>14}  {job.owner.username}  {job.name}"
             )
 
+    def do_models(self, options: dict[str, Any]) -> None:
+        found = offers.offered()
+        if options["json"]:
+            self.stdout.write(json.dumps([facts_of_model(offer) for offer in found], indent=1))
+            return
+        for offer in found:
+            notes = [f"reads {offer.context:,}", f"writes {offer.longest:,} tokens"]
+            if offer.retires:
+                until = "switched off on" if offer.deprecated else "in service until at least"
+                notes.append(f"{until} {offer.retires}")
+            self.stdout.write(f"{offer.id:<20} {model_price(offer):<34} {offer.words}")
+            self.stdout.write(f"{'':<20} {', '.join(notes)}")
+
     def do_templates(self, options: dict[str, Any]) -> None:
         templates = Template.objects.select_related("owner").by_name()
         if options["json"]:
@@ -446,201 +492,14 @@ def find_job(pk: int) -> Job:
     return job
 
 
-def find_template(owner: User, name: str) -> Template:
-    """The template `name` that `owner` may start with; their own goes before a shared one. Raises
-    CommandError."""
-    visible = Template.objects.visible_to(owner)
-    found = list(visible.filter(name=name).select_related("owner"))
-    if own := [template for template in found if template.owner_id == owner.pk]:
-        return own[0]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        owners = " and ".join(sorted(template.owner.username for template in found))
-        raise CommandError(
-            f"More than one template is called “{name}”: {owners} share theirs. Save one of them "
-            "under a name of your own.",
-            returncode=WRONG_USE,
-        )
-    names = sorted(set(visible.values_list("name", flat=True)))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    meant = f" Did you mean “{close[0]}”?" if close else " `job templates` lists all."
-    raise CommandError(
-        f"{owner.username} has no template “{name}”, and none is shared.{meant}",
-        returncode=WRONG_USE,
-    )
-
-
-def make_job(
-    path: Path, owner: User, name: str, choices: Choices, start: Start | None = None
-) -> Job:
-    """A new job from a copy of the file at `path`."""
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise CommandError(f"{path} is not a file.", returncode=WRONG_USE)
-        if not size:
-            raise CommandError(f"{path} is empty.", returncode=WRONG_USE)
-        if size > settings.MAX_UPLOAD_BYTES:
-            raise CommandError(
-                f"{path} is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)} "
-                "(MAX_UPLOAD_BYTES). Split it into several files.",
-                returncode=WRONG_USE,
-            )
-        with path.open("rb") as file:
-            return actions.create_job(owner, File(file, name=path.name), name, choices, start)
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
-
-
-def add_choices(parser: CommandParser) -> None:
-    """How the file is to be read; what is not said is found out."""
-    parser.add_argument("--encoding", default="", metavar="NAME", help="such as windows-1252")
-    parser.add_argument("--delimiter", default="", metavar="C", help="a character, or tab")
-    parser.add_argument("--sheet", default="", metavar="NAME", help="of a workbook")
-    parser.add_argument(
-        "--header-row", type=int, default=0, metavar="N", help="line of the column names; -1: none"
-    )
-    parser.add_argument("--fill", action="store_true", help="fill short rows with empty cells")
-
-
-def choices_from(options: dict[str, Any]) -> Choices:
-    """Raises CommandError."""
-    encoding = python_name(options["encoding"]) if options["encoding"] else ""
-    if options["encoding"] and not encoding:
-        known = ", ".join(ENCODINGS)
-        raise CommandError(
-            f"The encoding “{options['encoding']}” is not known. Known are {known}.",
-            returncode=WRONG_USE,
-        )
-    delimiter = DELIMITER_NAMES.get(options["delimiter"], options["delimiter"])
-    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
-        raise CommandError("--delimiter takes one character, or tab.", returncode=WRONG_USE)
-    if options["header_row"] < NO_HEADER:
-        raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
-    return Choices(encoding, delimiter, options["sheet"], options["header_row"], options["fill"])
-
-
-def facts_of_file(found: Summary) -> dict[str, Any]:
-    """How a file is read, for programs. Keys are only ever added."""
-    return {
-        "rows": found.rows,
-        "rows_left_out": found.left_out,
-        "blank_lines": found.blank_lines,
-        "columns": found.columns,
-        "format": found.format,
-        "encoding": found.understood.encoding,
-        "delimiter": found.understood.delimiter,
-        "sheet": found.understood.sheet,
-        "header_row": found.understood.header,
-        "problems": [
-            {
-                "kind": group.kind,
-                "lines": [line for line in group.lines if line],
-                "count": group.count,
-                "message": group.title,
-                "remedy": group.remedy,
-                "blocking": group.leaves_out,
-            }
-            for group in found.groups
-        ],
-    }
-
-
-def owner_of(username: str | None) -> User:
-    """The named user, or else the first administrator. Raises CommandError."""
-    if username:
-        user = User.objects.filter(username=username).first()
-        if user is None:
-            raise CommandError(f"There is no user “{username}”.", returncode=WRONG_USE)
-        return user
-    user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
-    if user is None:
-        raise CommandError(
-            "There is no account yet, so nobody can own the job. Open the site in a browser to "
-            "make the first one, or run: python manage.py createsuperuser",
-            returncode=WRONG_USE,
-        )
-    return user
-
-
-def prompt_of(options: dict[str, Any]) -> str | None:
-    path: Path | None = options["prompt_file"]
-    if path is None:
-        prompt: str | None = options["prompt"]
-        return prompt
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
-    except UnicodeDecodeError:
-        raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
-
-
-def checked_recipe(prompt: str | None, options: dict[str, Any], base: Recipe) -> Recipe:
-    """`base` with what was said instead, checked by the form of the page. Raises CommandError."""
-    texts = {
-        "prompt": prompt,
-        **{name: options[name] for name in ("system", "model", "max_tokens")},
-    }
-    form = RecipeForm(
-        {
-            **vars(base),
-            "max_tokens": base.max_tokens or None,
-            **{name: text for name, text in texts.items() if text is not None},
-            "effort": options["effort"] or base.effort,
-            "cached": options["cache"] or base.cached,
-            "skip_empty": options["skip_empty"] or base.skip_empty,
-        }
-    )
-    if not form.is_valid():
-        problems = [
-            f"--{name.replace('_', '-')}: {text}"
-            for name, texts in form.errors.items()
-            for text in texts
-        ]
-        if "model" in form.errors:
-            # A ChoiceField, which the form's own types do not say.
-            choices = form.fields["model"].choices  # type: ignore[attr-defined]
-            problems.append(f"Models: {', '.join(model for model, _name in choices)}.")
-        raise CommandError("\n".join(problems), returncode=WRONG_USE)
-    return replace(form.recipe(), answer=answer_kind(options, base.answer))
-
-
-def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
-    """What `--labels` or `--columns` say instead of `kind`. Raises CommandError."""
-    if options["labels"] is not None:
-        labels = (label.strip() for label in options["labels"].split(","))
-        kind = AnswerKind(LABELS, labels=tuple(filter(None, labels)))
-    elif path := options["columns"]:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-            columns = msgspec.json.decode(text, type=tuple[AnswerColumn, ...])
-        except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
-        except UnicodeDecodeError:
-            raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
-        except msgspec.DecodeError as error:
-            raise CommandError(
-                f"{path} is not a JSON list of columns ({error}). Write it so: "
-                '[{"name": "mood", "kind": "choice", "choices": ["good", "bad"], "description": '
-                f'"how the writer feels", "required": true}}]. Kinds: {", ".join(COLUMN_KINDS)}.',
-                returncode=WRONG_USE,
-            ) from None
-        kind = AnswerKind(COLUMNS, columns=columns)
-    if problems := kind_problems(kind):
-        raise CommandError("\n".join(problems), returncode=WRONG_USE)
-    return kind
-
-
-def plan_problems(job: Job, recipe: Recipe, given: list[Any]) -> list[str]:
+def plan_problems(job: Job, recipe: Recipe, was_given: bool) -> list[str]:
     """Why the recipe does not go with the file, each as a sentence."""
     if job.kind == Job.Kind.TABLE:
         return checking.recipe_problems(recipe, job.columns)
-    if any(value is not None for value in given):
+    if was_given:
         return [
-            "The file holds ready-made requests, which are sent as they are: leave out --prompt, "
-            "--prompt-file, --system, --labels, --columns, --model, --max-tokens and --template."
+            "The file holds ready-made requests, which are sent as they are: leave out --prompt "
+            "and the other options that say what to do with a row."
         ]
     return []
 
@@ -649,47 +508,21 @@ def is_late(began: float) -> bool:
     return time.monotonic() - began > WORKER_SECONDS
 
 
+def model_price(offer: Offer) -> str:
+    if not offer.has_price:
+        return "no price known"
+    prices = pricing.model(offer.id).prices
+    read, written = prices.input * pricing.BATCH, prices.output * pricing.BATCH
+    return f"${read:,.3f} in, ${written:,.3f} out a million"
+
+
+def shorten(text: str) -> str:
+    """One line of a terminal."""
+    return textwrap.shorten(text, 100, placeholder=" …")
+
+
 def price_in_words(estimate: Estimate | PartEstimate) -> str:
     return f"usually {money_range(estimate.low, estimate.high)}, {at_most(estimate.most)}"
-
-
-def facts(job: Job) -> dict[str, Any]:
-    """A job for programs. Keys are only ever added; money is US dollars, as decimal text."""
-    estimate = estimates.current(job)
-    prices = ("low", "high", "most")
-    return {
-        "id": job.pk,
-        "name": job.name,
-        "owner": job.owner.username,
-        "state": job.state,
-        "held": job.held,
-        "rows": job.row_count,
-        "done": job.done_count,
-        "good": job.good_count,
-        "attention": job.attention_count,
-        "left_out": job.left_out_count,
-        "cost_usd": format(job.cost, "f"),
-        "estimate": {name: format(getattr(estimate, name), "f") for name in prices}
-        if estimate and not estimate.trouble
-        else None,
-        "created_at": job.created_at.isoformat(),
-        "confirmed_at": job.confirmed_at and job.confirmed_at.isoformat(),
-        "finished_at": job.finished_at and job.finished_at.isoformat(),
-    }
-
-
-def facts_of_template(template: Template) -> dict[str, Any]:
-    """A template for programs. Keys are only ever added."""
-    recipe = kept_recipe(template)
-    return {
-        "name": template.name,
-        "owner": template.owner.username,
-        "shared": template.shared,
-        "model": recipe.model,
-        "columns": needed_columns(recipe),
-        "answer": recipe.answer.kind,
-        "changed_at": template.changed_at.isoformat(),
-    }
 
 
 def seconds(text: str) -> float:
@@ -700,3 +533,9 @@ def seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise ArgumentTypeError(f"{text} is not a number of seconds")
     return value
+
+
+def rows_to_try(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_ROWS):
+        raise ArgumentTypeError(f"{text} is not a number from 1 to {MOST_ROWS}")
+    return int(text)

@@ -178,17 +178,25 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
     return bool(begun)
 
 
-def try_rows(job: Job, rows: list[Row], user: User) -> bool:
-    """Have some rows of a draft answered at once, by the recipe as it is now. False when there is
-    nothing to ask, answers of an earlier try are still to come, or it is no draft any more."""
+def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
+    """Have some rows of a draft answered at once, by the recipe as it is now; and by the model
+    `also`, to compare. False when there is nothing to ask, answers of an earlier try are still to
+    come, or it is no draft any more."""
+    asked = [recipe_of(job)]
+    if also and also != job.model:
+        asked.append(replace(asked[0], model=also))
     with transaction.atomic():
         draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
         if not draft.update(next_action_at=clock.now()) or job.tries.pending().exists():
             return False
         last = job.tries.aggregate(last=Max("round"))["last"] or 0
-        planned = Try.objects.bulk_create(trying.plan(job, rows, last + 1))
+        rounds = enumerate(asked, start=last + 1)
+        planned = Try.objects.bulk_create(
+            one for number, recipe in rounds for one in trying.plan(job, rows, recipe, number)
+        )
         if planned:
-            _log(job, f"Trying {words.rows(len(planned))}.", user)
+            twice = " with two models" if len(asked) > 1 else ""
+            _log(job, f"Trying {words.rows(len(planned) // len(asked))}{twice}.", user)
             _nudge(job)
     return bool(planned)
 

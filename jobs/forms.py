@@ -266,6 +266,15 @@ class TryForm(StyledForm):
         },
     )
 
+    also = forms.ChoiceField(label="And with another model", required=False)
+
+    def __init__(self, job: Job, data: QueryDict | None = None) -> None:
+        super().__init__(data)
+        also = self.fields["also"]
+        assert isinstance(also, forms.ChoiceField)  # noqa: S101 - as declared above
+        others = [(model, name) for model, name in model_choices() if model != job.model]
+        also.choices = [("", "no other"), *others]
+
     def clean_numbers(self) -> list[int]:
         numbers = [int(part) for part in self.cleaned_data["numbers"].split(",") if part.strip()]
         if len(numbers) > MOST_ROWS:

@@ -62,8 +62,10 @@ def in_words(error: Refused) -> str:
         return f"Credit or a spending limit at the provider is used up. ({said})"
     if error.status == 403:
         return f"This site's key may not do this. An administrator can mend it. ({said})"
+    if error.for_now:
+        return f"The provider has no room at the moment. Try it again in a minute. ({said})"
     if error.status == 413:
-        return "The provider says that a batch is too large to take."
+        return "The provider says that this is too large to take."
     return f"The provider refused: {said}"
 
 

@@ -378,6 +378,9 @@ def count_up(job: Job) -> None:
             rows=Count("pk"),
             input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
             cached=Sum("cache_read_tokens"),
+            kept=Sum("cache_write_tokens"),
+            hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
+            answered=Count("pk", filter=Q(output_tokens__gt=0)),
             output=Sum("output_tokens"),
             thinking=Sum("thinking_tokens"),
             pico=Sum("cost_pico"),
@@ -391,8 +394,11 @@ def count_up(job: Job) -> None:
     for group in groups:
         outcomes[group["outcome"]] += group["rows"]
         causes.append([group["outcome"], group["cause"], group["rows"]])
-        for name in ("input", "cached", "output", "thinking", "pico", "unpriced"):
-            sums[name] += int(group[name])  # PostgreSQL adds up big integers as Decimal
+        # PostgreSQL adds up big integers as Decimal.
+        for name in ("input", "cached", "kept", "output", "thinking", "pico"):
+            sums[name] += int(group[name])
+        for name in ("hits", "answered", "unpriced"):
+            sums[name] += int(group[name])
     Job.objects.filter(pk=job.pk).update(
         left_out_count=outcomes[Outcome.LEFT_OUT],
         tally={
@@ -400,6 +406,9 @@ def count_up(job: Job) -> None:
             "causes": causes,
             "input_tokens": sums["input"],
             "cache_read_tokens": sums["cached"],
+            "cache_write_tokens": sums["kept"],
+            "cache_hits": sums["hits"],  # rows that found something kept
+            "answered": sums["answered"],  # rows that something was written for
             "output_tokens": sums["output"],
             "thinking_tokens": sums["thinking"],
             "cost_pico": sums["pico"],

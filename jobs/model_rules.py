@@ -107,6 +107,17 @@ def efforts_of(model_id: str) -> list[str]:
     return [BY_ITSELF, *offered]
 
 
+def effort_choices(model_id: str, chosen: str) -> list[tuple[str, str]]:
+    """What a person may choose for this model, in words; and what they have `chosen`, even if it is
+    no choice for this model."""
+    offered = efforts_of(model_id)
+    own = EFFORTS[effort_of(model_id, BY_ITSELF)].partition(":")[0].lower()
+    choices = [(effort, EFFORTS[effort]) for effort in offered if effort]
+    if chosen not in offered and chosen in EFFORTS:
+        choices.append((chosen, f"{EFFORTS[chosen]} (not with this model)"))
+    return [(BY_ITSELF, f"{EFFORTS[BY_ITSELF]} ({own})"), *choices]
+
+
 def effort_of(model_id: str, effort: str) -> str:
     """How much the model thinks when a person chose `effort`: NONE or a level of effort."""
     rules = rules_of(model_id)

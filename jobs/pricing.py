@@ -139,6 +139,13 @@ def cost_of_tokens(
     return total / 1_000_000 * (BATCH if batch else 1)
 
 
+def saved_by_keeping(model_id: str, written: int, read: int) -> Decimal:
+    """US dollars that were saved by keeping so many tokens for an hour and reading so many of them,
+    against having them read each time; below 0: it cost more. Raises UnknownPrice."""
+    without = cost_of_tokens(model_id, written + read, 0)
+    return without - cost_of_tokens(model_id, 0, 0, written=written, read=read)
+
+
 def cost_in_pico(judged: Judged, *, batch: bool = True) -> int:
     """What one batch result, or without `batch` one answer at the normal rate, was charged, in
     millionths of a millionth of a US dollar.

@@ -17,11 +17,12 @@ import msgspec
 from django.conf import settings
 from django.db.models import Q
 
-from . import clock, pricing, provider, recipes
+from . import clock, holding, pricing, provider, recipes
 from .answer_kinds import AnswerKind
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
-from .models import Job, Outcome, Row, Try, recipe_key, recipe_of
+from .models import Job, Outcome, Row, Try, recipe_key
+from .recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +52,9 @@ def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
     return list(sendable[:count])
 
 
-def plan(job: Job, rows: list[Row], round_number: int) -> list[Try]:
-    """What is to be asked for each of `rows`, by the recipe as it is now. Not stored. A row whose
-    prompt is empty when filled in is left out."""
-    recipe = recipe_of(job)
+def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Try]:
+    """What is to be asked for each of `rows`; not stored. Those whose prompt is empty when filled
+    in are left out."""
     params_of = recipes.compile_recipe(recipe, job.columns)
     used = dict.fromkeys(recipes.columns_used(recipe.prompt))
     planned = []
@@ -106,7 +106,7 @@ def _answer(one: Try) -> None:
     try:
         message = provider.create_message(one.params.encode(), SECONDS)
     except (provider.Unreachable, provider.Refused) as error:
-        words = error.message if isinstance(error, provider.Refused) else str(error)
+        words = _why_not(error)
         _settle(one, Try.State.FAILED, message=words)
         if not isinstance(error, provider.Refused) or error.about_key or error.for_now:
             # The others of this round would fare no better.
@@ -118,6 +118,15 @@ def _answer(one: Try) -> None:
         wanted = msgspec.convert(one.answer_kind, AnswerKind)
         judged = judge(Result(type="succeeded", message=message), wanted)
         _settle(one, Try.State.ANSWERED, **_columns(one, judged, message))
+
+
+def _why_not(error: provider.Unreachable | provider.Refused) -> str:
+    if isinstance(error, provider.Unreachable):
+        return str(error)
+    if isinstance(error, provider.NotThere):
+        said = f" ({error.message})" if error.message else ""
+        return f"The provider does not know this model, or this site’s key may not use it.{said}"
+    return holding.in_words(error)
 
 
 def _columns(one: Try, judged: Judged, message: Message) -> dict[str, Any]:

@@ -299,7 +299,7 @@ def test_columns_of_a_thousand_rows_come_back_typed(
     columns = {
         "column_name": ["Mood", "stars", "urgent", "name", ""],
         "column_kind": ["choice", "number", "yes_no", "list", "text"],
-        "column_choices": ["good, bad", "", "", "", ""],
+        "column_choices": ["good\r\nbad", "", "", "", ""],
         "column_description": ["", "1 to 5", "", "", ""],
         "column_required": ["yes", "yes", "yes", "no", "yes"],
     }

@@ -20,7 +20,7 @@ from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
-from ..model_rules import EFFORTS
+from ..model_rules import EFFORTS, effort_choices
 from ..models import Job, answer_kind_of, choices_of, recipe_of
 from ..uploads import was_too_large
 from .access import find_job, person
@@ -213,6 +213,7 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
         "models_asked_at": offers.asked_at(),
         **try_hint(job),
         "longest": recipe.longest,
+        "effort_choices": effort_choices(recipe.model, recipe.effort),
         "keeping": estimates.keeping(job, estimate) if estimate else None,
         "advice": advising.advice_for(job, estimate),
     }
@@ -237,12 +238,14 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     form = RecipeForm(request.POST)
     number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
+    model_before = job.model
     actions.save_recipe(job, form.recipe(saved=recipe_of(job)))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
             "job": job,
             "answering": True,
+            "model_changed": job.model != model_before,
             "form_problems": _form_problems(form),
             **preview(job, number),
             **price(job),

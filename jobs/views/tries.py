@@ -91,7 +91,7 @@ def tries_context(job: Job) -> dict[str, Any]:
         if shown.numbers & earlier.numbers
     }
     return {
-        "try_form": TryForm(),
+        "try_form": TryForm(job),
         "rounds": rounds,
         "comparable": comparable,
         "tries_pending": any(shown.is_pending for shown in rounds),
@@ -137,9 +137,10 @@ def _price_of_a_row(job: Job) -> Decimal | None:
 
 @require_POST
 def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
-    """`count` rows, `which`: "first" or "random"; or `numbers`: these rows."""
+    """`count` rows, `which`: "first" or "random"; or `numbers`: these rows. `also`: another model
+    that answers them, too."""
     job = find_job(request, pk)
-    form = TryForm(request.POST)
+    form = TryForm(job, request.POST)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _answer(request, job)
     if not form.is_valid():
@@ -150,7 +151,7 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
     rows = form.rows(job)
     if not rows:
         return _answer(request, job, "None of these rows can be sent.")
-    if not actions.try_rows(job, rows, person(request)):
+    if not actions.try_rows(job, rows, person(request), form.cleaned_data["also"]):
         words = (
             "Nothing was asked: the last try is not over, or the prompt is empty for these rows."
         )

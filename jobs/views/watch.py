@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, estimates, offers
+from .. import actions, estimates, offers, pricing
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
@@ -133,10 +134,33 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "causes": _causes(job),
         "cost": job.cost,
         "estimate": estimates.current(job),
+        "kept": _kept(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of the instructions that were to be kept at the provider."""
+
+    hits: int  # rows that found them
+    rows: int  # rows that were answered
+    saved: Decimal  # US dollars; below 0: it cost more
+
+    @property
+    def cost_more(self) -> Decimal:
+        return -self.saved
+
+
+def _kept(job: Job) -> Kept | None:
+    """None when nothing was to be kept, or nothing has been answered yet."""
+    written, read = (job.tally.get(f"cache_{what}_tokens", 0) for what in ("write", "read"))
+    if not job.cached or not (written or read):
+        return None
+    saved = pricing.saved_by_keeping(job.model, written, read)
+    return Kept(job.tally.get("cache_hits", 0), job.tally.get("answered", 0), saved)
 
 
 def _line(batch: Batch) -> BatchLine:

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
@@ -394,11 +395,9 @@ def count_up(job: Job) -> None:
     for group in groups:
         outcomes[group["outcome"]] += group["rows"]
         causes.append([group["outcome"], group["cause"], group["rows"]])
-        # PostgreSQL adds up big integers as Decimal.
-        for name in ("input", "cached", "kept", "output", "thinking", "pico"):
-            sums[name] += int(group[name])
-        for name in ("hits", "answered", "unpriced"):
-            sums[name] += int(group[name])
+        for name, number in group.items():
+            if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
+                sums[name] += int(number)
     Job.objects.filter(pk=job.pk).update(
         left_out_count=outcomes[Outcome.LEFT_OUT],
         tally={

@@ -266,14 +266,11 @@ class TryForm(StyledForm):
         },
     )
 
-    also = forms.ChoiceField(label="And with another model", required=False)
-
-    def __init__(self, job: Job, data: QueryDict | None = None) -> None:
-        super().__init__(data)
-        also = self.fields["also"]
-        assert isinstance(also, forms.ChoiceField)  # noqa: S101 - as declared above
-        others = [(model, name) for model, name in model_choices() if model != job.model]
-        also.choices = [("", "no other"), *others]
+    also = forms.ChoiceField(
+        label="And with another model",
+        choices=lambda: [("", "no other"), *model_choices()],
+        required=False,
+    )
 
     def clean_numbers(self) -> list[int]:
         numbers = [int(part) for part in self.cleaned_data["numbers"].split(",") if part.strip()]
@@ -388,7 +385,7 @@ class RecipeForm(StyledForm):
     )
     same_once = forms.BooleanField(label="Send rows that are the same only once", required=False)
     only_new = forms.BooleanField(
-        label="Send only rows that are new or changed since then", required=False
+        label="Send only rows that are new or changed since the job before", required=False
     )
     skip_empty = forms.BooleanField(
         label="Leave out rows in which a cell that is used is empty",

@@ -8,7 +8,7 @@ from itertools import islice
 
 from django.db.models import OuterRef, Subquery
 
-from . import estimates, holding
+from . import estimates, holding, words
 from .leases import Lease
 from .models import Job, Outcome, Row, RowQuerySet, recipe_of
 from .surveying import Spared, job_before, spared_rows
@@ -41,6 +41,9 @@ def find(job: Job, lease: Lease) -> None:
         holding.hold(job.pk, GONE)
     else:
         Job.objects.filter(pk=job.pk).update(spared=True)
+        if answered:
+            keep = "keeps its answer" if answered == 1 else "keep their answers"
+            holding.log(job.pk, f"{words.rows(answered)} {keep} from job {job.previous_id}.")
 
 
 def _mark(job: Job, found: Sequence[Spared]) -> None:

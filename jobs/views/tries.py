@@ -91,7 +91,7 @@ def tries_context(job: Job) -> dict[str, Any]:
         if shown.numbers & earlier.numbers
     }
     return {
-        "try_form": TryForm(job),
+        "try_form": TryForm(),
         "rounds": rounds,
         "comparable": comparable,
         "tries_pending": any(shown.is_pending for shown in rounds),
@@ -140,7 +140,7 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
     """`count` rows, `which`: "first" or "random"; or `numbers`: these rows. `also`: another model
     that answers them, too."""
     job = find_job(request, pk)
-    form = TryForm(job, request.POST)
+    form = TryForm(request.POST)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _answer(request, job)
     if not form.is_valid():

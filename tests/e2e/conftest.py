@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +24,11 @@ WIDE = """
 [...document.body.querySelectorAll("*")]
   .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
   .map(element => element.outerHTML.slice(0, 120)).slice(-10)
+"""
+
+IS_BEFORE = """
+element => Boolean(document.activeElement.compareDocumentPosition(element)
+  & Node.DOCUMENT_POSITION_PRECEDING) && document.activeElement !== document.body
 """
 
 
@@ -43,7 +51,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a site that was started for the first time."""
-    site = Site(tmp_path_factory.mktemp("site"), DATABASE_URL="")
+    site = Site(tmp_path_factory.mktemp("site"), DATABASE_URL="", POLL_SECONDS="0.2")
     try:
         site.wait_until_ready()
         yield f"http://127.0.0.1:{site.port}"
@@ -124,3 +132,52 @@ def assert_fits(page: Page) -> None:
         page.set_viewport_size({"width": width, "height": height})
         needed = page.evaluate("document.scrollingElement.scrollWidth")
         assert needed <= width, f"{page.url} is {needed} wide at {width}: {page.evaluate(WIDE)}"
+
+
+# --- What a person does ---------------------------------------------------------------------------
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab, or Shift and Tab where it lies before, until the element has the focus."""
+    target = page.locator(selector)
+    key = "Shift+Tab" if target.evaluate(IS_BEFORE) else "Tab"
+    for _ in range(120):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press(key)
+    pytest.fail(f"Tab does not reach {selector}")
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    page.goto("/jobs/new/")
+    page.locator("#id_file").set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": content}
+    )
+    page.get_by_role("button", name="Upload and read the file").click()
+
+
+def as_csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def submit(page: Page) -> None:
+    """From the draft's price to the page that is watched; with the two clicks of the hasty."""
+    go_on = page.get_by_text("Go on: check and submit")
+    expect(go_on).to_be_enabled()
+    go_on.click()
+    page.get_by_role("heading", name="Check and submit").wait_for()
+    assert_fits(page)
+    page.get_by_role("button", name=re.compile(r"^Practise with \d+ rows? – no charge$")).dblclick()
+    page.wait_for_url(re.compile(r"/jobs/\d+/$"))
+
+
+def wait_until_finished(page: Page) -> None:
+    page.get_by_role("link", name="Download the finished file").wait_for(timeout=90_000)
+
+
+def download(page: Page, name: str) -> bytes:
+    with page.expect_download() as started:
+        page.get_by_role("link", name=name, exact=True).first.click()
+    return Path(started.value.path()).read_bytes()

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import PASSWORD, USER, assert_fits
+from .conftest import (
+    PASSWORD,
+    USER,
+    as_csv,
+    assert_fits,
+    download,
+    submit,
+    tab_to,
+    upload,
+    wait_until_finished,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -30,41 +40,6 @@ ROWS = [
 ]
 WORDS = ("hello", "good bye", "🙂")
 FAILING = {"5", "7"}
-
-
-def upload(page: Page, name: str, content: bytes) -> None:
-    page.goto("/jobs/new/")
-    page.locator("#id_file").set_input_files(
-        {"name": name, "mimeType": "text/plain", "buffer": content}
-    )
-    page.get_by_role("button", name="Upload and read the file").click()
-
-
-def as_csv(rows: list[list[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
-
-
-def submit(page: Page) -> None:
-    """From the draft's price to the page that is watched; with the two clicks of the hasty."""
-    go_on = page.get_by_text("Go on: check and submit")
-    expect(go_on).to_be_enabled()
-    go_on.click()
-    page.get_by_role("heading", name="Check and submit").wait_for()
-    assert_fits(page)
-    page.get_by_role("button", name=re.compile(r"^Practise with \d+ rows? – no charge$")).dblclick()
-    page.wait_for_url(re.compile(r"/jobs/\d+/$"))
-
-
-def wait_until_finished(page: Page) -> None:
-    page.get_by_role("link", name="Download the finished file").wait_for(timeout=90_000)
-
-
-def download(page: Page, name: str) -> bytes:
-    with page.expect_download() as started:
-        page.get_by_role("link", name=name, exact=True).first.click()
-    return Path(started.value.path()).read_bytes()
 
 
 def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
@@ -161,16 +136,6 @@ def test_a_job_can_be_made_with_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
 
     page.get_by_role("heading", name="We read 1 row, 2 columns").wait_for()
-
-
-def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until the element has the focus, and shows it."""
-    target = page.locator(selector)
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if target.evaluate("element => element === document.activeElement"):
-            return
-    pytest.fail(f"Tab does not reach {selector}")
 
 
 def test_signing_in_and_out(open_page: Callable[[Path | None], Page], signed_in: Path) -> None:

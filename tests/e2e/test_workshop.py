@@ -1,0 +1,195 @@
+"""The workshop in a real browser: each kind of answer, tried and sent, with the keyboard alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import (
+    as_csv,
+    assert_fits,
+    download,
+    submit,
+    tab_to,
+    upload,
+    wait_until_finished,
+)
+
+pytestmark = pytest.mark.browser
+
+ROWS = [
+    ["1", "Boils fast, looks lovely. [simulate:good]", "Anna"],
+    ["2", "Broke after a week. [simulate:good]", ""],
+    ["3", "Broke after a week. [simulate:good]", "Ben"],
+    ["4", "Whatever. [simulate:good]", "Cleo"],
+]
+PROMPT = "Sort this review"
+LABELS = ["happy", "cross", "neither"]
+
+
+@pytest.fixture
+def draft(page: Page) -> Page:
+    upload(page, "workshop.csv", as_csv([["id", "review", "name"], *ROWS]))
+    page.get_by_role("heading", name="We read 4 rows, 3 columns").wait_for()
+    return page
+
+
+def press(page: Page, selector: str, key: str) -> None:
+    tab_to(page, selector)
+    page.keyboard.press(key)
+
+
+def write(page: Page, selector: str, text: str) -> None:
+    tab_to(page, selector)
+    page.keyboard.type(text)
+
+
+def choose(page: Page, selector: str, value: str) -> None:
+    """One of a group of radio buttons, by the arrow keys."""
+    tab_to(page, f"{selector}:checked")
+    wanted = page.locator(f'{selector}[value="{value}"]')
+    for _ in range(page.locator(selector).count()):
+        if wanted.is_checked():
+            return
+        page.keyboard.press("ArrowDown")
+    pytest.fail(f"the arrow keys do not reach {value}")
+
+
+def pick(page: Page, selector: str, value: str) -> None:
+    """One of a list, by the arrow keys."""
+    tab_to(page, selector)
+    for _ in range(20):
+        if page.locator(selector).input_value() == value:
+            return
+        page.keyboard.press("ArrowDown")
+    pytest.fail(f"the arrow keys do not reach {value}")
+
+
+def finished_rows(page: Page) -> list[dict[str, str]]:
+    text = download(page, "CSV").decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_labels_with_the_keyboard_alone(draft: Page) -> None:
+    page = draft
+    write(page, "#id_prompt", f"{PROMPT}: ")
+    press(page, ".chip[data-insert='{{review}}']", "Enter")
+    expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: {{{{review}}}}")
+    expect(page.locator("#id_prompt")).to_be_focused()
+
+    # Instructions behind a fold, labels behind a choice, a model, no thinking, identical rows once.
+    press(page, "details:has(#id_system) > summary", "Enter")
+    write(page, "#id_system", "Be strict.")
+    choose(page, "[name=answer_kind]", "labels")
+    write(page, "#id_labels", "\n".join(LABELS))
+    choose(page, "[name=model]", "claude-sonnet-5-5")
+    pick(page, "#id_effort", "none")
+    press(page, "#id_same_once", "Space")
+    expect(page.locator("#price")).to_contain_text("Price of 3 rows")
+    expect(page.locator("#same-rows")).to_contain_text("1 row repeats an earlier one")
+    expect(page.locator("#preview")).to_contain_text(f"{PROMPT}: {ROWS[0][1]}")
+    assert_fits(page)
+
+    # The preview: the next row, then one by its number.
+    press(page, "#next-row", "Enter")
+    expect(page.locator("#preview")).to_contain_text(ROWS[1][1])
+    tab_to(page, "#preview-row")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("4")
+    page.keyboard.press("Tab")
+    expect(page.locator("#preview")).to_contain_text(ROWS[3][1])
+
+    # Tried with two models, compared, and gone on with.
+    tab_to(page, "#tries [name=numbers]")
+    page.keyboard.type("1, 2, 4")
+    pick(page, "#tries [name=also]", "claude-haiku-5-5")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#tries")).to_contain_text(
+        "Haiku 5.5 (None: it answers straight away), would have"
+    )
+    expect(page.locator("#price")).to_contain_text("learned from the 3 rows")
+    assert_fits(page)
+    press(page, "#tries a[href*=compare]", "Enter")
+    page.get_by_role("heading", name="Compare two tries").wait_for()
+    expect(page.locator(".compare-sum")).to_contain_text(re.compile(r"\d of 3 rows got the same"))
+    assert_fits(page)
+    press(page, ".row-cards section:first-child form button", "Enter")
+    expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: {{{{review}}}}")
+    expect(page.locator("[name=model]:checked")).to_have_value("claude-sonnet-5-5")
+
+    # A good answer as an example.
+    press(page, "#tries details[open] tr:first-child td button", "Enter")
+    expect(page.locator("#id_system")).to_have_value(
+        re.compile(r"Be strict\..*<example>", re.DOTALL)
+    )
+
+    press(page, "#go-on:enabled", "Enter")
+    page.get_by_role("heading", name="Check and submit").wait_for()
+    assert_fits(page)
+    press(page, "main form button", "Enter")
+    wait_until_finished(page)
+    found = finished_rows(page)
+    assert [[row["id"], row["review"], row["name"]] for row in found] == ROWS
+    assert {row["answer"] for row in found} <= set(LABELS)
+    assert found[1]["answer"] == found[2]["answer"]
+
+
+def test_several_columns_with_the_keyboard_alone(draft: Page) -> None:
+    page = draft
+    write(page, "#id_prompt", "What does {{name}} say? {{review}}")
+    choose(page, "[name=answer_kind]", "columns")
+    names = "#answer-columns .answer-column:last-child"
+    write(page, f"{names} [name=column_name]", "mood")
+    pick(page, f"{names} [name=column_kind]", "choice")
+    write(page, f"{names} [name=column_choices]", "good\nbad")
+    write(page, f"{names} [name=column_description]", "how the writer feels")
+    press(page, "[data-add-row]", "Enter")
+    page.keyboard.type("stars")
+    pick(page, f"{names} [name=column_kind]", "number")
+    pick(page, f"{names} [name=column_required]", "no")
+    expect(page.locator("#empty-cells")).to_contain_text("1 row has one and is sent as it is.")
+    press(page, "#id_skip_empty", "Space")
+    expect(page.locator("#price")).to_contain_text("Price of 3 rows")
+    assert_fits(page)
+    press(page, "#go-on:enabled", "Enter")
+    page.get_by_role("heading", name="Check and submit").wait_for()
+    expect(page.locator(".check-list")).to_contain_text("mood, stars")
+    submit_again = page.get_by_role("link", name="Change something")
+    submit_again.press("Enter")
+    expect(page.locator("[name=column_choices]").first).to_have_value("good\nbad")
+    submit(page)
+    wait_until_finished(page)
+    found = finished_rows(page)
+    assert [row["status"] for row in found] == ["Good", "Left out", "Good", "Good"]
+    assert {row["mood"] for row in found} <= {"good", "bad", ""}
+    assert all(float(row["stars"] or 0) is not None for row in found)
+
+    # A template of it, and the job again with one row that has changed.
+    page.get_by_role("link", name="Save as a template").press("Enter")
+    page.get_by_role("button", name="Save the template").press("Enter")
+    page.get_by_role("link", name="Run again on a new file").press("Enter")
+    changed = [*ROWS[:2], ["3", "Now it works. [simulate:good]", "Ben"], ROWS[3]]
+    page.locator("#id_file").set_input_files(
+        {
+            "name": "next.csv",
+            "mimeType": "text/csv",
+            "buffer": as_csv([["id", "Review", "name"], *changed]),
+        }
+    )
+    page.get_by_role("button", name="Upload and read the file").press("Enter")
+    page.get_by_role("heading", name="We read 4 rows, 3 columns").wait_for()
+    expect(page.locator("#id_prompt")).to_have_value("What does {{name}} say? {{Review}}")
+    press(page, "#id_only_new", "Space")
+    expect(page.locator("#price")).to_contain_text("Price of 1 row")
+    expect(page.locator("#known-rows")).to_contain_text("2 rows have a good answer from job")
+    assert_fits(page)
+    submit(page)
+    wait_until_finished(page)
+    again = finished_rows(page)
+    assert [row["mood"] for row in again][::3] == [row["mood"] for row in found][::3]
+    assert [row["status"] for row in again] == ["Good", "Left out", "Good", "Good"]

@@ -21,4 +21,5 @@ def clean_environment(data_dir: Path, **values: str) -> dict[str, str]:
     """This process's environment without the settings of a site, but with DATA_DIR and `values`."""
     names = {*setting_names(), "DJANGO_SETTINGS_MODULE"}
     kept = {name: value for name, value in os.environ.items() if name not in names}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # many processes are started with the same code
     return {**kept, "DATA_DIR": str(data_dir), "SECRET_KEY": SECRET_KEY, **values}

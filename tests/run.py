@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,11 +72,42 @@ class Run:
 
     def pytest(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         started = heading(name)
-        report = self.scratch / "report.xml"
-        report.unlink(missing_ok=True)
+        report = self.scratch / f"{name}.xml"
         values = clean_environment(self.scratch / "data", **environment)
-        command = [PYTHON, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments]
-        good = succeeds(command, values)
+        good = succeeds(pytest_command(report, arguments), values)
+        self.add(name, good, report, started)
+
+    @contextmanager
+    def pytest_aside(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> Iterator[None]:
+        """Run tests beside what is done meanwhile; what they say is shown when that is over."""
+        began = time.monotonic()
+        report = self.scratch / f"{name}.xml"
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                pytest_command(report, arguments),
+                cwd=ROOT,
+                env=clean_environment(self.scratch / "aside", **environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                yield
+                heading(name)
+                good = process.wait(timeout=STEP_SECONDS) == 0
+            except subprocess.TimeoutExpired:
+                prepare.say(f"Not done after {STEP_SECONDS} seconds, so it was stopped.")
+                good = False
+            finally:
+                process.terminate()
+                process.wait()
+            output.seek(0)
+            prepare.say(output.read().decode(errors="replace"))
+        self.add(name, good, report, began)
+
+    def add(self, name: str, good: bool, report: Path, started: float) -> None:
         tests = read_report(report)
         if not good and not tests.failed:
             tests.failed = 1  # pytest itself failed, and says nothing of tests
@@ -124,9 +155,17 @@ def checks(run: Run) -> None:
 
 
 def tests(run: Run) -> None:
-    without_browser = [*SIDE_BY_SIDE, "-m", "not browser"]
-    run.pytest("Tests on SQLite", without_browser, {})
     with ExitStack() as stack:
+        name = "Browser tests"
+        try:
+            chromium = str(prepare.get_chromium())
+        except prepare.NotAvailable as error:
+            run.not_run.append(f"{name} not run: {error}.")
+        else:
+            # They wait for the site most of the time, so they run beside the others.
+            aside = run.pytest_aside(name, ["-m", "browser"], {"CHROMIUM": chromium})
+            stack.enter_context(aside)
+        run.pytest("Tests on SQLite", [*SIDE_BY_SIDE, "-m", "not browser"], {})
         name = "Tests on PostgreSQL"
         try:
             address = stack.enter_context(prepare.postgres(prepare.get_postgres()))
@@ -135,13 +174,10 @@ def tests(run: Run) -> None:
         else:
             about_it = [*SIDE_BY_SIDE, "-m", "not browser and not no_database"]
             run.pytest(name, about_it, {"DATABASE_URL": address})
-    name = "Browser tests"
-    try:
-        chromium = prepare.get_chromium()
-    except prepare.NotAvailable as error:
-        run.not_run.append(f"{name} not run: {error}.")
-    else:
-        run.pytest(name, ["-m", "browser"], {"CHROMIUM": str(chromium)})
+
+
+def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:
+    return [PYTHON, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments]
 
 
 def heading(name: str) -> float:

@@ -171,9 +171,9 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
         problems.append(f"Your file has no column “{name[:LONGEST_NAME]}”.{hint}")
     if len(unknown) > NAMED:
         problems.append(f"{len(unknown) - NAMED:,} more columns are not in your file.")
-    # What is left of it, with placeholders as "\0" and written braces as "\1".
+    # What is left of it, with placeholders as "\0" and each of two written braces as "\1".
     rest = _PLACEHOLDER.sub(
-        lambda match: ("\1" if match[1] is None else "\0") * len(match[0]), template
+        lambda match: "\2\1\1" if match[1] is None else "\0" * len(match[0]), template
     )
     for match in islice(_OPENING.finditer(rest), NAMED):
         problems.append(
@@ -197,8 +197,9 @@ def _closings(rest: str, columns: Sequence[str]) -> Iterator[int]:
     depth = end = 0
     names, lengths = set(columns), {len(column) for column in columns}
     for match in _CLOSING.finditer(rest):
-        # In JSON, brackets that were opened before are closed so.
-        depth += rest.count("{", end, match.start()) - rest.count("}", end, match.start())
+        # In JSON, brackets that were opened before are closed so; and braces that were written.
+        depth += rest.count("{", end, match.start()) + rest.count("\1", end, match.start())
+        depth -= rest.count("}", end, match.start())
         last = rest[max(end, match.start() - LONGEST_NAME) : match.start()].rstrip()
         # By its end and not name by name: a file may have hundreds of columns.
         named = (length for length in lengths if last[-length:] in names)

@@ -35,6 +35,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import django
@@ -52,6 +53,7 @@ from pytest_django import Settings
 
 from jobs import actions, files, lifecycle
 from jobs.ingest.answers import MODEL_FACTS
+from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Installation, Job, Outcome, Row
 
@@ -357,3 +359,10 @@ def start_simulator(settings: Settings, tmp_path: Path) -> Iterator[Callable[...
 def simulator(start_simulator: Callable[..., Simulator]) -> Simulator:
     """A provider whose batches end at once and whose answers are all good."""
     return start_simulator(seconds=0, failures="none")
+
+
+@pytest.fixture
+def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does its work whenever the command waits."""
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: lifecycle.sweep())
+    monkeypatch.setattr(job_command, "time", clock)

@@ -6,11 +6,9 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from jobs import estimates, exports, lifecycle
+from jobs import estimates, exports
 from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
 from jobs.management.commands import job as job_command
@@ -51,13 +49,6 @@ def requests(tmp_path: Path) -> Path:
     path = tmp_path / "requests.jsonl"
     path.write_text(json.dumps(REQUEST) + "\n")
     return path
-
-
-@pytest.fixture
-def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that does its work whenever the command waits."""
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: lifecycle.sweep())
-    monkeypatch.setattr(job_command, "time", clock)
 
 
 class Terminal(io.StringIO):

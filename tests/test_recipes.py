@@ -77,6 +77,8 @@ def test_three_braces_are_named_with_their_place() -> None:
         '{"a": {"b": 1}}',
         '{"a":{{name}}}',
         r"\{{{{name}}",
+        r"\{{name}} is {{name}}",
+        r"Write \{{name}} and {\{{name}}}",
         "so }} or so",
         "surname}}",
     ],

@@ -92,13 +92,19 @@ def test_columns_are_told_by_name_and_description() -> None:
 
 
 @pytest.mark.no_database
+def test_half_a_letter_in_an_answer_can_be_stored() -> None:
+    values = read_answer(FIELDS, json.dumps({**GOOD, "Product": "a\ud800", "Gr_e": ["\udfff"]}))
+    assert (values["Product"], values["Größe"]) == ("a?", ["?"])
+
+
+@pytest.mark.no_database
 def test_names_that_are_alike_in_plain_letters_get_keys_of_their_own() -> None:
     kind = AnswerKind(
         COLUMNS,
-        columns=(AnswerColumn("ä"), AnswerColumn("ö"), AnswerColumn("a b"), AnswerColumn("a-b")),
+        columns=tuple(map(AnswerColumn, ("ä", "ö", "a b", "a-b", "a_b_4", "a.b_4"))),
     )
     schema = (output_format(kind) or {})["schema"]
-    assert len(schema["properties"]) == 4
+    assert len(schema["properties"]) == 6
 
 
 @pytest.mark.no_database
@@ -108,6 +114,9 @@ def test_names_that_are_alike_in_plain_letters_get_keys_of_their_own() -> None:
         (AnswerKind(LABELS, labels=("one",)), "at least two"),
         (AnswerKind(LABELS, labels=("a", "b", "a")), "“a” is there twice"),
         (AnswerKind(LABELS, labels=tuple(map(str, range(201)))), "at most 200"),
+        (AnswerKind(LABELS, labels=("a", "b\x00")), "an invisible character in “b"),
+        (AnswerKind(LABELS, labels=("a", "\ud800")), "invisible character"),
+        (AnswerKind(COLUMNS, columns=(AnswerColumn("a", description="x\x07"),)), "invisible"),
         (AnswerKind(COLUMNS), "at least one column"),
         (AnswerKind(COLUMNS, columns=(AnswerColumn(" "),)), "column 1 needs a name"),
         (AnswerKind(COLUMNS, columns=(AnswerColumn("a"), AnswerColumn("A"))), "called “A”"),
@@ -212,6 +221,9 @@ def test_an_answer_that_fits_is_taken_apart() -> None:
         (json.dumps(GOOD).replace("12.5", "NaN"), "not JSON"),
         (json.dumps(GOOD).replace("12.5", "1e999"), "not the number"),
         ("[" * 100_000, "not JSON"),
+        ('{"Product": "a", "Product": "b"}', "not JSON"),
+        (json.dumps({**GOOD, "Product": {"a": []}}), "“Product” is a list or more"),
+        (json.dumps({**GOOD, "\ud800": 1}), "“?”, which was not asked for"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_said_to(text: str, words: str) -> None:

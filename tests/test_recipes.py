@@ -87,6 +87,16 @@ def test_json_and_single_braces_in_a_prompt_are_no_problem(text: str) -> None:
     assert template_problems(text, COLUMNS) == []
 
 
+def test_many_unknown_columns_are_counted() -> None:
+    problems = template_problems("".join(f"{{{{x{n}}}}}" for n in range(9)), COLUMNS)
+    assert len(problems) == 6 and problems[-1] == "4 more columns are not in your file."
+
+
+def test_braces_of_the_prompt_and_of_the_instructions_do_not_meet() -> None:
+    recipe = Recipe("Say {{name}} {", "{x}}", "m", 1)
+    assert columns_used(recipe.template) == ["name"]
+
+
 def test_a_prompt_without_a_column_is_questioned() -> None:
     assert "very same prompt" in recipe_remarks(Recipe("Say hello", "", "m", 1))[0]
     assert not recipe_remarks(Recipe("Say {{name}}", "", "m", 1))

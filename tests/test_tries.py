@@ -212,9 +212,23 @@ def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice
         (
             provider.Refused(400, "invalid_request_error", "Too <b>long</b>", None),
             "failed",
-            "Too <b>long</b>",
+            "The provider refused: Too <b>long</b>",
         ),
-        (provider.Refused(429, "rate_limit_error", "Slow down", None), "failed", "Slow down"),
+        (
+            provider.Refused(429, "rate_limit_error", "Slow down", None),
+            "failed",
+            "The provider has no room at the moment. Try it again in a minute. (Slow down)",
+        ),
+        (
+            provider.Refused(401, "authentication_error", "invalid x-api-key", None),
+            "failed",
+            "did not accept this site's key. An administrator can mend it. (invalid x-api-key)",
+        ),
+        (
+            provider.NotThere(404, "not_found_error", "model: x", None),
+            "failed",
+            "does not know this model, or this site’s key may not use it. (model: x)",
+        ),
         (provider.Unreachable("The provider cannot be reached."), "failed", "cannot be reached"),
         (provider.Unclear("The connection broke off."), "unknown", "may have been charged"),
     ],
@@ -237,6 +251,41 @@ def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
     one = draft.tries.get()
     assert (one.state, one.cost_pico) == (state, 0)
     assert words in part(client_alice, draft)
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (provider.Refused(400, "invalid_request_error", "Too long", None), 3),
+        (provider.Refused(429, "rate_limit_error", "Slow down", None), 1),
+        (provider.Refused(402, "billing_error", "No credit", None), 1),
+        (provider.Unreachable("The provider cannot be reached."), 1),
+    ],
+)
+def test_a_round_ends_when_none_of_its_rows_can_be_answered(
+    draft: Job, alice: User, monkeypatch: pytest.MonkeyPatch, error: Exception, asked: int
+) -> None:
+    sent: list[bytes] = []
+
+    def refuse(params: bytes, seconds: float) -> Any:
+        sent.append(params)
+        raise error
+
+    monkeypatch.setattr(provider, "create_message", refuse)
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:3]), alice)
+    lifecycle.advance(draft.pk)
+    assert len(sent) == asked
+    assert {one.state for one in draft.tries.all()} == {Try.State.FAILED}
+
+
+def test_what_was_to_be_tried_is_not_sent_once_the_job_is(
+    draft: Job, alice: User, simulator: Simulator
+) -> None:
+    estimates.estimate_job(draft)
+    draft.refresh_from_db()
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:3]), alice)
+    assert actions.confirm(draft, draft.plan_sha256, alice)
+    assert not draft.tries.exists()
 
 
 def test_a_file_that_is_read_anew_takes_back_what_was_not_asked_yet(
@@ -287,6 +336,24 @@ def test_two_models_are_compared_on_the_same_rows(
     )
     assert f"{same} of 2 rows" in page
     assert page.count("The same<") == same
+
+
+def test_a_second_model_answers_the_same_rows_at_once(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    job = answered(client_alice, draft, drive, numbers="2, 3", also="claude-opus-5-5")
+    asked = {(one.round, one.number): json.loads(one.params) for one in job.tries.all()}
+    assert sorted(asked) == [(1, 2), (1, 3), (2, 2), (2, 3)]
+    assert [asked[number, 2]["model"] for number in (1, 2)] == [
+        "claude-haiku-5-5",
+        "claude-opus-5-5",
+    ]
+    assert asked[1, 3]["messages"] == asked[2, 3]["messages"]
+    assert job.model == "claude-haiku-5-5", "the draft stays as it is"
+    assert "Compare with an earlier try" in part(client_alice, job)
+    job = answered(client_alice, job, drive, numbers="2", also=job.model)
+    assert job.tries.filter(round__gt=2).count() == 1, "its own model is no second one"
+    assert "valid choice" in ask(client_alice, job, numbers="2", also="gpt-4")
 
 
 @pytest.mark.parametrize("query", ["first=1&second=9", "first=x&second=%00", "first=99999999999"])

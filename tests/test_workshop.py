@@ -276,6 +276,28 @@ def test_the_longest_answer_suits_what_is_asked_for() -> None:
         assert 0 < low <= high <= recipe.longest
 
 
+def test_how_much_it_thinks_is_chosen_among_what_the_model_has(
+    alice: User, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    answer = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert efforts_in(answer) == ["", "none", "low", "medium", "high", "max"]
+    assert "As the model does by itself (some)" in answer
+    page = save(client_alice, job, model="claude-opus-5-5")
+    assert efforts_in(page) == ["", "low", "medium", "high", "max"], "it always thinks"
+    page = save(client_alice, job, prompt="Other {{name}}")
+    assert "id_effort" not in page, "nobody’s open list is taken away while they choose"
+    page = save(client_alice, job, model="claude-haiku-4-5", effort="high")
+    assert efforts_in(page) == ["", "high"] and "Much (not with this model)" in page
+    assert "is no choice for this model" in page
+
+
+def efforts_in(page: str) -> list[str]:
+    found = re.search(r'<select[^>]* id="id_effort".*?</select>', page, re.DOTALL)
+    assert found
+    return re.findall(r'value="(\w*)"', found[0])
+
+
 # --- Kept instructions ----------------------------------------------------------------------------
 
 
@@ -295,7 +317,12 @@ def test_only_instructions_that_all_rows_share_are_kept() -> None:
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_keeping_instructions_costs_what_was_said(
-    alice: User, make_job: MakeJob, simulator: Simulator, drive: Drive, cached: bool
+    alice: User,
+    make_job: MakeJob,
+    simulator: Simulator,
+    drive: Drive,
+    client_alice: Client,
+    cached: bool,
 ) -> None:
     rows = [(f"n{number}", "text") for number in range(40)]
     job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG, cached=cached, effort="none")
@@ -310,6 +337,15 @@ def test_keeping_instructions_costs_what_was_said(
     assert job.cost <= estimate.most
     assert estimate.low <= job.cost <= estimate.high
     assert bool(job.tally["cache_read_tokens"]) is cached
+    hits = job.rows.filter(cache_read_tokens__gt=0).count()
+    assert job.tally["cache_hits"] == hits
+    page = shown(client_alice, job)
+    assert (f"{hits} of 40 rows found them" in page) is cached
+    if cached:
+        plain = pricing.cost_of_tokens(
+            job.model, job.tally["input_tokens"], job.tally["output_tokens"]
+        )
+        assert f"would have saved {pricing.in_words(plain - job.cost)}" in page
 
 
 def test_short_instructions_are_not_worth_keeping(

@@ -82,7 +82,6 @@ class Run:
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str]
     ) -> Iterator[None]:
         """Run tests beside what is done meanwhile; what they say is shown when that is over."""
-        began = time.monotonic()
         report = self.scratch / f"{name}.xml"
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
@@ -105,14 +104,15 @@ class Run:
                 process.wait()
             output.seek(0)
             prepare.say(output.read().decode(errors="replace"))
-        self.add(name, good, report, began)
+        self.add(name, good, report)
 
-    def add(self, name: str, good: bool, report: Path, started: float) -> None:
-        tests = read_report(report)
+    def add(self, name: str, good: bool, report: Path, started: float | None = None) -> None:
+        tests, seconds = read_report(report)
         if not good and not tests.failed:
             tests.failed = 1  # pytest itself failed, and says nothing of tests
         self.tests.add(tests)
-        self.note(name, good, str(tests), started)
+        # What ran aside took as long as it says itself.
+        self.note(name, good, str(tests), started or time.monotonic() - seconds)
 
     def note(self, name: str, good: bool, result: str, started: float) -> None:
         self.failed = self.failed or not good
@@ -203,16 +203,17 @@ def succeeds(command: Sequence[str], environment: Mapping[str, str]) -> bool:
         return False
 
 
-def read_report(path: Path) -> Tests:
-    """The counts of pytest's report; all 0 when it wrote none."""
+def read_report(path: Path) -> tuple[Tests, float]:
+    """The counts of pytest's report and its seconds; all 0 when it wrote none."""
     if not path.exists():
-        return Tests()
-    total = Tests()
+        return Tests(), 0
+    total, seconds = Tests(), 0.0
     for suite in ET.parse(path).getroot().iter("testsuite"):  # noqa: S314 - pytest's own file
         failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         skipped = int(suite.get("skipped", 0))
         total.add(Tests(int(suite.get("tests", 0)) - failed - skipped, failed, skipped))
-    return total
+        seconds += float(suite.get("time", 0))
+    return total, seconds
 
 
 def show(run: Run) -> None:

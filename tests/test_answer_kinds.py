@@ -43,6 +43,7 @@ from jobs.simulator.schemas import read_schema
 from jobs.simulator.wire import decode_params
 
 from .conftest import Simulator
+from .environment import ROOT
 
 MakeJob = Callable[..., Job]
 MOODS = AnswerKind(LABELS, labels=("positive", "negative", "mixed"))
@@ -151,6 +152,18 @@ def test_a_request_has_nothing_that_its_model_refuses(
         assert (line.problem.kind if line.problem else "") == ("req_retired" if retired else "")
         if not retired:  # the simulator has a table of its own
             check_message(decode_params(Raw(json.dumps(params).encode())), in_batch=True)
+
+
+@pytest.mark.no_database
+def test_every_published_model_is_among_these() -> None:
+    published = json.loads((ROOT / "tests" / "data" / "prices.json").read_text())["models"]
+    known = {name for model in pricing.models() for name in (model.id, *model.aliases)}
+    ids = {name for entry in published for name in entry["ids"]}
+    assert ids - known == {"claude-mythos-preview"}, "it has no price in a batch"
+    params = compile_recipe(
+        Recipe("{{a}}", "", "claude-mythos-preview", 9, FREE_TEXT, "high"), ["a"]
+    )
+    assert set(params(["x"])) == {"model", "max_tokens", "messages"}, "what every model takes"
 
 
 @pytest.mark.no_database

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from jobs.judging import CacheCreation, Judged, Usage
 from jobs.pricing import UnknownPrice, choosable, cost_in_pico, cost_of_tokens, in_words, model
+
+from .environment import ROOT
 
 pytestmark = pytest.mark.no_database
 
@@ -15,6 +20,63 @@ pytestmark = pytest.mark.no_database
 def cost(model_id: str, usage: Usage, outcome: str = "good", **values: str | None) -> Decimal:
     judged = Judged(outcome, answered_by=model_id, usage=usage, **values)  # type: ignore[arg-type]
     return Decimal(cost_in_pico(judged)) / 10**12
+
+
+def published() -> Iterator[tuple[str, str, int, str, Decimal]]:
+    """Of each model: its id, the rate, the length of a prompt, a kind of tokens, and what a million
+    of these cost."""
+    text = (ROOT / "tests" / "data" / "prices.json").read_text()
+    for entry in json.loads(text, parse_float=Decimal, parse_int=Decimal)["models"]:
+        above = entry.get("above", {})
+        edge = int(above.get("prompt_tokens", 1_000_000))
+        for length, prices in ((edge, entry), (edge + 1, above)):
+            for rate in ("standard", "batch"):
+                for kind, price in (prices.get(rate) or {}).items():
+                    for model_id in entry["ids"]:
+                        yield model_id, rate, length, kind, price
+
+
+PUBLISHED = [case for case in published() if case[0] != "claude-mythos-preview"]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "rate", "length", "kind", "price"),
+    PUBLISHED,
+    ids=[f"{case[0]}-{case[1]}-{case[2]}-{case[3]}" for case in PUBLISHED],
+)
+def test_every_published_price(
+    model_id: str, rate: str, length: int, kind: str, price: Decimal
+) -> None:
+    """`length` tokens of one kind in one request, on both sides of the edge where there is one."""
+    counts: dict[str, Any] = {
+        "input": {"input_tokens": length},
+        "output": {"input_tokens": length, "output_tokens": 1000},
+        "cache_read": {"cache_read_input_tokens": length},
+        "cache_write_5m": {
+            "cache_creation_input_tokens": length,
+            "cache_creation": CacheCreation(length, 0),
+        },
+        "cache_write_1h": {
+            "cache_creation_input_tokens": length,
+            "cache_creation": CacheCreation(0, length),
+        },
+    }
+    in_batch = rate == "batch"
+
+    def charged(**usage: Any) -> Decimal:
+        judged = Judged("good", answered_by=model_id, usage=Usage(**usage))
+        return Decimal(cost_in_pico(judged, batch=in_batch)) / 10**12
+
+    if kind == "output":
+        found, tokens = charged(**counts[kind]) - charged(**counts["input"]), 1000
+    else:
+        found, tokens = charged(**counts[kind]), length
+    assert found == price * tokens / 1_000_000
+
+
+def test_a_model_whose_price_in_a_batch_is_not_published_has_none() -> None:
+    with pytest.raises(UnknownPrice):
+        model("claude-mythos-preview")
 
 
 def test_a_batch_costs_half_of_the_normal_price() -> None:

@@ -30,6 +30,7 @@ from . import (
     trying,
     words,
 )
+from .answer_kinds import AnswerKind, as_written
 from .ingest.shapes import Choices
 from .models import (
     Batch,
@@ -44,7 +45,7 @@ from .models import (
     recipe_of,
     stored_recipe,
 )
-from .recipes import Recipe, with_example
+from .recipes import Recipe, with_example, with_rows_of
 from .reusing import Start
 
 logger = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ def use_tried_recipe(job: Job, round_number: int) -> bool:
     one = job.tries.filter(round=round_number).exclude(recipe={}).first()
     if one is None or job.state != Job.State.DRAFT:
         return False
-    save_recipe(job, msgspec.convert(one.recipe, Recipe))
+    save_recipe(job, with_rows_of(recipe_of(job), msgspec.convert(one.recipe, Recipe)))
     return True
 
 
@@ -229,9 +230,12 @@ def use_as_example(job: Job, one: Try) -> bool:
     when there is no good answer, or it is no draft any more."""
     if one.outcome != Outcome.GOOD or job.state != Job.State.DRAFT:
         return False
+    if one.practice != settings.PRACTICE:
+        return False  # made up, and now it would be paid for
     recipe = recipe_of(job)
     cells = [(name, cell) for name, cell in one.cells]
-    system = with_example(recipe.system, cells, one.answer)
+    answer = as_written(msgspec.convert(one.answer_kind, AnswerKind), one.answer)
+    system = with_example(recipe.system, cells, answer)
     save_recipe(job, replace(recipe, system=system))
     return True
 
@@ -335,10 +339,13 @@ def send_rows_again(job: Job, count: int, user: User) -> bool:
         )
         if not started:
             return False
-        again = Row.objects.filter(job=job).worth_sending_again()
-        if not count or again.update(batch=None, outcome=Outcome.WAITING, **NO_RESULT) != count:
+        rows = Row.objects.filter(job=job)
+        reset = {"batch": None, "outcome": Outcome.WAITING, **NO_RESULT}
+        if not count or rows.worth_sending_again().update(**reset) != count:
             transaction.set_rollback(True)
             return False
+        # Those that have the answer of one of them wait for it again.
+        rows.unanswered_for_now().update(**reset)
         job.runs_again().price_anew(clock.now())
         _log(job, f"To be sent again: {words.rows(count)}.", user)
         _nudge(job)

@@ -13,7 +13,7 @@ from . import estimates, offers, pricing, recipes, words
 from .answer_kinds import TEXT
 from .estimates import LEAST_TRIED, Estimate
 from .model_rules import rules_of
-from .models import Job, Outcome, Try, recipe_key, recipe_of
+from .models import Job, Outcome, recipe_of, try_key
 from .recipes import Recipe
 
 # A longest answer this many times as long as what was needed is far too long.
@@ -53,11 +53,12 @@ def find(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
 
 def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """The longest answer is far above what the tried rows needed."""
-    tried = job.tries.filter(recipe_key=recipe_key(recipe), state=Try.State.ANSWERED)
-    needed = list(tried.values_list("output_tokens", "outcome"))
-    if len(needed) < LEAST_TRIED or any(outcome != Outcome.GOOD for _, outcome in needed):
+    tried = job.tries.to_learn_from().filter(recipe_key=try_key(job, recipe))
+    needed = list(tried.values_list("number", "output_tokens", "outcome"))
+    rows = {number for number, _tokens, _outcome in needed}
+    if len(rows) < LEAST_TRIED or any(outcome != Outcome.GOOD for _, _, outcome in needed):
         return
-    longest = max(tokens for tokens, _outcome in needed)
+    longest = max(tokens for _, tokens, _ in needed)
     if recipe.longest < FAR_ABOVE * longest:
         return
     # Twice as long as any of them, in round numbers.
@@ -163,7 +164,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
     if recipe.answer.kind == TEXT:  # two free texts are never the same
         return
     answers = _answers(job)
-    mine = answers.get(recipe_key(recipe), {})
+    mine = answers.get(try_key(job, recipe), {})
     others = [
         replace(recipe, model=offer.id)
         for offer in offers.offered()
@@ -171,7 +172,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
     ]
     best: tuple[Decimal, Recipe, int] | None = None
     for other, prices in zip(others, estimates.prices_with(job, estimate, others), strict=True):
-        theirs = answers.get(recipe_key(other), {})
+        theirs = answers.get(try_key(job, other), {})
         both = mine.keys() & theirs.keys()
         if prices is None or len(both) < LEAST_TRIED:
             continue
@@ -192,9 +193,9 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
 
 
 def _answers(job: Job) -> dict[str, dict[int, str]]:
-    """The good answers that were tried, by the recipe_key and the row; the last one counts."""
+    """The good answers that were tried, by the try_key and the row; the last one counts."""
     found: dict[str, dict[int, str]] = {}
-    tried = job.tries.filter(outcome=Outcome.GOOD).order_by("round")
+    tried = job.tries.to_learn_from().filter(outcome=Outcome.GOOD)
     for key, number, answer in tried.values_list("recipe_key", "number", "answer"):
         found.setdefault(key, {})[number] = answer
     return found

@@ -267,6 +267,17 @@ def as_answer(kind: AnswerKind, values: Mapping[str, Value]) -> str:
     return _encoder.encode(dict(values)).decode()
 
 
+def as_written(kind: AnswerKind, answer: str) -> str:
+    """A good answer, as it was stored, the way the model has to write it."""
+    if kind.kind == LABELS:
+        return json.dumps({LABEL: answer}, ensure_ascii=False)
+    if kind.kind != COLUMNS:
+        return answer
+    values, keys = stored_values(answer), _keys(kind.columns)
+    named = zip(keys, kind.columns, strict=True)
+    return json.dumps({key: values.get(column.name) for key, column in named}, ensure_ascii=False)
+
+
 def stored_values(answer: str) -> dict[str, Value]:
     """The values in an answer of several columns as it was stored; none in any other."""
     try:

@@ -130,7 +130,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     number = (job.batches.aggregate(last=Max("number"))["last"] or 0) + 1
     batch = Batch(job=job, number=number, nonce=_new_nonce(), practice=job.practice)
     files.require_room(files.body_path(batch).parent, job.upload_bytes // USUAL_BATCHES)
-    wanted = size_of_batch(job.sendable_count, number, settings.BATCH_MAX_REQUESTS)
+    wanted = size_of_batch(job.to_send_count, number, settings.BATCH_MAX_REQUESTS)
     # The size is what tells batches apart in the provider's list, also those of other jobs.
     others = set(Batch.objects.whose_fate_is_open().values_list("size", flat=True))
     while True:

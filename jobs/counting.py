@@ -3,18 +3,20 @@ related to bytes, and the bytes of all rows are known from reading."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from . import provider, recipes
+from .leases import Lease
 from .model_rules import rules_of
 from .models import Job, Outcome, Row, recipe_of
 from .recipes import Recipe
 
 SAMPLE = 20  # rows that are counted
 OVERHEAD = 12  # tokens of a request around its text
+LEAST_TOKEN_BYTES = 1.5  # a token has seldom less
 TOKEN_BYTES = 2.5  # bytes a token of what cannot be counted (token counting page)
 
 
@@ -27,7 +29,7 @@ class Counts:
     tokens: tuple[int, ...] = ()
     # Of the instructions, when all rows have the same and they are long enough to be worth it.
     shared: int = 0
-    refused: int = 0  # bytes of the longest row that the provider did not want to count
+    refused: int = 0  # bytes of the longest row that was not counted
 
     @property
     def longest(self) -> int:
@@ -51,15 +53,16 @@ class Counts:
         return expected, spread * rows + 0.02 * expected
 
 
-def count(job: Job) -> Counts:
-    """Have a spread of rows counted, free of charge; empty when that is not possible now."""
+def count(job: Job, lease: Lease | None = None) -> Counts:
+    """Have a spread of rows counted, free of charge; when that is not possible now, there are no
+    tokens. Raises LeaseLost."""
     sample = _sample(job)
     asked = [params for params, _size in sample]
     shared = _shared_params(recipe_of(job)) if job.kind == Job.Kind.TABLE else None
     try:
-        found = provider.count_tokens([*asked, *([shared] if shared else [])])
+        found = provider.count_tokens(_one_by_one([*asked, *([shared] if shared else [])], lease))
     except provider.ProviderError:
-        return Counts()
+        return Counts(refused=max((size for _params, size in sample), default=0))
     pairs = [(size, tokens) for (_, size), tokens in zip(sample, found, strict=False)]
     counted = [(size, tokens) for size, tokens in pairs if tokens is not None]
     return Counts(
@@ -70,12 +73,22 @@ def count(job: Job) -> Counts:
     )
 
 
+def _one_by_one(
+    requests: Sequence[dict[str, Any]], lease: Lease | None
+) -> Iterator[dict[str, Any]]:
+    """Each may take its time, so the lease is kept from one to the next."""
+    for params in requests:
+        if lease:
+            lease.renew()
+        yield params
+
+
 def _shared_params(recipe: Recipe) -> dict[str, Any] | None:
     """A request with hardly more than the instructions; None when these cannot be kept."""
     if not recipes.is_shared(recipe):
         return None
-    # A token has seldom less than a byte and a half, so anything shorter is below the minimum.
-    if len(recipe.system.encode()) < 1.5 * rules_of(recipe.model).cache_from:
+    # Anything shorter is below the minimum.
+    if len(recipe.system.encode()) < LEAST_TOKEN_BYTES * rules_of(recipe.model).cache_from:
         return None
     system = recipes.compile_template(recipe.system, [])([])
     hardly = [{"role": "user", "content": "."}]

@@ -22,18 +22,19 @@ from django.conf import settings
 from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
-from . import checking, counting, pricing, recipes, surveying
+from . import checking, counting, matching, pricing, recipes, surveying
 from .answer_kinds import output_format
-from .counting import Counts
+from .counting import LEAST_TOKEN_BYTES, Counts
+from .leases import Lease
 from .model_rules import rules_of
 from .models import (
     Job,
     Outcome,
     Row,
     RowQuerySet,
-    recipe_key,
     recipe_of,
     stored_recipe,
+    try_key,
 )
 from .recipes import Recipe, question_of
 from .surveying import Survey
@@ -130,10 +131,10 @@ def key_of(job: Job) -> str:
     """A hash of the file and how it is read, the recipe, what was tried and answered before, the
     prices and whether it is practice: what an estimate is for."""
     recipe = recipe_of(job)
-    seen = job.tries.lengths().get(recipe_key(recipe), [])
-    tried = len(seen) if len(seen) >= LEAST_TRIED else 0
-    before = _before(job) if job.only_new else None
-    return _hash([_file_of(job), recipe, tried, before, pricing.table_date(), settings.PRACTICE])
+    seen = job.tries.lengths().get(try_key(job, recipe), [])
+    tried = seen if len(seen) >= LEAST_TRIED else []
+    prices = [pricing.table_date(), settings.PRACTICE]
+    return _hash([_file_of(job), recipe, tried, _before(job), *prices])
 
 
 def _file_of(job: Job) -> list[Any]:
@@ -154,22 +155,34 @@ def current(job: Job) -> Estimate | None:
     return Estimate.from_json(job.estimate)
 
 
-def estimate_job(job: Job) -> None:
-    """Work out the price of a draft and store it with the hash of the plan to be confirmed.
-    Nothing is stored when the draft was changed meanwhile."""
-    estimate = current(job)
-    if (job.plan_sha256 and estimate) or not job.sendable_count:
-        return
-    if checking.problems(job):
-        return
+def as_listed(job: Job) -> Estimate | None:
+    """The estimate of a job as it was worked out last, without a look at the rest of the database:
+    for lists of jobs."""
+    stored = job.estimate and (job.plan_sha256 or job.was_sent)
+    return Estimate.from_json(job.estimate) if stored and job.estimate else None
+
+
+def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
+    """Work out the price of a draft and store it with the hash of the plan to be confirmed; None
+    when it cannot be sent yet. Nothing is stored when the draft was changed meanwhile.
+
+    Raises LeaseLost.
+    """
+    if not job.sendable_count or checking.problems(job):
+        return None
     # A change that was taken back needs no new counting.
-    estimate = estimate or _estimate(job)
+    estimate = current(job)
+    if estimate and estimate.counted and (job.plan_sha256 or estimate.trouble):
+        return estimate
+    if estimate is None or not estimate.counted:
+        estimate = _estimate(job, lease)
     # As it was when the price was worked out: a change since then makes this no row.
     as_it_was = {**stored_recipe(recipe_of(job)), "answer_kind": job.answer_kind}
     Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings, **as_it_was).update(
         estimate=estimate.as_json(),
         plan_sha256="" if estimate.trouble else plan_of(job, estimate),
     )
+    return estimate
 
 
 def plan_of(job: Job, estimate: Estimate) -> str:
@@ -182,10 +195,11 @@ def _hash(values: list[Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _basis(job: Job) -> Basis:
+def _basis(job: Job, lease: Lease | None) -> Basis:
     """What is known of the rows for the recipe, found out only when its text has changed."""
     recipe = recipe_of(job)
-    columns = sorted(set(recipes.columns_used(recipe.template)))
+    # Each as often as it is used, where and in which order: all of it tells in what is found.
+    columns = [recipes.columns_used(text) for text in (recipe.prompt, recipe.system)]
     wordless = not recipes.static_text(recipe.prompt).strip()
     sent = [recipe.skip_empty, recipe.same_once, recipe.only_new]
     rows = [_file_of(job), columns, wordless, sent, _before(job)]
@@ -194,15 +208,15 @@ def _basis(job: Job) -> Basis:
     survey_key = _hash(rows)
     basis = Estimate.from_json(job.estimate).basis if job.estimate else Basis()
     if basis.counts_key != counts_key or not basis.counts.tokens:
-        basis = replace(basis, counts_key=counts_key, counts=counting.count(job))
+        basis = replace(basis, counts_key=counts_key, counts=counting.count(job, lease))
     if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:
-        found = surveying.survey(job, recipe)
+        found = surveying.survey(job, recipe, lease)
         basis = replace(basis, survey_key=survey_key, survey=found)
     return basis
 
 
-def _estimate(job: Job) -> Estimate:
-    basis = _basis(job)
+def _estimate(job: Job, lease: Lease | None) -> Estimate:
+    basis = _basis(job, lease)
     shares = _shares(job, basis)
     priced = []
     unpriced = []
@@ -246,6 +260,7 @@ def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
 class Prices:
     """Of one share, in US dollars at the batch rate."""
 
+    rows: int
     low: Decimal
     high: Decimal
     most: Decimal
@@ -275,7 +290,8 @@ class _Share:
     output_high: int  # .. to
     longest: int  # tokens of all answers, each at its longest
     tried: int = 0
-    kept: int = 0  # tokens of each row that are kept at the provider
+    kept: int = 0  # tokens of each row that are to be kept at the provider
+    is_kept: bool = False  # they are long enough for that, as far as is known
     scale: float = 1  # tokens of this model for one of that which was counted
     dearest_input: int = 1  # times the price of input: 2 for writing to the cache for an hour
     in_the_us: bool = False  # some ask to be kept in the US, which costs more
@@ -321,7 +337,7 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) 
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if _known(job, recipe, survey) else 0
-    seen = tried.get(recipe_key(recipe), [])
+    seen = [min(tokens, recipe.longest) for tokens in tried.get(try_key(job, recipe), [])]
     low, high = _learned(seen, rows, recipe) or recipes.usual_output(recipe)
     return _Share(
         recipe.model,
@@ -331,14 +347,18 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) 
         round(high * rows),
         recipe.longest * rows,
         tried=len(seen) if len(seen) >= LEAST_TRIED else 0,
-        kept=_kept(recipe, basis),
+        kept=(kept := _kept(recipe, basis)),
+        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
     )
 
 
 def _kept(recipe: Recipe, basis: Basis) -> int:
-    enough = basis.counts.shared >= rules_of(recipe.model).cache_from
-    return basis.counts.shared if recipe.cached and enough else 0
+    """Tokens of the instructions that are to be kept; by their bytes, at the most, when they were
+    not counted."""
+    if not (recipe.cached and recipes.is_shared(recipe)):
+        return 0
+    return basis.counts.shared or round(len(recipe.system.encode()) / LEAST_TOKEN_BYTES)
 
 
 def _learned(seen: Sequence[int], rows: int, recipe: Recipe) -> tuple[float, float] | None:
@@ -364,22 +384,28 @@ def _input(share: _Share, counts: Counts) -> tuple[float, float]:
 def _price(share: _Share, counts: Counts) -> Prices:
     """Raises UnknownPrice."""
     expected, margin = _input(share, counts)
-    kept = Decimal(share.kept * share.rows)
+    to_keep = Decimal(share.kept * share.rows)
     longest = round(counts.longest * share.scale)
 
-    def cost(tokens: float, output: int, hits: Decimal, prompt: int) -> Decimal:
+    def cost(tokens: float, output: int, hits: Decimal, prompt: int, kept: Decimal) -> Decimal:
         plain = max(Decimal(round(tokens)) - kept, Decimal(0))
         read = kept * hits
         return pricing.cost_of_tokens(
             share.model, plain, output, prompt, written=kept - read, read=read
         )
 
-    high = cost(expected + margin, share.output_high, FEW_HITS, longest)
-    most = cost((expected + margin) * share.dearest_input, share.longest, Decimal(0), longest)
+    usual = to_keep if share.is_kept else Decimal(0)
+    high = cost(expected + margin, share.output_high, FEW_HITS, longest, usual)
+    # At most, each row writes what is to be kept, be it as short as it is.
+    dear = (expected + margin) * share.dearest_input
+    most = cost(dear, share.longest, Decimal(0), longest, to_keep)
     if share.in_the_us:
         high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
     return Prices(
-        cost(max(expected - margin, 0), share.output_low, MANY_HITS, 0), high, max(high, most)
+        share.rows,
+        cost(max(expected - margin, 0), share.output_low, MANY_HITS, 0, usual),
+        high,
+        max(high, most),
     )
 
 
@@ -388,14 +414,18 @@ def _price(share: _Share, counts: Counts) -> Prices:
 
 def prices_with(job: Job, estimate: Estimate, others: Iterable[Recipe]) -> list[Prices | None]:
     """About what a draft would cost with each of these recipes, by the tokens that were counted for
-    its own; None where there is no price."""
+    its own; None where there is no price, or its file lacks a column."""
     tried = job.tries.lengths()
-    return [_price_with(_share(job, one, estimate.basis, tried), estimate) for one in others]
+    return [_price_with(job, one, estimate, tried) for one in others]
 
 
-def _price_with(share: _Share, estimate: Estimate) -> Prices | None:
+def _price_with(
+    job: Job, recipe: Recipe, estimate: Estimate, tried: dict[str, list[int]]
+) -> Prices | None:
+    if matching.missing_columns(recipe, job.columns):
+        return None
     with suppress(pricing.UnknownPrice):
-        return _price(share, estimate.basis.counts)
+        return _price(_share(job, recipe, estimate.basis, tried), estimate.basis.counts)
     return None
 
 

@@ -29,7 +29,7 @@ from .ingest.shapes import NO_HEADER, Choices
 from .ingest.words import DELIMITERS, ENCODINGS
 from .model_rules import EFFORTS
 from .models import Job, Outcome, Row, Template, choices_of
-from .recipes import Recipe
+from .recipes import PLAIN_FIELDS, Recipe
 from .templatetags.show import size
 from .trying import MOST_ROWS, choose_rows
 
@@ -305,8 +305,8 @@ class TemplateForm(StyledForm):
     shared = forms.BooleanField(
         label="Share with everyone on this site",
         required=False,
-        help_text="They can start jobs with it, and read what you wrote. Your rows and answers "
-        "stay yours.",
+        help_text="They can start jobs with it, and read what you wrote, with the examples in it. "
+        "Your file and the answers stay yours.",
     )
 
 
@@ -347,8 +347,8 @@ class RecipeForm(StyledForm):
     """What is asked about each row. Whether a prompt can be sent is recipes.recipe_problems'
     business: an unfinished one is saved all the same.
 
-    The columns of an answer come as lists: `column_name`, `column_kind`, `column_choices` (with
-    commas between them), `column_description` and `column_required` ("yes" or "no").
+    The columns of an answer come as lists: `column_name`, `column_kind`, `column_choices` (one a
+    line), `column_description` and `column_required` ("yes" or "no").
     """
 
     prompt = forms.CharField(
@@ -426,28 +426,22 @@ class RecipeForm(StyledForm):
         """The recipe of a form that was checked. What is not valid is as it was `saved`; model and
         length go together. Line ends as in a text file: a browser sends CRLF."""
         given = dict(self.cleaned_data)
-        answer = None if {"answer_kind", "labels"} <= given.keys() else saved and saved.answer
+        answer = saved.answer if saved and not {"answer_kind", "labels"} <= given.keys() else None
         if saved:
             if not {"model", "max_tokens"} <= given.keys():
                 given.update(model=saved.model, max_tokens=saved.max_tokens)
             given = {**vars(saved), **given}
-        return Recipe(
-            prompt=given["prompt"].replace("\r\n", "\n"),
-            system=given["system"].replace("\r\n", "\n"),
-            model=given["model"],
-            max_tokens=given["max_tokens"] or 0,
-            effort=given["effort"],
-            cached=given["cached"],
-            skip_empty=given["skip_empty"],
-            same_once=given["same_once"],
-            only_new=given["only_new"],
-            answer=answer
-            or AnswerKind(
+        if answer is None:
+            answer = AnswerKind(
                 kind=given["answer_kind"] or TEXT,
                 labels=tuple(_labels(given["labels"])),
                 columns=tuple(self._columns()),
-            ),
-        )
+            )
+        given["max_tokens"] = given["max_tokens"] or 0
+        for text in ("prompt", "system"):
+            given[text] = given[text].replace("\r\n", "\n")
+        values = {name: given[name] for name in PLAIN_FIELDS}
+        return Recipe(**values, answer=answer)
 
     def _columns(self) -> Iterator[AnswerColumn]:
         """The columns of the answer as they were typed in, without those that are empty."""

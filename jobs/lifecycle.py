@@ -31,8 +31,9 @@ from . import (
     watching,
     words,
 )
+from .judging import PASSING
 from .leases import Lease, LeaseLost
-from .models import Batch, Installation, Job, LateBatch, Outcome, Problem, Row
+from .models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Problem, Row
 from .reading import read_upload
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ LOOKED_AFTER = (Batch.State.UNKNOWN, Batch.State.ENDED)
 # What a batch waits after a look at it that failed.
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
 DELETE_SLICE = 5_000
+COUNT_AGAIN = timedelta(minutes=5)
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
 
@@ -168,8 +170,9 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     if job.state == state.DRAFT:
         if trying.answer_next(job, lease):
             return NOW
-        estimates.estimate_job(job)
-        return None
+        estimate = estimates.estimate_job(job, lease)
+        # The provider could not be asked: the price is a guess until it can be.
+        return COUNT_AGAIN if estimate and not estimate.counted else None
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
         return _step_of_sent(job, lease)
     if job.state == state.DELETING:
@@ -382,6 +385,7 @@ def count_up(job: Job) -> None:
             kept=Sum("cache_write_tokens"),
             hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
             answered=Count("pk", filter=Q(output_tokens__gt=0)),
+            sent=Count("pk", filter=Q(same_as=None)),
             output=Sum("output_tokens"),
             thinking=Sum("thinking_tokens"),
             pico=Sum("cost_pico"),
@@ -395,6 +399,8 @@ def count_up(job: Job) -> None:
     for group in groups:
         outcomes[group["outcome"]] += group["rows"]
         causes.append([group["outcome"], group["cause"], group["rows"]])
+        if group["outcome"] in FAILED and group["cause"] in PASSING:
+            sums["again"] += group["sent"]
         for name, number in group.items():
             if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
                 sums[name] += int(number)
@@ -408,6 +414,7 @@ def count_up(job: Job) -> None:
             "cache_write_tokens": sums["kept"],
             "cache_hits": sums["hits"],  # rows that found something kept
             "answered": sums["answered"],  # rows that something was written for
+            "again": sums["again"],  # rows that are worth sending again
             "output_tokens": sums["output"],
             "thinking_tokens": sums["thinking"],
             "cost_pico": sums["pico"],
@@ -418,7 +425,8 @@ def count_up(job: Job) -> None:
 
 def price_stale_drafts() -> None:
     """Drafts whose price is for other prices or for the other mode get a new one."""
-    for job in Job.objects.filter(state=Job.State.DRAFT).exclude(plan_sha256=""):
+    settled = Q(plan_sha256__gt="") | Q(estimate__trouble__gt="")
+    for job in Job.objects.filter(settled, state=Job.State.DRAFT).select_related("previous"):
         if estimates.current(job) is None:
             Job.objects.filter(pk=job.pk).price_anew(clock.now())
 

@@ -58,9 +58,11 @@ def likely_columns(missing: Sequence[str], spare: Sequence[str]) -> dict[str, st
         if alike := left.pop(_likeness(name), []):
             found[name] = alike[0]
     for name in missing:
-        close = difflib.get_close_matches(_likeness(name), left, n=1)
+        # Long names would take long: they are close when they begin so.
+        begins = {likeness[:LONGEST_COMPARED]: likeness for likeness in left}
+        close = difflib.get_close_matches(_likeness(name)[:LONGEST_COMPARED], begins, n=1)
         if name not in found and close:
-            found[name] = left.pop(close[0])[0]
+            found[name] = left.pop(begins[close[0]])[0]
     return found
 
 
@@ -73,7 +75,7 @@ def _by_likeness(columns: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _likeness(name: str) -> str:
-    return _SPACE.sub("", name).casefold()[:LONGEST_COMPARED]
+    return _SPACE.sub("", name).casefold()
 
 
 def with_columns(recipe: Recipe, names: Mapping[str, str]) -> Recipe:

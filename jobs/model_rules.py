@@ -101,7 +101,9 @@ def rules_of(model_id: str) -> Rules:
 def efforts_of(model_id: str) -> list[str]:
     """Of EFFORTS, those that a person may choose for this model."""
     rules = rules_of(model_id)
-    offered = [effort for effort in EFFORTS if effort in rules.efforts]
+    # Without adaptive thinking, effort is not about thinking.
+    can_think = "adaptive" in rules.thinking
+    offered = [effort for effort in EFFORTS if effort in rules.efforts and can_think]
     if rules.thinks and _type_without(rules):
         offered.insert(0, NONE)
     return [BY_ITSELF, *offered]
@@ -132,10 +134,9 @@ def thinking_params(model_id: str, effort: str) -> tuple[dict[str, Any] | None, 
     rules = rules_of(model_id)
     if effort == NONE and rules.thinks and (without := _type_without(rules)):
         return {"type": without}, None
-    if effort not in rules.efforts:
+    if not effort or effort not in efforts_of(model_id):
         return None, None
-    adaptive = not rules.thinks and "adaptive" in rules.thinking
-    return ({"type": "adaptive"} if adaptive else None), effort
+    return (None if rules.thinks else {"type": "adaptive"}), effort
 
 
 def _type_without(rules: Rules) -> str:

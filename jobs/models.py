@@ -44,7 +44,7 @@ from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
 from .judging import PASSING
-from .recipes import Recipe
+from .recipes import PLAIN_FIELDS, Recipe
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
 # tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
@@ -76,6 +76,7 @@ class Outcome(models.TextChoices):
     LEFT_OUT = "left_out", "Left out"
 
 
+FAILED = (Outcome.ERRORED, Outcome.EXPIRED)
 # What a person should look after when the job has finished.
 ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
 
@@ -93,39 +94,20 @@ def answer_kind_of(job: Job) -> AnswerKind:
 
 
 def recipe_of(job: Job) -> Recipe:
-    return Recipe(
-        job.prompt,
-        job.system,
-        job.model,
-        job.max_tokens,
-        answer_kind_of(job),
-        job.effort,
-        job.cached,
-        job.skip_empty,
-        job.same_once,
-        job.only_new,
-    )
+    values = {name: getattr(job, name) for name in PLAIN_FIELDS}
+    return Recipe(**values, answer=answer_kind_of(job))
 
 
 def stored_recipe(recipe: Recipe) -> dict[str, Any]:
     """The columns of a Job that hold `recipe`; the other way round of `recipe_of`."""
-    return {
-        "prompt": recipe.prompt,
-        "system": recipe.system,
-        "model": recipe.model,
-        "max_tokens": recipe.max_tokens,
-        "answer_kind": msgspec.to_builtins(recipe.answer),
-        "effort": recipe.effort,
-        "cached": recipe.cached,
-        "skip_empty": recipe.skip_empty,
-        "same_once": recipe.same_once,
-        "only_new": recipe.only_new,
-    }
+    values = {name: getattr(recipe, name) for name in PLAIN_FIELDS}
+    return {**values, "answer_kind": msgspec.to_builtins(recipe.answer)}
 
 
-def recipe_key(recipe: Recipe) -> str:
-    """Tells apart recipes whose answers differ, and says nothing of what is in them."""
-    texts = [recipe.prompt, recipe.system, recipe.model, recipe.effort, recipe.longest]
+def try_key(job: Job, recipe: Recipe) -> str:
+    """Tells apart what was asked of which file, when the answers may differ, and says nothing of
+    what is in it. How long an answer may be does not matter to one that is shorter."""
+    texts = [job.upload_sha256, recipe.prompt, recipe.system, recipe.model, recipe.effort]
     text = json.dumps([*texts, msgspec.to_builtins(recipe.answer)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -263,8 +245,8 @@ class Job(models.Model):
         return self.state in self.MOVING
 
     def runs_again(self) -> JobQuerySet:
-        """The jobs that run this one again and use its answers."""
-        return Job.objects.filter(previous=self, only_new=True)
+        """The jobs that run this one again and can use its answers."""
+        return Job.objects.filter(previous=self)
 
     @property
     def was_sent(self) -> bool:
@@ -286,6 +268,12 @@ class Job(models.Model):
     @property
     def sendable_count(self) -> int:
         return self.row_count - self.left_out_count
+
+    @property
+    def to_send_count(self) -> int:
+        """Rows that are sent by themselves, as was confirmed: not those that are the same as
+        another one, or that an earlier job has answered."""
+        return int((self.estimate or {}).get("rows") or self.sendable_count)
 
     def outcome_count(self, *outcomes: str) -> int:
         """Rows with one of `outcomes`, from the tally."""
@@ -528,8 +516,12 @@ class RowQuerySet(models.QuerySet["Row"]):
         return self.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
 
     def worth_sending_again(self) -> Self:
-        """Rows without an answer that cost nothing, for a reason that passes."""
-        return self.filter(outcome__in=[Outcome.ERRORED, Outcome.EXPIRED], cause__in=PASSING)
+        """Rows without an answer that were sent and cost nothing, for a reason that passes."""
+        return self.unanswered_for_now().filter(same_as=None)
+
+    def unanswered_for_now(self) -> Self:
+        """The same, and those that were to get the answer of one of them."""
+        return self.filter(outcome__in=FAILED, cause__in=PASSING)
 
     def containing(self, text: str) -> Self:
         """Rows with `text` in a cell, the answer or what the provider said."""
@@ -605,13 +597,20 @@ class TryQuerySet(models.QuerySet["Try"]):
         """Those whose answer is to come."""
         return self.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
 
+    def to_learn_from(self) -> Self:
+        """Those that were answered by the provider that this site asks now, in their order: what
+        the simulator made up says nothing of real answers."""
+        answered = self.filter(state=Try.State.ANSWERED, practice=settings.PRACTICE)
+        return answered.order_by("pk")
+
     def lengths(self) -> dict[str, list[int]]:
-        """Tokens of each answer, thinking included, by the recipe_key of what was asked."""
-        found: dict[str, list[int]] = {}
-        answered = self.filter(state=Try.State.ANSWERED).order_by("pk")
-        for key, tokens in answered.values_list("recipe_key", "output_tokens"):
-            found.setdefault(key, []).append(tokens)
-        return found
+        """Tokens of the answer to each row, thinking included, by the try_key of what was asked. Of
+        a row that was tried several times the last one counts."""
+        found: dict[str, dict[int, int]] = {}
+        tried = self.to_learn_from().values_list("recipe_key", "number", "output_tokens")
+        for key, number, tokens in tried:
+            found.setdefault(key, {})[number] = tokens
+        return {key: list(tokens.values()) for key, tokens in found.items()}
 
     def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
         """Change the state of try `pk` from `old` to `new`; False if someone else did."""
@@ -635,7 +634,7 @@ class Try(models.Model):
     cells = models.JSONField()  # [column, cell] of what the prompt used
     params = models.TextField()  # JSON text: the request, as it is sent
     recipe = models.JSONField(default=dict)  # recipes.Recipe, as it was then
-    recipe_key = models.CharField(max_length=16, default="")
+    recipe_key = models.CharField(max_length=16, default="")  # try_key
     model = models.CharField(max_length=100)  # as in `params`
     practice = models.BooleanField()  # asked for in practice mode: it must never cost money
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind

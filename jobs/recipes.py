@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
@@ -75,6 +75,10 @@ class Recipe:
         return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
 
 
+# All of it but the kind of answer: jobs have columns, and forms fields, of these names.
+PLAIN_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != "answer")
+
+
 def usual_longest(answer: AnswerKind, model: str, effort: str) -> int:
     """The longest answer that suits, in tokens, where a person says nothing about it: room for what
     is asked for, and for as much thinking as is wanted."""
@@ -138,6 +142,16 @@ def rename_columns(template: str, names: Mapping[str, str]) -> str:
         return match[0] if name is None else f"{{{{{name}}}}}"
 
     return _PLACEHOLDER.sub(renamed, template)
+
+
+def with_rows_of(recipe: Recipe, other: Recipe) -> Recipe:
+    """What `other` asks, of the rows that `recipe` chooses."""
+    return replace(
+        other,
+        skip_empty=recipe.skip_empty,
+        same_once=recipe.same_once,
+        only_new=recipe.only_new,
+    )
 
 
 def question_of(recipe: Recipe) -> Recipe:
@@ -308,6 +322,11 @@ def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> 
     if "<example>" not in before:
         before = f"{before}\n\n{EXAMPLES}".lstrip()
     return f"{before}\n\n{example}\n"
+
+
+def example_count(recipe: Recipe) -> int:
+    """How many examples are in the instructions: rows of somebody's file, with their answers."""
+    return recipe.system.count("<example>\n<row>")
 
 
 def text_bytes(params: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 from django.conf import settings
 
+from .leases import Lease
 from .models import Job, Outcome, Row, recipe_of
 from .recipes import Recipe, columns_used, question_of, static_text
 
@@ -67,12 +68,12 @@ class Contents:
         return sum(len(cells[place].encode(errors="replace")) for place in self._times)
 
 
-def survey(job: Job, recipe: Recipe) -> Survey:
+def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     """Look through the rows of a draft whose recipe can be sent. Rows that need not be sent are all
-    found when they are not to be sent, and else among the first ones."""
+    found when they are not to be sent, and else among the first ones. Raises LeaseLost."""
     contents = Contents(recipe, job.columns)
     empty = blank = emptiest = most = left_out = left_out_bytes = 0
-    for number, cells in _rows(job):
+    for number, cells in _rows(job, lease):
         if found := contents.empty(cells):
             empty += 1
             blank += contents.is_blank(found)
@@ -82,15 +83,16 @@ def survey(job: Job, recipe: Recipe) -> Survey:
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
     known = known_bytes = alike = alike_bytes = 0
-    for one in spared_rows(job, recipe, only_new=True, same_once=False, whole=recipe.only_new):
-        known += 1
-        known_bytes += contents.bytes(one.cells)
-    for one in spared_rows(
-        job, recipe, only_new=recipe.only_new, same_once=True, whole=recipe.same_once
-    ):
-        if one.same_as:
-            alike += 1
-            alike_bytes += contents.bytes(one.cells)
+    whole = recipe.only_new or recipe.same_once
+    # Those that are not sent anyway are none that repeat another; else a row may be both.
+    passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
+    for only_new, same_once in passes:
+        for one in spared_rows(job, recipe, only_new, same_once, whole, lease):
+            size = contents.bytes(one.cells)
+            if one.earlier:
+                known, known_bytes = known + 1, known_bytes + size
+            else:
+                alike, alike_bytes = alike + 1, alike_bytes + size
     return Survey(
         empty,
         blank,
@@ -130,10 +132,18 @@ def job_before(job: Job) -> Job | None:
 
 
 def spared_rows(
-    job: Job, recipe: Recipe, *, only_new: bool, same_once: bool, whole: bool
+    job: Job,
+    recipe: Recipe,
+    only_new: bool,
+    same_once: bool,
+    whole: bool,
+    lease: Lease | None = None,
 ) -> Iterator[Spared]:
     """The rows that need not be sent: with `only_new` those that the job before has answered well,
-    with `same_once` those that repeat an earlier row. Without `whole` only among the first rows."""
+    with `same_once` those that repeat an earlier row. Without `whole` only among the first rows.
+
+    Raises LeaseLost.
+    """
     before = job_before(job) if only_new else None
     if before is None and not same_once:
         return
@@ -144,13 +154,13 @@ def spared_rows(
         answered: dict[bytes, int] = {}
         if before:
             then = Contents(recipe_of(before), before.columns)
-            for number, cells in _rows(before, only_good=True):
+            for number, cells in _rows(before, lease, only_good=True):
                 if not whole and number > KEPT_IN_MIND:
                     break
                 if (key := then.key(cells))[0] % parts == part:
                     answered.setdefault(key, number)
         first: dict[bytes, int] = {}
-        for number, cells in _rows(job):
+        for number, cells in _rows(job, lease):
             if not whole and number > KEPT_IN_MIND:
                 break
             key = contents.key(cells)
@@ -162,9 +172,11 @@ def spared_rows(
                 yield Spared(number, cells, same_as=first[key])
 
 
-def _rows(job: Job, *, only_good: bool = False) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    job: Job, lease: Lease | None, *, only_good: bool = False
+) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of the rows that can be or were sent, or that have a good answer, a slice at
-    a time."""
+    a time, for as long as the lease is ours."""
     cells_of = msgspec.json.Decoder(list[str]).decode
     wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
     if only_good:
@@ -175,6 +187,8 @@ def _rows(job: Job, *, only_good: bool = False) -> Iterator[tuple[int, list[str]
         rows = list(some.values_list("number", "source")[:SLICE])
         if not rows:
             return
+        if lease:
+            lease.renew()
         for number, source in rows:
             yield number, cells_of(source)
         after = rows[-1][0]

@@ -21,8 +21,9 @@ from . import clock, holding, pricing, provider, recipes
 from .answer_kinds import AnswerKind
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
-from .models import Job, Outcome, Row, Try, recipe_key
+from .models import Job, Outcome, Row, Try, try_key
 from .recipes import Recipe
+from .surveying import Contents
 
 logger = logging.getLogger(__name__)
 
@@ -53,15 +54,17 @@ def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
 
 
 def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Try]:
-    """What is to be asked for each of `rows`; not stored. Those whose prompt is empty when filled
-    in are left out."""
+    """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
+    empty cells, are left out."""
     params_of = recipes.compile_recipe(recipe, job.columns)
+    contents = Contents(recipe, job.columns)
     used = dict.fromkeys(recipes.columns_used(recipe.prompt))
     planned = []
     for row in rows:
         cells = dict(zip(job.columns, row.content, strict=True))
         params = params_of(row.content)
-        if params["messages"][0]["content"].strip():
+        sent = not contents.is_left_out(contents.empty(row.content))
+        if sent and params["messages"][0]["content"].strip():
             planned.append(
                 Try(
                     job=job,
@@ -71,7 +74,7 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
                     params=_encoder.encode(params).decode(),
                     model=recipe.model,
                     recipe=msgspec.to_builtins(recipe),
-                    recipe_key=recipe_key(recipe),
+                    recipe_key=try_key(job, recipe),
                     practice=settings.PRACTICE,
                     answer_kind=msgspec.to_builtins(recipe.answer),
                 )
@@ -97,8 +100,8 @@ def answer_next(job: Job, lease: Lease) -> bool:
     lease.hold_for(SECONDS)
     if Try.objects.move(found.pk, Try.State.WAITING, Try.State.SENDING):
         _answer(found)
-        # The person waits for the others of this round for as long as answers come.
-        waiting.filter(round=found.round).update(asked_at=clock.now())
+        # The person waits for the others for as long as answers come.
+        waiting.update(asked_at=clock.now())
     return True
 
 

@@ -177,7 +177,7 @@ def test_every_published_model_is_among_these() -> None:
         ("claude-opus-5-5", "none", None, None),  # it always thinks
         ("claude-opus-4-8", "none", None, None),  # it does not by itself
         ("claude-opus-4-8", "low", "adaptive", "low"),
-        ("claude-opus-4-5", "high", None, "high"),
+        ("claude-opus-4-5", "high", None, None),  # it has no choice of how much
         ("claude-opus-4-5", "max", None, None),
         ("claude-haiku-4-5", "low", None, None),
         ("claude-unheard-of", "low", None, None),

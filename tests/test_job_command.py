@@ -511,6 +511,7 @@ def test_a_job_is_run_again_with_what_is_new(
         (["--like", "4711"], "not there any more"),
         (["--like", "x"], "not there any more"),
         (["--only-new"], "--only-new needs --like"),
+        (["--only-new", "--template", "x"], "--only-new needs --like"),
     ],
 )
 def test_there_must_be_something_to_run_again(

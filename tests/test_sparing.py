@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from jobs import actions, advising, estimates, exports, leases, lifecycle, sparing, surveying
 from jobs.leases import Lease
@@ -101,7 +103,12 @@ def test_the_price_is_that_of_what_is_sent_and_the_advice_says_so(
 
 @pytest.mark.parametrize("outcome", ["refusal", "errored"])
 def test_what_went_wrong_went_wrong_for_all_of_them(
-    alice: User, make_job: MakeJob, drive: Drive, simulator: Simulator, outcome: str
+    alice: User,
+    make_job: MakeJob,
+    drive: Drive,
+    simulator: Simulator,
+    client_alice: Client,
+    outcome: str,
 ) -> None:
     text = f"[simulate:{outcome}]"
     rows = [("1", text), ("2", "fine"), ("3", text)]
@@ -120,9 +127,11 @@ def test_what_went_wrong_went_wrong_for_all_of_them(
     again = job.rows.worth_sending_again()
     if not again.exists():
         return
-    part = estimates.estimate_part(job, again)
-    assert part is not None and part.rows == 1, "only one of the two is sent again"
-    assert actions.send_rows_again(job, 2, alice)
+    page = client_alice.get(reverse("send_rows_again", args=[job.pk])).content.decode()
+    assert "Send 1 row again?" in page, "only one of the two is sent again"
+    assert "Send 1 row again" in client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    [shown] = re.findall(r'name="rows" value="(\d+)"', page)
+    client_alice.post(reverse("send_rows_again", args=[job.pk]), {"rows": shown})
     simulator.reset()
     drive(job)
     assert simulator.accepted() == {"0000001": 2, "0000002": 1}
@@ -152,9 +161,7 @@ def test_finding_them_may_be_cut_off_and_begun_anew(
     monkeypatch.setattr(sparing, "SLICE", 1)
     monkeypatch.setattr(surveying, "KEPT_IN_MIND", 2)  # several passes
     job = sent(same)
-    found = list(
-        surveying.spared_rows(job, recipe_of(job), only_new=False, same_once=True, whole=True)
-    )
+    found = list(surveying.spared_rows(job, recipe_of(job), False, True, whole=True))
     assert sorted((one.number, one.same_as) for one in found) == [(3, 1), (5, 1), (6, 2)]
     lease = claimed(job)
     Row.objects.filter(job=job, number=5).update(same_as=1)  # before it died
@@ -369,6 +376,49 @@ def test_a_draft_gets_a_new_price_when_the_answers_change(
     drive(may)
     now = drive(job, until=lambda job: estimates.current(job) is not None)
     assert now.plan_sha256 and actions.confirm(now, now.plan_sha256, alice)
+
+
+def test_the_offer_appears_when_the_earlier_job_has_finished(
+    may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator
+) -> None:
+    Job.objects.filter(pk=may.pk).update(state=Job.State.WORKING)
+    job = june(make_job, may, only_new=False)
+    assert priced(job).basis.survey.known == 0
+    Job.objects.filter(pk=may.pk).update(next_action_at=timezone.now())
+    drive(may)
+    now = drive(job, until=lambda job: estimates.current(job) is not None)
+    estimate = estimates.current(now)
+    assert estimate is not None and estimate.basis.survey.known == 2
+
+
+def test_a_stop_is_not_kept_waiting(
+    may: Job, make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparing, "SLICE", 1)
+    job = sent(june(make_job, may))
+    assert actions.stop(job, alice)
+    sparing.find(job, claimed(job))
+    assert not job.rows.filter(earlier__isnull=False).exists()
+
+
+def test_the_lease_is_kept_through_long_passes(
+    may: Job, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveying, "SLICE", 1)
+    job = sent(june(make_job, may, rows=[("1", "new"), ("2", "newer"), ("3", "newest")]))
+    lease = claimed(job)
+    renewed: list[int] = []
+    monkeypatch.setattr(Lease, "renew", lambda self: renewed.append(self.job_pk))
+    sparing.find(job, lease)
+    assert len(renewed) > 3, "for every slice, although no row was found"
+
+
+def test_the_stop_page_counts_copies_apart(same: Job, client_alice: Client) -> None:
+    job = sent(same)
+    sparing.find(job, claimed(job))
+    page = client_alice.get(reverse("stop", args=[job.pk])).content.decode()
+    assert "3 rows</strong> are not sent yet" in page
+    assert "3 rows</strong> are the same as another one" in page
 
 
 def test_many_rows_are_looked_through_in_several_passes(

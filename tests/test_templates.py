@@ -23,7 +23,7 @@ from jobs import actions, lifecycle, matching, reusing
 from jobs.answer_kinds import LABELS, AnswerKind
 from jobs.management.commands import job as job_command
 from jobs.models import Job, Template, recipe_of
-from jobs.recipes import Recipe, rename_columns
+from jobs.recipes import Recipe, rename_columns, with_example
 
 from .conftest import Simulator
 from .test_job_command import refusal, run
@@ -103,6 +103,18 @@ def test_names_that_are_the_same_but_for_their_spelling_are_found(
 
 
 @pytest.mark.no_database
+def test_long_names_that_begin_alike_are_not_the_same() -> None:
+    begin = (
+        "On a scale from one to ten, how likely are you to recommend this product to a friend? " * 2
+    )
+    recipe = replace(SORT, prompt=f"{{{{{begin}[A]}}}}", system="")
+    assert matching.same_columns(recipe, [f"{begin}[B]", "id"]) == {}
+    assert matching.likely_columns([f"{begin}[A]"], ["id", f"{begin}[B]"]) == {
+        f"{begin}[A]": f"{begin}[B]"
+    }, "but a guess that is asked about"
+
+
+@pytest.mark.no_database
 def test_a_guess_takes_each_column_once_and_equal_names_first() -> None:
     missing = ["reviews", "REVIEW", "xyz", "_"]
     assert matching.likely_columns(missing, ["review", "review_2", "stars"]) == {
@@ -130,6 +142,18 @@ def test_a_recipe_is_kept_whole(
     template = Template.objects.get()
     assert (template.owner, template.name, template.shared) == (alice, "Sort", True)
     assert reusing.kept_recipe(template) == SORT
+
+
+def test_examples_from_somebodys_rows_are_named_before_they_are_shared(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    address = reverse("keep", args=[job.pk])
+    assert "of your file" not in text(client_alice, address)
+    system = with_example("Be strict.", [("name", "Ada"), ("text", "secret")], "good")
+    Job.objects.filter(pk=job.pk).update(system=with_example(system, [("name", "Ben")], "bad"))
+    page = text(client_alice, address)
+    assert "2 rows of your file are in it, with their answers" in page
 
 
 def test_the_draft_is_saved_before_it_is_kept(

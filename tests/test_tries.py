@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions, estimates, lifecycle, pricing, provider
+from jobs import actions, estimates, leases, lifecycle, pricing, provider, trying
+from jobs.answer_kinds import output_format
 from jobs.models import Job, Outcome, Row, Try, recipe_of
 from jobs.recipes import EXAMPLES, Recipe, compile_recipe
 
@@ -356,6 +360,43 @@ def test_a_second_model_answers_the_same_rows_at_once(
     assert "valid choice" in ask(client_alice, job, numbers="2", also="gpt-4")
 
 
+def test_the_second_model_is_waited_for_as_well(
+    draft: Job, alice: User, simulator: Simulator
+) -> None:
+    """Each answer may take minutes; what waits for it was asked for at the same time."""
+    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice, "claude-opus-5-5")
+    for _ in range(4):
+        lease = leases.claim(draft.pk)
+        assert lease is not None and trying.answer_next(draft, lease)
+        lease.release(timezone.now())
+        draft.tries.update(asked_at=F("asked_at") - timedelta(minutes=6))
+    assert {one.state for one in draft.tries.all()} == {Try.State.ANSWERED}
+
+
+def test_rows_that_are_not_sent_are_not_tried(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    Job.objects.filter(pk=draft.pk).update(skip_empty=True)
+    Row.objects.filter(job=draft, number=1).update(source='["", "x"]')
+    job = answered(client_alice, draft, drive, numbers="1, 2")
+    assert [one.number for one in job.tries.all()] == [2]
+
+
+def test_a_try_of_another_file_can_still_be_compared(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    for _ in range(2):
+        answered(client_alice, draft, drive, numbers="2")
+    columns = {"columns": ["Name", "text"], "prompt": "Greet {{Name}}. {{text}}"}
+    Job.objects.filter(pk=draft.pk).update(
+        **columns, plan_sha256="", upload_sha256="other", next_action_at=timezone.now()
+    )
+    job = drive(draft, until=lambda job: estimates.current(job) is not None)
+    assert client_alice.get(reverse("compare", args=[job.pk])).status_code == 200
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.tried == 0
+
+
 @pytest.mark.parametrize("query", ["first=1&second=9", "first=x&second=%00", "first=99999999999"])
 def test_a_comparison_of_what_is_not_there_is_of_what_is(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator, query: str
@@ -379,6 +420,11 @@ def test_an_earlier_prompt_can_be_used_again(
     client_alice.post(address)
     job.refresh_from_db()
     assert recipe_of(job) == before
+    Job.objects.filter(pk=job.pk).update(prompt="Other", skip_empty=True, same_once=True)
+    client_alice.post(address)
+    job.refresh_from_db()
+    chosen = replace(before, skip_empty=True, same_once=True)
+    assert recipe_of(job) == chosen, "which rows are sent is no part of it"
     client_alice.post(reverse("use_try", args=[job.pk, 7]))
     Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING, prompt="as sent")
     client_alice.post(address)
@@ -414,6 +460,32 @@ def test_a_good_answer_becomes_an_example_in_the_instructions(
     job.refresh_from_db()
     assert job.system.count("<example>") == 2 and job.system.startswith(EXAMPLES)
     assert job.system.count(EXAMPLES) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ({"kind": "labels", "labels": ["good", "bad"]}, {"label"}),
+        ({"kind": "columns", "columns": [{"name": "Größe"}, {"name": "b"}]}, {"Gr_e", "b"}),
+    ],
+    ids=["labels", "columns"],
+)
+def test_an_example_is_written_as_the_answer_has_to_be(
+    draft: Job,
+    client_alice: Client,
+    drive: Drive,
+    simulator: Simulator,
+    kind: dict[str, Any],
+    written: set[str],
+) -> None:
+    Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
+    job = answered(client_alice, draft, drive, numbers="2")
+    client_alice.post(reverse("use_example", args=[job.pk, job.tries.get().pk]))
+    job.refresh_from_db()
+    [answer] = re.findall(r"<answer>\n(.*?)\n</answer>", job.system, re.DOTALL)
+    assert json.loads(answer).keys() == written
+    wanted = (output_format(recipe_of(job).answer) or {})["schema"]["properties"]
+    assert wanted.keys() == written
 
 
 def test_only_a_good_answer_becomes_an_example(

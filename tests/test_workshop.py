@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -19,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from jobs import actions, advising, checking, estimates, offers, pricing
+from jobs import actions, advising, checking, estimates, lifecycle, offers, pricing
 from jobs.answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind
 from jobs.estimates import Estimate
-from jobs.models import Installation, Job, Outcome, Try, recipe_key, recipe_of
+from jobs.models import Installation, Job, Outcome, Try, recipe_of, try_key
 from jobs.provider import ModelInfo
 from jobs.recipes import Recipe, compile_recipe, compile_template, static_text, usual_output
 
@@ -359,14 +360,17 @@ def test_short_instructions_are_not_worth_keeping(
         client_alice, job
     )
     Job.objects.filter(pk=job.pk).update(cached=False, plan_sha256="")
-    assert priced(job).most == estimate.most, "what is not kept costs nothing more"
+    without = priced(job)
+    assert (without.low, without.high) == (estimate.low, estimate.high)
+    assert without.most < estimate.most, "the least length that is kept is a guess"
 
 
 # --- What tried rows teach ------------------------------------------------------------------------
 
 
-def tried(job: Job, tokens: list[int]) -> None:
-    """Rows of a draft that were tried with its recipe, with answers of so many tokens."""
+def tried(job: Job, tokens: list[int], first: int = 1) -> None:
+    """Rows of a draft, from number `first` on, that were tried with its recipe, with answers of so
+    many tokens."""
     job.refresh_from_db()
     begin = job.tries.count()
     Try.objects.bulk_create(
@@ -381,9 +385,9 @@ def tried(job: Job, tokens: list[int]) -> None:
             state=Try.State.ANSWERED,
             outcome=Outcome.GOOD,
             output_tokens=count,
-            recipe_key=recipe_key(recipe_of(job)),
+            recipe_key=try_key(job, recipe_of(job)),
         )
-        for number, count in enumerate(tokens, start=1)
+        for number, count in enumerate(tokens, start=first)
     )
 
 
@@ -395,7 +399,9 @@ def test_three_tried_rows_teach_the_estimate(
     guess = priced(job)
     tried(job, [100, 104])
     assert priced(job) == guess, "two rows say too little"
-    tried(job, [96])
+    tried(job, [97], first=2)
+    assert priced(job) == guess, "a row that was tried twice is one row"
+    tried(job, [96], first=3)
     learned = priced(job)
     assert learned.tried == 3
     assert learned.key != guess.key, "the plan that was shown before cannot be confirmed"
@@ -430,6 +436,108 @@ def test_a_change_that_leaves_the_texts_alone_is_not_counted_again(
     assert again.counted == first.counted and again.most < first.most
     Job.objects.filter(pk=job.pk).update(prompt="Another {{name}}.", plan_sha256="")
     assert priced(job).counted == 0, "this could not be counted"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"prompt": "{{t}} {{t}} {{t}} of"}, {"prompt": "Of {{t}}"}),
+        ({"prompt": "{{id}}", "system": "Of {{t}}"}, {"prompt": "{{id}} {{t}}"}),
+        ({"prompt": "{{id}} or {{t}}"}, {"prompt": "{{t}} or {{id}}"}),
+    ],
+    ids=["used less often", "moved", "in another order"],
+)
+def test_what_was_found_in_the_rows_is_of_the_prompt_as_it_is(
+    alice: User,
+    make_job: MakeJob,
+    simulator: Simulator,
+    before: dict[str, str],
+    after: dict[str, str],
+) -> None:
+    rows = [("", "word " * 50 + str(n % 5)) for n in range(50)] + [("a", "y")]
+    values = {"columns": ("id", "t"), "rows": rows, "same_once": True}
+    job = make_job(alice, Job.State.DRAFT, **values, **before)
+    priced(job)
+    Job.objects.filter(pk=job.pk).update(**after, plan_sha256="")
+    changed = priced(job)
+    fresh = priced(make_job(alice, Job.State.DRAFT, **values, **{**before, **after}))
+    assert (changed.rows, changed.most) == (fresh.rows, fresh.most)
+
+
+def test_at_most_holds_when_nothing_could_be_counted(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 500}])
+    rows = [(f"n{number}", "text") for number in range(40)]
+    values = {"system": LONG, "cached": True, "effort": "none", "max_tokens": 1}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, **values)
+    estimate = priced(job)
+    assert not estimate.counted
+    instructions = 40 * round(len(LONG) / 2.5)
+    written = pricing.cost_of_tokens(job.model, 0, 40, written=instructions)
+    assert estimate.most > written, "no row may find what is kept"
+    rows = [("a", "word " * 60_000), ("b", "x")]
+    long = priced(make_job(alice, Job.State.DRAFT, rows=rows, prompt="{{text}}", max_tokens=1))
+    above = pricing.cost_of_tokens(job.model, 110_000, 2, 110_000)
+    assert long.most > above, "a long prompt has a price of its own"
+
+
+def test_what_could_not_be_counted_is_counted_later(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, next_action_at=timezone.now())
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 500}])
+    lifecycle.advance(job.pk)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None and not estimate.counted and job.plan_sha256
+    assert job.next_action_at is not None and job.next_action_at > timezone.now()
+    simulator.reset()
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
+    lifecycle.advance(job.pk)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.counted and job.next_action_at is None
+
+
+def test_what_practice_made_up_teaches_nothing_real(
+    alice: User, make_job: MakeJob, simulator: Simulator, settings: Settings
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows)
+    tried(job, [30, 31, 35])
+    assert "shorter" in advice(job)
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
+    assert priced(job).tried == 0
+    assert "shorter" not in advice(job)
+    assert not actions.use_as_example(job, job.tries.all()[0])
+
+
+def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
+    alice: User,
+    make_job: MakeJob,
+    simulator: Simulator,
+    settings: Settings,
+    client_alice: Client,
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[("a", ""), ("b", "")], prompt="{{text}}")
+    assert priced(job).trouble
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
+    lifecycle.price_stale_drafts()
+    lifecycle.advance(job.pk)
+    page = client_alice.get(reverse("price", args=[job.pk]), headers=HX).content.decode()
+    assert "No row is left to send" in page and "Working out" not in page
+
+
+def test_a_list_of_drafts_takes_few_queries(
+    alice: User, make_job: MakeJob, client_alice: Client, django_assert_max_num_queries: Any
+) -> None:
+    first = make_job(alice)
+    for _ in range(20):
+        job = make_job(alice, Job.State.DRAFT, previous=first)
+        Job.objects.filter(pk=job.pk).update(estimate=first.estimate, plan_sha256="x")
+    with django_assert_max_num_queries(12):
+        client_alice.get(reverse("jobs"))
 
 
 def test_estimates_of_an_older_version_can_be_read(
@@ -473,6 +581,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     job.refresh_from_db()
     assert job.max_tokens == 100
     after = priced(job)
+    assert (after.low, after.high, after.tried) == (before.low, before.high, 3), "as it says"
     saved = before.most - after.most
     assert f"costs {pricing.in_words(saved)} less at most" in found.text
     assert "shorter" not in advice(job)

@@ -122,18 +122,17 @@ def recipe_was_given(options: dict[str, Any]) -> bool:
 
 def start_from(options: dict[str, Any], owner: User) -> Start | None:
     """What the job begins with; None: with nothing."""
+    if options["only_new"] and not options["like"]:
+        raise CommandError(
+            "--only-new needs --like: the job whose answers are used again.", returncode=WRONG_USE
+        )
     if (name := options["template"]) is not None:
         template = find_template(owner, name)
         return Start(kept_recipe(template), template)
     try:
-        start = find_start(owner, "", options["like"] or "")
+        return find_start(owner, "", options["like"] or "")
     except NothingToStartWith as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
-    if start is None and options["only_new"]:
-        raise CommandError(
-            "--only-new needs --like: the job whose answers are used again.", returncode=WRONG_USE
-        )
-    return start
 
 
 def choices_from(options: dict[str, Any]) -> Choices:

@@ -22,6 +22,7 @@ from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
 from ..model_rules import EFFORTS, effort_choices
 from ..models import Job, answer_kind_of, choices_of, recipe_of
+from ..recipes import PLAIN_FIELDS
 from ..uploads import was_too_large
 from .access import find_job, person
 from .columns import missing_context
@@ -77,18 +78,12 @@ def file_context(job: Job) -> dict[str, Any]:
 
 
 def _as_initial(job: Job) -> dict[str, object]:
+    recipe = recipe_of(job)
     return {
-        "prompt": job.prompt,
-        "system": job.system,
-        "model": job.model,
-        "max_tokens": job.max_tokens or None,
-        "effort": job.effort,
-        "cached": job.cached,
-        "skip_empty": job.skip_empty,
-        "same_once": job.same_once,
-        "only_new": job.only_new,
-        "answer_kind": answer_kind_of(job).kind,
-        "labels": "\n".join(answer_kind_of(job).labels),
+        **{name: getattr(recipe, name) for name in PLAIN_FIELDS},
+        "max_tokens": recipe.max_tokens or None,
+        "answer_kind": recipe.answer.kind,
+        "labels": "\n".join(recipe.answer.labels),
     }
 
 

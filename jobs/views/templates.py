@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import matching, offers, reusing
+from .. import matching, offers, recipes, reusing
 from ..forms import ANSWER_KINDS, TemplateForm, TemplateNameForm
 from ..models import Job, Template, recipe_of
 from ..recipes import Recipe
@@ -48,6 +48,10 @@ class Shown:
     @property
     def system(self) -> str:
         return self.recipe.system[:LONGEST_SHOWN]
+
+    @property
+    def examples(self) -> int:
+        return recipes.example_count(self.recipe)
 
     @property
     def is_cut(self) -> bool:

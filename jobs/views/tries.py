@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -19,8 +19,8 @@ from ..estimates import Prices
 from ..forms import TryForm
 from ..judging import Cause, cause_in_words
 from ..model_rules import EFFORTS
-from ..models import Job, Outcome, Try
-from ..recipes import Recipe
+from ..models import Job, Outcome, Try, recipe_of
+from ..recipes import Recipe, with_rows_of
 from .access import find_job, person
 from .parts import reload_page, whole_number
 
@@ -53,6 +53,10 @@ class Round:
         """What was asked; None for a try of an older version."""
         stored = self.rows[0].one.recipe
         return msgspec.convert(stored, Recipe) if stored else None
+
+    @property
+    def practice(self) -> bool:
+        return self.rows[0].one.practice
 
     @property
     def model(self) -> str:
@@ -109,8 +113,18 @@ def _rounds(job: Job) -> list[Round]:
 
 
 def try_hint(job: Job) -> dict[str, Any]:
-    """Whether a draft can be tried, and what that costs a row."""
-    return {"can_try": not checking.problems(job), "try_price": _price_of_a_row(job)}
+    """Whether a draft can be tried, and what that costs a row, with each model."""
+    names = {offer.id: offer.name for offer in offers.offered() if offer.has_price}
+    prices = _prices_of_a_row(job, list(names))
+    own = prices.pop(job.model, None)
+    others = sorted(prices.items(), key=lambda pair: pair[1])
+    named = [(names[model], price) for model, price in others]
+    return {
+        "can_try": not checking.problems(job),
+        "try_price": own if named else None,
+        "cheapest_other": named[0] if named else None,
+        "dearest_other": named[-1] if named else None,
+    }
 
 
 def _tried(one: Try) -> Tried:
@@ -127,12 +141,19 @@ def _values(one: Try) -> list[tuple[str, str]]:
     return [(name, as_cell(value)) for name, value in stored_values(one.answer).items()]
 
 
-def _price_of_a_row(job: Job) -> Decimal | None:
-    """About the most that one row costs at the normal rate; None while there is no estimate."""
+def _prices_of_a_row(job: Job, models: list[str]) -> dict[str, Decimal]:
+    """About the most that one row costs at the normal rate, by model; none while there is no
+    estimate."""
     estimate = estimates.current(job)
     if estimate is None or estimate.trouble or not estimate.rows:
-        return None
-    return estimate.most / pricing.BATCH / estimate.rows
+        return {}
+    recipes = [replace(recipe_of(job), model=model) for model in models]
+    found = zip(models, estimates.prices_with(job, estimate, recipes), strict=True)
+    return {
+        model: prices.most / pricing.BATCH / prices.rows
+        for model, prices in found
+        if prices and prices.rows
+    }
 
 
 @require_POST
@@ -162,8 +183,10 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def tries(request: HttpRequest, pk: int) -> HttpResponse:
     """What was tried as a part of the draft's page; it comes back until all answers are there."""
-    answer = _answer(request, find_job(request, pk))
-    answer.headers["HX-Trigger"] = "tried"  # the price may have learned from it
+    job = find_job(request, pk)
+    answer = _answer(request, job)
+    if not job.tries.pending().exists():
+        answer.headers["HX-Trigger"] = "tried"  # the price may have learned from it
     return answer
 
 
@@ -237,10 +260,9 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
 def _priced(job: Job, both: list[Round]) -> list[tuple[Round, Prices | None]]:
     """Each with about what the whole job would cost so."""
     estimate = estimates.current(job)
-    recipes = [shown.recipe for shown in both]
-    if estimate is None or estimate.trouble or None in recipes:
+    known = [with_rows_of(recipe_of(job), shown.recipe) for shown in both if shown.recipe]
+    if estimate is None or estimate.trouble or len(known) < len(both):
         return [(shown, None) for shown in both]
-    known = [recipe for recipe in recipes if recipe is not None]
     return list(zip(both, estimates.prices_with(job, estimate, known), strict=True))
 
 

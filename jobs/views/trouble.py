@@ -20,7 +20,7 @@ from .. import actions, collection, estimates, files
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
 from ..judging import PASSING
-from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
+from ..models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Row
 from ..watching import KEPT
 from .access import find_job, person
 
@@ -258,9 +258,9 @@ def can_be_sent_again(job: Job) -> int:
     """How many rows of the job can be sent again as they are, by its tally."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE or not job.estimate:
         return 0
-    failed = (Outcome.ERRORED, Outcome.EXPIRED)
     causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
-    return sum(rows for outcome, cause, rows in causes if outcome in failed and cause in PASSING)
+    rows = sum(rows for outcome, cause, rows in causes if outcome in FAILED and cause in PASSING)
+    return int(job.tally.get("again", rows))  # a tally of an older version does not have it
 
 
 # --- A batch that perhaps arrived -----------------------------------------------------------------

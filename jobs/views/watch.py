@@ -188,7 +188,6 @@ def _has_no_room(job: Job, site: Installation) -> bool:
 
 def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
     """What the job is doing, in one sentence, and a second one that says more."""
-    total = job.sendable_count
     if job.state == Job.State.FINISHED:
         return _finished_headline(job)
     if job.state == Job.State.CANCELING:
@@ -201,10 +200,11 @@ def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
         sent = sum(batch.size for batch in batches if batch.provider_id)
         number = sum(1 for batch in batches if batch.provider_id)
         words = f"{number} batch{'' if number == 1 else 'es'} sent so far" if number else ""
-        return f"Sending: {sent:,} of {rows(total)}", words
+        return f"Sending: {sent:,} of {rows(max(job.to_send_count, sent))}", words
     done = sum(1 for batch in batches if batch.is_final)
+    total = rows(job.sendable_count)
     return (
-        f"Working: {done} of {len(batches)} batches done, {job.done_count:,} of {rows(total)}",
+        f"Working: {done} of {len(batches)} batches done, {job.done_count:,} of {total}",
         "Answers come batch by batch. Most jobs take less than an hour; the provider's limit is "
         "24 hours.",
     )
@@ -321,9 +321,11 @@ def _fates(job: Job) -> Counter[str]:
     """How many rows of a job stopping it would do what to; every row is counted once."""
     batches = {batch.pk: batch for batch in job.batches.defer("baseline_ids")}
     fates: Counter[str] = Counter()
-    groups = job.rows.values_list("outcome", "batch").annotate(rows=models.Count("pk")).order_by()
-    for outcome, batch, count in groups:
+    is_copy = models.Q(outcome=Outcome.WAITING, same_as__isnull=False)
+    groups = job.rows.exclude(is_copy).values_list("outcome", "batch")
+    for outcome, batch, count in groups.annotate(rows=models.Count("pk")).order_by():
         fates[_fate(outcome, batches.get(batch))] += count
+    fates["copies"] = job.rows.filter(is_copy).count()
     return fates
 
 

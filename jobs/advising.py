@@ -152,10 +152,9 @@ def _kept(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
 def _of_keeping(offer: estimates.Keeping, what: str) -> str:
     less = pricing.in_words(offer.saves)
     more = pricing.in_words(offer.costs)
-    unlucky = f" It costs up to {more} more when few do." if offer.costs > 0 else ""
     return (
-        f"{what}, about {offer.tokens:,} tokens. Kept at Anthropic while the job runs, they cost "
-        f"up to {less} less when most rows find them.{unlucky}"
+        f"{what}, about {offer.tokens:,} tokens. Kept at Anthropic while the job runs, they may "
+        f"cost up to {less} less, when most rows find them, and up to {more} more, when none does."
     )
 
 

@@ -109,7 +109,9 @@ def _column_problems(columns: Sequence[AnswerColumn]) -> Iterator[str]:
 
 
 def _choice_problems(what: str, choices: Sequence[str], most: int) -> Iterator[str]:
-    if len(choices) < 2:
+    if len(choices) == 1 and re.search(r"[,;]", choices[0]):
+        yield f"{what}: write each on a line of its own; “{choices[0][:40]}” is one line."
+    elif len(choices) < 2:
         yield f"{what}: list at least two."
     if len(choices) > most:
         yield f"{what}: at most {most} are possible; there are {len(choices):,}."

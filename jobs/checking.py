@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import offers, recipes
-from .models import Job, recipe_of
+from . import offers, recipes, words
+from .models import Job, recipe_of, try_key
 from .recipes import Recipe
 
 
@@ -26,4 +26,23 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
 def remarks(job: Job) -> list[str]:
     """What is odd about a draft that can be sent, each as a sentence."""
     recipe = recipe_of(job)
-    return recipes.recipe_remarks(recipe) + offers.model_remarks(recipe.model)
+    return [
+        *recipes.recipe_remarks(recipe, job.columns),
+        *offers.model_remarks(recipe.model),
+        *_tried_remarks(job, recipe),
+    ]
+
+
+def _tried_remarks(job: Job, recipe: Recipe) -> list[str]:
+    """That answers were cut off when the rows were tried: all the others would be paid for, too."""
+    tried = job.tries.to_learn_from().filter(recipe_key=try_key(job, recipe))
+    # Those that were as long as is allowed now: it may have been changed since.
+    long = tried.filter(cause="cut_off", output_tokens__gte=recipe.longest)
+    all_rows = tried.values("number").distinct().count()
+    if not (cut_off := long.values("number").distinct().count()):
+        return []
+    return [
+        f"{cut_off} of {words.rows(all_rows)} that you tried "
+        f"{'was' if cut_off == 1 else 'were'} cut off at {recipe.longest:,} tokens. Answers that "
+        "are cut off are charged: allow longer ones, or ask for shorter ones."
+    ]

@@ -436,7 +436,7 @@ class Keeping:
     tokens: int  # of the instructions
     least: int  # tokens from which on this model keeps them
     saves: Decimal  # US dollars, when most rows find them
-    costs: Decimal  # US dollars more (or, below 0, less), when few rows do
+    costs: Decimal  # US dollars more, when no row does
 
     @property
     def is_possible(self) -> bool:
@@ -462,4 +462,4 @@ def keeping_of(model: str, tokens: int, rows: int) -> Keeping:
 
     plain = pricing.cost_of_tokens(model, all_tokens, 0)
     least = rules_of(model).cache_from
-    return Keeping(tokens, least, plain - cost(MANY_HITS), cost(FEW_HITS) - plain)
+    return Keeping(tokens, least, plain - cost(MANY_HITS), cost(Decimal(0)) - plain)

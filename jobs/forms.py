@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from django import forms
@@ -257,14 +259,7 @@ class TryForm(StyledForm):
         choices={"first": "the first rows", "random": "any rows"},
         required=False,
     )
-    numbers = forms.RegexField(
-        r"^[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\Z",
-        label="Or these rows",
-        required=False,
-        error_messages={
-            "invalid": "Write the numbers of the rows with commas between: 3, 17, 204."
-        },
-    )
+    numbers = forms.CharField(label="Or these rows", required=False, max_length=500)
 
     also = forms.ChoiceField(
         label="And with another model",
@@ -273,10 +268,24 @@ class TryForm(StyledForm):
     )
 
     def clean_numbers(self) -> list[int]:
-        numbers = [int(part) for part in self.cleaned_data["numbers"].split(",") if part.strip()]
+        """ "3, 17; 20-24" """
+        numbers: list[int] = []
+        for part in re.split(r"[,;\s]+", re.sub(r"\s*[-–]\s*", "-", self.cleaned_data["numbers"])):
+            if part and not re.fullmatch(r"[0-9]{1,9}(-[0-9]{1,9})?", part):
+                raise forms.ValidationError(
+                    "Write the numbers of the rows with commas between: 3, 17, 20-24."
+                )
+            first, _, last = part.partition("-")
+            # One more than is possible, so that this can be said.
+            numbers += islice(range(int(first or 0), int(last or first or 0) + 1), MOST_ROWS + 1)
+        numbers = list(dict.fromkeys(number for number in numbers if number))
         if len(numbers) > MOST_ROWS:
             raise forms.ValidationError(f"At most {MOST_ROWS} rows can be tried at once.")
         return numbers
+
+    def not_there(self, job: Job) -> list[int]:
+        """The numbers that were written and that no row has."""
+        return [number for number in self.cleaned_data["numbers"] if number > job.row_count]
 
     def rows(self, job: Job) -> list[Row]:
         """The rows that were chosen, as far as they can be sent."""
@@ -408,8 +417,12 @@ class RecipeForm(StyledForm):
         required=False,
         min_value=1,
         widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
-        help_text="1,000 tokens are about 750 words. Only what is really written is paid for; "
+        help_text="1,000 tokens are about 550 words. Only what is really written is paid for; "
         "longer answers are cut off here.",
+        error_messages={
+            "min_value": "The longest answer must be at least 1 token.",
+            "invalid": "The longest answer is a whole number of tokens.",
+        },
     )
 
     def clean(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ QUIET_EFFORTS = ("low", "medium", "high")
 # the API. What a model does by itself is "".
 BY_ITSELF, NONE = "", "none"
 EFFORTS = {
-    BY_ITSELF: "As the model does by itself",
+    BY_ITSELF: "As usual for the model",
     NONE: "None: it answers straight away",
     "low": "A little",
     "medium": "Some",

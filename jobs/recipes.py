@@ -29,6 +29,7 @@ _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
 _OPENING = re.compile(r"\{\{")
 _THREE = re.compile(r"\{\0")
 _CLOSING = re.compile(r"\}\}")
+_SINGLE = re.compile(r"(?<!\{)\{([^{}\n]+)\}(?!\})")
 NAMED = 5  # faults of one kind
 LONGEST_NAME = 300  # characters before a brace among which the name of a column is looked for
 
@@ -240,9 +241,18 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     return problems + kind_problems(recipe.answer)
 
 
-def recipe_remarks(recipe: Recipe) -> list[str]:
-    """What is odd about a recipe that can be sent, each as a sentence."""
-    remarks = []
+def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """What is odd about a recipe that can be sent for a file with `columns`, each as a sentence."""
+    remarks = [
+        f"{{{name}}} is sent as it stands there: for the cell, write {{{{{name}}}}}."
+        for name in _in_single_braces(recipe.template, columns)
+    ]
+    remarks += [
+        f"Your file has a column “{name}” already, so the answer’s is called “{name}_2” in the "
+        "finished file."
+        for name in recipe.answer.column_names
+        if name in columns
+    ]
     if recipe.prompt.strip() and not columns_used(recipe.template):
         remarks.append(
             "Every row gets the very same prompt, because it names no column. Click on a column to "
@@ -253,6 +263,13 @@ def recipe_remarks(recipe: Recipe) -> list[str]:
             f"“{EFFORTS[recipe.effort]}” is no choice for this model: it thinks as it usually does."
         )
     return remarks
+
+
+def _in_single_braces(template: str, columns: Sequence[str]) -> list[str]:
+    """The columns that stand in one pair of braces, where two are needed."""
+    known = set(columns)
+    found = (match[1].strip() for match in _SINGLE.finditer(template))
+    return [name for name in dict.fromkeys(found) if name in known][:NAMED]
 
 
 def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
@@ -311,13 +328,14 @@ def literal(text: str) -> str:
 
 def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> str:
     """Instructions with one more example of a good answer: `cells` are what it is an answer to, by
-    the name of the column. An example that is there already is not added again."""
+    the name of the column. It takes the place of an earlier one for the same cells."""
     given = cells[0][1] if len(cells) == 1 else "\n".join(f"{n}: {cell}" for n, cell in cells)
-    example = literal(
-        f"<example>\n<row>\n{given}\n</row>\n<answer>\n{answer}\n</answer>\n</example>"
-    )
-    if example in system:
-        return system
+    begin = literal(f"<example>\n<row>\n{given}\n</row>\n<answer>\n")
+    end = "\n</answer>\n</example>"
+    example = f"{begin}{literal(answer)}{end}"
+    at = system.find(begin)
+    if at >= 0 and (until := system.find(end, at)) >= 0:
+        return f"{system[:at]}{example}{system[until + len(end) :]}"
     before = system.rstrip()
     if "<example>" not in before:
         before = f"{before}\n\n{EXAMPLES}".lstrip()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -21,13 +23,15 @@ from . import clock, holding, pricing, provider, recipes
 from .answer_kinds import AnswerKind
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
-from .models import Job, Outcome, Row, Try, try_key
+from .models import Job, Outcome, Row, Try, recipe_of, try_key
 from .recipes import Recipe
 from .surveying import Contents
 
 logger = logging.getLogger(__name__)
 
 MOST_ROWS = 20
+# Rows that are looked at for those that would be sent: at a time, and at most.
+SLICE, LOOKED_AT = 200, 20_000
 SECONDS = 300.0  # for one answer
 LATE = timedelta(minutes=10)
 TOO_LATE = "It waited for too long, so it was not asked for. Try it again."
@@ -39,18 +43,23 @@ _encoder = msgspec.json.Encoder()
 
 
 def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
-    """Up to `count` rows of a draft that can be sent: the first ones, or any."""
-    sendable = job.rows.filter(outcome=Outcome.WAITING).in_order()
-    if at_random:
-        # More numbers than needed, for those that are left out.
-        numbers = random.sample(range(1, job.row_count + 1), min(10 * count, job.row_count))
-        found = list(sendable.filter(number__in=numbers))
-        if len(found) < count:
-            left = list(sendable.values_list("number", flat=True))
-            numbers = random.sample(left, min(count, len(left)))
-            found = list(sendable.filter(number__in=numbers))
-        return sorted(random.sample(found, min(count, len(found))), key=lambda row: row.number)
-    return list(sendable[:count])
+    """Up to `count` rows of a draft that would be sent: the first ones, or any."""
+    contents = Contents(recipe_of(job), job.columns) if job.kind == Job.Kind.TABLE else None
+
+    def would_be_sent(row: Row) -> bool:
+        return contents is None or not contents.is_left_out(contents.empty(row.content))
+
+    every = range(1, job.row_count + 1)
+    numbers = random.sample(every, job.row_count) if at_random else every
+    looked_at = (numbers[at : at + SLICE] for at in range(0, min(len(numbers), LOOKED_AT), SLICE))
+    found = (row for some in looked_at for row in _in_order_of(job, some) if would_be_sent(row))
+    return sorted(islice(found, count), key=lambda row: row.number)
+
+
+def _in_order_of(job: Job, numbers: Sequence[int]) -> Iterator[Row]:
+    rows = job.rows.filter(outcome=Outcome.WAITING, number__in=numbers)
+    by_number = {row.number: row for row in rows}
+    return (by_number[number] for number in numbers if number in by_number)
 
 
 def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Try]:

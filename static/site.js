@@ -55,6 +55,10 @@
       const field = document.getElementById(insert.dataset.into);
       if (insert.dataset.fill) {
         field.value = insert.dataset.fill;
+        if (insert.dataset.labels) {
+          field.form.elements.labels.value = insert.dataset.labels;
+          field.form.querySelector("[name=answer_kind][value=labels]").checked = true;
+        }
       } else {
         field.setRangeText(insert.dataset.insert, field.selectionStart, field.selectionEnd, "end");
       }
@@ -70,6 +74,16 @@
       rows.append(row);
       row.querySelector("input").focus();
     }
+    const remove = event.target.closest("[data-remove-row]");
+    if (remove) {
+      const row = remove.parentElement;
+      const { form } = remove;
+      const next = row.nextElementSibling || row.previousElementSibling;
+      if (next) row.remove();
+      for (const input of row.querySelectorAll("input, textarea")) input.value = "";
+      (next || row).querySelector("input").focus();
+      form.dispatchEvent(new Event("input"));
+    }
     for (const menu of document.querySelectorAll("details.menu[open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }
@@ -81,6 +95,41 @@
       menu.querySelector("summary").focus();
     }
   });
+
+  // --- The recipe saves itself a moment after the last key; nothing else may overtake it ----------
+  const recipe = document.getElementById("recipe");
+  let unsaved = 0; // counts what was typed since
+  if (recipe) {
+    recipe.addEventListener("input", () => { unsaved += 1; });
+    document.addEventListener("htmx:beforeRequest", (event) => {
+      if (event.detail.requestConfig.path === recipe.getAttribute("action")) {
+        event.detail.xhr.typed = unsaved;
+      }
+    });
+    document.addEventListener("htmx:afterOnLoad", (event) => {
+      if (event.detail.xhr.typed === unsaved) unsaved = 0;
+    });
+    // Trying rows, taking advice and the like are about what is written now: save it first.
+    document.addEventListener("submit", (event) => {
+      if (!unsaved || event.target === recipe) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const { target, submitter } = event;
+      fetch(recipe.action, {
+        method: "POST",
+        body: new FormData(recipe),
+        headers: { "HX-Request": "true" },
+      }).then((answer) => {
+        if (!answer.ok) throw new Error(answer.statusText);
+        unsaved = 0;
+        target.requestSubmit(submitter);
+      }).catch(() => notSaved("Not saved: the site cannot be reached. Nothing was done."));
+    }, true);
+    window.addEventListener("pagehide", () => {
+      if (unsaved) navigator.sendBeacon(recipe.action, new FormData(recipe));
+    });
+    recipe.addEventListener("submit", () => { unsaved = 0; });
+  }
 
   // A choice that takes effect at once.
   document.addEventListener("change", (event) => {

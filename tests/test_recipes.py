@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.answer_kinds import COLUMNS as COLUMN_KIND
+from jobs.answer_kinds import AnswerColumn, AnswerKind
 from jobs.recipes import (
     Recipe,
     columns_used,
@@ -87,6 +89,18 @@ def test_json_and_single_braces_in_a_prompt_are_no_problem(text: str) -> None:
     assert template_problems(text, COLUMNS) == []
 
 
+def test_a_column_in_single_braces_is_questioned() -> None:
+    template = 'Sum up {Review text} of {{name}} as {"name": {"a": 1}} in {{{{x}}}} {none}'
+    [remark] = recipe_remarks(Recipe(template, "", "m", 1), COLUMNS)
+    assert remark.startswith("{Review text} is sent as it stands there: for the cell, write {{Rev")
+
+
+def test_a_column_of_the_answer_that_the_file_has_is_named() -> None:
+    kind = AnswerKind(COLUMN_KIND, columns=(AnswerColumn("name"), AnswerColumn("mood")))
+    [remark] = recipe_remarks(Recipe("{{name}}", "", "m", 1, kind), COLUMNS)
+    assert "a column “name” already, so the answer’s is called “name_2”" in remark
+
+
 def test_many_unknown_columns_are_counted() -> None:
     problems = template_problems("".join(f"{{{{x{n}}}}}" for n in range(9)), COLUMNS)
     assert len(problems) == 6 and problems[-1] == "4 more columns are not in your file."
@@ -98,10 +112,10 @@ def test_braces_of_the_prompt_and_of_the_instructions_do_not_meet() -> None:
 
 
 def test_a_prompt_without_a_column_is_questioned() -> None:
-    assert "very same prompt" in recipe_remarks(Recipe("Say hello", "", "m", 1))[0]
-    assert not recipe_remarks(Recipe("Say {{name}}", "", "m", 1))
-    assert not recipe_remarks(Recipe("Say hello", "You are {{name}}", "m", 1))
-    assert not recipe_remarks(Recipe(" ", "", "m", 1))
+    assert "very same prompt" in recipe_remarks(Recipe("Say hello", "", "m", 1), COLUMNS)[0]
+    assert not recipe_remarks(Recipe("Say {{name}}", "", "m", 1), COLUMNS)
+    assert not recipe_remarks(Recipe("Say hello", "You are {{name}}", "m", 1), COLUMNS)
+    assert not recipe_remarks(Recipe(" ", "", "m", 1), COLUMNS)
 
 
 @pytest.mark.parametrize("text", ["{{" * 200_000, "}}" * 200_000, "{{{" * 100_000, "{{a" * 200_000])

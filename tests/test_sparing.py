@@ -326,6 +326,15 @@ def test_rows_that_are_the_same_and_new_are_sent_once(
     assert job.good_count == 4
 
 
+def test_it_is_said_that_no_row_keeps_its_answer(
+    may: Job, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = june(make_job, may, prompt="Is it positive? {{review}}")
+    priced(job)
+    page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
+    assert f"No row keeps its answer from job {may.pk}, so all are sent" in page
+
+
 def test_the_offer_names_what_it_saves(
     alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
 ) -> None:

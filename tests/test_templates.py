@@ -420,6 +420,7 @@ def other_columns(make_job: MakeJob, alice: User) -> Job:
         rows=[("1", "", "five"), ("2", "Lovely", "one")],
         prompt=r"Sort {{review}} \{{review}} ({{mood}})",
         system="{{review}} of {{nr}}",
+        readings=1,
     )
 
 
@@ -435,6 +436,11 @@ def test_the_draft_says_which_columns_its_file_does_not_have(
         answer = client_alice.post(path, {**RECIPE, "prompt": prompt}, headers=HX)
         return answer.content.decode()
 
+    Job.objects.filter(pk=other_columns.pk).update(readings=0)
+    assert "columns that this file does not have" not in text(
+        client_alice, f"/jobs/{other_columns.pk}/"
+    ), "a slip of the pen in the first prompt is named beside it"
+    Job.objects.filter(pk=other_columns.pk).update(readings=1)
     part = typed("{{nr}} {{mood}}")
     assert '<div id="match" hx-swap-oob="true">' in part and "uses 1 column that" in part
     for settled in ("{{nr}}", "{{nr}} {{review_body}} {{Stars}} {{mood}}"):

@@ -21,7 +21,7 @@ from django.utils import timezone
 from jobs import actions, estimates, leases, lifecycle, pricing, provider, trying
 from jobs.answer_kinds import output_format
 from jobs.models import Job, Outcome, Row, Try, recipe_of
-from jobs.recipes import EXAMPLES, Recipe, compile_recipe
+from jobs.recipes import EXAMPLES, Recipe, compile_recipe, literal
 
 from .conftest import Simulator
 
@@ -93,16 +93,16 @@ def test_rows_can_be_chosen(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
     Row.objects.filter(job=draft, number=17).update(outcome=Outcome.LEFT_OUT, problem="Bad.")
-    ask(client_alice, draft, numbers="17, 3 ,30, 99")
+    ask(client_alice, draft, numbers="17, 3 ;29 - 30")
     job = drive(draft, until=no_more)
-    assert [one.number for one in job.tries.all()] == [3, 30]
+    assert [one.number for one in job.tries.all()] == [3, 29, 30]
     ask(client_alice, draft, count=5, which="random")
     job = drive(draft, until=no_more)
     newest = job.tries.filter(round=2)
     assert len(newest) == 5
     assert 17 not in {one.number for one in newest}
     page = part(client_alice, job)
-    assert page.index("Try 2: 5 rows by Claude Haiku 5.5") < page.index("Try 1: 2 rows")
+    assert page.index("Try 2: 5 rows by Claude Haiku 5.5") < page.index("Try 1: 3 rows")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,9 @@ def test_rows_can_be_chosen(
         ({"count": "0"}, "greater than or equal to 1"),
         ({"numbers": "one"}, "commas between"),
         ({"numbers": ",".join(map(str, range(1, 25)))}, "At most 20 rows"),
-        ({"numbers": "4711"}, "None of these rows"),
+        ({"numbers": "1-9999999"}, "At most 20 rows"),
+        ({"numbers": "1-2-3"}, "commas between"),
+        ({"numbers": "3, 4711"}, "There is no row 4,711: your file has 30."),
         ({"count": "3", "which": "odd"}, "valid choice"),
     ],
 )
@@ -360,6 +362,40 @@ def test_a_second_model_answers_the_same_rows_at_once(
     assert "valid choice" in ask(client_alice, job, numbers="2", also="gpt-4")
 
 
+def test_answers_in_columns_are_compared_column_by_column(
+    draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    kind = {"kind": "columns", "columns": [{"name": "mood"}, {"name": "stars", "kind": "number"}]}
+    Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
+    job = answered(client_alice, draft, drive, numbers="2, 3", also="claude-opus-5-5")
+    assert part(client_alice, job).count('<details class="fold" open>') == 2, "both are shown"
+    for one in job.tries.all():
+        stars = one.number + (one.round == 2 and one.number == 3)
+        Try.objects.filter(pk=one.pk).update(
+            outcome=Outcome.GOOD, answer=json.dumps({"mood": "x", "stars": stars})
+        )
+    page = client_alice.get(reverse("compare", args=[job.pk])).content.decode()
+    assert "1 of 2 rows</strong> got the same answer" in page
+    assert "mood: the same in 2<" in page and "stars: the same in 1<" in page
+
+
+@pytest.mark.parametrize("at_random", [False, True])
+def test_the_rows_that_are_tried_are_rows_that_are_sent(
+    alice: User, make_job: MakeJob, at_random: bool
+) -> None:
+    rows = [("", "x")] * 300 + [("a", "y")] * 3
+    values = {"prompt": "{{name}}: {{text}}", "skip_empty": True}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, **values)
+    found = trying.choose_rows(job, 3, at_random=at_random)
+    assert [row.number for row in found] == [301, 302, 303]
+
+
+def test_any_rows_are_from_everywhere(alice: User, make_job: MakeJob) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[("a", str(n)) for n in range(1000)])
+    found = [row.number for _ in range(20) for row in trying.choose_rows(job, 5, at_random=True)]
+    assert 250 < sum(found) / len(found) < 750
+
+
 def test_the_second_model_is_waited_for_as_well(
     draft: Job, alice: User, simulator: Simulator
 ) -> None:
@@ -456,6 +492,10 @@ def test_a_good_answer_becomes_an_example_in_the_instructions(
     client_alice.post(address)
     job.refresh_from_db()
     assert job.system == once, "not twice"
+    Try.objects.filter(pk=one.pk).update(answer="better")
+    client_alice.post(address)
+    job.refresh_from_db()
+    assert job.system == once.replace(literal(one.answer), "better"), "in place of the one before"
     client_alice.post(reverse("use_example", args=[job.pk, job.tries.get(number=2).pk]))
     job.refresh_from_db()
     assert job.system.count("<example>") == 2 and job.system.startswith(EXAMPLES)

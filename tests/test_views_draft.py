@@ -174,8 +174,8 @@ def test_a_prompt_that_cannot_be_sent_says_why(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"max_tokens": "long"}, "Enter a whole number"),
-        ({"max_tokens": "0"}, "greater than or equal to 1"),
+        ({"max_tokens": "long"}, "is a whole number of tokens"),
+        ({"max_tokens": "0"}, "must be at least 1 token"),
         ({"max_tokens": "999999999"}, "Claude Haiku 5.5 writes at most 128,000 tokens"),
         ({"model": "gpt-4"}, "gpt-4 is not one of the available choices"),
         ({"prompt": "a\0b"}, "Null characters are not allowed"),

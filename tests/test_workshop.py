@@ -117,7 +117,7 @@ def test_rows_with_an_empty_cell_can_be_left_out(
     assert estimate.most < before.most
     confirmation = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
     assert "Practise with 2 rows" in confirmation
-    assert "3 of 5 left out, 3 of them because of an empty cell" in " ".join(confirmation.split())
+    assert "3 of 5 left out because of an empty cell" in " ".join(confirmation.split())
     assert actions.confirm(gaps, gaps.plan_sha256, gaps.owner)
     job = drive(gaps)
     assert simulator.truth()["accepted_rows"] == 2
@@ -137,6 +137,22 @@ def test_a_job_of_which_nothing_is_left_cannot_be_confirmed(
     estimate = priced(job)
     assert "No row is left to send" in estimate.trouble
     assert estimate.rows == 0 and job.plan_sha256 == ""
+
+
+def test_the_preview_says_that_a_row_is_not_sent(gaps: Job, client_alice: Client) -> None:
+    assert "This row is not sent: its cell “name” is empty." in save(client_alice, gaps, show="3")
+    assert "This row is not sent" not in save(client_alice, gaps, show="2")
+    page = save(client_alice, gaps, show="2", skip_empty="on")
+    assert "This row is not sent: its cell “text” is empty." in page
+    assert "This row is not sent" not in save(client_alice, gaps, show="2", prompt="{{nam}}")
+
+
+def test_what_is_odd_is_said_before_the_last_button_too(
+    gaps: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    priced(gaps)
+    page = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
+    assert "In 3 rows a cell that is used is empty." in page
 
 
 # --- Models ---------------------------------------------------------------------------------------
@@ -283,7 +299,7 @@ def test_how_much_it_thinks_is_chosen_among_what_the_model_has(
     job = make_job(alice, Job.State.DRAFT)
     answer = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert efforts_in(answer) == ["", "none", "low", "medium", "high", "max"]
-    assert "As the model does by itself (some)" in answer
+    assert "As usual for the model (some)" in answer
     page = save(client_alice, job, model="claude-opus-5-5")
     assert efforts_in(page) == ["", "low", "medium", "high", "max"], "it always thinks"
     page = save(client_alice, job, prompt="Other {{name}}")
@@ -557,6 +573,20 @@ def test_estimates_of_an_older_version_can_be_read(
     estimate = estimates.current(job)
     assert estimate is not None and estimate.most == Decimal("1.25")
     assert client_alice.get(reverse("job", args=[job.pk])).status_code == 200
+
+
+def test_answers_that_were_cut_off_when_tried_warn_before_all_of_them_are_paid(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, max_tokens=50)
+    tried(job, [50, 30, 50])
+    job.tries.filter(output_tokens=50).update(outcome=Outcome.LOOK, cause="cut_off")
+    words = "2 of 3 rows that you tried were cut off at 50 tokens."
+    assert words in shown(client_alice, job)
+    priced(job)
+    assert words in client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
+    Job.objects.filter(pk=job.pk).update(max_tokens=80)
+    assert "cut off at" not in shown(client_alice, job), "longer ones are allowed by now"
 
 
 # --- Advice ---------------------------------------------------------------------------------------

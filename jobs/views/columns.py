@@ -29,13 +29,14 @@ class FileColumn:
 
 def missing_context(job: Job) -> dict[str, Any]:
     """`missing`: columns that the prompt uses and the file does not have; `can_match`: perhaps
-    others are meant."""
+    others are meant, because it was written for another file."""
     if job.kind != Job.Kind.TABLE:
         return {}
     recipe = recipe_of(job)
     missing = matching.missing_columns(recipe, job.columns)
     spare = missing and matching.spare_columns(recipe, job.columns)
-    return {"missing": missing, "can_match": bool(spare)}
+    of_another_file = bool(job.template_id or job.previous_id or job.readings)
+    return {"missing": missing, "can_match": bool(spare) and of_another_file}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

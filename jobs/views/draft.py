@@ -15,14 +15,15 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, advising, checking, estimates, offers, words
+from .. import actions, advising, checking, estimates, matching, offers, words
 from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
-from ..model_rules import EFFORTS, effort_choices
-from ..models import Job, answer_kind_of, choices_of, recipe_of
+from ..model_rules import BY_ITSELF, EFFORTS, NONE, effort_choices, effort_of, efforts_of
+from ..models import Job, Outcome, Row, answer_kind_of, choices_of, recipe_of
 from ..recipes import PLAIN_FIELDS
+from ..surveying import Contents
 from ..uploads import was_too_large
 from .access import find_job, person
 from .columns import missing_context
@@ -106,21 +107,31 @@ def same_file(request: HttpRequest, job: Job) -> Job | None:
     return same.filter(pk__lt=job.pk).order_by("-pk").first()
 
 
-def _starters(job: Job) -> list[tuple[str, str]]:
-    """Beginnings of a prompt, for the column that holds most of the text: a label and the text."""
+def _starters(job: Job) -> list[tuple[str, str, str]]:
+    """Beginnings of a prompt, for the column that holds most of the text: what they are for, the
+    text, and the labels that go with it."""
     sizes = job.reading.get("column_bytes") or []
     if not job.columns or not sizes:
         return []
     column = job.columns[sizes.index(max(sizes))]
     text = f"{{{{{column}}}}}"
     return [
-        ("Sort", f"Is this text positive, negative or mixed? Answer with one word.\n\n{text}"),
-        ("Summarise", f"Summarise this text in one sentence.\n\n{text}"),
-        ("Translate", f"Translate this text into English. Answer with the translation.\n\n{text}"),
+        (
+            "Sort",
+            f"Is this text positive, negative or mixed?\n\n{text}",
+            "positive\nnegative\nmixed",
+        ),
+        ("Summarise", f"Summarise this text in one sentence.\n\n{text}", ""),
+        (
+            "Translate",
+            f"Translate this text into English. Answer with the translation.\n\n{text}",
+            "",
+        ),
         (
             "Pick out",
             "List the products, places and people that this text names, separated by "
             f"semicolons. Answer “none” if there are none.\n\n{text}",
+            "",
         ),
     ]
 
@@ -142,11 +153,23 @@ def preview(job: Job, number: int) -> dict[str, Any]:
     row = job.rows.filter(number=number).first()
     return {
         "preview": readable_request(job, row, recipe_of(job)) if row else None,
+        "preview_empty": _why_left_out(job, row) if row else "",
         "preview_row": row,
         "previous_row": number - 1,
         "next_row": number + 1 if number < job.row_count else None,
         "longest_row": job.reading.get("longest_row") or 1,
     }
+
+
+def _why_left_out(job: Job, row: Row) -> str:
+    """The column whose empty cell keeps a row of a table from being sent; "" when it is sent."""
+    recipe = recipe_of(job)
+    unknown = matching.missing_columns(recipe, job.columns)
+    if job.kind != Job.Kind.TABLE or unknown or row.outcome == Outcome.LEFT_OUT:
+        return ""
+    contents = Contents(recipe, job.columns)
+    empty = contents.empty(row.content)
+    return empty[0] if empty and contents.is_left_out(empty) else ""
 
 
 def price(job: Job) -> dict[str, Any]:
@@ -185,6 +208,11 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
             f"({estimate.basis.counts.longest:,} of {offer.context:,} tokens). It would be "
             "refused, at no charge. Shorten it, or choose a model that reads more."
         )
+    if estimate and job.only_new and job.previous_id and not estimate.basis.survey.known:
+        found.append(
+            f"No row keeps its answer from job {job.previous_id}, so all are sent: the prompt, the "
+            "kind of answer, the model or the cells are not the same as there."
+        )
     if estimate and (count := estimate.basis.survey.empty) and not job.skip_empty:
         found.append(
             f"In {words.rows(count)} a cell that is used is empty. They are sent all the same, "
@@ -208,6 +236,7 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
         "models_asked_at": offers.asked_at(),
         **try_hint(job),
         "longest": recipe.longest,
+        "thinks": effort_of(recipe.model, recipe.effort) != NONE,
         "effort_choices": effort_choices(recipe.model, recipe.effort),
         "keeping": estimates.keeping(job, estimate) if estimate else None,
         "advice": advising.advice_for(job, estimate),
@@ -366,7 +395,8 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "model_name": offers.name_of(job.model),
-        "effort": EFFORTS[job.effort] if job.effort else "",
+        "effort": EFFORTS[job.effort if job.effort in efforts_of(job.model) else BY_ITSELF],
+        "thinks": effort_of(job.model, job.effort) != NONE,
         "longest": recipe_of(job).longest,
         **_not_sent(job, sums["estimate"]),
         "answer_kind": answer_kind_of(job),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
@@ -11,6 +12,7 @@ import msgspec
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from .. import actions, checking, estimates, offers, pricing, trying
@@ -18,7 +20,7 @@ from ..answer_kinds import COLUMNS, TEXT, as_cell, stored_values
 from ..estimates import Prices
 from ..forms import TryForm
 from ..judging import Cause, cause_in_words
-from ..model_rules import EFFORTS
+from ..model_rules import EFFORTS, efforts_of
 from ..models import Job, Outcome, Try, recipe_of
 from ..recipes import Recipe, with_rows_of
 from .access import find_job, person
@@ -66,7 +68,8 @@ class Round:
     @property
     def effort(self) -> str:
         """How much it was to think, in words; "" for as it does by itself."""
-        return EFFORTS.get(self.recipe.effort, "") if self.recipe and self.recipe.effort else ""
+        effort = self.recipe.effort if self.recipe else ""
+        return EFFORTS[effort] if effort and effort in efforts_of(self.rows[0].one.model) else ""
 
     @property
     def cost(self) -> Decimal:
@@ -98,9 +101,19 @@ def tries_context(job: Job) -> dict[str, Any]:
         "try_form": TryForm(),
         "rounds": rounds,
         "comparable": comparable,
+        "also_open": _with_other_model(rounds),
         "tries_pending": any(shown.is_pending for shown in rounds),
         **try_hint(job),
     }
+
+
+def _with_other_model(rounds: list[Round]) -> int:
+    """The number of the try before the newest, when it asked another model the same; else 0."""
+    if len(rounds) < 2:
+        return 0
+    newest, before = rounds[0].recipe, rounds[1].recipe
+    same = newest and before and replace(newest, model=before.model) == before != newest
+    return rounds[1].number if same and rounds[0].numbers == rounds[1].numbers else 0
 
 
 def _rounds(job: Job) -> list[Round]:
@@ -169,6 +182,9 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
         return _answer(request, job, errors)
     if checking.problems(job):
         return _answer(request, job, "Finish the prompt first.")
+    if not_there := form.not_there(job):
+        words = f"There is no row {not_there[0]:,}: your file has {job.row_count:,}."
+        return _answer(request, job, words)
     rows = form.rows(job)
     if not rows:
         return _answer(request, job, "None of these rows can be sent.")
@@ -207,7 +223,7 @@ def example(request: HttpRequest, pk: int, try_pk: int) -> HttpResponse:
     if actions.use_as_example(job, one):
         words = f"Row {one.number:,} and its answer are an example in the instructions now."
         messages.success(request, words)
-    return redirect("job", job.pk)
+    return redirect(f"{reverse('job', args=[job.pk])}#instructions")
 
 
 @dataclass(frozen=True)
@@ -252,9 +268,21 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
             "both": _priced(job, [first, second]),
             "pairs": pairs,
             "agreeing": sum(pair.agree for pair in pairs),
+            "by_column": _agreement(pairs),
             "is_free_text": first.rows[0].one.answer_kind.get("kind", TEXT) == TEXT,
         },
     )
+
+
+def _agreement(pairs: list[Pair]) -> list[tuple[str, int]]:
+    """Of answers in several columns: how many rows have the same in each of them."""
+    same: Counter[str] = Counter()
+    for pair in pairs:
+        both = dict(pair.first.values), dict(pair.second.values)
+        for name in both[0].keys() & both[1].keys():
+            same[name] += both[0][name] == both[1][name]
+    names = [name for pair in pairs for name, _cell in pair.first.values]
+    return [(name, same[name]) for name in dict.fromkeys(names) if name in same]
 
 
 def _priced(job: Job, both: list[Round]) -> list[tuple[Round, Prices | None]]:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from .. import actions, estimates, offers, pricing
 from ..judging import Cause, cause_in_words
-from ..models import ATTENTION, Batch, Installation, Job, Outcome
+from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
 from .draft import draft_page, file_context
@@ -135,6 +135,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "cost": job.cost,
         "estimate": estimates.current(job),
         "kept": _kept(job),
+        **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
@@ -152,6 +153,12 @@ class Kept:
     @property
     def cost_more(self) -> Decimal:
         return -self.saved
+
+
+def _tried(job: Job) -> dict[str, Any]:
+    """What was tried before, and what that cost."""
+    tried = job.tries.aggregate(rows=models.Count("pk"), pico=models.Sum("cost_pico"))
+    return {"tried": tried, "tried_cost": dollars(int(tried["pico"] or 0))}
 
 
 def _kept(job: Job) -> Kept | None:
@@ -201,10 +208,10 @@ def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
         number = sum(1 for batch in batches if batch.provider_id)
         words = f"{number} batch{'' if number == 1 else 'es'} sent so far" if number else ""
         return f"Sending: {sent:,} of {rows(max(job.to_send_count, sent))}", words
-    done = sum(1 for batch in batches if batch.is_final)
-    total = rows(job.sendable_count)
+    done = [batch for batch in batches if batch.is_final]
+    of_them = f"{sum(batch.size for batch in done):,} of {rows(sum(b.size for b in batches))}"
     return (
-        f"Working: {done} of {len(batches)} batches done, {job.done_count:,} of {total}",
+        f"Working: {len(done)} of {len(batches)} batches done, {of_them}",
         "Answers come batch by batch. Most jobs take less than an hour; the provider's limit is "
         "24 hours.",
     )

@@ -123,7 +123,7 @@ def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     expect(page.locator("[name=model]:checked")).to_have_value("claude-sonnet-5-5")
 
     # A good answer as an example.
-    press(page, "#tries details[open] tr:first-child td button", "Enter")
+    press(page, "#tries > details:nth-of-type(1) tr:first-child td button", "Enter")
     expect(page.locator("#id_system")).to_have_value(
         re.compile(r"Be strict\..*<example>", re.DOTALL)
     )
@@ -137,6 +137,26 @@ def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     assert [[row["id"], row["review"], row["name"]] for row in found] == ROWS
     assert {row["answer"] for row in found} <= set(LABELS)
     assert found[1]["answer"] == found[2]["answer"]
+
+
+def test_what_was_just_typed_is_what_is_tried(draft: Page) -> None:
+    """Whatever is clicked at once after the last key, the recipe is saved before."""
+    page = draft
+    page.locator("#id_prompt").fill("First: {{review}}")
+    expect(page.locator("#price")).to_contain_text("Price of 4 rows")
+    page.locator("#id_prompt").press("End")
+    page.keyboard.type(" and more")
+    page.locator("#tries form button").click()
+    expect(page.locator("#tries .tried-answer").first).to_contain_text("and more")
+    page.locator("#id_prompt").press("End")
+    page.keyboard.type(" still")
+    page.locator(".site-nav a", has_text="Templates").click()
+    page.get_by_role("heading", name="Templates").wait_for()
+    page.go_back()
+    expect(page.locator("#id_prompt")).to_have_value("First: {{review}} and more still")
+    page.locator("#tries > details tr:first-child td button").click()
+    expect(page.locator("#id_prompt")).to_have_value("First: {{review}} and more still")
+    expect(page.locator("#id_system")).to_have_value(re.compile("<example>"))
 
 
 def test_several_columns_with_the_keyboard_alone(draft: Page) -> None:

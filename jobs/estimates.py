@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import msgspec
 from django.conf import settings
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 
 from . import checking, counting, matching, pricing, recipes, surveying
@@ -44,6 +44,7 @@ USUAL_OUTPUT = (0.05, 0.75)
 # How many of the rows find the instructions kept: best effort, these are the rates that are usual
 # in batches (batch processing guide).
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
+MOST_EARLIER = 5  # jobs to learn from
 LEAST_TRIED = 3  # rows to learn from
 # Student's t for 95 in 100, two-sided, by the number of rows less one; about 2 for more than ten.
 _STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
@@ -77,7 +78,10 @@ class Estimate:
     rows: int  # rows that will be sent
     counted: int  # rows whose tokens were counted by the provider; 0: worked out from their length
     trouble: str = ""  # why there is no price; the numbers are then 0
-    tried: int = 0  # tried rows that the output was learned from; 0: it is a guess
+    tried: int = 0  # tried rows that the output was learned from
+    earlier: int = 0  # rows of earlier jobs that it was learned from; both 0: it is a guess
+    input_low: int = 0
+    input_high: int = 0
     basis: Basis = field(default_factory=Basis)
 
     def as_json(self) -> dict[str, Any]:
@@ -132,9 +136,25 @@ def key_of(job: Job) -> str:
     prices and whether it is practice: what an estimate is for."""
     recipe = recipe_of(job)
     seen = job.tries.lengths().get(try_key(job, recipe), [])
-    tried = seen if len(seen) >= LEAST_TRIED else []
+    tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in _same_before(job)]
     prices = [pricing.table_date(), settings.PRACTICE]
     return _hash([_file_of(job), recipe, tried, _before(job), *prices])
+
+
+def _same_before(job: Job) -> list[Job]:
+    """Earlier jobs that asked the same and have finished: the one that this one runs again, and the
+    newest of the same template."""
+    like = Q(pk=job.previous_id) | Q(template=job.template_id, template__isnull=False)
+    if not (job.previous_id or job.template_id):
+        return []
+    question = question_of(recipe_of(job))
+    finished = Job.objects.filter(like, state=Job.State.FINISHED, practice=settings.PRACTICE)
+    newest = finished.exclude(pk=job.pk).order_by("-pk")[:MOST_EARLIER]
+    return [
+        one
+        for one in newest
+        if one.tally.get("answered") and question_of(recipe_of(one)) == question
+    ]
 
 
 def _file_of(job: Job) -> list[Any]:
@@ -218,6 +238,7 @@ def _basis(job: Job, lease: Lease | None) -> Basis:
 def _estimate(job: Job, lease: Lease | None) -> Estimate:
     basis = _basis(job, lease)
     shares = _shares(job, basis)
+    inputs = [_input(share, basis.counts) for share in shares]
     priced = []
     unpriced = []
     for share in shares:
@@ -228,7 +249,9 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
     return Estimate(
         key=key_of(job),
         **_sum(() if unpriced else priced),
-        input_tokens=sum(round(_input(share, basis.counts)[0]) for share in shares),
+        input_tokens=sum(round(expected) for expected, _margin in inputs),
+        input_low=sum(round(max(expected - margin, 0)) for expected, margin in inputs),
+        input_high=sum(round(expected + margin) for expected, margin in inputs),
         output_low=sum(share.output_low for share in shares),
         output_high=sum(share.output_high for share in shares),
         output_most=sum(share.longest for share in shares),
@@ -236,6 +259,7 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
         counted=len(basis.counts.tokens),
         trouble=_trouble(job, basis, unpriced),
         tried=sum(share.tried for share in shares),
+        earlier=sum(share.earlier for share in shares),
         basis=basis,
     )
 
@@ -290,6 +314,7 @@ class _Share:
     output_high: int  # .. to
     longest: int  # tokens of all answers, each at its longest
     tried: int = 0
+    earlier: int = 0
     kept: int = 0  # tokens of each row that are to be kept at the provider
     is_kept: bool = False  # they are long enough for that, as far as is known
     scale: float = 1  # tokens of this model for one of that which was counted
@@ -338,7 +363,9 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) 
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if _known(job, recipe, survey) else 0
     seen = [min(tokens, recipe.longest) for tokens in tried.get(try_key(job, recipe), [])]
-    low, high = _learned(seen, rows, recipe) or recipes.usual_output(recipe)
+    learned = _learned(seen, rows, recipe)
+    earlier = [] if learned or recipe.model != job.model else _same_before(job)
+    low, high = learned or _learned_before(earlier, recipe) or recipes.usual_output(recipe)
     return _Share(
         recipe.model,
         rows,
@@ -346,7 +373,8 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) 
         round(low * rows),
         round(high * rows),
         recipe.longest * rows,
-        tried=len(seen) if len(seen) >= LEAST_TRIED else 0,
+        tried=len(seen) if learned else 0,
+        earlier=sum(one.tally["answered"] for one in earlier),
         kept=(kept := _kept(recipe, basis)),
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
@@ -372,6 +400,13 @@ def _learned(seen: Sequence[int], rows: int, recipe: Recipe) -> tuple[float, flo
     # However alike they were, a few rows do not show everything.
     margin = max(margin, mean * 0.1)
     return max(mean - margin, min(seen) / 2), min(mean + margin, recipe.longest)
+
+
+def _learned_before(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
+    """Tokens of an answer on average, from .. to, by what earlier jobs took: their averages, and a
+    fifth more and less, for other rows."""
+    means = [one.tally["output_tokens"] / one.tally["answered"] for one in jobs]
+    return (min(means) * 0.8, min(max(means) * 1.2, recipe.longest)) if means else None
 
 
 def _input(share: _Share, counts: Counts) -> tuple[float, float]:

@@ -74,6 +74,11 @@ def table_date() -> str:
     return str(_table()["date"])
 
 
+def source() -> str:
+    """Where the prices are from, and their day."""
+    return f"{_table()['source']} ({table_date()})"
+
+
 @cache
 def models() -> tuple[Model, ...]:
     """All models of the table, newest generation first."""

@@ -32,6 +32,7 @@ LAYERS = (
     ("jobs.lifecycle",),
     ("jobs.late", "jobs.restoring", "jobs.watching"),
     ("jobs.collection",),
+    ("jobs.receipts",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting"),
     ("jobs.surveying", "jobs.offers"),

@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from jobs import estimates, exports
+from jobs import actions, estimates, exports
 from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
 from jobs.management.commands import job as job_command
@@ -483,6 +483,77 @@ def test_models_are_listed_with_what_they_take(db: None) -> None:
     assert "claude-haiku-5-5     $0.050 in, $0.250 out a million" in said
     assert "reads 200,000, writes 64,000 tokens, switched off on 2026-11-30" in said
     assert "claude-opus-4-1" not in said, "it is retired"
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+def test_an_estimate_leaves_nothing_behind(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("text\n" + "".join(f"word {'word ' * n}\n" for n in range(50)))
+    found = json.loads(run("estimate", path, "--prompt", "Sort {{text}}", "--json")[0])
+    assert list(found)[:9] == [
+        *("rows", "model", "input_tokens", "output_tokens", "usual", "most", "normal_price"),
+        *("currency", "basis"),
+    ]
+    assert (found["rows"], found["model"], found["currency"]) == (50, "claude-haiku-5-5", "USD")
+    assert 0 < found["input_tokens"]["low"] < found["input_tokens"]["high"]
+    output = found["output_tokens"]
+    assert 0 < output["low"] < output["high"] < output["most"]
+    low, high = Decimal(found["usual"]["low"]), Decimal(found["usual"]["high"])
+    assert 0 < low < high < Decimal(found["most"])
+    assert Decimal(found["normal_price"]) == 2 * high
+    assert found["basis"]["output"] == "a guess" and "counted on" in found["basis"]["input"]
+    assert not visible()
+    said = run("estimate", path, "--prompt", "Sort {{text}}")[0]
+    assert "50 rows, claude-haiku-5-5" in said and "The length of the answers is from: a gu" in said
+
+
+def test_the_receipt_is_the_sum_of_all_that_was_charged(
+    root: User, worker: None, tmp_path: Path, make_job: MakeJob
+) -> None:
+    path = tmp_path / "reviews.csv"
+    fates = ["good", "good", "errored", "refusal", "cut"]
+    path.write_text("text\n" + "".join(f"[simulate:{fate}]\n" for fate in fates))
+    draft = json.loads(tried_draft(path))["job"]
+    job = Job.objects.get(pk=draft)
+    assert actions.confirm(job, job.plan_sha256, root)
+    with pytest.raises(SystemExit):
+        run("wait", job.pk)
+    job.refresh_from_db()
+    found = json.loads(run("receipt", job.pk, "--json")[0])
+    lines = {line["what"]: line for line in found["by_model"]}
+    assert Decimal(lines["Rows"]["cost"]) == job.cost
+    tries = sum((one.cost for one in job.tries.all()), Decimal(0))
+    assert Decimal(lines["Tried before"]["cost"]) == tries > 0
+    assert Decimal(found["charged"]) == job.cost + tries
+    assert sum((row.cost for row in job.rows.all()), Decimal(0)) == job.cost
+    assert found["not_charged"]["Provider overloaded"] == 1
+    assert found["currency"] == "USD" and found["estimated"]["most"]
+    assert lines["Rows"]["rows"] + sum(found["not_charged"].values()) == len(fates)
+    said = run("receipt", job.pk)[0]
+    assert "would have been charged: practice mode" in said
+    assert "Not charged: 1 row: Provider overloaded" in said
+    assert refusal("receipt", make_job(root, Job.State.DRAFT).pk)[0] == 1
+
+
+def tried_draft(path: Path) -> str:
+    """What `job try` says of a file, two of whose rows are good."""
+    out = io.StringIO()
+    call_command(
+        "job", "try", str(path), "--prompt", "{{text}}", "--rows", "2", "--json", stdout=out
+    )
+    return out.getvalue()
+
+
+def test_all_prices_are_listed_with_their_source(db: None) -> None:
+    found = {model["model"]: model for model in json.loads(run("prices", "--json")[0])}
+    haiku = found["claude-haiku-5-5"]
+    assert haiku["normal"]["input"] == "0.1" and haiku["batch"]["input"] == "0.05"
+    assert haiku["above_prompt_tokens"] == 100_000 and haiku["batch_above"]["output"] == "1.25"
+    assert "2026-11-23" in haiku["source"]
+    assert "claude-opus-4-1" in found, "old jobs have their price, too"
+    assert "in     0.05  out     0.25" in run("prices")[0]
 
 
 # --- run again ------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "send_rows_again": ["GET", "POST"],
     "rename": ["POST"],
     "delete": ["GET", "POST"],
+    "receipt": [],
     "rows": [],
     "row": [],
     "columns": ["GET", "POST"],

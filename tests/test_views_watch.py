@@ -317,3 +317,27 @@ def test_the_tally_is_what_the_page_counts_by(finished: Job, client_alice: Clien
     finished.rows.filter(number=2).update(outcome=Outcome.GOOD, cause="")
     lifecycle.count_up(finished)
     assert "Finished – 4 rows need attention" in page_of(client_alice, finished)
+
+
+# --- The receipt ----------------------------------------------------------------------------------
+
+
+def test_the_receipt_says_what_was_charged_and_what_was_not(
+    make_job: MakeJob, alice: User, client_alice: Client, client_bob: Client
+) -> None:
+    charged = {"answered_by": "claude-haiku-5-5", "output_tokens": 1200, "cost_pico": 20 * 10**9}
+    job = make_job(
+        alice,
+        outcomes=[
+            {"outcome": Outcome.GOOD, **charged},
+            {"outcome": Outcome.ERRORED, "cause": "overloaded_error"},
+        ],
+    )
+    address = reverse("receipt", args=[job.pk])
+    assert client_bob.get(address).status_code == 404
+    page = client_alice.get(address).content.decode()
+    assert "$0.02</strong>" in page and "Claude Haiku 5.5, batch price" in page
+    assert "1 row</span>: Provider overloaded" in page
+    assert address in page_of(client_alice, job)
+    draft = make_job(alice, Job.State.DRAFT)
+    assert client_alice.get(reverse("receipt", args=[draft.pk])).status_code == 302

@@ -429,6 +429,28 @@ def test_three_tried_rows_teach_the_estimate(
     assert "learned from the 3 rows that you tried" in shown(client_alice, job)
 
 
+def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
+    alice: User, make_job: MakeJob, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(40)]
+    first = make_job(alice, Job.State.DRAFT, rows=rows)
+    guess = priced(first)
+    assert actions.confirm(first, first.plan_sha256, alice)
+    first = drive(first)
+    again = make_job(alice, Job.State.DRAFT, rows=[*rows, ("x", "new")], previous=first)
+    estimate = priced(again)
+    assert (estimate.tried, estimate.earlier) == (0, 40)
+    mean = first.tally["output_tokens"] / 40
+    assert estimate.output_low < 41 * mean < estimate.output_high
+    assert estimate.high - estimate.low < guess.high - guess.low
+    assert "learned from 40 rows of earlier jobs" in shown(client_alice, again)
+    Job.objects.filter(pk=again.pk).update(prompt="Another {{name}}.", plan_sha256="")
+    assert priced(again).earlier == 0
+    Job.objects.filter(pk=first.pk).update(practice=False)
+    third = make_job(alice, Job.State.DRAFT, rows=rows, previous=first)
+    assert priced(third).earlier == 0, "answers of practice, or real ones, are others"
+
+
 def test_what_was_tried_with_another_recipe_teaches_nothing(
     alice: User, make_job: MakeJob, simulator: Simulator
 ) -> None:

@@ -16,6 +16,7 @@ from jobs.matching import needed_columns
 from jobs.model_rules import efforts_of
 from jobs.models import Job, Outcome, Template, Try
 from jobs.offers import Offer
+from jobs.receipts import Receipt
 from jobs.reusing import kept_recipe
 
 
@@ -87,6 +88,35 @@ def facts_of_estimate(estimate: Estimate | None) -> dict[str, str] | None:
     return {name: format(getattr(estimate, name), "f") for name in ("low", "high", "most")}
 
 
+def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
+    """What a draft will cost, with what that is based on."""
+    learned = "tried rows" if estimate.tried else "earlier jobs" if estimate.earlier else "a guess"
+    money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
+    return {
+        "rows": estimate.rows,
+        "model": job.model or ", ".join(job.reading.get("models", {})),
+        "input_tokens": {"low": estimate.input_low, "high": estimate.input_high},
+        "output_tokens": {
+            "low": estimate.output_low,
+            "high": estimate.output_high,
+            "most": estimate.output_most,
+        },
+        "usual": {"low": money["low"], "high": money["high"]},
+        "most": money["most"],
+        # Of the higher end of the usual.
+        "normal_price": format(estimate.normal_high, "f"),
+        "currency": "USD",
+        "basis": {
+            "input": f"counted on {estimate.counted} rows" if estimate.counted else "bytes",
+            "output": learned,
+            "rows_tried": estimate.tried,
+            "rows_of_earlier_jobs": estimate.earlier,
+            "prices_of": pricing.table_date(),
+        },
+        "problem": estimate.trouble or None,
+    }
+
+
 def facts_of_tries(job: Job, tries: Sequence[Try]) -> dict[str, Any]:
     """Rows that were tried together, with the price of the whole job that they taught."""
     return {
@@ -133,3 +163,49 @@ def facts_of_model(offer: Offer) -> dict[str, Any]:
         "batch_usd_per_million_tokens": prices
         and {name: format(getattr(prices, name) * pricing.BATCH, "f") for name in names},
     }
+
+
+def facts_of_receipt(receipt: Receipt) -> dict[str, Any]:
+    """What a job was charged; in practice what it would have been."""
+    return {
+        "charged": format(receipt.charged, "f"),
+        "estimated": facts_of_estimate(receipt.estimate),
+        "by_model": [
+            {
+                "model": line.model,
+                "what": line.what,
+                "rows": line.rows,
+                "input_tokens": line.input_tokens,
+                "cache_write_tokens": line.cache_write_tokens,
+                "cache_read_tokens": line.cache_read_tokens,
+                "output_tokens": line.output_tokens,
+                "thinking_tokens": line.thinking_tokens,
+                "cost": format(line.cost, "f"),
+            }
+            for line in receipt.lines
+        ],
+        "not_charged": receipt.not_charged,
+        "rows_without_a_price": receipt.unpriced,
+        "currency": "USD",
+    }
+
+
+def facts_of_prices(model: pricing.Model) -> dict[str, Any]:
+    """US dollars for a million tokens, at the normal rate and in a batch."""
+    above = model.long_prices
+    return {
+        "model": model.id,
+        "name": model.name,
+        "status": model.status,
+        "normal": _rates(model.prices, Decimal(1)),
+        "batch": _rates(model.prices, pricing.BATCH),
+        "above_prompt_tokens": model.long_prompt_above,
+        "normal_above": above and _rates(above, Decimal(1)),
+        "batch_above": above and _rates(above, pricing.BATCH),
+        "currency": "USD",
+        "source": pricing.source(),
+    }
+
+
+def _rates(prices: pricing.Prices, rate: Decimal) -> dict[str, str]:
+    return {name: format((price * rate).normalize(), "f") for name, price in vars(prices).items()}

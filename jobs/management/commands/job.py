@@ -22,7 +22,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import actions, checking, estimates, exports, offers, pricing, restoring, words
+from jobs import actions, checking, estimates, exports, offers, pricing, receipts, restoring, words
 from jobs.estimates import Estimate, PartEstimate
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import Unreadable
@@ -37,9 +37,12 @@ from jobs.reading import limits, read_apart
 from jobs.recipes import Recipe
 from jobs.reusing import kept_recipe
 from jobs.shell.facts import (
+    estimate_in_full,
     facts,
     facts_of_file,
     facts_of_model,
+    facts_of_prices,
+    facts_of_receipt,
     facts_of_template,
     facts_of_tries,
 )
@@ -92,6 +95,17 @@ class Command(BaseCommand):
         )
         try_.add_argument("--random", action="store_true", help="any rows, not the first ones")
         try_.add_argument("--json", action="store_true", help="for programs")
+
+        estimate = actions.add_parser("estimate", help="say what a job would cost; submit nothing")
+        add_recipe(estimate)
+        estimate.add_argument("--json", action="store_true", help="for programs")
+
+        receipt = actions.add_parser("receipt", help="say what a job was charged")
+        receipt.add_argument("id", type=int, metavar="ID")
+        receipt.add_argument("--json", action="store_true", help="for programs")
+
+        prices = actions.add_parser("prices", help="list the prices of all models")
+        prices.add_argument("--json", action="store_true", help="for programs")
 
         models = actions.add_parser("models", help="list the models that can be chosen")
         models.add_argument("--json", action="store_true", help="for programs")
@@ -277,6 +291,59 @@ class Command(BaseCommand):
         )
         self.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    # --- money ------------------------------------------------------------------------------------
+
+    def do_estimate(self, options: dict[str, Any]) -> None:
+        job = self.make_draft(options)
+        job = self.wait_for_worker(job, lambda job: estimates.current(job) is not None)
+        estimate = estimates.current(job)
+        assert estimate is not None  # noqa: S101 - waited for
+        found = estimate_in_full(job, estimate)
+        actions.delete(job, job.owner)
+        if options["json"]:
+            self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
+        elif not estimate.trouble:
+            self.stdout.write(f"{words.rows(estimate.rows)}, {found['model']}")
+            self.stdout.write(f"In US dollars: {price_in_words(estimate)} (half the normal price)")
+            self.stdout.write(f"The length of the answers is from: {found['basis']['output']}")
+        if estimate.trouble:
+            raise CommandError(estimate.trouble)
+
+    def do_receipt(self, options: dict[str, Any]) -> None:
+        job = find_job(options["id"])
+        if not job.was_sent:
+            raise CommandError(f"Job {job.pk} has no receipt: {job.get_state_display()}.")
+        receipt = receipts.receipt_of(job)
+        if options["json"]:
+            found = facts_of_receipt(receipt)
+            self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
+            return
+        would = "would have been charged: practice mode" if job.practice else "charged"
+        self.stdout.write(f"{in_words(receipt.charged)} (US dollars) {would}")
+        for line in receipt.lines:
+            self.stdout.write(
+                f"  {line.what}, {line.model}: {words.rows(line.rows)}, "
+                f"{line.input_tokens + line.cache_write_tokens + line.cache_read_tokens:,} tokens "
+                f"read, {line.output_tokens:,} written: {in_words(line.cost)}"
+            )
+        for why, count in receipt.not_charged.items():
+            self.stdout.write(f"  Not charged: {words.rows(count)}: {why}")
+        if receipt.estimate:
+            self.stdout.write(f"Estimated: {price_in_words(receipt.estimate)}")
+
+    def do_prices(self, options: dict[str, Any]) -> None:
+        found = [facts_of_prices(model) for model in pricing.models()]
+        if options["json"]:
+            self.stdout.write(json.dumps(found, indent=1))
+            return
+        self.stdout.write(f"US dollars for a million tokens in a batch; {pricing.source()}")
+        for model in found:
+            batch = model["batch"]
+            self.stdout.write(
+                f"{model['model']:<20} in {batch['input']:>8}  out {batch['output']:>8}  "
+                f"write for an hour {batch['cache_write_1h']:>8}  read {batch['cache_read']:>8}"
+            )
 
     # --- try --------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import logging
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
@@ -24,7 +25,9 @@ from . import (
     estimates,
     files,
     lifecycle,
+    limits,
     pricing,
+    spending,
     submission,
     tasks,
     trying,
@@ -42,6 +45,7 @@ from .models import (
     Row,
     Try,
     choices_of,
+    pico,
     recipe_of,
     stored_recipe,
 )
@@ -182,7 +186,9 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
 def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     """Have some rows of a draft answered at once, by the recipe as it is now; and by the model
     `also`, to compare. False when there is nothing to ask, answers of an earlier try are still to
-    come, or it is no draft any more."""
+    come, or it is no draft any more. Raises limits.NotAllowed when nothing may be spent."""
+    if why := limits.in_the_way(job.owner, Decimal(0), Installation.get(), clock.now()):
+        raise limits.NotAllowed(why)
     asked = [recipe_of(job)]
     if also and also != job.model:
         asked.append(replace(asked[0], model=also))
@@ -246,14 +252,29 @@ def rename(job: Job, name: str) -> None:
 
 def confirm(job: Job, plan_sha256: str, user: User) -> bool:
     """Send the job, exactly as it was shown: `plan_sha256` is the hash of that plan. False when
-    the draft or its price has changed since, or somebody confirmed it before."""
+    the draft or its price has changed since, or somebody confirmed it before.
+
+    The most that it can cost is reserved. Raises limits.NotAllowed when that is more than may be
+    spent, or a second person has to approve it first; for the latter `user` is that person.
+    """
     job.refresh_from_db()
     estimate = estimates.current(job)
     if estimate is None or not plan_sha256 or estimates.plan_of(job, estimate) != plan_sha256:
         return False
     with transaction.atomic():
+        site, now = limits.lock(), clock.now()
+        if why := limits.in_the_way(job.owner, estimate.most, site, now):
+            raise limits.NotAllowed(why)
         drafts = Job.objects.filter(plan_sha256=plan_sha256)
-        now = clock.now()
+        approved = {}
+        if limits.needs_approval(estimate.most, site):
+            if not limits.can_approve(job, user):
+                raise limits.NotAllowed(
+                    "A second person has to approve this job before it is sent."
+                )
+            # As it was asked for: what was withdrawn or changed since cannot be approved.
+            drafts = drafts.filter(approval_plan=plan_sha256)
+            approved = {"approved_by": user}
         confirmed = drafts.move(
             job.pk,
             Job.State.DRAFT,
@@ -261,13 +282,41 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             confirmed_at=now,
             practice=settings.PRACTICE,
             next_action_at=now,
+            reserved_pico=pico(estimate.most),
+            **approved,
         )
         if confirmed:
             # What was to be tried is not of use any more.
             job.tries.filter(state=Try.State.WAITING).delete()
-            _log(job, f"Confirmed: {words.rows(estimate.rows)}.", user)
+            what = "Approved" if approved else "Confirmed"
+            _log(job, f"{what}: {words.rows(estimate.rows)}.", user)
             _nudge(job)
     return confirmed
+
+
+def ask_for_approval(job: Job, plan_sha256: str, user: User) -> bool:
+    """Ask a second person to approve a draft, exactly as it was shown. False when it has changed
+    since."""
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    if estimate is None or not plan_sha256 or estimates.plan_of(job, estimate) != plan_sha256:
+        return False
+    with transaction.atomic():
+        drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, plan_sha256=plan_sha256)
+        asked = drafts.update(approval_plan=plan_sha256, approval_asked_at=clock.now())
+        if asked:
+            _log(job, "Asked for approval.", user)
+    return bool(asked)
+
+
+def withdraw_from_approval(job: Job, user: User) -> bool:
+    """Take back what was asked. False when nothing was."""
+    with transaction.atomic():
+        drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT).exclude(approval_plan="")
+        withdrawn = drafts.update(approval_plan="", approval_asked_at=None)
+        if withdrawn:
+            _log(job, "Withdrawn: nobody is asked to approve it any more.", user)
+    return bool(withdrawn)
 
 
 def stop(job: Job, user: User) -> bool:
@@ -327,15 +376,22 @@ def send_rows_again(job: Job, count: int, user: User) -> bool:
     """Send the rows of a finished job that got no answer for a reason that passes, as a person was
     shown: `count` of them. False when there are not that many any more, or they are being sent.
 
-    They go out in new batches by the same path as the first time. They were not charged.
+    They go out in new batches by the same path as the first time. They were not charged. Raises
+    limits.NotAllowed.
     """
+    part = estimates.estimate_part(job, job.rows.worth_sending_again())
     with transaction.atomic():
+        site, now = limits.lock(), clock.now()
+        most = part.most if part else Decimal(0)
+        if why := limits.in_the_way(job.owner, most, site, now):
+            raise limits.NotAllowed(why)
         started = job.practice == settings.PRACTICE and Job.objects.move(
             job.pk,
             Job.State.FINISHED,
             Job.State.SUBMITTING,
             finished_at=None,
-            next_action_at=clock.now(),
+            next_action_at=now,
+            reserved_pico=pico(most),
         )
         if not started:
             return False
@@ -419,6 +475,7 @@ def delete(job: Job, user: User) -> bool:
             job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=clock.now()
         )
         if deleting:
+            spending.remember(job)
             job.runs_again().price_anew(clock.now())
             _nudge(job)
     if deleting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
-from .models import Installation
+from .models import Installation, Job
 
 
 def site(request: HttpRequest) -> dict[str, object]:
@@ -18,4 +18,11 @@ def site(request: HttpRequest) -> dict[str, object]:
             return None
         return Installation.objects.exclude(journal_ahead=0, restore_report="").first()
 
-    return {"practice": settings.PRACTICE, "restored": restored}
+    def approvals() -> int:
+        """How many jobs wait for the approval of this administrator."""
+        user = getattr(request, "user", None)
+        if user is None or not user.is_superuser:
+            return 0
+        return Job.objects.awaiting_approval().exclude(owner_id=user.pk).count()
+
+    return {"practice": settings.PRACTICE, "restored": restored, "approvals": approvals}

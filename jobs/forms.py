@@ -128,6 +128,37 @@ def _say_rules(first: forms.Field, again: forms.Field) -> None:
     again.help_text = ""
 
 
+class LimitsForm(StyledForm):
+    """How much may be spent, in US dollars; what is empty sets no limit."""
+
+    most_a_job = forms.DecimalField(
+        label="Most a job", required=False, min_value=0, max_digits=12, decimal_places=2
+    )
+    most_a_person = forms.DecimalField(
+        label="Most a person and month",
+        required=False,
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+    )
+    most_a_month = forms.DecimalField(
+        label="Most a month, all together",
+        required=False,
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+    )
+    approval_above = forms.DecimalField(
+        label="A second person approves above",
+        required=False,
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+        help_text="A job that may cost more waits until an administrator other than its owner has "
+        "approved it.",
+    )
+
+
 # --- Jobs -----------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ from . import (
 )
 from .judging import PASSING
 from .leases import Lease, LeaseLost
-from .models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Problem, Row
+from .models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Problem, Row, pico
 from .reading import read_upload
 
 logger = logging.getLogger(__name__)
@@ -295,7 +295,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     batch = planned[0]
     if batch.next_action_at and not _is_due(batch, now := clock.now()):
         return min(batch.next_action_at - now, SAFETY)
-    if restoring.submissions_unknown():
+    if restoring.submissions_unknown() or Installation.get().stopped_at:
         return SAFETY
     if (pause := holding.wait_before_sending(job)) > NOW:
         return min(pause, SAFETY)
@@ -377,7 +377,7 @@ def count_up(job: Job) -> None:
     """Write the job's tally anew from its rows."""
     groups = (
         Row.objects.filter(job=job)
-        .values("outcome", "cause")
+        .values("outcome", "cause", "answered_by")
         .annotate(
             rows=Count("pk"),
             input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
@@ -386,6 +386,8 @@ def count_up(job: Job) -> None:
             hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
             answered=Count("pk", filter=Q(output_tokens__gt=0)),
             sent=Count("pk", filter=Q(same_as=None)),
+            own=Count("pk", filter=Q(same_as=None, earlier=None)),
+            size=Sum("size", filter=Q(same_as=None, earlier=None)),
             output=Sum("output_tokens"),
             thinking=Sum("thinking_tokens"),
             pico=Sum("cost_pico"),
@@ -395,20 +397,30 @@ def count_up(job: Job) -> None:
     )
     outcomes: Counter[str] = Counter()
     sums: Counter[str] = Counter()
-    causes = []
+    causes: Counter[tuple[str, str]] = Counter()
+    by_model: Counter[str] = Counter()
     for group in groups:
         outcomes[group["outcome"]] += group["rows"]
-        causes.append([group["outcome"], group["cause"], group["rows"]])
+        causes[group["outcome"], group["cause"]] += group["rows"]
+        by_model[group["answered_by"]] += int(group["pico"])
+        if group["outcome"] != Outcome.LEFT_OUT:
+            state = "waiting" if group["outcome"] == Outcome.WAITING else "over"
+            sums[f"rows_{state}"] += group["own"]
+            sums[f"bytes_{state}"] += int(group["size"] or 0)
         if group["outcome"] in FAILED and group["cause"] in PASSING:
             sums["again"] += group["sent"]
         for name, number in group.items():
             if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
                 sums[name] += int(number)
+    late = LateBatch.objects.filter(batch__job=job).aggregate(pico=Sum("cost_pico"))["pico"]
     Job.objects.filter(pk=job.pk).update(
         left_out_count=outcomes[Outcome.LEFT_OUT],
+        spent_pico=sums["pico"] + int(late or 0),
+        reserved_pico=_still_to_come(job, sums),
         tally={
             "outcomes": dict(outcomes),
-            "causes": causes,
+            "causes": [[*key, rows] for key, rows in sorted(causes.items())],
+            "by_model": {model: pico for model, pico in by_model.items() if pico},
             "input_tokens": sums["input"],
             "cache_read_tokens": sums["cached"],
             "cache_write_tokens": sums["kept"],
@@ -421,6 +433,19 @@ def count_up(job: Job) -> None:
             "unpriced": sums["unpriced"],
         },
     )
+
+
+def _still_to_come(job: Job, sums: Counter[str]) -> int:
+    """The most that the rows which wait can cost, as stored: a row costs so much by itself and so
+    much for its bytes, so at most the larger share of the two."""
+    estimate = estimates.current(job)
+    if estimate is None or not sums["rows_waiting"] or not job.was_sent:
+        return 0
+    shares = [
+        Decimal(sums[f"{what}_waiting"]) / max(sums[f"{what}_waiting"] + sums[f"{what}_over"], 1)
+        for what in ("rows", "bytes")
+    ]
+    return pico(estimate.most * max(shares))
 
 
 def price_stale_drafts() -> None:

@@ -27,14 +27,14 @@ import hmac
 import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Self
 
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -54,6 +54,11 @@ PICO = 1_000_000_000_000
 def dollars(pico: int) -> Decimal:
     """US dollars of a stored amount, exact."""
     return Decimal(pico).scaleb(-12)
+
+
+def pico(amount: Decimal) -> int:
+    """An amount as it is stored, rounded up: for sums that must not be exceeded."""
+    return int((amount * PICO).to_integral_value(ROUND_CEILING))
 
 
 def key_fingerprint() -> str:
@@ -129,6 +134,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(Q(next_action_at__lte=now) | Q(next_action_at__gt=wrong)).filter(
             Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=wrong)
         )
+
+    def awaiting_approval(self) -> Self:
+        """Drafts that a second person has been asked to approve, as they are now."""
+        asked = self.filter(state=Job.State.DRAFT).exclude(approval_plan="")
+        return asked.filter(approval_plan=F("plan_sha256"))
 
     def price_anew(self, now: datetime) -> None:
         """Have the worker price those of them that are drafts: what they cost has changed."""
@@ -221,6 +231,17 @@ class Job(models.Model):
     estimate = models.JSONField(null=True)
     plan_sha256 = models.CharField(max_length=64, default="")
 
+    # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
+    # so far, and the most that is still to come. lifecycle.count_up keeps both true to the rows.
+    spent_pico = models.BigIntegerField(default=0)
+    reserved_pico = models.BigIntegerField(default=0)
+    # The plan that its owner has asked approval for, and who approved the one that was sent.
+    approval_plan = models.CharField(max_length=64, default="")
+    approval_asked_at = models.DateTimeField(null=True)
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
     # Rows by outcome and cause, tokens and cost: lifecycle.count_up keeps it true to the rows.
     tally = models.JSONField(default=dict)
 
@@ -264,6 +285,12 @@ class Job(models.Model):
     @property
     def can_be_stopped(self) -> bool:
         return self.state in (self.State.SUBMITTING, self.State.WORKING)
+
+    @property
+    def awaits_approval(self) -> bool:
+        """A second person has been asked to approve it, as it is now."""
+        asked = bool(self.approval_plan) and self.approval_plan == self.plan_sha256
+        return asked and self.state == self.State.DRAFT
 
     @property
     def sendable_count(self) -> int:
@@ -736,6 +763,23 @@ class SubmissionEvent(models.Model):
         return f"{self.kind} {self.nonce}"
 
 
+SPENDING_IS_STOPPED = "An administrator has stopped all spending: nothing new is sent."
+
+
+class PastSpending(models.Model):
+    """What a job had cost that was deleted: its rows are gone, the money is spent all the same."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    at = models.DateTimeField()  # when it was confirmed, or tried
+    practice = models.BooleanField()
+    template = models.CharField(max_length=100, default="")
+    models_used = models.JSONField(default=dict)  # US dollars, as text, by model
+    spent_pico = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.spent_pico} at {self.at}"
+
+
 class Installation(models.Model):
     """The one row (pk=1, made by a migration) of what there is once: the first account, the
     worker's sign of life, and when the provider may be asked again."""
@@ -759,6 +803,13 @@ class Installation(models.Model):
     journal_ahead = models.IntegerField(default=0)
     restore_asked_at = models.DateTimeField(null=True)
     restore_report = models.TextField(default="")
+    # What administrators allow, in US dollars; None: as much as one likes. `stopped_at`: nothing at
+    # all is sent since then.
+    most_a_job = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    most_a_person = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    most_a_month = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    approval_above = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    stopped_at = models.DateTimeField(null=True)
     # provider.ModelInfo of what it offers, since when, to which key, and when to ask again.
     model_list = models.JSONField(default=list)
     model_list_at = models.DateTimeField(null=True)
@@ -791,6 +842,8 @@ class Installation(models.Model):
                 "rows may have been sent already. An administrator has to look for them at the "
                 "provider first."
             )
+        if self.stopped_at:
+            return SPENDING_IS_STOPPED
         return f"Sending is paused: {self.paused_because}" if self.paused_because else ""
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,11 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     if usage.inference_geo == "us":
         total *= US_ONLY
     return int((total * rate * _UNITS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
+
+
+def rounded_up(amount: Decimal) -> Decimal:
+    """To the next cent: a most is never rounded down."""
+    return amount.quantize(Decimal("0.01"), ROUND_UP)
 
 
 def in_words(amount: Decimal) -> str:

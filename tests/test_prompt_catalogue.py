@@ -26,6 +26,8 @@ from jobs.recipes import compile_recipe
 
 from .conftest import Simulator
 
+pytestmark = pytest.mark.no_database  # what is said is the same on each of them
+
 MakeJob = Callable[..., Job]
 COLUMNS = ("name", "email", "Review text")
 ROWS = [("Ada", "{{email}} {{name}}", "fine"), ("Ben", "", "")]

@@ -90,7 +90,16 @@ ARGUMENTS: dict[str, list[Any]] = {
     "use_try": [1],
     "use_example": [1],
 }
-PAGES = ("jobs", "new_job", "templates", "password", "people", "restored")
+PAGES = (
+    "jobs",
+    "new_job",
+    "templates",
+    "password",
+    "people",
+    "restored",
+    "spending",
+    "spending_csv",
+)
 POSTS = (
     "new_job",
     "new_sample_job",
@@ -100,6 +109,8 @@ POSTS = (
     "people",
     "restored_look",
     "restored_seen",
+    "spending",
+    "spending_switch",
 )
 TEMPLATE_POSTS = ("template_rename", "template_share", "template_delete")
 OPEN = ("setup", "login")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -67,7 +67,7 @@ def money(amount: Decimal | None) -> str:
 @register.filter
 def at_most(amount: Decimal) -> str:
     """ "at most $3.11" for $3.102: a most is never rounded down."""
-    return f"at most {pricing.in_words(amount.quantize(CENT, ROUND_UP))}"
+    return f"at most {pricing.in_words(pricing.rounded_up(amount))}"
 
 
 @register.simple_tag
@@ -189,6 +189,8 @@ def job_state(job: Job, paused: bool = False) -> tuple[str, str]:
         return "Needs you", "red"
     if paused and job.sends:
         return "Sending is paused", "red"
+    if job.awaits_approval:
+        return "Waiting for approval", "yellow"
     if job.state != Job.State.FINISHED:
         return job.get_state_display(), STATE_COLOURS.get(job.state, "blue")
     stopped = bool(job.outcome_count(Outcome.CANCELED))

@@ -7,12 +7,13 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 
 from ..models import Job
 
-View = TypeVar("View", bound=Callable[..., HttpResponse])
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 def find_job(request: HttpRequest, pk: int) -> Job:
@@ -35,7 +36,7 @@ def administrators_only(view: View) -> View:
     """404 for everybody else."""
 
     @wraps(view)
-    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not person(request).is_superuser:
             raise Http404
         return view(request, *args, **kwargs)

@@ -13,15 +13,16 @@ from django.core.files.base import File
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, advising, checking, estimates, matching, offers, words
+from .. import actions, advising, checking, estimates, limits, matching, offers, words
 from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
 from ..ingest.words import how_it_is_read
 from ..model_rules import BY_ITSELF, EFFORTS, NONE, effort_choices, effort_of, efforts_of
-from ..models import Job, Outcome, Row, answer_kind_of, choices_of, recipe_of
+from ..models import Installation, Job, Outcome, Row, answer_kind_of, choices_of, recipe_of
 from ..recipes import PLAIN_FIELDS
 from ..surveying import Contents
 from ..uploads import was_too_large
@@ -182,7 +183,7 @@ def price(job: Job) -> dict[str, Any]:
     elif problems:
         blocked = "Finish the prompt first."
     elif estimate is not None:
-        blocked = estimate.trouble
+        blocked = estimate.trouble or _not_allowed(job, estimate)
         if not (blocked or job.plan_sha256):  # a price, but no plan to confirm: not done yet
             estimate = None
     return {
@@ -196,6 +197,11 @@ def price(job: Job) -> dict[str, Any]:
         "blocked": blocked,
         "can_go_on": estimate is not None and not blocked,
     }
+
+
+def _not_allowed(job: Job, estimate: Estimate) -> str:
+    """Why so much may not be spent now; "" when it may."""
+    return limits.in_the_way(job.owner, estimate.most, Installation.get(), timezone.now())
 
 
 def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
@@ -402,9 +408,23 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         "answer_kind": answer_kind_of(job),
         "request_models": _request_models(job),
         "format": format_in_words(job),
+        **_approval(request, job, sums["estimate"]),
         **sums,
     }
     return render(request, "draft/confirm.html", context)
+
+
+def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, Any]:
+    """Whether a second person has to approve the job, and whether this one can."""
+    site = Installation.get()
+    needed = limits.needs_approval(estimate.most, site)
+    return {
+        "needs_approval": needed,
+        "approval_above": site.approval_above,
+        "can_approve": needed and job.awaits_approval and limits.can_approve(job, person(request)),
+        "is_owner": job.owner_id == person(request).pk,
+        "approval_link": request.build_absolute_uri(reverse("confirm", args=[job.pk])),
+    }
 
 
 def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
@@ -420,8 +440,22 @@ def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
 
 
 def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
-    if actions.confirm(job, request.POST.get("plan_sha256", "").replace("\0", ""), person(request)):
+    """`approval`: "ask" for that of a second person, or "withdraw" what was asked."""
+    plan, user = request.POST.get("plan_sha256", "").replace("\0", ""), person(request)
+    if request.POST.get("approval") == "withdraw":
+        if actions.withdraw_from_approval(job, user):
+            messages.success(request, "Withdrawn. Nobody can approve it any more.")
         return redirect("job", job.pk)
+    try:
+        if request.POST.get("approval") == "ask":
+            done, to = actions.ask_for_approval(job, plan, user), "confirm"
+        else:
+            done, to = actions.confirm(job, plan, user), "job"
+    except limits.NotAllowed as why:
+        messages.warning(request, f"Nothing was sent. {why}")
+        return redirect("job", job.pk)
+    if done:
+        return redirect(to, job.pk)
     job.refresh_from_db()
     if job.state == Job.State.DRAFT:
         messages.warning(

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.files.base import ContentFile, File
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -43,6 +43,10 @@ FILTERS: dict[str, tuple[str, Q]] = {
     ),
     "finished": ("Finished", Q(state=Job.State.FINISHED)),
     "attention": ("Needs attention", NEEDS_ATTENTION),
+    "approval": (
+        "Waiting for approval",
+        Q(state=Job.State.DRAFT, approval_plan=F("plan_sha256")) & ~Q(approval_plan=""),
+    ),
 }
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 SAMPLE_TYPES = {"reviews.csv": CSV, "requests.jsonl": JSON_LINES}

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from .. import actions, checking, estimates, offers, pricing, trying
+from .. import actions, checking, estimates, limits, offers, pricing, trying
 from ..answer_kinds import COLUMNS, TEXT, as_cell, stored_values
 from ..estimates import Prices
 from ..forms import TryForm
@@ -188,7 +188,11 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
     rows = form.rows(job)
     if not rows:
         return _answer(request, job, "None of these rows can be sent.")
-    if not actions.try_rows(job, rows, person(request), form.cleaned_data["also"]):
+    try:
+        asked = actions.try_rows(job, rows, person(request), form.cleaned_data["also"])
+    except limits.NotAllowed as why:
+        return _answer(request, job, str(why))
+    if not asked:
         words = (
             "Nothing was asked: the last try is not over, or the prompt is empty for these rows."
         )

@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import actions, collection, estimates, files
+from .. import actions, collection, estimates, files, limits
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
 from ..judging import PASSING
@@ -243,7 +243,12 @@ def send_rows_again(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         shown = request.POST.get("rows", "")
         count = int(shown) if shown.isdecimal() and len(shown) < 10 else 0
-        if actions.send_rows_again(job, count, person(request)):
+        try:
+            sent = actions.send_rows_again(job, count, person(request))
+        except limits.NotAllowed as why:
+            messages.warning(request, f"Nothing was sent. {why}")
+            return redirect("job", pk)
+        if sent:
             messages.success(request, "The rows are being sent again.")
         else:
             messages.info(request, "Nothing was sent: these rows have changed, or are being sent.")

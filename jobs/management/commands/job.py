@@ -22,7 +22,18 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import actions, checking, estimates, exports, offers, pricing, receipts, restoring, words
+from jobs import (
+    actions,
+    checking,
+    estimates,
+    exports,
+    limits,
+    offers,
+    pricing,
+    receipts,
+    restoring,
+    words,
+)
 from jobs.estimates import Estimate, PartEstimate
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import Unreadable
@@ -33,7 +44,8 @@ from jobs.models import Installation, Job, Outcome, Template, Try, recipe_of
 from jobs.offers import Offer
 from jobs.pricing import in_words
 from jobs.provider import ProviderError
-from jobs.reading import limits, read_apart
+from jobs.reading import limits as reading_limits
+from jobs.reading import read_apart
 from jobs.recipes import Recipe
 from jobs.reusing import kept_recipe
 from jobs.shell.facts import (
@@ -162,7 +174,7 @@ class Command(BaseCommand):
 
     def do_check(self, options: dict[str, Any]) -> None:
         path: Path = options["file"]
-        order = Order(str(path.resolve()), choices_from(options), limits())
+        order = Order(str(path.resolve()), choices_from(options), reading_limits())
         found = Summary("", "table")
         readable = False
         try:
@@ -225,7 +237,17 @@ class Command(BaseCommand):
         self.show_price(estimate)
         if not options["yes"] and not self.agrees(estimate.rows, estimate.most):
             raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
-        if not actions.confirm(job, job.plan_sha256, job.owner):
+        if limits.needs_approval(estimate.most, Installation.get()):
+            actions.ask_for_approval(job, job.plan_sha256, job.owner)
+            raise CommandError(
+                f"Not submitted: a second person has to approve job {job.pk}. An administrator "
+                "other than its owner finds it in the list of jobs."
+            )
+        try:
+            confirmed = actions.confirm(job, job.plan_sha256, job.owner)
+        except limits.NotAllowed as why:
+            raise CommandError(f"Not submitted. {why} The draft is kept as job {job.pk}.") from why
+        if not confirmed:
             raise CommandError(
                 f"Not submitted: job {job.pk} was changed or submitted by someone else just now."
             )
@@ -350,7 +372,12 @@ class Command(BaseCommand):
     def do_try(self, options: dict[str, Any]) -> None:
         job = self.make_draft(options)
         rows = choose_rows(job, options["rows"], at_random=options["random"])
-        if job.kind != Job.Kind.TABLE or not actions.try_rows(job, rows, job.owner):
+        try:
+            asked = job.kind == Job.Kind.TABLE and actions.try_rows(job, rows, job.owner)
+        except limits.NotAllowed as why:
+            actions.delete(job, job.owner)
+            raise CommandError(str(why)) from why
+        if not asked:
             actions.delete(job, job.owner)
             raise CommandError(
                 "Ready-made requests cannot be tried."
@@ -473,7 +500,11 @@ class Command(BaseCommand):
         self.say("They were not charged the first time.")
         if not options["yes"] and not self.agrees(part.rows, part.most):
             raise CommandError("Nothing was sent.")
-        if not actions.send_rows_again(job, part.rows, job.owner):
+        try:
+            sent = actions.send_rows_again(job, part.rows, job.owner)
+        except limits.NotAllowed as why:
+            raise CommandError(f"Nothing was sent. {why}") from why
+        if not sent:
             raise CommandError("Nothing was sent: the job was changed by someone else just now.")
         self.say(f"To be sent again: {words.rows(part.rows)}.")
 

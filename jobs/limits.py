@@ -1,0 +1,105 @@
+"""How much may be spent: caps for a job, a person and a month, approval by a second person, and the
+switch that stops it all.
+
+A job takes up what it was charged so far and the most that is still to come. In practice mode the
+jobs of practice count, by what they would have cost, so that the caps can be tried out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import Sum
+
+from . import pricing
+from .models import (
+    SPENDING_IS_STOPPED,
+    Installation,
+    Job,
+    PastSpending,
+    Try,
+    dollars,
+)
+
+
+class NotAllowed(Exception):
+    """It would spend more than is allowed, or nothing is to be spent; the message says why."""
+
+
+def lock() -> Installation:
+    """The caps, for a transaction that takes some of them up: whoever comes second waits, and sees
+    what the first has reserved."""
+    return Installation.objects.select_for_update().get(pk=1)
+
+
+def month_of(moment: datetime) -> datetime:
+    """When the month of `moment` begins; by UTC, so that it is the same for everybody."""
+    there = moment.astimezone(UTC)
+    return there.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def taken_up(since: datetime, owner: User | None = None) -> Decimal:
+    """US dollars that jobs confirmed since then, and rows tried, were charged or may still be."""
+    mine = {} if owner is None else {"owner": owner}
+    job_mine = {} if owner is None else {"job__owner": owner}
+    here = {"practice": settings.PRACTICE}
+    # What a job cost that is being deleted is written down with the past already.
+    jobs = Job.objects.filter(confirmed_at__gte=since, **here, **mine)
+    jobs = jobs.exclude(state=Job.State.DELETING)
+    past = PastSpending.objects.filter(at__gte=since, **here, **mine)
+    tries = Try.objects.filter(asked_at__gte=since, **here, **job_mine)
+    tries = tries.exclude(job__state=Job.State.DELETING)
+    sums = [
+        jobs.aggregate(pico=Sum("spent_pico"))["pico"],
+        jobs.aggregate(pico=Sum("reserved_pico"))["pico"],
+        past.aggregate(pico=Sum("spent_pico"))["pico"],
+        tries.aggregate(pico=Sum("cost_pico"))["pico"],
+    ]
+    return dollars(sum(int(pico or 0) for pico in sums))
+
+
+def in_the_way(owner: User, most: Decimal, site: Installation, now: datetime) -> str:
+    """Why `most` US dollars more cannot be spent for `owner`, as a sentence; "" when they can."""
+    if site.stopped_at:
+        return SPENDING_IS_STOPPED
+    if site.most_a_job is not None and most > site.most_a_job:
+        return (
+            f"This job may cost up to {_up(most)}, and no job may cost more than "
+            f"{_sum(site.most_a_job)} here. Send fewer rows, allow shorter answers, or ask an "
+            "administrator."
+        )
+    since = month_of(now)
+    for cap, whose, words in (
+        (site.most_a_person, owner, "Your jobs"),
+        (site.most_a_month, None, "All jobs together"),
+    ):
+        if cap is None:
+            continue
+        left = max(cap - taken_up(since, whose), Decimal(0))
+        if most > left:
+            return (
+                f"This job may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, and "
+                f"{_sum(left)} of it is left. Send fewer rows, wait, or ask an administrator."
+            )
+    return ""
+
+
+def needs_approval(most: Decimal, site: Installation) -> bool:
+    return site.approval_above is not None and most > site.approval_above
+
+
+def can_approve(job: Job, person: User) -> bool:
+    """Whether `person` may approve what the owner of `job` wants to spend: never the owner."""
+    return person.is_superuser and person.pk != job.owner_id
+
+
+def _sum(amount: Decimal) -> str:
+    return pricing.in_words(amount)
+
+
+def _up(amount: Decimal) -> str:
+    """A most is never rounded down."""
+    return pricing.in_words(pricing.rounded_up(amount))

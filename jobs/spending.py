@@ -1,0 +1,165 @@
+"""What was spent, month by month: by person, by template and by model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import Sum
+from django.db.models.functions import TruncMonth
+
+from . import limits, pricing
+from .models import Job, PastSpending, Try, TryQuerySet, dollars
+
+MONTHS = 12
+NO_TEMPLATE = "Without a template"
+Sums = defaultdict[str, Decimal]  # by name
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What one job, or the rows tried in it, were charged by one model."""
+
+    at: datetime
+    person: str
+    template: str
+    job: str
+    model: str
+    what: str  # "rows", "tries" or "deleted job"
+    amount: Decimal  # US dollars
+
+
+@dataclass
+class Month:
+    """What was spent in a month, in US dollars."""
+
+    begins: datetime
+    charged: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)  # the most that jobs under way can still cost
+    by_person: Sums = field(default_factory=lambda: defaultdict(Decimal))
+    by_template: Sums = field(default_factory=lambda: defaultdict(Decimal))
+    by_model: Sums = field(default_factory=lambda: defaultdict(Decimal))
+    in_batches: Decimal = Decimal(0)
+    kept: Decimal = Decimal(0)  # saved by keeping instructions
+
+    @property
+    def saved_by_batches(self) -> Decimal:
+        """Without batches the same would have cost twice as much."""
+        return self.in_batches / pricing.BATCH - self.in_batches
+
+
+def remember(job: Job) -> None:
+    """Write down what a job has cost that is being deleted."""
+    for charge in [*_of_job(job), *_of_tries(job.tries.filter(practice=settings.PRACTICE))]:
+        PastSpending.objects.create(
+            owner=job.owner,
+            at=charge.at,
+            practice=settings.PRACTICE,
+            template=job.template.name if job.template else "",
+            models_used={charge.model: format(charge.amount, "f")},
+            spent_pico=int(charge.amount.scaleb(12)),
+        )
+
+
+def charges(since: datetime) -> Iterator[Charge]:
+    """All that was charged since then, the newest jobs first. In practice mode: would have been."""
+    sent = Job.objects.filter(confirmed_at__gte=since, practice=settings.PRACTICE)
+    shown = sent.exclude(state=Job.State.DELETING).select_related("owner", "template")
+    for job in shown.order_by("-confirmed_at"):
+        yield from _of_job(job)
+    tried = Try.objects.filter(asked_at__gte=since, practice=settings.PRACTICE)
+    yield from _of_tries(tried.exclude(job__state=Job.State.DELETING))
+    past = PastSpending.objects.filter(at__gte=since, practice=settings.PRACTICE)
+    for one in past.select_related("owner").order_by("-at"):
+        for model, amount in one.models_used.items():
+            yield Charge(
+                one.at,
+                one.owner.username,
+                one.template or NO_TEMPLATE,
+                "(deleted)",
+                model,
+                "deleted job",
+                Decimal(amount),
+            )
+
+
+def _of_job(job: Job) -> Iterator[Charge]:
+    if job.confirmed_at is None or job.practice != settings.PRACTICE:
+        return
+    template = job.template.name if job.template else NO_TEMPLATE
+    # A tally of an older version does not tell the models apart.
+    named: dict[str, int] = job.tally.get("by_model") or {job.model: job.spent_pico}
+    late = job.spent_pico - sum(named.values())
+    found = {**named, **({"late batches": late} if late > 0 else {})}
+    for model, amount in found.items():
+        yield Charge(
+            job.confirmed_at,
+            job.owner.username,
+            template,
+            job.name,
+            model,
+            "rows",
+            dollars(amount),
+        )
+
+
+def _of_tries(tries: TryQuerySet) -> Iterator[Charge]:
+    groups = (
+        tries.exclude(cost_pico=0)
+        .annotate(month=TruncMonth("asked_at", tzinfo=UTC))
+        .values("month", "job__owner__username", "job__template__name", "job__name", "model")
+        .annotate(pico=Sum("cost_pico"))
+        .order_by("-month")
+    )
+    for group in groups:
+        yield Charge(
+            group["month"],
+            group["job__owner__username"],
+            group["job__template__name"] or NO_TEMPLATE,
+            group["job__name"],
+            group["model"],
+            "tries",
+            dollars(int(group["pico"])),
+        )
+
+
+def months_back(now: datetime) -> list[datetime]:
+    """When the last MONTHS months began, the newest first."""
+    begins = [limits.month_of(now)]
+    while len(begins) < MONTHS:
+        begins.append(limits.month_of(begins[-1] - timedelta(days=1)))
+    return begins
+
+
+def months(now: datetime) -> list[Month]:
+    """The last MONTHS months, the newest first; those before the first one that cost anything are
+    left out."""
+    begins = months_back(now)
+    found = {begin: Month(begin) for begin in begins}
+    for charge in charges(begins[-1]):
+        month = found[limits.month_of(charge.at)]
+        month.charged += charge.amount
+        month.by_person[charge.person] += charge.amount
+        month.by_template[charge.template] += charge.amount
+        month.by_model[charge.model] += charge.amount
+        if charge.what != "tries":
+            month.in_batches += charge.amount
+    kept = Job.objects.filter(confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True)
+    for at, model, tally in kept.values_list("confirmed_at", "model", "tally"):
+        tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
+        assert at is not None  # noqa: S101 - as asked for
+        with suppress(pricing.UnknownPrice):
+            found[limits.month_of(at)].kept += pricing.saved_by_keeping(model, *tokens)
+    under_way = Job.objects.filter(practice=settings.PRACTICE, reserved_pico__gt=0)
+    for at, reserved in under_way.values_list("confirmed_at", "reserved_pico"):
+        if at and limits.month_of(at) in found:
+            found[limits.month_of(at)].reserved += dollars(reserved)
+    newest = list(found.values())
+    while len(newest) > 1 and not newest[-1].charged:
+        newest.pop()
+    return newest

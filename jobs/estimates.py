@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from math import sqrt
 from statistics import fmean, stdev
@@ -138,7 +138,9 @@ def key_of(job: Job) -> str:
     seen = job.tries.lengths().get(try_key(job, recipe), [])
     tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in _same_before(job)]
     prices = [pricing.table_date(), settings.PRACTICE]
-    return _hash([_file_of(job), recipe, tried, _before(job), *prices])
+    # One of an older version, which may have less in it, is worked out anew.
+    version = [field.name for field in fields(Estimate)]
+    return _hash([_file_of(job), recipe, tried, _before(job), *prices, version])
 
 
 def _same_before(job: Job) -> list[Job]:

@@ -137,7 +137,7 @@ def key_of(job: Job) -> str:
     recipe = recipe_of(job)
     seen = job.tries.lengths().get(try_key(job, recipe), [])
     tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in _same_before(job)]
-    prices = [pricing.table_date(), settings.PRACTICE]
+    prices = [pricing.version(), settings.PRACTICE]
     # One of an older version, which may have less in it, is worked out anew.
     version = [field.name for field in fields(Estimate)]
     return _hash([_file_of(job), recipe, tried, _before(job), *prices, version])

@@ -159,6 +159,30 @@ class LimitsForm(StyledForm):
     )
 
 
+class PriceForm(StyledForm):
+    """What a model costs from a day on, in US dollars for a million tokens at the normal rate."""
+
+    model_id = forms.RegexField(
+        r"^[a-zA-Z0-9._:-]{1,100}\Z",
+        label="Model",
+        help_text="Its id, such as claude-haiku-5-5.",
+        error_messages={"invalid": "An id has only letters, digits, and . _ : - in it."},
+    )
+    since = forms.DateField(
+        label="From this day on", widget=forms.DateInput(attrs={"type": "date"})
+    )
+    read = forms.DecimalField(
+        label="A million tokens read",
+        min_value=0,
+        max_digits=10,
+        decimal_places=4,
+        help_text="US dollars at the normal price; a batch costs half of it.",
+    )
+    written = forms.DecimalField(
+        label="A million tokens written", min_value=0, max_digits=10, decimal_places=4
+    )
+
+
 # --- Jobs -----------------------------------------------------------------------------------------
 
 

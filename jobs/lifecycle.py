@@ -23,6 +23,7 @@ from . import (
     holding,
     late,
     leases,
+    own_prices,
     provider,
     restoring,
     sparing,
@@ -85,6 +86,7 @@ def advance(job_pk: int) -> None:
     if lease is None:
         return
     try:
+        own_prices.refresh()
         next_action_at = _take_turn(lease)
     except LeaseLost:
         # Another worker took over, or the job is not wanted any more; a lease that is still ours
@@ -450,6 +452,7 @@ def _still_to_come(job: Job, sums: Counter[str]) -> int:
 
 def price_stale_drafts() -> None:
     """Drafts whose price is for other prices or for the other mode get a new one."""
+    own_prices.refresh()
     settled = Q(plan_sha256__gt="") | Q(estimate__trouble__gt="")
     for job in Job.objects.filter(settled, state=Job.State.DRAFT).select_related("previous"):
         if estimates.current(job) is None:

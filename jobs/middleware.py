@@ -13,6 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
+from . import own_prices
 from .models import Installation
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -45,6 +46,16 @@ def content_security_policy(get_response: GetResponse) -> GetResponse:
         # A download brings a stricter one of its own.
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
+
+    return middleware
+
+
+def prices_in_force(get_response: GetResponse) -> GetResponse:
+    """What an administrator entered on another process a moment ago holds on this one, too."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        own_prices.refresh()
+        return get_response(request)
 
     return middleware
 

@@ -766,6 +766,30 @@ class SubmissionEvent(models.Model):
 SPENDING_IS_STOPPED = "An administrator has stopped all spending: nothing new is sent."
 
 
+class OwnPrice(models.Model):
+    """The price of a model that an administrator has entered, in US dollars for a million tokens at
+    the normal rate, from a day on. Rows are never changed: a new price is a new one."""
+
+    model = models.CharField(max_length=100)
+    since = models.DateField()
+    input = models.DecimalField(max_digits=12, decimal_places=6)
+    output = models.DecimalField(max_digits=12, decimal_places=6)
+    cache_write_5m = models.DecimalField(max_digits=12, decimal_places=6)
+    cache_write_1h = models.DecimalField(max_digits=12, decimal_places=6)
+    cache_read = models.DecimalField(max_digits=12, decimal_places=6)
+    entered_at = models.DateTimeField(default=timezone.now)
+    entered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    withdrawn_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["model", "since", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.model} from {self.since}"
+
+
 class PastSpending(models.Model):
     """What a job had cost that was deleted: its rows are gone, the money is spent all the same."""
 

@@ -151,7 +151,7 @@ def model_problems(model_id: str) -> list[str]:
     if not offer.has_price:
         return [
             f"There is no price for {offer.name} yet, so what this job costs cannot be said. "
-            "Choose another model."
+            "Choose another model, or have an administrator enter its price under “Spending”."
         ]
     return []
 

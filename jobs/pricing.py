@@ -1,12 +1,14 @@
 """What a token costs and what a request cost, in US dollars. Pure, Decimal and whole numbers only.
 
-The table is models.json beside this file, with its date and source. Batches cost half of every
-token price, cache included (Anthropic's pricing page: "multipliers stack").
+The table is models.json beside this file, with its date and source; prices that an administrator
+has entered go before it (`use_own`). Batches cost half of every token price, cache included
+(Anthropic's pricing page: "multipliers stack").
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
@@ -57,6 +59,7 @@ class Model:
     prices: Prices
     long_prompt_above: int | None  # tokens of one prompt above which `long_prices` hold for it
     long_prices: Prices | None
+    source: str = ""  # where the prices are from, and their day
 
     def prices_for(self, prompt_tokens: int) -> Prices:
         if self.long_prices is None or prompt_tokens <= (self.long_prompt_above or 0):
@@ -79,9 +82,31 @@ def source() -> str:
     return f"{_table()['source']} ({table_date()})"
 
 
+# What administrators have entered, by the id of the model: the same in every process, because each
+# looks at the database before it deals with money (own_prices.py).
+_own: dict[str, Model] = {}
+
+
+def use_own(entered: Iterable[Model]) -> None:
+    """From now on the prices of these models are theirs, and not those of the table."""
+    global _own
+    # At once: another thread may be working out a price.
+    _own = {known.id: known for known in entered}
+
+
+def version() -> str:
+    """Tells one state of all prices from another."""
+    return ", ".join([table_date(), *sorted(known.source for known in _own.values())])
+
+
+def models() -> list[Model]:
+    """All models with a price, the newest generation of the table first."""
+    table = [_own.get(known.id, known) for known in _models_of_table()]
+    return [*table, *(own for own in _own.values() if own not in table)]
+
+
 @cache
-def models() -> tuple[Model, ...]:
-    """All models of the table, newest generation first."""
+def _models_of_table() -> tuple[Model, ...]:
     return tuple(_model(entry) for entry in _table()["models"])
 
 
@@ -106,13 +131,25 @@ def _model(entry: dict[str, Any]) -> Model:
         prices=_prices(entry["usd_per_mtok"]),
         long_prompt_above=long_prompt["above_tokens"] if long_prompt else None,
         long_prices=_prices(long_prompt["usd_per_mtok"]) if long_prompt else None,
+        source=source(),
     )
 
 
-@cache
 def model(model_id: str) -> Model:
-    """The model with this id or alias. Raises UnknownPrice when the table lacks it."""
-    for known in models():
+    """The model with this id or alias. Raises UnknownPrice when it has no price."""
+    try:
+        known = of_table(model_id)
+    except UnknownPrice:
+        if model_id in _own:
+            return _own[model_id]
+        raise
+    return _own.get(known.id, known)
+
+
+@cache
+def of_table(model_id: str) -> Model:
+    """The model with this id or alias, as in the bundled table. Raises UnknownPrice."""
+    for known in _models_of_table():
         if model_id == known.id or model_id in known.aliases:
             return known
     raise UnknownPrice(model_id)

@@ -33,6 +33,7 @@ urlpatterns = [
     path("restored/look/", restored.look, name="restored_look"),
     path("restored/seen/", restored.seen, name="restored_seen"),
     path("spending/", spending.overview, name="spending"),
+    path("spending/prices/", spending.prices, name="spending_prices"),
     path("spending/switch/", spending.switch, name="spending_switch"),
     path("spending/spending.csv", spending.download, name="spending_csv"),
     path("", jobs.jobs, name="jobs"),

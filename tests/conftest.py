@@ -51,7 +51,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions, files, lifecycle
+from jobs import actions, files, lifecycle, pricing
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
@@ -98,6 +98,7 @@ def own_folder(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.DATA_DIR = tmp_path / "data"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "data" / "uploads" / "incoming"
     settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+    pricing.use_own([])
     yield
     if HUEY.pending_count():
         HUEY.storage.flush_queue()

@@ -36,7 +36,7 @@ LAYERS = (
     ("jobs.limits",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting"),
-    ("jobs.surveying", "jobs.offers"),
+    ("jobs.surveying", "jobs.offers", "jobs.own_prices"),
     ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),
     ("jobs.models",),
     ("jobs.clock",),

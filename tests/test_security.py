@@ -99,6 +99,7 @@ PAGES = (
     "restored",
     "spending",
     "spending_csv",
+    "spending_prices",
 )
 POSTS = (
     "new_job",
@@ -110,6 +111,7 @@ POSTS = (
     "restored_look",
     "restored_seen",
     "spending",
+    "spending_prices",
     "spending_switch",
 )
 TEMPLATE_POSTS = ("template_rename", "template_share", "template_delete")

@@ -111,7 +111,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
             "output": learned,
             "rows_tried": estimate.tried,
             "rows_of_earlier_jobs": estimate.earlier,
-            "prices_of": pricing.table_date(),
+            "prices_of": pricing.version(),
         },
         "problem": estimate.trouble or None,
     }
@@ -203,7 +203,7 @@ def facts_of_prices(model: pricing.Model) -> dict[str, Any]:
         "normal_above": above and _rates(above, Decimal(1)),
         "batch_above": above and _rates(above, pricing.BATCH),
         "currency": "USD",
-        "source": pricing.source(),
+        "source": model.source,
     }
 
 

@@ -12,12 +12,13 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import limits, offers, pricing, spending
+from .. import limits, offers, own_prices, pricing, spending
 from ..cells import plain_cell
-from ..forms import LimitsForm
-from ..models import Installation
-from .access import administrators_only
+from ..forms import LimitsForm, PriceForm
+from ..models import Installation, OwnPrice
+from .access import administrators_only, person
 from .downloads import CSV, to_be_saved
+from .parts import whole_number
 
 CAPS = ("most_a_job", "most_a_person", "most_a_month", "approval_above")
 
@@ -46,13 +47,36 @@ def overview(request: HttpRequest) -> HttpResponse:
             ("By template", _sorted(now.by_template)),
             ("By model", _sorted({offers.name_of(k): v for k, v in now.by_model.items()})),
         ],
-        "prices_from": pricing.source(),
     }
     return render(request, "spending/overview.html", context, status=422 if form.errors else 200)
 
 
 def _sorted(sums: dict[str, Any]) -> list[tuple[str, Any]]:
     return sorted(sums.items(), key=lambda pair: -pair[1])
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@administrators_only
+def prices(request: HttpRequest) -> HttpResponse:
+    """GET shows the prices that hold, with where each is from; POST enters one, or withdraws the
+    one with the id `withdraw`."""
+    form = PriceForm(request.POST or None, initial={"since": timezone.now().date()})
+    if request.method == "POST" and "withdraw" in request.POST:
+        own_prices.withdraw(whole_number(request.POST["withdraw"]))
+        messages.success(request, "Withdrawn. Drafts are priced anew.")
+        return redirect("spending_prices")
+    if request.method == "POST" and form.is_valid():
+        own_prices.enter(**form.cleaned_data, user=person(request))
+        messages.success(request, "Entered. It holds from that day on; drafts are priced anew.")
+        return redirect("spending_prices")
+    context = {
+        "form": form,
+        "models": [known for known in pricing.models() if known.status != "retired"],
+        "without_price": [offer for offer in offers.offered() if not offer.has_price],
+        "own": OwnPrice.objects.filter(withdrawn_at=None).select_related("entered_by"),
+        "table": pricing.source(),
+    }
+    return render(request, "spending/prices.html", context, status=422 if form.errors else 200)
 
 
 @require_POST

@@ -29,6 +29,7 @@ from jobs import (
     exports,
     limits,
     offers,
+    own_prices,
     pricing,
     receipts,
     restoring,
@@ -156,6 +157,8 @@ class Command(BaseCommand):
         jobs.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
+        if action != "check":  # which needs no database
+            own_prices.refresh()
         try:
             getattr(self, f"do_{action}")(options)
         except CommandError as error:

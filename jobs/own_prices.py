@@ -1,0 +1,87 @@
+"""Prices that administrators have entered: over those of the bundled table, or of models that it
+does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date
+from decimal import Decimal
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from . import pricing
+from .models import Installation, OwnPrice
+from .pricing import Model, Prices, UnknownPrice
+
+# Of the price of input, where nothing else is entered (pricing page: cache writes and reads).
+WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
+
+
+def refresh() -> None:
+    """Take the prices that hold today. Called before anything is done about money, in every
+    process; one small query where nothing was ever entered."""
+    pricing.use_own(_in_force(timezone.now().astimezone(UTC).date()))
+
+
+def _in_force(today: date) -> Iterator[Model]:
+    entered = OwnPrice.objects.filter(since__lte=today, withdrawn_at=None)
+    latest = {own.model: own for own in entered.select_related("entered_by")}
+    if not latest:
+        return
+    listed = {entry["id"]: entry for entry in Installation.get().model_list}
+    for own in latest.values():
+        kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)
+        who = own.entered_by.username if own.entered_by else "an administrator"
+        source = f"entered by {who} on {own.entered_at:%Y-%m-%d}, from {own.since} on"
+        yield replace(
+            _known(own.model, listed.get(own.model, {})),
+            prices=Prices(own.input, own.output, *kept),
+            long_prompt_above=None,
+            long_prices=None,
+            source=source,
+        )
+
+
+def _known(model_id: str, listed: dict[str, object]) -> Model:
+    """What else is known of a model: from the table, else from what the provider lists."""
+    try:
+        return pricing.of_table(model_id)
+    except UnknownPrice:
+        nothing = Prices(*(Decimal(0) for _ in range(5)))
+        return Model(
+            id=model_id,
+            aliases=(),
+            name=str(listed.get("display_name") or model_id),
+            family=str(listed.get("line") or ""),
+            status="active",
+            limited=True,  # offered only where the provider lists it
+            retires=None,
+            context=int(str(listed.get("max_input_tokens") or 0)),
+            max_output=int(str(listed.get("max_tokens") or 0)),
+            prices=nothing,
+            long_prompt_above=None,
+            long_prices=None,
+        )
+
+
+def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
+    """From `since` on a million tokens of input cost `read` US dollars, and of output `written`;
+    keeping in proportion to the input, as the provider has it for nearly all models."""
+    OwnPrice.objects.create(
+        model=model_id,
+        since=since,
+        input=read,
+        output=written,
+        cache_write_5m=read * WRITE_5M,
+        cache_write_1h=read * WRITE_1H,
+        cache_read=read * READ,
+        entered_by=user,
+    )
+    refresh()
+
+
+def withdraw(pk: int) -> None:
+    OwnPrice.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
+    refresh()

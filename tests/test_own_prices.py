@@ -87,6 +87,8 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
     form = {"model_id": NEW, "since": today(), "read": "3", "written": "15"}
     page = client_root.post(address, form, follow=True).content.decode()
     assert "No price is known for" not in page and "entered by root" in page
+    assert '$3.00</span> read, <span class="num">$15.00' in page and "$0.005" not in page
+    assert "$0.01</td>" in page, "all digits of what the cheapest costs to read again"
     assert checking.problems(job) == []
     offer = offers.find(NEW)
     assert offer is not None and offer.has_price and (offer.context, offer.longest) == (5000, 900)

@@ -70,6 +70,13 @@ def at_most(amount: Decimal) -> str:
     return f"at most {pricing.in_words(pricing.rounded_up(amount))}"
 
 
+@register.filter
+def rate(amount: Decimal) -> str:
+    """The price of a million tokens, all of its digits: "$8.00", "$0.005" """
+    digits = max(-int(amount.normalize().as_tuple().exponent), 2)
+    return f"${amount:,.{digits}f}"
+
+
 @register.simple_tag
 def money_range(low: Decimal, high: Decimal) -> str:
     """ "$1.40 to $1.90", "up to $0.04", or one sum when both read the same."""

@@ -41,6 +41,7 @@ format: $(INSTALLED_TESTS)
 
 bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench $(ARGS)
+	@.venv/bin/python -m tests.bench_estimates
 
 torture: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.torture $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \

@@ -8,15 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from statistics import median
 
 from django.conf import settings
 from django.db.models import Sum
 from django.db.models.functions import TruncMonth
 
-from . import limits, pricing
-from .models import Job, PastSpending, Try, TryQuerySet, dollars
+from . import estimates, limits, pricing
+from .models import Job, Outcome, PastSpending, Try, TryQuerySet, dollars
 
 MONTHS = 12
+NOT_ANSWERED = (Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.WAITING)
 NO_TEMPLATE = "Without a template"
 Sums = defaultdict[str, Decimal]  # by name
 
@@ -126,6 +128,32 @@ def _of_tries(tries: TryQuerySet) -> Iterator[Charge]:
             "tries",
             dollars(int(group["pico"])),
         )
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How good the estimates of finished jobs were."""
+
+    jobs: int
+    in_range: int  # cost what was said to be usual
+    within: int  # per cent: half of the jobs cost the middle of the usual, give or take so much
+
+
+def accuracy(since: datetime) -> Accuracy | None:
+    """Over the jobs that were confirmed since then and all of whose rows were answered; None when
+    there is none."""
+    finished = Job.objects.filter(
+        state=Job.State.FINISHED, confirmed_at__gte=since, practice=settings.PRACTICE
+    )
+    off, in_range = [], 0
+    for job in finished.only("estimate", "tally", "spent_pico", "state"):
+        estimate = estimates.as_listed(job)
+        if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
+            continue
+        cost, middle = dollars(job.spent_pico), (estimate.low + estimate.high) / 2
+        in_range += estimate.low <= cost <= estimate.high
+        off.append(abs(cost - middle) / middle)
+    return Accuracy(len(off), in_range, round(100 * median(off))) if off else None
 
 
 def months_back(now: datetime) -> list[datetime]:

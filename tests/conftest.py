@@ -316,6 +316,10 @@ class Simulator:
         """Nothing more is to go wrong."""
         self._call("/_reset", b"")
 
+    def begin_anew(self) -> None:
+        """It forgets everything that was sent, and what was to go wrong."""
+        self._call("/_begin_anew", b"")
+
     def truth(self, ids: bool = False) -> dict[str, Any]:
         """What it accepted, whatever it answered: {"posts", "accepted_rows", "batches": [...]}."""
         truth: dict[str, Any] = json.loads(self._call(f"/_truth?ids={int(ids)}"))
@@ -357,9 +361,18 @@ def start_simulator(settings: Settings, tmp_path: Path) -> Iterator[Callable[...
 
 
 @pytest.fixture
-def simulator(start_simulator: Callable[..., Simulator]) -> Simulator:
-    """A provider whose batches end at once and whose answers are all good."""
-    return start_simulator(seconds=0, failures="none")
+def simulator(settings: Settings) -> Simulator:
+    """A provider whose batches end at once and whose answers are all good; it knows of nothing
+    that was sent before."""
+    if not _SHARED or _SHARED[-1].process.poll() is not None:
+        _SHARED.append(Simulator(SCRATCH / "simulator", seconds=0, failures="none"))
+    _SHARED[-1].begin_anew()
+    settings.ANTHROPIC_BASE_URL = _SHARED[-1].url
+    return _SHARED[-1]
+
+
+# Starting one takes a third of a second, so the tests of a process share it; the last one counts.
+_SHARED: list[Simulator] = []
 
 
 @pytest.fixture

@@ -356,6 +356,22 @@ def test_what_was_spent_is_told_by_person_template_and_model(
     assert {row["job"] for row in rows} == {"'=alice", "'=bob"}, "no formula"
 
 
+def test_the_estimates_are_held_against_what_was_charged(
+    make_job: MakeJob, alice: User, client_root: Client
+) -> None:
+    month = limits.month_of(timezone.now())
+    assert spending.accuracy(month) is None
+    said = draft(make_job, alice).estimate  # usually $1.40 to $1.90
+    for cents, outcome in ((165, Outcome.GOOD), (182, Outcome.LOOK), (300, Outcome.GOOD)):
+        row = {"outcome": outcome, "cost_pico": cents * 5 * 10**9}
+        make_job(alice, outcomes=[row, row], estimate=said, practice=True)
+    make_job(alice, outcomes=[Outcome.ERRORED] * 2, estimate=said, practice=True)
+    found = spending.accuracy(month)
+    assert found is not None and (found.jobs, found.in_range, found.within) == (3, 2, 10)
+    page = text(client_root, reverse("spending"))
+    assert "2 of 3 jobs</strong> cost what was said to be usual" in page
+
+
 def test_a_deleted_job_has_cost_what_it_has_cost(
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:

@@ -126,7 +126,7 @@ def test_a_page_beyond_the_end_of_a_search_is_empty(long: Job, client_alice: Cli
     assert numbers(client_alice, long, q="same", page="9" * 15) == []
 
 
-@pytest.mark.parametrize(("query", "count"), [({}, 4), ({"outcome": "expired"}, 5)])
+@pytest.mark.parametrize(("query", "count"), [({}, 5), ({"outcome": "expired"}, 6)])
 def test_pages_of_rows_take_few_queries_and_count_nothing(
     long: Job,
     client_alice: Client,
@@ -134,7 +134,7 @@ def test_pages_of_rows_take_few_queries_and_count_nothing(
     query: dict[str, str],
     count: int,
 ) -> None:
-    with django_assert_num_queries(count) as queries:  # session, user, job, (numbers,) rows
+    with django_assert_num_queries(count) as queries:  # session, user, prices, job, (numbers,) rows
         client_alice.get(reverse("rows", args=[long.pk]), query)
     assert not any("COUNT(" in query["sql"] for query in queries.captured_queries)
 

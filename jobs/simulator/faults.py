@@ -181,6 +181,12 @@ class FaultQueue:
                 waiting.clear()
             self._set(Knobs())
 
+    def begin_anew(self) -> None:
+        """As after a start: what fell so far does not count either."""
+        self.forget()
+        with self._lock:
+            self._fell.clear()
+
     def state(self) -> dict[str, object]:
         """What is still to come, how the knobs stand, and which faults fell how often so far."""
         with self._lock:

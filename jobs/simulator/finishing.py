@@ -84,6 +84,8 @@ class Finisher:
             if outcome is not None:
                 self._store.finish(batch.id, outcome)
         except (OSError, sqlite3.Error) as error:
+            if not self._store.is_there(batch.id):
+                return  # forgotten meanwhile
             # A full disk, most likely: the batch ends when there is room again.
             sys.stderr.write(f"simulator: results of {batch.id}: {error}\n")
             with self._changed:

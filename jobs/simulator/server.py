@@ -158,6 +158,10 @@ class Handler(Replier):
                 faults.forget()
                 self.server.finisher.wake()
                 self.send_json(faults.state())
+            case ("POST", "/_begin_anew"):
+                faults.begin_anew()
+                self.server.store.forget_all()
+                self.send_json(faults.state())
             case ("GET", "/_truth"):
                 self.send_json(self.server.store.truth(with_ids=self._parameter("ids") == "1"))
             case _:

@@ -220,7 +220,23 @@ class Store:
             [as_accepted(batch, compressed.get(batch.id)) for batch in batches],
         )
 
+    def is_there(self, batch_id: str) -> bool:
+        """Whether this batch was ever accepted, and not forgotten since."""
+        with self._lock:
+            found = self._database.execute("SELECT 1 FROM batch WHERE id = ?", (batch_id,))
+            return found.fetchone() is not None
+
     # ------------------------------------------------------------------------------------- changing
+
+    def forget_all(self) -> None:
+        """As if nothing had ever been sent: one test leaves the next a clean provider."""
+        with self._lock:
+            self._database.executescript(
+                "DELETE FROM batch; DELETE FROM accepted_ids; UPDATE received SET posts = 0;"
+            )
+        for folder in (self._incoming, self._bodies, self._results):
+            for path in folder.iterdir():
+                path.unlink(missing_ok=True)
 
     def cancel(self, batch_id: str) -> Batch:
         """Start canceling. Once more does no harm; after the end it is refused."""

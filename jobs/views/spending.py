@@ -41,6 +41,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "now": now,
         "months": months,
         "dearest": max((month.charged for month in months), default=0),
+        "accuracy": spending.accuracy(months[-1].begins),
         "taken_up": limits.taken_up(now.begins),
         "parts": [
             ("By person", _sorted(now.by_person)),

@@ -18,7 +18,7 @@ help:
 	@echo 'make test     run every check and test; ARGS="tests/test_x.py -k y" runs those only'
 	@echo 'make lint     ruff and mypy only'
 	@echo 'make format   put the code into its standard form'
-	@echo 'make bench    measure a job of 100,000 rows'
+	@echo 'make bench    measure a job of 100,000 rows, and how good estimates are'
 	@echo 'make torture  a site under faults and kills, 200 times: RUNS=, SEED=, PARALLEL=,'
 	@echo '              DATABASE=postgresql, REPORT=file'
 

@@ -12,6 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 # After conftest, which sets the environment up.
+from .conftest import SCRATCH, Simulator, drive_job, store_job
+
+# isort: split
+# After conftest, which sets the environment up.
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -20,8 +24,6 @@ from jobs import actions, estimates
 from jobs.estimates import Estimate
 from jobs.models import Job
 from jobs.trying import choose_rows
-
-from .conftest import SCRATCH, Simulator, drive_job, store_job
 
 WORDS = {
     "english": [

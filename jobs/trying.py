@@ -23,7 +23,16 @@ from . import clock, holding, pricing, provider, recipes
 from .answer_kinds import AnswerKind
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
-from .models import Job, Outcome, Row, Try, recipe_of, try_key
+from .models import (
+    SPENDING_IS_STOPPED,
+    Installation,
+    Job,
+    Outcome,
+    Row,
+    Try,
+    recipe_of,
+    try_key,
+)
 from .recipes import Recipe
 from .surveying import Contents
 
@@ -106,6 +115,9 @@ def answer_next(job: Job, lease: Lease) -> bool:
     found = waiting.order_by("round", "number").first()
     if found is None:
         return False
+    if Installation.get().stopped_at:
+        waiting.update(state=Try.State.FAILED, message=SPENDING_IS_STOPPED)
+        return True
     lease.hold_for(SECONDS)
     if Try.objects.move(found.pk, Try.State.WAITING, Try.State.SENDING):
         _answer(found)

@@ -20,7 +20,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs import actions, clock, estimates, leases, lifecycle, limits, spending
-from jobs.models import SPENDING_IS_STOPPED, Batch, Installation, Job, Outcome, Row, dollars
+from jobs.models import (
+    SPENDING_IS_STOPPED,
+    Batch,
+    Installation,
+    Job,
+    Outcome,
+    Row,
+    Try,
+    dollars,
+)
 
 from .conftest import Simulator, signed_in
 from .test_job_command import refusal, run
@@ -218,6 +227,17 @@ def test_the_switch_stops_everything_that_costs_money(
     client_root.post(reverse("spending_switch"), {"stop": "no"})
     Job.objects.filter(pk=waiting.pk).update(next_action_at=clock.now())
     assert drive(waiting).good_count == 2
+
+
+def test_what_was_to_be_tried_is_not_sent_after_the_switch(
+    make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    assert actions.try_rows(job, list(job.rows.all()), alice)
+    allow(stopped_at=timezone.now())
+    drive(job, until=lambda job: not job.tries.pending().exists())
+    assert {one.message for one in job.tries.all()} == {SPENDING_IS_STOPPED}
+    assert {one.state for one in job.tries.all()} == {Try.State.FAILED}
 
 
 def test_what_was_sent_before_the_switch_comes_in(

@@ -17,6 +17,8 @@ from jobs.models import Batch, Installation, Job, Outcome
 from .conftest import Simulator
 from .test_lifecycle import Drive, confirmed, joined
 
+pytestmark = pytest.mark.no_database  # this is about times
+
 ROWS = [[f"n{n}", "x"] for n in range(30)]
 Later = Callable[[timedelta], None]
 

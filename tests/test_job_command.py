@@ -25,6 +25,9 @@ from jobs.models import Job, Outcome, answer_kind_of
 from .conftest import Simulator
 from .environment import ROOT, clean_environment
 
+# What the command says and ends with is the same on each database.
+pytestmark = pytest.mark.no_database
+
 MakeJob = Callable[..., Job]
 CSV = "name,text\nAda,likes it\nBen,“does” not\n"
 REQUEST = {

@@ -186,8 +186,9 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
 def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     """Have some rows of a draft answered at once, by the recipe as it is now; and by the model
     `also`, to compare. False when there is nothing to ask, answers of an earlier try are still to
-    come, or it is no draft any more. Raises limits.NotAllowed when nothing may be spent."""
-    if why := limits.in_the_way(job.owner, Decimal(0), Installation.get(), clock.now()):
+    come, or it is no draft any more. Raises limits.NotAllowed when nothing may be spent, or nothing
+    is left."""
+    if why := limits.nothing_left(job.owner, Installation.get(), clock.now()):
         raise limits.NotAllowed(why)
     asked = [recipe_of(job)]
     if also and also != job.model:

@@ -7,6 +7,7 @@ jobs of practice count, by what they would have cost, so that the caps can be tr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -71,20 +72,36 @@ def in_the_way(owner: User, most: Decimal, site: Installation, now: datetime) ->
             f"{_sum(site.most_a_job)} here. Send fewer rows, allow shorter answers, or ask an "
             "administrator."
         )
-    since = month_of(now)
-    for cap, whose, words in (
-        (site.most_a_person, owner, "Your jobs"),
-        (site.most_a_month, None, "All jobs together"),
-    ):
-        if cap is None:
-            continue
-        left = max(cap - taken_up(since, whose), Decimal(0))
+    for cap, left, words in _left(owner, site, now):
         if most > left:
             return (
                 f"This job may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, and "
                 f"{_sum(left)} of it is left. Send fewer rows, wait, or ask an administrator."
             )
     return ""
+
+
+def nothing_left(owner: User, site: Installation, now: datetime) -> str:
+    """Why not even rows can be tried for `owner`, as a sentence; "" when they can."""
+    if site.stopped_at:
+        return SPENDING_IS_STOPPED
+    for cap, left, words in _left(owner, site, now):
+        if not left:
+            return (
+                f"{words} may cost {_sum(cap)} a month, and nothing of it is left. "
+                "Wait for the next one, or ask an administrator."
+            )
+    return ""
+
+
+def _left(owner: User, site: Installation, now: datetime) -> Iterator[tuple[Decimal, Decimal, str]]:
+    """The caps of this month, what is left of each, and whose it is."""
+    for cap, whose, words in (
+        (site.most_a_person, owner, "Your jobs"),
+        (site.most_a_month, None, "All jobs together"),
+    ):
+        if cap is not None:
+            yield cap, max(cap - taken_up(month_of(now), whose), Decimal(0)), words
 
 
 def needs_approval(most: Decimal, site: Installation) -> bool:

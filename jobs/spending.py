@@ -56,12 +56,16 @@ class Month:
 
 
 def remember(job: Job) -> None:
-    """Write down what a job has cost that is being deleted."""
-    for charge in [*_of_job(job), *_of_tries(job.tries.filter(practice=settings.PRACTICE))]:
+    """Write down what a job has cost that is being deleted, whatever mode it was in."""
+    charged = [(job.practice, charge) for charge in _of_job(job)]
+    for practice in (False, True):
+        tries = job.tries.filter(practice=practice)
+        charged += [(practice, charge) for charge in _of_tries(tries)]
+    for practice, charge in charged:
         PastSpending.objects.create(
             owner=job.owner,
             at=charge.at,
-            practice=settings.PRACTICE,
+            practice=practice,
             template=job.template.name if job.template else "",
             models_used={charge.model: format(charge.amount, "f")},
             spent_pico=int(charge.amount.scaleb(12)),
@@ -91,7 +95,7 @@ def charges(since: datetime) -> Iterator[Charge]:
 
 
 def _of_job(job: Job) -> Iterator[Charge]:
-    if job.confirmed_at is None or job.practice != settings.PRACTICE:
+    if job.confirmed_at is None:
         return
     template = job.template.name if job.template else NO_TEMPLATE
     # A tally of an older version does not tell the models apart.
@@ -170,7 +174,9 @@ def months(now: datetime) -> list[Month]:
     begins = months_back(now)
     found = {begin: Month(begin) for begin in begins}
     for charge in charges(begins[-1]):
-        month = found[limits.month_of(charge.at)]
+        month = found.get(limits.month_of(charge.at))
+        if month is None:
+            continue  # ahead of us: the clock was wrong, and was set back
         month.charged += charge.amount
         month.by_person[charge.person] += charge.amount
         month.by_template[charge.template] += charge.amount
@@ -181,7 +187,7 @@ def months(now: datetime) -> list[Month]:
     for at, model, tally in kept.values_list("confirmed_at", "model", "tally"):
         tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
         assert at is not None  # noqa: S101 - as asked for
-        with suppress(pricing.UnknownPrice):
+        with suppress(pricing.UnknownPrice, KeyError):  # KeyError: ahead of us
             found[limits.month_of(at)].kept += pricing.saved_by_keeping(model, *tokens)
     under_way = Job.objects.filter(practice=settings.PRACTICE, reserved_pico__gt=0)
     for at, reserved in under_way.values_list("confirmed_at", "reserved_pico"):

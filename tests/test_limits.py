@@ -105,6 +105,27 @@ def test_a_cap_is_the_most_that_is_allowed(make_job: MakeJob, alice: User, cap: 
     assert confirm(draft(make_job, alice))
 
 
+@pytest.mark.parametrize(
+    ("cap", "words"),
+    [
+        ("most_a_person", "Your jobs may cost $3.10 a month, and nothing of it is left."),
+        ("most_a_month", "All jobs together may cost $3.10 a month, and nothing of it is left."),
+    ],
+)
+def test_rows_are_not_tried_when_nothing_is_left(
+    make_job: MakeJob, alice: User, client_alice: Client, cap: str, words: str
+) -> None:
+    allow(**{cap: "3.11"})
+    assert confirm(draft(make_job, alice))
+    job = make_job(alice, Job.State.DRAFT)
+    assert actions.try_rows(job, list(job.rows.all())[:1], alice), "a cent is left"
+    job.tries.all().delete()
+    allow(**{cap: "3.10"})
+    answer = client_alice.post(reverse("try_rows", args=[job.pk]), {"count": "1"}, follow=True)
+    assert words in html.unescape(answer.content.decode())
+    assert not job.tries.exists()
+
+
 def test_what_is_reserved_is_not_there_for_others(
     make_job: MakeJob, alice: User, bob: User
 ) -> None:
@@ -411,6 +432,39 @@ def test_a_deleted_job_has_cost_what_it_has_cost(
         lifecycle.sweep()
     assert limits.taken_up(month, alice) == before
     assert sum(one.amount for one in spending.charges(month)) == before
+
+
+def test_a_job_that_is_deleted_in_the_other_mode_has_cost_what_it_has_cost(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, settings: Any
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    assert actions.try_rows(job, list(job.rows.all()), alice)
+    drive(job, until=lambda job: not job.tries.pending().exists())
+    priced(job)
+    assert confirm(job)
+    job = drive(job)
+    month, mode = limits.month_of(timezone.now()), settings.PRACTICE
+    before = limits.taken_up(month)
+    settings.PRACTICE = not mode
+    spending.remember(job)
+    job.tries.all().delete()
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DELETING)
+    assert limits.taken_up(month) == 0
+    settings.PRACTICE = mode
+    assert limits.taken_up(month) == before > 0
+    assert sum(one.amount for one in spending.charges(month)) == before
+
+
+def test_a_job_from_a_clock_that_was_ahead_is_no_trouble(
+    make_job: MakeJob, alice: User, drive: Drive
+) -> None:
+    job = draft(make_job, alice)
+    assert confirm(job)
+    ahead = timezone.now() + timedelta(days=40)
+    Job.objects.filter(pk=job.pk).update(
+        confirmed_at=ahead, cached=True, spent_pico=5, tally={"cache_read_tokens": 9}
+    )
+    assert [month.charged for month in spending.months(timezone.now())] == [0]
 
 
 def test_the_shell_says_what_is_in_the_way(

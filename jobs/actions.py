@@ -45,10 +45,12 @@ from .models import (
     Row,
     Try,
     choices_of,
+    dollars,
     pico,
     recipe_of,
     stored_recipe,
 )
+from .pricing import UnknownPrice
 from .recipes import Recipe, with_example, with_rows_of
 from .reusing import Start
 
@@ -186,22 +188,34 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
 def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     """Have some rows of a draft answered at once, by the recipe as it is now; and by the model
     `also`, to compare. False when there is nothing to ask, answers of an earlier try are still to
-    come, or it is no draft any more. Raises limits.NotAllowed when nothing may be spent, or nothing
-    is left."""
-    if why := limits.nothing_left(job.owner, Installation.get(), clock.now()):
-        raise limits.NotAllowed(why)
+    come, or it is no draft any more.
+
+    The most that it can cost is reserved. Raises limits.NotAllowed when that is more than may be
+    spent, or it cannot be said.
+    """
     asked = [recipe_of(job)]
     if also and also != job.model:
         asked.append(replace(asked[0], model=also))
     with transaction.atomic():
+        site, now = limits.lock(), clock.now()
         draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
         if not draft.update(next_action_at=clock.now()) or job.tries.pending().exists():
             return False
         last = job.tries.aggregate(last=Max("round"))["last"] or 0
         rounds = enumerate(asked, start=last + 1)
-        planned = Try.objects.bulk_create(
-            one for number, recipe in rounds for one in trying.plan(job, rows, recipe, number)
-        )
+        try:
+            planned = [
+                one for number, recipe in rounds for one in trying.plan(job, rows, recipe, number)
+            ]
+        except UnknownPrice as error:
+            raise limits.NotAllowed(
+                f"There is no price for “{error}”, so what trying costs cannot be said. "
+                "Choose another model, or ask an administrator to enter its price."
+            ) from None
+        most = dollars(sum(one.most_pico for one in planned))
+        if why := limits.in_the_way_of_trying(job.owner, most, site, now):
+            raise limits.NotAllowed(why)
+        Try.objects.bulk_create(planned)
         if planned:
             twice = " with two models" if len(asked) > 1 else ""
             _log(job, f"Trying {words.rows(len(planned) // len(asked))}{twice}.", user)

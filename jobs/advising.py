@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from . import estimates, offers, pricing, recipes, words
 from .answer_kinds import TEXT
-from .estimates import LEAST_TRIED, Estimate
+from .estimates import Estimate
+from .learning import LEAST_TRIED
 from .model_rules import rules_of
 from .models import Job, Outcome, recipe_of, try_key
 from .recipes import Recipe

@@ -321,7 +321,6 @@ def _cost(judged: Judged) -> int:
 
 def _columns(judged: Judged, cost: int) -> tuple[Any, ...]:
     usage = judged.usage
-    details = usage.output_tokens_details if usage else None
     texts = (
         judged.outcome,
         judged.cause,
@@ -338,6 +337,6 @@ def _columns(judged: Judged, cost: int) -> tuple[Any, ...]:
         (usage.cache_creation_input_tokens or 0) if usage else 0,
         (usage.cache_read_input_tokens or 0) if usage else 0,
         (usage.output_tokens or 0) if usage else 0,
-        (details.thinking_tokens or 0) if details else 0,
+        usage.thinking_tokens if usage else 0,
         cost,
     )

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
-from math import sqrt
-from statistics import fmean, stdev
 from typing import Any, Self
 
 import msgspec
@@ -22,13 +20,15 @@ from django.conf import settings
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 
-from . import checking, counting, matching, pricing, recipes, surveying
+from . import checking, counting, learning, matching, pricing, recipes, surveying
 from .answer_kinds import output_format
 from .counting import LEAST_TOKEN_BYTES, Counts
+from .learning import LEAST_TRIED, Earlier
 from .leases import Lease
 from .model_rules import rules_of
 from .models import (
     Job,
+    Length,
     Outcome,
     Row,
     RowQuerySet,
@@ -45,9 +45,6 @@ USUAL_OUTPUT = (0.05, 0.75)
 # in batches (batch processing guide).
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
 MOST_EARLIER = 5  # jobs to learn from
-LEAST_TRIED = 3  # rows to learn from
-# Student's t for 95 in 100, two-sided, by the number of rows less one; about 2 for more than ten.
-_STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,8 @@ class Basis:
     counts: Counts = field(default_factory=Counts)
     survey_key: str = ""
     survey: Survey = field(default_factory=Survey)
+    # What other jobs tell, as it was then: one that finishes later changes no price that is shown.
+    earlier: tuple[Earlier, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ def _basis(job: Job, lease: Lease | None) -> Basis:
     if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:
         found = surveying.survey(job, recipe, lease)
         basis = replace(basis, survey_key=survey_key, survey=found)
-    return basis
+    return replace(basis, earlier=learning.earlier_jobs(job))
 
 
 def _estimate(job: Job, lease: Lease | None) -> Estimate:
@@ -245,7 +244,7 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
     unpriced = []
     for share in shares:
         try:
-            priced.append(_price(share, basis.counts))
+            priced.append(_price(share, basis))
         except pricing.UnknownPrice:
             unpriced.append(share.model)
     return Estimate(
@@ -354,7 +353,7 @@ def _known(job: Job, recipe: Recipe, survey: Survey) -> int:
     return survey.known if recipe.only_new and asks_the_same else 0
 
 
-def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) -> _Share:
+def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]]) -> _Share:
     """All rows of a table, as they would be sent with `recipe`; `tried`: TryQuerySet.lengths."""
     survey = basis.survey
     rows = max(_left(job, recipe, survey), 0)
@@ -364,8 +363,8 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[int]]) 
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if _known(job, recipe, survey) else 0
-    seen = [min(tokens, recipe.longest) for tokens in tried.get(try_key(job, recipe), [])]
-    learned = _learned(seen, rows, recipe)
+    seen = tried.get(try_key(job, recipe), [])
+    learned = learning.learned(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.model else _same_before(job)
     low, high = learned or _learned_before(earlier, recipe) or recipes.usual_output(recipe)
     return _Share(
@@ -391,19 +390,6 @@ def _kept(recipe: Recipe, basis: Basis) -> int:
     return basis.counts.shared or round(len(recipe.system.encode()) / LEAST_TOKEN_BYTES)
 
 
-def _learned(seen: Sequence[int], rows: int, recipe: Recipe) -> tuple[float, float] | None:
-    """Tokens of an answer on average over all rows, from .. to, by those that were seen: the range
-    in which the average of `rows` further ones lies 95 times in 100 (prediction by Student's t)."""
-    if len(seen) < LEAST_TRIED:
-        return None
-    mean = fmean(seen)
-    t = _STUDENT[len(seen) - 1] if len(seen) <= len(_STUDENT) else 2.2
-    margin = t * stdev(seen) * sqrt(1 / len(seen) + 1 / max(rows, 1))
-    # However alike they were, a few rows do not show everything.
-    margin = max(margin, mean * 0.1)
-    return max(mean - margin, min(seen) / 2), min(mean + margin, recipe.longest)
-
-
 def _learned_before(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
     """Tokens of an answer on average, from .. to, by what earlier jobs took: their averages, and a
     fifth more and less, for other rows."""
@@ -418,8 +404,11 @@ def _input(share: _Share, counts: Counts) -> tuple[float, float]:
     return expected * share.scale, margin * share.scale
 
 
-def _price(share: _Share, counts: Counts) -> Prices:
+def _price(share: _Share, basis: Basis) -> Prices:
     """Raises UnknownPrice."""
+    counts = basis.counts
+    known = learning.found_kept(basis.earlier)
+    hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
     expected, margin = _input(share, counts)
     to_keep = Decimal(share.kept * share.rows)
     longest = round(counts.longest * share.scale)
@@ -432,7 +421,8 @@ def _price(share: _Share, counts: Counts) -> Prices:
         )
 
     usual = to_keep if share.is_kept else Decimal(0)
-    high = cost(expected + margin, share.output_high, FEW_HITS, longest, usual)
+    few, many = hits
+    high = cost(expected + margin, share.output_high, few, longest, usual)
     # At most, each row writes what is to be kept, be it as short as it is.
     dear = (expected + margin) * share.dearest_input
     most = cost(dear, share.longest, Decimal(0), longest, to_keep)
@@ -440,7 +430,7 @@ def _price(share: _Share, counts: Counts) -> Prices:
         high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
     return Prices(
         share.rows,
-        cost(max(expected - margin, 0), share.output_low, MANY_HITS, 0, usual),
+        cost(max(expected - margin, 0), share.output_low, many, 0, usual),
         high,
         max(high, most),
     )
@@ -457,12 +447,12 @@ def prices_with(job: Job, estimate: Estimate, others: Iterable[Recipe]) -> list[
 
 
 def _price_with(
-    job: Job, recipe: Recipe, estimate: Estimate, tried: dict[str, list[int]]
+    job: Job, recipe: Recipe, estimate: Estimate, tried: dict[str, list[Length]]
 ) -> Prices | None:
     if matching.missing_columns(recipe, job.columns):
         return None
     with suppress(pricing.UnknownPrice):
-        return _price(_share(job, recipe, estimate.basis, tried), estimate.basis.counts)
+        return _price(_share(job, recipe, estimate.basis, tried), estimate.basis)
     return None
 
 

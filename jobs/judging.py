@@ -183,6 +183,10 @@ class Usage(msgspec.Struct):
     output_tokens_details: OutputDetails | None = None
     inference_geo: str | None = None
 
+    @property
+    def thinking_tokens(self) -> int:
+        return (self.output_tokens_details and self.output_tokens_details.thinking_tokens) or 0
+
 
 class Block(msgspec.Struct):
     type: str = ""

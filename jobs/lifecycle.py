@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import BigIntegerField, Count, F, Q, Sum
+from django.db.models.functions import Cast
 
 from . import (
     batching,
@@ -377,6 +378,10 @@ def _finish(job: Job) -> None:
 
 def count_up(job: Job) -> None:
     """Write the job's tally anew from its rows."""
+    # As big integers: the square of a long answer does not fit a plain one.
+    thinking = Cast("thinking_tokens", BigIntegerField())
+    text = Cast("output_tokens", BigIntegerField()) - thinking
+    written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
     groups = (
         Row.objects.filter(job=job)
         .values("outcome", "cause", "answered_by")
@@ -394,6 +399,11 @@ def count_up(job: Job) -> None:
             thinking=Sum("thinking_tokens"),
             pico=Sum("cost_pico"),
             unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
+            good=Count("pk", filter=written),
+            good_text=Sum(text, filter=written),
+            good_text_squares=Sum(text * text, filter=written),
+            good_thinking=Sum(thinking, filter=written),
+            good_thinking_squares=Sum(thinking * thinking, filter=written),
         )
         .order_by("outcome", "cause")
     )
@@ -431,6 +441,13 @@ def count_up(job: Job) -> None:
             "again": sums["again"],  # rows that are worth sending again
             "output_tokens": sums["output"],
             "thinking_tokens": sums["thinking"],
+            # Of good answers, and the sums of their tokens and of the squares of these: what later
+            # jobs learn from.
+            "lengths": {
+                "answers": sums["good"],
+                "text": [sums["good_text"], sums["good_text_squares"]],
+                "thinking": [sums["good_thinking"], sums["good_thinking_squares"]],
+            },
             "cost_pico": sums["pico"],
             "unpriced": sums["unpriced"],
         },

@@ -53,11 +53,14 @@ def taken_up(since: datetime, owner: User | None = None) -> Decimal:
     past = PastSpending.objects.filter(at__gte=since, **here, **mine)
     tries = Try.objects.filter(asked_at__gte=since, **here, **job_mine)
     tries = tries.exclude(job__state=Job.State.DELETING)
+    # One whose answer was lost may have been charged.
+    may_cost = tries.filter(state__in=[Try.State.WAITING, Try.State.SENDING, Try.State.UNKNOWN])
     sums = [
         jobs.aggregate(pico=Sum("spent_pico"))["pico"],
         jobs.aggregate(pico=Sum("reserved_pico"))["pico"],
         past.aggregate(pico=Sum("spent_pico"))["pico"],
         tries.aggregate(pico=Sum("cost_pico"))["pico"],
+        may_cost.aggregate(pico=Sum("most_pico"))["pico"],
     ]
     return dollars(sum(int(pico or 0) for pico in sums))
 
@@ -81,15 +84,17 @@ def in_the_way(owner: User, most: Decimal, site: Installation, now: datetime) ->
     return ""
 
 
-def nothing_left(owner: User, site: Installation, now: datetime) -> str:
-    """Why not even rows can be tried for `owner`, as a sentence; "" when they can."""
+def in_the_way_of_trying(owner: User, most: Decimal, site: Installation, now: datetime) -> str:
+    """Why rows that cost up to `most` US dollars cannot be tried for `owner`, as a sentence; ""
+    when they can."""
     if site.stopped_at:
         return SPENDING_IS_STOPPED
     for cap, left, words in _left(owner, site, now):
-        if not left:
+        if most > left:
             return (
-                f"{words} may cost {_sum(cap)} a month, and nothing of it is left. "
-                "Wait for the next one, or ask an administrator."
+                f"Trying this may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, "
+                f"and {_sum(left)} of it is left. Try fewer rows, wait for the next month, or ask "
+                "an administrator."
             )
     return ""
 

@@ -28,7 +28,7 @@ import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from django.conf import settings
@@ -619,6 +619,13 @@ class Row(models.Model):
         return dollars(self.cost_pico)
 
 
+class Length(NamedTuple):
+    """Tokens of one answer."""
+
+    text: int
+    thinking: int
+
+
 class TryQuerySet(models.QuerySet["Try"]):
     def pending(self) -> Self:
         """Those whose answer is to come."""
@@ -630,14 +637,16 @@ class TryQuerySet(models.QuerySet["Try"]):
         answered = self.filter(state=Try.State.ANSWERED, practice=settings.PRACTICE)
         return answered.order_by("pk")
 
-    def lengths(self) -> dict[str, list[int]]:
-        """Tokens of the answer to each row, thinking included, by the try_key of what was asked. Of
-        a row that was tried several times the last one counts."""
-        found: dict[str, dict[int, int]] = {}
-        tried = self.to_learn_from().values_list("recipe_key", "number", "output_tokens")
-        for key, number, tokens in tried:
-            found.setdefault(key, {})[number] = tokens
-        return {key: list(tokens.values()) for key, tokens in found.items()}
+    def lengths(self) -> dict[str, list[Length]]:
+        """How long the answer to each row was, by the try_key of what was asked. Of a row that was
+        tried several times the last one counts."""
+        found: dict[str, dict[int, Length]] = {}
+        tokens = ("output_tokens", "thinking_tokens")
+        for key, number, output, thinking in self.to_learn_from().values_list(
+            "recipe_key", "number", *tokens
+        ):
+            found.setdefault(key, {})[number] = Length(max(output - thinking, 0), thinking)
+        return {key: list(lengths.values()) for key, lengths in found.items()}
 
     def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
         """Change the state of try `pk` from `old` to `new`; False if someone else did."""
@@ -677,6 +686,8 @@ class Try(models.Model):
     answered_by = models.CharField(max_length=100, default="")
     input_tokens = models.IntegerField(default=0)  # of the cache, too
     output_tokens = models.IntegerField(default=0)  # thinking included
+    thinking_tokens = models.IntegerField(default=0)
+    most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open
     cost_pico = models.BigIntegerField(default=0)
 
     objects = TryQuerySet.as_manager()

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -21,6 +22,7 @@ from django.db.models import Q
 
 from . import clock, holding, pricing, provider, recipes
 from .answer_kinds import AnswerKind
+from .counting import LEAST_TOKEN_BYTES, OVERHEAD
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
 from .models import (
@@ -30,6 +32,7 @@ from .models import (
     Outcome,
     Row,
     Try,
+    pico,
     recipe_of,
     try_key,
 )
@@ -73,7 +76,7 @@ def _in_order_of(job: Job, numbers: Sequence[int]) -> Iterator[Row]:
 
 def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Try]:
     """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
-    empty cells, are left out."""
+    empty cells, are left out. Raises UnknownPrice."""
     params_of = recipes.compile_recipe(recipe, job.columns)
     contents = Contents(recipe, job.columns)
     used = dict.fromkeys(recipes.columns_used(recipe.prompt))
@@ -94,10 +97,21 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
                     recipe=msgspec.to_builtins(recipe),
                     recipe_key=try_key(job, recipe),
                     practice=settings.PRACTICE,
+                    most_pico=pico(_most(params, recipe)),
                     answer_kind=msgspec.to_builtins(recipe.answer),
                 )
             )
     return planned
+
+
+def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
+    """US dollars that the answer to one row can cost, at the normal rate. Raises UnknownPrice."""
+    tokens = round(recipes.text_bytes(params) / LEAST_TOKEN_BYTES) + OVERHEAD
+    # What is to be kept at the provider is paid when it is written.
+    written = tokens if recipe.cached else 0
+    return pricing.cost_of_tokens(
+        recipe.model, tokens - written, recipe.longest, tokens, written=written, batch=False
+    )
 
 
 def answer_next(job: Job, lease: Lease) -> bool:
@@ -172,6 +186,7 @@ def _columns(one: Try, judged: Judged, message: Message) -> dict[str, Any]:
         + (usage.cache_creation_input_tokens or 0)
         + (usage.cache_read_input_tokens or 0),
         "output_tokens": usage.output_tokens or 0,
+        "thinking_tokens": usage.thinking_tokens,
         "cost_pico": cost,
     }
 

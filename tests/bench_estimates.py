@@ -50,9 +50,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "columns": [{"name": "mood"}, {"name": "stars", "kind": "number"}],
     },
 }
-SIZES = (10, 30, 100, 300, 1000, 3000)
+SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
 MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-4-6")
 INSTRUCTIONS = "Answer kindly, and mind the rules of our house. " * 150
+QUESTIONS = [
+    f"What does this customer {verb}, {how}?"
+    for verb in ("say", "want", "complain about", "praise")
+    for how in ("in a few words", "all in all", "and why")
+]
 LARGE = 100_000
 
 
@@ -66,6 +71,7 @@ class Shape:
     answer: str
     model: str
     cached: bool
+    question: str
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,11 @@ def shapes(chance: random.Random) -> Iterator[Shape]:
             chance.choice(list(WORDS)),
             LENGTHS[number % len(LENGTHS)],
             chance.choice(list(ANSWERS)),
-            MODELS[number % len(MODELS)],
+            chance.choice(MODELS),
             number % 4 == 3,
+            chance.choice(QUESTIONS),
         )
-    yield Shape(LARGE, "mixed", "long tail", "labels", MODELS[0], False)
+    yield Shape(LARGE, "mixed", "long tail", "labels", MODELS[0], False, QUESTIONS[0])
 
 
 def rows_of(shape: Shape, chance: random.Random) -> list[tuple[str, str]]:
@@ -120,7 +127,7 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
         Job.State.DRAFT,
         columns=("id", "review"),
         rows=rows_of(shape, chance),
-        prompt="What does this customer say? {{review}}",
+        prompt=f"{shape.question} {{{{review}}}}",
         system=INSTRUCTIONS if shape.cached else "",
         cached=shape.cached,
         model=shape.model,

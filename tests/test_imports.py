@@ -35,7 +35,7 @@ LAYERS = (
     ("jobs.receipts", "jobs.spending"),
     ("jobs.limits",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
-    ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting"),
+    ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting", "jobs.learning"),
     ("jobs.surveying", "jobs.offers", "jobs.own_prices"),
     ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),
     ("jobs.models",),

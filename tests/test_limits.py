@@ -108,22 +108,35 @@ def test_a_cap_is_the_most_that_is_allowed(make_job: MakeJob, alice: User, cap: 
 @pytest.mark.parametrize(
     ("cap", "words"),
     [
-        ("most_a_person", "Your jobs may cost $3.10 a month, and nothing of it is left."),
-        ("most_a_month", "All jobs together may cost $3.10 a month, and nothing of it is left."),
+        ("most_a_person", "Your jobs may cost $3.12 a month, and less than $0.01 of it is left."),
+        ("most_a_month", "All jobs together may cost $3.12 a month, and less than $0.01 of it"),
     ],
 )
-def test_rows_are_not_tried_when_nothing_is_left(
+def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
     make_job: MakeJob, alice: User, client_alice: Client, cap: str, words: str
 ) -> None:
-    allow(**{cap: "3.11"})
+    """A row costs up to 1.6 cents: 32,000 tokens to write at 50 cents a million, and a few to
+    read."""
+    allow(**{cap: "3.12"})
     assert confirm(draft(make_job, alice))
-    job = make_job(alice, Job.State.DRAFT)
-    assert actions.try_rows(job, list(job.rows.all())[:1], alice), "a cent is left"
-    job.tries.all().delete()
-    allow(**{cap: "3.10"})
+    job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)
+    assert actions.try_rows(job, list(job.rows.all())[:1], alice)
+    lost = job.tries.get()
+    assert Decimal("0.016") < dollars(lost.most_pico) < Decimal("0.0161")
+    # It may have been charged, so it stays reserved.
+    job.tries.update(state=Try.State.UNKNOWN)
     answer = client_alice.post(reverse("try_rows", args=[job.pk]), {"count": "1"}, follow=True)
     assert words in html.unescape(answer.content.decode())
-    assert not job.tries.exists()
+    assert job.tries.count() == 1
+    job.tries.update(state=Try.State.ANSWERED, cost_pico=10**9)
+    assert actions.try_rows(job, list(job.rows.all())[:1], alice), "what was not charged is free"
+
+
+def test_what_cannot_be_priced_is_not_tried(make_job: MakeJob, alice: User) -> None:
+    job = make_job(alice, Job.State.DRAFT, model="claude-of-tomorrow")
+    with pytest.raises(limits.NotAllowed) as refused:
+        actions.try_rows(job, list(job.rows.all())[:1], alice)
+    assert "There is no price for “claude-of-tomorrow”" in str(refused.value)
 
 
 def test_what_is_reserved_is_not_there_for_others(

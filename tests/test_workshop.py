@@ -421,9 +421,8 @@ def test_three_tried_rows_teach_the_estimate(
     learned = priced(job)
     assert learned.tried == 3
     assert learned.key != guess.key, "the plan that was shown before cannot be confirmed"
-    assert (
-        0.8 * 100 * 500 <= learned.output_low < 100 * 500 < learned.output_high <= 1.2 * 100 * 500
-    )
+    # Three answers that are alike may be so by chance: texts usually lie further apart.
+    assert 50 * 500 <= learned.output_low < 95 * 500 < 105 * 500 < learned.output_high <= 150 * 500
     assert learned.high - learned.low < guess.high - guess.low
     assert learned.most == guess.most, "an answer may still be as long as is allowed"
     assert "learned from the 3 rows that you tried" in shown(client_alice, job)
@@ -633,7 +632,8 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     job.refresh_from_db()
     assert job.max_tokens == 100
     after = priced(job)
-    assert (after.low, after.high, after.tried) == (before.low, before.high, 3), "as it says"
+    assert (after.low, after.tried) == (before.low, 3), "as it says"
+    assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
     saved = before.most - after.most
     assert f"costs {pricing.in_words(saved)} less at most" in found.text
     assert "shorter" not in advice(job)

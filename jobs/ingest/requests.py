@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..model_rules import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules
-from ..pricing import Model, UnknownPrice, models
-from ..pricing import model as model_of
+from ..pricing import Facts, all_facts, facts_of
 from .shapes import Finding, Limits, Line
 
 Json = dict[str, Any]
@@ -213,7 +212,7 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[_Problem]:
     if not isinstance(model_id, str) or not model_id or len(model_id) > limits.name:
         yield _Problem("req_model", "“model” is missing in “params”, or not the name of a model.")
     else:
-        known = find_model(model_id)
+        known = facts_of(model_id)
         yield from _model_problems(model_id, known)
         rules = RULES.get(known.id) if known else None
     yield from _length_problems(params, known)
@@ -226,14 +225,7 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[_Problem]:
         yield from _rule_problems(params, rules, known.name)
 
 
-def find_model(model_id: str) -> Model | None:
-    try:
-        return model_of(model_id)
-    except UnknownPrice:
-        return None
-
-
-def _model_problems(model_id: str, known: Model | None) -> Iterator[_Problem]:
+def _model_problems(model_id: str, known: Facts | None) -> Iterator[_Problem]:
     if known and known.status == "active":
         return
     better = _successor(model_id, known)
@@ -253,17 +245,17 @@ def _model_problems(model_id: str, known: Model | None) -> Iterator[_Problem]:
         yield _Problem("req_deprecated", text, fix)
 
 
-def _successor(model_id: str, known: Model | None) -> str:
+def _successor(model_id: str, known: Facts | None) -> str:
     """The newest model of the same family; of a name that is not known, the one that is meant."""
     newest: dict[str, str] = {}
-    for model in models():
+    for model in all_facts():
         if model.status == "active":
             newest.setdefault(model.family, model.id)
     if known:
         return newest.get(known.family, "")
     if _LONG_GONE.match(model_id):
         return next((newest[name] for name in newest if name in model_id), newest["sonnet"])
-    names = {name: model for model in models() for name in (model.id, *model.aliases)}
+    names = {name: model for model in all_facts() for name in (model.id, *model.aliases)}
     # As other services write it: "anthropic/claude-haiku-4-5", "claude-haiku-4-5@20251001".
     inside = [name for name in names if re.search(rf"{name}(?![-.]?\d)", model_id)]
     close = [max(inside, key=len)] if inside else difflib.get_close_matches(model_id, names, 1, 0.8)
@@ -273,7 +265,7 @@ def _successor(model_id: str, known: Model | None) -> str:
     return meant.id if meant.status == "active" else newest.get(meant.family, "")
 
 
-def _length_problems(params: Json, known: Model | None) -> Iterator[_Problem]:
+def _length_problems(params: Json, known: Facts | None) -> Iterator[_Problem]:
     longest = params.get("max_tokens")
     if type(longest) is not int or longest < 1:
         text = "“max_tokens” is missing in “params”, or not a whole number from 1."
@@ -287,7 +279,7 @@ def _length_problems(params: Json, known: Model | None) -> Iterator[_Problem]:
 
 
 def _longest_of_all() -> int:
-    return max(model.max_output for model in models())
+    return max(model.max_output for model in all_facts())
 
 
 def _message_problems(params: Json, rules: Rules | None) -> Iterator[_Problem]:
@@ -548,7 +540,8 @@ def _if_movable(params: Json) -> str:
 
 
 def _shorten(params: Json) -> None:
-    params["max_tokens"] = model_of(params["model"]).max_output
+    if known := facts_of(params["model"]):
+        params["max_tokens"] = known.max_output
 
 
 _FIXES = {
@@ -604,7 +597,7 @@ def fix_in_words(code: str, count: int = 0) -> str:
     every = f"all {count:,} requests" if count > 1 else "the request" if count else "all of them"
     if fix := _FIXES.get(code):
         return f"{fix.words}, in {every}"
-    if what == "model" and old and (known := find_model(new)) and known.status != "retired":
+    if what == "model" and old and (known := facts_of(new)) and known.status != "retired":
         return f"Use {new} instead of {old[:SHOWN]}, in {every}"
     removable = {"remove": (*_REQUIRED, ""), "beside": ("custom_id", "params", "")}
     if separator and name not in removable.get(what, (name,)):

@@ -362,13 +362,20 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(found, indent=1))
             return
-        self.stdout.write(f"US dollars for a million tokens in a batch; {pricing.source()}")
+        self.stdout.write("US dollars for a million tokens in a batch")
+        by_source: dict[str, list[dict[str, Any]]] = {}
         for model in found:
-            batch = model["batch"]
-            self.stdout.write(
-                f"{model['model']:<20} in {batch['input']:>8}  out {batch['output']:>8}  "
-                f"write for an hour {batch['cache_write_1h']:>8}  read {batch['cache_read']:>8}"
-            )
+            age = f" ({model['age']})" if model["age"] else ""
+            by_source.setdefault(f"From {model['source']}{age}", []).append(model)
+        for source, those in by_source.items():
+            self.stdout.write(source)
+            for model in those:
+                batch = model["batch"]
+                self.stdout.write(
+                    f"  {model['model']:<20} in {batch['input']:>8}  out {batch['output']:>8}  "
+                    f"write for an hour {batch['cache_write_1h']:>8}  "
+                    f"read {batch['cache_read']:>8}"
+                )
 
     # --- try --------------------------------------------------------------------------------------
 

@@ -24,11 +24,13 @@ from .judging import GOOD, LOOK, Judged, Usage
 DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
 BATCH = Decimal("0.5")
 US_ONLY = Decimal("1.1")  # inference_geo "us", on every kind of token
+# A web search, the same everywhere and in a batch (pricing page: $10 for 1,000).
+SEARCH = Decimal("0.01")
 # Refusals before any output that are not charged (refusals page, September 2026).
 FREE_REFUSALS = {"cyber", "general_harms", None}
 # Stored money is whole millionths of a millionth of a dollar. A price is for a million tokens, so a
 # dollar of price is a million of these a token.
-_UNITS_A_TOKEN = 1_000_000
+_UNITS_A_DOLLAR, _UNITS_A_TOKEN = 1_000_000_000_000, 1_000_000
 
 
 class UnknownPrice(LookupError):
@@ -178,7 +180,7 @@ def _of_today() -> dict[str, Model]:
 
 def version() -> str:
     """Tells one state of all prices from another."""
-    state = hashlib.sha256(repr(models()).encode()).hexdigest()[:16]
+    state = hashlib.sha256(repr((models(), SEARCH)).encode()).hexdigest()[:16]
     return f"{published_prices.PACKAGE} {published_prices.version()}, {_table()['date']}, {state}"
 
 
@@ -267,7 +269,10 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     )
     if usage.inference_geo == "us":
         total *= US_ONLY
-    return int((total * rate * _UNITS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
+    tools = usage.server_tool_use
+    searches = (tools.web_search_requests or 0) if tools else 0
+    units = total * rate * _UNITS_A_TOKEN + SEARCH * searches * _UNITS_A_DOLLAR
+    return int(units.to_integral_value(ROUND_HALF_UP))
 
 
 def rounded_up(amount: Decimal) -> Decimal:

@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot, set_custom_snapshot
 from genai_prices.types import (
@@ -25,6 +26,7 @@ from genai_prices.types import (
 )
 
 from jobs import pricing, published_prices
+from jobs.judging import Judged, ServerToolUse, Usage
 from jobs.pricing import UnknownPrice
 
 pytestmark = pytest.mark.no_database
@@ -227,6 +229,17 @@ def test_a_step_beyond_the_longest_prompt_is_none() -> None:
     """Sonnet 4.5 once held more than 200,000 tokens, at a higher price."""
     sonnet = pricing.model("claude-sonnet-4-5")
     assert (sonnet.context, sonnet.long_prompt_above, sonnet.long_prices) == (200_000, None, None)
+
+
+def test_a_search_costs_the_same_everywhere() -> None:
+    usage = Usage(input_tokens=1_000_000, inference_geo="us", server_tool_use=ServerToolUse(1_000))
+    judged = Judged("good", answered_by="claude-opus-5", usage=usage)
+    dollar = 10**12
+    assert pricing.cost_in_pico(judged) == (2.5 * 1.1 + 10) * dollar
+    assert pricing.cost_in_pico(judged, batch=False) == (5 * 1.1 + 10) * dollar
+    searched = msgspec.structs.replace(usage, input_tokens=0, server_tool_use=ServerToolUse(1))
+    judged = Judged("look", answered_by="claude-opus-5", usage=searched, cause="unfinished")
+    assert pricing.cost_in_pico(judged) == dollar // 100, "whatever becomes of it"
 
 
 def test_where_prices_are_from_and_since_when(monkeypatch: pytest.MonkeyPatch) -> None:

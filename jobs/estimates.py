@@ -86,6 +86,11 @@ class Estimate:
     input_high: int = 0
     basis: Basis = field(default_factory=Basis)
 
+    @property
+    def is_half(self) -> bool:
+        """Of the normal price; the fee of a search is no less in a batch."""
+        return self.high == self.normal_high * pricing.BATCH
+
     def as_json(self) -> dict[str, Any]:
         numbers = {
             name: str(value) if isinstance(value, Decimal) else value

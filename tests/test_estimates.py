@@ -103,6 +103,7 @@ def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: 
     assert fees < estimate.high < estimate.most
     assert estimate.low < pricing.SEARCH, "the model may do without"
     assert estimate.normal_high == 2 * (estimate.high - fees) + fees
+    assert not estimate.is_half
     assert actions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     assert estimate.low < job.cost <= estimate.most

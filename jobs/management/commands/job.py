@@ -304,7 +304,7 @@ class Command(BaseCommand):
             self.show_group(problem.title, problem.remedy, problem.places, problem.count)
 
     def show_price(self, estimate: Estimate) -> None:
-        self.say(f"Cost in US dollars: {price_in_words(estimate)} (half the normal price).")
+        self.say(f"Cost in US dollars: {price_in_words(estimate)}{half(estimate)}.")
         if settings.PRACTICE:
             self.say("Practice mode: no key is set, so nothing is sent and nothing costs money.")
 
@@ -330,7 +330,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
         elif not estimate.trouble:
             self.stdout.write(f"{words.rows(estimate.rows)}, {found['model']}")
-            self.stdout.write(f"In US dollars: {price_in_words(estimate)} (half the normal price)")
+            self.stdout.write(f"In US dollars: {price_in_words(estimate)}{half(estimate)}")
             self.stdout.write(f"The length of the answers is from: {found['basis']['output']}")
         if estimate.trouble:
             raise CommandError(estimate.trouble)
@@ -631,6 +631,10 @@ def shorten(text: str) -> str:
 
 def price_in_words(estimate: Estimate | PartEstimate) -> str:
     return f"usually {money_range(estimate.low, estimate.high)}, {at_most(estimate.most)}"
+
+
+def half(estimate: Estimate) -> str:
+    return " (half the normal price)" if estimate.is_half else ""
 
 
 def seconds(text: str) -> float:

@@ -41,6 +41,8 @@ from .surveying import Survey
 
 # The guess of what an answer of a ready-made request takes of the longest that it allows.
 USUAL_OUTPUT = (0.05, 0.75)
+# The guess of what a model reads in each turn of what a tool of the provider found: tokens.
+USUAL_FIND = 20_000
 # How many of the rows find the instructions kept: best effort, these are the rates that are usual
 # in batches (batch processing guide).
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
@@ -82,6 +84,11 @@ class Estimate:
     input_low: int = 0
     input_high: int = 0
     basis: Basis = field(default_factory=Basis)
+
+    @property
+    def is_half(self) -> bool:
+        """Of the normal price; the fee of a search is no less in a batch."""
+        return self.high == self.normal_high * pricing.BATCH
 
     def as_json(self) -> dict[str, Any]:
         numbers = {
@@ -289,18 +296,20 @@ class Prices:
     low: Decimal
     high: Decimal
     most: Decimal
+    fees: Decimal = Decimal(0)  # what of `high` and `most` is no dearer without a batch
 
 
 def _sum(prices: Iterable[Prices]) -> dict[str, Decimal]:
     found = list(prices)
     low = sum((one.low for one in found), Decimal(0))
     high = sum((one.high for one in found), Decimal(0))
+    fees = sum((one.fees for one in found), Decimal(0))
     return {
         "low": low,
         "high": high,
         "most": sum((one.most for one in found), Decimal(0)),
         "normal_low": low / pricing.BATCH,
-        "normal_high": high / pricing.BATCH,
+        "normal_high": (high - fees) / pricing.BATCH + fees,
     }
 
 
@@ -321,6 +330,8 @@ class _Share:
     scale: float = 1  # tokens of this model for one of that which was counted
     dearest_input: int = 1  # times the price of input: 2 for writing to the cache for an hour
     in_the_us: bool = False  # some ask to be kept in the US, which costs more
+    searches: int = 0  # web searches that are allowed, in all rows
+    turns: int = 0  # how often the model may read what tools of the provider found, in all rows
 
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
@@ -336,6 +347,8 @@ def _shares(job: Job, basis: Basis) -> list[_Share]:
             facts["max_tokens_sum"],
             dearest_input=2 if facts["cached"] else 1,
             in_the_us=bool(facts["in_the_us"]),
+            searches=facts.get("searches", 0),  # not there: read by an older version
+            turns=facts.get("turns", 0),
         )
         for model, facts in job.reading["models"].items()
     ]
@@ -422,17 +435,25 @@ def _price(share: _Share, basis: Basis) -> Prices:
 
     usual = to_keep if share.is_kept else Decimal(0)
     few, many = hits
-    high = cost(expected + margin, share.output_high, few, longest, usual)
+    found = share.turns * USUAL_FIND
+    high = cost(expected + margin + found, share.output_high, few, longest, usual)
     # At most, each row writes what is to be kept, be it as short as it is.
-    dear = (expected + margin) * share.dearest_input
+    dear = expected + margin
+    if share.turns:
+        # What is found is not limited, but all that is read at once is.
+        context = pricing.model(share.model).context
+        dear, longest = dear + share.turns * context, max(longest, context)
+    dear *= share.dearest_input
     most = cost(dear, share.longest, Decimal(0), longest, to_keep)
     if share.in_the_us:
         high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
+    fees = pricing.SEARCH * share.searches
     return Prices(
         share.rows,
         cost(max(expected - margin, 0), share.output_low, many, 0, usual),
-        high,
-        max(high, most),
+        high + fees,
+        max(high, most) + fees,
+        fees,
     )
 
 

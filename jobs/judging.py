@@ -171,9 +171,13 @@ class CacheCreation(msgspec.Struct):
     ephemeral_1h_input_tokens: int | None = None
 
 
+class ServerToolUse(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
 class Usage(msgspec.Struct):
-    """Token counts of one answer. `input_tokens` leaves out what was written to or read from the
-    cache; `output_tokens` contains thinking."""
+    """Token counts of one answer, and the searches that are charged besides. `input_tokens` leaves
+    out what was written to or read from the cache; `output_tokens` contains thinking."""
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -182,6 +186,7 @@ class Usage(msgspec.Struct):
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputDetails | None = None
     inference_geo: str | None = None
+    server_tool_use: ServerToolUse | None = None
 
     @property
     def thinking_tokens(self) -> int:

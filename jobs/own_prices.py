@@ -1,10 +1,9 @@
-"""Prices that administrators have entered: over those of the bundled table, or of models that it
-does not know."""
+"""Prices that administrators have entered: over those that come with batchsite, or of models that
+it does not know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date
 from decimal import Decimal
 
@@ -13,7 +12,7 @@ from django.utils import timezone
 
 from . import pricing
 from .models import Installation, OwnPrice
-from .pricing import Model, Prices, UnknownPrice
+from .pricing import Facts, Model, Prices
 
 # Of the price of input, where nothing else is entered (pricing page: cache writes and reads).
 WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
@@ -22,7 +21,8 @@ WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
 def refresh() -> None:
     """Take the prices that hold today. Called before anything is done about money, in every
     process; one small query where nothing was ever entered."""
-    pricing.use_own(_in_force(timezone.now().astimezone(UTC).date()))
+    today = timezone.now().astimezone(UTC).date()
+    pricing.use(_in_force(today), today)
 
 
 def _in_force(today: date) -> Iterator[Model]:
@@ -35,35 +35,29 @@ def _in_force(today: date) -> Iterator[Model]:
         kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)
         who = own.entered_by.username if own.entered_by else "an administrator"
         source = f"entered by {who} on {own.entered_at:%Y-%m-%d}, from {own.since} on"
-        yield replace(
-            _known(own.model, listed.get(own.model, {})),
+        yield Model(
+            **vars(_known(own.model, listed.get(own.model, {}))),
             prices=Prices(own.input, own.output, *kept),
             long_prompt_above=None,
             long_prices=None,
             source=source,
+            as_of=own.entered_at.astimezone(UTC).date(),
         )
 
 
-def _known(model_id: str, listed: dict[str, object]) -> Model:
+def _known(model_id: str, listed: dict[str, object]) -> Facts:
     """What else is known of a model: from the table, else from what the provider lists."""
-    try:
-        return pricing.of_table(model_id)
-    except UnknownPrice:
-        nothing = Prices(*(Decimal(0) for _ in range(5)))
-        return Model(
-            id=model_id,
-            aliases=(),
-            name=str(listed.get("display_name") or model_id),
-            family=str(listed.get("line") or ""),
-            status="active",
-            limited=True,  # offered only where the provider lists it
-            retires=None,
-            context=int(str(listed.get("max_input_tokens") or 0)),
-            max_output=int(str(listed.get("max_tokens") or 0)),
-            prices=nothing,
-            long_prompt_above=None,
-            long_prices=None,
-        )
+    return pricing.facts_of(model_id) or Facts(
+        id=model_id,
+        aliases=(),
+        name=str(listed.get("display_name") or model_id),
+        family=str(listed.get("line") or ""),
+        status="active",
+        limited=True,  # offered only where the provider lists it
+        retires=None,
+        context=int(str(listed.get("max_input_tokens") or 0)),
+        max_output=int(str(listed.get("max_tokens") or 0)),
+    )
 
 
 def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:

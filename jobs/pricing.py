@@ -1,31 +1,36 @@
 """What a token costs and what a request cost, in US dollars. Pure, Decimal and whole numbers only.
 
-The table is models.json beside this file, with its date and source; prices that an administrator
-has entered go before it (`use_own`). Batches cost half of every token price, cache included
-(Anthropic's pricing page: "multipliers stack").
+Prices that an administrator has entered go first (`use`), then those of the package genai-prices
+(published_prices.py), then those of the table models.json beside this file, which has the prices
+that the package lacks, and all else that is known of a model. Batches cost half of every token
+price, cache included (Anthropic's pricing page: "multipliers stack").
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from . import published_prices
 from .judging import GOOD, LOOK, Judged, Usage
 
 DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
 BATCH = Decimal("0.5")
 US_ONLY = Decimal("1.1")  # inference_geo "us", on every kind of token
+# A web search, the same everywhere and in a batch (pricing page: $10 for 1,000).
+SEARCH = Decimal("0.01")
 # Refusals before any output that are not charged (refusals page, September 2026).
 FREE_REFUSALS = {"cyber", "general_harms", None}
 # Stored money is whole millionths of a millionth of a dollar. A price is for a million tokens, so a
 # dollar of price is a million of these a token.
-_UNITS_A_TOKEN = 1_000_000
+_UNITS_A_DOLLAR, _UNITS_A_TOKEN = 1_000_000_000_000, 1_000_000
 
 
 class UnknownPrice(LookupError):
@@ -44,8 +49,8 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model that can be chosen, from the bundled table. Lengths are in tokens."""
+class Facts:
+    """What is known of a model besides its prices. Lengths are in tokens."""
 
     id: str
     aliases: tuple[str, ...]
@@ -56,58 +61,22 @@ class Model:
     retires: date | None
     context: int
     max_output: int
+
+
+@dataclass(frozen=True)
+class Model(Facts):
+    """A model with its prices."""
+
     prices: Prices
     long_prompt_above: int | None  # tokens of one prompt above which `long_prices` hold for it
     long_prices: Prices | None
-    source: str = ""  # where the prices are from, and their day
+    source: str  # where the prices are from
+    as_of: date | None  # the day on which they were last seen to be right; None: not known
 
     def prices_for(self, prompt_tokens: int) -> Prices:
         if self.long_prices is None or prompt_tokens <= (self.long_prompt_above or 0):
             return self.prices
         return self.long_prices
-
-
-def _prices(entry: dict[str, str]) -> Prices:
-    return Prices(**{kind: Decimal(amount) for kind, amount in entry.items()})
-
-
-@cache
-def table_date() -> str:
-    """The day of the prices, as in the table."""
-    return str(_table()["date"])
-
-
-def source() -> str:
-    """Where the prices are from, and their day."""
-    return f"{_table()['source']} ({table_date()})"
-
-
-# What administrators have entered, by the id of the model: the same in every process, because each
-# looks at the database before it deals with money (own_prices.py).
-_own: dict[str, Model] = {}
-
-
-def use_own(entered: Iterable[Model]) -> None:
-    """From now on the prices of these models are theirs, and not those of the table."""
-    global _own
-    # At once: another thread may be working out a price.
-    _own = {known.id: known for known in entered}
-
-
-def version() -> str:
-    """Tells one state of all prices from another."""
-    return ", ".join([table_date(), *sorted(known.source for known in _own.values())])
-
-
-def models() -> list[Model]:
-    """All models with a price, the newest generation of the table first."""
-    table = [_own.get(known.id, known) for known in _models_of_table()]
-    return [*table, *(own for own in _own.values() if own not in table)]
-
-
-@cache
-def _models_of_table() -> tuple[Model, ...]:
-    return tuple(_model(entry) for entry in _table()["models"])
 
 
 @cache
@@ -116,43 +85,120 @@ def _table() -> dict[str, Any]:
     return table
 
 
-def _model(entry: dict[str, Any]) -> Model:
-    long_prompt = entry.get("long_prompt")
-    return Model(
-        id=entry["ids"][0],
-        aliases=tuple(entry["ids"][1:]),
-        name=entry["name"],
-        family=entry["family"],
-        status=entry["status"],
-        limited=entry["limited"],
-        retires=date.fromisoformat(entry["retires"]) if entry["retires"] else None,
-        context=entry["context"],
-        max_output=entry["max_output"],
-        prices=_prices(entry["usd_per_mtok"]),
-        long_prompt_above=long_prompt["above_tokens"] if long_prompt else None,
-        long_prices=_prices(long_prompt["usd_per_mtok"]) if long_prompt else None,
-        source=source(),
+@cache
+def all_facts() -> tuple[Facts, ...]:
+    """All models of the bundled table, the newest generation first."""
+    return tuple(
+        Facts(
+            id=entry["ids"][0],
+            aliases=tuple(entry["ids"][1:]),
+            name=entry["name"],
+            family=entry["family"],
+            status=entry["status"],
+            limited=entry["limited"],
+            retires=date.fromisoformat(entry["retires"]) if entry["retires"] else None,
+            context=entry["context"],
+            max_output=entry["max_output"],
+        )
+        for entry in _table()["models"]
     )
+
+
+@cache
+def facts_of(model_id: str) -> Facts | None:
+    """The model with this id or alias, if the bundled table has it."""
+    ours = (known for known in all_facts() if model_id in (known.id, *known.aliases))
+    return next(ours, None)
+
+
+def source() -> tuple[str, date | None]:
+    """Where most prices are from, and the day on which they were last seen to be right."""
+    version, compared = published_prices.version(), _table()["compared"]
+    words = f"{published_prices.PACKAGE} {version}"
+    if version != compared["version"]:
+        return words, None
+    day = date.fromisoformat(compared["date"])
+    return f"{words}, compared with Anthropic's own pages on {day}", day
+
+
+@lru_cache(maxsize=2)
+def _on(day: date) -> dict[str, Model]:
+    """The models with a price on this day, by their ids, as if nothing had been entered."""
+    found = {}
+    for known, entry in zip(all_facts(), _table()["models"], strict=True):
+        if priced := _published(known, day) or _bundled(known, entry):
+            found[known.id] = priced
+    return found
+
+
+def _published(known: Facts, day: date) -> Model | None:
+    said = published_prices.published((known.id, *known.aliases), day, BATCH)
+    if not said:
+        return None
+    # A step that no prompt reaches is left over from when the model could hold more.
+    above = said.above if said.above and said.above < known.context else None
+    return Model(
+        **vars(known),
+        prices=Prices(**said.prices),
+        long_prompt_above=above,
+        long_prices=Prices(**said.long_prices) if above and said.long_prices else None,
+        source=source()[0],
+        as_of=source()[1],
+    )
+
+
+def _bundled(known: Facts, entry: dict[str, Any]) -> Model | None:
+    prices = entry.get("usd_per_mtok")
+    if not prices:
+        return None
+    return Model(
+        **vars(known),
+        prices=Prices(**{kind: Decimal(amount) for kind, amount in prices.items()}),
+        long_prompt_above=None,
+        long_prices=None,
+        source=f"{_table()['source']} ({_table()['date']})",
+        as_of=date.fromisoformat(_table()["date"]),
+    )
+
+
+# What administrators have entered, by the id of the model, and the day whose prices hold: the same
+# in every process, because each looks at the database before it deals with money (own_prices.py).
+_own: dict[str, Model] = {}
+_day: date | None = None
+
+
+def use(entered: Iterable[Model], day: date | None = None) -> None:
+    """From now on these prices hold, and of other models those of this day; of today, without."""
+    global _own, _day
+    # Each at once: another thread may be working out a price.
+    _own, _day = {known.id: known for known in entered}, day
+
+
+def _of_today() -> dict[str, Model]:
+    return _on(_day or datetime.now(UTC).date())
+
+
+def version() -> str:
+    """Tells one state of all prices from another."""
+    state = hashlib.sha256(repr((models(), SEARCH)).encode()).hexdigest()[:16]
+    return f"{published_prices.PACKAGE} {published_prices.version()}, {_table()['date']}, {state}"
+
+
+def models() -> list[Model]:
+    """All models with a price, the newest generation of the table first."""
+    priced = {**_of_today(), **_own}
+    table = [priced.pop(known.id) for known in all_facts() if known.id in priced]
+    return [*table, *priced.values()]
 
 
 def model(model_id: str) -> Model:
     """The model with this id or alias. Raises UnknownPrice when it has no price."""
-    try:
-        known = of_table(model_id)
-    except UnknownPrice:
-        if model_id in _own:
-            return _own[model_id]
-        raise
-    return _own.get(known.id, known)
-
-
-@cache
-def of_table(model_id: str) -> Model:
-    """The model with this id or alias, as in the bundled table. Raises UnknownPrice."""
-    for known in _models_of_table():
-        if model_id == known.id or model_id in known.aliases:
-            return known
-    raise UnknownPrice(model_id)
+    known = facts_of(model_id)
+    own_id = known.id if known else model_id
+    priced = _own.get(own_id) or _of_today().get(own_id)
+    if priced is None:
+        raise UnknownPrice(model_id)
+    return priced
 
 
 def choosable() -> list[Model]:
@@ -223,7 +269,10 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     )
     if usage.inference_geo == "us":
         total *= US_ONLY
-    return int((total * rate * _UNITS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
+    tools = usage.server_tool_use
+    searches = (tools.web_search_requests or 0) if tools else 0
+    units = total * rate * _UNITS_A_TOKEN + SEARCH * searches * _UNITS_A_DOLLAR
+    return int(units.to_integral_value(ROUND_HALF_UP))
 
 
 def rounded_up(amount: Decimal) -> Decimal:

@@ -98,7 +98,7 @@ def own_folder(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.DATA_DIR = tmp_path / "data"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "data" / "uploads" / "incoming"
     settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
-    pricing.use_own([])
+    pricing.use([])
     yield
     if HUEY.pending_count():
         HUEY.storage.flush_queue()

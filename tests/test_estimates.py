@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 
-from jobs import actions, estimates, pricing
+from jobs import actions, estimates, exports, pricing
 from jobs.estimates import Estimate
 from jobs.models import Job
+from jobs.receipts import receipt_of
 
 from .conftest import Simulator
 from .test_lifecycle import Drive
@@ -79,6 +81,41 @@ def test_ready_made_requests_of_two_models(
     assert estimate.output_most == sum(row["params"]["max_tokens"] for row in rows)
     job = charged(job, drive)
     assert estimate.low <= job.cost <= estimate.most
+
+
+def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: Drive) -> None:
+    """What is found is read as input, and each search has a fee that is no less in a batch."""
+    tools = [
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
+        {"type": "web_fetch_20250910", "name": "web_fetch", "max_uses": 2},
+    ]
+    rows = [request("claude-haiku-5-5", f"{word} [simulate:good]", 90) for word in "abcdefgh"]
+    for row in rows[1:]:
+        row["params"]["tools"] = tools
+    upload = ContentFile("\n".join(map(json.dumps, rows)).encode(), "requests.jsonl")
+    job = drive(actions.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
+    estimate = estimates.current(job)
+    assert estimate is not None
+    assert estimate.counted == 1, "what has such tools is not counted"
+    # Three searches each, and six turns with up to a million tokens, at the price of long prompts.
+    fees, found = 7 * 3 * pricing.SEARCH, 7 * 6 * Decimal("0.25")
+    assert fees + found < estimate.most < (fees + found) * Decimal("1.001")
+    assert fees < estimate.high < estimate.most
+    assert estimate.low < pricing.SEARCH, "the model may do without"
+    assert estimate.normal_high == 2 * (estimate.high - fees) + fees
+    assert not estimate.is_half
+    assert actions.confirm(job, job.plan_sha256, alice)
+    job = drive(job)
+    assert estimate.low < job.cost <= estimate.most
+    lines = b"".join(exports.raw_chunks(job)).splitlines()
+    used = [json.loads(line)["result"]["message"]["usage"]["server_tool_use"] for line in lines]
+    searches = sum(one["web_search_requests"] for one in used if one)
+    tokens = sum(
+        pricing.cost_of_tokens(row.answered_by, row.input_tokens, row.output_tokens)
+        for row in job.rows.all()
+    )
+    assert searches and job.cost == tokens + searches * pricing.SEARCH
+    assert receipt_of(job).charged == job.cost == sum(row.cost for row in job.rows.all())
 
 
 def test_a_model_without_a_price_among_others_stops_the_whole_job(

@@ -16,6 +16,7 @@ PURE = (
     "jobs.judging",
     "jobs.recipes",
     "jobs.pricing",
+    "jobs.published_prices",
     "jobs.ingest",
     "jobs.cells",
     "jobs.answer_kinds",
@@ -104,6 +105,11 @@ def test_pure_modules_know_neither_django_nor_the_database() -> None:
 
 def test_only_one_module_talks_to_the_provider() -> None:
     assert importers_of("anthropic", "httpx2") == {"jobs.provider"}
+
+
+def test_only_one_module_knows_the_package_of_prices() -> None:
+    assert importers_of("genai_prices") == {"jobs.published_prices"}
+    assert importers_of("jobs.published_prices") == {"jobs.pricing"}
 
 
 def test_nothing_but_the_addresses_imports_views() -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
 from jobs.management.commands import job as job_command
 from jobs.models import Job, Outcome, answer_kind_of
+from jobs.templatetags.show import days_ago
 
 from .conftest import Simulator
 from .environment import ROOT, clean_environment
@@ -555,8 +557,15 @@ def test_all_prices_are_listed_with_their_source(db: None) -> None:
     assert haiku["normal"]["input"] == "0.1" and haiku["batch"]["input"] == "0.05"
     assert haiku["above_prompt_tokens"] == 100_000 and haiku["batch_above"]["output"] == "1.25"
     assert "2026-11-23" in haiku["source"]
+    assert haiku["source"].startswith("genai-prices 0.2.3, compared with")
+    assert "own table" in found["claude-opus-4-1"]["source"]
+    assert {(model["as_of"], model["age"]) for model in found.values()} == {
+        ("2026-11-23", days_ago(date(2026, 11, 23)))
+    }
     assert "claude-opus-4-1" in found, "old jobs have their price, too"
-    assert "in     0.05  out     0.25" in run("prices")[0]
+    listed = run("prices")[0]
+    assert "in     0.05  out     0.25" in listed
+    assert f"From {haiku['source']} ({haiku['age']})" in listed
 
 
 # --- run again ------------------------------------------------------------------------------------

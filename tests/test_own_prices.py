@@ -15,16 +15,27 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from jobs import actions, checking, estimates, lifecycle, offers, own_prices, pricing
+from jobs import (
+    actions,
+    checking,
+    estimates,
+    lifecycle,
+    offers,
+    own_prices,
+    pricing,
+    published_prices,
+)
 from jobs.judging import Judged, Usage
 from jobs.models import Installation, Job, OwnPrice, key_fingerprint
 from jobs.provider import ModelInfo
+from jobs.templatetags import show
 
 from .conftest import Simulator
 from .test_workshop import priced
 
 MakeJob = Callable[..., Job]
 NEW = "claude-next-1"
+COMPARED = date(2026, 11, 23)
 
 
 def today() -> date:
@@ -95,6 +106,29 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
     answer = client_root.post(address, {"withdraw": OwnPrice.objects.get().pk}, follow=True)
     assert "No price is known for" in answer.content.decode()
     assert OwnPrice.objects.count() == 1, "what was entered once stays on record"
+
+
+def test_the_page_says_where_each_price_is_from_and_how_old_it_is(
+    client_root: Client, root: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page() -> str:
+        return html.unescape(client_root.get(reverse("spending_prices")).content.decode())
+
+    own_prices.enter("claude-opus-5-5", today(), Decimal(3), Decimal(9), root)
+    text = page()
+    assert f"compared with Anthropic's own pages on 2026-11-23 ({show.days_ago(COMPARED)})" in text
+    assert f"own table, from Anthropic's pages (2026-11-23) · {show.days_ago(COMPARED)}" in text
+    assert f"entered by root on {today()}, from {today()} on · today" in text
+    monkeypatch.setattr(published_prices, "version", lambda: "0.2.4")
+    pricing._on.cache_clear()
+    assert "From genai-prices 0.2.4, where nothing else" in page(), "nobody compared that one"
+    pricing._on.cache_clear()
+
+
+@pytest.mark.parametrize("days", [0, 1, 2, 1_234])
+def test_an_age_in_words(days: int) -> None:
+    words = {0: "today", 1: "yesterday", 2: "2 days ago", 1_234: "1,234 days ago"}
+    assert show.days_ago(today() - timedelta(days=days)) == words[days]
 
 
 @pytest.mark.parametrize(

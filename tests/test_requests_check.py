@@ -27,6 +27,7 @@ pytestmark = pytest.mark.no_database
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "It is"}
 SYSTEM = {"role": "system", "content": "Be brief."}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 SCHEMA = {"type": "json_schema", "schema": {"type": "object"}}
 GONE = ...  # a key that is taken out
 
@@ -107,6 +108,8 @@ TAKEN: list[dict[str, Any]] = [
     {"output_config": {"format": {**SCHEMA, "schema": {"type": "object", "properties": {},
                                                        "additionalProperties": False}}}},
     {"tools": [{"name": "x", "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto"}},
+    {"tools": [{"type": "bash_20250124", "name": "bash"}, {"type": None, "name": "x"}]},
+    {"tools": [{"type": "web_search_20260318", "name": "web_search", "max_uses": 3}]},
     {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
 ]  # fmt: skip
 
@@ -247,6 +250,23 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"system": [{"type": "image"}]}, "*req_setting", "“system”", ""),
     ({"stop_sequences": "x"}, "req_setting", "“stop_sequences”", ""),
     ({"tools": {}}, "req_setting", "“tools”", ""),
+    (
+        {"tools": [SEARCH, {**SEARCH, "type": "web_fetch_20250910"}]},
+        "*req_max_uses",
+        "“web_search_20250305” needs “max_uses”",
+        "max_uses:few",
+    ),
+    ({"tools": [{**SEARCH, "max_uses": None}]}, "*req_max_uses", "max_uses", "max_uses:few"),
+    ({"tools": [{**SEARCH, "max_uses": 0}]}, "*req_max_uses", "max_uses", "max_uses:few"),
+    ({"tools": [{**SEARCH, "max_uses": True}]}, "*req_max_uses", "max_uses", "max_uses:few"),
+    ({"tools": [{**SEARCH, "max_uses": 1_001}]}, "*req_max_uses", "to 1,000", "max_uses:few"),
+    (
+        {"tools": [{"type": "code_execution_20260521", "name": "code_execution"}]},
+        "*req_open_tool",
+        "“code_execution_20260521” can be used any number of times",
+        "",
+    ),
+    ({"tools": [{"type": "unheard_of", "max_uses": 1}]}, "*req_open_tool", "“unheard_of”", ""),
     ({"tool_choice": "auto"}, "req_setting", "“tool_choice”", ""),
     ({"inference_geo": "eu"}, "req_setting", "“inference_geo”", ""),
     ({"service_tier": "batch"}, "req_setting", "“service_tier”", ""),
@@ -417,6 +437,28 @@ def test_a_line_knows_what_its_price_depends_on(path: Path) -> None:
     assert (plain.cached, plain.in_the_us) == (False, False)
     assert (dear.cached, dear.in_the_us, dear.max_tokens) == (True, True, 77)
     assert dear.size == len(json.dumps(found["params"]))
+
+
+def test_a_line_knows_what_its_tools_may_do(path: Path) -> None:
+    fetch = {"type": "web_fetch_20250910", "name": "web_fetch", "max_uses": 4}
+    own = {"name": "x", "input_schema": {"type": "object"}}
+    found = [
+        request("a", tools=[own]),
+        request("b", tools=[fetch]),
+        request("c", tools=[own, fetch, {**SEARCH, "max_uses": 3}]),
+        request("d", tools=[SEARCH]),
+    ]
+    reader, lines = read(path, found)
+    assert [(line.searches, line.turns) for line in lines] == [(0, 0), (0, 5), (3, 8), (0, 0)]
+    assert lines[3].problem
+    (remark,) = reader.remarks
+    assert remark.text == "2 requests may search the web or fetch pages."
+    assert "At most" in remark.remedy
+    _reader, lines = read(path, found, "max_uses:few")
+    assert (lines[3].searches, lines[3].turns) == (5, 6)
+    tools = [json.loads(line.source)["params"]["tools"] for line in lines]
+    assert tools[3] == [{**SEARCH, "max_uses": 5}]
+    assert tools[2] == found[2]["params"]["tools"], "what has a limit keeps it"
 
 
 def test_all_that_is_wrong_with_a_request_is_said_at_once(path: Path) -> None:

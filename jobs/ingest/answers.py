@@ -11,8 +11,18 @@ import msgspec
 from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
 from .words import remedy_of, title_of
 
-# What is known of the requests to one model; the last two are 1 if any of them asks for it.
-MODEL_FACTS = ("rows", "bytes", "max_tokens_sum", "max_tokens_most", "cached", "in_the_us")
+# What is known of the requests to one model; `cached` and `in_the_us` are 1 if any of them asks for
+# it, `searches` and `turns` are sums.
+MODEL_FACTS = (
+    "rows",
+    "bytes",
+    "max_tokens_sum",
+    "max_tokens_most",
+    "cached",
+    "in_the_us",
+    "searches",
+    "turns",
+)
 _LENGTH = struct.Struct("!I")
 _encoder = msgspec.msgpack.Encoder()
 
@@ -89,6 +99,8 @@ class Summary(msgspec.Struct):
             model["rows"] += 1
             model["cached"] |= line.cached
             model["in_the_us"] |= line.in_the_us
+            model["searches"] += line.searches
+            model["turns"] += line.turns
             model["bytes"] += line.size
             model["max_tokens_sum"] += line.max_tokens
             model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..model_rules import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules
-from ..pricing import Model, UnknownPrice, models
-from ..pricing import model as model_of
+from ..pricing import Facts, all_facts, facts_of
 from .shapes import Finding, Limits, Line
 
 Json = dict[str, Any]
@@ -34,6 +33,13 @@ _encoder = msgspec.json.Encoder()
 
 
 _ALL_THINKING = ("adaptive", "enabled", "disabled", "between_tools")
+# Tools that the provider runs: the model reads what they find, and goes on. Of these, “max_uses”
+# says how often.
+_FINDING = ("web_search_", "web_fetch_")
+_SEARCHING = "web_search_"
+# Tools that are only asked for, which ends the answer.
+_ASKED_FOR = ("custom", "bash_", "browser_", "computer_", "memory_", "text_editor_")
+MOST_USES, FEW_USES = 1_000, 5
 # Versions 1 to 3.7: all retired, and not in the table of prices.
 _LONG_GONE = re.compile(r"claude-(instant|v?[123])\b")
 
@@ -83,6 +89,7 @@ class Requests:
         self._seen: dict[str, int] = {}
         self._mended: Counter[str] = Counter()
         self._deprecated: dict[str, tuple[Finding, int]] = {}  # with how many of them there are
+        self._with_tools = 0
 
     def line(self, number: int, source: str, request: Json) -> Line:
         """`source` is the text of `request`, on line `number` of the file. `request` is changed
@@ -109,6 +116,8 @@ class Requests:
             first, count = self._deprecated.get(finding.fix, (finding, 0))
             self._deprecated[finding.fix] = first, count + 1
         params = request["params"]
+        searches, turns = _uses(params.get("tools", []))
+        self._with_tools += turns > 0
         return Line(
             number,
             source,
@@ -117,6 +126,8 @@ class Requests:
             max_tokens=params["max_tokens"],
             cached='"cache_control"' in source,
             in_the_us=params.get("inference_geo") == "us",
+            searches=searches,
+            turns=turns,
         )
 
     def is_wrong(self, number: int, request: Json) -> bool:
@@ -134,6 +145,9 @@ class Requests:
         for finding, count in self._deprecated.values():
             text = f"{finding.text} {_requests(count)} {'asks' if count == 1 else 'ask'} for it."
             yield Finding(finding.kind, text, finding.line, finding.fix)
+        if self._with_tools:
+            text = f"{_requests(self._with_tools)} may search the web or fetch pages."
+            yield Finding("req_finding", text)
 
     def _id_problem(self, number: int, custom_id: Any) -> Finding | None:
         """Any text will do, because what is sent has an id of ours."""
@@ -213,7 +227,7 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[_Problem]:
     if not isinstance(model_id, str) or not model_id or len(model_id) > limits.name:
         yield _Problem("req_model", "“model” is missing in “params”, or not the name of a model.")
     else:
-        known = find_model(model_id)
+        known = facts_of(model_id)
         yield from _model_problems(model_id, known)
         rules = RULES.get(known.id) if known else None
     yield from _length_problems(params, known)
@@ -222,18 +236,13 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[_Problem]:
         if name in params and not is_right(params[name]):
             text = f"What is in “{name}” does not have the form that it must have."
             yield _Problem("req_setting", text)
+    if _is_tools(params.get("tools")):
+        yield from _tool_problems(params["tools"])
     if rules and known:
         yield from _rule_problems(params, rules, known.name)
 
 
-def find_model(model_id: str) -> Model | None:
-    try:
-        return model_of(model_id)
-    except UnknownPrice:
-        return None
-
-
-def _model_problems(model_id: str, known: Model | None) -> Iterator[_Problem]:
+def _model_problems(model_id: str, known: Facts | None) -> Iterator[_Problem]:
     if known and known.status == "active":
         return
     better = _successor(model_id, known)
@@ -253,17 +262,17 @@ def _model_problems(model_id: str, known: Model | None) -> Iterator[_Problem]:
         yield _Problem("req_deprecated", text, fix)
 
 
-def _successor(model_id: str, known: Model | None) -> str:
+def _successor(model_id: str, known: Facts | None) -> str:
     """The newest model of the same family; of a name that is not known, the one that is meant."""
     newest: dict[str, str] = {}
-    for model in models():
+    for model in all_facts():
         if model.status == "active":
             newest.setdefault(model.family, model.id)
     if known:
         return newest.get(known.family, "")
     if _LONG_GONE.match(model_id):
         return next((newest[name] for name in newest if name in model_id), newest["sonnet"])
-    names = {name: model for model in models() for name in (model.id, *model.aliases)}
+    names = {name: model for model in all_facts() for name in (model.id, *model.aliases)}
     # As other services write it: "anthropic/claude-haiku-4-5", "claude-haiku-4-5@20251001".
     inside = [name for name in names if re.search(rf"{name}(?![-.]?\d)", model_id)]
     close = [max(inside, key=len)] if inside else difflib.get_close_matches(model_id, names, 1, 0.8)
@@ -273,7 +282,7 @@ def _successor(model_id: str, known: Model | None) -> str:
     return meant.id if meant.status == "active" else newest.get(meant.family, "")
 
 
-def _length_problems(params: Json, known: Model | None) -> Iterator[_Problem]:
+def _length_problems(params: Json, known: Facts | None) -> Iterator[_Problem]:
     longest = params.get("max_tokens")
     if type(longest) is not int or longest < 1:
         text = "“max_tokens” is missing in “params”, or not a whole number from 1."
@@ -287,7 +296,7 @@ def _length_problems(params: Json, known: Model | None) -> Iterator[_Problem]:
 
 
 def _longest_of_all() -> int:
-    return max(model.max_output for model in models())
+    return max(model.max_output for model in all_facts())
 
 
 def _message_problems(params: Json, rules: Rules | None) -> Iterator[_Problem]:
@@ -386,6 +395,39 @@ def _is_texts(value: Any) -> bool:
 
 def _is_tools(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(tool, dict) for tool in value)
+
+
+def _kind_of(tool: Json) -> str:
+    return str(tool.get("type") or "custom")
+
+
+def _is_limited(tool: Json) -> bool:
+    uses = tool.get("max_uses")
+    return type(uses) is int and 1 <= uses <= MOST_USES
+
+
+def _tool_problems(tools: list[Json]) -> Iterator[_Problem]:
+    """Tools whose results are read without limit, so that nobody knows what this costs at most."""
+    for tool in tools:
+        kind = _kind_of(tool)
+        name = f"The tool “{kind[:SHOWN]}”"
+        if not kind.startswith((*_FINDING, *_ASKED_FOR)):
+            text = f"{name} can be used any number of times, so the most it costs cannot be said."
+            yield _Problem("req_open_tool", text)
+        elif kind.startswith(_FINDING) and not _is_limited(tool):
+            text = f"{name} needs “max_uses”, a whole number from 1 to {MOST_USES:,}."
+            yield _Problem("req_max_uses", text, "max_uses:few")
+
+
+def _uses(tools: list[Json]) -> tuple[int, int]:
+    """How many web searches are allowed, and how many turns the model takes with what is found:
+    one for each use, and one to answer. 0 without such a tool."""
+    finding = [tool for tool in tools if _kind_of(tool).startswith(_FINDING)]
+    if not finding:
+        return 0, 0
+    searching = [tool for tool in finding if _kind_of(tool).startswith(_SEARCHING)]
+    searches, uses = (sum(tool["max_uses"] for tool in some) for some in (searching, finding))
+    return searches, uses + 1
 
 
 def _is_thinking(value: Any) -> bool:
@@ -548,7 +590,14 @@ def _if_movable(params: Json) -> str:
 
 
 def _shorten(params: Json) -> None:
-    params["max_tokens"] = model_of(params["model"]).max_output
+    if known := facts_of(params["model"]):
+        params["max_tokens"] = known.max_output
+
+
+def _limit_uses(params: Json) -> None:
+    for tool in params["tools"]:
+        if _kind_of(tool).startswith(_FINDING) and not _is_limited(tool):
+            tool["max_uses"] = FEW_USES
 
 
 _FIXES = {
@@ -556,6 +605,11 @@ _FIXES = {
         "Set “max_tokens” to the longest answer of the model",
         "“max_tokens” was set to the longest answer of the model",
         _shorten,
+    ),
+    "max_uses:few": _Fix(
+        f"Allow {FEW_USES} uses of each tool that searches or fetches",
+        f"{FEW_USES} uses of each tool that searches or fetches were allowed",
+        _limit_uses,
     ),
     "remove:prefill": _Fix(
         "Remove the beginning of the answer",
@@ -604,7 +658,7 @@ def fix_in_words(code: str, count: int = 0) -> str:
     every = f"all {count:,} requests" if count > 1 else "the request" if count else "all of them"
     if fix := _FIXES.get(code):
         return f"{fix.words}, in {every}"
-    if what == "model" and old and (known := find_model(new)) and known.status != "retired":
+    if what == "model" and old and (known := facts_of(new)) and known.status != "retired":
         return f"Use {new} instead of {old[:SHOWN]}, in {every}"
     removable = {"remove": (*_REQUIRED, ""), "beside": ("custom_id", "params", "")}
     if separator and name not in removable.get(what, (name,)):

@@ -87,6 +87,8 @@ class Line(msgspec.Struct):
     max_tokens: int = 0
     cached: bool = False  # it asks for prompt caching, so its input can cost twice as much
     in_the_us: bool = False  # it asks to be kept in the US, which costs more
+    searches: int = 0  # web searches that it allows
+    turns: int = 0  # how often the model may read what tools of the provider found; 0: it has none
 
 
 def row_name(format: str, number: int, line: int) -> int:

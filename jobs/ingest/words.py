@@ -267,6 +267,16 @@ FINDINGS = {
         "These requests force the use of a tool, which their model does not take.",
         "Change “tool_choice” to the type “auto”.",
     ),
+    "req_max_uses": Kind(
+        "These requests search the web or fetch pages without a limit, so the most that they cost "
+        "cannot be said.",
+        "Write “max_uses” into the tool: how often it may be used, such as 5.",
+    ),
+    "req_open_tool": Kind(
+        "These requests have a tool whose use cannot be limited, so the most that they cost cannot "
+        "be said.",
+        "Remove the tool. Tools of your own, “web_search” and “web_fetch” can stay.",
+    ),
     "req_region": Kind(
         "These requests choose a region, which their model does not take.",
         "Remove “inference_geo”.",
@@ -276,6 +286,11 @@ FINDINGS = {
         "Correct it, or remove it from “params”.",
     ),
     # Worth knowing about ready-made requests, and about objects
+    "req_finding": Kind(
+        "",
+        "What is found is read as input. “At most” takes it as long as the model can hold, each "
+        "time; usually it is far less. Searches cost $10 for 1,000 besides.",
+    ),
     "req_deprecated": Kind("", "The job can be sent now; later ones need another model."),
     "changed": Kind("All requests were changed as you wished.", ""),
     "missing_key": Kind("", ""),

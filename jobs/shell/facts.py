@@ -18,6 +18,7 @@ from jobs.models import Job, Outcome, Template, Try
 from jobs.offers import Offer
 from jobs.receipts import Receipt
 from jobs.reusing import kept_recipe
+from jobs.templatetags.show import days_ago
 
 
 def facts_of_file(found: Summary) -> dict[str, Any]:
@@ -204,6 +205,8 @@ def facts_of_prices(model: pricing.Model) -> dict[str, Any]:
         "batch_above": above and _rates(above, pricing.BATCH),
         "currency": "USD",
         "source": model.source,
+        "as_of": model.as_of and model.as_of.isoformat(),
+        "age": model.as_of and days_ago(model.as_of),
     }
 
 

@@ -15,6 +15,7 @@ from jobs.simulator.wire import (
     OutputDetails,
     Params,
     Reply,
+    ServerToolUse,
     StopDetails,
     TextBlock,
     ThinkingBlock,
@@ -42,6 +43,9 @@ _EFFORT = {"low": 0.4, "medium": 0.7, "high": 1.0, "xhigh": 2.0, "max": 3.0}
 _CATEGORIES = ("cyber", "bio", "frontier_llm", "reasoning_extraction", "general_harms", None)
 # A model that has nothing to say still ends its turn.
 _EMPTY_TOKENS = 3
+# What a search or a page comes to, and how often one is wanted where there is no limit.
+_FOUND_TOKENS = 9_000
+_MANY_USES = 8
 
 
 class _Draft(msgspec.Struct):
@@ -87,7 +91,7 @@ def answer(
         stop_reason=draft.stop_reason,
         stop_sequence=draft.stop_sequence,
         stop_details=draft.stop_details,
-        usage=_usage(params, prompt, draft, tier, cache),
+        usage=_usage(params, prompt, draft, tier, cache, dice),
     )
 
 
@@ -208,7 +212,9 @@ def _thinking_block(params: Params, model: Model, dice: Dice) -> ThinkingBlock:
     return ThinkingBlock(words, base64.b64encode(dice.seed * 4).decode())
 
 
-def _usage(params: Params, prompt: Prompt, draft: _Draft, tier: str, cache: CacheUse) -> Usage:
+def _usage(
+    params: Params, prompt: Prompt, draft: _Draft, tier: str, cache: CacheUse, dice: Dice
+) -> Usage:
     written = prompt.cacheable if cache == "write" else 0
     read = prompt.cacheable if cache == "read" else 0
     creation = CacheCreation()
@@ -216,8 +222,9 @@ def _usage(params: Params, prompt: Prompt, draft: _Draft, tier: str, cache: Cach
         creation.ephemeral_1h_input_tokens = written
     else:
         creation.ephemeral_5m_input_tokens = written
+    tools, found = _tool_use(params, dice)
     return Usage(
-        input_tokens=prompt.tokens - written - read,
+        input_tokens=prompt.tokens - written - read + found,
         output_tokens=draft.text_tokens + draft.thinking_tokens,
         output_tokens_details=OutputDetails(draft.thinking_tokens),
         service_tier=tier,
@@ -225,7 +232,21 @@ def _usage(params: Params, prompt: Prompt, draft: _Draft, tier: str, cache: Cach
         cache_creation=creation,
         cache_creation_input_tokens=written,
         cache_read_input_tokens=read,
+        server_tool_use=tools,
     )
+
+
+def _tool_use(params: Params, dice: Dice) -> tuple[ServerToolUse | None, int]:
+    """How often tools of the provider are used, and the tokens of what they find."""
+    uses = dict.fromkeys(("web_search_", "web_fetch_"), 0)
+    for tool in params.tools:
+        for prefix in uses:
+            if str(tool.get("type")).startswith(prefix):
+                most = tool.get("max_uses")
+                uses[prefix] += dice.number((most if isinstance(most, int) else _MANY_USES) + 1)
+    searches, fetches = uses.values()
+    tokens = (searches + fetches) * _FOUND_TOKENS
+    return (ServerToolUse(searches, fetches), tokens) if tokens else (None, 0)
 
 
 def _first_bytes(text: str, size: int) -> str:

@@ -14,6 +14,8 @@ from jobs.simulator.wire import Item, Params, Turn, decode_envelope, invalid
 LARGEST_BATCH = 100_000
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OPENING_BRACE = ord("{")
+# Tools that run at the provider, which does not count tokens with them.
+_SERVER_TOOLS = ("code_execution_", "tool_search_tool_", "web_fetch_", "web_search_")
 
 
 def read_batch(body: Path) -> list[Item]:
@@ -53,6 +55,8 @@ def check_count(params: Params) -> Prompt:
     """The rules for counting tokens: those for a message, without `max_tokens`."""
     if params.max_tokens is not UNSET:
         raise invalid("max_tokens: Extra inputs are not permitted")
+    if any(str(tool.get("type")).startswith(_SERVER_TOOLS) for tool in params.tools):
+        raise invalid("tools: server tools are not supported here")
     return _check(params, usable_model(params.model))
 
 

@@ -235,6 +235,13 @@ class OutputDetails(Struct):
     thinking_tokens: int
 
 
+class ServerToolUse(Struct):
+    """How often tools were used that run at the provider."""
+
+    web_search_requests: int
+    web_fetch_requests: int
+
+
 class Usage(Struct):
     """What a message would have cost, in tokens."""
 
@@ -246,7 +253,7 @@ class Usage(Struct):
     cache_creation: CacheCreation
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
-    server_tool_use: None = None
+    server_tool_use: ServerToolUse | None = None
     speed: str = "standard"
 
 

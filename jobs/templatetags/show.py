@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -117,6 +117,13 @@ def ago(moment: datetime) -> SafeString:
         words = "just now"
     exact = date_format(timezone.localtime(moment), "j M Y, H:i")
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, words)
+
+
+@register.filter
+def days_ago(day: date) -> str:
+    """How old something of this day, in UTC, is: "today", "yesterday", "3 days ago" """
+    days = (timezone.now().astimezone(UTC).date() - day).days
+    return "today" if days < 1 else "yesterday" if days == 1 else f"{days:,} days ago"
 
 
 @register.filter

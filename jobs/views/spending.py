@@ -75,7 +75,7 @@ def prices(request: HttpRequest) -> HttpResponse:
         "models": [known for known in pricing.models() if known.status != "retired"],
         "without_price": [offer for offer in offers.offered() if not offer.has_price],
         "own": OwnPrice.objects.filter(withdrawn_at=None).select_related("entered_by"),
-        "table": pricing.source(),
+        "usual": pricing.source(),
     }
     return render(request, "spending/prices.html", context, status=422 if form.errors else 200)
 

@@ -304,7 +304,7 @@ class Command(BaseCommand):
             self.show_group(problem.title, problem.remedy, problem.places, problem.count)
 
     def show_price(self, estimate: Estimate) -> None:
-        self.say(f"Cost in US dollars: {price_in_words(estimate)} (half the normal price).")
+        self.say(f"Cost in US dollars: {price_in_words(estimate)}{half(estimate)}.")
         if settings.PRACTICE:
             self.say("Practice mode: no key is set, so nothing is sent and nothing costs money.")
 
@@ -330,7 +330,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
         elif not estimate.trouble:
             self.stdout.write(f"{words.rows(estimate.rows)}, {found['model']}")
-            self.stdout.write(f"In US dollars: {price_in_words(estimate)} (half the normal price)")
+            self.stdout.write(f"In US dollars: {price_in_words(estimate)}{half(estimate)}")
             self.stdout.write(f"The length of the answers is from: {found['basis']['output']}")
         if estimate.trouble:
             raise CommandError(estimate.trouble)
@@ -362,13 +362,20 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(found, indent=1))
             return
-        self.stdout.write(f"US dollars for a million tokens in a batch; {pricing.source()}")
+        self.stdout.write("US dollars for a million tokens in a batch")
+        by_source: dict[str, list[dict[str, Any]]] = {}
         for model in found:
-            batch = model["batch"]
-            self.stdout.write(
-                f"{model['model']:<20} in {batch['input']:>8}  out {batch['output']:>8}  "
-                f"write for an hour {batch['cache_write_1h']:>8}  read {batch['cache_read']:>8}"
-            )
+            age = f" ({model['age']})" if model["age"] else ""
+            by_source.setdefault(f"From {model['source']}{age}", []).append(model)
+        for source, those in by_source.items():
+            self.stdout.write(source)
+            for model in those:
+                batch = model["batch"]
+                self.stdout.write(
+                    f"  {model['model']:<20} in {batch['input']:>8}  out {batch['output']:>8}  "
+                    f"write for an hour {batch['cache_write_1h']:>8}  "
+                    f"read {batch['cache_read']:>8}"
+                )
 
     # --- try --------------------------------------------------------------------------------------
 
@@ -624,6 +631,10 @@ def shorten(text: str) -> str:
 
 def price_in_words(estimate: Estimate | PartEstimate) -> str:
     return f"usually {money_range(estimate.low, estimate.high)}, {at_most(estimate.most)}"
+
+
+def half(estimate: Estimate) -> str:
+    return " (half the normal price)" if estimate.is_half else ""
 
 
 def seconds(text: str) -> float:

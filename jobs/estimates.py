@@ -332,6 +332,9 @@ class _Share:
     in_the_us: bool = False  # some ask to be kept in the US, which costs more
     searches: int = 0  # web searches that are allowed, in all rows
     turns: int = 0  # how often the model may read what tools of the provider found, in all rows
+    long: int = 0  # rows that may cost more because of their length, ..
+    long_bytes: int = 0
+    long_longest: int = 0  # .. as `bytes` and `longest`
 
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
@@ -349,6 +352,9 @@ def _shares(job: Job, basis: Basis) -> list[_Share]:
             in_the_us=bool(facts["in_the_us"]),
             searches=facts.get("searches", 0),  # not there: read by an older version
             turns=facts.get("turns", 0),
+            long=facts.get("long", facts["rows"]),
+            long_bytes=facts.get("long_bytes", facts["bytes"]),
+            long_longest=facts.get("long_max_tokens_sum", facts["max_tokens_sum"]),
         )
         for model, facts in job.reading["models"].items()
     ]
@@ -392,6 +398,9 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
         kept=(kept := _kept(recipe, basis)),
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        long=(long := min(survey.long, rows) if fixed <= surveying.LONG * rows else rows),
+        long_bytes=min(survey.long_bytes + fixed // max(rows, 1) * long, fixed + filled),
+        long_longest=recipe.longest * long,
     )
 
 
@@ -419,12 +428,39 @@ def _input(share: _Share, counts: Counts) -> tuple[float, float]:
 
 def _price(share: _Share, basis: Basis) -> Prices:
     """Raises UnknownPrice."""
+    longest = round(basis.counts.longest * share.scale)
+    if not 0 < share.long < share.rows or share.turns:
+        return _price_alike(share, basis, longest)
+    # Only rows that are long cost more for it.
+    few = share.long / share.rows
+    long = replace(
+        share,
+        rows=share.long,
+        bytes=share.long_bytes,
+        output_low=round(share.output_low * few),
+        output_high=round(share.output_high * few),
+        longest=share.long_longest,
+    )
+    others = replace(
+        share,
+        rows=share.rows - long.rows,
+        bytes=share.bytes - long.bytes,
+        output_low=share.output_low - long.output_low,
+        output_high=share.output_high - long.output_high,
+        longest=share.longest - long.longest,
+    )
+    one, other = _price_alike(long, basis, longest), _price_alike(others, basis, 0)
+    return Prices(share.rows, one.low + other.low, one.high + other.high, one.most + other.most)
+
+
+def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
+    """Of rows with the same price for a token, of which the longest has `longest`. Raises
+    UnknownPrice."""
     counts = basis.counts
     known = learning.found_kept(basis.earlier)
     hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
     expected, margin = _input(share, counts)
     to_keep = Decimal(share.kept * share.rows)
-    longest = round(counts.longest * share.scale)
 
     def cost(tokens: float, output: int, hits: Decimal, prompt: int, kept: Decimal) -> Decimal:
         plain = max(Decimal(round(tokens)) - kept, Decimal(0))
@@ -438,7 +474,7 @@ def _price(share: _Share, basis: Basis) -> Prices:
     found = share.turns * USUAL_FIND
     high = cost(expected + margin + found, share.output_high, few, longest, usual)
     # At most, each row writes what is to be kept, be it as short as it is.
-    dear = expected + margin
+    dear = max(expected + margin, longest)
     if share.turns:
         # What is found is not limited, but all that is read at once is.
         context = pricing.model(share.model).context

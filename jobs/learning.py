@@ -31,7 +31,7 @@ USUAL_THINKING_SPREAD = 0.5
 JOB_FREEDOM, MOST_FREEDOM = 3, 12  # degrees of freedom that one job, and all of them, count for
 # However alike they were, a few rows do not show everything.
 LEAST_MARGIN = 0.05
-USUALLY_CUT_OFF = (0.5, 100)  # of so many answers, where no earlier job has shown more
+USUALLY_CUT_OFF = (0.5, 200)  # of so many answers, where no earlier job has shown more
 RARE = 0.1  # once in ten times fewer are cut off than is said, and once in ten times more
 # Student's t for 95 in 100, two-sided, by the degrees of freedom.
 _STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)

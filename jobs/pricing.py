@@ -26,6 +26,9 @@ BATCH = Decimal("0.5")
 US_ONLY = Decimal("1.1")  # inference_geo "us", on every kind of token
 # A web search, the same everywhere and in a batch (pricing page: $10 for 1,000).
 SEARCH = Decimal("0.01")
+# Tokens of a prompt up to which no model has a higher price for long ones. A token has at least a
+# byte, so that of shorter texts none need be counted.
+LONG_FROM = 100_000
 # Refusals before any output that are not charged (refusals page, September 2026).
 FREE_REFUSALS = {"cyber", "general_harms", None}
 # Stored money is whole millionths of a millionth of a dollar. A price is for a million tokens, so a

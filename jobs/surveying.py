@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 from django.conf import settings
 
+from . import pricing
 from .leases import Lease
 from .models import Job, Outcome, Row, recipe_of
 from .recipes import Recipe, columns_used, question_of, static_text
@@ -17,6 +18,7 @@ from .recipes import Recipe, columns_used, question_of, static_text
 SLICE = 2_000  # rows read at a time
 # Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
 KEPT_IN_MIND = 200_000
+LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Survey:
     left_out_bytes: int = 0
     known: int = 0  # rows that the job before has answered, of those that could be sent
     known_bytes: int = 0
+    long: int = 0  # rows that may cost more because of their length, of all that can be sent
+    long_bytes: int = 0
     alike: int = 0  # rows that repeat an earlier one, of those that are sent
     alike_bytes: int = 0
 
@@ -72,8 +76,11 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     """Look through the rows of a draft whose recipe can be sent. Rows that need not be sent are all
     found when they are not to be sent, and else among the first ones. Raises LeaseLost."""
     contents = Contents(recipe, job.columns)
-    empty = blank = emptiest = most = left_out = left_out_bytes = 0
+    empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
     for number, cells in _rows(job, lease):
+        # What of a row is not from its cells is short of LONG too, or else all rows may cost more.
+        if (size := contents.bytes(cells)) > LONG:
+            long, long_bytes = long + 1, long_bytes + size
         if found := contents.empty(cells):
             empty += 1
             blank += contents.is_blank(found)
@@ -81,7 +88,7 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
                 emptiest, most = number, len(found)
             if contents.is_left_out(found):
                 left_out += 1
-                left_out_bytes += contents.bytes(cells)
+                left_out_bytes += size
     known = known_bytes = alike = alike_bytes = 0
     whole = recipe.only_new or recipe.same_once
     # Those that are not sent anyway are none that repeat another; else a row may be both.
@@ -101,6 +108,8 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
         left_out_bytes,
         known,
         known_bytes,
+        long,
+        long_bytes,
         alike,
         alike_bytes,
     )

@@ -56,6 +56,7 @@ from jobs.ingest.answers import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Installation, Job, Outcome, Row
+from jobs.pricing import LONG_FROM
 
 PASSWORD = "correct horse"
 # Files of few tests that take long each.
@@ -233,6 +234,10 @@ def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) ->
             facts["rows"] += 1
             facts["bytes"] += size_of(row)
             facts["max_tokens_sum"] += params["max_tokens"]
+            if size_of(row) > LONG_FROM:
+                facts["long"] += 1
+                facts["long_bytes"] += size_of(row)
+                facts["long_max_tokens_sum"] += params["max_tokens"]
             facts["max_tokens_most"] = max(facts["max_tokens_most"], params["max_tokens"])
         else:
             for index, cell in enumerate(row[:width]):

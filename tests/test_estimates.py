@@ -136,3 +136,46 @@ def test_an_estimate_survives_being_stored(
     estimate = estimated(job)
     assert Estimate.from_json(json.loads(json.dumps(estimate.as_json()))) == estimate
     assert job.plan_sha256 == estimates.plan_of(job, estimate)
+
+
+def test_one_very_long_row_does_not_make_the_others_dear(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob
+) -> None:
+    """Above 100,000 tokens a row of Haiku costs five times as much; only that row."""
+    rows = [(f"n{number}", "word " * 400) for number in range(200)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="Say: {{text}}", max_tokens=200)
+    plain = estimated(job)
+    long = make_job(
+        alice,
+        Job.State.DRAFT,
+        rows=[*rows, ("x", "word " * 80_000)],
+        prompt="Say: {{text}}",
+        max_tokens=200,
+    )
+    estimate = estimated(long)
+    tokens = estimate.basis.counts.longest
+    assert tokens > pricing.LONG_FROM
+    prices = pricing.model("claude-haiku-5-5").long_prices
+    assert prices is not None
+    by_itself = (prices.input * tokens + prices.output * 200) / 1_000_000 * pricing.BATCH
+    assert by_itself < estimate.most - plain.most < 2 * by_itself
+    charged_for = charged(long, drive)
+    assert estimate.low <= charged_for.cost <= estimate.most
+    requests = [
+        {
+            "custom_id": str(n),
+            "params": {
+                "model": "claude-haiku-5-5",
+                "max_tokens": 200,
+                "messages": [{"role": "user", "content": text}],
+            },
+        }
+        for n, (_, text) in enumerate([*rows, ("x", "word " * 80_000)])
+    ]
+    ready_made = make_job(alice, Job.State.DRAFT, rows=requests)
+    assert estimated(ready_made).most == pytest.approx(estimate.most, rel=Decimal("0.2"))
+
+
+def test_no_model_has_a_price_for_shorter_prompts_than_are_taken_as_short() -> None:
+    edges = [known.long_prompt_above for known in pricing.models() if known.long_prompt_above]
+    assert edges and min(edges) >= pricing.LONG_FROM

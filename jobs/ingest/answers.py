@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..pricing import LONG_FROM
 from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
 from .words import remedy_of, title_of
 
 # What is known of the requests to one model; `cached` and `in_the_us` are 1 if any of them asks for
-# it, `searches` and `turns` are sums.
+# it, `searches` and `turns` are sums. `long` are those that may cost more because of their length.
 MODEL_FACTS = (
     "rows",
     "bytes",
@@ -22,6 +23,9 @@ MODEL_FACTS = (
     "in_the_us",
     "searches",
     "turns",
+    "long",
+    "long_bytes",
+    "long_max_tokens_sum",
 )
 _LENGTH = struct.Struct("!I")
 _encoder = msgspec.msgpack.Encoder()
@@ -103,6 +107,10 @@ class Summary(msgspec.Struct):
             model["turns"] += line.turns
             model["bytes"] += line.size
             model["max_tokens_sum"] += line.max_tokens
+            if line.size > LONG_FROM:
+                model["long"] += 1
+                model["long_bytes"] += line.size
+                model["long_max_tokens_sum"] += line.max_tokens
             model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
         elif self.column_bytes:
             sizes = self.column_bytes

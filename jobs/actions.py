@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 # What a row holds before a result came for it.
 NO_RESULT = {"cause": "", "message": "", "request_id": "", "stop_reason": "", "answered_by": ""}
 # After a change of the recipe the price waits a moment: people type.
-TYPING = timedelta(seconds=1)
+TYPING = timedelta(seconds=0.5)
 
 
 def create_job(

@@ -3,7 +3,7 @@ related to bytes, and the bytes of all rows are known from reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -15,6 +15,7 @@ from .models import Job, Outcome, Row, recipe_of
 from .recipes import Recipe
 
 SAMPLE = 20  # rows that are counted
+LONGEST_COUNT = 300.0  # seconds for counting all of them, should the provider be slow
 OVERHEAD = 12  # tokens of a request around its text
 LEAST_TOKEN_BYTES = 1.5  # a token has seldom less
 TOKEN_BYTES = 2.5  # bytes a token of what cannot be counted (token counting page)
@@ -60,7 +61,9 @@ def count(job: Job, lease: Lease | None = None) -> Counts:
     asked = [params for params, _size in sample]
     shared = _shared_params(recipe_of(job)) if job.kind == Job.Kind.TABLE else None
     try:
-        found = provider.count_tokens(_one_by_one([*asked, *([shared] if shared else [])], lease))
+        if lease:
+            lease.hold_for(LONGEST_COUNT)
+        found = provider.count_tokens([*asked, *([shared] if shared else [])])
     except provider.ProviderError:
         return Counts(refused=max((size for _params, size in sample), default=0))
     pairs = [(size, tokens) for (_, size), tokens in zip(sample, found, strict=False)]
@@ -71,16 +74,6 @@ def count(job: Job, lease: Lease | None = None) -> Counts:
         max((found[-1] or 0) - OVERHEAD, 0) if shared else 0,
         max((size for size, tokens in pairs if tokens is None), default=0),
     )
-
-
-def _one_by_one(
-    requests: Sequence[dict[str, Any]], lease: Lease | None
-) -> Iterator[dict[str, Any]]:
-    """Each may take its time, so the lease is kept from one to the next."""
-    for params in requests:
-        if lease:
-            lease.renew()
-        yield params
 
 
 def _shared_params(recipe: Recipe) -> dict[str, Any] | None:

@@ -68,6 +68,10 @@ class Contents:
         used = msgspec.json.encode([cells[place] for _name, place in self._used])
         return hashlib.blake2b(used, digest_size=16).digest()
 
+    def may_be_long(self, cells: Sequence[str]) -> bool:
+        """Without counting the bytes of each: a character has at most four."""
+        return sum(map(len, cells)) * 4 * len(self._times) > LONG
+
     def bytes(self, cells: Sequence[str]) -> int:
         return sum(len(cells[place].encode(errors="replace")) for place in self._times)
 
@@ -79,7 +83,7 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
     for number, cells in _rows(job, lease):
         # What of a row is not from its cells is short of LONG too, or else all rows may cost more.
-        if (size := contents.bytes(cells)) > LONG:
+        if contents.may_be_long(cells) and (size := contents.bytes(cells)) > LONG:
             long, long_bytes = long + 1, long_bytes + size
         if found := contents.empty(cells):
             empty += 1
@@ -88,7 +92,7 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
                 emptiest, most = number, len(found)
             if contents.is_left_out(found):
                 left_out += 1
-                left_out_bytes += size
+                left_out_bytes += contents.bytes(cells)
     known = known_bytes = alike = alike_bytes = 0
     whole = recipe.only_new or recipe.same_once
     # Those that are not sent anyway are none that repeat another; else a row may be both.

@@ -470,8 +470,7 @@ def _still_to_come(job: Job, sums: Counter[str]) -> int:
 def price_stale_drafts() -> None:
     """Drafts whose price is for other prices or for the other mode get a new one."""
     own_prices.refresh()
-    settled = Q(plan_sha256__gt="") | Q(estimate__trouble__gt="")
-    for job in Job.objects.filter(settled, state=Job.State.DRAFT).select_related("previous"):
+    for job in Job.objects.priced_drafts().select_related("previous"):
         if estimates.current(job) is None:
             Job.objects.filter(pk=job.pk).price_anew(clock.now())
 

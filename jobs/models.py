@@ -140,6 +140,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         asked = self.filter(state=Job.State.DRAFT).exclude(approval_plan="")
         return asked.filter(approval_plan=F("plan_sha256"))
 
+    def priced_drafts(self) -> Self:
+        """Drafts whose price was worked out, or that have none for a reason that was found out."""
+        settled = Q(plan_sha256__gt="") | Q(estimate__trouble__gt="")
+        return self.filter(settled, state=Job.State.DRAFT)
+
     def price_anew(self, now: datetime) -> None:
         """Have the worker price those of them that are drafts: what they cost has changed."""
         drafts = self.filter(state=Job.State.DRAFT)

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from . import pricing
-from .models import Installation, OwnPrice
+from .models import Installation, Job, OwnPrice
 from .pricing import Facts, Model, Prices
 
 # Of the price of input, where nothing else is entered (pricing page: cache writes and reads).
@@ -73,9 +73,15 @@ def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: Use
         cache_read=read * READ,
         entered_by=user,
     )
-    refresh()
+    _take_effect()
 
 
 def withdraw(pk: int) -> None:
     OwnPrice.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
+    _take_effect()
+
+
+def _take_effect() -> None:
+    """Here at once, elsewhere with the next request; drafts get a new price now."""
     refresh()
+    Job.objects.priced_drafts().price_anew(timezone.now())

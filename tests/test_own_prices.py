@@ -66,7 +66,6 @@ def test_a_draft_is_priced_anew(
     before = priced(job)
     own_prices.enter(job.model, today(), Decimal(1), Decimal(5), root)
     assert not actions.confirm(job, job.plan_sha256, alice), "that price holds no more"
-    lifecycle.price_stale_drafts()
     lifecycle.advance(job.pk)
     job.refresh_from_db()
     after = estimates.current(job)

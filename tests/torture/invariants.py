@@ -3,9 +3,7 @@ all is well. They use none of the product's own judgement: costs, outcomes and f
 here once more.
 
 I1 accepted_once       I2 one_outcome       I3 results_exact      I4 owned_and_paid
-I5 nothing_waits       I6 nothing_leaks     I7 downloads_whole
-
-Not here: I8, a spending cap that is never exceeded; the product has none yet.
+I5 nothing_waits       I6 nothing_leaks     I7 downloads_whole       I8 within_the_cap
 """
 
 from __future__ import annotations
@@ -33,6 +31,7 @@ from .facts import (
     results_of,
     tally_of,
 )
+from .site import CAP
 
 SHOWN = 5  # of many alike
 FINAL_JOBS = {"finished", "unreadable"}
@@ -348,6 +347,26 @@ def waits_silently(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+# --- I8 -------------------------------------------------------------------------------------------
+
+
+def within_the_cap(facts: Facts) -> list[str]:
+    """What was charged is below the cap, and nothing is reserved any more. That both together never
+    go over it is looked at during the run, see `above_the_cap`."""
+    wrong = [
+        f"Job {job['id']} is {job['state']} and still has {job['reserved_pico']} reserved."
+        for job in facts.jobs
+        if job["state"] in FINAL_JOBS and job["reserved_pico"]
+    ]
+    return [*wrong, *above_the_cap(facts.jobs)]
+
+
+def above_the_cap(jobs: Sequence[dict[str, Any]]) -> list[str]:
+    taken_up = sum(job["spent_pico"] + job["reserved_pico"] for job in jobs)
+    above = taken_up > CAP * 10**12
+    return [f"{taken_up} of {CAP * 10**12} were taken up."] if above else []
+
+
 # --- I6 -------------------------------------------------------------------------------------------
 
 
@@ -459,4 +478,5 @@ ALL: dict[str, Callable[[Facts], list[str]]] = {
     "I5 nothing waits silently": nothing_waits,
     "I6 nothing leaks": nothing_leaks,
     "I7 downloads whole": downloads_whole,
+    "I8 within the cap": within_the_cap,
 }

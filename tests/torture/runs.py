@@ -124,6 +124,8 @@ def _let_it_run(site: Site, plan: Plan, person: Person, result: Result) -> None:
                 words = f"Job {job['id']} was {job['state']}, never due, in the middle of the run."
                 result.complain("I5 nothing waits silently", words)
             silent.add(job["id"])
+        if above := invariants.above_the_cap(view.rows):
+            result.complain("I8 within the cap", *above)
         while chaos and orders and now - began > orders[0][0]:
             site.provider.order(**orders.pop(0)[1])
         if chaos and now > chaos_until:

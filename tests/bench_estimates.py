@@ -58,7 +58,7 @@ QUESTIONS = [
     for verb in ("say", "want", "complain about", "praise")
     for how in ("in a few words", "all in all", "and why")
 ]
-LARGE = 100_000
+FIRST, JOBS = 40, 40
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class Shape:
     question: str
 
 
+LARGE = Shape(100_000, "mixed", "long tail", "labels", MODELS[0], False, QUESTIONS[0])
+
+
 @dataclass(frozen=True)
 class Found:
     guess: Estimate  # before any row was tried
@@ -81,8 +84,8 @@ class Found:
     cost: Decimal
 
 
-def shapes(chance: random.Random) -> Iterator[Shape]:
-    for number in range(39):
+def shapes(chance: random.Random, count: int) -> Iterator[Shape]:
+    for number in range(count):
         yield Shape(
             SIZES[number % len(SIZES)],
             chance.choice(list(WORDS)),
@@ -92,7 +95,6 @@ def shapes(chance: random.Random) -> Iterator[Shape]:
             number % 4 == 3,
             chance.choice(QUESTIONS),
         )
-    yield Shape(LARGE, "mixed", "long tail", "labels", MODELS[0], False, QUESTIONS[0])
 
 
 def rows_of(shape: Shape, chance: random.Random) -> list[tuple[str, str]]:
@@ -141,8 +143,24 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
     return Found(guess, learned, drive_job(job, seconds=600).cost)
 
 
+def report(name: str, found: list[Found]) -> None:
+    """Print how good the estimates of some jobs were."""
+    print(f"\n{name}")
+    for when, kind in (("after three rows were tried", "learned"), ("before, a guess", "guess")):
+        pairs: list[tuple[Estimate, Decimal]] = [(getattr(one, kind), one.cost) for one in found]
+        within = sum(said.low <= cost <= said.high for said, cost in pairs)
+        width = statistics.median((said.high - said.low) / cost for said, cost in pairs)
+        print(
+            f"  {when:<28}{within:>4} of {len(pairs)} in the usual range, median width {width:.0%}"
+        )
+    over = sum(one.cost > one.guess.most or one.cost > one.learned.most for one in found)
+    print(f"  {'above “at most”':<28}{over:>4}")
+    print(f"  {'token counts a price':<28}{max(one.guess.counted for one in found) + 1:>4} at most")
+
+
 def measure() -> None:
-    """Print how good the estimates were."""
+    """Price and send the jobs, and print how good the estimates were: on a site that has not run
+    any job, and then, of other jobs, on the one that has run these."""
     settings.DATA_DIR = SCRATCH / "estimates"
     call_command("migrate", verbosity=0)
     owner = User.objects.create_user("bench")
@@ -150,20 +168,13 @@ def measure() -> None:
     simulator = Simulator(SCRATCH / "provider", seconds=0)
     settings.ANTHROPIC_BASE_URL = simulator.url
     try:
-        found = [run_one(owner, shape, chance) for shape in shapes(chance)]
+        first = [run_one(owner, shape, chance) for shape in shapes(chance, FIRST)]
+        report(f"Estimates of the first {FIRST} jobs of a new site", first)
+        found = [run_one(owner, shape, chance) for shape in shapes(chance, JOBS - 1)]
+        found.append(run_one(owner, LARGE, chance))
+        report(f"Estimates of {JOBS} jobs after these, of {SIZES[0]} to {LARGE.rows:,} rows", found)
     finally:
         simulator.stop()
-    print(f"\nEstimates of {len(found)} jobs of {SIZES[0]} to {LARGE:,} rows")
-    for name, kind in (("after three rows were tried", "learned"), ("before, a guess", "guess")):
-        pairs: list[tuple[Estimate, Decimal]] = [(getattr(one, kind), one.cost) for one in found]
-        within = sum(said.low <= cost <= said.high for said, cost in pairs)
-        width = statistics.median((said.high - said.low) / cost for said, cost in pairs)
-        print(
-            f"  {name:<28}{within:>4} of {len(pairs)} in the usual range, median width {width:.0%}"
-        )
-    over = sum(one.cost > one.guess.most or one.cost > one.learned.most for one in found)
-    print(f"  {'above “at most”':<28}{over:>4}")
-    print(f"  {'token counts a price':<28}{max(one.guess.counted for one in found) + 1:>4} at most")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import logging
 import uuid
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
@@ -27,6 +26,7 @@ from . import (
     lifecycle,
     limits,
     pricing,
+    rounds,
     spending,
     submission,
     tasks,
@@ -35,7 +35,9 @@ from . import (
 )
 from .answer_kinds import AnswerKind, as_written
 from .ingest.shapes import Choices
+from .judging import SET_ASIDE, cause_in_words
 from .models import (
+    NOT_GOOD,
     Batch,
     Installation,
     Job,
@@ -56,8 +58,6 @@ from .reusing import Start
 
 logger = logging.getLogger(__name__)
 
-# What a row holds before a result came for it.
-NO_RESULT = {"cause": "", "message": "", "request_id": "", "stop_reason": "", "answered_by": ""}
 # After a change of the recipe the price waits a moment: people type.
 TYPING = timedelta(seconds=0.5)
 
@@ -387,19 +387,24 @@ def send_now(job: Job, user: User) -> bool:
     return True
 
 
-def send_rows_again(job: Job, count: int, user: User) -> bool:
-    """Send the rows of a finished job that got no answer for a reason that passes, as a person was
-    shown: `count` of them. False when there are not that many any more, or they are being sent.
+def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
+    """Send rows of a finished job again, as a person was shown: `key` is that of the rounds.Plan.
+    False when the rows or their price have changed since, or they are being sent.
 
-    They go out in new batches by the same path as the first time. They were not charged. Raises
-    limits.NotAllowed.
+    They go out in new batches by the same path as the first time. The most that it can cost is
+    reserved. Raises limits.NotAllowed when that is more than may be spent, or a second person has
+    to send them.
     """
-    part = estimates.estimate_part(job, job.rows.worth_sending_again())
+    job.refresh_from_db()
+    planned = rounds.plan(job, again)
+    if planned is None or planned.key != key:
+        return False
     with transaction.atomic():
-        site, now = limits.lock(), clock.now()
-        most = part.most if part else Decimal(0)
+        site, now, most = limits.lock(), clock.now(), planned.price.most
         if why := limits.in_the_way(job.owner, most, site, now):
             raise limits.NotAllowed(why)
+        if limits.needs_approval(most, site) and not limits.can_approve(job, user):
+            raise limits.NotAllowed(rounds.NEEDS_SECOND)
         started = job.practice == settings.PRACTICE and Job.objects.move(
             job.pk,
             Job.State.FINISHED,
@@ -410,16 +415,29 @@ def send_rows_again(job: Job, count: int, user: User) -> bool:
         )
         if not started:
             return False
-        rows = Row.objects.filter(job=job)
-        reset = {"batch": None, "outcome": Outcome.WAITING, **NO_RESULT}
-        if not count or rows.worth_sending_again().update(**reset) != count:
+        what = rounds.in_words(job, planned)
+        if not rounds.start(job, planned, what, user):
             transaction.set_rollback(True)
             return False
-        # Those that have the answer of one of them wait for it again.
-        rows.unanswered_for_now().update(**reset)
-        job.runs_again().price_anew(clock.now())
-        _log(job, f"To be sent again: {words.rows(count)}.", user)
+        job.runs_again().price_anew(now)
+        _log(job, f"To be sent again: {words.rows(planned.rows)}. {what}".strip(), user)
         _nudge(job)
+    return True
+
+
+def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
+    """Count rows of a finished job as left out on purpose: `count` with this cause, as was shown.
+    What they came to, and cost, is kept. False when they are not as many any more."""
+    with transaction.atomic():
+        finished = Job.objects.select_for_update().filter(pk=job.pk, state=Job.State.FINISHED)
+        rows = job.rows.filter(outcome__in=NOT_GOOD, cause=cause)
+        if not finished.exists() or not count or rows.count() != count:
+            return False
+        title = cause_in_words(cause).title
+        rows.update(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE, problem=f"Left out by you: {title}")
+        job.runs_again().price_anew(clock.now())
+        _log(job, f"Left out on purpose: {words.rows(count)} ({title}).", user)
+    lifecycle.count_up(job)
     return True
 
 

@@ -23,8 +23,8 @@ from django.db.models import Max
 from . import files
 from .answer_kinds import FREE_TEXT
 from .leases import Lease
-from .models import Batch, Job, Outcome, Row, answer_kind_of, recipe_of
-from .recipes import compile_recipe
+from .models import Batch, Job, Outcome, Row, answer_kind_of, recipe_of_round
+from .recipes import Recipe, compile_recipe
 from .surveying import Contents
 
 # As many as there is progress to see in, unless the limits ask for more.
@@ -71,13 +71,12 @@ class _LeftOut(Exception):
     """A row is not sent; the message says why."""
 
 
-def request_writer(job: Job) -> Callable[[str], bytes]:
+def request_writer(job: Job, recipe: Recipe) -> Callable[[str], bytes]:
     """A function from a row's `source` to the JSON of its `params`. It raises _LeftOut for a prompt
     that is empty when filled in, which the provider would refuse, and for a row with an empty cell
     when such rows are to be left out."""
     if job.kind == Job.Kind.REQUESTS:
         return lambda source: bytes(_ready_made.decode(source).params)
-    recipe = recipe_of(job)
     params_of = compile_recipe(recipe, job.columns)
     contents = Contents(recipe, job.columns)
     cells_of = msgspec.json.Decoder(list[str]).decode
@@ -128,7 +127,9 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
         return False
     files.remove_stray_bodies(job)
     number = (job.batches.aggregate(last=Max("number"))["last"] or 0) + 1
-    batch = Batch(job=job, number=number, nonce=_new_nonce(), practice=job.practice)
+    batch = Batch(
+        job=job, number=number, round=job.last_round, nonce=_new_nonce(), practice=job.practice
+    )
     files.require_room(files.body_path(batch).parent, job.upload_bytes // USUAL_BATCHES)
     wanted = size_of_batch(job.to_send_count, number, settings.BATCH_MAX_REQUESTS)
     # The size is what tells batches apart in the provider's list, also those of other jobs.
@@ -137,7 +138,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
         while wanted in others and wanted > 1:
             wanted -= 1
         with files.written_whole(files.body_path(batch)) as file:
-            body = _write_body(job, batch.nonce, first, wanted, file, lease)
+            body = _write_body(batch, first, wanted, file, lease)
         if body.size not in others or body.size <= 1:
             break
         wanted = body.size - 1  # fewer rows than wanted went into it
@@ -213,12 +214,11 @@ def _waiting_from(job: Job, first: int, lease: Lease) -> Iterator[tuple[int, str
         lease.renew()
 
 
-def _write_body(
-    job: Job, nonce: str, first: int, wanted: int, file: IO[bytes], lease: Lease
-) -> _Body:
+def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: Lease) -> _Body:
+    job = batch.job
     body = _Body(last_number=first - 1)
     digest = hashlib.sha256()
-    write_params = request_writer(job)
+    write_params = request_writer(job, recipe_of_round(job, batch.round))
     closing = b"\n]}"
 
     def write(data: bytes) -> None:
@@ -234,7 +234,7 @@ def _write_body(
             body.left_out.setdefault(str(why), []).append(number)
         else:
             request = b'\n{"custom_id":"%b","params":%b}' % (
-                custom_id(nonce, number).encode(),
+                custom_id(batch.nonce, number).encode(),
                 params,
             )
             if body.bytes + len(request) + len(closing) + 1 > settings.BATCH_MAX_BYTES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -137,6 +138,83 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
     )
 
 
+def estimate_again(
+    job: Job, rows: int, size: int, recipe: Recipe, at_least: int, longest: int
+) -> PartEstimate | None:
+    """What sending `rows` rows of a finished job again costs, which have `size` bytes in all; None
+    when there is nothing to send or no price.
+
+    `recipe` is that of a table. `at_least`: tokens that the answers needed more than. `longest`:
+    tokens of the longest answer, if that was changed in ready-made requests.
+    """
+    whole = current(job)
+    if whole is None or not rows:
+        return None
+    if job.kind == Job.Kind.TABLE:
+        shares = [_share_again(job, rows, size, recipe, at_least, whole.basis)]
+    else:
+        shares = [_requests_again(one, rows, size, longest) for one in _shares(job, whole.basis)]
+    try:
+        prices = [_price(one, whole.basis) for one in shares]
+    except pricing.UnknownPrice:
+        return None
+    # Of ready-made requests it is not known how many go to which model.
+    return PartEstimate(
+        rows,
+        min(one.low for one in prices),
+        max(one.high for one in prices),
+        max(one.most for one in prices),
+    )
+
+
+def _share_again(
+    job: Job, rows: int, size: int, recipe: Recipe, at_least: int, basis: Basis
+) -> _Share:
+    form = recipes.form_bytes({"format": output_format(recipe.answer)})
+    fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
+    # A cell stands in the prompt as often as its column is named.
+    named = Counter(recipes.columns_used(recipe.template))
+    low, high = _length_before(job, recipe)
+    if at_least:
+        low, high = at_least, recipe.longest
+    return _Share(
+        recipe.model,
+        rows,
+        fixed + size * max(named.values(), default=0),
+        round(low * rows),
+        round(high * rows),
+        recipe.longest * rows,
+        kept=(kept := _kept(recipe, basis)),
+        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
+        scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        long=rows if basis.survey.long or fixed + size > pricing.LONG_FROM * rows else 0,
+    )
+
+
+def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
+    """Tokens of an answer, from .. to, by the good ones that the job has; a guess without any."""
+    lengths = job.tally.get("lengths") or {"answers": 0}
+    if not lengths["answers"]:
+        return recipes.usual_output(recipe)
+    mean = (lengths["text"][0] + lengths["thinking"][0]) / lengths["answers"]
+    return mean * 0.5, min(mean * 2, recipe.longest)
+
+
+def _requests_again(share: _Share, rows: int, size: int, longest: int) -> _Share:
+    """`rows` rows, all to the model of `share`."""
+    few = rows / share.rows
+    most = max(longest * rows, round(share.longest_most * rows))
+    return replace(
+        share,
+        rows=rows,
+        bytes=size,
+        output_low=round(share.output_low * few),
+        output_high=max(round(share.output_high * few), round(longest * rows * USUAL_OUTPUT[1])),
+        longest=most,
+        long=rows if share.long else 0,
+    )
+
+
 def key_of(job: Job) -> str:
     """A hash of the file and how it is read, the recipe, what was tried and answered before, the
     prices and whether it is practice: what an estimate is for."""
@@ -181,6 +259,21 @@ def current(job: Job) -> Estimate | None:
     if not job.estimate or (not job.was_sent and job.estimate["key"] != key_of(job)):
         return None
     return Estimate.from_json(job.estimate)
+
+
+def said(job: Job) -> PartEstimate | None:
+    """What was said before that a job costs: when it was confirmed, and each time that rows were
+    sent again."""
+    first = current(job)
+    if first is None:
+        return None
+    again = [one.estimate for one in job.rounds.all()]
+
+    def with_rounds(name: str) -> Decimal:
+        amounts = [getattr(first, name), *(Decimal(one[name]) for one in again)]
+        return sum(amounts, Decimal(0))
+
+    return PartEstimate(first.rows, *map(with_rounds, ("low", "high", "most")))
 
 
 def as_listed(job: Job) -> Estimate | None:
@@ -335,6 +428,7 @@ class _Share:
     long: int = 0  # rows that may cost more because of their length, ..
     long_bytes: int = 0
     long_longest: int = 0  # .. as `bytes` and `longest`
+    longest_most: int = 0  # tokens of the longest answer of all, of ready-made requests
 
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
@@ -354,6 +448,7 @@ def _shares(job: Job, basis: Basis) -> list[_Share]:
             turns=facts.get("turns", 0),
             long=facts.get("long", facts["rows"]),
             long_bytes=facts.get("long_bytes", facts["bytes"]),
+            longest_most=facts["max_tokens_most"],
             long_longest=facts.get("long_max_tokens_sum", facts["max_tokens_sum"]),
         )
         for model, facts in job.reading["models"].items()

@@ -32,6 +32,7 @@ from .ingest.words import DELIMITERS, ENCODINGS
 from .model_rules import EFFORTS
 from .models import Job, Outcome, Row, Template, choices_of
 from .recipes import PLAIN_FIELDS, Recipe
+from .rounds import Again
 from .templatetags.show import size
 from .trying import MOST_ROWS, choose_rows
 
@@ -527,6 +528,77 @@ class RecipeForm(StyledForm):
                     description=_short(description, MOST_DESCRIPTION),
                     required=required != "no",
                 )
+
+
+class AskForm(StyledForm):
+    """What rows that are sent again are asked, when that is to be different."""
+
+    prompt = forms.CharField(
+        label="Prompt",
+        strip=False,
+        max_length=1_000_000,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "true"}),
+        error_messages={"required": "Write what is to be asked."},
+    )
+    system = forms.CharField(
+        label="Instructions for every row",
+        required=False,
+        strip=False,
+        max_length=1_000_000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "true"}),
+    )
+    model = forms.ChoiceField(label="Model", choices=model_choices)
+    max_tokens = forms.IntegerField(
+        label="Longest answer, in tokens",
+        required=False,
+        min_value=1,
+        max_value=1_000_000,
+        widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
+    )
+
+    def again(self, cause: str, before: Recipe) -> Again:
+        """What is different from `before`."""
+        given = self.cleaned_data
+        # A browser sends every line break as two characters.
+        prompt, system = (given[name].replace("\r\n", "\n") for name in ("prompt", "system"))
+        return Again(
+            cause,
+            max_tokens=given["max_tokens"] or 0,
+            model=given["model"] if given["model"] != before.model else "",
+            prompt=prompt if prompt != before.prompt.replace("\r\n", "\n") else None,
+            system=system if system != before.system.replace("\r\n", "\n") else None,
+        )
+
+
+class AgainForm(forms.Form):
+    """Which rows are sent again, and how; `asks` says which of prompt and system are different."""
+
+    which = forms.CharField(max_length=60)
+    max_tokens = forms.IntegerField(required=False, min_value=1, max_value=1_000_000)
+    model = forms.CharField(required=False, max_length=100)
+    prompt = forms.CharField(required=False, strip=False, max_length=1_000_000)
+    system = forms.CharField(required=False, strip=False, max_length=1_000_000)
+    asks = forms.MultipleChoiceField(
+        required=False, choices=[("prompt", "prompt"), ("system", "system")]
+    )
+    key = forms.CharField(required=False, max_length=64)
+
+    @property
+    def again(self) -> Again:
+        given = self.cleaned_data
+        texts = {name: given[name].replace("\r\n", "\n") for name in given["asks"]}
+        return Again(given["which"], given["max_tokens"] or 0, given["model"], **texts)
+
+
+class ChangeForm(forms.Form):
+    """How all rows of a group are changed, see editing.change_all."""
+
+    code = forms.CharField(max_length=20)
+    name = forms.CharField(required=False, max_length=1_000, strip=False)
+    number = forms.IntegerField(required=False, min_value=1, max_value=10_000_000)
+
+    def clean_number(self) -> int:
+        return self.cleaned_data["number"] or 0
 
 
 def _labels(text: str) -> list[str]:

@@ -16,6 +16,13 @@ from .answer_kinds import FREE_TEXT, TEXT, AnswerKind, DoesNotFit, as_answer, re
 GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
 
 
+YOU, ADMINISTRATOR, NOBODY, TIME = "you", "an administrator", "nobody", "only time"
+# What can be done: send the same again; allow longer answers and send again; shorten a column; take
+# a parameter out of the request; ask otherwise, or another model; edit the rows; leave them out.
+AGAIN, LONGER, SHORTEN, WITHOUT = "again", "longer", "shorten", "without"
+ASK, EDIT, LEAVE_OUT = "ask", "edit", "leave_out"
+
+
 @dataclass(frozen=True)
 class Cause:
     """Why a row is not good, for the person: a title for lists, and what it means and how to go
@@ -26,8 +33,12 @@ class Cause:
     advice: str
     charged: str = "Not charged."
     passing: bool = False
+    # Who can mend it, and what can be done about its rows: see failures.py.
+    who: str = YOU
+    remedies: tuple[str, ...] = (EDIT, LEAVE_OUT)
 
 
+SET_ASIDE = "set_aside"
 CHARGED = "Charged for what was read and written."
 CAUSES: dict[str, Cause] = {
     "cut_off": Cause(
@@ -35,114 +46,153 @@ CAUSES: dict[str, Cause] = {
         "The answer reached the longest length you allowed. Allow longer answers, or ask for "
         "shorter ones.",
         CHARGED,
+        remedies=(LONGER, ASK, LEAVE_OUT),
     ),
     "refused": Cause(
         "Declined by Claude",
         "Claude declined to answer this row. Look at its cells and at the wording of the prompt.",
         "Some of these are charged, depending on the reason.",
+        remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "not_in_form": Cause(
         "Not in the form asked for",
         "The answer is not one of your labels, or does not fill your columns as you asked. Often a "
         "clearer prompt helps.",
         CHARGED,
+        remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "empty": Cause(
         "Empty answer",
         "Claude finished without writing an answer. If it was thinking, a longer answer limit "
         "leaves room for the text.",
         CHARGED,
+        remedies=(LONGER, ASK, LEAVE_OUT),
     ),
     "unfinished": Cause(
         "Waiting for a tool",
         "Claude stopped to use a tool, which nobody answers in a batch. Take the tools out of the "
         "request or say that it must answer in words.",
         CHARGED,
+        remedies=(WITHOUT, ASK, EDIT, LEAVE_OUT),
     ),
     "too_long": Cause(
         "Too long for the model",
         "The prompt and the answer together did not fit into what the model can hold. Shorten "
         "this row's text.",
         CHARGED,
+        remedies=(SHORTEN, EDIT, LEAVE_OUT),
     ),
     "unexpected": Cause(
         "Ended in an unknown way",
         "The answer ended for a reason this version of batchsite does not know. Read it before "
         "you use it.",
         CHARGED,
+        who=NOBODY,
+        remedies=(AGAIN, EDIT, LEAVE_OUT),
     ),
     "unknown_result": Cause(
         "Unknown kind of result",
         "The provider sent a kind of result this version of batchsite does not know. It is kept "
         "in the file as received.",
         "Unknown.",
+        who=NOBODY,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "invalid_request_error": Cause(
         "Request not accepted",
         "The provider did not accept this request as it is. Its words say why; sending the same "
         "again would fail again.",
+        remedies=(WITHOUT, SHORTEN, ASK, EDIT, LEAVE_OUT),
     ),
     "authentication_error": Cause(
         "Key not accepted",
         "The provider did not accept the key that this site uses. An administrator has to look "
         "at it.",
+        who=ADMINISTRATOR,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "billing_error": Cause(
         "Billing problem",
         "The provider reports a problem with billing, often missing credit. An administrator can "
         "top it up; then these rows can be sent again.",
+        who=ADMINISTRATOR,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "permission_error": Cause(
         "Not allowed",
         "The key of this site may not do this, for example use this model. An administrator has "
         "to look at it.",
+        who=ADMINISTRATOR,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "not_found_error": Cause(
         "Model not found",
         "The provider does not know this model, or the key may not use it. Choose another model.",
+        remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "request_too_large": Cause(
         "Request too large",
         "This row's text is more than the provider takes in one request. Shorten it.",
+        remedies=(SHORTEN, EDIT, LEAVE_OUT),
     ),
     "rate_limit_error": Cause(
         "Provider was busy (limit)",
         "The provider had no room for this row at that time. Sending it again usually works.",
         passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "timeout_error": Cause(
         "Took too long",
         "The provider did not finish this row in time. Sending it again usually works.",
         passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "api_error": Cause(
         "Fault at the provider",
         "Something went wrong at the provider. Sending it again usually works.",
         passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "overloaded_error": Cause(
         "Provider overloaded",
         "The provider was overloaded. Sending it again usually works.",
         passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "expired": Cause(
         "Not reached in 24 hours",
         "The provider did not get to this row within its 24 hours. It can be sent again.",
         passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
     "lost": Cause(
         "Lost at the provider",
         "The provider no longer has this row's batch or its results, so its answer cannot be "
         "fetched.",
         "It may have been charged.",
+        who=NOBODY,
+        remedies=(AGAIN, LEAVE_OUT),
     ),
-    "canceled": Cause("Stopped by you", "The job was stopped before this row was processed."),
+    "canceled": Cause(
+        "Stopped by you",
+        "The job was stopped before this row was processed.",
+        remedies=(AGAIN, EDIT, LEAVE_OUT),
+    ),
+    SET_ASIDE: Cause("Left out by you", "You decided that this row needs no answer.", remedies=()),
     "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
 }
 PASSING = tuple(name for name, cause in CAUSES.items() if cause.passing)
 OTHER_ERROR = Cause(
     "Failed at the provider",
     "The provider gave a reason this version of batchsite does not know; its words are below.",
+    "Not charged, as far as is known.",
+    who=NOBODY,
+    remedies=(AGAIN, EDIT, LEAVE_OUT),
 )
 
 

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import BigIntegerField, Count, F, Q, Sum
+from django.db.models import BigIntegerField, Count, F, Max, Min, Q, Sum
 from django.db.models.functions import Cast
 
 from . import (
@@ -35,7 +36,19 @@ from . import (
 )
 from .judging import PASSING
 from .leases import Lease, LeaseLost
-from .models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Problem, Row, pico
+from .models import (
+    FAILED,
+    Attempt,
+    Batch,
+    Edit,
+    Installation,
+    Job,
+    LateBatch,
+    Outcome,
+    Problem,
+    Row,
+    pico,
+)
 from .reading import read_upload
 
 logger = logging.getLogger(__name__)
@@ -398,6 +411,8 @@ def count_up(job: Job) -> None:
             output=Sum("output_tokens"),
             thinking=Sum("thinking_tokens"),
             pico=Sum("cost_pico"),
+            first=Min("batch__ended_at"),
+            last=Max("batch__ended_at"),
             unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
             good=Count("pk", filter=written),
             good_text=Sum(text, filter=written),
@@ -410,10 +425,12 @@ def count_up(job: Job) -> None:
     outcomes: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     causes: Counter[tuple[str, str]] = Counter()
+    together: dict[tuple[str, str], list[dict[str, Any]]] = {}
     by_model: Counter[str] = Counter()
     for group in groups:
         outcomes[group["outcome"]] += group["rows"]
         causes[group["outcome"], group["cause"]] += group["rows"]
+        together.setdefault((group["outcome"], group["cause"]), []).append(dict(group))
         by_model[group["answered_by"]] += int(group["pico"])
         if group["outcome"] != Outcome.LEFT_OUT:
             state = "waiting" if group["outcome"] == Outcome.WAITING else "over"
@@ -424,6 +441,10 @@ def count_up(job: Job) -> None:
         for name, number in group.items():
             if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
                 sums[name] += int(number)
+    kept = Attempt.objects.filter(job=job, cost_pico__gt=0).values("answered_by")
+    for model, amount in kept.annotate(pico=Sum("cost_pico")).values_list("answered_by", "pico"):
+        by_model[model] += int(amount)
+        sums["pico"] += int(amount)
     late = LateBatch.objects.filter(batch__job=job).aggregate(pico=Sum("cost_pico"))["pico"]
     Job.objects.filter(pk=job.pk).update(
         left_out_count=outcomes[Outcome.LEFT_OUT],
@@ -432,6 +453,7 @@ def count_up(job: Job) -> None:
         tally={
             "outcomes": dict(outcomes),
             "causes": [[*key, rows] for key, rows in sorted(causes.items())],
+            "groups": [_group(*key, groups) for key, groups in sorted(together.items())],
             "by_model": {model: pico for model, pico in by_model.items() if pico},
             "input_tokens": sums["input"],
             "cache_read_tokens": sums["cached"],
@@ -454,12 +476,35 @@ def count_up(job: Job) -> None:
     )
 
 
+def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows with one outcome for one reason: how many, how many of them are sent themselves and
+    their bytes, what they cost, and when the provider was done with the first and the last."""
+    first = [group["first"] for group in groups if group["first"]]
+    last = [group["last"] for group in groups if group["last"]]
+    return {
+        "outcome": outcome,
+        "cause": cause,
+        "rows": sum(group["rows"] for group in groups),
+        "own": sum(group["own"] for group in groups),
+        "bytes": sum(int(group["size"] or 0) for group in groups),
+        "cost_pico": sum(int(group["pico"]) for group in groups),
+        "first": min(first).isoformat() if first else None,
+        "last": max(last).isoformat() if last else None,
+    }
+
+
 def _still_to_come(job: Job, sums: Counter[str]) -> int:
     """The most that the rows which wait can cost, as stored: a row costs so much by itself and so
     much for its bytes, so at most the larger share of the two."""
     estimate = estimates.current(job)
     if estimate is None or not sums["rows_waiting"] or not job.was_sent:
         return 0
+    if again := job.rounds.last():
+        shares = [
+            Decimal(sums["rows_waiting"]) / again.rows,
+            Decimal(sums["bytes_waiting"]) / max(again.bytes, 1),
+        ]
+        return pico(Decimal(again.estimate["most"]) * min(max(shares), Decimal(1)))
     shares = [
         Decimal(sums[f"{what}_waiting"]) / max(sums[f"{what}_waiting"] + sums[f"{what}_over"], 1)
         for what in ("rows", "bytes")
@@ -511,12 +556,10 @@ def _delete_all(job: Job, lease: Lease) -> None:
         files.remove_incoming(batch)
     files.remove_stray_bodies(job)
     files.remove_upload(job.upload_file)
-    while numbers := list(
-        Row.objects.filter(job=job)
-        .order_by("number")
-        .values_list("number", flat=True)[:DELETE_SLICE]
-    ):
-        Row.objects.filter(job=job, number__lte=numbers[-1]).delete()
-        lease.renew()
+    for model in (Row, Attempt, Edit):
+        rows = model.objects.filter(job=job).order_by("number")
+        while numbers := list(rows.values_list("number", flat=True)[:DELETE_SLICE]):
+            model.objects.filter(job=job, number__lte=numbers[-1]).delete()
+            lease.renew()
     Problem.objects.filter(job=job).delete()
     job.delete()

@@ -43,7 +43,6 @@ from .answer_kinds import FREE_TEXT, AnswerKind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
-from .judging import PASSING
 from .recipes import PLAIN_FIELDS, Recipe
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
@@ -84,6 +83,8 @@ class Outcome(models.TextChoices):
 FAILED = (Outcome.ERRORED, Outcome.EXPIRED)
 # What a person should look after when the job has finished.
 ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
+# Rows that were to be sent and have no good answer.
+NOT_GOOD = (*ATTENTION, Outcome.CANCELED)
 
 
 def choices_of(job: Job) -> Choices:
@@ -101,6 +102,12 @@ def answer_kind_of(job: Job) -> AnswerKind:
 def recipe_of(job: Job) -> Recipe:
     values = {name: getattr(job, name) for name in PLAIN_FIELDS}
     return Recipe(**values, answer=answer_kind_of(job))
+
+
+def recipe_of_round(job: Job, number: int) -> Recipe:
+    """What the rows of a round were, or are to be, asked."""
+    one = job.rounds.filter(number=number).first() if number > 1 else None
+    return msgspec.convert(one.recipe, Recipe) if one and one.recipe else recipe_of(job)
 
 
 def stored_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -275,6 +282,12 @@ class Job(models.Model):
         return Job.objects.filter(previous=self)
 
     @property
+    def last_round(self) -> int:
+        """The round whose rows are being sent, or were sent last."""
+        newest = self.rounds.order_by("-number").values_list("number", flat=True).first()
+        return newest or 1
+
+    @property
     def was_sent(self) -> bool:
         return self.state in self.SENT
 
@@ -429,6 +442,7 @@ class Batch(models.Model):
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="batches")
     number = models.IntegerField()  # 1, 2, ... within the job
+    round = models.IntegerField(default=1)  # of its rows, see Round
     size = models.IntegerField()  # requests in it: all that the provider shows of a batch at once
     nonce = models.CharField(max_length=12, unique=True)  # begins every custom_id of the batch
     state = models.CharField(max_length=12, choices=State.choices, default=State.PLANNED)
@@ -513,6 +527,30 @@ class Batch(models.Model):
         )
 
 
+class Round(models.Model):
+    """Rows of a finished job that were sent again together. The first time they were sent is round
+    1, and has none of these."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="rounds")
+    number = models.IntegerField()  # 2, 3, ... within the job
+    recipe = models.JSONField(default=dict)  # recipes.Recipe; of ready-made requests nothing
+    what = models.CharField(max_length=200)  # which rows, and what is different, for people
+    rows = models.IntegerField()
+    bytes = models.BigIntegerField()  # of these rows, as Row.size
+    estimate = models.JSONField()  # US dollars as decimal text: low, high, most
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    asked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="round_once_a_job")]
+
+    def __str__(self) -> str:
+        return f"round {self.number} of job {self.job_id}"
+
+
 class LateBatch(models.Model):
     """A batch of ours that the provider listed only after its rows had been sent again, or had been
     given up. It is canceled at once; what it finished before that was paid twice."""
@@ -547,13 +585,10 @@ class RowQuerySet(models.QuerySet["Row"]):
         """Rows of a confirmed job that are in no batch yet."""
         return self.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
 
-    def worth_sending_again(self) -> Self:
-        """Rows without an answer that were sent and cost nothing, for a reason that passes."""
-        return self.unanswered_for_now().filter(same_as=None)
-
-    def unanswered_for_now(self) -> Self:
-        """The same, and those that were to get the answer of one of them."""
-        return self.filter(outcome__in=FAILED, cause__in=PASSING)
+    def failed(self) -> Self:
+        """Rows that were to be sent and have no good answer, for whatever reason, and are not the
+        same as another one."""
+        return self.filter(outcome__in=NOT_GOOD, same_as=None, earlier=None)
 
     def containing(self, text: str) -> Self:
         """Rows with `text` in a cell, the answer or what the provider said."""
@@ -582,6 +617,7 @@ class Row(models.Model):
     problem = models.TextField(default="")
 
     batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="rows")
+    attempts = models.IntegerField(default=0)  # earlier ones, see Attempt
     # The number of an earlier row with the same request: that one is sent, for both.
     same_as = models.IntegerField(null=True)
     # The number of the row of `job.previous` with the same request, whose answer this one has.
@@ -622,6 +658,60 @@ class Row(models.Model):
     def cost(self) -> Decimal:
         """US dollars charged for it."""
         return dollars(self.cost_pico)
+
+
+class Attempt(models.Model):
+    """What a row came to before it was sent again. As in Row, but for `source`: what the row held
+    then, when that was changed since; else empty."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+", db_index=False)
+    number = models.IntegerField()  # of the row
+    attempt = models.IntegerField()  # 1, 2, ...
+    source = models.TextField(default="")
+    batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="+")
+    outcome = models.CharField(max_length=8, choices=Outcome.choices)
+    cause = models.CharField(max_length=60)
+    answer = models.TextField()
+    message = models.TextField()
+    problem = models.TextField()
+    request_id = models.CharField(max_length=100)
+    answered_by = models.CharField(max_length=100)
+    stop_reason = models.CharField(max_length=60)
+    input_tokens = models.IntegerField()
+    cache_write_tokens = models.IntegerField()
+    cache_read_tokens = models.IntegerField()
+    output_tokens = models.IntegerField()
+    thinking_tokens = models.IntegerField()
+    cost_pico = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["number", "attempt"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number", "attempt"], name="attempt_once_a_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} of row {self.number} of job {self.job_id}"
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it."""
+        return dollars(self.cost_pico)
+
+
+class Edit(models.Model):
+    """A row of a finished job that a person has changed, until it is sent again."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="edits", db_index=False)
+    number = models.IntegerField()  # of the row
+    source = models.TextField()  # as Row.source, of what it is to be
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="edit_once_a_row")]
+
+    def __str__(self) -> str:
+        return f"edit of row {self.number} of job {self.job_id}"
 
 
 class Length(NamedTuple):

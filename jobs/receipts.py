@@ -6,21 +6,21 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from . import estimates
-from .estimates import Estimate
+from .estimates import PartEstimate
 from .judging import cause_in_words
-from .models import Job, LateBatch, Row, Try, dollars
+from .models import Attempt, Job, LateBatch, Row, Try, dollars
 
-ROWS, TRIES, LATE = "Rows", "Tried before", "Turned up late"
+ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tried before", "Turned up late"
 
 
 @dataclass(frozen=True)
 class Line:
     """What one model was charged for."""
 
-    what: str  # ROWS, TRIES or LATE
+    what: str  # ROWS, EARLIER, TRIES or LATE
     model: str  # as the provider names it
     rows: int
     input_tokens: int  # without those of the cache, but for TRIES
@@ -38,7 +38,7 @@ class Receipt:
     lines: list[Line]
     not_charged: dict[str, int]  # why, in words, and how many rows
     unpriced: int  # rows that were answered by a model without a price: not in the sum
-    estimate: Estimate | None  # of the rows, without the tries
+    estimate: PartEstimate | None  # of the rows, without the tries
 
     @property
     def charged(self) -> Decimal:
@@ -48,33 +48,41 @@ class Receipt:
     @property
     def for_rows(self) -> Decimal:
         """What the estimate was for."""
-        return sum((line.cost for line in self.lines if line.what == ROWS), Decimal(0))
+        return sum((line.cost for line in self.lines if line.what in (ROWS, EARLIER)), Decimal(0))
 
 
 def receipt_of(job: Job) -> Receipt:
     """The receipt of a job that was sent, as far as its results are in."""
     return Receipt(
-        [*_of_rows(job), *_of_tries(job), *_of_late_ones(job)],
+        [
+            *_of_results(ROWS, Row.objects.filter(job=job)),
+            *_of_results(EARLIER, Attempt.objects.filter(job=job)),
+            *_of_tries(job),
+            *_of_late_ones(job),
+        ],
         _not_charged(job),
         job.tally.get("unpriced", 0),
-        estimates.current(job),
+        estimates.said(job),
     )
 
 
-def _of_rows(job: Job) -> list[Line]:
-    charged = Row.objects.filter(job=job, cost_pico__gt=0).values("answered_by")
-    groups = charged.annotate(
-        rows=Count("pk"),
-        read=Sum("input_tokens"),
-        kept=Sum("cache_write_tokens"),
-        found=Sum("cache_read_tokens"),
-        written=Sum("output_tokens"),
-        thought=Sum("thinking_tokens"),
-        pico=Sum("cost_pico"),
+def _of_results(what: str, results: QuerySet[Row] | QuerySet[Attempt]) -> list[Line]:
+    groups = (
+        results.filter(cost_pico__gt=0)
+        .values("answered_by")
+        .annotate(
+            rows=Count("pk"),
+            read=Sum("input_tokens"),
+            kept=Sum("cache_write_tokens"),
+            found=Sum("cache_read_tokens"),
+            written=Sum("output_tokens"),
+            thought=Sum("thinking_tokens"),
+            pico=Sum("cost_pico"),
+        )
     )
     return [
         Line(
-            ROWS,
+            what,
             group["answered_by"],
             group["rows"],
             group["read"],

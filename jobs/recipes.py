@@ -94,7 +94,7 @@ def usual_output(recipe: Recipe) -> tuple[int, int]:
     """A guess of how many tokens an answer usually takes, from .. to, thinking included. Only for
     as long as there are no tried rows to learn from."""
     if recipe.answer.kind == LABELS:
-        low, high = 8, 40
+        low, high = 5, 40
     elif recipe.answer.kind == COLUMNS:
         low = 8 * len(recipe.answer.columns)
         high = sum(map(_tokens_of, recipe.answer.columns)) // 2 + low

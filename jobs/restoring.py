@@ -31,7 +31,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 
-from . import batching, clock, holding, journal, provider, words
+from . import batching, clock, holding, journal, provider, rounds, words
 from .models import Batch, Installation, Job, Outcome, Row, RowQuerySet, SubmissionEvent
 from .provider import BatchInfo
 
@@ -504,8 +504,11 @@ def _take_rows(batch: Batch, ranges: list[tuple[int, int]]) -> int:
     taken = 0
     for rows in _slices(batch.job, ranges):
         free = rows.filter(not_sent, outcome__in=[Outcome.WAITING, Outcome.CANCELED])
-        # Rows that got no answer the first time may have been sent again after the backup.
-        taken += (free | rows.worth_sending_again()).update(batch=batch, **NEVER_SENT)
+        taken += free.update(batch=batch, **NEVER_SENT)
+        # Rows that had their answer, or none, may have been sent again after the backup.
+        settled = rows.exclude(outcome=Outcome.WAITING)
+        rounds.keep_attempts(settled)
+        taken += settled.update(**{**rounds.NO_RESULT, "batch": batch})
     return taken
 
 

@@ -150,7 +150,8 @@ def accuracy(since: datetime) -> Accuracy | None:
         state=Job.State.FINISHED, confirmed_at__gte=since, practice=settings.PRACTICE
     )
     off, in_range = [], 0
-    for job in finished.only("estimate", "tally", "spent_pico", "state"):
+    # What was sent again was said to cost more.
+    for job in finished.filter(rounds=None).only("estimate", "tally", "spent_pico", "state"):
         estimate = estimates.as_listed(job)
         if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
             continue

@@ -6,6 +6,7 @@ from django.urls import path
 
 from .views import (
     accounts,
+    attention,
     columns,
     downloads,
     draft,
@@ -65,7 +66,13 @@ urlpatterns = [
     path("jobs/<int:pk>/try-again/", trouble.try_again, name="try_again"),
     path("jobs/<int:pk>/send-now/", trouble.send_now, name="send_now"),
     path("jobs/<int:pk>/finish-without/", trouble.finish_without, name="finish_without"),
-    path("jobs/<int:pk>/send-rows-again/", trouble.send_rows_again, name="send_rows_again"),
+    path("jobs/<int:pk>/attention/", attention.attention, name="attention"),
+    path("jobs/<int:pk>/attention/again/", attention.again, name="again"),
+    path("jobs/<int:pk>/attention/edits/", attention.edits, name="edits"),
+    path("jobs/<int:pk>/attention/<str:cause>/ask/", attention.ask, name="ask_again"),
+    path("jobs/<int:pk>/attention/<str:cause>/change/", attention.change, name="change_rows"),
+    path("jobs/<int:pk>/attention/<str:cause>/leave-out/", attention.leave_out, name="leave_out"),
+    path("jobs/<int:pk>/rows/<int:number>/edit/", attention.edit_row, name="edit_row"),
     path("jobs/<int:pk>/receipt/", receipts.receipt, name="receipt"),
     path("jobs/<int:pk>/rename/", jobs.rename, name="rename"),
     path("jobs/<int:pk>/delete/", jobs.delete, name="delete"),

@@ -51,7 +51,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions, files, lifecycle, pricing
+from jobs import actions, files, lifecycle, pricing, rounds
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
@@ -385,3 +385,14 @@ def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does its work whenever the command waits."""
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: lifecycle.sweep())
     monkeypatch.setattr(job_command, "time", clock)
+
+
+def send_again(job: Job, user: User, which: str = rounds.FOR_NOW, **different: Any) -> int:
+    """Send rows of a finished job again as a person does, who was shown the price just now; how
+    many there were, 0: nothing was sent."""
+    job.refresh_from_db()
+    again = rounds.Again(which, **different)
+    planned = rounds.plan(job, again)
+    if planned is None or not actions.send_round(job, again, planned.key, user):
+        return 0
+    return planned.rows

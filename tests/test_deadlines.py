@@ -11,10 +11,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions, clock, collection, estimates, lifecycle, watching
+from jobs import actions, clock, collection, estimates, lifecycle, rounds, watching
 from jobs.models import Batch, Installation, Job, Outcome
 
-from .conftest import Simulator
+from .conftest import Simulator, send_again
 from .test_lifecycle import Drive, confirmed, joined
 
 pytestmark = pytest.mark.no_database  # this is about times
@@ -186,9 +186,12 @@ def test_rows_that_were_not_reached_can_be_sent_again_once(
     expired = job.outcome_count(Outcome.EXPIRED)
     answered = dict(job.rows.filter(outcome=Outcome.GOOD).values_list("number", "batch__nonce"))
     simulator.reset()
-    assert not actions.send_rows_again(job, expired + 1, alice), "not what was shown"
-    assert actions.send_rows_again(job, expired, alice)
-    assert not actions.send_rows_again(job, expired, alice), "a second click sends nothing"
+    again = rounds.Again(rounds.FOR_NOW)
+    assert not actions.send_round(job, again, "another", alice), "not what was shown"
+    planned = rounds.plan(job, again)
+    assert planned is not None and planned.rows == expired
+    assert actions.send_round(job, again, planned.key, alice)
+    assert not actions.send_round(job, again, planned.key, alice), "a second click sends nothing"
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert simulator.truth()["accepted_rows"] == len(ROWS) + expired
@@ -196,7 +199,7 @@ def test_rows_that_were_not_reached_can_be_sent_again_once(
     for row in job.rows.all():
         assert times[f"{row.number:07d}"] == (1 if row.number in answered else 2)
     assert all(answered[number] for number in answered)
-    assert not actions.send_rows_again(job, 0, alice), "there is nothing to send again"
+    assert not send_again(job, alice), "there is nothing to send again"
     assert [line[:2] for line in joined(job)[1:]] == ROWS
 
 

@@ -35,6 +35,7 @@ LAYERS = (
     ("jobs.collection",),
     ("jobs.receipts", "jobs.spending"),
     ("jobs.limits",),
+    ("jobs.rounds", "jobs.editing"),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting", "jobs.learning"),
     ("jobs.surveying", "jobs.offers", "jobs.own_prices"),

@@ -20,7 +20,7 @@ from jobs import actions, batching, journal, lifecycle, provider, restoring
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
 from jobs.recipes import Recipe
 
-from .conftest import Simulator
+from .conftest import Simulator, send_again
 from .test_lifecycle import RECIPE, Drive, joined, priced, upload
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
@@ -278,9 +278,9 @@ def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
     assert 0 < expired < len(ROWS)
     simulator.reset()
     with a_backup_that_comes_back():
-        assert actions.send_rows_again(job, expired, alice)
+        assert send_again(job, alice) == expired
         drive(job)
-    assert actions.send_rows_again(Job.objects.get(pk=job.pk), expired, alice)
+    assert send_again(Job.objects.get(pk=job.pk), alice) == expired
     assert_nothing_is_sent(simulator, drive)
     assert all("found at the provider" in line for line in restoring.restore())
     job = drive(job)
@@ -302,7 +302,7 @@ def test_rows_that_were_sent_twice_since_the_backup_come_back_one_after_the_othe
             confirm(job, alice)
         expired = drive(job).outcome_count(Outcome.EXPIRED)
         simulator.reset()
-        assert actions.send_rows_again(Job.objects.get(pk=job.pk), expired, alice)
+        assert send_again(Job.objects.get(pk=job.pk), alice) == expired
         drive(job)
     first, second, _ = restoring.restore()
     assert "found at the provider" in first

@@ -16,11 +16,21 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions, advising, estimates, exports, leases, lifecycle, sparing, surveying
+from jobs import (
+    actions,
+    advising,
+    estimates,
+    exports,
+    leases,
+    lifecycle,
+    rounds,
+    sparing,
+    surveying,
+)
 from jobs.leases import Lease
 from jobs.models import Job, Outcome, Row, recipe_of
 
-from .conftest import Simulator
+from .conftest import Simulator, send_again
 from .test_workshop import priced
 
 MakeJob = Callable[..., Job]
@@ -124,14 +134,14 @@ def test_what_went_wrong_went_wrong_for_all_of_them(
     first, _good, copy = job.rows.in_order()
     assert first.outcome == copy.outcome != Outcome.GOOD
     assert (first.cause, first.message) == (copy.cause, copy.message)
-    again = job.rows.worth_sending_again()
-    if not again.exists():
+    if not rounds.rows_of(job, rounds.FOR_NOW).exists():
         return
-    page = client_alice.get(reverse("send_rows_again", args=[job.pk])).content.decode()
+    address = reverse("again", args=[job.pk])
+    page = client_alice.get(f"{address}?which=passing").content.decode()
     assert "Send 1 row again?" in page, "only one of the two is sent again"
     assert "Send 1 row again" in client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    [shown] = re.findall(r'name="rows" value="(\d+)"', page)
-    client_alice.post(reverse("send_rows_again", args=[job.pk]), {"rows": shown})
+    [shown] = re.findall(r'name="key" value="(\w+)"', page)
+    client_alice.post(address, {"which": "passing", "key": shown})
     simulator.reset()
     drive(job)
     assert simulator.accepted() == {"0000001": 2, "0000002": 1}
@@ -380,7 +390,7 @@ def test_a_draft_gets_a_new_price_when_the_answers_change(
     Row.objects.filter(job=may, number=3).update(
         outcome=Outcome.ERRORED, cause="overloaded_error", answer=""
     )
-    assert actions.send_rows_again(may, 1, alice)
+    assert send_again(may, alice) == 1
     assert not actions.confirm(job, plan, alice), "that job is not finished at the moment"
     drive(may)
     now = drive(job, until=lambda job: estimates.current(job) is not None)

@@ -527,30 +527,33 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     job.rows.filter(number__in=[2, 5]).update(outcome=Outcome.EXPIRED, cause="expired")
     job.rows.filter(number=6).update(outcome=Outcome.ERRORED, cause="invalid_request_error")
     lifecycle.count_up(job)
-    address = reverse("send_rows_again", args=[job.pk])
-    assert f'href="{address}"' in page_of(client_alice, job)
-    page = text(client_alice, address)
+    address = reverse("again", args=[job.pk])
+    assert f'href="{address}?which=passing"' in page_of(client_alice, job)
+    page = text(client_alice, f"{address}?which=passing")
     assert "Send 2 rows – at most $10.00</button>" in page, "two of six rows, of at most $30"
     assert "they were not charged" in page
+    [key] = re.findall(r'name="key" value="(\w+)"', page)
 
-    assert "have changed" in post(client_alice, "send_rows_again", job.pk, rows="3")
-    assert "are being sent again" in post(client_alice, "send_rows_again", job.pk, rows="2")
+    assert "have changed" in post(client_alice, "again", job.pk, which="passing", key="other")
+    assert "being sent again" in post(client_alice, "again", job.pk, which="passing", key=key)
 
     job.refresh_from_db()
     assert job.state == Job.State.SUBMITTING
     assert job.rows.filter(outcome=Outcome.WAITING).count() == 2
     assert job.rows.get(number=6).outcome == Outcome.ERRORED
-    assert "have changed" in post(client_alice, "send_rows_again", job.pk, rows="2")
-    assert client_alice.get(address).status_code == 302
+    assert "have changed" in post(client_alice, "again", job.pk, which="passing", key=key)
+    assert client_alice.get(f"{address}?which=passing").status_code == 302
 
 
-@pytest.mark.parametrize("rows", ["", "-1", "x", "²", "9" * 30])
-def test_nothing_is_sent_for_a_number_that_is_none(
-    make_job: MakeJob, alice: User, client_alice: Client, rows: str
+@pytest.mark.parametrize("which", ["", "nothing", "x" * 61, "\0"])
+def test_nothing_is_sent_for_a_group_that_is_none(
+    make_job: MakeJob, alice: User, client_alice: Client, which: str
 ) -> None:
     job = six_rows(make_job, alice, Job.State.FINISHED)
     job.rows.filter(number=2).update(outcome=Outcome.EXPIRED, cause="expired")
-    assert "Nothing was sent" in post(client_alice, "send_rows_again", job.pk, rows=rows)
+    post(client_alice, "again", job.pk, which=which, key="x")
+    job.refresh_from_db()
+    assert job.state == Job.State.FINISHED
 
 
 # --- Deadlines ------------------------------------------------------------------------------------

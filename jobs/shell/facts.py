@@ -9,7 +9,8 @@ from typing import Any
 
 from jobs import estimates, pricing
 from jobs.answer_kinds import COLUMNS, stored_values
-from jobs.estimates import Estimate
+from jobs.estimates import Estimate, PartEstimate
+from jobs.failures import Group, Remedy
 from jobs.ingest.answers import Summary
 from jobs.judging import problem_in_words
 from jobs.matching import needed_columns
@@ -82,9 +83,9 @@ def facts_of_template(template: Template) -> dict[str, Any]:
     }
 
 
-def facts_of_estimate(estimate: Estimate | None) -> dict[str, str] | None:
+def facts_of_estimate(estimate: Estimate | PartEstimate | None) -> dict[str, str] | None:
     """None while there is no price."""
-    if estimate is None or estimate.trouble:
+    if estimate is None or (isinstance(estimate, Estimate) and estimate.trouble):
         return None
     return {name: format(getattr(estimate, name), "f") for name in ("low", "high", "most")}
 
@@ -208,6 +209,48 @@ def facts_of_prices(model: pricing.Model) -> dict[str, Any]:
         "as_of": model.as_of and model.as_of.isoformat(),
         "age": model.as_of and days_ago(model.as_of),
     }
+
+
+def facts_of_group(group: Group) -> dict[str, Any]:
+    """Rows that are not good for one reason, and what can be done about them."""
+    return {
+        "cause": group.name,
+        "outcome": group.outcome,
+        "words": group.title,
+        "advice": group.cause.advice,
+        "rows": group.rows,
+        "charged": text_of(group.charged),
+        "who": group.cause.who,
+        "first": group.first and group.first.isoformat(),
+        "last": group.last and group.last.isoformat(),
+        "said": [{"words": said.words, "rows": said.rows} for said in group.said],
+        "remedy": group.remedies[0].code if group.remedies else None,
+        "price": _price_of(group.remedies[0]) if group.remedies else None,
+        "remedies": [
+            {
+                "code": remedy.code,
+                "words": remedy.words,
+                "value": remedy.value or None,
+                "price": _price_of(remedy),
+            }
+            for remedy in group.remedies
+        ],
+        "currency": "USD",
+    }
+
+
+def _price_of(remedy: Remedy) -> dict[str, Any] | None:
+    """None: it costs nothing by itself, or that is not known yet."""
+    if remedy.plan is None:
+        return None
+    price = remedy.plan.price
+    usual = {"low": text_of(price.low), "high": text_of(price.high)}
+    return {"rows": price.rows, "usual": usual, "most": text_of(price.most)}
+
+
+def text_of(amount: Decimal) -> str:
+    """Exact, and without an exponent."""
+    return format(amount.normalize(), "f")
 
 
 def _rates(prices: pricing.Prices, rate: Decimal) -> dict[str, str]:

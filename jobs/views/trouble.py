@@ -16,11 +16,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import actions, collection, estimates, files, limits
+from .. import actions, collection, estimates, files
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
-from ..judging import PASSING
-from ..models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Row
+from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
 from ..watching import KEPT
 from .access import find_job, person
 
@@ -235,37 +234,11 @@ def finish_without(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "watch/finish_without.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def send_rows_again(request: HttpRequest, pk: int) -> HttpResponse:
-    """GET says which rows can be sent again and what that costs, POST sends as many as were
-    shown."""
-    job = find_job(request, pk)
-    if request.method == "POST":
-        shown = request.POST.get("rows", "")
-        count = int(shown) if shown.isdecimal() and len(shown) < 10 else 0
-        try:
-            sent = actions.send_rows_again(job, count, person(request))
-        except limits.NotAllowed as why:
-            messages.warning(request, f"Nothing was sent. {why}")
-            return redirect("job", pk)
-        if sent:
-            messages.success(request, "The rows are being sent again.")
-        else:
-            messages.info(request, "Nothing was sent: these rows have changed, or are being sent.")
-        return redirect("job", pk)
-    part = estimates.estimate_part(job, job.rows.worth_sending_again())
-    if not can_be_sent_again(job) or part is None or not part.rows:
-        return redirect("job", pk)
-    return render(request, "watch/send_rows_again.html", {"job": job, "part": part})
-
-
 def can_be_sent_again(job: Job) -> int:
     """How many rows of the job can be sent again as they are, by its tally."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE or not job.estimate:
         return 0
-    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
-    rows = sum(rows for outcome, cause, rows in causes if outcome in FAILED and cause in PASSING)
-    return int(job.tally.get("again", rows))  # a tally of an older version does not have it
+    return int(job.tally.get("again", 0))
 
 
 # --- A batch that perhaps arrived -----------------------------------------------------------------

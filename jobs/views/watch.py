@@ -134,6 +134,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "causes": _causes(job),
         "cost": job.cost,
         "estimate": estimates.current(job),
+        "said": estimates.said(job),
         "kept": _kept(job),
         **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",

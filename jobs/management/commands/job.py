@@ -27,12 +27,14 @@ from jobs import (
     checking,
     estimates,
     exports,
+    failures,
     limits,
     offers,
     own_prices,
     pricing,
     receipts,
     restoring,
+    rounds,
     words,
 )
 from jobs.estimates import Estimate, PartEstimate
@@ -49,10 +51,12 @@ from jobs.reading import limits as reading_limits
 from jobs.reading import read_apart
 from jobs.recipes import Recipe
 from jobs.reusing import kept_recipe
+from jobs.rounds import FOR_NOW, Again
 from jobs.shell.facts import (
     estimate_in_full,
     facts,
     facts_of_file,
+    facts_of_group,
     facts_of_model,
     facts_of_prices,
     facts_of_receipt,
@@ -136,10 +140,20 @@ class Command(BaseCommand):
         export.add_argument("--format", choices=FORMATS, default="csv")
         export.add_argument("--output", required=True, metavar="PATH", help="- is stdout")
 
+        attention = actions.add_parser(
+            "attention", help="why rows are not good, and what can be done about them"
+        )
+        attention.add_argument("id", type=int, metavar="ID")
+        attention.add_argument("--json", action="store_true", help="as JSON, on stdout")
+
         retry = actions.add_parser(
-            "retry", help="send the rows again that got no answer for a reason that passes"
+            "retry", help="send rows again: those that got no answer for a reason that passes"
         )
         retry.add_argument("id", type=int, metavar="ID")
+        retry.add_argument("--group", metavar="CAUSE", help="those that `job attention` names so")
+        retry.add_argument(
+            "--max-tokens", type=int, metavar="N", help="allow answers of so many tokens"
+        )
         retry.add_argument("--yes", action="store_true", help="do not ask about the price")
 
         cancel = actions.add_parser("cancel", help="stop a job")
@@ -503,20 +517,41 @@ class Command(BaseCommand):
     def do_retry(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
         job = find_job(options["id"])
-        part = estimates.estimate_part(job, job.rows.worth_sending_again())
-        if job.state != Job.State.FINISHED or part is None or not part.rows:
+        again = Again(options["group"] or FOR_NOW, options["max_tokens"] or 0)
+        if options["max_tokens"] and job.kind == Job.Kind.REQUESTS:
+            raise CommandError("Ready-made requests say themselves how long an answer may be.")
+        planned = rounds.plan(job, again)
+        if planned is None:
             raise CommandError(f"Job {job.pk} has no rows that can be sent again.")
-        self.say(f"Cost in US dollars: {price_in_words(part)}.")
-        self.say("They were not charged the first time.")
-        if not options["yes"] and not self.agrees(part.rows, part.most):
+        self.say(rounds.in_words(job, planned))
+        self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
+        if not options["yes"] and not self.agrees(planned.rows, planned.price.most):
             raise CommandError("Nothing was sent.")
         try:
-            sent = actions.send_rows_again(job, part.rows, job.owner)
+            sent = actions.send_round(job, again, planned.key, job.owner)
         except limits.NotAllowed as why:
             raise CommandError(f"Nothing was sent. {why}") from why
         if not sent:
             raise CommandError("Nothing was sent: the job was changed by someone else just now.")
-        self.say(f"To be sent again: {words.rows(part.rows)}.")
+        self.say(f"To be sent again: {words.rows(planned.rows)}.")
+
+    def do_attention(self, options: dict[str, Any]) -> None:
+        job = find_job(options["id"])
+        found = failures.groups(job)
+        if options["json"]:
+            groups = [facts_of_group(group) for group in found]
+            self.stdout.write(json.dumps(groups, indent=1, ensure_ascii=False))
+            return
+        if not found:
+            self.stdout.write("Nothing needs attention.")
+        for group in found:
+            self.stdout.write(
+                f"{words.rows(group.rows)}: {group.title} ({group.name}), "
+                f"charged {pricing.in_words(group.charged)}. {group.cause.advice}"
+            )
+            for remedy in group.remedies:
+                price = f": {price_in_words(remedy.plan.price)}" if remedy.plan else ""
+                self.stdout.write(f"  {remedy.code}: {remedy.words}{price}")
 
     def do_cancel(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])

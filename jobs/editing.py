@@ -1,0 +1,141 @@
+"""Rows of a finished job that are changed before they are sent again: by hand, or all of a group at
+once. What is changed waits as an Edit until it is sent, and is shown beside what was there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from .judging import LONGER, SHORTEN, WITHOUT
+from .models import NOT_GOOD, Edit, Job, Outcome, Row, RowQuerySet
+
+SLICE = 1_000  # rows that are changed at a time
+CAN_BE_EDITED = (*NOT_GOOD, Outcome.LEFT_OUT)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is different in one cell, or one part of a request."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A row that waits to be sent as it was changed."""
+
+    row: Row
+    changes: list[Change]
+
+
+def can_be_edited(job: Job) -> RowQuerySet:
+    """The rows of a finished job that can be changed and sent again."""
+    if job.state != Job.State.FINISHED:
+        return Row.objects.none()
+    return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
+
+
+def edit(row: Row, content: Any) -> bool:
+    """Keep what a row of a finished job is to be: the cells of a table, or a request. False when
+    that is what it is already; an earlier change of it is forgotten then."""
+    return keep(row.job, [(row, content)]) == 1
+
+
+def keep(job: Job, wanted: Iterable[tuple[Row, Any]]) -> int:
+    """Keep what rows are to be; how many of them are not as they were."""
+    edits, same = [], []
+    for row, content in wanted:
+        if content == row.content:
+            same.append(row.number)
+        else:
+            source = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+            edits.append(Edit(job=job, number=row.number, source=source))
+    with transaction.atomic():
+        Edit.objects.filter(job=job, number__in=same).delete()
+        Edit.objects.bulk_create(
+            edits,
+            update_conflicts=True,
+            unique_fields=["job", "number"],
+            update_fields=["source"],
+        )
+    return len(edits)
+
+
+def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
+    """Change all rows with one cause in the same way; how many were changed. `code`: SHORTEN the
+    column `name` to `number` characters, take the parameter `name` WITHOUT, or allow a LONGER
+    answer of `number` tokens in ready-made requests."""
+    change = _changes(job, name, number).get(code)
+    if change is None:
+        return 0
+    changed = 0
+    for rows in _slices(can_be_edited(job).filter(cause=cause, same_as=None, earlier=None)):
+        changed += keep(job, ((row, change(row.content)) for row in rows))
+    return changed
+
+
+def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[Any], Any]]:
+    def shorten(cells: list[str]) -> list[str]:
+        at = job.columns.index(name)
+        return [*cells[:at], cells[at][:number].rstrip(), *cells[at + 1 :]]
+
+    def without(request: dict[str, Any]) -> dict[str, Any]:
+        left_out = {name, "tool_choice"} if name == "tools" else {name}
+        params = {key: value for key, value in request["params"].items() if key not in left_out}
+        return {**request, "params": params}
+
+    def longer(request: dict[str, Any]) -> dict[str, Any]:
+        return {**request, "params": {**request["params"], "max_tokens": number}}
+
+    if job.kind == Job.Kind.TABLE:
+        return {SHORTEN: shorten} if name in job.columns and number > 0 else {}
+    return {WITHOUT: without, **({LONGER: longer} if number > 0 else {})}
+
+
+def _slices(rows: RowQuerySet) -> Iterator[Sequence[Row]]:
+    after = 0
+    while some := list(rows.filter(number__gt=after).in_order()[:SLICE]):
+        yield some
+        after = some[-1].number
+
+
+def changed_rows(job: Job, limit: int, after: int = 0) -> list[Changed]:
+    """The first `limit` rows that wait to be sent as they were changed, with what is different."""
+    edits = dict(
+        job.edits.filter(number__gt=after)
+        .order_by("number")
+        .values_list("number", "source")[:limit]
+    )
+    rows = can_be_edited(job).filter(number__in=edits).in_order()
+    return [Changed(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
+
+
+def _differences(job: Job, row: Row, after: Any) -> list[Change]:
+    before = row.content
+    if job.kind == Job.Kind.TABLE:
+        width = max(len(before), len(after), len(job.columns))
+        names = [*job.columns, *[""] * (width - len(job.columns))]
+        both = [[*one, *[""] * (width - len(one))] for one in (before, after)]
+        found = list(map(Change, names, *both))
+    else:
+        keys = dict.fromkeys([*before.get("params", {}), *after.get("params", {})])
+        found = [Change(key, _part(before, key), _part(after, key)) for key in keys]
+    return [change for change in found if change.before != change.after]
+
+
+def _part(request: dict[str, Any], key: str) -> str:
+    params = request.get("params", {})
+    return json.dumps(params[key], ensure_ascii=False) if key in params else ""
+
+
+def forget(job: Job, number: int | None = None) -> int:
+    """Take back what was changed, in one row or in all; how many there were."""
+    edits = Edit.objects.filter(job=job)
+    deleted, _by_model = (edits if number is None else edits.filter(number=number)).delete()
+    return deleted

@@ -1,0 +1,240 @@
+"""Rows of a finished job that are sent again, as a new round of the same job. What they came to
+before is kept as attempts, and they go out by the same path as the first time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import msgspec
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Count, F, Max, Sum
+from django.db.models.functions import Coalesce
+
+from . import clock, estimates
+from .estimates import PartEstimate
+from .judging import PASSING, cause_in_words
+from .models import (
+    NOT_GOOD,
+    Attempt,
+    Edit,
+    Job,
+    Outcome,
+    Round,
+    Row,
+    RowQuerySet,
+    recipe_of_round,
+)
+from .recipes import Recipe
+
+# Which rows, besides the name of a cause.
+FOR_NOW = "passing"  # all that got no answer for a reason that passes
+EDITED = "edited"  # all that were changed, see Edit
+# Causes of rows whose answer needed more than the longest that was allowed.
+TOO_SHORT = ("cut_off", "empty")
+NEEDS_SECOND = (
+    "So much has to be sent by a second person: give the address of this page to an administrator."
+)
+SLICE = 500  # rows that are changed at a time
+# What a row holds before a result came for it.
+NO_RESULT = {
+    "batch": None,
+    "outcome": Outcome.WAITING,
+    "cause": "",
+    "answer": "",
+    "message": "",
+    "problem": "",
+    "request_id": "",
+    "answered_by": "",
+    "stop_reason": "",
+    "input_tokens": 0,
+    "cache_write_tokens": 0,
+    "cache_read_tokens": 0,
+    "output_tokens": 0,
+    "thinking_tokens": 0,
+    "cost_pico": 0,
+}
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is to be sent again: which rows, and what of the recipe is different."""
+
+    which: str  # FOR_NOW, EDITED or a cause
+    max_tokens: int = 0  # the longest answer; 0: as it was
+    model: str = ""  # "": as it was
+    prompt: str | None = None  # None: as it was
+    system: str | None = None
+
+    def recipe(self, job: Job, rows: RowQuerySet) -> Recipe:
+        """What the rows of a table are to be asked: what they were asked last, and the changes."""
+        last = rows.aggregate(last=Max("batch__round"))["last"] or 1
+        before = recipe_of_round(job, last)
+        return replace(
+            before,
+            max_tokens=self.max_tokens or before.max_tokens,
+            model=self.model or before.model,
+            prompt=before.prompt if self.prompt is None else self.prompt,
+            system=before.system if self.system is None else self.system,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a person is shown before rows are sent again, and confirms."""
+
+    again: Again
+    recipe: Recipe
+    bytes: int  # of the rows, as Row.size
+    price: PartEstimate
+    key: str  # a hash of all this
+
+    @property
+    def rows(self) -> int:
+        return self.price.rows
+
+
+def rows_of(job: Job, which: str) -> RowQuerySet:
+    """The rows that are sent again; those that are the same as one of them are not among them."""
+    rows = Row.objects.filter(job=job)
+    if which == EDITED:
+        edited = Edit.objects.filter(job=job).values("number")
+        return rows.filter(number__in=edited, outcome__in=[*NOT_GOOD, Outcome.LEFT_OUT])
+    if which == FOR_NOW:
+        return rows.failed().filter(cause__in=PASSING)
+    return rows.failed().filter(cause=which)
+
+
+def plan(job: Job, again: Again) -> Plan | None:
+    """What `again` comes to, and costs; None when there is nothing to send, or no price."""
+    if job.state != Job.State.FINISHED:
+        return None
+    rows = rows_of(job, again.which)
+    recipe = again.recipe(job, rows)
+    longest = 0
+    if again.which == EDITED:
+        # Only of rows that can be sent: another may have got its answer since it was changed.
+        numbers = set(rows.values_list("number", flat=True))
+        edits = job.edits.values_list("number", "source")
+        sources = [source for number, source in edits if number in numbers]
+        sizes = [size_of(job, source) for source in sources]
+        count, size = len(sizes), sum(sizes)
+        if job.kind == Job.Kind.REQUESTS:
+            longest = max(map(_max_tokens, sources), default=0)
+    else:
+        found = rows.aggregate(count=Count("pk"), size=Coalesce(Sum("size"), 0))
+        count, size = found["count"], found["size"]
+    at_least = _longest_before(job, rows, recipe) if again.which in TOO_SHORT else 0
+    if job.last_round == 1 and again == Again(again.which) and again.which != EDITED:
+        price = estimates.estimate_part(job, rows)  # a part of what was confirmed
+    else:
+        price = estimates.estimate_again(job, count, size, recipe, at_least, longest)
+    if price is None or not price.rows:
+        return None
+    shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), size]
+    shown += [str(value) for value in asdict(price).values()]
+    key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
+    return Plan(again, recipe, size, price, key)
+
+
+def size_of(job: Job, source: str) -> int:
+    """Bytes of a row, as Row.size."""
+    if job.kind == Job.Kind.TABLE:
+        return sum(len(cell.encode()) for cell in json.loads(source))
+    return len(msgspec.json.decode(source, type=dict[str, msgspec.Raw])["params"])
+
+
+def _max_tokens(source: str) -> int:
+    longest = json.loads(source)["params"].get("max_tokens")
+    return longest if isinstance(longest, int) else 0
+
+
+def in_words(job: Job, planned: Plan) -> str:
+    """Which rows, and what is different, for the log of the job."""
+    again = planned.again
+    if again.which == EDITED:
+        which = "As they were changed"
+    elif again.which == FOR_NOW:
+        which = "They got no answer for a reason that passes"
+    else:
+        which = cause_in_words(again.which).title
+    changes = []
+    if again.max_tokens:
+        changes.append(f"answers of up to {again.max_tokens:,} tokens")
+    if again.model:
+        changes.append(f"model {again.model}")
+    if again.prompt is not None or again.system is not None:
+        changes.append("asked otherwise")
+    return f"{which}{': ' if changes else ''}{', '.join(changes)}."[:200]
+
+
+def _longest_before(job: Job, rows: RowQuerySet, recipe: Recipe) -> int:
+    """Tokens that the answers to these rows were allowed, which were not enough."""
+    before = Again(FOR_NOW).recipe(job, rows)
+    return before.longest if before.longest < recipe.longest else 0
+
+
+def start(job: Job, planned: Plan, what: str, user: User) -> bool:
+    """Keep what the rows came to, and let them wait to be sent; inside a transaction. False when
+    they are not as many any more."""
+    which = planned.again.which
+    rows = rows_of(job, which)
+    number = job.last_round + 1
+    Round.objects.create(
+        job=job,
+        number=number,
+        recipe=msgspec.to_builtins(planned.recipe) if job.kind == Job.Kind.TABLE else {},
+        what=what,
+        rows=planned.rows,
+        bytes=planned.bytes,
+        estimate={name: str(getattr(planned.price, name)) for name in ("low", "high", "most")},
+        asked_by=user,
+        asked_at=clock.now(),
+    )
+    keep_attempts(rows)
+    if which == EDITED:
+        numbers = list(rows.values_list("number", flat=True))
+        for begin in range(0, len(numbers), SLICE):
+            _take_edits(job, numbers[begin : begin + SLICE])
+    else:
+        # Those that have the answer of one of them wait for it again.
+        copies = Row.objects.filter(job=job, same_as__in=rows.values("number"))
+        copies.exclude(outcome=Outcome.GOOD).update(**NO_RESULT)
+    sent = rows.update(**NO_RESULT)
+    Edit.objects.filter(job=job).delete()
+    return sent == planned.rows
+
+
+_KEPT = (
+    "number, batch_id, outcome, cause, answer, message, problem, request_id, answered_by,"
+    " stop_reason, input_tokens, cache_write_tokens, cache_read_tokens, output_tokens,"
+    " thinking_tokens, cost_pico"
+)
+
+
+def keep_attempts(rows: RowQuerySet) -> None:
+    """Keep what those of `rows` came to that were sent, before they are sent again."""
+    sent = rows.exclude(batch=None)
+    chosen, values = sent.values("pk").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO jobs_attempt (job_id, attempt, source, {_KEPT})"  # noqa: S608 - ours
+            f" SELECT job_id, attempts + 1, '', {_KEPT} FROM jobs_row WHERE id IN ({chosen})",
+            values,
+        )
+    sent.update(attempts=F("attempts") + 1)
+
+
+def _take_edits(job: Job, numbers: Sequence[int]) -> None:
+    """Put what a person wrote into these rows. Earlier attempts remember what was there."""
+    edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
+    for row in Row.objects.filter(job=job, number__in=numbers):
+        Attempt.objects.filter(job=job, number=row.number, source="").update(source=row.source)
+        source = edits[row.number]
+        # It asks something else now than the row that it was the same as.
+        Row.objects.filter(pk=row.pk).update(
+            source=source, size=size_of(job, source), same_as=None, earlier=None
+        )

@@ -1,0 +1,208 @@
+"""What went wrong in a finished job, as a to-do list, and the ways to mend it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from .. import actions, checking, editing, failures, limits, offers, rounds
+from ..clock import now
+from ..forms import AgainForm, AskForm, ChangeForm
+from ..judging import SHORTEN, cause_in_words
+from ..models import Installation, Job, Row
+from ..rounds import EDITED, FOR_NOW, Again
+from .access import find_job, person
+from .parts import whole_number
+
+SHOWN = 50  # changed rows on a page
+CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
+
+
+@require_safe
+def attention(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _find(request, pk)
+    context = {
+        "job": job,
+        "groups": failures.groups(job),
+        "edited": job.edits.count(),
+        "can_send": job.state == Job.State.FINISHED,
+        "shorten": SHORTEN,
+    }
+    return render(request, "attention/list.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Says which rows are sent again, how, and what that costs; POST with the `key` of what was
+    shown sends them."""
+    job = _find(request, pk)
+    form = AgainForm(request.POST if request.method == "POST" else request.GET)
+    if not form.is_valid():
+        return redirect("attention", pk)
+    wanted = form.again
+    if request.method == "POST" and form.cleaned_data["key"]:
+        return _send(request, job, wanted, form.cleaned_data["key"])
+    planned = rounds.plan(job, wanted)
+    if planned is None:
+        messages.info(request, "There is nothing to send again, or its price is not known.")
+        return redirect("attention", pk)
+    return _show_plan(request, job, planned)
+
+
+def _send(request: HttpRequest, job: Job, wanted: Again, key: str) -> HttpResponse:
+    try:
+        sent = actions.send_round(job, wanted, key, person(request))
+    except limits.NotAllowed as why:
+        messages.warning(request, f"Nothing was sent. {why}")
+        return redirect("attention", job.pk)
+    if not sent:
+        messages.info(request, CHANGED)
+        return redirect("attention", job.pk)
+    messages.success(request, "The rows are being sent again.")
+    return redirect("job", job.pk)
+
+
+def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResponse:
+    site, most = Installation.get(), planned.price.most
+    why = limits.in_the_way(job.owner, most, site, now())
+    if (
+        not why
+        and limits.needs_approval(most, site)
+        and not limits.can_approve(job, person(request))
+    ):
+        why = rounds.NEEDS_SECOND
+    which = planned.again.which
+    context = {
+        "job": job,
+        "planned": planned,
+        "again": planned.again,
+        "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
+        "passing": which == FOR_NOW,
+        "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
+        "asked_otherwise": planned.again.prompt is not None or planned.again.system is not None,
+        "model": offers.name_of(planned.again.model) if planned.again.model else "",
+        "in_the_way": why,
+    }
+    return render(request, "attention/again.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
+    """A form for asking the rows with one cause otherwise; POST shows what that costs."""
+    job = _find(request, pk)
+    group = failures.find_group(job, cause)
+    if group is None or job.kind != Job.Kind.TABLE or not group.own:
+        return redirect("attention", pk)
+    before = group.recipe
+    initial = {
+        "prompt": before.prompt,
+        "system": before.system,
+        "model": before.model,
+        "max_tokens": before.max_tokens or None,
+    }
+    form = AskForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        wanted = form.again(cause, before)
+        if problems := checking.recipe_problems(wanted.recipe(job, group.all_rows), job.columns):
+            for problem in problems:
+                form.add_error(None, problem)
+        elif planned := rounds.plan(job, wanted):
+            return _show_plan(request, job, planned)
+        else:
+            form.add_error(None, "There is no price for this model.")
+    context = {"job": job, "group": group, "form": form, "columns": job.columns}
+    return render(request, "attention/ask.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
+    """Change all rows with one cause in the same way; then the changes are shown."""
+    job = _find(request, pk)
+    form = ChangeForm(request.POST)
+    changed = editing.change_all(job, cause, **form.cleaned_data) if form.is_valid() else 0
+    if not changed:
+        messages.info(request, "Nothing is different in these rows.")
+        return redirect("attention", pk)
+    return redirect("edits", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edits(request: HttpRequest, pk: int) -> HttpResponse:
+    """The rows that were changed, beside what they were; POST takes back the `number`, or all."""
+    job = _find(request, pk)
+    if request.method == "POST":
+        number = request.POST.get("number")
+        editing.forget(job, None if number is None else whole_number(number))
+        messages.success(request, "Taken back.")
+        return redirect("edits", pk)
+    context = {
+        "job": job,
+        "changed": editing.changed_rows(job, SHOWN),
+        "count": rounds.rows_of(job, EDITED).count(),
+        "planned": rounds.plan(job, Again(EDITED)),
+    }
+    return render(request, "attention/edits.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """The cells of a row that is not good, to be changed; POST keeps them."""
+    job = _find(request, pk)
+    if job.kind != Job.Kind.TABLE:
+        raise Http404
+    row = get_object_or_404(editing.can_be_edited(job), number=number)
+    waiting = job.edits.filter(number=number).first()
+    cells: list[str] = Row(source=waiting.source).content if waiting else row.content
+    cells = [*cells, *[""] * (len(job.columns) - len(cells))][: len(job.columns)]
+    if request.method == "POST":
+        given = request.POST.getlist("cell")
+        if len(given) != len(cells):
+            raise Http404
+        # A browser sends every line break as two characters.
+        new = [_as_it_was(new, old) for new, old in zip(given, cells, strict=True)]
+        if editing.edit(row, new):
+            messages.success(
+                request, f"Row {number} is kept as you changed it. Nothing is sent yet."
+            )
+        else:
+            messages.info(request, f"Row {number} is as it was.")
+        return redirect("edits", pk)
+    context = {
+        "job": job,
+        "row": row,
+        "cells": list(zip(job.columns, cells, strict=True)),
+        "cause": cause_in_words(row.cause) if row.cause else None,
+    }
+    return render(request, "attention/edit_row.html", context)
+
+
+def _as_it_was(new: str, old: str) -> str:
+    new = new.replace("\0", "\ufffd")
+    plain = new.replace("\r\n", "\n")
+    return old if plain == old.replace("\r\n", "\n") else plain
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
+    """GET says what leaving rows out means, POST leaves out as many as were shown."""
+    job = _find(request, pk)
+    group = failures.find_group(job, cause)
+    if request.method == "POST":
+        count = whole_number(request.POST.get("rows", ""))
+        if actions.leave_out(job, cause, count, person(request)):
+            messages.success(request, "These rows count as left out on purpose.")
+        else:
+            messages.info(request, "Nothing was changed: these rows are not the same any more.")
+        return redirect("job", pk)
+    if group is None or job.state != Job.State.FINISHED:
+        return redirect("attention", pk)
+    return render(request, "attention/leave_out.html", {"job": job, "group": group})
+
+
+def _find(request: HttpRequest, pk: int) -> Job:
+    job = find_job(request, pk)
+    if not job.was_sent:
+        raise Http404
+    return job

@@ -91,13 +91,18 @@ def note_site_trouble(error: Exception) -> bool:
         why = "The database of this site could not be used."
     elif not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
         return False
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        why = "The disk of this site is full."
     else:
-        why = "This site’s folder for files cannot be used."
+        why = disk_in_words(error)
     with suppress(OperationalError, InterfaceError):  # the database may be what is in trouble
         Installation.objects.filter(pk=1).update(site_trouble=why)
     return True
+
+
+def disk_in_words(error: OSError) -> str:
+    """What is the matter with the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "The disk of this site is full."
+    return "This site’s folder for files cannot be used."
 
 
 def end_site_trouble() -> None:

@@ -16,6 +16,7 @@ from django.db.models import Count, F, Q, Sum
 
 from . import (
     batching,
+    building,
     clock,
     collection,
     estimates,
@@ -176,7 +177,12 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
         # The provider could not be asked: the price is a guess until it can be.
         return COUNT_AGAIN if estimate and not estimate.counted else None
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
-        return _step_of_sent(job, lease)
+        wait = _step_of_sent(job, lease)
+        # While it waits there is time for the files that somebody wants.
+        built = building.build_next(job, lease) if wait else None
+        return wait if built is None else min(wait, built)
+    if job.state == state.FINISHED:
+        return building.build_next(job, lease)
     if job.state == state.DELETING:
         _delete_all(job, lease)
     return None
@@ -347,15 +353,17 @@ def _stop_one(job: Job, batch: Batch) -> bool:
 def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     """What was never planned is stopped; then the job waits for what the provider still has."""
     # A row that is the same as another one gets what that one gets, were it an answer.
-    _stop_rows(job, Q(batch=None, same_as=None))
+    if _stop_rows(job, Q(batch=None, same_as=None)):
+        count_up(job)
     if not batches:
         sparing.copy_answers(job, lease)
         _finish(job)
     return _until_due(batches)
 
 
-def _stop_rows(job: Job, which: Q) -> None:
-    Row.objects.filter(which, job=job, outcome=Outcome.WAITING).update(
+def _stop_rows(job: Job, which: Q) -> int:
+    """How many there were to stop."""
+    return Row.objects.filter(which, job=job, outcome=Outcome.WAITING).update(
         outcome=Outcome.CANCELED, cause="canceled"
     )
 
@@ -363,7 +371,13 @@ def _stop_rows(job: Job, which: Q) -> None:
 def _finish(job: Job) -> None:
     count_up(job)
     old = [Job.State.WORKING, Job.State.CANCELING]
-    if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()):
+    with transaction.atomic():
+        finished = Job.objects.move(
+            job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()
+        )
+        if finished:
+            building.ask_for_usual(job)
+    if finished:
         job.refresh_from_db()
         parts = [f"{words.rows(job.good_count)} good"]
         if job.attention_count:
@@ -460,7 +474,8 @@ def price_stale_drafts() -> None:
 
 
 def tidy_up() -> None:
-    """Remove what broken-off uploads left on the disk."""
+    """Remove what broken-off uploads left on the disk, and finished files that nobody needs."""
+    building.remove_old()
     files.remove_old_strays(
         lambda names: set(
             Job.objects.filter(upload_file__in=names).values_list("upload_file", flat=True)
@@ -494,6 +509,8 @@ def _delete_all(job: Job, lease: Lease) -> None:
         files.incomplete_path(batch).unlink(missing_ok=True)
         files.remove_incoming(batch)
     files.remove_stray_bodies(job)
+    for path in files.exports_of(job.pk):
+        files.remove_export(path)
     files.remove_upload(job.upload_file)
     while numbers := list(
         Row.objects.filter(job=job)

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_safe
 
 from .. import building, excel, exports, files, holding
 from ..ingest.corrections import EXCEL_CELL
-from ..models import ATTENTION, Batch, Installation, Job, Outcome
+from ..models import Batch, Installation, Job
 from .access import find_job
 from .parts import answer, make_part
 from .trouble import has_incomplete_file
@@ -84,7 +84,12 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
     if file and not is_part:
         return to_be_saved(FileResponse(file), exports.file_name(job, "xlsx", only))
     url = download_url(job, "xlsx", only)
-    context: dict[str, Any] = {"job": job, "what": CHOICES[only].lower(), "url": url}
+    context: dict[str, Any] = {
+        "job": job,
+        "words": CHOICES[only],
+        "count": _counts(job)[only],
+        "url": url,
+    }
     if file:
         with file:
             context["size"] = file.seek(0, 2)
@@ -118,11 +123,7 @@ class Choice:
 
 def downloads_of(job: Job) -> dict[str, Any]:
     """What the page of a sent job says of its files."""
-    counts = {
-        "all": job.row_count,
-        "good": job.good_count,
-        "attention": job.outcome_count(*ATTENTION, Outcome.CANCELED),
-    }
+    counts = _counts(job)
     choices = [
         Choice(
             only,
@@ -144,6 +145,12 @@ def downloads_of(job: Job) -> dict[str, Any]:
         "cell_length": EXCEL_CELL,
         "is_prepared": not ready and not too_wide and job.exports.filter(kind="xlsx").exists(),
     }
+
+
+def _counts(job: Job) -> dict[str, int]:
+    """Rows by the choice among them."""
+    some = {only: job.outcome_count(*outcomes) for only, outcomes in exports.ROWS.items()}
+    return {**some, "all": job.row_count}
 
 
 def _sizes(job: Job, only: str) -> dict[str, int]:

@@ -21,10 +21,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 
 from . import clock, excel, exports, files, holding
-from .leases import Lease
+from .leases import Lease, LeaseLost
 from .models import Export, Job
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def ask_for(job: Job, kind: str, only: str) -> Export:
 
 def build_next(job: Job, lease: Lease) -> timedelta | None:
     """Build one of the files that are to be built. How long until the next look; None when there
-    is nothing to build. Trouble with the disk is said, and is none of the job's. Raises LeaseLost.
+    is nothing to build. Trouble with a file is said, and is none of the job's. Raises LeaseLost.
     """
     wanted = job.exports.all()
     if not wanted.exists():
@@ -130,21 +130,27 @@ def build_next(job: Job, lease: Lease) -> timedelta | None:
         logger.info("job %s: changed while its %s was built", job.pk, export.kind)
     except OSError as error:
         logger.warning("job %s: its %s could not be built: %s", job.pk, export.kind, error)
-        _say(export, holding.disk_in_words(error))
-        return TROUBLED
+        return _say(export, holding.disk_in_words(error))
+    except (LeaseLost, DatabaseError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("job %s: its %s could not be built", job.pk, export.kind)
+        return _say(export, holding.SEE_THE_LOG)
     finally:
         _building.release()
     return timedelta()
 
 
-def _say(export: Export, why: str) -> None:
+def _say(export: Export, why: str) -> timedelta:
+    """Say why a file could not be built. How long until it is tried again."""
     if export.trouble != why:
         Export.objects.filter(pk=export.pk).update(trouble=why)
         holding.log_once(
             export.job_id,
-            f"{why} So the files to download could not be made ready; it is tried again. CSV and "
+            f"{why} The files to download could not be made ready; it is tried again. CSV and "
             "JSONL can be downloaded all the same.",
         )
+    return TROUBLED
 
 
 def _build(job: Job, export: Export, lease: Lease) -> None:

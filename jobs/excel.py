@@ -47,6 +47,7 @@ LARGEST_NUMBER = 10**15
 # that is marked as ####.
 LONGEST_MARKED = 255
 NARROWEST, WIDEST = 9, 60  # characters of a column
+ROW_HEIGHT = 15.5  # points: one line, also where a text has many
 MEANINGS = {
     Outcome.GOOD: "Answered as asked.",
     Outcome.LOOK: "Answered, but read it first: its problem is beside it.",
@@ -182,6 +183,7 @@ class _Rows:
         for number, sheet in enumerate(self.sheets, start=1):
             last = self._line if number == len(self.sheets) else SHEET_ROWS - 1
             sheet.freeze_panes(1, 0)
+            sheet.set_default_row(ROW_HEIGHT)
             sheet.autofilter(0, 0, last, len(self._header) - 1)
             for column, width in enumerate(self._widths):
                 sheet.set_column(column, column, width)

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Between two tries while the key is paused: doubled from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
+SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
 # Bounds of the wait that the provider may ask for, and what is waited when it names none.
 LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
 # After the provider had no room: how long jobs take turns, and how long one with less of its rows

@@ -33,6 +33,7 @@ from . import (
     watching,
     words,
 )
+from .holding import SEE_THE_LOG
 from .judging import PASSING
 from .leases import Lease, LeaseLost
 from .models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Problem, Row, pico
@@ -52,7 +53,6 @@ PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(min
 DELETE_SLICE = 5_000
 COUNT_AGAIN = timedelta(minutes=5)
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
-SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
 
 
 def sweep(step: Callable[[int], None] | None = None) -> None:

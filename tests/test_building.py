@@ -186,7 +186,7 @@ def test_a_large_workbook_is_made_by_the_worker(
 ) -> None:
     Installation.objects.update(tick_at=timezone.now())
     outcomes = [Outcome.GOOD, Outcome.LOOK]
-    job = with_batch_at_provider(make_job(alice, state=state, outcomes=outcomes))
+    job = with_batch_at_provider(make_job(alice, state=state, outcomes=outcomes, practice=True))
     page = get(client_alice, job, "xlsx", only="good").content.decode()
     assert "The Excel file is being prepared" in page and "Good rows only: 1 row" in page
     assert 'hx-trigger="every 2s, look"' in page and "The worker is not running" not in page
@@ -213,7 +213,7 @@ def test_the_page_says_that_a_workbook_waits_for_the_worker(
 
 
 def test_only_a_csv_that_stays_is_built(alice: User, make_job: MakeJob) -> None:
-    job = with_batch_at_provider(make_job(alice, state=Job.State.CANCELING))
+    job = with_batch_at_provider(make_job(alice, state=Job.State.CANCELING, practice=True))
     build_usual(job)
     assert built(job) == ["all.xlsx"]
 
@@ -285,6 +285,18 @@ def test_a_full_disk_is_said_and_the_files_are_built_later(
     assert not built(job)
     build_usual(job)
     assert built(job) == ["all.csv", "all.xlsx"]
+
+
+def test_a_fault_of_ours_in_building_is_none_of_the_job(
+    alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excel, "write", lambda *_: 1 / 0)
+    job = with_batch_at_provider(make_job(alice, state=Job.State.WORKING, practice=True))
+    build_usual(job)
+    assert (job.held, job.failures_in_a_row) == ("", 0)
+    assert 0 < seconds_until_due(job) <= lifecycle.SAFETY.total_seconds()
+    (said,) = [event.text for event in job.events.all()]
+    assert "finds it in the worker's log" in said
 
 
 def test_a_full_disk_does_not_keep_a_job_from_finishing(

@@ -276,6 +276,7 @@ def test_the_workbook_is_ready_to_be_read(alice: User, make_job: MakeJob, tmp_pa
     assert sheet.freeze_panes == "A2"
     assert sheet.auto_filter.ref == "A1:H3"
     assert not any(cell.alignment.wrap_text for line in sheet.iter_rows() for cell in line)
+    assert sheet.sheet_format.customHeight and sheet.sheet_format.defaultRowHeight < 20
     widths = [sheet.column_dimensions[letter].width for letter in "AB"]
     assert widths[0] < 12 and 50 < widths[1] < 70
 

@@ -38,7 +38,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "attention": (*ATTENTION, Outcome.CANCELED),
 }
 # What begins a formula, or an option of a command, has no place at the start of a file's name.
-_RISKY_START = re.compile(r"[\s=+\-@\0\uff1d\uff0b\uff0d\uff20]+")
+_RISKY_START = re.compile(r"\A[\s=+\-@\0\uff1d\uff0b\uff0d\uff20]+")
 
 Cell = Value | Decimal  # US dollars are Decimal
 
@@ -46,7 +46,7 @@ Cell = Value | Decimal  # US dollars are Decimal
 def file_name(job: Job, kind: str, only: str = "all") -> str:
     """What the download of `kind` ("csv", "xlsx", "jsonl", "raw" or "problems") is called, with
     the rows that are `only` wanted."""
-    stem = _RISKY_START.sub("", PurePath(job.upload_name).stem, count=1) or f"job {job.pk}"
+    stem = _RISKY_START.sub("", PurePath(job.upload_name).stem) or f"job {job.pk}"
     if kind == "raw":
         return f"{stem} - as received.jsonl"
     if kind == "problems":

@@ -413,7 +413,7 @@ def test_a_plain_csv_is_without_the_mark(alice: User, make_job: MakeJob) -> None
     ("upload_name", "kind", "only", "name"),
     [
         ("reviews.csv", "xlsx", "all", "reviews - with answers.xlsx"),
-        ("reviews.csv", "csv", "good", "reviews - good rows.csv"),
+        ("my reviews-2.csv", "csv", "good", "my reviews-2 - good rows.csv"),
         ("a.b.xlsx", "jsonl", "attention", "a.b - rows that need attention.jsonl"),
         ("=1+1.csv", "csv", "all", "1+1 - with answers.csv"),
         ("-rf.csv", "csv", "all", "rf - with answers.csv"),

@@ -119,7 +119,7 @@ def build_next(job: Job, lease: Lease) -> timedelta | None:
     job.refresh_from_db()
     if job.state != Job.State.FINISHED:
         wanted = wanted.exclude(kind="csv")  # it can be streamed, and is soon another one
-    export = wanted.first()
+    export = wanted.order_by("trouble", "pk").first()  # one in trouble keeps none of the others
     if export is None:
         return None
     if not _building.acquire(blocking=False):
@@ -206,7 +206,7 @@ def remove_old() -> None:
             age = now - path.stat().st_mtime
             pk, stamp, *_ = [*path.name.split("-"), ""]
             if pk not in stamps:
-                job = Job.objects.filter(pk=int(pk)).first() if pk.isdigit() else None
+                job = Job.objects.filter(pk=int(pk)).first() if pk.isdecimal() else None
                 stamps[pk] = stamp_of(job) if job else ""
             is_old = stamp != stamps[pk] or ".part" in path.name
             if not stamps[pk] or age > (LEFT_SECONDS if is_old else KEPT_SECONDS):

@@ -287,6 +287,25 @@ def test_a_full_disk_is_said_and_the_files_are_built_later(
     assert built(job) == ["all.csv", "all.xlsx"]
 
 
+def test_a_file_that_cannot_be_built_keeps_none_of_the_others(
+    alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(alice)
+    write = excel.write
+
+    def write_some(job: Job, path: Path, only: str, between: Any) -> None:
+        if only == "all":
+            full_disk(path, 0)
+        write(job, path, only, between)
+
+    monkeypatch.setattr(excel, "write", write_some)
+    build_usual(job)
+    building.ask_for(job, "xlsx", "good")
+    lifecycle.advance(job.pk)
+    assert built(job) == ["all.csv", "good.xlsx"]
+    assert [export.only for export in job.exports.all()] == ["all"]
+
+
 def test_a_fault_of_ours_in_building_is_none_of_the_job(
     alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

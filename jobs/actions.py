@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import F, Max
 
 from . import (
+    building,
     clock,
     collection,
     estimates,
@@ -429,14 +430,21 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
     """Count rows of a finished job as left out on purpose: `count` with this cause, as was shown.
     What they came to, and cost, is kept. False when they are not as many any more."""
     with transaction.atomic():
-        finished = Job.objects.select_for_update().filter(pk=job.pk, state=Job.State.FINISHED)
+        finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
         rows = job.rows.filter(outcome__in=NOT_GOOD, cause=cause)
-        if not finished.exists() or not count or rows.count() != count:
+        # Another end of the job, so that no file of before is taken for one of now.
+        ended = {"finished_at": F("finished_at") + timedelta(microseconds=1)}
+        if not finished.update(**ended, next_action_at=clock.now()) or not count:
             return False
+        if rows.count() != count:
+            transaction.set_rollback(True)
+            return False
+        building.ask_for_usual(job)
         title = cause_in_words(cause).title
         rows.update(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE, problem=f"Left out by you: {title}")
         job.runs_again().price_anew(clock.now())
         _log(job, f"Left out on purpose: {words.rows(count)} ({title}).", user)
+        _nudge(job)
     lifecycle.count_up(job)
     return True
 

@@ -1,7 +1,8 @@
 """The finished file: every line of the upload once, in its order, with its answer beside it.
 
-Built while it is downloaded, a slice of rows at a time, so its length does not matter. Text that a
-spreadsheet would run as a formula is made plain text in CSV and stays exact in JSONL.
+Written a slice of rows at a time, while it is downloaded or ahead of that (building.py), so its
+length does not matter. Text that a spreadsheet would run as a formula is made plain text in CSV and
+stays exact in JSONL; excel.py writes the same cells as a workbook.
 """
 
 from __future__ import annotations
@@ -9,80 +10,125 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
 from . import files
-from .answer_kinds import COLUMNS, AnswerKind, as_cell, stored_values
+from .answer_kinds import COLUMNS, AnswerKind, Value, as_cell, stored_values
 from .cells import plain_cell
 from .ingest.corrected_file import OURS
 from .ingest.corrections import beside
 from .ingest.json_lines import REQUEST
 from .ingest.shapes import row_name
-from .judging import problem_in_words
-from .models import Batch, Job, Outcome, Row, answer_kind_of, dollars
+from .judging import cause_in_words, problem_in_words
+from .models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_kind_of
 
 SLICE = 1_000  # rows read and written at a time
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
 # Beside the columns of their file. With an answer in columns, `answer` has what is not in them.
-ANSWER_COLUMNS = ("answer", "status", "problem", "input_tokens", "output_tokens", "cost_usd")
+# Tokens and cost are those of all attempts, so that their sum is what the job has cost.
+ANSWER_COLUMNS = (
+    "answer",
+    "status",
+    "problem",
+    "attempts",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
+# Which rows are wanted, by what became of them.
+ROWS: dict[str, tuple[str, ...]] = {
+    "all": tuple(Outcome),
+    "good": (Outcome.GOOD,),
+    "attention": NOT_GOOD,
+}
+# What begins a formula, or an option of a command, has no place at the start of a file's name.
+_RISKY_START = re.compile(r"\A[\s=+\-@\0\uff1d\uff0b\uff0d\uff20]+")
+
+Cell = Value | Decimal  # US dollars are Decimal
 
 
-def file_name(job: Job, kind: str) -> str:
-    """What the download of `kind` ("csv", "jsonl", "raw" or "problems") is called."""
-    stem = PurePath(job.upload_name).stem or f"job {job.pk}"
+def file_name(job: Job, kind: str, only: str = "all") -> str:
+    """What the download of `kind` ("csv", "xlsx", "jsonl", "raw" or "problems") is called, with
+    the rows that are `only` wanted."""
+    stem = _RISKY_START.sub("", PurePath(job.upload_name).stem) or f"job {job.pk}"
     if kind == "raw":
         return f"{stem} - as received.jsonl"
     if kind == "problems":
         as_json = job.kind == Job.Kind.REQUESTS and job.state != Job.State.UNREADABLE
         return f"{stem} - problems.{'jsonl' if as_json else 'csv'}"
-    return f"{stem} - with answers.{kind}"
+    what = {"all": "with answers", "good": "good rows", "attention": "rows that need attention"}
+    return f"{stem} - {what[only]}.{kind}"
 
 
-def csv_chunks(job: Job) -> Iterator[bytes]:
-    """The joined CSV of a job: UTF-8 with a byte order mark; the original columns, then ours. Of
-    ready-made requests the original column is their custom_id."""
-    columns = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    filled = answer_kind_of(job).column_names
-    header = [*columns, *beside([*filled, *ANSWER_COLUMNS], columns)]
-    yield BOM + _csv_lines([map(plain_cell, header)])
-    width = len(columns)
-    for rows in _slices(job):
-        yield _csv_lines(_csv_row(row, width, filled) for row in rows)
+@dataclass(frozen=True)
+class Table:
+    """What the joined file of a job looks like as a table."""
+
+    theirs: list[str]  # the columns of the upload; of ready-made requests their custom_id
+    filled: list[str]  # the columns that the answers fill
+
+    @property
+    def header(self) -> list[str]:
+        return [*self.theirs, *beside([*self.filled, *ANSWER_COLUMNS], self.theirs)]
+
+    def cells(self, row: Row) -> list[Cell]:
+        """A row in the order of the header. The cells of the upload are text, as they were read."""
+        content = row.content
+        if isinstance(content, dict):
+            content = [str(content.get("custom_id") or "")]
+        # A row with too few or too many cells is left out of the job, and said so, but it is here.
+        width = len(self.theirs)
+        problem = in_words(row)
+        if len(content) > width:
+            problem += " Cells beyond the header: " + " | ".join(content[width:])
+        attempts = row.attempts + (row.batch_id is not None)
+        good = self.filled and row.outcome == Outcome.GOOD
+        values = stored_values(row.answer) if good else {}
+        return [
+            *[*content, *[""] * width][:width],
+            *(values.get(name) for name in self.filled),
+            "" if values else row.answer,
+            status(row),
+            problem,
+            attempts or None,
+            row.all_input_tokens if attempts else None,
+            row.output_tokens if attempts else None,
+            row.cost if attempts else None,
+        ]
 
 
-def _csv_row(row: Row, width: int, filled: list[str]) -> list[str]:
-    content = row.content
-    if isinstance(content, dict):
-        content = [str(content.get("custom_id") or "")]
-    # A row with too few or too many cells is left out of the job, and said so, but it is here.
-    cells = [*content, *[""] * width][:width]
-    problem = in_words(row)
-    if len(content) > width:
-        problem += " Cells beyond the header: " + " | ".join(content[width:])
-    sent = row.batch_id is not None
-    values = stored_values(row.answer) if filled and row.outcome == Outcome.GOOD else {}
-    return [
-        *map(plain_cell, cells),
-        *(plain_cell(as_cell(values.get(name))) for name in filled),
-        "" if values else plain_cell(row.answer),
-        status(row),
-        plain_cell(problem),
-        str(row.all_input_tokens) if sent else "",
-        str(row.output_tokens) if sent else "",
-        cost_text(row) if sent else "",
-    ]
+def table_of(job: Job) -> Table:
+    theirs = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
+    return Table(theirs, answer_kind_of(job).column_names)
+
+
+def csv_chunks(job: Job, only: str = "all", *, plain: bool = False) -> Iterator[bytes]:
+    """The joined CSV of a job in UTF-8. Excel takes it for that by the byte order mark at its
+    start, which programs may trip over: `plain` is without."""
+    table = table_of(job)
+    yield (b"" if plain else BOM) + _csv_lines([map(plain_cell, table.header)])
+    for rows in slices(job, only):
+        yield _csv_lines(map(plain_cell, map(as_text, table.cells(row))) for row in rows)
+
+
+def as_text(cell: Cell) -> str:
+    """A cell as CSV writes it."""
+    return _plain_number(cell) if isinstance(cell, Decimal) else as_cell(cell)
+
+
+def _plain_number(number: Decimal) -> str:
+    """Exact and without an exponent."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def status(row: Row) -> str:
     return Outcome(row.outcome).label
-
-
-def cost_text(row: Row) -> str:
-    """US dollars of a row, exact and without an exponent."""
-    text = f"{dollars(row.cost_pico):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def in_words(row: Row) -> str:
@@ -92,10 +138,10 @@ def in_words(row: Row) -> str:
     return problem_in_words(row.cause, row.message) if row.cause else ""
 
 
-def jsonl_chunks(job: Job) -> Iterator[bytes]:
+def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
     """The joined JSONL of a job: one object for each line of the upload, everything exact."""
     wanted = answer_kind_of(job)  # once, not for each of a million rows
-    for rows in _slices(job):
+    for rows in slices(job, only):
         lines = [json.dumps(_json_row(job, row, wanted), ensure_ascii=False) for row in rows]
         yield ("\n".join(lines) + "\n").encode(errors="replace")
 
@@ -122,6 +168,7 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
         "model": row.answered_by or None,
         "stop_reason": row.stop_reason or None,
         "request_id": row.request_id or None,
+        "attempts": row.attempts + (row.batch_id is not None),
         "usage": {
             "input_tokens": row.input_tokens,
             "cache_write_tokens": row.cache_write_tokens,
@@ -129,7 +176,7 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
             "output_tokens": row.output_tokens,
             "thinking_tokens": row.thinking_tokens,
         },
-        "cost_usd": cost_text(row),
+        "cost_usd": _plain_number(row.cost),
     }
 
 
@@ -159,19 +206,21 @@ def raw_chunks(job: Job) -> Iterator[bytes]:
 
 
 def problem_chunks(job: Job) -> Iterator[bytes]:
-    """The rows that are left out, each with what is wrong and how to mend it, to be corrected and
-    uploaded back: a table as CSV with the delimiter of the upload, ready-made requests as JSONL. Of
-    an upload that could not be read there are no rows, only the places where something is wrong."""
+    """The rows that are left out, and of a job that was sent those that are not good, each with
+    what is wrong and how to mend it, to be corrected and uploaded back: a table as CSV with the
+    delimiter of the upload, ready-made requests as JSONL. Of an upload that could not be read there
+    are no rows, only the places where something is wrong."""
+    wanted = [Outcome.LEFT_OUT, *(NOT_GOOD if job.was_sent else ())]
     if job.state == Job.State.UNREADABLE:
         yield from _faults(job)
     elif job.kind == Job.Kind.REQUESTS:
-        for rows in _slices(job, outcome=Outcome.LEFT_OUT):
+        for rows in _slices(job, outcome__in=wanted):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
     else:
         delimiter = job.reading.get("delimiter") or ","
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
-        for rows in _slices(job, outcome=Outcome.LEFT_OUT):
+        for rows in _slices(job, outcome__in=wanted):
             lines = (map(plain_cell, [*_what_is_wrong(job, row), *row.content]) for row in rows)
             yield _csv_lines(lines, delimiter)
 
@@ -198,8 +247,15 @@ def _problem_line(job: Job, row: Row) -> str:
 def _what_is_wrong(job: Job, row: Row) -> list[str]:
     """For the columns OURS."""
     text, _, remedy = row.problem.partition("\n")
+    if row.cause and row.outcome != Outcome.LEFT_OUT:
+        text, remedy = in_words(row), cause_in_words(row.cause).advice
     name = row_name(job.reading.get("format", ""), row.number, row.line)
     return [str(name), text, remedy]
+
+
+def slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
+    """The job's rows of ROWS[only] in order, slice by slice."""
+    return _slices(job) if only == "all" else _slices(job, outcome__in=ROWS[only])
 
 
 def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
@@ -212,8 +268,31 @@ def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
         )
         if not rows:
             return
+        _add_earlier_attempts(job, rows)
         yield rows
         after = rows[-1].number
+
+
+_SUMMED = (
+    "input_tokens",
+    "cache_write_tokens",
+    "cache_read_tokens",
+    "output_tokens",
+    "thinking_tokens",
+    "cost_pico",
+)
+
+
+def _add_earlier_attempts(job: Job, rows: Sequence[Row]) -> None:
+    """Let tokens and cost of `rows`, here and not in the database, be those of all attempts."""
+    again = {row.number: row for row in rows if row.attempts}
+    if not again:
+        return
+    kept = Attempt.objects.filter(job=job, number__in=again)
+    for number, *values in kept.values_list("number", *_SUMMED):
+        row = again[number]
+        for name, value in zip(_SUMMED, values, strict=True):
+            setattr(row, name, getattr(row, name) + value)
 
 
 def _csv_lines(rows: Iterable[Iterable[str]], delimiter: str = ",") -> bytes:

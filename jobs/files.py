@@ -3,6 +3,7 @@
 uploads/  what people brought, untouched; a corrected file is named after the upload, with an ending
 bodies/   what is sent, one file a batch
 results/  what the provider sent, untouched
+exports/  finished files, built ahead; they can be built anew at any time
 journal.jsonl  see journal.py
 """
 
@@ -102,6 +103,24 @@ def keep_incomplete(batch: Batch) -> Path | None:
     if largest != kept:
         keep(largest, kept, mode=0o440)
     return kept
+
+
+def export_path(job_pk: int, stamp: str, only: str, kind: str) -> Path:
+    """Where a finished file lies that was built when the job was as `stamp` says."""
+    return Path(settings.DATA_DIR, "exports", f"{job_pk}-{stamp}-{only}.{kind}")
+
+
+def exports_of(job_pk: int | None = None) -> Iterator[Path]:
+    """All that lies among the finished files, also half-built ones; of one job, or of all."""
+    return Path(settings.DATA_DIR, "exports").glob(f"{job_pk}-*" if job_pk else "*")
+
+
+def remove_export(path: Path) -> None:
+    """Remove a finished file, or what was left of building one."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def scratch() -> Path:

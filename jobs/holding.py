@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Between two tries while the key is paused: doubled from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
+SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
 # Bounds of the wait that the provider may ask for, and what is waited when it names none.
 LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
 # After the provider had no room: how long jobs take turns, and how long one with less of its rows
@@ -91,13 +92,18 @@ def note_site_trouble(error: Exception) -> bool:
         why = "The database of this site could not be used."
     elif not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
         return False
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        why = "The disk of this site is full."
     else:
-        why = "This site’s folder for files cannot be used."
+        why = disk_in_words(error)
     with suppress(OperationalError, InterfaceError):  # the database may be what is in trouble
         Installation.objects.filter(pk=1).update(site_trouble=why)
     return True
+
+
+def disk_in_words(error: OSError) -> str:
+    """What is the matter with the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "The disk of this site is full."
+    return "This site’s folder for files cannot be used."
 
 
 def end_site_trouble() -> None:

@@ -18,6 +18,7 @@ from django.db.models.functions import Cast
 
 from . import (
     batching,
+    building,
     clock,
     collection,
     estimates,
@@ -34,6 +35,7 @@ from . import (
     watching,
     words,
 )
+from .holding import SEE_THE_LOG
 from .judging import PASSING
 from .leases import Lease, LeaseLost
 from .models import (
@@ -65,7 +67,6 @@ PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(min
 DELETE_SLICE = 5_000
 COUNT_AGAIN = timedelta(minutes=5)
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
-SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
 
 
 def sweep(step: Callable[[int], None] | None = None) -> None:
@@ -190,7 +191,12 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
         # The provider could not be asked: the price is a guess until it can be.
         return COUNT_AGAIN if estimate and not estimate.counted else None
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
-        return _step_of_sent(job, lease)
+        wait = _step_of_sent(job, lease)
+        # While it waits there is time for the files that somebody wants.
+        built = building.build_next(job, lease) if wait else None
+        return wait if built is None else min(wait, built)
+    if job.state == state.FINISHED:
+        return building.build_next(job, lease)
     if job.state == state.DELETING:
         _delete_all(job, lease)
     return None
@@ -361,15 +367,17 @@ def _stop_one(job: Job, batch: Batch) -> bool:
 def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     """What was never planned is stopped; then the job waits for what the provider still has."""
     # A row that is the same as another one gets what that one gets, were it an answer.
-    _stop_rows(job, Q(batch=None, same_as=None))
+    if _stop_rows(job, Q(batch=None, same_as=None)):
+        count_up(job)
     if not batches:
         sparing.copy_answers(job, lease)
         _finish(job)
     return _until_due(batches)
 
 
-def _stop_rows(job: Job, which: Q) -> None:
-    Row.objects.filter(which, job=job, outcome=Outcome.WAITING).update(
+def _stop_rows(job: Job, which: Q) -> int:
+    """How many there were to stop."""
+    return Row.objects.filter(which, job=job, outcome=Outcome.WAITING).update(
         outcome=Outcome.CANCELED, cause="canceled"
     )
 
@@ -377,7 +385,13 @@ def _stop_rows(job: Job, which: Q) -> None:
 def _finish(job: Job) -> None:
     count_up(job)
     old = [Job.State.WORKING, Job.State.CANCELING]
-    if Job.objects.move(job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()):
+    with transaction.atomic():
+        finished = Job.objects.move(
+            job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()
+        )
+        if finished:
+            building.ask_for_usual(job)
+    if finished:
         job.refresh_from_db()
         parts = [f"{words.rows(job.good_count)} good"]
         if job.attention_count:
@@ -521,7 +535,8 @@ def price_stale_drafts() -> None:
 
 
 def tidy_up() -> None:
-    """Remove what broken-off uploads left on the disk."""
+    """Remove what broken-off uploads left on the disk, and finished files that nobody needs."""
+    building.remove_old()
     files.remove_old_strays(
         lambda names: set(
             Job.objects.filter(upload_file__in=names).values_list("upload_file", flat=True)
@@ -555,6 +570,8 @@ def _delete_all(job: Job, lease: Lease) -> None:
         files.incomplete_path(batch).unlink(missing_ok=True)
         files.remove_incoming(batch)
     files.remove_stray_bodies(job)
+    for path in files.exports_of(job.pk):
+        files.remove_export(path)
     files.remove_upload(job.upload_file)
     for model in (Row, Attempt, Edit):
         rows = model.objects.filter(job=job).order_by("number")

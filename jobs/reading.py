@@ -153,10 +153,10 @@ def _progress(job: Job, position: int, rows: int) -> None:
 
 
 _INSERT = (
-    "INSERT INTO jobs_row (job_id, number, line, source, size, problem, outcome, cause, answer,"
-    " message, request_id, answered_by, stop_reason, input_tokens, cache_write_tokens,"
+    "INSERT INTO jobs_row (job_id, number, line, source, size, problem, outcome, cause, attempts,"
+    " answer, message, request_id, answered_by, stop_reason, input_tokens, cache_write_tokens,"
     " cache_read_tokens, output_tokens, thinking_tokens, cost_pico)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, '', '', '', '', '', 0, 0, 0, 0, 0, 0)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, '', '', '', '', '', 0, 0, 0, 0, 0, 0)"
 )
 _SENT = (Outcome.WAITING.value, "")
 _LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")

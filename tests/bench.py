@@ -3,7 +3,7 @@ measured step by step beside a plain script that does the same without this prod
 
 The site is the one that `make run` starts, driven over HTTP. Waiting for the provider is part of
 both sides: the simulator ends a batch as soon as it has computed its answers. `make bench
-ARGS=--quick` runs a tenth of the rows.
+ARGS=--quick` runs a tenth of the rows; with `ARGS=--million` ten times as many are exported, too.
 """
 
 from __future__ import annotations
@@ -215,6 +215,30 @@ class Bench:
         slowest = statistics.quantiles(fragments, n=20)[-1] if len(fragments) > 1 else 0.0
         return {"read": took, "progress": slowest, "memory": memory}
 
+    def until_built(self, job: int) -> float:
+        """Wait until the worker has built the files of a job: seconds."""
+        began = time.monotonic()
+        waiting = "(SELECT count(*) FROM jobs_export WHERE job_id = jobs_job.id) = 0"
+        self.until(job, waiting, "1", seconds=1800)
+        return time.monotonic() - began
+
+    def export(self, job: int, kind: str) -> tuple[float, float, float]:
+        """Export a job from the shell: seconds, the highest memory and the file's size in MB."""
+        output = self.folder / f"exported.{kind}"
+        command = [sys.executable, "manage.py", "job", "export", str(job), "--format", kind]
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [*command, "--output", str(output)],
+            cwd=ROOT,
+            env=clean_environment(self.folder / "data"),
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        took = time.monotonic() - began
+        return took, used.ru_maxrss / 1024, output.stat().st_size / 1e6
+
     def peaks(self) -> tuple[float, float]:
         """The highest memory so far, in MB: of the largest web process, and of the worker."""
         children = self.site.children()
@@ -280,6 +304,16 @@ def run_plain(source: Path, output: Path, provider: str) -> dict[str, float]:
     return steps
 
 
+def show_exports(bench: Bench, job: int, rows: int) -> None:
+    print(f"\nThe finished file of {rows:,} rows")
+    print(f"  {'CSV and Excel built ahead':<28}{bench.until_built(job):>9,.1f} s after its end")
+    for kind in ("csv", "xlsx"):
+        seconds, memory, size = bench.export(job, kind)
+        print(
+            f"  {kind + ' from the shell':<28}{seconds:>9,.1f} s, {memory:,.0f} MB, {size:,.1f} MB"
+        )
+
+
 def show(title: str, values: dict[str, float], unit: str) -> None:
     print(f"\n{title}")
     for name, value in values.items():
@@ -322,6 +356,7 @@ def measure(bench: Bench, small: Path, large: Path, huge: Path, plain: dict[str,
             "rows, search without a hit": "rows/?q=zzzzzz",
             "one row": "rows/777/",
         }
+        show_exports(bench, job, int(plain["rows"]))
         show("Pages of that job", bench.page_times(job, pages), "ms")
         _job, steps = bench.run(large)
         check_joined(large, bench.folder / "joined.csv")
@@ -336,6 +371,10 @@ def measure(bench: Bench, small: Path, large: Path, huge: Path, plain: dict[str,
         print(f"  {'against a bare csv pass':<28}{found['read'] / bare:>9.1f} times")
         print(f"  {'progress, 95th percentile':<28}{found['progress']:>9,.0f} ms")
         print(f"  {'peak memory of the reader':<28}{found['memory']:>9,.0f} MB")
+        if "--million" in sys.argv:
+            job, _steps = bench.run(huge)
+            show_exports(bench, job, 10 * int(plain["rows"]))
+            print(f"  {'peak memory of worker':<28}{bench.peaks()[1]:>9,.0f} MB")
     finally:
         bench.site.close()
 

@@ -43,6 +43,9 @@ POINTS = {
     "collecting: rows stored, batch not": 2,
     "collecting: collected, not counted": 1,
     "finishing: counted, not finished": 1,
+    "building: half written": 12,
+    "building: written, not named": 2,
+    "building: named, still to be built": 1,
     "stopping: noted, cancel not sent": 1,
     "stopping: cancel sent": 1,
     "deleting: the provider's copy is gone": 1,
@@ -72,7 +75,17 @@ def after(owner: Any, name: str, reached: Callable[[], None]) -> None:
 
 def arrange(point: str, reached: Callable[[], None]) -> None:
     """Call `reached` whenever the product comes to `point`."""
-    from jobs import batching, collection, files, journal, lifecycle, provider, reading, submission
+    from jobs import (
+        batching,
+        collection,
+        exports,
+        files,
+        journal,
+        lifecycle,
+        provider,
+        reading,
+        submission,
+    )
 
     match point:
         case "reading: some rows stored":
@@ -119,6 +132,13 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(collection, "collect", reached)
         case "finishing: counted, not finished":
             before(lifecycle, "_finish", reached)
+        case "building: half written":
+            exports.SLICE = 50
+            before(files, "require_room", lambda: reached() if called_by("_build") else None)
+        case "building: written, not named":
+            before(files, "keep", lambda: reached() if called_by("_build") else None)
+        case "building: named, still to be built":
+            after(files, "keep", lambda: reached() if called_by("_build") else None)
         case "stopping: noted, cancel not sent":
             before(provider, "cancel_batch", reached)
         case "stopping: cancel sent":

@@ -21,8 +21,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from huey import PostgresHuey
+from python_calamine import CalamineWorkbook
 
-from jobs import actions, lifecycle
+from jobs import actions, building, exports, lifecycle
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Job, Outcome, Row
 
@@ -39,7 +40,8 @@ FAULTS = {
 }
 STOPPING = [point for point in POINTS if point.startswith("stopping")]
 DELETING = [point for point in POINTS if point.startswith("deleting")]
-ON_THE_WAY = [point for point in POINTS if point not in STOPPING + DELETING]
+BUILDING = [point for point in POINTS if point.startswith("building")]
+ON_THE_WAY = [point for point in POINTS if point not in STOPPING + DELETING + BUILDING]
 if os.environ["DATABASE_URL"]:
     WORKERS = 2
     ON_THE_WAY = [
@@ -160,6 +162,24 @@ if connection.vendor == "sqlite":
         assert all(batch["cancel_requested"] for batch in simulator.truth()["batches"])
         assert job.outcome_count(Outcome.GOOD, Outcome.CANCELED) == len(ROWS)
         assert set(simulator.accepted().values()) == {1}
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("point", BUILDING)
+    def test_a_worker_killed_while_it_builds_the_files_builds_them_all_the_same(
+        alice: User, simulator: Simulator, drive: Drive, settings: Any, point: str
+    ) -> None:
+        job = confirmed(alice, drive, ROWS)
+        die_at(point, simulator, settings.DATA_DIR)
+        job.refresh_from_db()
+        assert job.state == Job.State.FINISHED
+        assert job.exports.exists(), "it had more to do"
+        job = drive(job, until=lambda job: not job.exports.exists())
+        assert_whole(job, simulator)
+        csv, xlsx = building.path_of(job, "csv"), building.path_of(job, "xlsx")
+        assert csv.read_bytes() == b"".join(exports.csv_chunks(job))
+        sheet = CalamineWorkbook.from_path(xlsx).get_sheet_by_name("Rows").to_python()
+        assert [line[:2] for line in sheet[1:]] == ROWS
+        assert sorted(csv.parent.iterdir()) == [csv, xlsx], "something was left behind"
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("point", DELETING)

@@ -749,14 +749,14 @@ def test_export_writes_to_stdout(
 def test_export_that_fails_leaves_the_old_file(
     root: User, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(_job: Job) -> Iterator[bytes]:
+    def full_disk(*_: object, **__: object) -> Iterator[bytes]:
         yield b"half"
         raise OSError(28, "No space left on device")
 
     job = make_job(root)
     output = tmp_path / "out.csv"
     output.write_text("an older one")
-    monkeypatch.setitem(job_command.FORMATS, "csv", full_disk)
+    monkeypatch.setattr(exports, "csv_chunks", full_disk)
 
     status, said = refusal("export", job.pk, "--output", output)
 

@@ -2,43 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import urlencode
 
-from django.http import FileResponse, Http404, HttpRequest, StreamingHttpResponse
-from django.shortcuts import get_object_or_404
+from django.contrib import messages
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from .. import exports, files
-from ..models import Batch, Job
+from .. import building, excel, exports, files, holding
+from ..ingest.corrections import EXCEL_CELL
+from ..models import Batch, Installation, Job
 from .access import find_job
+from .parts import answer, make_part
 from .trouble import has_incomplete_file
 
-CSV = "text/csv; charset=utf-8"
-JSON_LINES = "application/jsonl"
-# What can be downloaded of a job, and where the bytes come from.
-KINDS: dict[str, Callable[[Job], Iterator[bytes]]] = {
-    "csv": exports.csv_chunks,
-    "jsonl": exports.jsonl_chunks,
-    "raw": exports.raw_chunks,
-    "problems": exports.problem_chunks,
+TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".jsonl": "application/jsonl",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+KINDS = ("csv", "xlsx", "jsonl", "raw", "problems")
+CHOICES = {"all": "All rows", "good": "Good rows only", "attention": "Rows that need attention"}
+LOOK_SECONDS = 2  # between two looks whether a workbook is ready
 
 
 @require_safe
-def download(request: HttpRequest, pk: int, kind: str) -> StreamingHttpResponse:
+def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
+    """A file of the job: `?only=` good rows or those that need attention, `?plain=1` a CSV without
+    a byte order mark."""
     job = find_job(request, pk)
-    ready = job.was_sent or (kind == "problems" and job.state != Job.State.READING)
-    if kind not in KINDS or not ready:
+    only = request.GET.get("only", "all")
+    can_be = job.was_sent or (kind == "problems" and job.state != Job.State.READING)
+    if kind not in KINDS or only not in exports.ROWS or not can_be:
         raise Http404
-    name = exports.file_name(job, kind)
-    content_type = CSV if name.endswith(".csv") else JSON_LINES
-    response = StreamingHttpResponse(KINDS[kind](job), content_type=content_type)
-    return to_be_saved(response, name)
+    if kind == "xlsx":
+        return _workbook(request, job, only)
+    plain = bool(request.GET.get("plain"))
+    name = exports.file_name(job, kind, only)
+    if kind == "csv" and not plain and (file := building.open_ready(job, kind, only)):
+        return to_be_saved(FileResponse(file), name)
+    return to_be_saved(StreamingHttpResponse(_chunks(job, kind, only, plain)), name)
+
+
+def _chunks(job: Job, kind: str, only: str, plain: bool) -> Iterator[bytes]:
+    if kind == "csv":
+        return exports.csv_chunks(job, only, plain=plain)
+    if kind == "jsonl":
+        return exports.jsonl_chunks(job, only)
+    return exports.raw_chunks(job) if kind == "raw" else exports.problem_chunks(job)
+
+
+def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
+    """The workbook, if it is ready or the job is small; else a page that waits for the worker."""
+    if excel.is_too_wide(job):
+        raise Http404
+    is_part = bool(request.headers.get("HX-Request"))
+    file = building.open_ready(job, "xlsx", only)
+    if file is None and job.row_count <= building.AT_ONCE:
+        try:
+            file = building.make_at_once(job, only)
+        except OSError as error:
+            messages.error(
+                request,
+                f"{holding.disk_in_words(error)} So the Excel file cannot be made now. CSV and "
+                "JSONL can be downloaded all the same.",
+            )
+            return redirect("job", job.pk)
+    if file and not is_part:
+        return to_be_saved(FileResponse(file), exports.file_name(job, "xlsx", only))
+    url = download_url(job, "xlsx", only)
+    context: dict[str, Any] = {
+        "job": job,
+        "words": CHOICES[only],
+        "count": _counts(job)[only],
+        "url": url,
+    }
+    if file:
+        with file:
+            context["size"] = file.seek(0, 2)
+    else:
+        context["export"] = building.ask_for(job, "xlsx", only)
+        context["site"] = Installation.get()
+    seconds = None if file else LOOK_SECONDS
+    part = make_part(
+        request, "preparing", "watch/_preparing.html", context, url=url, seconds=seconds
+    )
+    if is_part:
+        return answer(request, part)
+    return render(request, "watch/preparing.html", {"job": job, "part": part})
+
+
+def download_url(job: Job, kind: str, only: str = "all") -> str:
+    url = reverse("download", args=[job.pk, kind])
+    return url if only == "all" else f"{url}?{urlencode({'only': only})}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Files with some of the rows of a job."""
+
+    only: str  # of exports.ROWS
+    words: str
+    rows: int
+    urls: dict[str, str]  # by kind
+    sizes: dict[str, int]  # bytes, by kind, of those that lie ready
+
+
+def downloads_of(job: Job) -> dict[str, Any]:
+    """What the page of a sent job says of its files."""
+    counts = _counts(job)
+    choices = [
+        Choice(
+            only,
+            words,
+            counts[only],
+            {kind: download_url(job, kind, only) for kind in ("xlsx", "csv", "jsonl")},
+            _sizes(job, only),
+        )
+        for only, words in CHOICES.items()
+        if only == "all" or counts[only]
+    ]
+    too_wide = excel.is_too_wide(job)
+    ready = "xlsx" in choices[0].sizes or job.row_count <= building.AT_ONCE
+    return {
+        "choices": choices,
+        "too_wide": excel.TOO_WIDE if too_wide else "",
+        "more_sheets": job.row_count >= excel.SHEET_ROWS,
+        "sheet_rows": excel.SHEET_ROWS,
+        "cell_length": EXCEL_CELL,
+        "is_prepared": not ready and not too_wide and job.exports.filter(kind="xlsx").exists(),
+    }
+
+
+def _counts(job: Job) -> dict[str, int]:
+    """Rows by the choice among them."""
+    some = {only: job.outcome_count(*outcomes) for only, outcomes in exports.ROWS.items()}
+    return {**some, "all": job.row_count}
+
+
+def _sizes(job: Job, only: str) -> dict[str, int]:
+    sizes = {}
+    for kind in ("xlsx", "csv"):
+        with suppress(OSError):
+            sizes[kind] = building.path_of(job, kind, only).stat().st_size
+    return sizes
 
 
 @require_safe
-def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
+def batch_raw(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     """The results of one batch, exactly as the provider sent them; of a batch whose results stayed
     incomplete, what did arrive."""
     job = find_job(request, pk)
@@ -48,13 +172,13 @@ def batch_raw(request: HttpRequest, pk: int, number: int) -> StreamingHttpRespon
         path, name = files.incomplete_path(batch), f"{name}-incomplete"
     elif batch.state != Batch.State.COLLECTED:
         raise Http404
-    response = FileResponse(path.open("rb"), content_type=JSON_LINES)
-    return to_be_saved(response, f"{name}.jsonl")
+    return to_be_saved(FileResponse(path.open("rb")), f"{name}.jsonl")
 
 
 def to_be_saved(response: StreamingHttpResponse, name: str) -> StreamingHttpResponse:
     """`response` as a file to save under `name`. Should a browser show it nevertheless, nothing
     in it may run."""
+    response.headers["Content-Type"] = TYPES[PurePath(name).suffix]
     # A line break would break the header; other unseen characters make a name look like another.
     seen = "".join(character for character in name if character.isprintable())
     response.headers["Content-Disposition"] = content_disposition_header(True, seen) or "attachment"

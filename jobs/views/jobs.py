@@ -21,7 +21,7 @@ from ..models import ATTENTION, Installation, Job
 from ..reusing import NothingToStartWith, Start, find_start
 from ..uploads import was_too_large
 from .access import asked, find_job, person
-from .downloads import CSV, JSON_LINES, to_be_saved
+from .downloads import to_be_saved
 from .parts import answer, make_part
 from .templates import start_context
 
@@ -49,7 +49,7 @@ FILTERS: dict[str, tuple[str, Q]] = {
     ),
 }
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
-SAMPLE_TYPES = {"reviews.csv": CSV, "requests.jsonl": JSON_LINES}
+SAMPLE_NAMES = ["reviews.csv", "requests.jsonl"]
 
 
 @require_safe
@@ -116,7 +116,7 @@ def new_job(request: HttpRequest) -> HttpResponse:
         "max_rows": settings.MAX_ROWS,
         "max_columns": settings.MAX_COLUMNS,
         "max_cell": settings.MAX_CELL_BYTES,
-        "samples": list(SAMPLE_TYPES),
+        "samples": SAMPLE_NAMES,
     }
     only_the_form = request.method == "POST" and request.headers.get("HX-Request")
     template = "jobs/_upload.html" if only_the_form else "jobs/new.html"
@@ -138,7 +138,7 @@ def _start(request: HttpRequest) -> tuple[Start | None, str]:
 def new_sample_job(request: HttpRequest) -> HttpResponse:
     """A job from one of our samples, to try things with."""
     name = request.POST.get("name", "")
-    if name not in SAMPLE_TYPES:
+    if name not in SAMPLE_NAMES:
         raise Http404
     with (SAMPLES / name).open("rb") as file:
         return _made(request, File(file, name=name))
@@ -174,10 +174,9 @@ def _made(
 
 @require_safe
 def sample(request: HttpRequest, name: str) -> StreamingHttpResponse:
-    if name not in SAMPLE_TYPES:
+    if name not in SAMPLE_NAMES:
         raise Http404
-    response = FileResponse((SAMPLES / name).open("rb"), content_type=SAMPLE_TYPES[name])
-    return to_be_saved(response, name)
+    return to_be_saved(FileResponse((SAMPLES / name).open("rb")), name)
 
 
 @require_POST

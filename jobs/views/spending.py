@@ -17,7 +17,7 @@ from ..cells import plain_cell
 from ..forms import LimitsForm, PriceForm
 from ..models import Installation, OwnPrice
 from .access import administrators_only, person
-from .downloads import CSV, to_be_saved
+from .downloads import to_be_saved
 from .parts import whole_number
 
 CAPS = ("most_a_job", "most_a_person", "most_a_month", "approval_above")
@@ -98,7 +98,7 @@ def switch(request: HttpRequest) -> HttpResponse:
 def download(request: HttpRequest) -> StreamingHttpResponse:
     """All that was charged in the last twelve months, as CSV."""
     begin = spending.months_back(timezone.now())[-1]
-    response = StreamingHttpResponse(_lines(begin), content_type=CSV)
+    response = StreamingHttpResponse(_lines(begin))
     return to_be_saved(response, "spending.csv")
 
 

@@ -23,6 +23,7 @@ from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
+from .downloads import downloads_of
 from .draft import draft_page, file_context
 from .parts import Part, answer, make_part, reload_page
 from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
@@ -138,6 +139,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "kept": _kept(job),
         **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
+        "downloads": downloads_of(job),
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }

@@ -178,6 +178,9 @@ def wait_until_finished(page: Page) -> None:
 
 
 def download(page: Page, name: str) -> bytes:
+    others = page.locator("#other-downloads")
+    if not others.evaluate("element => element.open"):
+        others.locator("summary").click()
     with page.expect_download() as started:
         page.get_by_role("link", name=name, exact=True).first.click()
     return Path(started.value.path()).read_bytes()

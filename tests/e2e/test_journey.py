@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from python_calamine import CalamineWorkbook
 
 from .conftest import (
     PASSWORD,
@@ -83,6 +84,12 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     finished = list(csv.reader(io.StringIO(download(page, "CSV").decode("utf-8-sig"))))
     assert finished[0][:3] == HEADER
     assert [row[:3] for row in finished[1:]] == ROWS
+    workbook = CalamineWorkbook.from_filelike(
+        io.BytesIO(download(page, "Download the finished file"))
+    )
+    assert workbook.sheet_names == ["Rows", "Summary"]
+    sheet = workbook.get_sheet_by_index(0).to_python()
+    assert [row[:3] for row in sheet] == [HEADER, *ROWS]
     answers = dict(zip((row[0] for row in ROWS), finished[1:], strict=True))
     answer, status = (finished[0].index(name) for name in ("answer", "status"))
     assert {key for key, row in answers.items() if row[status] != "Good"} == FAILING

@@ -395,7 +395,7 @@ def nothing_leaks(facts: Facts) -> list[str]:
 
 def is_of_the_person(facts: Facts, path: Path) -> bool:
     """Whether the file is there to hold what the person wrote."""
-    folders = ("uploads", "bodies", "results")
+    folders = ("uploads", "bodies", "results", "exports")
     return path.name.startswith("batchsite.sqlite3") or any(
         path.is_relative_to(facts.data / folder) for folder in folders
     )

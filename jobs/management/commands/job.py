@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 import textwrap
 import time
 from argparse import ArgumentTypeError
@@ -26,6 +28,7 @@ from jobs import (
     actions,
     checking,
     estimates,
+    excel,
     exports,
     failures,
     limits,
@@ -83,11 +86,7 @@ LOOK_SECONDS = 0.5
 # How long a step that needs the worker may wait for one to show up.
 WORKER_SECONDS = 30
 PROBLEMS_SHOWN = 20
-FORMATS: dict[str, Callable[[Job], Iterator[bytes]]] = {
-    "csv": exports.csv_chunks,
-    "jsonl": exports.jsonl_chunks,
-    "raw": exports.raw_chunks,
-}
+FORMATS = ("csv", "xlsx", "jsonl", "raw")
 
 
 class Command(BaseCommand):
@@ -137,7 +136,17 @@ class Command(BaseCommand):
 
         export = actions.add_parser("export", help="write a job's results to a file")
         export.add_argument("id", type=int, metavar="ID")
-        export.add_argument("--format", choices=FORMATS, default="csv")
+        what = export.add_mutually_exclusive_group()
+        what.add_argument("--format", choices=FORMATS, default="csv")
+        what.add_argument(
+            "--problem-file", action="store_true", help="the rows left out, with what is wrong"
+        )
+        export.add_argument(
+            "--only", choices=exports.ROWS, default="all", help="which rows; not with raw (all)"
+        )
+        export.add_argument(
+            "--plain", action="store_true", help="CSV without a byte order mark, for programs"
+        )
         export.add_argument("--output", required=True, metavar="PATH", help="- is stdout")
 
         attention = actions.add_parser(
@@ -491,28 +500,37 @@ class Command(BaseCommand):
 
     def do_export(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])
-        if not job.was_sent:
+        if not job.was_sent and not (options["problem_file"] and job.state != Job.State.READING):
             raise CommandError(f"Job {job.pk} has no results: {job.get_state_display()}.")
-        chunks = FORMATS[options["format"]](job)
         if options["output"] == "-":
-            try:
-                for chunk in chunks:
-                    sys.stdout.buffer.write(chunk)
-                sys.stdout.buffer.flush()
-            except BrokenPipeError:
-                # The reader has enough. Python would complain once more when it closes stdout.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.write_to_stdout(job, options)
             return
         output = Path(options["output"])
         part = output.with_name(f"{output.name}.part")
         try:
-            with part.open("wb") as file:
-                file.writelines(chunks)
+            write_export(job, options, part)
             part.replace(output)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
+        finally:
+            part.unlink(missing_ok=True)
         self.say(f"Wrote {output}.")
+
+    def write_to_stdout(self, job: Job, options: dict[str, Any]) -> None:
+        try:
+            if is_workbook(options):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder, "rows.xlsx")
+                    write_export(job, options, path)
+                    with path.open("rb") as file:
+                        shutil.copyfileobj(file, sys.stdout.buffer)
+            else:
+                for chunk in chunks_of(job, options):
+                    sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # The reader has enough. Python would complain once more when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def do_retry(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
@@ -633,6 +651,33 @@ def find_job(pk: int) -> Job:
     if job is None:
         raise CommandError(f"There is no job {pk}; `job list` shows all.", returncode=WRONG_USE)
     return job
+
+
+def is_workbook(options: dict[str, Any]) -> bool:
+    return options["format"] == "xlsx" and not options["problem_file"]
+
+
+def write_export(job: Job, options: dict[str, Any], path: Path) -> None:
+    """Write what `export` is to give. Raises OSError and CommandError."""
+    if not is_workbook(options):
+        with path.open("wb") as file:
+            file.writelines(chunks_of(job, options))
+        return
+    try:
+        excel.write(job, path, options["only"])
+    except excel.TooWide as error:
+        raise CommandError(str(error)) from error
+
+
+def chunks_of(job: Job, options: dict[str, Any]) -> Iterator[bytes]:
+    """The bytes of a file that is no workbook."""
+    if options["problem_file"]:
+        return exports.problem_chunks(job)
+    if options["format"] == "raw":
+        return exports.raw_chunks(job)
+    if options["format"] == "jsonl":
+        return exports.jsonl_chunks(job, options["only"])
+    return exports.csv_chunks(job, options["only"], plain=options["plain"])
 
 
 def plan_problems(job: Job, recipe: Recipe, was_given: bool) -> list[str]:

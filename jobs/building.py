@@ -1,0 +1,213 @@
+"""Finished files that lie ready before somebody asks for them: in the folder exports, built by the
+worker, one at a time.
+
+What is to be built is in the database (Export), so a worker that dies leaves it to the next. What
+is built is a file whose name has the stamp of its job: a hash of all that changes whenever rows do.
+A file with another stamp than the job has now is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+
+from django.db import DatabaseError, InterfaceError, transaction
+
+from . import clock, excel, exports, files, holding
+from .leases import Lease, LeaseLost
+from .models import Export, Job
+
+logger = logging.getLogger(__name__)
+
+LAYOUT = 1  # another one when files are written in another way: those of before are built anew
+# Rows up to which a workbook is made while the person waits: about a second.
+AT_ONCE = 5_000
+# How long packing a workbook may keep the worker from renewing its lease: the largest take minutes.
+PACKING_SECONDS = 900
+# Until it is tried again: another thread is building, the disk is full.
+BUSY, TROUBLED = timedelta(seconds=2), timedelta(minutes=5)
+# How long a file is kept that nobody downloads, and what was left of building one.
+KEPT_SECONDS, LEFT_SECONDS = 30 * 24 * 3600, 24 * 3600
+
+# Writing a large file takes a processor, which the threads that send and collect need, too.
+_building = threading.Lock()
+
+
+class _Changed(Exception):
+    """The job is not any more as it was when its file was begun."""
+
+
+def stamp_of(job: Job) -> str:
+    """Another one whenever the files of the job would be others.
+
+    The rows of a finished job change only after `finished_at` was taken away, in the transaction
+    that does it; the next end has another time. Those of a running one change while its tally or
+    its state does. Tries are over before a job is sent.
+    """
+    facts = [
+        LAYOUT,
+        job.state,
+        job.finished_at and job.finished_at.isoformat(),
+        job.spared,
+        job.name,
+        job.tally,
+        job.spent_pico,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def path_of(job: Job, kind: str, only: str = "all") -> Path:
+    """Where the file is that shows the job as it is now, if it was built."""
+    return files.export_path(job.pk, stamp_of(job), only, kind)
+
+
+def open_ready(job: Job, kind: str, only: str = "all") -> IO[bytes] | None:
+    """The file that shows the job as it is now; None when it is not built."""
+    path = path_of(job, kind, only)
+    with suppress(OSError):
+        file = path.open("rb")
+        with suppress(OSError):
+            os.utime(path)  # it is needed
+        return file
+    return None
+
+
+def make_at_once(job: Job, only: str) -> IO[bytes]:
+    """A workbook without a name, of a job that is small enough. Raises OSError."""
+    with tempfile.TemporaryDirectory(dir=files.scratch()) as folder:
+        path = Path(folder, "rows.xlsx")
+        excel.write(job, path, only, lambda size: files.require_room(path.parent, size))
+        return path.open("rb")
+
+
+# --- What is to be built --------------------------------------------------------------------------
+
+
+def ask_for_usual(job: Job) -> None:
+    """What most people want of a job that has finished."""
+    Export.objects.get_or_create(job=job, kind="csv", only="all")
+    if not excel.is_too_wide(job):
+        Export.objects.get_or_create(job=job, kind="xlsx", only="all")
+
+
+def ask_for(job: Job, kind: str, only: str) -> Export:
+    """Have the worker build a file of a job that was sent."""
+    with transaction.atomic():
+        export, is_new = Export.objects.get_or_create(job=job, kind=kind, only=only)
+        if is_new:
+            Job.objects.filter(pk=job.pk, state__in=Job.SENT).update(next_action_at=clock.now())
+    return export
+
+
+def build_next(job: Job, lease: Lease) -> timedelta | None:
+    """Build one of the files that are to be built. How long until the next look; None when there
+    is nothing to build. Trouble with a file is said, and is none of the job's. Raises LeaseLost.
+    """
+    wanted = job.exports.all()
+    if not wanted.exists():
+        return None
+    job.refresh_from_db()
+    if job.state != Job.State.FINISHED:
+        wanted = wanted.exclude(kind="csv")  # it can be streamed, and is soon another one
+    export = wanted.order_by("trouble", "pk").first()  # one in trouble keeps none of the others
+    if export is None:
+        return None
+    if not _building.acquire(blocking=False):
+        return BUSY
+    try:
+        _build(job, export, lease)
+    except _Changed:
+        logger.info("job %s: changed while its %s was built", job.pk, export.kind)
+    except OSError as error:
+        logger.warning("job %s: its %s could not be built: %s", job.pk, export.kind, error)
+        return _say(export, holding.disk_in_words(error))
+    except (LeaseLost, DatabaseError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("job %s: its %s could not be built", job.pk, export.kind)
+        return _say(export, holding.SEE_THE_LOG)
+    finally:
+        _building.release()
+    return timedelta()
+
+
+def _say(export: Export, why: str) -> timedelta:
+    """Say why a file could not be built. How long until it is tried again."""
+    if export.trouble != why:
+        Export.objects.filter(pk=export.pk).update(trouble=why)
+        holding.log_once(
+            export.job_id,
+            f"{why} The files to download could not be made ready; it is tried again. CSV and "
+            "JSONL can be downloaded all the same.",
+        )
+    return TROUBLED
+
+
+def _build(job: Job, export: Export, lease: Lease) -> None:
+    stamp = stamp_of(job)
+    path = files.export_path(job.pk, stamp, export.only, export.kind)
+    _remove_others(job, stamp)
+    if not path.exists():
+        # Another name each time: a worker that was thought dead may still write to its own.
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+
+        def between(packing: int = 0) -> None:
+            files.require_room(path.parent, packing)
+            if packing:
+                lease.hold_for(PACKING_SECONDS)
+            else:
+                lease.renew()
+            now = Job.objects.filter(pk=job.pk).first()
+            if now is None or stamp_of(now) != stamp:
+                raise _Changed
+
+        try:
+            between()
+            if export.kind == "csv":
+                with part.open("wb") as file:
+                    for chunk in exports.csv_chunks(job, export.only):
+                        file.write(chunk)
+                        between()
+            else:
+                excel.write(job, part, export.only, between)
+            between()
+            files.keep(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    Export.objects.filter(pk=export.pk).delete()
+
+
+# --- What is not needed any more ------------------------------------------------------------------
+
+
+def _remove_others(job: Job, stamp: str) -> None:
+    """Remove the files of the job as it was before, and what was left of building any."""
+    for path in files.exports_of(job.pk):
+        if not path.name.startswith(f"{job.pk}-{stamp}-") or ".part" in path.name:
+            files.remove_export(path)
+
+
+def remove_old() -> None:
+    """Remove files that nobody has downloaded for long, or that show a job as it was before."""
+    now = time.time()
+    stamps: dict[str, str] = {}
+    for path in sorted(files.exports_of()):
+        with suppress(FileNotFoundError):
+            age = now - path.stat().st_mtime
+            pk, stamp, *_ = [*path.name.split("-"), ""]
+            if pk not in stamps:
+                job = Job.objects.filter(pk=int(pk)).first() if pk.isdecimal() else None
+                stamps[pk] = stamp_of(job) if job else ""
+            is_old = stamp != stamps[pk] or ".part" in path.name
+            if not stamps[pk] or age > (LEFT_SECONDS if is_old else KEPT_SECONDS):
+                files.remove_export(path)

@@ -29,6 +29,7 @@ class Cause:
 
 
 CHARGED = "Charged for what was read and written."
+MARKED_DOWN = "marked_down"  # the one cause that a person gives
 CAUSES: dict[str, Cause] = {
     "cut_off": Cause(
         "Answer cut off",
@@ -76,6 +77,12 @@ CAUSES: dict[str, Cause] = {
         "The provider sent a kind of result this version of batchsite does not know. It is kept "
         "in the file as received.",
         "Unknown.",
+    ),
+    MARKED_DOWN: Cause(
+        "Marked as not good by you",
+        "The answer is as it was asked for, but who read it did not find it good. The mark can be "
+        "taken back on the page of the sample.",
+        CHARGED,
     ),
     "invalid_request_error": Cause(
         "Request not accepted",

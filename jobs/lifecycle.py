@@ -29,6 +29,7 @@ from . import (
     restoring,
     sparing,
     submission,
+    summing,
     trying,
     watching,
     words,
@@ -214,6 +215,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         return _step_of_sending(job, batches, lease)
     if job.state == Job.State.WORKING and not batches:
         sparing.copy_answers(job, lease)
+        summing.sum_up(job, lease)
         _finish(job)
     return _until_due(batches)
 
@@ -351,6 +353,7 @@ def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta
     _stop_rows(job, Q(batch=None, same_as=None))
     if not batches:
         sparing.copy_answers(job, lease)
+        summing.sum_up(job, lease)
         _finish(job)
     return _until_due(batches)
 

@@ -33,7 +33,7 @@ LAYERS = (
     ("jobs.lifecycle",),
     ("jobs.late", "jobs.restoring", "jobs.watching"),
     ("jobs.collection",),
-    ("jobs.receipts", "jobs.spending"),
+    ("jobs.receipts", "jobs.spending", "jobs.reviewing", "jobs.summing"),
     ("jobs.limits",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting", "jobs.learning"),

@@ -179,6 +179,8 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
         return COUNT_AGAIN if estimate and not estimate.counted else None
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
         return _step_of_sent(job, lease)
+    if job.state == state.FINISHED and job.answers is None:
+        summing.sum_up(job, lease)  # it finished with a version that did not do that
     if job.state == state.DELETING:
         _delete_all(job, lease)
     return None

@@ -83,7 +83,7 @@ class Share:
 
     @property
     def in_words(self) -> str:
-        """ "38 of 40 good: between 84 % and 99 % of all answers, 95 times in 100" """
+        """ "38 of 40 good: between 83 % and 99 % of all answers, 95 times in 100" """
         found = f"{self.good:,} of {self.read:,} good"
         if self.is_exact:
             return f"{found}: these are all answers"
@@ -126,7 +126,7 @@ def wilson(good: int, read: int) -> tuple[float, float]:
 
 
 def percent(share: float) -> str:
-    """ "84 %"; what is not quite all or nothing is not called so: "99.8 %" """
+    """ "83 %"; what is not quite all or nothing is not called so: "99.8 %" """
     if round(share, 2) in (0.0, 1.0) and share not in (0.0, 1.0):
         return f"{100 * share:.1f} %"
     return f"{100 * share:.0f} %"

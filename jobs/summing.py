@@ -5,7 +5,7 @@ numbers and the lengths lie. One pass over the rows, in memory that does not gro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -72,10 +72,9 @@ def sum_up(job: Job, lease: Lease) -> None:
     counted = [_Counted(column) for column in _columns(kind)]
     count = 0
     for answers in _answers(job):
-        for answer in answers:
-            values = stored_values(answer) if kind.kind == COLUMNS else {}
-            for one in counted:
-                one.add(values.get(one.column.name) if kind.kind == COLUMNS else answer)
+        rows = [stored_values(answer) for answer in answers] if kind.kind == COLUMNS else []
+        for one in counted:
+            one.add([values.get(one.column.name) for values in rows] if rows else answers)
         count += len(answers)
         lease.renew()
     summary = Summary(count, [one.summary() for one in counted])
@@ -112,24 +111,28 @@ class _Counted:
         self.values: Counter[str] = Counter(dict.fromkeys(known, 0))
         self.spread = Spread()
 
-    def add(self, value: Any) -> None:
-        if value is None or value in ("", []):
-            self.empty += 1
-        elif self.column.kind == "number":
-            self.spread.add(Decimal(str(value)))
+    def add(self, values: Sequence[Any]) -> None:
+        """What some rows have in this column. Equal ones are put together first: there are many."""
+        filled = [value for value in values if value is not None and value not in ("", [])]
+        self.empty += len(values) - len(filled)
+        if self.column.kind == "number":
+            for number, times in Counter(filled).items():
+                self.spread.add(Decimal(str(number)), times)
         elif self.column.kind == "text":
-            self.spread.add(Decimal(len(value)))
+            for length, times in Counter(map(len, filled)).items():
+                self.spread.add(Decimal(length), times)
         elif self.column.kind == "list":
-            for item in dict.fromkeys(value):
-                self._count(item[:LONGEST_VALUE])
+            items = (item[:LONGEST_VALUE] for value in filled for item in dict.fromkeys(value))
+            self._count(Counter(items))
         else:
-            self._count(as_cell(value))
+            self._count(Counter(map(as_cell, filled)))
 
-    def _count(self, value: str) -> None:
-        if value in self.values or len(self.values) < MOST_VALUES:
-            self.values[value] += 1
-        else:
-            self.others += 1
+    def _count(self, found: Counter[str]) -> None:
+        for value, times in found.items():
+            if value in self.values or len(self.values) < MOST_VALUES:
+                self.values[value] += times
+            else:
+                self.others += times
 
     def summary(self) -> ColumnSummary:
         found = self.values.most_common()
@@ -157,13 +160,13 @@ class Spread:
         self.power: int | None = None  # the bins are 10 to this power wide; None: exact
         self.bins: Counter[Decimal] = Counter()  # by the least number of each
 
-    def add(self, number: Decimal) -> None:
+    def add(self, number: Decimal, times: int = 1) -> None:
         self.least = min(self.least, number) if self.count else number
         self.most = max(self.most, number) if self.count else number
-        self.count += 1
-        self.total += number
+        self.count += times
+        self.total += number * times
         self.whole = self.whole and number == number.to_integral_value()
-        self.bins[number if self.power is None else _floor(number, self._width())] += 1
+        self.bins[number if self.power is None else _floor(number, self._width())] += times
         if len(self.bins) > MOST_BINS:
             self._widen()
 

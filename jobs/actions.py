@@ -546,7 +546,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
     """
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=job.pk)
-        read = next(iter(reviewing.sample(job, [number])), None)
+        read = next(iter(reviewing.sample(job, number)), None)
         if read is None or read.row is None or reviewing.answer_key(read.row) != key:
             return False
         same = Q(number=number)

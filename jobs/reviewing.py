@@ -52,12 +52,15 @@ class Read:
         return self.reading.good is not None and self.good is None
 
 
-def sample(job: Job, numbers: Sequence[int] | None = None) -> list[Read]:
-    """The sample in its order; of `numbers` only."""
+def sample(job: Job, number: int | None = None, with_cells: bool = False) -> list[Read]:
+    """The sample in its order, or what is in it of the row `number`. Only with their cells are the
+    rows read whole: these may be long."""
     readings = list(job.sample.select_related("marked_by"))
-    if numbers is not None:
-        readings = [one for one in readings if one.number in numbers]
+    if number is not None:
+        readings = [one for one in readings if one.number == number]
     rows = job.rows.filter(number__in=[one.number for one in readings]).with_usable_answer()
+    if not with_cells:
+        rows = rows.defer("source")
     by_number = {row.number: row for row in rows}
     return [Read(one, by_number.get(one.number)) for one in readings]
 

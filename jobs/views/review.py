@@ -63,7 +63,7 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
         if size in reviewing.SIZES and not actions.draw_sample(job, size, person(request)):
             messages.info(request, "There are no more answers to draw.")
         return redirect("review", pk)
-    found = reviewing.sample(job)
+    found = reviewing.sample(job, with_cells=True)
     if not found:
         return render(request, "review/start.html", {"job": job, **_sizes(job, 0)})
     context = _context(job, found)
@@ -147,8 +147,7 @@ def mark(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """`mark`: one of MARKS, or "note" for a new note alone; `key`: of the answer that was read;
     `list`: it was read in the list."""
     job = _find_sent_job(request, pk)
-    found = reviewing.sample(job)
-    read = next((one for one in found if one.reading.number == number), None)
+    read = next(iter(reviewing.sample(job, number)), None)
     if read is None:
         raise Http404
     said = request.POST.get("mark", "")
@@ -166,7 +165,7 @@ def mark(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     if in_list and request.headers.get("HX-Request"):
         if not done:
             return HttpResponse(headers={"HX-Refresh": "true"})
-        read = next(one for one in found if one.reading.number == number)
+        [read] = reviewing.sample(job, number, with_cells=True)
         context = {**_context(job, found), "shown": _shown(job, read), "swapped": True}
         return render(request, "review/_marked.html", context)
     address = reverse("review", args=[pk])

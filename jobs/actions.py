@@ -564,7 +564,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
         if changed:
-            lifecycle.count_up(job)
+            lifecycle.count_mark(job, read.row, changed, good is not False)
             # Answers that are not good are not used again.
             job.runs_again().price_anew(clock.now())
     return True

@@ -172,6 +172,28 @@ def test_marks_outlive_that_the_job_is_counted_again(job: Job) -> None:
     assert (job.good_count, found[1].reading.note) == (59, "Nice.")
 
 
+def test_the_tally_is_what_counting_all_rows_comes_to(make_job: MakeJob, alice: User) -> None:
+    outcomes: list[Any] = [
+        {"outcome": Outcome.GOOD, "output_tokens": 50 + number, "thinking_tokens": number}
+        for number in range(12)
+    ]
+    outcomes[0] = {"outcome": Outcome.LOOK, "cause": "cut_off", "answer": "It"}
+    job = make_job(alice, rows=ROWS[:12], outcomes=outcomes)
+    before = job.tally
+    numbers = drawn(job)
+    steps = [*((number, False) for number in numbers), *((number, True) for number in numbers)]
+    for number, good in steps:
+        mark(job, number, good)
+        by_mark = job.tally
+        lifecycle.count_up(job)
+        job.refresh_from_db()
+        assert by_mark == job.tally
+    assert job.tally == before
+    Job.objects.filter(pk=job.pk).update(tally={"outcomes": {}})  # as an old version left it
+    mark(job, numbers[0], False)
+    assert (job.good_count, job.attention_count) == (10, 2)
+
+
 def test_rows_with_a_copy_of_the_answer_go_with_it(
     make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
 ) -> None:

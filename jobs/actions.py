@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 
 from . import (
     building,
@@ -27,6 +27,7 @@ from . import (
     lifecycle,
     limits,
     pricing,
+    reviewing,
     rounds,
     spending,
     submission,
@@ -36,7 +37,7 @@ from . import (
 )
 from .answer_kinds import AnswerKind, as_written
 from .ingest.shapes import Choices
-from .judging import SET_ASIDE, cause_in_words
+from .judging import MARKED_DOWN, SET_ASIDE, cause_in_words
 from .models import (
     NOT_GOOD,
     Batch,
@@ -45,6 +46,7 @@ from .models import (
     JobEvent,
     JobQuerySet,
     Outcome,
+    Reading,
     Row,
     Try,
     choices_of,
@@ -530,3 +532,64 @@ def _log(job: Job, text: str, user: User) -> None:
 
 def _nudge(job: Job) -> None:
     transaction.on_commit(lambda: tasks.nudge(job.pk))
+
+
+# --- A sample of the answers ---------------------------------------------------------------------
+
+
+def draw_sample(job: Job, size: int, user: User) -> int:
+    """Draw answers to be read, at random, until there are `size`: those that were drawn before
+    stay. How many were added."""
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=job.pk)  # whoever comes second waits
+        there = list(job.sample.values_list("number", flat=True))
+        good = reviewing.drawable(job)
+        others = good.exclude(number__in=there).order_by("?").values_list("number", flat=True)
+        drawn = list(others[: max(size - len(there), 0)])
+        if not drawn:
+            return 0
+        Reading.objects.bulk_create(
+            Reading(job=job, position=position, number=number)
+            for position, number in enumerate(drawn, start=len(there) + 1)
+        )
+        marked = job.rows.filter(number__in=there, cause=MARKED_DOWN).count()
+        Job.objects.filter(pk=job.pk).update(
+            drawn_from=good.count() + marked,
+            drawn_early=job.drawn_early or job.state != Job.State.FINISHED,
+        )
+        answers = "answer" if len(drawn) == 1 else "answers"
+        _log(job, f"Drew {len(drawn):,} {answers} at random, to be read.", user)
+    return len(drawn)
+
+
+def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, user: User) -> bool:
+    """Say of an answer of the sample that it is good or not, or take that back (None). `key` is the
+    reviewing.answer_key of the answer that was read. False when the row is not in the sample, or
+    has another answer by now.
+
+    A row whose answer is not good needs a look, and so do those that have a copy of it.
+    """
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=job.pk)
+        read = next(iter(reviewing.sample(job, number)), None)
+        if read is None or read.row is None or reviewing.answer_key(read.row) != key:
+            return False
+        same = Q(number=number)
+        if job.same_once:
+            same |= Q(same_as=number)
+        rows = job.rows.filter(same, answer=read.row.answer)
+        if good is False:
+            look = {"outcome": Outcome.LOOK, "cause": MARKED_DOWN, "message": note}
+            changed = rows.filter(outcome=Outcome.GOOD).update(**look)
+            rows.filter(cause=MARKED_DOWN).update(message=note)
+        else:
+            down = rows.filter(outcome=Outcome.LOOK, cause=MARKED_DOWN)
+            changed = down.update(outcome=Outcome.GOOD, cause="", message="")
+        job.sample.filter(pk=read.reading.pk).update(
+            good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
+        )
+        if changed:
+            lifecycle.count_mark(job, read.row, changed, good is not False)
+            # Answers that are not good are not used again.
+            job.runs_again().price_anew(clock.now())
+    return True

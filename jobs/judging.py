@@ -40,6 +40,7 @@ class Cause:
 
 SET_ASIDE = "set_aside"
 CHARGED = "Charged for what was read and written."
+MARKED_DOWN = "marked_down"  # the one cause that a person gives
 CAUSES: dict[str, Cause] = {
     "cut_off": Cause(
         "Answer cut off",
@@ -97,6 +98,13 @@ CAUSES: dict[str, Cause] = {
         "Unknown.",
         who=NOBODY,
         remedies=(AGAIN, LEAVE_OUT),
+    ),
+    MARKED_DOWN: Cause(
+        "Marked as not good by you",
+        "The answer is as it was asked for, but who read it did not find it good. The mark can be "
+        "taken back on the page of the sample.",
+        CHARGED,
+        remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "invalid_request_error": Cause(
         "Request not accepted",

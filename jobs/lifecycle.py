@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import BigIntegerField, Count, F, Max, Min, Q, Sum
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce
 
 from . import (
     batching,
@@ -31,12 +31,13 @@ from . import (
     restoring,
     sparing,
     submission,
+    summing,
     trying,
     watching,
     words,
 )
 from .holding import SEE_THE_LOG
-from .judging import PASSING
+from .judging import MARKED_DOWN, PASSING
 from .leases import Lease, LeaseLost
 from .models import (
     FAILED,
@@ -196,6 +197,8 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
         built = building.build_next(job, lease) if wait else None
         return wait if built is None else min(wait, built)
     if job.state == state.FINISHED:
+        if job.answers is None:
+            summing.sum_up(job, lease)  # it finished with a version that did not do that
         return building.build_next(job, lease)
     if job.state == state.DELETING:
         _delete_all(job, lease)
@@ -233,6 +236,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         return _step_of_sending(job, batches, lease)
     if job.state == Job.State.WORKING and not batches:
         sparing.copy_answers(job, lease)
+        summing.sum_up(job, lease)
         _finish(job)
     return _until_due(batches)
 
@@ -371,6 +375,7 @@ def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta
         count_up(job)
     if not batches:
         sparing.copy_answers(job, lease)
+        summing.sum_up(job, lease)
         _finish(job)
     return _until_due(batches)
 
@@ -493,8 +498,9 @@ def count_up(job: Job) -> None:
 def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
     """Rows with one outcome for one reason: how many, how many of them are sent themselves and
     their bytes, what they cost, and when the provider was done with the first and the last."""
-    first = [group["first"] for group in groups if group["first"]]
-    last = [group["last"] for group in groups if group["last"]]
+    is_good = outcome == Outcome.GOOD  # nobody asks since when
+    first = [group["first"] for group in groups if group["first"] and not is_good]
+    last = [group["last"] for group in groups if group["last"] and not is_good]
     return {
         "outcome": outcome,
         "cause": cause,
@@ -505,6 +511,61 @@ def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, 
         "first": min(first).isoformat() if first else None,
         "last": max(last).isoformat() if last else None,
     }
+
+
+def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
+    """Bring the tally to what `count_up` would make of it, without a look at every row: a person
+    has marked the answer of `row` as good again, or as not good; with its copies these are `rows`
+    rows. Within a transaction that keeps others from the job."""
+    tally: dict[str, Any] = Job.objects.values_list("tally", flat=True).get(pk=job.pk)
+    if "lengths" not in tally:
+        count_up(job)  # it was counted by an older version
+        return
+    sign = 1 if good else -1
+    outcomes, causes = Counter(tally["outcomes"]), Counter[tuple[str, str]]()
+    for outcome, cause, count in tally["causes"]:
+        causes[outcome, cause] = count
+    for key, change in (
+        ((Outcome.GOOD.value, ""), sign * rows),
+        ((Outcome.LOOK.value, MARKED_DOWN), -sign * rows),
+    ):
+        outcomes[key[0]] += change
+        causes[key] += change
+    tally["outcomes"] = {outcome: count for outcome, count in outcomes.items() if count}
+    tally["causes"] = [[*key, count] for key, count in sorted(causes.items()) if count]
+    tally["groups"] = _groups_after_mark(job, row, tally["groups"], rows, sign)
+    if row.output_tokens:  # copies have none
+        lengths = tally["lengths"]
+        lengths["answers"] += sign
+        thinking = row.thinking_tokens
+        for name, tokens in (("text", row.output_tokens - thinking), ("thinking", thinking)):
+            total, squares = lengths[name]
+            lengths[name] = [total + sign * tokens, squares + sign * tokens * tokens]
+    Job.objects.filter(pk=job.pk).update(tally=tally)
+
+
+def _groups_after_mark(
+    job: Job, row: Row, groups: list[dict[str, Any]], rows: int, sign: int
+) -> list[dict[str, Any]]:
+    """Those marked as not good are few and counted anew, of the good ones is taken or given."""
+    found = {(group["outcome"], group["cause"]): group for group in groups}
+    good, down = (Outcome.GOOD.value, ""), (Outcome.LOOK.value, MARKED_DOWN)
+    of_good = found.setdefault(good, _group(*good, []))
+    changes = {"rows": rows, "own": 1, "bytes": row.size, "cost_pico": row.cost_pico}
+    for name, change in changes.items():
+        of_good[name] += sign * change
+    own = Q(same_as=None, earlier=None)
+    marked = Row.objects.filter(job=job, outcome=Outcome.LOOK, cause=MARKED_DOWN).aggregate(
+        rows=Count("pk"),
+        own=Count("pk", filter=own),
+        pico=Coalesce(Sum("cost_pico"), 0),
+        first=Min("batch__ended_at"),
+        last=Max("batch__ended_at"),
+        # Under a name of its own, which is not that of a column.
+        own_bytes=Sum("size", filter=own),
+    )
+    found[down] = _group(*down, [{**marked, "size": marked["own_bytes"]}])
+    return [group for _key, group in sorted(found.items()) if group["rows"]]
 
 
 def _still_to_come(job: Job, sums: Counter[str]) -> int:

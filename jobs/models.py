@@ -43,6 +43,7 @@ from .answer_kinds import FREE_TEXT, AnswerKind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
+from .judging import MARKED_DOWN
 from .recipes import PLAIN_FIELDS, Recipe
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
@@ -256,6 +257,11 @@ class Job(models.Model):
 
     # Rows by outcome and cause, tokens and cost: lifecycle.count_up keeps it true to the rows.
     tally = models.JSONField(default=dict)
+    # summing.Summary of what the answers say, once the job has finished; None: to be counted.
+    answers = models.JSONField(null=True)
+    # How many answers its sample was drawn from, and whether that was before the job had finished.
+    drawn_from = models.IntegerField(default=0)
+    drawn_early = models.BooleanField(default=False)
 
     next_action_at = models.DateTimeField(null=True, default=timezone.now)
     lease_until = models.DateTimeField(null=True)
@@ -590,6 +596,10 @@ class RowQuerySet(models.QuerySet["Row"]):
         same as another one."""
         return self.filter(outcome__in=NOT_GOOD, same_as=None, earlier=None)
 
+    def with_usable_answer(self) -> Self:
+        """Rows whose answer is as it was asked for, whatever a person thinks of it."""
+        return self.filter(Q(outcome=Outcome.GOOD) | Q(outcome=Outcome.LOOK, cause=MARKED_DOWN))
+
     def containing(self, text: str) -> Self:
         """Rows with `text` in a cell, the answer or what the provider said."""
         # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
@@ -712,6 +722,32 @@ class Edit(models.Model):
 
     def __str__(self) -> str:
         return f"edit of row {self.number} of job {self.job_id}"
+
+
+class Reading(models.Model):
+    """A row of the sample of a job's answers that a person reads, and what they think of it."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="sample")
+    position = models.IntegerField()  # 1, 2, ... in the order in which they were drawn
+    number = models.IntegerField()  # of the row
+    good = models.BooleanField(null=True)  # None: not read yet
+    # Of the answer that was read (reviewing.answer_key): a later one is another answer.
+    answer_key = models.CharField(max_length=64, default="")
+    note = models.TextField(default="")
+    marked_at = models.DateTimeField(null=True)
+    marked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "position"], name="reading_once_a_place"),
+            models.UniqueConstraint(fields=["job", "number"], name="reading_once_a_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"reading {self.position} of job {self.job_id}"
 
 
 class Length(NamedTuple):

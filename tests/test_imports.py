@@ -34,7 +34,7 @@ LAYERS = (
     ("jobs.late", "jobs.restoring", "jobs.watching", "jobs.building"),
     ("jobs.exports", "jobs.excel"),
     ("jobs.collection",),
-    ("jobs.receipts", "jobs.spending"),
+    ("jobs.receipts", "jobs.spending", "jobs.reviewing", "jobs.summing"),
     ("jobs.limits",),
     ("jobs.rounds", "jobs.editing"),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),

@@ -63,6 +63,9 @@ JOB_PAGES: dict[str, list[str]] = {
     "receipt": [],
     "rows": [],
     "row": [],
+    "review": ["GET", "POST"],
+    "mark_answer": ["POST"],
+    "answer_counts": [],
     "columns": ["GET", "POST"],
     "keep": ["GET", "POST"],
     "reading": ["POST"],
@@ -82,6 +85,7 @@ JOB_PAGES: dict[str, list[str]] = {
 }
 ARGUMENTS: dict[str, list[Any]] = {
     "row": [1],
+    "mark_answer": [1],
     "download": ["csv"],
     "batch_raw": [3],
     "look_again": [1],

@@ -42,6 +42,23 @@ def number(value: int | None) -> str:
 
 
 @register.filter
+def figure(amount: Decimal | str) -> str:
+    """Any number: "1,200", "0.25"; in short when it has very many digits: "1.2e+40" """
+    exact = Decimal(amount)
+    text = f"{exact:,f}"
+    return text if len(text) <= 20 else f"{exact:.3g}"
+
+
+@register.filter
+def percent_of(part: int, whole: int) -> str:
+    """ "38 %"; what is not quite nothing or all is not called so: "0.2 %", "< 0.1 %" """
+    share = 100 * part / max(whole, 1)
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    return f"{share:.1f} %" if 0 < share < 1 or 99 <= share < 100 else f"{share:.0f} %"
+
+
+@register.filter
 def rows(count: int | None) -> str:
     return words.rows(count or 0)
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, estimates, offers, pricing
+from .. import actions, estimates, offers, pricing, reviewing
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
@@ -137,6 +137,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "estimate": estimates.current(job),
         "said": estimates.said(job),
         "kept": _kept(job),
+        "share": reviewing.share(job) if job.drawn_from else None,
         **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "downloads": downloads_of(job),

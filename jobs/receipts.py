@@ -103,6 +103,7 @@ def _of_tries(job: Job) -> list[Line]:
         rows=Count("pk"),
         read=Sum("input_tokens"),
         written=Sum("output_tokens"),
+        thought=Sum("thinking_tokens"),
         pico=Sum("cost_pico"),
     )
     return [
@@ -114,7 +115,7 @@ def _of_tries(job: Job) -> list[Line]:
             0,
             0,
             int(group["written"]),
-            0,
+            int(group["thought"]),
             dollars(int(group["pico"])),
         )
         for group in groups.order_by("answered_by")

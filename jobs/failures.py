@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -77,6 +77,13 @@ class Group:
     def title(self) -> str:
         known = self.cause.title
         return known if self.is_known else f"{known} ({self.name})"
+
+    @property
+    def is_moment(self) -> bool:
+        """The first and the last were over within a minute."""
+        if self.first is None or self.last is None:
+            return False
+        return self.last - self.first < timedelta(minutes=1)
 
     @property
     def is_known(self) -> bool:

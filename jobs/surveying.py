@@ -12,7 +12,7 @@ from django.conf import settings
 
 from . import pricing
 from .leases import Lease
-from .models import Job, Outcome, Row, recipe_of
+from .models import Job, Outcome, Row, recipe_of, recipe_of_round
 from .recipes import Recipe, columns_used, question_of, static_text
 
 SLICE = 2_000  # rows read at a time
@@ -185,6 +185,13 @@ def spared_rows(
                 yield Spared(number, cells, same_as=first[key])
 
 
+def _asked_otherwise(job: Job) -> list[int]:
+    """The rounds whose rows were asked something else than the job says."""
+    question = question_of(recipe_of(job))
+    rounds = job.rounds.values_list("number", flat=True)
+    return [one for one in rounds if question_of(recipe_of_round(job, one)) != question]
+
+
 def _rows(
     job: Job, lease: Lease | None, *, only_good: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
@@ -194,6 +201,8 @@ def _rows(
     wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
+        if others := _asked_otherwise(job):
+            wanted = wanted.exclude(batch__round__in=others)
     after = 0
     while True:
         some = wanted.filter(number__gt=after).in_order()

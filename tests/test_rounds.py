@@ -175,7 +175,12 @@ def test_all_rows_of_a_group_are_shortened_and_it_is_shown_first(
 
 
 def test_rows_are_asked_otherwise(
-    mixed: Job, alice: User, client_alice: Client, drive: Drive, simulator: Simulator
+    mixed: Job,
+    alice: User,
+    client_alice: Client,
+    drive: Drive,
+    simulator: Simulator,
+    make_job: MakeJob,
 ) -> None:
     address = reverse("ask_again", args=[mixed.pk, "refused"])
     assert "Say: {{text}}" in text(client_alice, address)
@@ -193,6 +198,15 @@ def test_rows_are_asked_otherwise(
     assert job.prompt == "Say: {{text}}", "what the others were asked"
     body = job.rounds.get().recipe
     assert body["prompt"] == "Greet {{name}}, kindly"
+    # Whoever runs the job again asks what the others were asked.
+    good = job.good_count
+    rows = [tuple(row.content) for row in job.rows.in_order()]
+    values = {"prompt": job.prompt, "model": job.model, "max_tokens": 500, "only_new": True}
+    again = make_job(alice, Job.State.DRAFT, rows=rows, previous=job, **values)
+    estimates.estimate_job(again)
+    again.refresh_from_db()
+    estimate = estimates.current(again)
+    assert estimate is not None and estimate.basis.survey.known == good - 1
 
 
 def test_left_out_on_purpose_needs_no_attention(

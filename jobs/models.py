@@ -33,7 +33,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -555,17 +555,23 @@ class RowQuerySet(models.QuerySet["Row"]):
         """The same, and those that were to get the answer of one of them."""
         return self.filter(outcome__in=FAILED, cause__in=PASSING)
 
-    def containing(self, text: str) -> Self:
-        """Rows with `text` in a cell, the answer or what the provider said."""
+
+def containing(text: str, *, answers_are_json: bool) -> Q:
+    """Rows with `text` in a cell, the answer or what was said about them, in capitals or not."""
+    found = Q()
+    forms = {text}
+    if connection.vendor == "sqlite" and not text.isascii():
+        forms |= {text.lower(), text.upper(), text.title()}  # it knows plain letters' capitals only
+    for form in forms:
         # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
-        in_json = json.dumps(text, ensure_ascii=False)[1:-1]
-        return self.filter(
+        in_json = json.dumps(form, ensure_ascii=False)[1:-1]
+        found |= (
             Q(source__icontains=in_json)
-            | Q(answer__icontains=text)
-            | Q(answer__icontains=in_json)
-            | Q(message__icontains=text)
-            | Q(problem__icontains=text)
+            | Q(answer__icontains=in_json if answers_are_json else form)
+            | Q(message__icontains=form)
+            | Q(problem__icontains=form)
         )
+    return found
 
 
 class Row(models.Model):
@@ -604,7 +610,16 @@ class Row(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "number"], name="row_once_a_job")]
-        indexes = [models.Index(fields=["job", "outcome", "cause", "number"], name="row_outcome")]
+        # What `browsing` walks along: each outcome and cause by number, by cost and by length.
+        indexes = [
+            models.Index(fields=["job", "outcome", "cause", "number"], name="row_outcome"),
+            models.Index(
+                fields=["job", "outcome", "cause", "cost_pico", "number"], name="row_cost"
+            ),
+            models.Index(
+                fields=["job", "outcome", "cause", "output_tokens", "number"], name="row_output"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"row {self.number} of job {self.job_id}"

@@ -1,0 +1,248 @@
+"""Rows of a job in some order, from any place on: what the table of rows shows.
+
+The rows of each outcome and cause lie in indexes by number, by cost and by length, and the job's
+tally says which outcomes and causes there are. So a page is merged from the beginnings of a few
+such runs, wherever it is and however many rows there are. What is in no index - a text, a label, a
+model - is looked for slice by slice, and only for SECONDS: then the walk says how far it came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.db.models import Q
+
+from .answer_kinds import COLUMNS
+from .judging import cause_in_words
+from .models import ATTENTION, Job, Outcome, Row, answer_kind_of, containing
+
+SECONDS = 0.35  # that one walk may look for what is in no index
+FIRST_SLICE = 1_000  # rows looked through at once, while it is not known how long they are
+SLICE_SECONDS = 0.05
+BIGGEST = 2**63 - 1  # what a column can hold
+
+# Values of Wanted.sort, with the column that is sorted by where there is an index of it.
+NUMBER, COST, OUTPUT, CAUSE = "number", "cost", "output", "cause"
+SORTED_BY = {COST: "cost_pico", OUTPUT: "output_tokens"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows, in which order. As it is: every row, by its number."""
+
+    outcome: str = ""  # an Outcome, or "attention"
+    cause: str = ""  # as stored
+    label: str = ""  # the answer, of a job that asks for labels
+    model: str = ""  # as in Row.answered_by
+    text: str = ""  # in a cell, the answer or what was said about the row
+    sort: str = NUMBER
+    descending: bool = False
+
+    @property
+    def outcomes(self) -> list[str]:
+        if self.outcome == "attention":
+            return [outcome.value for outcome in ATTENTION]
+        return [self.outcome] if self.outcome else []
+
+
+class Place(NamedTuple):
+    """Where a row stands in an order: the cause, or what the column holds that is sorted by ("" by
+    number), then the number. A place need not be taken by a row."""
+
+    value: str | int
+    number: int
+
+    def beside(self, step: int, wanted: Wanted) -> Place:
+        """The place after it (`step` 1) or before it (-1), in the order that is wanted."""
+        return self._replace(number=self.number + (-step if wanted.descending else step))
+
+    def __str__(self) -> str:
+        return str(self.number) if self.value == "" else f"{self.value}-{self.number}"
+
+
+def place_of(row: Row, wanted: Wanted) -> Place:
+    if wanted.sort == CAUSE:
+        return Place(row.cause, row.number)
+    column = SORTED_BY.get(wanted.sort)
+    return Place(getattr(row, column) if column else "", row.number)
+
+
+def read_place(text: str, wanted: Wanted) -> Place | None:
+    """The place that was written as `text`; None for what is none."""
+    value, _, number = text.rpartition("-")
+    if not _is_number(number):
+        return None
+    if wanted.sort in SORTED_BY:
+        return Place(int(value), int(number)) if _is_number(value) else None
+    return Place(value if wanted.sort == CAUSE else "", int(number))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < BIGGEST
+
+
+@dataclass
+class Found:
+    """What a walk came to: `places` of rows in the order they were met; `onward`, where to go on,
+    None at the end; `cut`, that time was up before enough was found."""
+
+    places: list[Place] = field(default_factory=list)
+    onward: Place | None = None
+    cut: bool = False
+
+
+def total(job: Job, wanted: Wanted) -> int | None:
+    """How many rows there are, by the job's tally; None when only looking at each would tell."""
+    if _tests(job, wanted):
+        return None
+    if not wanted.outcome and not wanted.cause:
+        return job.row_count
+    return sum(rows for _outcome, _cause, rows in _groups(job, wanted))
+
+
+def walk(
+    job: Job,
+    wanted: Wanted,
+    start: Place | None,
+    most: int,
+    *,
+    backwards: bool = False,
+    seconds: float = SECONDS,
+) -> Found:
+    """The first `most` rows from `start` on, itself included, or from the beginning; `backwards`:
+    up to it, the last one first, or from the end."""
+    until = time.monotonic() + seconds
+    tests = _tests(job, wanted)
+    found = Found()
+    size = FIRST_SLICE
+    for stretch in _stretches(job, wanted, start, wanted.descending != backwards):
+        here = start if stretch.holds(start) else None
+        while True:
+            began = time.monotonic()
+            edge = stretch.edge(here, size) if tests else None
+            found.places += stretch.places(here, edge, tests, most + 1 - len(found.places))
+            if len(found.places) > most:
+                found.onward = found.places.pop()
+                return found
+            if edge is None:
+                break
+            here, now = edge, time.monotonic()
+            if now > until:
+                found.onward, found.cut = here, True
+                return found
+            # Rows may be long: no slice should take much longer than the time that is left.
+            size = int(size * min(SLICE_SECONDS / (now - began), 4)) + 1
+    return found
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A part of an order: runs of rows that are merged by `column`, if any, and by number."""
+
+    runs: list[Q]
+    down: bool  # the largest first
+    last: int  # the number of the last row of the job
+    column: str | None = None
+    cause: str | None = None  # that all its rows have, where that comes before their number
+
+    def holds(self, place: Place | None) -> bool:
+        return place is not None and self.cause in (None, place.value)
+
+    def places(
+        self, here: Place | None, edge: Place | None, tests: list[Q], most: int
+    ) -> list[Place]:
+        """The first rows from `here` on, itself included, that come before `edge`."""
+        names = [self.column, "number"] if self.column else ["number"]
+        parts = [
+            Row.objects.filter(run, piece, *tests).values_list(*names)
+            for run in self.runs
+            for piece in self._pieces(here, edge)
+        ]
+        if not parts:
+            return []
+        # UNION ALL in an order: both databases merge what is in that order already, and only as
+        # much of it as is asked for.
+        found = parts[0].union(*parts[1:], all=True) if parts[1:] else parts[0]
+        lines = found.order_by(*(f"-{name}" if self.down else name for name in names))[:most]
+        return [Place(line[0] if self.column else self.cause or "", line[-1]) for line in lines]
+
+    def edge(self, here: Place | None, size: int) -> Place | None:
+        """Where a slice of about `size` rows from `here` on ends; None when it is the last one."""
+        if self.column:
+            # Found in the index, without looking at a row.
+            places = self.places(here, None, [], size + 1)
+            return places[-1] if len(places) > size else None
+        begin = here.number if here else self.last if self.down else 1
+        end = begin - size if self.down else begin + size
+        return Place(self.cause or "", end) if 1 <= end <= self.last else None
+
+    def _pieces(self, here: Place | None, edge: Place | None) -> list[Q]:
+        """The rows from `here` to before `edge` as ranges in an index, which both databases find at
+        once. (A condition with OR they do not.)"""
+        past, before = ("lt", "gt") if self.down else ("gt", "lt")
+        from_number = Q(**{f"number__{past}e": here.number}) if here else Q()
+        to_number = Q(**{f"number__{before}": edge.number}) if edge else Q()
+        if not self.column:
+            return [from_number & to_number]
+        first = Q(**{self.column: here.value}) & from_number if here else None
+        if here and edge and here.value == edge.value and first:
+            return [first & to_number]
+        last = Q(**{self.column: edge.value}) & to_number if edge else None
+        middle = Q(**{f"{self.column}__{past}": here.value}) if here else Q()
+        middle &= Q(**{f"{self.column}__{before}": edge.value}) if edge else Q()
+        return [piece for piece in (first, middle, last) if piece is not None]
+
+
+def _stretches(job: Job, wanted: Wanted, start: Place | None, down: bool) -> Iterator[_Stretch]:
+    """What makes up the order that is wanted, one after the other, from `start` on."""
+    mine = Q(job=job)
+    if wanted.sort == NUMBER and not (wanted.outcome or wanted.cause or wanted.label):
+        yield _Stretch([mine], down, job.row_count)
+        return
+    groups = [(outcome, cause) for outcome, cause, _rows in _groups(job, wanted)]
+    runs = {(outcome, cause): mine & Q(outcome=outcome, cause=cause) for outcome, cause in groups}
+    if wanted.sort != CAUSE:
+        column = SORTED_BY.get(wanted.sort)
+        yield _Stretch(list(runs.values()), down, job.row_count, column)
+        return
+    causes = {cause for _outcome, cause in groups}
+    if start:
+        at = by_title(str(start.value))
+        causes = {one for one in causes if (by_title(one) <= at if down else by_title(one) >= at)}
+    for cause in sorted(causes, key=by_title, reverse=down):
+        found = [run for (_outcome, of), run in runs.items() if of == cause]
+        yield _Stretch(found, down, job.row_count, cause=cause)
+
+
+def by_title(cause: str) -> tuple[bool, str, str]:
+    """The order of causes: as people read them, and rows without one last."""
+    return not cause, cause_in_words(cause).title if cause else "", cause
+
+
+def _groups(job: Job, wanted: Wanted) -> list[tuple[str, str, int]]:
+    """Outcome, cause and number of rows, as far as they are wanted. Of what comes in just now the
+    tally may not know yet; it does a moment later."""
+    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
+    return [
+        (outcome, cause, rows)
+        for outcome, cause, rows in causes
+        if (not wanted.outcome or outcome in wanted.outcomes)
+        and (not wanted.cause or cause == wanted.cause)
+        # Only a good answer is one of the labels.
+        and (not wanted.label or outcome == Outcome.GOOD)
+    ]
+
+
+def _tests(job: Job, wanted: Wanted) -> list[Q]:
+    """What each row has to be looked into for."""
+    tests = []
+    if wanted.label:
+        tests.append(Q(answer=wanted.label))
+    if wanted.model:
+        tests.append(Q(answered_by=wanted.model))
+    if wanted.text:
+        tests.append(containing(wanted.text, answers_are_json=answer_kind_of(job).kind == COLUMNS))
+    return tests

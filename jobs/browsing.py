@@ -3,7 +3,7 @@
 The rows of each outcome and cause lie in indexes by number, by cost and by length, and the job's
 tally says which outcomes and causes there are. So a page is merged from the beginnings of a few
 such runs, wherever it is and however many rows there are. What is in no index - a text, a label, a
-model - is looked for slice by slice, and only for SECONDS: then the walk says how far it came.
+model - is looked for slice by slice, and only for so long: then the walk says how far it came.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from .answer_kinds import COLUMNS
 from .judging import cause_in_words
 from .models import ATTENTION, Job, Outcome, Row, answer_kind_of, containing
 
-SECONDS = 0.35  # that one walk may look for what is in no index
+# How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
+# most 500 ms in a job of more than LARGE rows.
+SECONDS, SECONDS_OF_LARGE = 0.14, 0.38
+LARGE = 100_000
 FIRST_SLICE = 1_000  # rows looked through at once, while it is not known how long they are
-SLICE_SECONDS = 0.05
+SLICE_SECONDS = 0.03
 BIGGEST = 2**63 - 1  # what a column can hold
 
 # Values of Wanted.sort, with the column that is sorted by where there is an index of it.
@@ -110,10 +113,12 @@ def walk(
     most: int,
     *,
     backwards: bool = False,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> Found:
     """The first `most` rows from `start` on, itself included, or from the beginning; `backwards`:
     up to it, the last one first, or from the end."""
+    if seconds is None:
+        seconds = SECONDS if job.row_count <= LARGE else SECONDS_OF_LARGE
     until = time.monotonic() + seconds
     tests = _tests(job, wanted)
     found = Found()
@@ -152,7 +157,7 @@ class _Stretch:
         return place is not None and self.cause in (None, place.value)
 
     def places(
-        self, here: Place | None, edge: Place | None, tests: list[Q], most: int
+        self, here: Place | None, edge: Place | None, tests: list[Q], most: int, skip: int = 0
     ) -> list[Place]:
         """The first rows from `here` on, itself included, that come before `edge`."""
         names = [self.column, "number"] if self.column else ["number"]
@@ -166,15 +171,17 @@ class _Stretch:
         # UNION ALL in an order: both databases merge what is in that order already, and only as
         # much of it as is asked for.
         found = parts[0].union(*parts[1:], all=True) if parts[1:] else parts[0]
-        lines = found.order_by(*(f"-{name}" if self.down else name for name in names))[:most]
-        return [Place(line[0] if self.column else self.cause or "", line[-1]) for line in lines]
+        lines = found.order_by(*(f"-{name}" if self.down else name for name in names))
+        return [
+            Place(line[0] if self.column else self.cause or "", line[-1])
+            for line in lines[skip : skip + most]
+        ]
 
     def edge(self, here: Place | None, size: int) -> Place | None:
         """Where a slice of about `size` rows from `here` on ends; None when it is the last one."""
         if self.column:
-            # Found in the index, without looking at a row.
-            places = self.places(here, None, [], size + 1)
-            return places[-1] if len(places) > size else None
+            # Found in the index, without looking into a row.
+            return next(iter(self.places(here, None, [], 1, skip=size)), None)
         begin = here.number if here else self.last if self.down else 1
         end = begin - size if self.down else begin + size
         return Place(self.cause or "", end) if 1 <= end <= self.last else None

@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -561,7 +562,9 @@ def containing(text: str, *, answers_are_json: bool) -> Q:
     found = Q()
     forms = {text}
     if connection.vendor == "sqlite" and not text.isascii():
-        forms |= {text.lower(), text.upper(), text.title()}  # it knows plain letters' capitals only
+        # It knows the capitals of plain letters only.
+        others = text, text.lower(), text.upper(), text.title()
+        forms = {re.sub("[A-Z]", lambda match: match[0].lower(), form) for form in others}
     for form in forms:
         # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
         in_json = json.dumps(form, ensure_ascii=False)[1:-1]

@@ -26,7 +26,7 @@ CELLS_SHOWN = 3  # at least, where the file has so many
 MOST_CELLS_SHOWN = 12
 VALUES_SHOWN = 5  # of an answer in columns
 CELL_SHOWN, ANSWER_SHOWN = 1_500, 3_000  # characters; the page of the row has the rest
-FOLDED_FROM = 150  # characters, about what three lines hold
+FOLDED_FROM = 80  # characters, about what three lines of a narrow column hold
 NEIGHBOUR_SECONDS = 0.06
 END = "end"  # in place of a place
 FILTERS = {
@@ -42,23 +42,24 @@ FILTERS = {
 }
 # As they stand in the address, where "-" says that it is the other way round.
 SORTS = {
-    "": "Row, first to last",
-    f"-{NUMBER}": "Row, last to first",
-    f"-{COST}": "Cost, highest first",
-    COST: "Cost, lowest first",
-    f"-{OUTPUT}": "Length, longest first",
-    OUTPUT: "Length, shortest first",
-    CAUSE: "Cause, A to Z",
-    f"-{CAUSE}": "Cause, Z to A",
+    "": "By row",
+    f"-{NUMBER}": "By row, last first",
+    f"-{COST}": "Dearest first",
+    COST: "Cheapest first",
+    f"-{OUTPUT}": "Longest first",
+    OUTPUT: "Shortest first",
+    CAUSE: "By cause",
+    f"-{CAUSE}": "By cause, Z to A",
 }
 
 
 @dataclass(frozen=True)
 class Page:
     """One page of rows, and where the pages on both sides end and begin; None where there is none.
-    `cut`: time was up before the page was full."""
+    `total`: None when only looking at each row would tell. `cut`: time was up before the page was full."""
 
     rows: list[Row]
+    total: int | None
     before: Place | None
     after: Place | None
     cut: bool = False
@@ -105,7 +106,6 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "job": job,
         "page": page,
         "wanted": wanted,
-        "total": browsing.total(job, wanted),
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
         "among": _address(request, "from", "to", "outcome", "cause"),
@@ -228,15 +228,16 @@ def _page(
     after: Place | None,
     by_its_end: bool,
 ) -> Page:
+    total = browsing.total(job, wanted)
     numbers = [place.number for place in found.places]
     rows = {row.number: row for row in job.rows.filter(number__in=numbers)}
     shown = [rows[number] for number in numbers if number in rows]
     if by_its_end:
         shown.reverse()
     if not (found.cut and found.onward):
-        return Page(shown, before, after)
+        return Page(shown, total, before, after)
     up_to = found.onward.beside(1 if by_its_end else -1, wanted).number
-    return Page(shown, before, after, True, by_its_end, up_to)
+    return Page(shown, total, before, after, True, by_its_end, up_to)
 
 
 def _beside(job: Job, wanted: Wanted, place: Place | None, step: int) -> Place | None:

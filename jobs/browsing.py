@@ -157,34 +157,39 @@ class _Stretch:
         return place is not None and self.cause in (None, place.value)
 
     def places(
-        self, here: Place | None, edge: Place | None, tests: list[Q], most: int, skip: int = 0
+        self, here: Place | None, edge: Place | None, tests: list[Q], most: int
     ) -> list[Place]:
         """The first rows from `here` on, itself included, that come before `edge`."""
-        names = [self.column, "number"] if self.column else ["number"]
-        parts = [
-            Row.objects.filter(run, piece, *tests).values_list(*names)
+        found = [
+            place
             for run in self.runs
             for piece in self._pieces(here, edge)
+            for place in self._ask(Q(run, piece, *tests), 0, most)
         ]
-        if not parts:
-            return []
-        # UNION ALL in an order: both databases merge what is in that order already, and only as
-        # much of it as is asked for.
-        found = parts[0].union(*parts[1:], all=True) if parts[1:] else parts[0]
-        lines = found.order_by(*(f"-{name}" if self.down else name for name in names))
-        return [
-            Place(line[0] if self.column else self.cause or "", line[-1])
-            for line in lines[skip : skip + most]
-        ]
+        return sorted(found, reverse=self.down)[:most]
 
     def edge(self, here: Place | None, size: int) -> Place | None:
-        """Where a slice of about `size` rows from `here` on ends; None when it is the last one."""
-        if self.column:
-            # Found in the index, without looking into a row.
-            return next(iter(self.places(here, None, [], 1, skip=size)), None)
-        begin = here.number if here else self.last if self.down else 1
-        end = begin - size if self.down else begin + size
-        return Place(self.cause or "", end) if 1 <= end <= self.last else None
+        """Where a slice of about `size` rows of each run from `here` on ends; None when it is the
+        last one."""
+        if not self.column:
+            begin = here.number if here else self.last if self.down else 1
+            end = begin - size if self.down else begin + size
+            return Place(self.cause or "", end) if 1 <= end <= self.last else None
+        # Found in the index, without looking into a row.
+        ends = [
+            place
+            for run in self.runs
+            for piece in self._pieces(here, None)
+            for place in self._ask(run & piece, size, 1)
+        ]
+        return (max if self.down else min)(ends, default=None)
+
+    def _ask(self, which: Q, skip: int, most: int) -> Iterator[Place]:
+        # One query for each piece of each run: a UNION of all of them PostgreSQL would sort whole.
+        names = [self.column, "number"] if self.column else ["number"]
+        found = Row.objects.filter(which).order_by(*(f"-{n}" if self.down else n for n in names))
+        for line in found.values_list(*names)[skip : skip + most]:
+            yield Place(line[0] if self.column else self.cause or "", line[-1])
 
     def _pieces(self, here: Place | None, edge: Place | None) -> list[Q]:
         """The rows from `here` to before `edge` as ranges in an index, which both databases find at

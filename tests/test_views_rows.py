@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin
 
@@ -24,7 +25,7 @@ from jobs.answer_kinds import AnswerKind, as_answer
 from jobs.browsing import Wanted
 from jobs.judging import cause_in_words
 from jobs.models import ATTENTION, Batch, Job, Outcome, Row
-from jobs.views import rows
+from jobs.views import rows as rows_view
 
 from .test_views_draft import READY_MADE
 from .test_views_watch import BAD, add_batch
@@ -97,9 +98,9 @@ def test_a_search_finds_what_is_in_answers_of_every_kind(
 ) -> None:
     kind = {"kind": "columns", "columns": [{"name": "mood"}]}
     stored = as_answer(msgspec.convert(kind, AnswerKind), {"mood": 'so "so"\nlà'})
-    for kind, answer in (({}, 'so "so"\nlà'), (kind, stored)):
+    for wanted, answer in (({}, 'so "so"\nlà'), (kind, stored)):
         outcomes = [{"outcome": "good", "answer": answer}, "good"]
-        job = make_job(alice, outcomes=outcomes, answer_kind=kind)
+        job = make_job(alice, outcomes=outcomes, answer_kind=wanted)
         assert numbers(client_alice, job, q='"so"') == [1]
         assert numbers(client_alice, job, q='"\nLÀ') == [1]
 
@@ -127,7 +128,8 @@ def long(make_job: MakeJob, alice: User) -> Job:
 
 def walked(client: Client, job: Job, rel: str = "next", **query: str) -> list[list[int]]:
     """The numbers on each page, as the links lead from one to the next, or to the one before."""
-    address, pages = f"{reverse('rows', args=[job.pk])}?{urlencode(query)}", []
+    address = f"{reverse('rows', args=[job.pk])}?{urlencode(query)}"
+    pages: list[list[int]] = []
     while address and len(pages) < 50:
         answer = client.get(address)
         pages.append([row.number for row in answer.context["page"].rows])
@@ -140,9 +142,10 @@ def walked(client: Client, job: Job, rel: str = "next", **query: str) -> list[li
 
 
 @pytest.fixture
-def mixed(make_job: MakeJob, alice: User) -> Job:
-    """220 rows, in which few things go together: outcomes, causes, labels, models, costs that are
-    the same for many."""
+def mixed(make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """66 rows, in which few things go together: outcomes, causes, labels, models, costs that are
+    the same for many. There are ten on a page."""
+    monkeypatch.setattr(rows_view, "PAGE", 10)
     kinds: list[dict[str, Any]] = [
         {"outcome": "good", "answer": "happy"},
         {"outcome": "good", "answer": "cross"},
@@ -155,7 +158,7 @@ def mixed(make_job: MakeJob, alice: User) -> Job:
         {"outcome": "waiting"},
     ]
     outcomes = []
-    for number in range(1, 221):
+    for number in range(1, 67):
         kind = kinds[number * 7 % 9 if number % 4 else 0]
         if kind["outcome"] in ("good", "look"):
             kind = {
@@ -166,7 +169,7 @@ def mixed(make_job: MakeJob, alice: User) -> Job:
             }
         outcomes.append(kind)
     labels = {"kind": "labels", "labels": ["happy", "cross"]}
-    rows = [(f"name {number}", f"Text {number % 6}") for number in range(1, 221)]
+    rows = [(f"name {number}", f"Text {number % 6}") for number in range(1, 67)]
     return make_job(alice, rows=rows, outcomes=outcomes, answer_kind=labels)
 
 
@@ -181,7 +184,7 @@ KEYS: dict[str, Callable[[Row], Any]] = {
         row.number,
     ),
 }
-FITS: list[tuple[dict[str, str], Callable[[Row], bool]]] = [
+FITS: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
     ({}, lambda row: True),
     ({"outcome": "attention"}, lambda row: row.outcome in ATTENTION),
     ({"outcome": "errored"}, lambda row: row.outcome == "errored"),
@@ -191,53 +194,77 @@ FITS: list[tuple[dict[str, str], Callable[[Row], bool]]] = [
         {"model": "large", "outcome": "look"},
         lambda row: row.outcome == "look" and row.number % 2 == 1,
     ),
-    ({"q": "text 3"}, lambda row: row.number % 6 == 3),
+    ({"text": "text 3"}, lambda row: row.number % 6 == 3),
     (
-        {"q": "TEXT 4", "label": "cross", "model": "small"},
+        {"text": "TEXT 4", "label": "cross", "model": "small"},
         lambda row: row.number % 6 == 4 and row.answer == "cross",
     ),
 ]
 
 
-@pytest.mark.parametrize(
-    "sort", ["", "-number", "cost", "-cost", "output", "-output", "cause", "-cause"]
-)
+def paged(job: Job, wanted: Wanted, *, back: bool = False) -> list[list[int]]:
+    """The numbers on each page from the first to the last, or from the last one back."""
+    page = rows_view.find_page(job, wanted, "", rows_view.END if back else "")
+    pages = [page]
+    while place := page.before if back else page.after:
+        begin, end = ("", str(place)) if back else (str(place), "")
+        page = rows_view.find_page(job, wanted, begin, end)
+        pages.append(page)
+        assert len(pages) < 50
+    return [[row.number for row in page.rows] for page in pages]
+
+
 @pytest.mark.parametrize(("query", "fits"), FITS, ids=[str(query) for query, _fits in FITS])
 def test_every_row_is_on_one_page_and_in_order(
-    mixed: Job, client_alice: Client, query: dict[str, str], fits: Callable[[Row], bool], sort: str
+    mixed: Job, query: dict[str, str], fits: Callable[[Row], bool]
 ) -> None:
-    key = KEYS[sort.removeprefix("-").removeprefix("number")]
-    rows = sorted((row for row in mixed.rows.all() if fits(row)), key=key, reverse=sort[:1] == "-")
-    expected = [row.number for row in rows]
-    assert expected
+    rows = [row for row in mixed.rows.all() if fits(row)]
+    assert rows
+    for sort in rows_view.SORTS:
+        key, down = KEYS[sort.removeprefix("-").removeprefix("number")], sort[:1] == "-"
+        expected = [row.number for row in sorted(rows, key=key, reverse=down)]
+        wanted = Wanted(**query, sort=sort.lstrip("-") or "number", descending=down)
+        assert browsing.total(mixed, wanted) in (None, len(rows))
 
-    pages = walked(client_alice, mixed, sort=sort, **query)
-    back = walked(client_alice, mixed, "prev", sort=sort, to="end", **query)
+        pages = paged(mixed, wanted)
 
-    assert [number for page in pages for number in page] == expected
-    assert all(len(page) == 50 for page in pages[:-1])
-    # From the last page back: the same rows, though the pages begin elsewhere; the last one that is
-    # come to is the first page.
-    assert back[-1] == expected[:50]
-    assert sorted({number for page in back for number in page}) == sorted(expected)
-    total = client_alice.get(reverse("rows", args=[mixed.pk]), query).context["page"].total
-    assert total in (None, len(expected))
+        assert [number for page in pages for number in page] == expected
+        assert all(len(page) == 10 for page in pages[:-1])
+        # From the last page back come the same rows, though its pages begin elsewhere; it ends with
+        # the first page.
+        back = paged(mixed, wanted, back=True)
+        assert back[-1] == expected[:10]
+        for later, earlier in pairwise(back[:-1]):
+            assert expected.index(earlier[-1]) + 1 == expected.index(later[0])
+        assert {number for page in back for number in page} == set(expected)
+
+
+def test_links_lead_from_page_to_page(mixed: Job, client_alice: Client) -> None:
+    for query in ({"sort": "-cost", "col": "2"}, {"outcome": "good", "q": "text", "page": "7"}):
+        forward = walked(client_alice, mixed, **query)
+        assert len(forward) > 2 and len({n for page in forward for n in page}) == sum(
+            map(len, forward)
+        )
+        back = walked(client_alice, mixed, "prev", to="end", **query)
+        assert {n for page in back for n in page} == {n for page in forward for n in page}
 
 
 def test_a_search_whose_time_is_up_says_how_far_it_came_and_goes_on(
     mixed: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(browsing, "SECONDS", 0)
-    monkeypatch.setattr(browsing, "FIRST_SLICE", 40)
+    monkeypatch.setattr(browsing, "FIRST_SLICE", 10)
 
     page = text(client_alice, f"{reverse('rows', args=[mixed.pk])}?q=name+45")
 
-    assert "Nothing found so far" in page and "as far as row 40" in page
+    assert "Nothing found so far" in page and "as far as row 10" in page
     assert "Go on looking" in page
-    for sort in ("", "-number", "-cost", "cause"):
-        found = walked(client_alice, mixed, q="name 45", sort=sort)
+    assert [n for page in walked(client_alice, mixed, q="name 45") for n in page] == [45]
+    for sort in rows_view.SORTS:
+        kind = sort.lstrip("-") or "number"
+        wanted = Wanted(text="name 45", sort=kind, descending=sort[:1] == "-")
+        found, back = paged(mixed, wanted), paged(mixed, wanted, back=True)
         assert len(found) > 2 and [number for page in found for number in page] == [45]
-        back = walked(client_alice, mixed, "prev", q="name 45", sort=sort, to="end")
         assert {number for page in back for number in page} == {45}
 
 
@@ -252,19 +279,17 @@ def test_an_address_shows_the_same_rows_whatever_becomes_of_others(
 
 
 @pytest.mark.parametrize(
-    "name", ["from", "to", "col", "sort", "outcome", "cause", "label", "model", "page"]
-)
-@pytest.mark.parametrize(
-    "value",
-    ["", "-", "-1", "0", "x", "1-x", "x-1", "9" * 18, "9" * 40, "٣", "1-2-3", "a\0b", "'\"<"],
+    "name", ["from", "to", "col", "sort", "outcome", "cause", "label", "model"]
 )
 def test_strange_addresses_show_rows_all_the_same(
-    mixed: Job, client_alice: Client, name: str, value: str
+    mixed: Job, client_alice: Client, name: str
 ) -> None:
-    for sort in ("", "-cost", "cause"):
-        query = {"sort": sort, "q": "a", name: value}
-        assert client_alice.get(f"/jobs/{mixed.pk}/rows/", query).status_code == 200
-        assert client_alice.get(f"/jobs/{mixed.pk}/rows/7/", query).status_code == 200
+    strange = ["-", "-1", "0", "x", "1-x", "x-1", "9" * 18, "9" * 40, "٣", "1-2-3", "a\0b", "'\"<"]
+    for value in [*strange, f"{'9' * 18}-{'9' * 18}"]:
+        for sort in ("", "-cost", "cause") if name in ("from", "to") else ("-output",):
+            query = {"sort": sort, name: value, "q": "zzz"}
+            assert client_alice.get(f"/jobs/{mixed.pk}/rows/", query).status_code == 200
+    assert client_alice.get(f"/jobs/{mixed.pk}/rows/7/", query).status_code == 200
 
 
 def test_the_rows_of_others_are_not_found(mixed: Job, client_bob: Client) -> None:
@@ -374,34 +399,28 @@ def test_a_row_shows_its_request_and_its_whole_answer(
 
 def test_the_next_row_is_the_next_of_those_looked_at(mixed: Job, client_alice: Client) -> None:
     for query in ("outcome=attention", "outcome=errored&sort=-cost", "q=text+3", "sort=cause"):
-        order = [
-            number
-            for page in walked(client_alice, mixed, **dict(parse_qsl(query)))
-            for number in page
-        ]
-        for before, number, after in zip(order, order[1:], order[2:7], strict=False):
+        chosen = dict(parse_qsl(query))
+        order = numbers(client_alice, mixed, **chosen)
+        for before, number, after in zip(order, order[1:], order[2:5], strict=False):
             shown = client_alice.get(f"/jobs/{mixed.pk}/rows/{number}/?{query}")
             assert shown.context["previous"].number == before
             assert shown.context["next"].number == after
             assert f"/jobs/{mixed.pk}/rows/{after}/?{query}" in html.unescape(
                 shown.content.decode()
             )
-        assert (
-            client_alice.get(f"/jobs/{mixed.pk}/rows/{order[0]}/?{query}").context["previous"]
-            is None
-        )
-        assert (
-            client_alice.get(f"/jobs/{mixed.pk}/rows/{order[-1]}/?{query}").context["next"] is None
-        )
+        ends = {"previous": order[0], "next": numbers(client_alice, mixed, to="end", **chosen)[-1]}
+        for side, number in ends.items():
+            shown = client_alice.get(f"/jobs/{mixed.pk}/rows/{number}/?{query}")
+            assert shown.context[side] is None
 
 
 def test_a_next_row_that_is_far_away_is_looked_for_on_request(
     mixed: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "NEIGHBOUR_SECONDS", 0)
-    monkeypatch.setattr(browsing, "FIRST_SLICE", 40)
-    page = text(client_alice, f"/jobs/{mixed.pk}/rows/45/?q=name+145")
-    assert f"/jobs/{mixed.pk}/rows/?q=name+145&from=86" in page and "Look further on" in page
+    monkeypatch.setattr(rows_view, "NEIGHBOUR_SECONDS", 0)
+    monkeypatch.setattr(browsing, "FIRST_SLICE", 10)
+    page = text(client_alice, f"/jobs/{mixed.pk}/rows/15/?q=name+55")
+    assert f"/jobs/{mixed.pk}/rows/?q=name+55&from=26" in page and "Look further on" in page
 
 
 @pytest.mark.parametrize("number", ["0", "3", "99999999999999999999999"])

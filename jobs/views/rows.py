@@ -56,13 +56,13 @@ SORTS = {
 @dataclass(frozen=True)
 class Page:
     """One page of rows, and where the pages on both sides end and begin; None where there is none.
-    `total`: None when only looking at each row would tell. `cut`: time was up before the page was full."""
+    `total`: None when only looking at each row would tell."""
 
     rows: list[Row]
     total: int | None
     before: Place | None
     after: Place | None
-    cut: bool = False
+    cut: bool = False  # time was up before it was full
     by_its_end: bool = False  # so rows were looked through backwards
     up_to: int = 0  # the last row that was looked through, when `cut`
 

@@ -127,7 +127,7 @@ def walk(
         here = start if stretch.holds(start) else None
         while True:
             began = time.monotonic()
-            edge = stretch.edge(here, size) if tests else None
+            edge = stretch.edge(here, size) if tests or stretch.is_whole else None
             found.places += stretch.places(here, edge, tests, most + 1 - len(found.places))
             if len(found.places) > most:
                 found.onward = found.places.pop()
@@ -152,6 +152,9 @@ class _Stretch:
     last: int  # the number of the last row of the job
     column: str | None = None
     cause: str | None = None  # that all its rows have, where that comes before their number
+    # Every row of the job: a slice of numbers is one of rows, and the right index is beyond doubt,
+    # also for PostgreSQL that has not yet looked at what was read just now.
+    is_whole: bool = False
 
     def holds(self, place: Place | None) -> bool:
         return place is not None and self.cause in (None, place.value)
@@ -212,7 +215,7 @@ def _stretches(job: Job, wanted: Wanted, start: Place | None, down: bool) -> Ite
     """What makes up the order that is wanted, one after the other, from `start` on."""
     mine = Q(job=job)
     if wanted.sort == NUMBER and not (wanted.outcome or wanted.cause or wanted.label):
-        yield _Stretch([mine], down, job.row_count)
+        yield _Stretch([mine], down, job.row_count, is_whole=True)
         return
     groups = [(outcome, cause) for outcome, cause, _rows in _groups(job, wanted)]
     runs = {(outcome, cause): mine & Q(outcome=outcome, cause=cause) for outcome, cause in groups}

@@ -21,7 +21,7 @@ from .models import ATTENTION, Job, Outcome, Row, answer_kind_of, containing
 
 # How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
 # most 500 ms in a job of more than LARGE rows.
-SECONDS, SECONDS_OF_LARGE = 0.14, 0.38
+SECONDS, SECONDS_OF_LARGE = 0.12, 0.35
 LARGE = 100_000
 FIRST_SLICE = 1_000  # rows looked through at once, while it is not known how long they are
 SLICE_SECONDS = 0.03
@@ -139,7 +139,7 @@ def walk(
                 found.onward, found.cut = here, True
                 return found
             # Rows may be long: no slice should take much longer than the time that is left.
-            size = int(size * min(SLICE_SECONDS / (now - began), 4)) + 1
+            size = int(size * min(min(SLICE_SECONDS, until - now) / (now - began), 4)) + 1
     return found
 
 

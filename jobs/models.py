@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -33,7 +34,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -600,17 +601,25 @@ class RowQuerySet(models.QuerySet["Row"]):
         """Rows whose answer is as it was asked for, whatever a person thinks of it."""
         return self.filter(Q(outcome=Outcome.GOOD) | Q(outcome=Outcome.LOOK, cause=MARKED_DOWN))
 
-    def containing(self, text: str) -> Self:
-        """Rows with `text` in a cell, the answer or what the provider said."""
+
+def containing(text: str, *, answers_are_json: bool) -> Q:
+    """Rows with `text` in a cell, the answer or what was said about them, in capitals or not."""
+    found = Q()
+    forms = {text}
+    if connection.vendor == "sqlite" and not text.isascii():
+        # It knows the capitals of plain letters only.
+        others = text, text.lower(), text.upper(), text.title()
+        forms = {re.sub("[A-Z]", lambda match: match[0].lower(), form) for form in others}
+    for form in forms:
         # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
-        in_json = json.dumps(text, ensure_ascii=False)[1:-1]
-        return self.filter(
+        in_json = json.dumps(form, ensure_ascii=False)[1:-1]
+        found |= (
             Q(source__icontains=in_json)
-            | Q(answer__icontains=text)
-            | Q(answer__icontains=in_json)
-            | Q(message__icontains=text)
-            | Q(problem__icontains=text)
+            | Q(answer__icontains=in_json if answers_are_json else form)
+            | Q(message__icontains=form)
+            | Q(problem__icontains=form)
         )
+    return found
 
 
 class Row(models.Model):
@@ -650,7 +659,16 @@ class Row(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "number"], name="row_once_a_job")]
-        indexes = [models.Index(fields=["job", "outcome", "cause", "number"], name="row_outcome")]
+        # What `browsing` walks along: each outcome and cause by number, by cost and by length.
+        indexes = [
+            models.Index(fields=["job", "outcome", "cause", "number"], name="row_outcome"),
+            models.Index(
+                fields=["job", "outcome", "cause", "cost_pico", "number"], name="row_cost"
+            ),
+            models.Index(
+                fields=["job", "outcome", "cause", "output_tokens", "number"], name="row_output"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"row {self.number} of job {self.job_id}"

@@ -39,7 +39,7 @@ LAYERS = (
     ("jobs.rounds", "jobs.editing"),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting", "jobs.learning"),
-    ("jobs.surveying", "jobs.offers", "jobs.own_prices"),
+    ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing"),
     ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),
     ("jobs.models",),
     ("jobs.clock",),

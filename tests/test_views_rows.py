@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from jobs import files
-from jobs.models import Batch, Job, Outcome, Row
+from jobs import browsing, files, lifecycle
+from jobs.answer_kinds import AnswerKind, as_answer
+from jobs.browsing import Wanted
+from jobs.judging import cause_in_words
+from jobs.models import ATTENTION, Batch, Job, Outcome, Row
+from jobs.views import rows as rows_view
 
 from .test_views_draft import READY_MADE
 from .test_views_watch import BAD, add_batch
@@ -73,10 +83,26 @@ def test_rows_are_filtered_and_searched(
 def test_a_search_finds_quotes_and_line_breaks(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
-    job = make_job(alice, rows=[("a", 'She said "no".'), ("b", "One\nTwo"), ("c", "Ünïcode")])
+    rows = [("a", 'She said "no".'), ("b", "One\nTwo"), ("c", "Ünïcode"), ("d", "C:\\new 100%_")]
+    job = make_job(alice, rows=rows)
     assert numbers(client_alice, job, q='said "no"') == [1]
     assert numbers(client_alice, job, q="One\nTwo") == [2]
     assert numbers(client_alice, job, q="Ünïcode") == [3]
+    for form in ("ünïcode", "ÜNÏCODE", "ünïCODE"):
+        assert numbers(client_alice, job, q=form) == [3]
+    assert numbers(client_alice, job, q="c:\\NEW") == numbers(client_alice, job, q="%_") == [4]
+
+
+def test_a_search_finds_what_is_in_answers_of_every_kind(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    kind = {"kind": "columns", "columns": [{"name": "mood"}]}
+    stored = as_answer(msgspec.convert(kind, AnswerKind), {"mood": 'so "so"\nlà'})
+    for wanted, answer in (({}, 'so "so"\nlà'), (kind, stored)):
+        outcomes = [{"outcome": "good", "answer": answer}, "good"]
+        job = make_job(alice, outcomes=outcomes, answer_kind=wanted)
+        assert numbers(client_alice, job, q='"so"') == [1]
+        assert numbers(client_alice, job, q='"\nLÀ') == [1]
 
 
 def test_failures_are_shown_with_cause_cells_and_the_providers_words(
@@ -100,33 +126,188 @@ def long(make_job: MakeJob, alice: User) -> Job:
     return make_job(alice, rows=rows, outcomes=[Outcome.GOOD, Outcome.EXPIRED] * 60)
 
 
-@pytest.mark.parametrize(
-    ("query", "first", "last", "end"),
-    [
-        ({}, 1, 50, "Page 1 of 3"),
-        ({"page": "3"}, 101, 120, "Page 3 of 3"),
-        ({"page": "99"}, 101, 120, "Page 3 of 3"),
-        ({"page": "-1"}, 1, 50, "Page 1 of 3"),
-        ({"page": "x"}, 1, 50, "Page 1 of 3"),
-        ({"outcome": "expired"}, 2, 100, "Page 1 of 2"),
-        ({"outcome": "expired", "page": "2"}, 102, 120, "Page 2 of 2"),
-        ({"q": "same"}, 1, 50, "Page 1<"),
-        ({"q": "same", "page": "3"}, 101, 120, "Page 3<"),
-    ],
-)
-def test_rows_are_paged(
-    long: Job, client_alice: Client, query: dict[str, str], first: int, last: int, end: str
+def walked(client: Client, job: Job, rel: str = "next", **query: str) -> list[list[int]]:
+    """The numbers on each page, as the links lead from one to the next, or to the one before."""
+    address = f"{reverse('rows', args=[job.pk])}?{urlencode(query)}"
+    pages: list[list[int]] = []
+    while address and len(pages) < 50:
+        answer = client.get(address)
+        pages.append([row.number for row in answer.context["page"].rows])
+        links = re.findall(
+            r'<a class="btn[^"]*" rel="(\w+)" href="([^"]*)"', answer.content.decode()
+        )
+        link = html.unescape(dict(links).get(rel, ""))
+        address = urljoin(address, link) if link else ""
+    return pages
+
+
+@pytest.fixture
+def mixed(make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """66 rows, in which few things go together: outcomes, causes, labels, models, costs that are
+    the same for many. There are ten on a page."""
+    monkeypatch.setattr(rows_view, "PAGE", 10)
+    kinds: list[dict[str, Any]] = [
+        {"outcome": "good", "answer": "happy"},
+        {"outcome": "good", "answer": "cross"},
+        {"outcome": "look", "cause": "cut_off", "answer": "I think"},
+        {"outcome": "errored", "cause": "api_error", "message": "It broke"},
+        {"outcome": "errored", "cause": "strange_error"},
+        {"outcome": "expired", "cause": "expired"},
+        {"outcome": "canceled", "cause": "canceled"},
+        {"outcome": "left_out", "cause": "left_out", "problem": "It has 4 cells."},
+        {"outcome": "waiting"},
+    ]
+    outcomes = []
+    for number in range(1, 67):
+        kind = kinds[number * 7 % 9 if number % 4 else 0]
+        if kind["outcome"] in ("good", "look"):
+            kind = {
+                **kind,
+                "output_tokens": number % 5,
+                "cost_pico": number % 3 * 10**9,
+                "answered_by": ("small", "large")[number % 2],
+            }
+        outcomes.append(kind)
+    labels = {"kind": "labels", "labels": ["happy", "cross"]}
+    rows = [(f"name {number}", f"Text {number % 6}") for number in range(1, 67)]
+    return make_job(alice, rows=rows, outcomes=outcomes, answer_kind=labels)
+
+
+KEYS: dict[str, Callable[[Row], Any]] = {
+    "": lambda row: row.number,
+    "cost": lambda row: (row.cost_pico, row.number),
+    "output": lambda row: (row.output_tokens, row.number),
+    "cause": lambda row: (
+        not row.cause,
+        cause_in_words(row.cause).title if row.cause else "",
+        row.cause,
+        row.number,
+    ),
+}
+FITS: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
+    ({}, lambda row: True),
+    ({"outcome": "attention"}, lambda row: row.outcome in ATTENTION),
+    ({"outcome": "errored"}, lambda row: row.outcome == "errored"),
+    ({"cause": "cut_off"}, lambda row: row.cause == "cut_off"),
+    ({"label": "happy"}, lambda row: row.answer == "happy"),
+    (
+        {"model": "large", "outcome": "look"},
+        lambda row: row.outcome == "look" and row.number % 2 == 1,
+    ),
+    ({"text": "text 3"}, lambda row: row.number % 6 == 3),
+    (
+        {"text": "TEXT 4", "label": "cross", "model": "small"},
+        lambda row: row.number % 6 == 4 and row.answer == "cross",
+    ),
+]
+
+
+def paged(job: Job, wanted: Wanted, *, back: bool = False) -> list[list[int]]:
+    """The numbers on each page from the first to the last, or from the last one back."""
+    page = rows_view.find_page(job, wanted, "", rows_view.END if back else "")
+    pages = [page]
+    while place := page.before if back else page.after:
+        begin, end = ("", str(place)) if back else (str(place), "")
+        page = rows_view.find_page(job, wanted, begin, end)
+        pages.append(page)
+        assert len(pages) < 50
+    return [[row.number for row in page.rows] for page in pages]
+
+
+@pytest.mark.parametrize(("query", "fits"), FITS, ids=[str(query) for query, _fits in FITS])
+def test_every_row_is_on_one_page_and_in_order(
+    mixed: Job, query: dict[str, str], fits: Callable[[Row], bool]
 ) -> None:
-    shown = numbers(client_alice, long, **query)
-    assert (shown[0], shown[-1]) == (first, last)
-    assert end in client_alice.get(reverse("rows", args=[long.pk]), query).content.decode()
+    rows = [row for row in mixed.rows.all() if fits(row)]
+    assert rows
+    for sort in rows_view.SORTS:
+        key, down = KEYS[sort.removeprefix("-").removeprefix("number")], sort[:1] == "-"
+        expected = [row.number for row in sorted(rows, key=key, reverse=down)]
+        wanted = Wanted(**query, sort=sort.lstrip("-") or "number", descending=down)
+        assert browsing.total(mixed, wanted) in (None, len(rows))
+
+        pages = paged(mixed, wanted)
+
+        assert [number for page in pages for number in page] == expected
+        assert all(len(page) == 10 for page in pages[:-1])
+        # From the last page back come the same rows, though its pages begin elsewhere; it ends with
+        # the first page.
+        back = paged(mixed, wanted, back=True)
+        assert back[-1] == expected[:10]
+        for later, earlier in pairwise(back[:-1]):
+            assert expected.index(earlier[-1]) + 1 == expected.index(later[0])
+        assert {number for page in back for number in page} == set(expected)
 
 
-def test_a_page_beyond_the_end_of_a_search_is_empty(long: Job, client_alice: Client) -> None:
-    assert numbers(client_alice, long, q="same", page="9" * 15) == []
+def test_links_lead_from_page_to_page(mixed: Job, client_alice: Client) -> None:
+    for query in ({"sort": "-cost", "col": "2"}, {"outcome": "good", "q": "text", "page": "7"}):
+        forward = walked(client_alice, mixed, **query)
+        assert len(forward) > 2 and len({n for page in forward for n in page}) == sum(
+            map(len, forward)
+        )
+        back = walked(client_alice, mixed, "prev", to="end", **query)
+        assert {n for page in back for n in page} == {n for page in forward for n in page}
 
 
-@pytest.mark.parametrize(("query", "count"), [({}, 5), ({"outcome": "expired"}, 6)])
+def test_a_search_whose_time_is_up_says_how_far_it_came_and_goes_on(
+    mixed: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "SECONDS", 0)
+    monkeypatch.setattr(browsing, "FIRST_SLICE", 10)
+
+    page = text(client_alice, f"{reverse('rows', args=[mixed.pk])}?q=name+45")
+
+    assert "Nothing found so far" in page and "as far as row 10" in page
+    assert "Go on looking" in page
+    assert [n for page in walked(client_alice, mixed, q="name 45") for n in page] == [45]
+    for sort in rows_view.SORTS:
+        kind = sort.lstrip("-") or "number"
+        wanted = Wanted(text="name 45", sort=kind, descending=sort[:1] == "-")
+        found, back = paged(mixed, wanted), paged(mixed, wanted, back=True)
+        assert len(found) > 2 and [number for page in found for number in page] == [45]
+        assert {number for page in back for number in page} == {45}
+
+
+def test_an_address_shows_the_same_rows_whatever_becomes_of_others(
+    long: Job, client_alice: Client
+) -> None:
+    second = {"outcome": "expired", "from": "102"}
+    before = numbers(client_alice, long, **second)
+    Row.objects.filter(job=long, number=2).update(outcome=Outcome.GOOD)
+    lifecycle.count_up(long)
+    assert numbers(client_alice, long, **second) == before == list(range(102, 121, 2))
+
+
+@pytest.mark.parametrize(
+    "name", ["from", "to", "col", "sort", "outcome", "cause", "label", "model"]
+)
+def test_strange_addresses_show_rows_all_the_same(
+    mixed: Job, client_alice: Client, name: str
+) -> None:
+    strange = ["-", "-1", "0", "x", "1-x", "x-1", "9" * 18, "9" * 40, "٣", "1-2-3", "a\0b", "'\"<"]
+    for value in [*strange, f"{'9' * 18}-{'9' * 18}"]:
+        for sort in ("", "-cost", "cause") if name in ("from", "to") else ("-output",):
+            query = {"sort": sort, name: value, "q": "zzz"}
+            assert client_alice.get(f"/jobs/{mixed.pk}/rows/", query).status_code == 200
+    assert client_alice.get(f"/jobs/{mixed.pk}/rows/7/", query).status_code == 200
+
+
+def test_the_rows_of_others_are_not_found(mixed: Job, client_bob: Client) -> None:
+    for address in ("", "?q=text", "?outcome=good&sort=-cost", "7/", "7/?outcome=good"):
+        assert client_bob.get(f"/jobs/{mixed.pk}/rows/{address}").status_code == 404
+
+
+def test_what_can_be_chosen_is_what_there_is(mixed: Job, client_alice: Client, long: Job) -> None:
+    shown = client_alice.get(f"/jobs/{mixed.pk}/rows/?outcome=errored").context
+    assert [key for key, _words, _count in shown["filters"]][:3] == ["", "attention", "good"]
+    assert {key for key, _words, _count in shown["causes"]} == {"api_error", "strange_error"}
+    assert shown["labels"] == ("happy", "cross") and shown["models"] == ["large", "small"]
+    assert "cost" in shown["sorts"] and "cause" in shown["sorts"]
+    shown = client_alice.get(f"/jobs/{long.pk}/rows/").context
+    assert not shown["labels"] and not shown["models"]
+
+
+@pytest.mark.parametrize(("query", "count"), [({}, 6), ({"outcome": "expired"}, 6)])
 def test_pages_of_rows_take_few_queries_and_count_nothing(
     long: Job,
     client_alice: Client,
@@ -134,9 +315,27 @@ def test_pages_of_rows_take_few_queries_and_count_nothing(
     query: dict[str, str],
     count: int,
 ) -> None:
-    with django_assert_num_queries(count) as queries:  # session, user, prices, job, (numbers,) rows
+    with django_assert_num_queries(count) as queries:  # session, user, prices, job, numbers, rows
         client_alice.get(reverse("rows", args=[long.pk]), query)
     assert not any("COUNT(" in query["sql"] for query in queries.captured_queries)
+
+
+@pytest.mark.parametrize("sort", ["", "-number", "cost", "-output", "cause"])
+@pytest.mark.parametrize("outcome", ["", "attention", "good"])
+def test_pages_come_from_indexes_alone(mixed: Job, sort: str, outcome: str) -> None:
+    wanted = Wanted(outcome=outcome, sort=sort.lstrip("-") or "number", descending=sort[:1] == "-")
+    middle = browsing.walk(mixed, wanted, None, 20).onward
+    with CaptureQueriesContext(connection) as queries:
+        browsing.walk(mixed, wanted, middle, 20)
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        for query in queries.captured_queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            steps = [step[3] for step in cursor.fetchall()]
+            assert not [step for step in steps if "TEMP B-TREE" in step or "SCAN" in step], steps
+            searches = [step for step in steps if step.startswith("SEARCH")]
+            assert searches and all("COVERING INDEX" in step for step in searches), steps
 
 
 def test_the_columns_of_the_prompt_are_shown_first(
@@ -147,6 +346,28 @@ def test_the_columns_of_the_prompt_are_shown_first(
     page = client_alice.get(reverse("rows", args=[job.pk]))
     assert page.context["columns"] == ["a", "c", "e"]
     assert "2 more columns" in page.content.decode()
+
+
+def test_columns_can_be_chosen(make_job: MakeJob, alice: User, client_alice: Client) -> None:
+    columns = [f"column {number}" for number in range(1, 31)]
+    job = make_job(alice, columns=columns, rows=[tuple(map(str, range(1, 31)))])
+    address = reverse("rows", args=[job.pk])
+    page = client_alice.get(f"{address}?col=30&col=2&col=77&col=x")
+    assert page.context["columns"] == ["column 2", "column 30"]
+    assert "28 more columns" in page.content.decode()
+    # Going on keeps them.
+    assert f"{address}1/?col=30&amp;col=2" in page.content.decode()
+    every = "&".join(f"col={number}" for number in range(1, 31))
+    assert len(client_alice.get(f"{address}?{every}").context["columns"]) == 12
+
+
+def test_long_texts_are_folded_and_the_longest_cut(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    job = make_job(alice, rows=[("a", "short"), ("b", "long " * 50 + "end"), ("c", "x" * 5_000)])
+    page = text(client_alice, f"/jobs/{job.pk}/rows/")
+    assert page.count("<details><summary>") == 2 and "long end" in page
+    assert page.count("The whole text") == 1 and "x" * 2_000 not in page
 
 
 # --- One row --------------------------------------------------------------------------------------
@@ -171,8 +392,35 @@ def test_a_row_shows_its_request_and_its_whole_answer(
 
     assert "the end</pre>" in page and "Greet Ada." in page and "Kindly." in page
     assert "123 read, 45 written" in page and "$0.02" in page and "req_7" in page
+    assert "100 anew, 0 to be kept, 23 that were kept" in page
     assert '"content": "Greet Ada."' in page and "line 2 of reviews.csv" in page
     assert f"/jobs/{job.pk}/rows/2/" in page
+
+
+def test_the_next_row_is_the_next_of_those_looked_at(mixed: Job, client_alice: Client) -> None:
+    for query in ("outcome=attention", "outcome=errored&sort=-cost", "q=text+3", "sort=cause"):
+        chosen = dict(parse_qsl(query))
+        order = numbers(client_alice, mixed, **chosen)
+        for before, number, after in zip(order, order[1:], order[2:5], strict=False):
+            shown = client_alice.get(f"/jobs/{mixed.pk}/rows/{number}/?{query}")
+            assert shown.context["previous"].number == before
+            assert shown.context["next"].number == after
+            assert f"/jobs/{mixed.pk}/rows/{after}/?{query}" in html.unescape(
+                shown.content.decode()
+            )
+        ends = {"previous": order[0], "next": numbers(client_alice, mixed, to="end", **chosen)[-1]}
+        for side, number in ends.items():
+            shown = client_alice.get(f"/jobs/{mixed.pk}/rows/{number}/?{query}")
+            assert shown.context[side] is None
+
+
+def test_a_next_row_that_is_far_away_is_looked_for_on_request(
+    mixed: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_view, "NEIGHBOUR_SECONDS", 0)
+    monkeypatch.setattr(browsing, "FIRST_SLICE", 10)
+    page = text(client_alice, f"/jobs/{mixed.pk}/rows/15/?q=name+55")
+    assert f"/jobs/{mixed.pk}/rows/?q=name+55&from=26" in page and "Look further on" in page
 
 
 @pytest.mark.parametrize("number", ["0", "3", "99999999999999999999999"])

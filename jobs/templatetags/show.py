@@ -82,6 +82,15 @@ def money(amount: Decimal | None) -> str:
 
 
 @register.filter
+def small_money(amount: Decimal) -> str:
+    """A sum as `money` writes it; of one below a cent the two digits that tell: "$0.00043" """
+    if not 0 < amount < CENT:
+        return money(amount)
+    digits = 1 - amount.adjusted()
+    return f"${amount:.{digits}f}"
+
+
+@register.filter
 def at_most(amount: Decimal) -> str:
     """ "at most $3.11" for $3.102: a most is never rounded down."""
     return f"at most {pricing.in_words(pricing.rounded_up(amount))}"

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import F, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from .. import recipes
-from ..answer_kinds import as_cell, stored_values
+from .. import browsing, recipes
+from ..answer_kinds import LABELS, as_cell, stored_values
+from ..browsing import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
 from ..judging import cause_in_words
-from ..models import ATTENTION, Job, Outcome, Row, RowQuerySet, answer_kind_of, recipe_of
+from ..models import ATTENTION, Job, Outcome, Row, answer_kind_of, recipe_of
 from .access import asked, find_job
+from .parts import whole_number
 from .requests import readable_request
 
 PAGE = 50
-CELLS_SHOWN = 3
-VALUES_SHOWN = 3  # of an answer in columns
+CELLS_SHOWN = 3  # at least, where the file has so many
+MOST_CELLS_SHOWN = 12
+VALUES_SHOWN = 5  # of an answer in columns
+CELL_SHOWN, ANSWER_SHOWN = 1_500, 3_000  # characters; the page of the row has the rest
+FOLDED_FROM = 80  # characters, about what three lines of a narrow column hold
+NEIGHBOUR_SECONDS = 0.06
+END = "end"  # in place of a place
 FILTERS = {
-    "": "All rows",
+    "": "All",
     "attention": "Need attention",
     Outcome.GOOD.value: Outcome.GOOD.label,
     Outcome.LOOK.value: Outcome.LOOK.label,
@@ -33,70 +40,137 @@ FILTERS = {
     Outcome.LEFT_OUT.value: Outcome.LEFT_OUT.label,
     Outcome.WAITING.value: Outcome.WAITING.label,
 }
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which rows are wanted. All empty: every row."""
-
-    outcome: str = ""
-    cause: str = ""
-    text: str = ""
-
-    @property
-    def outcomes(self) -> list[str]:
-        if self.outcome == "attention":
-            return [outcome.value for outcome in ATTENTION]
-        return [self.outcome] if self.outcome else []
+# As they stand in the address, where "-" says that it is the other way round.
+SORTS = {
+    "": "By row",
+    f"-{NUMBER}": "By row, last first",
+    f"-{COST}": "Dearest first",
+    COST: "Cheapest first",
+    f"-{OUTPUT}": "Longest first",
+    OUTPUT: "Shortest first",
+    CAUSE: "By cause",
+    f"-{CAUSE}": "By cause, Z to A",
+}
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of rows. `total` is None when only counting would tell."""
+    """One page of rows, and where the pages on both sides end and begin; None where there is none.
+    `total`: None when only looking at each row would tell."""
 
     rows: list[Row]
-    number: int
     total: int | None
-    has_next: bool
+    before: Place | None
+    after: Place | None
+    cut: bool = False  # time was up before it was full
+    by_its_end: bool = False  # so rows were looked through backwards
+    up_to: int = 0  # the last row that was looked through, when `cut`
 
-    @property
-    def previous(self) -> int | None:
-        return self.number - 1 if self.number > 1 else None
 
-    @property
-    def next(self) -> int | None:
-        return self.number + 1 if self.has_next else None
+class Neighbour(NamedTuple):
+    """The next row of a view; or where to go on looking for it, when it is far away."""
 
-    @property
-    def last(self) -> int | None:
-        return None if self.total is None else max(-(-self.total // PAGE), 1)
+    number: int | None
+    onward: Place | None
+
+
+class Text(NamedTuple):
+    """What is in a cell of the table, as far as it is shown there."""
+
+    name: str
+    shown: str
+    is_long: bool  # it is folded
+    is_cut: bool
+
+    @classmethod
+    def of(cls, name: str, text: str, most: int = CELL_SHOWN) -> Text:
+        is_long = len(text) > FOLDED_FROM or text.count("\n") > 2
+        return cls(name, text[:most], is_long, len(text) > most)
 
 
 @require_safe
 def rows(request: HttpRequest, pk: int) -> HttpResponse:
-    """`outcome`: one of FILTERS, `cause`: a stored cause, `q`: text in a cell, the answer or what
-    the provider said, `page`."""
+    """What is shown is in the address, and what it does not know is as if it were not there:
+    `outcome`: one of FILTERS, `cause`: as stored, `label`, `model`, `q`: text in a cell, the answer
+    or what the provider said, `sort`: one of SORTS, `col`: the number of a column, any times,
+    `from` or `to`: the first or last place of the page."""
     job = find_job(request, pk)
-    outcome = asked(request, "outcome")
-    wanted = Filter(
-        outcome if outcome in FILTERS else "", asked(request, "cause"), asked(request, "q")
-    )
-    number = asked(request, "page")
-    page = find_page(job, wanted, int(number) if number.isascii() and number.isdecimal() else 1)
-    shown = _columns_shown(job)
+    wanted = read_wanted(job, request)
+    page = find_page(job, wanted, asked(request, "from"), asked(request, "to"))
+    chosen = _columns_chosen(job, request)
+    shown = chosen or _columns_of_use(job)
+    kind = answer_kind_of(job)
     columns = [job.columns[index] for index in shown] or ["Request"]
+    sort = f"-{wanted.sort}" if wanted.descending else wanted.sort.removeprefix(NUMBER)
     context = {
         "job": job,
         "page": page,
         "wanted": wanted,
+        "here": _address(request),
+        "elsewhere": _address(request, "from", "to"),
+        "among": _address(request, "from", "to", "outcome", "cause"),
+        "filtered": _is_part(wanted),
         "cause": cause_in_words(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
+        "causes": _causes(job, wanted),
+        "labels": kind.labels if kind.kind == LABELS else (),
+        "models": _models(job),
+        "sorts": _sorts(job, sort),
+        "sort": sort,
         "columns": columns,
-        "answer_columns": answer_kind_of(job).column_names[:VALUES_SHOWN] or ["Answer"],
+        "choices": [(index + 1, name, index in shown) for index, name in enumerate(job.columns)],
+        "chosen": bool(chosen),
+        "most_columns": MOST_CELLS_SHOWN,
+        "answer_columns": kind.column_names[:VALUES_SHOWN] or ["Answer"],
         "more_columns": max(len(job.columns) - len(shown), 0),
+        "more_answer_columns": max(len(kind.column_names) - VALUES_SHOWN, 0),
+        "costs": bool(job.tally.get("answered")),
         "lines": [_line(job, row, shown, columns) for row in page.rows],
     }
     return render(request, "rows/list.html", context)
+
+
+def read_wanted(job: Job, request: HttpRequest) -> Wanted:
+    outcome, sort = asked(request, "outcome"), asked(request, "sort")
+    label, model = asked(request, "label"), asked(request, "model")
+    kind = answer_kind_of(job)
+    sort = sort if sort in SORTS else ""
+    return Wanted(
+        outcome=outcome if outcome in FILTERS else "",
+        cause=asked(request, "cause"),
+        label=label if kind.kind == LABELS and label in kind.labels else "",
+        model=model if model in _models(job) else "",
+        text=asked(request, "q"),
+        sort=sort.removeprefix("-") or NUMBER,
+        descending=sort.startswith("-"),
+    )
+
+
+def _is_part(wanted: Wanted) -> bool:
+    """Not every row is wanted."""
+    return wanted != Wanted(sort=wanted.sort, descending=wanted.descending)
+
+
+def _address(request: HttpRequest, *without: str) -> str:
+    """The query of the address, to be gone on with: "?" alone, or with an "&" at its end. What is
+    empty is left out, and all that is called `without`."""
+    query = QueryDict(mutable=True)
+    for name, values in request.GET.lists():
+        if name not in without and any(values):
+            query.setlist(name, values)
+    return f"?{query.urlencode()}&" if query else "?"
+
+
+def _sorts(job: Job, chosen: str) -> dict[str, str]:
+    """The orders that differ: without costs there is none by cost."""
+    causes = {cause for _outcome, cause, _rows in job.tally.get("causes", [])}
+    same = set() if job.tally.get("answered") else {COST, OUTPUT}
+    same |= set() if len(causes) > 1 else {CAUSE}
+    return {
+        key: words
+        for key, words in SORTS.items()
+        if key == chosen or key.removeprefix("-") not in same
+    }
 
 
 def _filters(job: Job) -> list[tuple[str, str, int]]:
@@ -109,61 +183,88 @@ def _filters(job: Job) -> list[tuple[str, str, int]]:
     return [(key, words, counts[key]) for key, words in FILTERS.items() if counts[key] or not key]
 
 
-def find_page(job: Job, wanted: Filter, number: int) -> Page:
-    """A page of rows, found without counting them: every row has a number, and the job's tally
-    knows how many there are of each kind."""
-    total = _total(job, wanted)
-    number = max(number, 1)
-    if total is not None:
-        number = min(number, max(-(-total // PAGE), 1))
-    number = min(number, 100_000)
-    start = (number - 1) * PAGE
-    if not (wanted.outcome or wanted.cause or wanted.text):
-        found = job.rows.filter(number__gt=start, number__lte=start + PAGE).in_order()
-        return Page(list(found), number, total, job.row_count > start + PAGE)
-    matching = _matching(job, wanted).values_list("number", flat=True)
-    # The numbers come from the index of outcomes alone; only the rows of this page are read whole.
-    numbers = list(matching[start : start + PAGE + 1])
-    found = job.rows.filter(number__in=numbers[:PAGE]).in_order()
-    return Page(list(found), number, total, len(numbers) > PAGE)
+def _causes(job: Job, wanted: Wanted) -> list[tuple[str, str, int]]:
+    """The causes that can be chosen among the outcomes chosen: as stored, in words, how many."""
+    counts: Counter[str] = Counter()
+    for outcome, cause, count in job.tally.get("causes", []):
+        if cause and (not wanted.outcome or outcome in wanted.outcomes or cause == wanted.cause):
+            counts[cause] += count
+    titles = {cause: cause_in_words(cause).title for cause in counts}
+    several = Counter(titles.values())
+    return [
+        (cause, title if several[title] == 1 else f"{title}: {cause}", counts[cause])
+        for cause, title in sorted(titles.items(), key=lambda both: browsing.by_title(both[0]))
+    ]
 
 
-def _total(job: Job, wanted: Filter) -> int | None:
-    if wanted.text:
+def _models(job: Job) -> list[str]:
+    """The models that answered, when there is more than one."""
+    found = sorted(model for model in job.tally.get("by_model", {}) if model)
+    return found if len(found) > 1 else []
+
+
+def find_page(job: Job, wanted: Wanted, begin: str, end: str) -> Page:
+    """The page that ends at the place `end`, or begins at `begin`; the first page when both are
+    none, and when fewer rows than a page come before `end`."""
+    last = browsing.read_place(end, wanted)
+    if last or end == END:
+        found = browsing.walk(job, wanted, last, PAGE, backwards=True)
+        if found.onward:
+            after = _beside(job, wanted, last, 1)
+            return _page(job, wanted, found, before=found.onward, after=after, by_its_end=True)
+        begin = ""
+    first = browsing.read_place(begin, wanted)
+    found = browsing.walk(job, wanted, first, PAGE)
+    before = _beside(job, wanted, first, -1)
+    return _page(job, wanted, found, before=before, after=found.onward, by_its_end=False)
+
+
+def _page(
+    job: Job,
+    wanted: Wanted,
+    found: browsing.Found,
+    *,
+    before: Place | None,
+    after: Place | None,
+    by_its_end: bool,
+) -> Page:
+    total = browsing.total(job, wanted)
+    numbers = [place.number for place in found.places]
+    rows = {row.number: row for row in job.rows.filter(number__in=numbers)}
+    shown = [rows[number] for number in numbers if number in rows]
+    if by_its_end:
+        shown.reverse()
+    if not (found.cut and found.onward):
+        return Page(shown, total, before, after)
+    up_to = found.onward.beside(1 if by_its_end else -1, wanted).number
+    return Page(shown, total, before, after, True, by_its_end, up_to)
+
+
+def _beside(job: Job, wanted: Wanted, place: Place | None, step: int) -> Place | None:
+    """The place before (`step` -1) or after (1) `place`, if there are rows from there on: any, for
+    whether one of them is wanted shows when that page is looked at."""
+    if place is None:
         return None
-    if not wanted.outcomes and not wanted.cause:
-        return job.row_count
-    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
-    return sum(
-        count
-        for outcome, cause, count in causes
-        if (not wanted.outcomes or outcome in wanted.outcomes)
-        and (not wanted.cause or cause == wanted.cause)
-    )
+    beside = place.beside(step, wanted)
+    anything = replace(wanted, label="", model="", text="")
+    found = browsing.walk(job, anything, beside, 1, backwards=step < 0)
+    return beside if found.places else None
 
 
-def _matching(job: Job, wanted: Filter) -> RowQuerySet:
-    which = Q()
-    if wanted.outcomes:
-        which &= Q(outcome__in=wanted.outcomes)
-    if wanted.cause:
-        which &= Q(cause=wanted.cause)
-    found = job.rows.filter(which)
-    if wanted.text:
-        found = found.containing(wanted.text)
-    if not which:
-        return found.in_order()
-    # In order too; but ordered by the bare column, SQLite would walk all rows of the job.
-    return found.order_by(F("number") + 0)
+def _columns_chosen(job: Job, request: HttpRequest) -> list[int]:
+    """The columns in the address, in the order of the file."""
+    numbers = {whole_number(text) for text in request.GET.getlist("col")}
+    chosen = [index for index in range(len(job.columns)) if index + 1 in numbers]
+    return chosen[:MOST_CELLS_SHOWN]
 
 
-def _columns_shown(job: Job) -> list[int]:
-    """The columns of the table: those that the prompt uses first, then the others, in the order of
+def _columns_of_use(job: Job) -> list[int]:
+    """The columns that the prompt uses, and the first others where these are few, in the order of
     the file."""
     used = recipes.columns_used(job.prompt)
     first = [index for index, name in enumerate(job.columns) if name in used]
     others = [index for index in range(len(job.columns)) if index not in first]
-    return sorted((first + others)[:CELLS_SHOWN])
+    return sorted((first + others)[: min(max(len(first), CELLS_SHOWN), MOST_CELLS_SHOWN)])
 
 
 def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str, Any]:
@@ -173,11 +274,13 @@ def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str,
     else:
         content = content_of(row)
         cells = [content[index] if index < len(content) else "" for index in shown]
+    values = values_of(job, row)[:VALUES_SHOWN]
     return {
         "row": row,
-        "cells": [(name, cell[:500]) for name, cell in zip(columns, cells, strict=True)],
-        "answer": row.answer[:1000],
-        "values": [(name, cell[:500]) for name, cell in values_of(job, row)[:VALUES_SHOWN]],
+        "cells": [Text.of(name, cell) for name, cell in zip(columns, cells, strict=True)],
+        "answer": Text.of("Answer", row.answer, ANSWER_SHOWN),
+        "values": [Text.of(name, cell) for name, cell in values],
+        "message": Text.of("", row.message or row.problem),
         "cause": cause_in_words(row.cause) if row.outcome in ATTENTION else None,
     }
 
@@ -212,6 +315,7 @@ def _request_in_short(row: Row) -> str:
 def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     job = find_job(request, pk)
     found = get_object_or_404(job.rows.select_related("batch"), number=number)
+    wanted = read_wanted(job, request)
     content = content_of(found)
     context = {
         "job": job,
@@ -224,7 +328,19 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "request_sent": readable_request(job, found, recipe_of(job)),
         "values": values_of(job, found),
         "cause": cause_in_words(found.cause) if found.outcome in ATTENTION else None,
-        "previous": number - 1 if number > 1 else None,
-        "next": number + 1 if number < job.row_count else None,
+        "here": _address(request),
+        "elsewhere": _address(request, "from", "to"),
+        "filtered": _is_part(wanted),
+        "previous": _neighbour(job, wanted, found, -1),
+        "next": _neighbour(job, wanted, found, 1),
     }
     return render(request, "rows/row.html", context)
+
+
+def _neighbour(job: Job, wanted: Wanted, row: Row, step: int) -> Neighbour | None:
+    """The next row of the same view (`step` 1), or the one before (-1)."""
+    beside = browsing.place_of(row, wanted).beside(step, wanted)
+    found = browsing.walk(job, wanted, beside, 1, backwards=step < 0, seconds=NEIGHBOUR_SECONDS)
+    if found.places:
+        return Neighbour(found.places[0].number, None)
+    return Neighbour(None, found.onward) if found.onward else None

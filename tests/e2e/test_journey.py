@@ -75,7 +75,12 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     expect(page.get_by_role("heading", name="Row 5")).to_contain_text("Could not be processed")
     expect(page.locator("body")).to_contain_text("Overloaded")
     assert_fits(page)
+    # The next one that failed; then, of all rows, the one between them.
     page.get_by_role("link", name="Next row").click()
+    expect(page.get_by_role("heading", name="Row 7")).to_contain_text("Needs a look")
+    page.get_by_role("link", name="back to them").click()
+    page.get_by_role("link", name="All 8", exact=True).click()
+    page.get_by_role("link", name="Row 6", exact=True).click()
     expect(page.locator(".cells")).to_contain_text("<b>bold</b> {{id}} & more")
     expect(page.locator(".answer")).not_to_be_empty()
 

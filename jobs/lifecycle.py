@@ -16,6 +16,7 @@ from django.db.models import BigIntegerField, Count, F, Q, Sum
 from django.db.models.functions import Cast
 
 from . import (
+    adopting,
     batching,
     clock,
     collection,
@@ -36,7 +37,7 @@ from . import (
 from .judging import PASSING
 from .leases import Lease, LeaseLost
 from .models import FAILED, Batch, Installation, Job, LateBatch, Outcome, Problem, Row, pico
-from .reading import read_upload
+from .reading import make_rows, read_upload
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def sweep(step: Callable[[int], None] | None = None) -> None:
         _watch()
         holding.end_site_trouble()
     restoring.restore_if_asked()
+    adopting.list_if_asked()
     for pk in Job.objects.due(clock.now()).order_by("next_action_at").values_list("pk", flat=True):
         (step or advance)(pk)
 
@@ -168,7 +170,10 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     """One step of a job. How long to wait for the next; None when there is nothing more to do."""
     state = Job.State
     if job.state == state.READING:
-        read_upload(job, lease)
+        if job.brought_in and not job.upload_bytes:
+            make_rows(job, lease)
+        else:
+            read_upload(job, lease)
         return NOW
     if job.state == state.DRAFT:
         if trying.answer_next(job, lease):
@@ -485,12 +490,15 @@ def tidy_up() -> None:
 
 
 def _delete_all(job: Job, lease: Lease) -> None:
-    """Everything of a job goes: at the provider, on disk, in the database. Repeatable."""
+    """Everything of a job goes: at the provider, on disk, in the database. A batch that was made
+    elsewhere stays at the provider. Repeatable."""
     theirs: list[str] = []
     if job.practice == settings.PRACTICE:
         late_ones = LateBatch.objects.filter(batch__job=job)
         # Only what is proven to be ours: the results have said so, or the answer to our own POST.
-        proven = job.batches.exclude(provider_id=None).exclude(adopted=True, state=Batch.State.LOST)
+        # What was made elsewhere stays there.
+        ours = job.batches.exclude(provider_id=None).exclude(brought_in=True)
+        proven = ours.exclude(adopted=True, state=Batch.State.LOST)
         theirs += map(str, proven.values_list("provider_id", flat=True))
         theirs += [one.provider_id for one in late_ones if late.is_proven(one)]
     for provider_id in theirs:

@@ -196,6 +196,13 @@ class Job(models.Model):
     # Confirmed in practice mode: it must never reach a provider that takes money.
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
+    # Its batch was made elsewhere: there is no plan to confirm, and what it cost is not of this
+    # site. Which row of the file has which custom_id (foreign.py): "column:NAME", "number:0" or
+    # "number:1", "" while that is open; and the ways that fit, each with the results it fits, the
+    # best first.
+    brought_in = models.BooleanField(default=False)
+    ids_are = models.CharField(max_length=220, default="")
+    ids_may_be = models.JSONField(default=list)
 
     # The upload, as it arrived, and what was found in it.
     upload_name = models.CharField(max_length=255)
@@ -261,6 +268,12 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["next_action_at"], name="job_due"),
             models.Index(fields=["owner", "-created_at"], name="job_newest"),
+        ]
+        constraints = [
+            # A draft can be confirmed, and then its rows would be sent.
+            models.CheckConstraint(
+                condition=~Q(brought_in=True, state="draft"), name="brought_in_is_no_draft"
+            )
         ]
 
     def __str__(self) -> str:
@@ -436,6 +449,7 @@ class Batch(models.Model):
     body_bytes = models.BigIntegerField()
 
     practice = models.BooleanField(default=False)  # as its job
+    brought_in = models.BooleanField(default=False)  # made elsewhere: it is never sent or deleted
 
     # The submission. The intent is committed before the POST; the baseline is what the provider
     # listed before the first attempt - batches of this size, and the time of the newest of all by
@@ -492,6 +506,12 @@ class Batch(models.Model):
                 condition=~Q(state__in=["in_progress", "ended", "collected"])
                 | Q(provider_id__isnull=False),
                 name="sent_batch_has_its_id",
+            ),
+            models.CheckConstraint(
+                condition=~Q(
+                    brought_in=True, state__in=["planned", "submitting", "unknown", "blocked"]
+                ),
+                name="brought_in_is_never_sent",
             ),
         ]
         indexes = [models.Index(fields=["state", "next_action_at"], name="batch_due")]
@@ -855,6 +875,13 @@ class Installation(models.Model):
     model_list_at = models.DateTimeField(null=True)
     model_list_key = models.CharField(max_length=16, default="")
     model_list_due_at = models.DateTimeField(default=timezone.now)
+    # adopting.Listed of the batches that it lists and this site does not know, since when, to which
+    # key; whether somebody asked for them, and why they could not be had.
+    batch_list = models.JSONField(default=list)
+    batch_list_at = models.DateTimeField(null=True)
+    batch_list_key = models.CharField(max_length=16, default="")
+    batch_list_asked_at = models.DateTimeField(null=True)
+    batch_list_trouble = models.TextField(default="")
 
     def __str__(self) -> str:
         return "installation"

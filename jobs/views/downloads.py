@@ -9,19 +9,26 @@ from django.shortcuts import get_object_or_404
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from .. import exports, files
+from .. import exports, files, strays
 from ..models import Batch, Job
 from .access import find_job
 from .trouble import has_incomplete_file
 
 CSV = "text/csv; charset=utf-8"
 JSON_LINES = "application/jsonl"
+
+
+def _problems(job: Job) -> Iterator[bytes]:
+    yield from exports.problem_chunks(job)
+    yield from strays.stray_chunks(job)
+
+
 # What can be downloaded of a job, and where the bytes come from.
 KINDS: dict[str, Callable[[Job], Iterator[bytes]]] = {
     "csv": exports.csv_chunks,
     "jsonl": exports.jsonl_chunks,
     "raw": exports.raw_chunks,
-    "problems": exports.problem_chunks,
+    "problems": _problems,
 }
 
 

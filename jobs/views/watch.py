@@ -23,6 +23,7 @@ from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
+from .adopting import brought_in_of
 from .draft import draft_page, file_context
 from .parts import Part, answer, make_part, reload_page
 from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
@@ -137,6 +138,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "kept": _kept(job),
         **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
+        "brought_in": brought_in_of(job),
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }
@@ -228,7 +230,8 @@ def _finished_headline(job: Job) -> tuple[str, str]:
     if stopped:
         details.append(f"{rows(stopped)} stopped by you.")
     if left_out:
-        details.append(f"{rows(left_out)} left out from the start.")
+        why = "without a result in the batch" if job.brought_in else "left out from the start"
+        details.append(f"{rows(left_out)} {why}.")
     return words, " ".join(details)
 
 
@@ -253,7 +256,7 @@ def _counts(job: Job) -> list[Count]:
         Outcome.ERRORED: "some may have been charged" if lost else "not charged",
         Outcome.EXPIRED: "not charged",
         Outcome.CANCELED: "not charged",
-        Outcome.LEFT_OUT: "never sent",
+        Outcome.LEFT_OUT: "no result in the batch" if job.brought_in else "never sent",
         Outcome.WAITING: "no answer yet",
     }
     order = [

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +26,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs import (
     actions,
+    adopting,
     checking,
     estimates,
     exports,
@@ -67,6 +70,7 @@ from jobs.shell.options import (
     checked_recipe,
     choices_from,
     make_job,
+    opened,
     owner_of,
     recipe_was_given,
     start_from,
@@ -79,6 +83,7 @@ LOOK_SECONDS = 0.5
 # How long a step that needs the worker may wait for one to show up.
 WORKER_SECONDS = 30
 PROBLEMS_SHOWN = 20
+PROVIDER_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 FORMATS: dict[str, Callable[[Job], Iterator[bytes]]] = {
     "csv": exports.csv_chunks,
     "jsonl": exports.jsonl_chunks,
@@ -112,6 +117,16 @@ class Command(BaseCommand):
         estimate = actions.add_parser("estimate", help="say what a job would cost; submit nothing")
         add_recipe(estimate)
         estimate.add_argument("--json", action="store_true", help="for programs")
+
+        adopt = actions.add_parser("adopt", help="bring in a batch that was made elsewhere")
+        adopt.add_argument("batch", metavar="BATCH_ID", help="as the provider calls it")
+        adopt.add_argument("--file", type=Path, metavar="FILE", help="that it was made from")
+        adopt.add_argument(
+            "--id-column", default="", metavar="NAME", help="of a table: the custom_ids"
+        )
+        add_choices(adopt)
+        adopt.add_argument("--name", default="", help="name of the job (the file's)")
+        adopt.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
 
         receipt = actions.add_parser("receipt", help="say what a job was charged")
         receipt.add_argument("id", type=int, metavar="ID")
@@ -316,6 +331,23 @@ class Command(BaseCommand):
         )
         self.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    # --- adopt ------------------------------------------------------------------------------------
+
+    def do_adopt(self, options: dict[str, Any]) -> None:
+        owner, choices, path = owner_of(options["owner"]), choices_from(options), options["file"]
+        if not PROVIDER_ID.fullmatch(options["batch"]):
+            raise CommandError(f"{options['batch']} is no id of a batch.", returncode=WRONG_USE)
+        if options["id_column"] and path is None:
+            raise CommandError("--id-column needs --file.", returncode=WRONG_USE)
+        facts = options["name"], choices, options["id_column"]
+        try:
+            with opened(path) if path else nullcontext() as file:
+                job = actions.bring_in(owner, options["batch"], file, *facts)
+        except adopting.NotPossible as why:
+            raise CommandError(f"Not brought in. {why}") from why
+        self.say(f"Brought in as job {job.pk} “{job.name}”. `job wait {job.pk}` waits for its end.")
+        self.stdout.write(str(job.pk))
 
     # --- money ------------------------------------------------------------------------------------
 

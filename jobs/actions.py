@@ -580,7 +580,7 @@ def choose_ids(job: Job, way: str, user: User) -> bool:
         return False
     now = clock.now()
     with transaction.atomic():
-        open_ = Job.objects.filter(pk=job.pk, ids_are=job.ids_are, state__in=Job.SENT)
+        open_ = Job.objects.filter(pk=job.pk, ids_are=job.ids_are, state__in=Job.MOVING)
         chosen = open_.update(ids_are=way, held="", next_action_at=now)
         if chosen:
             job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)

@@ -99,7 +99,7 @@ def brought_in_of(job: Job) -> BroughtIn | None:
     return BroughtIn(
         batch,
         bool(job.upload_bytes),
-        foreign.is_open(job),
+        foreign.is_open(job) and batch.state == Batch.State.ENDED,
         foreign.in_words(job.ids_are) if known and collected else "",
         strays,
         dollars(batch.cost_pico) - job.cost if strays else Decimal(0),

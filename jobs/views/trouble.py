@@ -243,6 +243,7 @@ def send_rows_again(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         shown = request.POST.get("rows", "")
         count = int(shown) if shown.isdecimal() and len(shown) < 10 else 0
+        count = count if can_be_sent_again(job) else 0
         try:
             sent = actions.send_rows_again(job, count, person(request))
         except limits.NotAllowed as why:

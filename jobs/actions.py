@@ -532,7 +532,7 @@ def bring_in(
         "upload_file": uuid.uuid4().hex,
         "upload_bytes": 0,
     }
-    taken = _taken_in(upload) if upload else {**nothing, "row_count": info.total}
+    taken = _taken_in(upload) if upload else nothing
     usual = _usual_name(taken["upload_name"]) if upload else info.id
     ended = info.status == "ended"
     now = clock.now()

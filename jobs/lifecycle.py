@@ -430,9 +430,12 @@ def count_up(job: Job) -> None:
             if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
                 sums[name] += int(number)
     late = LateBatch.objects.filter(batch__job=job).aggregate(pico=Sum("cost_pico"))["pico"]
+    # What somebody else has sent is no spending of this site.
+    theirs = Row.objects.filter(job=job, batch__brought_in=True) if job.brought_in else None
+    elsewhere = theirs.aggregate(pico=Sum("cost_pico"))["pico"] if theirs is not None else 0
     Job.objects.filter(pk=job.pk).update(
         left_out_count=outcomes[Outcome.LEFT_OUT],
-        spent_pico=sums["pico"] + int(late or 0),
+        spent_pico=sums["pico"] + int(late or 0) - int(elsewhere or 0),
         reserved_pico=_still_to_come(job, sums),
         tally={
             "outcomes": dict(outcomes),

@@ -213,14 +213,16 @@ def give_to_batch(job: Job) -> None:
 def make_rows(job: Job, lease: Lease) -> None:
     """The rows of a job whose batch was brought in without a file: as many as it has requests. The
     results will say what they are. Begun anew when it was cut short. Raises LeaseLost."""
+    size = job.batches.get(brought_in=True).size
     Row.objects.filter(job=job).delete()
-    for begin in range(0, job.row_count, SLICE):
-        count = min(SLICE, job.row_count - begin)
+    for begin in range(0, size, SLICE):
+        count = min(SLICE, size - begin)
         rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
         _store(job, rows, begin)
         lease.renew()
     give_to_batch(job)
-    if not Job.objects.move(job.pk, Job.State.READING, Job.State.WORKING):
+    same = Job.objects.filter(readings=job.readings)
+    if not same.move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
         raise LeaseLost
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,21 @@ from .test_lifecycle import Drive, confirmed, joined
 ROWS = [[f"n{number}", "x"] for number in range(30)]
 # Every character that an id may have, and one of the longest.
 ODD = ["-", "_", "--a--", "0", "007", "A", "a", "-12", "x_1-Y", "z" * 64, "_" * 64]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between two tries to collect are short."""
+    original = collection._try_again
+
+    def soon(batch: Batch, *args: Any, **kwargs: Any) -> timedelta:
+        original(batch, *args, **kwargs)
+        pause = timedelta(seconds=0.1)
+        Batch.objects.filter(pk=batch.pk).update(next_action_at=clock.now() + pause)
+        return pause
+
+    monkeypatch.setattr(collection, "_try_again", soon)
+    monkeypatch.setattr(lifecycle, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
 def request_of(custom_id: str, text: str = "") -> dict[str, Any]:
@@ -330,7 +346,7 @@ def test_nothing_is_sent_and_it_counts_for_no_limit(
     since = limits.month_of(clock.now())
     assert limits.taken_up(since) == limits.taken_up(since, root) == Decimal(0)
     assert not list(spending.charges(since))
-    assert job.reserved_pico == 0
+    assert (job.spent_pico, job.reserved_pico) == (0, 0)
     assert simulator.truth()["posts"] == 1, "only the one of the other program"
     assert not SubmissionEvent.objects.exists()
     assert not Row.objects.to_be_sent(job).exists()

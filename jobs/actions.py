@@ -584,6 +584,32 @@ def choose_ids(job: Job, way: str, user: User) -> bool:
         chosen = open_.update(ids_are=way, held="", next_action_at=now)
         if chosen:
             job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
-            _log(job, f"The ids of the batch are {foreign.in_words(way)}.", user)
+            _log(job, f"Where the ids of the batch are: {foreign.in_words(way)}.", user)
             _nudge(job)
     return bool(chosen)
+
+
+def read_again_for_ids(job: Job, choices: Choices, user: User) -> bool:
+    """Read the file of a batch that was brought in anew, as a person wants it, because its ids were
+    not found in what was read. False when they are known by now."""
+    now = clock.now()
+    with transaction.atomic():
+        same = Job.objects.filter(ids_are=job.ids_are, readings=job.readings)
+        begun = foreign.is_open(job) and same.move(
+            job.pk,
+            Job.State.WORKING,
+            Job.State.READING,
+            readings=F("readings") + 1,
+            read_bytes=0,
+            row_count=0,
+            problem_count=0,
+            choices=msgspec.to_builtins(choices),
+            ids_may_be=[],
+            held="",
+            next_action_at=now,
+        )
+        if begun:
+            job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
+            _log(job, "The file is read in another way.", user)
+            _nudge(job)
+    return begun

@@ -422,7 +422,7 @@ class IdsForm(StyledForm):
     def __init__(self, ways: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["way"] = forms.ChoiceField(
-            label="The ids of the batch are",
+            label="Where the ids are",
             choices=ways,
             error_messages={
                 "required": "Choose where the ids are.",

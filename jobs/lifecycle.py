@@ -458,8 +458,15 @@ def count_up(job: Job) -> None:
             },
             "cost_pico": sums["pico"],
             "unpriced": sums["unpriced"],
+            **_strays(job),
         },
     )
+
+
+def _strays(job: Job) -> dict[str, int]:
+    """How many results of a batch that was brought in belong to no row."""
+    found = job.problems.filter(kind=collection.NO_ROW).first() if job.brought_in else None
+    return {"strays": found.count} if found else {}
 
 
 def _still_to_come(job: Job, sums: Counter[str]) -> int:

@@ -341,6 +341,11 @@ class Job(models.Model):
         return self.outcome_count(*ATTENTION)
 
     @property
+    def stray_count(self) -> int:
+        """Results of a batch that was brought in which belong to no row."""
+        return int(self.tally.get("strays", 0))
+
+    @property
     def cost(self) -> Decimal:
         """US dollars charged so far, by the results that are in."""
         return dollars(self.tally.get("cost_pico", 0))

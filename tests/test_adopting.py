@@ -39,6 +39,7 @@ from jobs import (
 )
 from jobs.ingest.shapes import Choices
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
+from jobs.templatetags.show import job_state
 
 from .conftest import Simulator
 from .test_job_command import refusal, run
@@ -144,6 +145,7 @@ def test_with_the_requests_that_were_submitted_each_line_gets_its_result(
     assert (job.good_count, job.left_out_count) == (len(ODD), 1)
     assert job.rows.get(number=1).problem == foreign.NO_RESULT
     (said,) = job.problems.all()
+    assert job_state(job) == ("Finished – 2 results fit no row", "yellow")
     assert (said.count, sorted(said.texts)) == (2, ["stray-1", "stray-2"])
     lines = [json.loads(line) for line in b"".join(strays.stray_chunks(job)).splitlines()]
     assert sorted(line["result"]["custom_id"] for line in lines) == ["stray-1", "stray-2"]
@@ -592,6 +594,22 @@ def test_every_page_of_such_a_job_can_be_shown(
     assert b"".join(exports.jsonl_chunks(job)).count(b"\n") == 2
 
 
+def test_a_file_that_was_read_in_the_wrong_way_is_read_again(
+    root: User, client_root: Client, simulator: Simulator, drive: Drive
+) -> None:
+    batch_id = made_elsewhere(simulator, ["k1", "k2"])
+    upload = ContentFile(b"k1;anna\nk2;bert\n", "people.csv")
+    job = drive(actions.bring_in(root, batch_id, upload), until=asks)
+    assert "The file is read in the wrong way" in text_of(client_root, "ids", job.pk)
+    assert "This job needs you: where are the ids?" in text_of(client_root, "job", job.pk)
+    address = reverse("ids", args=[job.pk])
+    both = {"again": "yes", "reading-no_header": "on", "reading-header": "1"}
+    assert client_root.post(address, both).headers["Location"] == address
+    client_root.post(address, {"again": "yes", "reading-no_header": "on"})
+    job = drive(job)
+    assert (job.row_count, job.good_count, job.ids_are) == (2, 2, "column:column_1")
+
+
 # --- The shell ------------------------------------------------------------------------------------
 
 
@@ -608,6 +626,9 @@ def test_from_the_shell(root: User, simulator: Simulator, drive: Drive, tmp_path
     assert refusal("adopt", "no id!")[0] == 2
     assert refusal("adopt", batch_id, "--id-column", "rank")[0] == 2
     assert refusal("adopt", batch_id, "--file", tmp_path / "none.csv")[0] == 2
+    job.tally["strays"] = 1
+    job.save()
+    assert "belong to no row of the file: 1." in refusal("wait", job.pk)[1]
     facts = json.loads(run("status", job.pk, "--json")[0])
     assert facts["brought_in"] is True
 

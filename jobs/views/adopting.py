@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from .. import actions, adopting, foreign
 from ..collection import NO_ROW
-from ..forms import BringInForm, IdsForm
+from ..forms import BringInForm, IdsForm, ReadingForm
 from ..models import Batch, Installation, Job, Problem, dollars
 from ..uploads import was_too_large
 from .access import administrators_only, asked, find_job, person
@@ -109,10 +109,13 @@ def brought_in_of(job: Job) -> BroughtIn | None:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def ids(request: HttpRequest, pk: int) -> HttpResponse:
-    """GET asks which row of the file each result belongs to, POST takes the answer: `way`."""
+    """GET asks which row of the file each result belongs to, POST takes the answer: `way`; or, with
+    `again`, how the file is to be read instead."""
     job = find_job(request, pk)
     if not foreign.is_open(job):
         return redirect("job", pk)
+    if "again" in request.POST:
+        return _read_again(request, job)
     batch = foreign.brought_in(job)
     fits = dict(job.ids_may_be)
     ways = [*fits, *(f"{foreign.COLUMN}{name}" for name in job.columns)]
@@ -123,8 +126,24 @@ def ids(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, "The answers go to their rows now.")
         return redirect("job", pk)
     first = [(row.number, row.content) for row in job.rows.in_order()[:3]]
-    context = {"job": job, "form": form, "batch": batch, "best": choices[0], "first_rows": first}
+    context = {
+        "job": job,
+        "form": form,
+        "batch": batch,
+        "first_rows": first,
+        "reading_form": ReadingForm(job),
+    }
     return render(request, "adopt/ids.html", context, status=422 if form.errors else 200)
+
+
+def _read_again(request: HttpRequest, job: Job) -> HttpResponse:
+    form = ReadingForm(job, request.POST)
+    if not form.is_valid():
+        texts = [str(error) for errors in form.errors.values() for error in errors]
+        messages.error(request, " ".join(texts))
+        return redirect("ids", job.pk)
+    actions.read_again_for_ids(job, form.choices(), person(request))
+    return redirect("job", job.pk)
 
 
 def _in_words(way: str, count: int) -> str:

@@ -118,7 +118,8 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     batches = list(job.batches.defer("baseline_ids"))  # which can be long
     headline, detail = _headline(job, batches)
     overdue = [batch for batch in batches if is_overdue(batch)]
-    return {
+    brought_in = brought_in_of(job)
+    context = {
         "job": job,
         "site": site,
         "headline": headline,
@@ -138,10 +139,13 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "kept": _kept(job),
         **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
-        "brought_in": brought_in_of(job),
+        "brought_in": brought_in,
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }
+    if brought_in and brought_in.asks:
+        context["held"] = ""  # its own part says it, and what to do
+    return context
 
 
 @dataclass(frozen=True)
@@ -223,7 +227,9 @@ def _finished_headline(job: Job) -> tuple[str, str]:
     words, _colour = job_state(job)
     stopped, left_out = job.outcome_count(Outcome.CANCELED), job.left_out_count
     good, details = job.good_count, []
-    if good == job.sendable_count:
+    if job.brought_in and not job.sendable_count:
+        details.append("No result of the batch belongs to a row of the file.")
+    elif good == job.sendable_count:
         details.append("Its answer is good." if good == 1 else f"All {good:,} answers are good.")
     else:
         details.append(f"{good:,} of {job.sendable_count:,} answers are good.")

@@ -505,6 +505,12 @@ class Command(BaseCommand):
                 f"{job.row_count:,} rows have no good answer.",
                 returncode=ATTENTION,
             )
+        if job.stray_count:
+            raise CommandError(
+                f"Job {job.pk} has finished; results of the batch that belong to no row of the "
+                f"file: {job.stray_count:,}.",
+                returncode=ATTENTION,
+            )
         self.say(f"Job {job.pk} has finished; all {job.row_count:,} rows have a good answer.")
 
     def do_export(self, options: dict[str, Any]) -> None:

@@ -545,7 +545,7 @@ def bring_in(
                 choices=msgspec.to_builtins(choices) if choices else {},
                 practice=settings.PRACTICE,
                 brought_in=True,
-                ids_are=f"{foreign.COLUMN}{id_column}" if id_column else "",
+                ids_are=f"{foreign.COLUMN}{id_column[:200]}" if id_column else "",
                 **taken,
             )
             Batch.objects.create(

@@ -361,7 +361,7 @@ def _say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
         without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
         Problem.objects.filter(job=job, kind=NO_ROW).delete()
         if strays:
-            texts = strays[:IDS_SHOWN]
+            texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]
             Problem.objects.create(
                 job=job, kind=NO_ROW, count=len(strays), texts=texts, lines=[0] * len(texts)
             )

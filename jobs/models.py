@@ -196,10 +196,9 @@ class Job(models.Model):
     # Confirmed in practice mode: it must never reach a provider that takes money.
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
-    # Its batch was made elsewhere: there is no plan to confirm, and what it cost is not of this
-    # site. Which row of the file has which custom_id (foreign.py): "column:NAME", "number:0" or
-    # "number:1", "" while that is open; and the ways that fit, each with the results it fits, the
-    # best first.
+    # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
+    # the file has the custom_ids (foreign.py): "column:NAME", "number:0" or "number:1", "" while
+    # that is open; and the ways that were found, each with how many results it fits, the best first.
     brought_in = models.BooleanField(default=False)
     ids_are = models.CharField(max_length=220, default="")
     ids_may_be = models.JSONField(default=list)

@@ -34,6 +34,7 @@ from jobs import (
     limits,
     provider,
     reading,
+    restoring,
     spending,
     strays,
 )
@@ -462,6 +463,25 @@ def test_what_could_be_a_batch_of_this_site_is_not_hidden_from_it(
     simulator.reset()
 
 
+def test_nor_what_could_be_one_that_shows_up_late(
+    root: User, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(confirmed(alice, drive, ROWS))
+    Batch.objects.filter(job=job).update(size=2, late_until=clock.now() + timedelta(hours=1))
+    simulator.faults(stuck=True)
+    batch_id = made_elsewhere(simulator, ["a", "b"])
+    assert "could be that one" in why_not(root, batch_id)
+    simulator.reset()  # it ends, and its ids are not ours
+    assert drive(actions.bring_in(root, batch_id)).good_count == 2
+
+
+def test_nothing_is_brought_in_while_the_journal_knows_more(
+    root: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoring, "submissions_unknown", lambda: 1)
+    assert "older than its journal" in why_not(root, made_elsewhere(simulator, ["a"]))
+
+
 def test_practice_and_real_never_mix(
     root: User, simulator: Simulator, drive: Drive, settings: Settings
 ) -> None:
@@ -556,6 +576,7 @@ def test_the_page_asks_where_the_ids_are_and_lists_what_does_not_match(
     assert client_root.post(address, {"way": "column:none"}).status_code == 422
     assert client_root.post(address, {"way": "column:key"}).status_code == 302
     job = drive(job)
+    assert job.name in text_of(client_root, "jobs", state="attention")
     page = text_of(client_root, "job", job.pk)
     assert "Matched by the column “key”" in page
     assert "1 row of the file has no result" in page

@@ -198,7 +198,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
     # the file has the custom_ids (foreign.py): "column:NAME", "number:0" or "number:1", "" while
-    # that is open; and the ways that were found, each with how many results it fits, the best first.
+    # that is open; and the ways there are, each with how many results it fits, the best first.
     brought_in = models.BooleanField(default=False)
     ids_are = models.CharField(max_length=220, default="")
     ids_may_be = models.JSONField(default=list)

@@ -144,7 +144,8 @@ def test_with_the_requests_that_were_submitted_each_line_gets_its_result(
     assert [name for name, _answer in others] == ODD[::-1]
     assert all(is_its_own(*pair) for pair in others)
     assert (job.good_count, job.left_out_count) == (len(ODD), 1)
-    assert job.rows.get(number=1).problem == foreign.NO_RESULT
+    left_out = job.rows.get(number=1)
+    assert (left_out.problem, left_out.batch) == (foreign.NO_RESULT, None)
     (said,) = job.problems.all()
     assert job_state(job) == ("Finished – 2 results fit no row", "yellow")
     assert (said.count, sorted(said.texts)) == (2, ["stray-1", "stray-2"])

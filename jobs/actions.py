@@ -564,7 +564,7 @@ def bring_in(
                 counts=info.counts if ended else {},
             )
             file = f"with {taken['upload_name']}" if upload else "without a file"
-            _log(job, f"Brought in {info.id}, {words.rows(info.total)}, {file}.", owner)
+            _log(job, f"Brought in {info.id} ({words.rows(info.total)}) {file}.", owner)
             _nudge(job)
     except IntegrityError:
         files.remove_upload(taken["upload_file"])

@@ -15,15 +15,18 @@ import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q
 
 from . import (
+    adopting,
+    batching,
     building,
     clock,
     collection,
     estimates,
     files,
+    foreign,
     lifecycle,
     limits,
     pricing,
@@ -415,6 +418,8 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
             finished_at=None,
             next_action_at=now,
             reserved_pico=pico(most),
+            # What was brought in counts as spending of this site from now on.
+            confirmed_at=job.confirmed_at or now,
         )
         if not started:
             return False
@@ -593,3 +598,109 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
             # Answers that are not good are not used again.
             job.runs_again().price_anew(clock.now())
     return True
+
+
+# --- A batch that was made elsewhere -------------------------------------------------------------
+
+
+def bring_in(
+    owner: User,
+    provider_id: str,
+    upload: File[bytes] | None = None,
+    name: str = "",
+    choices: Choices | None = None,
+    id_column: str = "",
+) -> Job:
+    """Make a job of a batch that the provider has and this site did not send, with the file that it
+    was made from, if there is one; `id_column`: the column of that file with the custom_ids.
+
+    Asks the provider, so it has no place in a transaction. Raises adopting.NotPossible.
+    """
+    info = adopting.find(provider_id)
+    # Without a file its rows come with the results.
+    nothing: dict[str, Any] = {
+        "upload_name": "",
+        "upload_file": uuid.uuid4().hex,
+        "upload_bytes": 0,
+    }
+    taken = _taken_in(upload) if upload else nothing
+    usual = _usual_name(taken["upload_name"]) if upload else info.id
+    ended = info.status == "ended"
+    now = clock.now()
+    try:
+        with transaction.atomic():
+            job = Job.objects.create(
+                owner=owner,
+                name=name.strip()[:200] or usual,
+                kind=Job.Kind.TABLE if upload else Job.Kind.REQUESTS,
+                choices=msgspec.to_builtins(choices) if choices else {},
+                practice=settings.PRACTICE,
+                brought_in=True,
+                ids_are=f"{foreign.COLUMN}{id_column[:200]}" if id_column else "",
+                **taken,
+            )
+            Batch.objects.create(
+                job=job,
+                number=1,
+                size=info.total,
+                nonce=batching.new_nonce(),
+                practice=job.practice,
+                brought_in=True,
+                state=Batch.State.ENDED if ended else Batch.State.IN_PROGRESS,
+                body_bytes=0,
+                provider_id=info.id,
+                created_at=info.created_at,
+                expires_at=info.expires_at,
+                ended_at=info.ended_at or now if ended else None,
+                counts=info.counts if ended else {},
+            )
+            file = f"with {taken['upload_name']}" if upload else "without a file"
+            _log(job, f"Brought in {info.id} ({words.rows(info.total)}) {file}.", owner)
+            _nudge(job)
+    except IntegrityError:
+        files.remove_upload(taken["upload_file"])
+        adopting.refuse_known(info.id)  # somebody else was quicker
+        raise
+    return job
+
+
+def choose_ids(job: Job, way: str, user: User) -> bool:
+    """A person says which row of the file each result belongs to, as foreign.in_words has it. False
+    when that is known by now, or cannot be."""
+    if not foreign.is_open(job) or not foreign.is_known(job, way):
+        return False
+    now = clock.now()
+    with transaction.atomic():
+        open_ = Job.objects.filter(pk=job.pk, ids_are=job.ids_are, state__in=Job.MOVING)
+        chosen = open_.update(ids_are=way, held="", next_action_at=now)
+        if chosen:
+            job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
+            _log(job, f"Where the ids of the batch are: {foreign.in_words(way)}.", user)
+            _nudge(job)
+    return bool(chosen)
+
+
+def read_again_for_ids(job: Job, choices: Choices, user: User) -> bool:
+    """Read the file of a batch that was brought in anew, as a person wants it, because its ids were
+    not found in what was read. False when they are known by now."""
+    now = clock.now()
+    with transaction.atomic():
+        same = Job.objects.filter(ids_are=job.ids_are, readings=job.readings)
+        begun = foreign.is_open(job) and same.move(
+            job.pk,
+            Job.State.WORKING,
+            Job.State.READING,
+            readings=F("readings") + 1,
+            read_bytes=0,
+            row_count=0,
+            problem_count=0,
+            choices=msgspec.to_builtins(choices),
+            ids_may_be=[],
+            held="",
+            next_action_at=now,
+        )
+        if begun:
+            job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
+            _log(job, "The file is read in another way.", user)
+            _nudge(job)
+    return begun

@@ -50,7 +50,7 @@ def custom_id(nonce: str, number: int) -> str:
     return f"{nonce}-{number:07d}"
 
 
-def _new_nonce() -> str:
+def new_nonce() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
 
 
@@ -128,7 +128,7 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     files.remove_stray_bodies(job)
     number = (job.batches.aggregate(last=Max("number"))["last"] or 0) + 1
     batch = Batch(
-        job=job, number=number, round=job.last_round, nonce=_new_nonce(), practice=job.practice
+        job=job, number=number, round=job.last_round, nonce=new_nonce(), practice=job.practice
     )
     files.require_room(files.body_path(batch).parent, job.upload_bytes // USUAL_BATCHES)
     wanted = size_of_batch(job.to_send_count, number, settings.BATCH_MAX_REQUESTS)

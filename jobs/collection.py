@@ -4,6 +4,7 @@ the rows. Each step can be repeated with the same result."""
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import tempfile
 from collections import Counter
@@ -16,11 +17,11 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
-from . import clock, files, holding, pricing, provider, submission
+from . import clock, files, foreign, holding, pricing, provider, submission, words
 from .batching import custom_id
 from .judging import Judged, ResultLine, judge, read_line
 from .leases import Lease
-from .models import Batch, Outcome, Row, answer_kind_of
+from .models import Batch, Outcome, Problem, Row, answer_kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ KINDS = ("succeeded", "errored", "canceled", "expired")
 TRIES = 5  # before a person is told that results stay incomplete
 # A new batch and its results can be answered with 404 for a while (seen by users of the API).
 NOT_YET_VISIBLE = timedelta(minutes=15)
+NO_ROW = "no_row"  # the Problem of results that belong to no row
+IDS_SHOWN = 20  # of those
 
 
 class Incomplete(Exception):
@@ -46,6 +49,9 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     Raises LeaseLost, and ProviderError when the results cannot be fetched now.
     """
     path = files.results_path(batch)
+    if batch.brought_in and foreign.is_open(batch.job) and path.exists():
+        holding.hold(batch.job_id, foreign.WHICH)
+        return timedelta()
     try:
         # A file that is there already was proven by a worker that died before it could say so.
         sha256 = _prove_complete(batch, path, lease) if path.exists() else _download(batch, lease)
@@ -57,7 +63,13 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
         return _try_again(batch, str(incomplete), lease)
-    cost = _store(batch, path, lease)
+    try:
+        cost = _store(batch, path, lease)
+    except foreign.Undecided:
+        holding.hold(batch.job_id, foreign.WHICH)
+        return timedelta()
+    if batch.brought_in:
+        _say_what_fits(batch, path, lease)
     Batch.objects.move(
         batch.pk,
         Batch.State.ENDED,
@@ -70,6 +82,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     )
     holding.log(batch.job_id, f"The answers of batch {batch.number} are in.")
     holding.release(batch.job_id, _stay_incomplete(batch))
+    holding.release(batch.job_id, foreign.WHICH)
     files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
     files.incomplete_path(batch).unlink(missing_ok=True)
     return timedelta()
@@ -104,12 +117,13 @@ def _download(batch: Batch, lease: Lease) -> str:
 
 def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
     """The file's SHA-256, once it is certain that it holds exactly one result for every row of the
-    batch, in the numbers that the provider names.
+    batch, in the numbers that the provider names. Of a batch that was made elsewhere nobody here
+    knows the ids: as many results as requests, each with an id of its own.
 
     Raises Incomplete or ForeignResults. A line that is there twice to the letter counts once.
     """
-    missing = {custom_id(batch.nonce, number) for number in _planned_numbers(batch)}
-    planned = len(missing)
+    missing = _planned_ids(batch)
+    planned = batch.size if missing is None else len(missing)
     digest = hashlib.sha256()
     kinds: Counter[str] = Counter()
     seen: dict[str, bytes] = {}
@@ -123,20 +137,20 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
                 continue
             result = _result_of(line)
             fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
-            if result.custom_id in missing:
-                missing.remove(result.custom_id)
+            if result.custom_id in seen:
+                if seen[result.custom_id] != fingerprint:
+                    raise Incomplete(f"two different results for {result.custom_id}")
+            elif missing is None or result.custom_id in missing:
                 seen[result.custom_id] = fingerprint
                 kinds[result.result.type] += 1
-            elif result.custom_id not in seen:
+            else:
                 strange = strange or result.custom_id
-            elif seen[result.custom_id] != fingerprint:
-                raise Incomplete(f"two different results for {result.custom_id}")
             lease.renew()
     if strange:
         what = f"a result for {strange[:64]}, which we did not send"
         raise ForeignResults(what) if batch.adopted and not seen else Incomplete(what)
-    if missing:
-        raise Incomplete(f"{planned - len(missing):,} of {planned:,} results arrived")
+    if len(seen) != planned:
+        raise Incomplete(f"{len(seen):,} of {planned:,} results arrived")
     if not ends_whole:
         raise Incomplete("the last line is cut off")
     new_kinds = sum(count for kind, count in kinds.items() if kind not in KINDS)
@@ -157,8 +171,12 @@ def _result_of(line: bytes) -> ResultLine:
         raise Incomplete("a line is cut off or not JSON") from error
 
 
-def _planned_numbers(batch: Batch) -> Iterator[int]:
-    return Row.objects.filter(batch=batch).values_list("number", flat=True).iterator()
+def _planned_ids(batch: Batch) -> set[str] | None:
+    """The custom_ids that were sent; None for a batch that was made elsewhere."""
+    if batch.brought_in:
+        return None
+    numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
+    return {custom_id(batch.nonce, number) for number in numbers.iterator()}
 
 
 def _without_results(batch: Batch, lease: Lease) -> timedelta:
@@ -206,7 +224,7 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     part = files.keep_incomplete(batch)
     if part is None:
         return
-    planned = {custom_id(batch.nonce, number) for number in _planned_numbers(batch)}
+    planned = _planned_ids(batch)
     lines: dict[str, bytes] = {}
     contradicting = set()
     for line in chain.from_iterable(_slices(part)):
@@ -218,8 +236,14 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         if lines.setdefault(found, fingerprint) != fingerprint:
             contradicting.add(found)
         lease.renew()
-    taken = planned & lines.keys() - contradicting
-    _store(batch, part, lease, only=taken)
+    taken = lines.keys() - contradicting
+    if planned is not None:
+        taken &= planned
+    try:
+        _store(batch, part, lease, only=taken)
+    except foreign.Undecided:
+        holding.hold(batch.job_id, foreign.WHICH)
+        return
     if Batch.objects.filter(pk=batch.pk).exclude(arrived=len(taken)).update(arrived=len(taken)):
         holding.log(
             batch.job_id,
@@ -268,10 +292,11 @@ _UPDATE = (
 def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = None) -> int:
     """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
     Repeatable: the same file gives the same rows. `only`: the custom_ids to take, when the file is
-    not proven complete."""
+    not proven complete. Raises foreign.Undecided."""
     total = 0
     counted = set()  # a line that is there twice is paid once
     wanted = answer_kind_of(batch.job)
+    rows = _rows_brought_in(batch, path, lease) if batch.brought_in else None
     for lines in _slices(path):
         updates = []
         for line in lines:
@@ -287,13 +312,67 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
             judged = judge(result.result, wanted)
             cost = _cost(judged)
             total += cost
-            number = int(result.custom_id.rpartition("-")[2])
+            if rows is None:
+                number = int(result.custom_id.rpartition("-")[2])
+            elif result.custom_id in rows:
+                number = rows[result.custom_id]
+            else:
+                continue  # it fits no row, which is said in the end
             updates.append((*_columns(judged, cost), batch.job_id, number, batch.pk))
         # bulk_update takes thirty times as long.
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.executemany(_UPDATE, updates)
         lease.renew()
     return total
+
+
+def _rows_brought_in(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
+    """Which row each result of a batch that was made elsewhere belongs to. Without a file the rows
+    get their ids here. Raises foreign.Undecided."""
+    job = batch.job
+    ids = foreign.ids_of(path, lease)
+    foreign.decide(job, ids, lease)
+    rows = foreign.numbers(job, ids, lease)
+    if not job.upload_bytes:
+        names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
+        for begin in range(0, len(names), SLICE):
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.executemany(
+                    "UPDATE jobs_row SET source = %s WHERE job_id = %s AND number = %s",
+                    names[begin : begin + SLICE],
+                )
+            lease.renew()
+    return rows
+
+
+def _say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
+    """The whole results of a batch that was made elsewhere are in their rows: say which rows of the
+    file have none, and which results no row. Repeatable."""
+    job = batch.job
+    ids = foreign.ids_of(path, lease)
+    found = foreign.numbers(job, ids, lease)
+    strays = [custom_id for custom_id in ids if custom_id not in found]
+    theirs = Row.objects.filter(job=job, batch=batch)
+    with transaction.atomic():
+        # What this site would not have sent was answered all the same.
+        theirs.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")
+        without = theirs.filter(outcome=Outcome.WAITING)
+        without.filter(problem="").update(problem=foreign.NO_RESULT)
+        without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
+        Problem.objects.filter(job=job, kind=NO_ROW).delete()
+        if strays:
+            texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]
+            Problem.objects.create(
+                job=job, kind=NO_ROW, count=len(strays), texts=texts, lines=[0] * len(texts)
+            )
+    if job.upload_bytes:
+        where = f" by {foreign.in_words(job.ids_are)}" if job.ids_are else ""
+        holding.log(
+            job.pk,
+            f"Matched with the file{where}: {words.rows(len(found))} with a result, "
+            f"{words.rows(job.row_count - len(found))} without, and {len(strays):,} of "
+            f"{len(ids):,} results that belong to no row.",
+        )
 
 
 def _slices(path: Path) -> Iterator[list[bytes]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
+from . import rounds
 from .judging import LONGER, SHORTEN, WITHOUT
 from .models import NOT_GOOD, Edit, Job, Outcome, Row, RowQuerySet
 
@@ -36,7 +37,7 @@ class Changed:
 
 def can_be_edited(job: Job) -> RowQuerySet:
     """The rows of a finished job that can be changed and sent again."""
-    if job.state != Job.State.FINISHED:
+    if job.state != Job.State.FINISHED or not rounds.knows_requests(job):
         return Row.objects.none()
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 

@@ -148,14 +148,15 @@ def estimate_again(
     tokens of the longest answer, if that was changed in ready-made requests.
     """
     whole = current(job)
-    if whole is None or not rows:
+    if not rows or (whole is None and not job.brought_in):
         return None
+    basis = whole.basis if whole else Basis()
     if job.kind == Job.Kind.TABLE:
-        shares = [_share_again(job, rows, size, recipe, at_least, whole.basis)]
+        shares = [_share_again(job, rows, size, recipe, at_least, basis)]
     else:
-        shares = [_requests_again(one, rows, size, longest) for one in _shares(job, whole.basis)]
+        shares = [_requests_again(one, rows, size, longest) for one in _shares(job, basis)]
     try:
-        prices = [_price(one, whole.basis) for one in shares]
+        prices = [_price(one, basis) for one in shares]
     except pricing.UnknownPrice:
         return None
     # Of ready-made requests it is not known how many go to which model.
@@ -264,16 +265,16 @@ def current(job: Job) -> Estimate | None:
 def said(job: Job) -> PartEstimate | None:
     """What was said before that a job costs: when it was confirmed, and each time that rows were
     sent again."""
-    first = current(job)
-    if first is None:
+    first, again = current(job), [one.estimate for one in job.rounds.all()]
+    if first is None and not again:
         return None
-    again = [one.estimate for one in job.rounds.all()]
 
     def with_rounds(name: str) -> Decimal:
-        amounts = [getattr(first, name), *(Decimal(one[name]) for one in again)]
-        return sum(amounts, Decimal(0))
+        amounts = [Decimal(one[name]) for one in again]
+        return sum(amounts, getattr(first, name) if first else Decimal(0))
 
-    return PartEstimate(first.rows, *map(with_rounds, ("low", "high", "most")))
+    rows = first.rows if first else job.sendable_count
+    return PartEstimate(rows, *map(with_rounds, ("low", "high", "most")))
 
 
 def as_listed(job: Job) -> Estimate | None:

@@ -103,7 +103,10 @@ class Group:
         """What can be done, the best first. Nothing is offered that cannot succeed."""
         if self.job.state != Job.State.FINISHED or self.job.practice != settings.PRACTICE:
             return []
-        found = (self._remedy(code) for code in self.cause.remedies)
+        codes = self.cause.remedies
+        if not rounds.knows_requests(self.job):
+            codes = tuple(code for code in codes if code == LEAVE_OUT)
+        found = (self._remedy(code) for code in codes)
         return [remedy for remedy in found if remedy]
 
     @property

@@ -396,6 +396,42 @@ class ProviderIdForm(StyledForm):
     )
 
 
+class BringInForm(ProviderIdForm):
+    """A batch that was made elsewhere, and the file that it was made from."""
+
+    file = forms.FileField(
+        label="The file that it was made from",
+        required=False,
+        help_text="If you have it: the requests that were submitted (JSONL), or the table (CSV, "
+        "Excel) from whose rows they were made. Then each answer comes back beside its row. "
+        "Without it the finished file has the answers with their ids.",
+        widget=forms.FileInput(attrs={"accept": ",".join(FILE_NAMES)}),
+        error_messages={"empty": "This file is empty. Choose another one, or none."},
+    )
+
+    def add_too_large(self) -> None:
+        """Say that the upload was stopped at the limit; it left no file."""
+        most = size(settings.MAX_UPLOAD_BYTES)
+        self.errors.pop("provider_id", None)  # the form came without its fields
+        self.add_error("file", f"This file is larger than {most}, the most this site takes.")
+
+
+class IdsForm(StyledForm):
+    """Which row of the file each result of a batch belongs to. `ways`: the choices, each with its
+    words, the best first."""
+
+    def __init__(self, ways: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["way"] = forms.ChoiceField(
+            label="Where the ids are",
+            choices=ways,
+            error_messages={
+                "required": "Choose where the ids are.",
+                "invalid_choice": "This is not in your file. Choose where the ids are.",
+            },
+        )
+
+
 def model_choices() -> list[tuple[str, str]]:
     """The models that can be chosen."""
     return [(offer.id, offer.name) for offer in offers.offered() if offer.has_price]

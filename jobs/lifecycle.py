@@ -17,6 +17,7 @@ from django.db.models import BigIntegerField, Count, F, Max, Min, Q, Sum
 from django.db.models.functions import Cast, Coalesce
 
 from . import (
+    adopting,
     batching,
     building,
     clock,
@@ -52,7 +53,7 @@ from .models import (
     Row,
     pico,
 )
-from .reading import read_upload
+from .reading import make_rows, read_upload
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def sweep(step: Callable[[int], None] | None = None) -> None:
         _watch()
         holding.end_site_trouble()
     restoring.restore_if_asked()
+    adopting.list_if_asked()
     for pk in Job.objects.due(clock.now()).order_by("next_action_at").values_list("pk", flat=True):
         (step or advance)(pk)
 
@@ -183,7 +185,10 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     """One step of a job. How long to wait for the next; None when there is nothing more to do."""
     state = Job.State
     if job.state == state.READING:
-        read_upload(job, lease)
+        if job.brought_in and not job.upload_bytes:
+            make_rows(job, lease)
+        else:
+            read_upload(job, lease)
         return NOW
     if job.state == state.DRAFT:
         if trying.answer_next(job, lease):
@@ -465,15 +470,17 @@ def count_up(job: Job) -> None:
         by_model[model] += int(amount)
         sums["pico"] += int(amount)
     late = LateBatch.objects.filter(batch__job=job).aggregate(pico=Sum("cost_pico"))["pico"]
+    # What somebody else has sent is no spending of this site.
+    elsewhere = _charged_elsewhere(job) if job.brought_in else Counter()
     Job.objects.filter(pk=job.pk).update(
         left_out_count=outcomes[Outcome.LEFT_OUT],
-        spent_pico=sums["pico"] + int(late or 0),
+        spent_pico=sums["pico"] + int(late or 0) - elsewhere.total(),
         reserved_pico=_still_to_come(job, sums),
         tally={
             "outcomes": dict(outcomes),
             "causes": [[*key, rows] for key, rows in sorted(causes.items())],
             "groups": [_group(*key, groups) for key, groups in sorted(together.items())],
-            "by_model": {model: pico for model, pico in by_model.items() if pico},
+            "by_model": {model: pico for model, pico in (by_model - elsewhere).items() if pico},
             "input_tokens": sums["input"],
             "cache_read_tokens": sums["cached"],
             "cache_write_tokens": sums["kept"],
@@ -491,6 +498,7 @@ def count_up(job: Job) -> None:
             },
             "cost_pico": sums["pico"],
             "unpriced": sums["unpriced"],
+            **_strays(job),
         },
     )
 
@@ -568,6 +576,24 @@ def _groups_after_mark(
     return [group for _key, group in sorted(found.items()) if group["rows"]]
 
 
+def _charged_elsewhere(job: Job) -> Counter[str]:
+    """By model, what the results of a batch that was brought in have cost."""
+    found: Counter[str] = Counter()
+    for model in (Row, Attempt):
+        results = model.objects.filter(job=job, batch__brought_in=True).values("answered_by")
+        for name, amount in results.annotate(pico=Sum("cost_pico")).values_list(
+            "answered_by", "pico"
+        ):
+            found[name] += int(amount)
+    return found
+
+
+def _strays(job: Job) -> dict[str, int]:
+    """How many results of a batch that was brought in belong to no row."""
+    found = job.problems.filter(kind=collection.NO_ROW).first() if job.brought_in else None
+    return {"strays": found.count} if found else {}
+
+
 def _still_to_come(job: Job, sums: Counter[str]) -> int:
     """The most that the rows which wait can cost, as stored: a row costs so much by itself and so
     much for its bytes, so at most the larger share of the two."""
@@ -606,12 +632,15 @@ def tidy_up() -> None:
 
 
 def _delete_all(job: Job, lease: Lease) -> None:
-    """Everything of a job goes: at the provider, on disk, in the database. Repeatable."""
+    """Everything of a job goes: at the provider, on disk, in the database. A batch that was made
+    elsewhere stays at the provider. Repeatable."""
     theirs: list[str] = []
     if job.practice == settings.PRACTICE:
         late_ones = LateBatch.objects.filter(batch__job=job)
         # Only what is proven to be ours: the results have said so, or the answer to our own POST.
-        proven = job.batches.exclude(provider_id=None).exclude(adopted=True, state=Batch.State.LOST)
+        # What was made elsewhere stays there.
+        ours = job.batches.exclude(provider_id=None).exclude(brought_in=True)
+        proven = ours.exclude(adopted=True, state=Batch.State.LOST)
         theirs += map(str, proven.values_list("provider_id", flat=True))
         theirs += [one.provider_id for one in late_ones if late.is_proven(one)]
     for provider_id in theirs:

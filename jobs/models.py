@@ -205,6 +205,12 @@ class Job(models.Model):
     # Confirmed in practice mode: it must never reach a provider that takes money.
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
+    # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
+    # the file has the custom_ids (foreign.py): "column:NAME", "number:0" or "number:1", "" while
+    # that is open; and the ways there are, each with how many results it fits, the best first.
+    brought_in = models.BooleanField(default=False)
+    ids_are = models.CharField(max_length=220, default="")
+    ids_may_be = models.JSONField(default=list)
 
     # The upload, as it arrived, and what was found in it.
     upload_name = models.CharField(max_length=255)
@@ -276,6 +282,12 @@ class Job(models.Model):
             models.Index(fields=["next_action_at"], name="job_due"),
             models.Index(fields=["owner", "-created_at"], name="job_newest"),
         ]
+        constraints = [
+            # A draft can be confirmed, and then its rows would be sent.
+            models.CheckConstraint(
+                condition=~Q(brought_in=True, state="draft"), name="brought_in_is_no_draft"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.pk} {self.name}"
@@ -346,6 +358,11 @@ class Job(models.Model):
     @property
     def attention_count(self) -> int:
         return self.outcome_count(*ATTENTION)
+
+    @property
+    def stray_count(self) -> int:
+        """Results of a batch that was brought in which belong to no row."""
+        return int(self.tally.get("strays", 0))
 
     @property
     def cost(self) -> Decimal:
@@ -457,6 +474,7 @@ class Batch(models.Model):
     body_bytes = models.BigIntegerField()
 
     practice = models.BooleanField(default=False)  # as its job
+    brought_in = models.BooleanField(default=False)  # made elsewhere: it is never sent or deleted
 
     # The submission. The intent is committed before the POST; the baseline is what the provider
     # listed before the first attempt - batches of this size, and the time of the newest of all by
@@ -513,6 +531,12 @@ class Batch(models.Model):
                 condition=~Q(state__in=["in_progress", "ended", "collected"])
                 | Q(provider_id__isnull=False),
                 name="sent_batch_has_its_id",
+            ),
+            models.CheckConstraint(
+                condition=~Q(
+                    brought_in=True, state__in=["planned", "submitting", "unknown", "blocked"]
+                ),
+                name="brought_in_is_never_sent",
             ),
         ]
         indexes = [models.Index(fields=["state", "next_action_at"], name="batch_due")]
@@ -1017,6 +1041,13 @@ class Installation(models.Model):
     model_list_at = models.DateTimeField(null=True)
     model_list_key = models.CharField(max_length=16, default="")
     model_list_due_at = models.DateTimeField(default=timezone.now)
+    # adopting.Listed of the batches that it lists and this site does not know, since when, to which
+    # key; whether somebody asked for them, and why they could not be had.
+    batch_list = models.JSONField(default=list)
+    batch_list_at = models.DateTimeField(null=True)
+    batch_list_key = models.CharField(max_length=16, default="")
+    batch_list_asked_at = models.DateTimeField(null=True)
+    batch_list_trouble = models.TextField(default="")
 
     def __str__(self) -> str:
         return "installation"

@@ -184,18 +184,46 @@ def _give_up(job: Job, error: Unreadable) -> None:
 
 def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> None:
     recipe = _fitted_recipe(job, summary)
+    state, left_out = Job.State.DRAFT, summary.left_out
+    if job.brought_in:
+        # Nothing of it is to be sent, and what this site would not send may have been answered.
+        give_to_batch(job)
+        state, left_out = Job.State.WORKING, 0
     _settle(
         job,
-        Job.State.DRAFT,
+        state,
         summary.groups,
         read_bytes=job.upload_bytes,
         kind=summary.kind,
         columns=summary.columns,
-        left_out_count=summary.left_out,
+        left_out_count=left_out,
         corrections=corrections,
         reading=_in_short(summary),
         **recipe,
     )
+
+
+def give_to_batch(job: Job) -> None:
+    """All rows of a job whose batch was made elsewhere are in that batch until its results say
+    which of them are: what is in no batch could be sent."""
+    batch = job.batches.get(brought_in=True)
+    Row.objects.filter(job=job).update(batch=batch, outcome=Outcome.WAITING, cause="")
+
+
+def make_rows(job: Job, lease: Lease) -> None:
+    """The rows of a job whose batch was brought in without a file: as many as it has requests. The
+    results will say what they are. Begun anew when it was cut short. Raises LeaseLost."""
+    size = job.batches.get(brought_in=True).size
+    Row.objects.filter(job=job).delete()
+    for begin in range(0, size, SLICE):
+        count = min(SLICE, size - begin)
+        rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
+        _store(job, rows, begin)
+        lease.renew()
+    give_to_batch(job)
+    same = Job.objects.filter(readings=job.readings)
+    if not same.move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
+        raise LeaseLost
 
 
 def _fitted_recipe(job: Job, summary: Summary) -> dict[str, Any]:

@@ -254,7 +254,8 @@ def _give_up(submission: _Submission) -> str:
     _remember(None, submission)
     return (
         f"Job {submission.job}: {submission.provider_id} was sent, but the journal does not say "
-        "any more with which rows. Its answers stay at the provider for 29 days."
+        "any more with which rows. Its answers stay at the provider for 29 days, and can be "
+        "brought in under “New job”."
     )
 
 
@@ -365,7 +366,7 @@ def _bring_in(job: Job | None, submission: _Submission, listing: dict[str, Batch
         return (
             "this database does not have the job. "
             f"{submission.provider_id or 'The batch'} was sent; its answers stay at the provider "
-            "for 29 days."
+            "for 29 days, and can be brought in under “New job”."
         )
     batch = _batch_with_its_rows(job, submission)
     if batch is None:

@@ -110,7 +110,7 @@ def rows_of(job: Job, which: str) -> RowQuerySet:
 
 def plan(job: Job, again: Again) -> Plan | None:
     """What `again` comes to, and costs; None when there is nothing to send, or no price."""
-    if job.state != Job.State.FINISHED:
+    if job.state != Job.State.FINISHED or not knows_requests(job):
         return None
     rows = rows_of(job, again.which)
     recipe = again.recipe(job, rows)
@@ -128,7 +128,8 @@ def plan(job: Job, again: Again) -> Plan | None:
         found = rows.aggregate(count=Count("pk"), size=Coalesce(Sum("size"), 0))
         count, size = found["count"], found["size"]
     at_least = _longest_before(job, rows, recipe) if again.which in TOO_SHORT else 0
-    if job.last_round == 1 and again == Again(again.which) and again.which != EDITED:
+    unchanged = again == Again(again.which) and again.which != EDITED
+    if unchanged and job.last_round == 1 and not job.brought_in:
         price = estimates.estimate_part(job, rows)  # a part of what was confirmed
     else:
         price = estimates.estimate_again(job, count, size, recipe, at_least, longest)
@@ -138,6 +139,12 @@ def plan(job: Job, again: Again) -> Plan | None:
     shown += [str(value) for value in asdict(price).values()]
     key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
     return Plan(again, recipe, size, price, key)
+
+
+def knows_requests(job: Job) -> bool:
+    """Of a batch that was made elsewhere the requests are known if its file was attached and has
+    them: a table tells no prompt."""
+    return not job.brought_in or (job.kind == Job.Kind.REQUESTS and job.upload_bytes > 0)
 
 
 def size_of(job: Job, source: str) -> int:

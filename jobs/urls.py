@@ -6,6 +6,7 @@ from django.urls import path
 
 from .views import (
     accounts,
+    adopting,
     attention,
     columns,
     downloads,
@@ -42,6 +43,8 @@ urlpatterns = [
     path("jobs/new/", jobs.new_job, name="new_job"),
     path("jobs/new/sample/", jobs.new_sample_job, name="new_sample_job"),
     path("jobs/new/pasted/", jobs.new_pasted_job, name="new_pasted_job"),
+    path("jobs/bring-in/", adopting.bring_in, name="bring_in"),
+    path("jobs/bring-in/look/", adopting.look, name="bring_in_look"),
     path("templates/", templates.templates, name="templates"),
     path("templates/<int:pk>/rename/", templates.rename, name="template_rename"),
     path("templates/<int:pk>/share/", templates.share, name="template_share"),
@@ -74,6 +77,7 @@ urlpatterns = [
     path("jobs/<int:pk>/attention/<str:cause>/change/", attention.change, name="change_rows"),
     path("jobs/<int:pk>/attention/<str:cause>/leave-out/", attention.leave_out, name="leave_out"),
     path("jobs/<int:pk>/rows/<int:number>/edit/", attention.edit_row, name="edit_row"),
+    path("jobs/<int:pk>/ids/", adopting.ids, name="ids"),
     path("jobs/<int:pk>/receipt/", receipts.receipt, name="receipt"),
     path("jobs/<int:pk>/rename/", jobs.rename, name="rename"),
     path("jobs/<int:pk>/delete/", jobs.delete, name="delete"),

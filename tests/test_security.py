@@ -64,6 +64,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "change_rows": ["POST"],
     "leave_out": ["GET", "POST"],
     "edit_row": ["GET", "POST"],
+    "ids": ["GET", "POST"],
     "rename": ["POST"],
     "delete": ["GET", "POST"],
     "receipt": [],
@@ -107,6 +108,7 @@ ARGUMENTS: dict[str, list[Any]] = {
 PAGES = (
     "jobs",
     "new_job",
+    "bring_in",
     "templates",
     "password",
     "people",
@@ -119,6 +121,8 @@ POSTS = (
     "new_job",
     "new_sample_job",
     "new_pasted_job",
+    "bring_in",
+    "bring_in_look",
     "logout",
     "password",
     "people",
@@ -150,6 +154,7 @@ def everything() -> list[tuple[Any, ...]]:
         *User.objects.order_by("pk").values_list("pk", "is_active", "password"),
         *Batch.objects.order_by("pk").values_list("pk", "state", "suggested_id", "next_action_at"),
         *Installation.objects.values_list("restore_asked_at", "restore_report", "send_after"),
+        *Installation.objects.values_list("batch_list_asked_at"),
         (JobEvent.objects.count(), Row.objects.count()),
     ]
 

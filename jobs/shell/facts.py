@@ -61,6 +61,7 @@ def facts(job: Job) -> dict[str, Any]:
         "good": job.good_count,
         "attention": job.attention_count,
         "left_out": job.left_out_count,
+        "brought_in": job.brought_in,
         "cost_usd": format(job.cost, "f"),
         "estimate": facts_of_estimate(estimates.current(job)),
         "created_at": job.created_at.isoformat(),

@@ -4,6 +4,8 @@ WRONG_USE."""
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,13 @@ def make_job(
     path: Path, owner: User, name: str, choices: Choices, start: Start | None = None
 ) -> Job:
     """A new job from a copy of the file at `path`."""
+    with opened(path) as file:
+        return actions.create_job(owner, file, name, choices, start)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[File[bytes]]:
+    """The file at `path`, to be taken in."""
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -55,7 +64,7 @@ def make_job(
                 returncode=WRONG_USE,
             )
         with path.open("rb") as file:
-            return actions.create_job(owner, File(file, name=path.name), name, choices, start)
+            yield File(file, name=path.name)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
 

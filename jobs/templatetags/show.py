@@ -238,4 +238,7 @@ def job_state(job: Job, paused: bool = False) -> tuple[str, str]:
     if attention := job.attention_count:
         need = "needs" if attention == 1 else "need"
         return f"{words} – {rows(attention)} {need} attention", "yellow"
+    if strays := job.stray_count:
+        fit = "result fits" if strays == 1 else "results fit"
+        return f"{words} – {strays:,} {fit} no row", "yellow"
     return words, "secondary" if stopped else "green"

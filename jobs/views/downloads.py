@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +23,7 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from .. import building, excel, exports, files, holding
+from .. import building, excel, exports, files, holding, strays
 from ..ingest.corrections import EXCEL_CELL
 from ..models import Batch, Installation, Job
 from .access import find_job
@@ -62,7 +63,9 @@ def _chunks(job: Job, kind: str, only: str, plain: bool) -> Iterator[bytes]:
         return exports.csv_chunks(job, only, plain=plain)
     if kind == "jsonl":
         return exports.jsonl_chunks(job, only)
-    return exports.raw_chunks(job) if kind == "raw" else exports.problem_chunks(job)
+    if kind == "raw":
+        return exports.raw_chunks(job)
+    return chain(exports.problem_chunks(job), strays.stray_chunks(job))
 
 
 def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:

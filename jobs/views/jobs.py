@@ -29,7 +29,9 @@ PAGE = 25
 POLL_SECONDS = 5
 
 NEEDS_ATTENTION = ~Q(held="") | Q(
-    *(Q(**{f"tally__outcomes__{outcome}__gt": 0}) for outcome in ATTENTION), _connector=Q.OR
+    *(Q(**{f"tally__outcomes__{outcome}__gt": 0}) for outcome in ATTENTION),
+    Q(tally__strays__gt=0),
+    _connector=Q.OR,
 )
 # What `?state=` can be: words for the person, and which jobs are meant.
 FILTERS: dict[str, tuple[str, Q]] = {

@@ -24,6 +24,7 @@ class ReadableRequest:
     earlier_turns: int  # messages before the last one
     as_json: str
     is_cut: bool
+    is_unknown: bool = False  # it was sent by somebody else, and the file does not have it
 
 
 def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | None:
@@ -31,6 +32,8 @@ def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | No
     if row.outcome == Outcome.LEFT_OUT:
         return None
     content = row.content
+    if job.brought_in and not _has_params(content):
+        return ReadableRequest("", None, "", "", 0, "", is_cut=False, is_unknown=True)
     if job.kind == Job.Kind.TABLE:
         params = recipes.compile_recipe(recipe, job.columns)(content)
     else:
@@ -50,3 +53,7 @@ def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | No
         as_json=as_json,
         is_cut=any(len(text) > LONGEST_SHOWN for text in texts),
     )
+
+
+def _has_params(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("params"), dict)

@@ -23,6 +23,7 @@ from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
+from .adopting import brought_in_of
 from .downloads import downloads_of
 from .draft import draft_page, file_context
 from .parts import Part, answer, make_part, reload_page
@@ -118,7 +119,8 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     batches = list(job.batches.defer("baseline_ids"))  # which can be long
     headline, detail = _headline(job, batches)
     overdue = [batch for batch in batches if is_overdue(batch)]
-    return {
+    brought_in = brought_in_of(job)
+    context = {
         "job": job,
         "site": site,
         "headline": headline,
@@ -141,9 +143,13 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         **_tried(job),
         "model_name": offers.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "downloads": downloads_of(job),
+        "brought_in": brought_in,
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }
+    if brought_in and brought_in.asks:
+        context["held"] = ""  # its own part says it, and what to do
+    return context
 
 
 @dataclass(frozen=True)
@@ -225,14 +231,17 @@ def _finished_headline(job: Job) -> tuple[str, str]:
     words, _colour = job_state(job)
     stopped, left_out = job.outcome_count(Outcome.CANCELED), job.left_out_count
     good, details = job.good_count, []
-    if good == job.sendable_count:
+    if job.brought_in and not job.sendable_count:
+        details.append("No result of the batch belongs to a row of the file.")
+    elif good == job.sendable_count:
         details.append("Its answer is good." if good == 1 else f"All {good:,} answers are good.")
     else:
         details.append(f"{good:,} of {job.sendable_count:,} answers are good.")
     if stopped:
         details.append(f"{rows(stopped)} stopped by you.")
     if left_out:
-        details.append(f"{rows(left_out)} left out from the start.")
+        why = "without a result in the batch" if job.brought_in else "left out from the start"
+        details.append(f"{rows(left_out)} {why}.")
     return words, " ".join(details)
 
 
@@ -257,7 +266,7 @@ def _counts(job: Job) -> list[Count]:
         Outcome.ERRORED: "some may have been charged" if lost else "not charged",
         Outcome.EXPIRED: "not charged",
         Outcome.CANCELED: "not charged",
-        Outcome.LEFT_OUT: "never sent",
+        Outcome.LEFT_OUT: "no result in the batch" if job.brought_in else "never sent",
         Outcome.WAITING: "no answer yet",
     }
     order = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,8 +17,10 @@ import textwrap
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs import (
     actions,
+    adopting,
     checking,
     estimates,
     excel,
@@ -38,6 +42,7 @@ from jobs import (
     receipts,
     restoring,
     rounds,
+    strays,
     words,
 )
 from jobs.estimates import Estimate, PartEstimate
@@ -74,6 +79,7 @@ from jobs.shell.options import (
     checked_recipe,
     choices_from,
     make_job,
+    opened,
     owner_of,
     recipe_was_given,
     start_from,
@@ -86,6 +92,7 @@ LOOK_SECONDS = 0.5
 # How long a step that needs the worker may wait for one to show up.
 WORKER_SECONDS = 30
 PROBLEMS_SHOWN = 20
+PROVIDER_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 FORMATS = ("csv", "xlsx", "jsonl", "raw")
 
 
@@ -115,6 +122,16 @@ class Command(BaseCommand):
         estimate = actions.add_parser("estimate", help="say what a job would cost; submit nothing")
         add_recipe(estimate)
         estimate.add_argument("--json", action="store_true", help="for programs")
+
+        adopt = actions.add_parser("adopt", help="bring in a batch that was made elsewhere")
+        adopt.add_argument("batch", metavar="BATCH_ID", help="as the provider calls it")
+        adopt.add_argument("--file", type=Path, metavar="FILE", help="that it was made from")
+        adopt.add_argument(
+            "--id-column", default="", metavar="NAME", help="of a table: the custom_ids"
+        )
+        add_choices(adopt)
+        adopt.add_argument("--name", default="", help="name of the job (the file's)")
+        adopt.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
 
         receipt = actions.add_parser("receipt", help="say what a job was charged")
         receipt.add_argument("id", type=int, metavar="ID")
@@ -340,6 +357,23 @@ class Command(BaseCommand):
         self.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
+    # --- adopt ------------------------------------------------------------------------------------
+
+    def do_adopt(self, options: dict[str, Any]) -> None:
+        owner, choices, path = owner_of(options["owner"]), choices_from(options), options["file"]
+        if not PROVIDER_ID.fullmatch(options["batch"]):
+            raise CommandError(f"{options['batch']} is no id of a batch.", returncode=WRONG_USE)
+        if options["id_column"] and path is None:
+            raise CommandError("--id-column needs --file.", returncode=WRONG_USE)
+        facts = options["name"], choices, options["id_column"]
+        try:
+            with opened(path) if path else nullcontext() as file:
+                job = actions.bring_in(owner, options["batch"], file, *facts)
+        except adopting.NotPossible as why:
+            raise CommandError(f"Not brought in. {why}") from why
+        self.say(f"Brought in as job {job.pk} “{job.name}”. `job wait {job.pk}` waits for its end.")
+        self.stdout.write(str(job.pk))
+
     # --- money ------------------------------------------------------------------------------------
 
     def do_estimate(self, options: dict[str, Any]) -> None:
@@ -494,6 +528,12 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Job {job.pk} has finished; {job.row_count - job.good_count:,} of "
                 f"{job.row_count:,} rows have no good answer.",
+                returncode=ATTENTION,
+            )
+        if job.stray_count:
+            raise CommandError(
+                f"Job {job.pk} has finished; results of the batch that belong to no row of the "
+                f"file: {job.stray_count:,}.",
                 returncode=ATTENTION,
             )
         self.say(f"Job {job.pk} has finished; all {job.row_count:,} rows have a good answer.")
@@ -672,7 +712,7 @@ def write_export(job: Job, options: dict[str, Any], path: Path) -> None:
 def chunks_of(job: Job, options: dict[str, Any]) -> Iterator[bytes]:
     """The bytes of a file that is no workbook."""
     if options["problem_file"]:
-        return exports.problem_chunks(job)
+        return chain(exports.problem_chunks(job), strays.stray_chunks(job))
     if options["format"] == "raw":
         return exports.raw_chunks(job)
     if options["format"] == "jsonl":

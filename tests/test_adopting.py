@@ -20,6 +20,7 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from jobs import (
@@ -28,6 +29,7 @@ from jobs import (
     clock,
     collection,
     exports,
+    failures,
     files,
     foreign,
     lifecycle,
@@ -39,10 +41,10 @@ from jobs import (
     strays,
 )
 from jobs.ingest.shapes import Choices
-from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
+from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
 from jobs.templatetags.show import job_state
 
-from .conftest import Simulator
+from .conftest import Simulator, send_again
 from .test_job_command import refusal, run
 from .test_lifecycle import Drive, confirmed, joined
 
@@ -367,16 +369,31 @@ def test_the_database_forbids_that_it_could_be_sent(
         Job.objects.filter(pk=job.pk).update(state=Job.State.DRAFT)
 
 
-def test_failed_rows_of_it_are_not_sent_again(
-    root: User, simulator: Simulator, drive: Drive, client_root: Client
+@pytest.mark.parametrize("with_file", [True, False])
+def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
+    root: User, simulator: Simulator, drive: Drive, with_file: bool
 ) -> None:
-    simulator.faults(expire_share=1)
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), in_lines(["a"])))
-    assert job.outcome_count(Outcome.EXPIRED) == 1
-    client_root.post(reverse("send_rows_again", args=[job.pk]), {"rows": "1"})
-    job.refresh_from_db()
-    assert job.state == Job.State.FINISHED
+    ids = [f"r{number}" for number in range(8)]
+    simulator.faults(expire_share=0.5)
+    upload = in_lines(ids) if with_file else None
+    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), upload))
     simulator.reset()
+    expired, accepted = job.outcome_count(Outcome.EXPIRED), simulator.truth()["accepted_rows"]
+    assert expired and not job.spent_pico
+    elsewhere = job.cost
+    assert send_again(job, root) == (expired if with_file else 0)
+    if not with_file:
+        assert all(not group.remedies[:-1] for group in failures.groups(job))
+        return
+    job = drive(job)
+    assert job.good_count == len(ids)
+    assert simulator.truth()["accepted_rows"] == accepted + expired
+    assert job.cost > elsewhere > 0
+    own = sum((row.cost for row in job.rows.filter(batch__brought_in=False)), Decimal(0))
+    assert dollars(job.spent_pico) == own == job.cost - elsewhere, "only what was sent from here"
+    assert limits.taken_up(limits.month_of(timezone.now())) == own
+    assert sum(one.amount for one in spending.charges(limits.month_of(timezone.now()))) == own
+    assert [line[0] for line in answers(job)] == ids
 
 
 def test_deleting_it_leaves_the_batch_at_the_provider(

@@ -65,7 +65,7 @@ def test_every_reason_is_a_group_with_words_a_charge_and_what_can_be_done(mixed:
 
 
 def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_are_sent(
-    mixed: Job, alice: User, drive: Drive, simulator: Simulator
+    mixed: Job, alice: User, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
     before = {row.number: row for row in mixed.rows.filter(cause="cut_off")}
     cost = mixed.cost
@@ -92,6 +92,11 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
     assert receipt.charged == job.cost
     assert job.rounds.get().recipe["max_tokens"] == 1000
     assert job.estimate is not None and job.estimate["rows"] == 8, "what was confirmed first"
+    number = next(iter(before))
+    page = text(client_alice, reverse("row", args=[job.pk, number]))
+    assert "<strong>Attempt 1</strong>: Needs a look, Answer cut off" in page
+    assert before[number].answer[:40] in page and '"max_tokens": 500' in page
+    assert '"max_tokens": 1000' in page, "what it was asked the second time"
 
 
 def test_what_was_not_shown_is_not_sent(mixed: Job, alice: User) -> None:

@@ -12,14 +12,24 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from .. import browsing, recipes
+from .. import browsing, editing, recipes, rounds
 from ..answer_kinds import LABELS, as_cell, stored_values
 from ..browsing import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
-from ..judging import cause_in_words
-from ..models import ATTENTION, Job, Outcome, Row, answer_kind_of, recipe_of
+from ..judging import MARKED_DOWN, Cause, cause_in_words
+from ..models import (
+    ATTENTION,
+    Attempt,
+    Batch,
+    Job,
+    Outcome,
+    Row,
+    answer_kind_of,
+    recipe_of_round,
+)
+from ..recipes import Recipe
 from .access import asked, find_job
 from .parts import whole_number
-from .requests import readable_request
+from .requests import ReadableRequest, readable_request
 
 PAGE = 50
 CELLS_SHOWN = 3  # at least, where the file has so many
@@ -288,7 +298,8 @@ def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str,
 def values_of(job: Job, row: Row) -> list[tuple[str, str]]:
     """An answer in columns: their names and cells. Empty for any other answer."""
     names = answer_kind_of(job).column_names
-    if not names or row.outcome != Outcome.GOOD:
+    is_stored = row.outcome == Outcome.GOOD or row.cause == MARKED_DOWN
+    if not names or not is_stored:
         return []
     values = stored_values(row.answer)
     return [(name, as_cell(values.get(name))) for name in names]
@@ -325,7 +336,9 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         else [],
         "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
         "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
-        "request_sent": readable_request(job, found, recipe_of(job)),
+        "request_sent": readable_request(job, found, _recipe_of(job, found.batch)),
+        "attempts": _attempts(job, found),
+        "can_be_edited": _can_be_edited(job, found),
         "values": values_of(job, found),
         "cause": cause_in_words(found.cause) if found.outcome in ATTENTION else None,
         "here": _address(request),
@@ -335,6 +348,40 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "next": _neighbour(job, wanted, found, 1),
     }
     return render(request, "rows/row.html", context)
+
+
+def _recipe_of(job: Job, batch: Batch | None) -> Recipe:
+    """What a row was asked, or is to be asked."""
+    return recipe_of_round(job, batch.round if batch else job.last_round)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a row came to before it was sent again."""
+
+    attempt: Attempt
+    cause: Cause | None
+    request_sent: ReadableRequest | None
+
+
+def _attempts(job: Job, row: Row) -> list[Earlier]:
+    """The earlier attempts of a row, the newest first."""
+    if not row.attempts:
+        return []
+    kept = Attempt.objects.filter(job=job, number=row.number).select_related("batch")
+    return [
+        Earlier(
+            one,
+            cause_in_words(one.cause) if one.cause else None,
+            readable_request(job, Row(source=one.source or row.source), _recipe_of(job, one.batch)),
+        )
+        for one in kept.order_by("-attempt")
+    ]
+
+
+def _can_be_edited(job: Job, row: Row) -> bool:
+    can = job.kind == Job.Kind.TABLE and job.state == Job.State.FINISHED
+    return can and row.outcome in editing.CAN_BE_EDITED and rounds.knows_requests(job)
 
 
 def _neighbour(job: Job, wanted: Wanted, row: Row, step: int) -> Neighbour | None:

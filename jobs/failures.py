@@ -54,6 +54,7 @@ class Remedy:
     words: str
     plan: Plan | None = None  # what it costs; None: nothing, or it is said later
     value: str = ""  # the longest answer, the column, or the parameter
+    number: int = 0  # characters of the column that fit
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,14 @@ class Group:
         if not longest or not max(longest.values()):
             return None
         column = self.job.columns[longest.most_common(1)[0][0]]
-        return Remedy(SHORTEN, f"Shorten “{column}” to fit", value=column)
+        return Remedy(SHORTEN, f"Shorten “{column}” to fit", None, column, self._fitting())
+
+    def _fitting(self) -> int:
+        """Characters of one column that surely fit: half a token each, beside the longest answer
+        and as much again for the rest of the prompt."""
+        known = pricing.facts_of(self.recipe.model)
+        room = (known.context if known else 100_000) - 2 * self.recipe.longest
+        return max(2 * room - len(self.recipe.template), 1_000)
 
     def _without(self) -> Remedy | None:
         """The parameter that the provider named, if these requests have it and it can be missed."""

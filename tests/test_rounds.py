@@ -169,6 +169,7 @@ def test_all_rows_of_a_group_are_shortened_and_it_is_shown_first(
     assert group is not None
     shorten = group.remedies[0]
     assert (shorten.code, shorten.value) == ("shorten", "text")
+    assert 100_000 < shorten.number < 400_000, "a model of 200,000 tokens"
     address = reverse("change_rows", args=[mixed.pk, "request_too_large"])
     given = {"code": "shorten", "name": "text", "number": "4"}
     assert ">text</ins>" in client_alice.post(address, given, follow=True).content.decode()

@@ -1,0 +1,92 @@
+"""Rows that failed are looked after in a real browser: each group by its remedy, until all are good
+or were left out on purpose."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import as_csv, assert_fits, download, submit, upload, wait_until_finished
+
+pytestmark = pytest.mark.browser
+
+ENDS = ["", "cut", "refusal", "", "refusal", "cut", ""]
+ROWS = [
+    [str(number), f"Text no. {number}" + (f" [simulate:{end}]" if end else "")]
+    for number, end in enumerate(ENDS, 1)
+]
+
+
+def send(page: Page, rows: str) -> None:
+    page.get_by_role("heading", name=f"Send {rows} again?").wait_for()
+    assert_fits(page)
+    page.get_by_role("button", name=f"Practise with {rows} – no charge").dblclick()
+    page.wait_for_url(re.compile(r"/jobs/\d+/$"))
+    wait_until_finished(page)
+
+
+def look_after(page: Page) -> None:
+    page.locator("#look-after").click()
+    page.get_by_role("heading", name="What needs attention").wait_for()
+    assert_fits(page)
+
+
+def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
+    upload(page, "to mend.csv", as_csv([["id", "text"], *ROWS]))
+    page.get_by_role("heading", name="We read 7 rows, 2 columns").wait_for()
+    page.locator("#id_prompt").fill("What does it say? {{text}}")
+    submit(page)
+    wait_until_finished(page)
+    job = page.url
+    expect(page.locator("#headline")).to_contain_text("4 rows need attention")
+
+    # Longer answers; these rows are cut off again whatever is allowed, and stay in the list.
+    look_after(page)
+    cut_off = page.locator("#group-cut_off")
+    expect(cut_off).to_contain_text("Answer cut off")
+    cut_off.get_by_role("link", name=re.compile("Allow answers of .* and send again")).click()
+    send(page, "2 rows")
+    expect(page.locator("#headline")).to_contain_text("4 rows need attention")
+
+    # One is edited by hand, shown beside what it was, and sent.
+    page.goto(f"{job}rows/2/")
+    expect(page.locator("#attempt-1")).to_contain_text("Answer cut off")
+    page.locator("#edit-row").click()
+    assert_fits(page)
+    page.get_by_label("text", exact=True).fill("Text no. 2, <b>shorter</b>")
+    page.get_by_role("button", name="Keep it").click()
+    changes = page.get_by_role("region", name="Changes")
+    expect(changes.locator("ins")).to_have_text("Text no. 2, <b>shorter</b>")
+    expect(changes.locator("del")).to_have_text("Text no. 2 [simulate:cut]")
+    assert_fits(page)
+    page.get_by_role("link", name=re.compile("^Send 1 row")).click()
+    send(page, "1 row")
+    expect(page.locator("#headline")).to_contain_text("3 rows need attention")
+
+    # The refused ones are asked otherwise: only by their number, which no marker is in.
+    look_after(page)
+    page.locator("#group-refused").get_by_role("link", name="Ask these rows otherwise").click()
+    assert_fits(page)
+    page.locator("#id_prompt").fill("Is {{id}} a number?")
+    page.get_by_role("button", name="See the price").click()
+    send(page, "2 rows")
+
+    # And the last is left out.
+    look_after(page)
+    page.locator("#group-cut_off").get_by_role("link", name="Leave them out on purpose").click()
+    assert_fits(page)
+    page.get_by_role("button", name="Leave it out").click()
+    expect(page.locator("#headline")).to_have_text("Finished")
+
+    lines = list(csv.reader(io.StringIO(download(page, "CSV").decode("utf-8-sig"))))
+    header, rows = lines[0], lines[1:]
+    assert [row[0] for row in rows] == [row[0] for row in ROWS], "every row, in order"
+    place = {name: header.index(name) for name in ("status", "attempts", "problem", "text")}
+    assert [row[place["status"]] for row in rows].count("Good") == 6
+    assert [row[place["attempts"]] for row in rows] == ["1", "3", "2", "1", "2", "2", "1"]
+    assert rows[1][place["text"]] == "Text no. 2, <b>shorter</b>"
+    assert rows[5][place["problem"]] == "Left out by you: Answer cut off"

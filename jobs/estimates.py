@@ -126,16 +126,23 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
         return None
     # A row that is the same as another one is not sent itself.
     part = rows.filter(same_as=None).aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
-    sent = Row.objects.filter(job=job, same_as=None, earlier=None)
-    sent = sent.exclude(outcome=Outcome.LEFT_OUT)
-    all_bytes = sent.aggregate(bytes=Sum("size"))["bytes"] or 1
-    shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / all_bytes
+    shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / _sent_bytes(job)
     return PartEstimate(
         rows=part["rows"],
         low=whole.low * min(shares),
         high=whole.high * max(shares),
         most=whole.most * max(shares),
     )
+
+
+def _sent_bytes(job: Job) -> int:
+    """Of all rows that are sent themselves, and at least 1; by the tally, once there is one."""
+    if groups := job.tally.get("groups"):
+        sizes = (group["bytes"] for group in groups if group["outcome"] != Outcome.LEFT_OUT)
+        return sum(sizes) or 1
+    sent = Row.objects.filter(job=job, same_as=None, earlier=None)
+    sent = sent.exclude(outcome=Outcome.LEFT_OUT)
+    return sent.aggregate(bytes=Sum("size"))["bytes"] or 1
 
 
 def estimate_again(

@@ -172,7 +172,7 @@ SCENARIOS = {
         director=until_not_found,
     ),
     "lines_not_counted": Scenario(
-        lines_not_counted, ("I2", "I3", "I7"), {"results": [{"kind": "clean_early_end"}]}
+        lines_not_counted, ("I2", "I3", "I7", "I8"), {"results": [{"kind": "clean_early_end"}]}
     ),
 }
 

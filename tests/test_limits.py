@@ -19,7 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions, clock, estimates, leases, lifecycle, limits, spending
+from jobs import actions, clock, estimates, leases, lifecycle, limits, rounds, spending
 from jobs.models import (
     SPENDING_IS_STOPPED,
     Batch,
@@ -225,11 +225,14 @@ def test_rows_that_are_sent_again_are_reserved_for(
     job.refresh_from_db()
     assert job.reserved_pico == 0
     allow(most_a_job=0)
-    address = reverse("send_rows_again", args=[job.pk])
-    answer = client_alice.post(address, {"rows": "2"}, follow=True).content.decode()
+    planned = rounds.plan(job, rounds.Again(rounds.FOR_NOW))
+    assert planned is not None and planned.rows == 2
+    address = reverse("again", args=[job.pk])
+    again = {"which": rounds.FOR_NOW, "key": planned.key}
+    answer = client_alice.post(address, again, follow=True).content.decode()
     assert "Nothing was sent." in answer and "no job may cost more than $0.00" in answer
     allow(most_a_job=None)
-    client_alice.post(address, {"rows": "2"})
+    client_alice.post(address, again)
     job.refresh_from_db()
     assert job.state == Job.State.SUBMITTING and job.reserved_pico > 0
 

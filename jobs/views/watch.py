@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from .. import actions, estimates, offers, pricing, reviewing
+from ..estimates import Estimate, PartEstimate
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
@@ -137,7 +138,10 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "causes": _causes(job),
         "cost": job.cost,
         "estimate": estimates.current(job),
-        "said": estimates.said(job),
+        # What was said first, where no row was sent again.
+        "said": estimates.said(job)
+        if any(b.round > 1 for b in batches)
+        else estimates.current(job),
         "kept": _kept(job),
         "share": reviewing.share(job) if job.drawn_from else None,
         **_tried(job),
@@ -150,6 +154,12 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     if brought_in and brought_in.asks:
         context["held"] = ""  # its own part says it, and what to do
     return context
+
+
+def _said(job: Job, batches: Sequence[Batch]) -> Estimate | PartEstimate | None:
+    """What was said that the job costs; rounds are looked for only where there are some."""
+    again = any(batch.round > 1 for batch in batches)
+    return estimates.said(job) if again else estimates.current(job)
 
 
 @dataclass(frozen=True)

@@ -681,9 +681,9 @@ def test_trouble_takes_no_query_a_batch(
         batch = add_batch(asked.job, number, 1, Batch.State.LOST)
         late_batch(batch)
     # As always: session, user, prices, job, batches, installation, what was tried, log. Of each
-    # batch that somebody is asked about what it costs (2); all late ones (1); why all lost ones
+    # batch that somebody is asked about what it costs (1); all late ones (1); why all lost ones
     # were lost (1).
-    with django_assert_num_queries(8 + 2 + 1 + 1):
+    with django_assert_num_queries(8 + 1 + 1 + 1):
         page_of(client_alice, asked.job)
 
 

@@ -138,10 +138,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "causes": _causes(job),
         "cost": job.cost,
         "estimate": estimates.current(job),
-        # What was said first, where no row was sent again.
-        "said": estimates.said(job)
-        if any(b.round > 1 for b in batches)
-        else estimates.current(job),
+        "said": _said(job, batches),
         "kept": _kept(job),
         "share": reviewing.share(job) if job.drawn_from else None,
         **_tried(job),

@@ -36,6 +36,7 @@ LAYERS = (
     ("jobs.collection",),
     ("jobs.receipts", "jobs.spending", "jobs.reviewing", "jobs.summing"),
     ("jobs.limits",),
+    ("jobs.resending",),
     ("jobs.rounds", "jobs.editing"),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.batching", "jobs.holding", "jobs.checking", "jobs.counting", "jobs.learning"),

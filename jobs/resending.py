@@ -150,9 +150,8 @@ def match(
         ]
     )
     if stays:
-        notes.append(
-            f"Of those not changed in the file, {stays:,} wait as you changed them before."
-        )
+        wait = "waits as you changed it" if stays == 1 else "wait as you changed them"
+        notes.append(f"Of those not changed in the file, {stays:,} {wait} before.")
     found.notes = notes
     return found, changed
 

@@ -579,8 +579,8 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
         except Unreadable as error:
-            why = "\n".join(resending.in_words(error))
-            raise CommandError(f"{why}\nNothing of it was used.", returncode=UNREADABLE) from error
+            why = " ".join([*resending.in_words(error), "Nothing of the file was used."])
+            raise CommandError(why, returncode=UNREADABLE) from error
         self.say(f"Rows: {found.in_short}.")
         for note in found.notes:
             self.say(note)

@@ -33,6 +33,7 @@ from .conftest import Simulator, send_again
 from .test_corrections import as_csv, is_read, problem_file, table_of
 from .test_job_command import refusal, run
 from .test_lifecycle import Drive
+from .test_rounds import sent
 
 HX = {"HX-Request": "true"}
 # Good, cut off, refused, an error, left out because of a cell too few, good.
@@ -416,3 +417,22 @@ def test_the_shell_sends_what_is_different(
     job = drive(job)
     assert job.rows.get(number=2).content == ["Ben", "kinder"]
     assert job.good_count == 4
+
+
+def test_rows_that_were_the_same_as_a_changed_one_are_so_no_more(
+    make_job: Callable[..., Job], alice: User, drive: Drive, simulator: Simulator
+) -> None:
+    rows = [["a", "hello"], *[["b", "[simulate:cut]"]] * 3]
+    values = {"prompt": "Say: {{text}}", "model": "claude-haiku-4-5", "max_tokens": 500}
+    job = sent(make_job, alice, drive, rows, same_once=True, **values)
+    assert list(job.rows.in_order().values_list("same_as", flat=True)) == [None, None, 2, 2]
+    editing.edit(job.rows.get(number=2), ["b", "changed"])
+    assert send_again(job, alice, EDITED) == 1
+    job = drive(job)
+    assert [row.outcome for row in job.rows.in_order()] == ["good", "good", "look", "look"]
+    assert list(job.rows.in_order().values_list("same_as", flat=True)) == [None, None, None, 3]
+    accepted = simulator.truth()["accepted_rows"]
+    assert send_again(job, alice, "cut_off", max_tokens=900) == 1, "one of the two stands for both"
+    job = drive(job)
+    assert simulator.truth()["accepted_rows"] == accepted + 1
+    assert job.rows.get(number=4).answer == job.rows.get(number=3).answer

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from jobs import (
@@ -185,8 +185,8 @@ def check(job: Job, books: Books, simulator: Simulator) -> None:
     for number, count in accepted.items():
         assert count <= books.may_be_sent[number], f"row {number} was sent too often"
     for row in rows:
-        own = row.same_as is None and row.outcome in (Outcome.GOOD, Outcome.LOOK)
-        assert not own or accepted[row.number], f"row {row.number} was never sent"
+        if row.batch_id and row.outcome in (Outcome.GOOD, Outcome.LOOK):
+            assert accepted[row.number], f"row {row.number} was never sent"
         assert row.attempts + (row.batch_id is not None) >= accepted.get(row.number, 0)
         if row.same_as and row.outcome != Outcome.GOOD:
             assert books.wanted[row.same_as] == books.wanted[row.number], "the same no more"
@@ -217,8 +217,9 @@ def begin(user: User, marks: Sequence[str], same_once: bool) -> Job:
 
 
 @settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
+    phases=[Phase.generate],  # a failure is short enough, and to look for a shorter one takes long
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

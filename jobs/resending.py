@@ -21,10 +21,11 @@ from .ingest.json_lines import REQUEST, oddity
 from .ingest.requests import Requests
 from .ingest.shapes import LINES_NAMED, Finding, Limits, Line, Unreadable, row_name
 from .leases import Lease, LeaseLost
-from .models import CorrectedUpload, Job, Row, choices_of
+from .models import CorrectedUpload, Job, Outcome, Row, choices_of
 
 SLICE = 1_000  # rows that are looked at together
 GONE = "It is not there any more. Upload it again."
+SAME_ID = "its custom_id is that of another request."
 TOO_DEEP = Finding("request", "It is nested too deeply.")
 
 
@@ -134,8 +135,12 @@ def match(
         elif line.problem:
             wrong.append(f"Row {name:,} cannot be sent as you corrected it: {line.problem.text}")
         else:
-            found.changed += 1
             changed[row.number] = line.source
+    for number in [] if is_table else _with_the_id_of_another(job, changed, lease):
+        del changed[number]
+        name = numbers[number]
+        wrong.append(f"Row {name:,} cannot be sent as you corrected it: {SAME_ID}")
+    found.changed = len(changed)
     notes = [finding.text for finding in corrections.remarks_on_files()]
     unknown = [name for name in corrections.left() if name not in good]
     found.good, found.wrong, found.unknown = len(good), len(wrong), len(unknown)
@@ -215,6 +220,31 @@ def _request_line(corrections: Corrections, checks: _Checks, name: int, row: Row
     except (RecursionError, ValueError):
         problem = TOO_DEEP
     return Line(name, text, 0, problem) if problem else checks.requests.line(name, text, request)
+
+
+def _with_the_id_of_another(job: Job, changed: dict[int, str], lease: Lease | None) -> list[int]:
+    """Those of `changed` whose custom_id is that of another row that was sent."""
+    ids = {_id_decoder.decode(source).custom_id: number for number, source in changed.items()}
+    taken: set[int] = set()
+    # What was left out from the start has no claim to its id.
+    others = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT, batch=None)
+    values, after = others.order_by("number").values_list("number", "source"), 0
+    while ids and (some := list(values.filter(number__gt=after)[:SLICE])):
+        for number, source in some:
+            mine = ids.get(_id_decoder.decode(source).custom_id)
+            if mine is not None and mine != number and number not in changed:
+                taken.add(mine)
+        after = some[-1][0]
+        if lease:
+            lease.renew()
+    return sorted(taken)
+
+
+class _Id(msgspec.Struct):
+    custom_id: str = ""
+
+
+_id_decoder = msgspec.json.Decoder(_Id)
 
 
 def _content(line: Line) -> Any:

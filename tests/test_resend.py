@@ -276,6 +276,12 @@ def test_ready_made_requests_come_back_as_lines_of_json(
     assert found.in_short == "1 changed, 1 not changed, 1 cannot be sent"
     assert found.notes == ["Row 3 cannot be sent as you corrected it: A batch cannot stream."]
     assert "be kind" in page_of(client_alice, job)
+    given[2]["request"]["custom_id"] = "r0"
+    found = upload(client_alice, job, (json.dumps(given[2]) + "\n").encode(), drive, "r.jsonl")
+    assert found.notes == [
+        "Row 4 cannot be sent as you corrected it: its custom_id is that of another request."
+    ]
+    assert list(changed(job)) == [2]
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
     row = job.rows.get(number=2)

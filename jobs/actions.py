@@ -44,6 +44,7 @@ from .judging import MARKED_DOWN, SET_ASIDE, cause_in_words
 from .models import (
     NOT_GOOD,
     Batch,
+    CorrectedUpload,
     Installation,
     Job,
     JobEvent,
@@ -431,6 +432,27 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         _log(job, f"To be sent again: {words.rows(planned.rows)}. {what}".strip(), user)
         _nudge(job)
     return True
+
+
+def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
+    """Take in the problem file of a finished job that was corrected, in place of an earlier one:
+    what is different in it waits to be sent once the worker has read it. False when the job is not
+    finished any more."""
+    name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
+    files.take_in(upload, name)
+    with transaction.atomic():
+        finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
+        taken = bool(finished.update(next_action_at=clock.now()))
+        mine = CorrectedUpload.objects.filter(job=job)
+        not_needed = list(mine.values_list("file", flat=True)) if taken else [name]
+        if taken:
+            mine.delete()
+            CorrectedUpload.objects.create(job=job, name=_name_of(upload), file=name)
+            _log(job, f"Uploaded corrected rows: {_name_of(upload)}.", user)
+            _nudge(job)
+    for file in not_needed:
+        files.stored_path(file).unlink(missing_ok=True)
+    return taken
 
 
 def leave_out(job: Job, cause: str, count: int, user: User) -> bool:

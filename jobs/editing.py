@@ -4,7 +4,7 @@ once. What is changed waits as an Edit until it is sent, and is shown beside wha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,22 +50,27 @@ def edit(row: Row, content: Any) -> bool:
 
 def keep(job: Job, wanted: Iterable[tuple[Row, Any]]) -> int:
     """Keep what rows are to be; how many of them are not as they were."""
-    edits, same = [], []
+    sources, same = {}, []
     for row, content in wanted:
         if content == row.content:
             same.append(row.number)
         else:
-            source = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-            edits.append(Edit(job=job, number=row.number, source=source))
+            sources[row.number] = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     with transaction.atomic():
         Edit.objects.filter(job=job, number__in=same).delete()
-        Edit.objects.bulk_create(
-            edits,
-            update_conflicts=True,
-            unique_fields=["job", "number"],
-            update_fields=["source"],
-        )
-    return len(edits)
+        put(job, sources)
+    return len(sources)
+
+
+def put(job: Job, sources: Mapping[int, str]) -> None:
+    """Keep what rows are to be, by number, in place of earlier changes of them."""
+    Edit.objects.bulk_create(
+        (Edit(job=job, number=number, source=source) for number, source in sources.items()),
+        batch_size=SLICE,
+        update_conflicts=True,
+        unique_fields=["job", "number"],
+        update_fields=["source"],
+    )
 
 
 def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:

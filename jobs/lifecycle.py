@@ -29,6 +29,7 @@ from . import (
     leases,
     own_prices,
     provider,
+    resending,
     restoring,
     sparing,
     submission,
@@ -204,6 +205,8 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     if job.state == state.FINISHED:
         if job.answers is None:
             summing.sum_up(job, lease)  # it finished with a version that did not do that
+        if resending.read_next(job, lease):
+            return NOW
         return building.build_next(job, lease)
     if job.state == state.DELETING:
         _delete_all(job, lease)

@@ -766,6 +766,18 @@ class Edit(models.Model):
         return f"edit of row {self.number} of job {self.job_id}"
 
 
+class CorrectedUpload(models.Model):
+    """The problem file of a finished job that was corrected and uploaded back, the latest one."""
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=255)  # as its owner calls it
+    file = models.CharField(max_length=64)  # as it lies among the uploads
+    found = models.JSONField(null=True)  # resending.Found; None: it is to be read
+
+    def __str__(self) -> str:
+        return f"{self.name} for job {self.job_id}"
+
+
 class Reading(models.Model):
     """A row of the sample of a job's answers that a person reads, and what they think of it."""
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import IO, Any
 
 import msgspec
@@ -23,9 +24,23 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from . import files, matching
-from .ingest.answers import Failed, Group, Order, Read, Rows, Summary, frames, too_long, too_much
+from .ingest.answers import (
+    Answer,
+    Corrected,
+    CorrectedRows,
+    Failed,
+    Group,
+    Order,
+    Read,
+    Rows,
+    Summary,
+    frames,
+    too_long,
+    too_much,
+)
+from .ingest.corrected_file import CorrectedFile
 from .ingest.corrections import NotCorrected
-from .ingest.shapes import Finding, Limits, Unreadable, unreadable
+from .ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
 from .leases import Lease, LeaseLost
 from .models import Job, Outcome, Problem, Row, choices_of, recipe_of, stored_recipe
 
@@ -37,8 +52,6 @@ SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
 
 # Signals by which a machine or a supervisor stops what runs on it.
 STOPPED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-
-Answers = Iterator[Rows | Read | Failed]
 
 
 def limits() -> Limits:
@@ -108,7 +121,8 @@ def _whose_fault(error: Unreadable, corrections: list[dict[str, Any]]) -> int | 
 
 def _of_corrections(finding: Finding) -> Finding:
     where = f" Line {finding.line:,} of it: " if finding.line else " "
-    return Finding("correction", f"Your corrected file was not used.{where}{finding.text}")
+    remedy = f" {finding.remedy}" if finding.kind == "no_row_column" else ""
+    return Finding("correction", f"Your corrected file was not used.{where}{finding.text}{remedy}")
 
 
 def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
@@ -130,9 +144,9 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
             lease.renew()
         elif isinstance(answer, Read):
             return answer.summary
-        elif answer.correction is not None:
-            raise NotCorrected(answer.correction, *answer.findings)
-        else:
+        elif isinstance(answer, Failed):
+            if answer.correction is not None:
+                raise NotCorrected(answer.correction, *answer.findings)
             _note_how_far(job, answer.summary)
             raise Unreadable(*answer.findings)
     raise AssertionError("read_apart ends with an answer or an exception")
@@ -288,10 +302,29 @@ def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
             raise LeaseLost
 
 
+# --- A corrected file -----------------------------------------------------------------------------
+
+
+def read_corrected(job: Job, path: str, lease: Lease | None = None) -> CorrectedFile:
+    """The rows that were corrected of a job that was sent. Raises Unreadable, LeaseLost."""
+    like = Choices(
+        encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
+    )
+    rows: list[tuple[int, list[str | None]]] = []
+    for answer in read_apart(Order(path, like, limits(), SLICE, corrected=True), lease):
+        if isinstance(answer, CorrectedRows):
+            rows += answer.rows
+        elif isinstance(answer, Corrected):
+            return replace(answer.file, rows=rows)
+        elif isinstance(answer, Failed):
+            raise Unreadable(*answer.findings)
+    raise AssertionError("read_apart ends with an answer or an exception")
+
+
 # --- The process that reads -----------------------------------------------------------------------
 
 
-def read_apart(order: Order, lease: Lease | None = None) -> Answers:
+def read_apart(order: Order, lease: Lease | None = None) -> Iterator[Answer]:
     """What a process of its own says of the file; it is stopped when nobody listens any more.
 
     Raises Unreadable when it dies, LeaseLost.
@@ -313,7 +346,7 @@ def read_apart(order: Order, lease: Lease | None = None) -> Answers:
                 order_to.write(msgspec.json.encode(order))
             for answer in frames(_blocks(child.stdout, lease)):
                 yield answer
-                ended = not isinstance(answer, Rows)
+                ended = not isinstance(answer, Rows | CorrectedRows)
         finally:
             child.kill()
             child.wait()

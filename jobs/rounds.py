@@ -245,3 +245,10 @@ def _take_edits(job: Job, numbers: Sequence[int]) -> None:
         Row.objects.filter(pk=row.pk).update(
             source=source, size=size_of(job, source), same_as=None, earlier=None
         )
+    # Nor are those that were the same as it: the first of them stands for the others now.
+    first: dict[int | None, int] = {}
+    copies = Row.objects.filter(job=job, same_as__in=numbers).exclude(outcome=Outcome.GOOD)
+    for number, original in list(copies.in_order().values_list("number", "same_as")):
+        stands = first.setdefault(original, number)
+        same_as = None if stands == number else stands
+        Row.objects.filter(job=job, number=number).update(same_as=same_as)

@@ -73,6 +73,7 @@ urlpatterns = [
     path("jobs/<int:pk>/attention/", attention.attention, name="attention"),
     path("jobs/<int:pk>/attention/again/", attention.again, name="again"),
     path("jobs/<int:pk>/attention/edits/", attention.edits, name="edits"),
+    path("jobs/<int:pk>/attention/edits/file/", attention.upload_edits, name="upload_edits"),
     path("jobs/<int:pk>/attention/<str:cause>/ask/", attention.ask, name="ask_again"),
     path("jobs/<int:pk>/attention/<str:cause>/change/", attention.change, name="change_rows"),
     path("jobs/<int:pk>/attention/<str:cause>/leave-out/", attention.leave_out, name="leave_out"),

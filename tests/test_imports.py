@@ -36,6 +36,7 @@ LAYERS = (
     ("jobs.collection",),
     ("jobs.receipts", "jobs.spending", "jobs.reviewing", "jobs.summing"),
     ("jobs.limits",),
+    ("jobs.resending",),
     ("jobs.editing",),
     ("jobs.rounds",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),

@@ -60,6 +60,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "attention": [],
     "again": ["GET", "POST"],
     "edits": ["GET", "POST"],
+    "upload_edits": ["POST"],
     "ask_again": ["GET", "POST"],
     "change_rows": ["POST"],
     "leave_out": ["GET", "POST"],

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ..pricing import LONG_FROM
+from .corrected_file import CorrectedFile
 from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
 from .words import remedy_of, title_of
 
@@ -37,6 +38,8 @@ class Order(msgspec.Struct):
     limits: Limits
     slice: int = 2_000  # rows of one answer
     corrections: list[str] = []  # files with corrected rows, the latest last
+    # The file itself has corrected rows of an upload that was read with `choices`.
+    corrected: bool = False
 
 
 class Group(msgspec.Struct):
@@ -154,6 +157,18 @@ class Read(msgspec.Struct, tag=True):
     summary: Summary
 
 
+class CorrectedRows(msgspec.Struct, tag=True):
+    """Some rows of a corrected file, as in CorrectedFile.rows."""
+
+    rows: list[tuple[int, list[str | None]]]
+
+
+class Corrected(msgspec.Struct, tag=True):
+    """A corrected file was read to its end. Its rows came before."""
+
+    file: CorrectedFile
+
+
 class Failed(msgspec.Struct, tag=True):
     """It cannot be read, and how far it was understood; or, with `correction`, that one of the
     corrected files cannot be used."""
@@ -163,7 +178,7 @@ class Failed(msgspec.Struct, tag=True):
     summary: Summary | None = None
 
 
-Answer = Rows | Read | Failed
+Answer = Rows | Read | CorrectedRows | Corrected | Failed
 
 
 def frame(answer: Answer) -> bytes:

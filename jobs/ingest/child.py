@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO
 
-from .answers import Answer, Failed, Order, Read, Rows, Summary, frame, too_much
-from .corrections import Corrections, NotCorrected
+from .answers import (
+    Answer,
+    Corrected,
+    CorrectedRows,
+    Failed,
+    Order,
+    Read,
+    Rows,
+    Summary,
+    frame,
+    too_much,
+)
+from .corrected_file import read_corrected
+from .corrections import NotCorrected, read_corrections
 from .finding import open_upload
 from .shapes import Finding, Limits, Unreadable, row_name, unreadable
 
@@ -18,7 +31,7 @@ SLICE_BYTES = 8_000_000  # of rows in one answer
 def work(order: Order, output: IO[bytes]) -> None:
     """Read the file of `order` and write Answers to `output`."""
     _limit(order.limits)
-    for answer in _answers(order):
+    for answer in _of_corrected(order) if order.corrected else _answers(order):
         output.write(frame(answer))
         output.flush()
 
@@ -34,7 +47,7 @@ def _answers(order: Order) -> Iterator[Answer]:
     summary = None
     try:
         reader = open_upload(order.path, order.choices, order.limits)
-        corrections = Corrections(order.corrections, order.limits, reader.understood)
+        corrections = read_corrections(order.corrections, order.limits, reader.understood)
         reader.corrections = corrections
         summary = Summary(reader.format, reader.kind, reader.understood, list(reader.sheets))
         rows: list[tuple[int, str, int, str]] = []
@@ -70,6 +83,18 @@ def _answers(order: Order) -> Iterator[Answer]:
         yield Failed(list(error.findings), error.index)
     except Unreadable as error:
         yield Failed(list(error.findings), summary=summary)
+    except MemoryError:
+        yield Failed([too_much(order.limits)])
+
+
+def _of_corrected(order: Order) -> Iterator[Answer]:
+    try:
+        found = read_corrected(order.path, order.limits, order.choices)
+        for begin in range(0, len(found.rows), order.slice):
+            yield CorrectedRows(found.rows[begin : begin + order.slice])
+        yield Corrected(replace(found, rows=[]))
+    except Unreadable as error:
+        yield Failed(list(error.findings))
     except MemoryError:
         yield Failed([too_much(order.limits)])
 

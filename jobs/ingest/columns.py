@@ -144,25 +144,29 @@ class Table:
         return cells
 
     def _line(self, line: int, cells: list[str], *, fill: bool) -> Line:
-        expected = len(self.columns)
-        problem = None
-        if len(cells) < expected:
-            if fill:
-                cells = cells + [""] * (expected - len(cells))
-            else:
-                text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
-                problem = Finding("few_cells", text, line)
-        elif len(cells) > expected:
-            if any(map(str.strip, cells[expected:])):
-                text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
-                problem = Finding("many_cells", text, line)
-            else:
-                cells = cells[:expected]
-        sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
-        if max(sizes) > self.limits.cell:
-            text = f"A cell has {max(sizes):,} bytes; at most {self.limits.cell:,} are possible."
-            problem = Finding("long_cell", text, line)
-        return Line(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
+        return line_of(line, cells, len(self.columns), self.limits, fill=fill)
+
+
+def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill: bool) -> Line:
+    """A row of a table with `expected` columns. `fill`: missing cells are filled with nothing."""
+    problem = None
+    if len(cells) < expected:
+        if fill:
+            cells = cells + [""] * (expected - len(cells))
+        else:
+            text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
+            problem = Finding("few_cells", text, line)
+    elif len(cells) > expected:
+        if any(map(str.strip, cells[expected:])):
+            text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
+            problem = Finding("many_cells", text, line)
+        else:
+            cells = cells[:expected]
+    sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
+    if max(sizes) > limits.cell:
+        text = f"A cell has {max(sizes):,} bytes; at most {limits.cell:,} are possible."
+        problem = Finding("long_cell", text, line)
+    return Line(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
 
 
 def _beginning(records: Iterator[Record]) -> list[Record]:

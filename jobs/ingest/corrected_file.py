@@ -60,11 +60,8 @@ def read_corrected(path: str, limits: Limits, like: Choices) -> CorrectedFile:
 
 
 def _no_row_column() -> Unreadable:
-    return unreadable(
-        "correction",
-        f"It has no column “{OURS[0]}”, so we cannot tell which rows it corrects. If it is your "
-        "whole file, choose “Use another file instead”.",
-    )
+    text = f"It has no column “{OURS[0]}”, so we cannot tell which rows it corrects."
+    return unreadable("no_row_column", text)
 
 
 def _open(path: str, delimiter: str, limits: Limits, encoding: str) -> Reader:

@@ -45,18 +45,23 @@ def beside(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     return found
 
 
+def read_corrections(paths: Sequence[str], limits: Limits, like: Choices) -> Corrections:
+    """`like`: how the upload is read. Raises NotCorrected."""
+    found = []
+    for index, path in enumerate(paths):
+        try:
+            found.append(read_corrected(path, limits, like))
+        except Unreadable as error:
+            raise NotCorrected(index, *error.findings) from error
+    return Corrections(found)
+
+
 class Corrections:
     """What was corrected in some files, one after the other. Rows are named as by row_name."""
 
-    def __init__(self, paths: Sequence[str], limits: Limits, like: Choices) -> None:
-        """`like`: how the upload is read. Raises NotCorrected."""
+    def __init__(self, corrected: Sequence[CorrectedFile]) -> None:
         self.changed: set[int] = set()  # the rows that are not as they were
-        self._files = []
-        for index, path in enumerate(paths):
-            try:
-                self._files.append(read_corrected(path, limits, like))
-            except Unreadable as error:
-                raise NotCorrected(index, *error.findings) from error
+        self._files = corrected
         self._bound: list[_Bound] = []
         self._not_needed: list[int] = []
         self._unchanged: list[int] = []
@@ -67,6 +72,10 @@ class Corrections:
     def bind(self, columns: Sequence[str]) -> None:
         """Say which columns the upload has, before its rows. Raises NotCorrected."""
         self._bound = [_Bound(index, file, columns) for index, file in enumerate(self._files)]
+
+    def left(self) -> list[int]:
+        """The rows that are named and were not asked for yet."""
+        return sorted({row for bound in self._bound for row in bound.rows})
 
     def not_needed(self, row: int) -> None:
         """The row can be sent as it is, and stays so."""
@@ -104,11 +113,8 @@ class Corrections:
 
     def remarks(self) -> Iterator[Finding]:
         """What is to be said when all rows of the upload were read. Raises NotCorrected."""
+        yield from self.remarks_on_files()
         for bound in self._bound:
-            bound.require_likeness()
-            for remark in bound.file.remarks:
-                yield Finding("correction_note", f"In the corrected file: {remark.text}")
-            yield from bound.remarks
             for row in sorted(bound.rows):
                 words = f"The corrected file has a row {row:,}, which your file does not have."
                 yield Finding("correction_left", words)
@@ -118,6 +124,15 @@ class Corrections:
         for row in self._not_needed:
             words = f"Row {row:,} can be sent as it is, so its correction was not used."
             yield Finding("correction_left", words)
+
+    def remarks_on_files(self) -> Iterator[Finding]:
+        """What is to be said of the files as a whole. Raises NotCorrected when all was asked for
+        that they name, and one of them belongs elsewhere."""
+        for bound in self._bound:
+            bound.require_likeness()
+            for remark in bound.file.remarks:
+                yield Finding("correction_note", f"In the corrected file: {remark.text}")
+            yield from bound.remarks
 
 
 class _Bound:

@@ -117,7 +117,7 @@ class JsonLinesReader:
         faults: list[Finding] = []
         limits = self._file.limits
         for number, found in self._objects():
-            fault = found if isinstance(found, Finding) else _oddity(number, *found)
+            fault = found if isinstance(found, Finding) else oddity(number, *found)
             if fault:
                 faults.append(fault)
                 if len(faults) == FAULTS_SHOWN:
@@ -185,11 +185,11 @@ class JsonLinesReader:
                 text, request = found
                 if self.corrections:
                     row = row_name(self.format, count, number)
-                    if _oddity(number, text, request) or requests.is_wrong(number, request):
+                    if oddity(number, text, request) or requests.is_wrong(number, request):
                         text, request = self.corrections.request(row, text, request)
                     else:
                         self.corrections.not_needed(row)
-                if problem := _oddity(number, text, request):
+                if problem := oddity(number, text, request):
                     yield Line(number, text, 0, problem)
                 else:
                     yield requests.line(number, text, request)
@@ -358,7 +358,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _strict_decoder = json.JSONDecoder(object_pairs_hook=_once_each)
 
 
-def _oddity(number: int, text: str, values: dict[str, Any]) -> Finding | None:
+def oddity(number: int, text: str, values: dict[str, Any]) -> Finding | None:
     """What JSON allows and nobody means. (msgspec takes the last of two equal keys.)"""
     try:
         _strict_decoder.decode(text)

@@ -305,6 +305,7 @@ FINDINGS = {
         "Nothing of it was used. Download the rows once more, correct the cells and leave the "
         "other columns as they are.",
     ),
+    "no_row_column": Kind("", "If it is your whole file, choose “Use another file instead”."),
     "correction_left": Kind("Some of the corrected file was not used.", ""),
     "correction_note": Kind("", "Look at the rows that it corrected."),
     # The prompt that a job began with, and this file

@@ -5,18 +5,21 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, checking, editing, failures, limits, offers, rounds
+from .. import actions, checking, editing, failures, limits, offers, resending, rounds
 from ..clock import now
-from ..forms import AgainForm, AskForm, ChangeForm
+from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
 from ..judging import SHORTEN, cause_in_words
-from ..models import Installation, Job, Row
+from ..models import CorrectedUpload, Installation, Job, Row
 from ..rounds import EDITED, FOR_NOW, Again
 from .access import find_job, person
-from .parts import whole_number
+from .draft import take_file
+from .parts import Part, answer, make_part, reload_page, whole_number
 
 SHOWN = 50  # changed rows on a page
+LOOK_SECONDS = 2  # between two looks whether a corrected file was read
 CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
 
 
@@ -130,8 +133,13 @@ def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def edits(request: HttpRequest, pk: int) -> HttpResponse:
-    """The rows that were changed, beside what they were; POST takes back the `number`, or all."""
+    """The rows that were changed, beside what they were, and what came of a corrected file; POST
+    takes back the `number`, or all."""
     job = _find(request, pk)
+    corrected = _corrected_part(request, job)
+    if request.headers.get("HX-Request") and request.method != "POST":
+        waits = corrected and corrected.seconds
+        return answer(request, corrected) if corrected and waits else reload_page()
     if request.method == "POST":
         number = request.POST.get("number")
         editing.forget(job, None if number is None else whole_number(number))
@@ -142,8 +150,43 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "changed": editing.changed_rows(job, SHOWN),
         "count": rounds.rows_of(job, EDITED).count(),
         "planned": rounds.plan(job, Again(EDITED)),
+        "part": corrected,
+        "failed": job.rows.filter(outcome__in=editing.CAN_BE_EDITED).count(),
+        "can_upload": job.state == Job.State.FINISHED,
+        "file_names": ",".join(FILE_NAMES),
     }
     return render(request, "attention/edits.html", context)
+
+
+def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
+    """What came of the corrected file that was uploaded last; it is asked for again until the
+    worker has read it."""
+    corrected = CorrectedUpload.objects.filter(job=job).first()
+    if corrected is None:
+        return None
+    found = resending.found_of(corrected)
+    context = {
+        "job": job,
+        "corrected": corrected,
+        "found": found,
+        "site": Installation.get(),
+    }
+    return make_part(
+        request,
+        "corrected",
+        "attention/_corrected.html",
+        context,
+        url=reverse("edits", args=[job.pk]),
+        seconds=None if found else LOOK_SECONDS,
+    )
+
+
+@require_POST
+def upload_edits(request: HttpRequest, pk: int) -> HttpResponse:
+    """`file`: the problem file, corrected."""
+    job = _find(request, pk)
+    take_file(request, job, actions.take_corrected)
+    return redirect("edits", pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

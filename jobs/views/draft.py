@@ -339,19 +339,23 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def correct(request: HttpRequest, pk: int) -> HttpResponse:
     """`file`: the problem file, corrected."""
-    return _take_file(request, pk, actions.correct_rows)
+    job = find_job(request, pk)
+    take_file(request, job, actions.correct_rows)
+    return redirect("job", pk)
 
 
 @require_POST
 def replace(request: HttpRequest, pk: int) -> HttpResponse:
     """`file`: another one in place of the upload."""
-    return _take_file(request, pk, actions.replace_upload)
-
-
-def _take_file(
-    request: HttpRequest, pk: int, take: Callable[[Job, File[bytes], User], bool]
-) -> HttpResponse:
     job = find_job(request, pk)
+    take_file(request, job, actions.replace_upload)
+    return redirect("job", pk)
+
+
+def take_file(
+    request: HttpRequest, job: Job, take: Callable[[Job, File[bytes], User], bool]
+) -> None:
+    """Let `take` have the `file` that was uploaded; say why when it cannot."""
     form = UploadForm(request.POST, request.FILES)
     valid = form.is_valid()
     if was_too_large(request):
@@ -363,7 +367,6 @@ def _take_file(
             request,
             "The file was not used, because the job has changed since you looked. Look again.",
         )
-    return redirect("job", pk)
 
 
 def _elsewhere(request: HttpRequest, job: Job) -> HttpResponse:

@@ -1,8 +1,9 @@
 """`manage.py job`: from the shell what the pages do in the browser, by the same functions.
 
 What a script wants is on stdout; words for people go to stderr. Exit status: 0 done, 1 not done,
-2 wrong use; of `check` also 3 some rows cannot be sent, 4 the file cannot be read; of `try` and
-`wait` also 6 rows need attention; of `wait` also 7 the job is held, 8 time-out.
+2 wrong use; of `check` also 3 some rows cannot be sent; of `check` and `resend` also 4 the file
+cannot be read; of `try` and `wait` also 6 rows need attention; of `wait` also 7 the job is held,
+8 time-out.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from jobs import (
     own_prices,
     pricing,
     receipts,
+    resending,
     restoring,
     rounds,
     strays,
@@ -56,10 +58,10 @@ from jobs.offers import Offer
 from jobs.pricing import in_words
 from jobs.provider import ProviderError
 from jobs.reading import limits as reading_limits
-from jobs.reading import read_apart
+from jobs.reading import read_apart, read_corrected
 from jobs.recipes import Recipe
 from jobs.reusing import kept_recipe
-from jobs.rounds import FOR_NOW, Again
+from jobs.rounds import EDITED, FOR_NOW, Again
 from jobs.shell.facts import (
     estimate_in_full,
     facts,
@@ -181,6 +183,13 @@ class Command(BaseCommand):
             "--max-tokens", type=int, metavar="N", help="allow answers of so many tokens"
         )
         retry.add_argument("--yes", action="store_true", help="do not ask about the price")
+
+        resend = actions.add_parser(
+            "resend", help="send the rows again that were changed in a corrected problem file"
+        )
+        resend.add_argument("id", type=int, metavar="ID")
+        resend.add_argument("file", type=Path, metavar="CORRECTED_FILE")
+        resend.add_argument("--yes", action="store_true", help="do not ask about the price")
 
         cancel = actions.add_parser("cancel", help="stop a job")
         cancel.add_argument("id", type=int, metavar="ID")
@@ -578,6 +587,10 @@ class Command(BaseCommand):
         again = Again(options["group"] or FOR_NOW, options["max_tokens"] or 0)
         if options["max_tokens"] and job.kind == Job.Kind.REQUESTS:
             raise CommandError("Ready-made requests say themselves how long an answer may be.")
+        self.send_round(job, again, options)
+
+    def send_round(self, job: Job, again: Again, options: dict[str, Any]) -> None:
+        """Say what sending rows again costs, ask, and send them. Raises CommandError."""
         planned = rounds.plan(job, again)
         if planned is None:
             raise CommandError(f"Job {job.pk} has no rows that can be sent again.")
@@ -592,6 +605,34 @@ class Command(BaseCommand):
         if not sent:
             raise CommandError("Nothing was sent: the job was changed by someone else just now.")
         self.say(f"To be sent again: {words.rows(planned.rows)}.")
+
+    def do_resend(self, options: dict[str, Any]) -> None:
+        refuse_if_nobody_can_be_asked(options)
+        job, path = find_job(options["id"]), options["file"]
+        if job.state != Job.State.FINISHED:
+            raise CommandError(f"Job {job.pk} has not finished: {job.get_state_display()}.")
+        try:
+            with path.open("rb"):
+                pass
+            corrected = read_corrected(job, str(path.resolve()))
+            found, changed = resending.match(job, corrected)
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+        except Unreadable as error:
+            why = " ".join([*resending.in_words(error), "Nothing of the file was used."])
+            raise CommandError(why, returncode=UNREADABLE) from error
+        self.say(f"Rows: {found.in_short}.")
+        for note in found.notes:
+            self.say(note)
+        if not changed:
+            raise CommandError("Nothing was sent: no row is different in the file.")
+        try:
+            resending.keep(job, changed)
+        except resending.NotFinished as error:
+            raise CommandError(f"Nothing was sent: job {job.pk} was changed meanwhile.") from error
+        if waited := rounds.rows_of(job, EDITED).count() - len(changed):
+            self.say(f"Changed before, and sent with them: {words.rows(waited)}.")
+        self.send_round(job, Again(EDITED), options)
 
     def do_attention(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])

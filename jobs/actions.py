@@ -402,15 +402,17 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
     reserved. Raises limits.NotAllowed when that is more than may be spent, or a second person has
     to send them.
     """
-    job.refresh_from_db()
-    planned = rounds.plan(job, again)
-    if planned is None or planned.key != key:
-        return False
     with transaction.atomic():
-        site, now, most = limits.lock(), clock.now(), planned.price.most
-        if why := limits.in_the_way(job.owner, most, site, now):
+        site, now = limits.lock(), clock.now()
+        # Locked: whoever edits or marks its rows comes after us.
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        planned = rounds.plan(job, again)
+        if planned is None or planned.key != key:
+            return False
+        most = planned.price.most
+        if why := limits.in_the_way(job.owner, most, site, now, dollars(job.spent_pico)):
             raise limits.NotAllowed(why)
-        if limits.needs_approval(most, site) and not limits.can_approve(job, user):
+        if rounds.needs_approval(job, most, site) and not limits.can_approve(job, user):
             raise limits.NotAllowed(rounds.NEEDS_SECOND)
         started = job.practice == settings.PRACTICE and Job.objects.move(
             job.pk,
@@ -462,7 +464,7 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
         finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
         rows = job.rows.filter(outcome__in=NOT_GOOD, cause=cause)
         # Another end of the job, so that no file of before is taken for one of now.
-        ended = {"finished_at": F("finished_at") + timedelta(microseconds=1)}
+        ended = {"finished_at": F("finished_at") + timedelta(microseconds=1), "answers": None}
         if not finished.update(**ended, next_action_at=clock.now()) or not count:
             return False
         if rows.count() != count:
@@ -615,6 +617,9 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
         job.sample.filter(pk=read.reading.pk).update(
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
+        # Another end of the job, so that no file of before is taken for one of now.
+        ended = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
+        ended.update(finished_at=F("finished_at") + timedelta(microseconds=1))
         if changed:
             lifecycle.count_mark(job, read.row, changed, good is not False)
             # Answers that are not good are not used again.

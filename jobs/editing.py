@@ -4,10 +4,11 @@ once. What is changed waits as an Edit until it is sent, and is shown beside wha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from django.db import transaction
 
 from . import rounds
@@ -42,21 +43,24 @@ def can_be_edited(job: Job) -> RowQuerySet:
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 
 
-def edit(row: Row, content: Any) -> bool:
-    """Keep what a row of a finished job is to be: the cells of a table, or a request. False when
-    that is what it is already; an earlier change of it is forgotten then."""
-    return keep(row.job, [(row, content)]) == 1
+def edit(row: Row, cells: list[str]) -> bool:
+    """Keep what a row of a table is to be. False when that is what it is already; an earlier change
+    of it is forgotten then."""
+    return keep(row.job, [(row, _as_json(cells))]) == 1
 
 
-def keep(job: Job, wanted: Iterable[tuple[Row, Any]]) -> int:
-    """Keep what rows are to be; how many of them are not as they were."""
-    sources, same = {}, []
-    for row, content in wanted:
-        if content == row.content:
-            same.append(row.number)
-        else:
-            sources[row.number] = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+def _as_json(cells: list[str]) -> str:
+    return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
+
+
+def keep(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
+    """Keep what rows are to be, as Row.source; how many of them are not as they were."""
+    same = [row.number for row, source in wanted if json.loads(source) == row.content]
+    sources = {row.number: source for row, source in wanted if row.number not in set(same)}
     with transaction.atomic():
+        # Locked: a round that starts meanwhile comes after us, or has come before.
+        if Job.objects.select_for_update().get(pk=job.pk).state != Job.State.FINISHED:
+            return 0
         Edit.objects.filter(job=job, number__in=same).delete()
         put(job, sources)
     return len(sources)
@@ -81,27 +85,51 @@ def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
     if change is None:
         return 0
     changed = 0
-    for rows in _slices(can_be_edited(job).filter(cause=cause, same_as=None, earlier=None)):
-        changed += keep(job, ((row, change(row.content)) for row in rows))
+    for rows in _slices(can_be_edited(job).failed().filter(cause=cause)):
+        # One that was changed before is changed further.
+        numbers = [row.number for row in rows]
+        waiting = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
+        changed += keep(job, [(row, change(waiting.get(row.number, row.source))) for row in rows])
     return changed
 
 
-def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[Any], Any]]:
-    def shorten(cells: list[str]) -> list[str]:
-        at = job.columns.index(name)
-        return [*cells[:at], cells[at][:number].rstrip(), *cells[at + 1 :]]
+_Parts = dict[str, msgspec.Raw]
 
-    def without(request: dict[str, Any]) -> dict[str, Any]:
+
+def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]]:
+    """From the source of a row to another one. Of a request all else stays to the letter."""
+
+    def shorten(source: str) -> str:
+        cells, at = json.loads(source), job.columns.index(name)
+        return _as_json([*cells[:at], cells[at][:number].rstrip(), *cells[at + 1 :]])
+
+    def without(source: str) -> str:
         left_out = {name, "tool_choice"} if name == "tools" else {name}
-        params = {key: value for key, value in request["params"].items() if key not in left_out}
-        return {**request, "params": params}
+        request, params = _parts(source)
+        kept = {key: value for key, value in params.items() if key not in left_out}
+        return _joined(request, kept)
 
-    def longer(request: dict[str, Any]) -> dict[str, Any]:
-        return {**request, "params": {**request["params"], "max_tokens": number}}
+    def longer(source: str) -> str:
+        request, params = _parts(source)
+        # What a request allows already is not less than that it gets.
+        before = json.loads(bytes(params.get("max_tokens", b"0")))
+        tokens = max(number, before if isinstance(before, int) else 0)
+        return _joined(request, {**params, "max_tokens": msgspec.Raw(str(tokens).encode())})
 
     if job.kind == Job.Kind.TABLE:
         return {SHORTEN: shorten} if name in job.columns and number > 0 else {}
     return {WITHOUT: without, **({LONGER: longer} if number > 0 else {})}
+
+
+def _parts(source: str) -> tuple[_Parts, _Parts]:
+    request = msgspec.json.decode(source, type=_Parts)
+    return request, msgspec.json.decode(request["params"], type=_Parts)
+
+
+def _joined(request: _Parts, params: _Parts) -> str:
+    return msgspec.json.encode(
+        {**request, "params": msgspec.Raw(msgspec.json.encode(params))}
+    ).decode()
 
 
 def _slices(rows: RowQuerySet) -> Iterator[Sequence[Row]]:

@@ -146,10 +146,10 @@ def _sent_bytes(job: Job) -> int:
 
 
 def estimate_again(
-    job: Job, rows: int, size: int, recipe: Recipe, at_least: int, longest: int
+    job: Job, rows: int, size: int, largest: int, recipe: Recipe, at_least: int, longest: int
 ) -> PartEstimate | None:
-    """What sending `rows` rows of a finished job again costs, which have `size` bytes in all; None
-    when there is nothing to send or no price.
+    """What sending `rows` rows of a finished job again costs, which have `size` bytes in all and
+    `largest` in one; None when there is nothing to send or no price.
 
     `recipe` is that of a table. `at_least`: tokens that the answers needed more than. `longest`:
     tokens of the longest answer, if that was changed in ready-made requests.
@@ -159,9 +159,9 @@ def estimate_again(
         return None
     basis = whole.basis if whole else Basis()
     if job.kind == Job.Kind.TABLE:
-        shares = [_share_again(job, rows, size, recipe, at_least, basis)]
+        shares = [_share_again(job, rows, size, largest, recipe, at_least, basis)]
     else:
-        shares = [_requests_again(one, rows, size, longest) for one in _shares(job, basis)]
+        shares = [_requests_again(one, rows, size, largest, longest) for one in _shares(job, basis)]
     try:
         prices = [_price(one, basis) for one in shares]
     except pricing.UnknownPrice:
@@ -176,26 +176,29 @@ def estimate_again(
 
 
 def _share_again(
-    job: Job, rows: int, size: int, recipe: Recipe, at_least: int, basis: Basis
+    job: Job, rows: int, size: int, largest: int, recipe: Recipe, at_least: int, basis: Basis
 ) -> _Share:
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
-    fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
+    fixed = len(recipes.static_text(recipe.template).encode()) + form
     # A cell stands in the prompt as often as its column is named.
-    named = Counter(recipes.columns_used(recipe.template))
+    times = max(Counter(recipes.columns_used(recipe.template)).values(), default=0)
     low, high = _length_before(job, recipe)
     if at_least:
         low, high = at_least, recipe.longest
+    kept = _kept(recipe, basis)
+    if kept and recipe.system != job.system:  # others were counted
+        kept = round(len(recipe.system.encode()) / LEAST_TOKEN_BYTES)
     return _Share(
         recipe.model,
         rows,
-        fixed + size * max(named.values(), default=0),
+        fixed * rows + size * times,
         round(low * rows),
         round(high * rows),
         recipe.longest * rows,
-        kept=(kept := _kept(recipe, basis)),
+        kept=kept,
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
-        long=rows if basis.survey.long or fixed + size > pricing.LONG_FROM * rows else 0,
+        longest_prompt=fixed + largest * times,
     )
 
 
@@ -208,10 +211,10 @@ def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
     return mean * 0.5, min(mean * 2, recipe.longest)
 
 
-def _requests_again(share: _Share, rows: int, size: int, longest: int) -> _Share:
+def _requests_again(share: _Share, rows: int, size: int, largest: int, longest: int) -> _Share:
     """`rows` rows, all to the model of `share`."""
     few = rows / share.rows
-    most = max(longest * rows, round(share.longest_most * rows))
+    most = max(longest, share.longest_most) * rows
     return replace(
         share,
         rows=rows,
@@ -219,7 +222,8 @@ def _requests_again(share: _Share, rows: int, size: int, longest: int) -> _Share
         output_low=round(share.output_low * few),
         output_high=max(round(share.output_high * few), round(longest * rows * USUAL_OUTPUT[1])),
         longest=most,
-        long=rows if share.long else 0,
+        long=0,
+        longest_prompt=largest,
     )
 
 
@@ -437,6 +441,7 @@ class _Share:
     long_bytes: int = 0
     long_longest: int = 0  # .. as `bytes` and `longest`
     longest_most: int = 0  # tokens of the longest answer of all, of ready-made requests
+    longest_prompt: int = 0  # bytes, of rows that are sent again: they are others than were counted
 
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
@@ -562,6 +567,8 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
     counts = basis.counts
     known = learning.found_kept(basis.earlier)
     hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
+    if share.longest_prompt > pricing.LONG_FROM:
+        longest = max(longest, share.longest_prompt)
     expected, margin = _input(share, counts)
     to_keep = Decimal(share.kept * share.rows)
 

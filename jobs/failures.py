@@ -162,7 +162,7 @@ class Group:
     @cached_property
     def recipe(self) -> Recipe:
         """What its rows were asked last."""
-        return Again(self.name).recipe(self.job, self.all_rows)
+        return Again(self.name).recipe(self.job, rounds.rows_of(self.job, self.name))
 
     def _shorten(self) -> Remedy | None:
         """Of the columns that the prompt uses, the one with the longest cells in these rows."""

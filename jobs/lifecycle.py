@@ -529,7 +529,7 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     has marked the answer of `row` as good again, or as not good; with its copies these are `rows`
     rows. Within a transaction that keeps others from the job."""
     tally: dict[str, Any] = Job.objects.values_list("tally", flat=True).get(pk=job.pk)
-    if "lengths" not in tally:
+    if "lengths" not in tally or "groups" not in tally:
         count_up(job)  # it was counted by an older version
         return
     sign = 1 if good else -1
@@ -600,8 +600,7 @@ def _strays(job: Job) -> dict[str, int]:
 def _still_to_come(job: Job, sums: Counter[str]) -> int:
     """The most that the rows which wait can cost, as stored: a row costs so much by itself and so
     much for its bytes, so at most the larger share of the two."""
-    estimate = estimates.current(job)
-    if estimate is None or not sums["rows_waiting"] or not job.was_sent:
+    if not sums["rows_waiting"] or not job.was_sent:
         return 0
     if again := job.rounds.last():
         shares = [
@@ -609,6 +608,9 @@ def _still_to_come(job: Job, sums: Counter[str]) -> int:
             Decimal(sums["bytes_waiting"]) / max(again.bytes, 1),
         ]
         return pico(Decimal(again.estimate["most"]) * min(max(shares), Decimal(1)))
+    estimate = estimates.current(job)
+    if estimate is None:
+        return 0
     shares = [
         Decimal(sums[f"{what}_waiting"]) / max(sums[f"{what}_waiting"] + sums[f"{what}_over"], 1)
         for what in ("rows", "bytes")

@@ -14,13 +14,17 @@ from decimal import Decimal
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import Sum
+from django.db.models.functions import Coalesce
 
 from . import pricing
 from .models import (
     SPENDING_IS_STOPPED,
+    Batch,
     Installation,
     Job,
+    JobQuerySet,
     PastSpending,
+    Round,
     Try,
     dollars,
 )
@@ -50,6 +54,9 @@ def taken_up(since: datetime, owner: User | None = None) -> Decimal:
     # What a job cost that is being deleted is written down with the past already.
     jobs = Job.objects.filter(confirmed_at__gte=since, **here, **mine)
     jobs = jobs.exclude(state=Job.State.DELETING)
+    # Of older ones, what was sent again since.
+    again = Round.objects.filter(asked_at__gte=since).values("job")
+    older = Job.objects.filter(pk__in=again, confirmed_at__lt=since, **here, **mine)
     past = PastSpending.objects.filter(at__gte=since, **here, **mine)
     tries = Try.objects.filter(asked_at__gte=since, **here, **job_mine)
     tries = tries.exclude(job__state=Job.State.DELETING)
@@ -58,6 +65,8 @@ def taken_up(since: datetime, owner: User | None = None) -> Decimal:
     sums = [
         jobs.aggregate(pico=Sum("spent_pico"))["pico"],
         jobs.aggregate(pico=Sum("reserved_pico"))["pico"],
+        older.aggregate(pico=Sum("reserved_pico"))["pico"],
+        _sent_again(older, since),
         past.aggregate(pico=Sum("spent_pico"))["pico"],
         tries.aggregate(pico=Sum("cost_pico"))["pico"],
         may_cost.aggregate(pico=Sum("most_pico"))["pico"],
@@ -65,13 +74,31 @@ def taken_up(since: datetime, owner: User | None = None) -> Decimal:
     return dollars(sum(int(pico or 0) for pico in sums))
 
 
-def in_the_way(owner: User, most: Decimal, site: Installation, now: datetime) -> str:
-    """Why `most` US dollars more cannot be spent for `owner`, as a sentence; "" when they can."""
+def _sent_again(jobs: JobQuerySet, since: datetime) -> int:
+    """What rows of `jobs` were charged that were sent again since then, as it is stored."""
+    rounds = Round.objects.filter(job__in=jobs, asked_at__gte=since).values_list("job", "number")
+    return sum(
+        Batch.objects.filter(job=job, round=number).aggregate(pico=Coalesce(Sum("cost_pico"), 0))[
+            "pico"
+        ]
+        for job, number in rounds
+    )
+
+
+def in_the_way(
+    owner: User,
+    most: Decimal,
+    site: Installation,
+    now: datetime,
+    so_far: Decimal = Decimal(0),
+) -> str:
+    """Why `most` US dollars more cannot be spent for `owner`, as a sentence; "" when they can.
+    `so_far`: what the job has cost whose rows are sent again."""
     if site.stopped_at:
         return SPENDING_IS_STOPPED
-    if site.most_a_job is not None and most > site.most_a_job:
+    if site.most_a_job is not None and so_far + most > site.most_a_job:
         return (
-            f"This job may cost up to {_up(most)}, and no job may cost more than "
+            f"This job may cost up to {_up(so_far + most)}, and no job may cost more than "
             f"{_sum(site.most_a_job)} here. Send fewer rows, allow shorter answers, or ask an "
             "administrator."
         )

@@ -489,6 +489,7 @@ def _new_batch(job: Job, intent: journal.Intent) -> Batch:
     return Batch.objects.create(
         job=job,
         number=number,
+        round=job.last_round,
         nonce=intent.nonce,
         size=intent.size,
         practice=False,

@@ -5,22 +5,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 
 import msgspec
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Count, F, Max, Sum
+from django.db.models import Count, F, Max, Q, Sum
 from django.db.models.functions import Coalesce
 
-from . import clock, estimates
+from . import clock, estimates, recipes
 from .estimates import PartEstimate
 from .judging import PASSING, cause_in_words
 from .models import (
     NOT_GOOD,
     Attempt,
     Edit,
+    Installation,
     Job,
     Outcome,
     Round,
@@ -83,6 +86,17 @@ class Again:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What rows that are to be sent again have in them."""
+
+    rows: int
+    bytes: int  # of all of them, as Row.size
+    largest: int  # bytes of the largest
+    longest: int = 0  # tokens of the longest answer that ready-made requests ask for, if known
+    contents: str = ""  # a hash of what was changed
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a person is shown before rows are sent again, and confirms."""
 
@@ -98,47 +112,84 @@ class Plan:
 
 
 def rows_of(job: Job, which: str) -> RowQuerySet:
-    """The rows that are sent again; those that are the same as one of them are not among them."""
+    """The rows that are sent again; those that are the same as one of them are not among them. Of
+    rows that were not asked the same last, only those that most of them were asked."""
     rows = Row.objects.filter(job=job)
     if which == EDITED:
         edited = Edit.objects.filter(job=job).values("number")
-        return rows.filter(number__in=edited, outcome__in=[*NOT_GOOD, Outcome.LEFT_OUT])
-    if which == FOR_NOW:
-        return rows.failed().filter(cause__in=PASSING)
-    return rows.failed().filter(cause=which)
+        rows = rows.filter(number__in=edited, outcome__in=[*NOT_GOOD, Outcome.LEFT_OUT])
+    elif which == FOR_NOW:
+        rows = rows.failed().filter(cause__in=PASSING)
+    else:
+        rows = rows.failed().filter(cause=which)
+    return _asked_alike(job, rows) if job.last_round > 1 else rows
+
+
+def _asked_alike(job: Job, rows: RowQuerySet) -> RowQuerySet:
+    asked: dict[Recipe, list[int]] = {}
+    count: Counter[Recipe] = Counter()
+    by_round = rows.values_list("batch__round").annotate(rows=Count("pk")).order_by("batch__round")
+    for number, found in by_round:
+        recipe = recipe_of_round(job, number or 1)
+        asked.setdefault(recipe, []).append(number or 1)
+        count[recipe] += found
+    if len(asked) < 2:
+        return rows
+    numbers = asked[count.most_common(1)[0][0]]
+    alike = Q(batch__round__in=numbers)
+    # What was left out from the start was in no batch.
+    return rows.filter(alike | Q(batch=None)) if 1 in numbers else rows.filter(alike)
 
 
 def plan(job: Job, again: Again) -> Plan | None:
-    """What `again` comes to, and costs; None when there is nothing to send, or no price."""
+    """What `again` comes to, and costs; None when there is nothing to send, or no price, or it
+    cannot be asked so."""
     if job.state != Job.State.FINISHED or not knows_requests(job):
         return None
     rows = rows_of(job, again.which)
     recipe = again.recipe(job, rows)
-    longest = 0
+    if not _can_be_asked(job, again, recipe):
+        return None
+    found = _measured(job, again, rows)
+    at_least = _longest_before(job, rows, recipe) if again.which in TOO_SHORT else 0
+    price = estimates.estimate_again(
+        job, found.rows, found.bytes, found.largest, recipe, at_least, found.longest
+    )
+    if price is None:
+        return None
+    shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), asdict(found)]
+    shown += [str(value) for value in asdict(price).values()]
+    key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
+    return Plan(again, recipe, found.bytes, price, key)
+
+
+def _can_be_asked(job: Job, again: Again, recipe: Recipe) -> bool:
+    if job.kind == Job.Kind.REQUESTS:
+        return again == Again(again.which)  # they say themselves what is asked
+    return not recipes.recipe_problems(recipe, job.columns)
+
+
+def _measured(job: Job, again: Again, rows: RowQuerySet) -> Measured:
+    is_ready_made = job.kind == Job.Kind.REQUESTS
     if again.which == EDITED:
         # Only of rows that can be sent: another may have got its answer since it was changed.
         numbers = set(rows.values_list("number", flat=True))
         edits = job.edits.values_list("number", "source")
         sources = [source for number, source in edits if number in numbers]
         sizes = [size_of(job, source) for source in sources]
-        count, size = len(sizes), sum(sizes)
-        if job.kind == Job.Kind.REQUESTS:
-            longest = max(map(_max_tokens, sources), default=0)
-    else:
-        found = rows.aggregate(count=Count("pk"), size=Coalesce(Sum("size"), 0))
-        count, size = found["count"], found["size"]
-    at_least = _longest_before(job, rows, recipe) if again.which in TOO_SHORT else 0
-    unchanged = again == Again(again.which) and again.which != EDITED
-    if unchanged and job.last_round == 1 and not job.brought_in:
-        price = estimates.estimate_part(job, rows)  # a part of what was confirmed
-    else:
-        price = estimates.estimate_again(job, count, size, recipe, at_least, longest)
-    if price is None or not price.rows:
-        return None
-    shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), size]
-    shown += [str(value) for value in asdict(price).values()]
-    key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
-    return Plan(again, recipe, size, price, key)
+        longest = max(map(_max_tokens, sources), default=0) if is_ready_made else 0
+        contents = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+        return Measured(len(sizes), sum(sizes), max(sizes, default=0), longest, contents)
+    found = rows.aggregate(
+        count=Count("pk"),
+        largest=Coalesce(Max("size"), 0),
+        # Not "size", which is the name of the column.
+        all_bytes=Coalesce(Sum("size"), 0),
+    )
+    longest = 0
+    if is_ready_made and job.last_round > 1:  # else they are as the file was read
+        longest = max(map(_max_tokens, rows.values_list("source", flat=True)), default=0)
+    return Measured(found["count"], found["all_bytes"], found["largest"], longest)
 
 
 def knows_requests(job: Job) -> bool:
@@ -157,6 +208,13 @@ def size_of(job: Job, source: str) -> int:
 def _max_tokens(source: str) -> int:
     longest = json.loads(source)["params"].get("max_tokens")
     return longest if isinstance(longest, int) else 0
+
+
+def needs_approval(job: Job, most: Decimal, site: Installation) -> bool:
+    """Whether a second person has to send rows again that cost up to `most`: they count together
+    with those that were sent again before, so that small steps do not lead around it."""
+    before = sum((Decimal(one.estimate["most"]) for one in job.rounds.all()), Decimal(0))
+    return site.approval_above is not None and before + most > site.approval_above
 
 
 def in_words(job: Job, planned: Plan) -> str:
@@ -206,12 +264,16 @@ def start(job: Job, planned: Plan, what: str, user: User) -> bool:
         numbers = list(rows.values_list("number", flat=True))
         for begin in range(0, len(numbers), SLICE):
             _take_edits(job, numbers[begin : begin + SLICE])
-    else:
-        # Those that have the answer of one of them wait for it again.
-        copies = Row.objects.filter(job=job, same_as__in=rows.values("number"))
-        copies.exclude(outcome=Outcome.GOOD).update(**NO_RESULT)
+    numbers = list(rows.values_list("number", flat=True))
     sent = rows.update(**NO_RESULT)
-    Edit.objects.filter(job=job).delete()
+    for begin in range(0, len(numbers), SLICE):
+        some = numbers[begin : begin + SLICE]
+        Edit.objects.filter(job=job, number__in=some).delete()
+        copies = Row.objects.filter(job=job, same_as__in=some).exclude(outcome=Outcome.GOOD)
+        if planned.again.prompt is None and planned.again.system is None:
+            copies.update(**NO_RESULT)  # they wait for the answer of the row that they are like
+        else:
+            copies.update(same_as=None)  # in what is used now they may differ
     return sent == planned.rows
 
 

@@ -842,7 +842,7 @@ def test_retry_sends_what_got_no_answer_and_names_the_price(root: User, make_job
 
     _, err = run("retry", job.pk, "--yes")
 
-    assert "at most $1.00" in err
+    assert "at most $0.01" in err
     assert "To be sent again: 1 row" in err
     job.refresh_from_db()
     assert job.state == Job.State.SUBMITTING

@@ -8,17 +8,18 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, checking, editing, failures, limits, offers, resending, rounds
+from .. import actions, checking, editing, failures, limits, offers, recipes, resending, rounds
 from ..clock import now
 from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
 from ..judging import SHORTEN, cause_in_words
-from ..models import CorrectedUpload, Installation, Job, Row
+from ..models import CorrectedUpload, Installation, Job, Row, dollars, recipe_of_round
 from ..rounds import EDITED, FOR_NOW, Again
 from .access import find_job, person
 from .draft import take_file
 from .parts import Part, answer, make_part, reload_page, whole_number
 
 SHOWN = 50  # changed rows on a page
+MOST_CELLS = 100  # of a row that is edited in the page
 LOOK_SECONDS = 2  # between two looks whether a corrected file was read
 CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
 
@@ -69,10 +70,10 @@ def _send(request: HttpRequest, job: Job, wanted: Again, key: str) -> HttpRespon
 
 def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResponse:
     site, most = Installation.get(), planned.price.most
-    why = limits.in_the_way(job.owner, most, site, now())
+    why = limits.in_the_way(job.owner, most, site, now(), dollars(job.spent_pico))
     if (
         not why
-        and limits.needs_approval(most, site)
+        and rounds.needs_approval(job, most, site)
         and not limits.can_approve(job, person(request))
     ):
         why = rounds.NEEDS_SECOND
@@ -94,7 +95,7 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """A form for asking the rows with one cause otherwise; POST shows what that costs."""
-    job = _find(request, pk)
+    job = _find(request, pk, cause)
     group = failures.find_group(job, cause)
     if group is None or job.kind != Job.Kind.TABLE or not group.own:
         return redirect("attention", pk)
@@ -108,7 +109,9 @@ def ask(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     form = AskForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         wanted = form.again(cause, before)
-        if problems := checking.recipe_problems(wanted.recipe(job, group.all_rows), job.columns):
+        if problems := checking.recipe_problems(
+            wanted.recipe(job, rounds.rows_of(job, cause)), job.columns
+        ):
             for problem in problems:
                 form.add_error(None, problem)
         elif planned := rounds.plan(job, wanted):
@@ -122,7 +125,7 @@ def ask(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
 @require_POST
 def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """Change all rows with one cause in the same way; then the changes are shown."""
-    job = _find(request, pk)
+    job = _find(request, pk, cause)
     form = ChangeForm(request.POST)
     changed = editing.change_all(job, cause, **form.cleaned_data) if form.is_valid() else 0
     if not changed:
@@ -199,12 +202,13 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     waiting = job.edits.filter(number=number).first()
     cells: list[str] = Row(source=waiting.source).content if waiting else row.content
     cells = [*cells, *[""] * (len(job.columns) - len(cells))][: len(job.columns)]
+    shown = _columns_to_edit(job)
     if request.method == "POST":
         given = request.POST.getlist("cell")
-        if len(given) != len(cells):
+        if len(given) != len(shown):
             raise Http404
-        # A browser sends every line break as two characters.
-        new = [_as_it_was(new, old) for new, old in zip(given, cells, strict=True)]
+        changed = dict(zip(shown, given, strict=True))
+        new = [_as_it_was(changed.get(at, old), old) for at, old in enumerate(cells)]
         if editing.edit(row, new):
             messages.success(
                 request, f"Row {number} is kept as you changed it. Nothing is sent yet."
@@ -215,13 +219,24 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     context = {
         "job": job,
         "row": row,
-        "cells": list(zip(job.columns, cells, strict=True)),
+        "cells": [(job.columns[at], cells[at]) for at in shown],
+        "hidden": len(cells) - len(shown),
         "cause": cause_in_words(row.cause) if row.cause else None,
     }
     return render(request, "attention/edit_row.html", context)
 
 
+def _columns_to_edit(job: Job) -> list[int]:
+    """The places of all columns, or, when they are too many for a form, of those that are used."""
+    every = range(len(job.columns))
+    if len(every) <= MOST_CELLS:
+        return list(every)
+    used = set(recipes.columns_used(recipe_of_round(job, job.last_round).template))
+    return [at for at in every if job.columns[at] in used][:MOST_CELLS]
+
+
 def _as_it_was(new: str, old: str) -> str:
+    # A browser sends every line break as two characters.
     new = new.replace("\0", "\ufffd")
     plain = new.replace("\r\n", "\n")
     return old if plain == old.replace("\r\n", "\n") else plain
@@ -230,7 +245,7 @@ def _as_it_was(new: str, old: str) -> str:
 @require_http_methods(["GET", "HEAD", "POST"])
 def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """GET says what leaving rows out means, POST leaves out as many as were shown."""
-    job = _find(request, pk)
+    job = _find(request, pk, cause)
     group = failures.find_group(job, cause)
     if request.method == "POST":
         count = whole_number(request.POST.get("rows", ""))
@@ -244,8 +259,8 @@ def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     return render(request, "attention/leave_out.html", {"job": job, "group": group})
 
 
-def _find(request: HttpRequest, pk: int) -> Job:
+def _find(request: HttpRequest, pk: int, cause: str = "") -> Job:
     job = find_job(request, pk)
-    if not job.was_sent:
+    if not job.was_sent or "\0" in cause:
         raise Http404
     return job

@@ -65,9 +65,6 @@ from .reusing import Start
 
 logger = logging.getLogger(__name__)
 
-# After a change of the recipe the price waits a moment: people type.
-TYPING = timedelta(seconds=0.5)
-
 
 def create_job(
     owner: User,
@@ -234,13 +231,12 @@ def save_recipe(job: Job, recipe: Recipe) -> bool:
     """Keep the recipe of a draft; its price is worked out anew. True when something changed."""
     if recipe_of(job) == recipe:
         return False
-    return bool(
-        Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE).update(
-            **stored_recipe(recipe),
-            plan_sha256="",
-            next_action_at=clock.now() + TYPING,
-        )
-    )
+    drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
+    # At once: the page has waited for the end of typing.
+    saved = drafts.update(**stored_recipe(recipe), plan_sha256="", next_action_at=clock.now())
+    if saved:
+        _nudge(job)
+    return bool(saved)
 
 
 def use_tried_recipe(job: Job, round_number: int) -> bool:

@@ -34,7 +34,6 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,8 +76,6 @@ site_settings.STATIC_ROOT = SCRATCH / "static"
 site_settings.STATIC_ROOT.mkdir()
 # A real one takes a third of a second for every account.
 site_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# Nobody types here, so prices need not wait for the end of it.
-actions.TYPING = timedelta()
 # In a file, so that a worker in a process of its own works on the same database.
 if not os.environ["DATABASE_URL"]:
     database = site_settings.DATABASES["default"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,7 @@ from . import (
     late,
     leases,
     own_prices,
+    pricing,
     provider,
     resending,
     restoring,
@@ -52,7 +54,10 @@ from .models import (
     Outcome,
     Problem,
     Row,
+    dollars,
     pico,
+    recipe_of,
+    recipe_of_round,
 )
 from .reading import make_rows, read_upload
 
@@ -598,24 +603,25 @@ def _strays(job: Job) -> dict[str, int]:
 
 
 def _still_to_come(job: Job, sums: Counter[str]) -> int:
-    """The most that the rows which wait can cost, as stored: a row costs so much by itself and so
-    much for its bytes, so at most the larger share of the two."""
+    """The most that the rows which wait can cost, as stored: what was reserved for all of them,
+    less what those that are over have cost, or could have cost by the length of their answers
+    alone. How much each of them could have cost to read is not known."""
     if not sums["rows_waiting"] or not job.was_sent:
         return 0
     if again := job.rounds.last():
-        shares = [
-            Decimal(sums["rows_waiting"]) / again.rows,
-            Decimal(sums["bytes_waiting"]) / max(again.bytes, 1),
-        ]
-        return pico(Decimal(again.estimate["most"]) * min(max(shares), Decimal(1)))
-    estimate = estimates.current(job)
-    if estimate is None:
+        most, spent = Decimal(again.estimate["most"]), Decimal(0)
+        recipe, over = recipe_of_round(job, again.number), again.rows - sums["rows_waiting"]
+    elif estimate := estimates.current(job):
+        most, spent = estimate.most, dollars(sums["pico"])
+        recipe, over = recipe_of(job), sums["rows_over"]
+    else:
         return 0
-    shares = [
-        Decimal(sums[f"{what}_waiting"]) / max(sums[f"{what}_waiting"] + sums[f"{what}_over"], 1)
-        for what in ("rows", "bytes")
-    ]
-    return pico(estimate.most * max(shares))
+    freed = spent
+    if job.kind == Job.Kind.TABLE and over > 0:
+        with suppress(pricing.UnknownPrice):
+            written = pricing.cost_of_tokens(recipe.model, 0, over * recipe.longest)
+            freed = max(spent, written)
+    return pico(max(most - freed, Decimal(0)))
 
 
 def price_stale_drafts() -> None:

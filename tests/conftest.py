@@ -50,7 +50,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions, files, lifecycle, pricing, rounds
+from jobs import actions, estimates, files, lifecycle, pricing, rounds
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
@@ -393,3 +393,33 @@ def send_again(job: Job, user: User, which: str = rounds.FOR_NOW, **different: A
     if planned is None or not actions.send_round(job, again, planned.key, user):
         return 0
     return planned.rows
+
+
+# What makes the simulator answer a row so.
+CUT, REFUSED, ERRORED = "[simulate:cut]", "[simulate:refusal]", "[simulate:errored]"
+
+
+def sent(
+    make_job: Callable[..., Job],
+    alice: User,
+    drive: Callable[..., Job],
+    rows: list[Any],
+    **values: Any,
+) -> Job:
+    """A job that was priced, confirmed and has finished."""
+    values = {"prompt": "Say: {{text}}", "model": "claude-haiku-4-5", **values}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, **values)
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    assert actions.confirm(job, job.plan_sha256, alice)
+    return drive(job)
+
+
+@pytest.fixture
+def mixed(
+    make_job: Callable[..., Job], alice: User, drive: Callable[..., Job], simulator: Simulator
+) -> Job:
+    """Four good rows, two cut off, one refused and one with an error."""
+    ends = ["", CUT, "", REFUSED, ERRORED, "", CUT, ""]
+    rows = [(f"n{number}", f"text {number} {end}") for number, end in enumerate(ends, 1)]
+    return sent(make_job, alice, drive, rows, max_tokens=500)

@@ -29,11 +29,10 @@ from jobs.resending import Found
 from jobs.rounds import EDITED
 from jobs.shell.options import EMPTY
 
-from .conftest import Simulator, send_again
+from .conftest import Simulator, send_again, sent
 from .test_corrections import as_csv, is_read, problem_file, table_of
 from .test_job_command import refusal, run
 from .test_lifecycle import Drive
-from .test_rounds import sent
 
 HX = {"HX-Request": "true"}
 # Good, cut off, refused, an error, left out because of a cell too few, good.

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,33 +19,14 @@ from jobs.judging import CAUSES, cause_in_words
 from jobs.models import NOT_GOOD, Attempt, Edit, Installation, Job, Outcome, Row
 from jobs.rounds import EDITED, Again
 
-from .conftest import Simulator, send_again
+from .conftest import CUT, REFUSED, Simulator, send_again, sent
 from .test_lifecycle import Drive
 
 MakeJob = Callable[..., Job]
-CUT, REFUSED, ERRORED = "[simulate:cut]", "[simulate:refusal]", "[simulate:errored]"
-
-
-def sent(make_job: MakeJob, alice: User, drive: Drive, rows: list[Any], **values: Any) -> Job:
-    """A job that was priced, confirmed and has finished."""
-    values = {"prompt": "Say: {{text}}", "model": "claude-haiku-4-5", **values}
-    job = make_job(alice, Job.State.DRAFT, rows=rows, **values)
-    estimates.estimate_job(job)
-    job.refresh_from_db()
-    assert actions.confirm(job, job.plan_sha256, alice)
-    return drive(job)
 
 
 def text(client: Client, address: str) -> str:
     return " ".join(html.unescape(client.get(address).content.decode()).split())
-
-
-@pytest.fixture
-def mixed(make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator) -> Job:
-    """Four good rows, two cut off, one refused and one with an error."""
-    ends = ["", CUT, "", REFUSED, ERRORED, "", CUT, ""]
-    rows = [(f"n{number}", f"text {number} {end}") for number, end in enumerate(ends, 1)]
-    return sent(make_job, alice, drive, rows, max_tokens=500)
 
 
 def outcomes(job: Job) -> list[str]:

@@ -1,0 +1,575 @@
+"""Rounds at their edges: what is sent again is priced as it is, counts for the caps, asks each row
+its own question, and survives odd rows, odd addresses and two people at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from jobs import (
+    actions,
+    building,
+    clock,
+    editing,
+    exports,
+    failures,
+    lifecycle,
+    limits,
+    receipts,
+    restoring,
+    reviewing,
+    rounds,
+    summing,
+)
+from jobs.models import (
+    Attempt,
+    Installation,
+    Job,
+    Outcome,
+    Row,
+    dollars,
+    pico,
+    recipe_of_round,
+)
+from jobs.rounds import EDITED, Again
+
+from .conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent
+from .test_adopting import in_lines, made_elsewhere
+from .test_lifecycle import Drive
+from .test_restoring import a_backup_that_comes_back
+from .test_rounds import outcomes, text
+
+MakeJob = Callable[..., Job]
+
+
+def let_succeed(job: Job, *numbers: int) -> None:
+    """As if the reason why these rows failed had passed."""
+    for row in job.rows.filter(number__in=numbers):
+        source = row.source
+        for mark in (CUT, REFUSED, ERRORED):
+            source = source.replace(mark, "")
+        Row.objects.filter(pk=row.pk).update(source=source)
+
+
+def cost_of_round(job: Job) -> Decimal:
+    """US dollars that the rows of the last round were charged."""
+    rows = job.rows.filter(batch__round=job.last_round)
+    return sum((row.cost for row in rows), Decimal(0))
+
+
+def assert_costs_no_more_than_was_said(job: Job, user: User, which: str, **different: Any) -> None:
+    planned = rounds.plan(job, Again(which, **different))
+    assert planned is not None
+    assert send_again(job, user, which, **different) == planned.rows
+    assert 0 < cost_of_round(drive_job(job)) <= planned.price.most
+
+
+def request(number: int, content: str = "hello", **params: Any) -> dict[str, Any]:
+    given = {"model": "claude-haiku-4-5", "max_tokens": 50, **params}
+    messages = [{"role": "user", "content": content}]
+    return {"custom_id": f"r{number}", "params": {**given, "messages": messages}}
+
+
+def mark_down(job: Job, number: int, user: User, note: str = "") -> None:
+    key = reviewing.answer_key(job.rows.get(number=number))
+    assert actions.mark_answer(job, number, key, False, note, user)
+
+
+# --- What a round costs at most -------------------------------------------------------------------
+
+
+def test_requests_that_were_made_longer_before_cost_no_more_than_is_said(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [request(number, f"hello {CUT if number == 1 else ''}") for number in range(4)]
+    job = sent(make_job, alice, drive, rows)
+    assert editing.change_all(job, "cut_off", "longer", "", 20_000) == 1
+    assert send_again(job, alice, EDITED) == 1
+    assert_costs_no_more_than_was_said(drive(job), alice, "cut_off")
+
+
+def test_a_row_is_not_priced_by_columns_that_are_not_used(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("n" * 8_000, f"hi {number}") for number in range(9)]
+    rows.append(("m", "word " * 1_000 + ERRORED))
+    job = sent(make_job, alice, drive, rows, max_tokens=20)
+    [group] = failures.groups(job)
+    let_succeed(job, 10)
+    assert_costs_no_more_than_was_said(job, alice, group.name)
+
+
+def test_one_long_row_is_not_priced_as_the_short_ones(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("n", f"{number} " + "word " * 200) for number in range(100)]
+    rows.append(("m", "word " * 90_000 + ERRORED))
+    job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
+    [group] = failures.groups(job)
+    let_succeed(job, 101)
+    assert_costs_no_more_than_was_said(job, alice, group.name)
+
+
+def test_a_row_that_was_edited_to_a_long_one_is_priced_as_a_long_one(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("a", "short"), ("b", f"short {REFUSED}"), ("c", "x")]
+    job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
+    assert editing.edit(job.rows.get(number=2), ["b", "word " * 150_000])
+    assert_costs_no_more_than_was_said(job, alice, EDITED)
+
+
+def test_longer_instructions_that_are_cached_cost_no_more_than_is_said(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    system = "Follow the rule and be kind. " * 1_000
+    rows = [("a", "x"), ("b", f"y {REFUSED}")]
+    job = sent(make_job, alice, drive, rows, max_tokens=20, system=system, cached=True)
+    asked = {"prompt": "Greet {{name}}", "system": system * 6}
+    assert_costs_no_more_than_was_said(job, alice, "refused", **asked)
+
+
+def test_the_job_its_file_and_its_receipt_agree_on_what_it_cost(
+    mixed: Job, alice: User, drive: Drive
+) -> None:
+    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
+    job = drive(mixed)
+    assert actions.leave_out(job, "cut_off", 2, alice)
+    job.refresh_from_db()
+    lines = [json.loads(line) for line in b"".join(exports.jsonl_chunks(job)).splitlines()]
+    assert [line["row"] for line in lines] == list(range(1, 9))
+    in_file = sum((Decimal(line["cost_usd"]) for line in lines), Decimal(0))
+    assert in_file == job.cost == receipts.receipt_of(job).charged
+
+
+# --- Caps -----------------------------------------------------------------------------------------
+
+
+def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User) -> None:
+    again = Again("cut_off", max_tokens=1000)
+    planned = rounds.plan(mixed, again)
+    assert planned is not None and planned.price.most < 1
+    Job.objects.filter(pk=mixed.pk).update(spent_pico=pico(Decimal(3)))
+    Installation.objects.update(most_a_job=3)
+    with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
+        actions.send_round(mixed, again, planned.key, alice)
+    Installation.objects.update(most_a_job=4)
+    assert actions.send_round(mixed, again, planned.key, alice)
+
+
+def test_small_rounds_do_not_lead_around_the_second_person(
+    mixed: Job, alice: User, root: User, drive: Drive
+) -> None:
+    above = Decimal("0.01")
+    Installation.objects.update(approval_above=above)
+    assert send_again(mixed, alice, "cut_off", max_tokens=1500) == 2
+    job = drive(mixed)
+    again = Again("cut_off", max_tokens=1600)
+    planned = rounds.plan(job, again)
+    assert planned is not None and planned.price.most < above
+    with pytest.raises(limits.NotAllowed, match="second person"):
+        actions.send_round(job, again, planned.key, alice)
+    assert actions.send_round(job, again, planned.key, root)
+
+
+def test_a_round_of_an_older_job_counts_for_the_month_in_which_it_is_sent(
+    mixed: Job, alice: User, drive: Drive
+) -> None:
+    Job.objects.filter(pk=mixed.pk).update(confirmed_at=clock.now() - timedelta(days=62))
+    month = limits.month_of(clock.now())
+    assert limits.taken_up(month) == 0
+    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
+    mixed.refresh_from_db()
+    assert limits.taken_up(month) == dollars(mixed.reserved_pico) > 0
+    job = drive(mixed)
+    assert limits.taken_up(month) == cost_of_round(job) > 0
+
+
+def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
+    root: User, simulator: Simulator, drive: Drive
+) -> None:
+    ids = [f"r{number}" for number in range(8)]
+    simulator.faults(expire_share=0.5)
+    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), in_lines(ids)))
+    simulator.reset()
+    assert send_again(job, root)
+    job.refresh_from_db()
+    reserved = job.reserved_pico
+    lifecycle.count_up(job)
+    job.refresh_from_db()
+    assert job.reserved_pico == reserved > 0
+
+
+# --- What is sent is what was shown ---------------------------------------------------------------
+
+
+def test_what_was_edited_after_the_price_was_shown_is_not_sent(mixed: Job, alice: User) -> None:
+    """Even if it is as long as what was shown."""
+    row = mixed.rows.get(number=4)
+    editing.edit(row, ["n4", "aaaa"])
+    planned = rounds.plan(mixed, Again(EDITED))
+    assert planned is not None
+    editing.edit(row, ["n4", "bbbb"])
+    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    assert not Attempt.objects.exists()
+
+
+def test_an_edit_that_comes_while_a_round_starts_is_not_sent(
+    mixed: Job, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = mixed.rows.get(number=4)
+    editing.edit(row, ["n4", "short"])
+    planned = rounds.plan(mixed, Again(EDITED))
+    assert planned is not None
+    lock = limits.lock
+
+    def slow() -> Installation:
+        editing.edit(row, ["n4", "long " * 100_000])
+        return lock()
+
+    monkeypatch.setattr(limits, "lock", slow)
+    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    assert not Attempt.objects.exists()
+
+
+def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
+    mixed: Job, alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = Again("refused")
+    planned = rounds.plan(mixed, again)
+    assert planned is not None
+    lock, key = limits.lock, planned.key
+
+    def slow() -> Installation:
+        monkeypatch.setattr(limits, "lock", lock)
+        assert actions.send_round(mixed, again, key, alice)
+        drive_job(mixed)
+        return lock()
+
+    monkeypatch.setattr(limits, "lock", slow)
+    assert not actions.send_round(mixed, again, key, alice)
+    assert simulator.accepted()["0000004"] == 2
+
+
+def test_edits_of_rows_that_are_not_sent_stay(mixed: Job, alice: User) -> None:
+    editing.edit(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
+    editing.edit(mixed.rows.get(number=2), ["n2", "not sent so"])
+    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
+    assert list(mixed.edits.values_list("number", flat=True)) == [4]
+
+
+def test_a_column_that_is_not_there_is_not_asked_for_by_address(
+    mixed: Job, alice: User, client_alice: Client, simulator: Simulator
+) -> None:
+    assert rounds.plan(mixed, Again("refused", prompt="Say {{nothing}}")) is None
+    assert send_again(mixed, alice, "refused", prompt="Say {{nothing}}") == 0
+    planned = rounds.plan(mixed, Again("refused"))
+    assert planned is not None
+    given = {"which": "refused", "asks": "prompt", "prompt": "Say {{nothing}}"}
+    again, attention = (reverse(name, args=[mixed.pk]) for name in ("again", "attention"))
+    assert client_alice.get(again, given).headers["Location"] == attention
+    client_alice.post(again, {**given, "key": planned.key})
+    mixed.refresh_from_db()
+    assert mixed.state == Job.State.FINISHED and not Attempt.objects.exists()
+    assert simulator.truth()["accepted_rows"] == 8
+
+
+def test_ready_made_requests_are_not_said_to_be_asked_otherwise(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, client_alice: Client
+) -> None:
+    job = sent(make_job, alice, drive, [request(1, f"hello {CUT}")])
+    assert rounds.plan(job, Again("cut_off")) is not None
+    for different in ({"max_tokens": 1000}, {"model": "claude-haiku-5-5"}, {"prompt": "Greet"}):
+        assert rounds.plan(job, Again("cut_off", **different)) is None
+    given = {"which": "cut_off", "max_tokens": "1000"}
+    answer = client_alice.get(reverse("again", args=[job.pk]), given)
+    assert answer.headers["Location"] == reverse("attention", args=[job.pk])
+
+
+# --- Each row is asked its own question -----------------------------------------------------------
+
+
+def test_rows_that_were_the_same_as_an_edited_one_do_not_get_its_answer(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("a", f"same {ERRORED}"), ("b", f"same {ERRORED}"), ("c", "other")]
+    job = sent(make_job, alice, drive, rows, same_once=True, max_tokens=300)
+    assert job.rows.get(number=2).same_as == 1
+    editing.edit(job.rows.get(number=1), ["a", f"quite another question {ERRORED}"])
+    assert send_again(job, alice, EDITED) == 1
+    job = drive(job)
+    [cause] = {group.name for group in failures.groups(job)}
+    let_succeed(job, 1, 2)
+    assert send_again(job, alice, cause) == 2
+    job = drive(job)
+    assert "Say: quite another question" in job.rows.get(number=1).answer
+    assert "Say: same" in job.rows.get(number=2).answer
+
+
+def test_rows_that_were_the_same_differ_once_another_column_is_asked_for(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("anna", f"same {REFUSED}"), ("berta", f"same {REFUSED}"), ("c", "other")]
+    job = sent(make_job, alice, drive, rows, same_once=True, max_tokens=300)
+    assert job.rows.get(number=2).same_as == 1
+    for _ in range(2):
+        assert send_again(job, alice, "refused", prompt="Greet {{name}}") == 1
+        job = drive(job)
+    assert "Greet anna" in job.rows.get(number=1).answer
+    assert "Greet berta" in job.rows.get(number=2).answer
+
+
+def test_rows_with_one_cause_are_each_asked_what_they_were_asked_last(
+    mixed: Job, alice: User, drive: Drive
+) -> None:
+    cause = mixed.rows.get(number=5).cause
+    mixed.rows.filter(number=4).update(source=json.dumps(["n4", f"text {ERRORED}"]))
+    assert send_again(mixed, alice, "refused", prompt="Only for four: {{text}}") == 1
+    job = drive(mixed)
+    assert job.rows.filter(cause=cause).count() == 2
+    for _ in range(2):
+        assert send_again(job, alice, cause) == 1
+        job = drive(job)
+    asked = {
+        row.number: recipe_of_round(job, row.batch.round).prompt
+        for row in job.rows.filter(attempts__gt=0)
+        if row.batch
+    }
+    assert asked == {4: "Only for four: {{text}}", 5: "Say: {{text}}"}
+
+
+# --- Ready-made requests that are changed ---------------------------------------------------------
+
+
+def test_a_longer_answer_is_never_shorter_than_a_request_allowed_already(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [request(n, f"hello {CUT}", max_tokens=most) for n, most in ((1, 50), (2, 5000))]
+    job = sent(make_job, alice, drive, rows)
+    group = failures.find_group(job, "cut_off")
+    assert group is not None
+    longer = group.remedies[0]
+    assert editing.change_all(job, "cut_off", longer.code, longer.value, int(longer.value)) == 1
+    [changed] = editing.changed_rows(job, 5)
+    assert [(one.name, one.before, one.after) for one in changed.changes] == [
+        ("max_tokens", "50", longer.value)
+    ]
+
+
+def test_a_change_of_a_group_goes_on_from_the_one_before(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [request(1, top_k=5, top_p=0.5)])
+    [group] = failures.groups(job)
+    editing.change_all(job, group.name, "without", "top_k", 0)
+    editing.change_all(job, group.name, "without", "top_p", 0)
+    edit = json.loads(job.edits.get().source)
+    assert list(edit["params"]) == ["model", "max_tokens", "messages"]
+
+
+def test_numbers_of_a_request_stay_to_the_letter_when_it_is_changed(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [request(1, top_k=5)])
+    row = job.rows.get()
+    source = row.source.replace('"top_k": 5', '"top_k": 5, "x": 12345678901234567890.10')
+    Row.objects.filter(pk=row.pk).update(source=source)
+    [group] = failures.groups(job)
+    assert editing.change_all(job, group.name, "without", "top_k", 0) == 1
+    edit = job.edits.get().source
+    assert "12345678901234567890.10" in edit and "top_k" not in edit
+
+
+def test_requests_that_were_left_out_at_the_start_are_not_changed(
+    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    """They may have no parameters at all."""
+    job = sent(make_job, alice, drive, [request(1)])
+    left_out = {"outcome": Outcome.LEFT_OUT, "cause": "left_out", "problem": "no params"}
+    Row.objects.create(job=job, number=2, line=2, source='{"custom_id":"r2"}', size=2, **left_out)
+    address = reverse("change_rows", args=[job.pk, "left_out"])
+    assert client_alice.post(address, {"code": "without", "name": "x"}).status_code == 302
+    assert not job.edits.exists()
+
+
+# --- Rows that are edited in the page -------------------------------------------------------------
+
+
+def test_of_very_many_columns_only_those_that_are_used_are_edited_and_the_others_stay(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, client_alice: Client
+) -> None:
+    columns = [f"c{number}" for number in range(1200)]
+    rows = [("x",) * 1199 + (REFUSED,)]
+    job = sent(make_job, alice, drive, rows, columns=columns, prompt="{{c1199}} and {{c3}}")
+    address = reverse("edit_row", args=[job.pk, 1])
+    page = text(client_alice, address)
+    assert page.count('name="cell"') == 2 and ">c3</label>" in page and ">c1199</label>" in page
+    assert client_alice.post(address, {"cell": ["y"] * 1200}).status_code in (400, 404)
+    assert not job.edits.exists()
+    assert client_alice.post(address, {"cell": ["three", "last"]}).status_code == 302
+    assert json.loads(job.edits.get().source) == ["x"] * 3 + ["three"] + ["x"] * 1195 + ["last"]
+
+
+def test_a_cell_of_some_megabytes_is_edited(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, client_alice: Client
+) -> None:
+    job = sent(make_job, alice, drive, [("x", "word " * 700_000 + REFUSED)])
+    cells = ["y", "word " * 600_000]
+    answer = client_alice.post(reverse("edit_row", args=[job.pk, 1]), {"cell": cells})
+    assert answer.status_code == 302
+    assert json.loads(job.edits.get().source) == cells
+
+
+# --- What was left out, marked and stopped --------------------------------------------------------
+
+
+def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("a", ERRORED), ("b", ERRORED)]
+    job = sent(make_job, alice, drive, rows, same_once=True)
+    [group] = failures.groups(job)
+    assert (group.rows, group.own) == (2, 1)
+    assert actions.leave_out(job, group.name, 2, alice)
+    editing.edit(job.rows.get(number=1), ["a", "now good"])
+    assert send_again(job, alice, EDITED) == 1
+    job = drive(job)
+    assert outcomes(job) == [Outcome.GOOD, Outcome.LEFT_OUT]
+    assert job.tally["outcomes"] == {Outcome.GOOD: 1, Outcome.LEFT_OUT: 1}
+
+
+def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(mixed: Job, alice: User) -> None:
+    actions.draw_sample(mixed, 10, alice)
+    mark_down(mixed, 1, alice, "first note")
+    assert b"first note" in file_of(mixed)
+    mark_down(mixed, 1, alice, "second note")
+    assert b"second note" in file_of(mixed)
+
+
+def test_a_file_that_lay_ready_is_not_taken_once_another_row_is_marked(
+    make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
+) -> None:
+    """Even if as many rows are good as before."""
+    rows = [("a", "same"), ("a", "same"), ("b", "x")]
+    job = sent(make_job, alice, drive, rows)
+    actions.draw_sample(job, 10, alice)
+    mark_down(job, 1, alice, "bad")
+    before = file_of(job)
+    key = reviewing.answer_key(job.rows.get(number=1))
+    assert actions.mark_answer(job, 1, key, None, "", alice)
+    mark_down(job, 2, alice, "bad")
+    assert file_of(job) != before
+
+
+def file_of(job: Job) -> bytes:
+    """What is downloaded; it is built if it does not lie ready."""
+    job.refresh_from_db()
+    if ready := building.open_ready(job, "csv"):
+        with ready:
+            return ready.read()
+    content = b"".join(exports.csv_chunks(job))
+    path = building.path_of(job, "csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return content
+
+
+def test_answers_that_were_left_out_are_not_in_the_summary(
+    mixed: Job, alice: User, drive: Drive
+) -> None:
+    actions.draw_sample(mixed, 10, alice)
+    mark_down(mixed, 1, alice)
+    assert actions.leave_out(mixed, "marked_down", 1, alice)
+    job = drive(mixed, until=lambda job: job.next_action_at is None)
+    summary = summing.summary_of(job)
+    assert summary is not None
+    assert summary.count == job.rows.with_usable_answer().count()
+
+
+def test_answers_of_a_job_that_an_older_version_counted_are_marked(mixed: Job, alice: User) -> None:
+    """Its tally knows no groups."""
+    tally = {name: value for name, value in mixed.tally.items() if name != "groups"}
+    Job.objects.filter(pk=mixed.pk).update(tally=tally)
+    actions.draw_sample(mixed, 10, alice)
+    mark_down(mixed, 1, alice)
+    mixed.refresh_from_db()
+    assert mixed.attention_count == 5
+
+
+def test_a_round_that_was_stopped_is_sent_again_and_adds_up(
+    mixed: Job, alice: User, drive: Drive
+) -> None:
+    cost = mixed.cost
+    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
+    assert actions.stop(mixed, alice)
+    job = drive(mixed)
+    assert job.cost == cost and not job.reserved_pico
+    assert Attempt.objects.filter(job=job).count() == 2
+    assert send_again(job, alice, "canceled") == 2
+    job = drive(job)
+    assert receipts.receipt_of(job).charged == job.cost > cost
+    for row in job.rows.filter(number__in=(2, 7)):
+        assert Attempt.objects.filter(job=job, number=row.number).count() == row.attempts > 0
+
+
+def test_a_batch_of_a_round_that_comes_back_after_a_backup_is_of_that_round(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, settings: Settings
+) -> None:
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "good key"
+    settings.SUBMIT_DEADLINE_SECONDS = settings.RECONCILE_GRACE_SECONDS = 1
+    job = sent(make_job, alice, drive, [("a", "x"), ("b", f"y {REFUSED}")])
+    assert send_again(job, alice, "refused", prompt="Greet {{name}}") == 1
+    with a_backup_that_comes_back():
+        drive(job)
+    assert len(restoring.restore()) == 1
+    row = drive(job).rows.get(number=2)
+    assert "Greet b" in row.answer and row.batch is not None and row.batch.round == 2
+    assert simulator.accepted() == {"0000001": 1, "0000002": 2}
+
+
+# --- Odd addresses --------------------------------------------------------------------------------
+
+
+def test_causes_with_odd_names_are_only_text(mixed: Job, client_alice: Client) -> None:
+    attention, again = (reverse(name, args=[mixed.pk]) for name in ("attention", "again"))
+    for name in ("new/error type", " ", "a b?c=d&e#f", "<script>x", "..", "%2F", "ä"):
+        mixed.rows.filter(number=5).update(cause=name)
+        lifecycle.count_up(mixed)
+        page = client_alice.get(attention)
+        assert page.status_code == 200 and b"<script>x" not in page.content
+        assert client_alice.get(again, {"which": name}).status_code in (200, 302)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"which": "refused", "model": "no-such"},
+        {"which": "x\0"},
+        {"which": ""},
+        {"which": "refused", "max_tokens": "99999999999999999999"},
+        {"which": "refused", "asks": "nope"},
+    ],
+)
+def test_what_cannot_be_sent_leads_back_to_the_list(
+    make_job: MakeJob, alice: User, client_alice: Client, given: dict[str, str]
+) -> None:
+    job = make_job(alice, outcomes=["good", {"outcome": Outcome.LOOK, "cause": "refused"}])
+    answer = client_alice.get(reverse("again", args=[job.pk]), given)
+    assert answer.headers["Location"] == reverse("attention", args=[job.pk])
+
+
+def test_a_cause_with_a_nul_is_not_there(mixed: Job, client_alice: Client) -> None:
+    given = {"code": "shorten", "name": "text", "number": "5", "rows": "1"}
+    for name in ("leave_out", "change_rows"):
+        for cause in ("x\0y", "\0"):
+            address = reverse(name, args=[mixed.pk, cause])
+            assert client_alice.post(address, given).status_code == 404

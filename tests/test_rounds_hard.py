@@ -447,20 +447,23 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
     assert job.tally["outcomes"] == {Outcome.GOOD: 1, Outcome.LEFT_OUT: 1}
 
 
-def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(mixed: Job, alice: User) -> None:
-    actions.draw_sample(mixed, 10, alice)
-    mark_down(mixed, 1, alice, "first note")
-    assert b"first note" in file_of(mixed)
-    mark_down(mixed, 1, alice, "second note")
-    assert b"second note" in file_of(mixed)
+def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(
+    make_job: MakeJob, alice: User
+) -> None:
+    job = make_job(alice)
+    actions.draw_sample(job, 10, alice)
+    mark_down(job, 1, alice, "first note")
+    assert b"first note" in file_of(job)
+    mark_down(job, 1, alice, "second note")
+    assert b"second note" in file_of(job)
 
 
 def test_a_file_that_lay_ready_is_not_taken_once_another_row_is_marked(
-    make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
+    make_job: MakeJob, alice: User
 ) -> None:
     """Even if as many rows are good as before."""
     rows = [("a", "same"), ("a", "same"), ("b", "x")]
-    job = sent(make_job, alice, drive, rows)
+    job = make_job(alice, rows=rows)
     actions.draw_sample(job, 10, alice)
     mark_down(job, 1, alice, "bad")
     before = file_of(job)
@@ -495,14 +498,17 @@ def test_answers_that_were_left_out_are_not_in_the_summary(
     assert summary.count == job.rows.with_usable_answer().count()
 
 
-def test_answers_of_a_job_that_an_older_version_counted_are_marked(mixed: Job, alice: User) -> None:
+def test_answers_of_a_job_that_an_older_version_counted_are_marked(
+    make_job: MakeJob, alice: User
+) -> None:
     """Its tally knows no groups."""
-    tally = {name: value for name, value in mixed.tally.items() if name != "groups"}
-    Job.objects.filter(pk=mixed.pk).update(tally=tally)
-    actions.draw_sample(mixed, 10, alice)
-    mark_down(mixed, 1, alice)
-    mixed.refresh_from_db()
-    assert mixed.attention_count == 5
+    job = make_job(alice)
+    tally = {name: value for name, value in job.tally.items() if name != "groups"}
+    Job.objects.filter(pk=job.pk).update(tally=tally)
+    actions.draw_sample(job, 10, alice)
+    mark_down(job, 1, alice)
+    job.refresh_from_db()
+    assert job.attention_count == 1
 
 
 def test_a_round_that_was_stopped_is_sent_again_and_adds_up(
@@ -539,11 +545,17 @@ def test_a_batch_of_a_round_that_comes_back_after_a_backup_is_of_that_round(
 # --- Odd addresses --------------------------------------------------------------------------------
 
 
-def test_causes_with_odd_names_are_only_text(mixed: Job, client_alice: Client) -> None:
-    attention, again = (reverse(name, args=[mixed.pk]) for name in ("attention", "again"))
+@pytest.fixture
+def failed(make_job: MakeJob, alice: User) -> Job:
+    """A good row, and one that was refused."""
+    return make_job(alice, outcomes=["good", {"outcome": Outcome.LOOK, "cause": "refused"}])
+
+
+def test_causes_with_odd_names_are_only_text(failed: Job, client_alice: Client) -> None:
+    attention, again = (reverse(name, args=[failed.pk]) for name in ("attention", "again"))
     for name in ("new/error type", " ", "a b?c=d&e#f", "<script>x", "..", "%2F", "ä"):
-        mixed.rows.filter(number=5).update(cause=name)
-        lifecycle.count_up(mixed)
+        failed.rows.filter(number=2).update(cause=name)
+        lifecycle.count_up(failed)
         page = client_alice.get(attention)
         assert page.status_code == 200 and b"<script>x" not in page.content
         assert client_alice.get(again, {"which": name}).status_code in (200, 302)
@@ -560,16 +572,15 @@ def test_causes_with_odd_names_are_only_text(mixed: Job, client_alice: Client) -
     ],
 )
 def test_what_cannot_be_sent_leads_back_to_the_list(
-    make_job: MakeJob, alice: User, client_alice: Client, given: dict[str, str]
+    failed: Job, client_alice: Client, given: dict[str, str]
 ) -> None:
-    job = make_job(alice, outcomes=["good", {"outcome": Outcome.LOOK, "cause": "refused"}])
-    answer = client_alice.get(reverse("again", args=[job.pk]), given)
-    assert answer.headers["Location"] == reverse("attention", args=[job.pk])
+    answer = client_alice.get(reverse("again", args=[failed.pk]), given)
+    assert answer.headers["Location"] == reverse("attention", args=[failed.pk])
 
 
-def test_a_cause_with_a_nul_is_not_there(mixed: Job, client_alice: Client) -> None:
+def test_a_cause_with_a_nul_is_not_there(failed: Job, client_alice: Client) -> None:
     given = {"code": "shorten", "name": "text", "number": "5", "rows": "1"}
     for name in ("leave_out", "change_rows"):
         for cause in ("x\0y", "\0"):
-            address = reverse(name, args=[mixed.pk, cause])
+            address = reverse(name, args=[failed.pk, cause])
             assert client_alice.post(address, given).status_code == 404

@@ -28,6 +28,9 @@ from jobs.models import Batch, Job, Outcome, Row
 
 from .conftest import store_job
 
+# What is in a file is the same on each database.
+pytestmark = pytest.mark.no_database
+
 MakeJob = Callable[..., Job]
 # What a spreadsheet would make something else of, were it let.
 FORMULAS = [

@@ -34,6 +34,9 @@ from .test_corrections import as_csv, is_read, problem_file, table_of
 from .test_job_command import refusal, run
 from .test_lifecycle import Drive
 
+# What is in a file, and what is said of it, is the same on each database.
+pytestmark = pytest.mark.no_database
+
 HX = {"HX-Request": "true"}
 # Good, cut off, refused, an error, left out because of a cell too few, good.
 UPLOAD = (

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import django
@@ -80,6 +81,7 @@ def store(count: int) -> int:
     from django.db import connection, transaction
 
     from jobs import lifecycle
+    from jobs.estimates import Estimate
     from jobs.models import Job
 
     owner = User.objects.first() or User.objects.create_superuser("bench")
@@ -91,11 +93,13 @@ def store(count: int) -> int:
         upload_name="reviews.csv",
         upload_file=f"bench-{count}",
         upload_bytes=1,
+        reading={"column_bytes": [count] * 4, "text_bytes": 4 * count, "longest_row": 1},
         row_count=count,
         prompt="Sort this: {{review}}",
         model="claude-haiku-5-5",
         answer_kind={"kind": "labels", "labels": LABELS},
         next_action_at=None,
+        estimate=Estimate("", *[Decimal(1)] * 5, 1, 1, 1, 1, rows=count, counted=0).as_json(),
     )
     places = ", ".join(["%s"] * 16)
     insert = f"INSERT INTO jobs_row ({COLUMNS}) VALUES ({places}, 0, 0, 0)"  # noqa: S608 - ours
@@ -140,6 +144,9 @@ VIEWS = {
     "row": "{middle}/",
     "row among attention": "{middle}/?outcome=attention&sort=-cost",
     "row in a search, no hit": "{middle}/?q=zzzzzz",
+    "what needs attention": "/attention/",
+    "sending one cause again": "/attention/again/?which=overloaded_error",
+    "the job": "/",
 }
 
 
@@ -178,7 +185,8 @@ def measure(size: int) -> None:
         times = []
         for _ in range(TIMES):
             began = time.monotonic()
-            answer = client.get(f"/jobs/{job}/rows/{path.format(middle=size // 2)}")
+            address = path if path.startswith("/") else f"/rows/{path}"
+            answer = client.get(f"/jobs/{job}{address.format(middle=size // 2)}")
             times.append((time.monotonic() - began) * 1000)
             assert answer.status_code == 200, path
         bound = ", up to a bound" if b"ooked through" in answer.content else ""

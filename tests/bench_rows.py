@@ -85,6 +85,7 @@ def store(count: int) -> int:
     from jobs.models import Job
 
     owner = User.objects.first() or User.objects.create_superuser("bench")
+    one = Decimal(1)
     job = Job.objects.create(
         owner=owner,
         name="bench",
@@ -99,7 +100,7 @@ def store(count: int) -> int:
         model="claude-haiku-5-5",
         answer_kind={"kind": "labels", "labels": LABELS},
         next_action_at=None,
-        estimate=Estimate("", *[Decimal(1)] * 5, 1, 1, 1, 1, rows=count, counted=0).as_json(),
+        estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0).as_json(),
     )
     places = ", ".join(["%s"] * 16)
     insert = f"INSERT INTO jobs_row ({COLUMNS}) VALUES ({places}, 0, 0, 0)"  # noqa: S608 - ours

@@ -71,7 +71,7 @@ def rows_of(job: int, count: int) -> Iterator[tuple[str | int, ...]]:
 COLUMNS = (
     "job_id, number, line, outcome, cause, answer, message, request_id, answered_by, stop_reason,"
     " source, problem, size, input_tokens, output_tokens, cost_pico,"
-    " cache_write_tokens, cache_read_tokens, thinking_tokens"
+    " cache_write_tokens, cache_read_tokens, thinking_tokens, attempts"
 )
 
 
@@ -103,7 +103,7 @@ def store(count: int) -> int:
         estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0).as_json(),
     )
     places = ", ".join(["%s"] * 16)
-    insert = f"INSERT INTO jobs_row ({COLUMNS}) VALUES ({places}, 0, 0, 0)"  # noqa: S608 - ours
+    insert = f"INSERT INTO jobs_row ({COLUMNS}) VALUES ({places}, 0, 0, 0, 0)"  # noqa: S608 - ours
     with transaction.atomic(), connection.cursor() as cursor:
         slice_: list[tuple[str | int, ...]] = []
         for row in rows_of(job.pk, count):

@@ -16,9 +16,6 @@ from jobs.models import Installation
 
 from .conftest import PASSWORD
 
-# Who may sign in is the same on each database.
-pytestmark = pytest.mark.no_database
-
 NEW = {"username": "first", "password1": "a long enough one", "password2": "a long enough one"}
 
 

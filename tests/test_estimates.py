@@ -19,9 +19,6 @@ from jobs.receipts import receipt_of
 from .conftest import Simulator
 from .test_lifecycle import Drive
 
-# A price is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 WORDS = ["a", "word " * 5, "Grüße 😀 " * 9, "long text, " * 60, ""]
 

@@ -33,9 +33,6 @@ from jobs.templatetags import show
 from .conftest import Simulator
 from .test_workshop import priced
 
-# A price is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 NEW = "claude-next-1"
 COMPARED = date(2026, 11, 23)

@@ -29,9 +29,6 @@ from .test_views_rows import text
 from .test_views_watch import add_batch
 from .test_workshop import priced
 
-# What is counted and shown is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
 ROWS = [(f"name {number}", f"Text no. {number}") for number in range(1, 61)]

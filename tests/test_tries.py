@@ -25,9 +25,6 @@ from jobs.recipes import EXAMPLES, Recipe, compile_recipe, literal
 
 from .conftest import Simulator
 
-# What is asked, and what a page says of it, is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
 HX = {"HX-Request": "true"}

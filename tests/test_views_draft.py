@@ -19,9 +19,6 @@ from jobs.estimates import Estimate
 from jobs.models import Job, JobEvent, Outcome, Problem
 from jobs.templatetags.show import at_most
 
-# What a page says is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
 RECIPE = {"prompt": "Greet {{name}}.", "system": "", "model": "claude-haiku-5-5", "max_tokens": 64}

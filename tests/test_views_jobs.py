@@ -15,9 +15,6 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from jobs import files
 from jobs.models import Job, Outcome
 
-# What a page says is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
 

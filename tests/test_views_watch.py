@@ -17,9 +17,6 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from jobs import lifecycle
 from jobs.models import Batch, Installation, Job, JobEvent, Outcome, Problem
 
-# What a page says is the same on each database.
-pytestmark = pytest.mark.no_database
-
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
 

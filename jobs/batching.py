@@ -202,15 +202,10 @@ def body_is_whole(batch: Batch) -> bool:
 
 
 def _waiting_from(job: Job, first: int, lease: Lease) -> Iterator[tuple[int, str]]:
-    """Number and source of the rows that wait, from `first` on. Slice by slice: a query that stays
-    open keeps SQLite from renewing the lease, and PostgreSQL copies all of its rows."""
-    while True:
-        waiting = Row.objects.to_be_sent(job).filter(number__gte=first).in_order()
-        rows = list(waiting.values_list("number", "source")[:READ_AHEAD])
-        if not rows:
-            return
+    """Number and source of the rows that wait, from `first` on."""
+    waiting = Row.objects.to_be_sent(job)
+    for rows in waiting.value_slices(READ_AHEAD, "source", after=first - 1):
         yield from rows
-        first = rows[-1][0] + 1
         lease.renew()
 
 

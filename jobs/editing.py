@@ -4,7 +4,7 @@ once. What is changed waits as an Edit until it is sent, and is shown beside wha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,8 @@ def _as_json(cells: list[str]) -> str:
 
 def keep(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
     """Keep what rows are to be, as Row.source; how many of them are not as they were."""
-    same = [row.number for row, source in wanted if json.loads(source) == row.content]
-    sources = {row.number: source for row, source in wanted if row.number not in set(same)}
+    same = {row.number for row, source in wanted if json.loads(source) == row.content}
+    sources = {row.number: source for row, source in wanted if row.number not in same}
     with transaction.atomic():
         # Locked: a round that starts meanwhile comes after us, or has come before.
         if Job.objects.select_for_update().get(pk=job.pk).state != Job.State.FINISHED:
@@ -85,7 +85,7 @@ def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
     if change is None:
         return 0
     changed = 0
-    for rows in _slices(can_be_edited(job).failed().filter(cause=cause)):
+    for rows in can_be_edited(job).failed().filter(cause=cause).slices(SLICE):
         # One that was changed before is changed further.
         numbers = [row.number for row in rows]
         waiting = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
@@ -132,21 +132,12 @@ def _joined(request: _Parts, params: _Parts) -> str:
     ).decode()
 
 
-def _slices(rows: RowQuerySet) -> Iterator[Sequence[Row]]:
-    after = 0
-    while some := list(rows.filter(number__gt=after).in_order()[:SLICE]):
-        yield some
-        after = some[-1].number
-
-
-def changed_rows(job: Job, limit: int, after: int = 0) -> list[Changed]:
+def changed_rows(job: Job, limit: int) -> list[Changed]:
     """The first `limit` rows that wait to be sent as they were changed, with what is different."""
-    edits = dict(
-        job.edits.filter(number__gt=after)
-        .order_by("number")
-        .values_list("number", "source")[:limit]
-    )
-    rows = can_be_edited(job).filter(number__in=edits).in_order()
+    waiting = can_be_edited(job).filter(number__in=job.edits.values("number"))
+    rows = waiting.in_order()[:limit]
+    numbers = [row.number for row in rows]
+    edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
     return [Changed(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
 
 
@@ -168,8 +159,7 @@ def _part(request: dict[str, Any], key: str) -> str:
     return json.dumps(params[key], ensure_ascii=False) if key in params else ""
 
 
-def forget(job: Job, number: int | None = None) -> int:
-    """Take back what was changed, in one row or in all; how many there were."""
+def forget(job: Job, number: int | None = None) -> None:
+    """Take back what was changed, in one row or in all."""
     edits = Edit.objects.filter(job=job)
-    deleted, _by_model = (edits if number is None else edits.filter(number=number)).delete()
-    return deleted
+    (edits if number is None else edits.filter(number=number)).delete()

@@ -259,18 +259,10 @@ def slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
 
 
 def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
-    """The job's rows in order, slice by slice. By number rather than by one long query: a download
-    that takes minutes must not hold a database snapshot open."""
-    after = 0
-    while True:
-        rows = list(
-            Row.objects.filter(job=job, number__gt=after, **conditions).order_by("number")[:SLICE]
-        )
-        if not rows:
-            return
+    """The job's rows in order, slice by slice."""
+    for rows in Row.objects.filter(job=job, **conditions).slices(SLICE):
         _add_earlier_attempts(job, rows)
         yield rows
-        after = rows[-1].number
 
 
 _SUMMED = (

@@ -168,15 +168,9 @@ def _tables(job: Job, lease: Lease | None) -> Iterator[tuple[int, list[str]]]:
 
 
 def _sources(job: Job, lease: Lease | None) -> Iterator[tuple[int, str]]:
-    """Number and source of every row, slice by slice, as batching._waiting_from."""
-    after = 0
-    while True:
-        rows = Row.objects.filter(job=job, number__gt=after).in_order()
-        some = list(rows.values_list("number", "source")[:SLICE])
-        if not some:
-            return
-        yield from some
-        after = some[-1][0]
+    """Number and source of every row."""
+    for rows in Row.objects.filter(job=job).value_slices(SLICE, "source"):
+        yield from rows
         if lease:
             lease.renew()
 

@@ -26,7 +26,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple, Self
@@ -611,6 +611,24 @@ class LateBatch(models.Model):
 class RowQuerySet(models.QuerySet["Row"]):
     def in_order(self) -> Self:
         return self.order_by("number")
+
+    def slices(self, size: int) -> Iterator[list[Row]]:
+        """These rows in order, up to `size` at a time. Each slice is a query of its own: one that
+        stays open keeps SQLite from writing, and PostgreSQL from clearing up."""
+        after = 0
+        while rows := list(self.filter(number__gt=after).in_order()[:size]):
+            yield rows
+            after = rows[-1].number
+
+    def value_slices(
+        self, size: int, *columns: str, after: int = 0
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """As `slices`, of each row its number and these columns, of those that come `after`."""
+        while rows := list(
+            self.filter(number__gt=after).in_order().values_list("number", *columns)[:size]
+        ):
+            yield rows
+            after = rows[-1][0]
 
     def to_be_sent(self, job: Job) -> Self:
         """Rows of a confirmed job that are in no batch yet."""

@@ -165,18 +165,16 @@ def _rows_named(job: Job, names: set[int], lease: Lease | None) -> tuple[dict[in
     """Of the rows that a file names: the names of those that can be changed, by number, and the
     names of those that cannot, because they are good by now."""
     numbers, good = {}, set()
-    format_, after = job.reading.get("format", ""), 0
+    format_ = job.reading.get("format", "")
     # No row has a larger number than name: lines that hold none are counted, too.
-    rows = Row.objects.filter(job=job, number__lte=max(names, default=0)).order_by("number")
-    values = rows.values_list("number", "line", "outcome")
-    while some := list(values.filter(number__gt=after)[: 10 * SLICE]):
+    rows = Row.objects.filter(job=job, number__lte=max(names, default=0))
+    for some in rows.value_slices(10 * SLICE, "line", "outcome"):
         for number, line, outcome in some:
             name = row_name(format_, number, line)
             if name in names and outcome in editing.CAN_BE_EDITED:
                 numbers[number] = name
             elif name in names:
                 good.add(name)
-        after = some[-1][0]
         if lease:
             lease.renew()
     return numbers, good
@@ -228,13 +226,11 @@ def _with_the_id_of_another(job: Job, changed: dict[int, str], lease: Lease | No
     taken: set[int] = set()
     # What was left out from the start has no claim to its id.
     others = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT, batch=None)
-    values, after = others.order_by("number").values_list("number", "source"), 0
-    while ids and (some := list(values.filter(number__gt=after)[:SLICE])):
+    for some in others.value_slices(SLICE, "source") if ids else ():
         for number, source in some:
             mine = ids.get(_id_decoder.decode(source).custom_id)
             if mine is not None and mine != number and number not in changed:
                 taken.add(mine)
-        after = some[-1][0]
         if lease:
             lease.renew()
     return sorted(taken)

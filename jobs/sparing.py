@@ -81,14 +81,8 @@ def copy_answers(job: Job, lease: Lease) -> None:
     copies = Row.objects.filter(job=job, outcome=Outcome.WAITING, same_as__isnull=False)
     # A row that waits for ever would keep its copies waiting with it.
     settled = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.WAITING)
-    after = 0
-    while True:
-        some = copies.filter(number__gt=after).in_order()
-        numbers = list(some.values_list("number", flat=True)[:SLICE])
-        if not numbers:
-            return
-        _copy(copies.filter(number__in=numbers), settled, "same_as")
-        after = numbers[-1]
+    for rows in copies.value_slices(SLICE):
+        _copy(copies.filter(number__in=[number for (number,) in rows]), settled, "same_as")
         lease.renew()
 
 

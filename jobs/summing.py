@@ -5,7 +5,7 @@ numbers and the lengths lie. One pass over the rows, in memory that does not gro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -71,7 +71,8 @@ def sum_up(job: Job, lease: Lease) -> None:
     kind = answer_kind_of(job)
     counted = [_Counted(column) for column in _columns(kind)]
     count = 0
-    for answers in _answers(job):
+    for found in Row.objects.filter(job=job).with_usable_answer().value_slices(SLICE, "answer"):
+        answers = [answer for _number, answer in found]
         rows = [stored_values(answer) for answer in answers] if kind.kind == COLUMNS else []
         for one in counted:
             one.add([values.get(one.column.name) for values in rows] if rows else answers)
@@ -87,17 +88,6 @@ def _columns(kind: AnswerKind) -> list[AnswerColumn]:
     if kind.kind == LABELS:
         return [AnswerColumn("", "choice", kind.labels)]
     return [AnswerColumn("")]
-
-
-def _answers(job: Job) -> Iterator[list[str]]:
-    after = 0
-    while True:
-        found = Row.objects.filter(job=job, number__gt=after).with_usable_answer().in_order()
-        some = list(found.values_list("number", "answer")[:SLICE])
-        if not some:
-            return
-        yield [answer for _number, answer in some]
-        after = some[-1][0]
 
 
 class _Counted:

@@ -203,14 +203,8 @@ def _rows(
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
         if others := _asked_otherwise(job):
             wanted = wanted.exclude(batch__round__in=others)
-    after = 0
-    while True:
-        some = wanted.filter(number__gt=after).in_order()
-        rows = list(some.values_list("number", "source")[:SLICE])
-        if not rows:
-            return
+    for rows in wanted.value_slices(SLICE, "source"):
         if lease:
             lease.renew()
         for number, source in rows:
             yield number, cells_of(source)
-        after = rows[-1][0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
 
@@ -459,9 +458,8 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
     with transaction.atomic():
         finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
         rows = job.rows.filter(outcome__in=NOT_GOOD, cause=cause)
-        # Another end of the job, so that no file of before is taken for one of now.
-        ended = {"finished_at": F("finished_at") + timedelta(microseconds=1), "answers": None}
-        if not finished.update(**ended, next_action_at=clock.now()) or not count:
+        changed = {"rows_changed": F("rows_changed") + 1, "answers": None}
+        if not count or not finished.update(**changed, next_action_at=clock.now()):
             return False
         if rows.count() != count:
             transaction.set_rollback(True)
@@ -613,9 +611,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
         job.sample.filter(pk=read.reading.pk).update(
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
-        # Another end of the job, so that no file of before is taken for one of now.
-        ended = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
-        ended.update(finished_at=F("finished_at") + timedelta(microseconds=1))
+        Job.objects.filter(pk=job.pk).update(rows_changed=F("rows_changed") + 1)
         if changed:
             lifecycle.count_mark(job, read.row, changed, good is not False)
             # Answers that are not good are not used again.

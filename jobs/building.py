@@ -50,14 +50,15 @@ class _Changed(Exception):
 def stamp_of(job: Job) -> str:
     """Another one whenever the files of the job would be others.
 
-    The rows of a finished job change only after `finished_at` was taken away, in the transaction
-    that does it; the next end has another time. Those of a running one change while its tally or
-    its state does. Tries are over before a job is sent.
+    Whoever changes rows of a finished job takes its `finished_at` away, as sending again does, or
+    counts that in `rows_changed`, in the same transaction. Those of a running one change while its
+    tally or its state does. Tries are over before a job is sent.
     """
     facts = [
         LAYOUT,
         job.state,
         job.finished_at and job.finished_at.isoformat(),
+        job.rows_changed,
         job.spared,
         job.name,
         job.tally,

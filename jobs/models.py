@@ -205,6 +205,7 @@ class Job(models.Model):
     # Confirmed in practice mode: it must never reach a provider that takes money.
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
+    rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
     # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
     # the file has the custom_ids (foreign.py): "column:NAME", "number:0" or "number:1", "" while
     # that is open; and the ways there are, each with how many results it fits, the best first.

@@ -20,7 +20,8 @@ from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, excel, exports, files, lifecycle
+from jobs import actions, building, excel, exports, files, lifecycle, reviewing
+from jobs.judging import MARKED_DOWN
 from jobs.models import Batch, Export, Installation, Job, Outcome, Row
 
 from .conftest import Simulator, send_again
@@ -116,6 +117,7 @@ def test_what_lies_ready_is_what_is_downloaded(
         {"name": "another"},
         {"tally": {"outcomes": {"good": 1}}},
         {"spent_pico": 5},
+        {"rows_changed": 1},
     ],
 )
 def test_a_file_of_before_is_never_downloaded(
@@ -128,6 +130,23 @@ def test_a_file_of_before_is_never_downloaded(
     Job.objects.filter(pk=job.pk).update(**change)
     assert content(get(client_alice, job)).startswith(exports.BOM)
     assert content(get(client_alice, job, "xlsx")).startswith(b"PK")
+
+
+def test_what_people_say_of_rows_is_in_the_files_at_once(
+    alice: User, client_alice: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(alice, rows=ROWS)
+    actions.draw_sample(job, 10, alice)
+    key = reviewing.answer_key(job.rows.get(number=1))
+    for note in ("too short", "quite wrong"):
+        build_usual(job)
+        assert actions.mark_answer(job, 1, key, False, note, alice)
+        assert note.encode() in content(get(client_alice, job)), "a note changes no count"
+    build_usual(job)
+    # As if it died before it could count.
+    monkeypatch.setattr(lifecycle, "count_up", lambda job: None)
+    assert actions.leave_out(job, MARKED_DOWN, 1, alice)
+    assert b"Left out by you" in content(get(client_alice, job))
 
 
 def test_rows_that_were_sent_again_are_in_the_files_that_follow(

@@ -200,7 +200,10 @@ def test_left_out_on_purpose_needs_no_attention(
 ) -> None:
     address = reverse("leave_out", args=[mixed.pk, "refused"])
     assert "Leave out 1 row?" in text(client_alice, address)
+    Job.objects.filter(pk=mixed.pk).update(answers={"count": 5})
+    client_alice.post(address, {"rows": "0"})
     client_alice.post(address, {"rows": "2"})
+    assert Job.objects.get(pk=mixed.pk).answers == {"count": 5}, "nothing has changed"
     assert mixed.rows.get(number=4).outcome == Outcome.LOOK, "not as many as were shown"
     client_alice.post(address, {"rows": "1"})
     row = mixed.rows.get(number=4)

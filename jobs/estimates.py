@@ -145,39 +145,42 @@ def _sent_bytes(job: Job) -> int:
     return sent.aggregate(bytes=Sum("size"))["bytes"] or 1
 
 
-def estimate_again(
-    job: Job, rows: int, size: int, largest: int, recipe: Recipe, at_least: int, longest: int
-) -> PartEstimate | None:
-    """What sending `rows` rows of a finished job again costs, which have `size` bytes in all and
-    `largest` in one; None when there is nothing to send or no price.
+@dataclass(frozen=True)
+class Measured:
+    """What rows that are to be sent again have in them."""
 
-    `recipe` is that of a table. `at_least`: tokens that the answers needed more than. `longest`:
-    tokens of the longest answer, if that was changed in ready-made requests.
+    rows: int
+    bytes: int  # of all of them, as Row.size
+    largest: int  # bytes of the largest
+    longest: int = 0  # tokens of the longest answer that ready-made requests ask for, if changed
+
+
+def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> PartEstimate | None:
+    """What sending rows of a finished job again costs; None when there is nothing to send or no
+    price. `recipe` is that of a table. `at_least`: tokens that the answers needed more than.
     """
     whole = current(job)
-    if not rows or (whole is None and not job.brought_in):
+    if not found.rows or (whole is None and not job.brought_in):
         return None
     basis = whole.basis if whole else Basis()
     if job.kind == Job.Kind.TABLE:
-        shares = [_share_again(job, rows, size, largest, recipe, at_least, basis)]
+        shares = [_share_again(job, found, recipe, at_least, basis)]
     else:
-        shares = [_requests_again(one, rows, size, largest, longest) for one in _shares(job, basis)]
+        shares = [_requests_again(one, found) for one in _shares(job, basis)]
     try:
         prices = [_price(one, basis) for one in shares]
     except pricing.UnknownPrice:
         return None
     # Of ready-made requests it is not known how many go to which model.
     return PartEstimate(
-        rows,
+        found.rows,
         min(one.low for one in prices),
         max(one.high for one in prices),
         max(one.most for one in prices),
     )
 
 
-def _share_again(
-    job: Job, rows: int, size: int, largest: int, recipe: Recipe, at_least: int, basis: Basis
-) -> _Share:
+def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis: Basis) -> _Share:
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
     fixed = len(recipes.static_text(recipe.template).encode()) + form
     # A cell stands in the prompt as often as its column is named.
@@ -190,15 +193,15 @@ def _share_again(
         kept = round(len(recipe.system.encode()) / LEAST_TOKEN_BYTES)
     return _Share(
         recipe.model,
-        rows,
-        fixed * rows + size * times,
-        round(low * rows),
-        round(high * rows),
-        recipe.longest * rows,
+        found.rows,
+        fixed * found.rows + found.bytes * times,
+        round(low * found.rows),
+        round(high * found.rows),
+        recipe.longest * found.rows,
         kept=kept,
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
-        longest_prompt=fixed + largest * times,
+        longest_prompt=fixed + found.largest * times,
     )
 
 
@@ -211,19 +214,18 @@ def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
     return mean * 0.5, min(mean * 2, recipe.longest)
 
 
-def _requests_again(share: _Share, rows: int, size: int, largest: int, longest: int) -> _Share:
-    """`rows` rows, all to the model of `share`."""
-    few = rows / share.rows
-    most = max(longest, share.longest_most) * rows
+def _requests_again(share: _Share, found: Measured) -> _Share:
+    """These rows, all to the model of `share`."""
+    few, longest = found.rows / share.rows, found.rows * found.longest
     return replace(
         share,
-        rows=rows,
-        bytes=size,
+        rows=found.rows,
+        bytes=found.bytes,
         output_low=round(share.output_low * few),
-        output_high=max(round(share.output_high * few), round(longest * rows * USUAL_OUTPUT[1])),
-        longest=most,
+        output_high=max(round(share.output_high * few), round(longest * USUAL_OUTPUT[1])),
+        longest=max(longest, share.longest_most * found.rows),
         long=0,
-        longest_prompt=largest,
+        longest_prompt=found.largest,
     )
 
 

@@ -13,11 +13,11 @@ from decimal import Decimal
 import msgspec
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from . import clock, estimates, recipes
-from .estimates import PartEstimate
+from .estimates import Measured, PartEstimate
 from .judging import PASSING, cause_in_words
 from .models import (
     NOT_GOOD,
@@ -86,17 +86,6 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What rows that are to be sent again have in them."""
-
-    rows: int
-    bytes: int  # of all of them, as Row.size
-    largest: int  # bytes of the largest
-    longest: int = 0  # tokens of the longest answer that ready-made requests ask for, if known
-    contents: str = ""  # a hash of what was changed
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a person is shown before rows are sent again, and confirms."""
 
@@ -150,15 +139,13 @@ def plan(job: Job, again: Again) -> Plan | None:
     recipe = again.recipe(job, rows)
     if not _can_be_asked(job, again, recipe):
         return None
-    found = _measured(job, again, rows)
+    found, contents = _measured(job, again, rows)
     at_least = _longest_before(job, rows, recipe) if again.which in TOO_SHORT else 0
-    price = estimates.estimate_again(
-        job, found.rows, found.bytes, found.largest, recipe, at_least, found.longest
-    )
+    price = estimates.estimate_again(job, found, recipe, at_least)
     if price is None:
         return None
     shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), asdict(found)]
-    shown += [str(value) for value in asdict(price).values()]
+    shown += [contents, *map(str, asdict(price).values())]
     key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
     return Plan(again, recipe, found.bytes, price, key)
 
@@ -169,7 +156,8 @@ def _can_be_asked(job: Job, again: Again, recipe: Recipe) -> bool:
     return not recipes.recipe_problems(recipe, job.columns)
 
 
-def _measured(job: Job, again: Again, rows: RowQuerySet) -> Measured:
+def _measured(job: Job, again: Again, rows: RowQuerySet) -> tuple[Measured, str]:
+    """What is in these rows, and a hash of what was changed in them."""
     is_ready_made = job.kind == Job.Kind.REQUESTS
     if again.which == EDITED:
         # Only of rows that can be sent: another may have got its answer since it was changed.
@@ -179,7 +167,7 @@ def _measured(job: Job, again: Again, rows: RowQuerySet) -> Measured:
         sizes = [size_of(job, source) for source in sources]
         longest = max(map(_max_tokens, sources), default=0) if is_ready_made else 0
         contents = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-        return Measured(len(sizes), sum(sizes), max(sizes, default=0), longest, contents)
+        return Measured(len(sizes), sum(sizes), max(sizes, default=0), longest), contents
     found = rows.aggregate(
         count=Count("pk"),
         largest=Coalesce(Max("size"), 0),
@@ -189,7 +177,7 @@ def _measured(job: Job, again: Again, rows: RowQuerySet) -> Measured:
     longest = 0
     if is_ready_made and job.last_round > 1:  # else they are as the file was read
         longest = max(map(_max_tokens, rows.values_list("source", flat=True)), default=0)
-    return Measured(found["count"], found["all_bytes"], found["largest"], longest)
+    return Measured(found["count"], found["all_bytes"], found["largest"], longest), ""
 
 
 def knows_requests(job: Job) -> bool:
@@ -260,14 +248,12 @@ def start(job: Job, planned: Plan, what: str, user: User) -> bool:
         asked_at=clock.now(),
     )
     keep_attempts(rows)
-    if which == EDITED:
-        numbers = list(rows.values_list("number", flat=True))
-        for begin in range(0, len(numbers), SLICE):
-            _take_edits(job, numbers[begin : begin + SLICE])
     numbers = list(rows.values_list("number", flat=True))
+    slices = [numbers[begin : begin + SLICE] for begin in range(0, len(numbers), SLICE)]
+    for some in slices if which == EDITED else ():
+        _take_edits(job, some)
     sent = rows.update(**NO_RESULT)
-    for begin in range(0, len(numbers), SLICE):
-        some = numbers[begin : begin + SLICE]
+    for some in slices:
         Edit.objects.filter(job=job, number__in=some).delete()
         copies = Row.objects.filter(job=job, same_as__in=some).exclude(outcome=Outcome.GOOD)
         if planned.again.prompt is None and planned.again.system is None:
@@ -290,27 +276,39 @@ def keep_attempts(rows: RowQuerySet) -> None:
     chosen, values = sent.values("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO jobs_attempt (job_id, attempt, source, {_KEPT})"  # noqa: S608 - ours
+            # What is put together here are names of columns, and SQL that Django wrote.
+            f"INSERT INTO jobs_attempt (job_id, attempt, source, {_KEPT})"  # noqa: S608
             f" SELECT job_id, attempts + 1, '', {_KEPT} FROM jobs_row WHERE id IN ({chosen})",
             values,
         )
     sent.update(attempts=F("attempts") + 1)
 
 
+# A row that was changed asks something else now than the one that it was the same as.
+_EDIT = (
+    "UPDATE jobs_row SET source = %s, size = %s, same_as = NULL, earlier = NULL"
+    " WHERE job_id = %s AND number = %s"
+)
+_SAME_AS = "UPDATE jobs_row SET same_as = %s WHERE job_id = %s AND number = %s"
+
+
 def _take_edits(job: Job, numbers: Sequence[int]) -> None:
     """Put what a person wrote into these rows. Earlier attempts remember what was there."""
-    edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-    for row in Row.objects.filter(job=job, number__in=numbers):
-        Attempt.objects.filter(job=job, number=row.number, source="").update(source=row.source)
-        source = edits[row.number]
-        # It asks something else now than the row that it was the same as.
-        Row.objects.filter(pk=row.pk).update(
-            source=source, size=size_of(job, source), same_as=None, earlier=None
-        )
-    # Nor are those that were the same as it: the first of them stands for the others now.
+    row = Row.objects.filter(job=job, number=OuterRef("number"))
+    before = Attempt.objects.filter(job=job, number__in=numbers, source="")
+    before.update(source=Subquery(row.values("source")))
+    edits = job.edits.filter(number__in=numbers).values_list("number", "source")
+    edited = [(source, size_of(job, source), job.pk, number) for number, source in edits]
+    with connection.cursor() as cursor:
+        cursor.executemany(_EDIT, edited)
+    # Those that were the same as one of them are not any more: the first of them stands for the
+    # others now.
     first: dict[int | None, int] = {}
     copies = Row.objects.filter(job=job, same_as__in=numbers).exclude(outcome=Outcome.GOOD)
-    for number, original in list(copies.in_order().values_list("number", "same_as")):
-        stands = first.setdefault(original, number)
-        same_as = None if stands == number else stands
-        Row.objects.filter(job=job, number=number).update(same_as=same_as)
+    stand_for = [
+        (first.setdefault(original, number), job.pk, number)
+        for number, original in copies.in_order().values_list("number", "same_as")
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_SAME_AS, stand_for)
+    Row.objects.filter(job=job, number__in=first.values()).update(same_as=None)

@@ -88,8 +88,8 @@ def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
     for rows in can_be_edited(job).failed().filter(cause=cause).slices(SLICE):
         # One that was changed before is changed further.
         numbers = [row.number for row in rows]
-        waiting = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-        changed += keep(job, [(row, change(waiting.get(row.number, row.source))) for row in rows])
+        before = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
+        changed += keep(job, [(row, change(before.get(row.number, row.source))) for row in rows])
     return changed
 
 
@@ -132,10 +132,14 @@ def _joined(request: _Parts, params: _Parts) -> str:
     ).decode()
 
 
+def waiting(job: Job) -> RowQuerySet:
+    """The rows that wait to be sent as they were changed."""
+    return can_be_edited(job).filter(number__in=job.edits.values("number"))
+
+
 def changed_rows(job: Job, limit: int) -> list[Changed]:
     """The first `limit` rows that wait to be sent as they were changed, with what is different."""
-    waiting = can_be_edited(job).filter(number__in=job.edits.values("number"))
-    rows = waiting.in_order()[:limit]
+    rows = waiting(job).in_order()[:limit]
     numbers = [row.number for row in rows]
     edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
     return [Changed(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]

@@ -20,8 +20,7 @@ from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, excel, exports, files, lifecycle, reviewing
-from jobs.judging import MARKED_DOWN
+from jobs import actions, building, excel, exports, files, lifecycle
 from jobs.models import Batch, Export, Installation, Job, Outcome, Row
 
 from .conftest import Simulator, send_again
@@ -132,20 +131,14 @@ def test_a_file_of_before_is_never_downloaded(
     assert content(get(client_alice, job, "xlsx")).startswith(b"PK")
 
 
-def test_what_people_say_of_rows_is_in_the_files_at_once(
+def test_rows_that_are_left_out_are_so_in_the_files_before_they_are_counted(
     alice: User, client_alice: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = make_job(alice, rows=ROWS)
-    actions.draw_sample(job, 10, alice)
-    key = reviewing.answer_key(job.rows.get(number=1))
-    for note in ("too short", "quite wrong"):
-        build_usual(job)
-        assert actions.mark_answer(job, 1, key, False, note, alice)
-        assert note.encode() in content(get(client_alice, job)), "a note changes no count"
+    failed = {"outcome": Outcome.ERRORED, "cause": "api_error"}
+    job = make_job(alice, rows=ROWS, outcomes=[Outcome.GOOD, failed])
     build_usual(job)
-    # As if it died before it could count.
     monkeypatch.setattr(lifecycle, "count_up", lambda job: None)
-    assert actions.leave_out(job, MARKED_DOWN, 1, alice)
+    assert actions.leave_out(job, "api_error", 1, alice)
     assert b"Left out by you" in content(get(client_alice, job))
 
 

@@ -329,13 +329,18 @@ def test_rows_that_were_the_same_differ_once_another_column_is_asked_for(
 
 
 def test_rows_with_one_cause_are_each_asked_what_they_were_asked_last(
-    mixed: Job, alice: User, drive: Drive
+    mixed: Job, alice: User, client_alice: Client, drive: Drive
 ) -> None:
     cause = mixed.rows.get(number=5).cause
     mixed.rows.filter(number=4).update(source=json.dumps(["n4", f"text {ERRORED}"]))
     assert send_again(mixed, alice, "refused", prompt="Only for four: {{text}}") == 1
     job = drive(mixed)
     assert job.rows.filter(cause=cause).count() == 2
+    for row in job.rows.filter(cause=cause):
+        editing.edit(row, ["another", row.content[1]])
+    page = text(client_alice, reverse("edits", args=[job.pk]))
+    assert "2 rows changed" in page and "Only 1 row can be sent together" in page
+    editing.forget(job)
     for _ in range(2):
         assert send_again(job, alice, cause) == 1
         job = drive(job)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from .. import actions, checking, editing, failures, limits, offers, recipes, resending, rounds
 from ..clock import now
 from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
-from ..judging import SHORTEN, cause_in_words
+from ..judging import cause_in_words
 from ..models import CorrectedUpload, Installation, Job, Row, dollars, recipe_of_round
 from ..rounds import EDITED, FOR_NOW, Again
 from .access import find_job, person
@@ -30,9 +30,8 @@ def attention(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "groups": failures.groups(job),
-        "edited": job.edits.count(),
+        "edited": editing.waiting(job).count(),
         "can_send": job.state == Job.State.FINISHED,
-        "shorten": SHORTEN,
     }
     return render(request, "attention/list.html", context)
 
@@ -151,10 +150,10 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "changed": editing.changed_rows(job, SHOWN),
-        "count": rounds.rows_of(job, EDITED).count(),
+        "count": editing.waiting(job).count(),
         "planned": rounds.plan(job, Again(EDITED)),
         "part": corrected,
-        "failed": job.rows.filter(outcome__in=editing.CAN_BE_EDITED).count(),
+        "failed": job.outcome_count(*editing.CAN_BE_EDITED),
         "can_upload": job.state == Job.State.FINISHED,
         "file_names": ",".join(FILE_NAMES),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, sqrt
-from statistics import fmean, variance
+from statistics import NormalDist, fmean, variance
 from typing import Self
 
 from django.conf import settings
@@ -107,7 +107,7 @@ def learned(
     seen: Sequence[Length], rows: int, recipe: Recipe, earlier: Iterable[Earlier]
 ) -> tuple[float, float] | None:
     """Tokens of an answer on average over `rows` rows, from .. to, by those that were seen: the
-    range in which it lies 95 times in 100. None when too few were seen."""
+    range in which it lies about 95 times in 100. None when too few were seen."""
     if len(seen) < LEAST_TRIED:
         return None
     known, rows = list(earlier), max(rows, 1)
@@ -147,10 +147,10 @@ def _cut_off(earlier: Iterable[Earlier], rows: int) -> tuple[float, float]:
 
 
 def _poisson(mean: float, share: float) -> int:
-    """The number that is exceeded by all but `share` of what is Poisson distributed around `mean`;
-    from a hundred on as if it were normal."""
+    """The least number that at least `share` of what is Poisson distributed around `mean` do not
+    exceed; from a hundred on as if it were normal."""
     if mean > 100:
-        return round(mean + (share - 0.5) / 0.4 * 1.28 * sqrt(mean))
+        return round(NormalDist(mean, sqrt(mean)).inv_cdf(share))
     number, chance = 0, exp(-mean)
     below = chance
     while below < share:
@@ -190,17 +190,19 @@ def _predicted(
     if len(shares) < LEAST_JOBS:
         shares.append(usual_spread**2)
     freedom = min(JOB_FREEDOM * len(shares), MOST_FREEDOM)
-    squares = freedom * fmean(shares) * mean * mean + (count - 1) * variance(seen)
+    means = [one.mean for one in alike if one.answers >= LEAST_ANSWERS]
+    usual = fmean(means) if len(means) >= LEAST_JOBS else 0
+    # The average of a few rows that happens to be small would make the range too narrow as well.
+    squares = freedom * fmean(shares) * max(mean, usual) ** 2 + (count - 1) * variance(seen)
     degrees = freedom + count - 1
     # The width of the range, squared, as all that follows.
     spread = squares / degrees * _student(degrees) ** 2
     off = spread / count
-    means = [one.mean for one in alike if one.answers >= LEAST_ANSWERS]
-    if len(means) >= LEAST_JOBS:
+    if usual:
         between = variance(means) * (1 + 1 / len(means)) * _student(len(means) - 1) ** 2
         # One that is unlike all others is not held against them.
-        if 0 < between + off >= (mean - fmean(means)) ** 2:
-            mean = (mean * between + fmean(means) * off) / (between + off)
+        if 0 < between + off >= (mean - usual) ** 2:
+            mean = (mean * between + usual * off) / (between + off)
             off = between * off / (between + off)
     return mean, max(sqrt(off + spread / rows), LEAST_MARGIN * mean)
 

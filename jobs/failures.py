@@ -13,18 +13,8 @@ from typing import Any
 
 from django.conf import settings
 
-from . import pricing, recipes, rounds
-from .judging import (
-    AGAIN,
-    ASK,
-    LEAVE_OUT,
-    LONGER,
-    OTHER_ERROR,
-    SHORTEN,
-    WITHOUT,
-    Cause,
-    cause_in_words,
-)
+from . import judging, pricing, recipes, rounds
+from .judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, cause_in_words
 from .models import NOT_GOOD, Job, Row, RowQuerySet, dollars
 from .recipes import Recipe
 from .rounds import Again, Plan
@@ -32,6 +22,8 @@ from .rounds import Again, Plan
 LOOKED_AT = 1_000  # rows of a group whose messages are read
 MESSAGES = 3  # of a group that are shown
 SAMPLE = 200  # rows of a group whose cells are measured
+# Parameters without which there is no request.
+NEEDED = ("model", "messages", "max_tokens")
 # What a provider says of a prompt that does not fit: "prompt is too long: 250000 tokens > 200000
 # maximum", "input length and `max_tokens` exceed context limit".
 _TOO_LONG = re.compile(r"too long|context (?:limit|window|length)|exceed", re.IGNORECASE)
@@ -116,21 +108,21 @@ class Group:
 
     def _remedy(self, code: str) -> Remedy | None:
         is_table = self.job.kind == Job.Kind.TABLE
-        if code in (AGAIN, LONGER, SHORTEN, WITHOUT, ASK) and not self.own:
+        if not self.own and code not in (judging.EDIT, LEAVE_OUT):
             return None
         match code:
-            case "again":
+            case judging.AGAIN:
                 plan = rounds.plan(self.job, Again(self.name))
                 return Remedy(code, self._words_for_again(), plan) if plan else None
-            case "longer":
+            case judging.LONGER:
                 return self._longer() if is_table else self._longer_of_requests()
-            case "shorten":
+            case judging.SHORTEN:
                 return self._shorten() if is_table else None
-            case "without":
+            case judging.WITHOUT:
                 return None if is_table else self._without()
-            case "ask":
+            case judging.ASK:
                 return Remedy(code, "Ask these rows otherwise") if is_table else None
-            case "edit":
+            case judging.EDIT:
                 return Remedy(code, "Edit the rows")
             case _:
                 return Remedy(LEAVE_OUT, "Leave them out on purpose")
@@ -138,7 +130,7 @@ class Group:
     def _words_for_again(self) -> str:
         if self.name == "billing_error":
             return "Top up the credit, then send again"
-        if self.cause.who == "an administrator":
+        if self.cause.who == judging.ADMINISTRATOR:
             return "Once that is mended, send again"
         return "Send again"
 
@@ -203,10 +195,6 @@ class Group:
                 if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", said.words):
                     return Remedy(WITHOUT, f"Take “{name}” out of the requests", value=name)
         return None
-
-
-# Parameters without which there is no request.
-NEEDED = ("model", "messages", "max_tokens")
 
 
 def longer_answer(recipe: Recipe) -> int:

@@ -15,7 +15,7 @@ from .answer_kinds import FREE_TEXT, TEXT, AnswerKind, DoesNotFit, as_answer, re
 # Values of models.Outcome; this module is pure and does not import the models.
 GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
 
-
+# Who can mend a cause.
 YOU, ADMINISTRATOR, NOBODY, TIME = "you", "an administrator", "nobody", "only time"
 # What can be done: send the same again; allow longer answers and send again; shorten a column; take
 # a parameter out of the request; ask otherwise, or another model; edit the rows; leave them out.
@@ -33,7 +33,7 @@ class Cause:
     advice: str
     charged: str = "Not charged."
     passing: bool = False
-    # Who can mend it, and what can be done about its rows: see failures.py.
+    # Who can mend it, of the above, and what can be done about its rows: see failures.py.
     who: str = YOU
     remedies: tuple[str, ...] = (EDIT, LEAVE_OUT)
 

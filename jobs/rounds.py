@@ -160,14 +160,7 @@ def _measured(job: Job, again: Again, rows: RowQuerySet) -> tuple[Measured, str]
     """What is in these rows, and a hash of what was changed in them."""
     is_ready_made = job.kind == Job.Kind.REQUESTS
     if again.which == EDITED:
-        # Only of rows that can be sent: another may have got its answer since it was changed.
-        numbers = set(rows.values_list("number", flat=True))
-        edits = job.edits.values_list("number", "source")
-        sources = [source for number, source in edits if number in numbers]
-        sizes = [size_of(job, source) for source in sources]
-        longest = max(map(_max_tokens, sources), default=0) if is_ready_made else 0
-        contents = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-        return Measured(len(sizes), sum(sizes), max(sizes, default=0), longest), contents
+        return _measured_edits(job, rows)
     found = rows.aggregate(
         count=Count("pk"),
         largest=Coalesce(Max("size"), 0),
@@ -176,8 +169,23 @@ def _measured(job: Job, again: Again, rows: RowQuerySet) -> tuple[Measured, str]
     )
     longest = 0
     if is_ready_made and job.last_round > 1:  # else they are as the file was read
-        longest = max(map(_max_tokens, rows.values_list("source", flat=True)), default=0)
+        sources = rows.values_list("source", flat=True).iterator()
+        longest = max(map(_max_tokens, sources), default=0)
     return Measured(found["count"], found["all_bytes"], found["largest"], longest), ""
+
+
+def _measured_edits(job: Job, rows: RowQuerySet) -> tuple[Measured, str]:
+    # Only of rows that can be sent: another may have got its answer since it was changed.
+    numbers = set(rows.values_list("number", flat=True))
+    longest, sizes, contents = 0, [], hashlib.sha256()
+    for number, source in job.edits.values_list("number", "source").iterator():
+        if number in numbers:
+            sizes.append(size_of(job, source))
+            contents.update(f"{number}:{len(source)}:{source}".encode())
+            if job.kind == Job.Kind.REQUESTS:
+                longest = max(longest, _max_tokens(source))
+    measured = Measured(len(sizes), sum(sizes), max(sizes, default=0), longest)
+    return measured, contents.hexdigest()
 
 
 def knows_requests(job: Job) -> bool:

@@ -1,8 +1,10 @@
-"""Cells that a spreadsheet would run as a formula, written so that it does not, and read back."""
+"""Cells as a spreadsheet takes them for what they are: text that it would run as a formula, written
+so that it does not, and read back; numbers in full."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 # Characters that make a spreadsheet take a cell for a formula (OWASP ASVS 1.2.10), also in full
 # width, and also behind blanks. A number with its sign is no formula.
@@ -26,3 +28,10 @@ def exact_cell(written: str, original: str) -> str:
     if written.startswith("'") and plain_cell(written[1:]) == written:
         return written[1:]
     return written
+
+
+def plain_number(number: Decimal) -> str:
+    """Exact, without an exponent, and without zeros at its end: "0.25", "1200"."""
+    text = f"{number:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

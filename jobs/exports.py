@@ -19,7 +19,7 @@ from typing import Any
 
 from . import files
 from .answer_kinds import COLUMNS, AnswerKind, Value, as_cell, stored_values
-from .cells import plain_cell
+from .cells import plain_cell, plain_number
 from .ingest.corrected_file import OURS
 from .ingest.corrections import beside
 from .ingest.json_lines import REQUEST
@@ -87,8 +87,8 @@ class Table:
         if len(content) > width:
             problem += " Cells beyond the header: " + " | ".join(content[width:])
         attempts = row.attempts + (row.batch_id is not None)
-        good = self.filled and row.outcome == Outcome.GOOD
-        values = stored_values(row.answer) if good else {}
+        in_columns = self.filled and row.has_usable_answer
+        values = stored_values(row.answer) if in_columns else {}
         return [
             *[*content, *[""] * width][:width],
             *(values.get(name) for name in self.filled),
@@ -118,13 +118,7 @@ def csv_chunks(job: Job, only: str = "all", *, plain: bool = False) -> Iterator[
 
 def as_text(cell: Cell) -> str:
     """A cell as CSV writes it."""
-    return _plain_number(cell) if isinstance(cell, Decimal) else as_cell(cell)
-
-
-def _plain_number(number: Decimal) -> str:
-    """Exact and without an exponent."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return plain_number(cell) if isinstance(cell, Decimal) else as_cell(cell)
 
 
 def status(row: Row) -> str:
@@ -176,13 +170,13 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
             "output_tokens": row.output_tokens,
             "thinking_tokens": row.thinking_tokens,
         },
-        "cost_usd": _plain_number(row.cost),
+        "cost_usd": plain_number(row.cost),
     }
 
 
 def _json_answer(row: Row, wanted: AnswerKind) -> Any:
     """The values of an answer in columns, with their types; else its text."""
-    if row.outcome != Outcome.GOOD:
+    if not row.has_usable_answer:
         return row.answer or None
     values = stored_values(row.answer) if wanted.kind == COLUMNS else {}
     return values or row.answer

@@ -722,6 +722,11 @@ class Row(models.Model):
         return json.loads(self.source)
 
     @property
+    def has_usable_answer(self) -> bool:
+        """As RowQuerySet.with_usable_answer: an answer in columns is stored as its values."""
+        return self.outcome == Outcome.GOOD or self.cause == MARKED_DOWN
+
+    @property
     def all_input_tokens(self) -> int:
         return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind, as_cell, stored_values
+from .cells import plain_number
 from .leases import Lease
 from .models import Job, Row, answer_kind_of
 
@@ -182,11 +183,11 @@ class Spread:
         edges = [first + index * step for index in range(int((last - first) / step) + 1)]
         return Numbers(
             self.count,
-            _plain(self.least),
-            _plain(self.most),
-            _plain(self._mean()),
+            plain_number(self.least),
+            plain_number(self.most),
+            plain_number(self._mean()),
             self.whole,
-            [Bar(_plain(edge), _plain(edge + step), bars[edge]) for edge in edges],
+            [Bar(plain_number(edge), plain_number(edge + step), bars[edge]) for edge in edges],
         )
 
     def _mean(self) -> Decimal:
@@ -214,10 +215,3 @@ class Spread:
 def _floor(number: Decimal, step: Decimal) -> Decimal:
     """The greatest multiple of `step` that is not above `number`."""
     return (number / step).to_integral_value(ROUND_FLOOR) * step
-
-
-def _plain(number: Decimal) -> str:
-    """Without an exponent, and without zeros at its end: "0.25", "1200"."""
-    text = f"{number:f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text

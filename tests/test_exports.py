@@ -24,6 +24,7 @@ from jobs import excel, exports
 from jobs.answer_kinds import AnswerColumn, AnswerKind
 from jobs.cells import exact_cell, plain_cell
 from jobs.ingest.corrections import EXCEL_CELL, beside
+from jobs.judging import MARKED_DOWN
 from jobs.models import Batch, Job, Outcome, Row
 
 from .conftest import store_job
@@ -277,6 +278,20 @@ def test_what_we_add_to_the_workbook_has_types(
     # Excel would keep 15 of its digits.
     assert (found["score"], found["angry"]) == ("12345678901234567890", False)
     assert (found["mood"], found["words"]) == ("=1+1", "=1")
+
+
+def test_an_answer_that_was_marked_down_keeps_its_columns(
+    alice: User, make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(alice)
+    add_typed_answers(job)
+    answered(job, 1, outcome=Outcome.LOOK, cause=MARKED_DOWN, message="much too harsh")
+    header, first, _second = sheet_of(written(job, tmp_path))
+    found = dict(zip(header, first, strict=True))
+    assert (found["mood"], found["score"], found["answer"]) == ("007", 0.5, "")
+    assert found["status"] == "Needs a look" and "much too harsh" in found["problem"]
+    line = json.loads(next(exports.jsonl_chunks(job)).splitlines()[0])
+    assert line["answer"] == {"mood": "007", "score": 0.5, "angry": True, "words": ["a", "b"]}
 
 
 def test_the_workbook_is_ready_to_be_read(alice: User, make_job: MakeJob, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs import estimates, pricing
 from jobs.answer_kinds import COLUMNS, stored_values
+from jobs.cells import plain_number
 from jobs.estimates import Estimate, PartEstimate
 from jobs.failures import Group, Remedy
 from jobs.ingest.answers import Summary
@@ -220,7 +221,7 @@ def facts_of_group(group: Group) -> dict[str, Any]:
         "words": group.title,
         "advice": group.cause.advice,
         "rows": group.rows,
-        "charged": text_of(group.charged),
+        "charged": plain_number(group.charged),
         "who": group.cause.who,
         "first": group.first and group.first.isoformat(),
         "last": group.last and group.last.isoformat(),
@@ -245,14 +246,9 @@ def _price_of(remedy: Remedy) -> dict[str, Any] | None:
     if remedy.plan is None:
         return None
     price = remedy.plan.price
-    usual = {"low": text_of(price.low), "high": text_of(price.high)}
-    return {"rows": price.rows, "usual": usual, "most": text_of(price.most)}
-
-
-def text_of(amount: Decimal) -> str:
-    """Exact, and without an exponent."""
-    return format(amount.normalize(), "f")
+    usual = {"low": plain_number(price.low), "high": plain_number(price.high)}
+    return {"rows": price.rows, "usual": usual, "most": plain_number(price.most)}
 
 
 def _rates(prices: pricing.Prices, rate: Decimal) -> dict[str, str]:
-    return {name: format((price * rate).normalize(), "f") for name, price in vars(prices).items()}
+    return {name: plain_number(price * rate) for name, price in vars(prices).items()}

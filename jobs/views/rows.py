@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from .. import browsing, editing, recipes, rounds
 from ..answer_kinds import LABELS, as_cell, stored_values
 from ..browsing import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
-from ..judging import MARKED_DOWN, Cause, cause_in_words
+from ..judging import Cause, cause_in_words
 from ..models import (
     ATTENTION,
     Attempt,
@@ -298,8 +298,7 @@ def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str,
 def values_of(job: Job, row: Row) -> list[tuple[str, str]]:
     """An answer in columns: their names and cells. Empty for any other answer."""
     names = answer_kind_of(job).column_names
-    is_stored = row.outcome == Outcome.GOOD or row.cause == MARKED_DOWN
-    if not names or not is_stored:
+    if not names or not row.has_usable_answer:
         return []
     values = stored_values(row.answer)
     return [(name, as_cell(values.get(name))) for name in names]

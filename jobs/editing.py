@@ -38,7 +38,7 @@ class Changed:
 
 def can_be_edited(job: Job) -> RowQuerySet:
     """The rows of a finished job that can be changed and sent again."""
-    if job.state != Job.State.FINISHED or not rounds.knows_requests(job):
+    if job.state != Job.State.FINISHED or not rounds.knows_rows(job):
         return Row.objects.none()
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 

@@ -97,8 +97,10 @@ class Group:
         if self.job.state != Job.State.FINISHED or self.job.practice != settings.PRACTICE:
             return []
         codes = self.cause.remedies
-        if not rounds.knows_requests(self.job):
-            codes = tuple(code for code in codes if code == LEAVE_OUT)
+        if not rounds.knows_rows(self.job):
+            codes = (LEAVE_OUT,)
+        elif rounds.is_unknown(self.job, self.recipe):
+            codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
         found = (self._remedy(code) for code in codes)
         return [remedy for remedy in found if remedy]
 
@@ -121,7 +123,7 @@ class Group:
             case judging.WITHOUT:
                 return None if is_table else self._without()
             case judging.ASK:
-                return Remedy(code, "Ask these rows otherwise") if is_table else None
+                return self._ask() if is_table else None
             case judging.EDIT:
                 return Remedy(code, "Edit the rows")
             case _:
@@ -133,6 +135,11 @@ class Group:
         if self.cause.who == judging.ADMINISTRATOR:
             return "Once that is mended, send again"
         return "Send again"
+
+    def _ask(self) -> Remedy:
+        if rounds.is_unknown(self.job, self.recipe):
+            return Remedy(judging.ASK, "Write what to ask, and send again")
+        return Remedy(judging.ASK, "Ask these rows otherwise")
 
     def _longer(self) -> Remedy | None:
         tokens = longer_answer(self.recipe)

@@ -133,7 +133,7 @@ def _asked_alike(job: Job, rows: RowQuerySet) -> RowQuerySet:
 def plan(job: Job, again: Again) -> Plan | None:
     """What `again` comes to, and costs; None when there is nothing to send, or no price, or it
     cannot be asked so."""
-    if job.state != Job.State.FINISHED or not knows_requests(job):
+    if job.state != Job.State.FINISHED or not knows_rows(job):
         return None
     rows = rows_of(job, again.which)
     recipe = again.recipe(job, rows)
@@ -148,6 +148,25 @@ def plan(job: Job, again: Again) -> Plan | None:
     shown += [contents, *map(str, asdict(price).values())]
     key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
     return Plan(again, recipe, found.bytes, price, key)
+
+
+def why_not(job: Job, again: Again) -> str:
+    """Why there is no `plan`, as a sentence."""
+    if job.state != Job.State.FINISHED:
+        return "Rows can be sent again when the job has finished."
+    if not knows_rows(job):
+        return "The batch was brought in without its file, so its rows are not known here."
+    rows = rows_of(job, again.which)
+    if not rows.exists():
+        return "There are no such rows to be sent again."
+    recipe = again.recipe(job, rows)
+    if is_unknown(job, recipe):
+        return "What these rows were asked elsewhere is not known here. Write what to ask."
+    if not _can_be_asked(job, again, recipe):
+        if job.kind == Job.Kind.REQUESTS:
+            return "Ready-made requests say themselves what is asked, and of which model."
+        return " ".join(recipes.recipe_problems(recipe, job.columns))
+    return "The price of sending them again is not known."
 
 
 def _can_be_asked(job: Job, again: Again, recipe: Recipe) -> bool:
@@ -188,10 +207,15 @@ def _measured_edits(job: Job, rows: RowQuerySet) -> tuple[Measured, str]:
     return measured, contents.hexdigest()
 
 
-def knows_requests(job: Job) -> bool:
-    """Of a batch that was made elsewhere the requests are known if its file was attached and has
-    them: a table tells no prompt."""
-    return not job.brought_in or (job.kind == Job.Kind.REQUESTS and job.upload_bytes > 0)
+def knows_rows(job: Job) -> bool:
+    """Of a batch that was made elsewhere the rows are known if its file was attached."""
+    return not job.brought_in or job.upload_bytes > 0
+
+
+def is_unknown(job: Job, recipe: Recipe) -> bool:
+    """Whether `recipe` is what a table was asked that came with a batch made elsewhere: nobody here
+    knows it. The rows can be sent again once somebody has written what to ask."""
+    return job.brought_in and job.kind == Job.Kind.TABLE and not recipe.prompt
 
 
 def size_of(job: Job, source: str) -> int:

@@ -37,11 +37,14 @@ from jobs import (
     provider,
     reading,
     restoring,
+    rounds,
     spending,
     strays,
 )
 from jobs.ingest.shapes import Choices
+from jobs.judging import ASK, EDIT, LEAVE_OUT
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
+from jobs.rounds import EDITED, Again
 from jobs.templatetags.show import job_state
 
 from .conftest import Simulator, send_again
@@ -394,6 +397,76 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
     assert limits.taken_up(limits.month_of(timezone.now())) == own
     assert sum(one.amount for one in spending.charges(limits.month_of(timezone.now()))) == own
     assert [line[0] for line in answers(job)] == ids
+
+
+def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
+    root: User, client_root: Client, simulator: Simulator, drive: Drive
+) -> None:
+    ids = [f"r{number}" for number in range(8)]
+    simulator.faults(expire_share=0.5)
+    batch_id = made_elsewhere(simulator, ids)
+    table = in_table([["id", "name"], *([one, f"name of {one}"] for one in ids)])
+    job = drive(actions.bring_in(root, batch_id, table))
+    simulator.reset()
+    expired = job.outcome_count(Outcome.EXPIRED)
+    assert 0 < expired < len(ids)
+
+    (group,) = failures.groups(job)
+    assert [remedy.code for remedy in group.remedies] == [ASK, EDIT, LEAVE_OUT]
+    assert send_again(job, root) == 0
+    assert "Write what to ask" in rounds.why_not(job, Again("expired"))
+    ask = reverse("ask_again", args=[job.pk, "expired"])
+    page = client_root.get(ask).content.decode()
+    assert "not known here" in page and "{{name}}" in page
+
+    form = {"prompt": "Spell {{nobody}}.", "model": "claude-haiku-5-5"}
+    assert "{{nobody}}" in client_root.post(ask, form).content.decode()
+    shown = client_root.post(ask, {**form, "prompt": "Spell {{name}}."})
+    planned = shown.context["planned"]
+    again = planned.again
+    assert planned.rows == expired and "asked as you wrote" in shown.content.decode()
+    assert actions.send_round(job, again, planned.key, root)
+    job = drive(job)
+
+    assert job.good_count == len(ids)
+    found = dict(answers(job))
+    sent_here = job.rows.filter(batch__brought_in=False)
+    assert sent_here.count() == expired
+    for one in ids:
+        here = sent_here.filter(source__contains=f'"{one}"').exists()
+        assert (f"Spell name of {one}." if here else f"What is {one}?") in found[one]
+    row = sent_here.in_order()[0]
+    page = client_root.get(reverse("row", args=[job.pk, row.number])).content.decode()
+    assert "Spell name of" in page and "The request of that attempt" not in page
+
+
+def test_changed_rows_of_such_a_table_are_asked_what_is_written(
+    root: User, client_root: Client, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(expire_share=1)
+    batch_id = made_elsewhere(simulator, ["a", "b"])
+    table = in_table([["id", "name"], ["a", "Ada"], ["b", "Ben"]])
+    job = drive(actions.bring_in(root, batch_id, table))
+    simulator.reset()
+    edited = {"cell": ["a", "Adele"]}
+    client_root.post(reverse("edit_row", args=[job.pk, 1]), edited)
+    page = client_root.get(reverse("edits", args=[job.pk])).content.decode()
+    assert "Write what to ask" in page and "Send 1 row" not in page
+    ask = reverse("ask_again", args=[job.pk, EDITED])
+    assert "as it was changed" in client_root.get(ask).content.decode()
+    form = {"prompt": "Spell {{name}}.", "model": "claude-haiku-5-5"}
+    planned = client_root.post(ask, form).context["planned"]
+    assert actions.send_round(job, planned.again, planned.key, root)
+    job = drive(job)
+    (first, second) = answers(job)
+    assert "Spell Adele." in first[1] and second[1] == ""
+
+    # From the shell the other one.
+    asked = ["--prompt", "Greet {{name}}.", "--model", "claude-haiku-5-5"]
+    run("retry", job.pk, "--group", "expired", *asked, "--yes")
+    job = drive(job)
+    assert "Greet Ben." in dict(answers(job))["b"]
+    assert job.good_count == 2
 
 
 def test_deleting_it_leaves_the_batch_at_the_provider(

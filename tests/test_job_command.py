@@ -855,5 +855,5 @@ def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) 
     job.rows.update(outcome=Outcome.GOOD, cause="")
     assert refusal("retry", job.pk, "--yes") == (
         1,
-        f"Job {job.pk} has no rows that can be sent again.",
+        "There are no such rows to be sent again.",
     )

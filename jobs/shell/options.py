@@ -34,6 +34,7 @@ from jobs.models import Job, Template
 from jobs.pricing import DEFAULT_MODEL
 from jobs.recipes import Recipe
 from jobs.reusing import NothingToStartWith, Start, find_start, kept_recipe
+from jobs.rounds import FOR_NOW, Again
 
 WRONG_USE = 2
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
@@ -86,16 +87,13 @@ def add_recipe(parser: CommandParser) -> None:
     add_choices(parser)
     parser.add_argument("--name", default="", help="name of the job (the file's)")
     parser.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
-    prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
-    prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
+    add_prompt(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--template", metavar="NAME", help="start with what is kept under this name")
     start.add_argument("--like", metavar="ID", help="run this job again on another file")
     parser.add_argument(
         "--only-new", action="store_true", help="with --like: rows that it answered are not sent"
     )
-    parser.add_argument("--system", metavar="TEXT", help="instructions for every row")
     answer = parser.add_mutually_exclusive_group()
     answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
     answer.add_argument(
@@ -119,6 +117,14 @@ def add_recipe(parser: CommandParser) -> None:
     parser.add_argument(
         "--skip-empty", action="store_true", help="leave out rows with an empty cell"
     )
+
+
+def add_prompt(parser: CommandParser) -> None:
+    """What is asked of a row."""
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
+    prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
+    parser.add_argument("--system", metavar="TEXT", help="instructions for every row")
 
 
 def recipe_was_given(options: dict[str, Any]) -> bool:
@@ -213,6 +219,17 @@ def prompt_of(options: dict[str, Any]) -> str | None:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
     except UnicodeDecodeError:
         raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
+
+
+def again_from(options: dict[str, Any]) -> Again:
+    """Which rows are to be sent again, and what of the recipe is different."""
+    return Again(
+        options["group"] or FOR_NOW,
+        options["max_tokens"] or 0,
+        options["model"] or "",
+        prompt_of(options),
+        options["system"],
+    )
 
 
 def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:

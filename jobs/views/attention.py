@@ -49,7 +49,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
         return _send(request, job, wanted, form.cleaned_data["key"])
     planned = rounds.plan(job, wanted)
     if planned is None:
-        messages.info(request, "There is nothing to send again, or its price is not known.")
+        messages.info(request, rounds.why_not(job, wanted))
         return redirect("attention", pk)
     return _show_plan(request, job, planned)
 
@@ -92,13 +92,15 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def ask(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
-    """A form for asking the rows with one cause otherwise; POST shows what that costs."""
-    job = _find(request, pk, cause)
-    group = failures.find_group(job, cause)
-    if group is None or job.kind != Job.Kind.TABLE or not group.own:
+def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
+    """A form for asking rows otherwise: those with one cause, or EDITED; POST shows what that
+    costs."""
+    job = _find(request, pk, which)
+    rows = rounds.rows_of(job, which)
+    count = rows.count()
+    if job.state != Job.State.FINISHED or job.kind != Job.Kind.TABLE or not count:
         return redirect("attention", pk)
-    before = group.recipe
+    before = Again(which).recipe(job, rows)
     initial = {
         "prompt": before.prompt,
         "system": before.system,
@@ -107,17 +109,22 @@ def ask(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     }
     form = AskForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        wanted = form.again(cause, before)
-        if problems := checking.recipe_problems(
-            wanted.recipe(job, rounds.rows_of(job, cause)), job.columns
-        ):
+        wanted = form.again(which, before)
+        if problems := checking.recipe_problems(wanted.recipe(job, rows), job.columns):
             for problem in problems:
                 form.add_error(None, problem)
         elif planned := rounds.plan(job, wanted):
             return _show_plan(request, job, planned)
         else:
             form.add_error(None, "There is no price for this model.")
-    context = {"job": job, "group": group, "form": form, "columns": job.columns}
+    context = {
+        "job": job,
+        "count": count,
+        "cause": None if which == EDITED else cause_in_words(which),
+        "is_unknown": rounds.is_unknown(job, before),
+        "form": form,
+        "columns": job.columns,
+    }
     return render(request, "attention/ask.html", context, status=422 if form.errors else 200)
 
 
@@ -152,6 +159,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "changed": editing.changed_rows(job, SHOWN),
         "count": editing.waiting(job).count(),
         "planned": rounds.plan(job, Again(EDITED)),
+        "can_ask": job.kind == Job.Kind.TABLE,
         "part": corrected,
         "failed": job.outcome_count(*editing.CAN_BE_EDITED),
         "can_upload": job.state == Job.State.FINISHED,
@@ -231,7 +239,7 @@ def _columns_to_edit(job: Job) -> list[int]:
     if len(every) <= MOST_CELLS:
         return list(every)
     used = set(recipes.columns_used(recipe_of_round(job, job.last_round).template))
-    return [at for at in every if job.columns[at] in used][:MOST_CELLS]
+    return [at for at in every if not used or job.columns[at] in used][:MOST_CELLS]
 
 
 def _as_it_was(new: str, old: str) -> str:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .. import recipes
+from .. import recipes, rounds
 from ..models import Job, Outcome, Row
 from ..recipes import Recipe
 
@@ -32,12 +32,10 @@ def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | No
     if row.outcome == Outcome.LEFT_OUT:
         return None
     content = row.content
-    if job.brought_in and not _has_params(content):
+    is_table = job.kind == Job.Kind.TABLE
+    if rounds.is_unknown(job, recipe) or not (is_table or _has_params(content)):
         return ReadableRequest("", None, "", "", 0, "", is_cut=False, is_unknown=True)
-    if job.kind == Job.Kind.TABLE:
-        params = recipes.compile_recipe(recipe, job.columns)(content)
-    else:
-        params = content["params"]
+    params = recipes.compile_recipe(recipe, job.columns)(content) if is_table else content["params"]
     texts = [
         recipes.content_text(params.get("system")),
         recipes.prompt_text(params),

@@ -380,7 +380,7 @@ def _attempts(job: Job, row: Row) -> list[Earlier]:
 
 def _can_be_edited(job: Job, row: Row) -> bool:
     can = job.kind == Job.Kind.TABLE and job.state == Job.State.FINISHED
-    return can and row.outcome in editing.CAN_BE_EDITED and rounds.knows_requests(job)
+    return can and row.outcome in editing.CAN_BE_EDITED and rounds.knows_rows(job)
 
 
 def _neighbour(job: Job, wanted: Wanted, row: Row, step: int) -> Neighbour | None:

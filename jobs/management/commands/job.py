@@ -61,7 +61,7 @@ from jobs.reading import limits as reading_limits
 from jobs.reading import read_apart, read_corrected
 from jobs.recipes import Recipe
 from jobs.reusing import kept_recipe
-from jobs.rounds import EDITED, FOR_NOW, Again
+from jobs.rounds import EDITED, Again
 from jobs.shell.facts import (
     estimate_in_full,
     facts,
@@ -77,7 +77,9 @@ from jobs.shell.options import (
     EMPTY,
     WRONG_USE,
     add_choices,
+    add_prompt,
     add_recipe,
+    again_from,
     checked_recipe,
     choices_from,
     make_job,
@@ -182,6 +184,8 @@ class Command(BaseCommand):
         retry.add_argument(
             "--max-tokens", type=int, metavar="N", help="allow answers of so many tokens"
         )
+        add_prompt(retry)
+        retry.add_argument("--model", metavar="ID", help="which model answers this time")
         retry.add_argument("--yes", action="store_true", help="do not ask about the price")
 
         resend = actions.add_parser(
@@ -584,16 +588,13 @@ class Command(BaseCommand):
     def do_retry(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
         job = find_job(options["id"])
-        again = Again(options["group"] or FOR_NOW, options["max_tokens"] or 0)
-        if options["max_tokens"] and job.kind == Job.Kind.REQUESTS:
-            raise CommandError("Ready-made requests say themselves how long an answer may be.")
-        self.send_round(job, again, options)
+        self.send_round(job, again_from(options), options)
 
     def send_round(self, job: Job, again: Again, options: dict[str, Any]) -> None:
         """Say what sending rows again costs, ask, and send them. Raises CommandError."""
         planned = rounds.plan(job, again)
         if planned is None:
-            raise CommandError(f"Job {job.pk} has no rows that can be sent again.")
+            raise CommandError(rounds.why_not(job, again))
         self.say(rounds.in_words(job, planned))
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
         if not options["yes"] and not self.agrees(planned.rows, planned.price.most):

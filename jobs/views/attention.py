@@ -208,7 +208,8 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     row = get_object_or_404(editing.can_be_edited(job), number=number)
     waiting = job.edits.filter(number=number).first()
     cells: list[str] = Row(source=waiting.source).content if waiting else row.content
-    cells = [*cells, *[""] * (len(job.columns) - len(cells))][: len(job.columns)]
+    width = len(job.columns)
+    cells, beyond = [*cells, *[""] * (width - len(cells))][:width], cells[width:]
     shown = _columns_to_edit(job)
     if request.method == "POST":
         given = request.POST.getlist("cell")
@@ -228,6 +229,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "row": row,
         "cells": [(job.columns[at], cells[at]) for at in shown],
         "hidden": len(cells) - len(shown),
+        "beyond": beyond,
         "cause": cause_in_words(row.cause) if row.cause else None,
     }
     return render(request, "attention/edit_row.html", context)

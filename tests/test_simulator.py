@@ -24,6 +24,7 @@ from anthropic.types import Message, TextBlock
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 
 from jobs.simulator.labels import find_labels
+from jobs.simulator.wire import KIND_OF_STATUS
 
 from .conftest import Simulator
 from .environment import ROOT
@@ -655,6 +656,31 @@ def test_a_marker_decides_what_becomes_of_a_row(api: anthropic.Anthropic) -> Non
     assert text_of(message_of(empty)) == ""
     assert message_of(cut).stop_reason == "max_tokens"
     assert message_of(cut).usage.output_tokens == 300
+
+
+@pytest.mark.parametrize("kind", sorted(set(KIND_OF_STATUS.values())))
+def test_a_marker_can_name_an_error(api: anthropic.Anthropic, kind: str) -> None:
+    (line,) = run(api, params(f"Say hello. [simulate:{kind}]")).values()
+    assert error_of(line)[0] == kind
+
+
+def test_a_marker_can_name_an_end_and_a_knob_ignores_them_all(
+    api: anthropic.Anthropic, provider: Simulator
+) -> None:
+    names = ("tool", "pause", "context", "other", "form")
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    form = {"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}}
+    rows = [params(f"Say hello. [simulate:{name}]", output_config=form) for name in names]
+
+    marked = [message_of(line) for _, line in sorted(run(api, *rows).items())]
+
+    ends = ["tool_use", "pause_turn", "model_context_window_exceeded", "compaction", "end_turn"]
+    assert [one.stop_reason for one in marked] == ends
+    assert json.loads(text_of(marked[0])) and text_of(marked[4])[0] != "{"
+    provider.faults(ignore_markers=True)
+    plain = [message_of(line) for line in run(api, *rows).values()]
+    assert {one.stop_reason for one in plain} == {"end_turn"}
+    assert all(json.loads(text_of(one)) for one in plain)
 
 
 def test_a_few_rows_fail_as_in_life_and_others_the_next_time(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from jobs.simulator.wire import (
     Usage,
 )
 
-Fate = Literal["good", "cut", "empty", "refusal"]
+# What becomes of a request. "form": the answer is not in the form that was asked for.
+Fate = Literal["good", "cut", "empty", "refusal", "form", "tool", "pause", "context", "other"]
 CacheUse = Literal["none", "write", "read"]
 
 _MARK = "[Practice answer] "
@@ -41,6 +42,13 @@ _LONGEST_GIST = 90
 _LONGEST_CUT_TOKENS = 2000
 _EFFORT = {"low": 0.4, "medium": 0.7, "high": 1.0, "xhigh": 2.0, "max": 3.0}
 _CATEGORIES = ("cyber", "bio", "frontier_llm", "reasoning_extraction", "general_harms", None)
+# Ends that leave an answer as if it were whole; the last one is of a beta.
+_ENDS = {
+    "tool": "tool_use",
+    "pause": "pause_turn",
+    "context": "model_context_window_exceeded",
+    "other": "compaction",
+}
 # A model that has nothing to say still ends its turn.
 _EMPTY_TOKENS = 3
 # What a search or a page comes to, and how often one is wanted where there is no limit.
@@ -77,8 +85,12 @@ def answer(
         draft = _Draft(None, said, _affordable(thinking, limit - said), "end_turn")
     elif fate == "cut":
         draft = _cut(schema, prompt, model, dice, limit, thinks=thinking > 0)
+    elif fate == "form":
+        text = _free_text(prompt, dice, int(limit * model.rules.bytes_per_token * 0.95))
+        draft = _Draft(text, count_text(text, model.rules.bytes_per_token), 0, "end_turn")
     else:
         draft = _good(params, schema, prompt, model, dice, limit, thinking)
+        draft.stop_reason = _ENDS.get(fate, draft.stop_reason)
     content: list[ThinkingBlock | TextBlock] = []
     if draft.thinking_tokens:
         content.append(_thinking_block(params, model, dice))

@@ -100,6 +100,7 @@ class Finisher:
             bool(batch.long_output),
             finished=1.0 if batch.finished_share is None else batch.finished_share,
             expired=self._knobs.expire_share,
+            marked=not self._knobs.ignore_markers,
             cached=set(),
         )
         items = read_batch(self._store.body_path(batch.id))

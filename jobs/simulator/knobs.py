@@ -38,6 +38,8 @@ class Knobs(Struct, forbid_unknown_fields=True):
     clock_ahead_seconds: Annotated[float, Meta(ge=-_FOR_EVER, le=_FOR_EVER)] = 0.0
     # The share of the rows that end as expired, in a batch that ends from now on.
     expire_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    # Markers in the text of requests do nothing, in a batch that ends from now on.
+    ignore_markers: bool = False
     # The scheme, host and port that `results_url` names instead of ours.
     results_host: str = ""
 

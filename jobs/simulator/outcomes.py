@@ -10,6 +10,7 @@ from jobs.simulator.dice import Dice
 from jobs.simulator.models import Model
 from jobs.simulator.prompts import Prompt
 from jobs.simulator.wire import (
+    KIND_OF_STATUS,
     ApiError,
     Ended,
     Errored,
@@ -23,6 +24,8 @@ from jobs.simulator.wire import (
 
 _FATES = get_args(Fate)
 _MARKER = "[simulate:"
+# A marker can be the type of an error.
+_STATUSES = {kind: status for status, kind in KIND_OF_STATUS.items()}
 # How often a request fails as it does in life, as limits on one throw of the dice between 0 and 1.
 _OVERLOADED = 0.004
 _BROKEN = 0.006
@@ -41,6 +44,8 @@ class Run(Struct):
     finished: float
     # The share of the requests that were not reached in time.
     expired: float
+    # Whether a marker in the text of a request says what becomes of it.
+    marked: bool
     # The beginnings of prompts in the cache: one request writes each, most of the others read it.
     cached: set[tuple[str, str, int]]
 
@@ -75,7 +80,7 @@ def single_reply(body: bytes) -> Reply:
 def _process(body: Raw, luck: Dice, run: Run) -> Succeeded | Ended:
     params = decode_params(body)
     model, prompt = check_message(params, in_batch=True, long_output=run.long_output)
-    marker = _marker(prompt)
+    marker = _marker(prompt) if run.marked else ""
     if marker == "expired":
         return Ended("expired")
     _raise_marked(marker)
@@ -99,6 +104,8 @@ def _raise_marked(marker: str) -> None:
         raise ApiError(529, "Overloaded")
     if marker == "invalid":
         raise invalid("messages: the text asks the simulator to find it invalid")
+    if marker in _STATUSES:
+        raise ApiError(_STATUSES[marker], f"The text asks the simulator for this: {marker}")
 
 
 def _fate(marker: str) -> Fate:

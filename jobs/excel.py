@@ -22,7 +22,7 @@ import xlsxwriter
 from django.db.models import Sum
 from xlsxwriter.exceptions import FileCreateError
 
-from . import clock, exports
+from . import clock, exports, foreign
 from .answer_kinds import as_cell
 from .cells import plain_cell
 from .exports import Cell, Table
@@ -258,7 +258,8 @@ def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
     yield "Job", job.name, ""
     yield "File", job.upload_name, ""
     yield "Model", ", ".join(models), ""
-    yield "Sent (UTC)", job.confirmed_at, ""
+    batch = foreign.brought_in(job) if job.brought_in else None
+    yield "Sent (UTC)", batch.created_at if batch else job.confirmed_at, "Elsewhere." * bool(batch)
     yield "Finished (UTC)", job.finished_at, "Not yet: these are the answers so far." * running
     yield "This file was made (UTC)", clock.now(), ""
     yield "Rows in this file", rows.count, KINDS_OF_ROWS[only]
@@ -276,13 +277,16 @@ def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
 
 def _charged(job: Job, tried: Decimal) -> Iterator[Line]:
     what, remark = "Charged, in US dollars", ""
+    charged = dollars(job.spent_pico) + tried
+    if job.brought_in:
+        charged, remark = job.cost, "The batch was made elsewhere, and charged there."
     if job.practice:
         what, remark = "Would have been charged, in US dollars", "Practice: nothing was."
     if tried:
         remark += f" With {tried:f} for rows that were tried before the job was sent."
     if unpriced := job.tally.get("unpriced", 0):
         remark += f" Without {unpriced:,} rows of a model whose price is not known."
-    yield what, dollars(job.spent_pico) + tried, remark.strip()
+    yield what, charged, remark.strip()
 
 
 def _limits(rows: _Rows) -> Iterator[Line]:

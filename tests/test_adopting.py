@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import openpyxl
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -28,6 +29,7 @@ from jobs import (
     adopting,
     clock,
     collection,
+    excel,
     exports,
     failures,
     files,
@@ -400,7 +402,7 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
 
 
 def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
-    root: User, client_root: Client, simulator: Simulator, drive: Drive
+    root: User, client_root: Client, simulator: Simulator, drive: Drive, tmp_path: Path
 ) -> None:
     ids = [f"r{number}" for number in range(8)]
     simulator.faults(expire_share=0.5)
@@ -438,6 +440,11 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     row = sent_here.in_order()[0]
     page = client_root.get(reverse("row", args=[job.pk, row.number])).content.decode()
     assert "Spell name of" in page and "The request of that attempt" not in page
+    excel.write(job, tmp_path / "answers.xlsx")
+    summary = openpyxl.load_workbook(tmp_path / "answers.xlsx")["Summary"].values
+    said = {what: (value, remark) for what, value, remark in summary}
+    assert said["Would have been charged, in US dollars"][0] == pytest.approx(float(job.cost))
+    assert said["Sent (UTC)"][0] and said["Sent (UTC)"][1] == "Elsewhere."
 
 
 def test_changed_rows_of_such_a_table_are_asked_what_is_written(

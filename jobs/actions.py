@@ -593,7 +593,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
     A row whose answer is not good needs a look, and so do those that have a copy of it.
     """
     with transaction.atomic():
-        Job.objects.select_for_update().get(pk=job.pk)
+        locked = Job.objects.select_for_update().get(pk=job.pk)
         read = next(iter(reviewing.sample(job, number)), None)
         if read is None or read.row is None or reviewing.answer_key(read.row) != key:
             return False
@@ -612,6 +612,8 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
         Job.objects.filter(pk=job.pk).update(rows_changed=F("rows_changed") + 1)
+        if locked.state == Job.State.FINISHED:
+            building.ask_for_marked(locked)
         if changed:
             lifecycle.count_mark(job, read.row, changed, good is not False)
             # Answers that are not good are not used again.

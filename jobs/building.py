@@ -17,11 +17,12 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models import Q
 
 from . import clock, excel, exports, files, holding
 from .leases import Lease, LeaseLost
@@ -36,6 +37,8 @@ AT_ONCE = 5_000
 PACKING_SECONDS = 900
 # Until it is tried again: another thread is building, the disk is full.
 BUSY, TROUBLED = timedelta(seconds=2), timedelta(minutes=5)
+# Between the last mark of an answer and building the files with it.
+AFTER_MARKS = timedelta(minutes=1)
 # How long a file is kept that nobody downloads, and what was left of building one.
 KEPT_SECONDS, LEFT_SECONDS = 30 * 24 * 3600, 24 * 3600
 
@@ -101,13 +104,25 @@ def ask_for_usual(job: Job) -> None:
         Export.objects.get_or_create(job=job, kind="xlsx", only="all")
 
 
+def ask_for_marked(job: Job) -> None:
+    """What most people want of a finished job, once no answer was marked for a while."""
+    ask_for_usual(job)
+    _be_due(job, clock.now() + AFTER_MARKS)
+
+
 def ask_for(job: Job, kind: str, only: str) -> Export:
     """Have the worker build a file of a job that was sent."""
     with transaction.atomic():
-        export, is_new = Export.objects.get_or_create(job=job, kind=kind, only=only)
-        if is_new:
-            Job.objects.filter(pk=job.pk, state__in=Job.SENT).update(next_action_at=clock.now())
+        export, _is_new = Export.objects.get_or_create(job=job, kind=kind, only=only)
+        if not export.trouble:
+            _be_due(job, clock.now())
     return export
+
+
+def _be_due(job: Job, when: datetime) -> None:
+    """Have the worker look at a job that was sent. What is due already is not put off."""
+    not_due = Q(next_action_at=None) | Q(next_action_at__gt=clock.now())
+    Job.objects.filter(not_due, pk=job.pk, state__in=Job.SENT).update(next_action_at=when)
 
 
 def build_next(job: Job, lease: Lease) -> timedelta | None:

@@ -20,7 +20,7 @@ from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, excel, exports, files, lifecycle
+from jobs import actions, building, excel, exports, files, lifecycle, reviewing
 from jobs.models import Batch, Export, Installation, Job, Outcome, Row
 
 from .conftest import Simulator, send_again
@@ -140,6 +140,26 @@ def test_rows_that_are_left_out_are_so_in_the_files_before_they_are_counted(
     monkeypatch.setattr(lifecycle, "count_up", lambda job: None)
     assert actions.leave_out(job, "api_error", 1, alice)
     assert b"Left out by you" in content(get(client_alice, job))
+
+
+def test_files_are_built_anew_once_nobody_has_marked_an_answer_for_a_while(
+    alice: User, client_alice: Client, make_job: MakeJob, large: None
+) -> None:
+    job = make_job(alice, rows=ROWS)
+    build_usual(job)
+    actions.draw_sample(job, 10, alice)
+    for number in (1, 2):
+        key = reviewing.answer_key(job.rows.get(number=number))
+        assert actions.mark_answer(job, number, key, False, "No.", alice)
+        job.refresh_from_db()
+        assert 50 < seconds_until_due(job) <= 60
+    # Whoever wants them meanwhile does not wait for that.
+    poll(client_alice, job)
+    job.refresh_from_db()
+    assert seconds_until_due(job) <= 0
+    lifecycle.advance(job.pk)
+    assert built(job) == ["all.csv", "all.xlsx"]
+    assert "Marked as not good by you: No." in cells(content(get(client_alice, job, "xlsx")))[1]
 
 
 def test_rows_that_were_sent_again_are_in_the_files_that_follow(

@@ -20,6 +20,7 @@ from pytest_django import Settings
 from jobs import actions, estimates, exports
 from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
+from jobs.judging import SET_ASIDE
 from jobs.management.commands import job as job_command
 from jobs.models import Job, Outcome, answer_kind_of
 from jobs.templatetags.show import days_ago
@@ -679,6 +680,7 @@ def test_list_shows_all_jobs_newest_first(alice: User, bob: User, make_job: Make
         ({"outcomes": [Outcome.GOOD, Outcome.LOOK]}, 6),
         ({"outcomes": [Outcome.GOOD, Outcome.LEFT_OUT]}, 6),
         ({"outcomes": [Outcome.GOOD, Outcome.CANCELED]}, 6),
+        ({"outcomes": [Outcome.GOOD, {"outcome": "left_out", "cause": SET_ASIDE}]}, 0),
         ({"state": Job.State.SUBMITTING, "held": "Credit is used up."}, 7),
         ({"state": Job.State.WORKING}, 8),
         ({"state": Job.State.DRAFT}, 1),

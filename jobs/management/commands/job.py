@@ -51,7 +51,7 @@ from jobs.estimates import Estimate, PartEstimate
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import Unreadable
 from jobs.ingest.words import how_it_is_read
-from jobs.judging import problem_in_words
+from jobs.judging import SET_ASIDE, problem_in_words
 from jobs.matching import needed_columns
 from jobs.models import Installation, Job, Outcome, Template, Try, recipe_of
 from jobs.offers import Offer
@@ -537,10 +537,11 @@ class Command(BaseCommand):
                 warned = True
                 self.say("The worker is not running, so nothing happens. Start it: make run")
             time.sleep(LOOK_SECONDS)
-        if job.good_count != job.row_count:
+        on_purpose = job.rows.filter(cause=SET_ASIDE).count()
+        if without := job.row_count - job.good_count - on_purpose:
             raise CommandError(
-                f"Job {job.pk} has finished; {job.row_count - job.good_count:,} of "
-                f"{job.row_count:,} rows have no good answer.",
+                f"Job {job.pk} has finished; {without:,} of {job.row_count:,} rows have no good "
+                "answer.",
                 returncode=ATTENTION,
             )
         if job.stray_count:
@@ -549,7 +550,10 @@ class Command(BaseCommand):
                 f"file: {job.stray_count:,}.",
                 returncode=ATTENTION,
             )
-        self.say(f"Job {job.pk} has finished; all {job.row_count:,} rows have a good answer.")
+        left_out = f"; left out on purpose: {on_purpose:,}" if on_purpose else ""
+        self.say(
+            f"Job {job.pk} has finished; all {job.good_count:,} rows have a good answer{left_out}."
+        )
 
     def do_export(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])

@@ -1,7 +1,7 @@
 """A real worker process that kills itself with SIGKILL at a named point.
 
-`python -m tests.dying_worker POINT PASS` sweeps until POINT is reached for the PASS-th time;
-without a point it is a worker like any other.
+It sweeps until a point is reached for the so-many-th time; without a point it is a worker like any
+other.
 The points are functions of the product that are wrapped here, so that the product needs no switch
 for its own death.
 """
@@ -244,7 +244,3 @@ def main(point: str = "", wanted: int = 0) -> None:
     while True:
         lifecycle.sweep()
         time.sleep(0.02)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2])) if sys.argv[1:] else main()

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,12 +23,11 @@ from huey import PostgresHuey
 from python_calamine import CalamineWorkbook
 
 from jobs import actions, building, exports, lifecycle
-from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Job, Outcome, Row
 
+from . import dying_worker, forking
 from .conftest import Simulator
 from .dying_worker import POINTS
-from .environment import ROOT
 from .test_lifecycle import RECIPE, Drive, confirmed, joined, priced, upload
 
 ROWS = [[f"n{n}", "two\nlines, and more"] for n in range(230)]
@@ -55,7 +53,7 @@ else:
     WORKERS = 1
 
 
-def worker(simulator: Simulator, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def worker(simulator: Simulator, folder: Path, *point: str | int) -> BaseProcess:
     """A worker in a process of its own, on this test's database."""
     name = connection.settings_dict["NAME"]
     environment = {
@@ -76,26 +74,25 @@ def worker(simulator: Simulator, folder: Path, *arguments: str) -> subprocess.Po
         # A site has the tables of its queue before its first worker: two that make them at once
         # would get into each other's way.
         PostgresHuey("batchsite", dsn=address).storage.close()
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.dying_worker", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=end_with_parent,
+    return forking.start(
+        dying_worker.main, *point, environment=environment, errors=complaints_of(folder)
     )
+
+
+def complaints_of(folder: Path) -> Path:
+    return folder / "worker.log"
 
 
 def die_at(point: str, simulator: Simulator, folder: Path, workers: int = 1) -> None:
     """Run so many workers until one of them dies at `point`, which it must come to; then the others
     may go on for as long as it takes them to die there, too, or to have nothing left to do."""
-    running = [worker(simulator, folder, point, str(POINTS[point])) for _ in range(workers)]
+    running = [worker(simulator, folder, point, POINTS[point]) for _ in range(workers)]
     try:
         deadline = time.monotonic() + 60
-        while not any(process.poll() is not None for process in running):
+        while all(process.is_alive() for process in running):
             assert time.monotonic() < deadline, f"no worker came to “{point}”"
             time.sleep(0.02)
-        while any(process.poll() is None for process in running):
+        while any(process.is_alive() for process in running):
             if not Job.objects.exclude(state__in=(Job.State.DRAFT, Job.State.FINISHED)).exists():
                 break
             assert time.monotonic() < deadline, "the other worker came to no end"
@@ -103,8 +100,8 @@ def die_at(point: str, simulator: Simulator, folder: Path, workers: int = 1) -> 
     finally:
         for process in running:
             process.kill()
-            _, complaints = process.communicate()
-            assert process.returncode == -signal.SIGKILL, complaints
+            process.join()
+            assert process.exitcode == -signal.SIGKILL, complaints_of(folder).read_text()
 
 
 def assert_whole(job: Job, simulator: Simulator) -> None:
@@ -227,6 +224,6 @@ def test_three_workers_at_once_send_once(
     finally:
         for process in workers:
             process.kill()
-            process.communicate()
+            process.join()
     assert simulator.truth()["posts"] == job.batches.count()
     assert_whole(job, simulator)

@@ -34,30 +34,12 @@ LONGEST_RUN = 300.0
 # A site takes up to 40 connections, and a server gives 100 as a rule.
 PARALLEL_ON_POSTGRES = 2
 TEMPLATE = "torture_template"  # the name of the database, on PostgreSQL
-HEAVY = (
-    "anthropic.types.messages",
-    "django.contrib.messages",
-    "django.core.handlers.wsgi",
-    "django.core.management",
-    "django.db.models",
-    "django.forms",
-    "django.template.defaulttags",
-    "django.views",
-    "gunicorn.app.wsgiapp",
-    "gunicorn.workers.gthread",
-    "httpx2",
-    "huey.consumer",
-    "jobs.simulator.server",
-    "msgspec",
-    "pydantic",
-    "whitenoise.middleware",
-)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     os.chdir(ROOT)
-    import_heavy_libraries()
+    import_module("tests.heavy")  # for what is forked
     with ExitStack() as stack:
         url = ""
         if options.database == "postgresql":
@@ -99,14 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, help="write the report as JSON to this file")
     parser.add_argument("--keep", action="store_true", help="keep the folders of good runs, too")
     return parser
-
-
-def import_heavy_libraries() -> None:
-    """Everything that takes long to import and does not look at the settings."""
-    # The client of the provider would set its log level from it.
-    os.environ.pop("ANTHROPIC_LOG", None)
-    for name in HEAVY:
-        import_module(name)
 
 
 @dataclass

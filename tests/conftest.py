@@ -278,7 +278,7 @@ def is_over(job: Job) -> bool:
 def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float = 60) -> Job:
     """Sweep until `until(job)` is true, and return the job as it is then. Raises AssertionError
     with the job's log when it does not come so far within `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while True:
         lifecycle.sweep()
         now = Job.objects.get(pk=job.pk)
@@ -287,7 +287,9 @@ def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float =
         if time.monotonic() > deadline:
             log = "\n".join(event.text for event in job.events.all())
             pytest.fail(f"The job is {now.state} (held: {now.held!r}). Its log:\n{log}")
-        time.sleep(0.02)  # between two looks at whether something is due
+        # Between two looks at whether something is due: most soon is, and what is not may take long.
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.1)
 
 
 # --- The provider ---------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Find or install what some tests need from the machine: a Chromium, a PostgreSQL server.
+"""Find or install what some tests need from the machine: a Chromium, a PostgreSQL server, a
+LibreOffice.
 
 Each function tries what is there, then what it may install, each within a time limit, and raises
 NotAvailable with the reason where nothing helps: the other tests then run without it.
@@ -149,6 +150,19 @@ def unprivileged_user() -> int:
         except KeyError:
             continue
     raise NotAvailable("PostgreSQL does not run as root, and there is no other user")
+
+
+# --- LibreOffice ----------------------------------------------------------------------------------
+
+
+def get_libreoffice() -> None:
+    """Have `soffice` on the path, with what reads tables. Raises NotAvailable."""
+    if shutil.which("soffice"):
+        return
+    try:
+        apt_install("libreoffice-calc-nogui")
+    except NotAvailable as error:
+        raise NotAvailable(f"no LibreOffice was found, and {error}") from error
 
 
 # --- Installing -----------------------------------------------------------------------------------

@@ -165,6 +165,10 @@ def tests(run: Run) -> None:
             # They wait for the site most of the time, so they run beside the others.
             aside = run.pytest_aside(name, ["-m", "browser"], {"CHROMIUM": chromium})
             stack.enter_context(aside)
+        try:
+            prepare.get_libreoffice()
+        except prepare.NotAvailable as error:
+            run.not_run.append(f"The test that opens files with LibreOffice not run: {error}.")
         run.pytest("Tests on SQLite", [*SIDE_BY_SIDE, "-m", "not browser"], {})
         name = "Tests on PostgreSQL"
         try:

@@ -287,7 +287,7 @@ def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float =
         if time.monotonic() > deadline:
             log = "\n".join(event.text for event in job.events.all())
             pytest.fail(f"The job is {now.state} (held: {now.held!r}). Its log:\n{log}")
-        # Between two looks at whether something is due: most soon is, and what is not may take long.
+        # Between two looks at whether something is due: most soon is, the rest may take long.
         time.sleep(pause)
         pause = min(1.3 * pause, 0.1)
 

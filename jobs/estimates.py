@@ -23,7 +23,7 @@ from django.db.models.functions import Coalesce
 
 from . import checking, counting, learning, matching, pricing, recipes, surveying
 from .answer_kinds import output_format
-from .counting import LEAST_TOKEN_BYTES, Counts
+from .counting import LEAST_TOKEN_BYTES, OVERHEAD, Counts
 from .learning import LEAST_TRIED, Earlier
 from .leases import Lease
 from .model_rules import rules_of
@@ -201,6 +201,7 @@ def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis
         kept=kept,
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        is_again=True,
         longest_prompt=fixed + found.largest * times,
     )
 
@@ -225,6 +226,7 @@ def _requests_again(share: _Share, found: Measured) -> _Share:
         output_high=max(round(share.output_high * few), round(longest * USUAL_OUTPUT[1])),
         longest=max(longest, share.longest_most * found.rows),
         long=0,
+        is_again=True,
         longest_prompt=found.largest,
     )
 
@@ -443,7 +445,9 @@ class _Share:
     long_bytes: int = 0
     long_longest: int = 0  # .. as `bytes` and `longest`
     longest_most: int = 0  # tokens of the longest answer of all, of ready-made requests
-    longest_prompt: int = 0  # bytes, of rows that are sent again: they are others than were counted
+    # Of rows that are sent again: these may be other texts than those that were counted.
+    is_again: bool = False
+    longest_prompt: int = 0  # bytes of one of them
 
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
@@ -533,7 +537,8 @@ def _input(share: _Share, counts: Counts) -> tuple[float, float]:
     """Tokens of a share's input, expected and plus or minus."""
     token_bytes = rules_of(share.model).token_bytes
     expected, margin = counts.tokens_of(share.rows, share.bytes, token_bytes)
-    return expected * share.scale, margin * share.scale
+    scale = share.scale if counts.tokens else 1  # else they are of this model already
+    return expected * scale, margin * scale
 
 
 def _price(share: _Share, basis: Basis) -> Prices:
@@ -587,6 +592,9 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
     high = cost(expected + margin + found, share.output_high, few, longest, usual)
     # At most, each row writes what is to be kept, be it as short as it is.
     dear = max(expected + margin, longest)
+    if share.is_again or not counts.tokens:
+        # Nobody has counted these, and in some languages a token is a letter.
+        dear = max(dear, share.bytes / LEAST_TOKEN_BYTES + OVERHEAD * share.rows)
     if share.turns:
         # What is found is not limited, but all that is read at once is.
         context = pricing.model(share.model).context

@@ -24,6 +24,7 @@ from jobs import (
     failures,
     lifecycle,
     limits,
+    pricing,
     receipts,
     restoring,
     reviewing,
@@ -43,7 +44,7 @@ from jobs.models import (
 from jobs.rounds import EDITED, Again
 
 from .conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent
-from .test_adopting import in_lines, made_elsewhere
+from .test_adopting import in_lines, in_table, made_elsewhere
 from .test_lifecycle import Drive
 from .test_restoring import a_backup_that_comes_back
 from .test_rounds import outcomes, text
@@ -126,6 +127,31 @@ def test_a_row_that_was_edited_to_a_long_one_is_priced_as_a_long_one(
     job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
     assert editing.edit(job.rows.get(number=2), ["b", "word " * 150_000])
     assert_costs_no_more_than_was_said(job, alice, EDITED)
+
+
+def test_a_row_with_many_tokens_for_its_letters_costs_no_more_than_is_said(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    # 3 bytes a letter, and a letter may be two tokens; the rows that were counted are English.
+    rows = [("a", f"{number} " + "word " * 50) for number in range(40)]
+    rows.append(("b", "鬱" * 3_000 + REFUSED))
+    job = sent(make_job, alice, drive, rows, max_tokens=20)
+    planned = rounds.plan(job, Again("refused"))
+    assert planned is not None
+    assert planned.price.most >= pricing.cost_of_tokens("claude-haiku-4-5", 2 * 3_000, 20)
+
+
+def test_a_row_that_was_never_counted_costs_no_more_than_is_said(
+    root: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(expire_share=1)
+    table = in_table([["id", "name"], ["a", "鬱" * 3_000]])
+    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), table))
+    for model in ("claude-haiku-4-5", "claude-opus-5-5"):
+        again = Again("expired", prompt="Spell {{name}}.", max_tokens=20, model=model)
+        planned = rounds.plan(job, again)
+        assert planned is not None
+        assert planned.price.most >= pricing.cost_of_tokens(model, 2 * 3_000, 20)
 
 
 def test_longer_instructions_that_are_cached_cost_no_more_than_is_said(

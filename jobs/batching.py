@@ -23,7 +23,7 @@ from django.db.models import Max
 from . import files
 from .answer_kinds import FREE_TEXT
 from .leases import Lease
-from .models import Batch, Job, Outcome, Row, answer_kind_of, recipe_of_round
+from .models import Batch, Job, Outcome, Row, recipe_of_round
 from .recipes import Recipe, compile_recipe
 from .surveying import Contents
 
@@ -33,6 +33,7 @@ LEAST_ROWS = 100  # of a batch, before a job is cut into more of them
 READ_AHEAD = 500
 EMPTY_PROMPT = "The prompt is empty for this row. Fill the cells it uses."
 EMPTY_CELL = "The cell “{name}” is empty, and rows with an empty cell were to be left out."
+FEW_CELLS = "The row has {cells} cells, and the file has {columns} columns. Fill in the others."
 TOO_LARGE = "This row is larger than a whole batch may be. Shorten it."
 _ALPHABET = string.ascii_lowercase + string.digits
 _encoder = msgspec.json.Encoder()
@@ -83,6 +84,8 @@ def request_writer(job: Job, recipe: Recipe) -> Callable[[str], bytes]:
 
     def write(source: str) -> bytes:
         cells = cells_of(source)
+        if len(cells) < len(job.columns):  # of a batch made elsewhere, that had its file so
+            raise _LeftOut(FEW_CELLS.format(cells=len(cells), columns=len(job.columns)))
         if recipe.skip_empty and (empty := contents.empty(cells)):
             raise _LeftOut(EMPTY_CELL.format(name=empty[0]))
         params = params_of(cells)
@@ -104,14 +107,15 @@ class _Body:
     sha256: str = ""
 
 
-def recipe_hash(job: Job) -> str:
-    """Tells one recipe from another, and says nothing of what is in it."""
-    recipe: list[Any] = [job.prompt, job.system, job.model, job.max_tokens]
-    if (wanted := answer_kind_of(job)) != FREE_TEXT:
-        recipe.append(msgspec.to_builtins(wanted))
-    if job.effort or job.cached or job.skip_empty or job.same_once:
-        recipe.append([job.effort, job.cached, job.skip_empty, job.same_once])
-    if job.only_new:
+def recipe_hash(job: Job, number: int) -> str:
+    """Tells the recipe of this round from another, and says nothing of what is in it."""
+    asked = recipe_of_round(job, number)
+    recipe: list[Any] = [asked.prompt, asked.system, asked.model, asked.max_tokens]
+    if asked.answer != FREE_TEXT:
+        recipe.append(msgspec.to_builtins(asked.answer))
+    if asked.effort or asked.cached or asked.skip_empty or asked.same_once:
+        recipe.append([asked.effort, asked.cached, asked.skip_empty, asked.same_once])
+    if asked.only_new:
         recipe.append("only new")
     return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]
 

@@ -101,7 +101,9 @@ def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]
 
     def shorten(source: str) -> str:
         cells, at = json.loads(source), job.columns.index(name)
-        return _as_json([*cells[:at], cells[at][:number].rstrip(), *cells[at + 1 :]])
+        # A row of a batch made elsewhere may have too few.
+        shorter = [cell[:number].rstrip() for cell in cells[at : at + 1]]
+        return _as_json([*cells[:at], *shorter, *cells[at + 1 :]])
 
     def without(source: str) -> str:
         left_out = {name, "tool_choice"} if name == "tools" else {name}

@@ -152,7 +152,9 @@ class Measured:
     rows: int
     bytes: int  # of all of them, as Row.size
     largest: int  # bytes of the largest
-    longest: int = 0  # tokens of the longest answer that ready-made requests ask for, if changed
+    # Of ready-made requests that are not as the file was read: what is in them by model, as in
+    # Job.reading["models"].
+    models: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> PartEstimate | None:
@@ -165,13 +167,21 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
     basis = whole.basis if whole else Basis()
     if job.kind == Job.Kind.TABLE:
         shares = [_share_again(job, found, recipe, at_least, basis)]
+    elif found.models:
+        shares = [
+            replace(one, is_again=True, longest_prompt=found.largest)
+            for one in _request_shares(found.models)
+        ]
     else:
         shares = [_requests_again(one, found) for one in _shares(job, basis)]
     try:
         prices = [_price(one, basis) for one in shares]
     except pricing.UnknownPrice:
         return None
-    # Of ready-made requests it is not known how many go to which model.
+    if found.models:
+        whole_price = _sum(prices)
+        return PartEstimate(found.rows, *(whole_price[name] for name in ("low", "high", "most")))
+    # Of requests as they were read it is not known how many of these go to which model.
     return PartEstimate(
         found.rows,
         min(one.low for one in prices),
@@ -212,19 +222,19 @@ def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
     if not lengths["answers"]:
         return recipes.usual_output(recipe)
     mean = (lengths["text"][0] + lengths["thinking"][0]) / lengths["answers"]
-    return mean * 0.5, min(mean * 2, recipe.longest)
+    return min(mean * 0.5, recipe.longest), min(mean * 2, recipe.longest)
 
 
 def _requests_again(share: _Share, found: Measured) -> _Share:
     """These rows, all to the model of `share`."""
-    few, longest = found.rows / share.rows, found.rows * found.longest
+    few = found.rows / share.rows
     return replace(
         share,
         rows=found.rows,
         bytes=found.bytes,
         output_low=round(share.output_low * few),
-        output_high=max(round(share.output_high * few), round(longest * USUAL_OUTPUT[1])),
-        longest=max(longest, share.longest_most * found.rows),
+        output_high=round(share.output_high * few),
+        longest=share.longest_most * found.rows,
         long=0,
         is_again=True,
         longest_prompt=found.largest,
@@ -453,6 +463,10 @@ class _Share:
 def _shares(job: Job, basis: Basis) -> list[_Share]:
     if job.kind == Job.Kind.TABLE:
         return [_share(job, recipe_of(job), basis, job.tries.lengths())]
+    return _request_shares(job.reading["models"])
+
+
+def _request_shares(models: dict[str, dict[str, int]]) -> list[_Share]:
     return [
         _Share(
             model,
@@ -470,7 +484,7 @@ def _shares(job: Job, basis: Basis) -> list[_Share]:
             longest_most=facts["max_tokens_most"],
             long_longest=facts.get("long_max_tokens_sum", facts["max_tokens_sum"]),
         )
-        for model, facts in job.reading["models"].items()
+        for model, facts in models.items()
     ]
 
 

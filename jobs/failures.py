@@ -173,8 +173,10 @@ class Group:
         places = [at for at, name in enumerate(self.job.columns) if name in used]
         longest: Counter[int] = Counter()
         for row in self.all_rows.in_order()[:SAMPLE]:
+            cells = row.content
             for at in places:
-                longest[at] = max(longest[at], len(row.content[at]))
+                # A row of a batch made elsewhere may have too few.
+                longest[at] = max(longest[at], *map(len, cells[at : at + 1]), 0)
         if not longest or not max(longest.values()):
             return None
         column = self.job.columns[longest.most_common(1)[0][0]]

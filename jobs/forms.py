@@ -592,14 +592,15 @@ class AskForm(StyledForm):
         widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
     )
 
-    def again(self, cause: str, before: Recipe) -> Again:
+    def again(self, which: str, before: Recipe) -> Again:
         """What is different from `before`."""
         given = self.cleaned_data
+        longest = given["max_tokens"] or 0
         # A browser sends every line break as two characters.
         prompt, system = (given[name].replace("\r\n", "\n") for name in ("prompt", "system"))
         return Again(
-            cause,
-            max_tokens=given["max_tokens"] or 0,
+            which,
+            max_tokens=longest if longest != before.max_tokens else None,
             model=given["model"] if given["model"] != before.model else "",
             prompt=prompt if prompt != before.prompt.replace("\r\n", "\n") else None,
             system=system if system != before.system.replace("\r\n", "\n") else None,
@@ -610,7 +611,8 @@ class AgainForm(forms.Form):
     """Which rows are sent again, and how; `asks` says which of prompt and system are different."""
 
     which = forms.CharField(max_length=60)
-    max_tokens = forms.IntegerField(required=False, min_value=1, max_value=1_000_000)
+    # 0: what suits
+    max_tokens = forms.IntegerField(required=False, min_value=0, max_value=1_000_000)
     model = forms.CharField(required=False, max_length=100)
     prompt = forms.CharField(required=False, strip=False, max_length=1_000_000)
     system = forms.CharField(required=False, strip=False, max_length=1_000_000)
@@ -623,7 +625,7 @@ class AgainForm(forms.Form):
     def again(self) -> Again:
         given = self.cleaned_data
         texts = {name: given[name].replace("\r\n", "\n") for name in given["asks"]}
-        return Again(given["which"], given["max_tokens"] or 0, given["model"], **texts)
+        return Again(given["which"], given["max_tokens"], given["model"], **texts)
 
 
 class ChangeForm(forms.Form):

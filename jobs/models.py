@@ -680,6 +680,8 @@ class Row(models.Model):
 
     batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="rows")
     attempts = models.IntegerField(default=0)  # earlier ones, see Attempt
+    # In which it was last to be sent, also if it was not, and what it was asked then: see Round.
+    round = models.IntegerField(default=1, db_default=1)
     # The number of an earlier row with the same request: that one is sent, for both.
     same_as = models.IntegerField(null=True)
     # The number of the row of `job.previous` with the same request, whose answer this one has.

@@ -52,9 +52,8 @@ WAS_A_DRAFT = (
     "What had been sent by then is brought in; the rest is not sent."
 )
 HAS_ANOTHER_RECIPE = (
-    "The database of this site was restored from an older copy, and then this job was confirmed "
-    "again with another prompt or model. What had been sent before is brought in; the rest is not "
-    "sent."
+    "The database of this site was restored from an older copy, in which this job has another "
+    "prompt or model than what was sent. What had been sent is brought in; the rest is not sent."
 )
 WAS_STOPPED = (
     "Some of this job had been sent before the database of this site was restored. That is brought "
@@ -305,7 +304,8 @@ def _why_it_ends(job: Job, submissions: list[_Submission]) -> str:
     """Why nothing but what was sent already is wanted of a job; "" when it goes on."""
     if job.state == Job.State.DRAFT:
         return WAS_A_DRAFT
-    if any(one.last.recipe not in ("", batching.recipe_hash(job)) for one in submissions):
+    known = "", batching.recipe_hash(job, job.last_round)
+    if any(one.last.recipe not in known for one in submissions):
         return HAS_ANOTHER_RECIPE
     if job.state == Job.State.FINISHED:
         stopped = Row.objects.filter(job=job, outcome=Outcome.CANCELED).exists()
@@ -325,10 +325,13 @@ def _set_going(job: Job, first: _Submission, why_it_ends: str) -> None:
     new = Job.State.CANCELING if why_it_ends else Job.State.SUBMITTING
     if job.state in (new, Job.State.CANCELING):
         return
-    values: dict[str, Any] = {"finished_at": None, "next_action_at": clock.now()}
+    values: dict[str, Any] = {
+        "finished_at": None,
+        "next_action_at": clock.now(),
+        "confirmed_at": job.confirmed_at or first.intents[0].at,
+    }
     if why_it_ends:
-        confirmed_at = job.confirmed_at or first.intents[0].at
-        values |= {"held": "", "confirmed_at": confirmed_at}
+        values["held"] = ""
         holding.log(job.pk, why_it_ends)
     if not Job.objects.move(job.pk, job.state, new, **values):
         raise _NotYet("it changed just now")
@@ -506,11 +509,12 @@ def _take_rows(batch: Batch, ranges: list[tuple[int, int]]) -> int:
     taken = 0
     for rows in _slices(batch.job, ranges):
         free = rows.filter(not_sent, outcome__in=[Outcome.WAITING, Outcome.CANCELED])
-        taken += free.update(batch=batch, **NEVER_SENT)
+        taken += free.update(batch=batch, round=batch.round, **NEVER_SENT)
         # Rows that had their answer, or none, may have been sent again after the backup.
         settled = rows.exclude(outcome=Outcome.WAITING)
         rounds.keep_attempts(settled)
-        taken += settled.update(**{**rounds.NO_RESULT, "batch": batch})
+        again = {"batch": batch, "round": batch.round}
+        taken += settled.update(**{**rounds.NO_RESULT, **again})
     return taken
 
 

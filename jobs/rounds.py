@@ -7,18 +7,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
 import msgspec
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Sum
+from django.db.models import Count, F, Max, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from . import clock, estimates, recipes
+from . import checking, clock, estimates
 from .estimates import Measured, PartEstimate
-from .judging import PASSING, cause_in_words
+from .ingest.answers import Summary
+from .ingest.requests import Requests
+from .judging import MARKED_DOWN, PASSING, cause_in_words
 from .models import (
     NOT_GOOD,
     Attempt,
@@ -31,6 +35,7 @@ from .models import (
     RowQuerySet,
     recipe_of_round,
 )
+from .reading import limits as reading_limits
 from .recipes import Recipe
 
 # Which rows, besides the name of a cause.
@@ -67,18 +72,18 @@ class Again:
     """What is to be sent again: which rows, and what of the recipe is different."""
 
     which: str  # FOR_NOW, EDITED or a cause
-    max_tokens: int = 0  # the longest answer; 0: as it was
+    max_tokens: int | None = None  # the longest answer, 0: what suits; None: as it was
     model: str = ""  # "": as it was
     prompt: str | None = None  # None: as it was
     system: str | None = None
 
     def recipe(self, job: Job, rows: RowQuerySet) -> Recipe:
         """What the rows of a table are to be asked: what they were asked last, and the changes."""
-        last = rows.aggregate(last=Max("batch__round"))["last"] or 1
+        last = rows.aggregate(last=Max("round"))["last"] or 1
         before = recipe_of_round(job, last)
         return replace(
             before,
-            max_tokens=self.max_tokens or before.max_tokens,
+            max_tokens=before.max_tokens if self.max_tokens is None else self.max_tokens,
             model=self.model or before.model,
             prompt=before.prompt if self.prompt is None else self.prompt,
             system=before.system if self.system is None else self.system,
@@ -111,73 +116,84 @@ def rows_of(job: Job, which: str) -> RowQuerySet:
         rows = rows.failed().filter(cause__in=PASSING)
     else:
         rows = rows.failed().filter(cause=which)
+    if which != EDITED and job.kind == Job.Kind.REQUESTS:
+        # Requests of a batch made elsewhere that this site would not send, see reading.py.
+        rows = rows.exclude(size=0)
     return _asked_alike(job, rows) if job.last_round > 1 else rows
 
 
 def _asked_alike(job: Job, rows: RowQuerySet) -> RowQuerySet:
     asked: dict[Recipe, list[int]] = {}
     count: Counter[Recipe] = Counter()
-    by_round = rows.values_list("batch__round").annotate(rows=Count("pk")).order_by("batch__round")
-    for number, found in by_round:
-        recipe = recipe_of_round(job, number or 1)
-        asked.setdefault(recipe, []).append(number or 1)
+    for number, found in rows.values_list("round").annotate(rows=Count("pk")).order_by("round"):
+        recipe = recipe_of_round(job, number)
+        asked.setdefault(recipe, []).append(number)
         count[recipe] += found
     if len(asked) < 2:
         return rows
-    numbers = asked[count.most_common(1)[0][0]]
-    alike = Q(batch__round__in=numbers)
-    # What was left out from the start was in no batch.
-    return rows.filter(alike | Q(batch=None)) if 1 in numbers else rows.filter(alike)
+    return rows.filter(round__in=asked[count.most_common(1)[0][0]])
+
+
+class CannotBeSent(Exception):
+    """Rows cannot be sent again as somebody wants it; the message says why."""
 
 
 def plan(job: Job, again: Again) -> Plan | None:
-    """What `again` comes to, and costs; None when there is nothing to send, or no price, or it
-    cannot be asked so."""
-    if job.state != Job.State.FINISHED or not knows_rows(job):
-        return None
+    """What `again` comes to, and costs; None when rows cannot be sent so, see `why_not`."""
+    with suppress(CannotBeSent):
+        return _planned(job, again)
+    return None
+
+
+def why_not(job: Job, again: Again) -> str:
+    """Why there is no `plan`, as a sentence; "" when there is one."""
+    try:
+        _planned(job, again)
+    except CannotBeSent as why:
+        return str(why)
+    return ""
+
+
+def _planned(job: Job, again: Again) -> Plan:
+    """Raises CannotBeSent."""
+    if job.state != Job.State.FINISHED:
+        raise CannotBeSent("Rows can be sent again when the job has finished.")
+    if job.practice != settings.PRACTICE:
+        was, now = ("practice", "not") if job.practice else ("not practice", "practice")
+        raise CannotBeSent(f"This job was {was}, and this site is {now} now: send it as a new job.")
+    if not knows_rows(job):
+        raise CannotBeSent("The batch came without its file, so its rows are not known here.")
     rows = rows_of(job, again.which)
+    if not rows.exists():
+        raise CannotBeSent("There are no such rows to be sent again.")
     recipe = again.recipe(job, rows)
-    if not _can_be_asked(job, again, recipe):
-        return None
+    _check(job, again, recipe)
     found, contents = _measured(job, again, rows)
     at_least = _longest_before(job, rows, recipe) if again.which in TOO_SHORT else 0
     price = estimates.estimate_again(job, found, recipe, at_least)
     if price is None:
-        return None
+        raise CannotBeSent("The price of sending them again is not known.")
     shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), asdict(found)]
-    shown += [contents, *map(str, asdict(price).values())]
+    # Of two rows that are as large, one can be marked instead of the other.
+    shown += [contents, job.rows_changed if again.which == MARKED_DOWN else 0]
+    shown += map(str, asdict(price).values())
     key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
     return Plan(again, recipe, found.bytes, price, key)
 
 
-def why_not(job: Job, again: Again) -> str:
-    """Why there is no `plan`, as a sentence."""
-    if job.state != Job.State.FINISHED:
-        return "Rows can be sent again when the job has finished."
-    if not knows_rows(job):
-        return "The batch was brought in without its file, so its rows are not known here."
-    rows = rows_of(job, again.which)
-    if not rows.exists():
-        return "There are no such rows to be sent again."
-    recipe = again.recipe(job, rows)
-    if is_unknown(job, recipe):
-        return "What these rows were asked elsewhere is not known here. Write what to ask."
-    if not _can_be_asked(job, again, recipe):
-        if job.kind == Job.Kind.REQUESTS:
-            return "Ready-made requests say themselves what is asked, and of which model."
-        return " ".join(recipes.recipe_problems(recipe, job.columns))
-    return "The price of sending them again is not known."
-
-
-def _can_be_asked(job: Job, again: Again, recipe: Recipe) -> bool:
+def _check(job: Job, again: Again, recipe: Recipe) -> None:
+    """Raises CannotBeSent when they cannot be asked so."""
     if job.kind == Job.Kind.REQUESTS:
-        return again == Again(again.which)  # they say themselves what is asked
-    return not recipes.recipe_problems(recipe, job.columns)
+        if again != Again(again.which):
+            raise CannotBeSent("Ready-made requests say themselves what is asked, and of whom.")
+    elif is_unknown(job, recipe):
+        raise CannotBeSent("What these rows were asked is not known here. Write what to ask.")
+    elif problems := checking.recipe_problems(recipe, job.columns):
+        raise CannotBeSent(" ".join(problems))
 
 
 def _measured(job: Job, again: Again, rows: RowQuerySet) -> tuple[Measured, str]:
-    """What is in these rows, and a hash of what was changed in them."""
-    is_ready_made = job.kind == Job.Kind.REQUESTS
+    """What is in these rows, and a hash of what was changed in them. Raises CannotBeSent."""
     if again.which == EDITED:
         return _measured_edits(job, rows)
     found = rows.aggregate(
@@ -186,25 +202,45 @@ def _measured(job: Job, again: Again, rows: RowQuerySet) -> tuple[Measured, str]
         # Not "size", which is the name of the column.
         all_bytes=Coalesce(Sum("size"), 0),
     )
-    longest = 0
-    if is_ready_made and job.last_round > 1:  # else they are as the file was read
-        sources = rows.values_list("source", flat=True).iterator()
-        longest = max(map(_max_tokens, sources), default=0)
-    return Measured(found["count"], found["all_bytes"], found["largest"], longest), ""
+    requests = _Requests()
+    if job.kind == Job.Kind.REQUESTS and job.last_round > 1:  # else they are as the file was read
+        for number, source in rows.values_list("number", "source").iterator():
+            requests.add(number, source)
+    return Measured(found["count"], found["all_bytes"], found["largest"], requests.models), ""
 
 
 def _measured_edits(job: Job, rows: RowQuerySet) -> tuple[Measured, str]:
     # Only of rows that can be sent: another may have got its answer since it was changed.
     numbers = set(rows.values_list("number", flat=True))
-    longest, sizes, contents = 0, [], hashlib.sha256()
+    sizes, contents, requests = [], hashlib.sha256(), _Requests()
     for number, source in job.edits.values_list("number", "source").iterator():
         if number in numbers:
             sizes.append(size_of(job, source))
             contents.update(f"{number}:{len(source)}:{source}".encode())
             if job.kind == Job.Kind.REQUESTS:
-                longest = max(longest, _max_tokens(source))
-    measured = Measured(len(sizes), sum(sizes), max(sizes, default=0), longest)
+                requests.add(number, source)
+    measured = Measured(len(sizes), sum(sizes), max(sizes, default=0), requests.models)
     return measured, contents.hexdigest()
+
+
+class _Requests:
+    """Ready-made requests that are to be sent again, checked as when a file is read."""
+
+    def __init__(self) -> None:
+        self._checks = Requests((), reading_limits())
+        self._summary = Summary("JSONL", Job.Kind.REQUESTS)
+
+    def add(self, number: int, source: str) -> None:
+        """Raises CannotBeSent."""
+        line = self._checks.line(number, source, json.loads(source))
+        if line.problem:
+            raise CannotBeSent(f"Row {number:,} cannot be sent as it is now: {line.problem.text}")
+        self._summary.add(line)
+
+    @property
+    def models(self) -> dict[str, dict[str, int]]:
+        """What is in them, as in Job.reading["models"]."""
+        return self._summary.models
 
 
 def knows_rows(job: Job) -> bool:
@@ -223,11 +259,6 @@ def size_of(job: Job, source: str) -> int:
     if job.kind == Job.Kind.TABLE:
         return sum(len(cell.encode()) for cell in json.loads(source))
     return len(msgspec.json.decode(source, type=dict[str, msgspec.Raw])["params"])
-
-
-def _max_tokens(source: str) -> int:
-    longest = json.loads(source)["params"].get("max_tokens")
-    return longest if isinstance(longest, int) else 0
 
 
 def needs_approval(job: Job, most: Decimal, site: Installation) -> bool:
@@ -249,6 +280,8 @@ def in_words(job: Job, planned: Plan) -> str:
     changes = []
     if again.max_tokens:
         changes.append(f"answers of up to {again.max_tokens:,} tokens")
+    elif again.max_tokens == 0:
+        changes.append("answers as long as suits")
     if again.model:
         changes.append(f"model {again.model}")
     if again.prompt is not None or again.system is not None:
@@ -284,12 +317,13 @@ def start(job: Job, planned: Plan, what: str, user: User) -> bool:
     slices = [numbers[begin : begin + SLICE] for begin in range(0, len(numbers), SLICE)]
     for some in slices if which == EDITED else ():
         _take_edits(job, some)
-    sent = rows.update(**NO_RESULT)
+    waits = {**NO_RESULT, "round": number}
+    sent = rows.update(**waits)
     for some in slices:
         Edit.objects.filter(job=job, number__in=some).delete()
         copies = Row.objects.filter(job=job, same_as__in=some).exclude(outcome=Outcome.GOOD)
         if planned.again.prompt is None and planned.again.system is None:
-            copies.update(**NO_RESULT)  # they wait for the answer of the row that they are like
+            copies.update(**waits)  # they wait for the answer of the row that they are like
         else:
             copies.update(same_as=None)  # in what is used now they may differ
     return sent == planned.rows

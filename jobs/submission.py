@@ -105,7 +105,7 @@ def _intent(batch: Batch) -> dict[str, object]:
         "nonce": batch.nonce,
         "attempt": batch.attempts,
         "rows": batching.ranges_of(batch),
-        "recipe": batching.recipe_hash(batch.job),
+        "recipe": batching.recipe_hash(batch.job, batch.round),
         "size": batch.size,
         "bytes": batch.body_bytes,
         "sha256": batch.body_sha256,

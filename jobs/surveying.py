@@ -202,7 +202,7 @@ def _rows(
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
         if others := _asked_otherwise(job):
-            wanted = wanted.exclude(batch__round__in=others)
+            wanted = wanted.exclude(round__in=others)
     for rows in wanted.value_slices(SLICE, "source"):
         if lease:
             lease.renew()

@@ -757,3 +757,65 @@ def test_how_the_file_is_read_can_be_chosen(root: User, simulator: Simulator, dr
     batch_id = made_elsewhere(simulator, ["k1", "k2"])
     job = drive(actions.bring_in(root, batch_id, upload, choices=Choices(header=-1)))
     assert (job.row_count, job.good_count, job.ids_are) == (2, 2, "column:column_1")
+
+
+# --- Sent again, when its file is odd -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", ["one", "all"])
+def test_requests_that_this_site_would_not_send_are_not_sent_again(
+    root: User, client_root: Client, simulator: Simulator, drive: Drive, odd: str
+) -> None:
+    requests = [request_of("a"), request_of("b")]
+    for one in requests[: 1 if odd == "one" else 2]:
+        one["params"]["temperature"] = 1
+    upload = ContentFile("".join(json.dumps(one) + "\n" for one in requests).encode(), "s.jsonl")
+    simulator.faults(expire_share=1)
+    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), upload))
+    simulator.reset()
+    page = client_root.get(reverse("attention", args=[job.pk]))
+    assert page.status_code == 200
+    planned = rounds.plan(job, Again("expired"))
+    if odd == "one":
+        assert planned is not None and planned.rows == 1
+        assert send_again(job, root, "expired") == 1
+        assert drive(job).good_count == 1
+    else:
+        assert planned is None and "no such rows" in rounds.why_not(job, Again("expired"))
+        assert "Send again" not in page.content.decode()
+
+
+def test_a_row_with_too_few_cells_is_left_out_of_the_round_and_says_why(
+    root: User, client_root: Client, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(expire_share=1)
+    batch_id = made_elsewhere(simulator, ["a", "b"])
+    table = in_table([["id", "name", "city"], ["a", "Ada", "Rome"], ["b", "Ben"]])
+    job = drive(actions.bring_in(root, batch_id, table))
+    simulator.reset()
+    asked = {"prompt": "Where is {{city}}?", "model": "claude-haiku-5-5"}
+    assert send_again(job, root, "expired", **asked) == 2
+    job.refresh_from_db()
+    assert client_root.get(reverse("row", args=[job.pk, 2])).status_code == 200
+    job = drive(job)
+    assert [row.outcome for row in job.rows.in_order()] == ["good", "left_out"]
+    assert "2 cells, and the file has 3" in job.rows.get(number=2).problem
+    page = client_root.get(reverse("edit_row", args=[job.pk, 2])).content.decode()
+    assert page.count('name="cell"') == 3 and "2 cells, and the file has 3" in page
+    edited = {"cell": ["b", "Ben", "Oslo"]}
+    client_root.post(reverse("edit_row", args=[job.pk, 2]), edited)
+    assert send_again(job, root, EDITED) == 1, "asked what the others were"
+    assert "Where is Oslo?" in dict(answers(drive(job)))["b"]
+
+
+def test_what_it_usually_costs_is_never_more_than_at_most(
+    root: User, simulator: Simulator, drive: Drive
+) -> None:
+    ids = [f"r{number}" for number in range(8)]
+    simulator.faults(expire_share=0.5)
+    table = in_table([["id", "name"], *([one, "x"] for one in ids)])
+    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), table))
+    again = Again("expired", prompt="{{name}}", model="claude-haiku-5-5", max_tokens=1)
+    planned = rounds.plan(job, again)
+    assert planned is not None
+    assert planned.price.low <= planned.price.high <= planned.price.most

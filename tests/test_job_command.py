@@ -851,6 +851,24 @@ def test_retry_sends_what_got_no_answer_and_names_the_price(root: User, make_job
     assert [row.outcome for row in job.rows.order_by("number")] == [Outcome.GOOD, Outcome.WAITING]
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "why"),
+    [
+        (["--max-tokens", "-5"], 2, "--max-tokens: Ensure this value is greater than or equal"),
+        (["--prompt", "a\0b"], 2, "--prompt: Null characters are not allowed"),
+        (["--model", "claude-unheard-of"], 1, "no longer offered"),
+        (["--prompt", "{{nobody}}"], 1, "no column “nobody”"),
+    ],
+)
+def test_retry_refuses_what_the_page_refuses(
+    root: User, make_job: MakeJob, options: list[str], status: int, why: str
+) -> None:
+    job = failed(root, make_job)
+    found, said = refusal("retry", job.pk, *options, "--yes")
+    assert found == status and why in said
+    assert not job.rounds.exists()
+
+
 def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) -> None:
     job = failed(root, make_job)
     assert refusal("retry", job.pk)[0] == 2

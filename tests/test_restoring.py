@@ -216,7 +216,7 @@ def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     assert job.outcome_count(Outcome.GOOD) == in_two_batches
     assert job.outcome_count(Outcome.CANCELED) == len(ROWS) - in_two_batches > 0
     assert not any("Another prompt" in line[2] for line in joined(job))
-    assert job.events.filter(text__contains="with another prompt").count() == 1
+    assert job.events.filter(text__contains="another prompt or model").count() == 1
     assert simulator.truth()["posts"] == 2
 
 

@@ -31,6 +31,7 @@ from jobs import (
     rounds,
     summing,
 )
+from jobs.judging import MARKED_DOWN
 from jobs.models import (
     Attempt,
     Installation,
@@ -615,3 +616,139 @@ def test_a_cause_with_a_nul_is_not_there(failed: Job, client_alice: Client) -> N
         for cause in ("x\0y", "\0"):
             address = reverse(name, args=[failed.pk, cause])
             assert client_alice.post(address, given).status_code == 404
+
+
+# --- What is asked --------------------------------------------------------------------------------
+
+
+def test_a_row_that_a_round_left_out_is_asked_what_that_round_asked(
+    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [("a", f"x {REFUSED}"), ("", f"y {REFUSED}"), ("c", "z")]
+    job = sent(make_job, alice, drive, rows)
+    different = {"prompt": "{{name}}", "model": "claude-haiku-5-5", "max_tokens": 700}
+    assert send_again(job, alice, "refused", **different) == 2
+    job = drive(job)
+    assert [row.outcome for row in job.rows.in_order()] == ["good", "left_out", "good"]
+    assert editing.edit(job.rows.get(number=2), ["Ben", "y"])
+    planned = rounds.plan(job, Again(EDITED))
+    assert planned is not None
+    asked = planned.recipe
+    assert (asked.prompt, asked.model, asked.max_tokens) == tuple(different.values())
+    assert send_again(job, alice, EDITED) == 1
+    job = drive(job)
+    row = job.rows.get(number=2)
+    assert row.answered_by == "claude-haiku-5-5" and row.round == 3
+    assert "claude-haiku-5-5" in text(client_alice, reverse("row", args=[job.pk, 2]))
+
+
+def test_a_row_that_was_stopped_before_it_was_sent_is_asked_what_it_was_to_be_asked(
+    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [("a", f"x {REFUSED}"), ("b", "y")])
+    assert send_again(job, alice, "refused", prompt="Greet {{name}}", max_tokens=700) == 1
+    job.refresh_from_db()
+    assert actions.stop(job, alice)
+    job = drive(job)
+    assert job.rows.get(number=1).cause == "canceled"
+    page = text(client_alice, reverse("row", args=[job.pk, 1]))
+    assert "Greet a" in page
+    planned = rounds.plan(job, Again("canceled"))
+    assert planned is not None
+    assert (planned.recipe.prompt, planned.recipe.max_tokens) == ("Greet {{name}}", 700)
+
+
+def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
+    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")], max_tokens=500)
+    address = reverse("ask_again", args=[job.pk, "refused"])
+    given = {"prompt": "Greet {{name}}", "system": "", "model": job.model, "max_tokens": "500"}
+    assert client_alice.post(address, given).context["planned"].again.max_tokens is None
+    planned = client_alice.post(address, {**given, "max_tokens": ""}).context["planned"]
+    assert planned.again.max_tokens == planned.recipe.max_tokens == 0
+    assert planned.recipe.longest > 500
+    confirmed = {"which": "refused", "key": planned.key, "max_tokens": "0", "asks": "prompt"}
+    client_alice.post(reverse("again", args=[job.pk]), {**confirmed, "prompt": given["prompt"]})
+    assert job.rounds.get().recipe["max_tokens"] == 0
+
+
+def test_a_mark_that_moves_to_another_row_needs_another_look(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [("a", "x"), ("b", "y")])
+    actions.draw_sample(job, 10, alice)
+    mark_down(job, 1, alice)
+    job.refresh_from_db()
+    shown = rounds.plan(job, Again(MARKED_DOWN))
+    assert shown is not None
+    key = reviewing.answer_key(job.rows.get(number=1))
+    assert actions.mark_answer(job, 1, key, None, "", alice)
+    mark_down(job, 2, alice)
+    job.refresh_from_db()
+    assert not actions.send_round(job, shown.again, shown.key, alice)
+
+
+@pytest.mark.parametrize(
+    ("again", "why"),
+    [
+        (Again("refused", model="claude-unheard-of"), "no longer offered"),
+        (Again("refused", prompt="Say {{nothing}}"), "no column “nothing”"),
+        (Again("refused", prompt=" "), "Write what Claude should do"),
+        (Again("api_error"), "no such rows"),
+    ],
+)
+def test_why_rows_cannot_be_sent_so(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, again: Again, why: str
+) -> None:
+    job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
+    assert rounds.plan(job, again) is None
+    assert why in rounds.why_not(job, again)
+
+
+def test_a_practice_job_is_not_sent_again_for_money(
+    make_job: MakeJob,
+    alice: User,
+    client_alice: Client,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Settings,
+) -> None:
+    job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
+    assert editing.edit(job.rows.get(number=1), ["a", "x"])
+    settings.PRACTICE = False
+    assert rounds.plan(job, Again(EDITED)) is None
+    assert "was practice" in rounds.why_not(job, Again(EDITED))
+    assert "Send 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
+
+
+# --- Ready-made requests that were changed --------------------------------------------------------
+
+
+def test_requests_that_ask_another_model_now_cost_no_more_than_is_said(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    rows = [request(number, f"hello {REFUSED if number < 2 else ''}") for number in range(30)]
+    job = sent(make_job, alice, drive, rows)
+    changed = [
+        request(0, "word " * 4_000, model="claude-opus-5-5", max_tokens=4_000),
+        request(1, "short", max_tokens=50),
+    ]
+    found = list(job.rows.filter(cause="refused").in_order())
+    assert editing.keep(job, list(zip(found, map(json.dumps, changed), strict=True))) == 2
+    planned = rounds.plan(job, Again(EDITED))
+    assert planned is not None
+    opus = pricing.cost_of_tokens("claude-opus-5-5", 4_000, 4_000)
+    assert opus < planned.price.most < 3 * opus, "each is priced as what it is"
+    assert_costs_no_more_than_was_said(job, alice, EDITED)
+
+
+def test_a_changed_request_that_would_be_refused_is_named(
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [request(0, f"hello {REFUSED}")])
+    row = job.rows.get()
+    assert editing.keep(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
+    assert rounds.plan(job, Again(EDITED)) is None
+    why = rounds.why_not(job, Again(EDITED))
+    assert why.startswith("Row 1 cannot be sent as it is now") and "temperature" in why

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
 from django.core.management.base import CommandError, CommandParser
+from django.forms import BaseForm
 from django.template.defaultfilters import filesizeformat
 
 from jobs import actions
@@ -26,7 +27,7 @@ from jobs.answer_kinds import (
     AnswerKind,
     kind_problems,
 )
-from jobs.forms import RecipeForm
+from jobs.forms import AgainForm, RecipeForm
 from jobs.ingest.shapes import NO_HEADER, Choices
 from jobs.ingest.words import ENCODINGS, python_name
 from jobs.model_rules import EFFORTS
@@ -222,14 +223,30 @@ def prompt_of(options: dict[str, Any]) -> str | None:
 
 
 def again_from(options: dict[str, Any]) -> Again:
-    """Which rows are to be sent again, and what of the recipe is different."""
-    return Again(
-        options["group"] or FOR_NOW,
-        options["max_tokens"] or 0,
-        options["model"] or "",
-        prompt_of(options),
-        options["system"],
+    """Which rows are to be sent again, and what of the recipe is different, checked by the form of
+    the page."""
+    texts = {"prompt": prompt_of(options), "system": options["system"]}
+    given = {name: text for name, text in texts.items() if text is not None}
+    form = AgainForm(
+        {
+            "which": options["group"] or FOR_NOW,
+            "max_tokens": options["max_tokens"],
+            "model": options["model"] or "",
+            "asks": list(given),
+            **given,
+        }
     )
+    if not form.is_valid():
+        raise CommandError("\n".join(_problems_of(form)), returncode=WRONG_USE)
+    return form.again
+
+
+def _problems_of(form: BaseForm) -> list[str]:
+    return [
+        f"--{name.replace('_', '-')}: {text}"
+        for name, texts in form.errors.items()
+        for text in texts
+    ]
 
 
 def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
@@ -251,11 +268,7 @@ def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
         }
     )
     if not form.is_valid():
-        problems = [
-            f"--{name.replace('_', '-')}: {text}"
-            for name, texts in form.errors.items()
-            for text in texts
-        ]
+        problems = _problems_of(form)
         if "model" in form.errors:
             # A ChoiceField, which the form's own types do not say.
             choices = form.fields["model"].choices  # type: ignore[attr-defined]

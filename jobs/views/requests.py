@@ -35,7 +35,12 @@ def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | No
     is_table = job.kind == Job.Kind.TABLE
     if rounds.is_unknown(job, recipe) or not (is_table or _has_params(content)):
         return ReadableRequest("", None, "", "", 0, "", is_cut=False, is_unknown=True)
-    params = recipes.compile_recipe(recipe, job.columns)(content) if is_table else content["params"]
+    if is_table:
+        # One with too few cells is left out when its turn comes; see batching.py.
+        cells = [*content, *[""] * (len(job.columns) - len(content))]
+        params = recipes.compile_recipe(recipe, job.columns)(cells)
+    else:
+        params = content["params"]
     texts = [
         recipes.content_text(params.get("system")),
         recipes.prompt_text(params),

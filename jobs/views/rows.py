@@ -19,14 +19,12 @@ from ..judging import Cause, cause_in_words
 from ..models import (
     ATTENTION,
     Attempt,
-    Batch,
     Job,
     Outcome,
     Row,
     answer_kind_of,
     recipe_of_round,
 )
-from ..recipes import Recipe
 from .access import asked, find_job
 from .parts import whole_number
 from .requests import ReadableRequest, readable_request
@@ -335,7 +333,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         else [],
         "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
         "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
-        "request_sent": readable_request(job, found, _recipe_of(job, found.batch)),
+        "request_sent": readable_request(job, found, recipe_of_round(job, found.round)),
         "attempts": _attempts(job, found),
         "can_be_edited": _can_be_edited(job, found),
         "values": values_of(job, found),
@@ -347,11 +345,6 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "next": _neighbour(job, wanted, found, 1),
     }
     return render(request, "rows/row.html", context)
-
-
-def _recipe_of(job: Job, batch: Batch | None) -> Recipe:
-    """What a row was asked, or is to be asked."""
-    return recipe_of_round(job, batch.round if batch else job.last_round)
 
 
 @dataclass(frozen=True)
@@ -372,7 +365,11 @@ def _attempts(job: Job, row: Row) -> list[Earlier]:
         Earlier(
             one,
             cause_in_words(one.cause) if one.cause else None,
-            readable_request(job, Row(source=one.source or row.source), _recipe_of(job, one.batch)),
+            readable_request(
+                job,
+                Row(source=one.source or row.source),
+                recipe_of_round(job, one.batch.round if one.batch else 1),
+            ),
         )
         for one in kept.order_by("-attempt")
     ]

@@ -44,6 +44,7 @@ from .models import (
     NOT_GOOD,
     Batch,
     CorrectedUpload,
+    Edit,
     Installation,
     Job,
     JobEvent,
@@ -466,6 +467,7 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
             return False
         building.ask_for_usual(job)
         title = cause_in_words(cause).title
+        Edit.objects.filter(job=job, number__in=rows.values("number")).delete()
         rows.update(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE, problem=f"Left out by you: {title}")
         job.runs_again().price_anew(clock.now())
         _log(job, f"Left out on purpose: {words.rows(count)} ({title}).", user)

@@ -144,6 +144,9 @@ def build_next(job: Job, lease: Lease) -> timedelta | None:
         _build(job, export, lease)
     except _Changed:
         logger.info("job %s: changed while its %s was built", job.pk, export.kind)
+        # An answer was marked, and others may follow.
+        same = Job.objects.filter(pk=job.pk, rows_changed=job.rows_changed)
+        return timedelta() if same.exists() else AFTER_MARKS
     except OSError as error:
         logger.warning("job %s: its %s could not be built: %s", job.pk, export.kind, error)
         return _say(export, holding.disk_in_words(error))
@@ -200,7 +203,12 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
             files.keep(part, path)
         finally:
             part.unlink(missing_ok=True)
-    Export.objects.filter(pk=export.pk).delete()
+    with transaction.atomic():
+        # Locked: whoever changes rows now comes after us, and asks for the file anew.
+        now = Job.objects.select_for_update().filter(pk=job.pk).first()
+        if now is None or stamp_of(now) != stamp:
+            raise _Changed
+        Export.objects.filter(pk=export.pk).delete()
 
 
 # --- What is not needed any more ------------------------------------------------------------------

@@ -54,7 +54,7 @@ MEANINGS = {
     Outcome.ERRORED: "There is no answer: its problem is beside it.",
     Outcome.EXPIRED: "The provider did not come to it in 24 hours. Not charged.",
     Outcome.CANCELED: "The job was stopped before it was answered. Not charged.",
-    Outcome.LEFT_OUT: "Never sent: its problem is beside it.",
+    Outcome.LEFT_OUT: "Never sent, or left out on purpose: its problem is beside it.",
     Outcome.WAITING: "No answer yet.",
 }
 KINDS_OF_ROWS = {
@@ -279,9 +279,12 @@ def _charged(job: Job, tried: Decimal) -> Iterator[Line]:
     what, remark = "Charged, in US dollars", ""
     charged = dollars(job.spent_pico) + tried
     if job.brought_in:
+        own = dollars(job.spent_pico)
         charged, remark = job.cost, "The batch was made elsewhere, and charged there."
+        if own:
+            remark += f" Of the sum, {own:f} are for what was sent again from here."
     if job.practice:
-        what, remark = "Would have been charged, in US dollars", "Practice: nothing was."
+        what, remark = "Would have been charged, in US dollars", f"Practice: nothing was. {remark}"
     if tried:
         remark += f" With {tried:f} for rows that were tried before the job was sent."
     if unpriced := job.tally.get("unpriced", 0):

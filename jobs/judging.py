@@ -342,13 +342,21 @@ def judge(result: Result, wanted: AnswerKind = FREE_TEXT) -> Judged:
         error = result.error or ErrorResponse()
         return Judged(
             ERRORED,
-            cause=error.error.type[:60] or "api_error",
+            cause=_cause_of(error.error.type) or "api_error",
             message=error.error.message,
             request_id=(error.request_id or "")[:100],
         )
     if result.type in (EXPIRED, CANCELED):
         return Judged(result.type, cause=result.type)
     return Judged(LOOK, cause="unknown_result", message=f"Result of type {result.type!r}")
+
+
+def _cause_of(kind: str) -> str:
+    """The type of an error as a cause: a name that can stand in an address."""
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in kind)
+    # A browser would take these for folders.
+    parts = (f"{part}\ufffd" if part in (".", "..") else part for part in shown.split("/"))
+    return "/".join(parts)[:60]
 
 
 def _judge_message(message: Message, wanted: AnswerKind) -> Judged:

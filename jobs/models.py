@@ -44,7 +44,7 @@ from .answer_kinds import FREE_TEXT, AnswerKind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
-from .judging import MARKED_DOWN
+from .judging import MARKED_DOWN, SET_ASIDE
 from .recipes import PLAIN_FIELDS, Recipe
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
@@ -339,6 +339,13 @@ class Job(models.Model):
         """Rows that are sent by themselves, as was confirmed: not those that are the same as
         another one, or that an earlier job has answered."""
         return int((self.estimate or {}).get("rows") or self.sendable_count)
+
+    @property
+    def set_aside_count(self) -> int:
+        """Rows that were left out on purpose, from the tally."""
+        return sum(
+            rows for _outcome, cause, rows in self.tally.get("causes", []) if cause == SET_ASIDE
+        )
 
     def outcome_count(self, *outcomes: str) -> int:
         """Rows with one of `outcomes`, from the tally."""
@@ -726,7 +733,8 @@ class Row(models.Model):
     @property
     def has_usable_answer(self) -> bool:
         """As RowQuerySet.with_usable_answer: an answer in columns is stored as its values."""
-        return self.outcome == Outcome.GOOD or self.cause == MARKED_DOWN
+        is_down = self.outcome == Outcome.LOOK and self.cause == MARKED_DOWN
+        return self.outcome == Outcome.GOOD or is_down
 
     @property
     def all_input_tokens(self) -> int:

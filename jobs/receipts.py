@@ -62,7 +62,8 @@ def receipt_of(job: Job) -> Receipt:
         ],
         _not_charged(job),
         job.tally.get("unpriced", 0),
-        estimates.said(job),
+        # Of a batch that was made elsewhere nobody here said what it costs.
+        None if job.brought_in else estimates.said(job),
     )
 
 

@@ -248,6 +248,13 @@ def knows_rows(job: Job) -> bool:
     return not job.brought_in or job.upload_bytes > 0
 
 
+def can_be_asked(job: Job) -> bool:
+    """Whether rows of this job can be asked something else than they were."""
+    if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE:
+        return False
+    return job.kind == Job.Kind.TABLE and knows_rows(job)
+
+
 def is_unknown(job: Job, recipe: Recipe) -> bool:
     """Whether `recipe` is what a table was asked that came with a batch made elsewhere: nobody here
     knows it. The rows can be sent again once somebody has written what to ask."""

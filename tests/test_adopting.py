@@ -444,6 +444,12 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     summary = openpyxl.load_workbook(tmp_path / "answers.xlsx")["Summary"].values
     said = {what: (value, remark) for what, value, remark in summary}
     assert said["Would have been charged, in US dollars"][0] == pytest.approx(float(job.cost))
+    assert "charged there. Of the sum, " in said["Would have been charged, in US dollars"][1]
+    page = client_root.get(reverse("job", args=[job.pk])).content.decode()
+    assert "for what was sent again from here" in page and "Sending again was estimated" in page
+    assert (
+        "Estimated was" not in client_root.get(reverse("receipt", args=[job.pk])).content.decode()
+    )
     assert said["Sent (UTC)"][0] and said["Sent (UTC)"][1] == "Elsewhere."
 
 
@@ -458,7 +464,8 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     edited = {"cell": ["a", "Adele"]}
     client_root.post(reverse("edit_row", args=[job.pk, 1]), edited)
     page = client_root.get(reverse("edits", args=[job.pk])).content.decode()
-    assert "Write what to ask" in page and "Send 1 row" not in page
+    assert "Say what to ask" in page and "Write what to ask" in page
+    assert "Send 1 row" not in page
     ask = reverse("ask_again", args=[job.pk, EDITED])
     assert "as it was changed" in client_root.get(ask).content.decode()
     form = {"prompt": "Spell {{name}}.", "model": "claude-haiku-5-5"}

@@ -193,7 +193,8 @@ def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> N
         section, known = sections[name], cause_in_words(name)
         assert known.title in section and known.advice in section
         assert WHO[wanted.who] in section
-        assert ("charged" if found[name].charged else known.charged) in section
+        assert (known.charged in section) == (not found[name].charged)
+        assert ("charged (practice)" in section) == (found[name].charged > 0)
         if wanted.outcome == ERRORED:
             assert f"The text asks the simulator for this: {name}" in section
             assert "for example" in section and "req_" in section

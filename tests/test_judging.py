@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.urls import reverse
 
 from jobs.judging import CAUSES, OTHER_ERROR, Judged, cause_in_words, judge, read_line
 
@@ -52,6 +53,24 @@ def test_a_succeeded_result_that_did_not_end_well_needs_a_look(
     result = judged(succeeded(stop_reason=stop_reason))
     assert (result.outcome, result.cause) == ("look", cause)
     assert cause in CAUSES
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("new_error", "new_error"),
+        ("a\nb", "a\ufffdb"),
+        ("..", "..\ufffd"),
+        ("a/../b", "a/..\ufffd/b"),
+        ("x" * 99, "x" * 60),
+        ("", "api_error"),
+    ],
+)
+def test_the_type_of_an_error_can_stand_in_an_address(kind: str, cause: str) -> None:
+    error = {"type": "error", "error": {"type": kind, "message": "No."}}
+    found = judged({"type": "errored", "error": error}).cause
+    assert found == cause
+    assert reverse("ask_again", args=[1, found]).count("/") == 6 + found.count("/")
 
 
 def test_text_before_a_refusal_is_not_an_answer() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, lgamma, log
-from statistics import fmean
+from math import exp, lgamma, log, sqrt
+from statistics import fmean, median
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_two_rows_teach_nothing() -> None:
 
 @pytest.mark.parametrize(("tried", "known"), [(3, 0), (3, 6), (10, 0), (10, 6)])
 def test_the_range_holds_the_average_as_often_as_it_says(tried: int, known: int) -> None:
-    held = 0
+    held, widths = 0, []
     for case in range(300):
         chance = random.Random(case)
         # Jobs of one form whose averages differ, and whose answers do.
@@ -57,7 +57,9 @@ def test_the_range_holds_the_average_as_often_as_it_says(tried: int, known: int)
         answers = [max(round(chance.gauss(means[0], 0.3 * means[0])), 1) for _ in range(ROWS)]
         least, most = learn(answers[:tried], [earlier(mean, 0.3 * mean) for mean in means[1:]])
         held += least <= fmean(answers) <= most
+        widths.append((most - least) / 100)
     assert held >= 277, "95 in 100, but for what chance takes of 300"
+    assert median(widths) < 6 * 0.3 / sqrt(tried) + 0.2, "and not because it is as wide as it likes"
 
 
 def test_what_is_known_makes_the_range_narrower() -> None:

@@ -752,3 +752,50 @@ def test_a_changed_request_that_would_be_refused_is_named(
     assert rounds.plan(job, Again(EDITED)) is None
     why = rounds.why_not(job, Again(EDITED))
     assert why.startswith("Row 1 cannot be sent as it is now") and "temperature" in why
+
+
+# --- What the pages say of a round ----------------------------------------------------------------
+
+
+def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_said(
+    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [("a", "x"), ("b", f"y {REFUSED}"), ("c", "z")])
+    first = job.estimate["most"] if job.estimate else ""
+    assert send_again(job, alice, "refused", prompt="{{name}} " * 20_000) == 1
+    job.refresh_from_db()
+    page = text(client_alice, reverse("job", args=[job.pk]))
+    assert "Sending again: 0 of 1 row" in page
+    simulator.faults(stuck=True)
+    job = drive(job, until=lambda job: job.state == Job.State.WORKING)
+    assert "Working: 0 of 1 batch done, 0 of 1 row" in text(
+        client_alice, reverse("job", args=[job.pk])
+    )
+    said = client_alice.get(reverse("stop", args=[job.pk])).context["said"]
+    assert said.most == Decimal(first) + Decimal(job.rounds.get().estimate["most"])
+
+
+def test_what_is_left_out_on_purpose_is_not_called_never_sent(
+    mixed: Job, alice: User, client_alice: Client
+) -> None:
+    editing.edit(mixed.rows.get(cause="refused"), ["n", "changed"])
+    assert actions.leave_out(mixed, "refused", 1, alice)
+    assert not mixed.edits.exists(), "what was changed is not sent by and by"
+    mixed.refresh_from_db()
+    assert mixed.set_aside_count == 1
+    page = text(client_alice, reverse("job", args=[mixed.pk]))
+    assert "1 row left out by you" in page
+    assert "never sent" not in page and "from the start" not in page
+
+
+def test_only_an_answer_that_needs_a_look_counts_as_marked_down(
+    make_job: MakeJob, alice: User
+) -> None:
+    outcomes = [
+        {"outcome": Outcome.ERRORED, "cause": MARKED_DOWN},
+        {"outcome": Outcome.LOOK, "cause": MARKED_DOWN},
+    ]
+    job = make_job(alice, outcomes=outcomes)
+    usable = set(job.rows.with_usable_answer())
+    assert usable == {row for row in job.rows.all() if row.has_usable_answer}
+    assert [row.number for row in usable] == [2]

@@ -665,7 +665,7 @@ def test_stopping_says_beforehand_what_happens_to_each_row(
         ("2 rows", "are finished at the provider."),
         ("3 rows", "have answers that could not be fetched"),
         ("1 row", "is done: kept, and"),
-        ("1 row", "was left out from the start."),
+        ("1 row", "is left out."),
     ]
     for count, words in said:
         assert f">{count}</strong> {words}" in page
@@ -683,10 +683,10 @@ def test_trouble_takes_no_query_a_batch(
     for number in range(3, 9):
         batch = add_batch(asked.job, number, 1, Batch.State.LOST)
         late_batch(batch)
-    # As always: session, user, prices, job, batches, installation, what was tried, log. Of each
+    # As always: session, user, prices, job, round, batches, installation, tries, log. Of each
     # batch that somebody is asked about what it costs (1); all late ones (1); why all lost ones
     # were lost (1).
-    with django_assert_num_queries(8 + 1 + 1 + 1):
+    with django_assert_num_queries(9 + 1 + 1 + 1):
         page_of(client_alice, asked.job)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.contrib import messages
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from .. import actions, adopting, foreign
 from ..collection import NO_ROW
 from ..forms import BringInForm, IdsForm, ReadingForm
-from ..models import Batch, Installation, Job, Problem, dollars
+from ..models import Attempt, Batch, Installation, Job, Problem, Row, dollars
 from ..uploads import was_too_large
 from .access import administrators_only, asked, find_job, person
 from .parts import Part, answer, make_part
@@ -102,9 +103,17 @@ def brought_in_of(job: Job) -> BroughtIn | None:
         foreign.is_open(job) and batch.state == Batch.State.ENDED,
         foreign.in_words(job.ids_are) if known and collected else "",
         strays,
-        dollars(batch.cost_pico) - job.cost if strays else Decimal(0),
-        job.left_out_count if collected else 0,
+        dollars(batch.cost_pico) - _cost_of_rows(batch) if strays else Decimal(0),
+        job.left_out_count - job.set_aside_count if collected else 0,
     )
+
+
+def _cost_of_rows(batch: Batch) -> Decimal:
+    """What its results that belong to a row cost, in US dollars, also if these were sent again."""
+    pico = 0
+    for results in (Row.objects.filter(batch=batch), Attempt.objects.filter(batch=batch)):
+        pico += int(results.aggregate(pico=Sum("cost_pico"))["pico"] or 0)
+    return dollars(pico)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -98,7 +98,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     job = _find(request, pk, which)
     rows = rounds.rows_of(job, which)
     count = rows.count()
-    if job.state != Job.State.FINISHED or job.kind != Job.Kind.TABLE or not count:
+    if not rounds.can_be_asked(job) or not count:
         return redirect("attention", pk)
     before = Again(which).recipe(job, rows)
     initial = {
@@ -117,10 +117,14 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
             return _show_plan(request, job, planned)
         else:
             form.add_error(None, "There is no price for this model.")
+    all_rows = editing.waiting(job) if which == EDITED else job.rows.failed().filter(cause=which)
     context = {
         "job": job,
         "count": count,
-        "cause": None if which == EDITED else cause_in_words(which),
+        # They were asked something else, so they come after these.
+        "others": max(all_rows.count() - count, 0),
+        "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
+        "is_edited": which == EDITED,
         "is_unknown": rounds.is_unknown(job, before),
         "form": form,
         "columns": job.columns,
@@ -154,12 +158,15 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         editing.forget(job, None if number is None else whole_number(number))
         messages.success(request, "Taken back.")
         return redirect("edits", pk)
+    again = Again(EDITED)
+    planned = rounds.plan(job, again)
     context = {
         "job": job,
         "changed": editing.changed_rows(job, SHOWN),
         "count": editing.waiting(job).count(),
-        "planned": rounds.plan(job, Again(EDITED)),
-        "can_ask": job.kind == Job.Kind.TABLE,
+        "planned": planned,
+        "why_not": "" if planned else rounds.why_not(job, again),
+        "can_ask": rounds.can_be_asked(job),
         "part": corrected,
         "failed": job.outcome_count(*editing.CAN_BE_EDITED),
         "can_upload": job.state == Job.State.FINISHED,

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from .. import browsing, editing, recipes, rounds
+from .. import browsing, editing, recipes
 from ..answer_kinds import LABELS, as_cell, stored_values
 from ..browsing import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
 from ..judging import Cause, cause_in_words
@@ -376,8 +376,7 @@ def _attempts(job: Job, row: Row) -> list[Earlier]:
 
 
 def _can_be_edited(job: Job, row: Row) -> bool:
-    can = job.kind == Job.Kind.TABLE and job.state == Job.State.FINISHED
-    return can and row.outcome in editing.CAN_BE_EDITED and rounds.knows_rows(job)
+    return job.kind == Job.Kind.TABLE and editing.can_be_edited(job).filter(pk=row.pk).exists()
 
 
 def _neighbour(job: Job, wanted: Wanted, row: Row, step: int) -> Neighbour | None:

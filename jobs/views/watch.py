@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, estimates, offers, pricing, reviewing
+from .. import actions, estimates, foreign, offers, pricing, reviewing
 from ..estimates import Estimate, PartEstimate
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
@@ -137,6 +137,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "counts": _counts(job),
         "causes": _causes(job),
         "cost": job.cost,
+        "own_cost": dollars(job.spent_pico),  # of one that was brought in: not charged elsewhere
         "estimate": estimates.current(job),
         "said": _said(job, batches),
         "kept": _kept(job),
@@ -220,15 +221,18 @@ def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
             "What was not sent stays here. What was sent ends as soon as the provider can; answers "
             "that are ready by then are kept.",
         )
+    again = job.rounds.order_by("-number").first()
+    now = [batch for batch in batches if batch.round == (again.number if again else 1)]
     if job.state == Job.State.SUBMITTING:
-        sent = sum(batch.size for batch in batches if batch.provider_id)
-        number = sum(1 for batch in batches if batch.provider_id)
+        sent = sum(batch.size for batch in now if batch.provider_id)
+        number = sum(1 for batch in now if batch.provider_id)
         words = f"{number} batch{'' if number == 1 else 'es'} sent so far" if number else ""
-        return f"Sending: {sent:,} of {rows(max(job.to_send_count, sent))}", words
-    done = [batch for batch in batches if batch.is_final]
-    of_them = f"{sum(batch.size for batch in done):,} of {rows(sum(b.size for b in batches))}"
+        what, wanted = ("Sending again", again.rows) if again else ("Sending", job.to_send_count)
+        return f"{what}: {sent:,} of {rows(max(wanted, sent))}", words
+    done = [batch for batch in now if batch.is_final]
+    of_them = f"{sum(batch.size for batch in done):,} of {rows(sum(b.size for b in now))}"
     return (
-        f"Working: {len(done)} of {len(batches)} batches done, {of_them}",
+        f"Working: {len(done)} of {len(now)} batch{'' if len(now) == 1 else 'es'} done, {of_them}",
         "Answers come batch by batch. Most jobs take less than an hour; the provider's limit is "
         "24 hours.",
     )
@@ -246,9 +250,11 @@ def _finished_headline(job: Job) -> tuple[str, str]:
         details.append(f"{good:,} of {job.sendable_count:,} answers are good.")
     if stopped:
         details.append(f"{rows(stopped)} stopped by you.")
-    if left_out:
+    if without := left_out - job.set_aside_count:
         why = "without a result in the batch" if job.brought_in else "left out from the start"
-        details.append(f"{rows(left_out)} {why}.")
+        details.append(f"{rows(without)} {why}.")
+    if job.set_aside_count:
+        details.append(f"{rows(job.set_aside_count)} left out by you.")
     return words, " ".join(details)
 
 
@@ -264,6 +270,15 @@ def rows_url(job: Job, **query: str) -> str:
     return f"{address}?{urlencode(query)}" if query else address
 
 
+def _why_left_out(job: Job) -> str:
+    why = []
+    if job.left_out_count > job.set_aside_count:
+        why.append("no result in the batch" if job.brought_in else "never sent")
+    if job.set_aside_count:
+        why.append("left out by you")
+    return ", or ".join(why)
+
+
 def _counts(job: Job) -> list[Count]:
     """Rows by outcome: good ones always, the others when there are any."""
     causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
@@ -273,7 +288,7 @@ def _counts(job: Job) -> list[Count]:
         Outcome.ERRORED: "some may have been charged" if lost else "not charged",
         Outcome.EXPIRED: "not charged",
         Outcome.CANCELED: "not charged",
-        Outcome.LEFT_OUT: "no result in the batch" if job.brought_in else "never sent",
+        Outcome.LEFT_OUT: _why_left_out(job),
         Outcome.WAITING: "no answer yet",
     }
     order = [
@@ -335,11 +350,13 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     if not job.can_be_stopped:
         return redirect("job", pk)
     fates = _fates(job)
+    elsewhere = foreign.brought_in(job) if job.brought_in else None
     context = {
         "job": job,
         "fates": fates,
         "runs_on": fates["sent"] or fates["unsure"],
-        "estimate": estimates.current(job),
+        "said": None if job.brought_in else estimates.said(job),
+        "elsewhere_runs": elsewhere is not None and not elsewhere.is_final,
     }
     return render(request, "watch/stop.html", context)
 

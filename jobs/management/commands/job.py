@@ -51,7 +51,7 @@ from jobs.estimates import Estimate, PartEstimate
 from jobs.ingest.answers import Failed, Order, Read, Summary
 from jobs.ingest.shapes import Unreadable
 from jobs.ingest.words import how_it_is_read
-from jobs.judging import SET_ASIDE, problem_in_words
+from jobs.judging import problem_in_words
 from jobs.matching import needed_columns
 from jobs.models import Installation, Job, Outcome, Template, Try, recipe_of
 from jobs.offers import Offer
@@ -537,7 +537,7 @@ class Command(BaseCommand):
                 warned = True
                 self.say("The worker is not running, so nothing happens. Start it: make run")
             time.sleep(LOOK_SECONDS)
-        on_purpose = job.rows.filter(cause=SET_ASIDE).count()
+        on_purpose = job.set_aside_count
         if without := job.row_count - job.good_count - on_purpose:
             raise CommandError(
                 f"Job {job.pk} has finished; {without:,} of {job.row_count:,} rows have no good "

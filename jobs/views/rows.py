@@ -220,6 +220,8 @@ def find_page(job: Job, wanted: Wanted, begin: str, end: str) -> Page:
         if found.onward:
             after = _beside(job, wanted, last, 1)
             return _page(job, wanted, found, before=found.onward, after=after, by_its_end=True)
+        if last is None:  # these are all
+            return _page(job, wanted, found, before=None, after=None, by_its_end=True)
         begin = ""
     first = browsing.read_place(begin, wanted)
     found = browsing.walk(job, wanted, first, PAGE)

@@ -101,8 +101,12 @@ class Group:
             codes = (LEAVE_OUT,)
         elif rounds.is_unknown(self.job, self.recipe):
             codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
-        found = (self._remedy(code) for code in codes)
-        return [remedy for remedy in found if remedy]
+        found = [remedy for code in codes if (remedy := self._remedy(code))]
+        # The same again cannot be had, such as of a model that is not offered any more.
+        has_no_way = self.own and not {judging.AGAIN, judging.ASK} & {one.code for one in found}
+        if judging.AGAIN in codes and has_no_way and rounds.can_be_asked(self.job):
+            found.insert(0, self._ask())
+        return found
 
     @property
     def all_rows(self) -> RowQuerySet:

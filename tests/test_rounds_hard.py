@@ -31,7 +31,7 @@ from jobs import (
     rounds,
     summing,
 )
-from jobs.judging import MARKED_DOWN
+from jobs.judging import ASK, LEAVE_OUT, MARKED_DOWN
 from jobs.models import (
     Attempt,
     Installation,
@@ -704,6 +704,20 @@ def test_why_rows_cannot_be_sent_so(
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
     assert rounds.plan(job, again) is None
     assert why in rounds.why_not(job, again)
+
+
+def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
+    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    job = sent(make_job, alice, drive, [("a", f"x {ERRORED}")])
+    Job.objects.filter(pk=job.pk).update(model="claude-3-haiku-20240307")
+    job.refresh_from_db()
+    [group] = failures.groups(job)
+    assert [remedy.code for remedy in group.remedies] == [ASK, LEAVE_OUT]
+    address = reverse("ask_again", args=[job.pk, group.name])
+    asked = {"prompt": job.prompt, "model": "claude-haiku-5-5"}
+    planned = client_alice.post(address, asked).context["planned"]
+    assert (planned.rows, planned.again.model) == (1, "claude-haiku-5-5")
 
 
 def test_a_practice_job_is_not_sent_again_for_money(

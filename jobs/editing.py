@@ -43,6 +43,15 @@ def can_be_edited(job: Job) -> RowQuerySet:
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 
 
+def why_not(job: Job, row: Row) -> str:
+    """Why a row cannot be changed, as a sentence."""
+    if job.state != Job.State.FINISHED:
+        return "Rows can be edited when the job has finished."
+    if not rounds.knows_rows(job):
+        return "The batch came without its file, so its rows cannot be edited."
+    return f"Row {row.number:,} has a good answer, so it stays as it is."
+
+
 def edit(row: Row, cells: list[str]) -> bool:
     """Keep what a row of a table is to be. False when that is what it is already; an earlier change
     of it is forgotten then."""

@@ -103,10 +103,14 @@ class Group:
             codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
         found = [remedy for code in codes if (remedy := self._remedy(code))]
         # The same again cannot be had, such as of a model that is not offered any more.
-        has_no_way = self.own and not {judging.AGAIN, judging.ASK} & {one.code for one in found}
-        if judging.AGAIN in codes and has_no_way and rounds.can_be_asked(self.job):
+        has_no_way = not {judging.AGAIN, judging.ASK} & {one.code for one in found}
+        if judging.AGAIN in codes and has_no_way and self._can_be_asked():
             found.insert(0, self._ask())
         return found
+
+    def _can_be_asked(self) -> bool:
+        can = rounds.can_be_asked(self.job)
+        return can and rounds.rows_of(self.job, self.name).exists()
 
     @property
     def all_rows(self) -> RowQuerySet:

@@ -473,6 +473,15 @@ def count_up(job: Job) -> None:
         for name, number in group.items():
             if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
                 sums[name] += int(number)
+    earlier = Attempt.objects.filter(job=job).aggregate(
+        input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
+        cached=Sum("cache_read_tokens"),
+        kept=Sum("cache_write_tokens"),
+        output=Sum("output_tokens"),
+        thinking=Sum("thinking_tokens"),
+    )
+    for name, tokens in earlier.items():
+        sums[name] += int(tokens or 0)
     kept = Attempt.objects.filter(job=job, cost_pico__gt=0).values("answered_by")
     for model, amount in kept.annotate(pico=Sum("cost_pico")).values_list("answered_by", "pico"):
         by_model[model] += int(amount)

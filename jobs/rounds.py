@@ -22,7 +22,7 @@ from . import checking, clock, estimates
 from .estimates import Measured, PartEstimate
 from .ingest.answers import Summary
 from .ingest.requests import Requests
-from .judging import MARKED_DOWN, PASSING, cause_in_words
+from .judging import MARKED_DOWN, PASSING, SET_ASIDE, cause_in_words
 from .models import (
     NOT_GOOD,
     Attempt,
@@ -106,20 +106,36 @@ class Plan:
 
 
 def rows_of(job: Job, which: str) -> RowQuerySet:
-    """The rows that are sent again; those that are the same as one of them are not among them. Of
-    rows that were not asked the same last, only those that most of them were asked."""
+    """The rows that are sent again; those that are the same as one of them are not among them, nor
+    those that wait to be sent as they were changed. Of rows that were not asked the same last, only
+    those that most of them were asked."""
     rows = Row.objects.filter(job=job)
+    edited = Edit.objects.filter(job=job).values("number")
     if which == EDITED:
-        edited = Edit.objects.filter(job=job).values("number")
         rows = rows.filter(number__in=edited, outcome__in=[*NOT_GOOD, Outcome.LEFT_OUT])
-    elif which == FOR_NOW:
-        rows = rows.failed().filter(cause__in=PASSING)
     else:
-        rows = rows.failed().filter(cause=which)
+        rows = _with_cause(rows, which).exclude(number__in=edited)
     if which != EDITED and job.kind == Job.Kind.REQUESTS:
         # Requests of a batch made elsewhere that this site would not send, see reading.py.
         rows = rows.exclude(size=0)
     return _asked_alike(job, rows) if job.last_round > 1 else rows
+
+
+def _with_cause(rows: RowQuerySet, which: str) -> RowQuerySet:
+    if which == FOR_NOW:
+        return rows.failed().filter(cause__in=PASSING)
+    if which == SET_ASIDE:
+        set_aside = rows.filter(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE)
+        return set_aside.filter(same_as=None, earlier=None)
+    return rows.failed().filter(cause=which)
+
+
+def changed_of(job: Job, which: str) -> int:
+    """How many rows would be sent again, but wait to be sent as they were changed."""
+    if which == EDITED:
+        return 0
+    edited = Edit.objects.filter(job=job).values("number")
+    return _with_cause(Row.objects.filter(job=job), which).filter(number__in=edited).count()
 
 
 def _asked_alike(job: Job, rows: RowQuerySet) -> RowQuerySet:
@@ -327,7 +343,8 @@ def start(job: Job, planned: Plan, what: str, user: User) -> bool:
     waits = {**NO_RESULT, "round": number}
     sent = rows.update(**waits)
     for some in slices:
-        Edit.objects.filter(job=job, number__in=some).delete()
+        if which == EDITED:
+            Edit.objects.filter(job=job, number__in=some).delete()
         copies = Row.objects.filter(job=job, same_as__in=some).exclude(outcome=Outcome.GOOD)
         if planned.again.prompt is None and planned.again.system is None:
             copies.update(**waits)  # they wait for the answer of the row that they are like

@@ -195,7 +195,7 @@
   }
 
   document.addEventListener("change", (event) => {
-    if (event.target.id !== "id_file") return;
+    if (event.target.id !== "id_file" || !part("dropzone")) return; // another page has a plain one
     const file = event.target.files[0];
     if (!file) return;
     part("file-name").textContent = file.name;

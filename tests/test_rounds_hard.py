@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -31,7 +32,7 @@ from jobs import (
     rounds,
     summing,
 )
-from jobs.judging import ASK, LEAVE_OUT, MARKED_DOWN
+from jobs.judging import ASK, LEAVE_OUT, MARKED_DOWN, SET_ASIDE
 from jobs.models import (
     Attempt,
     Installation,
@@ -287,11 +288,38 @@ def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
     assert simulator.accepted()["0000004"] == 2
 
 
-def test_edits_of_rows_that_are_not_sent_stay(mixed: Job, alice: User) -> None:
+def test_rows_that_were_changed_wait_to_be_sent_so(
+    mixed: Job, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
     editing.edit(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
-    editing.edit(mixed.rows.get(number=2), ["n2", "not sent so"])
-    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
-    assert list(mixed.edits.values_list("number", flat=True)) == [4]
+    editing.edit(mixed.rows.get(number=2), ["n2", "and this"])
+    longer = {"which": "cut_off", "max_tokens": 1000}
+    page = text(client_alice, f"{reverse('again', args=[mixed.pk])}?{urlencode(longer)}")
+    assert "Send 1 row again?" in page and "1</strong> more was changed by you" in page
+    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 1
+    job = drive(mixed)
+    assert sorted(job.edits.values_list("number", flat=True)) == [2, 4]
+    assert job.rows.get(number=2).attempts == 0, "it was not sent as it was before"
+    assert send_again(job, alice, EDITED) == 2
+    assert "and this" in drive(job).rows.get(number=2).answer
+    assert not job.edits.exists()
+
+
+def test_what_was_left_out_on_purpose_can_be_sent_after_all(
+    mixed: Job, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    cost = mixed.cost
+    cause = mixed.rows.get(number=5).cause
+    assert actions.leave_out(mixed, cause, 1, alice)
+    let_succeed(mixed, 5)
+    page = text(client_alice, reverse("attention", args=[mixed.pk]))
+    assert "1 row left out by you" in page and "Send 1 row after all – at most" in page
+    assert send_again(mixed, alice, SET_ASIDE) == 1
+    job = drive(mixed)
+    row = job.rows.get(number=5)
+    assert (row.outcome, row.attempts, job.set_aside_count) == (Outcome.GOOD, 1, 0)
+    assert job.cost > cost
+    assert "left out by you" not in text(client_alice, reverse("attention", args=[mixed.pk]))
 
 
 def test_a_column_that_is_not_there_is_not_asked_for_by_address(

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from .. import actions, checking, editing, failures, limits, offers, recipes, resending, rounds
 from ..clock import now
 from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
-from ..judging import cause_in_words
+from ..judging import SET_ASIDE, cause_in_words
 from ..models import CorrectedUpload, Installation, Job, Row, dollars, recipe_of_round
 from ..rounds import EDITED, FOR_NOW, Again
 from .access import find_job, person
@@ -27,11 +27,13 @@ CHANGED = "Nothing was sent: the rows or their price have changed since. Look ag
 @require_safe
 def attention(request: HttpRequest, pk: int) -> HttpResponse:
     job = _find(request, pk)
+    set_aside = Again(SET_ASIDE)
     context = {
         "job": job,
         "groups": failures.groups(job),
         "edited": editing.waiting(job).count(),
         "can_send": job.state == Job.State.FINISHED,
+        "set_aside": rounds.plan(job, set_aside) if job.set_aside_count else None,
     }
     return render(request, "attention/list.html", context)
 
@@ -81,6 +83,7 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
         "job": job,
         "planned": planned,
         "again": planned.again,
+        "changed_rows": rounds.changed_of(job, which),
         "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
         "passing": which == FOR_NOW,
         "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
@@ -101,11 +104,13 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     if not rounds.can_be_asked(job) or not count:
         return redirect("attention", pk)
     before = Again(which).recipe(job, rows)
+    # Whoever wrote what to ask once does not write it for each group.
+    shown = recipe_of_round(job, job.last_round) if rounds.is_unknown(job, before) else before
     initial = {
-        "prompt": before.prompt,
-        "system": before.system,
-        "model": before.model,
-        "max_tokens": before.max_tokens or None,
+        "prompt": shown.prompt,
+        "system": shown.system,
+        "model": shown.model,
+        "max_tokens": shown.max_tokens or None,
     }
     form = AskForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
@@ -212,7 +217,10 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     job = _find(request, pk)
     if job.kind != Job.Kind.TABLE:
         raise Http404
-    row = get_object_or_404(editing.can_be_edited(job), number=number)
+    row = get_object_or_404(job.rows, number=number)
+    if not editing.can_be_edited(job).filter(pk=row.pk).exists():
+        messages.info(request, editing.why_not(job, row))
+        return redirect("row", pk, number)
     waiting = job.edits.filter(number=number).first()
     cells: list[str] = Row(source=waiting.source).content if waiting else row.content
     width = len(job.columns)
@@ -269,7 +277,7 @@ def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
             messages.success(request, "These rows count as left out on purpose.")
         else:
             messages.info(request, "Nothing was changed: these rows are not the same any more.")
-        return redirect("job", pk)
+        return redirect("attention", pk)
     if group is None or job.state != Job.State.FINISHED:
         return redirect("attention", pk)
     return render(request, "attention/leave_out.html", {"job": job, "group": group})

@@ -338,6 +338,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "request_sent": readable_request(job, found, recipe_of_round(job, found.round)),
         "attempts": _attempts(job, found),
         "can_be_edited": _can_be_edited(job, found),
+        "is_changed": editing.waiting(job).filter(pk=found.pk).exists(),
         "values": values_of(job, found),
         "cause": cause_in_words(found.cause) if found.outcome in ATTENTION else None,
         "here": _address(request),

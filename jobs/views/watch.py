@@ -18,10 +18,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, estimates, foreign, offers, pricing, reviewing
+from .. import actions, editing, estimates, foreign, offers, pricing, reviewing
 from ..estimates import Estimate, PartEstimate
 from ..judging import Cause, cause_in_words
-from ..models import ATTENTION, Batch, Installation, Job, Outcome, dollars
+from ..models import ATTENTION, Batch, Installation, Job, Outcome, Round, dollars
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
 from .adopting import brought_in_of
@@ -118,7 +118,9 @@ class BatchLine:
 def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     """All that the page of a sent job shows."""
     batches = list(job.batches.defer("baseline_ids"))  # which can be long
-    headline, detail = _headline(job, batches)
+    again = job.rounds.order_by("-number").first()
+    now = [batch for batch in batches if batch.round == (again.number if again else 1)]
+    headline, detail = _headline(job, now, again)
     overdue = [batch for batch in batches if is_overdue(batch)]
     brought_in = brought_in_of(job)
     context = {
@@ -130,7 +132,14 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "batch_count": len(batches),
         "batches_done": sum(batch.is_final for batch in batches),
         "batch_lines": [_line(batch) for batch in batches[:BATCHES_SHOWN]],
-        "elapsed": _elapsed(job),
+        "again": again,
+        # Rows of what is being sent now: done, and in all.
+        "progress": (sum(one.size for one in now if one.is_final), again.rows)
+        if again
+        else (job.done_count, job.sendable_count),
+        "elapsed": _elapsed(job, again),
+        "stopped": job.outcome_count(Outcome.CANCELED) if job.state == Job.State.FINISHED else 0,
+        "edited": editing.waiting(job).count() if job.attention_count else 0,
         "time_left": _time_left(batches),
         "overdue": overdue,
         "no_room_until": site.send_after if _has_no_room(job, site) else None,
@@ -151,6 +160,8 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     }
     if brought_in and brought_in.asks:
         context["held"] = ""  # its own part says it, and what to do
+        context["headline"] = "Waiting for you"
+        context["detail"] = "The answers go to their rows once it is said where the ids are."
     return context
 
 
@@ -211,18 +222,17 @@ def _has_no_room(job: Job, site: Installation) -> bool:
     return job.sends and not job.held and not site.pause and site.send_after > timezone.now()
 
 
-def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
-    """What the job is doing, in one sentence, and a second one that says more."""
+def _headline(job: Job, now: Sequence[Batch], again: Round | None) -> tuple[str, str]:
+    """What the job is doing, in one sentence, and a second one that says more. `now`: the batches
+    of the round `again`, or of the first one."""
     if job.state == Job.State.FINISHED:
-        return _finished_headline(job)
+        return _finished_headline(job, again)
     if job.state == Job.State.CANCELING:
         return (
             "Stopping",
             "What was not sent stays here. What was sent ends as soon as the provider can; answers "
             "that are ready by then are kept.",
         )
-    again = job.rounds.order_by("-number").first()
-    now = [batch for batch in batches if batch.round == (again.number if again else 1)]
     if job.state == Job.State.SUBMITTING:
         sent = sum(batch.size for batch in now if batch.provider_id)
         number = sum(1 for batch in now if batch.provider_id)
@@ -238,7 +248,7 @@ def _headline(job: Job, batches: Sequence[Batch]) -> tuple[str, str]:
     )
 
 
-def _finished_headline(job: Job) -> tuple[str, str]:
+def _finished_headline(job: Job, again: Round | None) -> tuple[str, str]:
     words, _colour = job_state(job)
     stopped, left_out = job.outcome_count(Outcome.CANCELED), job.left_out_count
     good, details = job.good_count, []
@@ -255,14 +265,19 @@ def _finished_headline(job: Job) -> tuple[str, str]:
         details.append(f"{rows(without)} {why}.")
     if job.set_aside_count:
         details.append(f"{rows(job.set_aside_count)} left out by you.")
+    if again:
+        good = job.rows.filter(round=again.number, outcome=Outcome.GOOD).count()
+        details.append(f"Of {rows(again.rows)} sent again last, {good:,} good now.")
     return words, " ".join(details)
 
 
-def _elapsed(job: Job) -> timedelta | None:
-    if job.confirmed_at is None:
+def _elapsed(job: Job, again: Round | None) -> timedelta | None:
+    """How long what was sent last has taken."""
+    begin = again.asked_at if again else job.confirmed_at
+    if begin is None:
         return None
     end: datetime = job.finished_at or timezone.now()
-    return end - job.confirmed_at
+    return end - begin
 
 
 def rows_url(job: Job, **query: str) -> str:
@@ -284,7 +299,7 @@ def _counts(job: Job) -> list[Count]:
     causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
     lost = any(cause == "lost" for _outcome, cause, _rows in causes)
     notes = {
-        Outcome.LOOK: "answered, but read them first",
+        Outcome.LOOK: "cut off, declined or not as asked",
         Outcome.ERRORED: "some may have been charged" if lost else "not charged",
         Outcome.EXPIRED: "not charged",
         Outcome.CANCELED: "not charged",

@@ -80,6 +80,9 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     page.locator("#group-cut_off").get_by_role("link", name="Leave them out on purpose").click()
     assert_fits(page)
     page.get_by_role("button", name="Leave it out").click()
+    expect(page.get_by_role("heading", name="1 row left out by you")).to_be_visible()
+    assert_fits(page)
+    page.goto(job)
     expect(page.locator("#headline")).to_have_text("Finished")
 
     lines = list(csv.reader(io.StringIO(download(page, "CSV").decode("utf-8-sig"))))

@@ -190,7 +190,9 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
             text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_same_keys
         )
     except (ValueError, RecursionError):
-        raise DoesNotFit("The answer is not JSON.") from None
+        if kind.kind == LABELS:
+            raise DoesNotFit("The answer is a text of its own, not one of the labels.") from None
+        raise DoesNotFit("The answer holds no values for the columns: it is not JSON.") from None
     if not isinstance(found, dict):
         raise DoesNotFit("The answer is JSON, but not an object.")
     if kind.kind == LABELS:

@@ -123,6 +123,7 @@ def match(
     numbers, good = _rows_named(job, set(names), lease)
     corrected_line = _table_line if is_table else _request_line
     checks = _Checks(job)
+    what = "Row" if job.reading.get("format") == "JSON" else "Line"  # as shapes.row_name
     found, changed, wrong = Found(), {}, []
     edited = set(job.edits.values_list("number", flat=True))
     stays = 0
@@ -133,24 +134,27 @@ def match(
             found.unchanged += 1
             stays += row.number in edited
         elif line.problem:
-            wrong.append(f"Row {name:,} cannot be sent as you corrected it: {line.problem.text}")
+            wrong.append(f"{what} {name:,} cannot be sent as you corrected it: {line.problem.text}")
         else:
             changed[row.number] = line.source
     for number in [] if is_table else _with_the_id_of_another(job, changed, lease):
         del changed[number]
         name = numbers[number]
-        wrong.append(f"Row {name:,} cannot be sent as you corrected it: {SAME_ID}")
+        wrong.append(f"{what} {name:,} cannot be sent as you corrected it: {SAME_ID}")
     found.changed = len(changed)
     notes = [finding.text for finding in corrections.remarks_on_files()]
     unknown = [name for name in corrections.left() if name not in good]
     found.good, found.wrong, found.unknown = len(good), len(wrong), len(unknown)
     notes += _first(wrong)
     notes += _first(
-        [f"Row {name:,} has a good answer by now, so it stays as it is." for name in sorted(good)]
+        [
+            f"{what} {name:,} has a good answer by now, so it stays as it is."
+            for name in sorted(good)
+        ]
     )
     notes += _first(
         [
-            f"The corrected file has a row {name:,}, which your file does not have."
+            f"The corrected file has a {what.lower()} {name:,}, which your file does not have."
             for name in unknown
         ]
     )

@@ -24,11 +24,30 @@
     }
   }
 
+  function isUnsaved(note) {
+    return note.value !== note.defaultValue;
+  }
+
+  // A note that was written and not saved is not lost without a word.
+  let saves = false;
+  document.addEventListener("submit", () => { saves = true; });
+  window.addEventListener("beforeunload", (event) => {
+    if (!saves && [...document.querySelectorAll("[data-review] textarea")].some(isUnsaved)) {
+      event.preventDefault();
+    }
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const row = document.activeElement.closest("[data-review]");
     if (event.target.closest("input, textarea, select")) {
-      if (event.key === "Escape" && row) go(row);
+      if (event.key === "Escape" && row) {
+        go(row);
+        // In a list it is saved beside what goes on; alone on its page it is saved with the mark.
+        if (rows().length > 1 && isUnsaved(event.target)) {
+          row.querySelector("[name=mark][value=note]")?.click();
+        }
+      }
       return;
     }
     const key = event.key.toLowerCase();
@@ -54,6 +73,7 @@
     focused = event.target.contains(document.activeElement) ? event.target.id : "";
   });
   document.addEventListener("htmx:afterSettle", () => {
+    saves = false;
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     focused = "";
   });

@@ -208,9 +208,9 @@ def test_what_a_row_of_the_file_cannot_change_is_said(
     found = upload(client_alice, job, as_csv([header, *rows]), drive)
     assert found.in_short == "1 changed, 1 not changed, 1 good by now, 1 cannot be sent, 1 unknown"
     assert found.notes == [
-        "Row 6 cannot be sent as you corrected it: This row has 3 cells, and there are 2 columns.",
-        "Row 2 has a good answer by now, so it stays as it is.",
-        "The corrected file has a row 99, which your file does not have.",
+        "Line 6 cannot be sent as you corrected it: This row has 3 cells, and there are 2 columns.",
+        "Line 2 has a good answer by now, so it stays as it is.",
+        "The corrected file has a line 99, which your file does not have.",
     ]
     assert changed(job) == {2: ["Ben", "good"]}
     page = page_of(client_alice, job)
@@ -276,12 +276,12 @@ def test_ready_made_requests_come_back_as_lines_of_json(
     content = "".join(json.dumps(one) + "\n" for one in given).encode()
     found = upload(client_alice, job, content, drive, "r.jsonl")
     assert found.in_short == "1 changed, 1 not changed, 1 cannot be sent"
-    assert found.notes == ["Row 3 cannot be sent as you corrected it: A batch cannot stream."]
+    assert found.notes == ["Line 3 cannot be sent as you corrected it: A batch cannot stream."]
     assert "be kind" in page_of(client_alice, job)
     given[2]["request"]["custom_id"] = "r0"
     found = upload(client_alice, job, (json.dumps(given[2]) + "\n").encode(), drive, "r.jsonl")
     assert found.notes == [
-        "Row 4 cannot be sent as you corrected it: its custom_id is that of another request."
+        "Line 4 cannot be sent as you corrected it: its custom_id is that of another request."
     ]
     assert list(changed(job)) == [2]
     assert send_again(job, alice, EDITED) == 1

@@ -131,6 +131,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
         "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
         "is_edited": which == EDITED,
         "is_unknown": rounds.is_unknown(job, before),
+        "answer": before.answer,
         "form": form,
         "columns": job.columns,
     }

@@ -17,5 +17,13 @@ def receipt(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     found = receipts.receipt_of(job)
     lines = [(line, offers.name_of(line.model)) for line in found.lines]
-    context = {"job": job, "receipt": found, "lines": lines}
+    context = {
+        "job": job,
+        "receipt": found,
+        "lines": lines,
+        "read": sum(
+            one.input_tokens + one.cache_write_tokens + one.cache_read_tokens for one in found.lines
+        ),
+        "written": sum(one.output_tokens for one in found.lines),
+    }
     return render(request, "watch/receipt.html", context)

@@ -175,6 +175,9 @@ def check(job: Job, books: Books, simulator: Simulator) -> None:
     in_file = sum((Decimal(line[cost] or 0) for line in lines), Decimal(0))
     assert in_file == job.cost == receipts.receipt_of(job).charged == in_rows + before
     assert job.spent_pico == int(job.cost.scaleb(12)) and job.reserved_pico == 0
+    for kind in ("input_tokens", "output_tokens"):
+        place = names.index(kind)
+        assert sum(int(line[place] or 0) for line in lines) == job.tally[kind], "of all attempts"
     # The tally
     found = Counter(row.outcome for row in rows)
     assert not found[Outcome.WAITING] and found == Counter(job.tally["outcomes"])

@@ -140,6 +140,17 @@ def test_rows_are_edited_in_the_page_shown_and_sent(
     assert simulator.accepted()["0000004"] == 2 and simulator.accepted()["0000001"] == 1
 
 
+def test_the_rows_of_a_group_can_be_edited_from_a_list(mixed: Job, client_alice: Client) -> None:
+    page = text(client_alice, reverse("attention", args=[mixed.pk]))
+    address = f"{reverse('edits', args=[mixed.pk])}?cause=refused"
+    assert address in page
+    shown = text(client_alice, address)
+    assert f"n4 | text 4 {REFUSED}" in shown and reverse("edit_row", args=[mixed.pk, 4]) in shown
+    assert editing.edit(mixed.rows.get(number=4), ["n4", "kinder"])
+    assert reverse("edit_row", args=[mixed.pk, 4]) not in text(client_alice, address)
+    assert client_alice.get(f"{address}%00").status_code == 200
+
+
 def test_all_rows_of_a_group_are_shortened_and_it_is_shown_first(
     mixed: Job, client_alice: Client
 ) -> None:

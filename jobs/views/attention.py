@@ -20,6 +20,7 @@ from .parts import Part, answer, make_part, reload_page, whole_number
 
 SHOWN = 50  # changed rows on a page
 MOST_CELLS = 100  # of a row that is edited in the page
+MOST_TEXT = 300  # characters of a row in a list
 LOOK_SECONDS = 2  # between two looks whether a corrected file was read
 CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
 
@@ -166,8 +167,12 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("edits", pk)
     again = Again(EDITED)
     planned = rounds.plan(job, again)
+    cause = request.GET.get("cause", "")
     context = {
         "job": job,
+        "cause": cause_in_words(cause) if cause else None,
+        "to_edit": _to_edit(job, cause) if cause else [],
+        "first": SHOWN,
         "changed": editing.changed_rows(job, SHOWN),
         "count": editing.waiting(job).count(),
         "planned": planned,
@@ -179,6 +184,15 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "file_names": ",".join(FILE_NAMES),
     }
     return render(request, "attention/edits.html", context)
+
+
+def _to_edit(job: Job, cause: str) -> list[tuple[int, str]]:
+    """Number and cells of the first rows with one cause that can be edited in the page."""
+    if job.kind != Job.Kind.TABLE:
+        return []
+    rows = editing.can_be_edited(job).filter(cause=cause.replace("\0", "")).in_order()
+    rows = rows.exclude(number__in=job.edits.values("number"))[:SHOWN]
+    return [(row.number, " | ".join(row.content)[:MOST_TEXT]) for row in rows]
 
 
 def _corrected_part(request: HttpRequest, job: Job) -> Part | None:

@@ -21,7 +21,7 @@ from .models import ATTENTION, Job, Outcome, Row, answer_kind_of, containing
 
 # How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
 # most 500 ms in a job of more than LARGE rows.
-SECONDS, SECONDS_OF_LARGE = 0.12, 0.35
+SECONDS, SECONDS_OF_LARGE = 0.12, 0.3
 LARGE = 100_000
 FIRST_SLICE = 1_000  # rows looked through at once, while it is not known how long they are
 SLICE_SECONDS = 0.03

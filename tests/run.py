@@ -22,11 +22,11 @@ from . import prepare
 from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 900
-# Most tests wait for a process now and then, so there are four runs more than processors.
+# Most tests wait for a process now and then, so there are three runs more than processors.
 # The tests of one file stay together: what they start may share something on this machine.
 # In the order of conftest.LONGEST_FIRST: a long file that comes last keeps all others waiting.
 SIDE_BY_SIDE = [
-    f"--numprocesses={(os.cpu_count() or 1) + 4}",
+    f"--numprocesses={(os.cpu_count() or 1) + 3}",
     "--dist=loadfile",
     "--no-loadscope-reorder",
 ]

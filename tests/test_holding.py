@@ -103,10 +103,14 @@ def test_a_job_larger_than_the_providers_queue_is_fed_in_as_there_is_room(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive, settings: Any
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 40
-    simulator = start_simulator(seconds=0.3, failures="none")
-    simulator.faults(queue_limit=90, queue_retry_after=1)
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(queue_limit=90, queue_retry_after=1, stuck=True)
     rows = [[f"n{n}", "x"] for n in range(200)]
-    job = drive(confirmed(alice, drive, rows))
+    job = confirmed(alice, drive, rows)
+    drive(job, until=lambda job: Installation.get().send_after > timezone.now())
+    assert simulator.truth()["accepted_rows"] <= 90, "there is no room for more"
+    simulator.faults(stuck=False)
+    job = drive(job)
     assert job.good_count == 200
     assert simulator.truth()["accepted_rows"] == 200
     assert simulator.truth()["posts"] > job.batches.count(), "it was full at least once"

@@ -99,7 +99,7 @@ class Group:
         codes = self.cause.remedies
         if not rounds.knows_rows(self.job):
             codes = (LEAVE_OUT,)
-        elif rounds.is_unknown(self.job, self.recipe):
+        elif self.job.brought_in and rounds.is_unknown(self.job, self.recipe):
             codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
         found = [remedy for code in codes if (remedy := self._remedy(code))]
         # The same again cannot be had, such as of a model that is not offered any more.

@@ -79,8 +79,10 @@ class Again:
 
     def recipe(self, job: Job, rows: RowQuerySet) -> Recipe:
         """What the rows of a table are to be asked: what they were asked last, and the changes."""
-        last = rows.aggregate(last=Max("round"))["last"] or 1
-        before = recipe_of_round(job, last)
+        # With one round there is nothing to look for in rows that may be many.
+        again = job.last_round > 1
+        last = rows.aggregate(last=Max("round"))["last"] if again else None
+        before = recipe_of_round(job, last or 1)
         return replace(
             before,
             max_tokens=before.max_tokens if self.max_tokens is None else self.max_tokens,

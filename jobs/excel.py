@@ -277,9 +277,9 @@ def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
 
 def _charged(job: Job, tried: Decimal) -> Iterator[Line]:
     what, remark = "Charged, in US dollars", ""
-    charged = dollars(job.spent_pico) + tried
+    own = dollars(job.spent_pico)
+    charged = own + tried
     if job.brought_in:
-        own = dollars(job.spent_pico)
         charged, remark = job.cost, "The batch was made elsewhere, and charged there."
         if own:
             remark += f" Of the sum, {own:f} are for what was sent again from here."

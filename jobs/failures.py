@@ -99,7 +99,7 @@ class Group:
         codes = self.cause.remedies
         if not rounds.knows_rows(self.job):
             codes = (LEAVE_OUT,)
-        elif self.job.brought_in and rounds.is_unknown(self.job, self.recipe):
+        elif self._is_unknown:
             codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
         found = [remedy for code in codes if (remedy := self._remedy(code))]
         # The same again cannot be had, such as of a model that is not offered any more.
@@ -107,6 +107,10 @@ class Group:
         if judging.AGAIN in codes and has_no_way and self._can_be_asked():
             found.insert(0, self._ask())
         return found
+
+    @cached_property
+    def _is_unknown(self) -> bool:
+        return self.job.brought_in and rounds.is_unknown(self.job, self.recipe)
 
     def _can_be_asked(self) -> bool:
         can = rounds.can_be_asked(self.job)
@@ -145,7 +149,7 @@ class Group:
         return "Send again"
 
     def _ask(self) -> Remedy:
-        if rounds.is_unknown(self.job, self.recipe):
+        if self._is_unknown:
             return Remedy(judging.ASK, "Write what to ask, and send again")
         return Remedy(judging.ASK, "Ask these rows otherwise")
 

@@ -343,9 +343,9 @@ class Job(models.Model):
     @property
     def set_aside_count(self) -> int:
         """Rows that were left out on purpose, from the tally."""
-        return sum(
-            rows for _outcome, cause, rows in self.tally.get("causes", []) if cause == SET_ASIDE
-        )
+        on_purpose = Outcome.LEFT_OUT, SET_ASIDE
+        causes = self.tally.get("causes", [])
+        return sum(rows for outcome, cause, rows in causes if (outcome, cause) == on_purpose)
 
     def outcome_count(self, *outcomes: str) -> int:
         """Rows with one of `outcomes`, from the tally."""

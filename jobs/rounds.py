@@ -108,9 +108,15 @@ class Plan:
 
 
 def rows_of(job: Job, which: str) -> RowQuerySet:
-    """The rows that are sent again; those that are the same as one of them are not among them, nor
-    those that wait to be sent as they were changed. Of rows that were not asked the same last, only
-    those that most of them were asked."""
+    """The rows that one round sends again: of `all_rows_of`, those that were asked last what most
+    of them were."""
+    rows = all_rows_of(job, which)
+    return _asked_alike(job, rows) if job.last_round > 1 else rows
+
+
+def all_rows_of(job: Job, which: str) -> RowQuerySet:
+    """The rows that are to be sent again. Those that are the same as one of them are not among
+    them, nor those that wait to be sent as they were changed."""
     rows = Row.objects.filter(job=job)
     edited = Edit.objects.filter(job=job).values("number")
     if which == EDITED:
@@ -120,7 +126,7 @@ def rows_of(job: Job, which: str) -> RowQuerySet:
     if which != EDITED and job.kind == Job.Kind.REQUESTS:
         # Requests of a batch made elsewhere that this site would not send, see reading.py.
         rows = rows.exclude(size=0)
-    return _asked_alike(job, rows) if job.last_round > 1 else rows
+    return rows
 
 
 def _with_cause(rows: RowQuerySet, which: str) -> RowQuerySet:
@@ -157,23 +163,14 @@ class CannotBeSent(Exception):
 
 
 def plan(job: Job, again: Again) -> Plan | None:
-    """What `again` comes to, and costs; None when rows cannot be sent so, see `why_not`."""
+    """As `make_plan`; None when rows cannot be sent so."""
     with suppress(CannotBeSent):
-        return _planned(job, again)
+        return make_plan(job, again)
     return None
 
 
-def why_not(job: Job, again: Again) -> str:
-    """Why there is no `plan`, as a sentence; "" when there is one."""
-    try:
-        _planned(job, again)
-    except CannotBeSent as why:
-        return str(why)
-    return ""
-
-
-def _planned(job: Job, again: Again) -> Plan:
-    """Raises CannotBeSent."""
+def make_plan(job: Job, again: Again) -> Plan:
+    """What `again` comes to, and costs. Raises CannotBeSent."""
     if job.state != Job.State.FINISHED:
         raise CannotBeSent("Rows can be sent again when the job has finished.")
     if job.practice != settings.PRACTICE:

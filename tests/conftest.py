@@ -397,6 +397,13 @@ def send_again(job: Job, user: User, which: str = rounds.FOR_NOW, **different: A
     return planned.rows
 
 
+def why_not_again(job: Job, again: rounds.Again) -> str:
+    """Why rows cannot be sent again so, as a person is told."""
+    with pytest.raises(rounds.CannotBeSent) as caught:
+        rounds.make_plan(job, again)
+    return str(caught.value)
+
+
 # What makes the simulator answer a row so.
 CUT, REFUSED, ERRORED = "[simulate:cut]", "[simulate:refusal]", "[simulate:errored]"
 

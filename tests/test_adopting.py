@@ -49,7 +49,7 @@ from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent,
 from jobs.rounds import EDITED, Again
 from jobs.templatetags.show import job_state
 
-from .conftest import Simulator, send_again
+from .conftest import Simulator, send_again, why_not_again
 from .test_job_command import refusal, run
 from .test_lifecycle import Drive, confirmed, joined
 
@@ -416,7 +416,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     (group,) = failures.groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, EDIT, LEAVE_OUT]
     assert send_again(job, root) == 0
-    assert "Write what to ask" in rounds.why_not(job, Again("expired"))
+    assert "Write what to ask" in why_not_again(job, Again("expired"))
     ask = reverse("ask_again", args=[job.pk, "expired"])
     page = client_root.get(ask).content.decode()
     assert "not known here" in page and "{{name}}" in page
@@ -788,7 +788,7 @@ def test_requests_that_this_site_would_not_send_are_not_sent_again(
         assert send_again(job, root, "expired") == 1
         assert drive(job).good_count == 1
     else:
-        assert planned is None and "no such rows" in rounds.why_not(job, Again("expired"))
+        assert planned is None and "no such rows" in why_not_again(job, Again("expired"))
         assert "Send again" not in page.content.decode()
 
 

@@ -45,7 +45,7 @@ from jobs.models import (
 )
 from jobs.rounds import EDITED, Again
 
-from .conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent
+from .conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent, why_not_again
 from .test_adopting import in_lines, in_table, made_elsewhere
 from .test_lifecycle import Drive
 from .test_restoring import a_backup_that_comes_back
@@ -731,7 +731,7 @@ def test_why_rows_cannot_be_sent_so(
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
     assert rounds.plan(job, again) is None
-    assert why in rounds.why_not(job, again)
+    assert why in why_not_again(job, again)
 
 
 def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
@@ -760,7 +760,7 @@ def test_a_practice_job_is_not_sent_again_for_money(
     assert editing.edit(job.rows.get(number=1), ["a", "x"])
     settings.PRACTICE = False
     assert rounds.plan(job, Again(EDITED)) is None
-    assert "was practice" in rounds.why_not(job, Again(EDITED))
+    assert "was practice" in why_not_again(job, Again(EDITED))
     assert "Send 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
 
 
@@ -792,7 +792,7 @@ def test_a_changed_request_that_would_be_refused_is_named(
     row = job.rows.get()
     assert editing.keep(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
     assert rounds.plan(job, Again(EDITED)) is None
-    why = rounds.why_not(job, Again(EDITED))
+    why = why_not_again(job, Again(EDITED))
     assert why.startswith("Row 1 cannot be sent as it is now") and "temperature" in why
 
 

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, checking, editing, failures, limits, offers, recipes, resending, rounds
+from .. import actions, editing, failures, limits, offers, recipes, resending, rounds
 from ..clock import now
 from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
 from ..judging import SET_ASIDE, cause_in_words
@@ -50,9 +50,10 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = form.again
     if request.method == "POST" and form.cleaned_data["key"]:
         return _send(request, job, wanted, form.cleaned_data["key"])
-    planned = rounds.plan(job, wanted)
-    if planned is None:
-        messages.info(request, rounds.why_not(job, wanted))
+    try:
+        planned = rounds.make_plan(job, wanted)
+    except rounds.CannotBeSent as why:
+        messages.info(request, str(why))
         return redirect("attention", pk)
     return _show_plan(request, job, planned)
 
@@ -115,20 +116,17 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     }
     form = AskForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        wanted = form.again(which, before)
-        if problems := checking.recipe_problems(wanted.recipe(job, rows), job.columns):
-            for problem in problems:
-                form.add_error(None, problem)
-        elif planned := rounds.plan(job, wanted):
-            return _show_plan(request, job, planned)
+        try:
+            planned = rounds.make_plan(job, form.again(which, before))
+        except rounds.CannotBeSent as why:
+            form.add_error(None, str(why))
         else:
-            form.add_error(None, "There is no price for this model.")
-    all_rows = editing.waiting(job) if which == EDITED else job.rows.failed().filter(cause=which)
+            return _show_plan(request, job, planned)
     context = {
         "job": job,
         "count": count,
         # They were asked something else, so they come after these.
-        "others": max(all_rows.count() - count, 0),
+        "others": rounds.all_rows_of(job, which).count() - count,
         "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
         "is_edited": which == EDITED,
         "is_unknown": rounds.is_unknown(job, before),
@@ -165,8 +163,11 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         editing.forget(job, None if number is None else whole_number(number))
         messages.success(request, "Taken back.")
         return redirect("edits", pk)
-    again = Again(EDITED)
-    planned = rounds.plan(job, again)
+    planned, why_not = None, ""
+    try:
+        planned = rounds.make_plan(job, Again(EDITED))
+    except rounds.CannotBeSent as why:
+        why_not = str(why)
     cause = request.GET.get("cause", "")
     context = {
         "job": job,
@@ -176,7 +177,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "changed": editing.changed_rows(job, SHOWN),
         "count": editing.waiting(job).count(),
         "planned": planned,
-        "why_not": "" if planned else rounds.why_not(job, again),
+        "why_not": why_not,
         "can_ask": rounds.can_be_asked(job),
         "part": corrected,
         "failed": job.outcome_count(*editing.CAN_BE_EDITED),

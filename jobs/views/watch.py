@@ -139,7 +139,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         else (job.done_count, job.sendable_count),
         "elapsed": _elapsed(job, again),
         "stopped": job.outcome_count(Outcome.CANCELED) if job.state == Job.State.FINISHED else 0,
-        "edited": editing.waiting(job).count() if job.attention_count else 0,
+        "edited": editing.waiting(job).count() if job.state == Job.State.FINISHED else 0,
         "time_left": _time_left(batches),
         "overdue": overdue,
         "no_room_until": site.send_after if _has_no_room(job, site) else None,

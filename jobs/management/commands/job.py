@@ -596,9 +596,10 @@ class Command(BaseCommand):
 
     def send_round(self, job: Job, again: Again, options: dict[str, Any]) -> None:
         """Say what sending rows again costs, ask, and send them. Raises CommandError."""
-        planned = rounds.plan(job, again)
-        if planned is None:
-            raise CommandError(rounds.why_not(job, again))
+        try:
+            planned = rounds.make_plan(job, again)
+        except rounds.CannotBeSent as why:
+            raise CommandError(str(why)) from why
         self.say(rounds.in_words(job, planned))
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
         if not options["yes"] and not self.agrees(planned.rows, planned.price.most):

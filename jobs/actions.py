@@ -26,13 +26,13 @@ from . import (
     estimates,
     files,
     foreign,
-    lifecycle,
     limits,
     pricing,
     reviewing,
     rounds,
     spending,
     submission,
+    tally,
     tasks,
     trying,
     words,
@@ -293,7 +293,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             # As it was asked for: what was withdrawn or changed since cannot be approved.
             drafts = drafts.filter(approval_plan=plan_sha256)
             approved = {"approved_by": user}
-        confirmed = drafts.move(
+        confirmed = drafts.try_move(
             job.pk,
             Job.State.DRAFT,
             Job.State.SUBMITTING,
@@ -340,7 +340,7 @@ def withdraw_from_approval(job: Job, user: User) -> bool:
 def stop(job: Job, user: User) -> bool:
     """Stop a job: what is not sent stays unsent, what is sent ends as soon as the provider can."""
     with transaction.atomic():
-        stopped = Job.objects.move(
+        stopped = Job.objects.try_move(
             job.pk,
             [Job.State.SUBMITTING, Job.State.WORKING],
             Job.State.CANCELING,
@@ -410,7 +410,7 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
             raise limits.NotAllowed(why)
         if rounds.needs_approval(job, most, site) and not limits.can_approve(job, user):
             raise limits.NotAllowed(rounds.NEEDS_SECOND)
-        started = job.practice == settings.PRACTICE and Job.objects.move(
+        started = job.practice == settings.PRACTICE and Job.objects.try_move(
             job.pk,
             Job.State.FINISHED,
             Job.State.SUBMITTING,
@@ -472,7 +472,7 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
         job.runs_again().price_anew(clock.now())
         _log(job, f"Left out on purpose: {words.rows(count)} ({title}).", user)
         _nudge(job)
-    lifecycle.count_up(job)
+    tally.count_up(job)
     return True
 
 
@@ -531,7 +531,7 @@ def finish_without(job: Job, user: User) -> bool:
             collection.lose(batch)
         Job.objects.filter(pk=job.pk).update(held="", next_action_at=clock.now())
         _nudge(job)
-    lifecycle.count_up(job)
+    tally.count_up(job)
     return True
 
 
@@ -539,7 +539,7 @@ def delete(job: Job, user: User) -> bool:
     """Delete a job and everything of it: rows, files, and the copies at the provider. The worker
     does it; the job is gone from every page at once."""
     with transaction.atomic():
-        deleting = Job.objects.move(
+        deleting = Job.objects.try_move(
             job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=clock.now()
         )
         if deleting:
@@ -617,7 +617,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
         if locked.state == Job.State.FINISHED:
             building.ask_for_marked(locked)
         if changed:
-            lifecycle.count_mark(job, read.row, changed, good is not False)
+            tally.count_mark(job, read.row, changed, good is not False)
             # Answers that are not good are not used again.
             job.runs_again().price_anew(clock.now())
     return True
@@ -709,7 +709,7 @@ def read_again_for_ids(job: Job, choices: Choices, user: User) -> bool:
     now = clock.now()
     with transaction.atomic():
         same = Job.objects.filter(ids_are=job.ids_are, readings=job.readings)
-        begun = foreign.is_open(job) and same.move(
+        begun = foreign.is_open(job) and same.try_move(
             job.pk,
             Job.State.WORKING,
             Job.State.READING,

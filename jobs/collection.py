@@ -70,7 +70,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         return timedelta()
     if batch.brought_in:
         _say_what_fits(batch, path, lease)
-    Batch.objects.move(
+    Batch.objects.try_move(
         batch.pk,
         Batch.State.ENDED,
         Batch.State.COLLECTED,
@@ -272,7 +272,7 @@ def lose(batch: Batch, why: str = "") -> None:
     """Give up on a batch: the provider does not have it or its whole results any more. Every row
     without an answer says so; what did arrive is kept."""
     with transaction.atomic():
-        if Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None):
+        if Batch.objects.try_move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None):
             Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
                 outcome=Outcome.ERRORED, cause="lost", message=why
             )

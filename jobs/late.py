@@ -148,7 +148,7 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
         return  # the next look fetches it anew
     ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)
     if ended.update(ended_at=info.ended_at or clock.now(), finished=finished, cost_pico=cost):
-        # lifecycle.count_up comes to the same; but the job may have finished long ago.
+        # tally.count_up comes to the same; but the job may have finished long ago.
         Job.objects.filter(pk=late.batch.job_id).update(spent_pico=F("spent_pico") + cost)
         stopped = late.batch.state == Batch.State.CANCELED
         how = "although the job had been stopped" if stopped else "a second time"

@@ -5,17 +5,12 @@ takes the next step and says when to look again. What people do is in actions.py
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import BigIntegerField, Count, F, Max, Min, Q, Sum
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import F, Q
 
 from . import (
     adopting,
@@ -29,22 +24,20 @@ from . import (
     late,
     leases,
     own_prices,
-    pricing,
     provider,
     resending,
     restoring,
     sparing,
     submission,
     summing,
+    tally,
     trying,
     watching,
     words,
 )
 from .holding import SEE_THE_LOG
-from .judging import MARKED_DOWN, PASSING
 from .leases import Lease, LeaseLost
 from .models import (
-    FAILED,
     Attempt,
     Batch,
     Edit,
@@ -54,10 +47,6 @@ from .models import (
     Outcome,
     Problem,
     Row,
-    dollars,
-    pico,
-    recipe_of,
-    recipe_of_round,
 )
 from .reading import make_rows, read_upload
 
@@ -162,7 +151,7 @@ def _say_that_it_fails(job_pk: int) -> None:
         if failing.filter(state=Job.State.READING).exists():
             why = f"The file could not be read. {SEE_THE_LOG}"
             Problem.objects.create(job_id=job_pk, lines=[0], texts=[why], leaves_out=True)
-            Job.objects.move(
+            Job.objects.try_move(
                 job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
             )
         if failing.filter(state__in=Job.SENT).exists():
@@ -233,7 +222,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
                 holding.hold(job.pk, f"The provider refused: {batch.refusal}")
                 return NOW
         elif batch.state == Batch.State.PLANNED and job.state == Job.State.WORKING:
-            Job.objects.move(job.pk, job.state, Job.State.SUBMITTING)
+            Job.objects.try_move(job.pk, job.state, Job.State.SUBMITTING)
             return NOW
     stopping = job.state == Job.State.CANCELING
     # What was sent may be more than is known here.
@@ -281,7 +270,7 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
         _note_trouble(error)
         if isinstance(error, provider.Refused) and error.needs_a_person and not error.about_key:
             holding.hold(job.pk, holding.in_words(error))
-    count_up(job)
+    tally.count_up(job)
 
 
 def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
@@ -289,7 +278,7 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
     may be sent or asked for. It can be stopped if it was only practice."""
     if job.practice and job.state == Job.State.CANCELING:
         for batch in batches:
-            Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
+            Batch.objects.try_move(batch.pk, batch.state, Batch.State.CANCELED)
         _stop_rows(job, Q())
         _finish(job)
         return SAFETY
@@ -327,9 +316,9 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
             return NOW
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return _until_due(batches)
-        if Job.objects.move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
+        if Job.objects.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
             holding.log(job.pk, "Everything has been sent.")
-        count_up(job)
+        tally.count_up(job)
         return NOW
     batch = planned[0]
     if batch.next_action_at and not _is_due(batch, now := clock.now()):
@@ -362,7 +351,7 @@ def _stop_one(job: Job, batch: Batch) -> bool:
     """Stop an unsent batch here, a sent one by the provider. False when that is done already."""
     if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
         with transaction.atomic():
-            if Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED):
+            if Batch.objects.try_move(batch.pk, batch.state, Batch.State.CANCELED):
                 _stop_rows(job, Q(batch=batch))
         files.body_path(batch).unlink(missing_ok=True)
         return True
@@ -385,7 +374,7 @@ def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta
     """What was never planned is stopped; then the job waits for what the provider still has."""
     # A row that is the same as another one gets what that one gets, were it an answer.
     if _stop_rows(job, Q(batch=None, same_as=None)):
-        count_up(job)
+        tally.count_up(job)
     if not batches:
         sparing.copy_answers(job, lease)
         summing.sum_up(job, lease)
@@ -401,10 +390,10 @@ def _stop_rows(job: Job, which: Q) -> int:
 
 
 def _finish(job: Job) -> None:
-    count_up(job)
+    tally.count_up(job)
     old = [Job.State.WORKING, Job.State.CANCELING]
     with transaction.atomic():
-        finished = Job.objects.move(
+        finished = Job.objects.try_move(
             job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()
         )
         if finished:
@@ -419,218 +408,6 @@ def _finish(job: Job) -> None:
             parts.append(f"{words.rows(stopped)} stopped")
         holding.log(job.pk, f"Finished: {', '.join(parts)}.")
         job.runs_again().price_anew(clock.now())
-
-
-def count_up(job: Job) -> None:
-    """Write the job's tally anew from its rows."""
-    # As big integers: the square of a long answer does not fit a plain one.
-    thinking = Cast("thinking_tokens", BigIntegerField())
-    text = Cast("output_tokens", BigIntegerField()) - thinking
-    written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
-    groups = (
-        Row.objects.filter(job=job)
-        .values("outcome", "cause", "answered_by")
-        .annotate(
-            rows=Count("pk"),
-            input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
-            cached=Sum("cache_read_tokens"),
-            kept=Sum("cache_write_tokens"),
-            hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
-            answered=Count("pk", filter=Q(output_tokens__gt=0)),
-            sent=Count("pk", filter=Q(same_as=None)),
-            own=Count("pk", filter=Q(same_as=None, earlier=None)),
-            size=Sum("size", filter=Q(same_as=None, earlier=None)),
-            output=Sum("output_tokens"),
-            thinking=Sum("thinking_tokens"),
-            pico=Sum("cost_pico"),
-            first=Min("batch__ended_at"),
-            last=Max("batch__ended_at"),
-            unpriced=Count("pk", filter=Q(cost_pico=0, output_tokens__gt=0)),
-            good=Count("pk", filter=written),
-            good_text=Sum(text, filter=written),
-            good_text_squares=Sum(text * text, filter=written),
-            good_thinking=Sum(thinking, filter=written),
-            good_thinking_squares=Sum(thinking * thinking, filter=written),
-        )
-        .order_by("outcome", "cause")
-    )
-    outcomes: Counter[str] = Counter()
-    sums: Counter[str] = Counter()
-    causes: Counter[tuple[str, str]] = Counter()
-    together: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    by_model: Counter[str] = Counter()
-    for group in groups:
-        outcomes[group["outcome"]] += group["rows"]
-        causes[group["outcome"], group["cause"]] += group["rows"]
-        together.setdefault((group["outcome"], group["cause"]), []).append(dict(group))
-        by_model[group["answered_by"]] += int(group["pico"])
-        if group["outcome"] != Outcome.LEFT_OUT:
-            state = "waiting" if group["outcome"] == Outcome.WAITING else "over"
-            sums[f"rows_{state}"] += group["own"]
-            sums[f"bytes_{state}"] += int(group["size"] or 0)
-        if group["outcome"] in FAILED and group["cause"] in PASSING:
-            sums["again"] += group["sent"]
-        for name, number in group.items():
-            if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
-                sums[name] += int(number)
-    earlier = Attempt.objects.filter(job=job).aggregate(
-        input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
-        cached=Sum("cache_read_tokens"),
-        kept=Sum("cache_write_tokens"),
-        output=Sum("output_tokens"),
-        thinking=Sum("thinking_tokens"),
-    )
-    for name, tokens in earlier.items():
-        sums[name] += int(tokens or 0)
-    kept = Attempt.objects.filter(job=job, cost_pico__gt=0).values("answered_by")
-    for model, amount in kept.annotate(pico=Sum("cost_pico")).values_list("answered_by", "pico"):
-        by_model[model] += int(amount)
-        sums["pico"] += int(amount)
-    late = LateBatch.objects.filter(batch__job=job).aggregate(pico=Sum("cost_pico"))["pico"]
-    # What somebody else has sent is no spending of this site.
-    elsewhere = _charged_elsewhere(job) if job.brought_in else Counter()
-    Job.objects.filter(pk=job.pk).update(
-        left_out_count=outcomes[Outcome.LEFT_OUT],
-        spent_pico=sums["pico"] + int(late or 0) - elsewhere.total(),
-        reserved_pico=_still_to_come(job, sums),
-        tally={
-            "outcomes": dict(outcomes),
-            "causes": [[*key, rows] for key, rows in sorted(causes.items())],
-            "groups": [_group(*key, groups) for key, groups in sorted(together.items())],
-            "by_model": {model: pico for model, pico in (by_model - elsewhere).items() if pico},
-            "input_tokens": sums["input"],
-            "cache_read_tokens": sums["cached"],
-            "cache_write_tokens": sums["kept"],
-            "cache_hits": sums["hits"],  # rows that found something kept
-            "answered": sums["answered"],  # rows that something was written for
-            "again": sums["again"],  # rows that are worth sending again
-            "output_tokens": sums["output"],
-            "thinking_tokens": sums["thinking"],
-            # Of good answers, and the sums of their tokens and of the squares of these: what later
-            # jobs learn from.
-            "lengths": {
-                "answers": sums["good"],
-                "text": [sums["good_text"], sums["good_text_squares"]],
-                "thinking": [sums["good_thinking"], sums["good_thinking_squares"]],
-            },
-            "cost_pico": sums["pico"],
-            "unpriced": sums["unpriced"],
-            **_strays(job),
-        },
-    )
-
-
-def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows with one outcome for one reason: how many, how many of them are sent themselves and
-    their bytes, what they cost, and when the provider was done with the first and the last."""
-    is_good = outcome == Outcome.GOOD  # nobody asks since when
-    first = [group["first"] for group in groups if group["first"] and not is_good]
-    last = [group["last"] for group in groups if group["last"] and not is_good]
-    return {
-        "outcome": outcome,
-        "cause": cause,
-        "rows": sum(group["rows"] for group in groups),
-        "own": sum(group["own"] for group in groups),
-        "bytes": sum(int(group["size"] or 0) for group in groups),
-        "cost_pico": sum(int(group["pico"]) for group in groups),
-        "first": min(first).isoformat() if first else None,
-        "last": max(last).isoformat() if last else None,
-    }
-
-
-def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
-    """Bring the tally to what `count_up` would make of it, without a look at every row: a person
-    has marked the answer of `row` as good again, or as not good; with its copies these are `rows`
-    rows. Within a transaction that keeps others from the job."""
-    tally: dict[str, Any] = Job.objects.values_list("tally", flat=True).get(pk=job.pk)
-    if "lengths" not in tally or "groups" not in tally:
-        count_up(job)  # it was counted by an older version
-        return
-    sign = 1 if good else -1
-    outcomes, causes = Counter(tally["outcomes"]), Counter[tuple[str, str]]()
-    for outcome, cause, count in tally["causes"]:
-        causes[outcome, cause] = count
-    for key, change in (
-        ((Outcome.GOOD.value, ""), sign * rows),
-        ((Outcome.LOOK.value, MARKED_DOWN), -sign * rows),
-    ):
-        outcomes[key[0]] += change
-        causes[key] += change
-    tally["outcomes"] = {outcome: count for outcome, count in outcomes.items() if count}
-    tally["causes"] = [[*key, count] for key, count in sorted(causes.items()) if count]
-    tally["groups"] = _groups_after_mark(job, row, tally["groups"], rows, sign)
-    if row.output_tokens:  # copies have none
-        lengths = tally["lengths"]
-        lengths["answers"] += sign
-        thinking = row.thinking_tokens
-        for name, tokens in (("text", row.output_tokens - thinking), ("thinking", thinking)):
-            total, squares = lengths[name]
-            lengths[name] = [total + sign * tokens, squares + sign * tokens * tokens]
-    Job.objects.filter(pk=job.pk).update(tally=tally)
-
-
-def _groups_after_mark(
-    job: Job, row: Row, groups: list[dict[str, Any]], rows: int, sign: int
-) -> list[dict[str, Any]]:
-    """Those marked as not good are few and counted anew, of the good ones is taken or given."""
-    found = {(group["outcome"], group["cause"]): group for group in groups}
-    good, down = (Outcome.GOOD.value, ""), (Outcome.LOOK.value, MARKED_DOWN)
-    of_good = found.setdefault(good, _group(*good, []))
-    changes = {"rows": rows, "own": 1, "bytes": row.size, "cost_pico": row.cost_pico}
-    for name, change in changes.items():
-        of_good[name] += sign * change
-    own = Q(same_as=None, earlier=None)
-    marked = Row.objects.filter(job=job, outcome=Outcome.LOOK, cause=MARKED_DOWN).aggregate(
-        rows=Count("pk"),
-        own=Count("pk", filter=own),
-        pico=Coalesce(Sum("cost_pico"), 0),
-        first=Min("batch__ended_at"),
-        last=Max("batch__ended_at"),
-        # Under a name of its own, which is not that of a column.
-        own_bytes=Sum("size", filter=own),
-    )
-    found[down] = _group(*down, [{**marked, "size": marked["own_bytes"]}])
-    return [group for _key, group in sorted(found.items()) if group["rows"]]
-
-
-def _charged_elsewhere(job: Job) -> Counter[str]:
-    """By model, what the results of a batch that was brought in have cost."""
-    found: Counter[str] = Counter()
-    for model in (Row, Attempt):
-        results = model.objects.filter(job=job, batch__brought_in=True).values("answered_by")
-        for name, amount in results.annotate(pico=Sum("cost_pico")).values_list(
-            "answered_by", "pico"
-        ):
-            found[name] += int(amount)
-    return found
-
-
-def _strays(job: Job) -> dict[str, int]:
-    """How many results of a batch that was brought in belong to no row."""
-    found = job.problems.filter(kind=collection.NO_ROW).first() if job.brought_in else None
-    return {"strays": found.count} if found else {}
-
-
-def _still_to_come(job: Job, sums: Counter[str]) -> int:
-    """The most that the rows which wait can cost, as stored: what was reserved for all of them,
-    less what those that are over have cost, or could have cost by the length of their answers
-    alone. How much each of them could have cost to read is not known."""
-    if not sums["rows_waiting"] or not job.was_sent:
-        return 0
-    if again := job.rounds.last():
-        most, spent = Decimal(again.estimate["most"]), Decimal(0)
-        recipe, over = recipe_of_round(job, again.number), again.rows - sums["rows_waiting"]
-    elif estimate := estimates.current(job):
-        most, spent = estimate.most, dollars(sums["pico"])
-        recipe, over = recipe_of(job), sums["rows_over"]
-    else:
-        return 0
-    freed = spent
-    if job.kind == Job.Kind.TABLE and over > 0:
-        with suppress(pricing.UnknownPrice):
-            written = pricing.cost_of_tokens(recipe.model, 0, over * recipe.longest)
-            freed = max(spent, written)
-    return pico(max(most - freed, Decimal(0)))
 
 
 def price_stale_drafts() -> None:

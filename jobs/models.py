@@ -29,7 +29,7 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 from django.conf import settings
@@ -126,7 +126,29 @@ def try_key(job: Job, recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class NotMoved(Exception):
+    """Something was in another state than the caller had seen."""
+
+
+_Model = TypeVar("_Model", bound=models.Model)
+
+
+class StateQuerySet(models.QuerySet[_Model]):
+    """Rows with a `state` that changes by one conditional UPDATE."""
+
+    def try_move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
+        """Change the state of `pk` from `old` to `new`, together with `values`. False if it was in
+        another state by then. For callers that look at the answer; the others use `move`."""
+        states = [old] if isinstance(old, str) else list(old)
+        return self.filter(pk=pk, state__in=states).update(state=new, **values) == 1
+
+    def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> None:
+        """As `try_move`. Raises NotMoved when it changed nothing."""
+        if not self.try_move(pk, old, new, **values):
+            raise NotMoved(f"{self.model.__name__} {pk} is not {old}, so it did not become {new}.")
+
+
+class JobQuerySet(StateQuerySet["Job"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
         """The jobs that `user` may see: all for an administrator, else their own."""
         shown = self.exclude(state=Job.State.DELETING)
@@ -163,14 +185,6 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs with something left to send, in the mode that this site is in."""
         return self.filter(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
 
-    def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
-        """Change the state of job `pk` from `old` to `new`, together with `values`.
-
-        True if this call did it; False if the job was in another state by then.
-        """
-        states = [old] if isinstance(old, str) else list(old)
-        return self.filter(pk=pk, state__in=states).update(state=new, **values) == 1
-
 
 class Job(models.Model):
     class State(models.TextChoices):
@@ -206,6 +220,10 @@ class Job(models.Model):
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
+    # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
+    # worked out from, and what it was when they were: see tally.py.
+    rows_version = models.IntegerField(default=0, db_default=0)
+    tally_version = models.IntegerField(default=0, db_default=0)
     # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
     # the file has the custom_ids (foreign.py): "column:NAME", "number:0" or "number:1", "" while
     # that is open; and the ways there are, each with how many results it fits, the best first.
@@ -253,7 +271,7 @@ class Job(models.Model):
     plan_sha256 = models.CharField(max_length=64, default="")
 
     # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
-    # so far, and the most that is still to come. lifecycle.count_up keeps both true to the rows.
+    # so far, and the most that is still to come. tally.count_up keeps both true to the rows.
     spent_pico = models.BigIntegerField(default=0)
     reserved_pico = models.BigIntegerField(default=0)
     # The plan that its owner has asked approval for, and who approved the one that was sent.
@@ -263,7 +281,7 @@ class Job(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
 
-    # Rows by outcome and cause, tokens and cost: lifecycle.count_up keeps it true to the rows.
+    # Rows by outcome and cause, tokens and cost: tally.count_up keeps it true to the rows.
     tally = models.JSONField(default=dict)
     # summing.Summary of what the answers say, once the job has finished; None: to be counted.
     answers = models.JSONField(null=True)
@@ -414,7 +432,7 @@ class Template(models.Model):
         return self.name
 
 
-class BatchQuerySet(models.QuerySet["Batch"]):
+class BatchQuerySet(StateQuerySet["Batch"]):
     def with_provider(self) -> Self:
         """Batches whose end has to be watched for, at the provider that this site uses now."""
         return self.filter(state=Batch.State.IN_PROGRESS, job__practice=settings.PRACTICE)
@@ -450,10 +468,6 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def unsettled(self) -> Self:
         """Batches of which we do not know yet whether the provider has them."""
         return self.filter(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
-
-    def move(self, pk: int, old: str, new: str, **values: Any) -> bool:
-        """Change the state of batch `pk` from `old` to `new`; False if someone else did."""
-        return self.filter(pk=pk, state=old).update(state=new, **values) == 1
 
 
 class Batch(models.Model):
@@ -845,7 +859,7 @@ class Length(NamedTuple):
     thinking: int
 
 
-class TryQuerySet(models.QuerySet["Try"]):
+class TryQuerySet(StateQuerySet["Try"]):
     def pending(self) -> Self:
         """Those whose answer is to come."""
         return self.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
@@ -866,11 +880,6 @@ class TryQuerySet(models.QuerySet["Try"]):
         ):
             found.setdefault(key, {})[number] = Length(max(output - thinking, 0), thinking)
         return {key: list(lengths.values()) for key, lengths in found.items()}
-
-    def move(self, pk: int, old: str | Collection[str], new: str, **values: Any) -> bool:
-        """Change the state of try `pk` from `old` to `new`; False if someone else did."""
-        states = [old] if isinstance(old, str) else list(old)
-        return self.filter(pk=pk, state__in=states).update(state=new, **values) == 1
 
 
 class Try(models.Model):

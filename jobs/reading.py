@@ -236,7 +236,7 @@ def make_rows(job: Job, lease: Lease) -> None:
         lease.renew()
     give_to_batch(job)
     same = Job.objects.filter(readings=job.readings)
-    if not same.move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
+    if not same.try_move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
         raise LeaseLost
 
 
@@ -291,7 +291,7 @@ def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
             )
             for group in sorted(groups, key=lambda group: not group.leaves_out)
         )
-        moved = Job.objects.filter(readings=job.readings).move(
+        moved = Job.objects.filter(readings=job.readings).try_move(
             job.pk,
             Job.State.READING,
             state,

@@ -333,7 +333,7 @@ def _set_going(job: Job, first: _Submission, why_it_ends: str) -> None:
     if why_it_ends:
         values["held"] = ""
         holding.log(job.pk, why_it_ends)
-    if not Job.objects.move(job.pk, job.state, new, **values):
+    if not Job.objects.try_move(job.pk, job.state, new, **values):
         raise _NotYet("it changed just now")
 
 
@@ -481,7 +481,7 @@ def _take_back_what_was_planned(job: Job, ranges: list[tuple[int, int]]) -> None
                 continue
             if batch.state not in CLEAR_NO:
                 raise _NotYet("an earlier batch of these rows comes first")
-            Batch.objects.move(pk, Batch.State.BLOCKED, Batch.State.PLANNED)
+            Batch.objects.try_move(pk, Batch.State.BLOCKED, Batch.State.PLANNED)
             batching.unplan(batch)
 
 

@@ -90,7 +90,7 @@ def _size_is_taken(batch: Batch) -> bool:
 def _move(batch: Batch, old: str, new: str, **values: object) -> bool:
     """Change the state of a batch, unless somebody else did, or sent it once more, meanwhile."""
     mine = Batch.objects.filter(attempts=batch.attempts)
-    return mine.move(batch.pk, old, new, **values)
+    return mine.try_move(batch.pk, old, new, **values)
 
 
 def _intent(batch: Batch) -> dict[str, object]:
@@ -176,7 +176,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
             )
             if mine.update(failures_in_a_row=0) != 1:
                 raise LeaseLost
-            moved = Batch.objects.filter(attempts=batch.attempts - 1).move(
+            moved = Batch.objects.filter(attempts=batch.attempts - 1).try_move(
                 batch.pk,
                 Batch.State.PLANNED,
                 Batch.State.SUBMITTING,
@@ -485,7 +485,7 @@ def give_back(batch: Batch, *, vanished: bool = False) -> bool:
             _record(batch, "vanished")
         else:
             exclude(batch, str(batch.provider_id))
-        moved = Batch.objects.move(
+        moved = Batch.objects.try_move(
             batch.pk,
             batch.state,
             Batch.State.UNKNOWN,
@@ -500,7 +500,7 @@ def give_back(batch: Batch, *, vanished: bool = False) -> bool:
             empty_looks=0,
             next_action_at=clock.now(),
         )
-        Job.objects.move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
+        Job.objects.try_move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
         if moved:
             what = "is gone there, and was perhaps not ours" if vanished else "was not ours"
             holding.log(batch.job_id, f"Batch {batch.number}: what we found {what}; looking on.")

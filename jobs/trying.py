@@ -133,7 +133,7 @@ def answer_next(job: Job, lease: Lease) -> bool:
         waiting.update(state=Try.State.FAILED, message=SPENDING_IS_STOPPED)
         return True
     lease.hold_for(SECONDS)
-    if Try.objects.move(found.pk, Try.State.WAITING, Try.State.SENDING):
+    if Try.objects.try_move(found.pk, Try.State.WAITING, Try.State.SENDING):
         _answer(found)
         # The person waits for the others for as long as answers come.
         waiting.update(asked_at=clock.now())
@@ -197,5 +197,5 @@ def _settle(one: Try, state: str, **values: Any) -> None:
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
         for name, value in values.items()
     }
-    Try.objects.move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
+    Try.objects.try_move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
     logger.info("job %s: try of row %s: %s", one.job_id, one.number, state)

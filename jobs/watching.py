@@ -111,7 +111,7 @@ def _look_up(batch: Batch) -> None:
 
 def _note_end(batch: Batch, info: BatchInfo) -> None:
     now = clock.now()
-    moved = Batch.objects.move(
+    moved = Batch.objects.try_move(
         batch.pk,
         Batch.State.IN_PROGRESS,
         Batch.State.ENDED,

@@ -80,7 +80,7 @@ def store(count: int) -> int:
     from django.contrib.auth.models import User
     from django.db import connection, transaction
 
-    from jobs import lifecycle
+    from jobs import tally
     from jobs.estimates import Estimate
     from jobs.models import Job
 
@@ -113,7 +113,7 @@ def store(count: int) -> int:
                 cursor.executemany(insert, slice_)
                 slice_ = []
         cursor.executemany(insert, slice_)
-    lifecycle.count_up(job)
+    tally.count_up(job)
     return job.pk
 
 

@@ -50,7 +50,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions, estimates, files, lifecycle, pricing, rounds
+from jobs import actions, estimates, files, lifecycle, pricing, rounds, tally
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
@@ -200,7 +200,7 @@ def store_job(
             zip(rows, outcomes or [usual] * len(rows), strict=True), start=1
         )
     )
-    lifecycle.count_up(job)
+    tally.count_up(job)
     job.refresh_from_db()
     return job
 

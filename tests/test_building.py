@@ -20,7 +20,7 @@ from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, excel, exports, files, lifecycle, reviewing
+from jobs import actions, building, excel, exports, files, lifecycle, reviewing, tally
 from jobs.models import Batch, Export, Installation, Job, Outcome, Row
 
 from .conftest import Simulator, send_again
@@ -137,7 +137,7 @@ def test_rows_that_are_left_out_are_so_in_the_files_before_they_are_counted(
     failed = {"outcome": Outcome.ERRORED, "cause": "api_error"}
     job = make_job(alice, rows=ROWS, outcomes=[Outcome.GOOD, failed])
     build_usual(job)
-    monkeypatch.setattr(lifecycle, "count_up", lambda job: None)
+    monkeypatch.setattr(tally, "count_up", lambda job: None)
     assert actions.leave_out(job, "api_error", 1, alice)
     assert b"Left out by you" in content(get(client_alice, job))
 
@@ -169,7 +169,7 @@ def test_rows_that_were_sent_again_are_in_the_files_that_follow(
     Row.objects.filter(job=job, number=2).update(
         outcome=Outcome.EXPIRED, cause="expired", answer="", cost_pico=0
     )
-    lifecycle.count_up(job)
+    tally.count_up(job)
     old = set(files.exports_of(job.pk))
     assert send_again(job, alice) == 1
     assert b"Waiting" in content(get(client_alice, job))

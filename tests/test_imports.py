@@ -32,6 +32,7 @@ LAYERS = (
     ("jobs.tasks",),
     ("jobs.lifecycle",),
     ("jobs.adopting", "jobs.late", "jobs.restoring", "jobs.watching", "jobs.building"),
+    ("jobs.tally",),
     ("jobs.exports", "jobs.excel", "jobs.strays"),
     ("jobs.collection",),
     ("jobs.receipts", "jobs.spending", "jobs.reviewing", "jobs.summing"),

@@ -19,7 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions, clock, estimates, leases, lifecycle, limits, rounds, spending
+from jobs import actions, clock, estimates, leases, lifecycle, limits, rounds, spending, tally
 from jobs.models import (
     SPENDING_IS_STOPPED,
     Batch,
@@ -202,7 +202,7 @@ def test_what_is_reserved_is_given_back_as_answers_come(
     assert job.spent_pico == 0 and dollars(job.reserved_pico) >= most
     half = {"outcome": Outcome.GOOD, "cost_pico": 1000, "answered_by": job.model}
     Row.objects.filter(job=job, number__lte=10).update(**half)
-    lifecycle.count_up(job)
+    tally.count_up(job)
     job.refresh_from_db()
     assert job.spent_pico == 10_000
     assert most / 2 <= dollars(job.reserved_pico) < most * Decimal("0.6"), "by rows and by bytes"
@@ -221,7 +221,7 @@ def test_rows_that_are_sent_again_are_reserved_for(
     assert confirm(job)
     Row.objects.filter(job=job).update(outcome=Outcome.ERRORED, cause="overloaded_error")
     Job.objects.filter(pk=job.pk).update(state=Job.State.FINISHED)
-    lifecycle.count_up(job)
+    tally.count_up(job)
     job.refresh_from_db()
     assert job.reserved_pico == 0
     allow(most_a_job=0)

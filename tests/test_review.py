@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions, exports, leases, lifecycle, reviewing, summing
+from jobs import actions, exports, leases, lifecycle, reviewing, summing, tally
 from jobs.answer_kinds import AnswerColumn, AnswerKind
 from jobs.judging import MARKED_DOWN
 from jobs.models import Batch, Job, Outcome, Reading, Row
@@ -165,7 +165,7 @@ def test_marks_outlive_that_the_job_is_counted_again(job: Job) -> None:
     numbers = drawn(job)
     mark(job, numbers[0], False)
     mark(job, numbers[1], True, "Nice.")
-    lifecycle.count_up(job)
+    tally.count_up(job)
     counted(job)
     found = reviewing.sample(job)
     assert [one.good for one in found[:3]] == [False, True, None]
@@ -185,7 +185,7 @@ def test_the_tally_is_what_counting_all_rows_comes_to(make_job: MakeJob, alice: 
     for number, good in steps:
         mark(job, number, good)
         by_mark = job.tally
-        lifecycle.count_up(job)
+        tally.count_up(job)
         job.refresh_from_db()
         assert by_mark == job.tally
     assert job.tally == before

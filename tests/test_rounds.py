@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions, editing, estimates, failures, lifecycle, limits, receipts, rounds
+from jobs import actions, editing, estimates, failures, limits, receipts, rounds, tally
 from jobs.judging import CAUSES, cause_in_words
 from jobs.models import NOT_GOOD, Attempt, Edit, Installation, Job, Outcome, Row
 from jobs.rounds import EDITED, Again
@@ -155,7 +155,7 @@ def test_all_rows_of_a_group_are_shortened_and_it_is_shown_first(
     mixed: Job, client_alice: Client
 ) -> None:
     mixed.rows.filter(number=4).update(cause="request_too_large", outcome=Outcome.ERRORED)
-    lifecycle.count_up(mixed)
+    tally.count_up(mixed)
     mixed.refresh_from_db()
     group = failures.find_group(mixed, "request_too_large")
     assert group is not None

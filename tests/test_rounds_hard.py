@@ -23,7 +23,6 @@ from jobs import (
     editing,
     exports,
     failures,
-    lifecycle,
     limits,
     pricing,
     receipts,
@@ -31,6 +30,7 @@ from jobs import (
     reviewing,
     rounds,
     summing,
+    tally,
 )
 from jobs.judging import ASK, LEAVE_OUT, MARKED_DOWN, SET_ASIDE
 from jobs.models import (
@@ -232,7 +232,7 @@ def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
     assert send_again(job, root)
     job.refresh_from_db()
     reserved = job.reserved_pico
-    lifecycle.count_up(job)
+    tally.count_up(job)
     job.refresh_from_db()
     assert job.reserved_pico == reserved > 0
 
@@ -615,7 +615,7 @@ def test_causes_with_odd_names_are_only_text(failed: Job, client_alice: Client) 
     attention, again = (reverse(name, args=[failed.pk]) for name in ("attention", "again"))
     for name in ("new/error type", " ", "a b?c=d&e#f", "<script>x", "..", "%2F", "ä"):
         failed.rows.filter(number=2).update(cause=name)
-        lifecycle.count_up(failed)
+        tally.count_up(failed)
         page = client_alice.get(attention)
         assert page.status_code == 200 and b"<script>x" not in page.content
         assert client_alice.get(again, {"which": name}).status_code in (200, 302)

@@ -32,6 +32,7 @@ from jobs import (
     receipts,
     rounds,
     submission,
+    tally,
 )
 from jobs.models import Attempt, Job, Outcome, Row
 from jobs.rounds import EDITED, FOR_NOW, Again
@@ -46,7 +47,7 @@ DEATHS: list[tuple[Any, str]] = [
     (submission, "submit"),
     (collection, "collect"),
     (collection, "_store"),
-    (lifecycle, "count_up"),
+    (tally, "count_up"),
     (lifecycle, "_finish"),
 ]
 

@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from jobs import browsing, files, lifecycle
+from jobs import browsing, files, tally
 from jobs.answer_kinds import AnswerKind, as_answer
 from jobs.browsing import Wanted
 from jobs.judging import cause_in_words
@@ -274,7 +274,7 @@ def test_an_address_shows_the_same_rows_whatever_becomes_of_others(
     second = {"outcome": "expired", "from": "102"}
     before = numbers(client_alice, long, **second)
     Row.objects.filter(job=long, number=2).update(outcome=Outcome.GOOD)
-    lifecycle.count_up(long)
+    tally.count_up(long)
     assert numbers(client_alice, long, **second) == before == list(range(102, 121, 2))
 
 

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs import collection, files, lifecycle, rounds
+from jobs import collection, files, rounds, tally
 from jobs.estimates import Estimate
 from jobs.models import (
     PICO,
@@ -427,7 +427,7 @@ def test_a_batch_that_was_sent_twice_is_shown_with_what_it_cost(
     over = late_batch(first, ended_at=timezone.now(), finished=1, cost_pico=PICO * 5 // 4)
     running = late_batch(second)
     Row.objects.filter(number=1).update(outcome=Outcome.GOOD)
-    lifecycle.count_up(sending)
+    tally.count_up(sending)
     page = page_of(client_alice, sending)
     assert "Sent twice, canceled" in page
     assert over.provider_id in page and running.provider_id in page
@@ -465,7 +465,7 @@ def incomplete(make_job: MakeJob, alice: User) -> Batch:
         ended_at=timezone.now(),
     )
     job.rows.filter(number__lte=3).update(outcome=Outcome.GOOD)
-    lifecycle.count_up(job)
+    tally.count_up(job)
     path = files.incomplete_path(batch)
     files.make_folder(path.parent)
     path.write_bytes(b'{"half": 1}\n{"a li')
@@ -527,7 +527,7 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     job = six_rows(make_job, alice, Job.State.FINISHED)
     job.rows.filter(number__in=[2, 5]).update(outcome=Outcome.EXPIRED, cause="expired")
     job.rows.filter(number=6).update(outcome=Outcome.ERRORED, cause="invalid_request_error")
-    lifecycle.count_up(job)
+    tally.count_up(job)
     address = reverse("again", args=[job.pk])
     assert f'href="{address}?which=passing"' in page_of(client_alice, job)
     page = text(client_alice, f"{address}?which=passing")

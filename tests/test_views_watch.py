@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs import lifecycle
+from jobs import tally
 from jobs.models import Batch, Installation, Job, JobEvent, Outcome, Problem
 
 MakeJob = Callable[..., Job]
@@ -315,7 +315,7 @@ def test_only_a_job_of_good_answers_is_green(
 
 def test_the_tally_is_what_the_page_counts_by(finished: Job, client_alice: Client) -> None:
     finished.rows.filter(number=2).update(outcome=Outcome.GOOD, cause="")
-    lifecycle.count_up(finished)
+    tally.count_up(finished)
     assert "Finished – 4 rows need attention" in page_of(client_alice, finished)
 
 

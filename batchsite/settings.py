@@ -128,6 +128,10 @@ BATCH_MAX_REQUESTS = int(env_number("BATCH_MAX_REQUESTS", 99_000, least=1))
 BATCH_MAX_BYTES = int(env_number("BATCH_MAX_BYTES", 250_000_000, least=10_000))
 # What is read of a file, and how much memory and computing time the process has that reads it.
 MAX_UPLOAD_BYTES = int(env_number("MAX_UPLOAD_BYTES", 1_000_000_000, least=1))
+# What one person's files, rows and results may take up; and what new files leave free on the disk,
+# so that results that are on their way can be stored.
+MAX_PERSON_BYTES = int(env_number("MAX_PERSON_BYTES", 20_000_000_000, least=1))
+DISK_RESERVE_BYTES = int(env_number("DISK_RESERVE_BYTES", 500_000_000, least=50_000_000))
 MAX_UNPACKED_BYTES = int(env_number("MAX_UNPACKED_BYTES", 2_000_000_000, least=1))
 MAX_ROWS = int(env_number("MAX_ROWS", 1_000_000, least=1))
 MAX_COLUMNS = int(env_number("MAX_COLUMNS", 500, least=1))
@@ -150,6 +154,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "jobs.middleware.room_to_sign_in",
     "jobs.middleware.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -31,6 +33,7 @@ from . import (
     reviewing,
     rounds,
     spending,
+    storage,
     submission,
     tally,
     tasks,
@@ -75,9 +78,8 @@ def create_job(
 ) -> Job:
     """Take in an uploaded file and make a job of it, to be read by the worker, as in `choices`;
     with the recipe of `start`."""
-    taken = _taken_in(upload)
-    upload_name = taken["upload_name"]
-    with transaction.atomic():
+    with _taken_in(owner, upload) as taken, transaction.atomic():
+        upload_name = taken["upload_name"]
         job = Job.objects.create(
             owner=owner,
             name=name.strip()[:200] or _usual_name(upload_name),
@@ -92,15 +94,33 @@ def create_job(
     return job
 
 
-def _taken_in(upload: File[bytes]) -> dict[str, Any]:
-    """What a job says of its upload."""
+@contextmanager
+def _taken_in(owner: User, upload: File[bytes]) -> Iterator[dict[str, Any]]:
+    """Store an upload, and give what a job says of it. It is removed again when the block fails, so
+    that what a full disk or a busy database refused takes up no room. Raises storage.NoRoom."""
     stored = uuid.uuid4().hex
-    return {
-        "upload_name": _name_of(upload),
-        "upload_file": stored,
-        "upload_sha256": files.take_in(upload, stored),
-        "upload_bytes": files.stored_path(stored).stat().st_size,
-    }
+    with _stored(owner, upload, stored) as sha256:
+        yield {
+            "upload_name": _name_of(upload),
+            "upload_file": stored,
+            "upload_sha256": sha256,
+            "upload_bytes": files.stored_path(stored).stat().st_size,
+        }
+
+
+@contextmanager
+def _stored(owner: User, upload: File[bytes], name: str) -> Iterator[str]:
+    """Store a file under `name`, unless the block fails; its SHA-256. Raises storage.NoRoom."""
+    storage.require_room(owner, upload.size)
+    try:
+        yield files.take_in(upload, name)
+    except BaseException as error:
+        # When a connection is lost, nobody knows whether the job was stored: tidy_up finds out.
+        if storage.is_certainly_undone(error):
+            files.remove_stored(name)
+        if isinstance(error, OSError) and storage.is_disk_full(error):
+            raise storage.NoRoom(storage.DISK_FULL) from error
+        raise
 
 
 def _usual_name(upload_name: str) -> str:
@@ -126,8 +146,7 @@ def read_differently(job: Job, choices: Choices) -> bool:
 def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
     """Read another file in place of the one that was uploaded; name and prompt stay. False when the
     job was confirmed meanwhile."""
-    taken = _taken_in(upload)
-    with transaction.atomic():
+    with _taken_in(job.owner, upload) as taken, transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file)
         if job.name == _usual_name(job.upload_name):
             taken["name"] = _usual_name(taken["upload_name"])
@@ -143,8 +162,7 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
     """Take in a problem file that was corrected: its rows take the place of those they name. False
     when the job was confirmed, or its file is being read, meanwhile."""
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
-    files.take_in(upload, name)
-    with transaction.atomic():
+    with _stored(job.owner, upload, name), transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file, readings=job.readings)
         corrections = [*job.corrections, {"file": name, "used": False}]
         corrected = _read_anew(job, same, corrections=corrections)
@@ -437,8 +455,7 @@ def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
     what is different in it waits to be sent once the worker has read it. False when the job is not
     finished any more."""
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
-    files.take_in(upload, name)
-    with transaction.atomic():
+    with _stored(job.owner, upload, name), transaction.atomic():
         finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
         taken = bool(finished.update(next_action_at=clock.now()))
         mine = CorrectedUpload.objects.filter(job=job)
@@ -640,18 +657,18 @@ def bring_in(
     Asks the provider, so it has no place in a transaction. Raises adopting.NotPossible.
     """
     info = adopting.find(provider_id)
-    # Without a file its rows come with the results.
-    nothing: dict[str, Any] = {
-        "upload_name": "",
-        "upload_file": uuid.uuid4().hex,
-        "upload_bytes": 0,
-    }
-    taken = _taken_in(upload) if upload else nothing
-    usual = _usual_name(taken["upload_name"]) if upload else info.id
+    taking: AbstractContextManager[dict[str, Any]]
+    if upload:
+        taking = _taken_in(owner, upload)
+    else:
+        # Its rows come with the results.
+        nothing = {"upload_name": "", "upload_file": uuid.uuid4().hex, "upload_bytes": 0}
+        taking = nullcontext(nothing)
     ended = info.status == "ended"
     now = clock.now()
     try:
-        with transaction.atomic():
+        with taking as taken, transaction.atomic():
+            usual = _usual_name(taken["upload_name"]) if upload else info.id
             job = Job.objects.create(
                 owner=owner,
                 name=name.strip()[:200] or usual,
@@ -681,7 +698,6 @@ def bring_in(
             _log(job, f"Brought in {info.id} ({words.rows(info.total)}) {file}.", owner)
             _nudge(job)
     except IntegrityError:
-        files.remove_upload(taken["upload_file"])
         adopting.refuse_known(info.id)  # somebody else was quicker
         raise
     return job

@@ -46,6 +46,12 @@ def remove_upload(name: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_stored(name: str) -> None:
+    """Remove one upload or corrected file, and what was left of storing it."""
+    for path in (stored_path(name), stored_path(f"{name}.part")):
+        path.unlink(missing_ok=True)
+
+
 def take_in(upload: File[bytes], name: str) -> str:
     """Store an upload under `name`, and return its SHA-256.
 

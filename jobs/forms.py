@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
@@ -33,7 +32,6 @@ from .model_rules import EFFORTS
 from .models import Job, Outcome, Row, Template, choices_of
 from .recipes import PLAIN_FIELDS, Recipe
 from .rounds import Again
-from .templatetags.show import size
 from .trying import MOST_ROWS, choose_rows
 
 # How the names of files end that can be read; what a file is, is told from what is in it.
@@ -203,14 +201,10 @@ class UploadForm(StyledForm):
             )
         return file
 
-    def add_too_large(self) -> None:
-        """Say that the upload was stopped at the limit; it left no file."""
+    def add_refusal(self, why: str) -> None:
+        """Say why the upload was stopped; it left no file."""
         self.errors.pop("file", None)
-        self.add_error(
-            "file",
-            f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the most this "
-            "site takes. Split it into several files and make a job of each.",
-        )
+        self.add_error("file", why)
 
 
 class ReadingForm(StyledForm):
@@ -409,11 +403,10 @@ class BringInForm(ProviderIdForm):
         error_messages={"empty": "This file is empty. Choose another one, or none."},
     )
 
-    def add_too_large(self) -> None:
-        """Say that the upload was stopped at the limit; it left no file."""
-        most = size(settings.MAX_UPLOAD_BYTES)
+    def add_refusal(self, why: str) -> None:
+        """Say why the upload was stopped; it left no file."""
         self.errors.pop("provider_id", None)  # the form came without its fields
-        self.add_error("file", f"This file is larger than {most}, the most this site takes.")
+        self.add_error("file", why)
 
 
 class IdsForm(StyledForm):

@@ -32,6 +32,7 @@ from . import (
     summing,
     tally,
     trying,
+    turns,
     watching,
     words,
 )
@@ -180,11 +181,7 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     """One step of a job. How long to wait for the next; None when there is nothing more to do."""
     state = Job.State
     if job.state == state.READING:
-        if job.brought_in and not job.upload_bytes:
-            make_rows(job, lease)
-        else:
-            read_upload(job, lease)
-        return NOW
+        return _step_of_reading(job, lease)
     if job.state == state.DRAFT:
         if trying.answer_next(job, lease):
             return NOW
@@ -205,6 +202,19 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     if job.state == state.DELETING:
         _delete_all(job, lease)
     return None
+
+
+def _step_of_reading(job: Job, lease: Lease) -> timedelta:
+    if job.brought_in and not job.upload_bytes:
+        make_rows(job, lease)
+        return NOW
+    if not turns.begin_reading(job):
+        return turns.WAIT
+    try:
+        read_upload(job, lease)
+    finally:
+        turns.end_reading(job, lease.owner)
+    return NOW
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from . import own_prices
+from . import own_prices, storage
 from .models import Installation
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -38,6 +38,17 @@ POLICY = "; ".join(
 OPEN = ("login", "setup")
 # The browser's own time zone, as static/site.js writes it down.
 TIME_ZONE_COOKIE = "time_zone"
+
+
+def room_to_sign_in(get_response: GetResponse) -> GetResponse:
+    """On a full disk there is room to sign in and delete something, for as long as the ballast is
+    there."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        storage.give_up_ballast_if_full()
+        return get_response(request)
+
+    return middleware
 
 
 def content_security_policy(get_response: GetResponse) -> GetResponse:

@@ -237,6 +237,10 @@ class Job(models.Model):
     upload_bytes = models.BigIntegerField()
     upload_sha256 = models.CharField(max_length=64, default="")
     read_bytes = models.BigIntegerField(default=0)
+    # What its rows take up in the database; whether a worker reads the file now, and when one did.
+    stored_bytes = models.BigIntegerField(default=0, db_default=0)
+    is_being_read = models.BooleanField(default=False, db_default=False)
+    read_at = models.DateTimeField(null=True)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TABLE)
     columns = models.JSONField(default=list)  # names, in the order of the file
     row_count = models.IntegerField(default=0)
@@ -305,7 +309,10 @@ class Job(models.Model):
             # A draft can be confirmed, and then its rows would be sent.
             models.CheckConstraint(
                 condition=~Q(brought_in=True, state="draft"), name="brought_in_is_no_draft"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["owner"], condition=Q(is_being_read=True), name="one_reading_a_person"
+            ),
         ]
 
     def __str__(self) -> str:

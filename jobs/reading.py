@@ -7,6 +7,7 @@ limits of memory and time and without a way to the database; when it dies, only 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -23,7 +24,7 @@ import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 
-from . import files, matching
+from . import files, matching, storage
 from .ingest.answers import (
     Answer,
     Corrected,
@@ -135,12 +136,14 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
         SLICE,
         [str(files.stored_path(name)) for name in corrections],
     )
-    stored = 0
+    stored, stored_bytes = 0, 0
     for answer in read_apart(order, lease):
         if isinstance(answer, Rows):
+            _require_room(job)
             _store(job, answer.rows, stored)
             stored += len(answer.rows)
-            _progress(job, answer.position, stored)
+            stored_bytes += sum(len(row[1].encode()) + storage.ROW_BYTES for row in answer.rows)
+            _progress(job, answer.position, stored, stored_bytes)
             lease.renew()
         elif isinstance(answer, Read):
             return answer.summary
@@ -158,11 +161,22 @@ def _note_how_far(job: Job, summary: Summary | None) -> None:
         Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
 
 
-def _progress(job: Job, position: int, rows: int) -> None:
+def _require_room(job: Job) -> None:
+    """Raises Unreadable when the owner's quota is used up, and OSError (ENOSPC) when the reserve of
+    the disk is: that passes, so the file is read later."""
+    try:
+        storage.require_quota(job.owner)
+    except storage.NoRoom as why:
+        raise unreadable("no_room", str(why)) from None
+    if storage.is_low():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(settings.DATA_DIR))
+
+
+def _progress(job: Job, position: int, rows: int, stored_bytes: int) -> None:
     """Raises LeaseLost when it is not to be read so any more: it was deleted, or is to be read in
     another way."""
     wanted = Job.objects.filter(pk=job.pk, state=Job.State.READING, readings=job.readings)
-    if not wanted.update(read_bytes=position, row_count=rows):
+    if not wanted.update(read_bytes=position, row_count=rows, stored_bytes=stored_bytes):
         raise LeaseLost
 
 
@@ -193,7 +207,7 @@ def _give_up(job: Job, error: Unreadable) -> None:
     found = Summary("", "table")
     for finding in error.findings:
         found.note(finding, leaves_out=True)
-    _settle(job, Job.State.UNREADABLE, found.groups, row_count=0)
+    _settle(job, Job.State.UNREADABLE, found.groups, row_count=0, stored_bytes=0)
 
 
 def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> None:

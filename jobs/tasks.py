@@ -9,7 +9,7 @@ from django.db import DatabaseError, InterfaceError
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task
 
-from . import clock, lifecycle, offers, restoring, watching
+from . import clock, lifecycle, offers, restoring, storage, watching
 from .models import Installation
 
 TICK_SECONDS = 1
@@ -44,6 +44,7 @@ def start_ticking() -> None:
     tick.call_local()
     lifecycle.price_stale_drafts()
     watching.warn()
+    storage.keep_ballast()
     offers.refresh()
     restoring.submissions_unknown()  # so that the pages say it before anything is to be sent
 

@@ -6,3 +6,15 @@ from __future__ import annotations
 def rows(count: int) -> str:
     """1 -> "1 row", 1204 -> "1,204 rows" """
     return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes as people count them: 1000000000 -> "1 GB", 7830 -> "7.8 KB" """
+    amount = float(count)
+    if amount < 1000:
+        return f"{count} bytes"
+    for unit in ("KB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95 or unit == "GB":
+            break
+    return f"{amount:.1f} {unit}".replace(".0 ", " ")

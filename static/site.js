@@ -22,8 +22,10 @@
   // is not thrown away for that.
   document.addEventListener("htmx:responseError", (event) => {
     const { requestConfig, xhr } = event.detail;
-    if (requestConfig.verb === "get" && (xhr.status === 403 || xhr.status === 404)) {
-      location.reload();
+    if (requestConfig.verb === "get") {
+      if (xhr.status === 403 || xhr.status === 404) location.reload();
+    } else if (xhr.status >= 500) {
+      notSaved(xhr.responseText);
     } else {
       notSaved("Not saved. You may have been signed out: copy your text, then reload this page.");
     }
@@ -37,6 +39,11 @@
   function notSaved(words) {
     const saved = document.getElementById("saved");
     if (saved) saved.textContent = words;
+    const file = part("file-error");
+    if (file) {
+      part("upload-progress").hidden = true;
+      file.textContent = words;
+    }
   }
 
   // Say what has changed to those who do not see it, and only when it has.

@@ -116,11 +116,12 @@ class Browser:
         with file.open("rb") as content:
             connection.send(content)
         connection.send(tail)
-        answer = connection.getresponse()
-        assert answer.status in (302, 303), answer.read().decode()[:2000]
-        location = answer.headers["Location"]
-        connection.close()
-        return str(location)
+        try:
+            answer = connection.getresponse()
+            assert answer.status in (302, 303), answer.read().decode()
+            return str(answer.headers["Location"])
+        finally:
+            connection.close()
 
     def download(self, path: str, output: Path) -> None:
         with (

@@ -50,7 +50,7 @@ LAYERS = (
         "jobs.learning",
     ),
     ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing"),
-    ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider"),
+    ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider", "jobs.storage", "jobs.turns"),
     ("jobs.models",),
     ("jobs.clock",),
     PURE,

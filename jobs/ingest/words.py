@@ -104,6 +104,7 @@ FINDINGS = {
         "The file could not be read to its end.",
         "Save it as CSV UTF-8 in your spreadsheet program, or split it into several files.",
     ),
+    "no_room": Kind("There is no room for this file.", "Its rows were not stored."),
     "encoding": Kind(
         "There are characters that do not fit the encoding.",
         "Choose another encoding, or save the file as UTF-8 (in Excel: “CSV UTF-8”).",

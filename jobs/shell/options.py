@@ -18,7 +18,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.forms import BaseForm
 from django.template.defaultfilters import filesizeformat
 
-from jobs import actions
+from jobs import actions, storage
 from jobs.answer_kinds import (
     COLUMN_KINDS,
     COLUMNS,
@@ -47,7 +47,10 @@ def make_job(
 ) -> Job:
     """A new job from a copy of the file at `path`."""
     with opened(path) as file:
-        return actions.create_job(owner, file, name, choices, start)
+        try:
+            return actions.create_job(owner, file, name, choices, start)
+        except storage.NoRoom as why:
+            raise CommandError(str(why)) from None
 
 
 @contextmanager

@@ -65,15 +65,7 @@ def rows(count: int | None) -> str:
 
 @register.filter
 def size(count: int | None) -> str:
-    """Bytes as people count them: 1000000000 -> "1 GB", 7830 -> "7.8 KB" """
-    amount = float(count or 0)
-    if amount < 1000:
-        return f"{count or 0} bytes"
-    for unit in ("KB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.95 or unit == "GB":
-            break
-    return f"{amount:.1f} {unit}".replace(".0 ", " ")
+    return words.size(count or 0)
 
 
 @register.filter

@@ -12,11 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import actions, adopting, foreign
+from .. import actions, adopting, foreign, storage
 from ..collection import NO_ROW
 from ..forms import BringInForm, IdsForm, ReadingForm
 from ..models import Attempt, Batch, Installation, Job, Problem, Row, dollars
-from ..uploads import was_too_large
+from ..uploads import why_refused
 from .access import administrators_only, asked, find_job, person
 from .parts import Part, answer, make_part
 
@@ -38,10 +38,12 @@ def bring_in(request: HttpRequest) -> HttpResponse:
                 )
             except adopting.NotPossible as why:
                 form.add_error("provider_id", str(why))
+            except storage.NoRoom as why:
+                form.add_refusal(str(why))
             else:
                 return redirect("job", job.pk)
-        if was_too_large(request):
-            form.add_too_large()
+        if refused := why_refused(request):
+            form.add_refusal(refused)
     part = _list(request)
     if request.headers.get("HX-Request"):
         return answer(request, part)

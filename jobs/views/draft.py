@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, advising, checking, estimates, limits, matching, offers, words
+from .. import actions, advising, checking, estimates, limits, matching, offers, storage, words
 from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
@@ -25,7 +25,7 @@ from ..model_rules import BY_ITSELF, EFFORTS, NONE, effort_choices, effort_of, e
 from ..models import Installation, Job, Outcome, Row, answer_kind_of, choices_of, recipe_of
 from ..recipes import PLAIN_FIELDS
 from ..surveying import Contents
-from ..uploads import was_too_large
+from ..uploads import why_refused
 from .access import find_job, person
 from .columns import missing_context
 from .parts import whole_number
@@ -358,11 +358,17 @@ def take_file(
     """Let `take` have the `file` that was uploaded; say why when it cannot."""
     form = UploadForm(request.POST, request.FILES)
     valid = form.is_valid()
-    if was_too_large(request):
-        form.add_too_large()
+    if refused := why_refused(request):
+        form.add_refusal(refused)
     if form.errors or not valid:
         messages.error(request, " ".join(map(str, form.errors["file"])))
-    elif not take(job, form.cleaned_data["file"], person(request)):
+        return
+    try:
+        taken = take(job, form.cleaned_data["file"], person(request))
+    except storage.NoRoom as why:
+        messages.error(request, str(why))
+        return
+    if not taken:
         messages.error(
             request,
             "The file was not used, because the job has changed since you looked. Look again.",

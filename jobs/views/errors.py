@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+
+from .. import storage
+
+# The same for a part of a page, which shows it where it says that something was saved.
+SHORT = {
+    "500": "Something went wrong on our side. Nothing was saved; try again in a moment.",
+    "busy": "The site is busy. Nothing was saved and nothing was sent; try again in a minute.",
+    "full": "The site’s disk is full. Nothing was saved and nothing was sent; "
+    "tell your administrator.",
+}
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -25,5 +37,19 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """What went wrong is the exception that is being handled. A disk that is full and a database
+    that another program keeps locked are no faults of the site, and pass."""
+    error = sys.exception()
+    name = "500"
+    if storage.is_disk_full(error):
+        name = "full"
+    elif storage.is_database_busy(error):
+        name = "busy"
+    status = 500 if name == "500" else 503
+    if request.headers.get("HX-Request"):
+        return HttpResponse(SHORT[name], status=status, content_type="text/plain; charset=utf-8")
     # Without the request, so that it works when the database does not.
-    return HttpResponse(render_to_string("errors/500.html"), status=500)
+    response = HttpResponse(render_to_string(f"errors/{name}.html"), status=status)
+    if status == 503:
+        response.headers["Retry-After"] = "30"
+    return response

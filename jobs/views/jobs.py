@@ -14,12 +14,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, estimates
+from .. import actions, estimates, storage
 from ..forms import NameForm, UploadForm
 from ..ingest.shapes import Choices
 from ..models import ATTENTION, Installation, Job
 from ..reusing import NothingToStartWith, Start, find_start
-from ..uploads import was_too_large
+from ..uploads import why_refused
 from .access import asked, find_job, person
 from .downloads import to_be_saved
 from .parts import answer, make_part
@@ -107,9 +107,12 @@ def new_job(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         form = UploadForm(request.POST, request.FILES)
         if form.is_valid() and not no_start:
-            return _made(request, form.cleaned_data["file"], start=start)
-        if was_too_large(request):
-            form.add_too_large()
+            try:
+                return _made(request, form.cleaned_data["file"], start=start)
+            except storage.NoRoom as why:
+                form.add_refusal(str(why))
+        if refused := why_refused(request):
+            form.add_refusal(refused)
     status = 422 if form.errors or (no_start and request.method == "POST") else 200
     context = {
         "form": form,
@@ -143,7 +146,7 @@ def new_sample_job(request: HttpRequest) -> HttpResponse:
     if name not in SAMPLE_NAMES:
         raise Http404
     with (SAMPLES / name).open("rb") as file:
-        return _made(request, File(file, name=name))
+        return _made_or_refused(request, File(file, name=name))
 
 
 @require_POST
@@ -158,7 +161,20 @@ def new_pasted_job(request: HttpRequest) -> HttpResponse:
         messages.error(request, f"{no_start} Paste the cells again to begin without it.")
         return redirect("new_job")
     pasted = ContentFile(cells.encode(), "Pasted cells.tsv")
-    return _made(request, pasted, Choices(delimiter="\t"), start)
+    return _made_or_refused(request, pasted, Choices(delimiter="\t"), start)
+
+
+def _made_or_refused(
+    request: HttpRequest,
+    upload: File[bytes],
+    choices: Choices | None = None,
+    start: Start | None = None,
+) -> HttpResponse:
+    try:
+        return _made(request, upload, choices, start)
+    except storage.NoRoom as why:
+        messages.error(request, str(why))
+        return redirect("new_job")
 
 
 def _made(

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, editing, estimates, foreign, offers, pricing, reviewing
+from .. import actions, editing, estimates, foreign, offers, pricing, reviewing, turns
 from ..estimates import Estimate, PartEstimate
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, Round, dollars
@@ -66,7 +66,8 @@ def _part(request: HttpRequest, job: Job, site: Installation) -> Part:
     url = reverse("status", args=[job.pk])
     seconds = _seconds(job) if job.is_moving else None
     if job.state == Job.State.READING:
-        template, context = "watch/_reading.html", {"job": job, "site": site}
+        waits = turns.waits_for_turn(job)
+        template, context = "watch/_reading.html", {"job": job, "site": site, "waits": waits}
     else:
         template, context = "watch/_sent.html", sent_context(job, site)
     return make_part(request, "status", template, context, url=url, seconds=seconds)

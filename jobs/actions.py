@@ -187,21 +187,9 @@ def take_back_corrections(job: Job, user: User) -> bool:
 def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool:
     """Have the worker read the file once more. False when the job was confirmed meanwhile, or is
     not among `jobs`."""
-    open_ = (Job.objects.all() if jobs is None else jobs).filter(
-        pk=job.pk, confirmed_at=None, state__in=Job.OPEN
-    )
+    same = (Job.objects.all() if jobs is None else jobs).filter(pk=job.pk)
     with transaction.atomic():
-        begun = open_.update(
-            state=Job.State.READING,
-            readings=F("readings") + 1,
-            read_bytes=0,
-            row_count=0,
-            left_out_count=0,
-            problem_count=0,
-            plan_sha256="",
-            next_action_at=clock.now(),
-            **values,
-        )
+        begun = same.read_anew(clock.now(), **values)
         if begun:
             job.tries.filter(state=Try.State.WAITING).delete()
     return bool(begun)

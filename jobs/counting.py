@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from . import provider, recipes
+from .ingest.requests import measure
 from .leases import Lease
 from .model_rules import rules_of
 from .models import Job, Outcome, Row, recipe_of
@@ -17,7 +18,7 @@ from .recipes import Recipe
 SAMPLE = 20  # rows that are counted
 LONGEST_COUNT = 300.0  # seconds for counting all of them, should the provider be slow
 OVERHEAD = 12  # tokens of a request around its text
-LEAST_TOKEN_BYTES = 1.5  # a token has seldom less
+LEAST_TOKEN_BYTES = 1  # in any language: a token that is no character is a byte of one
 TOKEN_BYTES = 2.5  # bytes a token of what cannot be counted (token counting page)
 
 
@@ -36,6 +37,12 @@ class Counts:
     def longest(self) -> int:
         """Tokens of the longest row; it is always among them."""
         return max(round(self.refused / TOKEN_BYTES), *self.tokens, 0)
+
+    @property
+    def least(self) -> int:
+        """Tokens of the shortest row: at least those of what all rows repeat. 0 when none was
+        counted."""
+        return min(self.tokens, default=0)
 
     def tokens_of(self, rows: int, size: int, token_bytes: float) -> tuple[float, float]:
         """Tokens of `rows` rows with `size` bytes in all: expected, and plus or minus.
@@ -90,14 +97,15 @@ def _shared_params(recipe: Recipe) -> dict[str, Any] | None:
 
 def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
     """Up to SAMPLE rows, evenly spread over the file and the longest always: the `params` of each
-    and its bytes, measured as `text_bytes` says, or as their JSON if they are ready-made."""
+    and its bytes, measured as `text_bytes` says, or as input_sizes does if they are ready-made."""
     last = max(job.row_count - 1, 0)
     spread = {1 + index * last // (SAMPLE - 2) for index in range(SAMPLE - 1)}
     rows = Row.objects.filter(
         job=job, outcome=Outcome.WAITING, number__in=spread | {job.reading["longest_row"]}
     ).order_by("number")
     if job.kind == Job.Kind.REQUESTS:
-        return [(row.content["params"], row.size) for row in rows]
+        found = [(row.content["params"], row.size) for row in rows]
+        return [(params, measure(params, size)[0].usual) for params, size in found]
     params_of = recipes.compile_recipe(recipe_of(job), job.columns)
     filled = [params_of(row.content) for row in rows]
     return [

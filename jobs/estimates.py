@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
+from math import ceil
 from typing import Any, Self
 
 import msgspec
@@ -23,7 +24,8 @@ from django.db.models.functions import Coalesce
 
 from . import checking, counting, learning, matching, pricing, recipes, surveying
 from .answer_kinds import output_format
-from .counting import LEAST_TOKEN_BYTES, OVERHEAD, Counts
+from .counting import LEAST_TOKEN_BYTES, Counts
+from .ingest.input_sizes import AROUND, AROUND_FORM
 from .learning import LEAST_TRIED, Earlier
 from .leases import Lease
 from .model_rules import rules_of
@@ -44,9 +46,14 @@ from .surveying import Survey
 USUAL_OUTPUT = (0.05, 0.75)
 # The guess of what a model reads in each turn of what a tool of the provider found: tokens.
 USUAL_FIND = 20_000
+# The same for the files of one request that the provider fetches.
+USUAL_LINKED = 20_000
+# Tokens by which a cell can make what stands beside it longer, where it is put in.
+AROUND_CELL = 2
 # How many of the rows find the instructions kept: best effort, these are the rates that are usual
 # in batches (batch processing guide).
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
+VERSION = 2  # of how the numbers are worked out
 MOST_EARLIER = 5  # jobs to learn from
 
 
@@ -168,10 +175,7 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
     if job.kind == Job.Kind.TABLE:
         shares = [_share_again(job, found, recipe, at_least, basis)]
     elif found.models:
-        shares = [
-            replace(one, is_again=True, longest_prompt=found.largest)
-            for one in _request_shares(found.models)
-        ]
+        shares = _request_shares(found.models)
     else:
         shares = [_requests_again(one, found) for one in _shares(job, basis)]
     try:
@@ -198,9 +202,10 @@ def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis
     low, high = _length_before(job, recipe)
     if at_least:
         low, high = at_least, recipe.longest
+    around = _most_around(job, recipe, basis)
     kept = _kept(recipe, basis)
     if kept and recipe.system != job.system:  # others were counted
-        kept = round(len(recipe.system.encode()) / LEAST_TOKEN_BYTES)
+        kept = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
     return _Share(
         recipe.model,
         found.rows,
@@ -211,8 +216,8 @@ def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis
         kept=kept,
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
-        is_again=True,
-        longest_prompt=fixed + found.largest * times,
+        most=around * found.rows + found.bytes * times,
+        most_row=around + found.largest * times,
     )
 
 
@@ -236,8 +241,9 @@ def _requests_again(share: _Share, found: Measured) -> _Share:
         output_high=round(share.output_high * few),
         longest=share.longest_most * found.rows,
         long=0,
-        is_again=True,
-        longest_prompt=found.largest,
+        most=min(found.bytes + share.surplus * found.rows, share.most_row * found.rows),
+        most_row=min(found.largest + share.surplus, share.most_row),
+        linked=min(share.linked, found.rows),
     )
 
 
@@ -249,7 +255,7 @@ def key_of(job: Job) -> str:
     tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in _same_before(job)]
     prices = [pricing.version(), settings.PRACTICE]
     # One of an older version, which may have less in it, is worked out anew.
-    version = [field.name for field in fields(Estimate)]
+    version = [*(field.name for field in fields(Estimate)), VERSION]
     return _hash([_file_of(job), recipe, tried, _before(job), *prices, version])
 
 
@@ -455,15 +461,24 @@ class _Share:
     long_bytes: int = 0
     long_longest: int = 0  # .. as `bytes` and `longest`
     longest_most: int = 0  # tokens of the longest answer of all, of ready-made requests
-    # Of rows that are sent again: these may be other texts than those that were counted.
-    is_again: bool = False
-    longest_prompt: int = 0  # bytes of one of them
+    # Tokens of all inputs at most, without what tools of the provider find; those of the longest
+    # input, and of the `long` ones. These are bounds, whatever was counted.
+    most: int = 0
+    most_row: int = 0
+    long_most: int = 0
+    surplus: int = 0  # tokens that a ready-made request has at most above its bytes
+    linked: int = 0  # rows with files that the provider fetches
 
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
     if job.kind == Job.Kind.TABLE:
         return [_share(job, recipe_of(job), basis, job.tries.lengths())]
     return _request_shares(job.reading["models"])
+
+
+def lacks_bounds(models: dict[str, dict[str, int]]) -> bool:
+    """Whether the requests were read by a version that did not look into their files."""
+    return any("most" not in facts for facts in models.values())
 
 
 def _request_shares(models: dict[str, dict[str, int]]) -> list[_Share]:
@@ -483,9 +498,22 @@ def _request_shares(models: dict[str, dict[str, int]]) -> list[_Share]:
             long_bytes=facts.get("long_bytes", facts["bytes"]),
             longest_most=facts["max_tokens_most"],
             long_longest=facts.get("long_max_tokens_sum", facts["max_tokens_sum"]),
+            # Without bounds, each is as long as any that its model reads.
+            most=facts.get("most", facts["rows"] * _context(model)),
+            most_row=facts.get("most_row", _context(model)),
+            long_most=facts.get("long_most", facts["rows"] * _context(model)),
+            surplus=facts.get("surplus", _context(model)),
+            linked=facts.get("linked", 0),
         )
         for model, facts in models.items()
     ]
+
+
+def _context(model: str) -> int:
+    """Tokens that a model reads at once; 0 without a price, which stops the job."""
+    with suppress(pricing.UnknownPrice):
+        return pricing.model(model).context
+    return 0
 
 
 def _left(job: Job, recipe: Recipe, survey: Survey) -> int:
@@ -514,6 +542,11 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
     learned = learning.learned(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.model else _same_before(job)
     low, high = learned or _learned_before(earlier, recipe) or recipes.usual_output(recipe)
+    around = _most_around(job, recipe, basis)
+    # What of a row is not from its cells may be enough for the price of long ones.
+    can_be_long = around + surveying.LONG > pricing.LONG_FROM
+    long = rows if can_be_long else min(survey.long, rows)
+    cells = filled if can_be_long else min(survey.long_bytes, filled)
     return _Share(
         recipe.model,
         rows,
@@ -526,10 +559,27 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
         kept=(kept := _kept(recipe, basis)),
         is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
-        long=(long := min(survey.long, rows) if fixed <= surveying.LONG * rows else rows),
-        long_bytes=min(survey.long_bytes + fixed // max(rows, 1) * long, fixed + filled),
+        long=long,
+        long_bytes=cells + fixed // max(rows, 1) * long,
         long_longest=recipe.longest * long,
+        most=around * rows + filled,
+        most_row=_context(recipe.model) if survey.long else around + surveying.LONG,
+        long_most=around * long + cells,
     )
+
+
+def _most_around(job: Job, recipe: Recipe, basis: Basis) -> int:
+    """Tokens of a row of a table at most, besides its cells. The shortest one that was counted has
+    all of that."""
+    form = output_format(recipe.answer)
+    cells = AROUND_CELL * len(recipes.columns_used(recipe.template))
+    own = recipe_of(job)
+    if (recipe.prompt, recipe.system, form) == (own.prompt, own.system, output_format(own.answer)):
+        scale = max(rules_of(own.model).token_bytes / rules_of(recipe.model).token_bytes, 1)
+        if counted := basis.counts.least:
+            return ceil(counted * scale) + cells
+    text = len(recipes.static_text(recipe.template).encode()) + recipes.form_bytes({"format": form})
+    return text // LEAST_TOKEN_BYTES + (AROUND_FORM if form else AROUND) + cells
 
 
 def _kept(recipe: Recipe, basis: Basis) -> int:
@@ -537,7 +587,7 @@ def _kept(recipe: Recipe, basis: Basis) -> int:
     not counted."""
     if not (recipe.cached and recipes.is_shared(recipe)):
         return 0
-    return basis.counts.shared or round(len(recipe.system.encode()) / LEAST_TOKEN_BYTES)
+    return basis.counts.shared or len(recipe.system.encode()) // LEAST_TOKEN_BYTES
 
 
 def _learned_before(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
@@ -569,6 +619,8 @@ def _price(share: _Share, basis: Basis) -> Prices:
         output_low=round(share.output_low * few),
         output_high=round(share.output_high * few),
         longest=share.long_longest,
+        most=share.long_most,
+        linked=min(share.linked, share.long),
     )
     others = replace(
         share,
@@ -577,6 +629,9 @@ def _price(share: _Share, basis: Basis) -> Prices:
         output_low=share.output_low - long.output_low,
         output_high=share.output_high - long.output_high,
         longest=share.longest - long.longest,
+        most=share.most - long.most,
+        most_row=0,
+        linked=share.linked - long.linked,
     )
     one, other = _price_alike(long, basis, longest), _price_alike(others, basis, 0)
     return Prices(share.rows, one.low + other.low, one.high + other.high, one.most + other.most)
@@ -588,8 +643,6 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
     counts = basis.counts
     known = learning.found_kept(basis.earlier)
     hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
-    if share.longest_prompt > pricing.LONG_FROM:
-        longest = max(longest, share.longest_prompt)
     expected, margin = _input(share, counts)
     to_keep = Decimal(share.kept * share.rows)
 
@@ -602,18 +655,14 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
 
     usual = to_keep if share.is_kept else Decimal(0)
     few, many = hits
-    found = share.turns * USUAL_FIND
+    found = share.turns * USUAL_FIND + share.linked * USUAL_LINKED
     high = cost(expected + margin + found, share.output_high, few, longest, usual)
+    # Nothing longer than what the model reads at once is taken. What tools find is not limited, but
+    # by that.
+    context = pricing.model(share.model).context
+    dear = (min(share.most, share.rows * context) + share.turns * context) * share.dearest_input
+    longest = context if share.turns else min(share.most_row, context)
     # At most, each row writes what is to be kept, be it as short as it is.
-    dear = max(expected + margin, longest)
-    if share.is_again or not counts.tokens:
-        # Nobody has counted these, and in some languages a token is a letter.
-        dear = max(dear, share.bytes / LEAST_TOKEN_BYTES + OVERHEAD * share.rows)
-    if share.turns:
-        # What is found is not limited, but all that is read at once is.
-        context = pricing.model(share.model).context
-        dear, longest = dear + share.turns * context, max(longest, context)
-    dear *= share.dearest_input
     most = cost(dear, share.longest, Decimal(0), longest, to_keep)
     if share.in_the_us:
         high, most = high * pricing.US_ONLY, most * pricing.US_ONLY

@@ -185,6 +185,9 @@ def _step(job: Job, lease: Lease) -> timedelta | None:
     if job.state == state.DRAFT:
         if trying.answer_next(job, lease):
             return NOW
+        if estimates.lacks_bounds(job.reading.get("models") or {}):
+            _read_for_bounds(job)
+            return NOW
         estimate = estimates.estimate_job(job, lease)
         # The provider could not be asked: the price is a guess until it can be.
         return COUNT_AGAIN if estimate and not estimate.counted else None
@@ -215,6 +218,13 @@ def _step_of_reading(job: Job, lease: Lease) -> timedelta:
     finally:
         turns.end_reading(job, lease.owner)
     return NOW
+
+
+def _read_for_bounds(job: Job) -> None:
+    """A draft that was read by an older version is read once more, for the most that it costs."""
+    begun = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
+    if not begun.read_anew(clock.now()):
+        raise LeaseLost
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:

@@ -41,9 +41,12 @@ class Rules(NamedTuple):
     token_bytes: float = 2.5
     # Tokens from which on a beginning is kept. Published up to 4.6; taken as 1,024 for newer ones.
     cache_from: int = 1_024
+    # Tokens of the largest picture (vision guide); larger ones are made smaller first.
+    image_tokens: int = 4_784
 
 
 _OLD_TOKENS = 3.4
+_OLD_IMAGES = 1_640  # 1,568 are published, and up to 1,600 are counted
 _ALWAYS = Rules(("adaptive",))
 _OPUS_4_7 = Rules(("adaptive", "disabled"), thinks=False, later_system=False)
 _FOUR_SIX = Rules(
@@ -53,6 +56,7 @@ _FOUR_SIX = Rules(
     later_system=False,
     token_bytes=_OLD_TOKENS,
     cache_from=4_096,
+    image_tokens=_OLD_IMAGES,
 )
 _OPUS_4_5 = Rules(
     ("disabled", "enabled"),
@@ -63,6 +67,7 @@ _OPUS_4_5 = Rules(
     region=False,
     token_bytes=_OLD_TOKENS,
     cache_from=4_096,
+    image_tokens=_OLD_IMAGES,
 )
 _HAIKU_4_5 = _OPUS_4_5._replace(efforts=())
 RULES = {

@@ -181,6 +181,20 @@ class JobQuerySet(StateQuerySet["Job"]):
         drafts = self.filter(state=Job.State.DRAFT)
         drafts.update(plan_sha256="", next_action_at=now)
 
+    def read_anew(self, now: datetime, **values: Any) -> int:
+        """Have the worker read the files of these drafts once more; how many there are."""
+        return self.filter(confirmed_at=None, state__in=Job.OPEN).update(
+            state=Job.State.READING,
+            readings=F("readings") + 1,
+            read_bytes=0,
+            row_count=0,
+            left_out_count=0,
+            problem_count=0,
+            plan_sha256="",
+            next_action_at=now,
+            **values,
+        )
+
     def sending(self) -> Self:
         """Jobs with something left to send, in the mode that this site is in."""
         return self.filter(state=Job.State.SUBMITTING, practice=settings.PRACTICE)

@@ -218,7 +218,9 @@ def _measured(job: Job, again: Again, rows: RowQuerySet) -> tuple[Measured, str]
         all_bytes=Coalesce(Sum("size"), 0),
     )
     requests = _Requests()
-    if job.kind == Job.Kind.REQUESTS and job.last_round > 1:  # else they are as the file was read
+    # Else they are as the file was read, by a version that knew all that the price needs.
+    is_known = job.last_round == 1 and not estimates.lacks_bounds(job.reading.get("models") or {})
+    if job.kind == Job.Kind.REQUESTS and not is_known:
         for number, source in rows.values_list("number", "source").iterator():
             requests.add(number, source)
     return Measured(found["count"], found["all_bytes"], found["largest"], requests.models), ""

@@ -21,8 +21,9 @@ from django.conf import settings
 from django.db.models import Q
 
 from . import clock, holding, pricing, provider, recipes
-from .answer_kinds import AnswerKind
-from .counting import LEAST_TOKEN_BYTES, OVERHEAD
+from .answer_kinds import AnswerKind, output_format
+from .counting import LEAST_TOKEN_BYTES
+from .ingest.input_sizes import AROUND, AROUND_FORM
 from .judging import Judged, Message, Result, judge
 from .leases import Lease
 from .models import (
@@ -106,7 +107,8 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
 
 def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
     """US dollars that the answer to one row can cost, at the normal rate. Raises UnknownPrice."""
-    tokens = round(recipes.text_bytes(params) / LEAST_TOKEN_BYTES) + OVERHEAD
+    around = AROUND_FORM if output_format(recipe.answer) else AROUND
+    tokens = recipes.text_bytes(params) // LEAST_TOKEN_BYTES + around
     # What is to be kept at the provider is paid when it is written.
     written = tokens if recipe.cached else 0
     return pricing.cost_of_tokens(

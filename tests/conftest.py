@@ -52,6 +52,7 @@ from pytest_django import Settings
 
 from jobs import actions, estimates, files, lifecycle, pricing, rounds, tally
 from jobs.ingest.answers import MODEL_FACTS
+from jobs.ingest.input_sizes import AROUND
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Installation, Job, Outcome, Row
@@ -230,9 +231,14 @@ def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) ->
             facts = models.setdefault(params["model"], dict.fromkeys(MODEL_FACTS, 0))
             facts["rows"] += 1
             facts["bytes"] += size_of(row)
+            most = size_of(row) + AROUND
+            facts["most"] += most
+            facts["most_row"] = max(facts["most_row"], most)
+            facts["surplus"] = AROUND
             facts["max_tokens_sum"] += params["max_tokens"]
-            if size_of(row) > LONG_FROM:
+            if most > LONG_FROM:
                 facts["long"] += 1
+                facts["long_most"] += most
                 facts["long_bytes"] += size_of(row)
                 facts["long_max_tokens_sum"] += params["max_tokens"]
             facts["max_tokens_most"] = max(facts["max_tokens_most"], params["max_tokens"])

@@ -14,10 +14,17 @@ from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
 from .words import remedy_of, title_of
 
 # What is known of the requests to one model; `cached` and `in_the_us` are 1 if any of them asks for
-# it, `searches` and `turns` are sums. `long` are those that may cost more because of their length.
+# it, `searches` and `turns` are sums. `bytes` are those of text that usually are as many tokens.
+# `most` are the tokens of all inputs at most, `most_row` those of the longest, and `surplus` how
+# many more than its bytes one has at most. `linked` have files that the provider fetches, `long`
+# are those that may cost more because of their length.
 MODEL_FACTS = (
     "rows",
     "bytes",
+    "most",
+    "most_row",
+    "surplus",
+    "linked",
     "max_tokens_sum",
     "max_tokens_most",
     "cached",
@@ -26,6 +33,7 @@ MODEL_FACTS = (
     "turns",
     "long",
     "long_bytes",
+    "long_most",
     "long_max_tokens_sum",
 )
 _LENGTH = struct.Struct("!I")
@@ -87,7 +95,7 @@ class Summary(msgspec.Struct):
     blank_lines: int = 0
     text_bytes: int = 0
     column_bytes: list[int] = []
-    longest_row: int = 0  # its number
+    longest_row: int = 0  # its number; of ready-made requests, the one with the most tokens
     longest_size: int = -1
     models: dict[str, dict[str, int]] = {}
     groups: list[Group] = []
@@ -99,8 +107,9 @@ class Summary(msgspec.Struct):
             self.note(line.problem, leaves_out=True)
             return
         self.text_bytes += line.size
-        if line.size > self.longest_size:
-            self.longest_row, self.longest_size = self.rows, line.size
+        size = line.most if line.model else line.size
+        if size > self.longest_size:
+            self.longest_row, self.longest_size = self.rows, size
         if line.model:
             model = self.models.setdefault(line.model, dict.fromkeys(MODEL_FACTS, 0))
             model["rows"] += 1
@@ -108,11 +117,16 @@ class Summary(msgspec.Struct):
             model["in_the_us"] |= line.in_the_us
             model["searches"] += line.searches
             model["turns"] += line.turns
-            model["bytes"] += line.size
+            model["bytes"] += line.usual
+            model["most"] += line.most
+            model["most_row"] = max(model["most_row"], line.most)
+            model["surplus"] = max(model["surplus"], line.most - line.size)
+            model["linked"] += line.is_linked
             model["max_tokens_sum"] += line.max_tokens
-            if line.size > LONG_FROM:
+            if line.most > LONG_FROM:
                 model["long"] += 1
-                model["long_bytes"] += line.size
+                model["long_bytes"] += line.usual
+                model["long_most"] += line.most
                 model["long_max_tokens_sum"] += line.max_tokens
             model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
         elif self.column_bytes:

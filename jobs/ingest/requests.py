@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..model_rules import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules
+from ..model_rules import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules, rules_of
 from ..pricing import Facts, all_facts, facts_of
+from .input_sizes import InputSize, input_size
 from .shapes import Finding, Limits, Line
 
 Json = dict[str, Any]
@@ -40,6 +41,8 @@ _SEARCHING = "web_search_"
 # Tools that are only asked for, which ends the answer.
 _ASKED_FOR = ("custom", "bash_", "browser_", "computer_", "memory_", "text_editor_")
 MOST_USES, FEW_USES = 1_000, 5
+# What is read from these by tools whose use cannot be limited.
+_OPEN_BLOCKS = ("container_upload", "mcp_tool_use", "mcp_tool_result")
 # Versions 1 to 3.7: all retired, and not in the table of prices.
 _LONG_GONE = re.compile(r"claude-(instant|v?[123])\b")
 
@@ -89,7 +92,7 @@ class Requests:
         self._seen: dict[str, int] = {}
         self._mended: Counter[str] = Counter()
         self._deprecated: dict[str, tuple[Finding, int]] = {}  # with how many of them there are
-        self._with_tools = 0
+        self._with_tools = self._with_links = self._unmeasured = 0
 
     def line(self, number: int, source: str, request: Json) -> Line:
         """`source` is the text of `request`, on line `number` of the file. `request` is changed
@@ -118,16 +121,23 @@ class Requests:
         params = request["params"]
         searches, turns = _uses(params.get("tools", []))
         self._with_tools += turns > 0
+        size = len(bytes(_params_decoder.decode(source).params))
+        found, most = measure(params, size)
+        self._with_links += found.is_linked
+        self._unmeasured += found.most is None and not found.is_linked
         return Line(
             number,
             source,
-            len(bytes(_params_decoder.decode(source).params)),
+            size,
             model=params["model"],
             max_tokens=params["max_tokens"],
             cached='"cache_control"' in source,
             in_the_us=params.get("inference_geo") == "us",
             searches=searches,
             turns=turns,
+            most=most,
+            usual=found.usual,
+            is_linked=found.is_linked,
         )
 
     def is_wrong(self, number: int, request: Json) -> bool:
@@ -148,6 +158,13 @@ class Requests:
         if self._with_tools:
             text = f"{_requests(self._with_tools)} may search the web or fetch pages."
             yield Finding("req_finding", text)
+        if self._with_links:
+            link = "links" if self._with_links == 1 else "link"
+            text = f"{_requests(self._with_links)} {link} files that are not in your upload."
+            yield Finding("req_linked", text)
+        if self._unmeasured:
+            text = f"We cannot tell how long {_requests(self._unmeasured)} can be."
+            yield Finding("req_unmeasured", text)
 
     def _id_problem(self, number: int, custom_id: Any) -> Finding | None:
         """Any text will do, because what is sent has an id of ours."""
@@ -159,6 +176,15 @@ class Requests:
             return Finding("req_same_id", text, number)
         self._seen[custom_id] = number
         return None
+
+
+def measure(params: Json, size: int) -> tuple[InputSize, int]:
+    """How long the input of a request is that can be sent, and its tokens at most: nothing longer
+    than what its model can read at once is taken, nor charged."""
+    known = facts_of(params["model"])
+    found = input_size(params, size, rules_of(known.id if known else ""))
+    context = known.context if known else max(one.context for one in all_facts())
+    return found, context if found.most is None else min(found.most, context)
 
 
 class _Params(msgspec.Struct):
@@ -236,6 +262,9 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[_Problem]:
         if name in params and not is_right(params[name]):
             text = f"What is in “{name}” does not have the form that it must have."
             yield _Problem("req_setting", text)
+    if params.get("container") is not None:
+        text = "A “container” is read without limit, so the most it costs cannot be said."
+        yield _Problem("req_container", text, "remove:container")
     if _is_tools(params.get("tools")):
         yield from _tool_problems(params["tools"])
     if rules and known:
@@ -371,6 +400,8 @@ def _content_problem(role: str, content: str | list[Json]) -> tuple[str, str] | 
             return "req_content", "a document cannot be in an answer of the assistant."
         elif kind == "search_result" and _has_citations(block.get("content")):
             return "req_content", "a text of a search result has “citations”."
+        elif kind in _OPEN_BLOCKS:
+            return "req_open_block", f"“{kind}” has no limit, so the most it costs cannot be said."
     return None
 
 

@@ -89,6 +89,9 @@ class Line(msgspec.Struct):
     in_the_us: bool = False  # it asks to be kept in the US, which costs more
     searches: int = 0  # web searches that it allows
     turns: int = 0  # how often the model may read what tools of the provider found; 0: it has none
+    most: int = 0  # tokens of its input, at most, without what such tools find
+    usual: int = 0  # bytes of text that usually are as many tokens as its input
+    is_linked: bool = False  # it has files that the provider fetches
 
 
 def row_name(format: str, number: int, line: int) -> int:

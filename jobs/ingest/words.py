@@ -278,6 +278,16 @@ FINDINGS = {
         "be said.",
         "Remove the tool. Tools of your own, “web_search” and “web_fetch” can stay.",
     ),
+    "req_open_block": Kind(
+        "These requests hold something that is read without limit, so the most that they cost "
+        "cannot be said.",
+        "Remove it. Put the text, the picture or the PDF itself into the message instead.",
+    ),
+    "req_container": Kind(
+        "These requests use a container, whose files and skills are read without limit, so the "
+        "most that they cost cannot be said.",
+        "Remove “container”. Put the text, the picture or the PDF itself into the message instead.",
+    ),
     "req_region": Kind(
         "These requests choose a region, which their model does not take.",
         "Remove “inference_geo”.",
@@ -291,6 +301,17 @@ FINDINGS = {
         "",
         "What is found is read as input. “At most” takes it as long as the model can hold, each "
         "time; usually it is far less. Searches cost $10 for 1,000 besides.",
+    ),
+    "req_linked": Kind(
+        "",
+        "The price of linked files is not known before they are read. “At most” takes a linked "
+        "document as long as the model can read. For a closer price, put the files themselves "
+        "into the requests (base64).",
+    ),
+    "req_unmeasured": Kind(
+        "",
+        "They hold a PDF that cannot be opened here, earlier thinking, or what a tool found. “At "
+        "most” takes each as long as the model can read.",
     ),
     "req_deprecated": Kind("", "The job can be sent now; later ones need another model."),
     "changed": Kind("All requests were changed as you wished.", ""),

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from jobs.simulator import schemas
 from jobs.simulator.models import EFFORTS_WITHOUT_THINKING, Model, usable_model
-from jobs.simulator.prompts import Prompt, read_prompt
+from jobs.simulator.prompts import Prompt, is_fetched, read_prompt
 from jobs.simulator.wire import Item, Params, Turn, decode_envelope, invalid
 
 LARGEST_BATCH = 100_000
@@ -57,6 +57,9 @@ def check_count(params: Params) -> Prompt:
         raise invalid("max_tokens: Extra inputs are not permitted")
     if any(str(tool.get("type")).startswith(_SERVER_TOOLS) for tool in params.tools):
         raise invalid("tools: server tools are not supported here")
+    blocks = (block for turn in params.messages for block in turn.content)
+    if any(not isinstance(one, str) and one.source and is_fetched(one.source) for one in blocks):
+        raise invalid("messages: sources of the types url and file are not supported here")
     return _check(params, usable_model(params.model))
 
 

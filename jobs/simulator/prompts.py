@@ -1,18 +1,24 @@
 """Reads a prompt: its texts, its size in tokens, and how much of it may be cached."""
 
+import base64
 import math
+import struct
 import zlib
 from typing import NamedTuple
 
 from msgspec.json import encode
 
 from jobs.simulator.models import Model
-from jobs.simulator.wire import Block, Params
+from jobs.simulator.wire import Block, Params, Source
 
 # What the API puts around a prompt and around every turn of it.
 _FRAME_TOKENS = 8
 _TURN_TOKENS = 4
-_IMAGE_TOKENS = 1500
+# A picture costs a token a square of this many pixels, up to what newer models and older ones take.
+_PATCH = 28
+_LARGEST_IMAGE, _LARGEST_OLD_IMAGE = 4784, 1600
+# A document that is fetched: this many pages at most.
+_FETCHED_PAGES = 60
 # A page of a PDF: about this many bytes of base64, about that many tokens.
 _PAGE_BYTES = 70_000
 _PAGE_TOKENS = 2000
@@ -92,13 +98,34 @@ def read_prompt(params: Params, model: Model) -> Prompt:
 
 
 def _count_other(block: Block, bytes_per_token: float) -> int:
+    source = block.source
     if block.type == "image":
-        return _IMAGE_TOKENS
-    if block.source is None:
+        largest = _LARGEST_OLD_IMAGE if bytes_per_token > 3 else _LARGEST_IMAGE
+        return min(_image_tokens(source), largest) if source else largest
+    if source is None:
         return 0
-    if block.source.type == "text":
-        return count_text(block.source.data, bytes_per_token)
-    return math.ceil(len(block.source.data) / _PAGE_BYTES) * _PAGE_TOKENS
+    if source.type == "text":
+        return count_text(source.data, bytes_per_token)
+    if is_fetched(source):
+        pages = 1 + zlib.crc32(f"{source.url}{source.file_id}".encode()) % _FETCHED_PAGES
+        return pages * _PAGE_TOKENS
+    return math.ceil(len(source.data) / _PAGE_BYTES) * _PAGE_TOKENS
+
+
+def is_fetched(source: Source) -> bool:
+    return source.type in ("url", "file")
+
+
+def _image_tokens(source: Source) -> int:
+    """By the size that a PNG says it has; any other picture is as large as can be."""
+    try:
+        head = base64.b64decode(source.data[:32])
+    except ValueError:
+        head = b""
+    if head[:4] != b"\x89PNG" or len(head) < 24:
+        return _LARGEST_IMAGE
+    sides: tuple[int, int] = struct.unpack(">II", head[16:24])
+    return math.ceil(sides[0] / _PATCH) * math.ceil(sides[1] / _PATCH)
 
 
 def _last_question(params: Params) -> str:

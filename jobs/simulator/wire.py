@@ -100,6 +100,8 @@ class Source(Struct):
 
     type: str = ""
     data: str = ""
+    url: str = ""
+    file_id: str = ""
 
 
 class Block(Struct):

@@ -1,0 +1,124 @@
+"""How long the input of a ready-made request is: at most, and about. Pure.
+
+A token has at least a byte, so a text has at most as many tokens as its JSON has bytes. Pictures
+and PDFs that are in the request are measured by pixels and pages (media.py). Whatever else the
+model reads is not here: it is up to all that the model can read at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..model_rules import Rules
+from . import media
+
+Json = dict[str, Any]
+
+# Tokens that the provider adds to a request by itself; to one with tools, with a tool of its own
+# making, and with an answer in a form.
+AROUND, AROUND_TOOLS, OWN_TOOL, AROUND_FORM = 100, 1_000, 4_000, 1_000
+# What an image and a page of a PDF usually come to, when their bytes do not say: tokens.
+USUAL_IMAGE, USUAL_PAGE, PAGE_BYTES = 1_500, 2_400, 100_000
+
+# Blocks whose tokens are those of the text in them. All others are as long as can be: what is in
+# them is elsewhere, or encrypted.
+_TEXTS = ("text", "search_result", "tool_use", "tool_result", "document", "image", "tool_reference")
+_ELSEWHERE = ("url", "file")
+
+
+class InputSize(NamedTuple):
+    """Of one request. `most`: tokens; None: all that the model can read at once."""
+
+    usual: int  # bytes of text that usually are as many tokens
+    most: int | None
+    is_linked: bool  # it has files that the provider fetches
+
+
+class _Files:
+    """What is found in the content of a request besides texts."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.bytes = 0  # of base64
+        self.usual = self.most = 0  # tokens
+        self.is_open = self.is_linked = self.is_cited = False
+
+    def add(self, content: object) -> None:
+        for block in _blocks(content):
+            kind = block.get("type")
+            if kind not in _TEXTS:
+                self.is_open = True
+            citations = block.get("citations")
+            self.is_cited |= isinstance(citations, dict) and citations.get("enabled") is not False
+            if kind == "image":
+                self._add_image(block.get("source"))
+            elif kind == "document":
+                self._add_document(block.get("source"))
+            if kind != "document":
+                self.add(block.get("content"))
+
+    def _add_image(self, source: object) -> None:
+        most = self.rules.image_tokens
+        if not isinstance(source, dict):
+            self.is_open = True
+        elif source.get("type") in _ELSEWHERE:
+            # Wherever it is, it is made smaller to what the model takes.
+            self.is_linked = True
+            self.most += most
+            self.usual += min(USUAL_IMAGE, most)
+        else:
+            tokens = media.image_tokens(self._decoded(source), most)
+            self.most += tokens
+            self.usual += tokens
+
+    def _add_document(self, source: object) -> None:
+        if not isinstance(source, dict):
+            self.is_open = True
+        elif source.get("type") == "content":
+            self.add(source.get("content"))
+        elif source.get("type") in _ELSEWHERE:
+            self.is_open = self.is_linked = True
+        elif source.get("type") != "text":
+            raw = self._decoded(source)
+            pdf = media.read_pdf(raw)
+            if pdf is None:
+                self.is_open = True
+                self.usual += (1 + len(raw) // PAGE_BYTES) * USUAL_PAGE
+                return
+            text = max(pdf.text, pdf.pages * media.PAGE_TEXT)
+            self.most += text + pdf.pages * self.rules.image_tokens
+            self.usual += pdf.pages * USUAL_PAGE
+
+    def _decoded(self, source: Json) -> bytes:
+        data = source.get("data")
+        self.bytes += len(data) if isinstance(data, str) else 0
+        return media.decode(data)
+
+
+def _blocks(content: object) -> Iterator[Json]:
+    if isinstance(content, dict):
+        content = [content]
+    if isinstance(content, list):
+        yield from (block for block in content if isinstance(block, dict))
+
+
+def input_size(params: Json, size: int, rules: Rules) -> InputSize:
+    """`size`: bytes of the JSON of `params`, which can be sent; `rules`: those of its model."""
+    files = _Files(rules)
+    for message in params["messages"]:
+        files.add(message["content"])
+    text = size - files.bytes
+    usual = text + round(files.usual * rules.token_bytes)
+    if files.is_open:
+        return InputSize(usual, None, files.is_linked)
+    # Of a document that can be cited, each sentence has its number.
+    most = (text * 2 if files.is_cited else text) + files.most + AROUND
+    if tools := params.get("tools"):
+        most += AROUND_TOOLS
+        kinds = [str(tool.get("type") or "custom") for tool in tools]
+        # What searches and fetches has its turns, each as long as can be.
+        most += OWN_TOOL * sum(not kind.startswith(("custom", "web_")) for kind in kinds)
+    if (params.get("output_config") or {}).get("format"):
+        most += AROUND_FORM
+    return InputSize(usual, most, files.is_linked)

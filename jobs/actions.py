@@ -570,12 +570,17 @@ def _nudge(job: Job) -> None:
 def draw_sample(job: Job, size: int, user: User) -> int:
     """Draw answers to be read, at random, until there are `size`: those that were drawn before
     stay. How many were added."""
+    # What grows with the rows is done before anybody has to wait.
+    chosen = reviewing.choose(job, size + job.sample.count())
+    good = reviewing.drawable(job).count()
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=job.pk)  # whoever comes second waits
         there = list(job.sample.values_list("number", flat=True))
-        good = reviewing.drawable(job)
-        others = good.exclude(number__in=there).order_by("?").values_list("number", flat=True)
-        drawn = list(others[: max(size - len(there), 0)])
+        still = set(
+            reviewing.drawable(job).filter(number__in=chosen).values_list("number", flat=True)
+        )
+        others = [number for number in chosen if number in still.difference(there)]
+        drawn = others[: max(size - len(there), 0)]
         if not drawn:
             return 0
         Reading.objects.bulk_create(
@@ -584,7 +589,7 @@ def draw_sample(job: Job, size: int, user: User) -> int:
         )
         marked = job.rows.filter(number__in=there, cause=MARKED_DOWN).count()
         Job.objects.filter(pk=job.pk).update(
-            drawn_from=good.count() + marked,
+            drawn_from=good + marked,
             drawn_early=job.drawn_early or job.state != Job.State.FINISHED,
         )
         answers = "answer" if len(drawn) == 1 else "answers"

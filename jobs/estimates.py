@@ -92,6 +92,7 @@ class Estimate:
     input_low: int = 0
     input_high: int = 0
     basis: Basis = field(default_factory=Basis)
+    prices: str = ""  # price_list() as it was then
 
     @property
     def is_half(self) -> bool:
@@ -253,10 +254,14 @@ def key_of(job: Job) -> str:
     recipe = recipe_of(job)
     seen = job.tries.lengths().get(try_key(job, recipe), [])
     tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in _same_before(job)]
-    prices = [pricing.version(), settings.PRACTICE]
-    # One of an older version, which may have less in it, is worked out anew.
+    return _hash([_file_of(job), recipe, tried, _before(job), price_list()])
+
+
+def price_list() -> str:
+    """The same for all drafts: a hash of all prices, of whether it is practice, and of how numbers
+    are worked out. One of an older version, which may have less in it, is worked out anew."""
     version = [*(field.name for field in fields(Estimate)), VERSION]
-    return _hash([_file_of(job), recipe, tried, _before(job), *prices, version])
+    return _hash([pricing.version(), settings.PRACTICE, version])
 
 
 def _same_before(job: Job) -> list[Job]:
@@ -394,6 +399,7 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
         tried=sum(share.tried for share in shares),
         earlier=sum(share.earlier for share in shares),
         basis=basis,
+        prices=price_list(),
     )
 
 

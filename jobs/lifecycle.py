@@ -64,6 +64,8 @@ LOOKED_AFTER = (Batch.State.UNKNOWN, Batch.State.ENDED)
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
 DELETE_SLICE = 5_000
 COUNT_AGAIN = timedelta(minutes=5)
+PRICED_AT_ONCE = 100  # drafts whose prices have changed, of one minute
+LOOKED_AT_IN_TURN = 10
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 
 
@@ -431,11 +433,23 @@ def _finish(job: Job) -> None:
 
 
 def price_stale_drafts() -> None:
-    """Drafts whose price is for other prices or for the other mode get a new one."""
+    """Drafts whose price is for other prices or for the other mode get a new one: some of them each
+    time, however many there are. What else a price depends on has each draft priced anew when it
+    changes; should that have been missed, a look at a few of them in turn finds it."""
     own_prices.refresh()
-    for job in Job.objects.priced_drafts().select_related("previous"):
-        if estimates.current(job) is None:
-            Job.objects.filter(pk=job.pk).price_anew(clock.now())
+    drafts = Job.objects.priced_drafts().order_by("pk")
+    # One of an older version does not say by which prices it was worked out.
+    others = ~Q(estimate__has_key="prices") | ~Q(estimate__prices=estimates.price_list())
+    stale = drafts.filter(others)
+    if found := list(stale.values_list("pk", flat=True)[:PRICED_AT_ONCE]):
+        Job.objects.filter(pk__in=found).price_anew(clock.now())
+        return
+    turns = -(-drafts.count() // LOOKED_AT_IN_TURN)
+    if turns:
+        begin = int(clock.now().timestamp() // 60) % turns * LOOKED_AT_IN_TURN
+        some = drafts.select_related("previous")[begin : begin + LOOKED_AT_IN_TURN]
+        old = [job.pk for job in some if estimates.current(job) is None]
+        Job.objects.filter(pk__in=old).price_anew(clock.now())
 
 
 def tidy_up() -> None:

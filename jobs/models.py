@@ -337,8 +337,10 @@ class Job(models.Model):
         return self.state in self.MOVING
 
     def runs_again(self) -> JobQuerySet:
-        """The jobs that run this one again and can use its answers."""
-        return Job.objects.filter(previous=self)
+        """The jobs that run this one again and can use its answers, and those of the same template,
+        whose price may learn from it."""
+        same = Q(template=self.template_id) if self.template_id else Q()
+        return Job.objects.filter(Q(previous=self) | same)
 
     @property
     def last_round(self) -> int:
@@ -417,6 +419,9 @@ class Job(models.Model):
         return dollars(self.tally.get("cost_pico", 0))
 
 
+BY_NAME = (Lower("name"), "pk")  # the order of templates
+
+
 class TemplateQuerySet(models.QuerySet["Template"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
         """The templates that `user` may start with: their own, and those that are shared."""
@@ -430,7 +435,7 @@ class TemplateQuerySet(models.QuerySet["Template"]):
         return self.filter(owner_id=user.pk)
 
     def by_name(self) -> Self:
-        return self.order_by(Lower("name"), "pk")
+        return self.order_by(*BY_NAME)
 
 
 class Template(models.Model):

@@ -5,6 +5,7 @@ it, and what that says of all answers. What people do is in actions.py.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -13,6 +14,8 @@ from .judging import MARKED_DOWN
 from .models import Batch, Job, Outcome, Reading, Row, RowQuerySet
 
 SIZES = (10, 20, 40, 100)  # of a sample
+# Rows that are looked up for those that can be drawn: at a time, and at most.
+SLICE, LOOKED_AT = 500, 20_000
 NORMAL = 1.96  # standard deviations of a normal distribution that hold 95 % of it
 
 
@@ -22,6 +25,27 @@ def drawable(job: Job) -> RowQuerySet:
     running = job.batches.exclude(state__in=Batch.FINAL).values_list("pk", flat=True)
     good = Row.objects.filter(job=job, outcome=Outcome.GOOD, same_as=None, earlier=None)
     return good.exclude(batch__in=list(running)) if running else good
+
+
+def choose(job: Job, count: int) -> list[int]:
+    """The numbers of up to `count` drawable rows in a random order, each as likely as any other.
+
+    Numbers are drawn and looked up, because putting a million rows into a random order takes
+    seconds. Where that finds too few, there are so few that all of them can be read.
+    """
+    every = range(1, job.row_count + 1)
+    numbers = random.sample(every, min(len(every), LOOKED_AT))
+    found: list[int] = []
+    for at in range(0, len(numbers), SLICE):
+        some = numbers[at : at + SLICE]
+        there = set(drawable(job).filter(number__in=some).values_list("number", flat=True))
+        found += [number for number in some if number in there]
+        if len(found) >= count:
+            return found[:count]
+    if len(numbers) == len(every):
+        return found
+    rare = list(drawable(job).values_list("number", flat=True))
+    return random.sample(rare, min(len(rare), count))
 
 
 def answer_key(row: Row) -> str:

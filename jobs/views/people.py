@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -12,6 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ..forms import NewPersonForm, SetPasswordForm
 from .access import administrators_only
+
+PAGE = 50
 
 
 @sensitive_post_parameters("password1", "password2")
@@ -26,7 +29,8 @@ def people(request: HttpRequest) -> HttpResponse:
         )
         return redirect("people")
     everyone = User.objects.annotate(job_count=Count("job")).order_by("username")
-    return render(request, "people/list.html", {"form": form, "people": everyone})
+    page = Paginator(everyone, PAGE).get_page(request.GET.get("page"))
+    return render(request, "people/list.html", {"form": form, "page": page})
 
 
 @require_POST

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import matching, offers, recipes, reusing
 from ..forms import ANSWER_KINDS, TemplateForm, TemplateNameForm
-from ..models import Job, Template, recipe_of
+from ..models import BY_NAME, Job, Template, recipe_of
 from ..recipes import Recipe
-from .access import find_job, person
+from .access import asked, find_job, person
 
+PAGE = 25
 LONGEST_SHOWN = 5_000  # characters of a prompt; what is kept is never cut
 FIRST_LINES = 300  # characters
 
@@ -77,15 +80,27 @@ def start_context(
 
 @require_safe
 def templates(request: HttpRequest) -> HttpResponse:
-    visible = Template.objects.visible_to(request.user).select_related("owner")
-    changeable = set(Template.objects.changeable_by(request.user).values_list("pk", flat=True))
+    """`q`: words of the name, `page`. Those of the person come first."""
+    query, user = asked(request, "q"), request.user
+    found = Template.objects.visible_to(user).select_related("owner")
+    if query:
+        found = found.filter(name__icontains=query)
+    is_others = Case(When(owner_id=user.pk, then=0), default=1)
+    page = Paginator(found.order_by(is_others, *BY_NAME), PAGE).get_page(request.GET.get("page"))
+    changeable = set(
+        Template.objects.changeable_by(user)
+        .filter(pk__in=[one.pk for one in page.object_list])
+        .values_list("pk", flat=True)
+    )
     shown = [
         Shown(template, reusing.kept_recipe(template), template.pk in changeable)
-        for template in visible.by_name()
+        for template in page.object_list
     ]
     context = {
-        "own": [one for one in shown if one.template.owner_id == request.user.pk],
-        "others": [one for one in shown if one.template.owner_id != request.user.pk],
+        "own": [one for one in shown if one.template.owner_id == user.pk],
+        "others": [one for one in shown if one.template.owner_id != user.pk],
+        "page": page,
+        "query": query,
     }
     return render(request, "kept/list.html", context)
 

@@ -175,7 +175,7 @@ def test_what_was_being_sent_when_the_worker_died_is_not_sent_again(
 ) -> None:
     assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
     first = draft.tries.get(number=1)
-    assert Try.objects.move(first.pk, Try.State.WAITING, Try.State.SENDING)
+    assert Try.objects.try_move(first.pk, Try.State.WAITING, Try.State.SENDING)
     sent: list[bytes] = []
     send = provider.create_message
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,17 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
-from . import clock, files, foreign, holding, pricing, provider, submission, words
+from . import (
+    clock,
+    files,
+    foreign,
+    holding,
+    pricing,
+    provider,
+    result_files,
+    submission,
+    words,
+)
 from .batching import custom_id
 from .judging import Judged, ResultLine, judge, read_line
 from .leases import Lease
@@ -102,14 +112,20 @@ def _download(batch: Batch, lease: Lease) -> str:
     files.require_room(part.parent, 3 * batch.body_bytes)
     assert batch.provider_id  # noqa: S101 - a database constraint
     with part.open("wb") as file:
+        failures = batch.collect_failures
         try:
-            for block in provider.result_blocks(batch.provider_id):
-                file.write(block)
-                lease.renew()
+            result_files.download(batch.provider_id, batch, file, lease, failures)
+        except provider.TooMuch as error:
+            raise Incomplete(
+                f"more than the {file.tell():,} bytes arrived that {batch.size:,} answers can have"
+            ) from error
         except provider.Unclear as error:
             if not file.tell():
                 raise
             raise Incomplete(f"the connection broke off after {file.tell():,} bytes") from error
+        except OSError:
+            part.unlink()  # the disk is full: the room is needed
+            raise
     sha256 = _prove_complete(batch, part, lease)
     files.keep(part, files.results_path(batch), mode=0o440)
     return sha256
@@ -130,7 +146,7 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
     ends_whole = True
     strange = ""
     with path.open("rb") as file:
-        for line in file:
+        for line in result_files.lines(file):
             digest.update(line)
             ends_whole = line.endswith(b"\n")
             if not line.strip():
@@ -141,6 +157,8 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
                 if seen[result.custom_id] != fingerprint:
                     raise Incomplete(f"two different results for {result.custom_id}")
             elif missing is None or result.custom_id in missing:
+                if len(seen) == planned:  # of a batch that was made elsewhere
+                    raise Incomplete(f"more than {planned:,} results arrived")
                 seen[result.custom_id] = fingerprint
                 kinds[result.result.type] += 1
             else:
@@ -232,13 +250,15 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
             found = _result_of(line).custom_id
         except Incomplete:
             continue
+        if planned is not None and found not in planned:
+            continue
+        if found not in lines and len(lines) == batch.size:
+            break  # more results than requests
         fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
         if lines.setdefault(found, fingerprint) != fingerprint:
             contradicting.add(found)
         lease.renew()
     taken = lines.keys() - contradicting
-    if planned is not None:
-        taken &= planned
     try:
         _store(batch, part, lease, only=taken)
     except foreign.Undecided:
@@ -252,15 +272,16 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         )
 
 
-def charged(provider_id: str, finished: int) -> int:
+def charged(provider_id: str, finished: int, batch: Batch) -> int:
     """What the results of an ended batch cost, of which `finished` succeeded, as in Row.cost_pico.
-    Nothing is stored. Raises Incomplete and ProviderError."""
+    It is one like `batch`. Nothing is stored. Raises Incomplete and ProviderError."""
     costs: dict[str, int] = {}
     with tempfile.TemporaryFile(dir=files.scratch()) as file:
-        for block in provider.result_blocks(provider_id):
-            file.write(block)
+        # How often it failed before is not known.
+        failures = result_files.MOST_HALVINGS
+        result_files.download(provider_id, batch, file, failures=failures)
         file.seek(0)
-        for line in file:
+        for line in result_files.lines(file):
             if line.strip() and (found := _result_of(line)).result.type == "succeeded":
                 costs[found.custom_id] = _cost(judge(found.result))
     if len(costs) != finished:
@@ -380,7 +401,7 @@ def _slices(path: Path) -> Iterator[list[bytes]]:
     lines: list[bytes] = []
     size = 0
     with path.open("rb") as file:
-        for line in file:
+        for line in result_files.lines(file):
             if line.strip():
                 lines.append(line)
                 size += len(line)

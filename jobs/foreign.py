@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from . import result_files
 from .judging import read_line
 from .leases import Lease
 from .models import Batch, Job, Row
@@ -37,7 +38,7 @@ def ids_of(path: Path, lease: Lease | None = None) -> list[str]:
     left out. Raises LeaseLost."""
     found: dict[str, None] = {}
     with path.open("rb") as file:
-        for line in file:
+        for line in result_files.lines(file):
             if line.strip() and (custom_id := id_in(line)) is not None:
                 found[custom_id] = None
             if lease:

@@ -143,7 +143,7 @@ def is_proven(late: LateBatch) -> bool:
 def _note_end(late: LateBatch, info: BatchInfo) -> None:
     finished = info.counts["succeeded"]
     try:
-        cost = collection.charged(late.provider_id, finished) if finished else 0
+        cost = collection.charged(late.provider_id, finished, late.batch) if finished else 0
     except collection.Incomplete:
         return  # the next look fetches it anew
     ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)

@@ -11,9 +11,7 @@ one. What we rely on has to be in an answer; what it has besides is of no matter
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +28,20 @@ import httpx2
 import msgspec
 from django.conf import settings
 
+from .connections import Deadline, LimitedClient, TooLarge
 from .judging import Message
 
-READ_SECONDS = 40.0  # of silence, for a call that only reads; shorter than a lease
+READ_SECONDS = 40.0  # for a call, or a part of a list, in all; shorter than a lease
+LIST_SECONDS = 300.0  # for a list in all
+ANSWER_BYTES = 8_000_000  # of an answer; a part of the list with 1,000 batches has some 600,000
+RESULT_BYTES = 40_000_000  # of one result, with a margin: a line of the results
+# A download brings so many bytes every READ_SECONDS, or it is given up.
+PACE = 1_000_000
+# So many bytes has a token of an answer at most, on average, as JSON; and what is around them.
+TOKEN_BYTES, AROUND_BYTES = 100, 100_000
 COUNTED_AT_ONCE = 5  # requests whose tokens are counted at the same time
 BLOCK = 1 << 20
+TOO_MUCH = "The provider sent more than was asked for."
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
 
@@ -91,6 +98,10 @@ class Refused(ProviderError):
 
 class Unclear(ProviderError):
     """Neither a clear yes nor a clear no: what was asked for may have happened."""
+
+
+class TooMuch(Unclear):
+    """More came than anything that was asked for; the rest was not read."""
 
 
 class NotThere(Refused):
@@ -187,6 +198,10 @@ class _Counted(msgspec.Struct):
     input_tokens: _Number
 
 
+class _Asked(msgspec.Struct):
+    max_tokens: _Number
+
+
 _Answer = TypeVar("_Answer")
 _Part = TypeVar("_Part", _Page, _Models)
 
@@ -199,50 +214,6 @@ def _read(response: httpx2.Response, kind: type[_Answer]) -> _Answer:
         return msgspec.json.decode(response.content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unclear("The provider's answer could not be read.") from error
-
-
-class _Deadline:
-    """Ends a call that takes longer than `seconds` in all by shutting its connection. The
-    client's own time-outs are for each read and write, so a slow drip outlasts them."""
-
-    def __init__(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self.passed = False
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
-
-    def attach(self, request: httpx2.Request) -> None:
-        request.extensions["trace"] = self._trace
-
-    def _trace(self, event: str, info: dict[str, Any]) -> None:
-        # "connection." or, by way of a proxy, "proxy.": TLS takes the connection over from the
-        # socket that it begins on.
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            with self._lock:
-                self._socket = info["return_value"].get_extra_info("socket")
-                if self.passed:
-                    self._shut()
-
-    def _end(self) -> None:
-        with self._lock:
-            self.passed = True
-            self._shut()
-
-    def _shut(self) -> None:
-        if self._socket is not None:
-            with suppress(OSError):
-                # An encrypted socket's own method takes the encryption away before it shuts, and
-                # what is written in between would go out readable.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Body:
@@ -292,17 +263,22 @@ def _read_clock(response: httpx2.Response) -> None:
             _last_date = date, time.monotonic()
 
 
+class _Http(LimitedClient, anthropic.DefaultHttpxClient):
+    """What the client talks through."""
+
+
 @contextmanager
-def _client(
-    *, on_request: Callable[[httpx2.Request], None] | None = None
-) -> Iterator[anthropic.Anthropic]:
+def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.Anthropic]:
     """A client on a connection of its own: one that was kept open may be closed by the other side
-    just as a body goes out, which nobody could tell from a lost answer."""
-    http = anthropic.DefaultHttpxClient(
+    just as a body goes out, which nobody could tell from a lost answer. Its answers end at the
+    deadline, and have `most` bytes at most."""
+    http = _Http(
+        deadline,
+        most,
         follow_redirects=False,
         verify=_certificates(),
         trust_env=not settings.PROVIDER_IS_LOCAL,
-        event_hooks={"request": [on_request] if on_request else [], "response": [_read_clock]},
+        event_hooks={"response": [_read_clock]},
     )
     with http:
         yield anthropic.Anthropic(
@@ -327,7 +303,13 @@ def _our_exceptions() -> Iterator[None]:
         cause = error.__cause__
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
             raise Unreachable("The provider cannot be reached.") from error
+        if isinstance(cause, TooLarge):
+            raise TooMuch(TOO_MUCH) from error
+        if isinstance(cause, httpx2.TimeoutException):
+            raise Unclear("The provider took too long to answer.") from error
         raise Unclear("The connection to the provider broke off.") from error
+    except TooLarge as error:
+        raise TooMuch(TOO_MUCH) from error
     except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unclear("The provider's answer could not be read.") from error
 
@@ -366,8 +348,8 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
     """
     with (
         body.open("rb") as file,
-        _Deadline(seconds) as deadline,
-        _client(on_request=deadline.attach) as client,
+        Deadline(seconds) as deadline,
+        _client(deadline) as client,
         _our_exceptions(),
     ):
         # The body is streamed: the client's own `create` would hold it several times in memory.
@@ -389,8 +371,8 @@ def create_message(params: bytes, seconds: float) -> Message:
     Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been charged).
     """
     with (
-        _Deadline(seconds) as deadline,
-        _client(on_request=deadline.attach) as client,
+        Deadline(seconds) as deadline,
+        _client(deadline, most_bytes(_max_tokens(params))) as client,
         _our_exceptions(),
     ):
         response = client.post(
@@ -405,67 +387,86 @@ def create_message(params: bytes, seconds: float) -> Message:
     return message
 
 
+def most_bytes(max_tokens: int) -> int:
+    """How many bytes an answer of up to `max_tokens` tokens has at most, as JSON."""
+    return min(AROUND_BYTES + TOKEN_BYTES * max_tokens, RESULT_BYTES)
+
+
+def _max_tokens(params: bytes) -> int:
+    return msgspec.json.decode(params, type=_Asked).max_tokens
+
+
 def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
     """All batches of the workspace, newest first, fetched `page` at a time; the caller stops when
     it has seen enough.
 
     Raises ProviderError. Only a list that ends without one is complete.
     """
-    with _client() as client, _our_exceptions():
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         batches = client.messages.batches.with_raw_response
-        for part in _pages(batches.list, _Page, page):
+        for part in _pages(batches.list, _Page, page, deadline):
             yield from map(BatchInfo.of, part.data)
 
 
 def list_models() -> list[ModelInfo]:
     """The models that this key may use, newest first. Raises ProviderError."""
-    with _client() as client, _our_exceptions():
-        pages = _pages(client.models.with_raw_response.list, _Models, 1000)
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
+        pages = _pages(client.models.with_raw_response.list, _Models, 1000, deadline)
         return [model for part in pages for model in part.data]
 
 
 def _pages(
-    ask: Callable[..., anthropic.APIResponse[Any]], kind: type[_Part], limit: int
+    ask: Callable[..., anthropic.APIResponse[Any]],
+    kind: type[_Part],
+    limit: int,
+    deadline: Deadline,
 ) -> Iterator[_Part]:
     """The parts of a list, one after the other. Raises ProviderError."""
     cursor: str | anthropic.Omit = anthropic.omit
     seen: set[str] = set()
-    while True:
+    until = time.monotonic() + LIST_SECONDS
+    while time.monotonic() < until:
+        deadline.restart()
         part = _read(ask(limit=limit, after_id=cursor).http_response, kind)
         yield part
         if not part.has_more:
             return
         if not part.last_id or part.last_id in seen:
-            raise Unclear("The provider's list does not come to its end.")
+            break
         cursor = part.last_id
         seen.add(cursor)
+    raise Unclear("The provider's list does not come to its end.")
 
 
 def retrieve_batch(provider_id: str) -> BatchInfo:
     """One batch. Raises NotThere or another ProviderError."""
-    with _client() as client, _our_exceptions():
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.retrieve(provider_id)
         return BatchInfo.of(_read(answer.http_response, _Batch))
 
 
 def cancel_batch(provider_id: str) -> None:
     """Ask the provider to stop a batch. Raises ProviderError."""
-    with _client() as client, _our_exceptions():
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.cancel(provider_id)
         _read(answer.http_response, _Batch)
 
 
 def delete_batch(provider_id: str) -> None:
     """Delete an ended batch and its results at the provider. Raises ProviderError."""
-    with _client() as client, _our_exceptions():
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.delete(provider_id)
         _read(answer.http_response, _Deleted)
 
 
-def result_blocks(provider_id: str) -> Iterator[bytes]:
-    """The results of an ended batch, as they come. Raises ProviderError; a stream that ends early
-    may raise nothing, so the caller has to prove that it is whole."""
-    with _client() as client, _our_exceptions():
+def result_blocks(
+    provider_id: str, most: int = RESULT_BYTES, pace: int | None = None
+) -> Iterator[bytes]:
+    """The results of an ended batch, as they come: at most `most` bytes, all of them within
+    READ_SECONDS or, with a `pace`, at least so many bytes every READ_SECONDS. Raises ProviderError,
+    TooMuch among them; a stream that ends early may raise nothing, so the caller has to prove that
+    it is whole."""
+    with Deadline(READ_SECONDS) as deadline, _client(deadline, most) as client, _our_exceptions():
         response = client.get(
             f"/v1/messages/batches/{provider_id}/results",
             cast_to=httpx2.Response,
@@ -476,7 +477,13 @@ def result_blocks(provider_id: str) -> Iterator[bytes]:
         assert isinstance(response, httpx2.Response)  # noqa: S101 - the client's types say Stream
         try:
             # As they come: in blocks of one size, the last one would be lost with the connection.
-            yield from response.iter_bytes()
+            arrived = 0
+            for block in response.iter_bytes():
+                yield block
+                arrived += len(block)
+                if pace and arrived >= pace:
+                    arrived = 0
+                    deadline.restart()
         finally:
             response.close()
 
@@ -484,8 +491,12 @@ def result_blocks(provider_id: str) -> Iterator[bytes]:
 def count_tokens(requests: Sequence[dict[str, Any]]) -> list[int | None]:
     """Input tokens of each of `requests` (the `params` of a request), counted by the provider, free
     of charge; None for one that it refuses to count. Several are on their way at once, because a
-    person waits. Raises ProviderError."""
-    with _client() as client, ThreadPoolExecutor(COUNTED_AT_ONCE) as threads:
+    person waits; all of it ends after READ_SECONDS. Raises ProviderError."""
+    with (
+        Deadline(READ_SECONDS) as deadline,
+        _client(deadline) as client,
+        ThreadPoolExecutor(COUNTED_AT_ONCE) as threads,
+    ):
         try:
             return list(threads.map(partial(_count_tokens, client), requests))
         except ProviderError:

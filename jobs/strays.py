@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterator
 
-from . import files, foreign
+from . import files, foreign, result_files
 from .cells import plain_cell
 from .ingest.corrected_file import OURS
 from .judging import judge, read_line
@@ -27,7 +27,7 @@ def stray_chunks(job: Job) -> Iterator[bytes]:
     found = foreign.numbers(job, foreign.ids_of(path))
     said = set()  # a line can be there twice
     with path.open("rb") as file:
-        for line in file:
+        for line in result_files.lines(file):
             custom_id = foreign.id_in(line) if line.strip() else None
             if custom_id is None or custom_id in found or custom_id in said:
                 continue

@@ -49,8 +49,9 @@ LAYERS = (
         "jobs.holding",
         "jobs.learning",
     ),
-    ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing"),
+    ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing", "jobs.result_files"),
     ("jobs.leases", "jobs.files", "jobs.journal", "jobs.provider", "jobs.storage", "jobs.turns"),
+    ("jobs.connections",),
     ("jobs.models",),
     ("jobs.clock",),
     PURE,
@@ -116,7 +117,9 @@ def test_pure_modules_know_neither_django_nor_the_database() -> None:
 
 
 def test_only_one_module_talks_to_the_provider() -> None:
-    assert importers_of("anthropic", "httpx2") == {"jobs.provider"}
+    assert importers_of("anthropic") == {"jobs.provider"}
+    assert importers_of("httpx2") == {"jobs.provider", "jobs.connections"}
+    assert importers_of("jobs.connections") == {"jobs.provider"}
 
 
 def test_only_one_module_knows_the_package_of_prices() -> None:

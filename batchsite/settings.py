@@ -256,8 +256,9 @@ HUEY = {
     "immediate": False,
     "results": False,
     "consumer": {
-        # More than there are processors: a thread that sends or fetches mostly waits.
-        "workers": 6,
+        # A thread that sends or fetches mostly waits. More threads than jobs/slots.py has slots, so
+        # that there is always one for the tick.
+        "workers": 26,
         "worker_type": "thread",
         "max_delay": 1.0,
         "graceful_signal": "TERM",

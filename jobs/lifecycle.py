@@ -27,6 +27,7 @@ from . import (
     provider,
     resending,
     restoring,
+    slots,
     sparing,
     submission,
     summing,
@@ -69,41 +70,69 @@ LOOKED_AT_IN_TURN = 10
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 
 
-def sweep(step: Callable[[int], None] | None = None) -> None:
-    """Look at the provider if it is time, and call `step` (usually `advance`) for every job that is
-    due. Safe to call at any time, from anywhere, as often as one likes."""
+# What is looked at at the provider, by the kind of slot: one look of a kind at a time.
+LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
+    slots.WATCHING: (lambda: watching.watch(),),
+    slots.LATE: (lambda: late.look(),),
+    slots.ASKED: (lambda: restoring.restore_if_asked(), lambda: adopting.list_if_asked()),
+}
+
+
+def sweep(
+    step: Callable[[int], None] | None = None, look: Callable[[str], None] | None = None
+) -> None:
+    """Call `look` (usually `take_look`) for every look at the provider that is due, and `step`
+    (usually `advance`) for every job that is due and may find a slot; those that wait longest come
+    first. Safe to call at any time, from anywhere, as often as one likes. Asks the provider nothing
+    itself."""
     now = clock.now()
-    Installation.objects.filter(pk=1).update(tick_at=now)
+    site = Installation.objects.filter(pk=1)
+    site.update(tick_at=now)
     leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
     # A time that is further ahead than one pause is from a clock that was wrong then.
-    due = Installation.objects.filter(pk=1).exclude(next_poll_at__range=(now, now + 2 * poll))
+    due = site.exclude(next_poll_at__range=(now, now + 2 * poll))
     if due.update(next_poll_at=now + poll) == 1:
-        _watch()
+        (look or take_look)(slots.WATCHING)
+        (look or take_look)(slots.LATE)
         holding.end_site_trouble()
-    restoring.restore_if_asked()
-    adopting.list_if_asked()
-    for pk in Job.objects.due(clock.now()).order_by("next_action_at").values_list("pk", flat=True):
-        (step or advance)(pk)
+    if site.filter(Q(restore_asked_at__lte=now) | Q(batch_list_asked_at__lte=now)).exists():
+        (look or take_look)(slots.ASKED)
+    left = dict(slots.SIZES)
+    for pk, kind in slots.next_kinds(Job.objects.due(clock.now()).order_by("next_action_at")):
+        if left[kind]:
+            left[kind] -= 1
+            (step or advance)(pk)
 
 
-def _watch() -> None:
-    for look in (watching.watch, late.look):
-        try:
-            look()
-        except provider.ProviderError as error:
-            _note_trouble(error)
-            logger.warning("the provider could not be asked: %s", error)
+def take_look(kind: str) -> None:
+    """Look at the provider, unless another thread is at a look of this kind."""
+    with slots.Slot() as slot:
+        if not slot.take(kind):
+            return
+        for look in LOOKS[kind]:
+            try:
+                look()
+            except provider.ProviderError as error:
+                _note_trouble(error)
+                logger.warning("the provider could not be asked: %s", error)
 
 
 def advance(job_pk: int) -> None:
-    """Take the steps of a job that can be taken now, unless somebody else does."""
+    """Take the steps of a job that can be taken now, unless somebody else does. Without a free slot
+    nothing is done, and the job stays due."""
+    with slots.Slot() as slot:
+        if slot.take_for(job_pk):
+            _advance(job_pk, slot)
+
+
+def _advance(job_pk: int, slot: slots.Slot) -> None:
     lease = leases.claim(job_pk)
     if lease is None:
         return
     try:
         own_prices.refresh()
-        next_action_at = _take_turn(lease)
+        next_action_at = _take_turn(lease, slot)
     except LeaseLost:
         # Another worker took over, or the job is not wanted any more; a lease that is still ours
         # must not keep the next one waiting.
@@ -161,14 +190,18 @@ def _say_that_it_fails(job_pk: int) -> None:
             holding.hold(job_pk, f"A step of this job fails again and again. {SEE_THE_LOG}")
 
 
-def _take_turn(lease: Lease) -> datetime | None:
-    """Step after step, until the job has to wait or its turn is over; when it is due again."""
+def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
+    """Step after step, until the job has to wait, its turn is over or no slot is free for the next
+    step; when it is due again."""
     until = clock.now() + TURN
     while True:
+        kind = slot.take_for(lease.job_pk)
         job = Job.objects.filter(pk=lease.job_pk).first()
         if job is None:
             return None
-        wait = _step(job, lease)
+        if not kind:
+            return clock.now()
+        wait = _step(job, lease, kind)
         if wait is None:
             return None
         # A step that only waits says nothing of the one that failed.
@@ -179,13 +212,14 @@ def _take_turn(lease: Lease) -> datetime | None:
         lease.renew()
 
 
-def _step(job: Job, lease: Lease) -> timedelta | None:
+def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
     """One step of a job. How long to wait for the next; None when there is nothing more to do."""
     state = Job.State
     if job.state == state.READING:
         return _step_of_reading(job, lease)
     if job.state == state.DRAFT:
-        if trying.answer_next(job, lease):
+        if kind == slots.TRYING:
+            trying.answer_next(job, lease)
             return NOW
         if estimates.lacks_bounds(job.reading.get("models") or {}):
             _read_for_bounds(job)

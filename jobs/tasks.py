@@ -21,6 +21,11 @@ def nudge(job_pk: int) -> None:
     lifecycle.advance(job_pk)
 
 
+@db_task()
+def look(kind: str) -> None:
+    lifecycle.take_look(kind)
+
+
 @db_task(priority=100)
 def tick() -> None:
     """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
@@ -35,7 +40,7 @@ def tick() -> None:
         raise
     if is_next:
         tick.schedule(delay=TICK_SECONDS)
-        lifecycle.sweep(step=nudge)
+        lifecycle.sweep(step=nudge, look=look)
 
 
 @db_periodic_task(crontab(minute="*"))
@@ -45,8 +50,8 @@ def start_ticking() -> None:
     lifecycle.price_stale_drafts()
     watching.warn()
     storage.keep_ballast()
-    offers.refresh()
     restoring.submissions_unknown()  # so that the pages say it before anything is to be sent
+    offers.refresh()  # the last: the provider may take its time
 
 
 @db_periodic_task(crontab(minute="17"))

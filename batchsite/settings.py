@@ -258,7 +258,7 @@ HUEY = {
     "consumer": {
         # A thread that sends or fetches mostly waits. More threads than jobs/slots.py has slots, so
         # that there is always one for the tick.
-        "workers": 26,
+        "workers": 28,
         "worker_type": "thread",
         "max_delay": 1.0,
         "graceful_signal": "TERM",

@@ -98,7 +98,7 @@ def sweep(
         holding.end_site_trouble()
     if site.filter(Q(restore_asked_at__lte=now) | Q(batch_list_asked_at__lte=now)).exists():
         (look or take_look)(slots.ASKED)
-    left = dict(slots.SIZES)
+    left = dict.fromkeys(slots.SIZES, slots.NUDGED)
     for pk, kind in slots.next_kinds(Job.objects.due(clock.now()).order_by("next_action_at")):
         if left[kind]:
             left[kind] -= 1

@@ -460,13 +460,17 @@ def delete_batch(provider_id: str) -> None:
 
 
 def result_blocks(
-    provider_id: str, most: int = RESULT_BYTES, pace: int | None = None
+    provider_id: str, most: int | None = None, pace: int | None = None
 ) -> Iterator[bytes]:
-    """The results of an ended batch, as they come: at most `most` bytes, all of them within
-    READ_SECONDS or, with a `pace`, at least so many bytes every READ_SECONDS. Raises ProviderError,
-    TooMuch among them; a stream that ends early may raise nothing, so the caller has to prove that
-    it is whole."""
-    with Deadline(READ_SECONDS) as deadline, _client(deadline, most) as client, _our_exceptions():
+    """The results of an ended batch, as they come: at most `most` bytes (without it, those of the
+    longest result), all of them within READ_SECONDS or, with a `pace`, at least so many bytes every
+    READ_SECONDS. Raises ProviderError, TooMuch among them; a stream that ends early may raise
+    nothing, so the caller has to prove that it is whole."""
+    with (
+        Deadline(READ_SECONDS) as deadline,
+        _client(deadline, most or RESULT_BYTES) as client,
+        _our_exceptions(),
+    ):
         response = client.get(
             f"/v1/messages/batches/{provider_id}/results",
             cast_to=httpx2.Response,

@@ -38,11 +38,11 @@ _KINDS: dict[str, str] = {
 }  # a draft's depends on whether rows of it are to be tried
 
 SIZES = {
-    READING: 3,
+    READING: 6,  # more than large files are read at once, so that small ones go on
     PRICING: 3,
     TRYING: 3,
     SENDING: 4,
-    FETCHING: 5,
+    FETCHING: 4,
     BUILDING: 2,
     WATCHING: 1,
     LATE: 1,
@@ -50,6 +50,10 @@ SIZES = {
 }
 # One more for the tick, one for what is done every minute, and one to find that no slot is free.
 THREADS = sum(SIZES.values()) + 3
+
+# So many jobs of a kind are nudged a second, those that wait longest first: enough for all slots,
+# and the queue stays short when none is free.
+NUDGED = 10
 
 _free = {kind: BoundedSemaphore(size) for kind, size in SIZES.items()}
 

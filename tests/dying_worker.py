@@ -234,6 +234,14 @@ def die_at_pass(wanted: int) -> Callable[[], None]:
     return reached
 
 
+def consume() -> None:
+    """A worker with all its threads, as a site has it."""
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("run_huey", max_delay=0.2)
+
+
 def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
     from jobs import lifecycle

@@ -55,11 +55,19 @@ else:
 
 def worker(simulator: Simulator, folder: Path, *point: str | int) -> BaseProcess:
     """A worker in a process of its own, on this test's database."""
+    environment = environment_of_worker(simulator.url, folder)
+    return forking.start(
+        dying_worker.main, *point, environment=environment, errors=complaints_of(folder)
+    )
+
+
+def environment_of_worker(url: str, folder: Path) -> dict[str, str]:
+    """What a worker needs to work on this test's database, with the provider at `url`."""
     name = connection.settings_dict["NAME"]
     environment = {
         **os.environ,
         "DATA_DIR": str(folder),
-        "ANTHROPIC_BASE_URL": simulator.url,
+        "ANTHROPIC_BASE_URL": url,
         "SUBMIT_DEADLINE_SECONDS": "2",
         "RECONCILE_GRACE_SECONDS": "1",
         "POLL_SECONDS": "0.1",
@@ -74,9 +82,7 @@ def worker(simulator: Simulator, folder: Path, *point: str | int) -> BaseProcess
         # A site has the tables of its queue before its first worker: two that make them at once
         # would get into each other's way.
         PostgresHuey("batchsite", dsn=address).storage.close()
-    return forking.start(
-        dying_worker.main, *point, environment=environment, errors=complaints_of(folder)
-    )
+    return environment
 
 
 def complaints_of(folder: Path) -> Path:

@@ -229,7 +229,11 @@ if DATABASE_URL:
     if not DATABASE_URL.startswith(("postgres://", "postgresql://")):
         raise ImproperlyConfigured("DATABASE_URL must start with postgres:// or postgresql://.")
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60)}
-    _queue = {"huey_class": "huey.PostgresHuey", "connection": {"dsn": DATABASE_URL}}
+    _queue = {
+        "huey_class": "huey.PostgresHuey",
+        # Blocking would keep one more connection to the database open for each thread.
+        "connection": {"dsn": DATABASE_URL, "blocking": False},
+    }
 else:
     DATABASES = {
         "default": {
@@ -258,7 +262,7 @@ HUEY = {
     "consumer": {
         # A thread that sends or fetches mostly waits. More threads than jobs/slots.py has slots, so
         # that there is always one for the tick.
-        "workers": 28,
+        "workers": 24,
         "worker_type": "thread",
         "max_delay": 1.0,
         "graceful_signal": "TERM",

@@ -38,10 +38,10 @@ _KINDS: dict[str, str] = {
 }  # a draft's depends on whether rows of it are to be tried
 
 SIZES = {
-    READING: 6,  # more than large files are read at once, so that small ones go on
-    PRICING: 3,
+    READING: 4,  # one more than large files are read at once (turns.py), so that small ones go on
+    PRICING: 2,
     TRYING: 3,
-    SENDING: 4,
+    SENDING: 3,
     FETCHING: 4,
     BUILDING: 2,
     WATCHING: 1,

@@ -15,7 +15,7 @@ from itertools import islice, takewhile
 
 import msgspec
 
-from . import clock, holding, provider, restoring, submission, words
+from . import clock, holding, provider, restoring, slots, submission, words
 from .models import Batch, Installation, LateBatch, key_fingerprint
 from .provider import BatchInfo
 from .watching import KEPT
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 MOST_LISTED = 300  # of those that are not known here, the newest
 TRIED_AGAIN_AFTER = timedelta(minutes=5)
 OURS = "This batch is one of this site’s own: batch {} of job {}."
+BUSY = "Anthropic is answering slowly. Try again in a minute."
 # What became of requests, in words for people.
 BECAME = {
     "succeeded": "answered",
@@ -121,6 +122,13 @@ def find(provider_id: str) -> BatchInfo:
     """The batch that the provider calls `provider_id`, if it can be brought in. Asks the provider,
     so it has no place in a transaction. Raises NotPossible."""
     refuse_known(provider_id)
+    with slots.Slot() as slot:
+        if not slot.take(slots.FINDING):
+            raise NotPossible(BUSY)
+        return _find(provider_id)
+
+
+def _find(provider_id: str) -> BatchInfo:
     try:
         info = provider.retrieve_batch(provider_id)
     except provider.NotThere as error:

@@ -16,7 +16,6 @@ from .models import Job, Outcome, Row, recipe_of
 from .recipes import Recipe
 
 SAMPLE = 20  # rows that are counted
-LONGEST_COUNT = 300.0  # seconds for counting all of them, should the provider be slow
 OVERHEAD = 12  # tokens of a request around its text
 LEAST_TOKEN_BYTES = 1  # in any language: a token that is no character is a byte of one
 TOKEN_BYTES = 2.5  # bytes a token of what cannot be counted (token counting page)
@@ -69,7 +68,7 @@ def count(job: Job, lease: Lease | None = None) -> Counts:
     shared = _shared_params(recipe_of(job)) if job.kind == Job.Kind.TABLE else None
     try:
         if lease:
-            lease.hold_for(LONGEST_COUNT)
+            lease.hold_for(provider.READ_SECONDS)
         found = provider.count_tokens([*asked, *([shared] if shared else [])])
     except provider.ProviderError:
         return Counts(refused=max((size for _params, size in sample), default=0))

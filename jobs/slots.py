@@ -48,6 +48,8 @@ SIZES = {
     LATE: 1,
     ASKED: 1,
 }
+# In a web process: people who wait for the provider to say what a batch is.
+FINDING, FINDING_SIZE = "finding", 2
 # One more for the tick, one for what is done every minute, and one to find that no slot is free.
 THREADS = sum(SIZES.values()) + 3
 
@@ -55,7 +57,7 @@ THREADS = sum(SIZES.values()) + 3
 # and the queue stays short when none is free.
 NUDGED = 10
 
-_free = {kind: BoundedSemaphore(size) for kind, size in SIZES.items()}
+_free = {kind: BoundedSemaphore(size) for kind, size in {**SIZES, FINDING: FINDING_SIZE}.items()}
 
 
 def next_kinds(jobs: QuerySet[Job]) -> list[tuple[int, str]]:

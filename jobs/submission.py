@@ -32,6 +32,9 @@ LATE_FOR = timedelta(hours=48)
 # How wrong a time by the provider's clock can be that was worked out from its Date, which has full
 # seconds only.
 CLOCK_MARGIN = timedelta(seconds=3)
+# A POST may take so long, and a second more for so many bytes: a small one that hangs is given up
+# before its deadline, so that others can be sent. It is settled like every other lost answer.
+POST_SECONDS, POST_BYTES_A_SECOND = 180.0, 20_000
 # Between two looks at a batch of which a person is to say whether it is sent again.
 LOOK_WHILE_ASKED = timedelta(minutes=1)
 # Until one looks again whether another batch of the same size is settled.
@@ -151,6 +154,7 @@ def _post(batch: Batch) -> timedelta:
         raise LeaseLost
     if seconds < settings.SUBMIT_DEADLINE_SECONDS / 2:
         return _not_sent(batch, "Sending was interrupted before anything was sent.")
+    seconds = min(seconds, POST_SECONDS + batch.body_bytes / POST_BYTES_A_SECOND)
     try:
         accepted = provider.create_batch(files.body_path(batch), batch.size, seconds)
     except provider.Unreachable as error:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from jobs import actions, batching, clock, leases, lifecycle, slots
+from jobs import (
+    actions,
+    adopting,
+    batching,
+    clock,
+    leases,
+    lifecycle,
+    provider,
+    slots,
+    submission,
+)
 from jobs.models import Batch, Installation, Job, Row
 
 from . import dying_worker, forking
@@ -92,6 +104,63 @@ def test_a_look_that_lasts_is_not_taken_twice_and_keeps_no_other_waiting(
     monkeypatch.setattr("jobs.late.look", lambda: taken.append(slots.LATE))
     lifecycle.take_look(slots.WATCHING)
     assert taken == [slots.WATCHING, slots.LATE]
+
+
+def test_people_who_wait_for_a_slow_provider_leave_threads_of_the_web_server_to_others(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("jobs.provider.retrieve_batch", asked.append)
+    taken = [slots.Slot() for _ in range(slots.FINDING_SIZE)]
+    try:
+        assert all(slot.take(slots.FINDING) for slot in taken)
+        with pytest.raises(adopting.NotPossible, match="Try again in a minute"):
+            adopting.find("msgbatch_1")
+        assert not asked
+    finally:
+        for slot in taken:
+            slot.__exit__()
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds"), [(1_000, 180.05), (4_000_000, 380), (250_000_000, 600)]
+)
+def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
+    alice: User,
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    size: int,
+    seconds: float,
+) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS = 600
+    allowed: list[float] = []
+
+    def hang(_body: Path, _size: int, seconds: float) -> None:
+        allowed.append(seconds)
+        raise provider.Unclear("It took too long.")
+
+    monkeypatch.setattr(provider, "create_batch", hang)
+    job = make_job(alice, state=Job.State.SUBMITTING, rows=[("a", "b")], practice=True)
+    deadline = clock.now() + timedelta(seconds=600)
+    batch = Batch.objects.create(
+        job=job,
+        number=1,
+        size=1,
+        nonce="hangs",
+        state=Batch.State.SUBMITTING,
+        practice=True,
+        attempts=1,
+        body_sha256="",
+        body_bytes=size,
+        intent_at=clock.now(),
+        deadline_at=deadline,
+    )
+    submission._post(batch)
+    assert allowed == [pytest.approx(seconds, abs=5)]
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.UNKNOWN
+    assert batch.next_action_at == deadline, "it may still arrive until then"
 
 
 # --- A worker with all its threads ----------------------------------------------------------------

@@ -35,7 +35,7 @@ def most_bytes(batch: Batch) -> int:
         longest = recipe_of_round(job, batch.round).longest
         return any_one + batch.size * provider.most_bytes(longest)
     models = job.reading.get("models", {}).values()
-    longest = max((model["max_tokens_most"] for model in models), default=0)
+    longest = max((model.get("max_tokens_most", 300_000) for model in models), default=300_000)
     longest = max(longest, recipe_of_round(job, batch.round).max_tokens)
     quoting = Q(source__contains='"tools"') | Q(source__contains='"citations"')
     quoting |= Q(source__contains='"mcp_servers"')

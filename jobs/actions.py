@@ -162,9 +162,9 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
     """Take in a problem file that was corrected: its rows take the place of those they name. False
     when the job was confirmed, or its file is being read, meanwhile."""
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
-    with _stored(job.owner, upload, name), transaction.atomic():
+    with _stored(job.owner, upload, name) as sha256, transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file, readings=job.readings)
-        corrections = [*job.corrections, {"file": name, "used": False}]
+        corrections = [*job.corrections, {"file": name, "sha256": sha256, "used": False}]
         corrected = _read_anew(job, same, corrections=corrections)
         if corrected:
             _log(job, f"Uploaded corrected rows: {_name_of(upload)}.", user)
@@ -443,14 +443,14 @@ def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
     what is different in it waits to be sent once the worker has read it. False when the job is not
     finished any more."""
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
-    with _stored(job.owner, upload, name), transaction.atomic():
+    with _stored(job.owner, upload, name) as sha256, transaction.atomic():
         finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
         taken = bool(finished.update(next_action_at=clock.now()))
         mine = CorrectedUpload.objects.filter(job=job)
         not_needed = list(mine.values_list("file", flat=True)) if taken else [name]
         if taken:
             mine.delete()
-            CorrectedUpload.objects.create(job=job, name=_name_of(upload), file=name)
+            CorrectedUpload.objects.create(job=job, name=_name_of(upload), file=name, sha256=sha256)
             _log(job, f"Uploaded corrected rows: {_name_of(upload)}.", user)
             _nudge(job)
     for file in not_needed:

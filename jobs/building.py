@@ -24,7 +24,8 @@ from typing import IO
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Q
 
-from . import clock, excel, exports, files, holding
+from . import checksums, clock, excel, exports, files, holding
+from .checksums import CheckedFile, Damaged
 from .leases import Lease, LeaseLost
 from .models import Export, Job
 
@@ -75,15 +76,28 @@ def path_of(job: Job, kind: str, only: str = "all") -> Path:
     return files.export_path(job.pk, stamp_of(job), only, kind)
 
 
-def open_ready(job: Job, kind: str, only: str = "all") -> IO[bytes] | None:
-    """The file that shows the job as it is now; None when it is not built."""
+def open_ready(job: Job, kind: str, only: str = "all") -> CheckedFile | None:
+    """The file that shows the job as it is now; None when it is not built, or not as it was built.
+    Then the worker builds it anew."""
     path = path_of(job, kind, only)
+    if not path.exists():
+        return None
+    try:
+        file = checksums.open_with_facts(path)
+    except Damaged:
+        build_anew(job, kind, only)
+        return None
     with suppress(OSError):
-        file = path.open("rb")
-        with suppress(OSError):
-            os.utime(path)  # it is needed
-        return file
-    return None
+        os.utime(path)  # it is needed
+    return file
+
+
+def build_anew(job: Job, kind: str, only: str) -> None:
+    """A finished file is not as it was built: have the worker replace it."""
+    path = path_of(job, kind, only)
+    logger.warning("job %s: %s is damaged and is built anew", job.pk, path.name)
+    files.remove_export(path)
+    ask_for(job, kind, only)
 
 
 def make_at_once(job: Job, only: str) -> IO[bytes]:
@@ -172,11 +186,19 @@ def _say(export: Export, why: str) -> timedelta:
     return TROUBLED
 
 
+def _is_whole(path: Path, lease: Lease) -> bool:
+    try:
+        checksums.open_with_facts(path).require_whole(lease.renew)
+    except Damaged:
+        return False
+    return True
+
+
 def _build(job: Job, export: Export, lease: Lease) -> None:
     stamp = stamp_of(job)
     path = files.export_path(job.pk, stamp, export.only, export.kind)
     _remove_others(job, stamp)
-    if not path.exists():
+    if not _is_whole(path, lease):
         # Another name each time: a worker that was thought dead may still write to its own.
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
@@ -200,7 +222,7 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
             else:
                 excel.write(job, part, export.only, between)
             between()
-            files.keep(part, path)
+            checksums.keep_with_facts(part, path)
         finally:
             part.unlink(missing_ok=True)
     with transaction.atomic():
@@ -226,6 +248,8 @@ def remove_old() -> None:
     now = time.time()
     stamps: dict[str, str] = {}
     for path in sorted(files.exports_of()):
+        if path.suffix == files.FACTS and path.with_suffix("").exists():
+            continue  # it goes with its file
         with suppress(FileNotFoundError):
             age = now - path.stat().st_mtime
             pk, stamp, *_ = [*path.name.split("-"), ""]

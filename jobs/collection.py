@@ -18,6 +18,7 @@ import msgspec
 from django.db import connection, transaction
 
 from . import (
+    checksums,
     clock,
     files,
     foreign,
@@ -86,6 +87,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         Batch.State.COLLECTED,
         results_sha256=sha256,
         results_bytes=path.stat().st_size,
+        results_checked_at=clock.now(),
         collected_at=clock.now(),
         next_action_at=None,
         cost_pico=cost,
@@ -242,6 +244,8 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     part = files.keep_incomplete(batch)
     if part is None:
         return
+    size, sha256 = checksums.facts_of(part)
+    Batch.objects.filter(pk=batch.pk).update(results_bytes=size, results_sha256=sha256)
     planned = _planned_ids(batch)
     lines: dict[str, bytes] = {}
     contradicting = set()

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
-from . import files
+from . import stored_results
 from .answer_kinds import COLUMNS, AnswerKind, Value, as_cell, stored_values
 from .cells import plain_cell, plain_number
 from .ingest.corrected_file import OURS
@@ -184,18 +184,21 @@ def _json_answer(row: Row, wanted: AnswerKind) -> Any:
 
 def raw_chunks(job: Job) -> Iterator[bytes]:
     """The provider's result files of a job as received, one after the other; of one that stayed
-    incomplete, what did arrive."""
-    for batch in job.batches.order_by("number"):
-        whole, part = files.results_path(batch), files.incomplete_path(batch)
-        path = whole if batch.state == Batch.State.COLLECTED else part
-        if path == part and not part.exists():
-            continue
+    incomplete, what did arrive. Raises DamagedResults: at once for a file that is missing or cut
+    off, and before the last block of one that does not fit its hash."""
+    batches = [batch for batch in job.batches.order_by("number") if stored_results.has_file(batch)]
+    for batch in batches:
+        stored_results.open_results(batch).file.close()
+    return _raw_chunks(batches)
+
+
+def _raw_chunks(batches: Sequence[Batch]) -> Iterator[bytes]:
+    for batch in batches:
         last = b"\n"
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                yield block
-                last = block[-1:]
-        if path == part and last != b"\n":
+        for block in stored_results.blocks(batch):
+            yield block
+            last = block[-1:]
+        if batch.state != Batch.State.COLLECTED and last != b"\n":
             yield b"\n"  # a line that was cut off ends here, and not in the next file
 
 

@@ -3,7 +3,8 @@
 uploads/  what people brought, untouched; a corrected file is named after the upload, with an ending
 bodies/   what is sent, one file a batch
 results/  what the provider sent, untouched
-exports/  finished files, built ahead; they can be built anew at any time
+exports/  finished files, built ahead, each with its size and hash beside it; they can be built anew
+          at any time
 journal.jsonl  see journal.py
 """
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .models import Batch, Job
 
 
+FACTS = ".sha256"  # ends the name of what is noted of a finished file: see checksums.py
 ROOM_LEFT = 50_000_000  # bytes of the disk that our files leave to the database
 
 
@@ -116,6 +118,11 @@ def export_path(job_pk: int, stamp: str, only: str, kind: str) -> Path:
     return Path(settings.DATA_DIR, "exports", f"{job_pk}-{stamp}-{only}.{kind}")
 
 
+def facts_path(export: Path) -> Path:
+    """Where size and hash of a finished file lie."""
+    return export.with_name(f"{export.name}{FACTS}")
+
+
 def exports_of(job_pk: int | None = None) -> Iterator[Path]:
     """All that lies among the finished files, also half-built ones; of one job, or of all."""
     return Path(settings.DATA_DIR, "exports").glob(f"{job_pk}-*" if job_pk else "*")
@@ -127,6 +134,7 @@ def remove_export(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+        facts_path(path).unlink(missing_ok=True)
 
 
 def scratch() -> Path:

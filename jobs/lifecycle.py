@@ -29,6 +29,7 @@ from . import (
     restoring,
     slots,
     sparing,
+    stored_results,
     submission,
     summing,
     tally,
@@ -230,14 +231,14 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
         wait = _step_of_sent(job, lease)
         # While it waits there is time for the files that somebody wants.
-        built = building.build_next(job, lease) if wait else None
-        return wait if built is None else min(wait, built)
+        others = _look_after_files(job, lease) if wait else None
+        return wait if others is None else min(wait, others)
     if job.state == state.FINISHED:
         if job.answers is None:
             summing.sum_up(job, lease)  # it finished with a version that did not do that
         if resending.read_next(job, lease):
             return NOW
-        return building.build_next(job, lease)
+        return _look_after_files(job, lease)
     if job.state == state.DELETING:
         _delete_all(job, lease)
     return None
@@ -261,6 +262,16 @@ def _read_for_bounds(job: Job) -> None:
     begun = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
     if not begun.read_anew(clock.now()):
         raise LeaseLost
+
+
+def _look_after_files(job: Job, lease: Lease) -> timedelta | None:
+    """Build a file that is wanted, else fetch damaged results again. How long until the next look;
+    None when there is nothing to do."""
+    built = building.build_next(job, lease)
+    if built == NOW:
+        return NOW
+    fetched = stored_results.fetch_next(job, lease)
+    return min((wait for wait in (built, fetched) if wait is not None), default=None)
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:
@@ -487,8 +498,10 @@ def price_stale_drafts() -> None:
 
 
 def tidy_up() -> None:
-    """Remove what broken-off uploads left on the disk, and finished files that nobody needs."""
+    """Remove what broken-off uploads left on the disk, and finished files that nobody needs; look
+    for damage among the results."""
     building.remove_old()
+    stored_results.check_some()
     files.remove_old_strays(
         lambda names: set(
             Job.objects.filter(upload_file__in=names).values_list("upload_file", flat=True)

@@ -261,7 +261,8 @@ class Job(models.Model):
     left_out_count = models.IntegerField(default=0)
     problem_count = models.IntegerField(default=0)
     choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
-    # Files with corrected rows, the latest last: {"file": name, "used": it could be used once}.
+    # Files with corrected rows, the latest last: {"file": name, "sha256": its hash,
+    # "used": it could be used once}.
     corrections = models.JSONField(default=list)
     readings = models.IntegerField(default=0)  # counts the times it was to be read anew
     reading = models.JSONField(default=dict)  # ingest.Summary: how it was read, sizes, models
@@ -552,9 +553,14 @@ class Batch(models.Model):
     cancel_sent_at = models.DateTimeField(null=True)
     counts = models.JSONField(default=dict)  # request_counts once it has ended
 
-    # The results on our disk, exactly as received.
+    # The results on our disk, exactly as received; of results that stay incomplete, what arrived.
     results_sha256 = models.CharField(max_length=64, default="")
     results_bytes = models.BigIntegerField(default=0)
+    # When the file was last compared with its hash; since when it is missing or damaged; and why it
+    # cannot be fetched again, in words ("": the worker is trying). See stored_results.py.
+    results_checked_at = models.DateTimeField(null=True)
+    damaged_at = models.DateTimeField(null=True)
+    damage = models.TextField(default="")
     missing_since = models.DateTimeField(null=True)  # the provider does not have it (404)
     collect_failures = models.IntegerField(default=0)
     arrived = models.IntegerField(default=0)  # rows taken from results that stayed incomplete
@@ -846,6 +852,7 @@ class CorrectedUpload(models.Model):
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="+")
     name = models.CharField(max_length=255)  # as its owner calls it
     file = models.CharField(max_length=64)  # as it lies among the uploads
+    sha256 = models.CharField(max_length=64, default="")  # "": from a version that did not note it
     found = models.JSONField(null=True)  # resending.Found; None: it is to be read
 
     def __str__(self) -> str:

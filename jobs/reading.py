@@ -8,6 +8,7 @@ limits of memory and time and without a way to the database; when it dies, only 
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import select
@@ -49,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 SLICE = 2_000  # rows of one transaction
 BLOCK = 1 << 20
+LOOKS = 3  # for a file, before it counts as missing
 SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
 
 # Signals by which a machine or a supervisor stops what runs on it.
@@ -79,11 +81,17 @@ def read_upload(job: Job, lease: Lease) -> None:
     rows. Raises LeaseLost, and OSError when our own copy of a file cannot be had.
     """
     good: list[dict[str, Any]] = list(job.corrections)
-    for name in [job.upload_file, *(correction["file"] for correction in good)]:
-        with files.stored_path(name).open("rb"):
-            pass  # that a disk is away is no fault of the file
-    Problem.objects.filter(job=job).delete()
     notes: list[Finding] = []
+    damage = _damage(job, job.upload_file, job.upload_sha256, lease)
+    for correction in job.corrections:
+        if fault := _damage(job, correction["file"], correction.get("sha256", ""), lease):
+            text = f"Our copy of your corrected file is {fault}, so it was not used."
+            notes.append(Finding("damaged_copy", text))
+            good.remove(correction)
+    Problem.objects.filter(job=job).delete()
+    if damage:
+        _give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."))
+        return
     while True:
         try:
             summary = _read_rows(job, [correction["file"] for correction in good], lease)
@@ -99,6 +107,29 @@ def read_upload(job: Job, lease: Lease) -> None:
                 summary.note(note)
             _finish(job, summary, _kept(job, good))
             return
+
+
+def _damage(job: Job, name: str, sha256: str, lease: Lease) -> str:
+    """What is the matter with our copy of a file, in a word; "" for a whole one. Raises OSError,
+    LeaseLost."""
+    try:
+        return "" if is_as_uploaded(name, sha256, lease) else "damaged"
+    except FileNotFoundError:
+        if job.failures_in_a_row < LOOKS:
+            raise  # its disk may be away for a moment
+        return "missing"
+
+
+def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
+    """Whether our copy of a file is the one that arrived; of one without a hash nobody knows.
+    Raises OSError when it cannot be read, LeaseLost."""
+    digest = hashlib.sha256()
+    with files.stored_path(name).open("rb") as file:
+        while sha256 and (block := file.read(BLOCK)):
+            digest.update(block)
+            if lease:
+                lease.renew()
+    return digest.hexdigest() == sha256 or not sha256
 
 
 def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:

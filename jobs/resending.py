@@ -25,6 +25,7 @@ from .models import CorrectedUpload, Job, Outcome, Row, choices_of
 
 SLICE = 1_000  # rows that are looked at together
 GONE = "It is not there any more. Upload it again."
+DAMAGED = "Our copy of it is damaged. Upload it again."
 SAME_ID = "its custom_id is that of another request."
 TOO_DEEP = Finding("request", "It is nested too deeply.")
 
@@ -69,8 +70,8 @@ def read_next(job: Job, lease: Lease) -> bool:
         return False
     path = files.stored_path(waiting.file)
     try:
-        with path.open("rb"):
-            pass
+        if not reading.is_as_uploaded(waiting.file, waiting.sha256, lease):
+            raise Unreadable(Finding("damaged_copy", DAMAGED))
         found, changed = match(job, reading.read_corrected(job, str(path), lease), lease)
     except FileNotFoundError:
         found, changed = Found(trouble=[GONE]), {}

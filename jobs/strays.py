@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterator
 
-from . import files, foreign, result_files
+from . import foreign, result_files, stored_results
 from .cells import plain_cell
 from .ingest.corrected_file import OURS
 from .judging import judge, read_line
@@ -19,11 +19,17 @@ WHAT = "No row of the file has the id “{}”."
 
 def stray_chunks(job: Job) -> Iterator[bytes]:
     """Each of them as a line: of a table CSV with the answer, of ready-made requests JSONL with the
-    result as it was received."""
+    result as it was received. Raises DamagedResults: at once for a results file that is missing or
+    cut off, and before the first line for one that does not fit its hash."""
     batch = foreign.brought_in(job)
     if batch is None or batch.state != Batch.State.COLLECTED:
-        return
-    path = files.results_path(batch)
+        return iter(())
+    stored_results.open_results(batch).file.close()
+    return _stray_chunks(job, batch)
+
+
+def _stray_chunks(job: Job, batch: Batch) -> Iterator[bytes]:
+    path = stored_results.require_whole(batch)
     found = foreign.numbers(job, foreign.ids_of(path))
     said = set()  # a line can be there twice
     with path.open("rb") as file:

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.http import FileResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, excel, exports, files, lifecycle, reviewing, tally
+from jobs import actions, building, checksums, excel, exports, files, lifecycle, reviewing, tally
 from jobs.models import Batch, Export, Installation, Job, Outcome, Row
 
 from .conftest import Simulator, send_again
@@ -39,7 +39,8 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def built(job: Job) -> list[str]:
     """What lies in the folder of a job, without its stamps."""
-    return sorted(path.name.split("-", 2)[2] for path in files.exports_of(job.pk))
+    paths = [path for path in files.exports_of(job.pk) if path.suffix != files.FACTS]
+    return sorted(path.name.split("-", 2)[2] for path in paths)
 
 
 def get(client: Client, job: Job, kind: str = "csv", **query: str) -> Any:
@@ -86,7 +87,6 @@ def test_a_job_that_finishes_has_its_files(
     assert built(job) == ["all.csv", "all.xlsx"]
     assert not job.exports.exists() and job.next_action_at is None
     answer = get(client_alice, job)
-    assert isinstance(answer, FileResponse)
     csv = b"".join(exports.csv_chunks(job))
     assert answer.headers["Content-Length"] == str(len(csv))
     assert content(answer) == csv
@@ -101,7 +101,9 @@ def test_what_lies_ready_is_what_is_downloaded(
 ) -> None:
     job = make_job(alice)
     build_usual(job)
-    building.path_of(job, "csv").write_bytes(b"ready")
+    part = building.path_of(job, "csv").with_name("part")
+    part.write_bytes(b"ready")
+    checksums.keep_with_facts(part, building.path_of(job, "csv"))
     assert content(get(client_alice, job)) == b"ready"
     # What is not built is written while it is downloaded.
     assert content(get(client_alice, job, plain="1")).startswith(b"name,text")
@@ -412,7 +414,7 @@ def test_old_files_are_removed(
         os.utime(path, (time.time() - days * 24 * 3600,) * 2)
     content(get(client_alice, job, "xlsx"))
     lifecycle.tidy_up()
-    assert list(folder.iterdir()) == [xlsx], "it was downloaded just now"
+    assert set(folder.iterdir()) == {xlsx, files.facts_path(xlsx)}, "it was downloaded just now"
 
 
 # --- From the shell -------------------------------------------------------------------------------

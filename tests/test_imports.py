@@ -41,6 +41,7 @@ LAYERS = (
     ("jobs.editing",),
     ("jobs.rounds",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
+    ("jobs.stored_results",),
     (
         "jobs.batching",
         "jobs.checking",
@@ -52,13 +53,14 @@ LAYERS = (
     ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing", "jobs.result_files"),
     (
         "jobs.leases",
-        "jobs.files",
+        "jobs.checksums",
         "jobs.journal",
         "jobs.provider",
         "jobs.slots",
         "jobs.storage",
         "jobs.turns",
     ),
+    ("jobs.files",),
     ("jobs.connections",),
     ("jobs.models",),
     ("jobs.clock",),

@@ -537,8 +537,7 @@ def file_of(job: Job) -> bytes:
     """What is downloaded; it is built if it does not lie ready."""
     job.refresh_from_db()
     if ready := building.open_ready(job, "csv"):
-        with ready:
-            return ready.read()
+        return b"".join(ready.blocks())
     content = b"".join(exports.csv_chunks(job))
     path = building.path_of(job, "csv")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -316,6 +316,7 @@ FINDINGS = {
     "req_deprecated": Kind("", "The job can be sent now; later ones need another model."),
     "changed": Kind("All requests were changed as you wished.", ""),
     "missing_key": Kind("", ""),
+    "damaged_copy": Kind("", "Upload it again. Nothing of it was sent or charged."),
     # Rows that were corrected and uploaded back
     "corrected": Kind("These rows are as you corrected them.", ""),
     "not_corrected": Kind(

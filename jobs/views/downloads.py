@@ -23,12 +23,13 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from .. import building, excel, exports, files, holding, strays
+from .. import building, checksums, excel, exports, holding, stored_results, strays
+from ..checksums import CheckedFile, Damaged
 from ..ingest.corrections import EXCEL_CELL
 from ..models import Batch, Installation, Job
+from ..stored_results import DamagedResults
 from .access import find_job
 from .parts import answer, make_part
-from .trouble import has_incomplete_file
 
 TYPES = {
     ".csv": "text/csv; charset=utf-8",
@@ -54,8 +55,46 @@ def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
     plain = bool(request.GET.get("plain"))
     name = exports.file_name(job, kind, only)
     if kind == "csv" and not plain and (file := building.open_ready(job, kind, only)):
-        return to_be_saved(FileResponse(file), name)
-    return to_be_saved(StreamingHttpResponse(_chunks(job, kind, only, plain)), name)
+        return _ready(job, kind, only, file)
+    try:
+        chunks = _chunks(job, kind, only, plain)
+    except DamagedResults as damaged:
+        return _say_damaged(request, damaged)
+    return to_be_saved(StreamingHttpResponse(_noting_damage(chunks)), name)
+
+
+def _ready(job: Job, kind: str, only: str, file: CheckedFile) -> HttpResponseBase:
+    """A finished file that lies ready. One that turns out to be damaged breaks off, and is built
+    anew."""
+
+    def blocks() -> Iterator[bytes]:
+        try:
+            yield from file.blocks()
+        except Damaged:
+            building.build_anew(job, kind, only)
+            raise
+
+    return to_be_saved(_of_size(blocks(), file.size), exports.file_name(job, kind, only))
+
+
+def _of_size(blocks: Iterator[bytes], size: int) -> StreamingHttpResponse:
+    """By its size the browser knows that a download that broke off is not whole."""
+    return StreamingHttpResponse(blocks, headers={"Content-Length": str(size)})
+
+
+def _noting_damage(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """`blocks`, which break off where results on our disk turn out to be damaged."""
+    try:
+        yield from blocks
+    except DamagedResults as damaged:
+        stored_results.note_damage(damaged)
+        raise
+
+
+def _say_damaged(request: HttpRequest, damaged: DamagedResults) -> HttpResponseBase:
+    stored_results.note_damage(damaged)
+    messages.error(request, str(damaged))
+    return redirect("job", damaged.batch.job_id)
 
 
 def _chunks(job: Job, kind: str, only: str, plain: bool) -> Iterator[bytes]:
@@ -73,7 +112,10 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
     if excel.is_too_wide(job):
         raise Http404
     is_part = bool(request.headers.get("HX-Request"))
-    file = building.open_ready(job, "xlsx", only)
+    ready = building.open_ready(job, "xlsx", only)
+    if ready and not is_part:
+        return _ready(job, "xlsx", only, ready)
+    file = ready.file if ready else None
     if file is None and job.row_count <= building.AT_ONCE:
         try:
             file = building.make_at_once(job, only)
@@ -159,8 +201,10 @@ def _counts(job: Job) -> dict[str, int]:
 def _sizes(job: Job, only: str) -> dict[str, int]:
     sizes = {}
     for kind in ("xlsx", "csv"):
-        with suppress(OSError):
-            sizes[kind] = building.path_of(job, kind, only).stat().st_size
+        with suppress(Damaged):
+            file = checksums.open_with_facts(building.path_of(job, kind, only))
+            file.file.close()
+            sizes[kind] = file.size
     return sizes
 
 
@@ -170,12 +214,18 @@ def batch_raw(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     incomplete, what did arrive."""
     job = find_job(request, pk)
     batch = get_object_or_404(job.batches, number=number)
-    path, name = files.results_path(batch), f"job-{job.pk}-batch-{batch.number}"
-    if has_incomplete_file(batch):
-        path, name = files.incomplete_path(batch), f"{name}-incomplete"
-    elif batch.state != Batch.State.COLLECTED:
+    if not stored_results.has_file(batch):
         raise Http404
-    return to_be_saved(FileResponse(path.open("rb")), f"{name}.jsonl")
+    name = f"job-{job.pk}-batch-{batch.number}"
+    if batch.state != Batch.State.COLLECTED:
+        name += "-incomplete"
+    try:
+        file = stored_results.open_results(batch)
+    except DamagedResults as damaged:
+        return _say_damaged(request, damaged)
+    file.file.close()
+    blocks = _noting_damage(stored_results.blocks(batch))
+    return to_be_saved(_of_size(blocks, file.size), f"{name}.jsonl")
 
 
 def to_be_saved(response: StreamingHttpResponse, name: str) -> StreamingHttpResponse:

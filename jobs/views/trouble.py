@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import actions, collection, estimates, files
+from .. import actions, collection, estimates, stored_results
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
 from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
@@ -109,8 +109,7 @@ def is_overdue(batch: Batch) -> bool:
 
 def has_incomplete_file(batch: Batch) -> bool:
     """There is a file with what did arrive of results that stayed incomplete."""
-    given_up = batch.state in (Batch.State.ENDED, Batch.State.LOST)
-    return given_up and files.incomplete_path(batch).exists()
+    return batch.state != Batch.State.COLLECTED and stored_results.has_file(batch)
 
 
 def checked_until(batch: Batch) -> datetime | None:

@@ -44,6 +44,7 @@ from jobs import (
     resending,
     restoring,
     rounds,
+    stored_results,
     strays,
     words,
 )
@@ -88,6 +89,8 @@ from jobs.shell.options import (
     recipe_was_given,
     start_from,
 )
+from jobs.shell.verifying import look_for_damage
+from jobs.stored_results import DamagedResults
 from jobs.templatetags.show import at_most, money_range
 from jobs.trying import MOST_ROWS, choose_rows
 
@@ -136,6 +139,10 @@ class Command(BaseCommand):
         add_choices(adopt)
         adopt.add_argument("--name", default="", help="name of the job (the file's)")
         adopt.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
+
+        verify = actions.add_parser("verify", help="compare the files of jobs with their hashes")
+        verify.add_argument("id", type=int, nargs="?", metavar="ID", help="of one job (all)")
+        verify.add_argument("--json", action="store_true", help="for programs")
 
         receipt = actions.add_parser("receipt", help="say what a job was charged")
         receipt.add_argument("id", type=int, metavar="ID")
@@ -567,6 +574,8 @@ class Command(BaseCommand):
         try:
             write_export(job, options, part)
             part.replace(output)
+        except DamagedResults as damaged:
+            raise refused_because_damaged(damaged) from damaged
         except OSError as error:
             raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
         finally:
@@ -585,9 +594,26 @@ class Command(BaseCommand):
                 for chunk in chunks_of(job, options):
                     sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
+        except DamagedResults as damaged:
+            raise refused_because_damaged(damaged) from damaged
         except BrokenPipeError:
             # The reader has enough. Python would complain once more when it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def do_verify(self, options: dict[str, Any]) -> None:
+        one = options["id"]
+        jobs = [find_job(one)] if one else visible_jobs().order_by("pk").iterator()
+        looked_at = list(look_for_damage(jobs))
+        damaged = [found for found in looked_at if found]
+        if options["json"]:
+            found = [{"job": one.job, "damage": one.words} for one in damaged]
+            self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
+        else:
+            for one in damaged:
+                self.stdout.write(f"Job {one.job}: {one.words}")
+        if damaged:
+            raise CommandError(f"{len(damaged):,} of {len(looked_at):,} files are damaged.")
+        self.say(f"All {len(looked_at):,} files are whole.")
 
     def do_retry(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
@@ -738,6 +764,12 @@ def find_job(pk: int) -> Job:
     if job is None:
         raise CommandError(f"There is no job {pk}; `job list` shows all.", returncode=WRONG_USE)
     return job
+
+
+def refused_because_damaged(damaged: DamagedResults) -> CommandError:
+    """What was written so far must not be taken for the file."""
+    stored_results.note_damage(damaged)
+    return CommandError(f"Nothing whole was written. {damaged}")
 
 
 def is_workbook(options: dict[str, Any]) -> bool:

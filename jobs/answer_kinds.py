@@ -62,7 +62,8 @@ class AnswerKind(msgspec.Struct, frozen=True):
 
 
 FREE_TEXT = AnswerKind()
-Value = str | int | float | bool | list[str] | None
+# Those of columns that were asked for are no deeper than a list of texts.
+Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 
 class DoesNotFit(Exception):
@@ -204,7 +205,7 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
             for key, column in zip(_keys(kind.columns), kind.columns, strict=True)
         }
     if found:
-        key = _readable(next(iter(found))[:40])
+        key = readable(next(iter(found))[:40])
         raise DoesNotFit(f"The answer has “{key}”, which was not asked for.")
     return values
 
@@ -221,7 +222,7 @@ def _refuse_same_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """`text` without halves of letters, which JSON can write and nobody can store."""
     return text.encode(errors="replace").decode()
 
@@ -231,35 +232,43 @@ def _value(column: AnswerColumn, value: Any) -> Value:
         if column.required:
             raise DoesNotFit(f"The answer has nothing for “{column.name}”.")
         return None
-    fits = {
-        "text": isinstance(value, str),
-        "number": type(value) is int or (type(value) is float and isfinite(value)),
-        "yes_no": isinstance(value, bool),
-        "choice": value in column.choices,
-        "list": isinstance(value, list) and all(isinstance(item, str) for item in value),
-    }
-    if not fits[column.kind]:
+    if not fits(column, value):
         # What may be nested without end is not written out.
         is_deep = isinstance(value, (dict, list))
         shown = (
-            "a list or more" if is_deep else _readable(json.dumps(value, ensure_ascii=False)[:40])
+            "a list or more" if is_deep else readable(json.dumps(value, ensure_ascii=False)[:40])
         )
         wanted = COLUMN_KINDS[column.kind].lower().rstrip(" …")
         raise DoesNotFit(f"“{column.name}” is {shown}, which is not the {wanted} that was wanted.")
     if isinstance(value, str):
-        return _readable(value)
-    found: Value = list(map(_readable, value)) if isinstance(value, list) else value
+        return readable(value)
+    found: Value = list(map(readable, value)) if isinstance(value, list) else value
     return found
 
 
+def fits(column: AnswerColumn, value: Any) -> bool:
+    """Whether a value is of the kind of its column."""
+    if column.kind == "number":
+        return type(value) is int or (type(value) is float and isfinite(value))
+    if column.kind == "yes_no":
+        return isinstance(value, bool)
+    if column.kind == "choice":
+        return value in column.choices
+    if column.kind == "list":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
+
+
 def as_cell(value: Value) -> str:
-    """A value as the text of a cell."""
+    """A value as the text of a cell; what is nested is JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return LIST_SEPARATOR.join(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return str(value)
 
 
@@ -286,6 +295,13 @@ def stored_values(answer: str) -> dict[str, Value]:
     """The values in an answer of several columns as it was stored; none in any other."""
     try:
         found = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def values_in(columns: Sequence[str], answer: str) -> dict[str, Value]:
+    """The values in a stored answer, when `columns` have all of them; else none, and the answer is
+    to be shown as it is."""
+    values = stored_values(answer) if columns else {}
+    return values if values.keys() <= set(columns) else {}

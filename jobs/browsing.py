@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from .answer_kinds import COLUMNS
 from .judging import cause_in_words
-from .models import ATTENTION, Job, Outcome, Row, answer_kind_of, containing
+from .models import ATTENTION, Job, Outcome, Row, answer_shape_of, containing
 
 # How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
 # most 500 ms in a job of more than LARGE rows.
@@ -259,5 +259,5 @@ def _tests(job: Job, wanted: Wanted) -> list[Q]:
     if wanted.model:
         tests.append(Q(answered_by=wanted.model))
     if wanted.text:
-        tests.append(containing(wanted.text, answers_are_json=answer_kind_of(job).kind == COLUMNS))
+        tests.append(containing(wanted.text, answers_are_json=answer_shape_of(job).kind == COLUMNS))
     return tests

@@ -67,6 +67,7 @@ def stamp_of(job: Job) -> str:
         job.name,
         job.tally,
         job.spent_pico,
+        job.answer_columns,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,9 +1,10 @@
 """Files whose size and SHA-256 were noted when they were written, checked before anybody relies on
 them.
 
-A download is hashed while it is sent, and its last block is held back until the hash is right. So a
-damaged file never arrives whole (the connection breaks off), and a large one is read once, not
-twice. One that is missing or has another size is refused before the first byte.
+A file of one block is checked before the first byte is sent. A larger one is hashed while it is
+sent, and its last block is held back until the hash is right: a damaged file never arrives whole
+(the connection breaks off), and a large one is read once, not twice. One that is missing or has
+another size is refused before the first byte.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import IO
 from . import files
 
 BLOCK = 1 << 20
+OTHER_CONTENT = "does not hold what was written to it"
 
 
 class Damaged(Exception):
@@ -48,7 +50,7 @@ class CheckedFile:
                     yield last
                 last = block
             if size != self.size or digest.hexdigest() != self.sha256:
-                raise Damaged("does not hold what was written to it")
+                raise Damaged(OTHER_CONTENT)
             if last:
                 yield last
 
@@ -60,8 +62,8 @@ class CheckedFile:
 
 
 def open_checked(path: Path, size: int, sha256: str) -> CheckedFile:
-    """Open a file of `size` bytes. Raises Damaged when it is missing, unreadable, or of another
-    size."""
+    """Open a file of `size` bytes. Raises Damaged when it is missing, unreadable, of another size,
+    or small and with other content."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -72,6 +74,9 @@ def open_checked(path: Path, size: int, sha256: str) -> CheckedFile:
     if found != size:
         file.close()
         raise Damaged(f"has {found:,} bytes instead of {size:,}")
+    if size <= BLOCK and hashlib.sha256(_read(file)).hexdigest() != sha256:
+        file.close()
+        raise Damaged(OTHER_CONTENT)
     return CheckedFile(file, size, sha256)
 
 

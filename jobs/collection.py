@@ -18,6 +18,7 @@ import msgspec
 from django.db import connection, transaction
 
 from . import (
+    answer_columns,
     checksums,
     clock,
     files,
@@ -30,7 +31,7 @@ from . import (
     words,
 )
 from .batching import custom_id
-from .judging import Judged, ResultLine, judge, read_line
+from .judging import Judged, Result, ResultLine, judge, read_line
 from .leases import Lease
 from .models import Batch, Outcome, Problem, Row, answer_kind_of
 
@@ -323,7 +324,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
     wanted = answer_kind_of(batch.job)
     rows = _rows_brought_in(batch, path, lease) if batch.brought_in else None
     for lines in _slices(path):
-        updates = []
+        results: list[tuple[int | None, Result]] = []
         for line in lines:
             try:
                 result = read_line(line)
@@ -334,19 +335,25 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
             if result.custom_id in counted or (only is not None and result.custom_id not in only):
                 continue
             counted.add(result.custom_id)
-            judged = judge(result.result, wanted)
+            if rows is None:
+                number: int | None = int(result.custom_id.rpartition("-")[2])
+            else:
+                number = rows.get(result.custom_id)
+            results.append((number, result.result))
+        requests = answer_columns.requests_of(batch, results)
+        updates, answers = [], []
+        for number, found in results:
+            params = requests.get(number) if number is not None else None
+            judged = judge(found, wanted, answer_columns.forced(batch, params))
             cost = _cost(judged)
             total += cost
-            if rows is None:
-                number = int(result.custom_id.rpartition("-")[2])
-            elif result.custom_id in rows:
-                number = rows[result.custom_id]
-            else:
-                continue  # it fits no row, which is said in the end
-            updates.append((*_columns(judged, cost), batch.job_id, number, batch.pk))
+            if number is not None:  # else it fits no row, which is said in the end
+                updates.append((*_columns(judged, cost), batch.job_id, number, batch.pk))
+                answers.append((number, params, judged))
         # bulk_update takes thirty times as long.
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.executemany(_UPDATE, updates)
+            answer_columns.store_columns(batch.job_id, answers)
         lease.renew()
     return total
 

@@ -18,14 +18,14 @@ from pathlib import PurePath
 from typing import Any
 
 from . import stored_results
-from .answer_kinds import COLUMNS, AnswerKind, Value, as_cell, stored_values
+from .answer_kinds import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
 from .cells import plain_cell, plain_number
 from .ingest.corrected_file import OURS
 from .ingest.corrections import beside
 from .ingest.json_lines import REQUEST
 from .ingest.shapes import row_name
 from .judging import cause_in_words, problem_in_words
-from .models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_kind_of
+from .models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
 
 SLICE = 1_000  # rows read and written at a time
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
@@ -88,7 +88,7 @@ class Table:
             problem += " Cells beyond the header: " + " | ".join(content[width:])
         attempts = row.attempts + (row.batch_id is not None)
         in_columns = self.filled and row.has_usable_answer
-        values = stored_values(row.answer) if in_columns else {}
+        values = values_in(self.filled, row.answer) if in_columns else {}
         return [
             *[*content, *[""] * width][:width],
             *(values.get(name) for name in self.filled),
@@ -104,7 +104,7 @@ class Table:
 
 def table_of(job: Job) -> Table:
     theirs = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    return Table(theirs, answer_kind_of(job).column_names)
+    return Table(theirs, answer_shape_of(job).column_names)
 
 
 def csv_chunks(job: Job, only: str = "all", *, plain: bool = False) -> Iterator[bytes]:
@@ -134,7 +134,7 @@ def in_words(row: Row) -> str:
 
 def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
     """The joined JSONL of a job: one object for each line of the upload, everything exact."""
-    wanted = answer_kind_of(job)  # once, not for each of a million rows
+    wanted = answer_shape_of(job)  # once, not for each of a million rows
     for rows in slices(job, only):
         lines = [json.dumps(_json_row(job, row, wanted), ensure_ascii=False) for row in rows]
         yield ("\n".join(lines) + "\n").encode(errors="replace")

@@ -6,11 +6,14 @@ The causes and their words are here too, because a cause without words helps nob
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from .answer_kinds import FREE_TEXT, TEXT, AnswerKind, DoesNotFit, as_answer, read_answer
+from .tool_answers import input_text
 
 # Values of models.Outcome; this module is pure and does not import the models.
 GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
@@ -71,8 +74,9 @@ CAUSES: dict[str, Cause] = {
     ),
     "unfinished": Cause(
         "Waiting for a tool",
-        "Claude stopped to use a tool, which nobody answers in a batch. Take the tools out of the "
-        "request or say that it must answer in words.",
+        "Claude stopped to use a tool, which nobody answers in a batch. The answer column has "
+        "what it gave the tool. To get words, take the tools out of the request. To get exactly "
+        "this, force one tool with “tool_choice”: then its input counts as the answer.",
         CHARGED,
         remedies=(WITHOUT, ASK, EDIT, LEAVE_OUT),
     ),
@@ -254,6 +258,9 @@ class Usage(msgspec.Struct):
 class Block(msgspec.Struct):
     type: str = ""
     text: str | None = None
+    # Of a call of a tool; in blocks of other types they may be anything.
+    name: Any = None
+    input: msgspec.Raw = msgspec.Raw()
 
 
 class StopDetails(msgspec.Struct):
@@ -333,11 +340,15 @@ class Judged:
     refusal_category: str | None = None
 
 
-def judge(result: Result, wanted: AnswerKind = FREE_TEXT) -> Judged:
+def judge(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judged:
     """The outcome of one result, by the rules of the API's results and stop reasons. A good answer
-    that is not free text is stored as answer_kinds.as_answer writes it."""
+    that is not free text is stored as answer_kinds.as_answer writes it.
+
+    `tool`: the one that the request forced the model to call, as tool_answers.forced_tool; None
+    when nobody knows the request. The input of that call is the answer.
+    """
     if result.type == "succeeded" and result.message is not None:
-        return _judge_message(result.message, wanted)
+        return _judge_message(result.message, wanted, tool)
     if result.type == "errored":
         error = result.error or ErrorResponse()
         return Judged(
@@ -359,10 +370,11 @@ def _cause_of(kind: str) -> str:
     return "/".join(parts)[:60]
 
 
-def _judge_message(message: Message, wanted: AnswerKind) -> Judged:
+def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Judged:
     # By block type: the first block is often one of thinking.
     answer = "".join(block.text or "" for block in message.content if block.type == "text")
     stop = message.stop_reason or ""
+    calls = [block for block in message.content if block.type == "tool_use"]
     category = message.stop_details.category if message.stop_details else None
     explanation = ""
     if stop == "refusal":
@@ -372,8 +384,10 @@ def _judge_message(message: Message, wanted: AnswerKind) -> Judged:
         cause = "cut_off"
     elif stop == "model_context_window_exceeded":
         cause = "too_long"
+    elif stop == "tool_use" and not answer.strip() and _is_answer(calls, tool):
+        cause, answer = "", input_text(bytes(calls[0].input))
     elif stop in ("tool_use", "pause_turn"):
-        cause = "unfinished"
+        cause, explanation = "unfinished", _called(calls)
     elif stop not in ("end_turn", "stop_sequence"):
         cause = "unexpected"
     elif not answer.strip():
@@ -382,6 +396,10 @@ def _judge_message(message: Message, wanted: AnswerKind) -> Judged:
         cause, answer, explanation = _in_form(answer, wanted)
     else:
         cause = ""
+    if cause and cause != "refused":
+        # What a tool was to be given was paid for like any text.
+        inputs = (input_text(bytes(call.input)) for call in calls if bytes(call.input))
+        answer = "\n".join(part for part in (answer, *inputs) if part)
     return Judged(
         LOOK if cause else GOOD,
         cause=cause,
@@ -392,6 +410,20 @@ def _judge_message(message: Message, wanted: AnswerKind) -> Judged:
         usage=message.usage,
         refusal_category=category,
     )
+
+
+def _is_answer(calls: Sequence[Block], tool: str | None) -> bool:
+    """Whether what was called is the answer. Of an unknown request one call without a word beside
+    it is taken for a forced one: where nobody answers, there is hardly another reason for it."""
+    if len(calls) != 1 or not bytes(calls[0].input).startswith(b"{"):
+        return False
+    return tool is None or (tool != "" and calls[0].name == tool)
+
+
+def _called(calls: Sequence[Block]) -> str:
+    """Which tools were called, for the person."""
+    names = dict.fromkeys(call.name[:60] for call in calls if isinstance(call.name, str))
+    return f"It called {', '.join(names)}." if names else ""
 
 
 def _in_form(text: str, wanted: AnswerKind) -> tuple[str, str, str]:

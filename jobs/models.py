@@ -40,12 +40,13 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from . import words
-from .answer_kinds import FREE_TEXT, AnswerKind
+from .answer_kinds import COLUMNS, FREE_TEXT, AnswerKind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
 from .judging import MARKED_DOWN, SET_ASIDE
 from .recipes import PLAIN_FIELDS, Recipe
+from .tool_answers import stored_columns
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
 # tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
@@ -99,6 +100,18 @@ def answer_kind_of(job: Job) -> AnswerKind:
     if job.kind == Job.Kind.REQUESTS:
         return FREE_TEXT
     return msgspec.convert(job.answer_kind, AnswerKind)
+
+
+def answer_shape_of(job: Job) -> AnswerKind:
+    """How the answers of a job are shown: as they were asked for, and with the columns that the
+    inputs of forced tools fill."""
+    asked = answer_kind_of(job)
+    if not job.answer_columns:
+        return asked
+    columns = asked.columns if asked.kind == COLUMNS else ()
+    names = {column.name for column in columns}
+    others = (one for one in stored_columns(job.answer_columns) if one.name not in names)
+    return AnswerKind(COLUMNS, asked.labels, (*columns, *others))
 
 
 def recipe_of(job: Job) -> Recipe:
@@ -273,6 +286,8 @@ class Job(models.Model):
     model = models.CharField(max_length=100, default="")
     max_tokens = models.IntegerField(default=0)  # 0: what suits the kind of answer
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    # AnswerColumns that answers fill which came as the input of a tool: see tool_answers.py.
+    answer_columns = models.JSONField(default=list)
     effort = models.CharField(max_length=10, default="")  # of model_rules.EFFORTS
     cached = models.BooleanField(default=False)  # the instructions are kept from row to row
     skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from . import checksums, clock, files, holding, provider
+from . import checksums, clock, files, holding, provider, result_files
 from .checksums import CheckedFile, Damaged
 from .leases import Lease
 from .models import Batch, Job
@@ -152,14 +152,8 @@ def _fetch(batch: Batch, lease: Lease) -> None:
     except Damaged:
         part = files.incoming_path(batch)
         files.require_room(part.parent, batch.results_bytes)
-        size = 0
         with part.open("wb") as file:
-            for block in provider.result_blocks(str(batch.provider_id)):
-                size += len(block)
-                if size > batch.results_bytes:
-                    raise Damaged("is longer than what was stored") from None
-                file.write(block)
-                lease.renew()
+            result_files.download(str(batch.provider_id), batch, file, lease)
         checksums.open_checked(part, batch.results_bytes, batch.results_sha256).require_whole(
             lease.renew
         )

@@ -42,7 +42,7 @@ def _stray_chunks(job: Job, batch: Batch) -> Iterator[bytes]:
             if job.kind == Job.Kind.REQUESTS:
                 yield _in_json(text, line)
             else:
-                yield _in_csv(job, text, judge(read_line(line).result).answer)
+                yield _in_csv(job, text, judge(read_line(line).result, tool=None).answer)
 
 
 def _in_json(text: str, line: bytes) -> bytes:

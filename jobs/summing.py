@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from .answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind, as_cell, stored_values
+from .answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind, as_cell, fits, stored_values
 from .cells import plain_number
 from .leases import Lease
-from .models import Job, Row, answer_kind_of
+from .models import Job, Row, answer_shape_of
 
 SLICE = 1_000  # rows that are read at a time
 MOST_VALUES = 10_000  # different values that are told apart; a list can have any
@@ -69,7 +69,7 @@ def summary_of(job: Job) -> Summary | None:
 
 def sum_up(job: Job, lease: Lease) -> None:
     """Count what the answers of a job say. Raises LeaseLost."""
-    kind = answer_kind_of(job)
+    kind = answer_shape_of(job)
     counted = [_Counted(column) for column in _columns(kind)]
     count = 0
     for found in Row.objects.filter(job=job).with_usable_answer().value_slices(SLICE, "answer"):
@@ -106,6 +106,10 @@ class _Counted:
         """What some rows have in this column. Equal ones are put together first: there are many."""
         filled = [value for value in values if value is not None and value not in ("", [])]
         self.empty += len(values) - len(filled)
+        # The input of a tool need not keep to its schema, and a choice that is none is counted.
+        kept = [value for value in filled if self._can_count(value)]
+        self.others += len(filled) - len(kept)
+        filled = kept
         if self.column.kind == "number":
             for number, times in Counter(filled).items():
                 self.spread.add(Decimal(str(number)), times)
@@ -117,6 +121,11 @@ class _Counted:
             self._count(Counter(items))
         else:
             self._count(Counter(map(as_cell, filled)))
+
+    def _can_count(self, value: Any) -> bool:
+        if self.column.kind == "choice":
+            return isinstance(value, str)
+        return fits(self.column, value)
 
     def _count(self, found: Counter[str]) -> None:
         for value, times in found.items():

@@ -20,6 +20,7 @@ PURE = (
     "jobs.ingest",
     "jobs.cells",
     "jobs.answer_kinds",
+    "jobs.tool_answers",
     "jobs.matching",
     "jobs.model_rules",
 )
@@ -41,7 +42,7 @@ LAYERS = (
     ("jobs.editing",),
     ("jobs.rounds",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
-    ("jobs.stored_results",),
+    ("jobs.stored_results", "jobs.answer_columns"),
     (
         "jobs.batching",
         "jobs.checking",

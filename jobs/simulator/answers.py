@@ -1,6 +1,7 @@
 """Made-up answers: always the same for the same request, and plainly marked as practice."""
 
 import base64
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,7 @@ from jobs.simulator.wire import (
     StopDetails,
     TextBlock,
     ThinkingBlock,
+    ToolUseBlock,
     Usage,
 )
 
@@ -65,6 +67,7 @@ class _Draft(msgspec.Struct):
     stop_reason: str
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
+    call: ToolUseBlock | None = None
 
 
 def answer(
@@ -78,8 +81,11 @@ def answer(
     dice = Dice(model.id, schema.decode("utf-8", "replace"), *prompt.texts)
     limit = params.max_tokens if isinstance(params.max_tokens, int) else model.longest_output
     thinking = _thinking_tokens(params, model, dice)
+    tool = _called_tool(params, fate)
     if fate == "refusal":
         draft = _refused(dice)
+    elif tool is not None and fate in ("good", "cut", "tool"):
+        draft = _call(tool, prompt, model, dice, limit, is_cut=fate == "cut")
     elif fate == "empty":
         said = min(_EMPTY_TOKENS, limit)
         draft = _Draft(None, said, _affordable(thinking, limit - said), "end_turn")
@@ -91,11 +97,13 @@ def answer(
     else:
         draft = _good(params, schema, prompt, model, dice, limit, thinking)
         draft.stop_reason = _ENDS.get(fate, draft.stop_reason)
-    content: list[ThinkingBlock | TextBlock] = []
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock] = []
     if draft.thinking_tokens:
         content.append(_thinking_block(params, model, dice))
     if draft.text is not None:
         content.append(TextBlock(draft.text))
+    if draft.call is not None:
+        content.append(draft.call)
     return Reply(
         id=f"msg_01{dice.seed.hex()[:22]}",
         model=model.id,
@@ -127,6 +135,36 @@ def _good(
         text = _first_bytes(text, int(limit * model.rules.bytes_per_token))
         return _Draft(text, limit, 0, "max_tokens")
     return _Draft(text, tokens, _affordable(thinking, limit - tokens), stop_reason, stopped_at)
+
+
+def _called_tool(params: Params, fate: Fate) -> dict[str, object] | None:
+    """The tool of the client's that is called: the one that is forced, or the first one that an
+    answer may end with."""
+    tools = [tool for tool in params.tools if tool.get("type") in (None, "custom")]
+    choice = params.tool_choice
+    if choice is not None and choice.type == "tool":
+        tools = [tool for tool in tools if tool.get("name") == choice.name]
+    is_forced = choice is not None and choice.type in ("any", "tool")
+    return tools[0] if tools and (is_forced or fate == "tool") else None
+
+
+def _call(
+    tool: dict[str, object], prompt: Prompt, model: Model, dice: Dice, limit: int, *, is_cut: bool
+) -> _Draft:
+    """The call of a tool. One that is cut off has only the first half of its input."""
+    schema = tool.get("input_schema")
+    made: object = {}
+    if isinstance(schema, dict):
+        with suppress(RecursionError, KeyError):
+            gist = _gist(prompt.question, 60)
+            made = schemas.make_answer(schemas.Schema(schema), dice, gist, prompt.question)
+    tokens = count_text(msgspec.json.encode(made).decode(), model.rules.bytes_per_token)
+    is_cut = is_cut or tokens > limit
+    if is_cut and isinstance(made, dict):
+        made = dict(list(made.items())[: len(made) // 2])
+    called = ToolUseBlock(f"toolu_01{dice.seed.hex()[:22]}", str(tool.get("name")), made)
+    stop_reason = "max_tokens" if is_cut else "tool_use"
+    return _Draft(None, limit if is_cut else tokens, 0, stop_reason, call=called)
 
 
 def _cut(

@@ -146,6 +146,7 @@ class ToolChoice(Struct):
     """Whether a tool must be used."""
 
     type: Literal["auto", "any", "tool", "none"]
+    name: str = ""
 
 
 class Params(Struct, forbid_unknown_fields=True):
@@ -275,6 +276,15 @@ class ThinkingBlock(Struct):
     type: str = "thinking"
 
 
+class ToolUseBlock(Struct):
+    """A tool of the client's that the model calls."""
+
+    id: str
+    name: str
+    input: object
+    type: str = "tool_use"
+
+
 class StopDetails(Struct):
     """Why an answer was refused."""
 
@@ -288,7 +298,7 @@ class Reply(Struct):
 
     id: str
     model: str
-    content: list[ThinkingBlock | TextBlock]
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock]
     stop_reason: str
     usage: Usage
     stop_sequence: str | None = None

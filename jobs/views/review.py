@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from .. import actions, recipes, reviewing, summing
-from ..answer_kinds import AnswerKind, as_cell, stored_values
-from ..models import Job, Row, answer_kind_of
+from ..answer_kinds import AnswerKind, as_cell, values_in
+from ..models import Job, Row, answer_shape_of
 from ..reviewing import Read
 from ..summing import ColumnSummary
 from ..templatetags.show import figure
@@ -121,7 +121,7 @@ def _shown(job: Job, read: Read) -> Shown:
     used = set(recipes.columns_used(job.prompt))
     first = [(name, cell) for name, cell in cells if name in used] or cells
     others = [one for one in cells if one not in first]
-    values = _values(answer_kind_of(job), read.row)
+    values = _values(answer_shape_of(job), read.row)
     return Shown(read, first, others, values, reviewing.answer_key(read.row))
 
 
@@ -138,7 +138,9 @@ def _cells(job: Job, row: Row) -> list[tuple[str, str]]:
 
 def _values(kind: AnswerKind, row: Row) -> list[tuple[str, str]]:
     """An answer in columns, which a mark does not change; [] for any other."""
-    values = stored_values(row.answer) if kind.column_names else {}
+    values = values_in(kind.column_names, row.answer)
+    if not values:
+        return []
     return [(name, as_cell(values.get(name))[:LONGEST_SHOWN]) for name in kind.column_names]
 
 

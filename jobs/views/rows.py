@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from .. import browsing, editing, recipes
-from ..answer_kinds import LABELS, as_cell, stored_values
+from ..answer_kinds import LABELS, as_cell, values_in
 from ..browsing import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
 from ..judging import Cause, cause_in_words
 from ..models import (
@@ -22,7 +22,7 @@ from ..models import (
     Job,
     Outcome,
     Row,
-    answer_kind_of,
+    answer_shape_of,
     recipe_of_round,
 )
 from .access import asked, find_job
@@ -107,7 +107,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     page = find_page(job, wanted, asked(request, "from"), asked(request, "to"))
     chosen = _columns_chosen(job, request)
     shown = chosen or _columns_of_use(job)
-    kind = answer_kind_of(job)
+    kind = answer_shape_of(job)
     columns = [job.columns[index] for index in shown] or ["Request"]
     sort = f"-{wanted.sort}" if wanted.descending else wanted.sort.removeprefix(NUMBER)
     context = {
@@ -141,7 +141,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
 def read_wanted(job: Job, request: HttpRequest) -> Wanted:
     outcome, sort = asked(request, "outcome"), asked(request, "sort")
     label, model = asked(request, "label"), asked(request, "model")
-    kind = answer_kind_of(job)
+    kind = answer_shape_of(job)
     sort = sort if sort in SORTS else ""
     return Wanted(
         outcome=outcome if outcome in FILTERS else "",
@@ -297,10 +297,12 @@ def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str,
 
 def values_of(job: Job, row: Row) -> list[tuple[str, str]]:
     """An answer in columns: their names and cells. Empty for any other answer."""
-    names = answer_kind_of(job).column_names
+    names = answer_shape_of(job).column_names
     if not names or not row.has_usable_answer:
         return []
-    values = stored_values(row.answer)
+    values = values_in(names, row.answer)
+    if not values:
+        return []  # it is shown as it is
     return [(name, as_cell(values.get(name))) for name in names]
 
 

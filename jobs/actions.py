@@ -21,6 +21,7 @@ from django.db.models import F, Max, Q
 
 from . import (
     adopting,
+    approvals,
     batching,
     building,
     clock,
@@ -32,7 +33,6 @@ from . import (
     pricing,
     reviewing,
     rounds,
-    spending,
     storage,
     submission,
     tally,
@@ -58,6 +58,7 @@ from .models import (
     Try,
     choices_of,
     dollars,
+    note_change,
     pico,
     recipe_of,
     stored_recipe,
@@ -131,7 +132,7 @@ def _name_of(upload: File[bytes]) -> str:
     return PurePath((upload.name or "upload").replace("\\", "/")).name[:255]
 
 
-def read_differently(job: Job, choices: Choices) -> bool:
+def read_differently(job: Job, choices: Choices, user: User) -> bool:
     """Read the file anew, as a person wants it to be read; True when it is. A draft that is read in
     this way already and a job that was confirmed stay as they are."""
     if choices == choices_of(job) and job.state != Job.State.UNREADABLE:
@@ -140,7 +141,7 @@ def read_differently(job: Job, choices: Choices) -> bool:
     chosen_before = choices_of(job).sheet
     if choices.sheet != chosen_before and choices.sheet != job.reading.get("sheet"):
         values["corrections"] = []  # they are of the rows of another sheet
-    return _read_anew(job, **values)
+    return _read_anew(job, changed_by=user, **values)
 
 
 def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
@@ -150,7 +151,7 @@ def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
         same = Job.objects.filter(upload_file=job.upload_file)
         if job.name == _usual_name(job.upload_name):
             taken["name"] = _usual_name(taken["upload_name"])
-        replaced = _read_anew(job, same, choices={}, corrections=[], **taken)
+        replaced = _read_anew(job, same, choices={}, corrections=[], changed_by=user, **taken)
         if replaced:
             _log(job, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user)
     # Should the worker be reading it, it finds that it is not wanted any more.
@@ -165,7 +166,7 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
     with _stored(job.owner, upload, name) as sha256, transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file, readings=job.readings)
         corrections = [*job.corrections, {"file": name, "sha256": sha256, "used": False}]
-        corrected = _read_anew(job, same, corrections=corrections)
+        corrected = _read_anew(job, same, corrections=corrections, changed_by=user)
         if corrected:
             _log(job, f"Uploaded corrected rows: {_name_of(upload)}.", user)
     if not corrected:
@@ -176,7 +177,7 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
 def take_back_corrections(job: Job, user: User) -> bool:
     """Read the file as it was uploaded. False when no row was corrected."""
     with transaction.atomic():
-        taken_back = bool(job.corrections) and _read_anew(job, corrections=[])
+        taken_back = bool(job.corrections) and _read_anew(job, corrections=[], changed_by=user)
         if taken_back:
             _log(job, "Took back the corrected rows.", user)
     for correction in job.corrections if taken_back else []:
@@ -200,8 +201,8 @@ def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     `also`, to compare. False when there is nothing to ask, answers of an earlier try are still to
     come, or it is no draft any more.
 
-    The most that it can cost is reserved. Raises limits.NotAllowed when that is more than may be
-    spent, or it cannot be said.
+    The most that it can cost is reserved, and counts for the job. Raises limits.NotAllowed when
+    that is more than may be spent, or it cannot be said.
     """
     asked = [recipe_of(job)]
     if also and also != job.model:
@@ -223,7 +224,7 @@ def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
                 "Choose another model, or ask an administrator to enter its price."
             ) from None
         most = dollars(sum(one.most_pico for one in planned))
-        if why := limits.in_the_way_of_trying(job.owner, most, site, now):
+        if why := limits.in_the_way_of_trying(job, most, site, now):
             raise limits.NotAllowed(why)
         Try.objects.bulk_create(planned)
         if planned:
@@ -233,29 +234,31 @@ def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     return bool(planned)
 
 
-def save_recipe(job: Job, recipe: Recipe) -> bool:
+def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:
     """Keep the recipe of a draft; its price is worked out anew. True when something changed."""
     if recipe_of(job) == recipe:
         return False
     drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
     # At once: the page has waited for the end of typing.
-    saved = drafts.update(**stored_recipe(recipe), plan_sha256="", next_action_at=clock.now())
+    saved = drafts.update(
+        **stored_recipe(recipe), plan_sha256="", changed_by=user, next_action_at=clock.now()
+    )
     if saved:
         _nudge(job)
     return bool(saved)
 
 
-def use_tried_recipe(job: Job, round_number: int) -> bool:
+def use_tried_recipe(job: Job, round_number: int, user: User) -> bool:
     """Take the recipe of an earlier try for a draft again. False when there is none, or it is no
     draft any more."""
     one = job.tries.filter(round=round_number).exclude(recipe={}).first()
     if one is None or job.state != Job.State.DRAFT:
         return False
-    save_recipe(job, with_rows_of(recipe_of(job), msgspec.convert(one.recipe, Recipe)))
+    save_recipe(job, with_rows_of(recipe_of(job), msgspec.convert(one.recipe, Recipe)), user)
     return True
 
 
-def use_as_example(job: Job, one: Try) -> bool:
+def use_as_example(job: Job, one: Try, user: User) -> bool:
     """Put a tried row and its answer into the instructions, as an example of a good answer. False
     when there is no good answer, or it is no draft any more."""
     if one.outcome != Outcome.GOOD or job.state != Job.State.DRAFT:
@@ -266,7 +269,7 @@ def use_as_example(job: Job, one: Try) -> bool:
     cells = [(name, cell) for name, cell in one.cells]
     answer = as_written(msgspec.convert(one.answer_kind, AnswerKind), one.answer)
     system = with_example(recipe.system, cells, answer)
-    save_recipe(job, replace(recipe, system=system))
+    save_recipe(job, replace(recipe, system=system), user)
     return True
 
 
@@ -279,27 +282,24 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
     the draft or its price has changed since, or somebody confirmed it before.
 
     The most that it can cost is reserved. Raises limits.NotAllowed when that is more than may be
-    spent, or a second person has to approve it first; for the latter `user` is that person.
+    spent, or a second person has to approve it first, and then `user` is not the owner.
     """
-    job.refresh_from_db()
-    estimate = estimates.current(job)
-    if estimate is None or not plan_sha256 or estimates.plan_of(job, estimate) != plan_sha256:
-        return False
     with transaction.atomic():
         site, now = limits.lock(), clock.now()
-        if why := limits.in_the_way(job.owner, estimate.most, site, now):
+        # Locked: whoever changes the draft comes after us, or is seen.
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        estimate = approvals.planned(job, plan_sha256)
+        if estimate is None:
+            return False
+        if why := limits.in_the_way(job, estimate.most, site, now):
             raise limits.NotAllowed(why)
-        drafts = Job.objects.filter(plan_sha256=plan_sha256)
         approved = {}
-        if limits.needs_approval(estimate.most, site):
-            if not limits.can_approve(job, user):
-                raise limits.NotAllowed(
-                    "A second person has to approve this job before it is sent."
-                )
-            # As it was asked for: what was withdrawn or changed since cannot be approved.
-            drafts = drafts.filter(approval_plan=plan_sha256)
-            approved = {"approved_by": user}
-        confirmed = drafts.try_move(
+        if limits.needs_approval(job, estimate.most, site):
+            if why := limits.why_approval_is_missing(job, plan_sha256, user):
+                raise limits.NotAllowed(why)
+            approved = {"approved_by": job.approval_by}
+        note_change(job.pk)
+        confirmed = Job.objects.filter(plan_sha256=plan_sha256).try_move(
             job.pk,
             Job.State.DRAFT,
             Job.State.SUBMITTING,
@@ -308,39 +308,14 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             next_action_at=now,
             reserved_pico=pico(estimate.most),
             **approved,
+            **approvals.NOTHING_ASKED,
         )
         if confirmed:
             # What was to be tried is not of use any more.
             job.tries.filter(state=Try.State.WAITING).delete()
-            what = "Approved" if approved else "Confirmed"
-            _log(job, f"{what}: {words.rows(estimate.rows)}.", user)
+            _log(job, f"Confirmed: {words.rows(estimate.rows)}.", user)
             _nudge(job)
     return confirmed
-
-
-def ask_for_approval(job: Job, plan_sha256: str, user: User) -> bool:
-    """Ask a second person to approve a draft, exactly as it was shown. False when it has changed
-    since."""
-    job.refresh_from_db()
-    estimate = estimates.current(job)
-    if estimate is None or not plan_sha256 or estimates.plan_of(job, estimate) != plan_sha256:
-        return False
-    with transaction.atomic():
-        drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, plan_sha256=plan_sha256)
-        asked = drafts.update(approval_plan=plan_sha256, approval_asked_at=clock.now())
-        if asked:
-            _log(job, "Asked for approval.", user)
-    return bool(asked)
-
-
-def withdraw_from_approval(job: Job, user: User) -> bool:
-    """Take back what was asked. False when nothing was."""
-    with transaction.atomic():
-        drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT).exclude(approval_plan="")
-        withdrawn = drafts.update(approval_plan="", approval_asked_at=None)
-        if withdrawn:
-            _log(job, "Withdrawn: nobody is asked to approve it any more.", user)
-    return bool(withdrawn)
 
 
 def stop(job: Job, user: User) -> bool:
@@ -412,10 +387,13 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         if planned is None or planned.key != key:
             return False
         most = planned.price.most
-        if why := limits.in_the_way(job.owner, most, site, now, dollars(job.spent_pico)):
+        if why := limits.in_the_way(job, most, site, now):
             raise limits.NotAllowed(why)
-        if rounds.needs_approval(job, most, site) and not limits.can_approve(job, user):
-            raise limits.NotAllowed(rounds.NEEDS_SECOND)
+        approver = None
+        if limits.needs_approval(job, most, site):
+            if why := limits.why_approval_is_missing(job, key, user):
+                raise limits.NotAllowed(why)
+            approver = job.approval_by
         started = job.practice == settings.PRACTICE and Job.objects.try_move(
             job.pk,
             Job.State.FINISHED,
@@ -425,6 +403,7 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
             reserved_pico=pico(most),
             # What was brought in counts as spending of this site from now on.
             confirmed_at=job.confirmed_at or now,
+            **approvals.NOTHING_ASKED,
         )
         if not started:
             return False
@@ -432,10 +411,16 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         if not rounds.start(job, planned, what, user):
             transaction.set_rollback(True)
             return False
+        job.rounds.filter(number=job.last_round).update(approved_by=approver)
         job.runs_again().price_anew(now)
         _log(job, f"To be sent again: {words.rows(planned.rows)}. {what}".strip(), user)
         _nudge(job)
     return True
+
+
+def note_changer(job: Job, user: User) -> None:
+    """Say who changes rows of a finished job: not the one who approves that they are sent."""
+    Job.objects.filter(pk=job.pk).update(changed_by=user)
 
 
 def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
@@ -445,7 +430,7 @@ def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
     with _stored(job.owner, upload, name) as sha256, transaction.atomic():
         finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
-        taken = bool(finished.update(next_action_at=clock.now()))
+        taken = bool(finished.update(next_action_at=clock.now(), changed_by=user))
         mine = CorrectedUpload.objects.filter(job=job)
         not_needed = list(mine.values_list("file", flat=True)) if taken else [name]
         if taken:
@@ -464,7 +449,8 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
     with transaction.atomic():
         finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
         rows = job.rows.filter(outcome__in=NOT_GOOD, cause=cause)
-        changed = {"rows_changed": F("rows_changed") + 1, "answers": None}
+        note_change(job.pk)
+        changed = {"rows_changed": F("rows_changed") + 1, "answers": None, "changed_by": user}
         if not count or not finished.update(**changed, next_action_at=clock.now()):
             return False
         if rows.count() != count:
@@ -491,11 +477,25 @@ def look_again(batch: Batch, user: User) -> bool:
 
 def send_again(batch: Batch, user: User) -> bool:
     """A person decides that a batch which is not to be found is sent again, which may be paid
-    twice. False when it was settled meanwhile, or nobody was asked."""
+    twice. False when it was settled meanwhile, or nobody was asked.
+
+    What it may cost a second time counts for the caps, and for approval. Raises limits.NotAllowed.
+    """
     asked = Batch.objects.filter(pk=batch.pk).exclude(asked_at=None)
-    if not asked.exists() or not submission.plan_again(batch, decided_by=user.pk):
-        return False
+    most = estimates.most_of_batch(batch)
     with transaction.atomic():
+        site, job = limits.lock(), batch.job
+        if not asked.exists():
+            return False
+        if why := limits.in_the_way(job, most, site, clock.now()):
+            raise limits.NotAllowed(why)
+        if limits.needs_approval(job, most, site) and not limits.can_approve(job, user):
+            raise limits.NotAllowed(
+                f"It may cost {pricing.in_words(pricing.rounded_up(most))} a second time. "
+                "An administrator who does not own this job has to send it again."
+            )
+        if not submission.plan_again(batch, decided_by=user.pk):
+            return False
         Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
         Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
         _log(batch.job, f"Batch {batch.number} is to be sent again.", user)
@@ -548,7 +548,9 @@ def delete(job: Job, user: User) -> bool:
             job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=clock.now()
         )
         if deleting:
-            spending.remember(job)
+            # What was not asked yet never will be. What the job has cost, and a test that is being
+            # answered may still cost, counts on: it is written down when its rows are gone.
+            job.tries.filter(state=Try.State.WAITING).delete()
             job.runs_again().price_anew(clock.now())
             _nudge(job)
     if deleting:

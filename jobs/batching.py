@@ -23,7 +23,7 @@ from django.db.models import Max
 from . import files
 from .answer_kinds import FREE_TEXT
 from .leases import Lease
-from .models import Batch, Job, Outcome, Row, recipe_of_round
+from .models import Batch, Job, Outcome, Row, note_change, recipe_of_round
 from .recipes import Recipe, compile_recipe
 from .surveying import Contents
 
@@ -150,14 +150,18 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     for why, numbers in body.left_out.items():
         # In slices of their own: a transaction with all of them would keep others waiting.
         for begin in range(0, len(numbers), READ_AHEAD):
-            Row.objects.filter(
-                job=job, number__in=numbers[begin : begin + READ_AHEAD], outcome=Outcome.WAITING
-            ).update(outcome=Outcome.LEFT_OUT, cause="left_out", problem=why)
+            some = numbers[begin : begin + READ_AHEAD]
+            with transaction.atomic():
+                note_change(job.pk)
+                Row.objects.filter(job=job, number__in=some, outcome=Outcome.WAITING).update(
+                    outcome=Outcome.LEFT_OUT, cause="left_out", problem=why
+                )
             lease.renew()
     if not body.size:
         files.body_path(batch).unlink()
         return True
     with transaction.atomic():
+        note_change(job.pk)
         batch.save(force_insert=True)
         taken = waiting.filter(number__gte=first, number__lte=body.last_number)
         if taken.update(batch=batch) != body.size:
@@ -188,6 +192,7 @@ def unplan(batch: Batch) -> None:
         found = planned.select_for_update().first()
         if found is None:
             return
+        note_change(found.job_id)
         Row.objects.filter(batch=found).update(batch=None)
         if found.late_until:
             planned.update(state=Batch.State.CANCELED)

@@ -33,7 +33,7 @@ from . import (
 from .batching import custom_id
 from .judging import Judged, Result, ResultLine, judge, read_line
 from .leases import Lease
-from .models import Batch, Outcome, Problem, Row, answer_kind_of
+from .models import Batch, Outcome, Problem, Row, answer_kind_of, note_change
 
 logger = logging.getLogger(__name__)
 
@@ -299,6 +299,7 @@ def lose(batch: Batch, why: str = "") -> None:
     without an answer says so; what did arrive is kept."""
     with transaction.atomic():
         if Batch.objects.try_move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None):
+            note_change(batch.job_id)
             Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
                 outcome=Outcome.ERRORED, cause="lost", message=why
             )
@@ -352,6 +353,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
                 answers.append((number, params, judged))
         # bulk_update takes thirty times as long.
         with transaction.atomic(), connection.cursor() as cursor:
+            note_change(batch.job_id)
             cursor.executemany(_UPDATE, updates)
             answer_columns.store_columns(batch.job_id, answers)
         lease.renew()
@@ -386,6 +388,7 @@ def _say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
     strays = [custom_id for custom_id in ids if custom_id not in found]
     theirs = Row.objects.filter(job=job, batch=batch)
     with transaction.atomic():
+        note_change(job.pk)
         # What this site would not have sent was answered all the same.
         theirs.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")
         without = theirs.filter(outcome=Outcome.WAITING)

@@ -23,6 +23,6 @@ def site(request: HttpRequest) -> dict[str, object]:
         user = getattr(request, "user", None)
         if user is None or not user.is_superuser:
             return 0
-        return Job.objects.awaiting_approval().exclude(owner_id=user.pk).count()
+        return Job.objects.awaiting_approval(user).count()
 
     return {"practice": settings.PRACTICE, "restored": restored, "approvals": approvals}

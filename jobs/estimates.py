@@ -30,6 +30,8 @@ from .learning import LEAST_TRIED, Earlier
 from .leases import Lease
 from .model_rules import rules_of
 from .models import (
+    MOST,
+    Batch,
     Job,
     Length,
     Outcome,
@@ -55,6 +57,7 @@ AROUND_CELL = 2
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
 VERSION = 2  # of how the numbers are worked out
 MOST_EARLIER = 5  # jobs to learn from
+TOO_MUCH = "No job can cost more than $9,000,000. Split the file."
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,22 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
         high=whole.high * max(shares),
         most=whole.most * max(shares),
     )
+
+
+def most_of_batch(batch: Batch) -> Decimal:
+    """The most that sending a batch costs, by its share of what was said of all rows that are sent
+    with it; 0 when nothing was said."""
+    again = batch.job.rounds.filter(number=batch.round).first()
+    whole = None if again else current(batch.job)
+    if again:
+        most, rows, size = Decimal(again.estimate["most"]), again.rows, again.bytes
+    elif whole:
+        most, rows, size = whole.most, whole.rows, _sent_bytes(batch.job)
+    else:
+        return Decimal(0)
+    part = batch.rows.aggregate(bytes=Coalesce(Sum("size"), 0))["bytes"]
+    shares = Decimal(batch.size) / max(rows, 1), Decimal(part) / max(size, 1)
+    return most * min(max(shares), Decimal(1))
 
 
 def _sent_bytes(job: Job) -> int:
@@ -395,7 +414,7 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
         output_most=sum(share.longest for share in shares),
         rows=sum(share.rows for share in shares),
         counted=len(basis.counts.tokens),
-        trouble=_trouble(job, basis, unpriced),
+        trouble=_trouble(job, basis, unpriced) or _too_much(priced),
         tried=sum(share.tried for share in shares),
         earlier=sum(share.earlier for share in shares),
         basis=basis,
@@ -417,6 +436,13 @@ def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
     if _left(job, recipe_of(job), survey) <= 0 and not _known(job, recipe_of(job), survey):
         return "No row is left to send, because of the empty cells that the prompt uses."
     return ""
+
+
+def _too_much(priced: Sequence[Prices]) -> str:
+    most = sum((one.most for one in priced), Decimal(0))
+    if most <= MOST:
+        return ""
+    return f"This job may cost up to {pricing.in_words(pricing.rounded_up(most))}. {TOO_MUCH}"
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,8 @@ class LimitsForm(StyledForm):
         min_value=0,
         max_digits=12,
         decimal_places=2,
-        help_text="A job that may cost more waits until an administrator other than its owner has "
-        "approved it.",
+        help_text="A job that may cost more waits until an administrator has approved it who does "
+        "not own it, did not ask, and did not make the last change. Then its owner submits it.",
     )
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F
 
 from . import clock, collection, holding, journal, provider, submission, words
-from .models import Batch, Job, LateBatch, SubmissionEvent, dollars
+from .models import Batch, Job, LateBatch, Round, SubmissionEvent, dollars, note_change
 from .pricing import in_words
 from .provider import BatchInfo
 
@@ -146,10 +146,21 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
         cost = collection.charged(late.provider_id, finished, late.batch) if finished else 0
     except collection.Incomplete:
         return  # the next look fetches it anew
-    ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)
-    if ended.update(ended_at=info.ended_at or clock.now(), finished=finished, cost_pico=cost):
-        # tally.count_up comes to the same; but the job may have finished long ago.
-        Job.objects.filter(pk=late.batch.job_id).update(spent_pico=F("spent_pico") + cost)
+    with transaction.atomic():
+        note_change(late.batch.job_id)
+        ended = LateBatch.objects.filter(pk=late.pk, ended_at=None)
+        is_new = ended.update(
+            ended_at=info.ended_at or clock.now(), finished=finished, cost_pico=cost
+        )
+        if is_new:
+            # tally.count_up comes to the same, but the job may have finished long ago.
+            Job.objects.filter(pk=late.batch.job_id).update(spent_pico=F("spent_pico") + cost)
+            mine = Round.objects.filter(job=late.batch.job_id, number=late.batch.round)
+            mine.update(spent_pico=F("spent_pico") + cost)
+            # What this try costs is known now.
+            doubtful = Batch.objects.filter(pk=late.batch_id, given_up__gt=0)
+            doubtful.update(given_up=F("given_up") - 1)
+    if is_new:
         stopped = late.batch.state == Batch.State.CANCELED
         how = "although the job had been stopped" if stopped else "a second time"
         paid = (

@@ -23,6 +23,7 @@ from . import (
     holding,
     late,
     leases,
+    ledger,
     own_prices,
     provider,
     resending,
@@ -50,6 +51,7 @@ from .models import (
     Outcome,
     Problem,
     Row,
+    note_change,
 )
 from .reading import make_rows, read_upload
 
@@ -99,11 +101,21 @@ def sweep(
         holding.end_site_trouble()
     if site.filter(Q(restore_asked_at__lte=now) | Q(batch_list_asked_at__lte=now)).exists():
         (look or take_look)(slots.ASKED)
+    _count_what_is_stale(now)
     left = dict.fromkeys(slots.SIZES, slots.NUDGED)
     for pk, kind in slots.next_kinds(Job.objects.due(clock.now()).order_by("next_action_at")):
         if left[kind]:
             left[kind] -= 1
             (step or advance)(pk)
+
+
+def _count_what_is_stale(now: datetime) -> None:
+    """A worker that died, or a person's click, may have left numbers that are not true to the rows
+    any more: whoever takes the next step of the job counts them. One whose steps fail waits for its
+    time."""
+    stale = Job.objects.stale().filter(lease_until=None, failures_in_a_row=0)
+    if pks := list(stale.exclude(next_action_at__lte=now).values_list("pk", flat=True)):
+        Job.objects.filter(pk__in=pks).update(next_action_at=now)
 
 
 def take_look(kind: str) -> None:
@@ -141,6 +153,7 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
         next_action_at = clock.now()
     except provider.ProviderError as error:
         logger.warning("job %s: %s", job_pk, error)
+        tally.count_if_stale(job_pk)
         next_action_at = _after_refusal(job_pk, error)
     except Exception as error:
         # One job that cannot go on must not stop the others; it is tried again, ever more slowly.
@@ -203,6 +216,8 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         if not kind:
             return clock.now()
         wait = _step(job, lease, kind)
+        if wait != NOW:
+            tally.count_if_stale(job.pk)
         if wait is None:
             return None
         # A step that only waits says nothing of the one that failed.
@@ -451,13 +466,18 @@ def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta
 
 def _stop_rows(job: Job, which: Q) -> int:
     """How many there were to stop."""
-    return Row.objects.filter(which, job=job, outcome=Outcome.WAITING).update(
-        outcome=Outcome.CANCELED, cause="canceled"
-    )
+    with transaction.atomic():
+        waiting = Row.objects.filter(which, job=job, outcome=Outcome.WAITING)
+        stopped = waiting.update(outcome=Outcome.CANCELED, cause="canceled")
+        if stopped:
+            note_change(job.pk)
+    return stopped
 
 
 def _finish(job: Job) -> None:
-    tally.count_up(job)
+    """Not before it is counted: what it has cost is remembered by that when it is deleted."""
+    if not tally.count_up(job):
+        return
     old = [Job.State.WORKING, Job.State.CANCELING]
     with transaction.atomic():
         finished = Job.objects.try_move(
@@ -547,4 +567,6 @@ def _delete_all(job: Job, lease: Lease) -> None:
             model.objects.filter(job=job, number__lte=numbers[-1]).delete()
             lease.renew()
     Problem.objects.filter(job=job).delete()
-    job.delete()
+    with transaction.atomic():
+        ledger.remember(job)
+        job.delete()

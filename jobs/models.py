@@ -51,6 +51,8 @@ from .tool_answers import stored_columns
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
 # tokens, is 5,000 of them a token, so every cost is a whole number and adds up exactly in SQL.
 PICO = 1_000_000_000_000
+# What a job can cost at most, in US dollars: the columns hold 9.2 million.
+MOST = Decimal(9_000_000)
 
 
 def dollars(pico: int) -> Decimal:
@@ -179,10 +181,18 @@ class JobQuerySet(StateQuerySet["Job"]):
             Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=wrong)
         )
 
-    def awaiting_approval(self) -> Self:
-        """Drafts that a second person has been asked to approve, as they are now."""
-        asked = self.filter(state=Job.State.DRAFT).exclude(approval_plan="")
-        return asked.filter(approval_plan=F("plan_sha256"))
+    def awaiting_approval(self, person: User | None = None) -> Self:
+        """Jobs that a second person was asked to approve and nobody has approved: drafts as they
+        are now, and rows to be sent again. `person`: only those that this administrator may."""
+        asked = self.filter(AWAITS_APPROVAL)
+        if person is None:
+            return asked
+        asked = asked.exclude(owner=person).exclude(changed_by=person)
+        return asked.exclude(approval_asked_by=person)
+
+    def stale(self) -> Self:
+        """Sent jobs whose rows have changed since they were counted."""
+        return self.filter(state__in=Job.SENT, rows_version__gt=F("tally_version"))
 
     def priced_drafts(self) -> Self:
         """Drafts whose price was worked out, or that have none for a reason that was found out."""
@@ -308,10 +318,23 @@ class Job(models.Model):
     # so far, and the most that is still to come. tally.count_up keeps both true to the rows.
     spent_pico = models.BigIntegerField(default=0)
     reserved_pico = models.BigIntegerField(default=0)
-    # The plan that its owner has asked approval for, and who approved the one that was sent.
+    # The plan that a second person was asked to approve: of a draft its `plan_sha256`, of rows to
+    # be sent again the rounds.Plan.key, and then which rows and how (rounds.Again). Who asked, and
+    # who has approved that very plan. What was sent remembers its approver in `approved_by`.
     approval_plan = models.CharField(max_length=64, default="")
+    approval_again = models.JSONField(null=True)
     approval_asked_at = models.DateTimeField(null=True)
+    approval_asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    approval_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
     approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    # Who last changed the file, the prompt, the settings or rows: never the approver.
+    changed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
 
@@ -334,6 +357,11 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["next_action_at"], name="job_due"),
             models.Index(fields=["owner", "-created_at"], name="job_newest"),
+            models.Index(
+                fields=["state"],
+                condition=Q(rows_version__gt=F("tally_version")),
+                name="job_stale",
+            ),
         ]
         constraints = [
             # A draft can be confirmed, and then its rows would be sent.
@@ -383,9 +411,16 @@ class Job(models.Model):
 
     @property
     def awaits_approval(self) -> bool:
-        """A second person has been asked to approve it, as it is now."""
-        asked = bool(self.approval_plan) and self.approval_plan == self.plan_sha256
-        return asked and self.state == self.State.DRAFT
+        """A second person was asked to approve it as it is now, and nobody has."""
+        return self.asks_for_approval and self.approval_by_id is None
+
+    @property
+    def asks_for_approval(self) -> bool:
+        """A second person was asked to approve it as it is now; one may have done so."""
+        if self.state == self.State.DRAFT:
+            return bool(self.approval_plan) and self.approval_plan == self.plan_sha256
+        again = self.approval_again is not None
+        return again and bool(self.approval_plan) and self.state == self.State.FINISHED
 
     @property
     def sendable_count(self) -> int:
@@ -436,6 +471,19 @@ class Job(models.Model):
 
 
 BY_NAME = (Lower("name"), "pk")  # the order of templates
+
+# As Job.awaits_approval.
+AWAITS_APPROVAL = Q(approval_plan__gt="", approval_by=None) & (
+    Q(state=Job.State.DRAFT, approval_plan=F("plan_sha256"))
+    | Q(state=Job.State.FINISHED, approval_again__isnull=False)
+)
+
+
+def note_change(job_pk: int) -> None:
+    """Say, in the transaction that changes rows of a job, that its numbers have to be renewed. Call
+    it before the rows are changed: then whoever changes them at once waits here, and cannot lock
+    the same rows in another order."""
+    Job.objects.filter(pk=job_pk).update(rows_version=F("rows_version") + 1)
 
 
 class TemplateQuerySet(models.QuerySet["Template"]):
@@ -559,6 +607,10 @@ class Batch(models.Model):
     suggested_id = models.CharField(max_length=100, default="")
     # It counted as never arrived once: until then the list is searched for one that shows up late.
     late_until = models.DateTimeField(null=True)
+    # How many of its tries counted as never arrived and may be charged all the same, until then;
+    # and the most that one costs, in the unit of `cost_pico`.
+    given_up = models.IntegerField(default=0, db_default=0)
+    most_pico = models.BigIntegerField(default=0, db_default=0)
 
     # What the provider says of it.
     provider_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - many have none
@@ -642,6 +694,11 @@ class Round(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
     asked_at = models.DateTimeField()
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    # Of `Job.spent_pico`, what this round was charged; tally.count_up keeps both.
+    spent_pico = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         ordering = ["number"]
@@ -1104,6 +1161,10 @@ class PastSpending(models.Model):
     template = models.CharField(max_length=100, default="")
     models_used = models.JSONField(default=dict)  # US dollars, as text, by model
     spent_pico = models.BigIntegerField()
+    # What may have been charged besides: for tries whose answer was lost, for good, and until
+    # `open_until` for batches that may still turn up.
+    open_pico = models.BigIntegerField(default=0, db_default=0)
+    open_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.spent_pico} at {self.at}"

@@ -44,7 +44,16 @@ from .ingest.corrected_file import CorrectedFile
 from .ingest.corrections import NotCorrected
 from .ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
 from .leases import Lease, LeaseLost
-from .models import Job, Outcome, Problem, Row, choices_of, recipe_of, stored_recipe
+from .models import (
+    Job,
+    Outcome,
+    Problem,
+    Row,
+    choices_of,
+    note_change,
+    recipe_of,
+    stored_recipe,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +275,9 @@ def give_to_batch(job: Job) -> None:
     """All rows of a job whose batch was made elsewhere are in that batch until its results say
     which of them are: what is in no batch could be sent."""
     batch = job.batches.get(brought_in=True)
-    Row.objects.filter(job=job).update(batch=batch, outcome=Outcome.WAITING, cause="")
+    with transaction.atomic():
+        note_change(job.pk)
+        Row.objects.filter(job=job).update(batch=batch, outcome=Outcome.WAITING, cause="")
 
 
 def make_rows(job: Job, lease: Lease) -> None:

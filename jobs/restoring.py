@@ -32,7 +32,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 
 from . import batching, clock, holding, journal, provider, rounds, words
-from .models import Batch, Installation, Job, Outcome, Row, RowQuerySet, SubmissionEvent
+from .models import (
+    Batch,
+    Installation,
+    Job,
+    Outcome,
+    Row,
+    RowQuerySet,
+    SubmissionEvent,
+    note_change,
+)
 from .provider import BatchInfo
 
 logger = logging.getLogger(__name__)
@@ -287,6 +296,8 @@ def _restore_job(
         jobs = Job.objects.select_for_update().filter(pk=job_pk, upload_sha256=upload)
         no_rows = (Job.State.READING, Job.State.UNREADABLE, Job.State.DELETING)
         job = jobs.filter(practice=False).exclude(state__in=no_rows).first()
+        if job:
+            note_change(job.pk)
         # Somebody else may have asked for it, too.
         submissions = [one for one in submissions if _unknown_nonces(one.entries)]
         why_it_ends = _why_it_ends(job, submissions) if job else ""

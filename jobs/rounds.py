@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from decimal import Decimal
 
 import msgspec
 from django.conf import settings
@@ -27,12 +26,12 @@ from .models import (
     NOT_GOOD,
     Attempt,
     Edit,
-    Installation,
     Job,
     Outcome,
     Round,
     Row,
     RowQuerySet,
+    note_change,
     recipe_of_round,
 )
 from .reading import limits as reading_limits
@@ -43,9 +42,6 @@ FOR_NOW = "passing"  # all that got no answer for a reason that passes
 EDITED = "edited"  # all that were changed, see Edit
 # Causes of rows whose answer needed more than the longest that was allowed.
 TOO_SHORT = ("cut_off", "empty")
-NEEDS_SECOND = (
-    "So much has to be sent by a second person: give the address of this page to an administrator."
-)
 SLICE = 500  # rows that are changed at a time
 # What a row holds before a result came for it.
 NO_RESULT = {
@@ -285,13 +281,6 @@ def size_of(job: Job, source: str) -> int:
     return len(msgspec.json.decode(source, type=dict[str, msgspec.Raw])["params"])
 
 
-def needs_approval(job: Job, most: Decimal, site: Installation) -> bool:
-    """Whether a second person has to send rows again that cost up to `most`: they count together
-    with those that were sent again before, so that small steps do not lead around it."""
-    before = sum((Decimal(one.estimate["most"]) for one in job.rounds.all()), Decimal(0))
-    return site.approval_above is not None and before + most > site.approval_above
-
-
 def in_words(job: Job, planned: Plan) -> str:
     """Which rows, and what is different, for the log of the job."""
     again = planned.again
@@ -322,6 +311,7 @@ def _longest_before(job: Job, rows: RowQuerySet, recipe: Recipe) -> int:
 def start(job: Job, planned: Plan, what: str, user: User) -> bool:
     """Keep what the rows came to, and let them wait to be sent; inside a transaction. False when
     they are not as many any more."""
+    note_change(job.pk)
     which = planned.again.which
     rows = rows_of(job, which)
     number = job.last_round + 1

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Subquery
 
 from . import estimates, holding, words
 from .leases import Lease
-from .models import Job, Outcome, Row, RowQuerySet, recipe_of
+from .models import Job, Outcome, Row, RowQuerySet, note_change, recipe_of
 from .surveying import Spared, job_before, spared_rows
 
 SLICE = 500  # rows that are changed at a time
@@ -57,12 +57,13 @@ _MARK = (
 def _mark(job: Job, found: Sequence[Spared]) -> None:
     marks = [(one.same_as or None, one.earlier or None, job.pk, one.number) for one in found]
     # bulk_update takes many times as long.
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(_MARK, marks)
     known = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None).filter(
         number__in=[one.number for one in found if one.earlier], earlier__isnull=False
     )
-    _copy(known, Row.objects.filter(job=job.previous, outcome=Outcome.GOOD), "earlier")
+    with transaction.atomic(), connection.cursor() as cursor:
+        note_change(job.pk)
+        cursor.executemany(_MARK, marks)
+        _copy(known, Row.objects.filter(job=job.previous, outcome=Outcome.GOOD), "earlier")
 
 
 def _fewer_than_agreed(job: Job, answered: int) -> bool:
@@ -82,7 +83,9 @@ def copy_answers(job: Job, lease: Lease) -> None:
     # A row that waits for ever would keep its copies waiting with it.
     settled = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.WAITING)
     for rows in copies.value_slices(SLICE):
-        _copy(copies.filter(number__in=[number for (number,) in rows]), settled, "same_as")
+        with transaction.atomic():
+            note_change(job.pk)
+            _copy(copies.filter(number__in=[number for (number,) in rows]), settled, "same_as")
         lease.renew()
 
 

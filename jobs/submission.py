@@ -16,10 +16,11 @@ from itertools import takewhile
 import msgspec
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
-from . import batching, clock, files, holding, journal, provider, words
+from . import batching, clock, estimates, files, holding, journal, provider, words
 from .leases import Lease, LeaseLost
-from .models import Batch, Job, LateBatch, SubmissionEvent, key_fingerprint
+from .models import Batch, Job, LateBatch, SubmissionEvent, key_fingerprint, pico
 from .provider import BatchInfo
 
 logger = logging.getLogger(__name__)
@@ -266,7 +267,9 @@ def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
     later = open_.select_for_update().filter(state=Batch.State.UNKNOWN).first()
     if later is not None and later.attempts > batch.attempts:
         _record(later, "never_arrived", **_time_of_try(later))
+        # It is in doubt now, instead of the try that is known.
         values = {**values, "late_until": clock.now() + LATE_FOR}
+    open_.filter(state=Batch.State.PLANNED, given_up__gt=0).update(given_up=F("given_up") - 1)
     open_.update(state=state, asked_at=None, **values)
 
 
@@ -340,6 +343,8 @@ def plan_again(batch: Batch, **detail: object) -> bool:
     """An unknown batch counts as never arrived: it may be sent again. Should it turn up all the
     same, it is found (late.py). False when it was settled otherwise meanwhile."""
     detail |= _time_of_try(batch)
+    # It may have arrived all the same, and then this try is charged as well as the next.
+    most = pico(estimates.most_of_batch(batch))
     with transaction.atomic():
         moved = _move(
             batch,
@@ -349,6 +354,8 @@ def plan_again(batch: Batch, **detail: object) -> bool:
             asked_at=None,
             suggested_id="",
             late_until=clock.now() + LATE_FOR,
+            given_up=F("given_up") + 1,
+            most_pico=most,
         )
         if moved:
             _record(batch, "never_arrived", **detail)

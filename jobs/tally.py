@@ -9,12 +9,13 @@ job whose worker died in between is found by its two versions.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import BigIntegerField, Count, F, Max, Min, Q, Sum
+from django.db import transaction
+from django.db.models import BigIntegerField, Case, Count, F, Max, Min, Q, Sum, When
 from django.db.models.functions import Cast, Coalesce
 
 from . import collection, estimates, pricing
@@ -27,17 +28,15 @@ from .models import (
     Outcome,
     Row,
     dollars,
+    note_change,
     pico,
     recipe_of,
     recipe_of_round,
 )
 
+__all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
+
 COUNTS = 3  # tries of one count while others change rows; then the next sweep has its turn
-
-
-def note_change(job_pk: int) -> None:
-    """Say, in the transaction that changes rows of a job, that its numbers have to be renewed."""
-    Job.objects.filter(pk=job_pk).update(rows_version=F("rows_version") + 1)
 
 
 def count_up(job: Job) -> bool:
@@ -45,23 +44,36 @@ def count_up(job: Job) -> bool:
     or the job is gone: nothing was written then, and the next sweep counts again."""
     for _ in range(COUNTS):
         now = Job.objects.filter(pk=job.pk).first()
-        if now is None:
+        # Of a job that is being deleted rows may be gone already: it keeps the numbers it had.
+        if now is None or now.state == Job.State.DELETING:
             return False
-        unchanged = Job.objects.filter(pk=now.pk, rows_version=now.rows_version)
-        if unchanged.update(tally_version=now.rows_version, **_numbers_of(now)):
-            return True
+        numbers, by_round = _numbers_of(now)
+        unchanged = Job.objects.filter(pk=now.pk, state=now.state, rows_version=now.rows_version)
+        with transaction.atomic():
+            if unchanged.update(tally_version=now.rows_version, **numbers):
+                for one in now.rounds.all():
+                    if one.spent_pico != by_round[one.number]:
+                        now.rounds.filter(pk=one.pk).update(spent_pico=by_round[one.number])
+                return True
     return False
 
 
-def _numbers_of(job: Job) -> dict[str, Any]:
-    """The columns of a Job that its rows, attempts, rounds and late batches decide on."""
+def count_if_stale(job_pk: int) -> None:
+    """As `count_up`, when rows of a sent job have changed since it was counted."""
+    if stale := Job.objects.stale().filter(pk=job_pk).first():
+        count_up(stale)
+
+
+def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
+    """The columns of a Job that its rows, attempts, rounds and late batches decide on; and what
+    each of its rounds was charged, as Round.spent_pico."""
     # As big integers: the square of a long answer does not fit a plain one.
     thinking = Cast("thinking_tokens", BigIntegerField())
     text = Cast("output_tokens", BigIntegerField()) - thinking
     written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
     groups = (
         Row.objects.filter(job=job)
-        .values("outcome", "cause", "answered_by")
+        .values("outcome", "cause", "answered_by", "round")
         .annotate(
             rows=Count("pk"),
             input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
@@ -90,12 +102,15 @@ def _numbers_of(job: Job) -> dict[str, Any]:
     sums: Counter[str] = Counter()
     causes: Counter[tuple[str, str]] = Counter()
     together: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    by_model: Counter[str] = Counter()
+    by_round: dict[int, Counter[str]] = defaultdict(Counter)
+    over: Counter[int] = Counter()  # rows of each round that do not wait any more
     for group in groups:
         outcomes[group["outcome"]] += group["rows"]
         causes[group["outcome"], group["cause"]] += group["rows"]
         together.setdefault((group["outcome"], group["cause"]), []).append(dict(group))
-        by_model[group["answered_by"]] += int(group["pico"])
+        by_round[group["round"]][group["answered_by"]] += int(group["pico"])
+        if group["outcome"] != Outcome.WAITING:
+            over[group["round"]] += group["own"]
         if group["outcome"] != Outcome.LEFT_OUT:
             state = "waiting" if group["outcome"] == Outcome.WAITING else "over"
             sums[f"rows_{state}"] += group["own"]
@@ -103,7 +118,8 @@ def _numbers_of(job: Job) -> dict[str, Any]:
         if group["outcome"] in FAILED and group["cause"] in PASSING:
             sums["again"] += group["sent"]
         for name, number in group.items():
-            if isinstance(number, int | Decimal):  # PostgreSQL adds up big integers as Decimal
+            # PostgreSQL adds up big integers as Decimal.
+            if name != "round" and isinstance(number, int | Decimal):
                 sums[name] += int(number)
     earlier = Attempt.objects.filter(job=job).aggregate(
         input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
@@ -114,22 +130,38 @@ def _numbers_of(job: Job) -> dict[str, Any]:
     )
     for name, tokens in earlier.items():
         sums[name] += int(tokens or 0)
-    kept = Attempt.objects.filter(job=job, cost_pico__gt=0).values("answered_by")
-    for model, amount in kept.annotate(pico=Sum("cost_pico")).values_list("answered_by", "pico"):
-        by_model[model] += int(amount)
+    kept = (
+        Attempt.objects.filter(job=job, cost_pico__gt=0)
+        .annotate(of_round=Coalesce("batch__round", 1))
+        .values("answered_by", "of_round")
+        .annotate(pico=Sum("cost_pico"))
+    )
+    for model, number, amount in kept.values_list("answered_by", "of_round", "pico"):
+        by_round[number][model] += int(amount)
         sums["pico"] += int(amount)
-    late = LateBatch.objects.filter(batch__job=job).aggregate(pico=Sum("cost_pico"))["pico"]
+    late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
     # What somebody else has sent is no spending of this site.
     elsewhere = _charged_elsewhere(job) if job.brought_in else Counter()
-    return {
+    by_round[1] -= elsewhere
+    by_model = sum(by_round.values(), Counter[str]())
+    spent = Counter({number: found.total() for number, found in by_round.items()})
+    for number, amount in late.values_list("batch__round", "cost_pico"):
+        spent[number] += amount
+    numbers = {
         "left_out_count": outcomes[Outcome.LEFT_OUT],
-        "spent_pico": sums["pico"] + int(late or 0) - elsewhere.total(),
-        "reserved_pico": _still_to_come(job, sums),
+        "spent_pico": spent.total(),
+        "reserved_pico": _still_to_come(job, sums, over),
         "tally": {
             "outcomes": dict(outcomes),
             "causes": [[*key, rows] for key, rows in sorted(causes.items())],
             "groups": [_group(*key, groups) for key, groups in sorted(together.items())],
-            "by_model": {model: pico for model, pico in (by_model - elsewhere).items() if pico},
+            "by_model": {model: pico for model, pico in by_model.items() if pico},
+            # Of these, what was sent again.
+            "by_round": {
+                str(number): {model: pico for model, pico in found.items() if pico}
+                for number, found in sorted(by_round.items())
+                if number > 1
+            },
             "input_tokens": sums["input"],
             "cache_read_tokens": sums["cached"],
             "cache_write_tokens": sums["kept"],
@@ -150,6 +182,7 @@ def _numbers_of(job: Job) -> dict[str, Any]:
             **_strays(job),
         },
     }
+    return numbers, spent
 
 
 def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
@@ -173,10 +206,12 @@ def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, 
 def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     """Bring the tally to what `count_up` would make of it, without a look at every row: a person
     has marked the answer of `row` as good again, or as not good; with its copies these are `rows`
-    rows. Within a transaction that keeps others from the job."""
-    tally: dict[str, Any] = Job.objects.values_list("tally", flat=True).get(pk=job.pk)
+    rows. Within a transaction that keeps others from the job. What is to be counted anyway is
+    left to that."""
+    mine = Job.objects.filter(pk=job.pk)
+    tally: dict[str, Any] = mine.values_list("tally", flat=True).get()
     if "lengths" not in tally or "groups" not in tally:
-        count_up(job)  # it was counted by an older version
+        note_change(job.pk)  # it was counted by an older version
         return
     sign = 1 if good else -1
     outcomes, causes = Counter(tally["outcomes"]), Counter[tuple[str, str]]()
@@ -198,7 +233,13 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
         for name, tokens in (("text", row.output_tokens - thinking), ("thinking", thinking)):
             total, squares = lengths[name]
             lengths[name] = [total + sign * tokens, squares + sign * tokens * tokens]
-    Job.objects.filter(pk=job.pk).update(tally=tally)
+    # A tally that was true to the rows still is, and one that is to be counted still is as well.
+    was_true = When(tally_version=F("rows_version"), then=F("rows_version") + 1)
+    mine.update(
+        tally=tally,
+        tally_version=Case(was_true, default=F("tally_version")),
+        rows_version=F("rows_version") + 1,
+    )
 
 
 def _groups_after_mark(
@@ -243,15 +284,20 @@ def _strays(job: Job) -> dict[str, int]:
     return {"strays": found.count} if found else {}
 
 
-def _still_to_come(job: Job, sums: Counter[str]) -> int:
+def _still_to_come(job: Job, sums: Counter[str], over_of_round: Counter[int]) -> int:
     """The most that the rows which wait can cost, as stored: what was reserved for all of them,
     less what those that are over have cost, or could have cost by the length of their answers
     alone. How much each of them could have cost to read is not known."""
-    if not sums["rows_waiting"] or not job.was_sent:
+    if not job.was_sent or job.state == Job.State.FINISHED:
         return 0
     if again := job.rounds.last():
         most, spent = Decimal(again.estimate["most"]), Decimal(0)
-        recipe, over = recipe_of_round(job, again.number), again.rows - sums["rows_waiting"]
+        # By the rows of the round itself: those that have not joined it yet are still to come.
+        recipe, over = recipe_of_round(job, again.number), over_of_round[again.number]
+        if over >= again.rows:
+            return 0
+    elif not sums["rows_waiting"]:
+        return 0
     elif estimate := estimates.current(job):
         most, spent = estimate.most, dollars(sums["pico"])
         recipe, over = recipe_of(job), sums["rows_over"]

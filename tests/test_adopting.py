@@ -34,13 +34,12 @@ from jobs import (
     failures,
     files,
     foreign,
+    ledger,
     lifecycle,
-    limits,
     provider,
     reading,
     restoring,
     rounds,
-    spending,
     strays,
 )
 from jobs.ingest.shapes import Choices
@@ -354,9 +353,9 @@ def test_nothing_is_sent_and_it_counts_for_no_limit(
 ) -> None:
     job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])))
     assert job.cost > 0
-    since = limits.month_of(clock.now())
-    assert limits.taken_up(since) == limits.taken_up(since, root) == Decimal(0)
-    assert not list(spending.charges(since))
+    since = ledger.month_of(clock.now())
+    assert ledger.taken_up(since) == ledger.taken_up(since, root) == Decimal(0)
+    assert not list(ledger.charges(since))
     assert (job.spent_pico, job.reserved_pico) == (0, 0)
     assert simulator.truth()["posts"] == 1, "only the one of the other program"
     assert not SubmissionEvent.objects.exists()
@@ -396,8 +395,8 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
     assert job.cost > elsewhere > 0
     own = sum((row.cost for row in job.rows.filter(batch__brought_in=False)), Decimal(0))
     assert dollars(job.spent_pico) == own == job.cost - elsewhere, "only what was sent from here"
-    assert limits.taken_up(limits.month_of(timezone.now())) == own
-    assert sum(one.amount for one in spending.charges(limits.month_of(timezone.now()))) == own
+    assert ledger.taken_up(ledger.month_of(timezone.now())) == own
+    assert sum(one.amount for one in ledger.charges(ledger.month_of(timezone.now()))) == own
     assert [line[0] for line in answers(job)] == ids
 
 

@@ -554,11 +554,13 @@ def test_corrections_are_of_one_sheet(
     job = make((tmp_path / "file").read_bytes(), "book.xlsx")
     Job.objects.filter(pk=job.pk).update(corrections=[{"file": "x", "used": True}])
     job.refresh_from_db()
-    assert actions.read_differently(job, Choices(sheet="One")), "the one that is read anyway"
+    assert actions.read_differently(job, Choices(sheet="One"), job.owner), (
+        "the one that is read anyway"
+    )
     job.refresh_from_db()
     assert job.corrections
     Job.objects.filter(pk=job.pk).update(state=Job.State.DRAFT)
-    assert actions.read_differently(job, Choices(sheet="Two"))
+    assert actions.read_differently(job, Choices(sheet="Two"), job.owner)
     assert drive(job, until=is_read).corrections == []
 
 
@@ -567,7 +569,7 @@ def test_no_problem_file_while_the_file_is_read(
     make: Callable[..., Job], client_alice: Client
 ) -> None:
     job = make()
-    assert actions.read_differently(job, Choices(fill=True))
+    assert actions.read_differently(job, Choices(fill=True), job.owner)
     answer = client_alice.get(reverse("download", args=[job.pk, "problems"]))
     assert answer.status_code == 404
 

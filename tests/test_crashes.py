@@ -135,7 +135,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_pays_once(
     if point.startswith("reading"):
         die_at(point, simulator, settings.DATA_DIR, WORKERS)
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     assert actions.confirm(job, job.plan_sha256, alice)
     if point in FAULTS:
@@ -217,7 +217,7 @@ def test_three_workers_at_once_send_once(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = drive(upload(alice, ROWS), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     assert actions.confirm(job, job.plan_sha256, alice)
     workers = [worker(simulator, settings.DATA_DIR) for _ in range(3)]

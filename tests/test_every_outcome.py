@@ -158,7 +158,7 @@ def desk(alice: User, client_alice: Client, simulator: Simulator, drive: Drive) 
     number_of["left_out"] = len(rows) + 1
     rows.append(["left_out", "text", "one cell too many"])
     job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, RECIPE)
+    assert actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     assert actions.confirm(job, job.plan_sha256, alice)
     wanted = dict(enumerate(rows, start=1))

@@ -52,7 +52,7 @@ def priced(job: Job) -> bool:
 
 def confirmed(owner: User, drive: Drive, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
     job = drive(upload(owner, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, recipe)
+    assert actions.save_recipe(job, recipe, job.owner)
     job = drive(job, until=priced)
     assert actions.confirm(job, job.plan_sha256, owner)
     return job
@@ -132,10 +132,10 @@ def test_a_job_is_confirmed_once_and_only_as_it_was_shown(
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
     assert not actions.confirm(job, "", alice)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     shown = job.plan_sha256
-    actions.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300))
+    actions.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300), job.owner)
     assert not actions.confirm(job, shown, alice), "the recipe is not the one that was shown"
     job = drive(Job.objects.get(pk=job.pk), until=priced)
     assert actions.confirm(job, job.plan_sha256, alice)
@@ -148,9 +148,9 @@ def test_a_price_that_was_worked_out_for_an_older_recipe_is_not_kept(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     stale = Job.objects.get(pk=job.pk)
-    actions.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300))
+    actions.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300), stale.owner)
     stale.prompt = RECIPE.prompt
     estimates.estimate_job(stale)
     assert Job.objects.get(pk=job.pk).estimate is None
@@ -161,7 +161,7 @@ def test_without_a_connection_the_price_is_worked_out_from_the_length(
 ) -> None:
     simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     estimate = estimates.current(job)
     assert estimate is not None
@@ -173,7 +173,7 @@ def test_a_model_without_a_price_cannot_be_confirmed(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300))
+    actions.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300), job.owner)
     job.refresh_from_db()
     assert checking.problems(job) == [
         "claude-unheard-of is no longer offered. Choose another model."
@@ -395,7 +395,7 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
 ) -> None:
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "bad key"
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     actions.confirm(job, job.plan_sha256, alice)
     drive(job, until=lambda _job: bool(Installation.get().pause))
@@ -410,7 +410,7 @@ def test_a_page_shown_in_practice_mode_cannot_confirm_a_job_that_costs_money(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE)
+    actions.save_recipe(job, RECIPE, job.owner)
     shown = drive(job, until=priced).plan_sha256
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
     assert not actions.confirm(job, shown, alice)
@@ -661,7 +661,7 @@ def test_a_table_without_a_row_that_can_be_sent_has_no_price_and_no_end_of_tryin
 ) -> None:
     job = actions.create_job(alice, ContentFile(b"a,b\n1\n2\n", "ragged.csv"))
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10))
+    actions.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10), job.owner)
     lifecycle.sweep()
     job.refresh_from_db()
     assert (job.sendable_count, job.estimate, job.failures_in_a_row) == (0, None, 0)

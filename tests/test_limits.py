@@ -19,7 +19,19 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions, clock, estimates, leases, lifecycle, limits, rounds, spending, tally
+from jobs import (
+    actions,
+    approvals,
+    clock,
+    estimates,
+    leases,
+    ledger,
+    lifecycle,
+    limits,
+    rounds,
+    spending,
+    tally,
+)
 from jobs.models import (
     SPENDING_IS_STOPPED,
     Batch,
@@ -153,14 +165,14 @@ def test_what_is_reserved_is_not_there_for_others(
 
 
 def test_last_month_and_the_other_mode_do_not_count(make_job: MakeJob, alice: User) -> None:
-    month = limits.month_of(timezone.now())
+    month = ledger.month_of(timezone.now())
     last = {"confirmed_at": month - timedelta(seconds=1)}
     for change in (last, {"practice": False}):
         job = draft(make_job, alice)
         assert confirm(job)
-        assert limits.taken_up(month) == Decimal("3.10")
+        assert ledger.taken_up(month) == Decimal("3.10")
         Job.objects.filter(pk=job.pk).update(**change)
-        assert limits.taken_up(month) == 0
+        assert ledger.taken_up(month) == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -188,7 +200,7 @@ def test_eight_who_press_at_once_do_not_go_over(make_job: MakeJob, alice: User, 
     assert found.count(True) == 3
     assert len([why for why in found if "All jobs together" in str(why)]) == 5
     assert Job.objects.filter(state=Job.State.SUBMITTING).count() == 3
-    assert limits.taken_up(limits.month_of(timezone.now())) == 3
+    assert ledger.taken_up(ledger.month_of(timezone.now())) == 3
 
 
 def test_what_is_reserved_is_given_back_as_answers_come(
@@ -209,8 +221,8 @@ def test_what_is_reserved_is_given_back_as_answers_come(
     Row.objects.filter(job=job).update(outcome=Outcome.WAITING, cost_pico=0)
     job = drive(job)
     assert job.reserved_pico == 0 and dollars(job.spent_pico) == job.cost > 0
-    month = limits.month_of(timezone.now())
-    assert limits.taken_up(month) == limits.taken_up(month, alice) == job.cost
+    month = ledger.month_of(timezone.now())
+    assert ledger.taken_up(month) == ledger.taken_up(month, alice) == job.cost
 
 
 def test_rows_that_are_sent_again_are_reserved_for(
@@ -312,59 +324,77 @@ def test_a_second_person_approves_what_is_dear(
     assert "1 job waits for the approval" in text(client_root, "/")
     assert "Waiting for approval" in text(client_root, "/?state=approval")
     page = text(client_root, address)
-    assert "alice asks for your approval" in page and "Approve: Practise with 2 rows" in page
-    assert "usually" in page and "at most $3.10" in page, "with the estimate in front of them"
-    client_root.post(address, {"plan_sha256": dear.plan_sha256})
+    assert "alice asks for your approval" in page and "Approve 2 rows – at most $3.10" in page
+    assert "usually" in page and "Practise with" not in page, "with the estimate in front of them"
+    client_root.post(address, {"plan_sha256": dear.plan_sha256, "approval": "give"})
+    dear.refresh_from_db()
+    assert dear.state == Job.State.DRAFT, "approving sends nothing"
+    assert dear.events.filter(text="Approved: 2 rows, at most $3.10.", who=root).exists()
+    assert "waits for the approval" not in text(client_root, "/")
+    page = text(client_root, address)
+    assert "Only alice can submit it" in page and "Practise with" not in page
+    with pytest.raises(limits.NotAllowed, match="only its owner"):
+        confirm(dear, root)
+    page = text(client_alice, address)
+    assert "root approved this job." in page and "Practise with 2 rows" in page
+    client_alice.post(address, {"plan_sha256": dear.plan_sha256})
     dear.refresh_from_db()
     assert (dear.state, dear.approved_by) == (Job.State.SUBMITTING, root)
-    assert dear.events.filter(text="Approved: 2 rows.", who=root).exists()
-    assert "waits for the approval" not in text(client_root, "/")
 
 
 def test_nobody_approves_their_own_job(dear: Job, alice: User, client_alice: Client) -> None:
     User.objects.filter(pk=alice.pk).update(is_superuser=True)
-    assert actions.ask_for_approval(dear, dear.plan_sha256, alice)
+    assert approvals.ask(dear, dear.plan_sha256, alice)
     alice.refresh_from_db()
+    with pytest.raises(limits.NotAllowed, match="You own this job"):
+        approvals.approve(dear, dear.plan_sha256, alice)
     with pytest.raises(limits.NotAllowed):
         confirm(dear, alice)
-    assert "Approve:" not in text(client_alice, reverse("confirm", args=[dear.pk]))
+    page = text(client_alice, reverse("confirm", args=[dear.pk]))
+    assert 'value="give"' not in page
+    assert "Nobody can approve it now" in page, "alice is the only administrator"
 
 
 def test_only_an_administrator_approves(dear: Job, alice: User, bob: User) -> None:
-    assert actions.ask_for_approval(dear, dear.plan_sha256, alice)
+    assert approvals.ask(dear, dear.plan_sha256, alice)
     with pytest.raises(limits.NotAllowed):
-        confirm(dear, bob)
+        approvals.approve(dear, dear.plan_sha256, bob)
     assert signed_in(bob).get(reverse("confirm", args=[dear.pk])).status_code == 404
 
 
 def test_what_nobody_asked_for_or_was_withdrawn_cannot_be_approved(
     dear: Job, alice: User, root: User, client_alice: Client, client_root: Client
 ) -> None:
-    assert not confirm(dear, root)
-    assert actions.ask_for_approval(dear, dear.plan_sha256, alice)
+    assert not approvals.approve(dear, dear.plan_sha256, root)
+    assert approvals.ask(dear, dear.plan_sha256, alice)
     client_alice.post(reverse("confirm", args=[dear.pk]), {"approval": "withdraw"})
-    client_root.post(reverse("confirm", args=[dear.pk]), {"plan_sha256": dear.plan_sha256})
+    give = {"plan_sha256": dear.plan_sha256, "approval": "give"}
+    client_root.post(reverse("confirm", args=[dear.pk]), give)
     dear.refresh_from_db()
-    assert dear.state == Job.State.DRAFT and not dear.awaits_approval
-    assert not actions.withdraw_from_approval(dear, alice)
+    assert dear.approval_by is None and not dear.awaits_approval
+    assert not approvals.withdraw(dear, alice)
 
 
 def test_a_changed_plan_needs_a_new_approval(
     dear: Job, alice: User, root: User, client_alice: Client
 ) -> None:
     asked = dear.plan_sha256
-    assert actions.ask_for_approval(dear, asked, alice)
+    assert approvals.ask(dear, asked, alice)
+    assert approvals.approve(dear, asked, root)
     Job.objects.filter(pk=dear.pk).update(prompt="Other {{name}}", plan_sha256="")
     dear.refresh_from_db()
     with_price(dear, most="3.20")
     assert not dear.awaits_approval
-    assert not actions.confirm(dear, asked, root), "that plan is gone"
-    assert not confirm(dear, root), "and this one was not asked for"
+    assert not actions.confirm(dear, asked, alice), "that plan is gone"
+    with pytest.raises(limits.NotAllowed):
+        confirm(dear)
+    assert not approvals.approve(dear, dear.plan_sha256, root), "this one was not asked for"
     page = text(client_alice, reverse("confirm", args=[dear.pk]))
     assert "the job has changed since" in page
-    assert not actions.ask_for_approval(dear, asked, alice)
-    assert actions.ask_for_approval(dear, dear.plan_sha256, alice)
-    assert confirm(dear, root)
+    assert not approvals.ask(dear, asked, alice)
+    assert approvals.ask(dear, dear.plan_sha256, alice)
+    assert approvals.approve(dear, dear.plan_sha256, root)
+    assert confirm(dear)
 
 
 def test_what_is_cheap_needs_nobody(make_job: MakeJob, alice: User) -> None:
@@ -416,7 +446,7 @@ def test_what_was_spent_is_told_by_person_template_and_model(
 def test_the_estimates_are_held_against_what_was_charged(
     make_job: MakeJob, alice: User, client_root: Client
 ) -> None:
-    month = limits.month_of(timezone.now())
+    month = ledger.month_of(timezone.now())
     assert spending.accuracy(month) is None
     said = draft(make_job, alice).estimate  # usually $1.40 to $1.90
     for cents, outcome in ((165, Outcome.GOOD), (182, Outcome.LOOK), (300, Outcome.GOOD)):
@@ -438,16 +468,16 @@ def test_a_deleted_job_has_cost_what_it_has_cost(
     priced(job)
     assert confirm(job)
     job = drive(job)
-    month = limits.month_of(timezone.now())
-    before, charges = limits.taken_up(month), sum(one.amount for one in spending.charges(month))
+    month = ledger.month_of(timezone.now())
+    before, charges = ledger.taken_up(month), sum(one.amount for one in ledger.charges(month))
     assert before == charges == job.cost + sum(one.cost for one in job.tries.all())
     assert actions.delete(job, alice)
-    assert limits.taken_up(month) == before, "while it is being deleted"
+    assert ledger.taken_up(month) == before, "while it is being deleted"
     while Job.objects.filter(pk=job.pk).exists():
         Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
         lifecycle.sweep()
-    assert limits.taken_up(month, alice) == before
-    assert sum(one.amount for one in spending.charges(month)) == before
+    assert ledger.taken_up(month, alice) == before
+    assert sum(one.amount for one in ledger.charges(month)) == before
 
 
 def test_a_job_that_is_deleted_in_the_other_mode_has_cost_what_it_has_cost(
@@ -459,16 +489,15 @@ def test_a_job_that_is_deleted_in_the_other_mode_has_cost_what_it_has_cost(
     priced(job)
     assert confirm(job)
     job = drive(job)
-    month, mode = limits.month_of(timezone.now()), settings.PRACTICE
-    before = limits.taken_up(month)
+    month, mode = ledger.month_of(timezone.now()), settings.PRACTICE
+    before = ledger.taken_up(month)
     settings.PRACTICE = not mode
-    spending.remember(job)
-    job.tries.all().delete()
-    Job.objects.filter(pk=job.pk).update(state=Job.State.DELETING)
-    assert limits.taken_up(month) == 0
+    ledger.remember(job)
+    job.delete()
+    assert ledger.taken_up(month) == 0
     settings.PRACTICE = mode
-    assert limits.taken_up(month) == before > 0
-    assert sum(one.amount for one in spending.charges(month)) == before
+    assert ledger.taken_up(month) == before > 0
+    assert sum(one.amount for one in ledger.charges(month)) == before
 
 
 def test_a_job_from_a_clock_that_was_ahead_is_no_trouble(

@@ -260,7 +260,7 @@ def test_a_job_that_was_confirmed_is_not_read_anew(
     alice: User, make_job: Callable[..., Job], client_alice: Client
 ) -> None:
     job = make_job(alice, Job.State.WORKING)
-    assert not actions.read_differently(job, Choices(fill=True))
+    assert not actions.read_differently(job, Choices(fill=True), job.owner)
     client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
     job.refresh_from_db()
     assert (job.state, job.choices) == (Job.State.WORKING, {})
@@ -276,7 +276,7 @@ def test_a_choice_while_it_is_read_begins_anew(
 
     def choose_meanwhile(*args: Any) -> None:
         store(*args)
-        actions.read_differently(job, Choices(header=-1))
+        actions.read_differently(job, Choices(header=-1), job.owner)
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_store", choose_meanwhile)

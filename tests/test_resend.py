@@ -53,7 +53,7 @@ def make(alice: User, drive: Drive, simulator: Simulator) -> Callable[..., Job]:
         job = drive(actions.create_job(alice, ContentFile(content, name)), until=is_read)
         if job.kind == Job.Kind.TABLE:
             actions.save_recipe(
-                job, replace(EMPTY, prompt="Say: {{text}}", model="claude-haiku-4-5")
+                job, replace(EMPTY, prompt="Say: {{text}}", model="claude-haiku-4-5"), alice
             )
         job = drive(job, until=lambda job: bool(job.plan_sha256))
         assert actions.confirm(job, job.plan_sha256, alice)

@@ -54,7 +54,7 @@ def without_the_journal(settings: Any) -> Iterator[None]:
 
 def draft(alice: User, drive: Drive, rows: list[list[str]] = ROWS, recipe: Recipe = RECIPE) -> Job:
     job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, recipe)
+    assert actions.save_recipe(job, recipe, job.owner)
     return drive(job, until=priced)
 
 
@@ -207,7 +207,9 @@ def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(2))
-    assert actions.save_recipe(job, Recipe("Another prompt: {{name}}", "", RECIPE.model, 300))
+    assert actions.save_recipe(
+        job, Recipe("Another prompt: {{name}}", "", RECIPE.model, 300), job.owner
+    )
     confirm(drive(job, until=priced), alice)
     assert_nothing_is_sent(simulator, drive)
     restoring.restore()

@@ -91,7 +91,7 @@ def test_what_was_not_shown_is_not_sent(mixed: Job, alice: User) -> None:
 
 
 def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
-    mixed: Job, alice: User, root: User, client_alice: Client
+    mixed: Job, alice: User, root: User, client_alice: Client, client_root: Client
 ) -> None:
     again = Again("cut_off", max_tokens=1000)
     planned = rounds.plan(mixed, again)
@@ -106,8 +106,22 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
         actions.send_round(mixed, again, planned.key, alice)
     mixed.refresh_from_db()
     assert mixed.state == Job.State.FINISHED and not Attempt.objects.filter(job=mixed).exists()
-    assert actions.send_round(mixed, again, planned.key, root)
+    address = reverse("again", args=[mixed.pk])
+    form = {"which": "cut_off", "max_tokens": 1000, "key": planned.key}
+    client_alice.post(address, {**form, "approval": "ask"})
+    assert "1 job waits for the approval" in text(client_root, "/")
+    page = text(client_root, address)
+    assert "alice asks for your approval" in page and "Approve 2 rows" in page
+    client_root.post(address, {**form, "approval": "give"})
     mixed.refresh_from_db()
+    assert mixed.state == Job.State.FINISHED, "approving sends nothing"
+    with pytest.raises(limits.NotAllowed, match="only its owner"):
+        actions.send_round(mixed, again, planned.key, root)
+    page = text(client_alice, address)
+    assert "root approved this." in page and "Practise with 2 rows" in page
+    client_alice.post(address, form)
+    mixed.refresh_from_db()
+    assert mixed.rounds.get().approved_by == root
     assert mixed.reserved_pico >= int(planned.price.most.scaleb(12))
 
 

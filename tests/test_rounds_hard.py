@@ -18,11 +18,14 @@ from pytest_django import Settings
 
 from jobs import (
     actions,
+    approvals,
     building,
     clock,
     editing,
     exports,
     failures,
+    ledger,
+    lifecycle,
     limits,
     pricing,
     receipts,
@@ -197,29 +200,37 @@ def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User
 def test_small_rounds_do_not_lead_around_the_second_person(
     mixed: Job, alice: User, root: User, drive: Drive
 ) -> None:
-    above = Decimal("0.01")
+    """What was sent before counts together, by what it was charged."""
+    again = Again("cut_off", max_tokens=1000)
+    planned = rounds.plan(mixed, again)
+    assert planned is not None
+    above = ledger.of_job(mixed) + planned.price.most
     Installation.objects.update(approval_above=above)
-    assert send_again(mixed, alice, "cut_off", max_tokens=1500) == 2
+    assert actions.send_round(mixed, again, planned.key, alice)
     job = drive(mixed)
-    again = Again("cut_off", max_tokens=1600)
+    again = Again("cut_off", max_tokens=1100)
     planned = rounds.plan(job, again)
     assert planned is not None and planned.price.most < above
     with pytest.raises(limits.NotAllowed, match="second person"):
         actions.send_round(job, again, planned.key, alice)
-    assert actions.send_round(job, again, planned.key, root)
+    assert approvals.ask(job, planned.key, alice, again)
+    assert approvals.approve(job, planned.key, root)
+    assert actions.send_round(job, again, planned.key, alice)
+    job = drive(job)
+    assert ledger.not_approved(job) == ledger.of_job(job) - cost_of_round(job) > 0
 
 
 def test_a_round_of_an_older_job_counts_for_the_month_in_which_it_is_sent(
     mixed: Job, alice: User, drive: Drive
 ) -> None:
     Job.objects.filter(pk=mixed.pk).update(confirmed_at=clock.now() - timedelta(days=62))
-    month = limits.month_of(clock.now())
-    assert limits.taken_up(month) == 0
+    month = ledger.month_of(clock.now())
+    assert ledger.taken_up(month) == 0
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     mixed.refresh_from_db()
-    assert limits.taken_up(month) == dollars(mixed.reserved_pico) > 0
+    assert ledger.taken_up(month) == dollars(mixed.reserved_pico) > 0
     job = drive(mixed)
-    assert limits.taken_up(month) == cost_of_round(job) > 0
+    assert ledger.taken_up(month) == cost_of_round(job) > 0
 
 
 def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
@@ -566,6 +577,7 @@ def test_answers_of_a_job_that_an_older_version_counted_are_marked(
     Job.objects.filter(pk=job.pk).update(tally=tally)
     actions.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
+    lifecycle.sweep()
     job.refresh_from_db()
     assert job.attention_count == 1
 

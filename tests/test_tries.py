@@ -450,7 +450,9 @@ def test_an_earlier_prompt_can_be_used_again(
 ) -> None:
     before = recipe_of(draft)
     job = answered(client_alice, draft, drive, numbers="2")
-    actions.save_recipe(job, Recipe("Something {{text}}", "Rules", "claude-opus-5-5", 50))
+    actions.save_recipe(
+        job, Recipe("Something {{text}}", "Rules", "claude-opus-5-5", 50), job.owner
+    )
     address = reverse("use_try", args=[job.pk, 1])
     assert client_bob.post(address).status_code == 404
     client_alice.post(address)

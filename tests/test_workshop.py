@@ -547,7 +547,7 @@ def test_what_practice_made_up_teaches_nothing_real(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     assert priced(job).tried == 0
     assert "shorter" not in advice(job)
-    assert not actions.use_as_example(job, job.tries.all()[0])
+    assert not actions.use_as_example(job, job.tries.all()[0], job.owner)
 
 
 def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(

@@ -223,6 +223,8 @@ def job_state(job: Job, paused: bool = False) -> tuple[str, str]:
         return "Sending is paused", "red"
     if job.awaits_approval:
         return "Waiting for approval", "yellow"
+    if job.asks_for_approval:
+        return "Approved", "green"
     if job.state != Job.State.FINISHED:
         return job.get_state_display(), STATE_COLOURS.get(job.state, "blue")
     stopped = bool(job.outcome_count(Outcome.CANCELED))

@@ -8,11 +8,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, editing, failures, limits, offers, recipes, resending, rounds
+from .. import actions, approvals, editing, failures, limits, offers, recipes, resending, rounds
 from ..clock import now
 from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
 from ..judging import SET_ASIDE, cause_in_words
-from ..models import CorrectedUpload, Installation, Job, Row, dollars, recipe_of_round
+from ..models import CorrectedUpload, Installation, Job, Row, recipe_of_round
 from ..rounds import EDITED, FOR_NOW, Again
 from .access import find_job, person
 from .draft import take_file
@@ -41,15 +41,22 @@ def attention(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Says which rows are sent again, how, and what that costs; POST with the `key` of what was
-    shown sends them."""
+    """Says which rows are sent again, how, and what that costs; without which, those that a second
+    person was asked to approve. POST with the `key` of what was shown sends them, or with
+    `approval` does that."""
     job = _find(request, pk)
-    form = AgainForm(request.POST if request.method == "POST" else request.GET)
-    if not form.is_valid():
-        return redirect("attention", pk)
-    wanted = form.again
-    if request.method == "POST" and form.cleaned_data["key"]:
-        return _send(request, job, wanted, form.cleaned_data["key"])
+    asked = approvals.again_asked_for(job)
+    if request.method == "GET" and not request.GET and asked:
+        wanted = asked  # the address that an approver is given
+    else:
+        form = AgainForm(request.POST if request.method == "POST" else request.GET)
+        if not form.is_valid():
+            return redirect("attention", pk)
+        wanted = form.again
+        if request.method == "POST" and (key := form.cleaned_data["key"]):
+            if approval := request.POST.get("approval"):
+                return _approve(request, job, approval, wanted, key)
+            return _send(request, job, wanted, key)
     try:
         planned = rounds.make_plan(job, wanted)
     except rounds.CannotBeSent as why:
@@ -71,15 +78,49 @@ def _send(request: HttpRequest, job: Job, wanted: Again, key: str) -> HttpRespon
     return redirect("job", job.pk)
 
 
+def _approve(
+    request: HttpRequest, job: Job, approval: str, wanted: Again, key: str
+) -> HttpResponse:
+    """`approval`: "ask" for that of a second person, "give" it, or "withdraw" what was asked."""
+    user = person(request)
+    try:
+        if approval == "ask":
+            done = approvals.ask(job, key, user, wanted)
+        elif approval == "give":
+            done = approvals.approve(job, key, user)
+        else:
+            done = approvals.withdraw(job, user)
+    except limits.NotAllowed as why:
+        messages.warning(request, str(why))
+        return redirect("attention", job.pk)
+    if not done:
+        messages.info(request, CHANGED)
+    elif approval == "give":
+        messages.success(request, f"Approved. {job.owner.username} can send the rows now.")
+    to = "attention" if approval == "withdraw" or not done else "again"
+    return redirect(to, job.pk)
+
+
+def _approval(request: HttpRequest, job: Job, planned: rounds.Plan) -> dict[str, object]:
+    """Whether a second person has to approve these rows, whether this one can, or somebody has."""
+    user = person(request)
+    if not limits.needs_approval(job, planned.price.most, Installation.get()):
+        return {"needs_approval": False}
+    asked = job.asks_for_approval and job.approval_plan == planned.key
+    approved = asked and limits.is_approved(job, planned.key)
+    return {
+        "needs_approval": True,
+        "was_asked": asked,
+        "is_approved": approved,
+        "can_approve": asked and not approved and limits.can_approve(job, user),
+        "nobody_can": "" if approved else limits.why_nobody_can_approve(job),
+        "is_owner": job.owner_id == user.pk,
+        "approval_link": request.build_absolute_uri(reverse("again", args=[job.pk])),
+    }
+
+
 def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResponse:
-    site, most = Installation.get(), planned.price.most
-    why = limits.in_the_way(job.owner, most, site, now(), dollars(job.spent_pico))
-    if (
-        not why
-        and rounds.needs_approval(job, most, site)
-        and not limits.can_approve(job, person(request))
-    ):
-        why = rounds.NEEDS_SECOND
+    why = limits.in_the_way(job, planned.price.most, Installation.get(), now())
     which = planned.again.which
     context = {
         "job": job,
@@ -92,6 +133,7 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
         "asked_otherwise": planned.again.prompt is not None or planned.again.system is not None,
         "model": offers.name_of(planned.again.model) if planned.again.model else "",
         "in_the_way": why,
+        **_approval(request, job, planned),
     }
     return render(request, "attention/again.html", context)
 
@@ -142,6 +184,7 @@ def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """Change all rows with one cause in the same way; then the changes are shown."""
     job = _find(request, pk, cause)
     form = ChangeForm(request.POST)
+    actions.note_changer(job, person(request))
     changed = editing.change_all(job, cause, **form.cleaned_data) if form.is_valid() else 0
     if not changed:
         messages.info(request, "Nothing is different in these rows.")
@@ -160,6 +203,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         return answer(request, corrected) if corrected and waits else reload_page()
     if request.method == "POST":
         number = request.POST.get("number")
+        actions.note_changer(job, person(request))
         editing.forget(job, None if number is None else whole_number(number))
         messages.success(request, "Taken back.")
         return redirect("edits", pk)
@@ -248,6 +292,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
             raise Http404
         changed = dict(zip(shown, given, strict=True))
         new = [_as_it_was(changed.get(at, old), old) for at, old in enumerate(cells)]
+        actions.note_changer(job, person(request))
         if editing.edit(row, new):
             messages.success(
                 request, f"Row {number} is kept as you changed it. Nothing is sent yet."

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from .. import actions, matching
 from ..models import Job, recipe_of
-from .access import find_job
+from .access import find_job, person
 
 MOST = 30  # names asked about at once
 CELLS = 3  # of each column, as examples
@@ -87,7 +87,7 @@ def _matched(request: HttpRequest, job: Job) -> HttpResponse:
     if not names:
         messages.warning(request, "Nothing was changed, because no column was chosen.")
         return redirect("columns" if missing else "job", job.pk)
-    if actions.save_recipe(job, matching.with_columns(recipe, names)):
+    if actions.save_recipe(job, matching.with_columns(recipe, names), person(request)):
         left = len(missing) - len(names)
         use = "now" if not left else f"now, but for {left} that {'is' if left == 1 else 'are'} left"
         messages.success(request, f"The prompt uses the columns of this file {use}.")

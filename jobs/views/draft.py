@@ -16,7 +16,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, advising, checking, estimates, limits, matching, offers, storage, words
+from .. import (
+    actions,
+    advising,
+    approvals,
+    checking,
+    estimates,
+    limits,
+    matching,
+    offers,
+    storage,
+    words,
+)
 from ..answer_kinds import COLUMN_KINDS, AnswerColumn
 from ..estimates import Estimate, Prices
 from ..forms import FILE_NAMES, ReadingForm, RecipeForm, UploadForm
@@ -201,7 +212,7 @@ def price(job: Job) -> dict[str, Any]:
 
 def _not_allowed(job: Job, estimate: Estimate) -> str:
     """Why so much may not be spent now; "" when it may."""
-    return limits.in_the_way(job.owner, estimate.most, Installation.get(), timezone.now())
+    return limits.in_the_way(job, estimate.most, Installation.get(), timezone.now())
 
 
 def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
@@ -269,7 +280,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
     model_before = job.model
-    actions.save_recipe(job, form.recipe(saved=recipe_of(job)))
+    actions.save_recipe(job, form.recipe(saved=recipe_of(job)), person(request))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
@@ -299,7 +310,7 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
     if job.state == Job.State.DRAFT:
         found = advising.find(job, estimates.current(job), request.POST.get("code", ""))
         if found:
-            actions.save_recipe(job, found.recipe)
+            actions.save_recipe(job, found.recipe, person(request))
             messages.success(request, "Changed. The price is worked out anew.")
         else:
             messages.info(request, "Nothing was changed: the job has changed since you looked.")
@@ -331,7 +342,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, " ".join(texts))
             return redirect("job", pk)
         chosen = form.choices()
-    if not actions.read_differently(job, chosen):
+    if not actions.read_differently(job, chosen, person(request)):
         messages.info(request, "It is read in this very way already.")
     return redirect("job", pk)
 
@@ -424,14 +435,18 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, Any]:
-    """Whether a second person has to approve the job, and whether this one can."""
-    site = Installation.get()
-    needed = limits.needs_approval(estimate.most, site)
+    """Whether a second person has to approve the job, whether this one can, or somebody has."""
+    site, user = Installation.get(), person(request)
+    needed = limits.needs_approval(job, estimate.most, site)
+    approved = needed and limits.is_approved(job, job.plan_sha256)
     return {
         "needs_approval": needed,
         "approval_above": site.approval_above,
-        "can_approve": needed and job.awaits_approval and limits.can_approve(job, person(request)),
-        "is_owner": job.owner_id == person(request).pk,
+        "is_approved": approved,
+        "can_approve": job.awaits_approval and needed and limits.can_approve(job, user),
+        "nobody_can": limits.why_nobody_can_approve(job) if needed and not approved else "",
+        "is_owner": job.owner_id == user.pk,
+        "can_submit": not needed or (approved and job.owner_id == user.pk),
         "approval_link": request.build_absolute_uri(reverse("confirm", args=[job.pk])),
     }
 
@@ -449,15 +464,20 @@ def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
 
 
 def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
-    """`approval`: "ask" for that of a second person, or "withdraw" what was asked."""
+    """`approval`: "ask" for that of a second person, "give" it, or "withdraw" what was asked."""
     plan, user = request.POST.get("plan_sha256", "").replace("\0", ""), person(request)
-    if request.POST.get("approval") == "withdraw":
-        if actions.withdraw_from_approval(job, user):
+    approval, to = request.POST.get("approval"), "confirm"
+    if approval == "withdraw":
+        if approvals.withdraw(job, user):
             messages.success(request, "Withdrawn. Nobody can approve it any more.")
         return redirect("job", job.pk)
     try:
-        if request.POST.get("approval") == "ask":
-            done, to = actions.ask_for_approval(job, plan, user), "confirm"
+        if approval == "ask":
+            done = approvals.ask(job, plan, user)
+        elif approval == "give":
+            done = approvals.approve(job, plan, user)
+            if done:
+                messages.success(request, f"Approved. {job.owner.username} can submit it now.")
         else:
             done, to = actions.confirm(job, plan, user), "job"
     except limits.NotAllowed as why:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.files.base import ContentFile, File
 from django.core.paginator import Paginator
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from .. import actions, estimates, storage
 from ..forms import NameForm, UploadForm
 from ..ingest.shapes import Choices
-from ..models import ATTENTION, Installation, Job
+from ..models import ATTENTION, AWAITS_APPROVAL, Installation, Job
 from ..reusing import NothingToStartWith, Start, find_start
 from ..uploads import why_refused
 from .access import asked, find_job, person
@@ -47,7 +47,7 @@ FILTERS: dict[str, tuple[str, Q]] = {
     "attention": ("Needs attention", NEEDS_ATTENTION),
     "approval": (
         "Waiting for approval",
-        Q(state=Job.State.DRAFT, approval_plan=F("plan_sha256")) & ~Q(approval_plan=""),
+        AWAITS_APPROVAL,
     ),
 }
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"

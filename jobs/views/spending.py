@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import limits, offers, own_prices, pricing, spending
+from .. import ledger, limits, offers, own_prices, pricing, spending
 from ..cells import plain_cell
 from ..forms import LimitsForm, PriceForm
 from ..models import Installation, OwnPrice
@@ -31,7 +31,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     form = LimitsForm(request.POST or None, initial={name: getattr(site, name) for name in CAPS})
     if request.method == "POST" and form.is_valid():
         Installation.objects.filter(pk=1).update(**form.cleaned_data)
-        messages.success(request, "Changed. It holds from now on.")
+        messages.success(request, "Limits saved.")
+        if why := limits.why_approval_is_short(form.cleaned_data["approval_above"]):
+            messages.warning(request, why)
         return redirect("spending")
     months = spending.months(timezone.now())
     now = months[0]
@@ -42,7 +44,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "months": months,
         "dearest": max((month.charged for month in months), default=0),
         "accuracy": spending.accuracy(months[-1].begins),
-        "taken_up": limits.taken_up(now.begins),
+        "taken_up": ledger.taken_up(now.begins),
         "parts": [
             ("By person", _sorted(now.by_person)),
             ("By template", _sorted(now.by_template)),
@@ -111,7 +113,7 @@ def _lines(begin: Any) -> Iterator[str]:
     writer = csv.writer(_Echo())
     names = ("date", "person", "template", "job", "model", "what", "usd")
     yield "\ufeff" + str(writer.writerow(names))
-    for one in spending.charges(begin):
+    for one in ledger.charges(begin):
         cells = (one.person, one.template, one.job, one.model, one.what)
         yield str(
             writer.writerow(

@@ -214,7 +214,7 @@ def tries(request: HttpRequest, pk: int) -> HttpResponse:
 def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """Go on with the prompt and the settings of try `number`."""
     job = find_job(request, pk)
-    if actions.use_tried_recipe(job, number):
+    if actions.use_tried_recipe(job, number, person(request)):
         messages.success(request, f"Prompt and settings are those of try {number} again.")
     return redirect("job", job.pk)
 
@@ -224,7 +224,7 @@ def example(request: HttpRequest, pk: int, try_pk: int) -> HttpResponse:
     """Put a tried row and its answer into the instructions."""
     job = find_job(request, pk)
     one = get_object_or_404(job.tries, pk=try_pk)
-    if actions.use_as_example(job, one):
+    if actions.use_as_example(job, one, person(request)):
         words = f"Row {one.number:,} and its answer are an example in the instructions now."
         messages.success(request, words)
     return redirect(f"{reverse('job', args=[job.pk])}#instructions")

@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import actions, collection, estimates, stored_results
+from .. import actions, collection, estimates, limits, stored_results
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
 from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
@@ -291,7 +291,12 @@ def _find_batch(request: HttpRequest, pk: int, number: int) -> Batch:
 def _decided(
     request: HttpRequest, batch: Batch, decide: Callable[[Batch, User], bool], words: str
 ) -> HttpResponse:
-    if decide(batch, person(request)):
+    try:
+        done = decide(batch, person(request))
+    except limits.NotAllowed as why:
+        messages.warning(request, f"Nothing was sent. {why}")
+        return redirect("job", batch.job_id)
+    if done:
         messages.success(request, words)
     else:
         messages.info(request, SETTLED.format(batch.number))

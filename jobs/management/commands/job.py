@@ -31,6 +31,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from jobs import (
     actions,
     adopting,
+    approvals,
     checking,
     estimates,
     excel,
@@ -300,11 +301,12 @@ class Command(BaseCommand):
         self.show_price(estimate)
         if not options["yes"] and not self.agrees(estimate.rows, estimate.most):
             raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
-        if limits.needs_approval(estimate.most, Installation.get()):
-            actions.ask_for_approval(job, job.plan_sha256, job.owner)
+        if limits.needs_approval(job, estimate.most, Installation.get()):
+            approvals.ask(job, job.plan_sha256, job.owner)
             raise CommandError(
                 f"Not submitted: a second person has to approve job {job.pk}. An administrator "
-                "other than its owner finds it in the list of jobs."
+                "other than its owner finds it in the list of jobs. Then its owner submits it on "
+                f"its page. {limits.why_nobody_can_approve(job)}".strip()
             )
         try:
             confirmed = actions.confirm(job, job.plan_sha256, job.owner)
@@ -339,7 +341,7 @@ class Command(BaseCommand):
             actions.delete(job, job.owner)
             raise CommandError("\n".join(problems), returncode=WRONG_USE)
         if job.kind == Job.Kind.TABLE:
-            actions.save_recipe(job, recipe)
+            actions.save_recipe(job, recipe, job.owner)
             job.refresh_from_db()
             for remark in checking.remarks(job):
                 self.say(remark)
@@ -630,6 +632,14 @@ class Command(BaseCommand):
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
         if not options["yes"] and not self.agrees(planned.rows, planned.price.most):
             raise CommandError("Nothing was sent.")
+        needed = limits.needs_approval(job, planned.price.most, Installation.get())
+        if needed and not limits.is_approved(Job.objects.get(pk=job.pk), planned.key):
+            approvals.ask(job, planned.key, job.owner, again)
+            raise CommandError(
+                f"Nothing was sent: a second person has to approve that rows of job {job.pk} are "
+                "sent again. An administrator other than its owner finds it in the list of jobs. "
+                f"Then its owner sends them. {limits.why_nobody_can_approve(job)}".strip()
+            )
         try:
             sent = actions.send_round(job, again, planned.key, job.owner)
         except limits.NotAllowed as why:

@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import F, Max, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, Mod, TruncMonth
+from django.db.models.functions import Coalesce, TruncMonth
 
 from . import clock
 from .models import Batch, Job, LateBatch, PastSpending, Round, Try, TryQuerySet, dollars
@@ -62,7 +62,7 @@ def month_of(moment: datetime) -> datetime:
 def sum_pico(rows: QuerySet[Any], column: str) -> int:
     """The sum of a column of amounts. In two parts, because SQLite adds up no more than 9.2 million
     dollars."""
-    parts = rows.aggregate(high=Sum(F(column) / _PART), low=Sum(Mod(F(column), _PART)))
+    parts = rows.aggregate(high=Sum(F(column) / _PART), low=Sum(F(column) % _PART))
     return int(parts["high"] or 0) * _PART + int(parts["low"] or 0)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Q, QuerySet, Sum
 
-from . import estimates
+from . import estimates, ledger
 from .estimates import PartEstimate
 from .judging import cause_in_words
 from .models import Attempt, Job, LateBatch, Row, Try, dollars
@@ -39,6 +39,7 @@ class Receipt:
     not_charged: dict[str, int]  # why, in words, and how many rows
     unpriced: int  # rows that were answered by a model without a price: not in the sum
     estimate: PartEstimate | None  # of the rows, without the tries
+    may_be_charged: Decimal  # the most that was charged besides without an answer to show for it
 
     @property
     def charged(self) -> Decimal:
@@ -64,6 +65,7 @@ def receipt_of(job: Job) -> Receipt:
         job.tally.get("unpriced", 0),
         # Of a batch that was made elsewhere nobody here said what it costs.
         None if job.brought_in else estimates.said(job),
+        ledger.may_be_charged(job),
     )
 
 

@@ -431,6 +431,9 @@ class Command(BaseCommand):
                 f"{line.input_tokens + line.cache_write_tokens + line.cache_read_tokens:,} tokens "
                 f"read, {line.output_tokens:,} written: {in_words(line.cost)}"
             )
+        if receipt.may_be_charged:
+            more = in_words(receipt.may_be_charged)
+            self.stdout.write(f"  Up to {more} more may have been charged: an answer was lost.")
         for why, count in receipt.not_charged.items():
             self.stdout.write(f"  Not charged: {words.rows(count)}: {why}")
         if receipt.estimate:

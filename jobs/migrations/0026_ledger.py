@@ -19,7 +19,7 @@ def count_anew(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0023_storage"),
+        ("jobs", "0025_answer_columns"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

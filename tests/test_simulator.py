@@ -883,6 +883,19 @@ def results_url(provider: Simulator, batch: MessageBatch) -> str:
     return f"{provider.url}/v1/messages/batches/{batch.id}/results"
 
 
+def test_the_counts_of_an_ended_batch_may_be_wrong_for_a_while(
+    api: anthropic.Anthropic, provider: Simulator, ended: MessageBatch
+) -> None:
+    provider.faults(wrong_counts_seconds=1e6)
+    wrong = api.messages.batches.retrieve(ended.id).request_counts
+    provider.faults(wrong_counts_seconds=0)
+
+    assert wrong.model_dump() == counts(errored=10)
+    assert api.messages.batches.retrieve(ended.id).request_counts.model_dump() == counts(
+        succeeded=10
+    )
+
+
 @pytest.mark.parametrize("kind", ["cut_at_line", "cut_mid_line"])
 def test_a_download_may_be_cut(provider: Simulator, ended: MessageBatch, kind: str) -> None:
     provider.faults(results=[{"kind": kind}])
@@ -905,6 +918,7 @@ def test_a_download_may_be_cut(provider: Simulator, ended: MessageBatch, kind: s
         ("unknown_id", lambda lines, good: ids(lines) - ids(good) == {"nobody-sent-this"}),
         ("foreign_nonce", lambda lines, _: all(name.startswith("ffff") for name in ids(lines))),
         ("unknown_type", lambda lines, _: json.loads(lines[5])["result"] == {"type": "postponed"}),
+        ("no_message", lambda lines, _: json.loads(lines[5])["result"] == {"type": "succeeded"}),
     ],
 )
 def test_a_download_may_be_whole_and_wrong(

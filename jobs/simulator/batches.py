@@ -3,6 +3,7 @@
 import zlib
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobs.simulator.knobs import MICROSECONDS, real_now
 from jobs.simulator.wire import BatchObject, Counts, timestamp
@@ -89,6 +90,11 @@ class Truth(Struct):
     posts: int
     accepted_rows: int
     batches: list[AcceptedBatch]
+
+
+def with_wrong_counts(batch: Batch) -> Batch:
+    """The batch with what succeeded counted as errored."""
+    return replace(batch, succeeded=0, errored=batch.succeeded + batch.errored)
 
 
 def as_object(batch: Batch, base_url: str, now: int) -> BatchObject:

@@ -72,6 +72,7 @@ KINDS = {
         "unknown_id": "one line has a custom_id that was never sent",
         "foreign_nonce": "every custom_id has another beginning, up to its last hyphen",
         "unknown_type": "one result is of a type that does not exist",
+        "no_message": "one result says that it succeeded, and has no message",
         "redirect": "a 307 to the same path at `other_host`; without one, at this server's other "
         "name, localhost",
         "status_404": "not_found_error",

@@ -40,6 +40,8 @@ class Knobs(Struct, forbid_unknown_fields=True):
     expire_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
     # Markers in the text of requests do nothing, in a batch that ends from now on.
     ignore_markers: bool = False
+    # For so long after its end a batch is shown with its succeeded requests counted as errored.
+    wrong_counts_seconds: Seconds = 0.0
     # The scheme, host and port that `results_url` names instead of ours.
     results_host: str = ""
 

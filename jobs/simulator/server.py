@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs.simulator import bodies, models
-from jobs.simulator.batches import Batch, as_object
+from jobs.simulator.batches import Batch, as_object, with_wrong_counts
 from jobs.simulator.checks import check_batch, check_count, read_batch
 from jobs.simulator.faults import Fault, FaultQueue
 from jobs.simulator.finishing import Finisher
@@ -266,7 +266,11 @@ class Handler(Replier):
     def _as_object(self, batch: Batch) -> BatchObject:
         own = f"{self.server.server_name}:{self.server.server_port}"
         base_url = self.server.knobs.results_host or f"http://{self.headers.get('host') or own}"
-        return as_object(batch, base_url, self.server.store.now())
+        now = self.server.store.now()
+        wrong_for = self.server.knobs.wrong_counts_seconds * MICROSECONDS
+        if batch.ended_at is not None and now - batch.ended_at < wrong_for:
+            batch = with_wrong_counts(batch)
+        return as_object(batch, base_url, now)
 
     # ------------------------------------------------------------------------------ everything else
 

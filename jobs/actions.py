@@ -525,18 +525,19 @@ def _about_unknown(batch: Batch, user: User, what: str, **values: str) -> bool:
 
 def finish_without(job: Job, user: User) -> bool:
     """A person gives up on answers that stay away: batches whose results stay incomplete, or that
-    the provider does not have, are lost but for what did arrive, and the job goes on. False when
-    there are none."""
+    the provider does not have. The worker looks at each once more; then it is lost but for what
+    did arrive, and the job goes on. False when there are none."""
+    now = clock.now()
     with transaction.atomic():
-        batches = list(job.batches.staying_away(collection.TRIES))
-        if not batches or not job.held:
+        held = Job.objects.filter(pk=job.pk).exclude(held="")
+        if not held.update(held="", next_action_at=now):
+            return False
+        away = job.batches.staying_away(collection.TRIES)
+        if not away.update(given_up_at=now, next_action_at=now):
+            transaction.set_rollback(True)
             return False
         _log(job, "Going on without the answers that did not arrive.", user)
-        for batch in batches:
-            collection.lose(batch)
-        Job.objects.filter(pk=job.pk).update(held="", next_action_at=clock.now())
         _nudge(job)
-    tally.count_up(job)
     return True
 
 

@@ -15,7 +15,7 @@ from itertools import islice, takewhile
 
 import msgspec
 
-from . import clock, holding, provider, restoring, slots, submission, words
+from . import clock, holding, ownership, provider, restoring, slots, words
 from .models import Batch, Installation, LateBatch, key_fingerprint
 from .provider import BatchInfo
 from .watching import KEPT
@@ -183,7 +183,7 @@ def _refuse_ours(info: BatchInfo) -> None:
         )
     if info.status == "ended":
         try:
-            first = submission.first_custom_id(info.id)
+            first = ownership.first_custom_id(info.id)
         except provider.NotThere as error:
             raise NotPossible(
                 "The results of this batch are not there yet. Try it again in a minute."

@@ -23,7 +23,7 @@ from django.db.models import Max
 from . import files
 from .answer_kinds import FREE_TEXT
 from .leases import Lease
-from .models import Batch, Job, Outcome, Row, note_change, recipe_of_round
+from .models import Batch, Job, NotMoved, Outcome, Row, note_change, recipe_of_round
 from .recipes import Recipe, compile_recipe
 from .surveying import Contents
 
@@ -185,13 +185,14 @@ def ranges_of(batch: Batch) -> list[list[int]]:
 def unplan(batch: Batch) -> None:
     """Take back a batch that was never accepted and whose body is gone or changed: its rows wait
     again and are planned anew. One that may still turn up at the provider is kept, without rows.
+    Raises NotMoved when it is not planned any more.
     """
     planned = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED)
     with transaction.atomic():
         # Locked: whoever would send it now comes after us, and finds that there is nothing to send.
         found = planned.select_for_update().first()
         if found is None:
-            return
+            raise NotMoved(f"Batch {batch.pk} is not planned any more.")
         note_change(found.job_id)
         Row.objects.filter(batch=found).update(batch=None)
         if found.late_until:

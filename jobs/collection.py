@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 from django.db import connection, transaction
+from django.db.models import F
 
 from . import (
     answer_columns,
@@ -31,16 +32,19 @@ from . import (
     words,
 )
 from .batching import custom_id
-from .judging import Judged, Result, ResultLine, judge, read_line
-from .leases import Lease
-from .models import Batch, Outcome, Problem, Row, answer_kind_of, note_change
+from .judging import Judged, Result, ResultLine, is_understood, judge, read_line
+from .leases import Lease, LeaseLost
+from .models import Batch, Job, NotMoved, Outcome, Problem, Row, answer_kind_of, note_change
+from .provider import BatchInfo
 
 logger = logging.getLogger(__name__)
 
 SLICE = 2_000  # rows of one transaction
 SLICE_BYTES = 8_000_000
 KINDS = ("succeeded", "errored", "canceled", "expired")
-TRIES = 5  # before a person is told that results stay incomplete
+# Before a person is told that results stay incomplete. As many looks in a row have to agree before
+# one of them counts for good.
+TRIES = 5
 # A new batch and its results can be answered with 404 for a while (seen by users of the API).
 NOT_YET_VISIBLE = timedelta(minutes=15)
 NO_ROW = "no_row"  # the Problem of results that belong to no row
@@ -48,17 +52,28 @@ IDS_SHOWN = 20  # of those
 
 
 class Incomplete(Exception):
-    """The results that came are not all of them, or not what was sent; says what is missing."""
+    """The results that came are not all of them, or not what was sent; says what is missing.
+
+    `doubt` is what could not be undone if this one look counted: it counts when TRIES looks in a
+    row have come to the same.
+    """
+
+    def __init__(self, what: str, doubt: str = "") -> None:
+        super().__init__(what)
+        self.doubt = doubt
 
 
-class ForeignResults(Incomplete):
-    """The results belong to another batch than the one that was adopted."""
+FOREIGN = "foreign"  # the results belong to another batch than the one that was adopted
+GONE = "gone"  # the provider has neither the results nor the batch
+DELETED = "deleted"  # the provider says that it has deleted the results
+NOT_ENDED = "not ended"  # the provider says that it is still at work
 
 
 def collect(batch: Batch, lease: Lease) -> timedelta:
     """Bring in the results of an ended batch. Returns how long to wait before the next look at it.
 
-    Raises LeaseLost, and ProviderError when the results cannot be fetched now.
+    Raises LeaseLost, NotMoved when somebody changed the batch meanwhile, and ProviderError when the
+    results cannot be fetched now.
     """
     path = files.results_path(batch)
     if batch.brought_in and foreign.is_open(batch.job) and path.exists():
@@ -67,14 +82,14 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     try:
         # A file that is there already was proven by a worker that died before it could say so.
         sha256 = _prove_complete(batch, path, lease) if path.exists() else _download(batch, lease)
-    except ForeignResults:
-        files.remove_incoming(batch)
-        submission.give_back(batch)
-        return timedelta()
     except provider.NotThere:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
-        return _try_again(batch, str(incomplete), lease)
+        return _after_incomplete(batch, incomplete, lease)
+    except provider.ProviderError as error:
+        if batch.given_up_at is None or cannot_be_asked(error):
+            raise
+        return _try_again(batch, Incomplete(f"the provider did not give them ({error})"), lease)
     try:
         cost = _store(batch, path, lease)
     except foreign.Undecided:
@@ -82,23 +97,53 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         return timedelta()
     if batch.brought_in:
         _say_what_fits(batch, path, lease)
-    Batch.objects.try_move(
-        batch.pk,
-        Batch.State.ENDED,
-        Batch.State.COLLECTED,
-        results_sha256=sha256,
-        results_bytes=path.stat().st_size,
-        results_checked_at=clock.now(),
-        collected_at=clock.now(),
-        next_action_at=None,
-        cost_pico=cost,
-    )
-    holding.log(batch.job_id, f"The answers of batch {batch.number} are in.")
-    holding.release(batch.job_id, _stay_incomplete(batch))
-    holding.release(batch.job_id, foreign.WHICH)
+    with transaction.atomic():
+        mine = Job.objects.filter(pk=batch.job_id, lease_owner=lease.owner)
+        if not mine.update(lease_owner=lease.owner):
+            raise LeaseLost
+        # Answers that were paid for and are here win over whoever called them lost meanwhile.
+        Batch.objects.move(
+            batch.pk,
+            [Batch.State.ENDED, Batch.State.LOST],
+            Batch.State.COLLECTED,
+            results_sha256=sha256,
+            results_bytes=path.stat().st_size,
+            results_checked_at=clock.now(),
+            collected_at=clock.now(),
+            next_action_at=None,
+            cost_pico=cost,
+        )
+        holding.log(batch.job_id, f"The answers of batch {batch.number} are in.")
+        holding.release(batch.job_id, _stay_incomplete(batch))
+        holding.release(batch.job_id, foreign.WHICH)
     files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
     files.incomplete_path(batch).unlink(missing_ok=True)
     return timedelta()
+
+
+def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> timedelta:
+    """What arrived cannot be taken: it is fetched again, unless another batch is proven to be the
+    right one. Raises ProviderError."""
+    if incomplete.doubt == FOREIGN:
+        files.remove_incoming(batch)
+        files.results_path(batch).unlink(missing_ok=True)
+        try:
+            _ask_anew(batch)
+        except provider.NotThere:
+            return _without_results(batch, lease)
+        except Incomplete as other:
+            incomplete = other
+        else:
+            if submission.replace_by_proven(batch):
+                return timedelta()
+    return _try_again(batch, incomplete, lease)
+
+
+def cannot_be_asked(error: provider.ProviderError) -> bool:
+    """The provider did not so much as look at what was asked."""
+    return isinstance(error, provider.Unreachable) or (
+        isinstance(error, provider.Refused) and (error.about_key or error.for_now)
+    )
 
 
 def may_be_too_new(batch: Batch) -> bool:
@@ -139,13 +184,15 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
     batch, in the numbers that the provider names. Of a batch that was made elsewhere nobody here
     knows the ids: as many results as requests, each with an id of its own.
 
-    Raises Incomplete or ForeignResults. A line that is there twice to the letter counts once.
+    Raises Incomplete, and ProviderError when the numbers do not fit and cannot be asked for anew. A
+    line that is there twice to the letter counts once.
     """
     missing = _planned_ids(batch)
     planned = batch.size if missing is None else len(missing)
     digest = hashlib.sha256()
     kinds: Counter[str] = Counter()
     seen: dict[str, bytes] = {}
+    puzzle = 0  # of all results that are not understood, in whatever order they came
     ends_whole = True
     strange = ""
     with path.open("rb") as file:
@@ -164,25 +211,49 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
                     raise Incomplete(f"more than {planned:,} results arrived")
                 seen[result.custom_id] = fingerprint
                 kinds[result.result.type] += 1
+                if not is_understood(result.result):
+                    puzzle ^= int.from_bytes(fingerprint)
             else:
                 strange = strange or result.custom_id
             lease.renew()
     if strange:
         what = f"a result for {strange[:64]}, which we did not send"
-        raise ForeignResults(what) if batch.adopted and not seen else Incomplete(what)
+        raise Incomplete(what, FOREIGN if batch.adopted and not seen else "")
     if len(seen) != planned:
         raise Incomplete(f"{len(seen):,} of {planned:,} results arrived")
     if not ends_whole:
         raise Incomplete("the last line is cut off")
-    new_kinds = sum(count for kind, count in kinds.items() if kind not in KINDS)
-    for kind in KINDS if batch.counts else ():
-        # Results of a kind that is new to us count as any kind for the provider.
-        missed = batch.counts[kind] - kinds[kind]
-        if not 0 <= missed <= new_kinds:
-            raise Incomplete(
-                f"{kinds[kind]:,} rows are {kind}, the provider counts {batch.counts[kind]:,}"
-            )
+    if batch.counts and _contradiction(batch.counts, kinds):
+        # They were stored when the end was first seen: what condemns a download has to be as fresh.
+        counts = _ask_anew(batch).counts
+        if what := _contradiction(counts, kinds):
+            raise Incomplete(what)
+    doubt = f"puzzle {puzzle:016x}"
+    if puzzle and (batch.doubt != doubt or batch.doubts < TRIES - 1):
+        raise Incomplete("some results are of a kind that is not known here", doubt)
     return digest.hexdigest()
+
+
+def _contradiction(counts: dict[str, int], kinds: Counter[str]) -> str:
+    """In which way results of these kinds are not what the provider counts, in words."""
+    # Results of a kind that is new to us count as any kind for the provider.
+    new_kinds = sum(count for kind, count in kinds.items() if kind not in KINDS)
+    for kind in KINDS:
+        if not 0 <= counts[kind] - kinds[kind] <= new_kinds:
+            return f"{kinds[kind]:,} rows are {kind}, the provider counts {counts[kind]:,}"
+    return ""
+
+
+def _ask_anew(batch: Batch) -> BatchInfo:
+    """What the provider says of an ended batch now; its counts and times are stored. Raises
+    Incomplete when it has not ended after all, and then it is watched on; and ProviderError."""
+    info = provider.retrieve_batch(str(batch.provider_id))
+    if info.status != "ended":
+        raise Incomplete("the provider is still at work on it", NOT_ENDED)
+    batch.counts, batch.ended_at = info.counts, info.ended_at or batch.ended_at
+    ended = Batch.objects.filter(pk=batch.pk, provider_id=batch.provider_id)
+    ended.update(counts=batch.counts, ended_at=batch.ended_at, expires_at=info.expires_at)
+    return info
 
 
 def _result_of(line: bytes) -> ResultLine:
@@ -202,37 +273,71 @@ def _planned_ids(batch: Batch) -> set[str] | None:
 
 def _without_results(batch: Batch, lease: Lease) -> timedelta:
     """The provider answers 404: for a while after a batch was made or has ended, or because the
-    results are gone for good."""
+    results are gone for good. Raises ProviderError."""
+    patient = may_be_too_new(batch)
+    what, doubt = "the provider does not have them (404)", ""
     try:
-        archived_at = provider.retrieve_batch(str(batch.provider_id)).archived_at
+        archived_at = _ask_anew(batch).archived_at
     except provider.NotThere:
-        archived_at = None
-    if archived_at is not None:
-        day = f"{archived_at:%-d %B %Y}"
-        lose(batch, f"The provider deleted these answers on {day}, before they could be fetched.")
-        return timedelta()
-    if submission.was_found_by_listing(batch) and not may_be_too_new(batch):
-        submission.give_back(batch, vanished=True)
-        return timedelta()
-    what = "the provider does not have them (404)"
-    return _try_again(batch, what, lease, patient=may_be_too_new(batch))
+        doubt = GONE
+    except Incomplete as incomplete:
+        return _try_again(batch, incomplete, lease)
+    else:
+        if archived_at is not None:
+            day = f"{archived_at:%-d %B %Y}"
+            what = f"the provider deleted these answers on {day}, before they could be fetched"
+            doubt, patient = DELETED, False
+    return _try_again(batch, Incomplete(what, doubt), lease, patient=patient)
 
 
-def _try_again(batch: Batch, what: str, lease: Lease, *, patient: bool = False) -> timedelta:
-    """Fetch the results anew later, ever more seldom; after some times, unless one should be
-    `patient`, a person is told, and what did arrive is taken."""
+def _try_again(
+    batch: Batch, incomplete: Incomplete, lease: Lease, *, patient: bool = False
+) -> timedelta:
+    """Fetch the results anew later, ever more seldom. After some times, unless one should be
+    `patient`, a person is told, and what did arrive is taken; or what all looks agreed on holds.
+    Raises NotMoved."""
     if (path := files.results_path(batch)).exists():
         path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
-    failures = batch.collect_failures + 1
-    pause = timedelta(seconds=min(5 * 2**failures, 600))
-    Batch.objects.filter(pk=batch.pk).update(
-        collect_failures=failures, next_action_at=clock.now() + pause
+    ended = Batch.objects.filter(pk=batch.pk, state=Batch.State.ENDED)
+    same = incomplete.doubt and incomplete.doubt == batch.doubt
+    failed = ended.update(
+        collect_failures=F("collect_failures") + 1,
+        doubt=incomplete.doubt,
+        doubts=batch.doubts + 1 if same else 1,
     )
-    logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, what)
-    if failures >= TRIES and not patient:
+    if not failed:
+        raise NotMoved(f"Batch {batch.pk} has not ended any more.")
+    batch.refresh_from_db(fields=["collect_failures", "doubt", "doubts", "given_up_at"])
+    pause = timedelta(seconds=min(5 * 2 ** min(batch.collect_failures, 10), 600))
+    ended.update(next_action_at=clock.now() + pause)
+    logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, incomplete)
+    agreed = batch.doubts >= TRIES and not patient
+    if batch.doubt == NOT_ENDED and (batch.given_up_at or batch.collect_failures < TRIES):
+        Batch.objects.move(
+            batch.pk,
+            Batch.State.ENDED,
+            Batch.State.IN_PROGRESS,
+            ended_at=None,
+            counts={},
+            given_up_at=None,
+        )
+    elif batch.given_up_at or (agreed and batch.doubt == DELETED):
         _take_what_arrived(batch, lease)
-        holding.hold(batch.job_id, f"{_stay_incomplete(batch)} {what}.")
+        said = str(incomplete)
+        lose(batch, f"{said[0].upper()}{said[1:]}." if batch.doubt == DELETED else "")
+    elif agreed and _is_not_ours(batch):
+        submission.give_back(batch, "given_back" if batch.doubt == FOREIGN else "vanished")
+    elif batch.collect_failures >= TRIES and not patient:
+        _take_what_arrived(batch, lease)
+        holding.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}.")
     return pause
+
+
+def _is_not_ours(batch: Batch) -> bool:
+    """Whether what all looks agree on means that the batch which was taken for ours is not."""
+    if batch.doubt == FOREIGN:
+        return True
+    return batch.doubt == GONE and submission.was_found_by_listing(batch)
 
 
 def _stay_incomplete(batch: Batch) -> str:
@@ -277,35 +382,40 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         )
 
 
-def charged(provider_id: str, finished: int, batch: Batch) -> int:
-    """What the results of an ended batch cost, of which `finished` succeeded, as in Row.cost_pico.
-    It is one like `batch`. Nothing is stored. Raises Incomplete and ProviderError."""
+def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[int, int]:
+    """How many requests of an ended batch at the provider succeeded, and what they cost, as in
+    Row.cost_pico, by its whole results. It is one like `batch`. `by_counts`: they have to be what
+    the provider counts. Nothing is stored. Raises Incomplete and ProviderError."""
     costs: dict[str, int] = {}
+    kinds: dict[str, str] = {}
     with tempfile.TemporaryFile(dir=files.scratch()) as file:
         # How often it failed before is not known.
         failures = result_files.MOST_HALVINGS
-        result_files.download(provider_id, batch, file, failures=failures)
+        result_files.download(info.id, batch, file, failures=failures)
         file.seek(0)
         for line in result_files.lines(file):
-            if line.strip() and (found := _result_of(line)).result.type == "succeeded":
-                costs[found.custom_id] = _cost(judge(found.result))
-    if len(costs) != finished:
-        raise Incomplete(f"{len(costs):,} of {finished:,} answers arrived")
-    return sum(costs.values())
+            if line.strip():
+                found = _result_of(line)
+                kinds[found.custom_id] = found.result.type
+                if found.result.type == "succeeded":
+                    costs[found.custom_id] = _cost(judge(found.result))
+    if len(kinds) != info.total:
+        raise Incomplete(f"{len(kinds):,} of {info.total:,} results arrived")
+    if by_counts and (what := _contradiction(info.counts, Counter(kinds.values()))):
+        raise Incomplete(what)
+    return len(costs), sum(costs.values())
 
 
 def lose(batch: Batch, why: str = "") -> None:
     """Give up on a batch: the provider does not have it or its whole results any more. Every row
-    without an answer says so; what did arrive is kept."""
+    without an answer says so; what did arrive is kept. Raises NotMoved."""
     with transaction.atomic():
-        if Batch.objects.try_move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None):
-            note_change(batch.job_id)
-            Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
-                outcome=Outcome.ERRORED, cause="lost", message=why
-            )
-            holding.log(
-                batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip()
-            )
+        Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None)
+        note_change(batch.job_id)
+        Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
+            outcome=Outcome.ERRORED, cause="lost", message=why
+        )
+        holding.log(batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip())
 
 
 _UPDATE = (

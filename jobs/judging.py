@@ -340,6 +340,13 @@ class Judged:
     refusal_category: str | None = None
 
 
+def is_understood(result: Result) -> bool:
+    """Whether this result is of a kind that `judge` knows. If not, it may be damaged."""
+    if result.type == "succeeded":
+        return result.message is not None
+    return result.type in ("errored", EXPIRED, CANCELED)
+
+
 def judge(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judged:
     """The outcome of one result, by the rules of the API's results and stop reasons. A good answer
     that is not free text is stored as answer_kinds.as_answer writes it.

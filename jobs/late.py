@@ -14,12 +14,18 @@ from itertools import takewhile
 from django.db import transaction
 from django.db.models import F
 
-from . import clock, collection, holding, journal, provider, submission, words
+from . import clock, collection, holding, journal, ownership, provider, submission, words
 from .models import Batch, Job, LateBatch, Round, SubmissionEvent, dollars, note_change
 from .pricing import in_words
 from .provider import BatchInfo
 
 logger = logging.getLogger(__name__)
+
+# After that, whole results count even if the provider's own numbers still say something else.
+COUNTS_COUNT = timedelta(hours=1)
+LISTED_LATE = (
+    "turned up at the provider after all, although it was not listed there for a long time ({})"
+)
 
 
 def look() -> None:
@@ -30,6 +36,11 @@ def look() -> None:
     if missed:
         listing = list(_listed_lately())
         for batch in missed:
+            disowned = ownership.find_disowned(batch)
+            if not (batch.is_final or ownership.was_given_up(batch)):
+                continue  # it was sent once, so what turns up is the batch itself
+            if disowned:
+                _take(batch, disowned, f"is {disowned.id} after all, as its results say now")
             for info in submission.candidates(batch, listing):
                 try:
                     is_ours = _is_ours(batch, info)
@@ -37,7 +48,7 @@ def look() -> None:
                     trouble = error  # the others get their turn
                     continue
                 if is_ours:
-                    _take(batch, info)
+                    _take(batch, info, LISTED_LATE.format(info.id))
     for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
         if late.batch.late_until and clock.now() < late.batch.late_until + timedelta(days=2):
             try:
@@ -50,7 +61,7 @@ def look() -> None:
 
 def _listed_lately() -> list[BatchInfo]:
     now = provider.now()
-    since = now - submission.LATE_FOR - timedelta(days=1) if now else None
+    since = now - ownership.LATE_FOR - timedelta(days=1) if now else None
     listing = provider.list_batches()
     return list(takewhile(lambda info: since is None or info.created_at >= since, listing))
 
@@ -64,10 +75,7 @@ def _is_ours(batch: Batch, info: BatchInfo) -> bool:
     given up, unless it was listed as late.
     """
     if info.status == "ended":
-        first = submission.first_custom_id(info.id)
-        if first and not first.startswith(f"{batch.nonce}-"):
-            submission.exclude(batch, info.id)
-        return first.startswith(f"{batch.nonce}-")
+        return ownership.is_proven(batch, info.id)
     now = provider.now()
     # The size is all there is to go by: a batch of that size whose own fate is open comes first.
     # Asked after the list was fetched, so that nothing in it slips through.
@@ -94,7 +102,7 @@ def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, date
     ]
 
 
-def _take(batch: Batch, info: BatchInfo) -> None:
+def _take(batch: Batch, info: BatchInfo, how: str) -> None:
     with transaction.atomic():
         _late, is_new = LateBatch.objects.get_or_create(
             provider_id=info.id,
@@ -112,8 +120,8 @@ def _take(batch: Batch, info: BatchInfo) -> None:
         )
         holding.log(
             batch.job_id,
-            f"Batch {batch.number} turned up at the provider after all, although it was not listed "
-            f"there for a long time ({info.id}). It is canceled at once.",
+            f"Batch {batch.number} {how}. "
+            + ("It had ended by then." if info.status == "ended" else "It is canceled at once."),
         )
     journal.write("late", job=batch.job_id, nonce=batch.nonce, provider_id=info.id)
     logger.warning("job %s batch %s: %s turned up late", batch.job_id, batch.number, info.id)
@@ -135,15 +143,17 @@ def _follow(late: LateBatch) -> None:
 def is_proven(late: LateBatch) -> bool:
     """Whether its results say that it is ours. Raises ProviderError."""
     try:
-        return submission.first_custom_id(late.provider_id).startswith(f"{late.batch.nonce}-")
+        first = ownership.first_custom_id(late.provider_id)
+        return first.startswith(f"{late.batch.nonce}-")
     except provider.NotThere:
         return False
 
 
 def _note_end(late: LateBatch, info: BatchInfo) -> None:
-    finished = info.counts["succeeded"]
+    # By the results themselves. For an hour they have to be what the provider counts.
+    by_counts = clock.now() < late.found_at + COUNTS_COUNT
     try:
-        cost = collection.charged(late.provider_id, finished, late.batch) if finished else 0
+        finished, cost = collection.charged(late.batch, info, by_counts=by_counts)
     except collection.Incomplete:
         return  # the next look fetches it anew
     with transaction.atomic():

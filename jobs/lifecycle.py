@@ -48,6 +48,7 @@ from .models import (
     Installation,
     Job,
     LateBatch,
+    NotMoved,
     Outcome,
     Problem,
     Row,
@@ -151,6 +152,10 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
         # must not keep the next one waiting.
         logger.info("job %s: left to whoever has it now", job_pk)
         next_action_at = clock.now()
+    except NotMoved as error:
+        # Somebody else was quicker. That is no failure: the step is taken again as things are now.
+        logger.info("job %s: %s", job_pk, error)
+        next_action_at = clock.now()
     except provider.ProviderError as error:
         logger.warning("job %s: %s", job_pk, error)
         tally.count_if_stale(job_pk)
@@ -194,12 +199,11 @@ def _say_that_it_fails(job_pk: int) -> None:
     """A step failed for a reason of our own: after some times a person is told."""
     failing = Job.objects.filter(pk=job_pk, failures_in_a_row__gte=TRIES - 1)
     with transaction.atomic():
-        if failing.filter(state=Job.State.READING).exists():
+        if failing.try_move(
+            job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
+        ):
             why = f"The file could not be read. {SEE_THE_LOG}"
             Problem.objects.create(job_id=job_pk, lines=[0], texts=[why], leaves_out=True)
-            Job.objects.try_move(
-                job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
-            )
         if failing.filter(state__in=Job.SENT).exists():
             holding.hold(job_pk, f"A step of this job fails again and again. {SEE_THE_LOG}")
 
@@ -294,7 +298,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_the_other_mode(job, batches)
-    due = [batch for batch in batches if batch.state in LOOKED_AFTER and _is_due(batch, now)]
+    due = [batch for batch in batches if _is_looked_after(batch) and _is_due(batch, now)]
     for batch in batches:
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
@@ -304,7 +308,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
                 holding.hold(job.pk, f"The provider refused: {batch.refusal}")
                 return NOW
         elif batch.state == Batch.State.PLANNED and job.state == Job.State.WORKING:
-            Job.objects.try_move(job.pk, job.state, Job.State.SUBMITTING)
+            Job.objects.move(job.pk, job.state, Job.State.SUBMITTING)
             return NOW
     stopping = job.state == Job.State.CANCELING
     # What was sent may be more than is known here.
@@ -323,6 +327,12 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         summing.sum_up(job, lease)
         _finish(job)
     return _until_due(batches)
+
+
+def _is_looked_after(batch: Batch) -> bool:
+    """Whether it has to be settled, fetched, or looked at once more before it is given up."""
+    given_up = batch.state == Batch.State.IN_PROGRESS and batch.given_up_at is not None
+    return given_up or batch.state in LOOKED_AFTER
 
 
 def _is_due(batch: Batch, now: datetime) -> bool:
@@ -345,6 +355,8 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     try:
         if batch.state == Batch.State.UNKNOWN:
             submission.reconcile(batch)
+        elif batch.state == Batch.State.IN_PROGRESS:
+            watching.give_up(batch)
         else:
             collection.collect(batch, lease)
     except provider.ProviderError as error:
@@ -360,7 +372,7 @@ def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
     may be sent or asked for. It can be stopped if it was only practice."""
     if job.practice and job.state == Job.State.CANCELING:
         for batch in batches:
-            Batch.objects.try_move(batch.pk, batch.state, Batch.State.CANCELED)
+            Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
         _stop_rows(job, Q())
         _finish(job)
         return SAFETY
@@ -380,7 +392,7 @@ def _until_due(batches: list[Batch]) -> timedelta:
     times = [
         batch.next_action_at
         for batch in batches
-        if batch.next_action_at and batch.state in LOOKED_AFTER
+        if batch.next_action_at and _is_looked_after(batch)
     ]
     if not times:
         return SAFETY
@@ -433,8 +445,8 @@ def _stop_one(job: Job, batch: Batch) -> bool:
     """Stop an unsent batch here, a sent one by the provider. False when that is done already."""
     if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
         with transaction.atomic():
-            if Batch.objects.try_move(batch.pk, batch.state, Batch.State.CANCELED):
-                _stop_rows(job, Q(batch=batch))
+            Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
+            _stop_rows(job, Q(batch=batch))
         files.body_path(batch).unlink(missing_ok=True)
         return True
     if batch.state != Batch.State.IN_PROGRESS or batch.cancel_sent_at is not None:
@@ -445,7 +457,9 @@ def _stop_one(job: Job, batch: Batch) -> bool:
         # Not visible yet, or not with this key: if it stays away, watching tells a person.
         if error.status == 404 or error.for_now or error.about_key:
             raise
-        # It has ended by now, most likely; else it runs to its end.
+        # It has ended by now, most likely. While it runs it costs, so it is asked for again.
+        if provider.retrieve_batch(str(batch.provider_id)).status == "in_progress":
+            raise
         holding.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
     # Noted when it is done: whoever dies before asks once more, which does no harm.
     Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=clock.now())
@@ -529,6 +543,15 @@ def tidy_up() -> None:
     )
 
 
+def _is_gone(provider_id: str) -> bool:
+    """Whether the provider does not have a batch, by another call than the one that said so."""
+    try:
+        provider.retrieve_batch(provider_id)
+    except provider.NotThere:
+        return True
+    return False
+
+
 def _delete_all(job: Job, lease: Lease) -> None:
     """Everything of a job goes: at the provider, on disk, in the database. A batch that was made
     elsewhere stays at the provider. Repeatable."""
@@ -545,7 +568,9 @@ def _delete_all(job: Job, lease: Lease) -> None:
         try:
             provider.delete_batch(provider_id)
         except provider.NotThere:
-            pass  # it was deleted before, or the provider's 29 days are over
+            # It was deleted before, or the provider's 29 days are over.
+            if not _is_gone(provider_id):
+                raise
         except provider.Refused as error:
             if error.for_now or error.status in (401, 403):
                 raise  # it can be done later, and has to be

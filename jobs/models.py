@@ -538,7 +538,8 @@ class BatchQuerySet(StateQuerySet["Batch"]):
         not to be found at the provider."""
         return self.filter(
             Q(state=Batch.State.ENDED, collect_failures__gte=tries)
-            | Q(state=Batch.State.IN_PROGRESS, missing_since__isnull=False)
+            | Q(state=Batch.State.IN_PROGRESS, missing_since__isnull=False),
+            given_up_at=None,
         )
 
     def late_ones_possible(self, now: datetime) -> Self:
@@ -630,6 +631,12 @@ class Batch(models.Model):
     damage = models.TextField(default="")
     missing_since = models.DateTimeField(null=True)  # the provider does not have it (404)
     collect_failures = models.IntegerField(default=0)
+    # What the last looks at it would mean if they were true, and how many in a row said the same:
+    # nothing that cannot be undone is done after one look. See collection.Incomplete.
+    doubt = models.CharField(max_length=40, default="")
+    doubts = models.IntegerField(default=0)
+    # A person goes on without its answers: it is looked at once more, and then it is lost.
+    given_up_at = models.DateTimeField(null=True)
     arrived = models.IntegerField(default=0)  # rows taken from results that stayed incomplete
     warnings_given = models.SmallIntegerField(default=0)  # watching.WARNINGS: answers still there
     collected_at = models.DateTimeField(null=True)
@@ -677,6 +684,26 @@ class Batch(models.Model):
             "the provider, and it is not in the provider’s list. Somebody has to say whether it is "
             "sent again."
         )
+
+
+class DisownedBatch(models.Model):
+    """A batch at the provider that could be one of ours by its size and time, but its results begin
+    with another custom_id. One answer may be wrong, so it is looked at several times before it is
+    excluded, and now and then for two days after that. See ownership.py."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="disowned")
+    provider_id = models.CharField(max_length=100)
+    looks = models.IntegerField(default=0)  # that said so
+    next_look_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "provider_id"], name="disowned_once_a_batch")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} is not {self.batch}"
 
 
 class Round(models.Model):

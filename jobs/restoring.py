@@ -36,6 +36,7 @@ from .models import (
     Batch,
     Installation,
     Job,
+    NotMoved,
     Outcome,
     Row,
     RowQuerySet,
@@ -492,8 +493,12 @@ def _take_back_what_was_planned(job: Job, ranges: list[tuple[int, int]]) -> None
                 continue
             if batch.state not in CLEAR_NO:
                 raise _NotYet("an earlier batch of these rows comes first")
-            Batch.objects.try_move(pk, Batch.State.BLOCKED, Batch.State.PLANNED)
-            batching.unplan(batch)
+            try:
+                with transaction.atomic():
+                    Batch.objects.move(pk, CLEAR_NO, Batch.State.PLANNED)
+                    batching.unplan(batch)
+            except NotMoved:
+                raise _NotYet("an earlier batch of these rows is being sent") from None
 
 
 def _new_batch(job: Job, intent: journal.Intent) -> Batch:

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from datetime import timedelta
 from itertools import takewhile
 
-import msgspec
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from . import batching, clock, estimates, files, holding, journal, provider, words
+from . import batching, clock, estimates, files, holding, journal, ownership, provider, words
 from .leases import Lease, LeaseLost
-from .models import Batch, Job, LateBatch, SubmissionEvent, key_fingerprint, pico
+from .models import Batch, Job, LateBatch, NotMoved, SubmissionEvent, key_fingerprint, pico
+from .ownership import LATE_FOR
 from .provider import BatchInfo
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 # How much older than the newest listed batch one may be that is listed only later.
 LISTED_LATE = timedelta(minutes=10)
 LOOKS_BEFORE_RESEND = 3
-# After a batch counted as never arrived: how long the list is searched for it all the same.
-LATE_FOR = timedelta(hours=48)
 # How wrong a time by the provider's clock can be that was worked out from its Date, which has full
 # seconds only.
 CLOCK_MARGIN = timedelta(seconds=3)
@@ -38,6 +36,14 @@ CLOCK_MARGIN = timedelta(seconds=3)
 POST_SECONDS, POST_BYTES_A_SECOND = 180.0, 20_000
 # Between two looks at a batch of which a person is to say whether it is sent again.
 LOOK_WHILE_ASKED = timedelta(minutes=1)
+# What is said when a batch that was found by listing is given back.
+WHY_GIVEN_BACK = {
+    "given_back": "was not ours: its results are another batch's, however often we look. We keep "
+    "looking for ours, and nothing is sent again unless you say so.",
+    "vanished": "is gone at the provider, and was perhaps not ours. We keep looking for ours, and "
+    "nothing is sent again unless you say so.",
+    "replaced": "was not ours: the results of another one prove that it is ours.",
+}
 # Until one looks again whether another batch of the same size is settled.
 WAIT_FOR_SIZE = timedelta(seconds=15)
 
@@ -45,16 +51,20 @@ WAIT_FOR_SIZE = timedelta(seconds=15)
 def submit(batch: Batch, lease: Lease) -> timedelta:
     """Send a planned batch. Returns how long to wait before the job's next step.
 
-    Raises LeaseLost. ProviderError when the provider cannot even be listed; nothing was sent then.
+    Raises LeaseLost, and NotMoved when somebody else took it on. ProviderError when the provider
+    cannot even be listed; nothing was sent then.
     """
     if _size_is_taken(batch):
         if batch.attempts or batch.size == 1:
             return WAIT_FOR_SIZE
         batching.unplan(batch)  # its rows go into a batch of another size
         return timedelta()
-    if batch.attempts and candidates(batch):
-        # A clear no came before, and yet there is a batch that could be this one.
-        _move(batch, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at)
+    if batch.attempts and (ownership.find_disowned(batch, at_once=True) or candidates(batch)):
+        # A clear no came before, or a person said so, and yet there is one that could be this.
+        if not _try_move(
+            batch, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
+        ):
+            raise NotMoved(f"Batch {batch.pk} is not planned any more.")
         return timedelta()
     if not batching.body_is_whole(batch):
         # Nothing of it was accepted, so its rows can go into another batch.
@@ -91,7 +101,7 @@ def _size_is_taken(batch: Batch) -> bool:
     return True
 
 
-def _move(batch: Batch, old: str, new: str, **values: object) -> bool:
+def _try_move(batch: Batch, old: str, new: str, **values: object) -> bool:
     """Change the state of a batch, unless somebody else did, or sent it once more, meanwhile."""
     mine = Batch.objects.filter(attempts=batch.attempts)
     return mine.try_move(batch.pk, old, new, **values)
@@ -251,7 +261,7 @@ def _unclear(batch: Batch, why: str) -> timedelta:
 def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
     """The end of a POST: the batch leaves `submitting`, and the event says how."""
     with transaction.atomic():
-        if _move(batch, Batch.State.SUBMITTING, state, **values):
+        if _try_move(batch, Batch.State.SUBMITTING, state, **values):
             batch.state = state
         batch.provider_id = str(values.get("provider_id") or "") or None
         if batch.provider_id and batch.state != state:
@@ -276,7 +286,9 @@ def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
 def doubt(batch: Batch) -> None:
     """A batch that is `submitting` while somebody new holds the job: its sender died, and whether
     the POST arrived is not known."""
-    if _move(batch, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at):
+    if _try_move(
+        batch, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
+    ):
         _record(batch, "unknown")
         holding.log(
             batch.job_id,
@@ -302,14 +314,14 @@ def reconcile(batch: Batch) -> timedelta:
         return min(batch.deadline_at, latest) - now
     if batch.suggested_id and _take_suggested(batch):
         return timedelta()
-    found = candidates(batch)
-    if len(found) > 1:
-        proven = _told_apart(batch, found)
-        if proven is None:
+    if disowned := ownership.find_disowned(batch):
+        _adopt(batch, disowned)
+        return timedelta()
+    if found := candidates(batch):
+        chosen = _choose(batch, found)
+        if chosen is None:
             return _look_again(batch, timedelta(seconds=60))
-        found = [proven]
-    if found:
-        _adopt(batch, found[0])
+        _adopt(batch, chosen)
         return timedelta()
     grace = timedelta(seconds=settings.RECONCILE_GRACE_SECONDS)
     looks = batch.empty_looks + 1
@@ -330,13 +342,11 @@ def reconcile(batch: Batch) -> timedelta:
 
 def _list_may_not_show(batch: Batch) -> bool:
     """Whether it may have arrived although it is not in the list: it was sent with another key,
-    perhaps of another workspace; it was there once; or only the journal knew of it, and who can say
-    what happened to it since?"""
+    perhaps of another workspace; it was there once; one that was taken for it was disowned; or only
+    the journal knew of it, and who can say what happened to it since?"""
     events = SubmissionEvent.objects.filter(nonce=batch.nonce)
     keys = {event.detail.get("key", key_fingerprint()) for event in events.filter(kind="intent")}
-    return keys - {key_fingerprint()} != set() or (
-        events.filter(kind__in=["restored", "vanished"]).exists()
-    )
+    return keys - {key_fingerprint()} != set() or ownership.was_doubted(batch)
 
 
 def plan_again(batch: Batch, **detail: object) -> bool:
@@ -346,7 +356,7 @@ def plan_again(batch: Batch, **detail: object) -> bool:
     # It may have arrived all the same, and then this try is charged as well as the next.
     most = pico(estimates.most_of_batch(batch))
     with transaction.atomic():
-        moved = _move(
+        moved = _try_move(
             batch,
             Batch.State.UNKNOWN,
             Batch.State.PLANNED,
@@ -442,47 +452,48 @@ def _known_by_another_name(ids: list[str], nonce: str) -> set[str]:
     return taken
 
 
-class _OnlyId(msgspec.Struct):
-    custom_id: str
+def _choose(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
+    """Which of the candidates to take as `batch`: the one whose results prove it, or the only one
+    against which nothing speaks. None: look again later."""
+    suspects = ownership.suspects(batch)
+    if len(found) == 1 and found[0].id not in suspects:
+        return found[0]  # its results will prove it, or not
+    if proven := _proven_one(batch, found):
+        return proven
+    # Those that nothing spoke against before: the others are looked at for longer.
+    others = [info for info in found if info.id not in suspects]
+    return others[0] if suspects and len(others) == 1 else None
 
 
-def _told_apart(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
-    """Of several candidates, the one whose results carry the nonce. Those that carry another are
-    excluded for good; those that still run are looked at again when they have ended. One whose
-    results cannot be fetched keeps none of the others."""
+def _proven_one(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
+    """Of several candidates, the one whose results carry the nonce. One whose results cannot be
+    fetched keeps none of the others."""
     for info in found:
         if info.status == "ended":
             try:
-                first = first_custom_id(info.id)
+                if ownership.is_proven(batch, info.id):
+                    return info
             except provider.ProviderError as error:
                 logger.warning("the results of %s could not be looked at: %s", info.id, error)
-                continue
-            if first.startswith(f"{batch.nonce}-"):
-                return info
-            if first:  # a result that could not be read proves nothing
-                exclude(batch, info.id)
     return None
 
 
-def first_custom_id(provider_id: str) -> str:
-    """The custom_id of the first result of an ended batch; "" when it has none that can be read.
-    Raises ProviderError."""
-    beginning = []
-    for block in provider.result_blocks(provider_id):
-        beginning.append(block)
-        if b"\n" in block:
-            break
-    line = b"".join(beginning).partition(b"\n")[0]
-    try:
-        return msgspec.json.decode(line, type=_OnlyId).custom_id
-    except msgspec.DecodeError:
-        return ""
+def replace_by_proven(batch: Batch) -> bool:
+    """The results of an adopted batch are not ours. Whether the provider lists another one whose
+    results prove that it is `batch`: that one is taken. Raises ProviderError."""
+    proven = _proven_one(batch, candidates(batch))
+    if proven is None or not give_back(batch, "replaced"):
+        return False
+    batch.refresh_from_db()
+    _adopt(batch, proven)
+    return True
 
 
-def give_back(batch: Batch, *, vanished: bool = False) -> bool:
-    """What was adopted is not ours, or has `vanished` before its results could prove anything: look
-    for ours again. It is adopted again if it comes back. False while another batch of its size is
-    being looked for."""
+def give_back(batch: Batch, why: str = "given_back") -> bool:
+    """What was adopted is not ours, look for ours again: its results said so often enough
+    ("given_back"), it has "vanished" before they could, or it is "replaced" by another one. After
+    the first two a person says whether it is sent again. False while another batch of its size is
+    being looked for. Raises NotMoved."""
     others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
     if others.exclude(pk=batch.pk).exists():
         holding.log_once(
@@ -492,13 +503,13 @@ def give_back(batch: Batch, *, vanished: bool = False) -> bool:
         )
         return False
     with transaction.atomic():
-        if vanished:
-            _record(batch, "vanished")
+        if why == "given_back":
+            ownership.count_against(batch, str(batch.provider_id), ownership.LOOKS)
         else:
-            exclude(batch, str(batch.provider_id))
-        moved = Batch.objects.try_move(
+            _record(batch, why)
+        Batch.objects.filter(provider_id=batch.provider_id).move(
             batch.pk,
-            batch.state,
+            [Batch.State.IN_PROGRESS, Batch.State.ENDED],
             Batch.State.UNKNOWN,
             provider_id=None,
             adopted=False,
@@ -507,16 +518,24 @@ def give_back(batch: Batch, *, vanished: bool = False) -> bool:
             ended_at=None,
             cancel_sent_at=None,
             missing_since=None,
+            collect_failures=0,
+            doubt="",
+            doubts=0,
+            given_up_at=None,
             counts={},
             empty_looks=0,
             next_action_at=clock.now(),
         )
-        Job.objects.try_move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
-        if moved:
-            what = "is gone there, and was perhaps not ours" if vanished else "was not ours"
-            holding.log(batch.job_id, f"Batch {batch.number}: what we found {what}; looking on.")
-    Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
-    return moved
+        # One that is being sent or stopped stays so.
+        jobs = Job.objects.filter(pk=batch.job_id)
+        open_ = jobs.filter(state__in=[Job.State.SUBMITTING, Job.State.CANCELING])
+        again = jobs.try_move(batch.job_id, Job.State.WORKING, Job.State.SUBMITTING)
+        if not again and not open_.exists():
+            raise NotMoved(f"Job {batch.job_id} is over.")
+        found = f"Batch {batch.number}: what we found ({batch.provider_id})"
+        holding.log(batch.job_id, f"{found} {WHY_GIVEN_BACK[why]}")
+        Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
+    return True
 
 
 def was_found_by_listing(batch: Batch) -> bool:
@@ -525,19 +544,10 @@ def was_found_by_listing(batch: Batch) -> bool:
     return batch.adopted and found.filter(kind="adopted").exists()
 
 
-def exclude(batch: Batch, provider_id: str) -> None:
-    """Remember that this batch of the provider's is not `batch`."""
-    SubmissionEvent.objects.create(
-        job_id=batch.job_id, nonce=batch.nonce, kind="given_back", provider_id=provider_id
-    )
-    batch.baseline_ids = [*(batch.baseline_ids or []), provider_id]
-    Batch.objects.filter(pk=batch.pk).update(baseline_ids=batch.baseline_ids)
-
-
 def _adopt(batch: Batch, info: BatchInfo) -> None:
     """Take a batch found by listing as `batch`; its results will prove it."""
     with transaction.atomic():
-        moved = _move(
+        moved = _try_move(
             batch,
             Batch.State.UNKNOWN,
             Batch.State.IN_PROGRESS,

@@ -195,10 +195,11 @@ def _columns(one: Try, judged: Judged, message: Message) -> dict[str, Any]:
 
 
 def _settle(one: Try, state: str, **values: Any) -> None:
-    """Store what came of it; an answer that comes after it was given up counts as well."""
+    """Store what came of it; an answer that comes after it was given up counts as well. Raises
+    NotMoved when it is settled already."""
     texts = {
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
         for name, value in values.items()
     }
-    Try.objects.try_move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
+    Try.objects.move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
     logger.info("job %s: try of row %s: %s", one.job_id, one.number, state)

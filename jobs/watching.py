@@ -37,7 +37,7 @@ def watch() -> None:
     for info in provider.list_batches():
         batch = watched.pop(info.id, None)
         if batch is not None:
-            _note_found(batch)
+            _note_found(batch, info)
             if info.status == "ended":
                 _note_end(batch, info)
         if not watched or info.created_at < oldest:
@@ -49,8 +49,13 @@ def watch() -> None:
     holding.end_trouble()
 
 
-def _note_found(batch: Batch) -> None:
-    if batch.missing_since and Batch.objects.filter(pk=batch.pk).update(missing_since=None):
+def _note_found(batch: Batch, info: BatchInfo) -> None:
+    same = Batch.objects.filter(pk=batch.pk, provider_id=info.id)
+    if batch.expires_at != info.expires_at:
+        same.update(expires_at=info.expires_at)  # warnings go by it
+    if batch.doubts:
+        same.update(doubt="", doubts=0)
+    if batch.missing_since and same.update(missing_since=None, given_up_at=None):
         holding.log(batch.job_id, f"Batch {batch.number} is to be found again.")
         holding.release(batch.job_id, _is_missing(batch))
 
@@ -94,7 +99,7 @@ def _look_up(batch: Batch) -> None:
         if collection.may_be_too_new(batch):
             return
         if submission.was_found_by_listing(batch):
-            submission.give_back(batch, vanished=True)
+            _doubt(batch)
             return
         Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
         holding.hold(
@@ -104,7 +109,31 @@ def _look_up(batch: Batch) -> None:
             "for on, and not sent again. If it stays away, you can go on without it.",
         )
         return
-    _note_found(batch)
+    _note_found(batch, info)
+    if info.status == "ended":
+        _note_end(batch, info)
+
+
+def _doubt(batch: Batch) -> None:
+    """A batch that was found by listing is gone. When looks in a row agree on that, it was perhaps
+    another program's, and ours is looked for again."""
+    looks = batch.doubts + 1 if batch.doubt == collection.GONE else 1
+    Batch.objects.filter(pk=batch.pk).update(doubt=collection.GONE, doubts=looks)
+    if looks >= collection.TRIES:
+        submission.give_back(batch, "vanished")
+
+
+def give_up(batch: Batch) -> None:
+    """A person goes on without a batch that was not to be found: it is lost, unless one more look
+    finds it. Raises NotMoved, and ProviderError when the provider cannot be asked."""
+    try:
+        info = provider.retrieve_batch(str(batch.provider_id))
+    except provider.ProviderError as error:
+        if collection.cannot_be_asked(error):
+            raise
+        collection.lose(batch)
+        return
+    _note_found(batch, info)
     if info.status == "ended":
         _note_end(batch, info)
 

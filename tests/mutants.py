@@ -74,12 +74,13 @@ def resend_on_404() -> None:
         try:
             provider.retrieve_batch(str(batch.provider_id))
         except provider.NotThere:
-            moved = Batch.objects.move(
+            moved = Batch.objects.try_move(
                 batch.pk, Batch.State.IN_PROGRESS, Batch.State.PLANNED, provider_id=None
             )
             if moved:
                 states = Job.State.WORKING, Job.State.SUBMITTING
-                Job.objects.move(batch.job_id, states, states[1], next_action_at=clock.now())
+                jobs = Job.objects.filter(pk=batch.job_id, state__in=states)
+                jobs.update(state=states[1], next_action_at=clock.now())
         else:
             original(batch)
 

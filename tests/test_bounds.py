@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from jobs import clock, collection, connections, files, leases, provider, result_files, submission
+from jobs import clock, collection, connections, files, leases, ownership, provider, result_files
 from jobs.models import Batch, Job, Row
 from jobs.provider import NotThere, ProviderError, Refused, TooMuch, Unclear
 
@@ -49,7 +49,7 @@ CALLS: dict[str, Callable[[Path], object]] = {
         json.dumps(PARAMS).encode(), provider.READ_SECONDS
     ),
     "create": create,
-    "first result": lambda _: submission.first_custom_id("msgbatch_1"),
+    "first result": lambda _: ownership.first_custom_id("msgbatch_1"),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 

@@ -14,8 +14,9 @@ from django.db.models import Max
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from jobs import actions, collection, files, leases, lifecycle
-from jobs.models import Batch, Job, Outcome, Row
+from jobs import actions, collection, files, leases, lifecycle, provider, watching
+from jobs.models import Batch, Installation, Job, Outcome, Row
+from jobs.provider import BatchInfo
 
 from .conftest import Simulator
 from .test_lifecycle import Drive, confirmed, joined
@@ -76,14 +77,155 @@ def test_what_is_odd_but_whole_is_taken(
     assert job.batches.get().collect_failures == 0
 
 
-def test_a_result_of_an_unknown_type_is_kept_raw_and_shown(
-    alice: User, simulator: Simulator, drive: Drive
+@pytest.mark.parametrize("kind", ["unknown_type", "no_message"])
+def test_a_result_of_an_unknown_kind_is_kept_raw_and_shown_when_it_stays(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
-    simulator.faults(results=[{"kind": "unknown_type", "times": 10}])
+    simulator.faults(results=[{"kind": kind, "times": 10}])
     job = drive(confirmed(alice, drive, ROWS))
     unknown = Row.objects.get(job=job, cause="unknown_result")
     assert unknown.outcome == Outcome.LOOK
     assert (job.good_count, job.attention_count) == (len(ROWS) - 1, 1)
+    assert job.batches.get().collect_failures == collection.TRIES - 1
+
+
+@pytest.mark.parametrize("kind", ["unknown_type", "no_message"])
+def test_a_result_that_is_not_understood_is_not_final_when_another_download_differs(
+    alice: User, simulator: Simulator, drive: Drive, kind: str
+) -> None:
+    """Other trouble before it does not count: looks in a row have to agree."""
+    cut = [{"kind": "missing_line", "times": collection.TRIES - 1}]
+    simulator.faults(results=[*cut, {"kind": kind}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert job.good_count == len(ROWS)
+    assert job.batches.get().collect_failures == collection.TRIES
+
+
+# --- The provider's own numbers -----------------------------------------------------------------
+
+
+def with_wrong_counts(alice: User, simulator: Simulator, drive: Drive) -> Job:
+    """A job whose batch was seen to have ended while the provider showed wrong counts."""
+    simulator.faults(wrong_counts_seconds=1e6, stuck=True)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(stuck=False)
+    watching.watch()
+    assert job.batches.get().counts["errored"] == len(ROWS)
+    return job
+
+
+def test_counts_are_read_again_before_they_condemn_a_download(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = with_wrong_counts(alice, simulator, drive)
+    simulator.faults(wrong_counts_seconds=0)
+    job = drive(job)
+    batch = job.batches.get()
+    assert (job.good_count, batch.collect_failures) == (len(ROWS), 0)
+    assert batch.counts["succeeded"] == len(ROWS), "the right ones are stored"
+
+
+@pytest.mark.parametrize("action", [actions.try_again, actions.finish_without])
+def test_whatever_a_person_does_about_wrong_counts_good_answers_are_taken(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    action: Callable[[Job, User], bool],
+) -> None:
+    """They were wrong for so long that the job was held; then they are right."""
+    job = with_wrong_counts(alice, simulator, drive)
+    job = drive(job, until=lambda job: bool(job.held))
+    assert "the provider counts" in job.held
+    simulator.faults(wrong_counts_seconds=0)
+    assert action(job, alice)
+    job = drive(job)
+    batch = job.batches.get()
+    assert (job.good_count, batch.state) == (len(ROWS), Batch.State.COLLECTED)
+
+
+def test_a_batch_that_has_not_ended_after_all_is_watched_on(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """One look at the list said so, and was wrong."""
+    simulator.faults(stuck=True)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    wrong = {"state": Batch.State.ENDED, "ended_at": timezone.now()}
+    job.batches.update(**wrong, next_action_at=timezone.now())
+    Job.objects.update(next_action_at=timezone.now())
+    drive(job, until=lambda job: job.batches.filter(collect_failures=1).exists())
+    batch = job.batches.get()
+    assert (batch.state, batch.ended_at) == (Batch.State.IN_PROGRESS, None)
+    simulator.faults(stuck=False)
+    job = drive(job)
+    assert (job.good_count, job.held) == (len(ROWS), "")
+
+
+def test_a_batch_that_turns_out_to_run_is_not_lost_when_a_person_gave_it_up(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(stuck=True)
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    wrong = {"state": Batch.State.ENDED, "collect_failures": collection.TRIES}
+    job.batches.update(**wrong, next_action_at=timezone.now())
+    Job.objects.update(held="Its results stay incomplete.")
+    assert actions.finish_without(job, alice)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.IN_PROGRESS).exists())
+    simulator.faults(stuck=False)
+    assert drive(job).good_count == len(ROWS)
+
+
+# --- Going on without ---------------------------------------------------------------------------
+
+
+def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    simulator.reset()
+    store = collection._store
+
+    def gives_up_meanwhile(*args: Any, **kwargs: Any) -> int:
+        assert actions.finish_without(job, alice)
+        return store(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collection, "_store", gives_up_meanwhile)
+        drive(job, until=lambda job: job.batches.filter(state=Batch.State.COLLECTED).exists())
+    job = drive(job)
+    assert (job.good_count, job.state) == (len(ROWS), Job.State.FINISHED)
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "status_500"])
+def test_the_last_look_waits_for_a_provider_that_cannot_be_reached_and_for_nothing_else(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    answer: str,
+) -> None:
+    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    simulator.reset()
+    if answer == "unreachable":
+        settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
+    else:
+        simulator.faults(results=[{"kind": answer, "times": 1000}])
+    assert actions.finish_without(job, alice)
+    assert not actions.finish_without(job, alice), "a second click changes nothing"
+    for _ in range(3):
+        Batch.objects.update(next_action_at=timezone.now())
+        Job.objects.update(next_action_at=timezone.now())
+        lifecycle.sweep()
+    lost = job.batches.get().state == Batch.State.LOST
+    assert lost == (answer != "unreachable")
+    settings.ANTHROPIC_BASE_URL = simulator.url
+    Installation.objects.update(next_poll_at=timezone.now())
+    job = drive(job)
+    assert job.good_count == len(ROWS) - lost
 
 
 def test_results_that_stay_incomplete_hold_the_job_in_words(
@@ -207,7 +349,7 @@ def test_a_line_of_20_megabytes_comes_over_the_wire(
 
 
 @pytest.fixture
-def ended(alice: User, make_job: Callable[..., Job]) -> Batch:
+def ended(alice: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> Batch:
     """An ended batch of three rows whose results are about to be looked at."""
     job = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")] * 3)
     batch = Batch.objects.create(
@@ -222,6 +364,9 @@ def ended(alice: User, make_job: Callable[..., Job]) -> Batch:
         counts={"processing": 0, "succeeded": 3, "errored": 0, "canceled": 0, "expired": 0},
     )
     Row.objects.filter(job=job).update(batch=batch)
+    now = timezone.now()
+    info = BatchInfo("msgbatch_1", "ended", 3, batch.counts, now, now, now)
+    monkeypatch.setattr(provider, "retrieve_batch", lambda pk: info)
     return batch
 
 

@@ -434,7 +434,7 @@ def test_a_damaged_corrected_file_of_a_finished_job_changes_nothing(
 def test_a_file_is_read_anew_from_a_whole_copy_only(alice: User, drive: Drive) -> None:
     job = drive(upload(alice, ROWS), until=lambda job: job.state == "draft")
     flip(files.upload_path(job))
-    assert actions.read_differently(job, Choices(delimiter=";"))
+    assert actions.read_differently(job, Choices(delimiter=";"), alice)
     assert drive(job).state == Job.State.UNREADABLE
 
 

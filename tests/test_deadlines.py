@@ -16,6 +16,7 @@ from jobs.models import Batch, Installation, Job, Outcome
 
 from .conftest import Simulator, send_again
 from .test_lifecycle import Drive, confirmed, joined
+from .test_submission import over_without_pauses
 
 pytestmark = pytest.mark.no_database  # this is about times
 
@@ -280,7 +281,9 @@ def test_answers_that_were_deleted_before_they_were_fetched_are_lost_and_said_to
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(stuck=False, clock_ahead_seconds=30 * 24 * 3600)
-    job = drive(job)
+    job = drive(job, until=lambda job: job.batches.filter(doubts=1).exists())
+    assert job.batches.get().state == Batch.State.ENDED, "one look is not enough"
+    job = drive(job, until=over_without_pauses)
     assert job.state == Job.State.FINISHED
     assert job.tally["causes"] == [[Outcome.ERRORED, "lost", len(ROWS)]]
     assert job.batches.get().state == Batch.State.LOST

@@ -44,6 +44,7 @@ LAYERS = (
     ("jobs.rounds",),
     ("jobs.submission", "jobs.estimates", "jobs.reading", "jobs.trying", "jobs.reusing"),
     ("jobs.stored_results", "jobs.answer_columns"),
+    ("jobs.ownership",),
     (
         "jobs.batching",
         "jobs.checking",

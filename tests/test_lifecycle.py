@@ -519,6 +519,20 @@ def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(
     assert drive(job).outcome_count(Outcome.CANCELED) == 3
 
 
+def test_a_batch_that_is_not_stopped_and_still_runs_is_stopped_again(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    """A refusal usually means that it has ended. While it has not, it goes on to cost."""
+    simulator = start_simulator(seconds=80_000, failures="none")
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(cancel=[{"kind": "status", "status": 400}])
+    assert actions.stop(job, alice)
+    job = drive(job)
+    assert job.outcome_count(Outcome.CANCELED) == 1
+    assert simulator.truth()["batches"][0]["cancel_requested"]
+
+
 def test_a_refused_batch_is_not_forgotten_when_the_job_is_held_no_more(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
@@ -562,6 +576,7 @@ def test_a_refused_batch_is_sent_after_one_went_on_without_another(
 
     job = drive(job, until=is_incomplete)
     assert actions.finish_without(job, alice)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.LOST).exists())
     job = drive(job, until=lambda job: bool(job.held))
     assert job.state == Job.State.SUBMITTING
     simulator.reset()

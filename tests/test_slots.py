@@ -233,7 +233,7 @@ def test_slow_transfers_keep_no_file_from_being_read_and_priced(
             )
             job = upload(bob, [["Ann", "a"], ["Bob", "b"]])
             wait_for(lambda: Job.objects.get(pk=job.pk).state == Job.State.DRAFT, "the reading")
-            assert actions.save_recipe(job, RECIPE)
+            assert actions.save_recipe(job, RECIPE, bob)
             wait_for(lambda: priced(Job.objects.get(pk=job.pk)), "the price")
             # Nobody else had come to an end before.
             assert count(one.open, "/results") == slots.SIZES[slots.FETCHING]

@@ -17,11 +17,23 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import actions, batching, clock, files, journal, leases, lifecycle, provider, submission
+from jobs import (
+    actions,
+    batching,
+    clock,
+    collection,
+    files,
+    journal,
+    leases,
+    lifecycle,
+    provider,
+    submission,
+    watching,
+)
 from jobs.leases import LeaseLost
-from jobs.models import Batch, Installation, Job, Row, SubmissionEvent
+from jobs.models import Batch, DisownedBatch, Installation, Job, Row, SubmissionEvent
 
-from .conftest import Simulator, store_job
+from .conftest import Simulator, is_over, store_job
 from .test_lifecycle import Drive, confirmed, joined
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
@@ -33,11 +45,20 @@ def quick(settings: Any) -> None:
     settings.RECONCILE_GRACE_SECONDS = 1
 
 
-def over_without_pauses(job: Job) -> bool:
+def without_pauses(until: Callable[[Job], bool]) -> Callable[[Job], bool]:
     """For drive(until=…): what is looked after is looked after again at once."""
-    Batch.objects.filter(state__in=lifecycle.LOOKED_AFTER).update(next_action_at=timezone.now())
-    Job.objects.update(next_action_at=timezone.now())
-    return job.state == Job.State.FINISHED
+
+    def look(job: Job) -> bool:
+        now = timezone.now()
+        Batch.objects.filter(state__in=lifecycle.LOOKED_AFTER).update(next_action_at=now)
+        DisownedBatch.objects.update(next_look_at=now)
+        Job.objects.update(next_action_at=now)
+        return until(job)
+
+    return look
+
+
+over_without_pauses = without_pauses(is_over)
 
 
 def assert_sent_once(simulator: Simulator, job: Job) -> None:
@@ -214,13 +235,17 @@ def test_of_two_batches_that_could_be_ours_the_custom_ids_decide(
     assert simulator.truth()["posts"] == 2
 
 
-def test_a_foreign_batch_that_was_adopted_is_given_back(
+def test_a_foreign_batch_that_was_adopted_is_given_back_and_a_person_is_asked(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "drop_before"}])
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     theirs = foreign_batch(len(ROWS))
+    job = drive(job, until=without_pauses(lambda job: bool(job.held)))
+    assert "Somebody has to say" in job.held
+    assert simulator.truth()["posts"] == 1 + 1, "ours, which never arrived, and theirs"
+    assert actions.send_again(job.batches.get(), alice)
     job = drive(job)
     assert job.batches.get().provider_id != theirs
     assert job.good_count == len(ROWS)
@@ -536,6 +561,11 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
     monkeypatch.setattr(provider, "retrieve_batch", gone)
     monkeypatch.setattr(provider, "list_batches", lambda: iter([]))
     monkeypatch.setattr(clock, "now", lambda: real() + timedelta(minutes=20))
+    for looks in range(collection.TRIES):
+        batch = job.batches.get()
+        assert (batch.provider_id, batch.doubts) == (theirs, looks), "it may come back"
+        watching.watch()
+    assert job.batches.get().provider_id is None
     Job.objects.update(next_action_at=real())
     job = drive(job, until=lambda job: bool(job.held))
     assert "Somebody has to say" in job.held, "a 404 never leads to sending again by itself"
@@ -562,9 +592,13 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
         return original(batch)
 
     monkeypatch.setattr(submission, "reconcile", counted)
-    job = drive(job)
-    assert job.good_count == len(ROWS)
-    assert looks < 20
+    job = drive(job, until=lambda job: job.batches.filter(doubts=2).exists())
+    assert looks < 5
+    monkeypatch.setattr(submission, "reconcile", original)
+    job = drive(job, until=without_pauses(lambda job: bool(job.held)))
+    assert "Somebody has to say" in job.held
+    assert actions.send_again(job.batches.get(), alice)
+    assert drive(job).good_count == len(ROWS)
 
 
 @pytest.mark.django_db(transaction=True)

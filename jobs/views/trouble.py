@@ -93,6 +93,8 @@ def _is_paused(job: Job, site: Installation) -> bool:
 def is_incomplete(batch: Batch) -> bool:
     """Its results were fetched often enough and were never whole, or the provider does not have
     it: as BatchQuerySet.staying_away."""
+    if batch.given_up_at is not None:
+        return False
     if batch.state == Batch.State.IN_PROGRESS:
         return batch.missing_since is not None
     return batch.state == Batch.State.ENDED and batch.collect_failures >= collection.TRIES

@@ -40,7 +40,7 @@ from . import (
     trying,
     words,
 )
-from .answer_kinds import AnswerKind, as_written
+from .answer_kinds import as_written, read_answer_kind
 from .ingest.shapes import Choices
 from .judging import MARKED_DOWN, SET_ASIDE, cause_in_words
 from .models import (
@@ -64,7 +64,7 @@ from .models import (
     stored_recipe,
 )
 from .pricing import UnknownPrice
-from .recipes import Recipe, with_example, with_rows_of
+from .recipes import Recipe, read_recipe, with_example, with_rows_of
 from .reusing import Start
 
 logger = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ def use_tried_recipe(job: Job, round_number: int, user: User) -> bool:
     one = job.tries.filter(round=round_number).exclude(recipe={}).first()
     if one is None or job.state != Job.State.DRAFT:
         return False
-    save_recipe(job, with_rows_of(recipe_of(job), msgspec.convert(one.recipe, Recipe)), user)
+    save_recipe(job, with_rows_of(recipe_of(job), read_recipe(one.recipe)), user)
     return True
 
 
@@ -267,7 +267,7 @@ def use_as_example(job: Job, one: Try, user: User) -> bool:
         return False  # made up, and now it would be paid for
     recipe = recipe_of(job)
     cells = [(name, cell) for name, cell in one.cells]
-    answer = as_written(msgspec.convert(one.answer_kind, AnswerKind), one.answer)
+    answer = as_written(read_answer_kind(one.answer_kind), one.answer)
     system = with_example(recipe.system, cells, answer)
     save_recipe(job, replace(recipe, system=system), user)
     return True

@@ -15,9 +15,10 @@ from itertools import islice, takewhile
 
 import msgspec
 
-from . import clock, holding, ownership, provider, restoring, slots, words
+from . import absence, clock, holding, ownership, provider, restoring, slots, words
 from .models import Batch, Installation, LateBatch, key_fingerprint
 from .provider import BatchInfo
+from .structs import reader_of
 from .watching import KEPT
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,9 @@ class Listed(msgspec.Struct):
         return [(count, word) for count, word in counted if count]
 
 
+_read_listed = reader_of(list[Listed])
+
+
 # --- The provider's list --------------------------------------------------------------------------
 
 
@@ -71,7 +75,9 @@ def ask() -> None:
 def list_if_asked() -> None:
     """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
     now = clock.now()
-    asked = Installation.objects.filter(pk=1, batch_list_asked_at__lte=now)
+    asked = Installation.objects.filter(
+        clock.over("batch_list_asked_at", TRIED_AGAIN_AFTER, now), pk=1
+    )
     if not asked.update(batch_list_asked_at=now + TRIED_AGAIN_AFTER):
         return
     key, found, trouble = key_fingerprint(), [], ""
@@ -106,7 +112,7 @@ def listed(site: Installation) -> list[Listed] | None:
     if site.batch_list_at is None or site.batch_list_key != key_fingerprint():
         return None
     known = _known_ids()
-    found = msgspec.convert(site.batch_list, list[Listed])
+    found = _read_listed(site.batch_list)
     return [one for one in found if one.id not in known]
 
 
@@ -195,7 +201,9 @@ def _refuse_ours(info: BatchInfo) -> None:
         if first:
             return
     # Its size is all that tells.
-    open_ = Batch.objects.whose_fate_is_open() | Batch.objects.late_ones_possible(clock.now())
+    open_ = Batch.objects.whose_fate_is_open() | Batch.objects.late_ones_possible(
+        absence.earliest_now()
+    )
     if open_.filter(size=info.total).exists():
         raise NotPossible(
             f"This site has sent a batch of {words.rows(info.total)} as well and does not know yet "

@@ -44,6 +44,7 @@ class _ReadyMade(msgspec.Struct):
 
 
 _ready_made = msgspec.json.Decoder(_ReadyMade)
+_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 def custom_id(nonce: str, number: int) -> str:
@@ -80,7 +81,7 @@ def request_writer(job: Job, recipe: Recipe) -> Callable[[str], bytes]:
         return lambda source: bytes(_ready_made.decode(source).params)
     params_of = compile_recipe(recipe, job.columns)
     contents = Contents(recipe, job.columns)
-    cells_of = msgspec.json.Decoder(list[str]).decode
+    cells_of = _cells_decoder.decode
 
     def write(source: str) -> bytes:
         cells = cells_of(source)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
 from . import (
+    absence,
     answer_columns,
     checksums,
     clock,
@@ -45,6 +47,7 @@ KINDS = ("succeeded", "errored", "canceled", "expired")
 # Before a person is told that results stay incomplete. As many looks in a row have to agree before
 # one of them counts for good.
 TRIES = 5
+LONGEST_PAUSE = timedelta(minutes=10)  # before they are fetched anew
 # A new batch and its results can be answered with 404 for a while (seen by users of the API).
 NOT_YET_VISIBLE = timedelta(minutes=15)
 NO_ROW = "no_row"  # the Problem of results that belong to no row
@@ -147,8 +150,10 @@ def cannot_be_asked(error: provider.ProviderError) -> bool:
 
 
 def may_be_too_new(batch: Batch) -> bool:
-    """Whether the provider may not show a batch yet that it has accepted. By our own clock, which
-    may differ from the one that says when the batch was made."""
+    """Whether the provider may not show a batch yet that it has accepted."""
+    if batch.absence:
+        sure = timedelta(seconds=absence.of(batch).seconds)
+        return sure < timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS) + NOT_YET_VISIBLE
     return batch.deadline_at is not None and clock.now() < batch.deadline_at + NOT_YET_VISIBLE
 
 
@@ -308,7 +313,7 @@ def _try_again(
     if not failed:
         raise NotMoved(f"Batch {batch.pk} has not ended any more.")
     batch.refresh_from_db(fields=["collect_failures", "doubt", "doubts", "given_up_at"])
-    pause = timedelta(seconds=min(5 * 2 ** min(batch.collect_failures, 10), 600))
+    pause = min(timedelta(seconds=5 * 2 ** min(batch.collect_failures, 10)), LONGEST_PAUSE)
     ended.update(next_action_at=clock.now() + pause)
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, incomplete)
     agreed = batch.doubts >= TRIES and not patient

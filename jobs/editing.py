@@ -103,6 +103,7 @@ def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
 
 
 _Parts = dict[str, msgspec.Raw]
+_parts_decoder = msgspec.json.Decoder(_Parts)
 
 
 def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]]:
@@ -133,8 +134,8 @@ def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]
 
 
 def _parts(source: str) -> tuple[_Parts, _Parts]:
-    request = msgspec.json.decode(source, type=_Parts)
-    return request, msgspec.json.decode(request["params"], type=_Parts)
+    request = _parts_decoder.decode(source)
+    return request, _parts_decoder.decode(request["params"])
 
 
 def _joined(request: _Parts, params: _Parts) -> str:

@@ -42,6 +42,7 @@ from .models import (
     try_key,
 )
 from .recipes import Recipe, question_of
+from .structs import reader_of
 from .surveying import Survey
 
 # The guess of what an answer of a ready-made request takes of the longest that it allows.
@@ -71,6 +72,9 @@ class Basis:
     survey: Survey = field(default_factory=Survey)
     # What other jobs tell, as it was then: one that finishes later changes no price that is shown.
     earlier: tuple[Earlier, ...] = ()
+
+
+_read_basis = reader_of(Basis)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Estimate:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         money = ("low", "high", "most", "normal_low", "normal_high")
-        basis = msgspec.convert(data.get("basis", {}), Basis)
+        basis = _read_basis(data.get("basis", {}))
         return cls(**{**data, "basis": basis, **{name: Decimal(data[name]) for name in money}})
 
 

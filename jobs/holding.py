@@ -17,6 +17,7 @@ from django.db.models.functions import Coalesce
 
 from . import clock
 from .models import Batch, Installation, Job, JobEvent, key_fingerprint
+from .plain_text import one_line
 from .provider import Refused
 
 logger = logging.getLogger(__name__)
@@ -33,12 +34,14 @@ CROWDED, FIRST_GO = timedelta(minutes=15), timedelta(seconds=5)
 
 def log(job_pk: int, text: str) -> None:
     """Add a line to the log that the job's page shows."""
+    text = one_line(text)
     JobEvent.objects.create(job_id=job_pk, text=text)
     logger.info("job %s: %s", job_pk, text)
 
 
 def log_once(job_pk: int, text: str) -> None:
     """Add a line to the log of a job, unless it is the last one already."""
+    text = one_line(text)
     last = JobEvent.objects.filter(job_id=job_pk).last()
     if last is None or last.text != text:
         log(job_pk, text)
@@ -158,8 +161,9 @@ def wait_for_room(error: Refused) -> timedelta:
 def wait_before_sending(job: Job) -> timedelta:
     """How long `job` has to wait before it may send its next batch; not positive: it may now."""
     site, now = Installation.get(), clock.now()
-    if site.send_after > now + 2 * LONGEST_PAUSE:
-        return timedelta()  # from a clock that was wrong then
+    longest = max(LONGEST_PAUSE, timedelta(seconds=MOST_WAIT))
+    if site.send_after > now and not clock.is_waiting(site.send_after, longest):
+        return timedelta()
     if site.send_after > now and (site.paused_because or not site.pause):
         return site.send_after - now  # a pause of another key says nothing about this one
     if site.paused_because:

@@ -18,6 +18,8 @@ import msgspec
 from django.conf import settings
 from django.utils import timezone
 
+from .clock import Moment
+
 logger = logging.getLogger(__name__)
 
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -41,6 +43,7 @@ class Intent(msgspec.Struct, tag_field="kind", tag="intent"):
     baseline_at: _Time | None
     practice: bool = False
     recipe: str = ""  # batching.recipe_hash; older entries have none
+    begun: Moment | None = None  # older entries have none
 
 
 class Outcome(msgspec.Struct, tag_field="kind", tag="outcome"):

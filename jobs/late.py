@@ -14,7 +14,7 @@ from itertools import takewhile
 from django.db import transaction
 from django.db.models import F
 
-from . import clock, collection, holding, journal, ownership, provider, submission, words
+from . import absence, clock, collection, holding, journal, ownership, provider, submission, words
 from .models import Batch, Job, LateBatch, Round, SubmissionEvent, dollars, note_change
 from .pricing import in_words
 from .provider import BatchInfo
@@ -32,7 +32,8 @@ def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
     to those that turned up. Raises ProviderError."""
     trouble = None
-    missed = list(Batch.objects.late_ones_possible(clock.now()).select_related("job"))
+    now = absence.earliest_now()
+    missed = list(Batch.objects.late_ones_possible(now).select_related("job"))
     if missed:
         listing = list(_listed_lately())
         for batch in missed:
@@ -50,7 +51,7 @@ def look() -> None:
                 if is_ours:
                     _take(batch, info, LISTED_LATE.format(info.id))
     for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
-        if late.batch.late_until and clock.now() < late.batch.late_until + timedelta(days=2):
+        if late.batch.late_until and now < late.batch.late_until + timedelta(days=2):
             try:
                 _follow(late)
             except provider.ProviderError as error:
@@ -88,18 +89,15 @@ def _is_ours(batch: Batch, info: BatchInfo) -> bool:
 
 
 def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, datetime]]:
-    """When each try that counted as never arrived can have been accepted, by a clock that is
-    `ahead` of ours."""
+    """When each try that counted as never arrived can have been accepted, by the provider's clock,
+    which is `ahead` of ours."""
     margin = submission.CLOCK_MARGIN
-    events = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived")
-    times = [(event.detail["from"], event.detail["until"]) for event in events]
-    return [
-        (
-            datetime.fromisoformat(begin) + ahead - margin,
-            datetime.fromisoformat(end) + ahead + margin,
-        )
-        for begin, end in times
-    ]
+    tries = []
+    for event in SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived"):
+        begin, end = (datetime.fromisoformat(event.detail[name]) for name in ("from", "until"))
+        shift = timedelta() if event.detail.get("clock") == "provider" else ahead
+        tries.append((begin + shift - margin, end + shift + margin))
+    return tries
 
 
 def _take(batch: Batch, info: BatchInfo, how: str) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,20 +35,20 @@ class Lease:
     job_pk: int
     owner: str
     until: datetime  # what `claim` wrote into `next_action_at` as well
-    _renew_at: float = field(default_factory=lambda: time.monotonic() + RENEW_SECONDS)
+    _renew_at: float = field(default_factory=lambda: clock.uptime() + RENEW_SECONDS)
 
     def renew(self) -> None:
         """Keep the lease; call it often, it writes every ten seconds. Raises LeaseLost."""
-        if time.monotonic() < self._renew_at:
+        if clock.uptime() < self._renew_at:
             return
-        self._renew_at = time.monotonic() + RENEW_SECONDS
+        self._renew_at = clock.uptime() + RENEW_SECONDS
         mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
         if mine.update(lease_until=clock.now() + LENGTH) != 1:
             raise LeaseLost
 
     def hold_for(self, seconds: float) -> None:
         """Keep the lease through a step that cannot renew it. Raises LeaseLost."""
-        self._renew_at = time.monotonic() + seconds
+        self._renew_at = clock.uptime() + seconds
         mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
         until = clock.now() + LENGTH + timedelta(seconds=seconds)
         if mine.update(lease_until=until) != 1:

@@ -42,6 +42,7 @@ from . import (
 from .holding import SEE_THE_LOG
 from .leases import Lease, LeaseLost
 from .models import (
+    LONGEST_WAIT,
     Attempt,
     Batch,
     Edit,
@@ -71,6 +72,7 @@ DELETE_SLICE = 5_000
 COUNT_AGAIN = timedelta(minutes=5)
 PRICED_AT_ONCE = 100  # drafts whose prices have changed, of one minute
 LOOKED_AT_IN_TURN = 10
+LEAP = timedelta(seconds=5)  # back, by which a clock was set rather than read by two at once
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 
 
@@ -91,16 +93,17 @@ def sweep(
     itself."""
     now = clock.now()
     site = Installation.objects.filter(pk=1)
-    site.update(tick_at=now)
+    if not _note_leap(now):
+        site.update(tick_at=now)
     leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
-    # A time that is further ahead than one pause is from a clock that was wrong then.
-    due = site.exclude(next_poll_at__range=(now, now + 2 * poll))
+    due = site.filter(clock.over("next_poll_at", poll, now))
     if due.update(next_poll_at=now + poll) == 1:
         (look or take_look)(slots.WATCHING)
         (look or take_look)(slots.LATE)
         holding.end_site_trouble()
-    if site.filter(Q(restore_asked_at__lte=now) | Q(batch_list_asked_at__lte=now)).exists():
+    asked = Q(restore_asked_at__isnull=False) | Q(batch_list_asked_at__isnull=False)
+    if site.filter(asked).exists():
         (look or take_look)(slots.ASKED)
     _count_what_is_stale(now)
     left = dict.fromkeys(slots.SIZES, slots.NUDGED)
@@ -108,6 +111,18 @@ def sweep(
         if left[kind]:
             left[kind] -= 1
             (step or advance)(pk)
+
+
+def _note_leap(now: datetime) -> bool:
+    """The clock was set back: nothing waits for it to come to where it was. What is due too early
+    for that costs nothing; see absence.py for what would."""
+    leapt = Installation.objects.filter(pk=1, tick_at__gt=now + LEAP)
+    if not leapt.update(tick_at=now, next_poll_at=now, send_after=now, model_list_due_at=now):
+        return False
+    logger.warning("the clock was set back; what waits is looked at now")
+    for waiting in (Job.objects.all(), Batch.objects.all()):
+        waiting.filter(next_action_at__gt=now).update(next_action_at=now)
+    return True
 
 
 def _count_what_is_stale(now: datetime) -> None:
@@ -211,7 +226,7 @@ def _say_that_it_fails(job_pk: int) -> None:
 def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
     """Step after step, until the job has to wait, its turn is over or no slot is free for the next
     step; when it is due again."""
-    until = clock.now() + TURN
+    until = clock.uptime() + TURN.total_seconds()
     while True:
         kind = slot.take_for(lease.job_pk)
         job = Job.objects.filter(pk=lease.job_pk).first()
@@ -227,8 +242,8 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         # A step that only waits says nothing of the one that failed.
         if job.failures_in_a_row and not wait:
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
-        if wait or clock.now() > until:
-            return clock.now() + wait
+        if wait or clock.uptime() > until:
+            return clock.now() + min(wait, LONGEST_WAIT)
         lease.renew()
 
 
@@ -294,11 +309,10 @@ def _look_after_files(job: Job, lease: Lease) -> timedelta | None:
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:
-    now = clock.now()
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_the_other_mode(job, batches)
-    due = [batch for batch in batches if _is_looked_after(batch) and _is_due(batch, now)]
+    due = [batch for batch in batches if _is_looked_after(batch) and not _waits(batch)]
     for batch in batches:
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
@@ -335,10 +349,8 @@ def _is_looked_after(batch: Batch) -> bool:
     return given_up or batch.state in LOOKED_AFTER
 
 
-def _is_due(batch: Batch, now: datetime) -> bool:
-    """A time that is further ahead than any pause is from a clock that was wrong then."""
-    wait = (batch.next_action_at or now) - now
-    return not timedelta() < wait < 12 * LONGEST_PAUSE_OF_A_BATCH
+def _waits(batch: Batch) -> bool:
+    return clock.is_waiting(batch.next_action_at, collection.LONGEST_PAUSE)
 
 
 def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
@@ -415,8 +427,8 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         tally.count_up(job)
         return NOW
     batch = planned[0]
-    if batch.next_action_at and not _is_due(batch, now := clock.now()):
-        return min(batch.next_action_at - now, SAFETY)
+    if batch.next_action_at and _waits(batch):
+        return min(batch.next_action_at - clock.now(), SAFETY)
     if restoring.submissions_unknown() or Installation.get().stopped_at:
         return SAFETY
     if (pause := holding.wait_before_sending(job)) > NOW:

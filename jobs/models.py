@@ -39,13 +39,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from . import words
-from .answer_kinds import COLUMNS, FREE_TEXT, AnswerKind
+from . import clock, words
+from .answer_kinds import COLUMNS, FREE_TEXT, AnswerKind, read_answer_kind
 from .ingest.requests import fix_in_words
 from .ingest.shapes import Choices
 from .ingest.words import remedy_of, title_of
 from .judging import MARKED_DOWN, SET_ASIDE
-from .recipes import PLAIN_FIELDS, Recipe
+from .recipes import PLAIN_FIELDS, Recipe, read_recipe
+from .structs import reader_of
 from .tool_answers import stored_columns
 
 # One US dollar in the unit of the columns named `*_pico`: the smallest price, $0.005 for a million
@@ -53,6 +54,10 @@ from .tool_answers import stored_columns
 PICO = 1_000_000_000_000
 # What a job can cost at most, in US dollars: the columns hold 9.2 million.
 MOST = Decimal(9_000_000)
+
+
+# Of a job: no step waits for longer, and no lease is for longer, but that of one that sends.
+LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
 
 
 def dollars(pico: int) -> Decimal:
@@ -92,16 +97,19 @@ ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
 NOT_GOOD = (*ATTENTION, Outcome.CANCELED)
 
 
+_read_choices = reader_of(Choices)
+
+
 def choices_of(job: Job) -> Choices:
     """How its owner wants the file of a job to be read."""
-    return msgspec.convert(job.choices, Choices)
+    return _read_choices(job.choices)
 
 
 def answer_kind_of(job: Job) -> AnswerKind:
     """What kind of answer is wanted for each row; ready-made requests say that themselves."""
     if job.kind == Job.Kind.REQUESTS:
         return FREE_TEXT
-    return msgspec.convert(job.answer_kind, AnswerKind)
+    return read_answer_kind(job.answer_kind)
 
 
 def answer_shape_of(job: Job) -> AnswerKind:
@@ -124,7 +132,7 @@ def recipe_of(job: Job) -> Recipe:
 def recipe_of_round(job: Job, number: int) -> Recipe:
     """What the rows of a round were, or are to be, asked."""
     one = job.rounds.filter(number=number).first() if number > 1 else None
-    return msgspec.convert(one.recipe, Recipe) if one and one.recipe else recipe_of(job)
+    return read_recipe(one.recipe) if one and one.recipe else recipe_of(job)
 
 
 def stored_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -172,13 +180,11 @@ class JobQuerySet(StateQuerySet["Job"]):
         return shown.filter(owner_id=user.pk)
 
     def due(self, now: datetime) -> Self:
-        """Jobs with a step to take now, that nobody is working on.
-
-        A time that is further ahead than any wait is from a clock that was wrong then.
-        """
-        wrong = now + timedelta(hours=1) + 2 * timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-        return self.filter(Q(next_action_at__lte=now) | Q(next_action_at__gt=wrong)).filter(
-            Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_until__gt=wrong)
+        """Jobs with a step to take now, that nobody is working on."""
+        lease = LONGEST_LEASE + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+        return self.filter(
+            clock.over("next_action_at", LONGEST_WAIT, now),
+            Q(lease_until=None) | clock.over("lease_until", lease, now),
         )
 
     def awaiting_approval(self, person: User | None = None) -> Self:
@@ -599,6 +605,7 @@ class Batch(models.Model):
     baseline_ids = models.JSONField(null=True)
     baseline_at = models.DateTimeField(null=True)
     empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
+    absence = models.JSONField(null=True)  # how long that has been so for sure: absence.Absence
     next_action_at = models.DateTimeField(null=True)
     refusal = models.TextField(default="")  # the provider's words, when it refused
     adopted = models.BooleanField(default=False)  # found by listing; the results prove it

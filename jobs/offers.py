@@ -15,11 +15,13 @@ from django.conf import settings
 from . import clock, pricing, provider
 from .models import Installation, key_fingerprint
 from .provider import ModelInfo
+from .structs import reader_of
 
 logger = logging.getLogger(__name__)
 
 FRESH = timedelta(hours=6)
 AGAIN = timedelta(minutes=10)  # after the provider could not be asked
+_read_models = reader_of(list[ModelInfo])
 
 # What a family of models is good for, in a few words, from the cheapest to the strongest.
 FAMILIES = {
@@ -60,10 +62,7 @@ def refresh() -> None:
     installation.exclude(model_list_key=key).update(
         model_list_key=key, model_list=[], model_list_due_at=now
     )
-    # A time that is further ahead is from a clock that was wrong then.
-    due = installation.filter(model_list_key=key).exclude(
-        model_list_due_at__gt=now, model_list_due_at__lte=now + FRESH
-    )
+    due = installation.filter(clock.over("model_list_due_at", FRESH, now), model_list_key=key)
     # Whatever becomes of it, the next look is not at once.
     if not due.update(model_list_due_at=now + AGAIN):
         return
@@ -101,7 +100,7 @@ def _listed() -> list[ModelInfo] | None:
     installation = Installation.get()
     if not _is_known(installation):
         return None
-    return msgspec.convert(installation.model_list, list[ModelInfo])
+    return _read_models(installation.model_list)
 
 
 def _is_known(installation: Installation) -> bool:

@@ -9,13 +9,13 @@ should its results turn out to be ours, it can be found again.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from django.db import transaction
 from django.db.models import F
 
-from . import clock, holding, provider
+from . import absence, clock, holding, provider
 from .models import Batch, DisownedBatch, SubmissionEvent
 from .provider import BatchInfo
 
@@ -55,7 +55,7 @@ def is_proven(batch: Batch, provider_id: str) -> bool:
     is one more look against it; when the next one is not due yet, none is taken. Raises
     ProviderError."""
     against = batch.disowned.filter(provider_id=provider_id).first()
-    if against and _waits(against.next_look_at):
+    if against and clock.is_waiting(against.next_look_at, LONGEST_PAUSE):
         return False
     first = first_custom_id(provider_id)
     if first.startswith(f"{batch.nonce}-"):
@@ -92,7 +92,7 @@ def find_disowned(batch: Batch, *, at_once: bool = False) -> BatchInfo | None:
     recognized. Only those are looked at whose next look is due, or all `at_once`. Trouble with one
     is logged."""
     for one in batch.disowned.filter(looks__gte=LOOKS):
-        if _waits(one.next_look_at) and not at_once:
+        if clock.is_waiting(one.next_look_at, LONGEST_PAUSE) and not at_once:
             continue
         if Batch.objects.filter(provider_id=one.provider_id).exists():
             continue  # it is another one of ours, or was brought in
@@ -110,12 +110,6 @@ def find_disowned(batch: Batch, *, at_once: bool = False) -> BatchInfo | None:
     return None
 
 
-def _waits(until: datetime) -> bool:
-    """Whether a look is not due. A time further ahead than any pause is from a clock that was
-    wrong."""
-    return timedelta() < until - clock.now() <= 2 * LONGEST_PAUSE
-
-
 def _pause_after(looks: int) -> timedelta:
     pause: timedelta = FIRST_PAUSE * 2 ** min(looks - 1, 20)
     return min(pause, LONGEST_PAUSE)
@@ -128,7 +122,8 @@ def _exclude(batch: Batch, provider_id: str) -> None:
     if provider_id in batch.baseline_ids:
         return
     batch.baseline_ids = [*batch.baseline_ids, provider_id]
-    late_until = max(clock.now() + LATE_FOR, same.late_until or clock.now())
+    now = absence.latest_now()
+    late_until = max(now + LATE_FOR, same.late_until or now)
     Batch.objects.filter(pk=batch.pk).update(baseline_ids=batch.baseline_ids, late_until=late_until)
     _record(batch, "given_back", provider_id)
 

@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -28,6 +28,7 @@ import httpx2
 import msgspec
 from django.conf import settings
 
+from . import clock
 from .connections import Deadline, LimitedClient, TooLarge
 from .judging import Message
 
@@ -202,6 +203,11 @@ class _Asked(msgspec.Struct):
     max_tokens: _Number
 
 
+# Made here: msgspec.json.decode would work out a type when threads first use it, which crashes.
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (_Batch, _Page, _Models, _Deleted, _Counted, _Asked, Message)
+}
 _Answer = TypeVar("_Answer")
 _Part = TypeVar("_Part", _Page, _Models)
 
@@ -211,25 +217,26 @@ def _read(response: httpx2.Response, kind: type[_Answer]) -> _Answer:
     if response.status_code != 200:
         raise Unclear(f"The provider answered with status {response.status_code}.")
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        answer: _Answer = _decoders[kind].decode(response.content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unclear("The provider's answer could not be read.") from error
+    return answer
 
 
 class _Body:
-    """A body file that gives nothing more once `seconds` are over by the clock on the wall: on a
-    machine that was suspended in the middle, the timer above stood still as well, and by now
-    somebody else may have sent the batch. A body that is cut short is not accepted."""
+    """A body file that gives nothing more once `seconds` are over, those in which the machine was
+    suspended included: the timer above stood still in these, and by now somebody else may have
+    sent the batch. A body that is cut short is not accepted."""
 
     def __init__(self, file: IO[bytes], seconds: float) -> None:
         self._file = file
-        self._until = time.time() + seconds
+        self._until = clock.uptime() + seconds
 
     def fileno(self) -> int:
         return self._file.fileno()
 
     def read(self, size: int = -1) -> bytes:
-        if time.time() > self._until:
+        if clock.uptime() > self._until:
             raise Unclear("Sending was interrupted for too long.")
         return self._file.read(size)
 
@@ -243,7 +250,7 @@ def _certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
 
 
-# The Date of the provider's last answer to this process, and time.monotonic() when it came.
+# The Date of the provider's last answer to this process, and clock.uptime() when it came.
 _last_date: tuple[datetime, float] | None = None
 
 
@@ -252,15 +259,13 @@ def now() -> datetime | None:
     if _last_date is None:
         return None
     date, at = _last_date
-    return date + timedelta(seconds=time.monotonic() - at)
+    return date + timedelta(seconds=clock.uptime() - at)
 
 
 def _read_clock(response: httpx2.Response) -> None:
     global _last_date
-    with suppress(KeyError, ValueError, OverflowError):
-        date = parsedate_to_datetime(response.headers["date"])
-        if date.tzinfo is not None:
-            _last_date = date, time.monotonic()
+    if date := _date(response.headers.get("date", "")):
+        _last_date = date, clock.uptime()
 
 
 class _Http(LimitedClient, anthropic.DefaultHttpxClient):
@@ -289,6 +294,12 @@ def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.
             http_client=http,
             open_telemetry=False,
         )
+
+
+def ask_time() -> None:
+    """Let `now` know the time, unless it does. Raises ProviderError."""
+    if _last_date is None:
+        next(list_batches(), None)
 
 
 @contextmanager
@@ -333,11 +344,25 @@ def _text(value: object) -> str:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, from a number of them or from a date, which is by the clock of the same answer."""
+    said = response.headers.get("retry-after", "")
     try:
-        seconds = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+        seconds = float(said)
+    except ValueError:
+        then, there = _date(said), _date(response.headers.get("date", ""))
+        if then is None or there is None:
+            return None
+        seconds = max((then - there).total_seconds(), 0.0)  # over already: now
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _date(header: str) -> datetime | None:
+    """A date of HTTP. None when it is none."""
+    try:
+        date = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else None
 
 
 def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
@@ -393,7 +418,8 @@ def most_bytes(max_tokens: int) -> int:
 
 
 def _max_tokens(params: bytes) -> int:
-    return msgspec.json.decode(params, type=_Asked).max_tokens
+    asked: _Asked = _decoders[_Asked].decode(params)
+    return asked.max_tokens
 
 
 def list_batches(page: int = 1000) -> Iterator[BatchInfo]:

@@ -23,6 +23,7 @@ from .answer_kinds import (
     output_format,
 )
 from .model_rules import BY_ITSELF, EFFORTS, effort_of, efforts_of, thinking_params
+from .structs import reader_of
 
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
 _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
@@ -74,6 +75,9 @@ class Recipe:
         """All that is filled with cells."""
         # On lines of their own: braces of one and of the other make no placeholder.
         return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
+
+
+read_recipe = reader_of(Recipe)
 
 
 # All of it but the kind of answer: jobs have columns, and forms fields, of these names.

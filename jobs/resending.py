@@ -22,6 +22,7 @@ from .ingest.requests import Requests
 from .ingest.shapes import LINES_NAMED, Finding, Limits, Line, Unreadable, row_name
 from .leases import Lease, LeaseLost
 from .models import CorrectedUpload, Job, Outcome, Row, choices_of
+from .structs import reader_of
 
 SLICE = 1_000  # rows that are looked at together
 GONE = "It is not there any more. Upload it again."
@@ -59,6 +60,9 @@ class Found(msgspec.Struct):
         return ", ".join(said) or "no rows"
 
 
+_read_found = reader_of(Found)
+
+
 # --- The worker -----------------------------------------------------------------------------------
 
 
@@ -90,7 +94,7 @@ def read_next(job: Job, lease: Lease) -> bool:
 
 def found_of(corrected: CorrectedUpload) -> Found | None:
     """What came of it; None while it is to be read."""
-    return None if corrected.found is None else msgspec.convert(corrected.found, Found)
+    return None if corrected.found is None else _read_found(corrected.found)
 
 
 def keep(job: Job, changed: dict[int, str]) -> None:

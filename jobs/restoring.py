@@ -31,7 +31,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 
-from . import batching, clock, holding, journal, provider, rounds, words
+from . import absence, batching, clock, holding, journal, provider, rounds, words
 from .models import (
     Batch,
     Installation,
@@ -208,7 +208,9 @@ def ask() -> bool:
 def restore_if_asked() -> None:
     """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
     now = clock.now()
-    asked = Installation.objects.filter(pk=1, restore_asked_at__lte=now)
+    asked = Installation.objects.filter(
+        clock.over("restore_asked_at", TRIED_AGAIN_AFTER, now), pk=1
+    )
     if not asked.update(restore_asked_at=now + TRIED_AGAIN_AFTER):
         return
     try:
@@ -453,6 +455,7 @@ def _of_last_attempt(submission: _Submission) -> dict[str, Any]:
         "attempts": last.attempt,
         "intent_at": submission.intents[0].at,
         "deadline_at": last.deadline,
+        "absence": absence.begin_at(last.begun) if last.begun else None,
         "baseline_ids": last.baseline,
         "baseline_at": last.baseline_at,
     }

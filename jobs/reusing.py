@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from .models import Job, Template, recipe_of, stored_recipe
-from .recipes import Recipe
+from .recipes import Recipe, read_recipe
 
 LONGEST_ID = 18  # digits
 
@@ -47,7 +47,7 @@ class Start:
 
 
 def kept_recipe(template: Template) -> Recipe:
-    return msgspec.convert(template.recipe, Recipe)
+    return read_recipe(template.recipe)
 
 
 def find_start(user: User, template: str, like: str) -> Start | None:

@@ -43,6 +43,7 @@ EDITED = "edited"  # all that were changed, see Edit
 # Causes of rows whose answer needed more than the longest that was allowed.
 TOO_SHORT = ("cut_off", "empty")
 SLICE = 500  # rows that are changed at a time
+_request_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What a row holds before a result came for it.
 NO_RESULT = {
     "batch": None,
@@ -278,7 +279,7 @@ def size_of(job: Job, source: str) -> int:
     """Bytes of a row, as Row.size."""
     if job.kind == Job.Kind.TABLE:
         return sum(len(cell.encode()) for cell in json.loads(source))
-    return len(msgspec.json.decode(source, type=dict[str, msgspec.Raw])["params"])
+    return len(_request_decoder.decode(source)["params"])
 
 
 def in_words(job: Job, planned: Plan) -> str:

@@ -10,14 +10,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
+import msgspec
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from . import batching, clock, estimates, files, holding, journal, ownership, provider, words
+from . import (
+    absence,
+    batching,
+    clock,
+    estimates,
+    files,
+    holding,
+    journal,
+    ownership,
+    provider,
+    words,
+)
+from .absence import Absence
 from .leases import Lease, LeaseLost
 from .models import Batch, Job, LateBatch, NotMoved, SubmissionEvent, key_fingerprint, pico
 from .ownership import LATE_FOR
@@ -27,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 # How much older than the newest listed batch one may be that is listed only later.
 LISTED_LATE = timedelta(minutes=10)
-LOOKS_BEFORE_RESEND = 3
 # How wrong a time by the provider's clock can be that was worked out from its Date, which has full
 # seconds only.
 CLOCK_MARGIN = timedelta(seconds=3)
@@ -124,6 +136,7 @@ def _intent(batch: Batch) -> dict[str, object]:
         "bytes": batch.body_bytes,
         "sha256": batch.body_sha256,
         "deadline": batch.deadline_at.isoformat(),
+        "begun": msgspec.to_builtins(absence.of(batch).begun),
         "baseline": batch.baseline_ids,
         "baseline_at": batch.baseline_at and batch.baseline_at.isoformat(),
     }
@@ -156,10 +169,9 @@ def _take_baseline(batch: Batch) -> None:
 
 def _post(batch: Batch) -> timedelta:
     """The one POST of an attempt. How long to wait before the job's next step."""
-    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
     # This process may have stood still since the intent (a suspended machine, a slow disk), and
     # somebody else may have looked for the batch and sent it meanwhile.
-    seconds = (batch.deadline_at - clock.now()).total_seconds()
+    seconds = absence.time_left_to_send(batch)
     ours = Batch.objects.filter(pk=batch.pk, state=Batch.State.SUBMITTING, attempts=batch.attempts)
     if not ours.exists():
         raise LeaseLost
@@ -180,6 +192,7 @@ def _post(batch: Batch) -> timedelta:
 def _commit_intent(batch: Batch, lease: Lease) -> bool:
     """Say in the database that this batch is being sent; False if it may not be now."""
     now = clock.now()
+    batch.absence = absence.begin()
     batch.attempts += 1
     batch.intent_at = batch.intent_at or now
     batch.deadline_at = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
@@ -200,6 +213,7 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
                 deadline_at=batch.deadline_at,
                 baseline_ids=batch.baseline_ids,
                 baseline_at=batch.baseline_at,
+                absence=batch.absence,
                 empty_looks=0,
             )
             if not moved:
@@ -250,7 +264,7 @@ def _refused(batch: Batch, error: provider.Refused) -> timedelta:
 
 
 def _unclear(batch: Batch, why: str) -> timedelta:
-    _settle(batch, Batch.State.UNKNOWN, "unknown", next_action_at=batch.deadline_at)
+    _settle(batch, Batch.State.UNKNOWN, "unknown", next_action_at=_first_look(batch))
     holding.log(
         batch.job_id,
         f"Batch {batch.number}: {why} We are checking whether it arrived; nothing is sent twice.",
@@ -278,7 +292,7 @@ def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
     if later is not None and later.attempts > batch.attempts:
         _record(later, "never_arrived", **_time_of_try(later))
         # It is in doubt now, instead of the try that is known.
-        values = {**values, "late_until": clock.now() + LATE_FOR}
+        values = {**values, "late_until": absence.latest_now() + LATE_FOR}
     open_.filter(state=Batch.State.PLANNED, given_up__gt=0).update(given_up=F("given_up") - 1)
     open_.update(state=state, asked_at=None, **values)
 
@@ -286,9 +300,8 @@ def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
 def doubt(batch: Batch) -> None:
     """A batch that is `submitting` while somebody new holds the job: its sender died, and whether
     the POST arrived is not known."""
-    if _try_move(
-        batch, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
-    ):
+    first = _first_look(batch)
+    if _try_move(batch, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=first):
         _record(batch, "unknown")
         holding.log(
             batch.job_id,
@@ -299,19 +312,15 @@ def doubt(batch: Batch) -> None:
 
 def reconcile(batch: Batch) -> timedelta:
     """Look for an unknown batch in the provider's list, once its deadline has passed: found, it is
-    adopted; not found for the grace time and three complete looks, it is planned again.
+    adopted; not found for the grace time and three complete looks apart, it is planned again.
 
     Returns how long to wait. Raises ProviderError when the list could not be read to its end: that
     is no look at all.
     """
-    now = clock.now()
-    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
-    if now < batch.deadline_at:
-        latest = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-        if batch.deadline_at > latest:  # from a clock that was wrong then
-            same = Batch.objects.filter(pk=batch.pk, attempts=batch.attempts)
-            same.update(deadline_at=latest)
-        return min(batch.deadline_at, latest) - now
+    provider.ask_time()  # after a restart only the provider's clock tells how long it has been
+    absent = absence.of(batch)
+    if absent.seconds < settings.SUBMIT_DEADLINE_SECONDS:
+        return _look_again(batch, _until_deadline(absent), absent)
     if batch.suggested_id and _take_suggested(batch):
         return timedelta()
     if disowned := ownership.find_disowned(batch):
@@ -320,17 +329,18 @@ def reconcile(batch: Batch) -> timedelta:
     if found := candidates(batch):
         chosen = _choose(batch, found)
         if chosen is None:
-            return _look_again(batch, timedelta(seconds=60))
+            return _look_again(batch, absence.LONGEST_PAUSE, absent)
         _adopt(batch, chosen)
         return timedelta()
-    grace = timedelta(seconds=settings.RECONCILE_GRACE_SECONDS)
-    looks = batch.empty_looks + 1
-    if now < batch.deadline_at + grace or looks < LOOKS_BEFORE_RESEND:
-        pause = min(max(grace / LOOKS_BEFORE_RESEND, timedelta(seconds=1)), timedelta(seconds=60))
-        return _look_again(batch, pause, looks)
+    looks = batch.empty_looks
+    if absence.is_apart(absent, looks):
+        looks += 1
+        absent.looked = absent.seconds
+    if not absence.is_long_enough(absent, looks):
+        return _look_again(batch, absence.pause(), absent, looks)
     wanted = batch.job.state == Job.State.SUBMITTING
     if wanted and (settings.RECONCILE_RESUBMIT == "ask" or _list_may_not_show(batch)):
-        return _ask(batch, looks)
+        return _ask(batch, absent, looks)
     if plan_again(batch, looks=looks):
         holding.log(
             batch.job_id,
@@ -363,7 +373,7 @@ def plan_again(batch: Batch, **detail: object) -> bool:
             next_action_at=None,
             asked_at=None,
             suggested_id="",
-            late_until=clock.now() + LATE_FOR,
+            late_until=absence.latest_now() + LATE_FOR,
             given_up=F("given_up") + 1,
             most_pico=most,
         )
@@ -373,18 +383,23 @@ def plan_again(batch: Batch, **detail: object) -> bool:
 
 
 def _time_of_try(batch: Batch) -> dict[str, str]:
-    """When the provider can have accepted the last try of a batch, by our clock."""
-    assert batch.deadline_at is not None  # noqa: S101 - set with the intent
-    begun = batch.deadline_at - timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-    return {"from": begun.isoformat(), "until": batch.deadline_at.isoformat()}
+    """When the provider can have accepted the last try of a batch: by its own clock if it had said
+    its time by then, else by ours."""
+    length = timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+    if batch.absence and (begun := absence.of(batch).begun.provider):
+        until, by = begun + length, "provider"
+    else:
+        assert batch.deadline_at is not None  # noqa: S101 - set with the intent
+        begun, until, by = batch.deadline_at - length, batch.deadline_at, "here"
+    return {"from": begun.isoformat(), "until": until.isoformat(), "clock": by}
 
 
-def _ask(batch: Batch, looks: int) -> timedelta:
+def _ask(batch: Batch, absent: Absence, looks: int) -> timedelta:
     """Leave it to a person whether the batch is sent again; it is looked for on."""
     asked = Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts)
     asked.filter(asked_at=None).update(asked_at=clock.now())
     holding.hold(batch.job_id, batch.why_asked)
-    return _look_again(batch, LOOK_WHILE_ASKED, looks)
+    return _look_again(batch, LOOK_WHILE_ASKED, absent, looks)
 
 
 def _take_suggested(batch: Batch) -> bool:
@@ -409,9 +424,22 @@ def _take_suggested(batch: Batch) -> bool:
     return False
 
 
-def _look_again(batch: Batch, pause: timedelta, looks: int = 0) -> timedelta:
+def _first_look(batch: Batch) -> datetime:
+    """When an unknown batch is due for the first time."""
+    return clock.now() + _until_deadline(absence.of(batch))
+
+
+def _until_deadline(absent: Absence) -> timedelta:
+    """How long to wait before the next look at a batch whose POST may still be under way."""
+    left = timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS - absent.seconds)
+    return min(max(left, timedelta()), absence.LONGEST_PAUSE)
+
+
+def _look_again(batch: Batch, pause: timedelta, absent: Absence, looks: int = 0) -> timedelta:
     Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts).update(
-        empty_looks=looks, next_action_at=clock.now() + pause
+        empty_looks=looks,
+        absence=msgspec.to_builtins(absent),
+        next_action_at=clock.now() + pause,
     )
     return pause
 

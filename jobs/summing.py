@@ -15,6 +15,7 @@ from .answer_kinds import COLUMNS, LABELS, AnswerColumn, AnswerKind, as_cell, fi
 from .cells import plain_number
 from .leases import Lease
 from .models import Job, Row, answer_shape_of
+from .structs import reader_of
 
 SLICE = 1_000  # rows that are read at a time
 MOST_VALUES = 10_000  # different values that are told apart; a list can have any
@@ -62,9 +63,12 @@ class Summary(msgspec.Struct, frozen=True):
     columns: list[ColumnSummary] = []
 
 
+_read_summary = reader_of(Summary)
+
+
 def summary_of(job: Job) -> Summary | None:
     """None while it is not counted."""
-    return None if job.answers is None else msgspec.convert(job.answers, Summary)
+    return None if job.answers is None else _read_summary(job.answers)
 
 
 def sum_up(job: Job, lease: Lease) -> None:

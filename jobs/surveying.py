@@ -19,6 +19,7 @@ SLICE = 2_000  # rows read at a time
 # Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
 KEPT_IN_MIND = 200_000
 LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
+_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of the rows that can be or were sent, or that have a good answer, a slice at
     a time, for as long as the lease is ours."""
-    cells_of = msgspec.json.Decoder(list[str]).decode
+    cells_of = _cells_decoder.decode
     wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)

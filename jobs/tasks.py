@@ -14,9 +14,12 @@ from .models import Installation
 
 TICK_SECONDS = 1
 TROUBLE_SECONDS = 5
+# One that waited for so long, while all threads were busy or the worker was stopped, does nothing:
+# the next sweep finds what is due.
+NUDGE_SECONDS = 10
 
 
-@db_task()
+@db_task(expires=NUDGE_SECONDS)
 def nudge(job_pk: int) -> None:
     lifecycle.advance(job_pk)
 
@@ -31,10 +34,9 @@ def tick() -> None:
     """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
     try:
         now = clock.now()
-        # A time that is far ahead is from a clock that was wrong then.
-        wrong = now + timedelta(minutes=1)
-        due = Installation.objects.filter(pk=1).exclude(next_tick_at__range=(now, wrong))
-        is_next = due.update(next_tick_at=now + timedelta(seconds=TICK_SECONDS)) == 1
+        pause = timedelta(seconds=TICK_SECONDS)
+        due = Installation.objects.filter(clock.over("next_tick_at", pause, now), pk=1)
+        is_next = due.update(next_tick_at=now + pause) == 1
     except (DatabaseError, InterfaceError):
         tick.schedule(delay=TROUBLE_SECONDS)  # locked, full or away: go on when it is back
         raise

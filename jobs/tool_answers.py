@@ -8,9 +8,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from .answer_kinds import MOST_NAME, AnswerColumn, readable
+from .structs import reader_of
 
 MOST_COLUMNS = 100  # of a job; what is in no column stays in the answer as JSON
 _PLAIN = {"number": "number", "integer": "number", "boolean": "yes_no", "string": "text"}
@@ -111,6 +110,9 @@ def _kind_of_value(value: Any) -> str:
     return "list" if isinstance(value, list) else "text"
 
 
+_read_columns = reader_of(tuple[AnswerColumn, ...])
+
+
 def stored_columns(stored: list[Any]) -> tuple[AnswerColumn, ...]:
     """The columns in Job.answer_columns."""
-    return msgspec.convert(stored, tuple[AnswerColumn, ...])
+    return _read_columns(stored)

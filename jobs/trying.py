@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from . import clock, holding, pricing, provider, recipes
-from .answer_kinds import AnswerKind, output_format
+from .answer_kinds import output_format, read_answer_kind
 from .counting import LEAST_TOKEN_BYTES
 from .ingest.input_sizes import AROUND, AROUND_FORM
 from .judging import Judged, Message, Result, judge
@@ -156,7 +156,7 @@ def _answer(one: Try) -> None:
     except provider.ProviderError as error:
         _settle(one, Try.State.UNKNOWN, message=f"{error} {LOST}")
     else:
-        wanted = msgspec.convert(one.answer_kind, AnswerKind)
+        wanted = read_answer_kind(one.answer_kind)
         judged = judge(Result(type="succeeded", message=message), wanted)
         _settle(one, Try.State.ANSWERED, **_columns(one, judged, message))
 

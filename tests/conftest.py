@@ -34,6 +34,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,7 @@ django.setup()
 
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.db.models.signals import post_migrate
 from django.test import Client
 from django.utils import timezone
@@ -55,7 +57,7 @@ from jobs.ingest.answers import MODEL_FACTS
 from jobs.ingest.input_sizes import AROUND
 from jobs.management.commands import job as job_command
 from jobs.management.commands.serve import prepare_child as end_with_parent
-from jobs.models import Installation, Job, Outcome, Row
+from jobs.models import Batch, Installation, Job, Outcome, Row
 from jobs.pricing import LONG_FROM
 
 PASSWORD = "correct horse"
@@ -390,6 +392,16 @@ def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does its work whenever the command waits."""
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: lifecycle.sweep())
     monkeypatch.setattr(job_command, "time", clock)
+
+
+def let_pass(batches: QuerySet[Batch], by: timedelta) -> None:
+    """From now on `by` more has passed since `batches` were sent, by every clock."""
+    for batch in batches.exclude(deadline_at=None):
+        assert batch.deadline_at is not None
+        batch.deadline_at -= by
+        if batch.absence:
+            batch.absence["seconds"] += by.total_seconds()
+        batch.save(update_fields=["deadline_at", "absence"])
 
 
 def send_again(job: Job, user: User, which: str = rounds.FOR_NOW, **different: Any) -> int:

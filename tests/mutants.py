@@ -57,10 +57,10 @@ def no_grace() -> None:
     """One look at the list is enough for a batch to count as never arrived."""
     from django.conf import settings
 
-    from jobs import submission
+    from jobs import absence
 
     settings.RECONCILE_GRACE_SECONDS = 0.0
-    submission.LOOKS_BEFORE_RESEND = 1
+    absence.LOOKS_BEFORE_RESEND = 1
 
 
 def resend_on_404() -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions, clock, collection, estimates, lifecycle, rounds, watching
+from jobs import actions, clock, collection, estimates, lifecycle, provider, rounds, watching
 from jobs.models import Batch, Installation, Job, Outcome
 
 from .conftest import Simulator, send_again
@@ -27,7 +27,7 @@ Later = Callable[[timedelta], None]
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     """`later(timedelta(hours=1))`: from now on it is an hour later than it really is."""
-    real, ahead = clock.now, timedelta()
+    real, uptime, ahead = clock.now, clock.uptime, timedelta()
 
     def go(by: timedelta) -> None:
         nonlocal ahead
@@ -35,6 +35,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
         Job.objects.update(next_action_at=real())
 
     monkeypatch.setattr(clock, "now", lambda: real() + ahead)
+    monkeypatch.setattr(clock, "uptime", lambda: uptime() + ahead.total_seconds())
     return go
 
 
@@ -294,25 +295,22 @@ def test_answers_that_were_deleted_before_they_were_fetched_are_lost_and_said_to
     assert simulator.truth()["posts"] == 1, "what is lost is not sent again by itself"
 
 
-def test_a_leap_of_the_clock_while_a_batch_is_sent_ends_the_sending(
+def test_a_suspension_while_a_batch_is_sent_ends_the_sending(
     alice: User, simulator: Simulator, drive: Drive, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine that was suspended in the middle of a body does not go on with it afterwards:
     somebody else may have sent the batch by then."""
-    import time
-
     settings.RECONCILE_GRACE_SECONDS = 0.5
     settings.SUBMIT_DEADLINE_SECONDS = 2
     job = confirmed(alice, drive, ROWS)
-    real, times = time.time, 0
+    read = provider._Body.read
 
-    def leaping() -> float:
-        nonlocal times
-        times += 1
-        return real() + (3600 if times == 2 else 0)
+    def suspended(body: provider._Body, size: int = -1) -> bytes:
+        body._until -= 3600
+        return read(body, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.provider.time.time", leaping)
+        patch.setattr(provider._Body, "read", suspended)
         drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     assert simulator.truth()["accepted_rows"] == 0
     assert drive(job).good_count == len(ROWS)

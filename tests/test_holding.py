@@ -35,7 +35,7 @@ def test_a_refused_key_pauses_sending_for_every_job_until_a_button_is_pressed(
 ) -> None:
     simulator.faults(create=[{"kind": kind}])
     other = confirmed(alice, drive, [["other", "x"]])
-    Job.objects.filter(pk=other.pk).update(next_action_at=timezone.now() + timedelta(hours=1))
+    Job.objects.filter(pk=other.pk).update(next_action_at=timezone.now() + timedelta(minutes=4))
     job = drive(confirmed(alice, drive, ROWS), until=paused)
     assert word in Installation.get().why_not_sending
     for affected in (job, other):

@@ -23,6 +23,8 @@ PURE = (
     "jobs.tool_answers",
     "jobs.matching",
     "jobs.model_rules",
+    "jobs.plain_text",
+    "jobs.structs",
 )
 # Each may import those after it, and none before it.
 LAYERS = (
@@ -46,6 +48,7 @@ LAYERS = (
     ("jobs.stored_results", "jobs.answer_columns"),
     ("jobs.ownership",),
     (
+        "jobs.absence",
         "jobs.batching",
         "jobs.checking",
         "jobs.counting",

@@ -299,7 +299,7 @@ def test_after_two_days_nothing_is_looked_for_any_more(
 ) -> None:
     listing = [listed("msgbatch_late", 25)]
     monkeypatch.setattr(provider, "list_batches", lambda: iter(listing))
-    Batch.objects.filter(pk=missed.pk).update(late_until=clock.now())
+    Batch.objects.filter(pk=missed.pk).update(late_until=clock.now() - timedelta(minutes=1))
     late.look()
     assert canceled == []
 

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.db.models import F
 from django.utils import timezone
+from huey.contrib.djhuey import HUEY
 
 from jobs import (
     actions,
@@ -34,7 +35,7 @@ from jobs import (
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars
 from jobs.recipes import Recipe
 
-from .conftest import Simulator
+from .conftest import Simulator, let_pass
 
 Drive = Callable[..., Job]
 RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
@@ -444,8 +445,8 @@ def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
-    old = timezone.now() - timedelta(hours=1)
-    job.batches.update(provider_id="msgbatch_gone", deadline_at=old)
+    job.batches.update(provider_id="msgbatch_gone")
+    let_pass(job.batches.all(), timedelta(hours=1))
     job = drive(job, until=lambda job: bool(job.held))
     assert "not to be found" in job.held
     actions.stop(job, alice)
@@ -469,7 +470,7 @@ def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job
     actions.stop(job, alice)
     lifecycle.sweep()
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELING
-    job.batches.update(deadline_at=timezone.now() - timedelta(hours=1))
+    let_pass(job.batches.all(), timedelta(hours=1))
     job = drive(job, until=lambda job: bool(job.held))
     assert actions.finish_without(job, alice)
     job = drive(job)
@@ -483,7 +484,7 @@ def test_a_stopped_job_gives_no_batch_up_by_itself(
     simulator = start_simulator(seconds=80_000, failures="none")
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
-    Batch.objects.update(deadline_at=timezone.now() - timedelta(hours=1))
+    let_pass(Batch.objects.all(), timedelta(hours=1))
     simulator.faults(cancel=[{"kind": "status", "status": 404}])
     assert actions.stop(job, alice)
     job = drive(job)
@@ -696,3 +697,21 @@ def test_uploads_that_broke_off_are_removed_after_a_day(
     assert not stray.exists()
     assert fresh.exists()
     assert files.upload_path(job).exists()
+
+
+def test_a_nudge_that_waited_for_too_long_does_nothing(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a stop, or while all threads are busy, a pile of them must not be worked off: the next
+    sweep finds what is due."""
+    job = confirmed(alice, drive, [["Ann", "a"]])
+    Job.objects.update(next_action_at=timezone.now())
+    monkeypatch.setattr(HUEY, "_immediate", True)  # a worker would close the test's connection
+    nudge = tasks.nudge.s(job.pk)
+    nudge.resolve_expires()
+    late = nudge.expires_resolved + timedelta(seconds=1)
+    assert late - datetime.now(UTC).replace(tzinfo=None) < timedelta(minutes=1)
+    HUEY.execute(nudge, timestamp=late)
+    assert simulator.truth()["posts"] == 0
+    HUEY.execute(nudge, timestamp=nudge.expires_resolved - timedelta(seconds=1))
+    assert simulator.truth()["posts"] == 1

@@ -380,6 +380,30 @@ def test_an_error_in_no_known_form_is_an_error_all_the_same(
 
 @no_database
 @pytest.mark.parametrize(
+    ("said", "date", "seconds"),
+    [
+        ("Mon, 23 Nov 2026 10:01:30 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 90),
+        ("Mon, 23 Nov 2026 09:00:00 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 0),
+        ("Mon, 23 Nov 2026 10:01:30 GMT", "soon", None),
+        ("Mon, 23 Nov 2026 10:01:30", "Mon, 23 Nov 2026 10:00:00 GMT", None),
+        ("2.5", "soon", 2.5),
+        ("-1", "Mon, 23 Nov 2026 10:00:00 GMT", None),
+        ("inf", "Mon, 23 Nov 2026 10:00:00 GMT", None),
+        ("nan", "Mon, 23 Nov 2026 10:00:00 GMT", None),
+    ],
+)
+def test_a_provider_may_say_when_to_ask_again_as_a_date(
+    answers: Answers, said: str, date: str, seconds: float | None
+) -> None:
+    """The date is by the provider's clock, and so is that of the answer; ours does not matter."""
+    answers.give({}, status=429, **{"retry-after": said, "date": date})
+    with pytest.raises(Refused) as caught:
+        listed()
+    assert caught.value.retry_after == seconds
+
+
+@no_database
+@pytest.mark.parametrize(
     "date", ["", "soon", "Mon, 23 Nov 2026 10:00:00", "Mon, 01 Jan 99999999999 00:00:00 GMT"]
 )
 def test_a_date_that_is_none_is_not_the_time(

@@ -7,4 +7,5 @@ import msgspec
 from .answers import Order
 from .child import work
 
-work(msgspec.json.decode(sys.stdin.buffer.read(), type=Order), sys.stdout.buffer)
+_decoder = msgspec.json.Decoder(Order)
+work(_decoder.decode(sys.stdin.buffer.read()), sys.stdout.buffer)

@@ -193,6 +193,7 @@ class Failed(msgspec.Struct, tag=True):
 
 
 Answer = Rows | Read | CorrectedRows | Corrected | Failed
+_decoder = msgspec.msgpack.Decoder(Answer)
 
 
 def frame(answer: Answer) -> bytes:
@@ -203,7 +204,6 @@ def frame(answer: Answer) -> bytes:
 def frames(blocks: Iterator[bytes]) -> Iterator[Answer]:
     """The Answers in what was written. Raises msgspec.DecodeError; one that was cut off is left
     out."""
-    decoder = msgspec.msgpack.Decoder(Answer)
     buffer = bytearray()
     for block in blocks:
         buffer += block
@@ -213,7 +213,7 @@ def frames(blocks: Iterator[bytes]) -> Iterator[Answer]:
             end = begin + _LENGTH.size + length
             if len(buffer) < end:
                 break
-            yield decoder.decode(memoryview(buffer)[begin + _LENGTH.size : end])
+            yield _decoder.decode(memoryview(buffer)[begin + _LENGTH.size : end])
             begin = end
         del buffer[:begin]
 

@@ -40,6 +40,7 @@ from jobs.rounds import FOR_NOW, Again
 WRONG_USE = 2
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
+_columns_decoder = msgspec.json.Decoder(tuple[AnswerColumn, ...])
 
 
 def make_job(
@@ -288,7 +289,7 @@ def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
     elif path := options["columns"]:
         try:
             text = path.read_text(encoding="utf-8-sig")
-            columns = msgspec.json.decode(text, type=tuple[AnswerColumn, ...])
+            columns = _columns_decoder.decode(text)
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
         except UnicodeDecodeError:

@@ -142,6 +142,12 @@ class Fault(Struct, forbid_unknown_fields=True):
         return ApiError(status, message, self.retry_after)
 
 
+# At the top level: msgspec may not learn a type from several threads at the same time.
+_order_decoder = msgspec.json.Decoder(dict[str, object])
+_faults_decoder = msgspec.json.Decoder(dict[str, list[Fault]])
+_knobs_decoder = msgspec.json.Decoder(Knobs)
+
+
 class FaultQueue:
     """The faults still to come, and the knobs that an order may turn."""
 
@@ -199,10 +205,10 @@ class FaultQueue:
 
     def _add(self, body: bytes) -> None:
         try:
-            order = msgspec.json.decode(body, type=dict[str, object])
+            order = _order_decoder.decode(body)
             turned = {name: order.pop(name) for name in Knobs.__struct_fields__ if name in order}
             knobs = _turned(self._knobs, turned)
-            faults = msgspec.convert(order, dict[str, list[Fault]])
+            faults = _faults_decoder.decode(msgspec.json.encode(order))
         except msgspec.MsgspecError as error:
             raise invalid(str(error)) from error
         for place, ordered in faults.items():
@@ -224,4 +230,5 @@ def _turned(knobs: Knobs, turned: dict[str, object]) -> Knobs:
     given = {
         name: value or getattr(off, name) for name, value in turned.items() if value is not None
     }
-    return msgspec.convert({**msgspec.structs.asdict(knobs), **given}, Knobs)
+    turned_knobs = {**msgspec.structs.asdict(knobs), **given}
+    return _knobs_decoder.decode(msgspec.json.encode(turned_knobs))

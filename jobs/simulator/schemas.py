@@ -10,6 +10,7 @@ from jobs.simulator.labels import plausible_label
 from jobs.simulator.wire import invalid
 
 Node = dict[str, object]
+_decoder = msgspec.json.Decoder(Node)
 
 _WHERE = "output_config.format.schema"
 _UNSUPPORTED = {
@@ -47,7 +48,7 @@ class Schema(msgspec.Struct):
 def read_schema(text: bytes) -> Schema:
     """The schema, or an `ApiError` that says what the API would not take."""
     try:
-        root = msgspec.json.decode(text, type=Node)
+        root = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise invalid(f"{_WHERE}: Input should be a valid dictionary") from None
     _check(root)

@@ -8,7 +8,6 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-import msgspec
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -22,7 +21,7 @@ from ..forms import TryForm
 from ..judging import Cause, cause_in_words
 from ..model_rules import EFFORTS, efforts_of
 from ..models import Job, Outcome, Try, recipe_of
-from ..recipes import Recipe, with_rows_of
+from ..recipes import Recipe, read_recipe, with_rows_of
 from .access import find_job, person
 from .parts import reload_page, whole_number
 
@@ -54,7 +53,7 @@ class Round:
     def recipe(self) -> Recipe | None:
         """What was asked; None for a try of an older version."""
         stored = self.rows[0].one.recipe
-        return msgspec.convert(stored, Recipe) if stored else None
+        return read_recipe(stored) if stored else None
 
     @property
     def practice(self) -> bool:

@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from .. import actions, collection, estimates, limits, stored_results
+from .. import absence, actions, collection, estimates, limits, stored_results
 from ..estimates import PartEstimate
 from ..forms import ProviderIdForm
 from ..models import Batch, Installation, Job, LateBatch, Outcome, Row
@@ -119,8 +119,18 @@ def checked_until(batch: Batch) -> datetime | None:
     is over, or a person is asked."""
     if batch.state != Batch.State.UNKNOWN or batch.asked_at or batch.deadline_at is None:
         return None
-    until = batch.deadline_at + timedelta(seconds=settings.RECONCILE_GRACE_SECONDS)
-    return until if until > timezone.now() else None
+    missing = missing_for(batch)
+    left = timedelta(seconds=settings.RECONCILE_GRACE_SECONDS) - missing
+    return timezone.now() + left if left > timedelta() else None
+
+
+def missing_for(batch: Batch) -> timedelta:
+    """Since the time for the answer to its submission was over; negative before that."""
+    if batch.absence:
+        sent = timedelta(seconds=absence.of(batch).seconds)
+        return sent - timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+    now = timezone.now()
+    return now - (batch.deadline_at or batch.asked_at or now)
 
 
 def doubts(job: Job, batches: Sequence[Batch]) -> list[Doubt]:
@@ -130,10 +140,9 @@ def doubts(job: Job, batches: Sequence[Batch]) -> list[Doubt]:
 
 
 def doubt_of(job: Job, batch: Batch) -> Doubt:
-    since = batch.deadline_at or batch.asked_at or timezone.now()
     rows = Row.objects.filter(batch=batch)
     again = None if job.practice else estimates.estimate_part(job, rows)
-    return Doubt(batch, timezone.now() - since, again)
+    return Doubt(batch, missing_for(batch), again)
 
 
 def _held_only_by(asked: Sequence[Doubt], job: Job, batches: Sequence[Batch]) -> bool:

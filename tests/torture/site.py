@@ -200,8 +200,8 @@ def quicken() -> None:
     lifecycle.PAUSE_OF_A_BATCH = lifecycle.LONGEST_PAUSE_OF_A_BATCH = short
     look_again, try_again = submission._look_again, collection._try_again
 
-    def looked_at_soon(batch: Any, pause: timedelta, looks: int = 0) -> timedelta:
-        return look_again(batch, min(pause, short), looks)
+    def looked_at_soon(batch: Any, pause: timedelta, *arguments: Any) -> timedelta:
+        return look_again(batch, min(pause, short), *arguments)
 
     def tried_soon(batch: Any, *arguments: Any, **options: Any) -> timedelta:
         from jobs import clock
@@ -210,7 +210,7 @@ def quicken() -> None:
         type(batch).objects.filter(pk=batch.pk).update(next_action_at=clock.now() + short)
         return short
 
-    submission._look_again = looked_at_soon
+    submission._look_again = looked_at_soon  # type: ignore[assignment] # passes the rest on
     collection._try_again = tried_soon
 
 

@@ -23,10 +23,10 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from jobs import (
     actions,
@@ -57,6 +57,7 @@ from jobs.judging import problem_in_words
 from jobs.matching import needed_columns
 from jobs.models import Installation, Job, Outcome, Template, Try, recipe_of
 from jobs.offers import Offer
+from jobs.plain_text import PlainStream
 from jobs.pricing import in_words
 from jobs.provider import ProviderError
 from jobs.reading import limits as reading_limits
@@ -218,6 +219,7 @@ class Command(BaseCommand):
         jobs.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
+        self.stdout, self.stderr = plain(self.stdout), plain(self.stderr)
         if action != "check":  # which needs no database
             own_prices.refresh()
         try:
@@ -758,6 +760,11 @@ class Command(BaseCommand):
                 f"{template.name}  ({template.owner.username}, {shared})  {recipe.model}  "
                 f"needs: {', '.join(needed_columns(recipe)) or 'no column'}"
             )
+
+
+def plain(output: OutputWrapper) -> OutputWrapper:
+    """The same output, which no control characters of cells, answers or messages reach."""
+    return OutputWrapper(cast("Any", PlainStream(cast("Any", output)._out)), output.ending)
 
 
 def refuse_if_nobody_can_be_asked(options: dict[str, Any]) -> None:

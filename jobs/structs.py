@@ -1,0 +1,23 @@
+"""Readers of typed JSON, made when a module is imported.
+
+msgspec works out how to read a type when the type is first used, and two threads that do this at
+the same time crash the process. So no function converts or decodes to a type of its own: a module
+makes its readers with `reader_of`, or its decoders with `msgspec.json.Decoder`, at the top level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def reader_of(kind: type[T]) -> Callable[[object], T]:
+    """A function that turns the values of a JSON column into a `kind`. The function raises
+    msgspec.ValidationError when they do not fit."""
+    msgspec.json.Decoder(kind)  # works out all that msgspec needs to know of the type
+    return partial(msgspec.convert, type=kind)

@@ -7,3 +7,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 application = get_wsgi_application()
+
+from jobs import locks  # noqa: E402 - it needs the settings
+
+locks.join_site()

@@ -3,14 +3,18 @@ worker, so nothing here may be the only thing that makes something happen."""
 
 from __future__ import annotations
 
+import logging
+import os
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError
 from huey import crontab
-from huey.contrib.djhuey import db_periodic_task, db_task
+from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
 
-from . import clock, lifecycle, offers, restoring, storage, watching
+from . import clock, lifecycle, locks, offers, restoring, storage, watching
 from .models import Installation
+
+logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1
 TROUBLE_SECONDS = 5
@@ -22,6 +26,16 @@ NUDGE_SECONDS = 10
 @db_task(expires=NUDGE_SECONDS)
 def nudge(job_pk: int) -> None:
     lifecycle.advance(job_pk)
+
+
+@on_startup()
+def join_site() -> None:
+    """In each thread of a worker, before its first task."""
+    try:
+        locks.join_site()
+    except (locks.Taken, locks.Unfinished) as error:
+        logger.error("The worker cannot start: %s", error)
+        os._exit(1)  # an exception would only end this hook
 
 
 @db_task()

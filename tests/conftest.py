@@ -56,9 +56,9 @@ from jobs import actions, estimates, files, lifecycle, pricing, rounds, tally
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.ingest.input_sizes import AROUND
 from jobs.management.commands import job as job_command
-from jobs.management.commands.serve import prepare_child as end_with_parent
 from jobs.models import Batch, Installation, Job, Outcome, Row
 from jobs.pricing import LONG_FROM
+from jobs.supervision import prepare_child as end_with_parent
 
 PASSWORD = "correct horse"
 # Files of few tests that take long each.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.management.commands.serve import prepare_child
+from jobs.supervision import prepare_child
 
 from .environment import ROOT, clean_environment
 
@@ -34,9 +34,9 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 class Site:
-    """`manage.py serve` on ports of its own."""
+    """`manage.py serve` on ports of its own, or on those that `values` name."""
 
-    def __init__(self, data_dir: Path, **values: str) -> None:
+    def __init__(self, data_dir: Path, *options: str, **values: str) -> None:
         self.port, self.provider_port = free_port(), free_port()
         self.data_dir = data_dir
         environment = {
@@ -45,10 +45,11 @@ class Site:
             "DATABASE_URL": os.environ.get("DATABASE_URL", ""),
             **values,
         }
+        self.environment = clean_environment(data_dir, **environment)
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
+            [sys.executable, "manage.py", "serve", *options],
             cwd=ROOT,
-            env=clean_environment(data_dir, **environment),
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

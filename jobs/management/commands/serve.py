@@ -3,20 +3,17 @@ simulator."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import signal
 import socket
-import subprocess
 import sys
 import time
-from argparse import ArgumentParser
-from collections import deque
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -24,55 +21,33 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
-STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-WATCHED_SIGNALS = {*STOP_SIGNALS, signal.SIGCHLD}
+from jobs import locks, supervision
+from jobs.models import Installation
+from jobs.supervision import STOP_SIGNALS, WATCHED_SIGNALS, Heartbeat, Part
+
 # The worker ends the step it is in; web ends the answers it is giving.
 GRACE_SECONDS = 30
-RESTART_SECONDS = 1.0
-# So many deaths of one part within a minute are no accident.
-DEATHS_A_MINUTE = 5
-
-
-@dataclass
-class Part:
-    """A process of the site: how it is started, and when it died."""
-
-    name: str
-    command: Sequence[str]
-    process: subprocess.Popen[bytes] | None = None
-    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=DEATHS_A_MINUTE))
-    restart_at: float | None = None
-
-    def start(self) -> None:
-        self.restart_at = None
-        self.process = subprocess.Popen(  # noqa: S603 - our own programs
-            self.command,
-            cwd=settings.BASE_DIR,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # logs are on stderr
-            # A session of its own: Ctrl-C reaches the parent only, which then ends all in order.
-            start_new_session=True,
-            preexec_fn=prepare_child,
-        )
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def has_ended(self) -> bool:
-        return self.process is None or self.process.poll() is not None
+HUNG_AFTER_SECONDS = 120.0
 
 
 class Command(BaseCommand):
     help = "Start the site: web, worker and, where no API key is set, the simulator."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        pass
+        parser.add_argument(
+            "--hung-after",
+            type=seconds,
+            default=HUNG_AFTER_SECONDS,
+            metavar="SECONDS",
+            help="restart a worker that gives no sign of life for this long (default: 120)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        lock = take_serve_lock()
         web = host_and_port(settings.BIND, "BIND", "127.0.0.1:8001")
         refuse_taken_port(*web, "BIND", "127.0.0.1:8001")
-        parts = [web_part(), Part("worker", [sys.executable, "manage.py", "run_huey"])]
+        worker = Part("worker", [sys.executable, "manage.py", "run_huey"], settings.BASE_DIR)
+        parts = [web_part(), worker]
         if settings.PRACTICE:
             setting, example = "ANTHROPIC_BASE_URL", "http://127.0.0.1:8791"
             provider = host_and_port(urlsplit(settings.ANTHROPIC_BASE_URL).netloc, setting, example)
@@ -82,44 +57,80 @@ class Command(BaseCommand):
         set_up()
 
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
+        heartbeat = Heartbeat(read_heartbeat, options["hung_after"])
+        heartbeat.watch()
+        for part in parts:
+            part.restart_at = 0.0  # as soon as it is looked after
         try:
-            for part in parts:
-                part.start()
-            self.watch(parts, web)
+            self.watch(parts, web, worker, heartbeat)
         finally:
-            stop(parts)
+            # The simulator last: the worker may be talking to it.
+            others = [part for part in parts if part.name != "simulator"]
+            supervision.stop([others, parts], GRACE_SECONDS)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED_SIGNALS)
+            lock.close()
 
-    def watch(self, parts: list[Part], web: tuple[str, int]) -> None:
-        """Keep the parts running until a signal says stop. Raises CommandError when one of them
-        dies again and again."""
+    def watch(
+        self, parts: Sequence[Part], web: tuple[str, int], worker: Part, heartbeat: Heartbeat
+    ) -> None:
+        """Keep the parts running until a signal says stop."""
         ready = False
         while True:
+            for part in parts:
+                self.complain(part.look_after())
+            self.look_after_hung(worker, heartbeat)
+            if not ready and answers(*web):
+                ready = True
+                with suppress(OSError):  # nobody reads it any more; the site runs all the same
+                    self.stdout.write(ready_line(*web))
+                    self.stdout.flush()
             received = signal.sigtimedwait(WATCHED_SIGNALS, 0.2)
             if received and received.si_signo in STOP_SIGNALS:
                 return
-            for part in parts:
-                self.look_after(part)
-            if not ready and answers(*web):
-                ready = True
-                self.stdout.write(ready_line(*web))
-                self.stdout.flush()
 
-    def look_after(self, part: Part) -> None:
-        now = time.monotonic()
-        if part.restart_at is not None:
-            if now >= part.restart_at:
-                part.start()
-        elif part.has_ended():
-            part.deaths.append(now)
-            if len(part.deaths) == DEATHS_A_MINUTE and now - part.deaths[0] < 60:
-                raise CommandError(
-                    f"The {part.name} ended {DEATHS_A_MINUTE} times within a minute, so everything "
-                    "was stopped. The lines above say why."
-                )
-            status = part.process.returncode if part.process else None
-            self.stderr.write(f"The {part.name} ended (status {status}) and is started again.")
-            part.restart_at = now + RESTART_SECONDS
+    def look_after_hung(self, worker: Part, heartbeat: Heartbeat) -> None:
+        if worker.restart_at is not None:
+            heartbeat.forget()  # none is running
+        elif heartbeat.has_stopped():
+            self.complain(
+                f"The worker gave no sign of life for {heartbeat.limit:g} seconds and is killed."
+            )
+            worker.kill()
+            heartbeat.forget()
+
+    def complain(self, text: str) -> None:
+        if text:
+            with suppress(OSError):
+                self.stderr.write(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value < float("inf"):
+        raise ArgumentTypeError("give a number of seconds, 1 or more")
+    return value
+
+
+def take_serve_lock() -> IO[bytes]:
+    """Raises CommandError when the site runs already, or a restore is under way."""
+    try:
+        return locks.take(locks.SERVE)
+    except locks.Taken:
+        raise CommandError(
+            f"The site runs already, or a backup is being restored: another “manage.py” uses "
+            f"{settings.DATA_DIR}. Stop it, or wait for it."
+        ) from None
+
+
+def read_heartbeat() -> object:
+    """The worker's last sign of life. Raises DatabaseError."""
+    try:
+        return Installation.objects.values_list("tick_at", flat=True).get(pk=1)
+    finally:
+        connection.close()
 
 
 def set_up() -> None:
@@ -144,14 +155,14 @@ def web_part() -> Part:
     # The sign of life of a worker is a file; on a disk it could block when that is busy.
     if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private file in it
         command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - as above
-    return Part("web server", command)
+    return Part("web server", command, settings.BASE_DIR)
 
 
 def simulator_part(host: str, port: int) -> Part:
     folder = settings.DATA_DIR / "simulator"
     command = [sys.executable, "-m", "jobs.simulator", "--data", str(folder)]
     command += ["--host", host, "--port", str(port)]
-    return Part("simulator", command)
+    return Part("simulator", command, settings.BASE_DIR)
 
 
 def host_and_port(text: str, setting: str, example: str) -> tuple[str, int]:
@@ -168,7 +179,17 @@ def host_and_port(text: str, setting: str, example: str) -> tuple[str, int]:
 
 
 def refuse_taken_port(host: str, port: int, setting: str, example: str) -> None:
-    """Raises CommandError when the site cannot listen at `host` and `port`."""
+    """Raises CommandError when the site cannot listen at `host` and `port`. The parts of a site
+    that was killed get their time to end."""
+    patience = time.monotonic() + GRACE_SECONDS + 5
+    while why := why_not_listening(host, port):
+        if locks.is_free(locks.SITE) or time.monotonic() > patience:
+            raise CommandError(f"{why}. Choose another port, for example {setting}={example}")
+        time.sleep(0.2)
+
+
+def why_not_listening(host: str, port: int) -> str:
+    """Why the site cannot listen at `host` and `port`; "" when it can."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as attempt:
@@ -176,10 +197,9 @@ def refuse_taken_port(host: str, port: int, setting: str, example: str) -> None:
             attempt.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            why = f"Port {port} of {host} is taken by another program, or the site runs already"
-        else:
-            why = f"The site cannot listen at {host}:{port} ({error.strerror})"
-        raise CommandError(f"{why}. Choose another port, for example {setting}={example}") from None
+            return f"Port {port} of {host} is taken by another program, or the site runs already"
+        return f"The site cannot listen at {host}:{port} ({error.strerror})"
+    return ""
 
 
 def answers(host: str, port: int) -> bool:
@@ -210,27 +230,3 @@ def ready_line(host: str, port: int) -> str:
             "nothing is sent and nothing costs money)"
         )
     return f"batchsite is ready at {address}"
-
-
-def stop(parts: Sequence[Part]) -> None:
-    """End web and worker, which may finish what they are doing, then the simulator, which the
-    worker may be talking to. A second Ctrl-C does not wait."""
-    for group in ([p for p in parts if p.name != "simulator"], parts):
-        for part in group:
-            part.signal(signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while not all(part.has_ended() for part in group):
-            received = signal.sigtimedwait(WATCHED_SIGNALS, 0.2)
-            impatient = received is not None and received.si_signo in STOP_SIGNALS
-            if impatient or time.monotonic() > deadline:
-                for part in group:
-                    part.signal(signal.SIGKILL)
-
-
-def prepare_child() -> None:
-    """Runs in a new process before its program: take signals again, and end when the parent does,
-    even when that is killed."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED_SIGNALS)
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

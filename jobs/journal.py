@@ -60,7 +60,13 @@ class _Late(msgspec.Struct, tag_field="kind", tag="late"):
     """For people who read the journal; the late batch is found again without it."""
 
 
-_decoder = msgspec.json.Decoder(Intent | Outcome | _Late)
+class _Gap(msgspec.Struct, tag_field="kind", tag="gap"):
+    """A backup was restored without the journal of the time after it: what was sent between the
+    entry before and this one may be missing."""
+
+
+GAP = b'{"kind":"gap"}\n'
+_decoder = msgspec.json.Decoder(Intent | Outcome | _Late | _Gap)
 _warned: set[int] = set()  # the bytes at which lines begin that this process has warned of
 
 
@@ -119,4 +125,4 @@ def _read(line: bytes, begin: int) -> Intent | Outcome | None:
             _warned.add(begin)
             logger.warning("the journal's line at byte %s is skipped: %s", begin, error)
         return None
-    return None if isinstance(entry, _Late) else entry
+    return None if isinstance(entry, _Late | _Gap) else entry

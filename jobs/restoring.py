@@ -150,6 +150,13 @@ def submissions_unknown() -> int:
     return len(unknown)
 
 
+def count_unknown() -> tuple[int, int]:
+    """How many batches, and rows in them, the journal has submissions of that the database does not
+    know, whatever mode this process is in."""
+    unknown, _end = _unknown(0)
+    return len(unknown), sum(one.last.size for one in unknown if one.intents)
+
+
 def _unknown(begin: int) -> tuple[list[_Submission], int]:
     """What the journal says of the batches of which it has, from byte `begin` on, something that
     the database does not know; and where the journal ends."""

@@ -18,7 +18,7 @@ help:
 	@echo 'make test     run every check and test; ARGS="tests/test_x.py -k y" runs those only'
 	@echo 'make lint     ruff and mypy only'
 	@echo 'make format   put the code into its standard form'
-	@echo 'make bench    measure a job of 100,000 rows, each view of its rows (ARGS=--million:
+	@echo 'make bench    measure a job of 100,000 rows, each view and click (ARGS=--million:
 	@echo '              of 1,000,000, too), and how good estimates are'
 	@echo 'make torture  a site under faults and kills, 200 times: RUNS=, SEED=, PARALLEL=,'
 	@echo '              DATABASE=postgresql, REPORT=file'
@@ -43,6 +43,7 @@ format: $(INSTALLED_TESTS)
 bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench $(ARGS)
 	@.venv/bin/python -m tests.bench_rows $(ARGS)
+	@.venv/bin/python -m tests.bench_clicks $(ARGS)
 	@.venv/bin/python -m tests.bench_estimates
 
 torture: $(INSTALLED_TESTS)

@@ -26,6 +26,7 @@ from . import (
     building,
     clock,
     collection,
+    editing,
     estimates,
     files,
     foreign,
@@ -33,6 +34,7 @@ from . import (
     pricing,
     reviewing,
     rounds,
+    row_changes,
     storage,
     submission,
     tally,
@@ -42,12 +44,10 @@ from . import (
 )
 from .answer_kinds import as_written, read_answer_kind
 from .ingest.shapes import Choices
-from .judging import MARKED_DOWN, SET_ASIDE, cause_in_words
+from .judging import MARKED_DOWN
 from .models import (
-    NOT_GOOD,
     Batch,
     CorrectedUpload,
-    Edit,
     Installation,
     Job,
     JobEvent,
@@ -375,16 +375,22 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
     """Send rows of a finished job again, as a person was shown: `key` is that of the rounds.Plan.
     False when the rows or their price have changed since, or they are being sent.
 
-    They go out in new batches by the same path as the first time. The most that it can cost is
-    reserved. Raises limits.NotAllowed when that is more than may be spent, or a second person has
-    to send them.
+    The worker takes the rows, and they go out in new batches by the same path as the first time.
+    The most that it can cost is reserved. Raises limits.NotAllowed when that is more than may be
+    spent, or a second person has to send them.
     """
+    shown = Job.objects.get(pk=job.pk)
+    # Outside of the transaction: this takes the longer, the more rows there are.
+    planned = rounds.plan(shown, again)
+    if planned is None or planned.key != key:
+        return False
     with transaction.atomic():
         site, now = limits.lock(), clock.now()
         # Locked: whoever edits or marks its rows comes after us.
         job = Job.objects.select_for_update().get(pk=job.pk)
-        planned = rounds.plan(job, again)
-        if planned is None or planned.key != key:
+        if rounds.versions(job) != rounds.versions(shown):
+            return False
+        if row_changes.find(job):
             return False
         most = planned.price.most
         if why := limits.in_the_way(job, most, site, now):
@@ -408,9 +414,8 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         if not started:
             return False
         what = rounds.in_words(job, planned)
-        if not rounds.start(job, planned, what, user):
-            transaction.set_rollback(True)
-            return False
+        rounds.start(job, planned, what, user)
+        note_change(job.pk)
         job.rounds.filter(number=job.last_round).update(approved_by=approver)
         job.runs_again().price_anew(now)
         _log(job, f"To be sent again: {words.rows(planned.rows)}. {what}".strip(), user)
@@ -426,11 +431,12 @@ def note_changer(job: Job, user: User) -> None:
 def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
     """Take in the problem file of a finished job that was corrected, in place of an earlier one:
     what is different in it waits to be sent once the worker has read it. False when the job is not
-    finished any more."""
+    finished any more, or rows of it are being changed."""
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
     with _stored(job.owner, upload, name) as sha256, transaction.atomic():
-        finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
-        taken = bool(finished.update(next_action_at=clock.now(), changed_by=user))
+        taken = editing.is_open(job)
+        if taken:
+            Job.objects.filter(pk=job.pk).update(next_action_at=clock.now(), changed_by=user)
         mine = CorrectedUpload.objects.filter(job=job)
         not_needed = list(mine.values_list("file", flat=True)) if taken else [name]
         if taken:
@@ -445,26 +451,39 @@ def take_corrected(job: Job, upload: File[bytes], user: User) -> bool:
 
 def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
     """Count rows of a finished job as left out on purpose: `count` with this cause, as was shown.
-    What they came to, and cost, is kept. False when they are not as many any more."""
-    with transaction.atomic():
-        finished = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED)
-        rows = job.rows.filter(outcome__in=NOT_GOOD, cause=cause)
-        note_change(job.pk)
-        changed = {"rows_changed": F("rows_changed") + 1, "answers": None, "changed_by": user}
-        if not count or not finished.update(**changed, next_action_at=clock.now()):
-            return False
-        if rows.count() != count:
-            transaction.set_rollback(True)
-            return False
-        building.ask_for_usual(job)
-        title = cause_in_words(cause).title
-        Edit.objects.filter(job=job, number__in=rows.values("number")).delete()
-        rows.update(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE, problem=f"Left out by you: {title}")
-        job.runs_again().price_anew(clock.now())
-        _log(job, f"Left out on purpose: {words.rows(count)} ({title}).", user)
+    What they came to, and cost, is kept. The worker does it when they are many. False when they are
+    not as many any more, or rows of the job are being changed."""
+    shown = Job.objects.get(pk=job.pk)
+    if not count or row_changes.to_leave_out(shown, cause).count() != count:
+        return False
+    begun = row_changes.leave_out(shown, cause, count, user)
+    if begun:
+        tally.count_up(job)
         _nudge(job)
-    tally.count_up(job)
-    return True
+    return begun
+
+
+def are_rows_changing(job: Job) -> bool:
+    """Whether the worker is changing rows of a job, or taking them for a round."""
+    return row_changes.find(job) is not None or rounds.is_preparing(job)
+
+
+def change_rows(job: Job, cause: str, user: User, *, code: str, name: str, number: int) -> int:
+    """Change all rows with one cause as editing.change_all; how many. The worker does it when they
+    are many."""
+    count = row_changes.change_all(job, cause, user, code=code, name=name, number=number)
+    if count:
+        _nudge(job)
+    return count
+
+
+def forget_edits(job: Job, user: User, number: int | None = None) -> None:
+    """Take back what was changed, in one row or in all."""
+    if number is not None:
+        editing.forget(job, number)
+    else:
+        row_changes.forget_all(job, user)
+        _nudge(job)
 
 
 # --- A batch of which we do not know whether it arrived ------------------------------------------
@@ -602,13 +621,15 @@ def draw_sample(job: Job, size: int, user: User) -> int:
 
 def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, user: User) -> bool:
     """Say of an answer of the sample that it is good or not, or take that back (None). `key` is the
-    reviewing.answer_key of the answer that was read. False when the row is not in the sample, or
-    has another answer by now.
+    reviewing.answer_key of the answer that was read. False when the row is not in the sample, has
+    another answer by now, or rows of the job are just being changed.
 
     A row whose answer is not good needs a look, and so do those that have a copy of it.
     """
     with transaction.atomic():
         locked = Job.objects.select_for_update().get(pk=job.pk)
+        if are_rows_changing(job):
+            return False
         read = next(iter(reviewing.sample(job, number)), None)
         if read is None or read.row is None or reviewing.answer_key(read.row) != key:
             return False
@@ -627,6 +648,8 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
         Job.objects.filter(pk=job.pk).update(rows_changed=F("rows_changed") + 1)
+        if job.edits.filter(number=number).exists():
+            editing.note_edits(job)  # it can be sent as it was changed now, or cannot any more
         if locked.state == Job.State.FINISHED:
             building.ask_for_marked(locked)
         if changed:

@@ -1,8 +1,9 @@
 """Rows become batches within the provider's limits, and a batch becomes the file that is sent.
 
-One batch is planned at a time: its body is written, hashed and flushed to disk, and then one
-transaction makes the Batch and gives it its rows. A crash before that leaves a file that nobody
-refers to, and rows that still wait.
+One batch is planned at a time: its body is written, hashed and flushed to disk. Then the Batch is
+made and given its rows slice by slice, and only when it has all of them is it planned, so that it
+can be sent. A crash before that leaves a file that nobody refers to, or a batch that is emptied and
+planned anew.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ import hashlib
 import math
 import secrets
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Max
 
-from . import files
+from . import files, slices
 from .answer_kinds import FREE_TEXT
-from .leases import Lease
-from .models import Batch, Job, NotMoved, Outcome, Row, note_change, recipe_of_round
+from .leases import Lease, LeaseLost
+from .models import Batch, Job, Outcome, Row, note_change, recipe_of_round
 from .recipes import Recipe, compile_recipe
+from .slices import slice_transaction, slices_of
 from .surveying import Contents
 
 # As many as there is progress to see in, unless the limits ask for more.
@@ -103,7 +104,7 @@ class _Body:
 
     size: int = 0
     bytes: int = 0
-    last_number: int = 0
+    numbers: list[int] = field(default_factory=list)  # of the rows in it
     left_out: dict[str, list[int]] = field(default_factory=dict)  # why -> numbers
     sha256: str = ""
 
@@ -149,10 +150,8 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
         wanted = body.size - 1  # fewer rows than wanted went into it
     batch.size, batch.body_bytes, batch.body_sha256 = body.size, body.bytes, body.sha256
     for why, numbers in body.left_out.items():
-        # In slices of their own: a transaction with all of them would keep others waiting.
-        for begin in range(0, len(numbers), READ_AHEAD):
-            some = numbers[begin : begin + READ_AHEAD]
-            with transaction.atomic():
+        for some in slices_of(numbers):
+            with slice_transaction():
                 note_change(job.pk)
                 Row.objects.filter(job=job, number__in=some, outcome=Outcome.WAITING).update(
                     outcome=Outcome.LEFT_OUT, cause="left_out", problem=why
@@ -161,13 +160,42 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
     if not body.size:
         files.body_path(batch).unlink()
         return True
-    with transaction.atomic():
-        note_change(job.pk)
-        batch.save(force_insert=True)
-        taken = waiting.filter(number__gte=first, number__lte=body.last_number)
-        if taken.update(batch=batch) != body.size:
-            raise RuntimeError(f"The rows of job {job.pk} changed while a batch was planned.")
+    batch.state = Batch.State.PLANNING
+    batch.save(force_insert=True)
+    _fill(batch, body.numbers, lease)
     return True
+
+
+def _fill(batch: Batch, numbers: Sequence[int], lease: Lease) -> None:
+    """Give a batch the rows that are in its body. Raises LeaseLost."""
+    mine = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNING)
+    for some in slices_of(numbers):
+        with slice_transaction():
+            note_change(batch.job_id)
+            # Locked: whoever empties it comes before us or after us.
+            if not mine.update(state=Batch.State.PLANNING):
+                raise LeaseLost
+            waiting = Row.objects.to_be_sent(batch.job).filter(number__in=some)
+            if waiting.update(batch=batch) != len(some):
+                raise RuntimeError(f"The rows of {batch} changed while it was planned.")
+        lease.renew()
+    Batch.objects.move(batch.pk, Batch.State.PLANNING, Batch.State.PLANNED)
+
+
+def empty(batch: Batch) -> None:
+    """Take back a batch that is not planned, or not any more: its rows wait again. One that may
+    still turn up at the provider is kept, without rows."""
+    mine = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNING)
+    rows = Row.objects.filter(batch=batch).order_by("number").values_list("number", flat=True)
+    while numbers := list(rows[: slices.SLICE]):
+        with slice_transaction():
+            note_change(batch.job_id)
+            if not mine.update(state=Batch.State.PLANNING):
+                return  # another worker did it
+            Row.objects.filter(batch=batch, number__in=numbers).update(batch=None)
+    if not mine.filter(late_until__isnull=False).update(state=Batch.State.CANCELED):
+        mine.delete()
+    files.body_path(batch).unlink(missing_ok=True)
 
 
 def ranges_of(batch: Batch) -> list[list[int]]:
@@ -188,19 +216,9 @@ def unplan(batch: Batch) -> None:
     again and are planned anew. One that may still turn up at the provider is kept, without rows.
     Raises NotMoved when it is not planned any more.
     """
-    planned = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNED)
-    with transaction.atomic():
-        # Locked: whoever would send it now comes after us, and finds that there is nothing to send.
-        found = planned.select_for_update().first()
-        if found is None:
-            raise NotMoved(f"Batch {batch.pk} is not planned any more.")
-        note_change(found.job_id)
-        Row.objects.filter(batch=found).update(batch=None)
-        if found.late_until:
-            planned.update(state=Batch.State.CANCELED)
-        else:
-            planned.delete()
-    files.body_path(batch).unlink(missing_ok=True)
+    # Whoever would send it now comes after us, and finds that there is nothing to send.
+    Batch.objects.move(batch.pk, Batch.State.PLANNED, Batch.State.PLANNING)
+    empty(batch)
 
 
 def body_is_whole(batch: Batch) -> bool:
@@ -222,7 +240,7 @@ def _waiting_from(job: Job, first: int, lease: Lease) -> Iterator[tuple[int, str
 
 def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: Lease) -> _Body:
     job = batch.job
-    body = _Body(last_number=first - 1)
+    body = _Body()
     digest = hashlib.sha256()
     write_params = request_writer(job, recipe_of_round(job, batch.round))
     closing = b"\n]}"
@@ -250,7 +268,7 @@ def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: L
             else:
                 write(b"," + request if body.size else request)
                 body.size += 1
-        body.last_number = number
+                body.numbers.append(number)
         if body.size == wanted:
             break
     write(closing)

@@ -201,7 +201,13 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
     elif found.models:
         shares = _request_shares(found.models)
     else:
-        shares = [_requests_again(one, found) for one in _shares(job, basis)]
+        changed = [one.contents for one in job.rounds.all() if one.contents]
+        shares = _shares(job, basis)
+        shares += [one for models in changed for one in _request_shares(models)]
+        uses = {name: sum(getattr(one, name) for one in shares) for name in ("searches", "turns")}
+        if changed:
+            shares = [replace(one, **uses) for one in shares]
+        shares = [_requests_again(one, found) for one in shares]
     try:
         prices = [_price(one, basis) for one in shares]
     except pricing.UnknownPrice:

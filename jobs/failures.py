@@ -173,7 +173,7 @@ class Group:
     @cached_property
     def recipe(self) -> Recipe:
         """What its rows were asked last."""
-        return Again(self.name).recipe(self.job, rounds.rows_of(self.job, self.name))
+        return Again(self.name).recipe(self.job)
 
     def _shorten(self) -> Remedy | None:
         """Of the columns that the prompt uses, the one with the longest cells in these rows."""

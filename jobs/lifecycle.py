@@ -25,9 +25,13 @@ from . import (
     leases,
     ledger,
     own_prices,
+    preparation,
     provider,
     resending,
     restoring,
+    rounds,
+    row_changes,
+    slices,
     slots,
     sparing,
     stored_results,
@@ -56,6 +60,7 @@ from .models import (
     note_change,
 )
 from .reading import make_rows, read_upload
+from .slices import delete_rows, slice_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +73,6 @@ TURN = timedelta(seconds=20)
 LOOKED_AFTER = (Batch.State.UNKNOWN, Batch.State.ENDED)
 # What a batch waits after a look at it that failed.
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
-DELETE_SLICE = 5_000
 COUNT_AGAIN = timedelta(minutes=5)
 PRICED_AT_ONCE = 100  # drafts whose prices have changed, of one minute
 LOOKED_AT_IN_TURN = 10
@@ -268,10 +272,13 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         others = _look_after_files(job, lease) if wait else None
         return wait if others is None else min(wait, others)
     if job.state == state.FINISHED:
+        if row_changes.work_next(job):
+            return NOW
         if job.answers is None:
             summing.sum_up(job, lease)  # it finished with a version that did not do that
         if resending.read_next(job, lease):
             return NOW
+        rounds.measure_edits(job, lease)
         return _look_after_files(job, lease)
     if job.state == state.DELETING:
         _delete_all(job, lease)
@@ -309,11 +316,16 @@ def _look_after_files(job: Job, lease: Lease) -> timedelta | None:
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:
+    if job.state != Job.State.WORKING and preparation.prepare_next(job):
+        return NOW
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
-        return _step_in_the_other_mode(job, batches)
+        return _step_in_the_other_mode(job, batches, lease)
     due = [batch for batch in batches if _is_looked_after(batch) and not _waits(batch)]
     for batch in batches:
+        if batch.state == Batch.State.PLANNING:
+            batching.empty(batch)  # a worker died before it had its rows
+            return NOW
         if batch.state == Batch.State.SUBMITTING:
             submission.doubt(batch)
             return NOW
@@ -379,13 +391,13 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     tally.count_up(job)
 
 
-def _step_in_the_other_mode(job: Job, batches: list[Batch]) -> timedelta:
+def _step_in_the_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     """A job of practice mode, while the site has a key now, or the other way round: nothing of it
     may be sent or asked for. It can be stopped if it was only practice."""
     if job.practice and job.state == Job.State.CANCELING:
         for batch in batches:
             Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
-        _stop_rows(job, Q())
+        _stop_rows(job, Q(), lease)
         _finish(job)
         return SAFETY
     why = (
@@ -456,9 +468,7 @@ def _stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: boo
 def _stop_one(job: Job, batch: Batch) -> bool:
     """Stop an unsent batch here, a sent one by the provider. False when that is done already."""
     if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
-        with transaction.atomic():
-            Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
-            _stop_rows(job, Q(batch=batch))
+        Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
         files.body_path(batch).unlink(missing_ok=True)
         return True
     if batch.state != Batch.State.IN_PROGRESS or batch.cancel_sent_at is not None:
@@ -481,7 +491,8 @@ def _stop_one(job: Job, batch: Batch) -> bool:
 def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     """What was never planned is stopped; then the job waits for what the provider still has."""
     # A row that is the same as another one gets what that one gets, were it an answer.
-    if _stop_rows(job, Q(batch=None, same_as=None)):
+    unsent = Q(batch=None, same_as=None) | Q(batch__state=Batch.State.CANCELED)
+    if _stop_rows(job, unsent, lease):
         tally.count_up(job)
     if not batches:
         sparing.copy_answers(job, lease)
@@ -490,13 +501,18 @@ def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta
     return _until_due(batches)
 
 
-def _stop_rows(job: Job, which: Q) -> int:
-    """How many there were to stop."""
-    with transaction.atomic():
-        waiting = Row.objects.filter(which, job=job, outcome=Outcome.WAITING)
-        stopped = waiting.update(outcome=Outcome.CANCELED, cause="canceled")
-        if stopped:
+def _stop_rows(job: Job, which: Q, lease: Lease) -> int:
+    """How many there were to stop. Raises LeaseLost."""
+    waiting = Row.objects.filter(job=job, outcome=Outcome.WAITING)
+    stopped = 0
+    for some in waiting.filter(which).value_slices(slices.SLICE):
+        with slice_transaction():
             note_change(job.pk)
+            numbers = [number for (number,) in some]
+            stopped += waiting.filter(which, number__in=numbers).update(
+                outcome=Outcome.CANCELED, cause="canceled"
+            )
+        lease.renew()
     return stopped
 
 
@@ -598,11 +614,8 @@ def _delete_all(job: Job, lease: Lease) -> None:
     for path in files.exports_of(job.pk):
         files.remove_export(path)
     files.remove_upload(job.upload_file)
-    for model in (Row, Attempt, Edit):
-        rows = model.objects.filter(job=job).order_by("number")
-        while numbers := list(rows.values_list("number", flat=True)[:DELETE_SLICE]):
-            model.objects.filter(job=job, number__lte=numbers[-1]).delete()
-            lease.renew()
+    for rows in (Row.objects, Attempt.objects, Edit.objects):
+        delete_rows(rows.filter(job=job), lease)
     Problem.objects.filter(job=job).delete()
     with transaction.atomic():
         ledger.remember(job)

@@ -10,10 +10,10 @@ A job::
 
 A batch::
 
-    planned -> submitting -> in_progress -> ended -> collected
-                  |    \\
-                  |     +-> unknown -> in_progress (adopted) | planned (never arrived)
-                  +-> planned (clearly refused for now) | blocked (clearly refused)
+    planning -> planned -> submitting -> in_progress -> ended -> collected
+                              |    \\
+                              |     +-> unknown -> in_progress (adopted) | planned (never arrived)
+                              +-> planned (clearly refused for now) | blocked (clearly refused)
     stopped: planned, blocked -> canceled; what the provider no longer has -> lost
 
 Every change of state is one conditional UPDATE (`move`): whoever changes no row came second. That
@@ -263,6 +263,9 @@ class Job(models.Model):
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
+    edits_version = models.IntegerField(default=0)  # counts changes of its edits
+    # editing.Measured of all edits, and of which versions of edits and rows that is.
+    edits_measured = models.JSONField(default=dict)
     # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
     # worked out from, and what it was when they were: see tally.py.
     rows_version = models.IntegerField(default=0, db_default=0)
@@ -571,6 +574,7 @@ class Batch(models.Model):
     """One Message Batch: planned here, submitted once, watched, collected once."""
 
     class State(models.TextChoices):
+        PLANNING = "planning", "Being prepared"
         PLANNED = "planned", "Ready to send"
         SUBMITTING = "submitting", "Sending"
         UNKNOWN = "unknown", "Checking whether it arrived"
@@ -669,7 +673,8 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(
-                    brought_in=True, state__in=["planned", "submitting", "unknown", "blocked"]
+                    brought_in=True,
+                    state__in=["planning", "planned", "submitting", "unknown", "blocked"],
                 ),
                 name="brought_in_is_never_sent",
             ),
@@ -717,6 +722,11 @@ class Round(models.Model):
     """Rows of a finished job that were sent again together. The first time they were sent is round
     1, and has none of these."""
 
+    class Step(models.TextChoices):
+        TAKING = "taking", "Taking rows"
+        PARTING = "parting", "Rows are no longer copies of one that was changed"
+        READY = "ready", "Ready to send"
+
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="rounds")
     number = models.IntegerField()  # 2, 3, ... within the job
     recipe = models.JSONField(default=dict)  # recipes.Recipe; of ready-made requests nothing
@@ -733,6 +743,16 @@ class Round(models.Model):
     )
     # Of `Job.spent_pico`, what this round was charged; tally.count_up keeps both.
     spent_pico = models.BigIntegerField(default=0, db_default=0)
+    # The worker takes its rows slice by slice before any of them is sent, see preparation.py.
+    # `which` rows, of those that were last in one of the `earlier` rounds (of any: empty).
+    step = models.CharField(max_length=8, choices=Step.choices, default=Step.READY)
+    which = models.CharField(max_length=60, default="")
+    earlier = models.JSONField(default=list)
+    asks_otherwise = models.BooleanField(default=False)
+    done_to = models.IntegerField(default=0)  # the last row number looked at
+    taken = models.IntegerField(default=0)  # rows, so far
+    # Of ready-made requests that were changed: what is in them, as in Job.reading["models"].
+    contents = models.JSONField(default=dict)
 
     class Meta:
         ordering = ["number"]
@@ -872,6 +892,12 @@ class Row(models.Model):
             models.Index(
                 fields=["job", "outcome", "cause", "output_tokens", "number"], name="row_output"
             ),
+            # The copies of a row, the first one first.
+            models.Index(
+                fields=["job", "same_as", "number"],
+                name="row_copies",
+                condition=Q(same_as__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -950,6 +976,31 @@ class Edit(models.Model):
 
     def __str__(self) -> str:
         return f"edit of row {self.number} of job {self.job_id}"
+
+
+class RowChange(models.Model):
+    """What a person wants done to many rows of a finished job. The worker does it slice by slice,
+    and until that is done nothing else may change rows of the job."""
+
+    class Kind(models.TextChoices):
+        LEAVE_OUT = "leave_out", "Leaving rows out"
+        EDIT = "edit", "Changing rows"
+        FORGET = "forget", "Taking changes back"
+        CORRECT = "correct", "Taking corrected rows"
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="row_change")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    cause = models.CharField(max_length=60, default="")  # of the rows
+    how = models.JSONField(default=dict)  # of EDIT: what editing.change_all is told
+    rows = models.IntegerField()  # as many as there were
+    done_to = models.IntegerField(default=0)  # the last row number looked at
+    done = models.IntegerField(default=0)  # rows, so far
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.kind} in job {self.job_id}"
 
 
 class CorrectedUpload(models.Model):

@@ -54,6 +54,7 @@ from .models import (
     recipe_of,
     stored_recipe,
 )
+from .slices import delete_rows, slice_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def read_upload(job: Job, lease: Lease) -> None:
             good.remove(correction)
     Problem.objects.filter(job=job).delete()
     if damage:
-        _give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."))
+        _give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."), lease)
         return
     while True:
         try:
@@ -107,14 +108,14 @@ def read_upload(job: Job, lease: Lease) -> None:
         except Unreadable as error:
             index = _whose_fault(error, good)
             if index is None:
-                _give_up(job, error)
+                _give_up(job, error, lease)
                 return
             del good[index]
             notes += map(_of_corrections, error.findings)
         else:
             for note in notes:
                 summary.note(note)
-            _finish(job, summary, _kept(job, good))
+            _finish(job, summary, _kept(job, good), lease)
             return
 
 
@@ -168,7 +169,7 @@ def _of_corrections(finding: Finding) -> Finding:
 
 def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
     """Store the rows. Raises Unreadable, NotCorrected, LeaseLost."""
-    Row.objects.filter(job=job).delete()
+    delete_rows(Row.objects.filter(job=job), lease)
     order = Order(
         str(files.upload_path(job)),
         choices_of(job),
@@ -241,21 +242,21 @@ def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None
         cursor.executemany(_INSERT, values)
 
 
-def _give_up(job: Job, error: Unreadable) -> None:
+def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
     """The file cannot be read: no rows, only what is wrong with it."""
-    Row.objects.filter(job=job).delete()
+    delete_rows(Row.objects.filter(job=job), lease)
     found = Summary("", "table")
     for finding in error.findings:
         found.note(finding, leaves_out=True)
     _settle(job, Job.State.UNREADABLE, found.groups, row_count=0, stored_bytes=0)
 
 
-def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> None:
+def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease: Lease) -> None:
     recipe = _fitted_recipe(job, summary)
     state, left_out = Job.State.DRAFT, summary.left_out
     if job.brought_in:
         # Nothing of it is to be sent, and what this site would not send may have been answered.
-        give_to_batch(job)
+        give_to_batch(job, lease)
         state, left_out = Job.State.WORKING, 0
     _settle(
         job,
@@ -271,26 +272,30 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]]) -> No
     )
 
 
-def give_to_batch(job: Job) -> None:
+def give_to_batch(job: Job, lease: Lease) -> None:
     """All rows of a job whose batch was made elsewhere are in that batch until its results say
-    which of them are: what is in no batch could be sent."""
+    which of them are: what is in no batch could be sent. Raises LeaseLost."""
     batch = job.batches.get(brought_in=True)
-    with transaction.atomic():
-        note_change(job.pk)
-        Row.objects.filter(job=job).update(batch=batch, outcome=Outcome.WAITING, cause="")
+    rows = Row.objects.filter(job=job)
+    for some in rows.value_slices(SLICE):
+        slice_ = rows.filter(number__gte=some[0][0], number__lte=some[-1][0])
+        with slice_transaction():
+            note_change(job.pk)
+            slice_.update(batch=batch, outcome=Outcome.WAITING, cause="")
+        lease.renew()
 
 
 def make_rows(job: Job, lease: Lease) -> None:
     """The rows of a job whose batch was brought in without a file: as many as it has requests. The
     results will say what they are. Begun anew when it was cut short. Raises LeaseLost."""
     size = job.batches.get(brought_in=True).size
-    Row.objects.filter(job=job).delete()
+    delete_rows(Row.objects.filter(job=job), lease)
     for begin in range(0, size, SLICE):
         count = min(SLICE, size - begin)
         rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
         _store(job, rows, begin)
         lease.renew()
-    give_to_batch(job)
+    give_to_batch(job, lease)
     same = Job.objects.filter(readings=job.readings)
     if not same.try_move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
         raise LeaseLost

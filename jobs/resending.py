@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.db.models import F
 
 from . import editing, files, reading
 from .ingest.columns import line_of
@@ -21,7 +22,8 @@ from .ingest.json_lines import REQUEST, oddity
 from .ingest.requests import Requests
 from .ingest.shapes import LINES_NAMED, Finding, Limits, Line, Unreadable, row_name
 from .leases import Lease, LeaseLost
-from .models import CorrectedUpload, Job, Outcome, Row, choices_of
+from .models import CorrectedUpload, Job, Outcome, Row, RowChange, choices_of
+from .slices import slice_transaction
 from .structs import reader_of
 
 SLICE = 1_000  # rows that are looked at together
@@ -68,7 +70,7 @@ _read_found = reader_of(Found)
 
 def read_next(job: Job, lease: Lease) -> bool:
     """Read the corrected file that waits for that; False when there is none. When it is cut off,
-    it is begun anew, for nothing is kept before the end. Raises LeaseLost."""
+    it is begun anew, and comes to the same. Raises LeaseLost."""
     waiting = CorrectedUpload.objects.filter(job=job, found__isnull=True).first()
     if waiting is None:
         return False
@@ -81,15 +83,37 @@ def read_next(job: Job, lease: Lease) -> bool:
         found, changed = Found(trouble=[GONE]), {}
     except Unreadable as error:
         found, changed = Found(trouble=list(in_words(error))), {}
+    if len(changed) > SLICE:
+        _begin(job, waiting, len(changed))
+        for some in _slices(changed):
+            with slice_transaction():
+                editing.put(job, some)
+                RowChange.objects.filter(job=job).update(done=F("done") + len(some))
+            lease.renew()
     with transaction.atomic():
         # Not what was uploaded in its place meanwhile.
         same = CorrectedUpload.objects.filter(pk=waiting.pk, file=waiting.file)
-        if same.update(found=msgspec.to_builtins(found)):
+        if same.update(found=msgspec.to_builtins(found)) and len(changed) <= SLICE:
             try:
                 keep(job, changed)
             except NotFinished:
                 raise LeaseLost from None  # it is read when the job has finished again
+        RowChange.objects.filter(job=job, kind=RowChange.Kind.CORRECT).delete()
     return True
+
+
+def _begin(job: Job, waiting: CorrectedUpload, rows: int) -> None:
+    """More rows are to be kept than fit into one transaction: until all are kept nothing else may
+    change or send rows of the job. Raises LeaseLost."""
+    with transaction.atomic():
+        locked = Job.objects.select_for_update().get(pk=job.pk)
+        same = CorrectedUpload.objects.filter(pk=waiting.pk, file=waiting.file)
+        other = RowChange.objects.filter(job=job).exclude(kind=RowChange.Kind.CORRECT)
+        if locked.state != Job.State.FINISHED or not same.exists() or other.exists():
+            raise LeaseLost  # it is read when the job has finished again
+        # One that was begun by a worker that died begins anew: the same rows come to the same.
+        values = {"kind": RowChange.Kind.CORRECT, "rows": rows, "done": 0}
+        RowChange.objects.update_or_create(job=job, defaults=values)
 
 
 def found_of(corrected: CorrectedUpload) -> Found | None:
@@ -98,13 +122,19 @@ def found_of(corrected: CorrectedUpload) -> Found | None:
 
 
 def keep(job: Job, changed: dict[int, str]) -> None:
-    """Let rows (their source, by number) wait to be sent as they were corrected. Raises
-    NotFinished."""
-    with transaction.atomic():
-        finished = Job.objects.select_for_update().filter(pk=job.pk, state=Job.State.FINISHED)
-        if not finished.exists():
-            raise NotFinished
-        editing.put(job, changed)
+    """Let rows (their source, by number) wait to be sent as they were corrected, in a transaction
+    for each slice of them. Raises NotFinished."""
+    for some in _slices(changed):
+        with transaction.atomic():
+            if not editing.is_open(job):
+                raise NotFinished
+            editing.put(job, some)
+
+
+def _slices(changed: dict[int, str]) -> Iterator[dict[int, str]]:
+    numbers = iter(sorted(changed))
+    while some := tuple(islice(numbers, SLICE)):
+        yield {number: changed[number] for number in some}
 
 
 def in_words(error: Unreadable) -> Iterator[str]:

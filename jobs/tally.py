@@ -83,6 +83,7 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
             answered=Count("pk", filter=Q(output_tokens__gt=0)),
             sent=Count("pk", filter=Q(same_as=None)),
             own=Count("pk", filter=Q(same_as=None, earlier=None)),
+            largest=Max("size", filter=Q(same_as=None, earlier=None)),
             size=Sum("size", filter=Q(same_as=None, earlier=None)),
             output=Sum("output_tokens"),
             thinking=Sum("thinking_tokens"),
@@ -197,10 +198,23 @@ def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, 
         "rows": sum(group["rows"] for group in groups),
         "own": sum(group["own"] for group in groups),
         "bytes": sum(int(group["size"] or 0) for group in groups),
+        "rounds": {} if is_good else _by_round(groups),  # good ones are not sent again
         "cost_pico": sum(int(group["pico"]) for group in groups),
         "first": min(first).isoformat() if first else None,
         "last": max(last).isoformat() if last else None,
     }
+
+
+def _by_round(groups: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """Of the rows that are sent themselves, by the round that they were last in: how many, and the
+    bytes of all of them and of the largest."""
+    found: dict[str, list[int]] = {}
+    for group in groups:
+        if group["own"]:
+            rows, size, largest = found.get(str(group["round"]), (0, 0, 0))
+            rows, size = rows + group["own"], size + int(group["size"] or 0)
+            found[str(group["round"])] = [rows, size, max(largest, group["largest"] or 0)]
+    return found
 
 
 def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
@@ -253,7 +267,8 @@ def _groups_after_mark(
     for name, change in changes.items():
         of_good[name] += sign * change
     own = Q(same_as=None, earlier=None)
-    marked = Row.objects.filter(job=job, outcome=Outcome.LOOK, cause=MARKED_DOWN).aggregate(
+    down_rows = Row.objects.filter(job=job, outcome=Outcome.LOOK, cause=MARKED_DOWN)
+    marked = down_rows.values("round").annotate(
         rows=Count("pk"),
         own=Count("pk", filter=own),
         pico=Coalesce(Sum("cost_pico"), 0),
@@ -261,8 +276,9 @@ def _groups_after_mark(
         last=Max("batch__ended_at"),
         # Under a name of its own, which is not that of a column.
         own_bytes=Sum("size", filter=own),
+        largest=Max("size", filter=own),
     )
-    found[down] = _group(*down, [{**marked, "size": marked["own_bytes"]}])
+    found[down] = _group(*down, [{**one, "size": one["own_bytes"]} for one in marked])
     return [group for _key, group in sorted(found.items()) if group["rows"]]
 
 

@@ -26,6 +26,9 @@ POINTS = {
     "reading: some rows stored": 2,
     "planning: body half written": 60,
     "planning: body written, batch not": 1,
+    "planning: some rows given": 3,
+    "planning: rows given, not planned": 1,
+    "preparing: some rows taken": 3,
     "sending: before the intent": 2,
     "sending: intent committed, not journalled": 1,
     "sending: journalled, nothing sent": 2,
@@ -48,7 +51,9 @@ POINTS = {
     "building: named, still to be built": 1,
     "stopping: noted, cancel not sent": 1,
     "stopping: cancel sent": 1,
+    "leaving out: some rows left out": 3,
     "deleting: the provider's copy is gone": 1,
+    "deleting: some rows deleted": 3,
 }
 
 
@@ -81,9 +86,14 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
         exports,
         files,
         journal,
+        leases,
         lifecycle,
+        models,
+        preparation,
         provider,
         reading,
+        row_changes,
+        slices,
         submission,
     )
 
@@ -95,6 +105,17 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(batching, "custom_id", reached)
         case "planning: body written, batch not":
             after(files, "keep", lambda: reached() if called_by("plan_next_batch") else None)
+        case "planning: some rows given":
+            slices.SLICE = 5
+            after(leases.Lease, "renew", lambda: reached() if called_by("_fill") else None)
+        case "planning: rows given, not planned":
+            before(models.BatchQuerySet, "move", lambda: reached() if called_by("_fill") else None)
+        case "preparing: some rows taken":
+            preparation.SLICE = 50
+            after(preparation, "prepare_next", reached)
+        case "leaving out: some rows left out":
+            row_changes.SLICE = 50
+            after(row_changes, "work_next", reached)
         case "sending: before the intent":
             before(submission, "_commit_intent", reached)
         case "sending: intent committed, not journalled":
@@ -145,6 +166,9 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(provider, "cancel_batch", reached)
         case "deleting: the provider's copy is gone":
             after(provider, "delete_batch", reached)
+        case "deleting: some rows deleted":
+            slices.SLICE = 50
+            after(leases.Lease, "renew", lambda: reached() if called_by("delete_rows") else None)
         case _:
             raise SystemExit(f"There is no point {point!r}")
 

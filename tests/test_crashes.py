@@ -22,11 +22,11 @@ from django.db import connection
 from huey import PostgresHuey
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, exports, lifecycle
-from jobs.models import Job, Outcome, Row
+from jobs import actions, building, exports, lifecycle, row_changes, tally
+from jobs.models import Attempt, Job, Outcome, Row, RowChange
 
 from . import dying_worker, forking
-from .conftest import Simulator
+from .conftest import Simulator, send_again
 from .dying_worker import POINTS
 from .test_lifecycle import RECIPE, Drive, confirmed, joined, priced, upload
 
@@ -39,11 +39,15 @@ FAULTS = {
 STOPPING = [point for point in POINTS if point.startswith("stopping")]
 DELETING = [point for point in POINTS if point.startswith("deleting")]
 BUILDING = [point for point in POINTS if point.startswith("building")]
-ON_THE_WAY = [point for point in POINTS if point not in STOPPING + DELETING + BUILDING]
+PREPARING = ["preparing: some rows taken"]
+LEAVING_OUT = ["leaving out: some rows left out"]
+ELSEWHERE = STOPPING + DELETING + BUILDING + PREPARING + LEAVING_OUT
+ON_THE_WAY = [point for point in POINTS if point not in ELSEWHERE]
 if os.environ["DATABASE_URL"]:
     WORKERS = 2
     ON_THE_WAY = [
         "planning: body written, batch not",
+        "planning: some rows given",
         "sending: intent committed, not journalled",
         "sending: answered, nothing committed",
         "collecting: named, nothing stored",
@@ -197,6 +201,49 @@ if connection.vendor == "sqlite":
         assert not Job.objects.filter(pk=job.pk).exists()
         assert not Row.objects.filter(job_id=job.pk).exists()
         assert all(batch["deleted"] for batch in simulator.truth()["batches"])
+
+
+def all_failed(user: User, drive: Drive) -> Job:
+    """A finished job, all of whose rows ended as if the provider had had no room."""
+    job = drive(confirmed(user, drive, ROWS))
+    job.rows.update(outcome=Outcome.ERRORED, cause="overloaded_error", answer="")
+    tally.count_up(job)
+    return Job.objects.get(pk=job.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("point", PREPARING)
+def test_a_worker_killed_while_it_takes_rows_again_takes_each_of_them_once(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, point: str
+) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS = 2
+    job = all_failed(alice, drive)
+    assert send_again(job, alice) == len(ROWS)
+    die_at(point, simulator, settings.DATA_DIR, WORKERS)
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert set(simulator.accepted().values()) == {2}, "once in each round"
+    assert Attempt.objects.filter(job=job).count() == len(ROWS)
+    assert set(job.rows.values_list("attempts", flat=True)) == {1}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("point", LEAVING_OUT)
+def test_a_worker_killed_while_it_leaves_rows_out_leaves_all_of_them_out(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+) -> None:
+    job = all_failed(alice, drive)
+    monkeypatch.setattr(row_changes, "AT_ONCE", 0)
+    assert actions.leave_out(job, "overloaded_error", len(ROWS), alice)
+    die_at(point, simulator, settings.DATA_DIR)
+    assert RowChange.objects.exists(), "it had more to do"
+    job = drive(job, until=lambda job: not RowChange.objects.exists() and not job.exports.exists())
+    assert job.set_aside_count == len(ROWS)
 
 
 @pytest.mark.django_db(transaction=True)

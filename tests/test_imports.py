@@ -34,7 +34,9 @@ LAYERS = (
     ("jobs.actions",),
     ("jobs.tasks",),
     ("jobs.lifecycle", "jobs.backup_restores"),
+    ("jobs.row_changes",),
     ("jobs.adopting", "jobs.late", "jobs.restoring", "jobs.watching", "jobs.building"),
+    ("jobs.preparation",),
     ("jobs.tally",),
     ("jobs.exports", "jobs.excel", "jobs.strays"),
     ("jobs.collection",),
@@ -57,7 +59,7 @@ LAYERS = (
         "jobs.learning",
     ),
     ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing", "jobs.result_files"),
-    ("jobs.backups",),
+    ("jobs.backups", "jobs.slices"),
     (
         "jobs.leases",
         "jobs.checksums",

@@ -27,6 +27,7 @@ from jobs import (
     ledger,
     lifecycle,
     limits,
+    preparation,
     pricing,
     receipts,
     restoring,
@@ -587,6 +588,7 @@ def test_a_round_that_was_stopped_is_sent_again_and_adds_up(
 ) -> None:
     cost = mixed.cost
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
+    preparation.prepare_next(mixed)
     assert actions.stop(mixed, alice)
     job = drive(mixed)
     assert job.cost == cost and not job.reserved_pico
@@ -687,6 +689,7 @@ def test_a_row_that_was_stopped_before_it_was_sent_is_asked_what_it_was_to_be_as
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}"), ("b", "y")])
     assert send_again(job, alice, "refused", prompt="Greet {{name}}", max_tokens=700) == 1
     job.refresh_from_db()
+    preparation.prepare_next(job)
     assert actions.stop(job, alice)
     job = drive(job)
     assert job.rows.get(number=1).cause == "canceled"
@@ -817,8 +820,9 @@ def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_
     first = job.estimate["most"] if job.estimate else ""
     assert send_again(job, alice, "refused", prompt="{{name}} " * 20_000) == 1
     job.refresh_from_db()
-    page = text(client_alice, reverse("job", args=[job.pk]))
-    assert "Sending again: 0 of 1 row" in page
+    assert "Preparing: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
+    preparation.prepare_next(job)
+    assert "Sending again: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
     simulator.faults(stuck=True)
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert "Working: 0 of 1 batch done, 0 of 1 row" in text(

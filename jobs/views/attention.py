@@ -8,7 +8,18 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import actions, approvals, editing, failures, limits, offers, recipes, resending, rounds
+from .. import (
+    actions,
+    approvals,
+    editing,
+    failures,
+    limits,
+    offers,
+    recipes,
+    resending,
+    rounds,
+    row_changes,
+)
 from ..clock import now
 from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
 from ..judging import SET_ASIDE, cause_in_words
@@ -22,6 +33,7 @@ SHOWN = 50  # changed rows on a page
 MOST_CELLS = 100  # of a row that is edited in the page
 MOST_TEXT = 300  # characters of a row in a list
 LOOK_SECONDS = 2  # between two looks whether a corrected file was read
+BUSY = "Nothing was changed: rows of this job are being changed already. Wait until that is done."
 CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
 
 
@@ -31,8 +43,9 @@ def attention(request: HttpRequest, pk: int) -> HttpResponse:
     set_aside = Again(SET_ASIDE)
     context = {
         "job": job,
+        "changing": row_changes.find(job),
         "groups": failures.groups(job),
-        "edited": editing.waiting(job).count(),
+        "edited": editing.count_waiting(job),
         "can_send": job.state == Job.State.FINISHED,
         "set_aside": rounds.plan(job, set_aside) if job.set_aside_count else None,
     }
@@ -147,7 +160,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     count = rows.count()
     if not rounds.can_be_asked(job) or not count:
         return redirect("attention", pk)
-    before = Again(which).recipe(job, rows)
+    before = Again(which).recipe(job)
     # Whoever wrote what to ask once does not write it for each group.
     shown = recipe_of_round(job, job.last_round) if rounds.is_unknown(job, before) else before
     initial = {
@@ -183,9 +196,15 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
 def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """Change all rows with one cause in the same way; then the changes are shown."""
     job = _find(request, pk, cause)
+    if row_changes.find(job):
+        return _busy(request, job)
     form = ChangeForm(request.POST)
+    changed = 0
     actions.note_changer(job, person(request))
-    changed = editing.change_all(job, cause, **form.cleaned_data) if form.is_valid() else 0
+    if form.is_valid():
+        changed = actions.change_rows(job, cause, person(request), **form.cleaned_data)
+    if row_changes.find(job):
+        return redirect("job", pk)
     if not changed:
         messages.info(request, "Nothing is different in these rows.")
         return redirect("attention", pk)
@@ -202,9 +221,14 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         waits = corrected and corrected.seconds
         return answer(request, corrected) if corrected and waits else reload_page()
     if request.method == "POST":
+        if row_changes.find(job):
+            return _busy(request, job)
         number = request.POST.get("number")
         actions.note_changer(job, person(request))
-        editing.forget(job, None if number is None else whole_number(number))
+        one = None if number is None else whole_number(number)
+        actions.forget_edits(job, person(request), one)
+        if row_changes.find(job):
+            return redirect("job", pk)
         messages.success(request, "Taken back.")
         return redirect("edits", pk)
     planned, why_not = None, ""
@@ -215,11 +239,12 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
     cause = request.GET.get("cause", "")
     context = {
         "job": job,
+        "changing": row_changes.find(job),
         "cause": cause_in_words(cause) if cause else None,
         "to_edit": _to_edit(job, cause) if cause else [],
         "first": SHOWN,
         "changed": editing.changed_rows(job, SHOWN),
-        "count": editing.waiting(job).count(),
+        "count": editing.count_waiting(job),
         "planned": planned,
         "why_not": why_not,
         "can_ask": rounds.can_be_asked(job),
@@ -278,6 +303,8 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     if job.kind != Job.Kind.TABLE:
         raise Http404
     row = get_object_or_404(job.rows, number=number)
+    if row_changes.find(job):
+        return _busy(request, job)
     if not editing.can_be_edited(job).filter(pk=row.pk).exists():
         messages.info(request, editing.why_not(job, row))
         return redirect("row", pk, number)
@@ -331,10 +358,14 @@ def _as_it_was(new: str, old: str) -> str:
 def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """GET says what leaving rows out means, POST leaves out as many as were shown."""
     job = _find(request, pk, cause)
+    if row_changes.find(job):
+        return _busy(request, job)
     group = failures.find_group(job, cause)
     if request.method == "POST":
         count = whole_number(request.POST.get("rows", ""))
         if actions.leave_out(job, cause, count, person(request)):
+            if row_changes.find(job):
+                return redirect("job", pk)
             messages.success(request, "These rows count as left out on purpose.")
         else:
             messages.info(request, "Nothing was changed: these rows are not the same any more.")
@@ -342,6 +373,11 @@ def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     if group is None or job.state != Job.State.FINISHED:
         return redirect("attention", pk)
     return render(request, "attention/leave_out.html", {"job": job, "group": group})
+
+
+def _busy(request: HttpRequest, job: Job) -> HttpResponse:
+    messages.info(request, BUSY)
+    return redirect("job", job.pk)
 
 
 def _find(request: HttpRequest, pk: int, cause: str = "") -> Job:

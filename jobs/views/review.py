@@ -160,7 +160,11 @@ def mark(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         job, number, key, good, note, person(request)
     )
     if not done:
-        messages.info(request, f"Row {number:,} has another answer now. Nothing was marked.")
+        if actions.are_rows_changing(job):
+            why = "Rows of this job are being changed just now. Try again in a moment."
+        else:
+            why = f"Row {number:,} has another answer now."
+        messages.info(request, f"{why} Nothing was marked.")
     job.refresh_from_db()
     found = reviewing.sample(job)
     in_list = "list" in request.POST

@@ -18,7 +18,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from .. import actions, editing, estimates, foreign, offers, pricing, reviewing, turns
+from .. import (
+    actions,
+    editing,
+    estimates,
+    foreign,
+    offers,
+    pricing,
+    reviewing,
+    row_changes,
+    turns,
+)
 from ..estimates import Estimate, PartEstimate
 from ..judging import Cause, cause_in_words
 from ..models import ATTENTION, Batch, Installation, Job, Outcome, Round, dollars
@@ -32,6 +42,7 @@ from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overd
 
 EVENTS_SHOWN = 100
 BATCHES_SHOWN = 200
+ROWS_SECONDS = 2  # between two looks while the worker changes rows
 
 
 @require_safe
@@ -57,19 +68,22 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
     found = find_job(request, pk)
     if not request.headers.get("HX-Request"):
         return redirect("job", pk)
-    if not found.is_moving:
+    if not found.is_moving and row_changes.find(found) is None:
         return reload_page()
     return answer(request, _part(request, found, Installation.get()))
 
 
 def _part(request: HttpRequest, job: Job, site: Installation) -> Part:
     url = reverse("status", args=[job.pk])
-    seconds = _seconds(job) if job.is_moving else None
+    changing = row_changes.find(job) if job.state == Job.State.FINISHED else None
+    seconds = _seconds(job) if job.is_moving else ROWS_SECONDS if changing else None
+    context: dict[str, Any]
     if job.state == Job.State.READING:
         waits = turns.waits_for_turn(job)
         template, context = "watch/_reading.html", {"job": job, "site": site, "waits": waits}
     else:
         template, context = "watch/_sent.html", sent_context(job, site)
+        context |= {"changing": changing}
     return make_part(request, "status", template, context, url=url, seconds=seconds)
 
 
@@ -135,12 +149,10 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "batch_lines": [_line(batch) for batch in batches[:BATCHES_SHOWN]],
         "again": again,
         # Rows of what is being sent now: done, and in all.
-        "progress": (sum(one.size for one in now if one.is_final), again.rows)
-        if again
-        else (job.done_count, job.sendable_count),
+        "progress": _progress(now, again) if again else (job.done_count, job.sendable_count),
         "elapsed": _elapsed(job, again),
         "stopped": job.outcome_count(Outcome.CANCELED) if job.state == Job.State.FINISHED else 0,
-        "edited": editing.waiting(job).count() if job.state == Job.State.FINISHED else 0,
+        "edited": editing.count_waiting(job) if job.state == Job.State.FINISHED else 0,
         "time_left": _time_left(batches),
         "overdue": overdue,
         "no_room_until": site.send_after if _has_no_room(job, site) else None,
@@ -164,6 +176,12 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         context["headline"] = "Waiting for you"
         context["detail"] = "The answers go to their rows once it is said where the ids are."
     return context
+
+
+def _progress(now: Sequence[Batch], again: Round) -> tuple[int, int]:
+    """Rows that are done, of those of a round; while it is prepared: that it has."""
+    done = sum(one.size for one in now if one.is_final)
+    return (done if again.step == Round.Step.READY else again.taken), again.rows
 
 
 def _said(job: Job, batches: Sequence[Batch]) -> Estimate | PartEstimate | None:
@@ -233,6 +251,11 @@ def _headline(job: Job, now: Sequence[Batch], again: Round | None) -> tuple[str,
             "Stopping",
             "What was not sent stays here. What was sent ends as soon as the provider can; answers "
             "that are ready by then are kept.",
+        )
+    if job.state == Job.State.SUBMITTING and again and again.step != Round.Step.READY:
+        return (
+            f"Preparing: {again.taken:,} of {rows(again.rows)}",
+            "Nothing has been sent yet. Sending starts as soon as all rows are prepared.",
         )
     if job.state == Job.State.SUBMITTING:
         sent = sum(batch.size for batch in now if batch.provider_id)
@@ -394,7 +417,8 @@ def _fate(outcome: str, batch: Batch | None) -> str:
         return "left_out"
     if outcome != Outcome.WAITING:
         return "done"
-    if batch is None or batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+    unsent = (Batch.State.PLANNING, Batch.State.PLANNED, Batch.State.BLOCKED)
+    if batch is None or batch.state in unsent:
         return "unsent"
     if batch.state in (Batch.State.SUBMITTING, Batch.State.UNKNOWN):
         return "unsure"

@@ -677,6 +677,8 @@ class Command(BaseCommand):
             resending.keep(job, changed)
         except resending.NotFinished as error:
             raise CommandError(f"Nothing was sent: job {job.pk} was changed meanwhile.") from error
+        job.refresh_from_db()
+        rounds.measure_edits(job)
         if waited := rounds.rows_of(job, EDITED).count() - len(changed):
             self.say(f"Changed before, and sent with them: {words.rows(waited)}.")
         self.send_round(job, Again(EDITED), options)

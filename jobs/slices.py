@@ -1,0 +1,42 @@
+"""Work on many rows in short transactions, one after another, so that nobody else has to wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from .leases import Lease
+
+SLICE = 2_000  # rows of one transaction
+# Whoever waits for SQLite looks every 0.1 s whether it is free.
+PAUSE_SECONDS = 0.15
+
+
+@contextmanager
+def slice_transaction() -> Iterator[None]:
+    """One transaction of several in a row. After it, others who want to write get their turn."""
+    began = time.monotonic()
+    with transaction.atomic():
+        yield
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        time.sleep(min(time.monotonic() - began, PAUSE_SECONDS))
+
+
+def slices_of(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Row numbers in slices."""
+    for begin in range(0, len(numbers), SLICE):
+        yield numbers[begin : begin + SLICE]
+
+
+def delete_rows(rows: QuerySet[Any], lease: Lease) -> None:
+    """Delete what has a `number` in a job. Raises LeaseLost."""
+    ordered = rows.order_by("number").values_list("number", flat=True)
+    while numbers := list(ordered[:SLICE]):
+        with slice_transaction():
+            rows.filter(number__lte=numbers[-1]).delete()
+        lease.renew()

@@ -1,0 +1,173 @@
+"""How long each click takes that is about many rows, and how long anybody else has to wait for the
+database meanwhile: `make bench` measures it for finished jobs of 100,000 rows, `make bench
+ARGS=--million` of 1,000,000, too. ARGS=--rows=40000,300000 measures these.
+
+A thread makes a tiny change every 50 ms, as any other person or worker would. Nothing is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import django
+
+from .environment import clean_environment
+
+PAUSE = 0.05
+
+
+class Writer:
+    """Somebody else, who writes."""
+
+    def __init__(self) -> None:
+        self.longest, self.stopped = 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._write, daemon=True)
+
+    def _write(self) -> None:
+        from django.db import OperationalError, connection
+        from django.utils import timezone
+
+        from jobs.models import Installation
+
+        while not self.stopped.wait(PAUSE):
+            began = time.monotonic()
+            with suppress(OperationalError):  # it has waited for as long as it may
+                Installation.objects.filter(pk=1).update(tick_at=timezone.now())
+            self.longest = max(self.longest, time.monotonic() - began)
+        connection.close()
+
+
+@contextmanager
+def measured(name: str) -> Iterator[None]:
+    writer = Writer()
+    writer.thread.start()
+    time.sleep(2 * PAUSE)
+    writer.longest, began = 0.0, time.monotonic()
+    yield
+    took = time.monotonic() - began
+    writer.stopped.set()
+    writer.thread.join()
+    print(f"  {name:<44}{took:>8.2f} s{writer.longest:>10.2f} s", flush=True)
+
+
+def failed_job(count: int, owner_name: str = "bench") -> int:
+    """A finished job, all of whose rows failed for a reason that passes."""
+    from jobs import tally
+    from jobs.models import Job, Row
+
+    from . import bench_rows
+
+    pk = bench_rows.store(count)
+    Row.objects.filter(job=pk).update(outcome="errored", cause="overloaded_error")
+    job = Job.objects.get(pk=pk)
+    Job.objects.filter(pk=pk).update(confirmed_at=job.created_at, finished_at=job.created_at)
+    tally.count_up(job)
+    return pk
+
+
+def measure(size: int) -> None:
+    from django.contrib.auth.models import User
+    from django.db import connection
+    from django.test import Client
+
+    from jobs import preparation, reviewing, rounds, row_changes, slices, tally
+    from jobs.leases import Lease
+    from jobs.models import Job, Row
+
+    pk = failed_job(size)
+    job = Job.objects.get(pk=pk)
+    lease = Lease(pk, "bench", job.created_at, _renew_at=time.monotonic() + 1e9)
+    client = Client()
+    client.force_login(User.objects.get())
+    print(f"\nA job of {size:,} rows, {connection.vendor}: time, and the longest wait of others")
+
+    def post(path: str, **given: object) -> None:
+        answer = client.post(f"/jobs/{pk}{path}", given)
+        assert answer.status_code in (200, 302), (path, answer.status_code)
+
+    def work(step: Callable[[Job], bool]) -> None:
+        while step(Job.objects.get(pk=pk)):
+            pass
+
+    client.get(f"/jobs/{pk}/attention/")
+    with measured("look: what needs attention"):
+        client.get(f"/jobs/{pk}/attention/")
+    shorten = {"code": "shorten", "name": "review", "number": "40"}
+    with measured("click: change all rows"):
+        post("/attention/overloaded_error/change/", **shorten)
+    with measured("worker: change all rows"):
+        work(row_changes.work_next)
+    with measured("worker: measure what was changed"):
+        rounds.measure_edits(Job.objects.get(pk=pk))
+    with measured("look: changed rows"):
+        assert client.get(f"/jobs/{pk}/attention/edits/").status_code == 200
+    with measured("click: take all changes back"):
+        post("/attention/edits/")
+    with measured("worker: take all changes back"):
+        work(row_changes.work_next)
+    with measured("look: the price of sending all rows again"):
+        planned = rounds.make_plan(Job.objects.get(pk=pk), rounds.Again("overloaded_error"))
+    with measured("click: send all rows again"):
+        post("/attention/again/", which="overloaded_error", key=planned.key)
+    assert Job.objects.get(pk=pk).state == Job.State.SUBMITTING
+    with measured("worker: prepare all rows"):
+        work(preparation.prepare_next)
+    with measured("worker: count all rows"):
+        tally.count_up(Job.objects.get(pk=pk))
+    assert Row.objects.filter(job=pk, outcome="waiting").count() == size
+    Row.objects.filter(job=pk).update(outcome="errored", cause="overloaded_error")
+    Job.objects.filter(pk=pk).update(state=Job.State.FINISHED)
+    tally.count_up(Job.objects.get(pk=pk))
+    with measured("click: leave all rows out"):
+        post("/attention/overloaded_error/leave-out/", rows=size)
+    with measured("worker: leave all rows out"):
+        work(row_changes.work_next)
+    assert Job.objects.get(pk=pk).set_aside_count == size
+    Row.objects.filter(job=pk).update(outcome="good", cause="", answer="yes")
+    tally.count_up(Job.objects.get(pk=pk))
+    with measured("click: draw a sample"):
+        post("/review/", size=reviewing.SIZES[-1])
+    with measured("click: delete the job"):
+        post("/delete/")
+    with measured("worker: delete all rows"):
+        slices.delete_rows(Row.objects.filter(job=pk), lease)
+    Job.objects.filter(pk=pk).delete()
+
+
+def sizes() -> list[int]:
+    for argument in sys.argv[1:]:
+        if argument.startswith("--rows="):
+            return [int(size) for size in argument.removeprefix("--rows=").split(",")]
+    if "--quick" in sys.argv:
+        return [10_000]
+    return [100_000, 1_000_000] if "--million" in sys.argv else [100_000]
+
+
+def main() -> None:
+    database = os.environ.get("DATABASE_URL", "")
+    with tempfile.TemporaryDirectory(prefix="batchsite-bench-") as scratch:
+        environment = clean_environment(Path(scratch), DATABASE_URL=database)
+        os.environ.clear()
+        os.environ.update(environment, DJANGO_SETTINGS_MODULE="batchsite.settings")
+        django.setup()
+        from django.conf import settings
+        from django.core.management import call_command
+
+        settings.ALLOWED_HOSTS = ["testserver"]
+        storage = "django.contrib.staticfiles.storage.StaticFilesStorage"
+        settings.STORAGES["staticfiles"] = {"BACKEND": storage}
+        settings.STATIC_ROOT.mkdir(exist_ok=True)
+        call_command("migrate", verbosity=0)
+        for size in sizes():
+            measure(size)
+
+
+if __name__ == "__main__":
+    main()

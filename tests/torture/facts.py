@@ -58,6 +58,7 @@ class Facts:
     logs: Path
     jobs: list[dict[str, Any]]
     rows: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]  # what rows came to before they were sent again
     batches: list[StoredBatch]
     job_of_nonce: dict[str, int]  # of every batch that was ever meant to be sent
     events: Counter[str]  # of submissions, by kind
@@ -77,6 +78,11 @@ class Facts:
     def rows_of(self, job: int) -> list[dict[str, Any]]:
         return [row for row in self.rows if row["job_id"] == job]
 
+    def results_of(self, batch: StoredBatch) -> list[dict[str, Any]]:
+        """What is stored of the results of a batch: rows, and earlier attempts at them."""
+        stored = [*self.rows, *self.attempts]
+        return [one for one in stored if one["batch_id"] == batch.id]
+
 
 def gather(site: Site, person: Person, plan: Plan) -> Facts:
     """Everything, once all is at rest. Faults must be over, or they would fall on this."""
@@ -86,6 +92,7 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
     jobs = database.table("jobs_job")
     job_of_nonce = {event["nonce"]: event["job_id"] for event in events}
     job_of_nonce |= {batch.nonce: batch.job for batch in batches}
+    job_of_nonce |= _journalled(site.data / "journal.jsonl")
     downloads = {
         (job, kind): person.download(job, kind)
         for job in person.jobs.values()
@@ -97,6 +104,7 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
         logs=site.logs,
         jobs=jobs,
         rows=database.read("SELECT * FROM jobs_row ORDER BY job_id, number"),
+        attempts=database.read("SELECT * FROM jobs_attempt ORDER BY job_id, number, attempt"),
         batches=batches,
         job_of_nonce=job_of_nonce,
         events=Counter(event["kind"] for event in events),
@@ -109,6 +117,12 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
         downloads=downloads,
         stopped={e["job_id"] for e in log if e["text"].startswith("Stop asked for")},
     )
+
+
+def _journalled(path: Path) -> dict[str, int]:
+    """The job of every batch that was to be sent, also of those that a restored database forgot."""
+    entries = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    return {one["nonce"]: one["job"] for one in entries if one["kind"] == "intent"}
 
 
 def _stored(site: Site, row: dict[str, Any]) -> StoredBatch:

@@ -31,7 +31,7 @@ from .facts import (
     results_of,
     tally_of,
 )
-from .site import CAP
+from .site import CAP, Site
 
 SHOWN = 5  # of many alike
 FINAL_JOBS = {"finished", "unreadable"}
@@ -72,8 +72,8 @@ def accepted_once(facts: Facts) -> list[str]:
     once."""
     wrong = []
     accepted = accepted_rows(facts)
-    if twice := [row for row, times in accepted.items() if times > 1]:
-        wrong.append(f"Accepted more than once (job, row): {some(twice)}.")
+    if twice := accepted_too_often(facts):
+        wrong.append(f"Accepted more often than asked for (job, row): {some(twice)}.")
     for job in facts.jobs:
         for row in facts.rows_of(job["id"]):
             times = accepted[(job["id"], row["number"])]
@@ -82,8 +82,8 @@ def accepted_once(facts: Facts) -> list[str]:
                     wrong.append(f"Row {row['number']} of job {job['id']} was left out, and sent.")
             elif not times and job["id"] not in facts.stopped:
                 wrong.append(f"Row {row['number']} of job {job['id']} was never accepted.")
-    if paid := [tag for tag, times in paid_tags(facts).items() if times > 1]:
-        wrong.append(f"Paid more than once: rows {some(paid)}.")
+    if paid := paid_too_often(facts):
+        wrong.append(f"Paid more often than asked for: rows {some(paid)}.")
     confirmed = Counter(
         event["job_id"] for event in facts.log if event["text"].startswith("Confirmed")
     )
@@ -101,6 +101,26 @@ def accepted_rows(facts: Facts) -> Counter[tuple[int | None, int]]:
             nonce, _, number = custom_id.rpartition("-")
             accepted[(facts.job_of_nonce.get(nonce), int(number))] += 1
     return accepted
+
+
+def accepted_too_often(facts: Facts) -> list[tuple[int | None, int]]:
+    """Rows that were accepted more often than once and once for each time that the person had them
+    sent again."""
+    wanted: Counter[tuple[int | None, int]] = Counter()
+    for one in facts.attempts:
+        wanted[(one["job_id"], one["number"])] += 1
+    return [row for row, times in accepted_rows(facts).items() if times > 1 + wanted[row]]
+
+
+def paid_too_often(facts: Facts) -> list[str]:
+    """The tags of rows that were answered more often than once and once for each answered attempt
+    that the person had sent again."""
+    wanted = Counter(
+        facts.plans[one["job_id"]].rows[one["number"] - 1].tag
+        for one in facts.attempts
+        if one["output_tokens"]
+    )
+    return [tag for tag, times in paid_tags(facts).items() if times > 1 + wanted[tag]]
 
 
 def paid_tags(facts: Facts) -> Counter[str]:
@@ -143,7 +163,7 @@ def one_outcome(facts: Facts) -> list[str]:
 
 
 def counts_differ(facts: Facts, batch: StoredBatch, sent: SentBatch) -> Iterator[str]:
-    rows = [row for row in facts.rows_of(batch.job) if row["batch_id"] == batch.id]
+    rows = facts.results_of(batch)
     unknown = sum(row["cause"] == "unknown_result" for row in rows)
     kinds = Counter(
         KIND_OF_OUTCOME.get(row["outcome"], row["outcome"])
@@ -219,9 +239,7 @@ def different(ours: list[bytes], theirs: list[bytes]) -> list[bytes]:
 def rows_differ(
     facts: Facts, batch: StoredBatch, results: dict[str, dict[str, Any]]
 ) -> Iterator[str]:
-    for row in facts.rows_of(batch.job):
-        if row["batch_id"] != batch.id:
-            continue
+    for row in facts.results_of(batch):
         result = results.get(f"{batch.nonce}-{row['number']:07d}")
         what = f"Row {row['number']} of job {batch.job}"
         if result is None:
@@ -287,7 +305,8 @@ def owned_and_paid(facts: Facts) -> list[str]:
         if cost != batch.cost_pico:
             wrong.append(f"{batch}: {batch.cost_pico} recorded, it costs {cost}.")
     for job in facts.jobs:
-        of_rows = sum(row["cost_pico"] for row in facts.rows_of(job["id"]))
+        stored = [*facts.rows, *facts.attempts]
+        of_rows = sum(one["cost_pico"] for one in stored if one["job_id"] == job["id"])
         of_batches = sum(batch.cost_pico for batch in facts.batches if batch.job == job["id"])
         tallied = tally_of(job).get("cost_pico", 0)
         if not of_rows == of_batches == tallied:
@@ -468,6 +487,33 @@ def is_same_cell(given: str, found: str) -> bool:
     """As it was; what a spreadsheet would run has an apostrophe before it in CSV."""
     formula = given.lstrip()[:1] in ("=", "+", "-", "@") or given[:1] in ("\t", "\r")
     return found == given or (formula and found == f"'{given}")
+
+
+# --- After deletion -------------------------------------------------------------------------------
+
+
+def nothing_is_left(site: Site, facts: Facts, deleted: Sequence[int]) -> list[str]:
+    """Of deleted jobs nothing is left here or at the provider, but what they have cost."""
+    wrong = []
+    for table in ("jobs_row", "jobs_attempt", "jobs_batch", "jobs_edit", "jobs_problem"):
+        numbers = ", ".join(map(str, deleted))
+        left = site.database.read(f"SELECT id FROM {table} WHERE job_id IN ({numbers})")  # noqa: S608
+        wrong += [f"{len(left)} rows are left in {table}."] if left else []
+    for job in (job for job in facts.jobs if job["id"] in deleted):
+        files = [*(site.data / "uploads").glob(f"{job['upload_file']}*")]
+        for folder in ("bodies", "results", "exports"):
+            files += (site.data / folder).glob(f"{job['id']}-*")
+        wrong += [f"{path.name} of job {job['id']} is left." for path in files]
+    owners = {batch.provider_id: batch.job for batch in facts.batches if batch.provider_id}
+    for batch in site.provider.truth()["batches"]:
+        if owners.get(batch["id"]) in deleted and not batch["deleted"]:
+            wrong.append(f"{batch['id']} is left at the provider.")
+    spent = sum(job["spent_pico"] for job in facts.jobs)
+    now = sum(job["spent_pico"] for job in site.database.table("jobs_job"))
+    past = sum(one["spent_pico"] for one in site.database.table("jobs_pastspending"))
+    if now + past != spent:
+        wrong.append(f"{spent} were spent, and {now} and {past} are known of it.")
+    return wrong
 
 
 ALL: dict[str, Callable[[Facts], list[str]]] = {

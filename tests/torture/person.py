@@ -17,8 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import aftermath
 from .plans import JobPlan
-from .site import PASSWORD, USER
+from .site import PASSWORD, USER, Database
 
 FINAL = ("finished", "unreadable")
 LOOK_SECONDS = 1.0  # between two looks at the page of a job
@@ -163,8 +164,12 @@ class Person:
     held: Counter[str] = field(default_factory=Counter)  # why jobs were held, how often
     jobs: dict[str, int] = field(default_factory=dict)  # name of the upload -> id of the job
     stopped: set[int] = field(default_factory=set)
+    database: Database | None = None
     confirmed_twice: int = 0
     tries: int = 0
+    rounds_twice: int = 0  # rows that were sent again, by two clicks at once
+    corrections: int = 0
+    decisions: int = 0  # what only a person could say of a batch
 
     def script(self, plan: JobPlan) -> Iterator[None]:
         """One job, from the upload to its end."""
@@ -175,6 +180,13 @@ class Person:
             return
         yield from self._confirm(plan, pk)
         yield from self._see_through(plan, pk)
+        if plan.sends_again:
+            yield from aftermath.send_again(self, pk, aftermath.PASSING)
+            yield from self._see_through(plan, pk)
+        if plan.corrects and pk not in self.stopped:
+            yield from aftermath.correct_rows(self, plan, pk)
+            yield from aftermath.send_again(self, pk, aftermath.EDITED)
+            yield from self._see_through(plan, pk)
 
     def _upload(self, plan: JobPlan) -> Generator[None, None, int]:
         while True:
@@ -241,6 +253,30 @@ class Person:
                 with suppress(Away):
                     self.browser.get(f"/jobs/{pk}/")
             yield
+
+    # ------------------------------------------------------------------------ what they see of it
+
+    def rounds(self, pk: int) -> int:
+        return sum(one["job_id"] == pk for one in self._read("SELECT job_id FROM jobs_round"))
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Batches of which a person is to say whether they are sent again."""
+        return self._read(
+            "SELECT job_id, number, nonce FROM jobs_batch"
+            " WHERE asked_at IS NOT NULL AND state = 'unknown' AND suggested_id = ''"
+        )
+
+    def is_behind_journal(self) -> bool:
+        return bool(
+            self._read(
+                "SELECT id FROM jobs_installation"
+                " WHERE journal_ahead > 0 AND restore_asked_at IS NULL"
+            )
+        )
+
+    def _read(self, query: str) -> list[dict[str, Any]]:
+        assert self.database is not None
+        return self.database.read(query)
 
     # ----------------------------------------------------------------------------------- in the end
 

@@ -17,7 +17,8 @@ from typing import Any, Literal
 from .. import dying_worker
 from .site import Provider
 
-# Nothing is deleted here: the invariants look at everything that was.
+# Nothing is deleted before the invariants have looked at everything that was.
+DELETING = "deleting: the provider's copy is gone"
 POINTS = {
     point: passes
     for point, passes in dying_worker.POINTS.items()
@@ -67,6 +68,10 @@ class JobPlan:
     recipe: dict[str, str] = field(default_factory=dict)  # of a table: the fields of the form
     start: float = 0.0  # after the site is up
     stop_after: float | None = None  # after it was confirmed
+    # What is done once it has finished: see aftermath.py.
+    sends_again: bool = False
+    corrects: bool = False
+    deletes: bool = False
 
     @property
     def file_name(self) -> str:
@@ -115,6 +120,13 @@ class Plan:
     workers: list[list[Life]] = field(default_factory=lambda: [[]])
     web_deaths: list[WebDeath] = field(default_factory=list)
     chaos_seconds: float = 40.0  # after that nothing is killed and no fault is left
+    provider_deaths: list[float] = field(default_factory=list)  # seconds after the beginning
+    # When the clock of the site leaps, and how far in seconds (SQLite only).
+    clock_leaps: list[tuple[float, float]] = field(default_factory=list)
+    # When the disk is full, and for how long: it is a small one then, if one can be mounted.
+    disk_full: tuple[float, float] | None = None
+    # When the site is backed up, and when all of it is killed and that backup restored.
+    restore: tuple[float, float] | None = None
     simulator: dict[str, str] = field(default_factory=dict)  # its options
     environment: dict[str, str] = field(default_factory=dict)  # settings of the site
     mutant: str = ""  # and the invariants that it breaks, by the beginnings of their names
@@ -169,7 +181,33 @@ def drawn(seed: int, *, postgres: bool) -> Plan:
     )
     for lives in plan.workers:
         _lead_to(lives[0].point, plan, chance)
+    _add_troubles(plan, chance, postgres=postgres)
     return plan
+
+
+def _add_troubles(plan: Plan, chance: random.Random, *, postgres: bool) -> None:
+    """What happens to the whole site, and what the person does after the end."""
+    for _ in range(chance.choice([0, 0, 1, 2])):
+        plan.provider_deaths.append(chance.uniform(0.5, 10))
+    if not postgres and chance.random() < 0.25:
+        for _ in range(chance.randint(1, 2)):
+            leap = chance.choice([7200, -2700, 86_400, -60])
+            plan.clock_leaps.append((chance.uniform(0, 8), leap))
+    if chance.random() < 0.15:
+        plan.environment["RECONCILE_RESUBMIT"] = "ask"
+    one_of = chance.random()
+    if one_of < 0.15:
+        begin = chance.uniform(1, 4)
+        plan.restore = (begin, begin + chance.uniform(0.5, 6))
+        for job in plan.jobs:
+            job.start, job.stop_after = 0.0, None  # what is decided after a backup is not in it
+    elif one_of < 0.3:
+        plan.disk_full = (chance.uniform(0.5, 6), chance.uniform(0.5, 3))
+    for job in plan.jobs:
+        if job.stop_after is None and plan.restore is None:
+            job.sends_again = chance.random() < 0.4
+            job.corrects = job.kind == "csv" and chance.random() < 0.3
+        job.deletes = chance.random() < 0.4
 
 
 def _lead_to(point: str, plan: Plan, chance: random.Random) -> None:
@@ -270,9 +308,8 @@ _REFUSED = (
     "reject_400", "reject_400_spend", "reject_401", "reject_402", "reject_403", "reject_404",
     "reject_413", "reject_422",
 )  # fmt: skip
-# Not among them is foreign_nonce: of a batch that was adopted it would say that it is not ours,
-# and nobody could know better. Batches that are really somebody else's come with a knob.
 _RESULTS = (
+    "foreign_nonce",
     "cut_at_line", "cut_mid_line", "cut_gzip", "clean_early_end", "stall", "duplicate_line",
     "contradicting_line", "missing_line", "long_line", "unknown_id", "unknown_type", "redirect",
     "status_404", "status_429", "status_500", "crlf", "blank_tail",

@@ -15,6 +15,7 @@ import random
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 import traceback
@@ -164,7 +165,33 @@ def simulator_main(port: int, folder: Path, options: Mapping[str, str]) -> None:
     raise SystemExit(main(arguments))
 
 
-def web_main(port: int) -> None:
+def leap_with(clock: Path) -> None:
+    """Let the time of this process be as far off as the file `clock` says, in seconds."""
+    from datetime import datetime
+
+    from django.utils import timezone
+
+    honest = timezone.now
+
+    def leaping() -> datetime:
+        try:
+            return honest() + timedelta(seconds=float(clock.read_text()))
+        except (FileNotFoundError, ValueError):  # it is being written
+            return honest()
+
+    timezone.now = leaping
+
+
+def manage_main(*arguments: str) -> None:
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command(*arguments)
+
+
+def web_main(port: int, clock: Path) -> None:
+    leap_with(clock)
     arguments = ["gunicorn", "batchsite.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8"]
     arguments += ["--worker-class", "gthread", "--workers", "1", "--graceful-timeout", "10"]
     arguments += ["--log-level", "warning", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108
@@ -172,9 +199,11 @@ def web_main(port: int) -> None:
     import_module("gunicorn.app.wsgiapp").run()
 
 
-def worker_main(life: Life, mutant: str, sign: Path) -> None:
+def worker_main(life: Life, mutant: str, sign: Path, clock: Path) -> None:
     import django
     from django.core.management import call_command
+
+    leap_with(clock)
 
     from .. import dying_worker, mutants
 
@@ -332,6 +361,7 @@ class Site:
         self.web_port, self.provider_port = free_port(), free_port()
         self.provider = Provider(self.provider_port, plan.key, self.logs / "provider.log")
         self.kills: Counter[str] = Counter()
+        self.troubles: Counter[str] = Counter()
         self.complaints: list[str] = []
         self.chaos = True
         self._lives = [deque(lives) for lives in plan.workers]
@@ -341,6 +371,14 @@ class Site:
         self._web_deaths = deque(sorted(plan.web_deaths, key=lambda death: death.at))
         self._web: Process | None = None
         self._simulator: Process | None = None
+        self._provider_deaths = deque(sorted(plan.provider_deaths))
+        self._clock_leaps = deque(sorted(plan.clock_leaps))
+        self._clock = folder / "clock"
+        self._disk_full = plan.disk_full
+        self._disk_free_at: float | None = None
+        self._restore = plan.restore
+        self._backup: Process | None = None
+        self.has_small_disk = False
         self._began = time.monotonic()
         values = {
             "ANTHROPIC_API_KEY": plan.key,
@@ -351,6 +389,8 @@ class Site:
         }
         self.environment = clean_environment(self.data, **values)
         self.data.mkdir(parents=True)
+        if plan.disk_full:
+            self.has_small_disk = mount_small_disk(self.data)
         (self.data / "static").symlink_to(template / "static")
         if not database_url:
             file = self.data / "batchsite.sqlite3"
@@ -361,20 +401,18 @@ class Site:
 
     def start(self) -> None:
         """Raises TimeoutError."""
-        folder, options = self.folder / "provider", self.plan.simulator
-        self._simulator = Process(
-            fork(
-                lambda: simulator_main(self.provider_port, folder, options),
-                self.provider.log,
-                self.environment,
-            )
-        )
+        self._start_simulator()
         self._start_web()
         wait_until(self.provider.is_up, "the simulator answers")
         wait_until(self.web_is_up, "the web server answers")
         self._began = time.monotonic()
 
-    def start_workers(self) -> None:
+    def start_workers(self, dies_at: str = "") -> None:
+        """`dies_at`: the point at which the first of them dies once."""
+        from .plans import Life
+
+        if dies_at:
+            self._lives[0].append(Life("point", PATIENCE, dies_at))
         for number in range(len(self._workers)):
             self._start_worker(number)
 
@@ -385,6 +423,8 @@ class Site:
             if process and not process.has_ended():
                 process.signal(signal.SIGKILL, group=True)
                 process.wait()
+        if self.has_small_disk:
+            subprocess.run(["umount", "--lazy", str(self.data)], check=False)
 
     def stop_workers(self) -> None:
         """Let the workers finish what they do. Raises TimeoutError."""
@@ -400,6 +440,8 @@ class Site:
         if not self.chaos:
             return
         self.chaos = False
+        self._make_room()
+        self._start_what_is_missing()
         for number, running in enumerate(self._workers):
             self._lives[number].clear()
             if running:
@@ -418,9 +460,23 @@ class Site:
                 raise
             return False
 
+    def _start_simulator(self) -> None:
+        folder, options = self.folder / "provider", self.plan.simulator
+        self._simulator = Process(
+            fork(
+                lambda: simulator_main(self.provider_port, folder, options),
+                self.provider.log,
+                self.environment,
+            )
+        )
+
     def _start_web(self) -> None:
         self._web = Process(
-            fork(lambda: web_main(self.web_port), self.logs / "web.log", self.environment)
+            fork(
+                lambda: web_main(self.web_port, self._clock),
+                self.logs / "web.log",
+                self.environment,
+            )
         )
 
     def _start_worker(self, number: int) -> None:
@@ -431,7 +487,7 @@ class Site:
         self._started += 1
         sign = self.folder / f"worker-{self._started}-has-started"
         pid = fork(
-            lambda: worker_main(life, self.plan.mutant, sign),
+            lambda: worker_main(life, self.plan.mutant, sign, self._clock),
             self.logs / f"worker-{number + 1}.log",
             self.environment,
         )
@@ -447,6 +503,65 @@ class Site:
                 self._look_after_worker(number, *running)
         if self._simulator and self._simulator.has_ended():
             raise RuntimeError(f"the simulator ended by itself: {self._simulator.ended_by}")
+        if self.chaos:
+            self._bring_troubles(time.monotonic() - self._began)
+
+    def _bring_troubles(self, now: float) -> None:
+        """What happens to the whole site, or to the provider."""
+        if self._provider_deaths and now > self._provider_deaths[0]:
+            self._provider_deaths.popleft()
+            assert self._simulator is not None
+            self.kills["provider, SIGKILL"] += 1
+            self._simulator.signal(signal.SIGKILL, group=True)
+            self._simulator.wait()
+            self._start_simulator()
+        if self._clock_leaps and now > self._clock_leaps[0][0]:
+            _at, seconds = self._clock_leaps.popleft()
+            self.troubles["clock leaps"] += 1
+            before = float(self._clock.read_text()) if self._clock.exists() else 0.0
+            self._clock.write_text(str(before + seconds))
+        if self.has_small_disk and self._disk_full and now > self._disk_full[0]:
+            self._disk_free_at, self._disk_full = sum(self._disk_full), None
+            self.troubles["disk full"] += 1
+            fill(self.data / "filler")
+        if self._disk_free_at is not None and now > self._disk_free_at:
+            self._make_room()
+        if self._restore:
+            self._back_up_or_restore(now, *self._restore)
+
+    def _make_room(self) -> None:
+        self._disk_free_at = None
+        (self.data / "filler").unlink(missing_ok=True)
+
+    def _back_up_or_restore(self, now: float, backup_at: float, restore_at: float) -> None:
+        backups, log = self.folder / "backups", self.logs / "backup.log"
+        if self._backup is None and now > backup_at:
+            self._backup = Process(
+                fork(lambda: manage_main("backup", str(backups)), log, self.environment)
+            )
+        if self._backup is None or now < restore_at or not self._backup.has_ended():
+            return
+        self._restore = None
+        if self._backup.status:
+            self.complaints.append(f"The backup failed: {log.read_text()[-2000:]}")
+            return
+        self.troubles["restored a backup"] += 1
+        for process in [*(one for one, _life in filter(None, self._workers)), self._web]:
+            if process and not process.has_ended():
+                process.signal(signal.SIGKILL, group=True)
+                process.wait()
+        restoring = Process(
+            fork(lambda: manage_main("restore", str(backups)), log, self.environment)
+        )
+        restoring.wait()
+        if restoring.status:
+            self.complaints.append(f"The restore failed: {log.read_text()[-2000:]}")
+        self._start_web()
+        wait_until(self.web_is_up, "the web server answers")
+        self.start_workers()
+
+    def _start_what_is_missing(self) -> None:
+        wait_until(self.provider.is_up, "the simulator answers")
 
     def _look_after_worker(self, number: int, process: Process, life: Life) -> None:
         if process.has_ended():
@@ -501,6 +616,22 @@ class Site:
         if time.monotonic() - self._told[process.pid] > PATIENCE:
             self.complaints.append(f"{what} did not end within {PATIENCE:.0f} s of SIGTERM.")
             process.signal(signal.SIGKILL, group=True)
+
+
+SMALL_DISK = "400m"  # more than what new files leave free
+
+
+def mount_small_disk(folder: Path) -> bool:
+    """Whether there is a disk of its own at `folder` now: only root can make one."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(folder)]
+    return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+
+def fill(path: Path) -> None:
+    """Write to `path` until the disk has not a byte left."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(1 << 20)):
+            pass
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:

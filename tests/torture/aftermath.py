@@ -85,12 +85,14 @@ def send_again(person: Person, pk: int, which: str) -> Iterator[None]:
     from .person import Away, wait_for
 
     address = f"/jobs/{pk}/attention/again/"
-    rounds = person.rounds(pk)
+    rounds = None
     for _ in range(TIMES):
-        if person.rounds(pk) > rounds:
-            person.rounds_twice += 1
-            return
         try:
+            now = person.rounds(pk)
+            rounds = now if rounds is None else rounds
+            if now > rounds:
+                person.rounds_twice += 1
+                return
             page = person.browser.get(f"{address}?which={which}")
             found = _KEY.search(html.unescape(page.body.decode()))
             if page.status != 200 or not found:

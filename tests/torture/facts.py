@@ -121,6 +121,8 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
 
 def _journalled(path: Path) -> dict[str, int]:
     """The job of every batch that was to be sent, also of those that a restored database forgot."""
+    if not path.exists():
+        return {}
     entries = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     return {one["nonce"]: one["job"] for one in entries if one["kind"] == "intent"}
 

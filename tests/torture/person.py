@@ -19,7 +19,7 @@ from typing import Any
 
 from . import aftermath
 from .plans import JobPlan
-from .site import PASSWORD, USER, Database
+from .site import PASSWORD, USER, CannotBeRead, Database
 
 FINAL = ("finished", "unreadable")
 LOOK_SECONDS = 1.0  # between two looks at the page of a job
@@ -276,7 +276,10 @@ class Person:
 
     def _read(self, query: str) -> list[dict[str, Any]]:
         assert self.database is not None
-        return self.database.read(query)
+        try:
+            return self.database.read(query)
+        except CannotBeRead as error:
+            raise Away(str(error)) from error
 
     # ----------------------------------------------------------------------------------- in the end
 

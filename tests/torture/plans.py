@@ -202,6 +202,7 @@ def _add_troubles(plan: Plan, chance: random.Random, *, postgres: bool) -> None:
         for job in plan.jobs:
             job.start, job.stop_after = 0.0, None  # what is decided after a backup is not in it
     elif one_of < 0.3:
+        plan.environment["DISK_RESERVE_BYTES"] = "50000000"  # the disk is small
         plan.disk_full = (chance.uniform(0.5, 6), chance.uniform(0.5, 3))
     for job in plan.jobs:
         if job.stop_after is None and plan.restore is None:

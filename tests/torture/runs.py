@@ -15,7 +15,7 @@ from . import aftermath, invariants
 from .facts import Facts, gather
 from .person import FINAL, Away, Browser, Person, View
 from .plans import DELETING, Plan
-from .site import Site
+from .site import CannotBeRead, Site
 
 Answered = TypeVar("Answered")
 LIMIT = 120.0  # seconds, from the end of the chaos until all jobs must be final
@@ -122,7 +122,12 @@ def _let_it_run(site: Site, plan: Plan, person: Person, result: Result) -> None:
     while scripts:
         now = time.monotonic()
         site.look_after()
-        view.rows = site.database.table("jobs_job")
+        try:
+            view.rows = site.database.table("jobs_job")
+        except CannotBeRead:
+            if site.is_full:
+                continue
+            raise
         for job in invariants.waits_silently(view.rows):
             if job["id"] not in silent:
                 words = f"Job {job['id']} was {job['state']}, never due, in the middle of the run."

@@ -295,6 +295,10 @@ class Provider:
 # --- The database ---------------------------------------------------------------------------------
 
 
+class CannotBeRead(Exception):
+    """The database cannot be opened, because its disk is full."""
+
+
 class Database:
     """What the site has stored, read with plain SQL. A connection for each look: one that is open
     while a process is forked would do harm in the child."""
@@ -310,6 +314,8 @@ class Database:
         connection.row_factory = sqlite3.Row
         try:
             return [dict(row) for row in connection.execute(query)]
+        except sqlite3.OperationalError as error:
+            raise CannotBeRead(str(error)) from error
         finally:
             connection.close()
 
@@ -559,6 +565,10 @@ class Site:
         self._start_web()
         wait_until(self.web_is_up, "the web server answers")
         self.start_workers()
+
+    @property
+    def is_full(self) -> bool:
+        return self._disk_free_at is not None
 
     def _start_what_is_missing(self) -> None:
         wait_until(self.provider.is_up, "the simulator answers")

@@ -23,6 +23,7 @@ _LOOKS = {
     "empty_object": "answered with 200 and {}",
     "null": "answered with 200 and null",
     "html": "answered with 200 and a page of HTML",
+    "drip": "answered one byte every 0.2 s for `seconds`, then the rest",
 }
 KINDS = {
     "create": {
@@ -65,6 +66,7 @@ KINDS = {
         "cut_gzip": "compressed, and the last quarter does not come, though nothing is promised",
         "clean_early_end": "half of the lines, in chunks that end as they should",
         "stall": "half of the lines, then nothing more",
+        "drip": "one byte every 0.2 s for `seconds`, then the rest",
         "duplicate_line": "one line comes twice",
         "contradicting_line": "one custom_id comes twice, with different results",
         "missing_line": "one line does not come",
@@ -125,7 +127,7 @@ class Fault(Struct, forbid_unknown_fields=True):
     status: int = 500
     # Sent as a header with an error.
     retry_after: float | None = None
-    # How long "accept_slow" drips.
+    # How long "accept_slow" and "drip" take.
     seconds: float = 5.0
     # How long the text of "long_line" is.
     bytes: Annotated[int, Meta(ge=0)] = 20_000_000

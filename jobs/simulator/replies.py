@@ -180,6 +180,10 @@ class Replier(http.server.BaseHTTPRequestHandler):
                 self.send_json({**page, **odd})
             case "drop":
                 self.drop()
+            case "drip":
+                answer = encode(make())
+                self.send_head(200, _JSON, len(answer))
+                self._drip(answer, fault.seconds)
             case "stall":
                 self._stall()
             case _:
@@ -207,6 +211,9 @@ class Replier(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(half)
                 self.wfile.flush()
                 self._stall()
+            case "drip":
+                self.send_head(200, _JSONL, len(whole))
+                self._drip(whole, fault.seconds)
             case "redirect":
                 self.send_body(307, b"", headers={"location": f"{other_host}{self.path}"})
             case "status_404" | "status_429" | "status_500":

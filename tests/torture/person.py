@@ -54,13 +54,16 @@ class Browser:
     requests: int = 0
 
     def get(self, path: str) -> Answer:
+        self._be_signed_in(path)
         return self._receive(path, self._send("GET", path))
 
     def post(self, path: str, **fields: str) -> Answer:
+        self._be_signed_in(path)
         return self._receive(path, self._send_form(path, fields))
 
     def post_twice(self, path: str, **fields: str) -> list[Answer]:
         """A double click: the second request is on its way before the first is answered."""
+        self._be_signed_in(path)
         sent = [self._send_form(path, fields) for _ in range(2)]
         answers, away = [], None
         for connection in sent:
@@ -73,6 +76,7 @@ class Browser:
         return answers
 
     def upload(self, path: str, name: str, content: bytes) -> Answer:
+        self._be_signed_in(path)
         boundary = uuid.uuid4().hex
         part = f'--{boundary}\r\nContent-Disposition: form-data; name="%s"'
         body = (
@@ -88,8 +92,13 @@ class Browser:
         self.cookies.clear()  # who is signed in gets no form here
         self._take_token(self.get("/login/"))
         self.post("/login/", username=USER, password=PASSWORD)
-        self._take_token(self.get("/jobs/new/"))
         self.is_signed_in = True
+        self._take_token(self.get("/jobs/new/"))
+
+    def _be_signed_in(self, path: str) -> None:
+        """A session ends when the site is restored from a backup."""
+        if path != "/login/" and not self.is_signed_in:
+            self.sign_in()
 
     def _take_token(self, page: Answer) -> None:
         found = _TOKEN.search(page.body.decode())
@@ -128,6 +137,9 @@ class Browser:
             self.cookies[name] = value
         answer = Answer(response.status, response.headers.get("Location", ""), body)
         self._examine(path, answer)
+        if answer.location.startswith("/login/"):
+            self.is_signed_in = False
+            raise Away("signed out")
         return answer
 
     def _examine(self, path: str, answer: Answer) -> None:
@@ -195,8 +207,6 @@ class Person:
                 self.jobs[plan.name] = int(found["id"])
                 return int(found["id"])
             try:
-                if not self.browser.is_signed_in:
-                    self.browser.sign_in()
                 self.browser.upload("/jobs/new/", plan.file_name, plan.content())
             except Away:
                 yield from wait_for(0.3)

@@ -313,10 +313,10 @@ _RESULTS = (
     "foreign_nonce",
     "cut_at_line", "cut_mid_line", "cut_gzip", "clean_early_end", "stall", "duplicate_line",
     "contradicting_line", "missing_line", "long_line", "unknown_id", "unknown_type", "redirect",
-    "status_404", "status_429", "status_500", "crlf", "blank_tail",
+    "status_404", "status_429", "status_500", "crlf", "blank_tail", "no_message", "drip",
 )  # fmt: skip
 _CANCEL = ("drop", "status", "drop_after", "stall", "empty_object")
-_LOOKS = ("status", "status", "drop", "cut", "stall", "empty_object", "null", "html")
+_LOOKS = ("status", "status", "drop", "cut", "stall", "empty_object", "null", "html", "drip")
 # An origin that nobody may talk to: results come from the API's own.
 _ELSEWHERE = "http://127.0.0.1:9"
 
@@ -350,7 +350,7 @@ def _fault(chance: random.Random, kinds: tuple[str, ...]) -> dict[str, Any]:
         case "status":
             fault |= {"status": chance.choice([404, 408, 429, 500, 502, 503, 529])}
             fault |= {"retry_after": 1} if fault["status"] == 429 else {}
-        case "accept_slow":
+        case "accept_slow" | "drip":
             fault |= {"seconds": 4.0}
         case "long_line":
             fault |= {"bytes": 1_000_000}
@@ -358,6 +358,8 @@ def _fault(chance: random.Random, kinds: tuple[str, ...]) -> dict[str, Any]:
             fault |= {"other_host": _ELSEWHERE}
         case "missing_line" | "contradicting_line":
             fault |= {"times": chance.choice([1, 1, 1, 5])}
+        case "foreign_nonce":
+            fault |= {"times": chance.choice([1, 1, 2, 3])}  # five in a row would be believed
     return fault
 
 
@@ -382,6 +384,8 @@ def _knobs(chance: random.Random) -> dict[str, Any]:
         knobs["expire_share"] = chance.uniform(0.05, 0.4)
     if chance.random() < 0.2:
         knobs["results_host"] = _ELSEWHERE
+    if chance.random() < 0.2:
+        knobs["wrong_counts_seconds"] = chance.uniform(0.5, 4)
     return knobs
 
 

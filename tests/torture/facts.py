@@ -18,6 +18,10 @@ CONTENT_FAULTS = ("results: unknown_type", "results: long_line")
 FORM_FAULTS = ("results: duplicate_line", "results: crlf", "results: blank_tail")
 
 
+# A job was stopped, or restored from a time before it was confirmed: the rest is not sent.
+STOPPED = ("Stop asked for", "The database of this site was restored from a copy in which this job")
+
+
 @dataclass
 class SentBatch:
     """A batch as the provider knows it, foreign ones too."""
@@ -115,7 +119,7 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
         fell=Counter(site.provider.faults()["fell"]),
         plans={person.jobs[job.name]: job for job in plan.jobs if job.name in person.jobs},
         downloads=downloads,
-        stopped={e["job_id"] for e in log if e["text"].startswith("Stop asked for")},
+        stopped={e["job_id"] for e in log if e["text"].startswith(STOPPED)},
     )
 
 

@@ -415,9 +415,10 @@ def nothing_leaks(facts: Facts) -> list[str]:
 def is_of_the_person(facts: Facts, path: Path) -> bool:
     """Whether the file is there to hold what the person wrote."""
     folders = ("uploads", "bodies", "results", "exports")
-    return path.name.startswith("batchsite.sqlite3") or any(
-        path.is_relative_to(facts.data / folder) for folder in folders
-    )
+    parts = path.relative_to(facts.data).parts if path.is_relative_to(facts.data) else ()
+    if parts and parts[0].startswith("before-restore-"):
+        parts = parts[1:]
+    return path.name.startswith("batchsite.sqlite3") or (len(parts) > 1 and parts[0] in folders)
 
 
 # --- I7 -------------------------------------------------------------------------------------------

@@ -233,6 +233,9 @@ class Person:
         looked, held, held_at = 0.0, "", 0.0
         while (job := self.view.job(pk))["state"] not in FINAL:
             now = time.monotonic()
+            if job["state"] == "draft":  # the site was restored from a time before that
+                yield from self._confirm(plan, pk)
+                continue
             try:
                 if now - looked > LOOK_SECONDS:
                     looked = now

@@ -116,7 +116,7 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
         queue=_queue(site),
         sent=[_sent(site, batch) for batch in truth["batches"]],
         posts=truth["posts"],
-        fell=Counter(site.provider.faults()["fell"]),
+        fell=site.fell + Counter(site.provider.faults()["fell"]),
         plans={person.jobs[job.name]: job for job in plan.jobs if job.name in person.jobs},
         downloads=downloads,
         stopped={e["job_id"] for e in log if e["text"].startswith(STOPPED)},

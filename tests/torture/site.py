@@ -368,6 +368,9 @@ class Site:
         self.provider = Provider(self.provider_port, plan.key, self.logs / "provider.log")
         self.kills: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
+        self.fell: Counter[str] = (
+            Counter()
+        )  # faults, as far as an earlier life of the provider knew
         self.complaints: list[str] = []
         self.chaos = True
         self._lives = [deque(lives) for lives in plan.workers]
@@ -518,6 +521,8 @@ class Site:
             self._provider_deaths.popleft()
             assert self._simulator is not None
             self.kills["provider, SIGKILL"] += 1
+            with suppress(OSError):  # it forgets them
+                self.fell.update(self.provider.faults()["fell"])
             self._simulator.signal(signal.SIGKILL, group=True)
             self._simulator.wait()
             self._start_simulator()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -60,13 +61,18 @@ class _Late(msgspec.Struct, tag_field="kind", tag="late"):
     """For people who read the journal; the late batch is found again without it."""
 
 
+class _Begun(msgspec.Struct, tag_field="kind", tag="begun"):
+    """The first entry of a site. Its random name tells this journal from that of another machine,
+    and a site that never sent anything from one whose journal is gone."""
+
+
 class _Gap(msgspec.Struct, tag_field="kind", tag="gap"):
     """A backup was restored without the journal of the time after it: what was sent between the
     entry before and this one may be missing."""
 
 
 GAP = b'{"kind":"gap"}\n'
-_decoder = msgspec.json.Decoder(Intent | Outcome | _Late | _Gap)
+_decoder = msgspec.json.Decoder(Intent | Outcome | _Late | _Begun | _Gap)
 _warned: set[int] = set()  # the bytes at which lines begin that this process has warned of
 
 
@@ -89,6 +95,12 @@ def write(kind: str, **facts: Any) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def begin() -> None:
+    """Begin the journal of a new site."""
+    if not size():
+        write("begun", site=secrets.token_hex(8))
 
 
 def size() -> int:
@@ -125,4 +137,4 @@ def _read(line: bytes, begin: int) -> Intent | Outcome | None:
             _warned.add(begin)
             logger.warning("the journal's line at byte %s is skipped: %s", begin, error)
         return None
-    return None if isinstance(entry, _Late | _Gap) else entry
+    return None if isinstance(entry, _Late | _Begun | _Gap) else entry

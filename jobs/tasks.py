@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
 
-from . import clock, lifecycle, locks, offers, restoring, storage, watching
+from . import clock, journal, lifecycle, locks, offers, restoring, storage, watching
 from .models import Installation
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ def tick() -> None:
 @db_periodic_task(crontab(minute="*"))
 def start_ticking() -> None:
     """At the worker's start, and every minute in case the ticking was lost."""
+    journal.begin()
     tick.call_local()
     lifecycle.price_stale_drafts()
     watching.warn()

@@ -21,7 +21,7 @@ import pytest
 from psycopg import conninfo, sql
 from pytest_django import Settings
 
-from jobs import backups, locks
+from jobs import backup_restores, backups, journal, locks
 
 from . import commands, forking
 from .conftest import Simulator
@@ -419,3 +419,21 @@ def test_a_site_that_is_killed_and_restored_twice_pays_for_nothing_twice(
     answers = machine.manage("job", "export", "1", "--format=csv", "--output=-")
     assert len(answers.strip().splitlines()) == 21
     assert provider.truth()["accepted_rows"] == 20
+
+
+@pytest.mark.django_db
+def test_a_site_that_has_sent_nothing_yet_is_restored_without_a_stop(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Its journal has begun, so it is known that nothing was sent since."""
+    journal.begin()
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    (backup / "journal.jsonl").write_bytes(Path(settings.DATA_DIR, "journal.jsonl").read_bytes())
+    assert list(journal.entries()) == [(journal.size(), None)]
+    backup_restores._keep_newer_journal(backup, tmp_path)
+    assert not backup_restores._has_gap_since(backup)
+    Path(settings.DATA_DIR, "journal.jsonl").unlink()
+    journal.begin()  # on another machine
+    backup_restores._keep_newer_journal(backup, tmp_path)
+    assert backup_restores._has_gap_since(backup)

@@ -74,7 +74,7 @@ def _begin(shown: Job, user: User, **values: Any) -> RowChange | None:
     is_same = rounds.versions(locked) == rounds.versions(shown)
     if locked.state != Job.State.FINISHED or not is_same or find(shown):
         return None
-    Job.objects.filter(pk=shown.pk).update(next_action_at=clock.now())
+    Job.objects.filter(pk=shown.pk).update(next_action_at=clock.now(), changed_by=user)
     return RowChange.objects.create(job=shown, asked_by=user, **values)
 
 

@@ -456,6 +456,22 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     assert actions.send_round(mixed, again, planned.key, alice)
 
 
+def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
+    mixed: Job, alice: User, root: User, other: User
+) -> None:
+    allow(approval_above=0)
+    assert actions.leave_out(mixed, "refused", 1, root)
+    mixed.refresh_from_db()
+    assert mixed.changed_by == root
+    again = rounds.Again("cut_off", max_tokens=1000)
+    planned = rounds.plan(mixed, again)
+    assert planned is not None
+    assert approvals.ask(mixed, planned.key, alice, again)
+    with pytest.raises(limits.NotAllowed, match="made the last change"):
+        approvals.approve(mixed, planned.key, root)
+    assert approvals.approve(mixed, planned.key, other)
+
+
 # --- All of it agrees -----------------------------------------------------------------------------
 
 STEPS = (

@@ -27,6 +27,7 @@ from jobs import (
     ledger,
     lifecycle,
     limits,
+    preparation,
     receipts,
     rounds,
     spending,
@@ -95,6 +96,7 @@ def test_what_a_round_reserves_survives_a_count_that_began_before_it(
         found = count(job)
         if not started:
             started.append(send_again(mixed, alice, "cut_off", max_tokens=1000))
+            assert preparation.prepare_next(mixed)
         return found
 
     monkeypatch.setattr(tally, "_numbers_of", slow)
@@ -283,7 +285,7 @@ def end_late(late_one: LateBatch, cost: int) -> None:
     counts = {"succeeded": 1}
     info = BatchInfo("x", "ended", 2, counts, clock.now(), clock.now(), clock.now())
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(collection, "charged", lambda _id, _finished: cost)
+        patched.setattr(collection, "charged", lambda *_, **_by: (1, cost))
         late._note_end(late_one, info)
 
 

@@ -22,7 +22,7 @@ from django.db import connection
 from huey import PostgresHuey
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, exports, lifecycle, row_changes, tally
+from jobs import actions, building, checksums, exports, files, lifecycle, row_changes, tally
 from jobs.models import Attempt, Job, Outcome, Row, RowChange
 
 from . import dying_worker, forking
@@ -186,7 +186,10 @@ if connection.vendor == "sqlite":
         assert csv.read_bytes() == b"".join(exports.csv_chunks(job))
         sheet = CalamineWorkbook.from_path(xlsx).get_sheet_by_name("Rows").to_python()
         assert [line[:2] for line in sheet[1:]] == ROWS
-        assert sorted(csv.parent.iterdir()) == [csv, xlsx], "something was left behind"
+        whole = sorted([csv, xlsx, files.facts_path(csv), files.facts_path(xlsx)])
+        assert sorted(csv.parent.iterdir()) == whole, "something was left behind"
+        for file in (csv, xlsx):
+            assert b"".join(checksums.open_with_facts(file).blocks()) == file.read_bytes()
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("point", DELETING)

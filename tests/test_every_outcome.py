@@ -7,6 +7,7 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions, editing, failures, reviewing, rounds
+from jobs import actions, collection, editing, failures, reviewing, rounds
 from jobs.answer_kinds import AnswerKind
 from jobs.judging import (
     ADMINISTRATOR,
@@ -207,7 +208,9 @@ def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> N
     assert desk.job.good_count == 1 and desk.job.left_out_count == 1
 
 
-def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(desk: Desk) -> None:
+def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = (Outcome.GOOD, "")
 
     # What has to be asked otherwise.
@@ -238,7 +241,9 @@ def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(desk: Desk) 
     assert desk.outcome("billing_error") == (ERRORED, "billing_error")
 
     # A result of a kind that is not known; stopped on the way; and, in the end, an answer.
-    desk.simulator.faults(results=[{"kind": "unknown_type"}])
+    looks = [{"kind": "unknown_type", "times": collection.TRIES}]  # one alone is not believed
+    desk.simulator.faults(results=looks)
+    monkeypatch.setattr(collection, "LONGEST_PAUSE", timedelta(seconds=0.1))
     desk.send("conflict_error", 1)
     desk.finish()
     assert desk.outcome("conflict_error") == (LOOK, "unknown_result")

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from jobs import (
+    absence,
     actions,
     adopting,
     batching,
@@ -140,6 +141,9 @@ def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
         allowed.append(seconds)
         raise provider.Unclear("It took too long.")
 
+    def fail(_batch: Batch) -> None:
+        pytest.fail("it was looked for too early")
+
     monkeypatch.setattr(provider, "create_batch", hang)
     job = make_job(alice, state=Job.State.SUBMITTING, rows=[("a", "b")], practice=True)
     deadline = clock.now() + timedelta(seconds=600)
@@ -155,12 +159,21 @@ def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
         body_bytes=size,
         intent_at=clock.now(),
         deadline_at=deadline,
+        absence=absence.begin(),
     )
     submission._post(batch)
     assert allowed == [pytest.approx(seconds, abs=5)]
     batch.refresh_from_db()
     assert batch.state == Batch.State.UNKNOWN
-    assert batch.next_action_at == deadline, "it may still arrive until then"
+    assert batch.next_action_at is not None
+    first = (batch.next_action_at - clock.now()).total_seconds()
+    assert first == pytest.approx(absence.LONGEST_PAUSE.total_seconds(), abs=5)
+    # Until the deadline it may still arrive, so the list is not even asked.
+    monkeypatch.setattr(provider, "ask_time", lambda: None)
+    monkeypatch.setattr(submission, "candidates", fail)
+    assert timedelta() < submission.reconcile(batch) <= absence.LONGEST_PAUSE
+    batch.refresh_from_db()
+    assert (batch.state, batch.empty_looks) == (Batch.State.UNKNOWN, 0)
 
 
 # --- A worker with all its threads ----------------------------------------------------------------

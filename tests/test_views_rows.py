@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from jobs import browsing, files, tally
+from jobs import browsing, checksums, files, tally
 from jobs.answer_kinds import AnswerKind, as_answer
 from jobs.browsing import Wanted
 from jobs.judging import cause_in_words
@@ -548,6 +548,8 @@ def test_a_batch_is_downloaded_as_received(finished: Job, client_alice: Client) 
     path.parent.mkdir(parents=True)
     received = json.dumps({"custom_id": "x"}).encode() + b"\n"
     path.write_bytes(received)
+    size, sha256 = checksums.facts_of(path)
+    Batch.objects.filter(pk=batch.pk).update(results_bytes=size, results_sha256=sha256)
 
     answer = client_alice.get(reverse("batch_raw", args=[finished.pk, 1]))
 

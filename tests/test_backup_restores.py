@@ -382,6 +382,13 @@ Batch.objects.update(next_action_at=None)
 Job.objects.update(next_action_at=timezone.now())
 """
 
+WRITE_AND_DIE = """
+import os, signal
+from jobs.models import Installation
+Installation.objects.update(provider_trouble="The provider cannot be reached.")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def test_a_site_that_is_killed_and_restored_twice_pays_for_nothing_twice(
     start_site: Callable[[], Site], provider: Simulator, tmp_path: Path, database: str
@@ -407,7 +414,9 @@ def test_a_site_that_is_killed_and_restored_twice_pays_for_nothing_twice(
 
     machine.script(SEND_NOW)
     wait_for(lambda: provider.truth()["accepted_rows"] == 20, "the batch")
-    site.end(signal.SIGKILL)
+    site.lose_power()
+    # A worker that is killed while it writes leaves the log of its last transactions.
+    assert machine.script(WRITE_AND_DIE) == -signal.SIGKILL
     if not database:
         assert (tmp_path / "data" / "batchsite.sqlite3-wal").exists()
     for _ in range(2):

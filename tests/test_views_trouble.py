@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs import collection, files, rounds, tally
+from jobs import collection, files, preparation, rounds, tally
 from jobs.estimates import Estimate
 from jobs.models import (
     PICO,
@@ -529,6 +529,7 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     address = reverse("again", args=[job.pk])
     assert f'href="{address}?which=passing"' in page_of(client_alice, job)
     page = text(client_alice, f"{address}?which=passing")
+    job.refresh_from_db()  # the plan comes from what was counted
     planned = rounds.plan(job, rounds.Again(rounds.FOR_NOW))
     assert planned is not None and planned.rows == 2
     assert f"Send 2 rows – {at_most(planned.price.most)}</button>" in page
@@ -540,6 +541,7 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
 
     job.refresh_from_db()
     assert job.state == Job.State.SUBMITTING
+    assert preparation.prepare_next(job)
     assert job.rows.filter(outcome=Outcome.WAITING).count() == 2
     assert job.rows.get(number=6).outcome == Outcome.ERRORED
     assert "have changed" in post(client_alice, "again", job.pk, which="passing", key=key)

@@ -167,8 +167,10 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
 
 
 def _fill(batch: Batch, numbers: Sequence[int], lease: Lease) -> None:
-    """Give a batch the rows that are in its body. Raises LeaseLost."""
-    mine = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNING)
+    """Give a batch the rows that are in its body. Raises LeaseLost, and NotMoved when another
+    worker takes it back."""
+    whole = Batch.objects.filter(body_sha256=batch.body_sha256)
+    mine = whole.filter(pk=batch.pk, state=Batch.State.PLANNING)
     for some in slices_of(numbers):
         with slice_transaction():
             note_change(batch.job_id)
@@ -179,13 +181,17 @@ def _fill(batch: Batch, numbers: Sequence[int], lease: Lease) -> None:
             if waiting.update(batch=batch) != len(some):
                 raise RuntimeError(f"The rows of {batch} changed while it was planned.")
         lease.renew()
-    Batch.objects.move(batch.pk, Batch.State.PLANNING, Batch.State.PLANNED)
+    whole.move(batch.pk, Batch.State.PLANNING, Batch.State.PLANNED)
 
 
 def empty(batch: Batch) -> None:
     """Take back a batch that is not planned, or not any more: its rows wait again. One that may
     still turn up at the provider is kept, without rows."""
     mine = Batch.objects.filter(pk=batch.pk, state=Batch.State.PLANNING)
+    # A worker that lost its lease may still be giving it rows. Without a body it comes no further:
+    # it would plan the batch without the rows that were taken out by then, and they would be sent
+    # in another one as well.
+    mine.update(body_sha256="")
     rows = Row.objects.filter(batch=batch).order_by("number").values_list("number", flat=True)
     while numbers := list(rows[: slices.SLICE]):
         with slice_transaction():

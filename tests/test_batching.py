@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
-from jobs import batching, files, leases
-from jobs.models import Batch, Job, Outcome, Row
+from jobs import batching, files, leases, slices
+from jobs.models import Batch, Job, NotMoved, Outcome, Row
 
 MakeJob = Callable[..., Job]
 
@@ -110,3 +111,42 @@ def test_planning_goes_on_where_it_was_cut_off(job: Job, settings: Any) -> None:
     numbers = [int(r["custom_id"][-7:]) for b in job.batches.all() for r in body_of(b)]
     assert numbers == list(range(1, 26))
     assert not stray.exists()
+
+
+def test_a_batch_that_another_worker_takes_back_is_not_planned_with_some_of_its_rows(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock leapt, so two workers are at the same job. A batch without some of its rows would
+    be sent with them all the same, and they once more with the next one."""
+    monkeypatch.setattr(slices, "SLICE", 5)
+    lease = leases.claim(job.pk)
+    assert lease is not None
+    fill = batching._fill
+
+    def begin(batch: Batch, numbers: Sequence[int], lease: leases.Lease) -> None:
+        Row.objects.filter(job=job, number__in=numbers[:10]).update(batch=batch)
+        rest.extend(numbers[10:])
+
+    rest: list[int] = []
+    monkeypatch.setattr(batching, "_fill", begin)
+    assert batching.plan_next_batch(job, lease)
+    (filling,) = job.batches.all()
+    begun: list[int] = []
+
+    @contextmanager
+    def other_goes_on_after_the_first() -> Iterator[None]:
+        begun.append(1)
+        if len(begun) == 2:
+            with suppress(leases.LeaseLost, NotMoved):
+                fill(filling, rest, lease)
+        with slices.slice_transaction():
+            yield
+
+    monkeypatch.setattr(batching, "slice_transaction", other_goes_on_after_the_first)
+    batching.empty(Batch.objects.get(pk=filling.pk))
+    assert len(begun) > 1
+    for batch in job.batches.all():
+        planned = batch.state == Batch.State.PLANNED
+        assert not planned or Row.objects.filter(batch=batch).count() == batch.size
+    assert not job.batches.exists()
+    assert not Row.objects.filter(job=job).exclude(batch=None).exists()

@@ -383,6 +383,9 @@ def _bring_in(job: Job | None, submission: _Submission, listing: dict[str, Batch
     """Bring a batch to where its last attempt left it; says where that is. Raises _NotYet."""
     if job is None and _is_being_read(submission.job):
         raise _NotYet("the file is being read")
+    if job and rounds.is_preparing(job):
+        # It would go on without the rows that have come back, and forget what they were asked.
+        raise _NotYet("the rows of a retry are being prepared")
     if submission.was_refused:
         _refuse(submission)
         return "the provider had refused it. Nothing to do."
@@ -475,6 +478,9 @@ def _batch_with_its_rows(job: Job, submission: _Submission) -> Batch | None:
     """The batch with its rows, made anew if the database does not have it; None when they are not
     free any more, and then those that wait are stopped. Raises _NotYet."""
     known = Batch.objects.filter(job=job, nonce=submission.nonce).first()
+    if known and known.state == Batch.State.PLANNING:
+        # It has some of its rows. The worker empties it, and then it is made anew with all of them.
+        raise _NotYet("the batch was being prepared when the backup was made")
     if known and known.state != Batch.State.CANCELED:
         return known
     ranges = submission.last.rows

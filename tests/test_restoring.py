@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from jobs import actions, batching, journal, lifecycle, provider, restoring
+from jobs import actions, batching, journal, lifecycle, preparation, provider, restoring, rounds
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
 from jobs.recipes import Recipe
 
@@ -625,3 +625,62 @@ def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     assert Row.objects.filter(job=job, outcome=Outcome.WAITING).count() == len(ROWS)
     settings.PRACTICE = False
     assert restoring.submissions_unknown() == 3
+
+
+def test_a_backup_from_the_middle_of_planning_is_not_sent_again(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """In the backup a batch had some of its rows; then it was sent with all of them. Somebody asks
+    for the restore before the worker has seen to the job."""
+    job = draft(alice, drive)
+    confirm(job, alice)
+    with a_backup_that_comes_back():
+        drive(job)
+    intents = [one for _end, one in journal.entries() if isinstance(one, journal.Intent)]
+    first = intents[0]
+    half = Batch.objects.create(
+        job=job,
+        number=first.number,
+        size=first.size,
+        nonce=first.nonce,
+        state=Batch.State.PLANNING,
+        practice=False,
+        body_sha256=first.sha256,
+        body_bytes=first.bytes,
+    )
+    Row.objects.filter(job=job, number__lte=5).update(batch=half)
+    restoring.restore()
+    drive(job, until=lambda job: not job.batches.filter(state=Batch.State.PLANNING).exists())
+    if restoring.submissions_unknown():
+        assert_nothing_is_sent(simulator, drive)
+        restoring.restore()
+    assert_whole(drive(job), simulator)
+    assert simulator.truth()["posts"] == len(intents)
+
+
+def test_a_backup_from_the_middle_of_a_retrys_preparation(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retry has all its rows, and its recipe, when its batches come back."""
+    monkeypatch.setattr(preparation, "SLICE", 10)
+    job = draft(alice, drive)
+    confirm(job, alice)
+    simulator.faults(expire_share=0.5)
+    job = drive(job)
+    expired = job.outcome_count(Outcome.EXPIRED)
+    simulator.reset()
+    assert send_again(job, alice, max_tokens=777) == expired
+    job.refresh_from_db()
+    assert preparation.prepare_next(job)
+    with a_backup_that_comes_back():
+        drive(job)
+    restoring.restore()
+    drive(job, until=lambda job: not rounds.is_preparing(job))
+    if restoring.submissions_unknown():
+        assert_nothing_is_sent(simulator, drive)
+        restoring.restore()
+    job = drive(job)
+    (again,) = job.rounds.all()
+    assert again.rows == expired
+    assert Row.objects.filter(job=job, round=2).count() == expired
+    assert simulator.truth()["accepted_rows"] == len(ROWS) + expired

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.core.management import CommandError
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
 from jobs import actions, lifecycle, storage
 from jobs.ingest.shapes import Choices
+from jobs.management.commands import serve
 from jobs.models import Installation, Job, Row
 from jobs.shell import options
 
@@ -305,3 +307,18 @@ def test_what_a_broken_connection_did_is_not_undone() -> None:
     assert storage.is_certainly_undone(OSError(errno.ENOSPC, "full"))
     assert not storage.is_certainly_undone(OperationalError("server closed the connection"))
     assert not storage.is_disk_full(io.UnsupportedOperation("read"))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="others wait for the row, also to read")
+def test_a_worker_is_not_killed_for_a_database_that_can_only_be_read() -> None:
+    """While another program keeps it locked, or the disk is full, no worker can give a sign of
+    life. To kill it would help nothing, and break off what it sends and fetches."""
+    with closing(sqlite3.connect(connection.settings_dict["NAME"])) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout=50")
+        with pytest.raises(DatabaseError):
+            serve.read_heartbeat()
+    before = Installation.get().tick_at
+    assert serve.read_heartbeat() == before

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
+from django.db.models import F
 
 from jobs import locks, supervision
 from jobs.models import Installation
@@ -126,9 +127,12 @@ def take_serve_lock() -> IO[bytes]:
 
 
 def read_heartbeat() -> object:
-    """The worker's last sign of life. Raises DatabaseError."""
+    """The worker's last sign of life. Raises DatabaseError, also when the database can only be
+    read: it is locked, or the disk is full, and then no worker can give one."""
+    site = Installation.objects.filter(pk=1)
     try:
-        return Installation.objects.values_list("tick_at", flat=True).get(pk=1)
+        site.update(tick_at=F("tick_at"))
+        return site.values_list("tick_at", flat=True).get()
     finally:
         connection.close()
 

@@ -17,6 +17,7 @@ import msgspec
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.db.models.functions import Greatest
 
 from . import (
     absence,
@@ -74,7 +75,12 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
     if batch.attempts and (ownership.find_disowned(batch, at_once=True) or candidates(batch)):
         # A clear no came before, or a person said so, and yet there is one that could be this.
         if not _try_move(
-            batch, Batch.State.PLANNED, Batch.State.UNKNOWN, next_action_at=batch.deadline_at
+            batch,
+            Batch.State.PLANNED,
+            Batch.State.UNKNOWN,
+            next_action_at=batch.deadline_at,
+            # A try that counted as never arrived is looked for again: found, it is paid once.
+            given_up=Greatest(F("given_up") - 1, 0),
         ):
             raise NotMoved(f"Batch {batch.pk} is not planned any more.")
         return timedelta()
@@ -93,8 +99,8 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
         _not_sent(batch, "This site’s journal could not be written.")
         raise
     wait = _post(batch)
+    _journal_outcome(batch)  # first: what the provider says is true whoever has the job by now
     lease.hold_for(0)
-    _journal_outcome(batch)
     return wait
 
 

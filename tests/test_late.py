@@ -10,7 +10,17 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions, clock, files, late, lifecycle, ownership, provider, submission
+from jobs import (
+    actions,
+    clock,
+    files,
+    late,
+    ledger,
+    lifecycle,
+    ownership,
+    provider,
+    submission,
+)
 from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent
 from jobs.provider import BatchInfo
 
@@ -420,3 +430,21 @@ def test_a_batch_whose_body_is_gone_is_watched_for_when_its_rows_go_into_another
     assert job.good_count == len(ROWS)
     simulator.faults(list_hide_seconds=0)
     drive(job, until=has_ended)
+
+
+def test_a_batch_that_is_found_before_it_is_sent_again_is_charged_once(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counted as never arrived, and nothing was sent since. Nothing of it is in doubt any more,
+    and no batch of another program is taken for a second try of ours."""
+    simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
+    monkeypatch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)  # one step a sweep
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.batches.filter(state=Batch.State.PLANNED, attempts=1).exists())
+    assert ledger.may_be_charged(job) > 0
+    simulator.faults(list_hide_seconds=0)
+    job = drive(job)
+    assert simulator.truth()["posts"] == 1
+    assert job.good_count == len(ROWS)
+    assert ledger.may_be_charged(job) == 0
+    assert ledger.of_job(job) == job.cost

@@ -416,19 +416,25 @@ def test_a_process_that_wakes_up_does_not_touch_the_next_try(
 def test_an_answer_that_comes_after_somebody_had_doubts_is_taken(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sender's lease ran out while the answer was on its way."""
+    """The sender's lease ran out while the answer was on its way. The journal has the answer, too:
+    after a restore it says which batch it is."""
     job = confirmed(alice, drive, ROWS)
     create = provider.create_batch
 
     def doubted(body: Path, size: int, seconds: float) -> provider.BatchInfo:
         info = create(body, size, seconds)
+        Job.objects.update(lease_owner="another machine|1|x")
         submission.doubt(Batch.objects.select_related("job").get())
         assert Batch.objects.get().state == Batch.State.UNKNOWN
         return info
 
     monkeypatch.setattr(provider, "create_batch", doubted)
     job = drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())
-    assert not job.batches.get().adopted
+    batch = job.batches.get()
+    assert not batch.adopted
+    named = [one for _end, one in journal.entries() if isinstance(one, journal.Outcome)]
+    assert [one.provider_id for one in named] == [batch.provider_id]
+    Job.objects.update(lease_owner="", lease_until=None, next_action_at=clock.now())
     assert_sent_once(simulator, drive(job))
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max, Q
+from django.db.models import F, Max
 
 from . import (
     adopting,
@@ -37,7 +37,6 @@ from . import (
     row_changes,
     storage,
     submission,
-    tally,
     tasks,
     trying,
     words,
@@ -454,11 +453,10 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
     What they came to, and cost, is kept. The worker does it when they are many. False when they are
     not as many any more, or rows of the job are being changed."""
     shown = Job.objects.get(pk=job.pk)
-    if not count or row_changes.to_leave_out(shown, cause).count() != count:
+    if not count or row_changes.count_to_leave_out(shown, cause) != count:
         return False
     begun = row_changes.leave_out(shown, cause, count, user)
     if begun:
-        tally.count_up(job)
         _nudge(job)
     return begun
 
@@ -624,8 +622,10 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
     reviewing.answer_key of the answer that was read. False when the row is not in the sample, has
     another answer by now, or rows of the job are just being changed.
 
-    A row whose answer is not good needs a look, and so do those that have a copy of it.
+    A row whose answer is not good needs a look, and so do those that have a copy of it. The worker
+    marks these when they are many.
     """
+    copies = row_changes.count_copies(job, number)
     with transaction.atomic():
         locked = Job.objects.select_for_update().get(pk=job.pk)
         if are_rows_changing(job):
@@ -633,17 +633,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
         read = next(iter(reviewing.sample(job, number)), None)
         if read is None or read.row is None or reviewing.answer_key(read.row) != key:
             return False
-        same = Q(number=number)
-        if job.same_once:
-            same |= Q(same_as=number)
-        rows = job.rows.filter(same, answer=read.row.answer)
-        if good is False:
-            look = {"outcome": Outcome.LOOK, "cause": MARKED_DOWN, "message": note}
-            changed = rows.filter(outcome=Outcome.GOOD).update(**look)
-            rows.filter(cause=MARKED_DOWN).update(message=note)
-        else:
-            down = rows.filter(outcome=Outcome.LOOK, cause=MARKED_DOWN)
-            changed = down.update(outcome=Outcome.GOOD, cause="", message="")
+        row_changes.mark(read.row, copies, good, note, user)
         job.sample.filter(pk=read.reading.pk).update(
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
@@ -652,10 +642,8 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
             editing.note_edits(job)  # it can be sent as it was changed now, or cannot any more
         if locked.state == Job.State.FINISHED:
             building.ask_for_marked(locked)
-        if changed:
-            tally.count_mark(job, read.row, changed, good is not False)
-            # Answers that are not good are not used again.
-            job.runs_again().price_anew(clock.now())
+        if copies > row_changes.AT_ONCE:
+            _nudge(job)
     return True
 
 

@@ -316,6 +316,8 @@ def _look_after_files(job: Job, lease: Lease) -> timedelta | None:
 
 
 def _step_of_sent(job: Job, lease: Lease) -> timedelta:
+    if row_changes.work_next(job):
+        return NOW
     if job.state != Job.State.WORKING and preparation.prepare_next(job):
         return NOW
     batches = list(job.batches.exclude(state__in=Batch.FINAL))

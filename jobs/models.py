@@ -979,7 +979,7 @@ class Edit(models.Model):
 
 
 class RowChange(models.Model):
-    """What a person wants done to many rows of a finished job. The worker does it slice by slice,
+    """What a person wants done to many rows of a job. The worker does it slice by slice,
     and until that is done nothing else may change rows of the job."""
 
     class Kind(models.TextChoices):
@@ -987,11 +987,13 @@ class RowChange(models.Model):
         EDIT = "edit", "Changing rows"
         FORGET = "forget", "Taking changes back"
         CORRECT = "correct", "Taking corrected rows"
+        MARK = "mark", "Marking copies of an answer"
 
     job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="row_change")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     cause = models.CharField(max_length=60, default="")  # of the rows
-    how = models.JSONField(default=dict)  # of EDIT: what editing.change_all is told
+    # Of EDIT: what editing.change_all is told; of MARK: {"number", "good", "note"}.
+    how = models.JSONField(default=dict)
     rows = models.IntegerField()  # as many as there were
     done_to = models.IntegerField(default=0)  # the last row number looked at
     done = models.IntegerField(default=0)  # rows, so far

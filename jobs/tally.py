@@ -36,6 +36,7 @@ from .models import (
 
 __all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
 
+MARKED = 10_000  # rows marked as not good that are counted by the click that marks one more
 COUNTS = 3  # tries of one count while others change rows; then the next sweep has its turn
 
 
@@ -237,6 +238,9 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     ):
         outcomes[key[0]] += change
         causes[key] += change
+    if causes[Outcome.LOOK.value, MARKED_DOWN] > MARKED:
+        note_change(job.pk)  # there are too many to count while others wait
+        return
     tally["outcomes"] = {outcome: count for outcome, count in outcomes.items() if count}
     tally["causes"] = [[*key, count] for key, count in sorted(causes.items()) if count]
     tally["groups"] = _groups_after_mark(job, row, tally["groups"], rows, sign)

@@ -27,7 +27,7 @@ from jobs import (
     row_changes,
     tally,
 )
-from jobs.judging import SET_ASIDE
+from jobs.judging import MARKED_DOWN, SET_ASIDE
 from jobs.models import (
     Attempt,
     CorrectedUpload,
@@ -289,6 +289,75 @@ def test_many_corrected_rows_are_kept_in_slices_and_a_worker_that_died_begins_an
     assert Edit.objects.count() == 5_000 and slices.rows <= ROWS
     upload.refresh_from_db()
     assert upload.found and not RowChange.objects.exists()
+
+
+def test_few_rows_of_a_large_job_are_left_out_by_the_worker_that_counts_it(
+    failed: Job, alice: User
+) -> None:
+    """Counting a large job takes too long for a click, however few of its rows are left out."""
+    failed.rows.filter(number__lte=3).update(cause="too_long")
+    tally.count_up(failed)
+    with touched() as click:
+        assert actions.leave_out(failed, "too_long", 3, alice)
+    assert click.rows == 0 and click.steps < STEPS
+    assert RowChange.objects.exists(), "nothing was counted by the click"
+    assert row_changes.work_next(failed) and not RowChange.objects.exists(), "one slice does it"
+    failed.refresh_from_db()
+    assert failed.set_aside_count == 3 and failed.tally_version == failed.rows_version
+
+
+# --- Marking an answer that many rows have a copy of ----------------------------------------------
+
+
+def answered_once(alice: User, count: int) -> tuple[Job, str]:
+    """A finished job whose rows are all the same, and the key of their answer; it is in the
+    sample."""
+    job = finished(alice, count, Outcome.GOOD, "", same_once=True)
+    job.rows.update(answer="yes")
+    job.rows.filter(number__gt=1).update(same_as=1, output_tokens=0)
+    tally.count_up(job)
+    assert actions.draw_sample(job, 1, alice) == 1
+    return job, reviewing.answer_key(job.rows.get(number=1))
+
+
+def test_an_answer_that_many_rows_have_is_marked_by_one_short_click_and_slices(
+    alice: User,
+) -> None:
+    job, key = answered_once(alice, MANY)
+    job.rows.filter(number=50_000).update(answer="another", same_as=None)
+    with touched() as click:
+        assert actions.mark_answer(job, 1, key, False, "No.", alice)
+    assert click.rows == 1 and click.statements < CLICK and click.steps < STEPS
+    # Nothing else changes these rows, or sends them, before all of them are marked.
+    assert not actions.mark_answer(job, 1, key, True, "", alice)
+    with pytest.raises(rounds.CannotBeSent, match="being changed"):
+        rounds.make_plan(Job.objects.get(pk=job.pk), Again(MARKED_DOWN))
+    with touched() as slices:
+        work(job, lambda: not RowChange.objects.exists())
+    assert 0 < slices.rows <= ROWS and slices.steps < STEPS
+    marked = job.rows.filter(outcome=Outcome.LOOK, cause=MARKED_DOWN, message="No.")
+    assert marked.count() == MANY - 1
+    assert job.rows.get(number=50_000).outcome == Outcome.GOOD
+    job.refresh_from_db()
+    assert job.outcome_count(Outcome.LOOK) == MANY - 1
+    with touched() as click:
+        assert actions.mark_answer(job, 1, key, None, "", alice)
+    assert click.rows == 1 and click.steps < STEPS
+    work(job, lambda: not RowChange.objects.exists())
+    assert job.rows.filter(outcome=Outcome.GOOD, cause="", message="").count() == MANY
+
+
+def test_marking_goes_on_while_other_rows_are_still_at_the_provider(
+    alice: User, simulator: Simulator
+) -> None:
+    job, key = answered_once(alice, 3_000)
+    Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING, finished_at=None)
+    assert actions.mark_answer(job, 1, key, False, "No.", alice)
+    lease = leases.claim(job.pk)
+    assert lease is not None
+    while RowChange.objects.exists():
+        assert lifecycle._step(Job.objects.get(pk=job.pk), lease, "") == lifecycle.NOW
+    assert job.rows.filter(outcome=Outcome.LOOK).count() == 3_000
 
 
 # --- Two people at once ---------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from .judging import Judged, Result, ResultLine, is_understood, judge, read_line
 from .leases import Lease, LeaseLost
 from .models import Batch, Job, NotMoved, Outcome, Problem, Row, answer_kind_of, note_change
 from .provider import BatchInfo
+from .slices import slice_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -318,6 +319,7 @@ def _try_again(
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, incomplete)
     agreed = batch.doubts >= TRIES and not patient
     if batch.doubt == NOT_ENDED and (batch.given_up_at or batch.collect_failures < TRIES):
+        wait_again(batch, lease)
         Batch.objects.move(
             batch.pk,
             Batch.State.ENDED,
@@ -329,7 +331,7 @@ def _try_again(
     elif batch.given_up_at or (agreed and batch.doubt == DELETED):
         _take_what_arrived(batch, lease)
         said = str(incomplete)
-        lose(batch, f"{said[0].upper()}{said[1:]}." if batch.doubt == DELETED else "")
+        lose(batch, lease, f"{said[0].upper()}{said[1:]}." if batch.doubt == DELETED else "")
     elif agreed and _is_not_ours(batch):
         submission.give_back(batch, "given_back" if batch.doubt == FOREIGN else "vanished")
     elif batch.collect_failures >= TRIES and not patient:
@@ -411,16 +413,39 @@ def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[i
     return len(costs), sum(costs.values())
 
 
-def lose(batch: Batch, why: str = "") -> None:
+def lose(batch: Batch, lease: Lease, why: str = "") -> None:
     """Give up on a batch: the provider does not have it or its whole results any more. Every row
-    without an answer says so; what did arrive is kept. Raises NotMoved."""
+    without an answer says so; what did arrive is kept. Raises NotMoved, LeaseLost."""
+    # The batch comes last: until it is lost, all of this is repeated, and answers still win.
+    mine = Batch.objects.filter(pk=batch.pk, state=batch.state)
+    without = Row.objects.filter(batch=batch, outcome=Outcome.WAITING)
+    for some in without.value_slices(SLICE):
+        numbers = [number for (number,) in some]
+        with slice_transaction():
+            note_change(batch.job_id)
+            # Locked: whoever collects it comes before us or after us.
+            if not mine.update(state=batch.state):
+                raise NotMoved(f"Batch {batch.pk} is not {batch.state} any more.")
+            without.filter(number__in=numbers).update(
+                outcome=Outcome.ERRORED, cause="lost", message=why
+            )
+        lease.renew()
     with transaction.atomic():
         Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None)
-        note_change(batch.job_id)
-        Row.objects.filter(batch=batch, outcome=Outcome.WAITING).update(
-            outcome=Outcome.ERRORED, cause="lost", message=why
-        )
         holding.log(batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip())
+
+
+def wait_again(batch: Batch, lease: Lease) -> None:
+    """The batch is there after all: rows wait again that a worker called lost before it died, so
+    that what they may cost stays reserved. Raises LeaseLost."""
+    lost = Row.objects.filter(batch=batch, outcome=Outcome.ERRORED, cause="lost")
+    for some in lost.value_slices(SLICE):
+        with slice_transaction():
+            note_change(batch.job_id)
+            lost.filter(number__in=[number for (number,) in some]).update(
+                outcome=Outcome.WAITING, cause="", message=""
+            )
+        lease.renew()
 
 
 _UPDATE = (
@@ -485,7 +510,7 @@ def _rows_brought_in(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
     if not job.upload_bytes:
         names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
         for begin in range(0, len(names), SLICE):
-            with transaction.atomic(), connection.cursor() as cursor:
+            with slice_transaction(), connection.cursor() as cursor:
                 cursor.executemany(
                     "UPDATE jobs_row SET source = %s WHERE job_id = %s AND number = %s",
                     names[begin : begin + SLICE],
@@ -502,13 +527,17 @@ def _say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
     found = foreign.numbers(job, ids, lease)
     strays = [custom_id for custom_id in ids if custom_id not in found]
     theirs = Row.objects.filter(job=job, batch=batch)
+    for some in theirs.value_slices(SLICE):
+        here = theirs.filter(number__in=[number for (number,) in some])
+        with slice_transaction():
+            note_change(job.pk)
+            # What this site would not have sent was answered all the same.
+            here.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")
+            without = here.filter(outcome=Outcome.WAITING)
+            without.filter(problem="").update(problem=foreign.NO_RESULT)
+            without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
+        lease.renew()
     with transaction.atomic():
-        note_change(job.pk)
-        # What this site would not have sent was answered all the same.
-        theirs.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")
-        without = theirs.filter(outcome=Outcome.WAITING)
-        without.filter(problem="").update(problem=foreign.NO_RESULT)
-        without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
         Problem.objects.filter(job=job, kind=NO_ROW).delete()
         if strays:
             texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]

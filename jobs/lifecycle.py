@@ -382,7 +382,7 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
         if batch.state == Batch.State.UNKNOWN:
             submission.reconcile(batch)
         elif batch.state == Batch.State.IN_PROGRESS:
-            watching.give_up(batch)
+            watching.give_up(batch, lease)
         else:
             collection.collect(batch, lease)
     except provider.ProviderError as error:

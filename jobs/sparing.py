@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Exists, OuterRef, Subquery
 
 from . import estimates, holding, words
 from .leases import Lease
 from .models import Job, Outcome, Row, RowQuerySet, note_change, recipe_of
+from .slices import slice_transaction
 from .surveying import Spared, job_before, spared_rows
 
 SLICE = 500  # rows that are changed at a time
@@ -60,7 +61,7 @@ def _mark(job: Job, found: Sequence[Spared]) -> None:
     known = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None).filter(
         number__in=[one.number for one in found if one.earlier], earlier__isnull=False
     )
-    with transaction.atomic(), connection.cursor() as cursor:
+    with slice_transaction(), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
         _copy(known, Row.objects.filter(job=job.previous, outcome=Outcome.GOOD), "earlier")
@@ -83,7 +84,7 @@ def copy_answers(job: Job, lease: Lease) -> None:
     # A row that waits for ever would keep its copies waiting with it.
     settled = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.WAITING)
     for rows in copies.value_slices(SLICE):
-        with transaction.atomic():
+        with slice_transaction():
             note_change(job.pk)
             _copy(copies.filter(number__in=[number for (number,) in rows]), settled, "same_as")
         lease.renew()

@@ -7,6 +7,7 @@ import random
 from datetime import datetime, timedelta
 
 from . import clock, collection, holding, provider, submission
+from .leases import Lease
 from .models import Batch, Job
 from .provider import BatchInfo
 
@@ -123,16 +124,17 @@ def _doubt(batch: Batch) -> None:
         submission.give_back(batch, "vanished")
 
 
-def give_up(batch: Batch) -> None:
+def give_up(batch: Batch, lease: Lease) -> None:
     """A person goes on without a batch that was not to be found: it is lost, unless one more look
-    finds it. Raises NotMoved, and ProviderError when the provider cannot be asked."""
+    finds it. Raises NotMoved, LeaseLost, and ProviderError when the provider cannot be asked."""
     try:
         info = provider.retrieve_batch(str(batch.provider_id))
     except provider.ProviderError as error:
         if collection.cannot_be_asked(error):
             raise
-        collection.lose(batch)
+        collection.lose(batch, lease)
         return
+    collection.wait_again(batch, lease)
     _note_found(batch, info)
     if info.status == "ended":
         _note_end(batch, info)

@@ -425,10 +425,18 @@ def test_what_was_collected_meanwhile_is_not_lost(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
     batch = ended(make_job, alice)
+    lease = lease_on(batch.job)
+    Batch.objects.filter(pk=batch.pk).update(state=Batch.State.COLLECTED)
+    with pytest.raises(NotMoved):
+        collection.lose(batch, lease)  # as it was seen before
+    assert not Row.objects.exclude(outcome=Outcome.WAITING).exists()
+    # The same after all rows were looked at: what was collected has none that waits.
+    Batch.objects.filter(pk=batch.pk).update(state=Batch.State.ENDED)
+    Row.objects.update(outcome=Outcome.GOOD)
     meanwhile(Batch, Batch.State.LOST, state=Batch.State.COLLECTED)
     with pytest.raises(NotMoved):
-        collection.lose(batch)
-    assert not Row.objects.exclude(outcome=Outcome.WAITING).exists()
+        collection.lose(batch, lease)
+    assert not Row.objects.exclude(outcome=Outcome.GOOD).exists()
     assert not batch.job.events.exists()
 
 

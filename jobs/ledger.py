@@ -171,6 +171,10 @@ def may_be_charged(job: Job) -> Decimal:
 def remember(job: Job) -> None:
     """Write down what a job has cost, and may still be charged, in the transaction that deletes it;
     whatever mode it was in."""
+    # Locked: whoever stores what a test or a late batch has cost comes before all that is read
+    # here, or after the job is gone. What came in between would be forgotten.
+    Job.objects.select_for_update().get(pk=job.pk)
+    list(job.tries.select_for_update().values_list("pk"))
     template = job.template.name if job.template else ""
     charged = [(job.practice, charge) for charge in _of_job(job)]
     for practice in (False, True):

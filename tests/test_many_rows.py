@@ -3,13 +3,11 @@ rows or 100,000, and the worker changes them in short transactions, so that nobo
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -32,7 +30,6 @@ from jobs.models import (
     Attempt,
     CorrectedUpload,
     Edit,
-    Installation,
     Job,
     Outcome,
     Round,
@@ -43,7 +40,7 @@ from jobs.models import (
 from jobs.rounds import EDITED, Again
 
 from .conftest import Simulator, send_again
-from .many import finished, touched
+from .many import at_once, finished, touched
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -361,27 +358,6 @@ def test_marking_goes_on_while_other_rows_are_still_at_the_provider(
 
 
 # --- Two people at once ---------------------------------------------------------------------------
-
-
-def at_once(*acts: Callable[[], object]) -> list[object]:
-    """What each comes to, in threads and connections of their own."""
-    ready = threading.Barrier(len(acts), timeout=20)
-    results: list[object] = [None] * len(acts)
-
-    def run(place: int) -> None:
-        try:
-            Installation.get()  # the connection is there before it counts
-            ready.wait()
-            results[place] = acts[place]()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(acts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return results
 
 
 @pytest.mark.parametrize("count", [50, 3_000])

@@ -31,7 +31,15 @@ from jobs import (
     watching,
 )
 from jobs.leases import LeaseLost
-from jobs.models import Batch, DisownedBatch, Installation, Job, Row, SubmissionEvent
+from jobs.models import (
+    Batch,
+    DisownedBatch,
+    Installation,
+    Job,
+    NotMoved,
+    Row,
+    SubmissionEvent,
+)
 
 from .conftest import Simulator, is_over, let_pass, store_job
 from .test_lifecycle import Drive, confirmed, joined
@@ -623,7 +631,7 @@ def test_a_batch_that_is_taken_back_is_sent_by_nobody_at_the_same_time(
 
     def send() -> None:
         came.append(True)
-        with suppress(LeaseLost):
+        with suppress(LeaseLost, NotMoved):
             submission.submit(Batch.objects.select_related("job").get(), lease)
         connection.close()
 

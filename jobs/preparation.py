@@ -18,7 +18,7 @@ from .models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_c
 from .rounds import EDITED
 from .slices import slice_transaction
 
-SLICE = 1_000  # row numbers of one transaction
+SLICE = 500  # row numbers of one transaction
 # A row that was changed asks something else now than the one that it was the same as.
 _EDIT = (
     "UPDATE jobs_row SET source = %s, size = %s, same_as = NULL, earlier = NULL"

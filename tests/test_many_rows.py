@@ -143,10 +143,10 @@ def test_rows_that_a_stopped_round_had_not_taken_stay_as_they_were(
     job.refresh_from_db()
     assert actions.stop(job, alice)
     job = drive(job)
-    counts = job.tally["outcomes"]
-    assert counts == {"canceled": 1_000, "errored": 4_000} and not job.reserved_pico
-    assert (job.rounds.get().rows, job.rounds.get().step) == (1_000, Round.Step.READY)
-    assert send_again(job, alice, "canceled") == 1_000
+    counts, taken = job.tally["outcomes"], preparation.SLICE
+    assert counts == {"canceled": taken, "errored": 5_000 - taken} and not job.reserved_pico
+    assert (job.rounds.get().rows, job.rounds.get().step) == (taken, Round.Step.READY)
+    assert send_again(job, alice, "canceled") == taken
     job = Job.objects.get(pk=job.pk)
     assert actions.stop(job, alice)
     assert drive(job).rounds.count() == 1, "one that took no row leaves nothing"

@@ -20,7 +20,18 @@ from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions, building, checksums, excel, exports, files, lifecycle, reviewing, tally
+from jobs import (
+    actions,
+    building,
+    checksums,
+    excel,
+    exports,
+    files,
+    lifecycle,
+    preparation,
+    reviewing,
+    tally,
+)
 from jobs.models import Batch, Export, Installation, Job, Outcome, Row
 
 from .conftest import Simulator, send_again
@@ -174,6 +185,7 @@ def test_rows_that_were_sent_again_are_in_the_files_that_follow(
     tally.count_up(job)
     old = set(files.exports_of(job.pk))
     assert send_again(job, alice) == 1
+    assert preparation.prepare_next(job)
     assert b"Waiting" in content(get(client_alice, job))
     job = drive(job, until=lambda job: job.state == Job.State.FINISHED and job.finished_at)
     assert built(job) == ["all.csv", "all.xlsx"]

@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions, estimates, pricing, rounds
+from jobs import actions, estimates, pricing, rounds, tally
 from jobs.ingest import media
 from jobs.ingest.requests import measure
 from jobs.models import Installation, Job, Outcome, Row
@@ -339,6 +339,8 @@ def test_rows_that_are_sent_again_have_a_most_as_well(
     assert actions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     job.rows.filter(number__gt=1).update(outcome=Outcome.ERRORED, cause="overloaded")
+    tally.count_up(job)
+    job.refresh_from_db()
     plan = rounds.plan(job, rounds.Again("overloaded"))
     assert plan and plan.rows == 2
     tokens = 2 * 92 * 52
@@ -380,5 +382,6 @@ def test_rows_of_a_job_of_an_older_version_are_sent_again_for_what_they_hold(
     job = drive(job)
     Row.objects.filter(job=job).update(outcome=Outcome.ERRORED, cause="overloaded")
     forget_bounds(job)
+    tally.count_up(job)
     plan = rounds.plan(Job.objects.get(pk=job.pk), rounds.Again("overloaded"))
     assert plan and 2 <= plan.price.most < Decimal("2.01")

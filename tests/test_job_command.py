@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from jobs import actions, estimates, exports
+from jobs import actions, estimates, exports, preparation, tally
 from jobs.answer_kinds import AnswerColumn
 from jobs.estimates import Estimate
 from jobs.judging import SET_ASIDE
@@ -836,6 +836,7 @@ def failed(root: User, make_job: MakeJob) -> Job:
     two = Decimal(2)
     estimate = Estimate("key", two, two, two, two, two, 20, 2, 4, 8, rows=2, counted=2)
     Job.objects.filter(pk=job.pk).update(estimate=estimate.as_json())
+    tally.count_up(job)
     return job
 
 
@@ -847,7 +848,7 @@ def test_retry_sends_what_got_no_answer_and_names_the_price(root: User, make_job
     assert "at most $0.01" in err
     assert "To be sent again: 1 row" in err
     job.refresh_from_db()
-    assert job.state == Job.State.SUBMITTING
+    assert job.state == Job.State.SUBMITTING and preparation.prepare_next(job)
     assert [row.outcome for row in job.rows.order_by("number")] == [Outcome.GOOD, Outcome.WAITING]
 
 
@@ -873,6 +874,7 @@ def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) 
     job = failed(root, make_job)
     assert refusal("retry", job.pk)[0] == 2
     job.rows.update(outcome=Outcome.GOOD, cause="")
+    tally.count_up(job)
     assert refusal("retry", job.pk, "--yes") == (
         1,
         "There are no such rows to be sent again.",

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from jobs import (
     actions,
+    batching,
     collection,
     estimates,
     files,
@@ -541,6 +542,31 @@ def test_a_batch_that_is_being_sent_meanwhile_keeps_its_rows_and_its_body(
         lifecycle._stop_one(job, batch)
     assert files.body_path(batch).exists()
     assert not job.rows.exclude(outcome=Outcome.WAITING).exists()
+
+
+@of("batching.unplan")
+def test_a_batch_that_is_being_sent_meanwhile_is_not_taken_back(
+    make_job: MakeJob, alice: User, meanwhile: Meanwhile
+) -> None:
+    job = make_job(alice, Job.State.SUBMITTING, practice=True)
+    batch = unknown_batch(job, 1, 2, state=Batch.State.PLANNED)
+    job.rows.update(batch=batch)
+    meanwhile(Batch, Batch.State.PLANNING, state=Batch.State.SUBMITTING)
+    with pytest.raises(NotMoved):
+        batching.unplan(batch)
+    assert job.rows.filter(batch=batch).count() == 2
+
+
+@of("batching._fill")
+def test_a_batch_that_is_taken_back_meanwhile_is_not_planned(
+    make_job: MakeJob, alice: User, meanwhile: Meanwhile
+) -> None:
+    job = make_job(alice, Job.State.SUBMITTING, practice=True)
+    lease = lease_on(job)
+    meanwhile(Batch, Batch.State.PLANNED, body_sha256="")
+    with pytest.raises(NotMoved):
+        batching.plan_next_batch(job, lease)
+    assert job.batches.get().state == Batch.State.PLANNING
 
 
 @of("lifecycle._finish")

@@ -607,6 +607,7 @@ def test_a_batch_of_a_round_that_comes_back_after_a_backup_is_of_that_round(
     settings.SUBMIT_DEADLINE_SECONDS = settings.RECONCILE_GRACE_SECONDS = 1
     job = sent(make_job, alice, drive, [("a", "x"), ("b", f"y {REFUSED}")])
     assert send_again(job, alice, "refused", prompt="Greet {{name}}") == 1
+    assert preparation.prepare_next(job)
     with a_backup_that_comes_back():
         drive(job)
     assert len(restoring.restore()) == 1

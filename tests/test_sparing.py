@@ -26,6 +26,7 @@ from jobs import (
     rounds,
     sparing,
     surveying,
+    tally,
 )
 from jobs.leases import Lease
 from jobs.models import Job, Outcome, Row, recipe_of
@@ -390,6 +391,7 @@ def test_a_draft_gets_a_new_price_when_the_answers_change(
     Row.objects.filter(job=may, number=3).update(
         outcome=Outcome.ERRORED, cause="overloaded_error", answer=""
     )
+    tally.count_up(may)
     assert send_again(may, alice) == 1
     assert not actions.confirm(job, plan, alice), "that job is not finished at the moment"
     drive(may)

@@ -50,6 +50,7 @@ def log_once(job_pk: int, text: str) -> None:
 def hold(job_pk: int, why: str) -> None:
     """Say that a person is needed, in `Job.held` and in the log. A job that is held already stays
     held for the first reason; the next one is said when that is gone."""
+    why = why.replace("\0", "\ufffd")  # which PostgreSQL does not take
     sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
     if sent.filter(held="").update(held=why):
         log(job_pk, f"This job needs somebody: {why}")

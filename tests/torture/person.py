@@ -215,6 +215,8 @@ class Person:
     def _confirm(self, plan: JobPlan, pk: int) -> Iterator[None]:
         saved = not plan.recipe
         while (job := self.view.job(pk))["state"] == "draft":
+            if plan.recipe and not job["prompt"]:
+                saved = False  # the site was restored from a time before that
             try:
                 if not saved:
                     self.browser.post(f"/jobs/{pk}/recipe/", **plan.recipe)

@@ -560,6 +560,7 @@ class Site:
         for process in [*(one for one, _life in filter(None, self._workers)), self._web]:
             if process and not process.has_ended():
                 process.signal(signal.SIGKILL, group=True)
+                process.signal(signal.SIGKILL)  # one that was forked just now has no group yet
                 process.wait()
         restoring = Process(
             fork(lambda: manage_main("restore", str(backups)), log, self.environment)

@@ -22,12 +22,13 @@ from django.db.models import F, Max
 from . import (
     adopting,
     approvals,
+    attempts,
     batching,
     building,
+    ceilings,
     clock,
     collection,
     editing,
-    estimates,
     files,
     foreign,
     limits,
@@ -463,7 +464,7 @@ def leave_out(job: Job, cause: str, count: int, user: User) -> bool:
 
 def are_rows_changing(job: Job) -> bool:
     """Whether the worker is changing rows of a job, or taking them for a round."""
-    return row_changes.find(job) is not None or rounds.is_preparing(job)
+    return row_changes.find(job) is not None or attempts.is_preparing(job)
 
 
 def change_rows(job: Job, cause: str, user: User, *, code: str, name: str, number: int) -> int:
@@ -499,7 +500,7 @@ def send_again(batch: Batch, user: User) -> bool:
     What it may cost a second time counts for the caps, and for approval. Raises limits.NotAllowed.
     """
     asked = Batch.objects.filter(pk=batch.pk).exclude(asked_at=None)
-    most = estimates.most_of_batch(batch)
+    most = ceilings.ceiling_of_batch(batch)
     with transaction.atomic():
         site, job = limits.lock(), batch.job
         if not asked.exists():

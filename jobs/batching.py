@@ -25,8 +25,8 @@ from .answer_kinds import FREE_TEXT
 from .leases import Lease, LeaseLost
 from .models import Batch, Job, Outcome, Row, note_change, recipe_of_round
 from .recipes import Recipe, compile_recipe
+from .row_contents import Contents
 from .slices import slice_transaction, slices_of
-from .surveying import Contents
 
 # As many as there is progress to see in, unless the limits ask for more.
 USUAL_BATCHES = 15

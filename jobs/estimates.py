@@ -24,6 +24,7 @@ from django.db.models.functions import Coalesce
 
 from . import checking, counting, learning, matching, pricing, recipes, surveying
 from .answer_kinds import output_format
+from .ceilings import sent_bytes
 from .counting import LEAST_TOKEN_BYTES, Counts
 from .ingest.input_sizes import AROUND, AROUND_FORM
 from .learning import LEAST_TRIED, Earlier
@@ -31,17 +32,15 @@ from .leases import Lease
 from .model_rules import rules_of
 from .models import (
     MOST,
-    Batch,
     Job,
     Length,
-    Outcome,
-    Row,
     RowQuerySet,
     recipe_of,
     stored_recipe,
     try_key,
 )
 from .recipes import Recipe, question_of
+from .row_contents import LONG
 from .structs import reader_of
 from .surveying import Survey
 
@@ -141,39 +140,13 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
         return None
     # A row that is the same as another one is not sent itself.
     part = rows.filter(same_as=None).aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
-    shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / _sent_bytes(job)
+    shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / sent_bytes(job)
     return PartEstimate(
         rows=part["rows"],
         low=whole.low * min(shares),
         high=whole.high * max(shares),
         most=whole.most * max(shares),
     )
-
-
-def most_of_batch(batch: Batch) -> Decimal:
-    """The most that sending a batch costs, by its share of what was said of all rows that are sent
-    with it; 0 when nothing was said."""
-    again = batch.job.rounds.filter(number=batch.round).first()
-    whole = None if again else current(batch.job)
-    if again:
-        most, rows, size = Decimal(again.estimate["most"]), again.rows, again.bytes
-    elif whole:
-        most, rows, size = whole.most, whole.rows, _sent_bytes(batch.job)
-    else:
-        return Decimal(0)
-    part = batch.rows.aggregate(bytes=Coalesce(Sum("size"), 0))["bytes"]
-    shares = Decimal(batch.size) / max(rows, 1), Decimal(part) / max(size, 1)
-    return most * min(max(shares), Decimal(1))
-
-
-def _sent_bytes(job: Job) -> int:
-    """Of all rows that are sent themselves, and at least 1; by the tally, once there is one."""
-    if groups := job.tally.get("groups"):
-        sizes = (group["bytes"] for group in groups if group["outcome"] != Outcome.LEFT_OUT)
-        return sum(sizes) or 1
-    sent = Row.objects.filter(job=job, same_as=None, earlier=None)
-    sent = sent.exclude(outcome=Outcome.LEFT_OUT)
-    return sent.aggregate(bytes=Sum("size"))["bytes"] or 1
 
 
 @dataclass(frozen=True)
@@ -586,7 +559,7 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
     low, high = learned or _learned_before(earlier, recipe) or recipes.usual_output(recipe)
     around = _most_around(job, recipe, basis)
     # What of a row is not from its cells may be enough for the price of long ones.
-    can_be_long = around + surveying.LONG > pricing.LONG_FROM
+    can_be_long = around + LONG > pricing.LONG_FROM
     long = rows if can_be_long else min(survey.long, rows)
     cells = filled if can_be_long else min(survey.long_bytes, filled)
     return _Share(
@@ -605,7 +578,7 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
         long_bytes=cells + fixed // max(rows, 1) * long,
         long_longest=recipe.longest * long,
         most=around * rows + filled,
-        most_row=_context(recipe.model) if survey.long else around + surveying.LONG,
+        most_row=_context(recipe.model) if survey.long else around + LONG,
         long_most=around * long + cells,
     )
 

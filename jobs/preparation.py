@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from django.db import connection
 from django.db.models import Exists, F, Max, OuterRef, Subquery
 
-from . import rounds
+from . import attempts, rounds
 from .models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_change
 from .rounds import EDITED
 from .slices import slice_transaction
@@ -72,10 +72,10 @@ def _take(job: Job, one: Round, rows: RowQuerySet) -> int:
     if not numbers:
         return 0
     taken = Row.objects.filter(job=job, number__in=numbers)
-    rounds.keep_attempts(taken)
+    attempts.keep_attempts(taken)
     if one.which == EDITED:
         _take_edits(job, numbers)
-    return taken.update(**rounds.NO_RESULT, round=one.number)
+    return taken.update(**attempts.NO_RESULT, round=one.number)
 
 
 def _take_edits(job: Job, numbers: Sequence[int]) -> None:
@@ -120,4 +120,4 @@ def _change_copies(job: Job, one: Round, rows: RowQuerySet) -> None:
         copies.update(same_as=None)  # in what is used now they may differ
     else:
         # They wait for the answer of the row that they are like.
-        copies.update(**rounds.NO_RESULT, round=one.number)
+        copies.update(**attempts.NO_RESULT, round=one.number)

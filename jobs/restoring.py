@@ -31,7 +31,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 
-from . import absence, batching, clock, holding, journal, provider, rounds, words
+from . import absence, attempts, batching, clock, holding, journal, provider, words
 from .models import (
     Batch,
     Installation,
@@ -383,7 +383,7 @@ def _bring_in(job: Job | None, submission: _Submission, listing: dict[str, Batch
     """Bring a batch to where its last attempt left it; says where that is. Raises _NotYet."""
     if job is None and _is_being_read(submission.job):
         raise _NotYet("the file is being read")
-    if job and rounds.is_preparing(job):
+    if job and attempts.is_preparing(job):
         # It would go on without the rows that have come back, and forget what they were asked.
         raise _NotYet("the rows of a retry are being prepared")
     if submission.was_refused:
@@ -544,9 +544,9 @@ def _take_rows(batch: Batch, ranges: list[tuple[int, int]]) -> int:
         taken += free.update(batch=batch, round=batch.round, **NEVER_SENT)
         # Rows that had their answer, or none, may have been sent again after the backup.
         settled = rows.exclude(outcome=Outcome.WAITING)
-        rounds.keep_attempts(settled)
+        attempts.keep_attempts(settled)
         again = {"batch": batch, "round": batch.round}
-        taken += settled.update(**{**rounds.NO_RESULT, **again})
+        taken += settled.update(**{**attempts.NO_RESULT, **again})
     return taken
 
 

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, replace
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
-from django.db.models import Count, F, Max, Sum
+from django.db.models import Count, Max, Sum
 
 from . import checking, clock, estimates
 from .estimates import Measured, PartEstimate
@@ -46,24 +45,6 @@ MEASURED_AT_ONCE = 2_000  # edits; more are measured by the worker
 STILL_CHECKING = "Your changes are still being checked. Look again in a moment."
 BUSY = "Rows of this job are being changed just now. Nothing was sent. Try again in a moment."
 _request_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# What a row holds before a result came for it.
-NO_RESULT = {
-    "batch": None,
-    "outcome": Outcome.WAITING,
-    "cause": "",
-    "answer": "",
-    "message": "",
-    "problem": "",
-    "request_id": "",
-    "answered_by": "",
-    "stop_reason": "",
-    "input_tokens": 0,
-    "cache_write_tokens": 0,
-    "cache_read_tokens": 0,
-    "output_tokens": 0,
-    "thinking_tokens": 0,
-    "cost_pico": 0,
-}
 
 
 @dataclass(frozen=True)
@@ -483,29 +464,3 @@ def start(job: Job, planned: Plan, what: str, user: User) -> None:
         asks_otherwise=again.prompt is not None or again.system is not None,
         contents=planned.contents,
     )
-
-
-def is_preparing(job: Job) -> bool:
-    """Whether the worker is still taking the rows of a round."""
-    return job.rounds.exclude(step=Round.Step.READY).exists()
-
-
-_KEPT = (
-    "number, batch_id, outcome, cause, answer, message, problem, request_id, answered_by,"
-    " stop_reason, input_tokens, cache_write_tokens, cache_read_tokens, output_tokens,"
-    " thinking_tokens, cost_pico"
-)
-
-
-def keep_attempts(rows: RowQuerySet) -> None:
-    """Keep what those of `rows` came to that were sent, before they are sent again."""
-    sent = rows.exclude(batch=None)
-    chosen, values = sent.values("pk").query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            # What is put together here are names of columns, and SQL that Django wrote.
-            f"INSERT INTO jobs_attempt (job_id, attempt, source, {_KEPT})"  # noqa: S608
-            f" SELECT job_id, attempts + 1, '', {_KEPT} FROM jobs_row WHERE id IN ({chosen})",
-            values,
-        )
-    sent.update(attempts=F("attempts") + 1)

@@ -22,8 +22,8 @@ from django.db.models.functions import Greatest
 from . import (
     absence,
     batching,
+    ceilings,
     clock,
-    estimates,
     files,
     holding,
     journal,
@@ -370,7 +370,7 @@ def plan_again(batch: Batch, **detail: object) -> bool:
     same, it is found (late.py). False when it was settled otherwise meanwhile."""
     detail |= _time_of_try(batch)
     # It may have arrived all the same, and then this try is charged as well as the next.
-    most = pico(estimates.most_of_batch(batch))
+    most = pico(ceilings.ceiling_of_batch(batch))
     with transaction.atomic():
         moved = _try_move(
             batch,

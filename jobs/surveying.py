@@ -3,22 +3,20 @@ rows that the job before has answered. The worker passes over all rows, in slice
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 from django.conf import settings
 
-from . import pricing
 from .leases import Lease
 from .models import Job, Outcome, Row, recipe_of, recipe_of_round
-from .recipes import Recipe, columns_used, question_of, static_text
+from .recipes import Recipe, question_of
+from .row_contents import LONG, Contents
 
 SLICE = 2_000  # rows read at a time
 # Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
 KEPT_IN_MIND = 200_000
-LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
 _cells_decoder = msgspec.json.Decoder(list[str])
 
 
@@ -38,43 +36,6 @@ class Survey:
     long_bytes: int = 0
     alike: int = 0  # rows that repeat an earlier one, of those that are sent
     alike_bytes: int = 0
-
-
-class Contents:
-    """What a recipe uses of the cells of a row."""
-
-    def __init__(self, recipe: Recipe, columns: Sequence[str]) -> None:
-        places = {name: index for index, name in enumerate(columns)}
-        names = columns_used(recipe.template)
-        self._used = [(name, places[name]) for name in dict.fromkeys(names)]
-        self._times = [places[name] for name in names]
-        self._skip_empty = recipe.skip_empty
-        # Without words of its own, a prompt is empty when all of its cells are.
-        self._wordless = not static_text(recipe.prompt).strip()
-        self._in_prompt = set(columns_used(recipe.prompt))
-
-    def empty(self, cells: Sequence[str]) -> list[str]:
-        """The columns that hold nothing but blanks."""
-        return [name for name, place in self._used if not cells[place].strip()]
-
-    def is_blank(self, empty: list[str]) -> bool:
-        """Whether the prompt of a row with these columns `empty` is empty when filled in."""
-        return self._wordless and self._in_prompt.issubset(empty)
-
-    def is_left_out(self, empty: list[str]) -> bool:
-        return bool(empty) if self._skip_empty else self.is_blank(empty)
-
-    def key(self, cells: Sequence[str]) -> bytes:
-        """The same for rows whose requests are the same, and for no others."""
-        used = msgspec.json.encode([cells[place] for _name, place in self._used])
-        return hashlib.blake2b(used, digest_size=16).digest()
-
-    def may_be_long(self, cells: Sequence[str]) -> bool:
-        """Without counting the bytes of each: a character has at most four."""
-        return sum(map(len, cells)) * 4 * len(self._times) > LONG
-
-    def bytes(self, cells: Sequence[str]) -> int:
-        return sum(len(cells[place].encode(errors="replace")) for place in self._times)
 
 
 def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:

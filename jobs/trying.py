@@ -38,7 +38,7 @@ from .models import (
     try_key,
 )
 from .recipes import Recipe
-from .surveying import Contents
+from .row_contents import Contents
 
 logger = logging.getLogger(__name__)
 

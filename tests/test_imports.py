@@ -24,6 +24,7 @@ PURE = (
     "jobs.matching",
     "jobs.model_rules",
     "jobs.plain_text",
+    "jobs.row_contents",
     "jobs.structs",
 )
 # Each may import those after it, and none before it.
@@ -58,6 +59,7 @@ LAYERS = (
         "jobs.holding",
         "jobs.learning",
     ),
+    ("jobs.attempts", "jobs.ceilings"),
     ("jobs.surveying", "jobs.offers", "jobs.own_prices", "jobs.browsing", "jobs.result_files"),
     ("jobs.backups", "jobs.slices"),
     (

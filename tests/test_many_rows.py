@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from jobs import (
     actions,
+    attempts,
     editing,
     files,
     leases,
@@ -110,7 +111,7 @@ def test_a_round_is_prepared_whole_and_each_row_is_taken_once(alice: User) -> No
     tally.count_up(job)
     assert send_again(job, alice, "overloaded_error") == 5_000
     old, other = job.rounds.get(), job.rounds.get()
-    work(job, lambda: not rounds.is_preparing(job))
+    work(job, lambda: not attempts.is_preparing(job))
     assert (old.done_to, other.step) == (0, Round.Step.TAKING)
     waiting = job.rows.filter(outcome=Outcome.WAITING, round=2, batch=None)
     assert waiting.filter(same_as=None).count() == 5_000
@@ -164,7 +165,7 @@ def test_while_a_round_is_prepared_nothing_else_changes_its_rows(alice: User) ->
     assert not actions.mark_answer(job, 3_000, key, False, "", alice)
     assert not actions.leave_out(job, "overloaded_error", 2_999, alice)
     assert not editing.edit(job.rows.get(number=2_900), ["a", "b"])
-    work(job, lambda: not rounds.is_preparing(job))
+    work(job, lambda: not attempts.is_preparing(job))
     assert job.rows.filter(outcome=Outcome.WAITING).count() == 2_999
 
 
@@ -175,7 +176,7 @@ def test_copies_of_a_changed_row_part_with_it_however_far_away_they_are(alice: U
     job.rows.filter(number=5_000).update(outcome=Outcome.GOOD)
     assert editing.edit(job.rows.get(number=1), ["changed", "row"])
     assert send_again(job, alice, EDITED) == 1
-    work(job, lambda: not rounds.is_preparing(job))
+    work(job, lambda: not attempts.is_preparing(job))
     found = dict(job.rows.exclude(same_as=None).values_list("number", "same_as"))
     assert found == {5_000: 1, 7_000: 3_000, 8_999: 3_000}
     assert not Edit.objects.exists() and job.rows.get(number=1).content == ["changed", "row"]
@@ -371,7 +372,7 @@ def test_leaving_out_and_sending_again_at_once_is_one_of_the_two(alice: User, co
     )
     assert [left, sent].count(True) == 1
     if sent:
-        work(job, lambda: not rounds.is_preparing(job))
+        work(job, lambda: not attempts.is_preparing(job))
         assert job.rows.filter(outcome=Outcome.WAITING).count() == count
     else:
         work(job, lambda: not RowChange.objects.exists())

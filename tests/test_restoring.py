@@ -16,7 +16,16 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from jobs import actions, batching, journal, lifecycle, preparation, provider, restoring, rounds
+from jobs import (
+    actions,
+    attempts,
+    batching,
+    journal,
+    lifecycle,
+    preparation,
+    provider,
+    restoring,
+)
 from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
 from jobs.recipes import Recipe
 
@@ -675,7 +684,7 @@ def test_a_backup_from_the_middle_of_a_retrys_preparation(
     with a_backup_that_comes_back():
         drive(job)
     restoring.restore()
-    drive(job, until=lambda job: not rounds.is_preparing(job))
+    drive(job, until=lambda job: not attempts.is_preparing(job))
     if restoring.submissions_unknown():
         assert_nothing_is_sent(simulator, drive)
         restoring.restore()

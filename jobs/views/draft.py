@@ -35,7 +35,7 @@ from ..ingest.words import how_it_is_read
 from ..model_rules import BY_ITSELF, EFFORTS, NONE, effort_choices, effort_of, efforts_of
 from ..models import Installation, Job, Outcome, Row, answer_kind_of, choices_of, recipe_of
 from ..recipes import PLAIN_FIELDS
-from ..surveying import Contents
+from ..row_contents import Contents
 from ..uploads import why_refused
 from .access import find_job, person
 from .columns import missing_context

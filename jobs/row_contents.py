@@ -1,0 +1,50 @@
+"""What a recipe uses of the cells of one row. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from . import pricing
+from .recipes import Recipe, columns_used, static_text
+
+LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
+
+
+class Contents:
+    """What a recipe uses of the cells of a row."""
+
+    def __init__(self, recipe: Recipe, columns: Sequence[str]) -> None:
+        places = {name: index for index, name in enumerate(columns)}
+        names = columns_used(recipe.template)
+        self._used = [(name, places[name]) for name in dict.fromkeys(names)]
+        self._times = [places[name] for name in names]
+        self._skip_empty = recipe.skip_empty
+        # Without words of its own, a prompt is empty when all of its cells are.
+        self._wordless = not static_text(recipe.prompt).strip()
+        self._in_prompt = set(columns_used(recipe.prompt))
+
+    def empty(self, cells: Sequence[str]) -> list[str]:
+        """The columns that hold nothing but blanks."""
+        return [name for name, place in self._used if not cells[place].strip()]
+
+    def is_blank(self, empty: list[str]) -> bool:
+        """Whether the prompt of a row with these columns `empty` is empty when filled in."""
+        return self._wordless and self._in_prompt.issubset(empty)
+
+    def is_left_out(self, empty: list[str]) -> bool:
+        return bool(empty) if self._skip_empty else self.is_blank(empty)
+
+    def key(self, cells: Sequence[str]) -> bytes:
+        """The same for rows whose requests are the same, and for no others."""
+        used = msgspec.json.encode([cells[place] for _name, place in self._used])
+        return hashlib.blake2b(used, digest_size=16).digest()
+
+    def may_be_long(self, cells: Sequence[str]) -> bool:
+        """Without counting the bytes of each: a character has at most four."""
+        return sum(map(len, cells)) * 4 * len(self._times) > LONG
+
+    def bytes(self, cells: Sequence[str]) -> int:
+        return sum(len(cells[place].encode(errors="replace")) for place in self._times)

@@ -85,7 +85,7 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "batchsite_csrf"
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "jobs.views.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "jobs.web.views.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 
 # --- The provider ---------------------------------------------------------------------------------
@@ -154,20 +154,20 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "jobs.middleware.room_to_sign_in",
-    "jobs.middleware.content_security_policy",
+    "jobs.web.middleware.room_to_sign_in",
+    "jobs.web.middleware.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Before the CSRF check, which reads the whole body: a stranger's upload is refused unread.
-    "jobs.middleware.sign_in_required",
+    "jobs.web.middleware.sign_in_required",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "jobs.middleware.time_zone",
-    "jobs.middleware.prices_in_force",
+    "jobs.web.middleware.time_zone",
+    "jobs.web.middleware.prices_in_force",
 ]
 ROOT_URLCONF = "batchsite.urls"
 WSGI_APPLICATION = "batchsite.wsgi.application"
@@ -177,11 +177,12 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": False,
         "OPTIONS": {
+            "libraries": {"show": "jobs.web.templatetags.show"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "jobs.context.site",
+                "jobs.web.context_processors.site",
             ],
         },
     }
@@ -219,7 +220,7 @@ STORAGES = {
 # An upload is streamed to the disk that keeps it, so that taking it in is a rename.
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads" / "incoming"
 FILE_UPLOAD_TEMP_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-FILE_UPLOAD_HANDLERS = ["jobs.uploads.LimitedUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["jobs.drafts.upload_handler.LimitedUploadHandler"]
 FILE_UPLOAD_PERMISSIONS = 0o600
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000_000  # a form without its files: prompts can be long
 
@@ -260,8 +261,8 @@ HUEY = {
     "immediate": False,
     "results": False,
     "consumer": {
-        # A thread that sends or fetches mostly waits. More threads than jobs/slots.py has slots, so
-        # that there is always one for the tick.
+        # A thread that sends or fetches mostly waits. More threads than jobs/batches/slots.py has
+        # slots, so that there is always one for the tick.
         "workers": 24,
         "worker_type": "thread",
         "max_delay": 1.0,
@@ -279,7 +280,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "class": "jobs.plain_text.LineFormatter",
+            "class": "jobs.rules.plain_text.LineFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         }
     },

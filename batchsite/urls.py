@@ -1,10 +1,10 @@
-"""Every address of the site is in jobs/urls.py."""
+"""Every address of the site is in jobs/web/urls.py."""
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("jobs.urls"))]
+urlpatterns = [path("", include("jobs.web.urls"))]
 
-handler400 = "jobs.views.errors.bad_request"
-handler403 = "jobs.views.errors.forbidden"
-handler404 = "jobs.views.errors.not_found"
-handler500 = "jobs.views.errors.server_error"
+handler400 = "jobs.web.views.errors.bad_request"
+handler403 = "jobs.web.views.errors.forbidden"
+handler404 = "jobs.web.views.errors.not_found"
+handler500 = "jobs.web.views.errors.server_error"

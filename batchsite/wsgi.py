@@ -8,6 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 application = get_wsgi_application()
 
-from jobs import locks  # noqa: E402 - it needs the settings
+from jobs.models import locks  # noqa: E402 - it needs the settings
 
 locks.join_site()

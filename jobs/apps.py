@@ -7,7 +7,7 @@ class JobsConfig(AppConfig):
     name = "jobs"
 
     def ready(self) -> None:
-        from . import locks  # it needs the settings
+        from .models import locks  # it needs the settings
 
         if sys.argv[1:2] != ["restore"]:
             try:

@@ -59,8 +59,8 @@ def measured(name: str) -> Iterator[None]:
 
 def failed_job(count: int, owner_name: str = "bench") -> int:
     """A finished job, all of whose rows failed for a reason that passes."""
-    from jobs import tally
     from jobs.models import Job, Row
+    from jobs.worker import tally
 
     from . import bench_rows
 
@@ -77,9 +77,12 @@ def measure(size: int) -> None:
     from django.db import connection
     from django.test import Client
 
-    from jobs import preparation, reviewing, rounds, row_changes, slices, tally
-    from jobs.leases import Lease
+    from jobs.batches import slices
+    from jobs.batches.leases import Lease
     from jobs.models import Job, Row
+    from jobs.results import review_sample
+    from jobs.retries import preparation, rounds
+    from jobs.worker import row_changes, tally
 
     pk = failed_job(size)
     job = Job.objects.get(pk=pk)
@@ -133,7 +136,7 @@ def measure(size: int) -> None:
     Row.objects.filter(job=pk).update(outcome="good", cause="", answer="yes")
     tally.count_up(Job.objects.get(pk=pk))
     with measured("click: draw a sample"):
-        post("/review/", size=reviewing.SIZES[-1])
+        post("/review/", size=review_sample.SIZES[-1])
     with measured("click: delete the job"):
         post("/delete/")
     with measured("worker: delete all rows"):

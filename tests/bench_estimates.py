@@ -20,10 +20,11 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
-from jobs import actions, estimates
-from jobs.estimates import Estimate
+from jobs import actions
+from jobs.drafts import estimates
+from jobs.drafts.estimates import Estimate
+from jobs.drafts.trials import choose_rows
 from jobs.models import Job
-from jobs.trying import choose_rows
 
 WORDS = {
     "english": [

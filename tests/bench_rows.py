@@ -80,9 +80,9 @@ def store(count: int) -> int:
     from django.contrib.auth.models import User
     from django.db import connection, transaction
 
-    from jobs import tally
-    from jobs.estimates import Estimate
+    from jobs.drafts.estimates import Estimate
     from jobs.models import Job
+    from jobs.worker import tally
 
     owner = User.objects.first() or User.objects.create_superuser("bench")
     one = Decimal(1)

@@ -52,13 +52,17 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions, estimates, files, lifecycle, pricing, rounds, tally
+from jobs import actions
+from jobs.drafts import estimates
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.ingest.input_sizes import AROUND
 from jobs.management.commands import job as job_command
-from jobs.models import Batch, Installation, Job, Outcome, Row
-from jobs.pricing import LONG_FROM
-from jobs.supervision import prepare_child as end_with_parent
+from jobs.models import Batch, Installation, Job, Outcome, Row, files
+from jobs.retries import rounds
+from jobs.rules import pricing
+from jobs.rules.pricing import LONG_FROM
+from jobs.worker import advance, tally
+from jobs.worker.supervision import prepare_child as end_with_parent
 
 PASSWORD = "correct horse"
 # Files of few tests that take long each.
@@ -288,7 +292,7 @@ def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float =
     with the job's log when it does not come so far within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005
     while True:
-        lifecycle.sweep()
+        advance.sweep()
         now = Job.objects.get(pk=job.pk)
         if until(now):
             return now
@@ -390,7 +394,7 @@ _SHARED: list[Simulator] = []
 @pytest.fixture
 def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does its work whenever the command waits."""
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: lifecycle.sweep())
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: advance.sweep())
     monkeypatch.setattr(job_command, "time", clock)
 
 

@@ -80,29 +80,21 @@ def after(owner: Any, name: str, reached: Callable[[], None]) -> None:
 
 def arrange(point: str, reached: Callable[[], None]) -> None:
     """Call `reached` whenever the product comes to `point`."""
-    from jobs import (
-        batching,
-        collection,
-        exports,
-        files,
-        journal,
-        leases,
-        lifecycle,
-        models,
-        preparation,
-        provider,
-        reading,
-        row_changes,
-        slices,
-        submission,
-    )
+    from jobs import models
+    from jobs.batches import collection, journal, leases, planning, slices, submission
+    from jobs.drafts import reading
+    from jobs.models import files
+    from jobs.provider import client
+    from jobs.results import table
+    from jobs.retries import preparation
+    from jobs.worker import advance, row_changes
 
     match point:
         case "reading: some rows stored":
             reading.SLICE = 50
             after(reading, "_store", reached)
         case "planning: body half written":
-            after(batching, "custom_id", reached)
+            after(planning, "custom_id", reached)
         case "planning: body written, batch not":
             after(files, "keep", lambda: reached() if called_by("plan_next_batch") else None)
         case "planning: some rows given":
@@ -121,11 +113,11 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
         case "sending: intent committed, not journalled":
             before(journal, "write", lambda: reached() if called_by("submit") else None)
         case "sending: journalled, nothing sent":
-            before(provider, "create_batch", reached)
+            before(client, "create_batch", reached)
         case "sending: body half sent":
             send_half(reached)
         case "sending: answered, nothing committed":
-            after(provider, "create_batch", reached)
+            after(client, "create_batch", reached)
         case "sending: committed, not journalled":
             after(submission, "_accepted", reached)
         case "looking: found, not adopted":
@@ -133,9 +125,9 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
         case "looking: given up, not planned again":
             before(submission, "plan_again", reached)
         case "watching: listed, nothing noted":
-            from jobs import watching
+            from jobs.batches import polling
 
-            before(watching, "_note_end", reached)
+            before(polling, "_note_end", reached)
         case "collecting: half downloaded":
             download_half(reached)
         case "collecting: downloaded, not proven":
@@ -152,20 +144,20 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
         case "collecting: collected, not counted":
             after(collection, "collect", reached)
         case "finishing: counted, not finished":
-            before(lifecycle, "_finish", reached)
+            before(advance, "_finish", reached)
         case "building: half written":
-            exports.SLICE = 50
+            table.SLICE = 50
             before(files, "require_room", lambda: reached() if called_by("_build") else None)
         case "building: written, not named":
             before(files, "keep", lambda: reached() if called_by("_build") else None)
         case "building: named, still to be built":
             after(files, "keep", lambda: reached() if called_by("_build") else None)
         case "stopping: noted, cancel not sent":
-            before(provider, "cancel_batch", reached)
+            before(client, "cancel_batch", reached)
         case "stopping: cancel sent":
-            after(provider, "cancel_batch", reached)
+            after(client, "cancel_batch", reached)
         case "deleting: the provider's copy is gone":
-            after(provider, "delete_batch", reached)
+            after(client, "delete_batch", reached)
         case "deleting: some rows deleted":
             slices.SLICE = 50
             after(leases.Lease, "renew", lambda: reached() if called_by("delete_rows") else None)
@@ -185,9 +177,9 @@ def called_by(function: str) -> bool:
 
 def send_half(reached: Callable[[], None]) -> None:
     """The body's file gives half of what is in it, and then the process dies."""
-    from jobs import provider
+    from jobs.provider import client
 
-    original = provider.create_batch
+    original = client.create_batch
 
     def create_batch(body: Any, size: int, seconds: float) -> Any:
         class Half:
@@ -201,7 +193,7 @@ def send_half(reached: Callable[[], None]) -> None:
 
         return original(Half(body), size, seconds)  # type: ignore[arg-type]
 
-    provider.create_batch = create_batch
+    client.create_batch = create_batch
 
 
 class HalfFile:
@@ -234,9 +226,9 @@ class HalfFile:
 
 
 def download_half(reached: Callable[[], None]) -> None:
-    from jobs import provider
+    from jobs.provider import client
 
-    original = provider.result_blocks
+    original = client.result_blocks
 
     def result_blocks(provider_id: str, *bounds: Any) -> Iterator[bytes]:
         for block in original(provider_id, *bounds):
@@ -244,7 +236,7 @@ def download_half(reached: Callable[[], None]) -> None:
             reached()
             yield block[len(block) // 2 :]
 
-    provider.result_blocks = result_blocks  # type: ignore[assignment]  # its names of arguments
+    client.result_blocks = result_blocks  # type: ignore[assignment]  # its names of arguments
 
 
 def die_at_pass(wanted: int) -> Callable[[], None]:
@@ -268,11 +260,11 @@ def consume() -> None:
 
 def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
-    from jobs import lifecycle
+    from jobs.worker import advance
 
-    lifecycle.PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
+    advance.PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
     if point:
         arrange(point, die_at_pass(wanted))
     while True:
-        lifecycle.sweep()
+        advance.sweep()
         time.sleep(0.02)

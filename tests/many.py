@@ -13,8 +13,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from jobs import estimates, tally
+from jobs.drafts import estimates
 from jobs.models import Installation, Job, Row
+from jobs.worker import tally
 
 from .conftest import store_job
 

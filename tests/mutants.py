@@ -42,7 +42,7 @@ def sdk_retries() -> None:
 
 def baseline_refreshed() -> None:
     """What the provider lists is noted anew before each attempt, also that of an earlier one."""
-    from jobs import submission
+    from jobs.batches import submission
 
     original = submission.submit
 
@@ -57,7 +57,7 @@ def no_grace() -> None:
     """One look at the list is enough for a batch to count as never arrived."""
     from django.conf import settings
 
-    from jobs import absence
+    from jobs.batches import absence
 
     settings.RECONCILE_GRACE_SECONDS = 0.0
     absence.LOOKS_BEFORE_RESEND = 1
@@ -65,10 +65,11 @@ def no_grace() -> None:
 
 def resend_on_404() -> None:
     """A batch that the provider does not know by its id is sent again."""
-    from jobs import clock, provider, watching
-    from jobs.models import Batch, Job
+    from jobs.batches import polling
+    from jobs.models import Batch, Job, clock
+    from jobs.provider import client as provider
 
-    original = watching._look_up
+    original = polling._look_up
 
     def look_up(batch: Any) -> None:
         try:
@@ -84,12 +85,12 @@ def resend_on_404() -> None:
         else:
             original(batch)
 
-    watching._look_up = look_up
+    polling._look_up = look_up
 
 
 def lines_not_counted() -> None:
     """Whatever arrives as results is taken for all of them."""
-    from jobs import collection
+    from jobs.batches import collection
 
     def prove(batch: Any, path: Any, lease: Any) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()

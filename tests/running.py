@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.supervision import prepare_child
+from jobs.worker.supervision import prepare_child
 
 from .environment import ROOT, clean_environment
 

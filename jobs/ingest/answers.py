@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..pricing import LONG_FROM
+from ..rules.pricing import LONG_FROM
 from .corrected_file import CorrectedFile
 from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
 from .words import remedy_of, title_of

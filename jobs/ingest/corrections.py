@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ..cells import exact_cell, plain_cell
+from ..rules.spreadsheet_cells import exact_cell, plain_cell
 from .corrected_file import OURS, CorrectedFile, read_corrected
 from .json_lines import compact
 from .shapes import Choices, Finding, Limits, Unreadable

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..model_rules import Rules
+from ..rules.model_capabilities import Rules
 from . import media
 
 Json = dict[str, Any]

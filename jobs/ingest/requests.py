@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..model_rules import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules, rules_of
-from ..pricing import Facts, all_facts, facts_of
+from ..rules.model_capabilities import ALL_EFFORTS, QUIET_EFFORTS, RULES, Rules, rules_of
+from ..rules.pricing import Facts, all_facts, facts_of
 from .input_sizes import InputSize, input_size
 from .shapes import Finding, Limits, Line
 

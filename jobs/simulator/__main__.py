@@ -7,11 +7,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.simulator.faults import FaultQueue
-from jobs.simulator.finishing import Finisher
-from jobs.simulator.knobs import Knobs
-from jobs.simulator.server import SimulatorServer
-from jobs.simulator.store import Store
+from .faults import FaultQueue
+from .finishing import Finisher
+from .knobs import Knobs
+from .server import SimulatorServer
+from .store import Store
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 

@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-from jobs.simulator import schemas
-from jobs.simulator.dice import Dice
-from jobs.simulator.labels import plausible_label, wanted_labels
-from jobs.simulator.models import Model
-from jobs.simulator.prompts import Prompt, count_text
-from jobs.simulator.wire import (
+from . import schemas
+from .dice import Dice
+from .labels import plausible_label, wanted_labels
+from .models import Model
+from .prompts import Prompt, count_text
+from .wire import (
     CacheCreation,
     OutputDetails,
     Params,

@@ -5,8 +5,8 @@ import zlib
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jobs.simulator.knobs import MICROSECONDS, real_now
-from jobs.simulator.wire import BatchObject, Counts, timestamp
+from .knobs import MICROSECONDS, real_now
+from .wire import BatchObject, Counts, timestamp
 
 _DAY = 24 * 60 * 60 * MICROSECONDS
 ARCHIVED_AFTER = 29 * _DAY

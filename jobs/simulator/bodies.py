@@ -6,7 +6,7 @@ from email.message import Message
 from pathlib import Path
 from typing import TypeAlias
 
-from jobs.simulator.wire import ApiError
+from .wire import ApiError
 
 Headers: TypeAlias = "Message[str, str]"
 _PIECE = 1 << 20

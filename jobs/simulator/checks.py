@@ -6,10 +6,10 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from jobs.simulator import schemas
-from jobs.simulator.models import EFFORTS_WITHOUT_THINKING, Model, usable_model
-from jobs.simulator.prompts import Prompt, is_fetched, read_prompt
-from jobs.simulator.wire import Item, Params, Turn, decode_envelope, invalid
+from . import schemas
+from .models import EFFORTS_WITHOUT_THINKING, Model, usable_model
+from .prompts import Prompt, is_fetched, read_prompt
+from .wire import Item, Params, Turn, decode_envelope, invalid
 
 LARGEST_BATCH = 100_000
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")

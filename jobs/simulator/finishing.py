@@ -6,13 +6,13 @@ import sys
 import threading
 from collections import Counter
 
-from jobs.simulator.batches import Batch, Outcome
-from jobs.simulator.checks import read_batch
-from jobs.simulator.dice import digest
-from jobs.simulator.knobs import MICROSECONDS, Knobs, real_now
-from jobs.simulator.outcomes import Run, result_line
-from jobs.simulator.store import Store
-from jobs.simulator.wire import Counts, Reply, Succeeded, encode
+from .batches import Batch, Outcome
+from .checks import read_batch
+from .dice import digest
+from .knobs import MICROSECONDS, Knobs, real_now
+from .outcomes import Run, result_line
+from .store import Store
+from .wire import Counts, Reply, Succeeded, encode
 
 _WRITE_BUFFER = 1 << 20
 # How long a look at a batch waits for results that are due at once.

@@ -8,7 +8,7 @@ import re
 import string
 from functools import lru_cache
 
-from jobs.simulator.dice import Dice
+from .dice import Dice
 
 # Where a list of labels may begin. Plain words, to keep the slower patterns from most prompts.
 _HINTS = (

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from jobs.simulator.wire import ApiError
+from .wire import ApiError
 
 ThinkingType = Literal["enabled", "adaptive", "disabled", "between_tools"]
 

@@ -4,12 +4,12 @@ from typing import get_args
 
 from msgspec import Raw, Struct
 
-from jobs.simulator.answers import CacheUse, Fate, answer
-from jobs.simulator.checks import check_message
-from jobs.simulator.dice import Dice
-from jobs.simulator.models import Model
-from jobs.simulator.prompts import Prompt
-from jobs.simulator.wire import (
+from .answers import CacheUse, Fate, answer
+from .checks import check_message
+from .dice import Dice
+from .models import Model
+from .prompts import Prompt
+from .wire import (
     KIND_OF_STATUS,
     ApiError,
     Ended,

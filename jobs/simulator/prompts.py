@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from msgspec.json import encode
 
-from jobs.simulator.models import Model
-from jobs.simulator.wire import Block, Params, Source
+from .models import Model
+from .wire import Block, Params, Source
 
 # What the API puts around a prompt and around every turn of it.
 _FRAME_TOKENS = 8

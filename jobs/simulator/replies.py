@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from jobs.simulator import bodies
-from jobs.simulator.faults import Fault
-from jobs.simulator.spoiling import cut_gzip, spoiled
-from jobs.simulator.wire import ApiError, BatchObject, encode
+from . import bodies
+from .faults import Fault
+from .spoiling import cut_gzip, spoiled
+from .wire import ApiError, BatchObject, encode
 
 _ORGANIZATION = "00000000-0000-4000-8000-000000000001"
 _WORKSPACE = "wrkspc_01practice"

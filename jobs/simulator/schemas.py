@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import msgspec
 
-from jobs.simulator.dice import Dice
-from jobs.simulator.labels import plausible_label
-from jobs.simulator.wire import invalid
+from .dice import Dice
+from .labels import plausible_label
+from .wire import invalid
 
 Node = dict[str, object]
 _decoder = msgspec.json.Decoder(Node)

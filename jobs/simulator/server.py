@@ -9,16 +9,16 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jobs.simulator import bodies, models
-from jobs.simulator.batches import Batch, as_object, with_wrong_counts
-from jobs.simulator.checks import check_batch, check_count, read_batch
-from jobs.simulator.faults import Fault, FaultQueue
-from jobs.simulator.finishing import Finisher
-from jobs.simulator.knobs import MICROSECONDS, Knobs
-from jobs.simulator.outcomes import single_reply
-from jobs.simulator.replies import Replier
-from jobs.simulator.store import Store
-from jobs.simulator.wire import ApiError, BatchObject, decode_params, invalid, new_id
+from . import bodies, models
+from .batches import Batch, as_object, with_wrong_counts
+from .checks import check_batch, check_count, read_batch
+from .faults import Fault, FaultQueue
+from .finishing import Finisher
+from .knobs import MICROSECONDS, Knobs
+from .outcomes import single_reply
+from .replies import Replier
+from .store import Store
+from .wire import ApiError, BatchObject, decode_params, invalid, new_id
 
 _BATCHES = "/v1/messages/batches"
 _MODELS = "/v1/models"

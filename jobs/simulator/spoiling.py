@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jobs.simulator.faults import Fault
+from .faults import Fault
 
 _FOREIGN_NONCE = b"ffffffffffff"
 _FILLER = " and so on"

@@ -14,9 +14,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jobs.simulator.batches import ARCHIVED_AFTER, Batch, Outcome, Truth, as_accepted
-from jobs.simulator.knobs import MICROSECONDS, Knobs, real_now
-from jobs.simulator.wire import ApiError, Item, encode_envelope, invalid, new_id
+from .batches import ARCHIVED_AFTER, Batch, Outcome, Truth, as_accepted
+from .knobs import MICROSECONDS, Knobs, real_now
+from .wire import ApiError, Item, encode_envelope, invalid, new_id
 
 # A batch takes so much longer for every batch already at work, so that they do not all end at once.
 _DELAY_PER_BATCH = 0.2

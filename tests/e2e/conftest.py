@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests import prepare
-from tests.running import Site
+from .. import prepare
+from ..running import Site
 
 # How long a page may take for what is expected of it, on a busy machine.
 MILLISECONDS = 30_000

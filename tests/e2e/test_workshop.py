@@ -9,15 +9,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import (
-    as_csv,
-    assert_fits,
-    download,
-    submit,
-    tab_to,
-    upload,
-    wait_until_finished,
-)
+from .conftest import as_csv, assert_fits, download, submit, tab_to, upload, wait_until_finished
 
 pytestmark = pytest.mark.browser
 

@@ -220,20 +220,22 @@ def worker_main(life: Life, mutant: str, sign: Path, clock: Path) -> None:
 def quicken() -> None:
     """Shorten waits that no setting shortens, so that a run takes seconds. None of them is what
     keeps a batch from being sent twice."""
-    from jobs import collection, holding, lifecycle, provider, submission
+    from jobs.batches import collection, holds, submission
+    from jobs.provider import client
+    from jobs.worker import advance
 
     short = timedelta(seconds=1)
-    provider.READ_SECONDS = 3.0
-    holding.FIRST_PAUSE, holding.LONGEST_PAUSE, holding.FIRST_GO = short, 3 * short, short
-    holding.USUAL_WAIT = 2.0
-    lifecycle.PAUSE_OF_A_BATCH = lifecycle.LONGEST_PAUSE_OF_A_BATCH = short
+    client.READ_SECONDS = 3.0
+    holds.FIRST_PAUSE, holds.LONGEST_PAUSE, holds.FIRST_GO = short, 3 * short, short
+    holds.USUAL_WAIT = 2.0
+    advance.PAUSE_OF_A_BATCH = advance.LONGEST_PAUSE_OF_A_BATCH = short
     look_again, try_again = submission._look_again, collection._try_again
 
     def looked_at_soon(batch: Any, pause: timedelta, *arguments: Any) -> timedelta:
         return look_again(batch, min(pause, short), *arguments)
 
     def tried_soon(batch: Any, *arguments: Any, **options: Any) -> timedelta:
-        from jobs import clock
+        from jobs.models import clock
 
         try_again(batch, *arguments, **options)
         type(batch).objects.filter(pk=batch.pk).update(next_action_at=clock.now() + short)

@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
 
-from jobs import backups, locks
-from jobs.dumps import DumpError
+from ...models import locks
+from ...worker import backups
+from ...worker.dumps import DumpError
 
 WITH_TROUBLES = 3
 

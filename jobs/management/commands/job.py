@@ -28,44 +28,11 @@ from typing import Any, cast
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
-from jobs import (
-    actions,
-    adopting,
-    approvals,
-    checking,
-    estimates,
-    excel,
-    exports,
-    failures,
-    limits,
-    offers,
-    own_prices,
-    pricing,
-    receipts,
-    resending,
-    restoring,
-    rounds,
-    stored_results,
-    strays,
-    words,
-)
-from jobs.estimates import Estimate, PartEstimate
-from jobs.ingest.answers import Failed, Order, Read, Summary
-from jobs.ingest.shapes import Unreadable
-from jobs.ingest.words import how_it_is_read
-from jobs.judging import problem_in_words
-from jobs.matching import needed_columns
-from jobs.models import Installation, Job, Outcome, Template, Try, recipe_of
-from jobs.offers import Offer
-from jobs.plain_text import PlainStream
-from jobs.pricing import in_words
-from jobs.provider import ProviderError
-from jobs.reading import limits as reading_limits
-from jobs.reading import read_apart, read_corrected
-from jobs.recipes import Recipe
-from jobs.reusing import kept_recipe
-from jobs.rounds import EDITED, Again
-from jobs.shell.facts import (
+from ... import actions
+from ...actions import approvals
+from ...batches import external, recovery, stored_results
+from ...batches.stored_results import DamagedResults
+from ...cli.facts import (
     estimate_in_full,
     facts,
     facts_of_file,
@@ -76,7 +43,7 @@ from jobs.shell.facts import (
     facts_of_template,
     facts_of_tries,
 )
-from jobs.shell.options import (
+from ...cli.options import (
     EMPTY,
     WRONG_USE,
     add_choices,
@@ -91,10 +58,30 @@ from jobs.shell.options import (
     recipe_was_given,
     start_from,
 )
-from jobs.shell.verifying import look_for_damage
-from jobs.stored_results import DamagedResults
-from jobs.templatetags.show import at_most, money_range
-from jobs.trying import MOST_ROWS, choose_rows
+from ...cli.verify import look_for_damage
+from ...drafts import checks, estimates, model_catalog
+from ...drafts.estimates import Estimate, PartEstimate
+from ...drafts.model_catalog import Offer
+from ...drafts.reading import limits as reading_limits
+from ...drafts.reading import read_apart, read_corrected
+from ...drafts.templates import kept_recipe
+from ...drafts.trials import MOST_ROWS, choose_rows
+from ...ingest.answers import Failed, Order, Read, Summary
+from ...ingest.shapes import Unreadable
+from ...ingest.words import how_it_is_read
+from ...models import Installation, Job, Outcome, Template, Try, recipe_of
+from ...provider.client import ProviderError
+from ...results import table, unmatched, workbook
+from ...retries import corrected_files, problem_groups, rounds
+from ...retries.rounds import EDITED, Again
+from ...rules import pricing, wording
+from ...rules.column_matching import needed_columns
+from ...rules.judging import problem_in_words
+from ...rules.plain_text import PlainStream
+from ...rules.pricing import in_words
+from ...rules.recipes import Recipe
+from ...spending import caps, price_overrides, receipts
+from ...web.templatetags.show import at_most, money_range
 
 NOT_DONE, ROWS_LEFT_OUT, UNREADABLE, ATTENTION, HELD, TIMED_OUT = 1, 3, 4, 6, 7, 8
 LOOK_SECONDS = 0.5
@@ -172,7 +159,7 @@ class Command(BaseCommand):
             "--problem-file", action="store_true", help="the rows left out, with what is wrong"
         )
         export.add_argument(
-            "--only", choices=exports.ROWS, default="all", help="which rows; not with raw (all)"
+            "--only", choices=table.ROWS, default="all", help="which rows; not with raw (all)"
         )
         export.add_argument(
             "--plain", action="store_true", help="CSV without a byte order mark, for programs"
@@ -221,7 +208,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         self.stdout, self.stderr = plain(self.stdout), plain(self.stderr)
         if action != "check":  # which needs no database
-            own_prices.refresh()
+            price_overrides.refresh()
         try:
             getattr(self, f"do_{action}")(options)
         except CommandError as error:
@@ -303,16 +290,16 @@ class Command(BaseCommand):
         self.show_price(estimate)
         if not options["yes"] and not self.agrees(estimate.rows, estimate.most):
             raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
-        if limits.needs_approval(job, estimate.most, Installation.get()):
+        if caps.needs_approval(job, estimate.most, Installation.get()):
             approvals.ask(job, job.plan_sha256, job.owner)
             raise CommandError(
                 f"Not submitted: a second person has to approve job {job.pk}. An administrator "
                 "other than its owner finds it in the list of jobs. Then its owner submits it on "
-                f"its page. {limits.why_nobody_can_approve(job)}".strip()
+                f"its page. {caps.why_nobody_can_approve(job)}".strip()
             )
         try:
             confirmed = actions.confirm(job, job.plan_sha256, job.owner)
-        except limits.NotAllowed as why:
+        except caps.NotAllowed as why:
             raise CommandError(f"Not submitted. {why} The draft is kept as job {job.pk}.") from why
         if not confirmed:
             raise CommandError(
@@ -345,7 +332,7 @@ class Command(BaseCommand):
         if job.kind == Job.Kind.TABLE:
             actions.save_recipe(job, recipe, job.owner)
             job.refresh_from_db()
-            for remark in checking.remarks(job):
+            for remark in checks.remarks(job):
                 self.say(remark)
         return job
 
@@ -393,7 +380,7 @@ class Command(BaseCommand):
         try:
             with opened(path) if path else nullcontext() as file:
                 job = actions.bring_in(owner, options["batch"], file, *facts)
-        except adopting.NotPossible as why:
+        except external.NotPossible as why:
             raise CommandError(f"Not brought in. {why}") from why
         self.say(f"Brought in as job {job.pk} “{job.name}”. `job wait {job.pk}` waits for its end.")
         self.stdout.write(str(job.pk))
@@ -410,7 +397,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
         elif not estimate.trouble:
-            self.stdout.write(f"{words.rows(estimate.rows)}, {found['model']}")
+            self.stdout.write(f"{wording.rows(estimate.rows)}, {found['model']}")
             self.stdout.write(f"In US dollars: {price_in_words(estimate)}{half(estimate)}")
             self.stdout.write(f"The length of the answers is from: {found['basis']['output']}")
         if estimate.trouble:
@@ -429,7 +416,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{in_words(receipt.charged)} (US dollars) {would}")
         for line in receipt.lines:
             self.stdout.write(
-                f"  {line.what}, {line.model}: {words.rows(line.rows)}, "
+                f"  {line.what}, {line.model}: {wording.rows(line.rows)}, "
                 f"{line.input_tokens + line.cache_write_tokens + line.cache_read_tokens:,} tokens "
                 f"read, {line.output_tokens:,} written: {in_words(line.cost)}"
             )
@@ -437,7 +424,7 @@ class Command(BaseCommand):
             more = in_words(receipt.may_be_charged)
             self.stdout.write(f"  Up to {more} more may have been charged: an answer was lost.")
         for why, count in receipt.not_charged.items():
-            self.stdout.write(f"  Not charged: {words.rows(count)}: {why}")
+            self.stdout.write(f"  Not charged: {wording.rows(count)}: {why}")
         if receipt.estimate:
             self.stdout.write(f"Estimated: {price_in_words(receipt.estimate)}")
 
@@ -468,7 +455,7 @@ class Command(BaseCommand):
         rows = choose_rows(job, options["rows"], at_random=options["random"])
         try:
             asked = job.kind == Job.Kind.TABLE and actions.try_rows(job, rows, job.owner)
-        except limits.NotAllowed as why:
+        except caps.NotAllowed as why:
             actions.delete(job, job.owner)
             raise CommandError(str(why)) from why
         if not asked:
@@ -637,21 +624,21 @@ class Command(BaseCommand):
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
         if not options["yes"] and not self.agrees(planned.rows, planned.price.most):
             raise CommandError("Nothing was sent.")
-        needed = limits.needs_approval(job, planned.price.most, Installation.get())
-        if needed and not limits.is_approved(Job.objects.get(pk=job.pk), planned.key):
+        needed = caps.needs_approval(job, planned.price.most, Installation.get())
+        if needed and not caps.is_approved(Job.objects.get(pk=job.pk), planned.key):
             approvals.ask(job, planned.key, job.owner, again)
             raise CommandError(
                 f"Nothing was sent: a second person has to approve that rows of job {job.pk} are "
                 "sent again. An administrator other than its owner finds it in the list of jobs. "
-                f"Then its owner sends them. {limits.why_nobody_can_approve(job)}".strip()
+                f"Then its owner sends them. {caps.why_nobody_can_approve(job)}".strip()
             )
         try:
             sent = actions.send_round(job, again, planned.key, job.owner)
-        except limits.NotAllowed as why:
+        except caps.NotAllowed as why:
             raise CommandError(f"Nothing was sent. {why}") from why
         if not sent:
             raise CommandError("Nothing was sent: the job was changed by someone else just now.")
-        self.say(f"To be sent again: {words.rows(planned.rows)}.")
+        self.say(f"To be sent again: {wording.rows(planned.rows)}.")
 
     def do_resend(self, options: dict[str, Any]) -> None:
         refuse_if_nobody_can_be_asked(options)
@@ -662,11 +649,11 @@ class Command(BaseCommand):
             with path.open("rb"):
                 pass
             corrected = read_corrected(job, str(path.resolve()))
-            found, changed = resending.match(job, corrected)
+            found, changed = corrected_files.match(job, corrected)
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
         except Unreadable as error:
-            why = " ".join([*resending.in_words(error), "Nothing of the file was used."])
+            why = " ".join([*corrected_files.in_words(error), "Nothing of the file was used."])
             raise CommandError(why, returncode=UNREADABLE) from error
         self.say(f"Rows: {found.in_short}.")
         for note in found.notes:
@@ -674,18 +661,18 @@ class Command(BaseCommand):
         if not changed:
             raise CommandError("Nothing was sent: no row is different in the file.")
         try:
-            resending.keep(job, changed)
-        except resending.NotFinished as error:
+            corrected_files.keep(job, changed)
+        except corrected_files.NotFinished as error:
             raise CommandError(f"Nothing was sent: job {job.pk} was changed meanwhile.") from error
         job.refresh_from_db()
         rounds.measure_edits(job)
         if waited := rounds.rows_of(job, EDITED).count() - len(changed):
-            self.say(f"Changed before, and sent with them: {words.rows(waited)}.")
+            self.say(f"Changed before, and sent with them: {wording.rows(waited)}.")
         self.send_round(job, Again(EDITED), options)
 
     def do_attention(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])
-        found = failures.groups(job)
+        found = problem_groups.groups(job)
         if options["json"]:
             groups = [facts_of_group(group) for group in found]
             self.stdout.write(json.dumps(groups, indent=1, ensure_ascii=False))
@@ -694,7 +681,7 @@ class Command(BaseCommand):
             self.stdout.write("Nothing needs attention.")
         for group in found:
             self.stdout.write(
-                f"{words.rows(group.rows)}: {group.title} ({group.name}), "
+                f"{wording.rows(group.rows)}: {group.title} ({group.name}), "
                 f"charged {pricing.in_words(group.charged)}. {group.cause.advice}"
             )
             for remedy in group.remedies:
@@ -712,16 +699,16 @@ class Command(BaseCommand):
         )
 
     def do_reconcile(self, options: dict[str, Any]) -> None:
-        if not restoring.submissions_unknown():
+        if not recovery.submissions_unknown():
             self.say("The database knows every submission in the journal; there is nothing to do.")
             return
         try:
-            report = restoring.restore()
+            report = recovery.restore()
         except ProviderError as error:
             raise CommandError(f"The provider could not be asked: {error}") from error
         for line in report:
             self.stdout.write(line)
-        if left := restoring.submissions_unknown():
+        if left := recovery.submissions_unknown():
             raise CommandError(f"{left} submissions are still unknown; nothing is sent until then.")
 
     def do_list(self, options: dict[str, Any]) -> None:
@@ -737,7 +724,7 @@ class Command(BaseCommand):
             )
 
     def do_models(self, options: dict[str, Any]) -> None:
-        found = offers.offered()
+        found = model_catalog.offered()
         if options["json"]:
             self.stdout.write(json.dumps([facts_of_model(offer) for offer in found], indent=1))
             return
@@ -805,26 +792,26 @@ def write_export(job: Job, options: dict[str, Any], path: Path) -> None:
             file.writelines(chunks_of(job, options))
         return
     try:
-        excel.write(job, path, options["only"])
-    except excel.TooWide as error:
+        workbook.write(job, path, options["only"])
+    except workbook.TooWide as error:
         raise CommandError(str(error)) from error
 
 
 def chunks_of(job: Job, options: dict[str, Any]) -> Iterator[bytes]:
     """The bytes of a file that is no workbook."""
     if options["problem_file"]:
-        return chain(exports.problem_chunks(job), strays.stray_chunks(job))
+        return chain(table.problem_chunks(job), unmatched.stray_chunks(job))
     if options["format"] == "raw":
-        return exports.raw_chunks(job)
+        return table.raw_chunks(job)
     if options["format"] == "jsonl":
-        return exports.jsonl_chunks(job, options["only"])
-    return exports.csv_chunks(job, options["only"], plain=options["plain"])
+        return table.jsonl_chunks(job, options["only"])
+    return table.csv_chunks(job, options["only"], plain=options["plain"])
 
 
 def plan_problems(job: Job, recipe: Recipe, was_given: bool) -> list[str]:
     """Why the recipe does not go with the file, each as a sentence."""
     if job.kind == Job.Kind.TABLE:
-        return checking.recipe_problems(recipe, job.columns)
+        return checks.recipe_problems(recipe, job.columns)
     if was_given:
         return [
             "The file holds ready-made requests, which are sent as they are: leave out --prompt "

@@ -10,10 +10,11 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from jobs import backup_restores, locks
-from jobs.backup_restores import Restored, SiteRuns
-from jobs.backups import BadBackup
-from jobs.dumps import DumpError
+from ...models import locks
+from ...worker import restores
+from ...worker.backups import BadBackup
+from ...worker.dumps import DumpError
+from ...worker.restores import Restored, SiteRuns
 
 
 class Command(BaseCommand):
@@ -31,7 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            restored = backup_restores.restore(options["folder"])
+            restored = restores.restore(options["folder"])
         except SiteRuns as error:
             raise CommandError(f"Nothing was changed: {error}. Stop the site first.") from None
         except (BadBackup, DumpError, DatabaseError, OSError) as error:

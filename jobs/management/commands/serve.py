@@ -22,9 +22,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.models import F
 
-from jobs import locks, supervision
-from jobs.models import Installation
-from jobs.supervision import STOP_SIGNALS, WATCHED_SIGNALS, Heartbeat, Part
+from ...models import Installation, locks
+from ...worker import supervision
+from ...worker.supervision import STOP_SIGNALS, WATCHED_SIGNALS, Heartbeat, Part
 
 # The worker ends the step it is in; web ends the answers it is giving.
 GRACE_SECONDS = 30

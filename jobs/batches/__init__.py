@@ -1,0 +1,1 @@
+"""Sending batches once, watching them, and bringing their results to our disk."""

@@ -1,0 +1,214 @@
+"""Batches that were made elsewhere - by a script, by another program - and are brought in: which
+ones there are at the provider, and whether one of them can be.
+
+Nothing of such a batch is ever sent. It becomes a job with one batch that the provider already has,
+and from there it is watched, collected, proven and judged like every other. What could be one of
+our own batches is not taken: that would hide it from those who look for it (submission.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+import msgspec
+
+from ..models import Batch, Installation, LateBatch, clock, key_fingerprint
+from ..provider import client
+from ..provider.client import BatchInfo
+from ..rules import wording
+from ..rules.structs import reader_of
+from . import absence, holds, ownership, recovery, slots
+from .polling import KEPT
+
+logger = logging.getLogger(__name__)
+
+MOST_LISTED = 300  # of those that are not known here, the newest
+TRIED_AGAIN_AFTER = timedelta(minutes=5)
+OURS = "This batch is one of this site’s own: batch {} of job {}."
+BUSY = "Anthropic is answering slowly. Try again in a minute."
+# What became of requests, in words for people.
+BECAME = {
+    "succeeded": "answered",
+    "errored": "failed",
+    "expired": "not reached",
+    "canceled": "stopped",
+}
+
+
+class NotPossible(Exception):
+    """This batch cannot be brought in; the message says why."""
+
+
+class Listed(msgspec.Struct):
+    """A batch at the provider that this site does not know."""
+
+    id: str
+    size: int
+    created_at: datetime
+    ended_at: datetime | None
+    counts: dict[str, int]  # all 0 but `processing` until it has ended
+
+    @property
+    def deleted_at(self) -> datetime:
+        """When the provider deletes its results."""
+        return self.created_at + KEPT
+
+    @property
+    def outcomes(self) -> list[tuple[int, str]]:
+        """How many requests came to what, once it has ended."""
+        counted = ((self.counts.get(kind, 0), word) for kind, word in BECAME.items())
+        return [(count, word) for count, word in counted if count]
+
+
+_read_listed = reader_of(list[Listed])
+
+
+# --- The provider's list --------------------------------------------------------------------------
+
+
+def ask() -> None:
+    """Let the worker look at the provider's list."""
+    Installation.objects.filter(pk=1).update(batch_list_asked_at=clock.now(), batch_list_trouble="")
+
+
+def list_if_asked() -> None:
+    """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
+    now = clock.now()
+    asked = Installation.objects.filter(
+        clock.over("batch_list_asked_at", TRIED_AGAIN_AFTER, now), pk=1
+    )
+    if not asked.update(batch_list_asked_at=now + TRIED_AGAIN_AFTER):
+        return
+    key, found, trouble = key_fingerprint(), [], ""
+    try:
+        found = list(islice(_unknown(), MOST_LISTED))
+    except client.ProviderError as error:
+        trouble = _in_words(error)
+    Installation.objects.filter(pk=1).update(
+        batch_list=msgspec.to_builtins(found),
+        batch_list_at=None if trouble else now,
+        batch_list_key=key,
+        batch_list_asked_at=None,
+        batch_list_trouble=trouble,
+    )
+
+
+def _unknown() -> Iterator[Listed]:
+    """What the provider lists and this site does not know, the newest first, as long as the results
+    are there. Raises ProviderError."""
+    known = _known_ids()
+    now = client.now() or clock.now()
+    # What is listed later is older, and its results are gone as well.
+    kept = takewhile(lambda info: info.created_at > now - KEPT, client.list_batches())
+    for info in kept:
+        if info.archived_at is None and info.id not in known:
+            yield Listed(info.id, info.total, info.created_at, info.ended_at, info.counts)
+
+
+def listed(site: Installation) -> list[Listed] | None:
+    """What the worker found last and is still not known here; None when it has not looked, or with
+    another key."""
+    if site.batch_list_at is None or site.batch_list_key != key_fingerprint():
+        return None
+    known = _known_ids()
+    found = _read_listed(site.batch_list)
+    return [one for one in found if one.id not in known]
+
+
+def _known_ids() -> set[str]:
+    ours = Batch.objects.exclude(provider_id=None).values_list("provider_id", flat=True)
+    return {*map(str, ours), *LateBatch.objects.values_list("provider_id", flat=True)}
+
+
+# --- One of them ----------------------------------------------------------------------------------
+
+
+def find(provider_id: str) -> BatchInfo:
+    """The batch that the provider calls `provider_id`, if it can be brought in. Asks the provider,
+    so it has no place in a transaction. Raises NotPossible."""
+    refuse_known(provider_id)
+    with slots.Slot() as slot:
+        if not slot.take(slots.FINDING):
+            raise NotPossible(BUSY)
+        return _find(provider_id)
+
+
+def _find(provider_id: str) -> BatchInfo:
+    try:
+        info = client.retrieve_batch(provider_id)
+    except client.NotThere as error:
+        raise NotPossible(
+            "The provider has no batch with this id for the key of this site. Check the id; if it "
+            "is right, the batch was deleted or belongs to another workspace."
+        ) from error
+    except client.ProviderError as error:
+        raise NotPossible(_in_words(error)) from error
+    if info.archived_at or _is_too_old(info):
+        day = info.archived_at or info.created_at + KEPT
+        raise NotPossible(
+            f"The provider deleted the results of this batch on {day:%-d %B %Y}: it keeps them for "
+            "29 days. They cannot be had any more."
+        )
+    # Looked at after the batch was seen: whatever of ours made it is in the database by now.
+    _refuse_ours(info)
+    return info
+
+
+def _in_words(error: client.ProviderError) -> str:
+    if isinstance(error, client.Refused):
+        return holds.in_words(error)
+    return f"{error} Try it again in a minute."
+
+
+def refuse_known(provider_id: str) -> None:
+    """Raises NotPossible for a batch that this site has already."""
+    batch = Batch.objects.filter(provider_id=provider_id).first()
+    late = LateBatch.objects.filter(provider_id=provider_id).select_related("batch").first()
+    if late:
+        batch = late.batch
+    if batch is None:
+        return
+    if batch.brought_in:
+        raise NotPossible(f"This batch was brought in before: it is job {batch.job_id}.")
+    raise NotPossible(OURS.format(batch.number, batch.job_id))
+
+
+def _is_too_old(info: BatchInfo) -> bool:
+    now = client.now()
+    return now is not None and info.created_at <= now - KEPT
+
+
+def _refuse_ours(info: BatchInfo) -> None:
+    """Raises NotPossible for what is, or could be, a batch of this site whose id is not known
+    here."""
+    if recovery.submissions_unknown():
+        raise NotPossible(
+            "The database of this site is older than its journal. First the batches that were sent "
+            "since have to be looked for; then others can be brought in."
+        )
+    if info.status == "ended":
+        try:
+            first = ownership.first_custom_id(info.id)
+        except client.NotThere as error:
+            raise NotPossible(
+                "The results of this batch are not there yet. Try it again in a minute."
+            ) from error
+        except client.ProviderError as error:
+            raise NotPossible(_in_words(error)) from error
+        if own := Batch.objects.filter(nonce=first.partition("-")[0]).first():
+            raise NotPossible(OURS.format(own.number, own.job_id))
+        if first:
+            return
+    # Its size is all that tells.
+    open_ = Batch.objects.whose_fate_is_open() | Batch.objects.late_ones_possible(
+        absence.earliest_now()
+    )
+    if open_.filter(size=info.total).exists():
+        raise NotPossible(
+            f"This site has sent a batch of {wording.rows(info.total)} as well and does not know "
+            "yet whether it arrived, so this could be that one. Try it again when this batch has "
+            "ended."
+        )

@@ -1,0 +1,187 @@
+"""What keeps jobs from going on, in words: for one job (`hold`), or for all that send (`pause`).
+
+A pause is for the whole site, because its cause is: the key is not accepted, money is used up, the
+provider has no room. It ends by itself: now and then one job tries, and a clear no costs nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from contextlib import suppress
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError
+from django.db.models import Q, Sum
+from django.db.models.functions import Coalesce
+
+from ..models import Batch, Installation, Job, JobEvent, clock, key_fingerprint
+from ..provider.client import Refused
+from ..rules.plain_text import one_line
+
+logger = logging.getLogger(__name__)
+
+# Between two tries while the key is paused: doubled from the first to the longest.
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
+SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
+# Bounds of the wait that the provider may ask for, and what is waited when it names none.
+LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
+# After the provider had no room: how long jobs take turns, and how long one with less of its rows
+# at the provider may go first.
+CROWDED, FIRST_GO = timedelta(minutes=15), timedelta(seconds=5)
+
+
+def log(job_pk: int, text: str) -> None:
+    """Add a line to the log that the job's page shows."""
+    text = one_line(text)
+    JobEvent.objects.create(job_id=job_pk, text=text)
+    logger.info("job %s: %s", job_pk, text)
+
+
+def log_once(job_pk: int, text: str) -> None:
+    """Add a line to the log of a job, unless it is the last one already."""
+    text = one_line(text)
+    last = JobEvent.objects.filter(job_id=job_pk).last()
+    if last is None or last.text != text:
+        log(job_pk, text)
+
+
+def hold(job_pk: int, why: str) -> None:
+    """Say that a person is needed, in `Job.held` and in the log. A job that is held already stays
+    held for the first reason; the next one is said when that is gone."""
+    why = why.replace("\0", "\ufffd")  # which PostgreSQL does not take
+    sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
+    if sent.filter(held="").update(held=why):
+        log(job_pk, f"This job needs somebody: {why}")
+
+
+def in_words(error: Refused) -> str:
+    """Why a job cannot go on after a clear no, for the person, with who can mend it."""
+    said = error.message or f"status {error.status}"
+    if error.status == 401:
+        return (
+            f"The provider did not accept this site's key. An administrator can mend it. ({said})"
+        )
+    if error.about_money:
+        return f"Credit or a spending limit at the provider is used up. ({said})"
+    if error.status == 403:
+        return f"This site's key may not do this. An administrator can mend it. ({said})"
+    if error.for_now:
+        return f"The provider has no room at the moment. Try it again in a minute. ({said})"
+    if error.status == 413:
+        return "The provider says that this is too large to take."
+    return f"The provider refused: {said}"
+
+
+def release(job_pk: int, why: str) -> None:
+    """What held a job is over: the reason that begins with `why`. It goes on by itself."""
+    held = Job.objects.filter(pk=job_pk, held__startswith=why)
+    held.update(held="", next_action_at=clock.now())
+
+
+def note_trouble(text: str) -> None:
+    """Why the last look at the provider failed; pages say so until one succeeds."""
+    Installation.objects.filter(pk=1).update(provider_trouble=text[:500])
+
+
+def end_trouble() -> None:
+    Installation.objects.filter(pk=1).exclude(provider_trouble="").update(provider_trouble="")
+
+
+def note_site_trouble(error: Exception) -> bool:
+    """Whether a step failed because of the disk or the database, which passes: pages say so until
+    it is over, and the step is tried until then."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        why = "The database of this site could not be used."
+    elif not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return False
+    else:
+        why = disk_in_words(error)
+    with suppress(OperationalError, InterfaceError):  # the database may be what is in trouble
+        Installation.objects.filter(pk=1).update(site_trouble=why)
+    return True
+
+
+def disk_in_words(error: OSError) -> str:
+    """What is the matter with the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "The disk of this site is full."
+    return "This site’s folder for files cannot be used."
+
+
+def end_site_trouble() -> None:
+    """Nothing fails any more."""
+    site = Installation.objects.filter(pk=1).exclude(site_trouble="")
+    if site.exists() and not Job.objects.filter(failures_in_a_row__gt=0).exists():
+        site.update(site_trouble="")
+
+
+def pause(error: Refused) -> timedelta:
+    """Send nothing with this key for a while, because the provider refuses the key or the account
+    rather than a batch. How long until the next try."""
+    site = Installation.get()
+    why = in_words(error)
+    count = site.pauses_in_a_row + 1 if site.paused_because else 1
+    wait: timedelta = min(FIRST_PAUSE * 2 ** min(count - 1, 10), LONGEST_PAUSE)
+    Installation.objects.filter(pk=1).update(
+        pause=why,
+        pause_key=key_fingerprint(),
+        pauses_in_a_row=count,
+        send_after=clock.now() + wait,
+    )
+    if why != site.paused_because:
+        for pk in Job.objects.sending().values_list("pk", flat=True):
+            log(pk, f"Sending is paused: {why}")
+    return wait
+
+
+def end_pause() -> None:
+    """The provider took a batch: whatever was in the way is mended."""
+    paused = Installation.objects.filter(pk=1).exclude(pause="")
+    now = clock.now()
+    if paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now):
+        for pk in Job.objects.sending().values_list("pk", flat=True):
+            log(pk, "Sending goes on.")
+        Job.objects.sending().update(next_action_at=now)
+
+
+def wait_for_room(error: Refused) -> timedelta:
+    """The provider has no room (429): nobody sends for as long as it asks, within our bounds."""
+    named = USUAL_WAIT if error.retry_after is None else error.retry_after
+    wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
+    now = clock.now()
+    Installation.objects.filter(pk=1).update(send_after=now + wait, crowded_at=now)
+    # What was paused for another key says nothing any more.
+    Installation.objects.filter(pk=1).exclude(pause_key=key_fingerprint()).update(
+        pause="", pause_key="", pauses_in_a_row=0
+    )
+    return wait
+
+
+def wait_before_sending(job: Job) -> timedelta:
+    """How long `job` has to wait before it may send its next batch; not positive: it may now."""
+    site, now = Installation.get(), clock.now()
+    longest = max(LONGEST_PAUSE, timedelta(seconds=MOST_WAIT))
+    if site.send_after > now and not clock.is_waiting(site.send_after, longest):
+        return timedelta()
+    if site.send_after > now and (site.paused_because or not site.pause):
+        return site.send_after - now  # a pause of another key says nothing about this one
+    if site.paused_because:
+        # One job tries for all. The time is moved on when that has failed or succeeded.
+        free = Installation.objects.filter(pk=1, send_after=site.send_after)
+        return timedelta() if free.update(send_after=now + FIRST_PAUSE) else timedelta(seconds=1)
+    if site.crowded_at and now < min(site.crowded_at + CROWDED, site.send_after + FIRST_GO):
+        return timedelta() if _has_least_at_provider(job) else timedelta(seconds=1)
+    return timedelta()
+
+
+def _has_least_at_provider(job: Job) -> bool:
+    """Whether no other job that could send now has fewer rows at the provider."""
+    at_provider = Q(batches__state__in=[Batch.State.IN_PROGRESS, Batch.State.UNKNOWN])
+    sizes = dict(
+        Job.objects.sending()
+        .filter(Q(pk=job.pk) | Q(held="", failures_in_a_row=0))
+        .annotate(rows_there=Coalesce(Sum("batches__size", filter=at_provider), 0))
+        .values_list("pk", "rows_there")
+    )
+    return bool(sizes.get(job.pk, 0) <= min(sizes.values(), default=0))

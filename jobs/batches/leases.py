@@ -1,0 +1,96 @@
+"""Who works on a job: a lease with an end, not a lock. A worker that dies does not hold a job for
+ever, and one that was too slow notices that another has taken over."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ..models import Job, clock
+
+LENGTH = timedelta(seconds=60)
+RENEW_SECONDS = 10
+# One process's name. The last part tells it from an earlier process with the same number.
+_HOST = socket.gethostname()
+with suppress(OSError):
+    # Containers may share a name; their process numbers are counted apart.
+    _HOST += f"/{Path('/proc/self/ns/pid').readlink()}"
+_PROCESS = f"{_HOST}|{os.getpid()}|{secrets.token_hex(4)}"
+
+
+class LeaseLost(Exception):
+    """Someone else works on the job by now; stop without another change."""
+
+
+@dataclass
+class Lease:
+    """The right to change job `job_pk`, for a minute from the last `renew`."""
+
+    job_pk: int
+    owner: str
+    until: datetime  # what `claim` wrote into `next_action_at` as well
+    _renew_at: float = field(default_factory=lambda: clock.uptime() + RENEW_SECONDS)
+
+    def renew(self) -> None:
+        """Keep the lease; call it often, it writes every ten seconds. Raises LeaseLost."""
+        if clock.uptime() < self._renew_at:
+            return
+        self._renew_at = clock.uptime() + RENEW_SECONDS
+        mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
+        if mine.update(lease_until=clock.now() + LENGTH) != 1:
+            raise LeaseLost
+
+    def hold_for(self, seconds: float) -> None:
+        """Keep the lease through a step that cannot renew it. Raises LeaseLost."""
+        self._renew_at = clock.uptime() + seconds
+        mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
+        until = clock.now() + LENGTH + timedelta(seconds=seconds)
+        if mine.update(lease_until=until) != 1:
+            raise LeaseLost
+
+    def release(self, next_action_at: datetime | None) -> None:
+        """Give the lease back; the job is due again at `next_action_at`, or earlier if somebody
+        asked for that meanwhile."""
+        mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
+        mine.filter(next_action_at=self.until).update(next_action_at=next_action_at)
+        mine.update(lease_until=None, lease_owner="")
+
+
+def claim(job_pk: int) -> Lease | None:
+    """The lease on a job that is due, or None: not due, or someone has it."""
+    now = clock.now()
+    owner = f"{_PROCESS}|{secrets.token_hex(4)}"
+    due = Job.objects.due(now).filter(pk=job_pk)
+    # Should this process die, the job is due again when the lease ends.
+    until = now + LENGTH
+    if due.update(lease_until=until, lease_owner=owner, next_action_at=until) != 1:
+        return None
+    return Lease(job_pk, owner, until)
+
+
+def free_leases_of_the_dead() -> None:
+    """Free what processes of this machine held that are gone, so that a job goes on at once when
+    its worker was killed. A lease of another machine, or in doubt, runs out by itself."""
+    for pk, owner in Job.objects.exclude(lease_owner="").values_list("pk", "lease_owner"):
+        host, process, _ = owner.split("|", 2)
+        if host == _HOST and not owner.startswith(_PROCESS) and not _is_alive(int(process)):
+            Job.objects.filter(pk=pk, lease_owner=owner).update(
+                lease_until=None, lease_owner="", next_action_at=clock.now()
+            )
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return False  # our own number, but not our token: a process before us
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,155 @@
+"""One `list` call tells how all batches are doing."""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import datetime, timedelta
+
+from ..models import Batch, Job, clock
+from ..provider import client
+from ..provider.client import BatchInfo
+from . import collection, holds, submission
+from .leases import Lease
+
+logger = logging.getLogger(__name__)
+
+LOOKED_UP = 10  # single look-ups of one watch
+# When a person is told of answers that lie ready at the provider and are not fetched yet: so long
+# after the batch has ended, or so long after it was made. The provider deletes them 29 days after
+# that.
+SINCE_END = (timedelta(hours=1), timedelta(hours=24))
+SINCE_CREATION = (timedelta(days=7), timedelta(days=20), timedelta(days=27))
+KEPT = timedelta(days=29)
+
+
+def watch() -> None:
+    """Look at the provider's list once and note what has ended; the jobs of those batches are due
+    then. Does nothing when no batch is with the provider. Raises ProviderError.
+    """
+    watched = {
+        batch.provider_id: batch for batch in Batch.objects.with_provider().select_related("job")
+    }
+    if not watched:
+        # Nothing is asked of the provider, unless a job tries to.
+        if not Job.objects.filter(state__in=[Job.State.SUBMITTING, Job.State.CANCELING]).exists():
+            holds.end_trouble()
+        return
+    oldest = min(batch.created_at for batch in watched.values() if batch.created_at)
+    for info in client.list_batches():
+        batch = watched.pop(info.id, None)
+        if batch is not None:
+            _note_found(batch, info)
+            if info.status == "ended":
+                _note_end(batch, info)
+        if not watched or info.created_at < oldest:
+            break
+    missing = [batch for batch in watched.values() if batch is not None]
+    # Any of them: the same ones would else keep the others from being looked at.
+    for batch in random.sample(missing, min(len(missing), LOOKED_UP)):
+        _look_up(batch)
+    holds.end_trouble()
+
+
+def _note_found(batch: Batch, info: BatchInfo) -> None:
+    same = Batch.objects.filter(pk=batch.pk, provider_id=info.id)
+    if batch.expires_at != info.expires_at:
+        same.update(expires_at=info.expires_at)  # warnings go by it
+    if batch.doubts:
+        same.update(doubt="", doubts=0)
+    if batch.missing_since and same.update(missing_since=None, given_up_at=None):
+        holds.log(batch.job_id, f"Batch {batch.number} is to be found again.")
+        holds.release(batch.job_id, _is_missing(batch))
+
+
+def _is_missing(batch: Batch) -> str:
+    return f"Batch {batch.number} is not to be found at the client."
+
+
+def warn() -> None:
+    """Tell, in the log of the job, of answers that are ready at the provider for too long without
+    having been fetched. Each warning is given once."""
+    now = clock.now()
+    for batch in Batch.objects.not_fetched(now):
+        given = warnings_due(batch, now)
+        last = Batch.objects.filter(pk=batch.pk, warnings_given=batch.warnings_given)
+        if given > batch.warnings_given and last.update(warnings_given=given):
+            assert batch.created_at is not None  # noqa: S101 - it was sent
+            text = (
+                f"The answers of batch {batch.number} are ready at the provider and could not be "
+                f"fetched yet. The provider deletes them on {batch.created_at + KEPT:%-d %B %Y}."
+            )
+            holds.log(batch.job_id, text)
+            logger.error("job %s: %s", batch.job_id, text)
+
+
+def warnings_due(batch: Batch, now: datetime) -> int:
+    """How many of the warnings are due for a batch whose answers are not fetched."""
+    ended, created = batch.ended_at or batch.expires_at, batch.created_at
+    if ended is None or created is None:
+        return 0
+    times = [*(ended + wait for wait in SINCE_END), *(created + wait for wait in SINCE_CREATION)]
+    return sum(time <= now for time in times)
+
+
+def _look_up(batch: Batch) -> None:
+    """Ask for a batch that the list does not have. One that is not there long after it was made
+    needs a person: perhaps the key belongs to another workspace now. It is never sent again."""
+    try:
+        info = client.retrieve_batch(str(batch.provider_id))
+    except client.NotThere:
+        if collection.may_be_too_new(batch):
+            return
+        if submission.was_found_by_listing(batch):
+            _doubt(batch)
+            return
+        Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
+        holds.hold(
+            batch.job_id,
+            f"{_is_missing(batch)} Perhaps the key of this "
+            "site belongs to another workspace now, or somebody deleted the batch. It is looked "
+            "for on, and not sent again. If it stays away, you can go on without it.",
+        )
+        return
+    _note_found(batch, info)
+    if info.status == "ended":
+        _note_end(batch, info)
+
+
+def _doubt(batch: Batch) -> None:
+    """A batch that was found by listing is gone. When looks in a row agree on that, it was perhaps
+    another program's, and ours is looked for again."""
+    looks = batch.doubts + 1 if batch.doubt == collection.GONE else 1
+    Batch.objects.filter(pk=batch.pk).update(doubt=collection.GONE, doubts=looks)
+    if looks >= collection.TRIES:
+        submission.give_back(batch, "vanished")
+
+
+def give_up(batch: Batch, lease: Lease) -> None:
+    """A person goes on without a batch that was not to be found: it is lost, unless one more look
+    finds it. Raises NotMoved, LeaseLost, and ProviderError when the provider cannot be asked."""
+    try:
+        info = client.retrieve_batch(str(batch.provider_id))
+    except client.ProviderError as error:
+        if collection.cannot_be_asked(error):
+            raise
+        collection.lose(batch, lease)
+        return
+    collection.wait_again(batch, lease)
+    _note_found(batch, info)
+    if info.status == "ended":
+        _note_end(batch, info)
+
+
+def _note_end(batch: Batch, info: BatchInfo) -> None:
+    now = clock.now()
+    moved = Batch.objects.try_move(
+        batch.pk,
+        Batch.State.IN_PROGRESS,
+        Batch.State.ENDED,
+        ended_at=info.ended_at or now,
+        counts=info.counts,
+        next_action_at=now,
+    )
+    if moved:
+        Job.objects.filter(pk=batch.job_id).update(next_action_at=now)

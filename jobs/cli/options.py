@@ -1,0 +1,307 @@
+"""The options of the command, read and checked: each refusal is a CommandError with the status
+WRONG_USE."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files import File
+from django.core.management.base import CommandError, CommandParser
+from django.forms import BaseForm
+from django.template.defaultfilters import filesizeformat
+
+from .. import actions
+from ..drafts.templates import NothingToStartWith, Start, find_start, kept_recipe
+from ..ingest.shapes import NO_HEADER, Choices
+from ..ingest.words import ENCODINGS, python_name
+from ..models import Job, Template, storage
+from ..retries.rounds import FOR_NOW, Again
+from ..rules.answer_formats import (
+    COLUMN_KINDS,
+    COLUMNS,
+    LABELS,
+    AnswerColumn,
+    AnswerKind,
+    kind_problems,
+)
+from ..rules.model_capabilities import EFFORTS
+from ..rules.pricing import DEFAULT_MODEL
+from ..rules.recipes import Recipe
+from ..web.forms import AgainForm, RecipeForm
+
+WRONG_USE = 2
+DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
+EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
+_columns_decoder = msgspec.json.Decoder(tuple[AnswerColumn, ...])
+
+
+def make_job(
+    path: Path, owner: User, name: str, choices: Choices, start: Start | None = None
+) -> Job:
+    """A new job from a copy of the file at `path`."""
+    with opened(path) as file:
+        try:
+            return actions.create_job(owner, file, name, choices, start)
+        except storage.NoRoom as why:
+            raise CommandError(str(why)) from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[File[bytes]]:
+    """The file at `path`, to be taken in."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise CommandError(f"{path} is not a file.", returncode=WRONG_USE)
+        if not size:
+            raise CommandError(f"{path} is empty.", returncode=WRONG_USE)
+        if size > settings.MAX_UPLOAD_BYTES:
+            raise CommandError(
+                f"{path} is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)} "
+                "(MAX_UPLOAD_BYTES). Split it into several files.",
+                returncode=WRONG_USE,
+            )
+        with path.open("rb") as file:
+            yield File(file, name=path.name)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+
+
+def add_choices(parser: CommandParser) -> None:
+    """How the file is to be read; what is not said is found out."""
+    parser.add_argument("--encoding", default="", metavar="NAME", help="such as windows-1252")
+    parser.add_argument("--delimiter", default="", metavar="C", help="a character, or tab")
+    parser.add_argument("--sheet", default="", metavar="NAME", help="of a workbook")
+    parser.add_argument(
+        "--header-row", type=int, default=0, metavar="N", help="line of the column names; -1: none"
+    )
+    parser.add_argument("--fill", action="store_true", help="fill short rows with empty cells")
+
+
+def add_recipe(parser: CommandParser) -> None:
+    """The file, and what is to be done with each of its rows."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
+    add_choices(parser)
+    parser.add_argument("--name", default="", help="name of the job (the file's)")
+    parser.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
+    add_prompt(parser)
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--template", metavar="NAME", help="start with what is kept under this name")
+    start.add_argument("--like", metavar="ID", help="run this job again on another file")
+    parser.add_argument(
+        "--only-new", action="store_true", help="with --like: rows that it answered are not sent"
+    )
+    answer = parser.add_mutually_exclusive_group()
+    answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
+    answer.add_argument(
+        "--columns", type=Path, metavar="F", help="columns that the answers fill, as JSON"
+    )
+    parser.add_argument("--model", metavar="ID", help=f"which model answers ({DEFAULT_MODEL})")
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="longest answer, in tokens (what suits)"
+    )
+    parser.add_argument(
+        "--effort",
+        choices=[effort for effort in EFFORTS if effort],
+        help="how much it thinks first (as the model does by itself)",
+    )
+    parser.add_argument(
+        "--cache", action="store_true", help="keep the instructions at the provider meanwhile"
+    )
+    parser.add_argument(
+        "--same-once", action="store_true", help="of rows that are the same, send one"
+    )
+    parser.add_argument(
+        "--skip-empty", action="store_true", help="leave out rows with an empty cell"
+    )
+
+
+def add_prompt(parser: CommandParser) -> None:
+    """What is asked of a row."""
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
+    prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
+    parser.add_argument("--system", metavar="TEXT", help="instructions for every row")
+
+
+def recipe_was_given(options: dict[str, Any]) -> bool:
+    """Whether anything was said of what is to be done with a row."""
+    texts = ("prompt", "prompt_file", "template", "like", "system", "model", "max_tokens", "effort")
+    flags = ("only_new", "cache", "same_once", "skip_empty")
+    said = [*texts, "labels", "columns"]
+    return any(options[name] is not None for name in said) or any(map(options.get, flags))
+
+
+def start_from(options: dict[str, Any], owner: User) -> Start | None:
+    """What the job begins with; None: with nothing."""
+    if options["only_new"] and not options["like"]:
+        raise CommandError(
+            "--only-new needs --like: the job whose answers are used again.", returncode=WRONG_USE
+        )
+    if (name := options["template"]) is not None:
+        template = find_template(owner, name)
+        return Start(kept_recipe(template), template)
+    try:
+        return find_start(owner, "", options["like"] or "")
+    except NothingToStartWith as error:
+        raise CommandError(str(error), returncode=WRONG_USE) from error
+
+
+def choices_from(options: dict[str, Any]) -> Choices:
+    """How the file is to be read, as far as that was said."""
+    encoding = python_name(options["encoding"]) if options["encoding"] else ""
+    if options["encoding"] and not encoding:
+        known = ", ".join(ENCODINGS)
+        raise CommandError(
+            f"The encoding “{options['encoding']}” is not known. Known are {known}.",
+            returncode=WRONG_USE,
+        )
+    delimiter = DELIMITER_NAMES.get(options["delimiter"], options["delimiter"])
+    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise CommandError("--delimiter takes one character, or tab.", returncode=WRONG_USE)
+    if options["header_row"] < NO_HEADER:
+        raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
+    return Choices(encoding, delimiter, options["sheet"], options["header_row"], options["fill"])
+
+
+def owner_of(username: str | None) -> User:
+    """The named user, or else the first administrator."""
+    if username:
+        user = User.objects.filter(username=username).first()
+        if user is None:
+            raise CommandError(f"There is no user “{username}”.", returncode=WRONG_USE)
+        return user
+    user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if user is None:
+        raise CommandError(
+            "There is no account yet, so nobody can own the job. Open the site in a browser to "
+            "make the first one, or run: python manage.py createsuperuser",
+            returncode=WRONG_USE,
+        )
+    return user
+
+
+def find_template(owner: User, name: str) -> Template:
+    """The template `name` that `owner` may start with; their own goes before a shared one."""
+    visible = Template.objects.visible_to(owner)
+    found = list(visible.filter(name=name).select_related("owner"))
+    if own := [template for template in found if template.owner_id == owner.pk]:
+        return own[0]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        owners = " and ".join(sorted(template.owner.username for template in found))
+        raise CommandError(
+            f"More than one template is called “{name}”: {owners} share theirs. Save one of them "
+            "under a name of your own.",
+            returncode=WRONG_USE,
+        )
+    names = sorted(set(visible.values_list("name", flat=True)))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    meant = f" Did you mean “{close[0]}”?" if close else " `job templates` lists all."
+    raise CommandError(
+        f"{owner.username} has no template “{name}”, and none is shared.{meant}",
+        returncode=WRONG_USE,
+    )
+
+
+def prompt_of(options: dict[str, Any]) -> str | None:
+    path: Path | None = options["prompt_file"]
+    if path is None:
+        prompt: str | None = options["prompt"]
+        return prompt
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+    except UnicodeDecodeError:
+        raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
+
+
+def again_from(options: dict[str, Any]) -> Again:
+    """Which rows are to be sent again, and what of the recipe is different, checked by the form of
+    the page."""
+    texts = {"prompt": prompt_of(options), "system": options["system"]}
+    given = {name: text for name, text in texts.items() if text is not None}
+    form = AgainForm(
+        {
+            "which": options["group"] or FOR_NOW,
+            "max_tokens": options["max_tokens"],
+            "model": options["model"] or "",
+            "asks": list(given),
+            **given,
+        }
+    )
+    if not form.is_valid():
+        raise CommandError("\n".join(_problems_of(form)), returncode=WRONG_USE)
+    return form.again
+
+
+def _problems_of(form: BaseForm) -> list[str]:
+    return [
+        f"--{name.replace('_', '-')}: {text}"
+        for name, texts in form.errors.items()
+        for text in texts
+    ]
+
+
+def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
+    """`base` with what was said instead, checked by the form of the page."""
+    texts = {
+        "prompt": prompt_of(options),
+        **{name: options[name] for name in ("system", "model", "max_tokens")},
+    }
+    form = RecipeForm(
+        {
+            **vars(base),
+            "max_tokens": base.max_tokens or None,
+            **{name: text for name, text in texts.items() if text is not None},
+            "effort": options["effort"] or base.effort,
+            "cached": options["cache"] or base.cached,
+            "skip_empty": options["skip_empty"] or base.skip_empty,
+            "same_once": options["same_once"] or base.same_once,
+            "only_new": options["only_new"] or base.only_new,
+        }
+    )
+    if not form.is_valid():
+        problems = _problems_of(form)
+        if "model" in form.errors:
+            # A ChoiceField, which the form's own types do not say.
+            choices = form.fields["model"].choices  # type: ignore[attr-defined]
+            problems.append(f"Models: {', '.join(model for model, _name in choices)}.")
+        raise CommandError("\n".join(problems), returncode=WRONG_USE)
+    return replace(form.recipe(), answer=answer_kind(options, base.answer))
+
+
+def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
+    """What `--labels` or `--columns` say instead of `kind`."""
+    if options["labels"] is not None:
+        labels = (label.strip() for label in options["labels"].split(","))
+        kind = AnswerKind(LABELS, labels=tuple(filter(None, labels)))
+    elif path := options["columns"]:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            columns = _columns_decoder.decode(text)
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
+        except UnicodeDecodeError:
+            raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
+        except msgspec.DecodeError as error:
+            raise CommandError(
+                f"{path} is not a JSON list of columns ({error}). Write it so: "
+                '[{"name": "mood", "kind": "choice", "choices": ["good", "bad"], "description": '
+                f'"how the writer feels", "required": true}}]. Kinds: {", ".join(COLUMN_KINDS)}.',
+                returncode=WRONG_USE,
+            ) from None
+        kind = AnswerKind(COLUMNS, columns=columns)
+    if problems := kind_problems(kind):
+        raise CommandError("\n".join(problems), returncode=WRONG_USE)
+    return kind

@@ -1,0 +1,196 @@
+"""Which models can be chosen: what the provider offers this account, asked for now and then by the
+worker, with our prices; and the bundled table alone where it was not heard of yet."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from ..models import Installation, clock, key_fingerprint
+from ..provider import client
+from ..provider.client import ModelInfo
+from ..rules import pricing
+from ..rules.structs import reader_of
+
+logger = logging.getLogger(__name__)
+
+FRESH = timedelta(hours=6)
+AGAIN = timedelta(minutes=10)  # after the provider could not be asked
+_read_models = reader_of(list[ModelInfo])
+
+# What a family of models is good for, in a few words, from the cheapest to the strongest.
+FAMILIES = {
+    "haiku": "Fast and cheap",
+    "sonnet": "A good balance",
+    "opus": "Thorough, for hard questions",
+    "fable": "The strongest",
+    "mythos": "The strongest, for accounts that were let in",
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that can be chosen. Lengths are in tokens."""
+
+    id: str
+    name: str
+    family: str
+    context: int
+    longest: int
+    deprecated: bool
+    retires: date | None  # not before that day, unless it is deprecated
+    has_price: bool = True
+
+    @property
+    def words(self) -> str:
+        return FAMILIES.get(self.family, "")
+
+
+def refresh() -> None:
+    """Ask the provider for its models, unless that was done lately. The simulator of practice mode
+    is no account, so it is not asked."""
+    if settings.PRACTICE:
+        return
+    now, key = clock.now(), key_fingerprint()
+    installation = Installation.objects.filter(pk=1)
+    # Another key may see other models.
+    installation.exclude(model_list_key=key).update(
+        model_list_key=key, model_list=[], model_list_due_at=now
+    )
+    due = installation.filter(clock.over("model_list_due_at", FRESH, now), model_list_key=key)
+    # Whatever becomes of it, the next look is not at once.
+    if not due.update(model_list_due_at=now + AGAIN):
+        return
+    try:
+        found = client.list_models()
+    except client.ProviderError as error:
+        logger.warning("the models could not be asked for: %s", error)
+        return
+    installation.filter(model_list_key=key).update(
+        model_list=msgspec.to_builtins(found), model_list_at=now, model_list_due_at=now + FRESH
+    )
+
+
+def offered() -> list[Offer]:
+    """The models to choose from, family by family from the cheapest, and the newest first."""
+    known = _listed()
+    if known is None:
+        found = [_of_table(model) for model in pricing.choosable()]
+    else:
+        found = [_of_list(info) for info in known if info.lifecycle != "retired"]
+    order = [*FAMILIES]
+    return sorted(
+        found,
+        key=lambda offer: order.index(offer.family) if offer.family in order else len(order),
+    )
+
+
+def asked_at() -> datetime | None:
+    """When the provider said which models there are; None: it is the bundled table."""
+    installation = Installation.get()
+    return installation.model_list_at if _is_known(installation) else None
+
+
+def _listed() -> list[ModelInfo] | None:
+    installation = Installation.get()
+    if not _is_known(installation):
+        return None
+    return _read_models(installation.model_list)
+
+
+def _is_known(installation: Installation) -> bool:
+    """The provider has told which models there are for the key that this site uses now."""
+    mine = not settings.PRACTICE and installation.model_list_key == key_fingerprint()
+    return mine and bool(installation.model_list)
+
+
+def _of_table(model: pricing.Model) -> Offer:
+    return Offer(
+        model.id,
+        model.name,
+        model.family,
+        model.context,
+        model.max_output,
+        model.status == "deprecated",
+        model.retires,
+    )
+
+
+def _of_list(info: ModelInfo) -> Offer:
+    """What the provider says of a model goes before what is bundled."""
+    model = _known(info.id)
+    nothing = Offer(info.id, info.id, info.line or "", 0, 0, False, None, has_price=False)
+    known = _of_table(model) if model else nothing
+    said: dict[str, Any] = {
+        "name": info.display_name,
+        "context": info.max_input_tokens,
+        "longest": info.max_tokens,
+        "retires": info.retires_at and info.retires_at.date(),
+    }
+    told = {name: value for name, value in said.items() if value}
+    deprecated = info.lifecycle == "deprecated"
+    return Offer(**{**vars(known), **told, "deprecated": deprecated})
+
+
+def find(model_id: str) -> Offer | None:
+    return next((offer for offer in offered() if offer.id == model_id), None)
+
+
+def model_problems(model_id: str) -> list[str]:
+    """Why a model cannot be used, as a sentence."""
+    models = offered()
+    offer = next((offer for offer in models if offer.id == model_id), None)
+    if offer is None:
+        return [f"{name_of(model_id)} is no longer offered.{_instead(model_id, models)}"]
+    if not offer.has_price:
+        return [
+            f"There is no price for {offer.name} yet, so what this job costs cannot be said. "
+            "Choose another model, or have an administrator enter its price under “Spending”."
+        ]
+    return []
+
+
+def model_remarks(model_id: str) -> list[str]:
+    """What a person should know of a model that can be used, as a sentence."""
+    models = offered()
+    offer = next((offer for offer in models if offer.id == model_id), None)
+    if offer is None or not offer.deprecated:
+        return []
+    when = f" on {offer.retires:%-d %B %Y}" if offer.retires else " soon"
+    return [f"{offer.name} will be switched off{when}.{_instead(model_id, models)}"]
+
+
+def _instead(model_id: str, models: list[Offer]) -> str:
+    """The model of the same family that takes its place."""
+    family = _family(model_id)
+    for offer in models:
+        if offer.family == family and not offer.deprecated and offer.id != model_id:
+            return f" Choose {offer.name} instead."
+    return " Choose another model."
+
+
+def _family(model_id: str) -> str:
+    known = _known(model_id)
+    return known.family if known else ""
+
+
+def name_of(model_id: str) -> str:
+    """What a model is called; its id when it is not known."""
+    known = _known(model_id)
+    return known.name if known else model_id
+
+
+def has_price(model_id: str) -> bool:
+    return _known(model_id) is not None
+
+
+def _known(model_id: str) -> pricing.Model | None:
+    with suppress(pricing.UnknownPrice):
+        return pricing.model(model_id)
+    return None

@@ -1,0 +1,444 @@
+"""An upload becomes rows: read by a process of its own, stored in slices, progress shown.
+
+A file can be made so that reading it takes all memory or for ever. So a child reads it, within
+limits of memory and time and without a way to the database; when it dies, only the file is
+"could not be read".
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import IO, Any
+
+import msgspec
+from django.conf import settings
+from django.db import connection, transaction
+
+from ..batches.leases import Lease, LeaseLost
+from ..batches.slices import delete_rows, slice_transaction
+from ..ingest.answers import (
+    Answer,
+    Corrected,
+    CorrectedRows,
+    Failed,
+    Group,
+    Order,
+    Read,
+    Rows,
+    Summary,
+    frames,
+    too_long,
+    too_much,
+)
+from ..ingest.corrected_file import CorrectedFile
+from ..ingest.corrections import NotCorrected
+from ..ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
+from ..models import (
+    Job,
+    Outcome,
+    Problem,
+    Row,
+    choices_of,
+    files,
+    note_change,
+    recipe_of,
+    storage,
+    stored_recipe,
+)
+from ..rules import column_matching
+
+logger = logging.getLogger(__name__)
+
+SLICE = 2_000  # rows of one transaction
+BLOCK = 1 << 20
+LOOKS = 3  # for a file, before it counts as missing
+SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
+
+# Signals by which a machine or a supervisor stops what runs on it.
+STOPPED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+
+
+def limits() -> Limits:
+    return Limits(
+        rows=settings.MAX_ROWS,
+        columns=settings.MAX_COLUMNS,
+        cell=settings.MAX_CELL_BYTES,
+        line=settings.MAX_LINE_BYTES,
+        unpacked=settings.MAX_UNPACKED_BYTES,
+        rows_bytes=settings.MAX_UNPACKED_BYTES,
+        memory=settings.READING_MEMORY_BYTES,
+        seconds=settings.READING_SECONDS,
+    )
+
+
+# --- The job --------------------------------------------------------------------------------------
+
+
+def read_upload(job: Job, lease: Lease) -> None:
+    """Read the upload of a job in state reading into rows; it is then a draft, or unreadable.
+
+    Begun anew when an earlier reading was cut short, or when the choices were changed meanwhile. A
+    corrected file that cannot be used is left out, and what is wrong with it is said beside the
+    rows. Raises LeaseLost, and OSError when our own copy of a file cannot be had.
+    """
+    good: list[dict[str, Any]] = list(job.corrections)
+    notes: list[Finding] = []
+    damage = _damage(job, job.upload_file, job.upload_sha256, lease)
+    for correction in job.corrections:
+        if fault := _damage(job, correction["file"], correction.get("sha256", ""), lease):
+            text = f"Our copy of your corrected file is {fault}, so it was not used."
+            notes.append(Finding("damaged_copy", text))
+            good.remove(correction)
+    Problem.objects.filter(job=job).delete()
+    if damage:
+        _give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."), lease)
+        return
+    while True:
+        try:
+            summary = _read_rows(job, [correction["file"] for correction in good], lease)
+        except Unreadable as error:
+            index = _whose_fault(error, good)
+            if index is None:
+                _give_up(job, error, lease)
+                return
+            del good[index]
+            notes += map(_of_corrections, error.findings)
+        else:
+            for note in notes:
+                summary.note(note)
+            _finish(job, summary, _kept(job, good), lease)
+            return
+
+
+def _damage(job: Job, name: str, sha256: str, lease: Lease) -> str:
+    """What is the matter with our copy of a file, in a word; "" for a whole one. Raises OSError,
+    LeaseLost."""
+    try:
+        return "" if is_as_uploaded(name, sha256, lease) else "damaged"
+    except FileNotFoundError:
+        if job.failures_in_a_row < LOOKS:
+            raise  # its disk may be away for a moment
+        return "missing"
+
+
+def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
+    """Whether our copy of a file is the one that arrived; of one without a hash nobody knows.
+    Raises OSError when it cannot be read, LeaseLost."""
+    digest = hashlib.sha256()
+    with files.stored_path(name).open("rb") as file:
+        while sha256 and (block := file.read(BLOCK)):
+            digest.update(block)
+            if lease:
+                lease.renew()
+    return digest.hexdigest() == sha256 or not sha256
+
+
+def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The corrected files to keep: what could be used, and what could be before the file was to be
+    read in another way, because that may be taken back."""
+    return [
+        {**correction, "used": True}
+        for correction in job.corrections
+        if correction in good or correction["used"]
+    ]
+
+
+def _whose_fault(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
+    """Which of the corrected files cannot be used; None: the upload itself cannot be read."""
+    if isinstance(error, NotCorrected):
+        return error.index
+    if corrections and error.findings[0].kind == "too_much":
+        return len(corrections) - 1  # before the newest was there, all could be read
+    return None
+
+
+def _of_corrections(finding: Finding) -> Finding:
+    where = f" Line {finding.line:,} of it: " if finding.line else " "
+    remedy = f" {finding.remedy}" if finding.kind == "no_row_column" else ""
+    return Finding("correction", f"Your corrected file was not used.{where}{finding.text}{remedy}")
+
+
+def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
+    """Store the rows. Raises Unreadable, NotCorrected, LeaseLost."""
+    delete_rows(Row.objects.filter(job=job), lease)
+    order = Order(
+        str(files.upload_path(job)),
+        choices_of(job),
+        limits(),
+        SLICE,
+        [str(files.stored_path(name)) for name in corrections],
+    )
+    stored, stored_bytes = 0, 0
+    for answer in read_apart(order, lease):
+        if isinstance(answer, Rows):
+            _require_room(job)
+            _store(job, answer.rows, stored)
+            stored += len(answer.rows)
+            stored_bytes += sum(len(row[1].encode()) + storage.ROW_BYTES for row in answer.rows)
+            _progress(job, answer.position, stored, stored_bytes)
+            lease.renew()
+        elif isinstance(answer, Read):
+            return answer.summary
+        elif isinstance(answer, Failed):
+            if answer.correction is not None:
+                raise NotCorrected(answer.correction, *answer.findings)
+            _note_how_far(job, answer.summary)
+            raise Unreadable(*answer.findings)
+    raise AssertionError("read_apart ends with an answer or an exception")
+
+
+def _note_how_far(job: Job, summary: Summary | None) -> None:
+    """Keep what was understood of a file that cannot be read, for what can be chosen then."""
+    if summary is not None:
+        Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
+
+
+def _require_room(job: Job) -> None:
+    """Raises Unreadable when the owner's quota is used up, and OSError (ENOSPC) when the reserve of
+    the disk is: that passes, so the file is read later."""
+    try:
+        storage.require_quota(job.owner)
+    except storage.NoRoom as why:
+        raise unreadable("no_room", str(why)) from None
+    if storage.is_low():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(settings.DATA_DIR))
+
+
+def _progress(job: Job, position: int, rows: int, stored_bytes: int) -> None:
+    """Raises LeaseLost when it is not to be read so any more: it was deleted, or is to be read in
+    another way."""
+    wanted = Job.objects.filter(pk=job.pk, state=Job.State.READING, readings=job.readings)
+    if not wanted.update(read_bytes=position, row_count=rows, stored_bytes=stored_bytes):
+        raise LeaseLost
+
+
+_INSERT = (
+    "INSERT INTO jobs_row (job_id, number, line, source, size, problem, outcome, cause, attempts,"
+    " answer, message, request_id, answered_by, stop_reason, input_tokens, cache_write_tokens,"
+    " cache_read_tokens, output_tokens, thinking_tokens, cost_pico)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, '', '', '', '', '', 0, 0, 0, 0, 0, 0)"
+)
+_SENT = (Outcome.WAITING.value, "")
+_LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
+
+
+def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
+    """Rows (line, source, size, problem) that come after the first `before`."""
+    values = [
+        (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT))
+        for number, row in enumerate(rows, start=before + 1)
+    ]
+    # bulk_create takes ten times as long: SQLite allows it 50 rows a statement.
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(_INSERT, values)
+
+
+def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
+    """The file cannot be read: no rows, only what is wrong with it."""
+    delete_rows(Row.objects.filter(job=job), lease)
+    found = Summary("", "table")
+    for finding in error.findings:
+        found.note(finding, leaves_out=True)
+    _settle(job, Job.State.UNREADABLE, found.groups, row_count=0, stored_bytes=0)
+
+
+def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease: Lease) -> None:
+    recipe = _fitted_recipe(job, summary)
+    state, left_out = Job.State.DRAFT, summary.left_out
+    if job.brought_in:
+        # Nothing of it is to be sent, and what this site would not send may have been answered.
+        give_to_batch(job, lease)
+        state, left_out = Job.State.WORKING, 0
+    _settle(
+        job,
+        state,
+        summary.groups,
+        read_bytes=job.upload_bytes,
+        kind=summary.kind,
+        columns=summary.columns,
+        left_out_count=left_out,
+        corrections=corrections,
+        reading=_in_short(summary),
+        **recipe,
+    )
+
+
+def give_to_batch(job: Job, lease: Lease) -> None:
+    """All rows of a job whose batch was made elsewhere are in that batch until its results say
+    which of them are: what is in no batch could be sent. Raises LeaseLost."""
+    batch = job.batches.get(brought_in=True)
+    rows = Row.objects.filter(job=job)
+    for some in rows.value_slices(SLICE):
+        slice_ = rows.filter(number__gte=some[0][0], number__lte=some[-1][0])
+        with slice_transaction():
+            note_change(job.pk)
+            slice_.update(batch=batch, outcome=Outcome.WAITING, cause="")
+        lease.renew()
+
+
+def make_rows(job: Job, lease: Lease) -> None:
+    """The rows of a job whose batch was brought in without a file: as many as it has requests. The
+    results will say what they are. Begun anew when it was cut short. Raises LeaseLost."""
+    size = job.batches.get(brought_in=True).size
+    delete_rows(Row.objects.filter(job=job), lease)
+    for begin in range(0, size, SLICE):
+        count = min(SLICE, size - begin)
+        rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
+        _store(job, rows, begin)
+        lease.renew()
+    give_to_batch(job, lease)
+    same = Job.objects.filter(readings=job.readings)
+    if not same.try_move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
+        raise LeaseLost
+
+
+def _fitted_recipe(job: Job, summary: Summary) -> dict[str, Any]:
+    """What changes of the recipe that a job began with, or that was written for another file, when
+    it names its columns almost as this file does; noted in `summary`.
+
+    The recipe in `job` is the one that is stored: only that of a draft can be changed.
+    """
+    recipe = recipe_of(job)
+    if summary.kind != Job.Kind.TABLE:
+        if recipe.prompt.strip():
+            text = "Your prompt is not used: the requests in this file bring their own."
+            summary.note(Finding("prompt_not_used", text))
+        return {}
+    names = column_matching.same_columns(recipe, summary.columns)
+    for name, column in names.items():
+        text = f"The prompt says {{{{{column}}}}} now, where it said {{{{{name}}}}}: "
+        summary.note(Finding("renamed", f"{text}that is how this file writes it."))
+    return stored_recipe(column_matching.with_columns(recipe, names)) if names else {}
+
+
+def _in_short(summary: Summary) -> dict[str, Any]:
+    understood = summary.understood
+    return {
+        "format": summary.format,
+        "encoding": understood.encoding,
+        "delimiter": understood.delimiter,
+        "sheet": understood.sheet,
+        "sheets": summary.sheets,
+        "header": understood.header,
+        "blank_lines": summary.blank_lines,
+        "text_bytes": summary.text_bytes,
+        "column_bytes": summary.column_bytes,
+        "longest_row": summary.longest_row,
+        "models": summary.models,
+    }
+
+
+def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
+    """The end of a reading. Raises LeaseLost when the job is to be read in another way by now."""
+    with transaction.atomic():
+        Problem.objects.bulk_create(
+            Problem(
+                job=job,
+                kind=group.kind,
+                count=group.count,
+                lines=group.lines,
+                texts=group.texts,
+                leaves_out=group.leaves_out,
+                fix=group.fix[:200],
+            )
+            for group in sorted(groups, key=lambda group: not group.leaves_out)
+        )
+        moved = Job.objects.filter(readings=job.readings).try_move(
+            job.pk,
+            Job.State.READING,
+            state,
+            problem_count=sum(group.count for group in groups),
+            **values,
+        )
+        if not moved:
+            raise LeaseLost
+
+
+# --- A corrected file -----------------------------------------------------------------------------
+
+
+def read_corrected(job: Job, path: str, lease: Lease | None = None) -> CorrectedFile:
+    """The rows that were corrected of a job that was sent. Raises Unreadable, LeaseLost."""
+    like = Choices(
+        encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
+    )
+    rows: list[tuple[int, list[str | None]]] = []
+    for answer in read_apart(Order(path, like, limits(), SLICE, corrected=True), lease):
+        if isinstance(answer, CorrectedRows):
+            rows += answer.rows
+        elif isinstance(answer, Corrected):
+            return replace(answer.file, rows=rows)
+        elif isinstance(answer, Failed):
+            raise Unreadable(*answer.findings)
+    raise AssertionError("read_apart ends with an answer or an exception")
+
+
+# --- The process that reads -----------------------------------------------------------------------
+
+
+def read_apart(order: Order, lease: Lease | None = None) -> Iterator[Answer]:
+    """What a process of its own says of the file; it is stopped when nobody listens any more.
+
+    Raises Unreadable when it dies, LeaseLost.
+    """
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "jobs.ingest"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=settings.BASE_DIR,
+            env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1"},
+            start_new_session=True,  # Ctrl-C is for us; the child ends when we do
+        )
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for
+        ended = False
+        try:
+            with suppress(BrokenPipeError), child.stdin as order_to:
+                order_to.write(msgspec.json.encode(order))
+            for answer in frames(_blocks(child.stdout, lease)):
+                yield answer
+                ended = not isinstance(answer, Rows | CorrectedRows)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+        if not ended:
+            if lease is not None and child.returncode in STOPPED:
+                raise LeaseLost  # the site is being stopped; it is read again
+            errors.seek(0)
+            said = errors.read(10_000).decode(errors="replace")
+            raise _cause_of_death(order, child.returncode, said)
+
+
+def _blocks(output: IO[bytes], lease: Lease | None) -> Iterator[bytes]:
+    while True:
+        ready, _, _ = select.select([output], [], [], SILENCE)
+        if lease is not None:
+            lease.renew()
+        if ready:
+            block = os.read(output.fileno(), BLOCK)
+            if not block:
+                return
+            yield block
+
+
+def _cause_of_death(order: Order, status: int, said: str) -> Unreadable:
+    logger.warning("the process that read %s ended with %s: %s", order.path, status, said)
+    out_of_memory = (-signal.SIGKILL, -signal.SIGABRT)
+    if "memory allocation" in said or "MemoryError" in said or status in out_of_memory:
+        return Unreadable(too_much(order.limits))
+    if status == -signal.SIGXCPU:
+        return Unreadable(too_long(order.limits))
+    return unreadable("too_much", "The program that reads files failed on this one.")

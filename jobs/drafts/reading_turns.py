@@ -1,0 +1,73 @@
+"""Who may have a file read now. One file a person at a time, a few large ones in all, and whoever
+was served last comes last: nobody's files keep another person waiting."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Max, Min, Q
+
+from ..models import Installation, Job, clock
+
+# Large files that are read at the same time. Each takes a processor and a thread of the worker.
+LARGE_AT_ONCE = 3
+# Up to this size a file is read in about a second, even if it is compressed.
+SMALL_BYTES = 100_000
+NEVER = datetime.min.replace(tzinfo=UTC)
+WAIT = timedelta(seconds=1)  # until a file that has no turn yet asks again
+
+
+def begin_reading(job: Job) -> bool:
+    """Take the turn of the owner of `job`, who has a lease on it. False when another file of theirs
+    is being read, or it is the turn of others."""
+    now = clock.now()
+    with transaction.atomic():
+        # Whoever comes second sees what the first has taken.
+        Installation.objects.select_for_update().get(pk=1)
+        reading = Job.objects.filter(is_being_read=True).exclude(pk=job.pk)
+        # What a worker that died had begun keeps nobody waiting.
+        over = Q(lease_until=None) | Q(lease_until__lt=now) | ~Q(state=Job.State.READING)
+        reading.filter(over).update(is_being_read=False)
+        if reading.filter(owner=job.owner_id).exists():
+            return False
+        if job.upload_bytes > SMALL_BYTES and not _has_turn(job, now):
+            return False
+        mine = Job.objects.filter(pk=job.pk, state=Job.State.READING)
+        return mine.update(is_being_read=True) == 1
+
+
+def _has_turn(job: Job, now: datetime) -> bool:
+    """Whether a large file may be read now: fewer people who wait for one were served longer ago
+    than there are free places."""
+    large = Job.objects.filter(state=Job.State.READING, upload_bytes__gt=SMALL_BYTES)
+    being_read = large.filter(is_being_read=True).exclude(pk=job.pk)
+    places = LARGE_AT_ONCE - being_read.count()
+    if places <= 0:
+        return False
+    waiting = large.filter(is_being_read=False, next_action_at__lte=now + 5 * WAIT) | large.filter(
+        pk=job.pk
+    )
+    people = (
+        User.objects.filter(pk__in=waiting.values("owner"))
+        .exclude(pk__in=being_read.values("owner"))
+        .annotate(
+            served=Max("job__read_at"), since=Min("job__created_at", filter=Q(job__in=waiting))
+        )
+    )
+    first = sorted(people, key=lambda one: (one.served or NEVER, one.since or now))
+    return job.owner_id in [one.pk for one in first[:places]]
+
+
+def waits_for_turn(job: Job) -> bool:
+    """Whether `job` is to be read once another file of its owner was."""
+    if job.state != Job.State.READING or job.is_being_read:
+        return False
+    return Job.objects.filter(owner=job.owner_id, is_being_read=True).exclude(pk=job.pk).exists()
+
+
+def end_reading(job: Job, owner_of_lease: str) -> None:
+    """Give the turn back, unless another worker has taken over."""
+    mine = Job.objects.filter(pk=job.pk, lease_owner=owner_of_lease)
+    mine.update(is_being_read=False, read_at=clock.now())

@@ -1,0 +1,101 @@
+"""What was written once is used again: a recipe is kept as a template, and a new job begins with a
+template or with the recipe of an earlier job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ..models import Job, Template, recipe_of, stored_recipe
+from ..rules.recipes import Recipe, read_recipe
+
+LONGEST_ID = 18  # digits
+
+
+class NothingToStartWith(Exception):
+    """What was asked for to begin a job with is not there; the message says so."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a new job begins with: `recipe`, from a template or from the job that it runs again."""
+
+    recipe: Recipe
+    template: Template | None = None
+    previous: Job | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The columns of the Job."""
+        return {
+            **stored_recipe(self.recipe),
+            "template": self.template,
+            "previous": self.previous,
+        }
+
+    @property
+    def in_words(self) -> str:
+        """For the log of the job."""
+        if self.previous:
+            return f"Runs job {self.previous.pk} “{self.previous.name}” again on another file."
+        return f"Begun with the template “{self.template}”."
+
+
+def kept_recipe(template: Template) -> Recipe:
+    return read_recipe(template.recipe)
+
+
+def find_start(user: User, template: str, like: str) -> Start | None:
+    """What `user` asked for: the id of a template or of a job, as a form or an address says it;
+    None when neither is given. Raises NothingToStartWith."""
+    if template:
+        kept = Template.objects.visible_to(user).filter(pk=_id(template)).first()
+        if kept is None:
+            raise NothingToStartWith("The template that you wanted to use is not there any more.")
+        return Start(kept_recipe(kept), template=kept)
+    if like:
+        jobs = Job.objects.visible_to(user).filter(pk=_id(like), kind=Job.Kind.TABLE)
+        job = jobs.exclude(prompt="").first()
+        if job is None:
+            raise NothingToStartWith("The job that you wanted to run again is not there any more.")
+        return Start(recipe_of(job), previous=job)
+    return None
+
+
+def _id(text: str) -> int:
+    """The id that `text` says; 0, which nothing has, when it says none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else 0
+
+
+# --- Templates ------------------------------------------------------------------------------------
+
+
+def keep(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
+    """Keep `recipe` as the template `name` of `owner`. True when it took the place of one of that
+    name."""
+    values = {
+        "recipe": msgspec.to_builtins(recipe),
+        "shared": shared,
+        "changed_at": timezone.now(),
+    }
+    _template, is_new = Template.objects.update_or_create(owner=owner, name=name, defaults=values)
+    return not is_new
+
+
+def rename(template: Template, name: str) -> bool:
+    """False when its owner has another template of that name."""
+    try:
+        with transaction.atomic():
+            Template.objects.filter(pk=template.pk).update(name=name, changed_at=timezone.now())
+    except IntegrityError:
+        return False
+    return True
+
+
+def share(template: Template, shared: bool) -> None:
+    Template.objects.filter(pk=template.pk).update(shared=shared)

@@ -1,0 +1,208 @@
+"""Rows of a draft answered at once, through the Messages API, so that a person sees what the prompt
+does before the whole job is paid.
+
+Each is sent at most once: that it is being sent is committed before, and one whose answer was lost
+is not sent again, because it may have been charged. It is only a look; the person can try again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db.models import Q
+
+from ..batches import holds
+from ..batches.leases import Lease
+from ..ingest.input_sizes import AROUND, AROUND_FORM
+from ..models import (
+    SPENDING_IS_STOPPED,
+    Installation,
+    Job,
+    Outcome,
+    Row,
+    Try,
+    clock,
+    pico,
+    recipe_of,
+    try_key,
+)
+from ..provider import client
+from ..rules import pricing, recipes
+from ..rules.answer_formats import output_format, read_answer_kind
+from ..rules.judging import Judged, Message, Result, judge
+from ..rules.recipes import Recipe
+from ..rules.row_contents import Contents
+from .token_counts import LEAST_TOKEN_BYTES
+
+logger = logging.getLogger(__name__)
+
+MOST_ROWS = 20
+# Rows that are looked at for those that would be sent: at a time, and at most.
+SLICE, LOOKED_AT = 200, 20_000
+SECONDS = 300.0  # for one answer
+LATE = timedelta(minutes=10)
+TOO_LATE = "It waited for too long, so it was not asked for. Try it again."
+LOST = (
+    "The answer did not arrive, and it may have been charged. It was not asked for again by itself."
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
+    """Up to `count` rows of a draft that would be sent: the first ones, or any."""
+    contents = Contents(recipe_of(job), job.columns) if job.kind == Job.Kind.TABLE else None
+
+    def would_be_sent(row: Row) -> bool:
+        return contents is None or not contents.is_left_out(contents.empty(row.content))
+
+    every: Sequence[int] = range(1, job.row_count + 1)
+    # Not all of them are put in order: a million take seconds.
+    numbers = random.sample(every, min(len(every), LOOKED_AT)) if at_random else every
+    looked_at = (numbers[at : at + SLICE] for at in range(0, min(len(numbers), LOOKED_AT), SLICE))
+    found = (row for some in looked_at for row in _in_order_of(job, some) if would_be_sent(row))
+    return sorted(islice(found, count), key=lambda row: row.number)
+
+
+def _in_order_of(job: Job, numbers: Sequence[int]) -> Iterator[Row]:
+    rows = job.rows.filter(outcome=Outcome.WAITING, number__in=numbers)
+    by_number = {row.number: row for row in rows}
+    return (by_number[number] for number in numbers if number in by_number)
+
+
+def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Try]:
+    """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
+    empty cells, are left out. Raises UnknownPrice."""
+    params_of = recipes.compile_recipe(recipe, job.columns)
+    contents = Contents(recipe, job.columns)
+    used = dict.fromkeys(recipes.columns_used(recipe.prompt))
+    planned = []
+    for row in rows:
+        cells = dict(zip(job.columns, row.content, strict=True))
+        params = params_of(row.content)
+        sent = not contents.is_left_out(contents.empty(row.content))
+        if sent and params["messages"][0]["content"].strip():
+            planned.append(
+                Try(
+                    job=job,
+                    round=round_number,
+                    number=row.number,
+                    cells=[[name, cells[name]] for name in used],
+                    params=_encoder.encode(params).decode(),
+                    model=recipe.model,
+                    recipe=msgspec.to_builtins(recipe),
+                    recipe_key=try_key(job, recipe),
+                    practice=settings.PRACTICE,
+                    most_pico=pico(_most(params, recipe)),
+                    answer_kind=msgspec.to_builtins(recipe.answer),
+                )
+            )
+    return planned
+
+
+def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
+    """US dollars that the answer to one row can cost, at the normal rate. Raises UnknownPrice."""
+    around = AROUND_FORM if output_format(recipe.answer) else AROUND
+    tokens = recipes.text_bytes(params) // LEAST_TOKEN_BYTES + around
+    # What is to be kept at the provider is paid when it is written.
+    written = tokens if recipe.cached else 0
+    return pricing.cost_of_tokens(
+        recipe.model, tokens - written, recipe.longest, tokens, written=written, batch=False
+    )
+
+
+def answer_next(job: Job, lease: Lease) -> bool:
+    """Have the next row that waits answered; False when none waits. Raises LeaseLost."""
+    # Nobody else works on this job, so what is still being sent was begun by a worker that died.
+    for cut_off in job.tries.filter(state=Try.State.SENDING):
+        _settle(cut_off, Try.State.UNKNOWN, message=LOST)
+    waiting = job.tries.filter(state=Try.State.WAITING)
+    # A person who asked so long ago, or of another provider, does not expect to pay for it now.
+    # A time that is ahead is from a clock that was wrong then.
+    in_time = Q(asked_at__range=(clock.now() - LATE, clock.now() + LATE))
+    Try.objects.filter(pk__in=waiting.values("pk")).filter(
+        ~in_time | ~Q(practice=settings.PRACTICE)
+    ).update(state=Try.State.FAILED, message=TOO_LATE)
+    found = waiting.order_by("round", "number").first()
+    if found is None:
+        return False
+    if Installation.get().stopped_at:
+        waiting.update(state=Try.State.FAILED, message=SPENDING_IS_STOPPED)
+        return True
+    lease.hold_for(SECONDS)
+    if Try.objects.try_move(found.pk, Try.State.WAITING, Try.State.SENDING):
+        _answer(found)
+        # The person waits for the others for as long as answers come.
+        waiting.update(asked_at=clock.now())
+    return True
+
+
+def _answer(one: Try) -> None:
+    try:
+        message = client.create_message(one.params.encode(), SECONDS)
+    except (client.Unreachable, client.Refused) as error:
+        words = _why_not(error)
+        _settle(one, Try.State.FAILED, message=words)
+        if not isinstance(error, client.Refused) or error.about_key or error.for_now:
+            # The others of this round would fare no better.
+            rest = Try.objects.filter(job=one.job_id, round=one.round, state=Try.State.WAITING)
+            rest.update(state=Try.State.FAILED, message=words)
+    except client.ProviderError as error:
+        _settle(one, Try.State.UNKNOWN, message=f"{error} {LOST}")
+    else:
+        wanted = read_answer_kind(one.answer_kind)
+        judged = judge(Result(type="succeeded", message=message), wanted)
+        _settle(one, Try.State.ANSWERED, **_columns(one, judged, message))
+
+
+def _why_not(error: client.Unreachable | client.Refused) -> str:
+    if isinstance(error, client.Unreachable):
+        return str(error)
+    if isinstance(error, client.NotThere):
+        said = f" ({error.message})" if error.message else ""
+        return f"The provider does not know this model, or this site’s key may not use it.{said}"
+    return holds.in_words(error)
+
+
+def _columns(one: Try, judged: Judged, message: Message) -> dict[str, Any]:
+    usage = message.usage
+    try:
+        cost = pricing.cost_in_pico(judged, batch=False)
+    except pricing.UnknownPrice:
+        # It is called otherwise than it was asked for by: the price is the same.
+        asked = replace(judged, answered_by=one.model)
+        cost = pricing.cost_in_pico(asked, batch=False)
+    return {
+        "outcome": judged.outcome,
+        "cause": judged.cause,
+        "answer": judged.answer,
+        "message": judged.message,
+        "stop_reason": judged.stop_reason,
+        "answered_by": judged.answered_by,
+        "input_tokens": (usage.input_tokens or 0)
+        + (usage.cache_creation_input_tokens or 0)
+        + (usage.cache_read_input_tokens or 0),
+        "output_tokens": usage.output_tokens or 0,
+        "thinking_tokens": usage.thinking_tokens,
+        "cost_pico": cost,
+    }
+
+
+def _settle(one: Try, state: str, **values: Any) -> None:
+    """Store what came of it; an answer that comes after it was given up counts as well. Raises
+    NotMoved when it is settled already."""
+    texts = {
+        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+    Try.objects.move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
+    logger.info("job %s: try of row %s: %s", one.job_id, one.number, state)

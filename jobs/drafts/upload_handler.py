@@ -1,0 +1,96 @@
+"""Taking in a file from the browser: straight to the disk that keeps it, and no further than there
+is room for it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import StopUpload, TemporaryFileUploadHandler
+
+from ..models import storage
+from ..rules.wording import size
+
+LOOK_EVERY = 8_000_000  # bytes between two looks at the free disk
+LARGEST_FORM = 1_000_000  # bytes of an upload's other fields, and of the lines between them
+
+
+class LimitedUploadHandler(TemporaryFileUploadHandler):
+    """Writes an upload to FILE_UPLOAD_TEMP_DIR whatever its size. It stops at MAX_UPLOAD_BYTES, at
+    the quota of the person, and where the disk has no more room.
+
+    An upload that is stopped leaves no file, and `why_refused` says why. The rest of it is read and
+    thrown away, so that the browser gets an answer to show. The file has its hash as `sha256`.
+    """
+
+    taken = 0
+
+    def __init__(self, request: Any = None) -> None:
+        super().__init__(request)
+        self._digest = hashlib.sha256()
+        self._announced = 0
+        self._look_at = LOOK_EVERY
+
+    def handle_raw_input(
+        self, input_data: Any, META: Any, content_length: int, *args: Any, **kwargs: Any
+    ) -> None:
+        self._announced = content_length
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        request: Any = self.request  # Django always gives a handler its request
+        if not request.user.is_authenticated:
+            raise StopUpload(connection_reset=False)  # no page that is open to all takes files
+        if self._announced > settings.MAX_UPLOAD_BYTES + LARGEST_FORM:
+            self._refuse(_too_large())
+        try:
+            storage.require_room(request.user, self._announced)
+        except storage.NoRoom as why:
+            self._refuse(str(why))
+        super().new_file(*args, **kwargs)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
+        self.taken += len(raw_data)
+        if self.taken > settings.MAX_UPLOAD_BYTES:
+            self._refuse(_too_large())
+        if self.taken > self._look_at:
+            self._look_at += LOOK_EVERY
+            if storage.is_low():
+                self._refuse(storage.DISK_FULL)
+        self._digest.update(raw_data)
+        try:
+            return super().receive_data_chunk(raw_data, start)
+        except OSError as error:
+            if not storage.is_disk_full(error):
+                raise
+            self._refuse(storage.DISK_FULL)
+        return None
+
+    def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
+        try:
+            uploaded = super().file_complete(file_size)
+        except OSError as error:
+            if not storage.is_disk_full(error):
+                raise
+            self._refuse(storage.DISK_FULL)
+            return None
+        if uploaded is not None:
+            uploaded.sha256 = self._digest.hexdigest()  # type: ignore[attr-defined]
+        return uploaded
+
+    def _refuse(self, why: str) -> None:
+        self.request.upload_refused = why  # type: ignore[union-attr] # as in new_file
+        raise StopUpload(connection_reset=False)
+
+
+def _too_large() -> str:
+    return (
+        f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the most this site takes. "
+        "Split it into several files and make a job of each."
+    )
+
+
+def why_refused(request: Any) -> str:
+    """Why the upload of a request was not taken, for the person; "" when it was."""
+    return str(getattr(request, "upload_refused", ""))

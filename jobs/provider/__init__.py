@@ -1,0 +1,1 @@
+"""Anthropic's API: the only part of the site that talks to it."""

@@ -1,0 +1,546 @@
+"""The only module that talks to the provider, and the only one that imports its client.
+
+A handful of functions and our own exceptions. The client's retries are off: what changes something
+at the provider is sent once, and what only reads is asked again by the next look. Redirects are
+off, because a redirected POST would be sent twice, and results are fetched from the API's own
+address, never from one that an answer names: the key goes along.
+
+Answers are decoded here and not by the client, which makes an empty list of anything that is not
+one. What we rely on has to be in an answer; what it has besides is of no matter.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import IO, Annotated, Any, Self, TypeVar
+
+import anthropic
+import httpx2
+import msgspec
+from django.conf import settings
+
+from ..models import clock
+from ..rules.judging import Message
+from .connections import Deadline, LimitedClient, TooLarge
+
+READ_SECONDS = 40.0  # for a call, or a part of a list, in all; shorter than a lease
+LIST_SECONDS = 300.0  # for a list in all
+ANSWER_BYTES = 8_000_000  # of an answer; a part of the list with 1,000 batches has some 600,000
+RESULT_BYTES = 40_000_000  # of one result, with a margin: a line of the results
+# A download brings so many bytes every READ_SECONDS, or it is given up.
+PACE = 1_000_000
+# So many bytes has a token of an answer at most, on average, as JSON; and what is around them.
+TOKEN_BYTES, AROUND_BYTES = 100, 100_000
+COUNTED_AT_ONCE = 5  # requests whose tokens are counted at the same time
+BLOCK = 1 << 20
+TOO_MUCH = "The provider sent more than was asked for."
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
+_KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
+
+
+class ProviderError(Exception):
+    """A call did not come to what was asked; the text is for people."""
+
+
+class Unreachable(ProviderError):
+    """No connection, so nothing was sent."""
+
+
+class Refused(ProviderError):
+    """A clear no: the provider answered and did not do it."""
+
+    def __init__(
+        self, status: int, kind: str, message: str, retry_after: float | None, code: str = ""
+    ) -> None:
+        self.status = status
+        self.kind = kind  # the API's error type, "" when it gave none
+        self.code = code  # the API's finer code, "" when it gave none
+        self.message = message.replace("\0", "\ufffd")  # the provider's words: untrusted text
+        self.retry_after = retry_after  # seconds, when it named them
+        super().__init__(f"{status} {kind}: {self.message}")
+
+    @property
+    def for_now(self) -> bool:
+        """It was refused for want of room, not for what it is."""
+        return self.status == 429 and not self.about_money
+
+    @property
+    def about_money(self) -> bool:
+        """Credit or a spending limit is used up. The API says so with several statuses; its codes
+        and, where there is none, its words tell (errors page)."""
+        words = ("credit balance", "usage limit", "spend limit", "spending limit")
+        return self.status == 402 or (
+            self.status in (400, 403, 429)
+            and (
+                self.code in ("enforced_spend_limit_reached", "contract_spend_limit_reached")
+                or any(word in self.message.lower() for word in words)
+            )
+        )
+
+    @property
+    def about_key(self) -> bool:
+        """It is the key or the account that is refused, so that every batch would be."""
+        return self.status in (401, 403) or self.about_money
+
+    @property
+    def needs_a_person(self) -> bool:
+        """The same would be refused again until somebody mends the key, the credit or the text."""
+        return self.status in (400, 401, 402, 403, 413, 422)
+
+
+class Unclear(ProviderError):
+    """Neither a clear yes nor a clear no: what was asked for may have happened."""
+
+
+class TooMuch(Unclear):
+    """More came than anything that was asked for; the rest was not read."""
+
+
+class NotThere(Refused):
+    """404: not there, or not yet visible, or not for this key."""
+
+
+@dataclass(frozen=True)
+class BatchInfo:
+    """A batch as the provider shows it. `total` is known at once; the other counts stay 0 until
+    the whole batch has ended."""
+
+    id: str
+    status: str  # in_progress, canceling, ended
+    total: int
+    counts: dict[str, int]  # succeeded, errored, canceled, expired, processing
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    archived_at: datetime | None = None  # since then the results are gone
+
+    @classmethod
+    def of(cls, batch: _Batch) -> Self:
+        return cls(
+            id=batch.id,
+            status=batch.processing_status,
+            total=sum(batch.request_counts.values()),
+            counts={name: batch.request_counts[name] for name in _KINDS},
+            created_at=batch.created_at,
+            expires_at=batch.expires_at,
+            ended_at=batch.ended_at,
+            archived_at=batch.archived_at,
+        )
+
+
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]  # goes into addresses
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Batch(msgspec.Struct):
+    """What an answer must have to count as a batch."""
+
+    id: _Id
+    processing_status: str
+    request_counts: dict[str, _Number]
+    created_at: _Time
+    expires_at: _Time
+    ended_at: _Time | None = None
+    archived_at: _Time | None = None
+
+    def __post_init__(self) -> None:
+        counts = self.request_counts
+        if missing := [name for name in _KINDS if name not in counts]:
+            raise ValueError(f"no count of {', '.join(missing)}")
+        # The sum is the number of requests, by which a lost batch is found. Whether a number that
+        # is new to us belongs in it, we cannot know, and a wrong guess would send batches again.
+        if odd := [name for name, number in counts.items() if number and name not in _KINDS]:
+            raise ValueError(f"an unknown count, {odd[0]}")
+
+
+class _Page(msgspec.Struct):
+    """What an answer must have to count as a part of the list."""
+
+    data: list[_Batch]
+    has_more: bool
+    last_id: str | None = None
+
+
+class ModelInfo(msgspec.Struct):
+    """A model as the provider lists it. Lengths are in tokens."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    display_name: str = ""
+    line: str | None = None  # haiku, sonnet, ...
+    lifecycle: str = "active"  # active, deprecated
+    retires_at: datetime | None = None
+    max_input_tokens: _Number | None = None
+    max_tokens: _Number | None = None
+
+
+class _Models(msgspec.Struct):
+    """What an answer must have to count as a part of the list of models."""
+
+    data: list[ModelInfo]
+    has_more: bool = False
+    last_id: str | None = None
+
+
+class _Deleted(msgspec.Struct):
+    id: _Id
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: _Number
+
+
+class _Asked(msgspec.Struct):
+    max_tokens: _Number
+
+
+# Made here: msgspec.json.decode would work out a type when threads first use it, which crashes.
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (_Batch, _Page, _Models, _Deleted, _Counted, _Asked, Message)
+}
+_Answer = TypeVar("_Answer")
+_Part = TypeVar("_Part", _Page, _Models)
+
+
+def _read(response: httpx2.Response, kind: type[_Answer]) -> _Answer:
+    """The answer as a `kind`. Raises Unclear when it is anything else."""
+    if response.status_code != 200:
+        raise Unclear(f"The provider answered with status {response.status_code}.")
+    try:
+        answer: _Answer = _decoders[kind].decode(response.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unclear("The provider's answer could not be read.") from error
+    return answer
+
+
+class _Body:
+    """A body file that gives nothing more once `seconds` are over, those in which the machine was
+    suspended included: the timer above stood still in these, and by now somebody else may have
+    sent the batch. A body that is cut short is not accepted."""
+
+    def __init__(self, file: IO[bytes], seconds: float) -> None:
+        self._file = file
+        self._until = clock.uptime() + seconds
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def read(self, size: int = -1) -> bytes:
+        if clock.uptime() > self._until:
+            raise Unclear("Sending was interrupted for too long.")
+        return self._file.read(size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(BLOCK), b"")
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The certificates that are trusted; reading them takes longer than a call."""
+    return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
+
+
+# The Date of the provider's last answer to this process, and clock.uptime() when it came.
+_last_date: tuple[datetime, float] | None = None
+
+
+def now() -> datetime | None:
+    """The time by the provider's clock, to the second; None before its first answer."""
+    if _last_date is None:
+        return None
+    date, at = _last_date
+    return date + timedelta(seconds=clock.uptime() - at)
+
+
+def _read_clock(response: httpx2.Response) -> None:
+    global _last_date
+    if date := _date(response.headers.get("date", "")):
+        _last_date = date, clock.uptime()
+
+
+class _Http(LimitedClient, anthropic.DefaultHttpxClient):
+    """What the client talks through."""
+
+
+@contextmanager
+def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.Anthropic]:
+    """A client on a connection of its own: one that was kept open may be closed by the other side
+    just as a body goes out, which nobody could tell from a lost answer. Its answers end at the
+    deadline, and have `most` bytes at most."""
+    http = _Http(
+        deadline,
+        most,
+        follow_redirects=False,
+        verify=_certificates(),
+        trust_env=not settings.PROVIDER_IS_LOCAL,
+        event_hooks={"response": [_read_clock]},
+    )
+    with http:
+        yield anthropic.Anthropic(
+            api_key=settings.ANTHROPIC_API_KEY or "practice",
+            base_url=settings.ANTHROPIC_BASE_URL,
+            max_retries=0,
+            timeout=httpx2.Timeout(READ_SECONDS, connect=10.0),
+            http_client=http,
+            open_telemetry=False,
+        )
+
+
+def ask_time() -> None:
+    """Let `now` know the time, unless it does. Raises ProviderError."""
+    if _last_date is None:
+        next(list_batches(), None)
+
+
+@contextmanager
+def _our_exceptions() -> Iterator[None]:
+    """Turn what the client raises into this module's exceptions."""
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise _of_status(error) from error
+    except anthropic.APIConnectionError as error:
+        # Nothing was sent when there was no connection yet; the client keeps the reason as cause.
+        cause = error.__cause__
+        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
+            raise Unreachable("The provider cannot be reached.") from error
+        if isinstance(cause, TooLarge):
+            raise TooMuch(TOO_MUCH) from error
+        if isinstance(cause, httpx2.TimeoutException):
+            raise Unclear("The provider took too long to answer.") from error
+        raise Unclear("The connection to the provider broke off.") from error
+    except TooLarge as error:
+        raise TooMuch(TOO_MUCH) from error
+    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
+        raise Unclear("The provider's answer could not be read.") from error
+
+
+def _of_status(error: anthropic.APIStatusError) -> ProviderError:
+    status = error.status_code
+    # Of any type, whatever the client's types say: the body may be no error of the API's.
+    kind, message = _text(error.type), _text(error.api_message)
+    message = (message or ("" if status == 413 else error.message))[:2000]
+    if status == 404:
+        return NotThere(status, kind, message, None)
+    if status in (400, 401, 402, 403, 413, 422, 429):
+        retry_after = _retry_after(error.response)
+        return Refused(status, kind, message, retry_after, _text(error.error_code))
+    # 408, 409, every 5xx and redirects: it may have been done before the answer went wrong.
+    return Unclear(f"The provider answered with status {status}.")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, from a number of them or from a date, which is by the clock of the same answer."""
+    said = response.headers.get("retry-after", "")
+    try:
+        seconds = float(said)
+    except ValueError:
+        then, there = _date(said), _date(response.headers.get("date", ""))
+        if then is None or there is None:
+            return None
+        seconds = max((then - there).total_seconds(), 0.0)  # over already: now
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _date(header: str) -> datetime | None:
+    """A date of HTTP. None when it is none."""
+    try:
+        date = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else None
+
+
+def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
+    """Send the batch whose body is the file `body`, with `size` requests, in one POST that ends
+    after `seconds` in all.
+
+    Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been accepted).
+    """
+    with (
+        body.open("rb") as file,
+        Deadline(seconds) as deadline,
+        _client(deadline) as client,
+        _our_exceptions(),
+    ):
+        # The body is streamed: the client's own `create` would hold it several times in memory.
+        response = client.post(
+            "/v1/messages/batches",
+            cast_to=httpx2.Response,
+            content=_Body(file, seconds),
+            options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
+        )
+        created = BatchInfo.of(_read(response, _Batch))
+    if created.total != size:
+        raise Unclear("The provider's answer does not fit what was sent.")
+    return created
+
+
+def create_message(params: bytes, seconds: float) -> Message:
+    """The answer to one request (the JSON of its `params`) at once, within `seconds` in all.
+
+    Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been charged).
+    """
+    with (
+        Deadline(seconds) as deadline,
+        _client(deadline, most_bytes(_max_tokens(params))) as client,
+        _our_exceptions(),
+    ):
+        response = client.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            content=params,
+            options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
+        )
+        message = _read(response, Message)
+    if not message.model:
+        raise Unclear("The provider's answer could not be read.")
+    return message
+
+
+def most_bytes(max_tokens: int) -> int:
+    """How many bytes an answer of up to `max_tokens` tokens has at most, as JSON."""
+    return min(AROUND_BYTES + TOKEN_BYTES * max_tokens, RESULT_BYTES)
+
+
+def _max_tokens(params: bytes) -> int:
+    asked: _Asked = _decoders[_Asked].decode(params)
+    return asked.max_tokens
+
+
+def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
+    """All batches of the workspace, newest first, fetched `page` at a time; the caller stops when
+    it has seen enough.
+
+    Raises ProviderError. Only a list that ends without one is complete.
+    """
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
+        batches = client.messages.batches.with_raw_response
+        for part in _pages(batches.list, _Page, page, deadline):
+            yield from map(BatchInfo.of, part.data)
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that this key may use, newest first. Raises ProviderError."""
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
+        pages = _pages(client.models.with_raw_response.list, _Models, 1000, deadline)
+        return [model for part in pages for model in part.data]
+
+
+def _pages(
+    ask: Callable[..., anthropic.APIResponse[Any]],
+    kind: type[_Part],
+    limit: int,
+    deadline: Deadline,
+) -> Iterator[_Part]:
+    """The parts of a list, one after the other. Raises ProviderError."""
+    cursor: str | anthropic.Omit = anthropic.omit
+    seen: set[str] = set()
+    until = time.monotonic() + LIST_SECONDS
+    while time.monotonic() < until:
+        deadline.restart()
+        part = _read(ask(limit=limit, after_id=cursor).http_response, kind)
+        yield part
+        if not part.has_more:
+            return
+        if not part.last_id or part.last_id in seen:
+            break
+        cursor = part.last_id
+        seen.add(cursor)
+    raise Unclear("The provider's list does not come to its end.")
+
+
+def retrieve_batch(provider_id: str) -> BatchInfo:
+    """One batch. Raises NotThere or another ProviderError."""
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
+        answer = client.messages.batches.with_raw_response.retrieve(provider_id)
+        return BatchInfo.of(_read(answer.http_response, _Batch))
+
+
+def cancel_batch(provider_id: str) -> None:
+    """Ask the provider to stop a batch. Raises ProviderError."""
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
+        answer = client.messages.batches.with_raw_response.cancel(provider_id)
+        _read(answer.http_response, _Batch)
+
+
+def delete_batch(provider_id: str) -> None:
+    """Delete an ended batch and its results at the provider. Raises ProviderError."""
+    with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
+        answer = client.messages.batches.with_raw_response.delete(provider_id)
+        _read(answer.http_response, _Deleted)
+
+
+def result_blocks(
+    provider_id: str, most: int | None = None, pace: int | None = None
+) -> Iterator[bytes]:
+    """The results of an ended batch, as they come: at most `most` bytes (without it, those of the
+    longest result), all of them within READ_SECONDS or, with a `pace`, at least so many bytes every
+    READ_SECONDS. Raises ProviderError, TooMuch among them; a stream that ends early may raise
+    nothing, so the caller has to prove that it is whole."""
+    with (
+        Deadline(READ_SECONDS) as deadline,
+        _client(deadline, most or RESULT_BYTES) as client,
+        _our_exceptions(),
+    ):
+        response = client.get(
+            f"/v1/messages/batches/{provider_id}/results",
+            cast_to=httpx2.Response,
+            stream=True,
+            stream_cls=anthropic.Stream[object],
+            options={"headers": {"Accept": "application/x-jsonl"}},
+        )
+        assert isinstance(response, httpx2.Response)  # noqa: S101 - the client's types say Stream
+        try:
+            # As they come: in blocks of one size, the last one would be lost with the connection.
+            arrived = 0
+            for block in response.iter_bytes():
+                yield block
+                arrived += len(block)
+                if pace and arrived >= pace:
+                    arrived = 0
+                    deadline.restart()
+        finally:
+            response.close()
+
+
+def count_tokens(requests: Sequence[dict[str, Any]]) -> list[int | None]:
+    """Input tokens of each of `requests` (the `params` of a request), counted by the provider, free
+    of charge; None for one that it refuses to count. Several are on their way at once, because a
+    person waits; all of it ends after READ_SECONDS. Raises ProviderError."""
+    with (
+        Deadline(READ_SECONDS) as deadline,
+        _client(deadline) as client,
+        ThreadPoolExecutor(COUNTED_AT_ONCE) as threads,
+    ):
+        try:
+            return list(threads.map(partial(_count_tokens, client), requests))
+        except ProviderError:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _count_tokens(client: anthropic.Anthropic, params: dict[str, Any]) -> int | None:
+    counted = {name: params[name] for name in _COUNTED if name in params}
+    try:
+        with _our_exceptions():
+            answer = client.messages.with_raw_response.count_tokens(**counted)
+            return _read(answer.http_response, _Counted).input_tokens
+    except Refused as error:
+        if error.status not in (400, 413, 422):
+            raise
+        return None

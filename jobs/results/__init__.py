@@ -1,0 +1,1 @@
+"""What people get: finished files, tables, statistics and samples to review."""

@@ -1,0 +1,238 @@
+"""What the answers of a job say, all of them together: how many have each label, and how the
+numbers and the lengths lie. One pass over the rows, in memory that does not grow with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+import msgspec
+
+from ..batches.leases import Lease
+from ..models import Job, Row, answer_shape_of
+from ..rules.answer_formats import (
+    COLUMNS,
+    LABELS,
+    AnswerColumn,
+    AnswerKind,
+    as_cell,
+    fits,
+    stored_values,
+)
+from ..rules.spreadsheet_cells import plain_number
+from ..rules.structs import reader_of
+
+SLICE = 1_000  # rows that are read at a time
+MOST_VALUES = 10_000  # different values that are told apart; a list can have any
+VALUES_KEPT = 30  # the most frequent ones, where there is no end of them
+LONGEST_VALUE = 100  # characters
+MOST_BINS = 1_000  # while numbers are counted
+BARS = 20  # of a picture, at most
+FINEST = -12  # bins are no narrower than 10 to the power of this
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """Numbers from `least` up to, and without, `below`; as text, exact."""
+
+    least: str
+    below: str
+    count: int
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    """How numbers lie; `least`, `most` and `mean` as text."""
+
+    count: int
+    least: str
+    most: str
+    mean: str
+    whole: bool  # they are whole numbers, all of them
+    bars: list[Bar]
+
+
+class ColumnSummary(msgspec.Struct, frozen=True):
+    """What is in one column of the answers."""
+
+    name: str  # "" for an answer that is one text or label
+    kind: str  # of COLUMN_KINDS
+    empty: int = 0
+    values: list[tuple[str, int]] = []  # the most frequent first
+    others: int = 0  # how often something else was there
+    numbers: Numbers | None = None  # of a text: its length in characters
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Of all answers that are as they were asked for."""
+
+    count: int = 0
+    columns: list[ColumnSummary] = []
+
+
+_read_summary = reader_of(Summary)
+
+
+def summary_of(job: Job) -> Summary | None:
+    """None while it is not counted."""
+    return None if job.answers is None else _read_summary(job.answers)
+
+
+def sum_up(job: Job, lease: Lease) -> None:
+    """Count what the answers of a job say. Raises LeaseLost."""
+    kind = answer_shape_of(job)
+    counted = [_Counted(column) for column in _columns(kind)]
+    count = 0
+    for found in Row.objects.filter(job=job).with_usable_answer().value_slices(SLICE, "answer"):
+        answers = [answer for _number, answer in found]
+        rows = [stored_values(answer) for answer in answers] if kind.kind == COLUMNS else []
+        for one in counted:
+            one.add([values.get(one.column.name) for values in rows] if rows else answers)
+        count += len(answers)
+        lease.renew()
+    summary = Summary(count, [one.summary() for one in counted])
+    Job.objects.filter(pk=job.pk).update(answers=msgspec.to_builtins(summary))
+
+
+def _columns(kind: AnswerKind) -> list[AnswerColumn]:
+    if kind.kind == COLUMNS:
+        return list(kind.columns)
+    if kind.kind == LABELS:
+        return [AnswerColumn("", "choice", kind.labels)]
+    return [AnswerColumn("")]
+
+
+class _Counted:
+    """One column, while it is counted."""
+
+    def __init__(self, column: AnswerColumn) -> None:
+        self.column = column
+        self.empty = 0
+        self.others = 0
+        known = {"yes_no": ("yes", "no")}.get(column.kind, column.choices)
+        self.values: Counter[str] = Counter(dict.fromkeys(known, 0))
+        self.spread = Spread()
+
+    def add(self, values: Sequence[Any]) -> None:
+        """What some rows have in this column. Equal ones are put together first: there are many."""
+        filled = [value for value in values if value is not None and value not in ("", [])]
+        self.empty += len(values) - len(filled)
+        # The input of a tool need not keep to its schema, and a choice that is none is counted.
+        kept = [value for value in filled if self._can_count(value)]
+        self.others += len(filled) - len(kept)
+        filled = kept
+        if self.column.kind == "number":
+            for number, times in Counter(filled).items():
+                self.spread.add(Decimal(str(number)), times)
+        elif self.column.kind == "text":
+            for length, times in Counter(map(len, filled)).items():
+                self.spread.add(Decimal(length), times)
+        elif self.column.kind == "list":
+            items = (item[:LONGEST_VALUE] for value in filled for item in dict.fromkeys(value))
+            self._count(Counter(items))
+        else:
+            self._count(Counter(map(as_cell, filled)))
+
+    def _can_count(self, value: Any) -> bool:
+        if self.column.kind == "choice":
+            return isinstance(value, str)
+        return fits(self.column, value)
+
+    def _count(self, found: Counter[str]) -> None:
+        for value, times in found.items():
+            if value in self.values or len(self.values) < MOST_VALUES:
+                self.values[value] += times
+            else:
+                self.others += times
+
+    def summary(self) -> ColumnSummary:
+        found = self.values.most_common()
+        kept = found if self.column.kind != "list" else found[:VALUES_KEPT]
+        return ColumnSummary(
+            self.column.name,
+            self.column.kind,
+            self.empty,
+            kept,
+            self.others + sum(times for _value, times in found[len(kept) :]),
+            self.spread.numbers() if self.spread.count else None,
+        )
+
+
+class Spread:
+    """How numbers lie that come one after the other. They are told apart until there are too many
+    different ones; then they go into bins, ten times as wide whenever there are too many of these.
+    So no bin lies across the edge of a wider one, and the counts stay exact."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = Decimal(0)
+        self.least = self.most = Decimal(0)
+        self.whole = True
+        self.power: int | None = None  # the bins are 10 to this power wide; None: exact
+        self.bins: Counter[Decimal] = Counter()  # by the least number of each
+
+    def add(self, number: Decimal, times: int = 1) -> None:
+        self.least = min(self.least, number) if self.count else number
+        self.most = max(self.most, number) if self.count else number
+        self.count += times
+        self.total += number * times
+        self.whole = self.whole and number == number.to_integral_value()
+        self.bins[number if self.power is None else _floor(number, self._width())] += times
+        if len(self.bins) > MOST_BINS:
+            self._widen()
+
+    def _width(self) -> Decimal:
+        return Decimal(1).scaleb(self.power or 0)
+
+    def _widen(self) -> None:
+        while len(self.bins) > MOST_BINS:
+            # No narrower than what the numbers are told apart by anyway.
+            first = max(FINEST, (self.most - self.least).adjusted() - 4)
+            self.power = first if self.power is None else self.power + 1
+            bins: Counter[Decimal] = Counter()
+            for number, count in self.bins.items():
+                bins[_floor(number, self._width())] += count
+            self.bins = bins
+
+    def numbers(self) -> Numbers:
+        step = self._step()
+        bars: Counter[Decimal] = Counter()
+        for number, count in self.bins.items():
+            bars[_floor(number, step)] += count
+        first, last = _floor(self.least, step), _floor(self.most, step)
+        edges = [first + index * step for index in range(int((last - first) / step) + 1)]
+        return Numbers(
+            self.count,
+            plain_number(self.least),
+            plain_number(self.most),
+            plain_number(self._mean()),
+            self.whole,
+            [Bar(plain_number(edge), plain_number(edge + step), bars[edge]) for edge in edges],
+        )
+
+    def _mean(self) -> Decimal:
+        """To about a hundredth of the range; a number has no more than 28 digits here."""
+        mean = self.total / self.count
+        digits = max((self.most - self.least or Decimal(1)).adjusted() - 2, mean.adjusted() - 20)
+        return mean.quantize(Decimal(1).scaleb(digits))
+
+    def _step(self) -> Decimal:
+        """The width of a bar: 1, 2 or 5 times a power of ten, so that there are BARS at most."""
+        span = self.most - self.least
+        if not span:
+            return Decimal(1) if self.whole else Decimal(1).scaleb(self.least.adjusted() - 1)
+        power = max(span.adjusted() - 2, -300) if self.power is None else self.power
+        if self.whole:
+            power = max(power, 0)
+        while True:
+            for times in (1, 2, 5):
+                step = Decimal(times).scaleb(power)
+                if (_floor(self.most, step) - _floor(self.least, step)) / step < BARS:
+                    return step
+            power += 1
+
+
+def _floor(number: Decimal, step: Decimal) -> Decimal:
+    """The greatest multiple of `step` that is not above `number`."""
+    return (number / step).to_integral_value(ROUND_FLOOR) * step

@@ -1,0 +1,290 @@
+"""The finished file: every line of the upload once, in its order, with its answer beside it.
+
+Written a slice of rows at a time, while it is downloaded or ahead of that (builder.py), so its
+length does not matter. Text that a spreadsheet would run as a formula is made plain text in CSV and
+stays exact in JSONL; workbook.py writes the same cells as a workbook.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any
+
+from ..batches import stored_results
+from ..ingest.corrected_file import OURS
+from ..ingest.corrections import beside
+from ..ingest.json_lines import REQUEST
+from ..ingest.shapes import row_name
+from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
+from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
+from ..rules.judging import cause_in_words, problem_in_words
+from ..rules.spreadsheet_cells import plain_cell, plain_number
+
+SLICE = 1_000  # rows read and written at a time
+BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
+# Beside the columns of their file. With an answer in columns, `answer` has what is not in them.
+# Tokens and cost are those of all attempts, so that their sum is what the job has cost.
+ANSWER_COLUMNS = (
+    "answer",
+    "status",
+    "problem",
+    "attempts",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
+# Which rows are wanted, by what became of them.
+ROWS: dict[str, tuple[str, ...]] = {
+    "all": tuple(Outcome),
+    "good": (Outcome.GOOD,),
+    "attention": NOT_GOOD,
+}
+# What begins a formula, or an option of a command, has no place at the start of a file's name.
+_RISKY_START = re.compile(r"\A[\s=+\-@\0\uff1d\uff0b\uff0d\uff20]+")
+
+Cell = Value | Decimal  # US dollars are Decimal
+
+
+def file_name(job: Job, kind: str, only: str = "all") -> str:
+    """What the download of `kind` ("csv", "xlsx", "jsonl", "raw" or "problems") is called, with
+    the rows that are `only` wanted."""
+    stem = _RISKY_START.sub("", PurePath(job.upload_name).stem) or f"job {job.pk}"
+    if kind == "raw":
+        return f"{stem} - as received.jsonl"
+    if kind == "problems":
+        as_json = job.kind == Job.Kind.REQUESTS and job.state != Job.State.UNREADABLE
+        return f"{stem} - problems.{'jsonl' if as_json else 'csv'}"
+    what = {"all": "with answers", "good": "good rows", "attention": "rows that need attention"}
+    return f"{stem} - {what[only]}.{kind}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the joined file of a job looks like as a table."""
+
+    theirs: list[str]  # the columns of the upload; of ready-made requests their custom_id
+    filled: list[str]  # the columns that the answers fill
+
+    @property
+    def header(self) -> list[str]:
+        return [*self.theirs, *beside([*self.filled, *ANSWER_COLUMNS], self.theirs)]
+
+    def cells(self, row: Row) -> list[Cell]:
+        """A row in the order of the header. The cells of the upload are text, as they were read."""
+        content = row.content
+        if isinstance(content, dict):
+            content = [str(content.get("custom_id") or "")]
+        # A row with too few or too many cells is left out of the job, and said so, but it is here.
+        width = len(self.theirs)
+        problem = in_words(row)
+        if len(content) > width:
+            problem += " Cells beyond the header: " + " | ".join(content[width:])
+        attempts = row.attempts + (row.batch_id is not None)
+        in_columns = self.filled and row.has_usable_answer
+        values = values_in(self.filled, row.answer) if in_columns else {}
+        return [
+            *[*content, *[""] * width][:width],
+            *(values.get(name) for name in self.filled),
+            "" if values else row.answer,
+            status(row),
+            problem,
+            attempts or None,
+            row.all_input_tokens if attempts else None,
+            row.output_tokens if attempts else None,
+            row.cost if attempts else None,
+        ]
+
+
+def table_of(job: Job) -> Table:
+    theirs = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
+    return Table(theirs, answer_shape_of(job).column_names)
+
+
+def csv_chunks(job: Job, only: str = "all", *, plain: bool = False) -> Iterator[bytes]:
+    """The joined CSV of a job in UTF-8. Excel takes it for that by the byte order mark at its
+    start, which programs may trip over: `plain` is without."""
+    table = table_of(job)
+    yield (b"" if plain else BOM) + _csv_lines([map(plain_cell, table.header)])
+    for rows in slices(job, only):
+        yield _csv_lines(map(plain_cell, map(as_text, table.cells(row))) for row in rows)
+
+
+def as_text(cell: Cell) -> str:
+    """A cell as CSV writes it."""
+    return plain_number(cell) if isinstance(cell, Decimal) else as_cell(cell)
+
+
+def status(row: Row) -> str:
+    return Outcome(row.outcome).label
+
+
+def in_words(row: Row) -> str:
+    """What is the matter with a row; "" for a good one."""
+    if row.problem:
+        return row.problem.replace("\n", " ")
+    return problem_in_words(row.cause, row.message) if row.cause else ""
+
+
+def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
+    """The joined JSONL of a job: one object for each line of the upload, everything exact."""
+    wanted = answer_shape_of(job)  # once, not for each of a million rows
+    for rows in slices(job, only):
+        lines = [json.dumps(_json_row(job, row, wanted), ensure_ascii=False) for row in rows]
+        yield ("\n".join(lines) + "\n").encode(errors="replace")
+
+
+def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
+    content = row.content
+    original: dict[str, Any]
+    if isinstance(content, dict):
+        original = {"request": content}
+    else:
+        original = {"cells": dict(zip(job.columns, content, strict=False))}
+        if len(content) != len(job.columns):
+            original["cells_as_read"] = content
+    return {
+        "row": row.number,
+        "line": row.line,
+        **original,
+        "answer": _json_answer(row, wanted),
+        "same_as": row.same_as,
+        "earlier_row": row.earlier,
+        "status": row.outcome,
+        "cause": row.cause or None,
+        "problem": in_words(row) or None,
+        "model": row.answered_by or None,
+        "stop_reason": row.stop_reason or None,
+        "request_id": row.request_id or None,
+        "attempts": row.attempts + (row.batch_id is not None),
+        "usage": {
+            "input_tokens": row.input_tokens,
+            "cache_write_tokens": row.cache_write_tokens,
+            "cache_read_tokens": row.cache_read_tokens,
+            "output_tokens": row.output_tokens,
+            "thinking_tokens": row.thinking_tokens,
+        },
+        "cost_usd": plain_number(row.cost),
+    }
+
+
+def _json_answer(row: Row, wanted: AnswerKind) -> Any:
+    """The values of an answer in columns, with their types; else its text."""
+    if not row.has_usable_answer:
+        return row.answer or None
+    values = stored_values(row.answer) if wanted.kind == COLUMNS else {}
+    return values or row.answer
+
+
+def raw_chunks(job: Job) -> Iterator[bytes]:
+    """The provider's result files of a job as received, one after the other; of one that stayed
+    incomplete, what did arrive. Raises DamagedResults: at once for a file that is missing or cut
+    off, and before the last block of one that does not fit its hash."""
+    batches = [batch for batch in job.batches.order_by("number") if stored_results.has_file(batch)]
+    for batch in batches:
+        stored_results.open_results(batch).file.close()
+    return _raw_chunks(batches)
+
+
+def _raw_chunks(batches: Sequence[Batch]) -> Iterator[bytes]:
+    for batch in batches:
+        last = b"\n"
+        for block in stored_results.blocks(batch):
+            yield block
+            last = block[-1:]
+        if batch.state != Batch.State.COLLECTED and last != b"\n":
+            yield b"\n"  # a line that was cut off ends here, and not in the next file
+
+
+def problem_chunks(job: Job) -> Iterator[bytes]:
+    """The rows that are left out, and of a job that was sent those that are not good, each with
+    what is wrong and how to mend it, to be corrected and uploaded back: a table as CSV with the
+    delimiter of the upload, ready-made requests as JSONL. Of an upload that could not be read there
+    are no rows, only the places where something is wrong."""
+    wanted = [Outcome.LEFT_OUT, *(NOT_GOOD if job.was_sent else ())]
+    if job.state == Job.State.UNREADABLE:
+        yield from _faults(job)
+    elif job.kind == Job.Kind.REQUESTS:
+        for rows in _slices(job, outcome__in=wanted):
+            yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
+    else:
+        delimiter = job.reading.get("delimiter") or ","
+        header = [*beside(OURS, job.columns), *job.columns]
+        yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
+        for rows in _slices(job, outcome__in=wanted):
+            lines = (map(plain_cell, [*_what_is_wrong(job, row), *row.content]) for row in rows)
+            yield _csv_lines(lines, delimiter)
+
+
+def _faults(job: Job) -> Iterator[bytes]:
+    yield BOM + _csv_lines([OURS])
+    for problem in job.problems.all():
+        yield _csv_lines(
+            map(plain_cell, [str(line or ""), text, problem.remedy])
+            for line, text in problem.places
+        )
+
+
+def _problem_line(job: Job, row: Row) -> str:
+    said = zip(OURS, _what_is_wrong(job, row), strict=True)
+    ours = ", ".join(
+        f"{json.dumps(name)}: {json.dumps(text, ensure_ascii=False)}" for name, text in said
+    )
+    # The request is as it was uploaded, to the letter, but for line breaks between its parts.
+    request = row.source.replace("\r", " ").replace("\n", " ")
+    return f'{{{ours}, "{REQUEST}": {request}}}\n'
+
+
+def _what_is_wrong(job: Job, row: Row) -> list[str]:
+    """For the columns OURS."""
+    text, _, remedy = row.problem.partition("\n")
+    if row.cause and row.outcome != Outcome.LEFT_OUT:
+        text, remedy = in_words(row), cause_in_words(row.cause).advice
+    name = row_name(job.reading.get("format", ""), row.number, row.line)
+    return [str(name), text, remedy]
+
+
+def slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
+    """The job's rows of ROWS[only] in order, slice by slice."""
+    return _slices(job) if only == "all" else _slices(job, outcome__in=ROWS[only])
+
+
+def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
+    """The job's rows in order, slice by slice."""
+    for rows in Row.objects.filter(job=job, **conditions).slices(SLICE):
+        _add_earlier_attempts(job, rows)
+        yield rows
+
+
+_SUMMED = (
+    "input_tokens",
+    "cache_write_tokens",
+    "cache_read_tokens",
+    "output_tokens",
+    "thinking_tokens",
+    "cost_pico",
+)
+
+
+def _add_earlier_attempts(job: Job, rows: Sequence[Row]) -> None:
+    """Let tokens and cost of `rows`, here and not in the database, be those of all attempts."""
+    again = {row.number: row for row in rows if row.attempts}
+    if not again:
+        return
+    kept = Attempt.objects.filter(job=job, number__in=again)
+    for number, *values in kept.values_list("number", *_SUMMED):
+        row = again[number]
+        for name, value in zip(_SUMMED, values, strict=True):
+            setattr(row, name, getattr(row, name) + value)
+
+
+def _csv_lines(rows: Iterable[Iterable[str]], delimiter: str = ",") -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL).writerows(rows)
+    return text.getvalue().encode(errors="replace")

@@ -1,0 +1,124 @@
+"""A round is prepared before any of it is sent: the worker takes its rows slice by slice. What a
+row came to is kept as an attempt, what a person changed is put into it, and it waits to be sent.
+
+A slice is a range of row numbers and one short transaction, in which the round also notes how far
+it is. So when a worker dies, the next one continues, and each row is taken once. A job that is
+stopped meanwhile takes no more rows; those that it has not come to stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import connection
+from django.db.models import Exists, F, Max, OuterRef, Subquery
+
+from ..batches import attempts
+from ..batches.slices import slice_transaction
+from ..models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_change
+from . import rounds
+from .rounds import EDITED
+
+SLICE = 500  # row numbers of one transaction
+# A row that was changed asks something else now than the one that it was the same as.
+_EDIT = (
+    "UPDATE jobs_row SET source = %s, size = %s, same_as = NULL, earlier = NULL"
+    " WHERE job_id = %s AND number = %s"
+)
+
+
+def prepare_next(job: Job) -> bool:
+    """Take the next slice of the rows of a round; False when no round is being prepared."""
+    one = job.rounds.exclude(step=Round.Step.READY).last()
+    if one is None:
+        return False
+    last = Row.objects.filter(job=job).aggregate(last=Max("number"))["last"] or 0
+    end = min(one.done_to + SLICE, last)
+    rows = Row.objects.filter(job=job, number__gt=one.done_to, number__lte=end)
+    with slice_transaction():
+        # Locked: whoever stops the job comes before us or after us.
+        locked = Job.objects.select_for_update().get(pk=job.pk)
+        note_change(job.pk)
+        mine = Round.objects.filter(pk=one.pk, step=one.step, done_to=one.done_to)
+        if not mine.update(done_to=end):
+            return True  # another worker did it
+        if one.step == Round.Step.PARTING:
+            _of_changed(job, one, rows).update(same_as=None)
+        else:
+            if locked.state == Job.State.SUBMITTING:
+                taken = _take(job, one, rows)
+                Round.objects.filter(pk=one.pk).update(taken=F("taken") + taken)
+            _change_copies(job, one, rows)
+        if end == last:
+            _end_step(job, one)
+    return True
+
+
+def _end_step(job: Job, one: Round) -> None:
+    now = Round.objects.filter(pk=one.pk)
+    copies = Row.objects.filter(job=job, same_as__isnull=False)
+    if one.step == Round.Step.TAKING and one.which == EDITED and copies.exists():
+        now.update(step=Round.Step.PARTING, done_to=0)
+    elif now.filter(taken=0).exists():
+        now.delete()  # it was stopped before it had any
+    else:
+        now.update(step=Round.Step.READY, rows=F("taken"))
+
+
+def _take(job: Job, one: Round, rows: RowQuerySet) -> int:
+    """Let those of `rows` wait that the round sends again; how many."""
+    chosen = rounds.of_rounds(rounds.all_rows_of(job, one.which, rows), one.earlier)
+    # Never more than the price was for.
+    numbers = list(chosen.values_list("number", flat=True)[: max(one.rows - one.taken, 0)])
+    if not numbers:
+        return 0
+    taken = Row.objects.filter(job=job, number__in=numbers)
+    attempts.keep_attempts(taken)
+    if one.which == EDITED:
+        _take_edits(job, numbers)
+    return taken.update(**attempts.NO_RESULT, round=one.number)
+
+
+def _take_edits(job: Job, numbers: Sequence[int]) -> None:
+    """Put what a person wrote into these rows. Earlier attempts remember what was there."""
+    row = Row.objects.filter(job=job, number=OuterRef("number"))
+    before = Attempt.objects.filter(job=job, number__in=numbers, source="")
+    before.update(source=Subquery(row.values("source")))
+    edits = Edit.objects.filter(job=job, number__in=numbers)
+    edited = [
+        (source, rounds.size_of(job, source), job.pk, number)
+        for number, source in edits.values_list("number", "source")
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_EDIT, edited)
+    edits.delete()
+
+
+# --- Rows that are the same as one of them --------------------------------------------------------
+# They come after the row that they are the same as, so that one was taken by now if it ever is.
+
+
+def _of_changed(job: Job, one: Round, rows: RowQuerySet) -> RowQuerySet:
+    """Those of `rows` that are the same as one that the round has taken, and not good."""
+    original = Row.objects.filter(job=job, number=OuterRef("same_as"), round=one.number)
+    return rows.filter(Exists(original), same_as__isnull=False).exclude(outcome=Outcome.GOOD)
+
+
+def _change_copies(job: Job, one: Round, rows: RowQuerySet) -> None:
+    copies = _of_changed(job, one, rows)
+    if one.which == EDITED:
+        # They are not the same as it any more: the first of them stands for the others now. It is
+        # found by what it was the same as, so it gets rid of that last.
+        alike = Row.objects.filter(job=job, same_as=OuterRef("same_as"))
+        first = alike.exclude(outcome=Outcome.GOOD).order_by("number").values("number")[:1]
+        found = copies.annotate(first=Subquery(first)).values_list("number", "first")
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE jobs_row SET same_as = %s WHERE job_id = %s AND number = %s",
+                [(to, job.pk, number) for number, to in found if to != number],
+            )
+    elif one.asks_otherwise:
+        copies.update(same_as=None)  # in what is used now they may differ
+    else:
+        # They wait for the answer of the row that they are like.
+        copies.update(**attempts.NO_RESULT, round=one.number)

@@ -1,0 +1,264 @@
+"""What went wrong in a finished job, as a to-do list: rows together that failed for one reason, in
+plain words, with what can be done about them and what that costs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+
+from ..models import NOT_GOOD, Job, Row, RowQuerySet, dollars
+from ..rules import judging, pricing, recipes
+from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, cause_in_words
+from ..rules.recipes import Recipe
+from . import rounds
+from .rounds import Again, Plan
+
+LOOKED_AT = 1_000  # rows of a group whose messages are read
+MESSAGES = 3  # of a group that are shown
+SAMPLE = 200  # rows of a group whose cells are measured
+# Parameters without which there is no request.
+NEEDED = ("model", "messages", "max_tokens")
+# What a provider says of a prompt that does not fit: "prompt is too long: 250000 tokens > 200000
+# maximum", "input length and `max_tokens` exceed context limit".
+_TOO_LONG = re.compile(r"too long|context (?:limit|window|length)|exceed", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words of the provider, and how many of the rows that were looked at have them."""
+
+    words: str
+    rows: int
+    request_id: str  # of one of them
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Something that can be done about a group of rows."""
+
+    code: str  # of judging.AGAIN, LONGER, ...
+    words: str
+    plan: Plan | None = None  # what it costs; None: nothing, or it is said later
+    value: str = ""  # the longest answer, the column, or the parameter
+    number: int = 0  # characters of the column that fit
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of a job that are not good for one reason."""
+
+    job: Job
+    outcome: str
+    name: str  # of the cause
+    rows: int
+    own: int  # rows that would be sent; the others are the same as one of them
+    charged: Decimal  # US dollars, for all of them
+    first: datetime | None  # when the provider was done with the first of them
+    last: datetime | None
+
+    @property
+    def cause(self) -> Cause:
+        return cause_in_words(self.name)
+
+    @property
+    def title(self) -> str:
+        known = self.cause.title
+        return known if self.is_known else f"{known} ({self.name})"
+
+    @property
+    def is_moment(self) -> bool:
+        """The first and the last were over within a minute."""
+        if self.first is None or self.last is None:
+            return False
+        return self.last - self.first < timedelta(minutes=1)
+
+    @property
+    def is_known(self) -> bool:
+        return self.cause is not OTHER_ERROR
+
+    @cached_property
+    def said(self) -> list[Said]:
+        """What the provider said of the first rows, the most frequent first."""
+        some = self.all_rows.exclude(message="").in_order()
+        found = list(some.values_list("message", "request_id")[:LOOKED_AT])
+        ids = dict(reversed(found))
+        counts = Counter(message for message, _id in found)
+        return [Said(text, rows, ids[text]) for text, rows in counts.most_common(MESSAGES)]
+
+    @cached_property
+    def remedies(self) -> list[Remedy]:
+        """What can be done, the best first. Nothing is offered that cannot succeed."""
+        if self.job.state != Job.State.FINISHED or self.job.practice != settings.PRACTICE:
+            return []
+        codes = self.cause.remedies
+        if not rounds.knows_rows(self.job):
+            codes = (LEAVE_OUT,)
+        elif self._is_unknown:
+            codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
+        found = [remedy for code in codes if (remedy := self._remedy(code))]
+        # The same again cannot be had, such as of a model that is not offered any more.
+        has_no_way = not {judging.AGAIN, judging.ASK} & {one.code for one in found}
+        if judging.AGAIN in codes and has_no_way and self._can_be_asked():
+            found.insert(0, self._ask())
+        return found
+
+    @cached_property
+    def _is_unknown(self) -> bool:
+        return self.job.brought_in and rounds.is_unknown(self.job, self.recipe)
+
+    def _can_be_asked(self) -> bool:
+        can = rounds.can_be_asked(self.job)
+        return can and rounds.rows_of(self.job, self.name).exists()
+
+    @property
+    def all_rows(self) -> RowQuerySet:
+        return Row.objects.filter(job=self.job, outcome=self.outcome, cause=self.name)
+
+    def _remedy(self, code: str) -> Remedy | None:
+        is_table = self.job.kind == Job.Kind.TABLE
+        if not self.own and code not in (judging.EDIT, LEAVE_OUT):
+            return None
+        match code:
+            case judging.AGAIN:
+                plan = rounds.plan(self.job, Again(self.name))
+                return Remedy(code, self._words_for_again(), plan) if plan else None
+            case judging.LONGER:
+                return self._longer() if is_table else self._longer_of_requests()
+            case judging.SHORTEN:
+                return self._shorten() if is_table else None
+            case judging.WITHOUT:
+                return None if is_table else self._without()
+            case judging.ASK:
+                return self._ask() if is_table else None
+            case judging.EDIT:
+                return Remedy(code, "Edit the rows")
+            case _:
+                return Remedy(LEAVE_OUT, "Leave them out on purpose")
+
+    def _words_for_again(self) -> str:
+        if self.name == "billing_error":
+            return "Top up the credit, then send again"
+        if self.cause.who == judging.ADMINISTRATOR:
+            return "Once that is mended, send again"
+        return "Send again"
+
+    def _ask(self) -> Remedy:
+        if self._is_unknown:
+            return Remedy(judging.ASK, "Write what to ask, and send again")
+        return Remedy(judging.ASK, "Ask these rows otherwise")
+
+    def _longer(self) -> Remedy | None:
+        tokens = longer_answer(self.recipe)
+        if not tokens:
+            return None
+        plan = rounds.plan(self.job, Again(self.name, max_tokens=tokens))
+        words = f"Allow answers of {tokens:,} tokens and send again"
+        return Remedy(LONGER, words, plan, str(tokens)) if plan else None
+
+    def _longer_of_requests(self) -> Remedy | None:
+        """What they allow differs from request to request; it is changed before they are sent."""
+        row = self.all_rows.in_order().first()
+        params = row.content.get("params", {}) if row else {}
+        before = Recipe("", "", str(params.get("model")), int(params.get("max_tokens") or 1))
+        tokens = longer_answer(before)
+        words = f"Allow answers of {tokens:,} tokens"
+        return Remedy(LONGER, words, value=str(tokens)) if tokens else None
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What its rows were asked last."""
+        return Again(self.name).recipe(self.job)
+
+    def _shorten(self) -> Remedy | None:
+        """Of the columns that the prompt uses, the one with the longest cells in these rows."""
+        if self.name == "invalid_request_error" and not any(
+            _TOO_LONG.search(said.words) for said in self.said
+        ):
+            return None
+        used = set(recipes.columns_used(self.recipe.template))
+        places = [at for at, name in enumerate(self.job.columns) if name in used]
+        longest: Counter[int] = Counter()
+        for row in self.all_rows.in_order()[:SAMPLE]:
+            cells = row.content
+            for at in places:
+                # A row of a batch made elsewhere may have too few.
+                longest[at] = max(longest[at], *map(len, cells[at : at + 1]), 0)
+        if not longest or not max(longest.values()):
+            return None
+        column = self.job.columns[longest.most_common(1)[0][0]]
+        return Remedy(SHORTEN, f"Shorten “{column}” to fit", None, column, self._fitting())
+
+    def _fitting(self) -> int:
+        """Characters of one column that surely fit: half a token each, beside the longest answer
+        and as much again for the rest of the prompt."""
+        known = pricing.facts_of(self.recipe.model)
+        room = (known.context if known else 100_000) - 2 * self.recipe.longest
+        return max(2 * room - len(self.recipe.template), 1_000)
+
+    def _without(self) -> Remedy | None:
+        """The parameter that the provider named, if these requests have it and it can be missed."""
+        row = self.all_rows.in_order().first()
+        if row is None:
+            return None
+        params = row.content.get("params", {})
+        if self.name == "unfinished":
+            return (
+                Remedy(WITHOUT, "Take the tools out", value="tools") if "tools" in params else None
+            )
+        for said in self.said:
+            for name in params:
+                if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", said.words):
+                    return Remedy(WITHOUT, f"Take “{name}” out of the requests", value=name)
+        return None
+
+
+def longer_answer(recipe: Recipe) -> int:
+    """Tokens of the longest answer to allow, when `recipe` allowed too few: twice as many, as far
+    as the model can; 0 when it cannot."""
+    known = pricing.facts_of(recipe.model)
+    most = known.max_output if known and known.max_output else 2 * recipe.longest
+    tokens = min(2 * recipe.longest, most)
+    return tokens if tokens > recipe.longest else 0
+
+
+def groups(job: Job) -> list[Group]:
+    """Why rows of a job that was sent are not good, the most frequent reason first."""
+    found = [
+        Group(
+            job,
+            one["outcome"],
+            one["cause"],
+            one["rows"],
+            one["own"],
+            dollars(one["cost_pico"]),
+            _time(one["first"]),
+            _time(one["last"]),
+        )
+        for one in _counted(job)
+        if one["outcome"] in NOT_GOOD
+    ]
+    return sorted(found, key=lambda group: -group.rows)
+
+
+def find_group(job: Job, cause: str) -> Group | None:
+    return next((group for group in groups(job) if group.name == cause), None)
+
+
+def _counted(job: Job) -> list[dict[str, Any]]:
+    """The tally of an older version knows only how many there are."""
+    nothing = {"cost_pico": 0, "first": None, "last": None}
+    return job.tally.get("groups") or [
+        {"outcome": outcome, "cause": cause, "rows": rows, "own": rows, **nothing}
+        for outcome, cause, rows in job.tally.get("causes", [])
+    ]
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

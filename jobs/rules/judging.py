@@ -1,0 +1,441 @@
+"""Is this answer good? One line of a results file, read and judged. Pure.
+
+A result that `succeeded` is not yet a good one: it can be cut off, refused, empty or unfinished.
+The causes and their words are here too, because a cause without words helps nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from .answer_formats import FREE_TEXT, TEXT, AnswerKind, DoesNotFit, as_answer, read_answer
+from .tool_answers import input_text
+
+# Values of models.Outcome; this module is pure and does not import the models.
+GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
+
+# Who can mend a cause.
+YOU, ADMINISTRATOR, NOBODY, TIME = "you", "an administrator", "nobody", "only time"
+# What can be done: send the same again; allow longer answers and send again; shorten a column; take
+# a parameter out of the request; ask otherwise, or another model; edit the rows; leave them out.
+AGAIN, LONGER, SHORTEN, WITHOUT = "again", "longer", "shorten", "without"
+ASK, EDIT, LEAVE_OUT = "ask", "edit", "leave_out"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a row is not good, for the person: a title for lists, and what it means and how to go
+    on. `charged` says whether such a row costs money; `passing`, whether sending the same again
+    helps."""
+
+    title: str
+    advice: str
+    charged: str = "Not charged."
+    passing: bool = False
+    # Who can mend it, of the above, and what can be done about its rows: see problem_groups.py.
+    who: str = YOU
+    remedies: tuple[str, ...] = (EDIT, LEAVE_OUT)
+
+
+SET_ASIDE = "set_aside"
+CHARGED = "Charged for what was read and written."
+MARKED_DOWN = "marked_down"  # the one cause that a person gives
+CAUSES: dict[str, Cause] = {
+    "cut_off": Cause(
+        "Answer cut off",
+        "The answer reached the longest length you allowed. Allow longer answers, or ask for "
+        "shorter ones.",
+        CHARGED,
+        remedies=(LONGER, ASK, LEAVE_OUT),
+    ),
+    "refused": Cause(
+        "Declined by Claude",
+        "Claude declined to answer this row. Look at its cells and at the wording of the prompt.",
+        "Some of these are charged, depending on the reason.",
+        remedies=(ASK, EDIT, LEAVE_OUT),
+    ),
+    "not_in_form": Cause(
+        "Not in the form asked for",
+        "The answer is not one of your labels, or does not fill your columns as you asked. Often a "
+        "clearer prompt helps.",
+        CHARGED,
+        remedies=(ASK, EDIT, LEAVE_OUT),
+    ),
+    "empty": Cause(
+        "Empty answer",
+        "Claude finished without writing an answer. If it was thinking, a longer answer limit "
+        "leaves room for the text.",
+        CHARGED,
+        remedies=(LONGER, ASK, LEAVE_OUT),
+    ),
+    "unfinished": Cause(
+        "Waiting for a tool",
+        "Claude stopped to use a tool, which nobody answers in a batch. The answer column has "
+        "what it gave the tool. To get words, take the tools out of the request. To get exactly "
+        "this, force one tool with “tool_choice”: then its input counts as the answer.",
+        CHARGED,
+        remedies=(WITHOUT, ASK, EDIT, LEAVE_OUT),
+    ),
+    "too_long": Cause(
+        "Too long for the model",
+        "The prompt and the answer together did not fit into what the model can hold. Shorten "
+        "this row's text.",
+        CHARGED,
+        remedies=(SHORTEN, EDIT, LEAVE_OUT),
+    ),
+    "unexpected": Cause(
+        "Ended in an unknown way",
+        "The answer ended for a reason this version of batchsite does not know. Read it before "
+        "you use it.",
+        CHARGED,
+        who=NOBODY,
+        remedies=(AGAIN, EDIT, LEAVE_OUT),
+    ),
+    "unknown_result": Cause(
+        "Unknown kind of result",
+        "The provider sent a kind of result this version of batchsite does not know. It is kept "
+        "in the file as received.",
+        "Unknown.",
+        who=NOBODY,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    MARKED_DOWN: Cause(
+        "Marked as not good by you",
+        "The answer is as it was asked for, but who read it did not find it good. The mark can be "
+        "taken back on the page of the sample.",
+        CHARGED,
+        remedies=(ASK, EDIT, LEAVE_OUT),
+    ),
+    "invalid_request_error": Cause(
+        "Request not accepted",
+        "The provider did not accept this request as it is. Its words say why; sending the same "
+        "again would fail again.",
+        remedies=(WITHOUT, SHORTEN, ASK, EDIT, LEAVE_OUT),
+    ),
+    "authentication_error": Cause(
+        "Key not accepted",
+        "The provider did not accept the key that this site uses. An administrator has to look "
+        "at it.",
+        who=ADMINISTRATOR,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "billing_error": Cause(
+        "Billing problem",
+        "The provider reports a problem with billing, often missing credit. An administrator can "
+        "top it up; then these rows can be sent again.",
+        who=ADMINISTRATOR,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "permission_error": Cause(
+        "Not allowed",
+        "The key of this site may not do this, for example use this model. An administrator has "
+        "to look at it.",
+        who=ADMINISTRATOR,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "not_found_error": Cause(
+        "Model not found",
+        "The provider does not know this model, or the key may not use it. Choose another model.",
+        remedies=(ASK, EDIT, LEAVE_OUT),
+    ),
+    "request_too_large": Cause(
+        "Request too large",
+        "This row's text is more than the provider takes in one request. Shorten it.",
+        remedies=(SHORTEN, EDIT, LEAVE_OUT),
+    ),
+    "rate_limit_error": Cause(
+        "Provider was busy (limit)",
+        "The provider had no room for this row at that time. Sending it again usually works.",
+        passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "timeout_error": Cause(
+        "Took too long",
+        "The provider did not finish this row in time. Sending it again usually works.",
+        passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "api_error": Cause(
+        "Fault at the provider",
+        "Something went wrong at the provider. Sending it again usually works.",
+        passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "overloaded_error": Cause(
+        "Provider overloaded",
+        "The provider was overloaded. Sending it again usually works.",
+        passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "expired": Cause(
+        "Not reached in 24 hours",
+        "The provider did not get to this row within its 24 hours. It can be sent again.",
+        passing=True,
+        who=TIME,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "lost": Cause(
+        "Lost at the provider",
+        "The provider no longer has this row's batch or its results, so its answer cannot be "
+        "fetched.",
+        "It may have been charged.",
+        who=NOBODY,
+        remedies=(AGAIN, LEAVE_OUT),
+    ),
+    "canceled": Cause(
+        "Stopped by you",
+        "The job was stopped before this row was processed.",
+        remedies=(AGAIN, EDIT, LEAVE_OUT),
+    ),
+    SET_ASIDE: Cause("Left out by you", "You decided that this row needs no answer.", remedies=()),
+    "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
+}
+PASSING = tuple(name for name, cause in CAUSES.items() if cause.passing)
+OTHER_ERROR = Cause(
+    "Failed at the provider",
+    "The provider gave a reason this version of batchsite does not know; its words are below.",
+    "Not charged, as far as is known.",
+    who=NOBODY,
+    remedies=(AGAIN, EDIT, LEAVE_OUT),
+)
+
+
+def cause_in_words(cause: str) -> Cause:
+    """The words for a stored cause; one that is not known gets a sane default."""
+    return CAUSES.get(cause, OTHER_ERROR)
+
+
+def problem_in_words(cause: str, message: str) -> str:
+    """Why a row is not good, in one line, with what was said about it; "" without a cause."""
+    if not cause:
+        return message
+    title = cause_in_words(cause).title
+    return f"{title}: {message}" if message else title
+
+
+# --- The shape of a result line (Message Batches API, results) ----------------------------------
+
+
+class OutputDetails(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
+class CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class ServerToolUse(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
+class Usage(msgspec.Struct):
+    """Token counts of one answer, and the searches that are charged besides. `input_tokens` leaves
+    out what was written to or read from the cache; `output_tokens` contains thinking."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens_details: OutputDetails | None = None
+    inference_geo: str | None = None
+    server_tool_use: ServerToolUse | None = None
+
+    @property
+    def thinking_tokens(self) -> int:
+        return (self.output_tokens_details and self.output_tokens_details.thinking_tokens) or 0
+
+
+class Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    # Of a call of a tool; in blocks of other types they may be anything.
+    name: Any = None
+    input: msgspec.Raw = msgspec.Raw()
+
+
+class StopDetails(msgspec.Struct):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class Message(msgspec.Struct):
+    model: str = ""
+    content: list[Block] = []
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+    usage: Usage = msgspec.field(default_factory=Usage)
+
+
+class ErrorBody(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class ErrorResponse(msgspec.Struct):
+    error: ErrorBody = msgspec.field(default_factory=ErrorBody)
+    request_id: str | None = None
+
+
+class Result(msgspec.Struct):
+    type: str
+    message: Message | None = None
+    error: ErrorResponse | None = None
+
+
+class ResultLine(msgspec.Struct):
+    custom_id: str
+    result: Result
+
+
+_decoder = msgspec.json.Decoder(ResultLine)
+
+
+class Envelope(msgspec.Struct):
+    """Only what every line must have, for lines whose inside has an unknown shape."""
+
+    class Kind(msgspec.Struct):
+        type: str
+
+    custom_id: str
+    result: Kind
+
+
+_envelope_decoder = msgspec.json.Decoder(Envelope)
+
+
+def read_line(line: bytes) -> ResultLine:
+    """One line of a results file. A result of unknown shape becomes one of type "unknown_shape".
+
+    Raises msgspec.DecodeError when the line is not JSON or lacks custom_id or result.type.
+    """
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        envelope = _envelope_decoder.decode(line)
+        return ResultLine(envelope.custom_id, Result(type="unknown_shape"))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one result came to. Tokens are those the provider reports."""
+
+    outcome: str
+    cause: str = ""
+    answer: str = ""
+    message: str = ""
+    request_id: str = ""
+    answered_by: str = ""
+    stop_reason: str = ""
+    usage: Usage | None = None
+    refusal_category: str | None = None
+
+
+def is_understood(result: Result) -> bool:
+    """Whether this result is of a kind that `judge` knows. If not, it may be damaged."""
+    if result.type == "succeeded":
+        return result.message is not None
+    return result.type in ("errored", EXPIRED, CANCELED)
+
+
+def judge(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judged:
+    """The outcome of one result, by the rules of the API's results and stop reasons. A good answer
+    that is not free text is stored as answer_kinds.as_answer writes it.
+
+    `tool`: the one that the request forced the model to call, as tool_answers.forced_tool; None
+    when nobody knows the request. The input of that call is the answer.
+    """
+    if result.type == "succeeded" and result.message is not None:
+        return _judge_message(result.message, wanted, tool)
+    if result.type == "errored":
+        error = result.error or ErrorResponse()
+        return Judged(
+            ERRORED,
+            cause=_cause_of(error.error.type) or "api_error",
+            message=error.error.message,
+            request_id=(error.request_id or "")[:100],
+        )
+    if result.type in (EXPIRED, CANCELED):
+        return Judged(result.type, cause=result.type)
+    return Judged(LOOK, cause="unknown_result", message=f"Result of type {result.type!r}")
+
+
+def _cause_of(kind: str) -> str:
+    """The type of an error as a cause: a name that can stand in an address."""
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in kind)
+    # A browser would take these for folders.
+    parts = (f"{part}\ufffd" if part in (".", "..") else part for part in shown.split("/"))
+    return "/".join(parts)[:60]
+
+
+def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Judged:
+    # By block type: the first block is often one of thinking.
+    answer = "".join(block.text or "" for block in message.content if block.type == "text")
+    stop = message.stop_reason or ""
+    calls = [block for block in message.content if block.type == "tool_use"]
+    category = message.stop_details.category if message.stop_details else None
+    explanation = ""
+    if stop == "refusal":
+        cause, answer = "refused", ""  # text before a refusal is not to be used
+        explanation = (message.stop_details and message.stop_details.explanation) or ""
+    elif stop == "max_tokens":
+        cause = "cut_off"
+    elif stop == "model_context_window_exceeded":
+        cause = "too_long"
+    elif stop == "tool_use" and not answer.strip() and _is_answer(calls, tool):
+        cause, answer = "", input_text(bytes(calls[0].input))
+    elif stop in ("tool_use", "pause_turn"):
+        cause, explanation = "unfinished", _called(calls)
+    elif stop not in ("end_turn", "stop_sequence"):
+        cause = "unexpected"
+    elif not answer.strip():
+        cause = "empty"
+    elif wanted.kind != TEXT:
+        cause, answer, explanation = _in_form(answer, wanted)
+    else:
+        cause = ""
+    if cause and cause != "refused":
+        # What a tool was to be given was paid for like any text.
+        inputs = (input_text(bytes(call.input)) for call in calls if bytes(call.input))
+        answer = "\n".join(part for part in (answer, *inputs) if part)
+    return Judged(
+        LOOK if cause else GOOD,
+        cause=cause,
+        answer=answer,
+        message=explanation,
+        answered_by=message.model[:100],
+        stop_reason=stop[:60],
+        usage=message.usage,
+        refusal_category=category,
+    )
+
+
+def _is_answer(calls: Sequence[Block], tool: str | None) -> bool:
+    """Whether what was called is the answer. Of an unknown request one call without a word beside
+    it is taken for a forced one: where nobody answers, there is hardly another reason for it."""
+    if len(calls) != 1 or not bytes(calls[0].input).startswith(b"{"):
+        return False
+    return tool is None or (tool != "" and calls[0].name == tool)
+
+
+def _called(calls: Sequence[Block]) -> str:
+    """Which tools were called, for the person."""
+    names = dict.fromkeys(call.name[:60] for call in calls if isinstance(call.name, str))
+    return f"It called {', '.join(names)}." if names else ""
+
+
+def _in_form(text: str, wanted: AnswerKind) -> tuple[str, str, str]:
+    """Cause, answer and explanation of an answer that was to have a form."""
+    try:
+        return "", as_answer(wanted, read_answer(wanted, text)), ""
+    except DoesNotFit as error:
+        return "not_in_form", text, str(error)

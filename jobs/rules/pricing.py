@@ -1,0 +1,292 @@
+"""What a token costs and what a request cost, in US dollars. Pure, Decimal and whole numbers only.
+
+Prices that an administrator has entered go first (`use`), then those of the package genai-prices
+(published_prices.py), then those of the table models.json beside this file, which has the prices
+that the package lacks, and all else that is known of a model. Batches cost half of every token
+price, cache included (Anthropic's pricing page: "multipliers stack").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from . import published_prices
+from .judging import GOOD, LOOK, Judged, Usage
+
+DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
+BATCH = Decimal("0.5")
+US_ONLY = Decimal("1.1")  # inference_geo "us", on every kind of token
+# A web search, the same everywhere and in a batch (pricing page: $10 for 1,000).
+SEARCH = Decimal("0.01")
+# Tokens of a prompt up to which no model has a higher price for long ones. A token has at least a
+# byte, so that of shorter texts none need be counted.
+LONG_FROM = 100_000
+# Refusals before any output that are not charged (refusals page, September 2026).
+FREE_REFUSALS = {"cyber", "general_harms", None}
+# Stored money is whole millionths of a millionth of a dollar. A price is for a million tokens, so a
+# dollar of price is a million of these a token.
+_UNITS_A_DOLLAR, _UNITS_A_TOKEN = 1_000_000_000_000, 1_000_000
+
+
+class UnknownPrice(LookupError):
+    """There is no price for a model, so what it costs cannot be said."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens at the normal rate."""
+
+    input: Decimal
+    output: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+    cache_read: Decimal
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model besides its prices. Lengths are in tokens."""
+
+    id: str
+    aliases: tuple[str, ...]
+    name: str
+    family: str
+    status: str  # active, deprecated, retired
+    limited: bool  # only for organizations that were let in
+    retires: date | None
+    context: int
+    max_output: int
+
+
+@dataclass(frozen=True)
+class Model(Facts):
+    """A model with its prices."""
+
+    prices: Prices
+    long_prompt_above: int | None  # tokens of one prompt above which `long_prices` hold for it
+    long_prices: Prices | None
+    source: str  # where the prices are from
+    as_of: date | None  # the day on which they were last seen to be right; None: not known
+
+    def prices_for(self, prompt_tokens: int) -> Prices:
+        if self.long_prices is None or prompt_tokens <= (self.long_prompt_above or 0):
+            return self.prices
+        return self.long_prices
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(Path(__file__).with_name("models.json").read_text())
+    return table
+
+
+@cache
+def all_facts() -> tuple[Facts, ...]:
+    """All models of the bundled table, the newest generation first."""
+    return tuple(
+        Facts(
+            id=entry["ids"][0],
+            aliases=tuple(entry["ids"][1:]),
+            name=entry["name"],
+            family=entry["family"],
+            status=entry["status"],
+            limited=entry["limited"],
+            retires=date.fromisoformat(entry["retires"]) if entry["retires"] else None,
+            context=entry["context"],
+            max_output=entry["max_output"],
+        )
+        for entry in _table()["models"]
+    )
+
+
+@cache
+def facts_of(model_id: str) -> Facts | None:
+    """The model with this id or alias, if the bundled table has it."""
+    ours = (known for known in all_facts() if model_id in (known.id, *known.aliases))
+    return next(ours, None)
+
+
+def source() -> tuple[str, date | None]:
+    """Where most prices are from, and the day on which they were last seen to be right."""
+    version, compared = published_prices.version(), _table()["compared"]
+    words = f"{published_prices.PACKAGE} {version}"
+    if version != compared["version"]:
+        return words, None
+    day = date.fromisoformat(compared["date"])
+    return f"{words}, compared with Anthropic's own pages on {day}", day
+
+
+@lru_cache(maxsize=2)
+def _on(day: date) -> dict[str, Model]:
+    """The models with a price on this day, by their ids, as if nothing had been entered."""
+    found = {}
+    for known, entry in zip(all_facts(), _table()["models"], strict=True):
+        if priced := _published(known, day) or _bundled(known, entry):
+            found[known.id] = priced
+    return found
+
+
+def _published(known: Facts, day: date) -> Model | None:
+    said = published_prices.published((known.id, *known.aliases), day, BATCH)
+    if not said:
+        return None
+    # A step that no prompt reaches is left over from when the model could hold more.
+    above = said.above if said.above and said.above < known.context else None
+    return Model(
+        **vars(known),
+        prices=Prices(**said.prices),
+        long_prompt_above=above,
+        long_prices=Prices(**said.long_prices) if above and said.long_prices else None,
+        source=source()[0],
+        as_of=source()[1],
+    )
+
+
+def _bundled(known: Facts, entry: dict[str, Any]) -> Model | None:
+    prices = entry.get("usd_per_mtok")
+    if not prices:
+        return None
+    return Model(
+        **vars(known),
+        prices=Prices(**{kind: Decimal(amount) for kind, amount in prices.items()}),
+        long_prompt_above=None,
+        long_prices=None,
+        source=f"{_table()['source']} ({_table()['date']})",
+        as_of=date.fromisoformat(_table()["date"]),
+    )
+
+
+# What administrators have entered, by the id of the model, and the day whose prices hold: the same
+# in every process, because each looks at the database before it deals with money.
+_own: dict[str, Model] = {}
+_day: date | None = None
+
+
+def use(entered: Iterable[Model], day: date | None = None) -> None:
+    """From now on these prices hold, and of other models those of this day; of today, without."""
+    global _own, _day
+    # Each at once: another thread may be working out a price.
+    _own, _day = {known.id: known for known in entered}, day
+
+
+def _of_today() -> dict[str, Model]:
+    return _on(_day or datetime.now(UTC).date())
+
+
+def version() -> str:
+    """Tells one state of all prices from another."""
+    state = hashlib.sha256(repr((models(), SEARCH)).encode()).hexdigest()[:16]
+    return f"{published_prices.PACKAGE} {published_prices.version()}, {_table()['date']}, {state}"
+
+
+def models() -> list[Model]:
+    """All models with a price, the newest generation of the table first."""
+    priced = {**_of_today(), **_own}
+    table = [priced.pop(known.id) for known in all_facts() if known.id in priced]
+    return [*table, *priced.values()]
+
+
+def model(model_id: str) -> Model:
+    """The model with this id or alias. Raises UnknownPrice when it has no price."""
+    known = facts_of(model_id)
+    own_id = known.id if known else model_id
+    priced = _own.get(own_id) or _of_today().get(own_id)
+    if priced is None:
+        raise UnknownPrice(model_id)
+    return priced
+
+
+def choosable() -> list[Model]:
+    """Models a person may pick for a new job: in service and open to everyone."""
+    return [known for known in models() if known.status != "retired" and not known.limited]
+
+
+def cost_of_tokens(
+    model_id: str,
+    input_tokens: Decimal | int,
+    output_tokens: Decimal | int,
+    prompt_tokens: int = 0,
+    *,
+    written: Decimal | int = 0,
+    read: Decimal | int = 0,
+    batch: bool = True,
+) -> Decimal:
+    """US dollars for so many tokens of `model_id`, where one prompt is `prompt_tokens` long.
+    `written` and `read` are those that are kept for an hour, and that were, besides the input.
+
+    Raises UnknownPrice.
+    """
+    prices = model(model_id).prices_for(prompt_tokens)
+    total = prices.input * input_tokens + prices.output * output_tokens
+    total += prices.cache_write_1h * written + prices.cache_read * read
+    return total / 1_000_000 * (BATCH if batch else 1)
+
+
+def saved_by_keeping(model_id: str, written: int, read: int) -> Decimal:
+    """US dollars that were saved by keeping so many tokens for an hour and reading so many of them,
+    against having them read each time; below 0: it cost more. Raises UnknownPrice."""
+    without = cost_of_tokens(model_id, written + read, 0)
+    return without - cost_of_tokens(model_id, 0, 0, written=written, read=read)
+
+
+def cost_in_pico(judged: Judged, *, batch: bool = True) -> int:
+    """What one batch result, or without `batch` one answer at the normal rate, was charged, in
+    millionths of a millionth of a US dollar.
+
+    Only succeeded results are charged, and refusals by their category. A model without a price
+    raises UnknownPrice.
+    """
+    usage = judged.usage
+    if usage is None or judged.outcome not in (GOOD, LOOK):
+        return 0
+    if (
+        judged.stop_reason == "refusal"
+        and judged.refusal_category in FREE_REFUSALS
+        and not usage.output_tokens
+    ):
+        return 0
+    return _usage_in_pico(usage, judged.answered_by, BATCH if batch else Decimal(1))
+
+
+def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
+    written = usage.cache_creation_input_tokens or 0
+    read = usage.cache_read_input_tokens or 0
+    plain = usage.input_tokens or 0
+    prices = model(model_id).prices_for(plain + written + read)
+    split = usage.cache_creation
+    hour = (split.ephemeral_1h_input_tokens or 0) if split else 0
+    total = (
+        prices.input * plain
+        + prices.cache_write_5m * max(written - hour, 0)
+        + prices.cache_write_1h * hour
+        + prices.cache_read * read
+        + prices.output * (usage.output_tokens or 0)
+    )
+    if usage.inference_geo == "us":
+        total *= US_ONLY
+    tools = usage.server_tool_use
+    searches = (tools.web_search_requests or 0) if tools else 0
+    units = total * rate * _UNITS_A_TOKEN + SEARCH * searches * _UNITS_A_DOLLAR
+    return int(units.to_integral_value(ROUND_HALF_UP))
+
+
+def rounded_up(amount: Decimal) -> Decimal:
+    """To the next cent: a most is never rounded down."""
+    return amount.quantize(Decimal("0.01"), ROUND_UP)
+
+
+def in_words(amount: Decimal) -> str:
+    """A sum for the screen: two decimals, and nothing finer than a cent."""
+    if amount == 0:
+        return "$0.00"
+    if amount < Decimal("0.01"):
+        return "less than $0.01"
+    return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"

@@ -1,0 +1,383 @@
+"""A prompt with `{{column}}` placeholders and one row's cells become the `params` of one request.
+Pure. One pass, nothing is evaluated: a cell that contains `{{x}}` stays as it is. `\\{{` writes
+two literal braces.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from typing import Any
+
+from .answer_formats import (
+    COLUMNS,
+    FREE_TEXT,
+    LABELS,
+    AnswerColumn,
+    AnswerKind,
+    kind_problems,
+    output_format,
+)
+from .model_capabilities import BY_ITSELF, EFFORTS, effort_of, efforts_of, thinking_params
+from .structs import reader_of
+
+# Two alternatives that cannot overlap, and no nested repetition: linear on any input.
+_PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
+_OPENING = re.compile(r"\{\{")
+_THREE = re.compile(r"\{\0")
+_CLOSING = re.compile(r"\}\}")
+_SINGLE = re.compile(r"(?<!\{)\{([^{}\n]+)\}(?!\})")
+NAMED = 5  # faults of one kind
+LONGEST_NAME = 300  # characters before a brace among which the name of a column is looked for
+
+# Tokens that an answer takes: of free text, and of each column by its kind.
+_TEXT_TOKENS = 1_024
+_COLUMN_TOKENS = {"text": 256, "list": 256}
+_SHORT_TOKENS = 64  # of a label, a number, yes or no
+# Tokens for thinking before it, by effort: it counts towards the longest answer.
+_THINKING_TOKENS = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192, "max": 16_384}
+
+
+# A block of text that is kept for an hour: five minutes are too short for a batch, whose rows are
+# answered when there is room (batch processing guide).
+KEPT = {"type": "text", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+EXAMPLES = "Here are examples of good answers:"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is asked of the model about each row of a table."""
+
+    prompt: str
+    system: str
+    model: str
+    max_tokens: int = 0  # thinking included; 0: what suits the kind of answer
+    answer: AnswerKind = FREE_TEXT
+    effort: str = BY_ITSELF  # of model_rules.EFFORTS
+    cached: bool = False  # the instructions are kept at the provider from row to row
+    skip_empty: bool = False  # rows with an empty cell that is used are left out
+    same_once: bool = False  # of rows with the same request one is sent, for all
+    only_new: bool = False  # rows that the job before answered are not sent
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest answer, thinking included."""
+        return self.max_tokens or usual_longest(self.answer, self.model, self.effort)
+
+    @property
+    def template(self) -> str:
+        """All that is filled with cells."""
+        # On lines of their own: braces of one and of the other make no placeholder.
+        return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
+
+
+read_recipe = reader_of(Recipe)
+
+
+# All of it but the kind of answer: jobs have columns, and forms fields, of these names.
+PLAIN_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != "answer")
+
+
+def usual_longest(answer: AnswerKind, model: str, effort: str) -> int:
+    """The longest answer that suits, in tokens, where a person says nothing about it: room for what
+    is asked for, and for as much thinking as is wanted."""
+    if answer.kind == COLUMNS:
+        written = _SHORT_TOKENS + sum(map(_tokens_of, answer.columns))
+    else:
+        written = 2 * _SHORT_TOKENS if answer.kind == LABELS else _TEXT_TOKENS
+    return written + _THINKING_TOKENS.get(effort_of(model, effort), 0)
+
+
+def usual_output(recipe: Recipe) -> tuple[int, int]:
+    """A guess of how many tokens an answer usually takes, from .. to, thinking included. Only for
+    as long as there are no tried rows to learn from."""
+    if recipe.answer.kind == LABELS:
+        low, high = 5, 40
+    elif recipe.answer.kind == COLUMNS:
+        low = 8 * len(recipe.answer.columns)
+        high = sum(map(_tokens_of, recipe.answer.columns)) // 2 + low
+    else:
+        low, high = _TEXT_TOKENS // 20, _TEXT_TOKENS * 3 // 4
+    # A model that may think does not always.
+    high += _THINKING_TOKENS.get(effort_of(recipe.model, recipe.effort), 0) // 2
+    return min(low, recipe.longest), min(high, recipe.longest)
+
+
+def _tokens_of(column: AnswerColumn) -> int:
+    return _COLUMN_TOKENS.get(column.kind, _SHORT_TOKENS)
+
+
+def is_shared(recipe: Recipe) -> bool:
+    """Whether all rows have the same instructions, so that these can be kept at the provider."""
+    return bool(recipe.system.strip()) and not columns_used(recipe.system)
+
+
+def shared_beginning(template: str) -> str:
+    """What stands before the first placeholder of `template`, which all rows begin with."""
+    first = next((m for m in _PLACEHOLDER.finditer(template) if m[1] is not None), None)
+    head = template[: first.start()] if first else ""
+    # To the end of a line, so that no sentence is torn apart.
+    return head[: head.rfind("\n") + 1].strip()
+
+
+def with_instructions(recipe: Recipe, head: str) -> Recipe:
+    """`recipe` with the beginning of its prompt, `head`, moved into the instructions."""
+    system = f"{recipe.system.rstrip()}\n\n{head}" if recipe.system.strip() else head
+    prompt = recipe.prompt.lstrip().removeprefix(head).lstrip()
+    return replace(recipe, prompt=prompt, system=system)
+
+
+def columns_used(template: str) -> list[str]:
+    """The column names in the placeholders of `template`, each as often as it stands there."""
+    return [match[1].strip() for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
+
+
+def rename_columns(template: str, names: Mapping[str, str]) -> str:
+    """`template` with each column in its placeholders called as `names` says; one that is not in
+    it, and everything between the placeholders, stays to the letter."""
+
+    def renamed(match: re.Match[str]) -> str:
+        name = None if match[1] is None else names.get(match[1].strip())
+        return match[0] if name is None else f"{{{{{name}}}}}"
+
+    return _PLACEHOLDER.sub(renamed, template)
+
+
+def with_rows_of(recipe: Recipe, other: Recipe) -> Recipe:
+    """What `other` asks, of the rows that `recipe` chooses."""
+    return replace(
+        other,
+        skip_empty=recipe.skip_empty,
+        same_once=recipe.same_once,
+        only_new=recipe.only_new,
+    )
+
+
+def question_of(recipe: Recipe) -> Recipe:
+    """The same for recipes that ask the same about the same cells, whatever their columns are
+    called, how long an answer may be, and which rows are sent."""
+    names = dict.fromkeys(columns_used(recipe.template))
+    places = {name: str(place) for place, name in enumerate(names)}
+    return Recipe(
+        rename_columns(recipe.prompt, places),
+        rename_columns(recipe.system, places),
+        recipe.model,
+        answer=recipe.answer,
+        effort=recipe.effort,
+    )
+
+
+def static_text(template: str) -> str:
+    """`template` without its placeholders: what every row repeats."""
+    return _PLACEHOLDER.sub(lambda match: "{{" if match[1] is None else "", template)
+
+
+def template_problems(template: str, columns: Sequence[str]) -> list[str]:
+    """What is wrong with a template, each as a sentence; empty when it can be used."""
+    problems = []
+    known = set(columns)
+    unknown = [name for name in dict.fromkeys(columns_used(template)) if name not in known]
+    for name in unknown[:NAMED]:
+        close = difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], n=1)
+        meant = [c for c in columns if close and c.casefold() == close[0]]
+        hint = f" Did you mean {{{{{meant[0]}}}}}?" if meant else ""
+        problems.append(f"Your file has no column “{name[:LONGEST_NAME]}”.{hint}")
+    if len(unknown) > NAMED:
+        problems.append(f"{len(unknown) - NAMED:,} more columns are not in your file.")
+    # What is left of it, with placeholders as "\0" and each of two written braces as "\1".
+    rest = _PLACEHOLDER.sub(
+        lambda match: "\2\1\1" if match[1] is None else "\0" * len(match[0]), template
+    )
+    for match in islice(_OPENING.finditer(rest), NAMED):
+        problems.append(
+            f"The {{{{ at {_place(template, match.start())} is not closed. Write {{{{column}}}}, "
+            "or \\{{ for two braces as they are."
+        )
+    for match in islice(_THREE.finditer(rest), NAMED):
+        problems.append(
+            f"There are three braces at {_place(template, match.start())}. Write {{{{column}}}}, "
+            "with a blank before it if a brace is to stand there."
+        )
+    for at in islice(_closings(rest, columns), NAMED):
+        problems.append(
+            f"The }}}} at {_place(template, at)} has no {{{{ before it. Write {{{{column}}}}."
+        )
+    return problems
+
+
+def _closings(rest: str, columns: Sequence[str]) -> Iterator[int]:
+    """Where "}}" stands behind the name of a column, and closes nothing."""
+    depth = end = 0
+    names, lengths = set(columns), {len(column) for column in columns}
+    for match in _CLOSING.finditer(rest):
+        # In JSON, brackets that were opened before are closed so; and braces that were written.
+        depth += rest.count("{", end, match.start()) + rest.count("\1", end, match.start())
+        depth -= rest.count("}", end, match.start())
+        last = rest[max(end, match.start() - LONGEST_NAME) : match.start()].rstrip()
+        # By its end and not name by name: a file may have hundreds of columns.
+        named = (length for length in lengths if last[-length:] in names)
+        if depth <= 0 and any(not last[:-length][-1:].isalnum() for length in named):
+            yield match.start()
+        depth -= 2
+        end = match.end()
+
+
+def _place(template: str, at: int) -> str:
+    line = template.count("\n", 0, at) + 1
+    return f"line {line}, character {at - template.rfind(chr(10), 0, at)}"
+
+
+def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """Why `recipe` cannot be sent yet, each as a sentence."""
+    problems = []
+    if not recipe.prompt.strip():
+        problems.append("Write what Claude should do with each row.")
+    problems += template_problems(recipe.prompt, columns)
+    problems += [f"Instructions: {text}" for text in template_problems(recipe.system, columns)]
+    if recipe.effort not in EFFORTS:
+        problems.append(f"How much it thinks is one of {', '.join(filter(None, EFFORTS))}.")
+    return problems + kind_problems(recipe.answer)
+
+
+def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """What is odd about a recipe that can be sent for a file with `columns`, each as a sentence."""
+    remarks = [
+        f"{{{name}}} is sent as it stands there: for the cell, write {{{{{name}}}}}."
+        for name in _in_single_braces(recipe.template, columns)
+    ]
+    remarks += [
+        f"Your file has a column “{name}” already, so the answer’s is called “{name}_2” in the "
+        "finished file."
+        for name in recipe.answer.column_names
+        if name in columns
+    ]
+    if recipe.prompt.strip() and not columns_used(recipe.template):
+        remarks.append(
+            "Every row gets the very same prompt, because it names no column. Click on a column to "
+            "put its cell there."
+        )
+    if recipe.effort in EFFORTS and recipe.effort not in efforts_of(recipe.model):
+        remarks.append(
+            f"“{EFFORTS[recipe.effort]}” is no choice for this model: it thinks as it usually does."
+        )
+    return remarks
+
+
+def _in_single_braces(template: str, columns: Sequence[str]) -> list[str]:
+    """The columns that stand in one pair of braces, where two are needed."""
+    known = set(columns)
+    found = (match[1].strip() for match in _SINGLE.finditer(template))
+    return [name for name in dict.fromkeys(found) if name in known][:NAMED]
+
+
+def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    """A function from the cells of a row to the filled template. A placeholder that names no
+    column is left standing, so a half-written prompt can be previewed."""
+    places = {name: index for index, name in enumerate(columns)}
+    parts: list[str | int] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(template):
+        parts.append(template[end : match.start()])
+        name = None if match[1] is None else match[1].strip()
+        if name is None:
+            parts.append("{{")
+        else:
+            parts.append(places.get(name, match[0]))
+        end = match.end()
+    parts.append(template[end:])
+
+    def fill(cells: Sequence[str]) -> str:
+        return "".join(part if isinstance(part, str) else cells[part] for part in parts)
+
+    return fill
+
+
+def compile_recipe(
+    recipe: Recipe, columns: Sequence[str]
+) -> Callable[[Sequence[str]], dict[str, Any]]:
+    """A function from the cells of a row to the `params` of its request. Compiled once a job:
+    a file has many rows and one recipe."""
+    fill_prompt = compile_template(recipe.prompt, columns)
+    fill_system = compile_template(recipe.system, columns)
+    thinking, effort = thinking_params(recipe.model, recipe.effort)
+    config = {"format": output_format(recipe.answer), "effort": effort}
+    output_config = {name: value for name, value in config.items() if value}
+    keep = is_shared(recipe) and recipe.cached
+
+    def params(cells: Sequence[str]) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": recipe.model, "max_tokens": recipe.longest}
+        if recipe.system.strip():
+            system = fill_system(cells)
+            request["system"] = [{**KEPT, "text": system}] if keep else system
+        request["messages"] = [{"role": "user", "content": fill_prompt(cells)}]
+        if thinking:
+            request["thinking"] = thinking
+        if output_config:
+            request["output_config"] = output_config
+        return request
+
+    return params
+
+
+def literal(text: str) -> str:
+    """`text` as a template that is filled with nothing: braces in it stay as they are."""
+    return text.replace("{{", "\\{{")
+
+
+def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> str:
+    """Instructions with one more example of a good answer: `cells` are what it is an answer to, by
+    the name of the column. It takes the place of an earlier one for the same cells."""
+    given = cells[0][1] if len(cells) == 1 else "\n".join(f"{n}: {cell}" for n, cell in cells)
+    begin = literal(f"<example>\n<row>\n{given}\n</row>\n<answer>\n")
+    end = "\n</answer>\n</example>"
+    example = f"{begin}{literal(answer)}{end}"
+    at = system.find(begin)
+    if at >= 0 and (until := system.find(end, at)) >= 0:
+        return f"{system[:at]}{example}{system[until + len(end) :]}"
+    before = system.rstrip()
+    if "<example>" not in before:
+        before = f"{before}\n\n{EXAMPLES}".lstrip()
+    return f"{before}\n\n{example}\n"
+
+
+def example_count(recipe: Recipe) -> int:
+    """How many examples are in the instructions: rows of somebody's file, with their answers."""
+    return recipe.system.count("<example>\n<row>")
+
+
+def text_bytes(params: Mapping[str, Any]) -> int:
+    """Bytes of what a request of ours has the model read: prompt, instructions and the form of the
+    answer."""
+    texts = [prompt_text(params), content_text(params.get("system"))]
+    return sum(len(text.encode()) for text in texts) + form_bytes(params.get("output_config"))
+
+
+def form_bytes(output_config: Mapping[str, Any] | None) -> int:
+    """Bytes of the form of the answer, which is read with each row."""
+    form = (output_config or {}).get("format")
+    return len(json.dumps(form).encode()) if form else 0
+
+
+def prompt_text(params: Mapping[str, Any]) -> str:
+    """The text of the last message of `params`, for a preview; blocks that are not text are named
+    in square brackets."""
+    messages = params.get("messages")
+    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
+        return ""
+    return content_text(messages[-1].get("content"))
+
+
+def content_text(content: Any) -> str:
+    """Text of a message's or the system prompt's content, which is a string or a list of blocks."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    blocks = [block for block in content if isinstance(block, dict)]
+    return "\n".join(str(block.get("text") or f"[{block.get('type')}]") for block in blocks)

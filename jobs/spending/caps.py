@@ -1,0 +1,159 @@
+"""How much may be spent: caps for a job, a person and a month, approval by a second person, and the
+switch that stops it all.
+
+A job takes up what it was charged so far and the most that is still to come. In practice mode the
+jobs of practice count, by what they would have cost, so that the caps can be tried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+
+from ..drafts import estimates
+from ..models import MOST, SPENDING_IS_STOPPED, Installation, Job
+from ..rules import pricing
+from . import ledger
+
+NOBODY = (
+    "Nobody can approve it now: that takes an administrator who does not own the job, did not ask "
+    "for the approval, and did not make the last change. Add another administrator."
+)
+
+
+class NotAllowed(Exception):
+    """It would spend more than is allowed, or nothing is to be spent; the message says why."""
+
+
+def lock() -> Installation:
+    """The caps, for a transaction that takes some of them up: whoever comes second waits, and sees
+    what the first has reserved."""
+    return Installation.objects.select_for_update().get(pk=1)
+
+
+def in_the_way(job: Job, most: Decimal, site: Installation, now: datetime) -> str:
+    """Why `job` cannot cost `most` US dollars more than it has until now, as a sentence; "" when it
+    can."""
+    so_far = ledger.of_job(job)
+    return _why_not(job, so_far, most, site, now, "This job", "Send fewer rows")
+
+
+def in_the_way_of_trying(job: Job, most: Decimal, site: Installation, now: datetime) -> str:
+    """Why rows of `job` that cost up to `most` US dollars cannot be tried, as a sentence; "" when
+    they can."""
+    so_far = ledger.of_job(job)
+    if why := _why_not(job, so_far, most, site, now, "Trying this", "Try fewer rows"):
+        return why
+    if needs_approval(job, most, site):
+        return (
+            f"Trying this may cost up to {_up(most)}, and {_sum(so_far)} was taken up for this job "
+            f"before. Above {_sum(site.approval_above or Decimal(0))} a second person has to "
+            "approve the job, and rows cannot be tried. Try fewer rows."
+        )
+    return ""
+
+
+def _why_not(
+    job: Job,
+    so_far: Decimal,
+    most: Decimal,
+    site: Installation,
+    now: datetime,
+    what: str,
+    fewer: str,
+) -> str:
+    if site.stopped_at:
+        return SPENDING_IS_STOPPED
+    if site.most_a_job is not None and so_far + most > site.most_a_job:
+        return (
+            f"This job may cost up to {_up(so_far + most)}, and no job may cost more than "
+            f"{_sum(site.most_a_job)} here. {fewer}, allow shorter answers, or ask an "
+            "administrator."
+        )
+    if so_far + most > MOST:
+        return f"This job may cost up to {_up(so_far + most)}. {estimates.TOO_MUCH}"
+    for cap, left, words in _left(job.owner, site, now):
+        if most > left:
+            return (
+                f"{what} may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, and "
+                f"{_sum(left)} of it is left. {fewer}, wait for the next month, or ask an "
+                "administrator."
+            )
+    return ""
+
+
+def _left(owner: User, site: Installation, now: datetime) -> Iterator[tuple[Decimal, Decimal, str]]:
+    """The caps of this month, what is left of each, and whose it is."""
+    month = ledger.month_of(now)
+    for cap, whose, words in (
+        (site.most_a_person, owner, "Your jobs"),
+        (site.most_a_month, None, "All jobs together"),
+    ):
+        if cap is not None:
+            yield cap, max(cap - ledger.taken_up(month, whose), Decimal(0)), words
+
+
+def needs_approval(job: Job, most: Decimal, site: Installation) -> bool:
+    """Whether a second person has to approve that `job` costs up to `most` more. What nobody has
+    approved of it counts together, so that small steps do not lead around it."""
+    above = site.approval_above
+    return above is not None and ledger.not_approved(job) + most > above
+
+
+def approvers(job: Job) -> QuerySet[User]:
+    """Who may approve what the owner of `job` wants to spend: administrators who neither own it nor
+    asked for it nor made the last change to it."""
+    involved = [job.owner_id, job.approval_asked_by_id, job.changed_by_id]
+    others = User.objects.exclude(pk__in=[pk for pk in involved if pk])
+    return others.filter(is_superuser=True, is_active=True)
+
+
+def can_approve(job: Job, person: User) -> bool:
+    return approvers(job).filter(pk=person.pk).exists()
+
+
+def is_approved(job: Job, plan: str) -> bool:
+    """Whether this very plan was approved by somebody who may do so now."""
+    if not plan or job.approval_plan != plan or job.approval_by_id is None:
+        return False
+    return approvers(job).filter(pk=job.approval_by_id).exists()
+
+
+def why_nobody_can_approve(job: Job) -> str:
+    """As a sentence; "" when somebody can."""
+    return "" if approvers(job).exists() else NOBODY
+
+
+def why_approval_is_short(above: Decimal | None) -> str:
+    """What an administrator should know who wants approval above so much, as a sentence; "" when
+    there are people enough to give it."""
+    administrators = User.objects.filter(is_superuser=True, is_active=True).count()
+    if above is None or administrators > 1:
+        return ""
+    return (
+        "This site has one administrator. Nobody can approve a job that you own or have changed, "
+        "and it cannot be submitted until you add another administrator."
+    )
+
+
+def why_approval_is_missing(job: Job, plan: str, user: User) -> str:
+    """Why `user` cannot send what a second person has to approve, as a sentence; "" when they
+    can."""
+    if not is_approved(job, plan):
+        return f"A second person has to approve it first. {why_nobody_can_approve(job)}".strip()
+    if user.pk != job.owner_id:
+        return "It is approved, and only its owner can send it."
+    return ""
+
+
+def _sum(amount: Decimal) -> str:
+    return pricing.in_words(amount)
+
+
+def _up(amount: Decimal) -> str:
+    """A most is never rounded down."""
+    return pricing.in_words(pricing.rounded_up(amount))

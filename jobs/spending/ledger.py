@@ -1,0 +1,288 @@
+"""What was spent and what may still be charged. Caps, approval, receipts, the spending page and
+deletion all go by what stands here.
+
+Money is in US dollars, in the mode this site is in: practice and real jobs never count together.
+A job counts for the month in which it was confirmed, each retry for that in which it was asked for,
+and a test for that in which it was run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, TruncMonth
+
+from ..models import Batch, Job, LateBatch, PastSpending, Round, Try, TryQuerySet, clock, dollars
+
+NO_TEMPLATE = "Without a template"
+DELETED = "(deleted)"
+LATE_BATCHES = "late batches"
+_NAMES = ("job__owner__username", "job__template__name")
+_PART = 1_000_000_000
+# Tests whose cost is not known: still to be answered, or the answer was lost.
+_OPEN_TRIES = (Try.State.WAITING, Try.State.SENDING, Try.State.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What one job, one of its retries, or the rows tried in it, were charged by one model."""
+
+    at: datetime
+    person: str
+    template: str
+    job: str
+    model: str
+    what: str  # "rows", "retry", "tries" or "deleted job"
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Open:
+    """What may still be charged: the most that is to come, or that nobody can rule out."""
+
+    at: datetime
+    owner_pk: int
+    amount: Decimal
+
+
+def month_of(moment: datetime) -> datetime:
+    """When the month of `moment` begins; by UTC, so that it is the same for everybody."""
+    there = moment.astimezone(UTC)
+    return there.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def sum_pico(rows: QuerySet[Any], column: str) -> int:
+    """The sum of a column of amounts. In two parts, because SQLite adds up no more than 9.2 million
+    dollars."""
+    parts = rows.aggregate(high=Sum(F(column) / _PART), low=Sum(F(column) % _PART))
+    return int(parts["high"] or 0) * _PART + int(parts["low"] or 0)
+
+
+# --- All of it ------------------------------------------------------------------------------------
+
+
+def taken_up(since: datetime, owner: User | None = None) -> Decimal:
+    """What counts for the caps since then: what was charged, and what may still be."""
+    mine = [one.amount for one in still_open(since) if owner is None or one.owner_pk == owner.pk]
+    return spent(since, owner) + sum(mine, Decimal(0))
+
+
+def spent(since: datetime, owner: User | None = None) -> Decimal:
+    """What was charged since then; the sum of `charges`."""
+    mine = {} if owner is None else {"owner": owner}
+    job_mine = {} if owner is None else {"job__owner": owner}
+    here, job_here = {"practice": settings.PRACTICE}, {"job__practice": settings.PRACTICE}
+    rounds = Round.objects.filter(**job_here, **job_mine)
+    jobs = Job.objects.filter(confirmed_at__gte=since, **here, **mine)
+    # Retries count for their own month, and not for that of their job.
+    total = sum_pico(jobs, "spent_pico")
+    total -= sum_pico(rounds.filter(job__confirmed_at__gte=since), "spent_pico")
+    total += sum_pico(rounds.filter(asked_at__gte=since), "spent_pico")
+    tries = Try.objects.filter(asked_at__gte=since, **here, **job_mine)
+    past = PastSpending.objects.filter(at__gte=since, **here, **mine)
+    return dollars(total + sum_pico(tries, "cost_pico") + sum_pico(past, "spent_pico"))
+
+
+def still_open(since: datetime) -> Iterator[Open]:
+    """What may still be charged of what was begun since then: what is under way or in doubt."""
+    here = {"practice": settings.PRACTICE}
+    now = clock.now()
+    under_way = Job.objects.filter(reserved_pico__gt=0, **here).annotate(
+        begun=Coalesce(Max("rounds__asked_at"), "confirmed_at", "created_at")
+    )
+    for at, owner, most in under_way.values_list("begun", "owner", "reserved_pico"):
+        if at >= since:
+            yield Open(at, owner, dollars(most))
+    for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
+        if (at := _begun(batch)) >= since:
+            yield Open(at, batch.job.owner_id, _doubt(batch))
+    tries = Try.objects.filter(state__in=_OPEN_TRIES, asked_at__gte=since, **here)
+    for at, owner, most in tries.values_list("asked_at", "job__owner", "most_pico"):
+        yield Open(at, owner, dollars(most))
+    past = PastSpending.objects.filter(open_pico__gt=0, at__gte=since, **here)
+    past = past.filter(Q(open_until=None) | Q(open_until__gt=now))
+    for at, owner, most in past.values_list("at", "owner", "open_pico"):
+        yield Open(at, owner, dollars(most))
+
+
+def charges(since: datetime) -> Iterator[Charge]:
+    """All that was charged since then, the newest jobs first. In practice mode: would have been."""
+    begun = Q(confirmed_at__gte=since) | Q(rounds__asked_at__gte=since)
+    sent = Job.objects.filter(begun, practice=settings.PRACTICE, spent_pico__gt=0).distinct()
+    for job in sent.select_related("owner", "template").order_by("-confirmed_at", "-pk"):
+        yield from (charge for charge in _of_job(job) if charge.at >= since)
+    tried = Try.objects.filter(asked_at__gte=since, practice=settings.PRACTICE)
+    yield from _of_tries(tried)
+    past = PastSpending.objects.filter(at__gte=since, practice=settings.PRACTICE, spent_pico__gt=0)
+    for one in past.select_related("owner").order_by("-at", "-pk"):
+        for model, amount in one.models_used.items():
+            yield Charge(
+                one.at,
+                one.owner.username,
+                one.template or NO_TEMPLATE,
+                DELETED,
+                model,
+                "deleted job",
+                Decimal(amount),
+            )
+
+
+# --- One job --------------------------------------------------------------------------------------
+
+
+def of_job(job: Job) -> Decimal:
+    """What a job takes up of the cap for one job: all that it was charged, tests included, and all
+    that may still be charged."""
+    job = Job.objects.get(pk=job.pk)
+    return dollars(job.spent_pico + job.reserved_pico) + _of_tests(job) + _doubts(job)
+
+
+def not_approved(job: Job) -> Decimal:
+    """As `of_job`, without what a second person has approved."""
+    job = Job.objects.get(pk=job.pk)
+    rounds = list(job.rounds.all())
+    first = job.spent_pico - sum(one.spent_pico for one in rounds)
+    counted = sum(one.spent_pico for one in rounds if one.approved_by_id is None)
+    newest = rounds[-1] if rounds else job
+    if newest.approved_by_id is None:
+        counted += job.reserved_pico
+    if job.approved_by_id is None:
+        counted += first
+    # Whoever approved the job has seen its tests.
+    tests = Decimal(0) if job.approved_by_id else _of_tests(job)
+    return dollars(counted) + tests + _doubts(job)
+
+
+def may_be_charged(job: Job) -> Decimal:
+    """What may have been charged without an answer to show for it: tests whose answer was lost, and
+    batches that were sent again because they seemed never to have arrived."""
+    lost = job.tries.filter(practice=job.practice, state=Try.State.UNKNOWN)
+    return dollars(sum_pico(lost, "most_pico")) + _doubts(job)
+
+
+def remember(job: Job) -> None:
+    """Write down what a job has cost, and may still be charged, in the transaction that deletes it;
+    whatever mode it was in."""
+    # Locked: whoever stores what a test or a late batch has cost comes before all that is read
+    # here, or after the job is gone. What came in between would be forgotten.
+    Job.objects.select_for_update().get(pk=job.pk)
+    list(job.tries.select_for_update().values_list("pk"))
+    template = job.template.name if job.template else ""
+    charged = [(job.practice, charge) for charge in _of_job(job)]
+    for practice in (False, True):
+        tries = job.tries.filter(practice=practice)
+        charged += [(practice, charge) for charge in _of_tries(tries)]
+    for practice, charge in charged:
+        PastSpending.objects.create(
+            owner=job.owner,
+            at=charge.at,
+            practice=practice,
+            template=template,
+            models_used={charge.model: format(charge.amount, "f")},
+            spent_pico=int(charge.amount.scaleb(12)),
+        )
+    # One that is still being sent was begun by a worker that is gone; what waits never was.
+    sent = job.tries.filter(state__in=[Try.State.SENDING, Try.State.UNKNOWN])
+    for at, practice, most in sent.values_list("asked_at", "practice", "most_pico"):
+        _remember_open(job, at, practice, most, None)
+    for batch in _in_doubt(job.batches.all(), clock.now()):
+        most = batch.given_up * batch.most_pico
+        _remember_open(job, _begun(batch), batch.practice, most, batch.late_until)
+
+
+def _remember_open(
+    job: Job, at: datetime, practice: bool, most_pico: int, until: datetime | None
+) -> None:
+    PastSpending.objects.create(
+        owner=job.owner,
+        at=at,
+        practice=practice,
+        template=job.template.name if job.template else "",
+        spent_pico=0,
+        open_pico=most_pico,
+        open_until=until,
+    )
+
+
+def _of_tests(job: Job) -> Decimal:
+    """What the tests of a job were charged, and may still be, in the mode that this site is in."""
+    tries = job.tries.filter(practice=settings.PRACTICE)
+    open_tries = tries.filter(state__in=_OPEN_TRIES)
+    return dollars(sum_pico(tries, "cost_pico") + sum_pico(open_tries, "most_pico"))
+
+
+def _doubts(job: Job) -> Decimal:
+    return sum(map(_doubt, _in_doubt(job.batches.all(), clock.now())), Decimal(0))
+
+
+def _in_doubt(batches: QuerySet[Batch], now: datetime) -> QuerySet[Batch]:
+    """Batches of which an earlier try may still turn up, or has and is not over."""
+    running = LateBatch.objects.filter(ended_at=None).values("batch")
+    return batches.filter(Q(late_until__gt=now) | Q(pk__in=running), given_up__gt=0)
+
+
+def _doubt(batch: Batch) -> Decimal:
+    return dollars(batch.given_up * batch.most_pico)
+
+
+def _begun(batch: Batch) -> datetime:
+    """When the job, or the retry, was confirmed that a batch is of."""
+    again = Round.objects.filter(job=batch.job_id, number=batch.round).first()
+    return again.asked_at if again else batch.job.confirmed_at or batch.job.created_at
+
+
+def _of_job(job: Job) -> Iterator[Charge]:
+    if job.confirmed_at is None:
+        return
+    rounds = list(job.rounds.all())
+    # A tally of an older version does not tell the models, or the rounds, apart.
+    named: dict[str, int] = dict(job.tally.get("by_model") or {job.model: job.spent_pico})
+    by_round: dict[str, dict[str, int]] = job.tally.get("by_round", {})
+    first = job.spent_pico
+    for one in rounds:
+        again = by_round.get(str(one.number)) or {}
+        first -= one.spent_pico
+        for model, amount in again.items():
+            named[model] = named.get(model, 0) - amount
+        yield from _charges(job, one.asked_at, "retry", again, one.spent_pico)
+    yield from _charges(job, job.confirmed_at, "rows", named, first)
+
+
+def _charges(
+    job: Job, at: datetime, what: str, named: dict[str, int], all_pico: int
+) -> Iterator[Charge]:
+    """One for each model; what is more than these came late."""
+    late = all_pico - sum(named.values())
+    found = {**named, LATE_BATCHES: late}
+    template = job.template.name if job.template else NO_TEMPLATE
+    for model, amount in found.items():
+        if amount:
+            name = DELETED if job.state == Job.State.DELETING else job.name
+            yield Charge(at, job.owner.username, template, name, model, what, dollars(amount))
+
+
+def _of_tries(tries: TryQuerySet) -> Iterator[Charge]:
+    groups = (
+        tries.exclude(cost_pico=0)
+        .annotate(month=TruncMonth("asked_at", tzinfo=UTC))
+        .values(*_NAMES, "job__name", "job__state", "model", "month")
+        .annotate(pico=Sum("cost_pico"))
+        .order_by("-month")
+    )
+    for group in groups:
+        yield Charge(
+            group["month"],
+            group["job__owner__username"],
+            group["job__template__name"] or NO_TEMPLATE,
+            DELETED if group["job__state"] == Job.State.DELETING else group["job__name"],
+            group["model"],
+            "tries",
+            dollars(int(group["pico"])),
+        )

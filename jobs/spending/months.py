@@ -1,0 +1,105 @@
+"""What was spent, month by month: by person, by template and by model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from statistics import median
+
+from django.conf import settings
+
+from ..drafts import estimates
+from ..models import Job, Outcome, dollars
+from ..rules import pricing
+from . import ledger
+
+MONTHS = 12
+NOT_ANSWERED = (Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.WAITING)
+Sums = defaultdict[str, Decimal]  # by name
+
+
+@dataclass
+class Month:
+    """What was spent in a month, in US dollars."""
+
+    begins: datetime
+    charged: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)  # the most that may still be charged
+    by_person: Sums = field(default_factory=lambda: defaultdict(Decimal))
+    by_template: Sums = field(default_factory=lambda: defaultdict(Decimal))
+    by_model: Sums = field(default_factory=lambda: defaultdict(Decimal))
+    in_batches: Decimal = Decimal(0)
+    kept: Decimal = Decimal(0)  # saved by keeping instructions
+
+    @property
+    def saved_by_batches(self) -> Decimal:
+        """Without batches the same would have cost twice as much."""
+        return self.in_batches / pricing.BATCH - self.in_batches
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How good the estimates of finished jobs were."""
+
+    jobs: int
+    in_range: int  # cost what was said to be usual
+    within: int  # per cent: half of the jobs cost the middle of the usual, give or take so much
+
+
+def accuracy(since: datetime) -> Accuracy | None:
+    """Over the jobs that were confirmed since then and all of whose rows were answered; None when
+    there is none."""
+    finished = Job.objects.filter(
+        state=Job.State.FINISHED, confirmed_at__gte=since, practice=settings.PRACTICE
+    )
+    off, in_range = [], 0
+    # What was sent again was said to cost more.
+    for job in finished.filter(rounds=None).only("estimate", "tally", "spent_pico", "state"):
+        estimate = estimates.as_listed(job)
+        if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
+            continue
+        cost, middle = dollars(job.spent_pico), (estimate.low + estimate.high) / 2
+        in_range += estimate.low <= cost <= estimate.high
+        off.append(abs(cost - middle) / middle)
+    return Accuracy(len(off), in_range, round(100 * median(off))) if off else None
+
+
+def months_back(now: datetime) -> list[datetime]:
+    """When the last MONTHS months began, the newest first."""
+    begins = [ledger.month_of(now)]
+    while len(begins) < MONTHS:
+        begins.append(ledger.month_of(begins[-1] - timedelta(days=1)))
+    return begins
+
+
+def months(now: datetime) -> list[Month]:
+    """The last MONTHS months, the newest first; those before the first one that cost anything are
+    left out."""
+    begins = months_back(now)
+    found = {begin: Month(begin) for begin in begins}
+    for charge in ledger.charges(begins[-1]):
+        month = found.get(ledger.month_of(charge.at))
+        if month is None:
+            continue  # ahead of us: the clock was wrong, and was set back
+        month.charged += charge.amount
+        month.by_person[charge.person] += charge.amount
+        month.by_template[charge.template] += charge.amount
+        month.by_model[charge.model] += charge.amount
+        if charge.what != "tries":
+            month.in_batches += charge.amount
+    kept = Job.objects.filter(confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True)
+    for at, model, tally in kept.values_list("confirmed_at", "model", "tally"):
+        tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
+        assert at is not None  # noqa: S101 - as asked for
+        with suppress(pricing.UnknownPrice, KeyError):  # KeyError: ahead of us
+            found[ledger.month_of(at)].kept += pricing.saved_by_keeping(model, *tokens)
+    for one in ledger.still_open(begins[-1]):
+        if month := found.get(ledger.month_of(one.at)):
+            month.reserved += one.amount
+    newest = list(found.values())
+    while len(newest) > 1 and not newest[-1].charged:
+        newest.pop()
+    return newest

@@ -1,0 +1,87 @@
+"""Prices that administrators have entered: over those that come with batchsite, or of models that
+it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date
+from decimal import Decimal
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from ..models import Installation, Job, OwnPrice
+from ..rules import pricing
+from ..rules.pricing import Facts, Model, Prices
+
+# Of the price of input, where nothing else is entered (pricing page: cache writes and reads).
+WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
+
+
+def refresh() -> None:
+    """Take the prices that hold today. Called before anything is done about money, in every
+    process; one small query where nothing was ever entered."""
+    today = timezone.now().astimezone(UTC).date()
+    pricing.use(_in_force(today), today)
+
+
+def _in_force(today: date) -> Iterator[Model]:
+    entered = OwnPrice.objects.filter(since__lte=today, withdrawn_at=None)
+    latest = {own.model: own for own in entered.select_related("entered_by")}
+    if not latest:
+        return
+    listed = {entry["id"]: entry for entry in Installation.get().model_list}
+    for own in latest.values():
+        kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)
+        who = own.entered_by.username if own.entered_by else "an administrator"
+        source = f"entered by {who} on {own.entered_at:%Y-%m-%d}, from {own.since} on"
+        yield Model(
+            **vars(_known(own.model, listed.get(own.model, {}))),
+            prices=Prices(own.input, own.output, *kept),
+            long_prompt_above=None,
+            long_prices=None,
+            source=source,
+            as_of=own.entered_at.astimezone(UTC).date(),
+        )
+
+
+def _known(model_id: str, listed: dict[str, object]) -> Facts:
+    """What else is known of a model: from the table, else from what the provider lists."""
+    return pricing.facts_of(model_id) or Facts(
+        id=model_id,
+        aliases=(),
+        name=str(listed.get("display_name") or model_id),
+        family=str(listed.get("line") or ""),
+        status="active",
+        limited=True,  # offered only where the provider lists it
+        retires=None,
+        context=int(str(listed.get("max_input_tokens") or 0)),
+        max_output=int(str(listed.get("max_tokens") or 0)),
+    )
+
+
+def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
+    """From `since` on a million tokens of input cost `read` US dollars, and of output `written`;
+    keeping in proportion to the input, as the provider has it for nearly all models."""
+    OwnPrice.objects.create(
+        model=model_id,
+        since=since,
+        input=read,
+        output=written,
+        cache_write_5m=read * WRITE_5M,
+        cache_write_1h=read * WRITE_1H,
+        cache_read=read * READ,
+        entered_by=user,
+    )
+    _take_effect()
+
+
+def withdraw(pk: int) -> None:
+    OwnPrice.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
+    _take_effect()
+
+
+def _take_effect() -> None:
+    """Here at once, elsewhere with the next request; drafts get a new price now."""
+    refresh()
+    Job.objects.priced_drafts().price_anew(timezone.now())

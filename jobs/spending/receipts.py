@@ -1,0 +1,148 @@
+"""What a job was charged, by what the provider reports of each result, and what was not charged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Count, Q, QuerySet, Sum
+
+from ..drafts import estimates
+from ..drafts.estimates import PartEstimate
+from ..models import Attempt, Job, LateBatch, Row, Try, dollars
+from ..rules.judging import cause_in_words
+from . import ledger
+
+ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tried before", "Turned up late"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one model was charged for."""
+
+    what: str  # ROWS, EARLIER, TRIES or LATE
+    model: str  # as the provider names it
+    rows: int
+    input_tokens: int  # without those of the cache, but for TRIES
+    cache_write_tokens: int
+    cache_read_tokens: int
+    output_tokens: int  # thinking included
+    thinking_tokens: int
+    cost: Decimal  # US dollars
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Money is US dollars. In practice it is what would have been charged."""
+
+    lines: list[Line]
+    not_charged: dict[str, int]  # why, in words, and how many rows
+    unpriced: int  # rows that were answered by a model without a price: not in the sum
+    estimate: PartEstimate | None  # of the rows, without the tries
+    may_be_charged: Decimal  # the most that was charged besides without an answer to show for it
+
+    @property
+    def charged(self) -> Decimal:
+        """To the last digit the sum of its rows, its tries and what turned up late."""
+        return sum((line.cost for line in self.lines), Decimal(0))
+
+    @property
+    def for_rows(self) -> Decimal:
+        """What the estimate was for."""
+        return sum((line.cost for line in self.lines if line.what in (ROWS, EARLIER)), Decimal(0))
+
+
+def receipt_of(job: Job) -> Receipt:
+    """The receipt of a job that was sent, as far as its results are in."""
+    return Receipt(
+        [
+            *_of_results(ROWS, Row.objects.filter(job=job)),
+            *_of_results(EARLIER, Attempt.objects.filter(job=job)),
+            *_of_tries(job),
+            *_of_late_ones(job),
+        ],
+        _not_charged(job),
+        job.tally.get("unpriced", 0),
+        # Of a batch that was made elsewhere nobody here said what it costs.
+        None if job.brought_in else estimates.said(job),
+        ledger.may_be_charged(job),
+    )
+
+
+def _of_results(what: str, results: QuerySet[Row] | QuerySet[Attempt]) -> list[Line]:
+    groups = (
+        results.filter(cost_pico__gt=0)
+        .values("answered_by")
+        .annotate(
+            rows=Count("pk"),
+            read=Sum("input_tokens"),
+            kept=Sum("cache_write_tokens"),
+            found=Sum("cache_read_tokens"),
+            written=Sum("output_tokens"),
+            thought=Sum("thinking_tokens"),
+            pico=Sum("cost_pico"),
+        )
+    )
+    return [
+        Line(
+            what,
+            group["answered_by"],
+            group["rows"],
+            group["read"],
+            group["kept"],
+            group["found"],
+            group["written"],
+            group["thought"],
+            dollars(int(group["pico"])),
+        )
+        for group in groups.order_by("answered_by")
+    ]
+
+
+def _of_tries(job: Job) -> list[Line]:
+    """At the normal rate. One whose answer was lost is not in it, though it may be charged."""
+    charged = Try.objects.filter(job=job, practice=job.practice, cost_pico__gt=0)
+    groups = charged.values("answered_by").annotate(
+        rows=Count("pk"),
+        read=Sum("input_tokens"),
+        written=Sum("output_tokens"),
+        thought=Sum("thinking_tokens"),
+        pico=Sum("cost_pico"),
+    )
+    return [
+        Line(
+            TRIES,
+            group["answered_by"],
+            group["rows"],
+            int(group["read"]),
+            0,
+            0,
+            int(group["written"]),
+            int(group["thought"]),
+            dollars(int(group["pico"])),
+        )
+        for group in groups.order_by("answered_by")
+    ]
+
+
+def _of_late_ones(job: Job) -> list[Line]:
+    """Batches that turned up after their rows had been sent again: paid twice."""
+    late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
+    return [Line(LATE, one.provider_id, one.finished, 0, 0, 0, 0, 0, one.cost) for one in late]
+
+
+def _not_charged(job: Job) -> dict[str, int]:
+    """Why rows that are over were not charged, and how many."""
+    copies = Q(earlier__isnull=False) | Q(same_as__isnull=False)
+    free = Row.objects.filter(job=job, cost_pico=0, output_tokens=0).exclude(outcome="waiting")
+    groups = free.exclude(copies).values("outcome", "cause").annotate(rows=Count("pk"))
+    found: Counter[str] = Counter()
+    for group in groups.order_by("outcome", "cause"):
+        words = cause_in_words(group["cause"]).title if group["cause"] else "Free of charge"
+        found[words] += group["rows"]
+    if earlier := Row.objects.filter(job=job, earlier__isnull=False).count():
+        found["Answered by an earlier job"] = earlier
+    if same := Row.objects.filter(job=job, same_as__isnull=False).count():
+        found["The same as another row"] = same
+    return dict(found)

@@ -1,0 +1,383 @@
+"""What went wrong in a finished job, as a to-do list, and the ways to mend it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ... import actions
+from ...actions import approvals
+from ...drafts import model_catalog
+from ...models import CorrectedUpload, Installation, Job, Row, recipe_of_round
+from ...models.clock import now
+from ...retries import corrected_files, problem_groups, rounds
+from ...retries import edits as editing
+from ...retries.rounds import EDITED, FOR_NOW, Again
+from ...rules import recipes
+from ...rules.judging import SET_ASIDE, cause_in_words
+from ...spending import caps
+from ...worker import row_changes
+from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
+from .access import find_job, person
+from .draft import take_file
+from .parts import Part, answer, make_part, reload_page, whole_number
+
+SHOWN = 50  # changed rows on a page
+MOST_CELLS = 100  # of a row that is edited in the page
+MOST_TEXT = 300  # characters of a row in a list
+LOOK_SECONDS = 2  # between two looks whether a corrected file was read
+BUSY = "Nothing was changed: rows of this job are being changed already. Wait until that is done."
+CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
+
+
+@require_safe
+def attention(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _find(request, pk)
+    set_aside = Again(SET_ASIDE)
+    context = {
+        "job": job,
+        "changing": row_changes.find(job),
+        "groups": problem_groups.groups(job),
+        "edited": editing.count_waiting(job),
+        "can_send": job.state == Job.State.FINISHED,
+        "set_aside": rounds.plan(job, set_aside) if job.set_aside_count else None,
+    }
+    return render(request, "attention/list.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Says which rows are sent again, how, and what that costs; without which, those that a second
+    person was asked to approve. POST with the `key` of what was shown sends them, or with
+    `approval` does that."""
+    job = _find(request, pk)
+    asked = approvals.again_asked_for(job)
+    if request.method == "GET" and not request.GET and asked:
+        wanted = asked  # the address that an approver is given
+    else:
+        form = AgainForm(request.POST if request.method == "POST" else request.GET)
+        if not form.is_valid():
+            return redirect("attention", pk)
+        wanted = form.again
+        if request.method == "POST" and (key := form.cleaned_data["key"]):
+            if approval := request.POST.get("approval"):
+                return _approve(request, job, approval, wanted, key)
+            return _send(request, job, wanted, key)
+    try:
+        planned = rounds.make_plan(job, wanted)
+    except rounds.CannotBeSent as why:
+        messages.info(request, str(why))
+        return redirect("attention", pk)
+    return _show_plan(request, job, planned)
+
+
+def _send(request: HttpRequest, job: Job, wanted: Again, key: str) -> HttpResponse:
+    try:
+        sent = actions.send_round(job, wanted, key, person(request))
+    except caps.NotAllowed as why:
+        messages.warning(request, f"Nothing was sent. {why}")
+        return redirect("attention", job.pk)
+    if not sent:
+        messages.info(request, CHANGED)
+        return redirect("attention", job.pk)
+    messages.success(request, "The rows are being sent again.")
+    return redirect("job", job.pk)
+
+
+def _approve(
+    request: HttpRequest, job: Job, approval: str, wanted: Again, key: str
+) -> HttpResponse:
+    """`approval`: "ask" for that of a second person, "give" it, or "withdraw" what was asked."""
+    user = person(request)
+    try:
+        if approval == "ask":
+            done = approvals.ask(job, key, user, wanted)
+        elif approval == "give":
+            done = approvals.approve(job, key, user)
+        else:
+            done = approvals.withdraw(job, user)
+    except caps.NotAllowed as why:
+        messages.warning(request, str(why))
+        return redirect("attention", job.pk)
+    if not done:
+        messages.info(request, CHANGED)
+    elif approval == "give":
+        messages.success(request, f"Approved. {job.owner.username} can send the rows now.")
+    to = "attention" if approval == "withdraw" or not done else "again"
+    return redirect(to, job.pk)
+
+
+def _approval(request: HttpRequest, job: Job, planned: rounds.Plan) -> dict[str, object]:
+    """Whether a second person has to approve these rows, whether this one can, or somebody has."""
+    user = person(request)
+    if not caps.needs_approval(job, planned.price.most, Installation.get()):
+        return {"needs_approval": False}
+    asked = job.asks_for_approval and job.approval_plan == planned.key
+    approved = asked and caps.is_approved(job, planned.key)
+    return {
+        "needs_approval": True,
+        "was_asked": asked,
+        "is_approved": approved,
+        "can_approve": asked and not approved and caps.can_approve(job, user),
+        "nobody_can": "" if approved else caps.why_nobody_can_approve(job),
+        "is_owner": job.owner_id == user.pk,
+        "approval_link": request.build_absolute_uri(reverse("again", args=[job.pk])),
+    }
+
+
+def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResponse:
+    why = caps.in_the_way(job, planned.price.most, Installation.get(), now())
+    which = planned.again.which
+    context = {
+        "job": job,
+        "planned": planned,
+        "again": planned.again,
+        "changed_rows": rounds.changed_of(job, which),
+        "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
+        "passing": which == FOR_NOW,
+        "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
+        "asked_otherwise": planned.again.prompt is not None or planned.again.system is not None,
+        "model": model_catalog.name_of(planned.again.model) if planned.again.model else "",
+        "in_the_way": why,
+        **_approval(request, job, planned),
+    }
+    return render(request, "attention/again.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
+    """A form for asking rows otherwise: those with one cause, or EDITED; POST shows what that
+    costs."""
+    job = _find(request, pk, which)
+    rows = rounds.rows_of(job, which)
+    count = rows.count()
+    if not rounds.can_be_asked(job) or not count:
+        return redirect("attention", pk)
+    before = Again(which).recipe(job)
+    # Whoever wrote what to ask once does not write it for each group.
+    shown = recipe_of_round(job, job.last_round) if rounds.is_unknown(job, before) else before
+    initial = {
+        "prompt": shown.prompt,
+        "system": shown.system,
+        "model": shown.model,
+        "max_tokens": shown.max_tokens or None,
+    }
+    form = AskForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            planned = rounds.make_plan(job, form.again(which, before))
+        except rounds.CannotBeSent as why:
+            form.add_error(None, str(why))
+        else:
+            return _show_plan(request, job, planned)
+    context = {
+        "job": job,
+        "count": count,
+        # They were asked something else, so they come after these.
+        "others": rounds.all_rows_of(job, which).count() - count,
+        "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
+        "is_edited": which == EDITED,
+        "is_unknown": rounds.is_unknown(job, before),
+        "answer": before.answer,
+        "form": form,
+        "columns": job.columns,
+    }
+    return render(request, "attention/ask.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
+    """Change all rows with one cause in the same way; then the changes are shown."""
+    job = _find(request, pk, cause)
+    if row_changes.find(job):
+        return _busy(request, job)
+    form = ChangeForm(request.POST)
+    changed = 0
+    actions.note_changer(job, person(request))
+    if form.is_valid():
+        changed = actions.change_rows(job, cause, person(request), **form.cleaned_data)
+    if row_changes.find(job):
+        return redirect("job", pk)
+    if not changed:
+        messages.info(request, "Nothing is different in these rows.")
+        return redirect("attention", pk)
+    return redirect("edits", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edits(request: HttpRequest, pk: int) -> HttpResponse:
+    """The rows that were changed, beside what they were, and what came of a corrected file; POST
+    takes back the `number`, or all."""
+    job = _find(request, pk)
+    corrected = _corrected_part(request, job)
+    if request.headers.get("HX-Request") and request.method != "POST":
+        waits = corrected and corrected.seconds
+        return answer(request, corrected) if corrected and waits else reload_page()
+    if request.method == "POST":
+        if row_changes.find(job):
+            return _busy(request, job)
+        number = request.POST.get("number")
+        actions.note_changer(job, person(request))
+        one = None if number is None else whole_number(number)
+        actions.forget_edits(job, person(request), one)
+        if row_changes.find(job):
+            return redirect("job", pk)
+        messages.success(request, "Taken back.")
+        return redirect("edits", pk)
+    planned, why_not = None, ""
+    try:
+        planned = rounds.make_plan(job, Again(EDITED))
+    except rounds.CannotBeSent as why:
+        why_not = str(why)
+    cause = request.GET.get("cause", "")
+    context = {
+        "job": job,
+        "changing": row_changes.find(job),
+        "cause": cause_in_words(cause) if cause else None,
+        "to_edit": _to_edit(job, cause) if cause else [],
+        "first": SHOWN,
+        "changed": editing.changed_rows(job, SHOWN),
+        "count": editing.count_waiting(job),
+        "planned": planned,
+        "why_not": why_not,
+        "can_ask": rounds.can_be_asked(job),
+        "part": corrected,
+        "failed": job.outcome_count(*editing.CAN_BE_EDITED),
+        "can_upload": job.state == Job.State.FINISHED,
+        "file_names": ",".join(FILE_NAMES),
+    }
+    return render(request, "attention/edits.html", context)
+
+
+def _to_edit(job: Job, cause: str) -> list[tuple[int, str]]:
+    """Number and cells of the first rows with one cause that can be edited in the page."""
+    if job.kind != Job.Kind.TABLE:
+        return []
+    rows = editing.can_be_edited(job).filter(cause=cause.replace("\0", "")).in_order()
+    rows = rows.exclude(number__in=job.edits.values("number"))[:SHOWN]
+    return [(row.number, " | ".join(row.content)[:MOST_TEXT]) for row in rows]
+
+
+def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
+    """What came of the corrected file that was uploaded last; it is asked for again until the
+    worker has read it."""
+    corrected = CorrectedUpload.objects.filter(job=job).first()
+    if corrected is None:
+        return None
+    found = corrected_files.found_of(corrected)
+    context = {
+        "job": job,
+        "corrected": corrected,
+        "found": found,
+        "site": Installation.get(),
+    }
+    return make_part(
+        request,
+        "corrected",
+        "attention/_corrected.html",
+        context,
+        url=reverse("edits", args=[job.pk]),
+        seconds=None if found else LOOK_SECONDS,
+    )
+
+
+@require_POST
+def upload_edits(request: HttpRequest, pk: int) -> HttpResponse:
+    """`file`: the problem file, corrected."""
+    job = _find(request, pk)
+    take_file(request, job, actions.take_corrected)
+    return redirect("edits", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """The cells of a row that is not good, to be changed; POST keeps them."""
+    job = _find(request, pk)
+    if job.kind != Job.Kind.TABLE:
+        raise Http404
+    row = get_object_or_404(job.rows, number=number)
+    if row_changes.find(job):
+        return _busy(request, job)
+    if not editing.can_be_edited(job).filter(pk=row.pk).exists():
+        messages.info(request, editing.why_not(job, row))
+        return redirect("row", pk, number)
+    waiting = job.edits.filter(number=number).first()
+    cells: list[str] = Row(source=waiting.source).content if waiting else row.content
+    width = len(job.columns)
+    cells, beyond = [*cells, *[""] * (width - len(cells))][:width], cells[width:]
+    shown = _columns_to_edit(job)
+    if request.method == "POST":
+        given = request.POST.getlist("cell")
+        if len(given) != len(shown):
+            raise Http404
+        changed = dict(zip(shown, given, strict=True))
+        new = [_as_it_was(changed.get(at, old), old) for at, old in enumerate(cells)]
+        actions.note_changer(job, person(request))
+        if editing.edit(row, new):
+            messages.success(
+                request, f"Row {number} is kept as you changed it. Nothing is sent yet."
+            )
+        else:
+            messages.info(request, f"Row {number} is as it was.")
+        return redirect("edits", pk)
+    context = {
+        "job": job,
+        "row": row,
+        "cells": [(job.columns[at], cells[at]) for at in shown],
+        "hidden": len(cells) - len(shown),
+        "beyond": beyond,
+        "cause": cause_in_words(row.cause) if row.cause else None,
+    }
+    return render(request, "attention/edit_row.html", context)
+
+
+def _columns_to_edit(job: Job) -> list[int]:
+    """The places of all columns, or, when they are too many for a form, of those that are used."""
+    every = range(len(job.columns))
+    if len(every) <= MOST_CELLS:
+        return list(every)
+    used = set(recipes.columns_used(recipe_of_round(job, job.last_round).template))
+    return [at for at in every if not used or job.columns[at] in used][:MOST_CELLS]
+
+
+def _as_it_was(new: str, old: str) -> str:
+    # A browser sends every line break as two characters.
+    new = new.replace("\0", "\ufffd")
+    plain = new.replace("\r\n", "\n")
+    return old if plain == old.replace("\r\n", "\n") else plain
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
+    """GET says what leaving rows out means, POST leaves out as many as were shown."""
+    job = _find(request, pk, cause)
+    if row_changes.find(job):
+        return _busy(request, job)
+    group = problem_groups.find_group(job, cause)
+    if request.method == "POST":
+        count = whole_number(request.POST.get("rows", ""))
+        if actions.leave_out(job, cause, count, person(request)):
+            if row_changes.find(job):
+                return redirect("job", pk)
+            messages.success(request, "These rows count as left out on purpose.")
+        else:
+            messages.info(request, "Nothing was changed: these rows are not the same any more.")
+        return redirect("attention", pk)
+    if group is None or job.state != Job.State.FINISHED:
+        return redirect("attention", pk)
+    return render(request, "attention/leave_out.html", {"job": job, "group": group})
+
+
+def _busy(request: HttpRequest, job: Job) -> HttpResponse:
+    messages.info(request, BUSY)
+    return redirect("job", job.pk)
+
+
+def _find(request: HttpRequest, pk: int, cause: str = "") -> Job:
+    job = find_job(request, pk)
+    if not job.was_sent or "\0" in cause:
+        raise Http404
+    return job

@@ -1,0 +1,58 @@
+"""After the database was restored from an older copy: what was sent meanwhile is looked for. For
+administrators only."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from ...batches import recovery
+from ...models import Installation
+from .access import administrators_only
+from .parts import answer, make_part
+
+POLL_SECONDS = 2
+
+
+@require_safe
+@administrators_only
+def restored(request: HttpRequest) -> HttpResponse:
+    site = Installation.get()
+    context = {
+        "site": site,
+        "is_looking": site.is_behind_journal and site.restore_asked_at is not None,
+        "report": site.restore_report.splitlines(),
+    }
+    part = make_part(
+        request,
+        "restored",
+        "restored/_restored.html",
+        context,
+        url=request.path,
+        seconds=POLL_SECONDS if site.is_behind_journal and not site.restore_report else None,
+    )
+    if request.headers.get("HX-Request"):
+        return answer(request, part)
+    return render(request, "restored/restored.html", {"part": part})
+
+
+@require_POST
+@administrators_only
+def look(request: HttpRequest) -> HttpResponse:
+    """The worker looks for them at the provider."""
+    if not recovery.ask():
+        messages.info(
+            request, "The database knows all that was sent; there is nothing to look for."
+        )
+    return redirect("restored")
+
+
+@require_POST
+@administrators_only
+def seen(request: HttpRequest) -> HttpResponse:
+    """The report was read: it is shown no more. What became of each batch is in its job's log."""
+    Installation.objects.filter(pk=1).update(restore_report="")
+    messages.success(request, "The report was put away.")
+    return redirect("jobs")

@@ -1,0 +1,387 @@
+"""The rows of a job with their answers: all, some, or one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from ...models import ATTENTION, Attempt, Job, Outcome, Row, answer_shape_of, recipe_of_round
+from ...results import row_browser
+from ...results.row_browser import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
+from ...retries import edits
+from ...rules import recipes
+from ...rules.answer_formats import LABELS, as_cell, values_in
+from ...rules.judging import Cause, cause_in_words
+from .access import asked, find_job
+from .parts import whole_number
+from .requests import ReadableRequest, readable_request
+
+PAGE = 50
+CELLS_SHOWN = 3  # at least, where the file has so many
+MOST_CELLS_SHOWN = 12
+VALUES_SHOWN = 5  # of an answer in columns
+CELL_SHOWN, ANSWER_SHOWN = 1_500, 3_000  # characters; the page of the row has the rest
+FOLDED_FROM = 80  # characters, about what three lines of a narrow column hold
+NEIGHBOUR_SECONDS = 0.06
+END = "end"  # in place of a place
+FILTERS = {
+    "": "All",
+    "attention": "Need attention",
+    Outcome.GOOD.value: Outcome.GOOD.label,
+    Outcome.LOOK.value: Outcome.LOOK.label,
+    Outcome.ERRORED.value: Outcome.ERRORED.label,
+    Outcome.EXPIRED.value: Outcome.EXPIRED.label,
+    Outcome.CANCELED.value: Outcome.CANCELED.label,
+    Outcome.LEFT_OUT.value: Outcome.LEFT_OUT.label,
+    Outcome.WAITING.value: Outcome.WAITING.label,
+}
+# As they stand in the address, where "-" says that it is the other way round.
+SORTS = {
+    "": "By row",
+    f"-{NUMBER}": "By row, last first",
+    f"-{COST}": "Dearest first",
+    COST: "Cheapest first",
+    f"-{OUTPUT}": "Longest first",
+    OUTPUT: "Shortest first",
+    CAUSE: "By cause",
+    f"-{CAUSE}": "By cause, Z to A",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of rows, and where the pages on both sides end and begin; None where there is none.
+    `total`: None when only looking at each row would tell."""
+
+    rows: list[Row]
+    total: int | None
+    before: Place | None
+    after: Place | None
+    cut: bool = False  # time was up before it was full
+    by_its_end: bool = False  # so rows were looked through backwards
+    up_to: int = 0  # the last row that was looked through, when `cut`
+
+
+class Neighbour(NamedTuple):
+    """The next row of a view; or where to go on looking for it, when it is far away."""
+
+    number: int | None
+    onward: Place | None
+
+
+class Text(NamedTuple):
+    """What is in a cell of the table, as far as it is shown there."""
+
+    name: str
+    shown: str
+    is_long: bool  # it is folded
+    is_cut: bool
+
+    @classmethod
+    def of(cls, name: str, text: str, most: int = CELL_SHOWN) -> Text:
+        is_long = len(text) > FOLDED_FROM or text.count("\n") > 2
+        return cls(name, text[:most], is_long, len(text) > most)
+
+
+@require_safe
+def rows(request: HttpRequest, pk: int) -> HttpResponse:
+    """What is shown is in the address, and what it does not know is as if it were not there:
+    `outcome`: one of FILTERS, `cause`: as stored, `label`, `model`, `q`: text in a cell, the answer
+    or what the provider said, `sort`: one of SORTS, `col`: the number of a column, any times,
+    `from` or `to`: the first or last place of the page."""
+    job = find_job(request, pk)
+    wanted = read_wanted(job, request)
+    page = find_page(job, wanted, asked(request, "from"), asked(request, "to"))
+    chosen = _columns_chosen(job, request)
+    shown = chosen or _columns_of_use(job)
+    kind = answer_shape_of(job)
+    columns = [job.columns[index] for index in shown] or ["Request"]
+    sort = f"-{wanted.sort}" if wanted.descending else wanted.sort.removeprefix(NUMBER)
+    context = {
+        "job": job,
+        "page": page,
+        "wanted": wanted,
+        "here": _address(request),
+        "elsewhere": _address(request, "from", "to"),
+        "among": _address(request, "from", "to", "outcome", "cause"),
+        "filtered": _is_part(wanted),
+        "cause": cause_in_words(wanted.cause) if wanted.cause else None,
+        "filters": _filters(job),
+        "causes": _causes(job, wanted),
+        "labels": kind.labels if kind.kind == LABELS else (),
+        "models": _models(job),
+        "sorts": _sorts(job, sort),
+        "sort": sort,
+        "columns": columns,
+        "choices": [(index + 1, name, index in shown) for index, name in enumerate(job.columns)],
+        "chosen": bool(chosen),
+        "most_columns": MOST_CELLS_SHOWN,
+        "answer_columns": kind.column_names[:VALUES_SHOWN] or ["Answer"],
+        "more_columns": max(len(job.columns) - len(shown), 0),
+        "more_answer_columns": max(len(kind.column_names) - VALUES_SHOWN, 0),
+        "costs": bool(job.tally.get("answered")),
+        "lines": [_line(job, row, shown, columns) for row in page.rows],
+    }
+    return render(request, "rows/list.html", context)
+
+
+def read_wanted(job: Job, request: HttpRequest) -> Wanted:
+    outcome, sort = asked(request, "outcome"), asked(request, "sort")
+    label, model = asked(request, "label"), asked(request, "model")
+    kind = answer_shape_of(job)
+    sort = sort if sort in SORTS else ""
+    return Wanted(
+        outcome=outcome if outcome in FILTERS else "",
+        cause=asked(request, "cause"),
+        label=label if kind.kind == LABELS and label in kind.labels else "",
+        model=model if model in _models(job) else "",
+        text=asked(request, "q"),
+        sort=sort.removeprefix("-") or NUMBER,
+        descending=sort.startswith("-"),
+    )
+
+
+def _is_part(wanted: Wanted) -> bool:
+    """Not every row is wanted."""
+    return wanted != Wanted(sort=wanted.sort, descending=wanted.descending)
+
+
+def _address(request: HttpRequest, *without: str) -> str:
+    """The query of the address, to be gone on with: "?" alone, or with an "&" at its end. What is
+    empty is left out, and all that is called `without`."""
+    query = QueryDict(mutable=True)
+    for name, values in request.GET.lists():
+        if name not in without and any(values):
+            query.setlist(name, values)
+    return f"?{query.urlencode()}&" if query else "?"
+
+
+def _sorts(job: Job, chosen: str) -> dict[str, str]:
+    """The orders that differ: without costs there is none by cost."""
+    causes = {cause for _outcome, cause, _rows in job.tally.get("causes", [])}
+    same = set() if job.tally.get("answered") else {COST, OUTPUT}
+    same |= set() if len(causes) > 1 else {CAUSE}
+    return {
+        key: words
+        for key, words in SORTS.items()
+        if key == chosen or key.removeprefix("-") not in same
+    }
+
+
+def _filters(job: Job) -> list[tuple[str, str, int]]:
+    """What can be chosen: value, words, number of rows; without those that would be empty."""
+    counts = {
+        "": job.row_count,
+        "attention": job.attention_count,
+        **{outcome.value: job.outcome_count(outcome) for outcome in Outcome},
+    }
+    return [(key, words, counts[key]) for key, words in FILTERS.items() if counts[key] or not key]
+
+
+def _causes(job: Job, wanted: Wanted) -> list[tuple[str, str, int]]:
+    """The causes that can be chosen among the outcomes chosen: as stored, in words, how many."""
+    counts: Counter[str] = Counter()
+    for outcome, cause, count in job.tally.get("causes", []):
+        if cause and (not wanted.outcome or outcome in wanted.outcomes or cause == wanted.cause):
+            counts[cause] += count
+    titles = {cause: cause_in_words(cause).title for cause in counts}
+    several = Counter(titles.values())
+    return [
+        (cause, title if several[title] == 1 else f"{title}: {cause}", counts[cause])
+        for cause, title in sorted(titles.items(), key=lambda both: row_browser.by_title(both[0]))
+    ]
+
+
+def _models(job: Job) -> list[str]:
+    """The models that answered, when there is more than one."""
+    found = sorted(model for model in job.tally.get("by_model", {}) if model)
+    return found if len(found) > 1 else []
+
+
+def find_page(job: Job, wanted: Wanted, begin: str, end: str) -> Page:
+    """The page that ends at the place `end`, or begins at `begin`; the first page when both are
+    none, and when fewer rows than a page come before `end`."""
+    last = row_browser.read_place(end, wanted)
+    if last or end == END:
+        found = row_browser.walk(job, wanted, last, PAGE, backwards=True)
+        if found.onward:
+            after = _beside(job, wanted, last, 1)
+            return _page(job, wanted, found, before=found.onward, after=after, by_its_end=True)
+        if last is None:  # these are all
+            return _page(job, wanted, found, before=None, after=None, by_its_end=True)
+        begin = ""
+    first = row_browser.read_place(begin, wanted)
+    found = row_browser.walk(job, wanted, first, PAGE)
+    before = _beside(job, wanted, first, -1)
+    return _page(job, wanted, found, before=before, after=found.onward, by_its_end=False)
+
+
+def _page(
+    job: Job,
+    wanted: Wanted,
+    found: row_browser.Found,
+    *,
+    before: Place | None,
+    after: Place | None,
+    by_its_end: bool,
+) -> Page:
+    total = row_browser.total(job, wanted)
+    numbers = [place.number for place in found.places]
+    rows = {row.number: row for row in job.rows.filter(number__in=numbers)}
+    shown = [rows[number] for number in numbers if number in rows]
+    if by_its_end:
+        shown.reverse()
+    if not (found.cut and found.onward):
+        return Page(shown, total, before, after)
+    up_to = found.onward.beside(1 if by_its_end else -1, wanted).number
+    return Page(shown, total, before, after, True, by_its_end, up_to)
+
+
+def _beside(job: Job, wanted: Wanted, place: Place | None, step: int) -> Place | None:
+    """The place before (`step` -1) or after (1) `place`, if there are rows from there on: any, for
+    whether one of them is wanted shows when that page is looked at."""
+    if place is None:
+        return None
+    beside = place.beside(step, wanted)
+    anything = replace(wanted, label="", model="", text="")
+    found = row_browser.walk(job, anything, beside, 1, backwards=step < 0)
+    return beside if found.places else None
+
+
+def _columns_chosen(job: Job, request: HttpRequest) -> list[int]:
+    """The columns in the address, in the order of the file."""
+    numbers = {whole_number(text) for text in request.GET.getlist("col")}
+    chosen = [index for index in range(len(job.columns)) if index + 1 in numbers]
+    return chosen[:MOST_CELLS_SHOWN]
+
+
+def _columns_of_use(job: Job) -> list[int]:
+    """The columns that the prompt uses, and the first others where these are few, in the order of
+    the file."""
+    used = recipes.columns_used(job.prompt)
+    first = [index for index, name in enumerate(job.columns) if name in used]
+    others = [index for index in range(len(job.columns)) if index not in first]
+    return sorted((first + others)[: min(max(len(first), CELLS_SHOWN), MOST_CELLS_SHOWN)])
+
+
+def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str, Any]:
+    """A row of the table: a few cells, and the outcome with what explains it."""
+    if job.kind == Job.Kind.REQUESTS:
+        cells = [_request_in_short(row)]
+    else:
+        content = content_of(row)
+        cells = [content[index] if index < len(content) else "" for index in shown]
+    values = values_of(job, row)[:VALUES_SHOWN]
+    return {
+        "row": row,
+        "cells": [Text.of(name, cell) for name, cell in zip(columns, cells, strict=True)],
+        "answer": Text.of("Answer", row.answer, ANSWER_SHOWN),
+        "values": [Text.of(name, cell) for name, cell in values],
+        "message": Text.of("", row.message or row.problem),
+        "cause": cause_in_words(row.cause) if row.outcome in ATTENTION else None,
+    }
+
+
+def values_of(job: Job, row: Row) -> list[tuple[str, str]]:
+    """An answer in columns: their names and cells. Empty for any other answer."""
+    names = answer_shape_of(job).column_names
+    if not names or not row.has_usable_answer:
+        return []
+    values = values_in(names, row.answer)
+    if not values:
+        return []  # it is shown as it is
+    return [(name, as_cell(values.get(name))) for name in names]
+
+
+def content_of(row: Row) -> Any:
+    """The cells or the request; the stored text alone where it cannot be decoded."""
+    try:
+        return row.content
+    except (ValueError, RecursionError):
+        return [row.source]
+
+
+def _request_in_short(row: Row) -> str:
+    content = content_of(row)
+    if not isinstance(content, dict):
+        return row.source
+    params = content.get("params")
+    text = recipes.prompt_text(params) if isinstance(params, dict) else ""
+    return f"{content.get('custom_id') or ''}: {text}"
+
+
+@require_safe
+def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    job = find_job(request, pk)
+    found = get_object_or_404(job.rows.select_related("batch"), number=number)
+    wanted = read_wanted(job, request)
+    content = content_of(found)
+    context = {
+        "job": job,
+        "row": found,
+        "cells": list(zip_longest(job.columns, content, fillvalue=""))
+        if isinstance(content, list)
+        else [],
+        "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
+        "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
+        "request_sent": readable_request(job, found, recipe_of_round(job, found.round)),
+        "attempts": _attempts(job, found),
+        "can_be_edited": _can_be_edited(job, found),
+        "is_changed": edits.waiting(job).filter(pk=found.pk).exists(),
+        "values": values_of(job, found),
+        "cause": cause_in_words(found.cause) if found.outcome in ATTENTION else None,
+        "here": _address(request),
+        "elsewhere": _address(request, "from", "to"),
+        "filtered": _is_part(wanted),
+        "previous": _neighbour(job, wanted, found, -1),
+        "next": _neighbour(job, wanted, found, 1),
+    }
+    return render(request, "rows/row.html", context)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a row came to before it was sent again."""
+
+    attempt: Attempt
+    cause: Cause | None
+    request_sent: ReadableRequest | None
+
+
+def _attempts(job: Job, row: Row) -> list[Earlier]:
+    """The earlier attempts of a row, the newest first."""
+    if not row.attempts:
+        return []
+    kept = Attempt.objects.filter(job=job, number=row.number).select_related("batch")
+    return [
+        Earlier(
+            one,
+            cause_in_words(one.cause) if one.cause else None,
+            readable_request(
+                job,
+                Row(source=one.source or row.source),
+                recipe_of_round(job, one.batch.round if one.batch else 1),
+            ),
+        )
+        for one in kept.order_by("-attempt")
+    ]
+
+
+def _can_be_edited(job: Job, row: Row) -> bool:
+    return job.kind == Job.Kind.TABLE and edits.can_be_edited(job).filter(pk=row.pk).exists()
+
+
+def _neighbour(job: Job, wanted: Wanted, row: Row, step: int) -> Neighbour | None:
+    """The next row of the same view (`step` 1), or the one before (-1)."""
+    beside = row_browser.place_of(row, wanted).beside(step, wanted)
+    found = row_browser.walk(job, wanted, beside, 1, backwards=step < 0, seconds=NEIGHBOUR_SECONDS)
+    if found.places:
+        return Neighbour(found.places[0].number, None)
+    return Neighbour(None, found.onward) if found.onward else None

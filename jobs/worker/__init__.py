@@ -1,0 +1,1 @@
+"""What runs in the background: the sweep, the tally of each job, backups and the queue."""

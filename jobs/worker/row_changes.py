@@ -1,0 +1,242 @@
+"""What a person does to many rows of a job: leaving them out, changing them, taking changes back,
+marking an answer that many rows have a copy of. A click does it at once for few rows. For many it
+only records a RowChange, and the worker does it slice by slice, each in a short transaction that
+also notes how far it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F, Max
+
+from ..batches.slices import slice_transaction
+from ..models import NOT_GOOD, Edit, Job, JobEvent, Outcome, Row, RowChange, RowQuerySet, clock
+from ..results import builder
+from ..retries import edits as editing
+from ..retries import rounds
+from ..rules import wording
+from ..rules.judging import MARKED_DOWN, SET_ASIDE, cause_in_words
+from . import tally
+
+Kind = RowChange.Kind
+AT_ONCE = 1_000  # rows that a click changes by itself
+COUNTED_AT_ONCE = 20_000  # rows of a job that a click counts anew
+SLICE = 1_000  # row numbers of one transaction of the worker
+LEFT_OUT_SLICE = 2_000  # rows of one
+
+
+def find(job: Job) -> RowChange | None:
+    """What is being done to the rows of a job."""
+    return RowChange.objects.filter(job=job).first()
+
+
+def to_leave_out(job: Job, cause: str) -> RowQuerySet:
+    return Row.objects.filter(job=job, outcome__in=NOT_GOOD, cause=cause)
+
+
+def count_to_leave_out(job: Job, cause: str) -> int:
+    """How many rows have this cause. They are only looked at when the job was not counted yet."""
+    if job.tally_version != job.rows_version or "causes" not in job.tally:
+        return to_leave_out(job, cause).count()
+    found = job.tally["causes"]
+    return sum(rows for outcome, why, rows in found if outcome in NOT_GOOD and why == cause)
+
+
+def leave_out(shown: Job, cause: str, count: int, user: User) -> bool:
+    """Leave out the rows with this cause: `count`, as was shown; False when the job is not as
+    `shown` any more."""
+    # The worker also does it for few rows of a large job, which takes long to count.
+    at_once = count <= AT_ONCE and shown.row_count <= COUNTED_AT_ONCE
+    # Found before anybody has to wait; `shown` says whether they are still these.
+    numbers = list(to_leave_out(shown, cause).values_list("number", flat=True)[:AT_ONCE])
+    with transaction.atomic():
+        change = _begin(shown, user, kind=Kind.LEAVE_OUT, cause=cause, rows=count)
+        if change is not None and at_once:
+            _leave_out(change, Row.objects.filter(job=shown, number__in=numbers))
+            _end(change)
+    if change is not None and at_once:
+        tally.count_up(shown)
+    return change is not None
+
+
+def change_all(job: Job, cause: str, user: User, *, code: str, name: str, number: int) -> int:
+    """As editing.change_all, of any number of rows; how many there are, when they are many."""
+    if not editing.can_change(job, code, name, number):
+        return 0
+    shown = Job.objects.get(pk=job.pk)
+    counted = rounds.count_with_cause(shown, cause)
+    count = editing.to_change(shown, cause).count() if counted is None else counted
+    if count <= AT_ONCE:
+        return editing.change_all(shown, cause, code, name, number)
+    how = {"code": code, "name": name, "number": number}
+    with transaction.atomic():
+        begun = _begin(shown, user, kind=Kind.EDIT, cause=cause, how=how, rows=count)
+    return count if begun else 0
+
+
+def forget_all(job: Job, user: User) -> None:
+    """As editing.forget, of any number of edits."""
+    shown = Job.objects.get(pk=job.pk)
+    count = shown.edits.count()
+    if count <= AT_ONCE:
+        editing.forget(shown)
+        return
+    with transaction.atomic():
+        _begin(shown, user, kind=Kind.FORGET, rows=count)
+
+
+def count_copies(job: Job, number: int) -> int:
+    """How many rows have a copy of the answer of the row `number`."""
+    return Row.objects.filter(job=job, same_as=number).count() if job.same_once else 0
+
+
+def mark(row: Row, copies: int, good: bool | None, note: str, user: User) -> None:
+    """Mark the answer of a row as good or not, and those of its `copies`. The worker does these
+    when they are many. Within a transaction that keeps others from the job."""
+    job = row.job
+    numbers = [row.number]
+    if copies <= AT_ONCE:
+        same = Row.objects.filter(job=job, same_as=row.number) if copies else Row.objects.none()
+        numbers += same.values_list("number", flat=True)
+    changed = _mark(row, Row.objects.filter(job=job, number__in=numbers), good, note)
+    if copies > AT_ONCE:
+        how = {"number": row.number, "good": good, "note": note}
+        RowChange.objects.create(job=job, asked_by=user, kind=Kind.MARK, how=how, rows=copies)
+        Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
+        tally.note_change(job.pk)
+    elif changed:
+        tally.count_mark(job, row, changed, good is not False)
+    if changed:
+        # Answers that are not good are not used again.
+        job.runs_again().price_anew(clock.now())
+
+
+def _mark(row: Row, rows: RowQuerySet, good: bool | None, note: str) -> int:
+    """Mark those of `rows` that have the answer of `row`; how many were marked otherwise."""
+    rows = rows.filter(answer=row.answer)
+    down = rows.filter(outcome=Outcome.LOOK, cause=MARKED_DOWN)
+    if good is not False:
+        return down.update(outcome=Outcome.GOOD, cause="", message="")
+    down.update(message=note)
+    good_ones = rows.filter(outcome=Outcome.GOOD)
+    return good_ones.update(outcome=Outcome.LOOK, cause=MARKED_DOWN, message=note)
+
+
+def _begin(shown: Job, user: User, **values: Any) -> RowChange | None:
+    locked = Job.objects.select_for_update().get(pk=shown.pk)
+    is_same = rounds.versions(locked) == rounds.versions(shown)
+    if locked.state != Job.State.FINISHED or not is_same or find(shown):
+        return None
+    Job.objects.filter(pk=shown.pk).update(next_action_at=clock.now(), changed_by=user)
+    return RowChange.objects.create(job=shown, asked_by=user, **values)
+
+
+# --- The worker -----------------------------------------------------------------------------------
+
+
+def work_next(job: Job) -> bool:
+    """Do the next slice of what is to be done to the rows of `job`; False when there is nothing."""
+    change = RowChange.objects.filter(job=job).exclude(kind=Kind.CORRECT).first()
+    if change is None:
+        return False
+    end, is_last = _end_of_slice(change)
+    here = {"number__gt": change.done_to, "number__lte": end}
+    wanted = editing.Wanted({}, set())
+    if change.kind == Kind.EDIT:  # nobody else changes the rows, so this holds
+        rows = editing.to_change(job, change.cause).filter(**here)
+        wanted = editing.changed(job, rows, **change.how)
+    with slice_transaction():
+        locked = Job.objects.select_for_update().get(pk=job.pk)
+        # Answers are marked while others are still awaited.
+        open_ = Job.SENT if change.kind == Kind.MARK else [Job.State.FINISHED]
+        mine = RowChange.objects.filter(pk=change.pk, done_to=change.done_to)
+        if locked.state not in open_ or not mine.update(done_to=end):
+            return False
+        if change.kind == Kind.LEAVE_OUT:
+            done = _leave_out(change, to_leave_out(job, change.cause).filter(**here))
+        elif change.kind == Kind.MARK:
+            done = _mark_copies(change, here)
+        elif change.kind == Kind.EDIT:
+            done = editing.put_changed(job, wanted)
+        else:
+            done, _ = Edit.objects.filter(job=job, **here).delete()
+            editing.note_edits(job)
+        RowChange.objects.filter(pk=change.pk).update(done=F("done") + done)
+        if is_last:
+            change.refresh_from_db()
+            _end(change)
+    if is_last and change.kind in (Kind.LEAVE_OUT, Kind.MARK):
+        tally.count_up(job)
+    return True
+
+
+def _end_of_slice(change: RowChange) -> tuple[int, bool]:
+    """The last row number of the next slice, and whether it is the last slice."""
+    rows = Row.objects.filter(job=change.job)
+    if change.kind == Kind.LEAVE_OUT:
+        # One by one, each is found in an index in the order of its numbers.
+        chosen = [rows.filter(outcome=outcome, cause=change.cause) for outcome in NOT_GOOD]
+        size = LEFT_OUT_SLICE
+    elif change.kind == Kind.MARK:
+        chosen, size = [rows.filter(same_as=change.how["number"])], SLICE
+    else:
+        last = rows.aggregate(last=Max("number"))["last"] or 0
+        end = min(change.done_to + SLICE, last)
+        return end, end == last
+    found: list[int] = []
+    for some in chosen:
+        after = some.filter(number__gt=change.done_to).order_by("number")
+        found += after.values_list("number", flat=True)[:size]
+    found = sorted(found)[:size]
+    return (found[-1] if found else change.done_to), len(found) < size
+
+
+def _mark_copies(change: RowChange, here: dict[str, int]) -> int:
+    job, how = change.job, change.how
+    row = Row.objects.get(job=job, number=how["number"])
+    copies = Row.objects.filter(job=job, same_as=row.number, **here)
+    numbers = list(copies.values_list("number", flat=True))
+    _mark(row, Row.objects.filter(job=job, number__in=numbers), how["good"], how["note"])
+    Job.objects.filter(pk=job.pk).update(rows_changed=F("rows_changed") + 1)
+    tally.note_change(job.pk)
+    return len(numbers)
+
+
+def _leave_out(change: RowChange, rows: RowQuerySet) -> int:
+    job, title = change.job, cause_in_words(change.cause).title
+    edits = Edit.objects.filter(job=job, number__in=list(rows.values_list("number", flat=True)))
+    if edits.delete()[0]:
+        editing.note_edits(job)
+    left = rows.update(
+        outcome=Outcome.LEFT_OUT, cause=SET_ASIDE, problem=f"Left out by you: {title}"
+    )
+    if left:
+        changed = {"rows_changed": F("rows_changed") + 1, "answers": None}
+        Job.objects.filter(pk=job.pk).update(**changed)
+        tally.note_change(job.pk)
+    return left
+
+
+def _end(change: RowChange) -> None:
+    job, rows = change.job, change.rows
+    change.delete()
+    if change.kind == Kind.MARK:
+        job.refresh_from_db()
+        if job.state == Job.State.FINISHED:
+            builder.ask_for_marked(job)
+        job.runs_again().price_anew(clock.now())
+        return
+    if change.kind == Kind.LEAVE_OUT:
+        title = cause_in_words(change.cause).title
+        said = f"Left out on purpose: {wording.rows(rows)} ({title})."
+        job.refresh_from_db()
+        builder.ask_for_usual(job)
+        job.runs_again().price_anew(clock.now())
+    elif change.kind == Kind.EDIT:
+        said = f"Changed {wording.rows(change.done)}."
+    else:
+        said = f"Took back the changes of {wording.rows(rows)}."
+    JobEvent.objects.create(job=job, text=said, who=change.asked_by)

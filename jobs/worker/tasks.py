@@ -1,0 +1,78 @@
+"""What Huey runs. The queue is a clock and some threads: it forgets a task that dies with its
+worker, so nothing here may be the only thing that makes something happen."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+
+from django.db import DatabaseError, InterfaceError
+from huey import crontab
+from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
+
+from ..batches import journal, polling, recovery
+from ..drafts import model_catalog
+from ..models import Installation, clock, locks, storage
+from . import advance
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 1
+TROUBLE_SECONDS = 5
+# One that waited for so long, while all threads were busy or the worker was stopped, does nothing:
+# the next sweep finds what is due.
+NUDGE_SECONDS = 10
+
+
+@db_task(expires=NUDGE_SECONDS)
+def nudge(job_pk: int) -> None:
+    advance.advance(job_pk)
+
+
+@on_startup()
+def join_site() -> None:
+    """In each thread of a worker, before its first task."""
+    try:
+        locks.join_site()
+    except (locks.Taken, locks.Unfinished) as error:
+        logger.error("The worker cannot start: %s", error)
+        os._exit(1)  # an exception would only end this hook
+
+
+@db_task()
+def look(kind: str) -> None:
+    advance.take_look(kind)
+
+
+@db_task(priority=100)
+def tick() -> None:
+    """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
+    try:
+        now = clock.now()
+        pause = timedelta(seconds=TICK_SECONDS)
+        due = Installation.objects.filter(clock.over("next_tick_at", pause, now), pk=1)
+        is_next = due.update(next_tick_at=now + pause) == 1
+    except (DatabaseError, InterfaceError):
+        tick.schedule(delay=TROUBLE_SECONDS)  # locked, full or away: go on when it is back
+        raise
+    if is_next:
+        tick.schedule(delay=TICK_SECONDS)
+        advance.sweep(step=nudge, look=look)
+
+
+@db_periodic_task(crontab(minute="*"))
+def start_ticking() -> None:
+    """At the worker's start, and every minute in case the ticking was lost."""
+    journal.begin()
+    tick.call_local()
+    advance.price_stale_drafts()
+    polling.warn()
+    storage.keep_ballast()
+    recovery.submissions_unknown()  # so that the pages say it before anything is to be sent
+    model_catalog.refresh()  # the last: the provider may take its time
+
+
+@db_periodic_task(crontab(minute="17"))
+def tidy_up() -> None:
+    advance.tidy_up()

@@ -1,0 +1,171 @@
+"""What keeps all jobs from sending is said on each, and ends by itself or with one button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from jobs import actions
+from jobs.batches import holds
+from jobs.models import Batch, Installation, Job
+from jobs.provider import client
+from jobs.worker import advance, tally
+
+from ..conftest import Simulator
+from ..worker.test_advance import Drive, confirmed
+from .test_submission import ROWS, assert_sent_once
+
+REASONS = [
+    ("reject_400_spend", "limit"),
+    ("reject_401", "key"),
+    ("reject_402", "Credit"),
+    ("reject_403", "may not"),
+]
+
+
+def paused(_job: Job) -> bool:
+    return bool(Installation.get().why_not_sending)
+
+
+@pytest.mark.parametrize(("kind", "word"), REASONS)
+def test_a_refused_key_pauses_sending_for_every_job_until_a_button_is_pressed(
+    alice: User, simulator: Simulator, drive: Drive, kind: str, word: str
+) -> None:
+    simulator.faults(create=[{"kind": kind}])
+    other = confirmed(alice, drive, [["other", "x"]])
+    tally.count_up(other)  # else the next sweep takes a step of it, whenever it is due
+    Job.objects.filter(pk=other.pk).update(next_action_at=timezone.now() + timedelta(minutes=4))
+    job = drive(confirmed(alice, drive, ROWS), until=paused)
+    assert word in Installation.get().why_not_sending
+    for affected in (job, other):
+        assert affected.events.filter(text__contains="Sending is paused").count() == 1
+    assert not job.held
+    for _ in range(3):
+        Job.objects.update(next_action_at=timezone.now())
+        advance.sweep()
+    assert simulator.truth()["posts"] == 1
+    assert actions.send_now(job, alice)
+    assert_goes_on(job, other, drive)
+
+
+def assert_goes_on(job: Job, other: Job, drive: Drive) -> None:
+    assert drive(job).good_count == len(ROWS)
+    assert drive(other).good_count == 1
+    assert not Installation.get().pause
+    for affected in (job, other):
+        assert affected.events.filter(text="Sending goes on.").exists() or affected == other
+    assert not actions.send_now(job, job.owner), "nothing is paused any more"
+
+
+def test_a_pause_ends_by_itself_when_it_is_mended(
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "FIRST_PAUSE", timedelta(seconds=0.2))
+    monkeypatch.setattr(advance, "SAFETY", timedelta(seconds=0.2))
+    simulator.faults(create=[{"kind": "reject_402", "times": 3}])
+    job = drive(confirmed(alice, drive, ROWS))
+    assert simulator.truth()["posts"] == 4
+    assert_sent_once(simulator, job)
+
+
+def test_each_try_during_a_pause_waits_longer_and_only_one_job_tries(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    refused = client.Refused(401, "authentication_error", "invalid x-api-key", None)
+    waits = [holds.pause(refused) for _ in range(7)]
+    assert waits[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
+    assert waits[-1] == timedelta(minutes=15)
+    first, second = (make_job(alice, state=Job.State.SUBMITTING, practice=True) for _ in range(2))
+    assert holds.wait_before_sending(first) > timedelta(minutes=14)
+    Installation.objects.update(send_after=timezone.now())
+    assert holds.wait_before_sending(first) <= timedelta()
+    assert holds.wait_before_sending(second) > timedelta()
+
+
+def test_a_key_that_cannot_read_is_said_and_tried_on(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    simulator = start_simulator(seconds=1, failures="none")
+    job = confirmed(alice, drive, ROWS)
+    drive(job, until=lambda job: job.state == Job.State.WORKING)
+    simulator.faults(list=[{"kind": "status", "status": 401, "times": 3}])
+    drive(job, until=lambda _job: "key" in Installation.get().provider_trouble)
+    job = drive(job)
+    assert job.good_count == len(ROWS)
+    assert not Installation.get().provider_trouble
+
+
+# --- Room at the provider -------------------------------------------------------------------------
+
+
+def test_a_job_larger_than_the_providers_queue_is_fed_in_as_there_is_room(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive, settings: Any
+) -> None:
+    settings.BATCH_MAX_REQUESTS = 40
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(queue_limit=90, queue_retry_after=1, stuck=True)
+    rows = [[f"n{n}", "x"] for n in range(200)]
+    job = confirmed(alice, drive, rows)
+    drive(job, until=lambda job: Installation.get().send_after > timezone.now())
+    assert simulator.truth()["accepted_rows"] <= 90, "there is no room for more"
+    simulator.faults(stuck=False)
+    job = drive(job)
+    assert job.good_count == 200
+    assert simulator.truth()["accepted_rows"] == 200
+    assert simulator.truth()["posts"] > job.batches.count(), "it was full at least once"
+
+
+def test_after_the_provider_was_full_the_job_with_less_there_goes_first(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    large, small = (make_job(alice, state=Job.State.SUBMITTING, practice=True) for _ in range(2))
+    for number, size in enumerate((50, 49), start=1):
+        Batch.objects.create(
+            job=large,
+            number=number,
+            size=size,
+            nonce=f"n{number}",
+            state=Batch.State.IN_PROGRESS,
+            provider_id=f"msgbatch_{number}",
+            body_sha256="",
+            body_bytes=1,
+        )
+    now = timezone.now()
+    full = {"crowded_at": now - timedelta(seconds=1)}
+    Installation.objects.update(send_after=now, **full)
+    assert holds.wait_before_sending(small) <= timedelta()
+    assert holds.wait_before_sending(large) > timedelta()
+    # A job that cannot send now keeps nobody waiting, and neither does one that does not.
+    Job.objects.filter(pk=small.pk).update(held="Look at me")
+    assert holds.wait_before_sending(large) <= timedelta()
+    Job.objects.filter(pk=small.pk).update(held="")
+    Installation.objects.update(send_after=now - holds.FIRST_GO)
+    assert holds.wait_before_sending(large) <= timedelta()
+
+
+def test_room_at_the_provider_goes_to_the_job_that_has_less_there(
+    alice: User,
+    start_simulator: Callable[..., Simulator],
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second job is not kept waiting until the first one has been sent."""
+    settings.BATCH_MAX_REQUESTS = 20
+    monkeypatch.setattr(holds, "FIRST_GO", timedelta(minutes=1))
+    simulator = start_simulator(seconds=0, failures="none")
+    simulator.faults(stuck=True, queue_limit=30, queue_retry_after=1)
+    first = confirmed(alice, drive, [[f"a{n}", "x"] for n in range(120)])
+    drive(first, until=lambda _job: Installation.get().crowded_at is not None)
+    second = confirmed(alice, drive, [[f"b{n}", "x"] for n in range(40)])
+    simulator.faults(queue_limit=50)  # room for one more batch
+    drive(second, until=lambda job: job.batches.exclude(provider_id=None).exists())
+    assert first.batches.exclude(provider_id=None).count() == 1
+    simulator.reset()
+    assert drive(second).good_count == 40
+    assert drive(first).good_count == 120

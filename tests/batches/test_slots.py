@@ -1,0 +1,250 @@
+"""Slow connections to the provider hold nothing that people wait for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django import Settings
+
+from jobs import actions
+from jobs.batches import absence, external, leases, planning, slots, submission
+from jobs.models import Batch, Installation, Job, Row, clock
+from jobs.provider import client
+from jobs.worker import advance
+
+from .. import dying_worker, forking
+from ..running import wait_for
+from ..slow_provider import HEAD, SlowProvider, count
+from ..worker.test_advance import RECIPE, priced, upload
+from ..worker.test_crashes import complaints_of, environment_of_worker
+
+LIST, CREATE = "GET /v1/messages/batches", "POST /v1/messages/batches"
+SLOW = 6  # jobs that wait for a slow provider, of each kind
+
+
+def test_there_are_more_threads_than_slots(settings: Any) -> None:
+    """Whatever is slow, a thread is left for the tick."""
+    consumer: Any = settings.HUEY["consumer"]
+    assert consumer["workers"] >= slots.THREADS
+
+
+def test_a_job_without_a_free_slot_stays_due_and_one_of_another_kind_goes_on(
+    alice: User, make_job: Callable[..., Job], drive: Callable[..., Job]
+) -> None:
+    waiting = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")], practice=True)
+    Job.objects.update(next_action_at=clock.now())
+    file = upload(alice, [["Ann", "a"]])
+    taken = [slots.Slot() for _ in range(slots.SIZES[slots.FETCHING])]
+    try:
+        assert all(slot.take(slots.FETCHING) for slot in taken)
+        drive(file, until=lambda job: job.state == Job.State.DRAFT)
+        assert Job.objects.due(clock.now()).filter(pk=waiting.pk).exists()
+        assert not Job.objects.exclude(lease_owner="").exists()
+    finally:
+        for slot in taken:
+            slot.__exit__()
+    drive(waiting)
+
+
+def test_a_slot_is_given_back_whatever_happens() -> None:
+    with pytest.raises(ZeroDivisionError), slots.Slot() as slot:
+        assert slot.take(slots.ASKED)
+        assert slot.take(slots.ASKED), "it has one already"
+        assert slot.take(slots.LATE), "and changes it for another"
+        with slots.Slot() as other:
+            assert other.take(slots.ASKED)
+            assert not slot.take(slots.ASKED)
+            assert not other.take(slots.LATE), "a slot is kept until there is another"
+        1 / 0  # noqa: B018
+    with slots.Slot() as slot:
+        assert slot.take(slots.LATE)
+
+
+def test_jobs_that_wait_longest_get_the_next_slots(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    """And the queue does not grow while there is no slot."""
+    jobs = [make_job(alice, state=Job.State.WORKING) for _ in range(slots.NUDGED + 2)]
+    jobs.append(make_job(alice, state=Job.State.DRAFT))
+    now = clock.now()
+    for age, job in enumerate(jobs):
+        Job.objects.filter(pk=job.pk).update(next_action_at=now - age * advance.SAFETY / 100)
+    nudged: list[int] = []
+    looks: list[str] = []
+    advance.sweep(step=nudged.append, look=looks.append)
+    oldest = [job.pk for job in jobs[::-1]]
+    assert nudged == oldest[: slots.NUDGED + 1]
+
+
+def test_a_look_that_lasts_is_not_taken_twice_and_keeps_no_other_waiting(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def look_again() -> None:
+        """Of another thread, while the first one is still at it."""
+        taken.append(slots.WATCHING)
+        advance.take_look(slots.WATCHING)
+        advance.take_look(slots.LATE)
+
+    monkeypatch.setattr("jobs.batches.polling.watch", look_again)
+    monkeypatch.setattr("jobs.batches.late.look", lambda: taken.append(slots.LATE))
+    advance.take_look(slots.WATCHING)
+    assert taken == [slots.WATCHING, slots.LATE]
+
+
+def test_people_who_wait_for_a_slow_provider_leave_threads_of_the_web_server_to_others(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("jobs.provider.client.retrieve_batch", asked.append)
+    taken = [slots.Slot() for _ in range(slots.FINDING_SIZE)]
+    try:
+        assert all(slot.take(slots.FINDING) for slot in taken)
+        with pytest.raises(external.NotPossible, match="Try again in a minute"):
+            external.find("msgbatch_1")
+        assert not asked
+    finally:
+        for slot in taken:
+            slot.__exit__()
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds"), [(1_000, 180.05), (4_000_000, 380), (250_000_000, 600)]
+)
+def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
+    alice: User,
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    size: int,
+    seconds: float,
+) -> None:
+    settings.SUBMIT_DEADLINE_SECONDS = 600
+    allowed: list[float] = []
+
+    def hang(_body: Path, _size: int, seconds: float) -> None:
+        allowed.append(seconds)
+        raise client.Unclear("It took too long.")
+
+    def fail(_batch: Batch) -> None:
+        pytest.fail("it was looked for too early")
+
+    monkeypatch.setattr(client, "create_batch", hang)
+    job = make_job(alice, state=Job.State.SUBMITTING, rows=[("a", "b")], practice=True)
+    deadline = clock.now() + timedelta(seconds=600)
+    batch = Batch.objects.create(
+        job=job,
+        number=1,
+        size=1,
+        nonce="hangs",
+        state=Batch.State.SUBMITTING,
+        practice=True,
+        attempts=1,
+        body_sha256="",
+        body_bytes=size,
+        intent_at=clock.now(),
+        deadline_at=deadline,
+        absence=absence.begin(),
+    )
+    submission._post(batch)
+    assert allowed == [pytest.approx(seconds, abs=5)]
+    batch.refresh_from_db()
+    assert batch.state == Batch.State.UNKNOWN
+    assert batch.next_action_at is not None
+    first = (batch.next_action_at - clock.now()).total_seconds()
+    assert first == pytest.approx(absence.LONGEST_PAUSE.total_seconds(), abs=5)
+    # Until the deadline it may still arrive, so the list is not even asked.
+    monkeypatch.setattr(client, "ask_time", lambda: None)
+    monkeypatch.setattr(submission, "candidates", fail)
+    assert timedelta() < submission.reconcile(batch) <= absence.LONGEST_PAUSE
+    batch.refresh_from_db()
+    assert (batch.state, batch.empty_looks) == (Batch.State.UNKNOWN, 0)
+
+
+# --- A worker with all its threads ----------------------------------------------------------------
+
+
+def answer(one: SlowProvider, line: str) -> Iterator[bytes]:
+    if line.endswith("/count_tokens"):
+        return iter([HEAD + b"\r\n" + json.dumps({"input_tokens": 20}).encode()])
+    if line == CREATE:
+        return one.hang()
+    return one.drip(HEAD + b"\r\n", pause=0.2)
+
+
+def make_slow_jobs(owner: User, make_job: Callable[..., Job]) -> None:
+    """Jobs whose results are to be fetched, and jobs with a batch to be sent."""
+    now = clock.now()
+    for number in range(SLOW):
+        rows = [("a", "b")] * (number + 2)
+        fetching = make_job(owner, state=Job.State.WORKING, rows=rows, practice=True)
+        batch = Batch.objects.create(
+            job=fetching,
+            number=1,
+            size=len(rows),
+            nonce=f"fetched{number}",
+            state=Batch.State.ENDED,
+            practice=True,
+            provider_id=f"msgbatch_{number}",
+            body_sha256="",
+            body_bytes=0,
+            created_at=now,
+            ended_at=now,
+            expires_at=now,
+            next_action_at=now,
+        )
+        Row.objects.filter(job=fetching).update(batch=batch)
+        sending = make_job(owner, state=Job.State.SUBMITTING, rows=rows, practice=True)
+        Job.objects.filter(pk=sending.pk).update(next_action_at=now)
+        lease = leases.claim(sending.pk)
+        assert lease is not None
+        assert planning.plan_next_batch(sending, lease)
+        lease.release(now)
+    # Nothing has to be listed before they are sent.
+    Batch.objects.filter(state=Batch.State.PLANNED).update(baseline_ids=[], baseline_at=now)
+    # One that is with the provider is watched, by way of the list.
+    Batch.objects.filter(number=1, nonce="fetched0").update(state=Batch.State.IN_PROGRESS)
+    Job.objects.update(next_action_at=now)
+    Installation.objects.update(next_poll_at=now)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_slow_transfers_keep_no_file_from_being_read_and_priced(
+    alice: User, bob: User, make_job: Callable[..., Job], settings: Settings
+) -> None:
+    """Dripping downloads, creates that hang and a list that drips, all of it at once."""
+    make_slow_jobs(alice, make_job)
+    with SlowProvider(lambda line: answer(one, line)) as one:
+        folder = settings.DATA_DIR
+        environment = environment_of_worker(one.url, folder) | {"SUBMIT_DEADLINE_SECONDS": "600"}
+        worker = forking.start(
+            dying_worker.consume, environment=environment, errors=complaints_of(folder)
+        )
+        try:
+            wait_for(
+                lambda: (
+                    count(one.open, "/results") == slots.SIZES[slots.FETCHING]
+                    and one.open[CREATE] == slots.SIZES[slots.SENDING]
+                    and one.open[LIST] >= 1
+                ),
+                "all slots to be taken",
+            )
+            job = upload(bob, [["Ann", "a"], ["Bob", "b"]])
+            wait_for(lambda: Job.objects.get(pk=job.pk).state == Job.State.DRAFT, "the reading")
+            assert actions.save_recipe(job, RECIPE, bob)
+            wait_for(lambda: priced(Job.objects.get(pk=job.pk)), "the price")
+            # Nobody else had come to an end before.
+            assert count(one.open, "/results") == slots.SIZES[slots.FETCHING]
+            assert one.open[CREATE] == slots.SIZES[slots.SENDING]
+            assert one.open[LIST] == 1, "one look at a time"
+            assert one.left.total() == 0
+        finally:
+            worker.kill()
+            worker.join()

@@ -1,0 +1,885 @@
+"""`manage.py job`: a whole job from the shell, with exit statuses that scripts can rely on."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from jobs import actions
+from jobs.drafts import estimates
+from jobs.drafts.estimates import Estimate
+from jobs.management.commands import job as job_command
+from jobs.models import Job, Outcome, answer_kind_of
+from jobs.results import table as exports
+from jobs.retries import preparation
+from jobs.rules.answer_formats import AnswerColumn
+from jobs.rules.judging import SET_ASIDE
+from jobs.web.templatetags.show import days_ago
+from jobs.worker import tally
+
+from ..conftest import Simulator
+from ..environment import ROOT, clean_environment
+
+# What the command says and ends with is the same on each database.
+pytestmark = pytest.mark.no_database
+
+MakeJob = Callable[..., Job]
+CSV = "name,text\nAda,likes it\nBen,“does” not\n"
+REQUEST = {
+    "custom_id": "first",
+    "params": {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "Say hello."}],
+    },
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> Path:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps(REQUEST) + "\n")
+    return path
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*arguments: object) -> tuple[str, str]:
+    """What a command said on stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    call_command("job", *map(str, arguments), stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def refusal(*arguments: object) -> tuple[int, str]:
+    """The exit status and the last line of a command that does not do what it was told."""
+    err = io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("job", *map(str, arguments), stderr=err)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, err.getvalue().splitlines()[-1]
+
+
+def visible() -> list[Job]:
+    return list(Job.objects.exclude(state=Job.State.DELETING))
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "status", "rows", "kinds"),
+    [
+        (b"a,b\n1,2\n", [], 0, 1, []),
+        (b"a;b\n1;2\n3\n", [], 3, 2, ["few_cells"]),
+        (b"a;b\n1;2\n3\n", ["--fill"], 0, 2, []),
+        (b"a,b\n1,\xe9\n", [], 0, 1, ["guessed"]),
+        (b"a,b\n1,\xe9\n", ["--encoding", "latin1", "--header-row", "-1"], 0, 2, []),
+        (b"a\tb\n1\t2\n", ["--delimiter", "tab"], 0, 1, []),
+        (b'a,b\n1,"x\n', [], 4, 0, ["quotes"]),
+    ],
+)
+def test_check_says_how_a_file_is_read(
+    tmp_path: Path, content: bytes, options: list[str], status: int, rows: int, kinds: list[str]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    out, found = io.StringIO(), 0
+    try:
+        call_command("job", "check", str(path), "--json", *options, stdout=out)
+    except SystemExit as end:
+        found = int(str(end.code))
+    facts = json.loads(out.getvalue())
+    assert (found, facts["rows"]) == (status, rows)
+    assert [problem["kind"] for problem in facts["problems"]] == kinds
+    for problem in facts["problems"]:
+        assert problem["blocking"] == (status != 0)
+        assert problem["message"] and problem["remedy"] and problem["count"] == 1
+
+
+def test_check_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    path.write_bytes("Report;;\n\nname;text;n\nAnn;grün;1\nBen;x\nCid\n".encode("cp1252"))
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("job", "check", str(path), stdout=out, stderr=err)
+    assert "3 rows, 2 of them left out" in out.getvalue()
+    assert "Columns: name, text, n" in out.getvalue()
+    assert "semicolons, Western European (Windows-1252), names in line 3" in out.getvalue()
+    assert "2: These rows have fewer cells" in err.getvalue()
+    assert "Line 6: This row has 1 cell" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--encoding", "klingon"], "is not known"),
+        (["--delimiter", "ab"], "one character"),
+        (["--header-row", "-2"], "from 1 on"),
+    ],
+)
+def test_check_refuses_what_it_does_not_understand(
+    table: Path, options: list[str], words: str
+) -> None:
+    status, said = refusal("check", table, *options)
+    assert (status, words in said) == (2, True)
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+def test_submit_reads_the_file_as_it_is_told(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes("Ann|grün\nBen|rot\n".encode("cp850"))
+    options = ["--encoding", "cp850", "--delimiter", "|", "--header-row", "-1"]
+    run("submit", path, *options, "--prompt", "{{column_2}}?", "--yes")
+    job = Job.objects.get()
+    assert [row.content for row in job.rows.in_order()] == [["Ann", "grün"], ["Ben", "rot"]]
+
+
+def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: Path) -> None:
+    out, err = run("submit", table, "--prompt", "Sentiment of {{text}}?", "--yes")
+
+    job = Job.objects.get()
+    assert out == f"{job.pk}\n"
+    assert job.state == Job.State.SUBMITTING
+    assert (job.owner, job.name, job.row_count) == (root, "reviews", 2)
+    assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 0)
+    assert "2 rows" in err
+    assert (
+        "Cost in US dollars: usually less than $0.01, at most $0.01 (half the normal price)." in err
+    )
+    assert "Practice mode" in err
+
+
+def test_the_price_is_a_range_and_a_ceiling() -> None:
+    money = {"low": "1.4", "high": "1.9", "most": "3.1", "normal_low": "2.8", "normal_high": "3.8"}
+    tokens = dict.fromkeys(("input_tokens", "output_low", "output_high", "output_most"), 1)
+    estimate = Estimate.from_json({"key": "", "rows": 2, "counted": 2, **money, **tokens})
+
+    words = job_command.price_in_words(estimate)
+
+    assert words == "usually $1.40 to $1.90, at most $3.10"
+
+
+def test_submit_copies_the_file_and_leaves_it(root: User, worker: None, table: Path) -> None:
+    run("submit", table, "--prompt", "{{text}}", "--yes")
+
+    assert table.read_text() == CSV
+
+
+def test_submit_takes_all_of_the_recipe(
+    root: User, alice: User, worker: None, table: Path, tmp_path: Path
+) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("\ufeffTranslate:\n{{text}}\n", encoding="utf-8")
+    more = ["--model", "claude-sonnet-5-5", "--max-tokens", "300", "--system", "Be brief."]
+
+    run(
+        "submit",
+        table,
+        "--prompt-file",
+        prompt,
+        "--owner",
+        "alice",
+        "--name",
+        "March",
+        "--yes",
+        *more,
+    )
+
+    job = Job.objects.get()
+    assert job.prompt == "Translate:\n{{text}}\n"
+    assert (job.model, job.max_tokens, job.system) == ("claude-sonnet-5-5", 300, "Be brief.")
+    assert (job.owner, job.name) == (alice, "March")
+
+
+def test_submit_sends_ready_made_requests_as_they_are(
+    root: User, worker: None, requests: Path
+) -> None:
+    run("submit", requests, "--yes")
+
+    assert Job.objects.get().state == Job.State.SUBMITTING
+
+
+@pytest.mark.parametrize(("answer", "submitted"), [("y\n", True), ("yes\n", True), ("\n", False)])
+def test_submit_asks_about_the_price(
+    answer: str,
+    submitted: bool,
+    root: User,
+    worker: None,
+    table: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    command = ("submit", table, "--prompt", "{{text}}")
+
+    if submitted:
+        _, err = run(*command)
+        assert "Submit 2 rows for at most $0.01?" in err
+    else:
+        status, said = refusal(*command)
+        assert status == 1
+        assert said.endswith(f"Not submitted. The draft is kept as job {Job.objects.get().pk}.")
+
+    assert (Job.objects.get().state == Job.State.SUBMITTING) == submitted
+
+
+def test_submit_never_spends_money_unasked(
+    root: User, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+
+    status, words = refusal("submit", table, "--prompt", "{{text}}")
+
+    assert status == 2
+    assert "--yes" in words
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), ("", "is empty"), ("x" * 100, "is larger than")]
+)
+def test_submit_refuses_a_file_that_cannot_be_taken(
+    content: str | None, words: str, root: User, tmp_path: Path, settings: Settings
+) -> None:
+    settings.MAX_UPLOAD_BYTES = 99
+    path = tmp_path / "file.csv"
+    if content is not None:
+        path.write_text(content)
+
+    status, said = refusal("submit", path, "--prompt", "x", "--yes")
+
+    assert (status, words in said, str(path) in said) == (2, True, True)
+    assert not Job.objects.exists()
+
+
+def test_submit_takes_one_prompt(table: Path) -> None:
+    with pytest.raises(CommandError, match="not allowed with argument"):
+        run("submit", table, "--prompt", "x", "--prompt-file", "y")
+
+
+def test_submit_refuses_a_folder(root: User, tmp_path: Path) -> None:
+    assert refusal("submit", tmp_path, "--prompt", "x", "--yes") == (
+        2,
+        f"{tmp_path} is not a file.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "gpt"], "Models: claude-haiku-5-5"),
+        (["--max-tokens", "0"], "--max-tokens: "),
+        (["--max-tokens", "9000000"], "--max-tokens: Claude Haiku 5.5 writes at most"),
+        (["--owner", "nobody"], "There is no user “nobody”."),
+        (["--prompt-file", "/nowhere"], "/nowhere: No such file"),
+    ],
+)
+def test_submit_refuses_wrong_options_before_it_makes_a_job(
+    arguments: list[str], words: str, root: User, table: Path
+) -> None:
+    status, said = refusal("submit", table, "--yes", *arguments)
+
+    assert (status, words in said) == (2, True), said
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompt", "{{txt}}"], "Your file has no column “txt”. Did you mean {{text}}?"),
+        ([], "Write what Claude should do with each row."),
+    ],
+)
+def test_submit_leaves_no_draft_behind_when_the_prompt_does_not_fit(
+    arguments: list[str], words: str, root: User, worker: None, table: Path
+) -> None:
+    status, said = refusal("submit", table, "--yes", *arguments)
+
+    assert (status, said) == (2, words)
+    assert not visible()
+
+
+def test_submit_refuses_a_recipe_for_ready_made_requests(
+    root: User, worker: None, requests: Path
+) -> None:
+    status, said = refusal("submit", requests, "--max-tokens", "5", "--yes")
+
+    assert status == 2
+    assert "leave out --prompt" in said
+    assert not visible()
+
+
+def test_submit_asks_for_labels_or_columns(
+    root: User, worker: None, table: Path, tmp_path: Path
+) -> None:
+    columns = tmp_path / "columns.json"
+    columns.write_text(
+        '[{"name": "mood", "kind": "choice", "choices": ["good", "bad"]},'
+        ' {"name": "stars", "kind": "number", "required": false}]'
+    )
+    for arguments in (["--labels", "good, bad"], ["--columns", str(columns)]):
+        call_command("job", "submit", str(table), "--prompt", "{{text}}", *arguments, "--yes")
+    labels, filled = Job.objects.order_by("pk")
+    assert answer_kind_of(labels).labels == ("good", "bad")
+    assert answer_kind_of(filled).column_names == ["mood", "stars"]
+    assert answer_kind_of(filled).columns[1] == AnswerColumn("stars", "number", required=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{}", "is not a JSON list of columns"),
+        ('[{"nmae": "x"}]', "is not a JSON list of columns"),
+        ('[{"name": "x", "kind": "choice"}]', "list at least two"),
+    ],
+)
+def test_submit_says_what_is_wrong_with_columns(
+    content: str, words: str, root: User, table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "columns.json").write_text(content)
+    columns = str(tmp_path / "columns.json")
+    status, said = refusal("submit", table, "--prompt", "{{text}}", "--columns", columns, "--yes")
+    assert (status, words in said) == (2, True), said
+
+
+def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text('name,text\nAda,"never closed\n')
+    err = io.StringIO()
+
+    with pytest.raises(SystemExit) as caught:
+        call_command("job", "submit", str(path), "--prompt", "x", "--yes", stderr=err)
+
+    assert caught.value.code == 1
+    assert "Line 2: A quotation mark is opened in this row and never closed" in err.getvalue()
+    assert "Close what was opened" in err.getvalue(), "in the words of the page"
+    assert "The file could not be read." in err.getvalue()
+    assert not visible()
+
+
+def test_submit_says_which_rows_are_left_out(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "short.csv"
+    path.write_text("name,text\nAda,likes it\nBen\n")
+
+    _, err = run("submit", path, "--prompt", "{{text}}", "--yes")
+
+    assert "Line 3: " in err
+    assert "2 rows, 1 of them left out" in err
+
+
+def test_submit_needs_an_account(db: None, table: Path) -> None:
+    status, said = refusal("submit", table, "--prompt", "x", "--yes")
+
+    assert status == 2
+    assert "no account yet" in said
+
+
+def test_submit_says_that_no_worker_runs(
+    root: User, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_command, "WORKER_SECONDS", -1)
+
+    status, said = refusal("submit", table, "--prompt", "x", "--yes")
+
+    assert status == 1
+    assert "The worker is not running" in said
+    assert "run_huey" in said
+
+
+# --- try, models ----------------------------------------------------------------------------------
+
+
+def test_try_answers_a_few_rows_and_submits_nothing(
+    root: User, worker: None, simulator: Simulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("name,text\n" + "".join(f"n{n},[simulate:good] {n}\n" for n in range(9)))
+    prompt = ["--prompt", "{{text}} of {{name}}", "--labels", "yes, no"]
+    out, err = run("try", path, *prompt, "--rows", 4, "--json")
+    found = json.loads(out)
+    [job] = visible()
+    assert (found["job"], found["practice"]) == (job.pk, True)
+    assert [row["row"] for row in found["rows"]] == [1, 2, 3, 4]
+    for row in found["rows"]:
+        assert row["cells"] == {
+            "text": f"[simulate:good] {row['row'] - 1}",
+            "name": f"n{row['row'] - 1}",
+        }
+        assert (row["state"], row["status"], row["problem"]) == ("answered", "good", None)
+        assert row["answer"] in ("yes", "no") and row["input_tokens"] and row["output_tokens"]
+    costs = [Decimal(row["cost_usd"]) for row in found["rows"]]
+    assert all(costs) and Decimal(found["cost_usd"]) == sum(costs)
+    assert Decimal(found["estimate"]["low"]) <= Decimal(found["estimate"]["most"])
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.tried == 4, "the try teaches the estimate"
+    assert job.state == Job.State.DRAFT and simulator.truth()["posts"] == 0
+    assert f"The draft is kept as job {job.pk}; nothing else was sent." in err
+
+
+def test_try_in_words(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text('name,text\nAda,"[simulate:good] long\nlines"\nBen,[simulate:refusal]\n')
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("job", "try", str(path), "--prompt", "{{text}}", "--random", stdout=out)
+    assert caught.value.code == 6
+    said = out.getvalue()
+    assert "Row 1\n  text: [simulate:good] long lines\n  -> " in said
+    assert "Row 2\n  text: [simulate:refusal]\n  Declined by Claude" in said
+    assert "(US dollars, normal price) would have been charged: practice mode" in said
+
+
+def test_try_gives_columns_with_their_types(root: User, worker: None, tmp_path: Path) -> None:
+    path, columns = tmp_path / "a.csv", tmp_path / "columns.json"
+    path.write_text("text\n[simulate:good]\n")
+    columns.write_text('[{"name": "stars", "kind": "number"}]')
+    found = json.loads(run("try", path, "--prompt", "{{text}}", "--columns", columns, "--json")[0])
+    assert isinstance(found["rows"][0]["answer"]["stars"], int | float)
+
+
+@pytest.mark.parametrize("rows", ["0", "21", "x", "-1", "²"])
+def test_try_takes_one_to_twenty_rows(table: Path, db: None, rows: str) -> None:
+    with pytest.raises(CommandError, match="not a number from 1 to 20"):
+        run("try", table, "--prompt", "{{text}}", "--rows", rows)
+
+
+def test_what_cannot_be_tried_leaves_no_draft_behind(
+    root: User, worker: None, requests: Path, tmp_path: Path
+) -> None:
+    assert refusal("try", requests) == (1, "Ready-made requests cannot be tried.")
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,\n2,\n")
+    assert "None of these rows can be sent" in refusal("try", path, "--prompt", "{{b}}")[1]
+    assert not visible()
+
+
+def test_models_are_listed_with_what_they_take(db: None) -> None:
+    found = {model["id"]: model for model in json.loads(run("models", "--json")[0])}
+    haiku, old = found["claude-haiku-5-5"], found["claude-sonnet-4-5"]
+    assert haiku["default"] and not old["default"]
+    assert haiku["efforts"] == ["none", "low", "medium", "high", "max"]
+    assert haiku["batch_usd_per_million_tokens"] == {
+        "input": "0.05",
+        "output": "0.25",
+        "cache_write_1h": "0.10",
+        "cache_read": "0.005",
+    }
+    assert (old["deprecated"], old["retires"], old["efforts"]) == (True, "2026-11-30", [])
+    said = run("models")[0]
+    assert "claude-haiku-5-5     $0.050 in, $0.250 out a million" in said
+    assert "reads 200,000, writes 64,000 tokens, switched off on 2026-11-30" in said
+    assert "claude-opus-4-1" not in said, "it is retired"
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+def test_an_estimate_leaves_nothing_behind(root: User, worker: None, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("text\n" + "".join(f"word {'word ' * n}\n" for n in range(50)))
+    found = json.loads(run("estimate", path, "--prompt", "Sort {{text}}", "--json")[0])
+    assert list(found)[:9] == [
+        *("rows", "model", "input_tokens", "output_tokens", "usual", "most", "normal_price"),
+        *("currency", "basis"),
+    ]
+    assert (found["rows"], found["model"], found["currency"]) == (50, "claude-haiku-5-5", "USD")
+    assert 0 < found["input_tokens"]["low"] < found["input_tokens"]["high"]
+    output = found["output_tokens"]
+    assert 0 < output["low"] < output["high"] < output["most"]
+    low, high = Decimal(found["usual"]["low"]), Decimal(found["usual"]["high"])
+    assert 0 < low < high < Decimal(found["most"])
+    assert Decimal(found["normal_price"]) == 2 * high
+    assert found["basis"]["output"] == "a guess" and "counted on" in found["basis"]["input"]
+    assert not visible()
+    said = run("estimate", path, "--prompt", "Sort {{text}}")[0]
+    assert "50 rows, claude-haiku-5-5" in said and "The length of the answers is from: a gu" in said
+
+
+def test_the_receipt_is_the_sum_of_all_that_was_charged(
+    root: User, worker: None, tmp_path: Path, make_job: MakeJob
+) -> None:
+    path = tmp_path / "reviews.csv"
+    fates = ["good", "good", "errored", "refusal", "cut"]
+    path.write_text("text\n" + "".join(f"[simulate:{fate}]\n" for fate in fates))
+    draft = json.loads(tried_draft(path))["job"]
+    job = Job.objects.get(pk=draft)
+    assert actions.confirm(job, job.plan_sha256, root)
+    with pytest.raises(SystemExit):
+        run("wait", job.pk)
+    job.refresh_from_db()
+    found = json.loads(run("receipt", job.pk, "--json")[0])
+    lines = {line["what"]: line for line in found["by_model"]}
+    assert Decimal(lines["Rows"]["cost"]) == job.cost
+    tries = sum((one.cost for one in job.tries.all()), Decimal(0))
+    assert Decimal(lines["Tried before"]["cost"]) == tries > 0
+    assert Decimal(found["charged"]) == job.cost + tries
+    assert sum((row.cost for row in job.rows.all()), Decimal(0)) == job.cost
+    assert found["not_charged"]["Provider overloaded"] == 1
+    assert found["currency"] == "USD" and found["estimated"]["most"]
+    assert lines["Rows"]["rows"] + sum(found["not_charged"].values()) == len(fates)
+    said = run("receipt", job.pk)[0]
+    assert "would have been charged: practice mode" in said
+    assert "Not charged: 1 row: Provider overloaded" in said
+    assert refusal("receipt", make_job(root, Job.State.DRAFT).pk)[0] == 1
+
+
+def tried_draft(path: Path) -> str:
+    """What `job try` says of a file, two of whose rows are good."""
+    out = io.StringIO()
+    call_command(
+        "job", "try", str(path), "--prompt", "{{text}}", "--rows", "2", "--json", stdout=out
+    )
+    return out.getvalue()
+
+
+def test_all_prices_are_listed_with_their_source(db: None) -> None:
+    found = {model["model"]: model for model in json.loads(run("prices", "--json")[0])}
+    haiku = found["claude-haiku-5-5"]
+    assert haiku["normal"]["input"] == "0.1" and haiku["batch"]["input"] == "0.05"
+    assert haiku["above_prompt_tokens"] == 100_000 and haiku["batch_above"]["output"] == "1.25"
+    assert "2026-11-23" in haiku["source"]
+    assert haiku["source"].startswith("genai-prices 0.2.3, compared with")
+    assert "own table" in found["claude-opus-4-1"]["source"]
+    assert {(model["as_of"], model["age"]) for model in found.values()} == {
+        ("2026-11-23", days_ago(date(2026, 11, 23)))
+    }
+    assert "claude-opus-4-1" in found, "old jobs have their price, too"
+    listed = run("prices")[0]
+    assert "in     0.05  out     0.25" in listed
+    assert f"From {haiku['source']} ({haiku['age']})" in listed
+
+
+# --- run again ------------------------------------------------------------------------------------
+
+
+def test_a_job_is_run_again_with_what_is_new(
+    root: User, worker: None, simulator: Simulator, tmp_path: Path
+) -> None:
+    may, june = tmp_path / "may.csv", tmp_path / "june.csv"
+    may.write_text("Name,text\nA,[simulate:good] one\nB,[simulate:good] two\n")
+    june.write_text("name,Text\nA,[simulate:good] two\nC,[simulate:good] three\n")
+    out, _ = run("submit", may, "--prompt", "{{text}}", "--effort", "low", "--cache", "--yes")
+    run("wait", out.strip())
+    again = ["submit", june, "--like", out.strip(), "--only-new", "--yes"]
+    job = Job.objects.get(pk=run(*again)[0].strip())
+    run("wait", job.pk)
+    assert (job.previous_id, job.effort, job.cached) == (int(out), "low", True)
+    assert (job.prompt, job.only_new) == ("{{Text}}", True)
+    assert [row.earlier for row in job.rows.in_order()] == [2, None]
+    assert simulator.truth()["accepted_rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--like", "4711"], "not there any more"),
+        (["--like", "x"], "not there any more"),
+        (["--only-new"], "--only-new needs --like"),
+        (["--only-new", "--template", "x"], "--only-new needs --like"),
+    ],
+)
+def test_there_must_be_something_to_run_again(
+    root: User, table: Path, options: list[str], words: str
+) -> None:
+    status, said = refusal("submit", table, "--prompt", "{{text}}", "--yes", *options)
+    assert (status, words in said) == (2, True)
+    assert not visible()
+
+
+# --- status, list ---------------------------------------------------------------------------------
+
+
+def test_status_for_programs_has_stable_keys(root: User, make_job: MakeJob) -> None:
+    job = make_job(
+        root, outcomes=[{"outcome": Outcome.GOOD, "cost_pico": 1_500_000}, Outcome.ERRORED]
+    )
+
+    facts = json.loads(run("status", job.pk, "--json")[0])
+
+    assert facts.pop("created_at") == job.created_at.isoformat()
+    assert facts.pop("confirmed_at") is not None
+    assert facts.pop("finished_at") is not None
+    assert facts == {
+        "id": job.pk,
+        "name": "reviews",
+        "owner": "root",
+        "state": "finished",
+        "held": "",
+        "rows": 2,
+        "done": 2,
+        "good": 1,
+        "attention": 1,
+        "left_out": 0,
+        "brought_in": False,
+        "cost_usd": "0.000001500000",
+        "estimate": None,
+    }
+
+
+def test_status_gives_the_estimate_in_dollars(root: User, worker: None, table: Path) -> None:
+    pk = run("submit", table, "--prompt", "{{text}}", "--yes")[0].strip()
+
+    estimate = json.loads(run("status", pk, "--json")[0])["estimate"]
+
+    low, high, most = (Decimal(estimate[name]) for name in ("low", "high", "most"))
+    assert 0 < low <= high <= most < 1
+
+
+def test_status_for_people(root: User, make_job: MakeJob) -> None:
+    job = make_job(root, state=Job.State.WORKING, held="The key was refused.")
+
+    out, _ = run("status", job.pk)
+
+    assert out.splitlines()[:2] == [
+        f"Job {job.pk} “reviews”: Working",
+        "Held: The key was refused.",
+    ]
+    assert "2 rows: 0 done" in out
+
+
+def test_list_shows_all_jobs_newest_first(alice: User, bob: User, make_job: MakeJob) -> None:
+    first = make_job(alice, name="first")
+    second = make_job(bob, name="second", state=Job.State.DRAFT)
+    make_job(bob, state=Job.State.DELETING)
+
+    lines = run("list")[0].splitlines()
+    facts = json.loads(run("list", "--json")[0])
+
+    assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
+    assert "bob  second" in lines[0]
+    assert [job["id"] for job in facts] == [second.pk, first.pk]
+
+
+# --- wait -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({}, 0),
+        ({"outcomes": [Outcome.GOOD, Outcome.LOOK]}, 6),
+        ({"outcomes": [Outcome.GOOD, Outcome.LEFT_OUT]}, 6),
+        ({"outcomes": [Outcome.GOOD, Outcome.CANCELED]}, 6),
+        ({"outcomes": [Outcome.GOOD, {"outcome": "left_out", "cause": SET_ASIDE}]}, 0),
+        ({"state": Job.State.SUBMITTING, "held": "Credit is used up."}, 7),
+        ({"state": Job.State.WORKING}, 8),
+        ({"state": Job.State.DRAFT}, 1),
+        ({"state": Job.State.UNREADABLE, "rows": []}, 1),
+        ({"state": Job.State.DELETING}, 2),
+    ],
+)
+def test_wait_tells_by_its_exit_status_how_it_ended(
+    values: dict[str, Any], status: int, root: User, make_job: MakeJob
+) -> None:
+    job = make_job(root, **values)
+
+    if status:
+        assert refusal("wait", job.pk, "--timeout", "0")[0] == status
+    else:
+        run("wait", job.pk, "--timeout", "0")
+
+
+def test_wait_waits(root: User, worker: None, table: Path) -> None:
+    pk = run("submit", table, "--prompt", "{{text}}", "--yes")[0].strip()
+
+    _, err = run("wait", pk, "--timeout", "60")
+
+    assert "all 2 rows have a good answer" in err
+    assert Job.objects.get().state == Job.State.FINISHED
+
+
+@pytest.mark.parametrize("timeout", ["-1", "soon", "nan", "inf"])
+def test_wait_refuses_a_timeout_that_is_none(timeout: str, db: None) -> None:
+    with pytest.raises(CommandError, match="is not a number of seconds"):
+        run("wait", "1", f"--timeout={timeout}")
+
+
+@pytest.mark.parametrize("action", ["status", "wait", "cancel", "export"])
+def test_an_id_that_is_none_is_wrong_use(action: str, db: None) -> None:
+    more = ["--output", "-"] if action == "export" else []
+
+    assert refusal(action, "77", *more) == (2, "There is no job 77; `job list` shows all.")
+
+
+# --- export, cancel -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_export_writes_what_the_page_downloads(
+    kind: str, root: User, make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(root)
+    output = tmp_path / f"out.{kind}"
+    output.write_text("an older one")
+
+    run("export", job.pk, "--format", kind, "--output", output)
+
+    chunks = {"csv": exports.csv_chunks, "jsonl": exports.jsonl_chunks}[kind]
+    assert output.read_bytes() == b"".join(chunks(job))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", output.name]
+
+
+def test_export_writes_to_stdout(
+    root: User, make_job: MakeJob, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    job = make_job(root)
+
+    call_command("job", "export", str(job.pk), "--output", "-")
+
+    assert capfdbinary.readouterr().out == b"".join(exports.csv_chunks(job))
+
+
+def test_export_that_fails_leaves_the_old_file(
+    root: User, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(28, "No space left on device")
+
+    job = make_job(root)
+    output = tmp_path / "out.csv"
+    output.write_text("an older one")
+    monkeypatch.setattr(exports, "csv_chunks", full_disk)
+
+    status, said = refusal("export", job.pk, "--output", output)
+
+    assert (status, said) == (1, f"{output} cannot be written: No space left on device.")
+    assert output.read_text() == "an older one"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_export_says_where_it_cannot_write(root: User, make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job(root)
+
+    status, said = refusal("export", job.pk, "--output", tmp_path / "nowhere" / "out.csv")
+
+    assert status == 1
+    assert "cannot be written: No such file or directory." in said
+
+
+def test_export_needs_a_job_that_was_sent(root: User, make_job: MakeJob) -> None:
+    job = make_job(root, state=Job.State.DRAFT)
+
+    assert refusal("export", job.pk, "--output", "-") == (1, f"Job {job.pk} has no results: Draft.")
+
+
+def test_cancel_stops_a_job(root: User, make_job: MakeJob) -> None:
+    job = make_job(root, state=Job.State.WORKING)
+
+    run("cancel", job.pk)
+
+    job.refresh_from_db()
+    assert job.state == Job.State.CANCELING
+
+
+def test_cancel_says_that_there_is_nothing_to_stop(root: User, make_job: MakeJob) -> None:
+    job = make_job(root)
+
+    assert refusal("cancel", job.pk) == (1, f"Job {job.pk} cannot be stopped: Finished.")
+
+
+# --- as a process ---------------------------------------------------------------------------------
+
+
+def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=clean_environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.no_database  # on a folder of its own
+def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
+    manage(tmp_path, "migrate").check_returncode()
+
+    unknown = manage(tmp_path, "job", "status", "77")
+    misspelt = manage(tmp_path, "job", "statsu", "77")
+
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == "There is no job 77; `job list` shows all.\n"
+    assert (misspelt.returncode, misspelt.stdout) == (2, "")
+    assert "invalid choice: 'statsu'" in misspelt.stderr
+    assert "Traceback" not in misspelt.stderr
+
+
+# --- retry ----------------------------------------------------------------------------------------
+
+
+def failed(root: User, make_job: MakeJob) -> Job:
+    """A finished job of two rows, one of which was not reached."""
+    job = make_job(root, rows=[("a", "b"), ("c", "d")], practice=True)
+    job.rows.filter(number=2).update(outcome=Outcome.EXPIRED, cause="expired", answer="")
+    two = Decimal(2)
+    estimate = Estimate("key", two, two, two, two, two, 20, 2, 4, 8, rows=2, counted=2)
+    Job.objects.filter(pk=job.pk).update(estimate=estimate.as_json())
+    tally.count_up(job)
+    return job
+
+
+def test_retry_sends_what_got_no_answer_and_names_the_price(root: User, make_job: MakeJob) -> None:
+    job = failed(root, make_job)
+
+    _, err = run("retry", job.pk, "--yes")
+
+    assert "at most $0.01" in err
+    assert "To be sent again: 1 row" in err
+    job.refresh_from_db()
+    assert job.state == Job.State.SUBMITTING and preparation.prepare_next(job)
+    assert [row.outcome for row in job.rows.order_by("number")] == [Outcome.GOOD, Outcome.WAITING]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "why"),
+    [
+        (["--max-tokens", "-5"], 2, "--max-tokens: Ensure this value is greater than or equal"),
+        (["--prompt", "a\0b"], 2, "--prompt: Null characters are not allowed"),
+        (["--model", "claude-unheard-of"], 1, "no longer offered"),
+        (["--prompt", "{{nobody}}"], 1, "no column “nobody”"),
+    ],
+)
+def test_retry_refuses_what_the_page_refuses(
+    root: User, make_job: MakeJob, options: list[str], status: int, why: str
+) -> None:
+    job = failed(root, make_job)
+    found, said = refusal("retry", job.pk, *options, "--yes")
+    assert found == status and why in said
+    assert not job.rounds.exists()
+
+
+def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) -> None:
+    job = failed(root, make_job)
+    assert refusal("retry", job.pk)[0] == 2
+    job.rows.update(outcome=Outcome.GOOD, cause="")
+    tally.count_up(job)
+    assert refusal("retry", job.pk, "--yes") == (
+        1,
+        "There are no such rows to be sent again.",
+    )

@@ -1,0 +1,186 @@
+"""The price that is shown holds the price that is charged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+
+from jobs import actions
+from jobs.drafts import estimates
+from jobs.drafts.estimates import Estimate
+from jobs.models import Job
+from jobs.results import table
+from jobs.rules import pricing
+from jobs.spending.receipts import receipt_of
+
+from ..conftest import Simulator
+from ..worker.test_advance import Drive
+
+MakeJob = Callable[..., Job]
+WORDS = ["a", "word " * 5, "Grüße 😀 " * 9, "long text, " * 60, ""]
+
+
+def estimated(job: Job) -> Estimate:
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None
+    assert estimate.low <= estimate.high <= estimate.most
+    assert estimate.normal_low == estimate.low / pricing.BATCH
+    return estimate
+
+
+def charged(job: Job, drive: Drive) -> Job:
+    """The same job, sent: what it came to."""
+    Job.objects.filter(pk=job.pk).update(next_action_at="2020-01-01T00:00:00Z")
+    job.refresh_from_db()
+    assert actions.confirm(job, job.plan_sha256, job.owner)
+    return drive(job)
+
+
+@pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 300])
+def test_a_table_of_any_length(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob, count: int
+) -> None:
+    rows = [(f"n{number}", WORDS[number % len(WORDS)]) for number in range(count)]
+    prompt = "Tell me about {{text}} and {{name}}, {{name}}."
+    job = make_job(alice, state=Job.State.DRAFT, rows=rows, prompt=prompt, max_tokens=400)
+    estimate = estimated(job)
+    assert estimate.rows == count
+    assert min(count, 19) <= estimate.counted <= 20, "the longest row may be one of the spread"
+    job = charged(job, drive)
+    assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.05)
+    assert job.cost <= estimate.most
+
+
+def test_rows_that_are_all_alike(alice: User, simulator: Simulator, make_job: MakeJob) -> None:
+    job = make_job(alice, state=Job.State.DRAFT, rows=[("same", "text")] * 50)
+    estimate = estimated(job)
+    assert estimate.low > 0
+
+
+def request(model: str, text: str, max_tokens: int) -> dict[str, Any]:
+    params = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user"}]}
+    params["messages"][0]["content"] = text  # type: ignore[index]
+    return {"custom_id": f"{model} {text[:9]} {max_tokens}", "params": params}
+
+
+def test_ready_made_requests_of_two_models(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob
+) -> None:
+    rows = [
+        request(model, "[simulate:good] " + "word " * number, 100 + number)
+        for number in range(20)
+        for model in ("claude-haiku-5-5", "claude-opus-5-5")
+    ]
+    job = make_job(alice, state=Job.State.DRAFT, rows=rows)
+    estimate = estimated(job)
+    assert estimate.output_most == sum(row["params"]["max_tokens"] for row in rows)
+    job = charged(job, drive)
+    assert estimate.low <= job.cost <= estimate.most
+
+
+def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: Drive) -> None:
+    """What is found is read as input, and each search has a fee that is no less in a batch."""
+    tools = [
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
+        {"type": "web_fetch_20250910", "name": "web_fetch", "max_uses": 2},
+    ]
+    rows = [request("claude-haiku-5-5", f"{word} [simulate:good]", 90) for word in "abcdefgh"]
+    for row in rows[1:]:
+        row["params"]["tools"] = tools
+    upload = ContentFile("\n".join(map(json.dumps, rows)).encode(), "requests.jsonl")
+    job = drive(actions.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
+    estimate = estimates.current(job)
+    assert estimate is not None
+    assert estimate.counted == 1, "what has such tools is not counted"
+    # Three searches each, and six turns with up to a million tokens, at the price of long prompts.
+    fees, found = 7 * 3 * pricing.SEARCH, 7 * 6 * Decimal("0.25")
+    assert fees + found < estimate.most < (fees + found) * Decimal("1.001")
+    assert fees < estimate.high < estimate.most
+    assert estimate.low < pricing.SEARCH, "the model may do without"
+    assert estimate.normal_high == 2 * (estimate.high - fees) + fees
+    assert not estimate.is_half
+    assert actions.confirm(job, job.plan_sha256, alice)
+    job = drive(job)
+    assert estimate.low < job.cost <= estimate.most
+    lines = b"".join(table.raw_chunks(job)).splitlines()
+    used = [json.loads(line)["result"]["message"]["usage"]["server_tool_use"] for line in lines]
+    searches = sum(one["web_search_requests"] for one in used if one)
+    tokens = sum(
+        pricing.cost_of_tokens(row.answered_by, row.input_tokens, row.output_tokens)
+        for row in job.rows.all()
+    )
+    assert searches and job.cost == tokens + searches * pricing.SEARCH
+    assert receipt_of(job).charged == job.cost == sum(row.cost for row in job.rows.all())
+
+
+def test_a_model_without_a_price_among_others_stops_the_whole_job(
+    alice: User, simulator: Simulator, make_job: MakeJob
+) -> None:
+    rows = [request("claude-haiku-5-5", "Hi", 10), request("claude-unheard-of", "Hi", 10)]
+    job = make_job(alice, state=Job.State.DRAFT, rows=rows)
+    estimate = estimated(job)
+    assert "claude-unheard-of" in estimate.trouble
+    assert estimate.most == Decimal(0)
+    assert job.plan_sha256 == ""
+
+
+def test_an_estimate_survives_being_stored(
+    alice: User, simulator: Simulator, make_job: MakeJob
+) -> None:
+    job = make_job(alice, state=Job.State.DRAFT)
+    estimate = estimated(job)
+    assert Estimate.from_json(json.loads(json.dumps(estimate.as_json()))) == estimate
+    assert job.plan_sha256 == estimates.plan_of(job, estimate)
+
+
+def test_one_very_long_row_does_not_make_the_others_dear(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob
+) -> None:
+    """Above 100,000 tokens a row of Haiku costs five times as much; only that row."""
+    rows = [(f"n{number}", "word " * 400) for number in range(200)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="Say: {{text}}", max_tokens=200)
+    plain = estimated(job)
+    long = make_job(
+        alice,
+        Job.State.DRAFT,
+        rows=[*rows, ("x", "word " * 80_000)],
+        prompt="Say: {{text}}",
+        max_tokens=200,
+    )
+    estimate = estimated(long)
+    tokens = estimate.basis.counts.longest
+    assert tokens > pricing.LONG_FROM
+    prices = pricing.model("claude-haiku-5-5").long_prices
+    assert prices is not None
+    by_itself = (prices.input * tokens + prices.output * 200) / 1_000_000 * pricing.BATCH
+    # It was counted, but another one may be all of one-letter words: a token has at least a byte.
+    at_most = (prices.input * 400_000 + prices.output * 200) / 1_000_000 * pricing.BATCH
+    assert by_itself < estimate.most - plain.most < at_most * Decimal("1.02")
+    charged_for = charged(long, drive)
+    assert estimate.low <= charged_for.cost <= estimate.most
+    requests = [
+        {
+            "custom_id": str(n),
+            "params": {
+                "model": "claude-haiku-5-5",
+                "max_tokens": 200,
+                "messages": [{"role": "user", "content": text}],
+            },
+        }
+        for n, (_, text) in enumerate([*rows, ("x", "word " * 80_000)])
+    ]
+    ready_made = make_job(alice, Job.State.DRAFT, rows=requests)
+    assert estimated(ready_made).most == pytest.approx(estimate.most, rel=Decimal("0.2"))
+
+
+def test_no_model_has_a_price_for_shorter_prompts_than_are_taken_as_short() -> None:
+    edges = [known.long_prompt_above for known in pricing.models() if known.long_prompt_above]
+    assert edges and min(edges) >= pricing.LONG_FROM

@@ -1,0 +1,710 @@
+"""What the settings of a recipe mean for the job: empty cells, models, thinking, kept instructions,
+and what the tried rows teach."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from jobs import actions
+from jobs.drafts import advice as advising
+from jobs.drafts import checks, estimates, model_catalog
+from jobs.drafts.estimates import Estimate
+from jobs.models import Installation, Job, Outcome, Try, recipe_of, try_key
+from jobs.provider.client import ModelInfo
+from jobs.rules import pricing
+from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
+from jobs.rules.recipes import Recipe, compile_recipe, compile_template, static_text, usual_output
+from jobs.worker import advance
+
+from ..conftest import Simulator
+
+MakeJob = Callable[..., Job]
+Drive = Callable[..., Job]
+HX = {"HX-Request": "true"}
+LONG = "Answer kindly, and mind the rules of our house. " * 200
+
+
+def priced(job: Job) -> Estimate:
+    """The estimate of the draft as it is now."""
+    job.refresh_from_db()
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None
+    return estimate
+
+
+def save(client: Client, job: Job, **values: object) -> str:
+    form = {"prompt": job.prompt, "system": job.system, "model": job.model, **values}
+    answer = client.post(reverse("recipe", args=[job.pk]), form, headers=HX)
+    job.refresh_from_db()
+    return html.unescape(answer.content.decode())
+
+
+def shown(client: Client, job: Job) -> str:
+    """The page of a draft, as text."""
+    page = client.get(reverse("job", args=[job.pk])).content.decode()
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
+
+
+# --- Every cell once ------------------------------------------------------------------------------
+
+# Names as in a heading: no braces, no line breaks, nothing around them.
+names = st.text(
+    st.characters(exclude_characters="{}\n\\", exclude_categories=["C", "Z"]), min_size=1
+)
+texts = st.text(st.characters(exclude_characters="{}\\"))
+
+
+@pytest.mark.no_database
+@given(st.data())
+def test_each_placeholder_is_filled_once_and_with_nothing_but_its_cell(data: st.DataObject) -> None:
+    columns = data.draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    # Cells may look like anything, placeholders and escapes among them.
+    tricky = st.sampled_from([f"{{{{{columns[0]}}}}}", "\\{{", "{{", "}}", "%s", "{0}", "$x"])
+    cell = st.lists(st.one_of(st.text(), tricky), max_size=3).map("".join)
+    cells = [data.draw(cell) for _ in columns]
+    parts = data.draw(st.lists(st.one_of(texts, st.integers(0, len(columns) - 1)), max_size=8))
+    written = "".join(p if isinstance(p, str) else f"{{{{{columns[p]}}}}}" for p in parts)
+    wanted = "".join(p if isinstance(p, str) else cells[p] for p in parts)
+    assert compile_template(written, columns)(cells) == wanted
+    assert static_text(written) == "".join(p for p in parts if isinstance(p, str))
+
+
+# --- Empty cells ----------------------------------------------------------------------------------
+
+GAPS = [("Ada", "fine"), ("Ben", ""), ("", " \t"), ("", "fine"), ("Eve", "good")]
+
+
+@pytest.fixture
+def gaps(alice: User, make_job: MakeJob) -> Job:
+    return make_job(alice, Job.State.DRAFT, rows=GAPS, prompt="{{name}}{{text}}")
+
+
+def test_empty_cells_are_counted_before_anything_is_paid(
+    gaps: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    estimate = priced(gaps)
+    survey = estimate.basis.survey
+    assert (survey.empty, survey.blank, survey.emptiest) == (3, 1, 3)
+    assert estimate.rows == 4, "the prompt of row 3 would be empty"
+    page = shown(client_alice, gaps)
+    assert "3 rows have one and are sent as they are." in page
+    assert "In 1 row the prompt would be empty: this one is left out in any case." in page
+    assert "In 3 rows a cell that is used is empty." in page
+    assert "Price of 4 rows" in page
+
+
+def test_rows_with_an_empty_cell_can_be_left_out(
+    gaps: Job, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    before = priced(gaps)
+    save(client_alice, gaps, skip_empty="on")
+    assert gaps.plan_sha256 == "", "what was shown before cannot be confirmed any more"
+    estimate = priced(gaps)
+    assert estimate.rows == 2
+    assert estimate.most < before.most
+    confirmation = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
+    assert "Practise with 2 rows" in confirmation
+    assert "3 of 5 left out because of an empty cell" in " ".join(confirmation.split())
+    assert actions.confirm(gaps, gaps.plan_sha256, gaps.owner)
+    job = drive(gaps)
+    assert simulator.truth()["accepted_rows"] == 2
+    assert [row.outcome for row in job.rows.in_order()] == [
+        Outcome.GOOD,
+        *[Outcome.LEFT_OUT] * 3,
+        Outcome.GOOD,
+    ]
+    assert "The cell “text” is empty" in job.rows.get(number=2).problem
+    assert job.cost <= estimate.most
+
+
+def test_a_job_of_which_nothing_is_left_cannot_be_confirmed(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[("Ada", ""), ("Ben", "")], prompt="{{text}}")
+    estimate = priced(job)
+    assert "No row is left to send" in estimate.trouble
+    assert estimate.rows == 0 and job.plan_sha256 == ""
+
+
+def test_the_preview_says_that_a_row_is_not_sent(gaps: Job, client_alice: Client) -> None:
+    assert "This row is not sent: its cell “name” is empty." in save(client_alice, gaps, show="3")
+    assert "This row is not sent" not in save(client_alice, gaps, show="2")
+    page = save(client_alice, gaps, show="2", skip_empty="on")
+    assert "This row is not sent: its cell “text” is empty." in page
+    assert "This row is not sent" not in save(client_alice, gaps, show="2", prompt="{{nam}}")
+
+
+def test_what_is_odd_is_said_before_the_last_button_too(
+    gaps: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    priced(gaps)
+    page = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
+    assert "In 3 rows a cell that is used is empty." in page
+
+
+# --- Models ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_key(db: None, settings: Settings) -> None:
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
+
+
+def test_what_the_provider_offers_goes_before_what_is_bundled(
+    with_key: None, simulator: Simulator, client_alice: Client, alice: User, make_job: MakeJob
+) -> None:
+    assert model_catalog.asked_at() is None
+    assert model_catalog.find("claude-haiku-5-5") is not None, (
+        "the bundled table, until it was asked"
+    )
+    assert model_catalog.find("claude-mythos-5-2") is None
+    model_catalog.refresh()
+    assert model_catalog.asked_at() is not None
+    assert model_catalog.find("claude-mythos-5-2") is not None, "this account was let in"
+    assert model_catalog.find("claude-opus-4-1") is None, "it is retired"
+    assert model_catalog.find("claude-haiku-4-5") is not None, "listed by its other name"
+    unpriced = model_catalog.find("claude-mythos-preview")
+    assert unpriced is not None and not unpriced.has_price
+    job = make_job(alice, Job.State.DRAFT, model="claude-mythos-preview")
+    assert "no price for Claude Mythos Preview" in checks.problems(job)[0]
+    page = shown(client_alice, job)
+    assert "Anthropic listed these models" in page and "Claude Mythos 5.2" in page
+    assert [offer.family for offer in model_catalog.offered()][:2] == ["haiku", "haiku"], (
+        "cheapest first"
+    )
+
+
+def test_the_list_is_asked_for_now_and_then_and_for_each_key(
+    with_key: None, simulator: Simulator, settings: Settings
+) -> None:
+    model_catalog.refresh()
+    first = model_catalog.asked_at()
+    model_catalog.refresh()
+    assert model_catalog.asked_at() == first, "that was lately"
+    due = timezone.now() - timedelta(minutes=1)
+    Installation.objects.update(model_list_due_at=due)
+    model_catalog.refresh()
+    assert model_catalog.asked_at() != first
+    settings.ANTHROPIC_API_KEY = "sk-ant-another"
+    assert model_catalog.asked_at() is None, "what another key saw says nothing of this one"
+    simulator.stop()
+    model_catalog.refresh()
+    assert model_catalog.asked_at() is None
+    assert model_catalog.find("claude-haiku-5-5") is not None
+    assert Installation.get().model_list_due_at > timezone.now(), "not again at once"
+
+
+def test_a_model_that_is_switched_off_is_refused_and_its_successor_named(
+    alice: User, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, model="claude-opus-4-1")
+    words = "Claude Opus 4.1 is no longer offered. Choose Claude Opus 5.5 instead."
+    assert checks.problems(job) == [words]
+    assert words in shown(client_alice, job)
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    assert not job.plan_sha256, "it cannot be confirmed"
+
+
+def test_a_model_that_will_be_switched_off_warns(alice: User, make_job: MakeJob) -> None:
+    job = make_job(alice, Job.State.DRAFT, model="claude-sonnet-4-5")
+    assert checks.problems(job) == []
+    assert checks.remarks(job) == [
+        "Claude Sonnet 4.5 will be switched off on 30 November 2026. Choose Claude Sonnet 5.5 "
+        "instead."
+    ]
+
+
+def test_the_provider_says_when_a_model_is_switched_off(with_key: None) -> None:
+    told = ModelInfo(
+        "claude-haiku-5-5",
+        "Claude Haiku 5.5",
+        lifecycle="deprecated",
+        retires_at=timezone.now().replace(year=2027, month=3, day=1),
+        max_input_tokens=5_000,
+        max_tokens=100,
+    )
+    offer = model_catalog._of_list(told)
+    assert (offer.deprecated, offer.context, offer.longest) == (True, 5_000, 100)
+    assert offer.retires is not None and offer.retires.month == 3
+
+
+def test_each_model_has_its_price_for_this_very_job(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "word " * 50) for number in range(100)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="About {{text}}")
+    estimate = priced(job)
+    found = {
+        model.id: estimates.prices_with(job, estimate, [replace(recipe_of(job), model=model.id)])[0]
+        for model in pricing.choosable()
+    }
+    own = found[job.model]
+    assert own is not None
+    assert (own.low, own.high, own.most) == (estimate.low, estimate.high, estimate.most)
+    other = replace_model(job, "claude-opus-4-6")
+    real = priced(other)
+    guessed = found["claude-opus-4-6"]
+    assert guessed is not None
+    assert float(guessed.high) == pytest.approx(float(real.high), rel=0.1), "fewer tokens, dearer"
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert re.search(r'id="price-of-claude-opus-5-5">\s*(<span[^>]*>)?\$', page)
+
+
+def replace_model(job: Job, model: str) -> Job:
+    Job.objects.filter(pk=job.pk).update(model=model, plan_sha256="")
+    return job
+
+
+def test_a_row_that_the_model_cannot_read_is_named(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [("short", "a"), ("long", "word " * 180_000)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="{{text}}", model="claude-sonnet-4-5")
+    priced(job)
+    assert "Row 2 is longer than Claude Sonnet 4.5 can read" in shown(client_alice, job)
+
+
+# --- Longest answer -------------------------------------------------------------------------------
+
+
+@pytest.mark.no_database
+def test_the_longest_answer_suits_what_is_asked_for() -> None:
+    model = "claude-haiku-5-5"
+    one = AnswerKind(COLUMNS, columns=(AnswerColumn("a"),))
+    three = AnswerKind(COLUMNS, columns=tuple(map(AnswerColumn, "abc")))
+    labels = AnswerKind(LABELS, labels=("a", "b"))
+    without = [Recipe("", "", model, 0, kind, "none").longest for kind in (labels, one, three)]
+    assert without == sorted(without) and without[0] < without[2]
+    efforts = [Recipe("", "", model, 0, labels, effort) for effort in ("none", "low", "", "max")]
+    assert [one.longest for one in efforts] == sorted({one.longest for one in efforts})
+    assert Recipe("", "", model, 77, labels).longest == 77, "what a person says holds"
+    for recipe in efforts:
+        low, high = usual_output(recipe)
+        assert 0 < low <= high <= recipe.longest
+
+
+def test_how_much_it_thinks_is_chosen_among_what_the_model_has(
+    alice: User, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    answer = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert efforts_in(answer) == ["", "none", "low", "medium", "high", "max"]
+    assert "As usual for the model (some)" in answer
+    page = save(client_alice, job, model="claude-opus-5-5")
+    assert efforts_in(page) == ["", "low", "medium", "high", "max"], "it always thinks"
+    page = save(client_alice, job, prompt="Other {{name}}")
+    assert "id_effort" not in page, "nobody’s open list is taken away while they choose"
+    page = save(client_alice, job, model="claude-haiku-4-5", effort="high")
+    assert efforts_in(page) == ["", "high"] and "Much (not with this model)" in page
+    assert "is no choice for this model" in page
+
+
+def efforts_in(page: str) -> list[str]:
+    found = re.search(r'<select[^>]* id="id_effort".*?</select>', page, re.DOTALL)
+    assert found
+    return re.findall(r'value="(\w*)"', found[0])
+
+
+# --- Kept instructions ----------------------------------------------------------------------------
+
+
+@pytest.mark.no_database
+def test_only_instructions_that_all_rows_share_are_kept() -> None:
+    kept = compile_recipe(Recipe("{{a}}", "Be brief.", "m", cached=True), ["a"])(["x"])
+    assert kept["system"] == [
+        {
+            "type": "text",
+            "text": "Be brief.",
+            "cache_control": {"type": "ephemeral", "ttl": "1h"},
+        }
+    ]
+    own = compile_recipe(Recipe("Go", "Be {{a}}.", "m", cached=True), ["a"])(["x"])
+    assert own["system"] == "Be x."
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_keeping_instructions_costs_what_was_said(
+    alice: User,
+    make_job: MakeJob,
+    simulator: Simulator,
+    drive: Drive,
+    client_alice: Client,
+    cached: bool,
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(40)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG, cached=cached, effort="none")
+    estimate = priced(job)
+    offer = estimates.keeping(job, estimate)
+    assert offer is not None and offer.is_possible
+    assert offer.tokens == pytest.approx(len(LONG) / 2.55, rel=0.1)
+    assert offer.saves > 0, "most rows find it"
+    assert offer.costs > 0, "few do: written again and again, at twice the price of reading"
+    assert actions.confirm(job, job.plan_sha256, job.owner)
+    job = drive(job)
+    assert job.cost <= estimate.most
+    assert estimate.low <= job.cost <= estimate.high
+    assert bool(job.tally["cache_read_tokens"]) is cached
+    hits = job.rows.filter(cache_read_tokens__gt=0).count()
+    assert job.tally["cache_hits"] == hits
+    page = shown(client_alice, job)
+    assert (f"{hits} of 40 rows found them" in page) is cached
+    if cached:
+        plain = pricing.cost_of_tokens(
+            job.model, job.tally["input_tokens"], job.tally["output_tokens"]
+        )
+        assert f"would have saved {pricing.in_words(plain - job.cost)}" in page
+
+
+def test_short_instructions_are_not_worth_keeping(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, system="Be brief.", cached=True)
+    estimate = priced(job)
+    offer = estimates.keeping(job, estimate)
+    assert offer is not None and not offer.is_possible
+    assert "It saves nothing here: this model keeps instructions from 1,024 tokens on" in shown(
+        client_alice, job
+    )
+    Job.objects.filter(pk=job.pk).update(cached=False, plan_sha256="")
+    without = priced(job)
+    assert (without.low, without.high) == (estimate.low, estimate.high)
+    assert without.most < estimate.most, "the least length that is kept is a guess"
+
+
+# --- What tried rows teach ------------------------------------------------------------------------
+
+
+def tried(job: Job, tokens: list[int], first: int = 1) -> None:
+    """Rows of a draft, from number `first` on, that were tried with its recipe, with answers of so
+    many tokens."""
+    job.refresh_from_db()
+    begin = job.tries.count()
+    Try.objects.bulk_create(
+        Try(
+            job=job,
+            round=begin + 1,
+            number=number,
+            cells=[],
+            params="{}",
+            model=job.model,
+            practice=True,
+            state=Try.State.ANSWERED,
+            outcome=Outcome.GOOD,
+            output_tokens=count,
+            recipe_key=try_key(job, recipe_of(job)),
+        )
+        for number, count in enumerate(tokens, start=first)
+    )
+
+
+def test_three_tried_rows_teach_the_estimate(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows)
+    guess = priced(job)
+    tried(job, [100, 104])
+    assert priced(job) == guess, "two rows say too little"
+    tried(job, [97], first=2)
+    assert priced(job) == guess, "a row that was tried twice is one row"
+    tried(job, [96], first=3)
+    learned = priced(job)
+    assert learned.tried == 3
+    assert learned.key != guess.key, "the plan that was shown before cannot be confirmed"
+    # Three answers that are alike may be so by chance: texts usually lie further apart.
+    assert 50 * 500 <= learned.output_low < 95 * 500 < 105 * 500 < learned.output_high <= 200 * 500
+    assert learned.high - learned.low < guess.high - guess.low
+    assert learned.most == guess.most, "an answer may still be as long as is allowed"
+    assert "learned from the 3 rows that you tried" in shown(client_alice, job)
+
+
+def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
+    alice: User, make_job: MakeJob, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(40)]
+    first = make_job(alice, Job.State.DRAFT, rows=rows)
+    guess = priced(first)
+    assert actions.confirm(first, first.plan_sha256, alice)
+    first = drive(first)
+    again = make_job(alice, Job.State.DRAFT, rows=[*rows, ("x", "new")], previous=first)
+    estimate = priced(again)
+    assert (estimate.tried, estimate.earlier) == (0, 40)
+    mean = first.tally["output_tokens"] / 40
+    assert estimate.output_low < 41 * mean < estimate.output_high
+    assert estimate.high - estimate.low < guess.high - guess.low
+    assert "learned from 40 rows of earlier jobs" in shown(client_alice, again)
+    Job.objects.filter(pk=again.pk).update(prompt="Another {{name}}.", plan_sha256="")
+    assert priced(again).earlier == 0
+    Job.objects.filter(pk=first.pk).update(practice=False)
+    third = make_job(alice, Job.State.DRAFT, rows=rows, previous=first)
+    assert priced(third).earlier == 0, "answers of practice, or real ones, are others"
+
+
+def test_what_was_tried_with_another_recipe_teaches_nothing(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    tried(job, [100, 101, 102])
+    assert priced(job).tried == 3
+    Job.objects.filter(pk=job.pk).update(prompt="Something else about {{name}}.", plan_sha256="")
+    assert priced(job).tried == 0
+
+
+def test_a_change_that_leaves_the_texts_alone_is_not_counted_again(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT)
+    first = priced(job)
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
+    tried(job, [100, 101, 102])
+    assert priced(job).counted == first.counted > 0
+    Job.objects.filter(pk=job.pk).update(max_tokens=50, plan_sha256="")
+    again = priced(job)
+    assert again.counted == first.counted and again.most < first.most
+    Job.objects.filter(pk=job.pk).update(prompt="Another {{name}}.", plan_sha256="")
+    assert priced(job).counted == 0, "this could not be counted"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"prompt": "{{t}} {{t}} {{t}} of"}, {"prompt": "Of {{t}}"}),
+        ({"prompt": "{{id}}", "system": "Of {{t}}"}, {"prompt": "{{id}} {{t}}"}),
+        ({"prompt": "{{id}} or {{t}}"}, {"prompt": "{{t}} or {{id}}"}),
+    ],
+    ids=["used less often", "moved", "in another order"],
+)
+def test_what_was_found_in_the_rows_is_of_the_prompt_as_it_is(
+    alice: User,
+    make_job: MakeJob,
+    simulator: Simulator,
+    before: dict[str, str],
+    after: dict[str, str],
+) -> None:
+    rows = [("", "word " * 50 + str(n % 5)) for n in range(50)] + [("a", "y")]
+    values = {"columns": ("id", "t"), "rows": rows, "same_once": True}
+    job = make_job(alice, Job.State.DRAFT, **values, **before)
+    priced(job)
+    Job.objects.filter(pk=job.pk).update(**after, plan_sha256="")
+    changed = priced(job)
+    fresh = priced(make_job(alice, Job.State.DRAFT, **values, **{**before, **after}))
+    assert (changed.rows, changed.most) == (fresh.rows, fresh.most)
+
+
+def test_at_most_holds_when_nothing_could_be_counted(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 500}])
+    rows = [(f"n{number}", "text") for number in range(40)]
+    values = {"system": LONG, "cached": True, "effort": "none", "max_tokens": 1}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, **values)
+    estimate = priced(job)
+    assert not estimate.counted
+    instructions = 40 * round(len(LONG) / 2.5)
+    written = pricing.cost_of_tokens(job.model, 0, 40, written=instructions)
+    assert estimate.most > written, "no row may find what is kept"
+    rows = [("a", "word " * 60_000), ("b", "x")]
+    long = priced(make_job(alice, Job.State.DRAFT, rows=rows, prompt="{{text}}", max_tokens=1))
+    above = pricing.cost_of_tokens(job.model, 110_000, 2, 110_000)
+    assert long.most > above, "a long prompt has a price of its own"
+
+
+def test_what_could_not_be_counted_is_counted_later(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, next_action_at=timezone.now())
+    simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 500}])
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None and not estimate.counted and job.plan_sha256
+    assert job.next_action_at is not None and job.next_action_at > timezone.now()
+    simulator.reset()
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.counted and job.next_action_at is None
+
+
+def test_what_practice_made_up_teaches_nothing_real(
+    alice: User, make_job: MakeJob, simulator: Simulator, settings: Settings
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows)
+    tried(job, [30, 31, 35])
+    assert "shorter" in advice(job)
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
+    assert priced(job).tried == 0
+    assert "shorter" not in advice(job)
+    assert not actions.use_as_example(job, job.tries.all()[0], job.owner)
+
+
+def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
+    alice: User,
+    make_job: MakeJob,
+    simulator: Simulator,
+    settings: Settings,
+    client_alice: Client,
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, rows=[("a", ""), ("b", "")], prompt="{{text}}")
+    assert priced(job).trouble
+    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
+    advance.price_stale_drafts()
+    advance.advance(job.pk)
+    page = client_alice.get(reverse("price", args=[job.pk]), headers=HX).content.decode()
+    assert "No row is left to send" in page and "Working out" not in page
+
+
+def test_a_list_of_drafts_takes_few_queries(
+    alice: User, make_job: MakeJob, client_alice: Client, django_assert_max_num_queries: Any
+) -> None:
+    first = make_job(alice)
+    for _ in range(20):
+        job = make_job(alice, Job.State.DRAFT, previous=first)
+        Job.objects.filter(pk=job.pk).update(estimate=first.estimate, plan_sha256="x")
+    with django_assert_max_num_queries(12):
+        client_alice.get(reverse("jobs"))
+
+
+def test_estimates_of_an_older_version_can_be_read(
+    alice: User, make_job: MakeJob, client_alice: Client
+) -> None:
+    job = make_job(alice, Job.State.WORKING)
+    old = {
+        **dict.fromkeys(("low", "high", "most", "normal_low", "normal_high"), "1.25"),
+        **dict.fromkeys(("input_tokens", "output_low", "output_high", "output_most"), 7),
+        "key": "k",
+        "rows": 2,
+        "counted": 2,
+        "trouble": "",
+    }
+    Job.objects.filter(pk=job.pk).update(estimate=old)
+    job.refresh_from_db()
+    estimate = estimates.current(job)
+    assert estimate is not None and estimate.most == Decimal("1.25")
+    assert client_alice.get(reverse("job", args=[job.pk])).status_code == 200
+
+
+def test_answers_that_were_cut_off_when_tried_warn_before_all_of_them_are_paid(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    job = make_job(alice, Job.State.DRAFT, max_tokens=50)
+    tried(job, [50, 30, 50])
+    job.tries.filter(output_tokens=50).update(outcome=Outcome.LOOK, cause="cut_off")
+    words = "2 of 3 rows that you tried were cut off at 50 tokens."
+    assert words in shown(client_alice, job)
+    priced(job)
+    assert words in client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
+    Job.objects.filter(pk=job.pk).update(max_tokens=80)
+    assert "cut off at" not in shown(client_alice, job), "longer ones are allowed by now"
+
+
+# --- Advice ---------------------------------------------------------------------------------------
+
+
+def advice(job: Job) -> dict[str, advising.Advice]:
+    return {one.code: one for one in advising.advice_for(job, priced(job))}
+
+
+def test_a_longest_answer_far_above_what_was_needed_is_named(
+    alice: User, make_job: MakeJob, client_alice: Client, client_bob: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, effort="none")
+    tried(job, [30, 41, 35])
+    before = priced(job)
+    found = advice(job)["shorter"]
+    assert "No tried answer needed more than 41 tokens, and 1,024 are allowed" in found.text
+    address = reverse("take_advice", args=[job.pk])
+    assert client_bob.post(address, {"code": "shorter"}).status_code == 404
+    client_alice.post(address, {"code": "shorter"})
+    job.refresh_from_db()
+    assert job.max_tokens == 100
+    after = priced(job)
+    assert (after.low, after.tried) == (before.low, 3), "as it says"
+    assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
+    saved = before.most - after.most
+    assert f"costs {pricing.in_words(saved)} less at most" in found.text
+    assert "shorter" not in advice(job)
+    client_alice.post(address, {"code": "nonsense"})
+    job.refresh_from_db()
+    assert job.max_tokens == 100
+
+
+def test_a_longest_answer_that_was_reached_is_not_made_shorter(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows)
+    tried(job, [30, 41, 35])
+    job.tries.filter(number=2).update(outcome=Outcome.LOOK, cause="cut_off")
+    assert "shorter" not in advice(job)
+
+
+def test_a_preamble_that_every_row_repeats_is_moved_and_kept(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    prompt = f"{LONG}\nWrite \\{{{{so}}}}.\nThe text: {{{{text}}}}, by {{{{name}}}}"
+    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt=prompt)
+    before = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
+    found = advice(job)["instructions"]
+    assert "Every row begins with the same text" in found.text
+    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "instructions"})
+    job.refresh_from_db()
+    assert job.cached and job.prompt == "The text: {{text}}, by {{name}}"
+    after = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
+    sent = f"{after['system'][0]['text']}\n{after['messages'][0]['content']}"
+    assert sent.split() == before["messages"][0]["content"].split(), "no word is lost"
+    assert not {"instructions", "kept"} & advice(job).keys()
+
+
+def test_long_instructions_are_worth_keeping(
+    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(500)]
+    job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG)
+    before = priced(job)
+    found = advice(job)["kept"]
+    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "kept"})
+    after = priced(job)
+    assert job.cached and after.low < before.low
+    assert f"cost up to {pricing.in_words(before.low - after.low)} less" in found.text
+
+
+def test_a_cheaper_model_that_gives_the_same_answers_is_named(
+    alice: User, make_job: MakeJob, simulator: Simulator
+) -> None:
+    rows = [(f"n{number}", "text") for number in range(5000)]
+    labels = {"kind": "labels", "labels": ["good", "bad"]}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, model="claude-opus-5-5", answer_kind=labels)
+    tried(job, [50, 50, 50])
+    assert "cheaper" not in advice(job)
+    Job.objects.filter(pk=job.pk).update(model="claude-haiku-5-5", plan_sha256="")
+    tried(job, [50, 50, 50])
+    Job.objects.filter(pk=job.pk).update(model="claude-opus-5-5", plan_sha256="")
+    job.tries.update(outcome=Outcome.GOOD, answer="good")
+    found = advice(job)["cheaper"]
+    assert "Claude Haiku 5.5 gave the same answers to all 3 rows" in found.text
+    assert found.recipe == replace(recipe_of(job), model="claude-haiku-5-5")
+    job.tries.filter(model="claude-haiku-5-5", number=2).update(answer="bad")
+    assert "cheaper" not in advice(job), "they do not agree any more"

@@ -1,0 +1,191 @@
+"""Where things are: each package has its place, imports run one way, and nothing grows too long."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .environment import ROOT
+
+pytestmark = pytest.mark.no_database
+
+# Each package may import those below it. Those of one line do not know each other.
+FLOORS = (
+    ("cli",),
+    ("web",),
+    ("actions",),
+    ("worker",),
+    ("retries", "spending"),
+    ("drafts", "results"),
+    ("batches",),
+    ("provider",),
+    ("models",),
+    ("ingest",),
+    ("rules",),
+)
+PACKAGES = tuple(package for floor in FLOORS for package in floor)
+PURE = ("jobs.rules", "jobs.ingest")
+# Django finds these by their names; `management` is the command line.
+OF_DJANGO = {"__init__.py", "apps.py", "management", "migrations"}
+
+
+def sources() -> dict[str, Path]:
+    """Modules of the site by name; a package by the name of its folder."""
+    found = {}
+    for folder in ("jobs", "batchsite"):
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = set(sources())
+
+
+def imports(module: str, path: Path) -> Iterator[str]:
+    """What a module imports, wherever in it, also what it imports for types only."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base]).rstrip(".")
+            modules = {f"{base}.{alias.name}" for alias in node.names} & MODULES
+            yield from modules or {base}
+
+
+def is_within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def importers_of(*packages: str) -> set[str]:
+    return {
+        module
+        for module, path in sources().items()
+        if any(is_within(name, packages) for name in imports(module, path))
+    }
+
+
+def package_of(module: str) -> str:
+    """`jobs.web.urls` is in `web`, and so are the commands in `cli`; "" if it is in none."""
+    name = module.split(".")[1] if module.startswith("jobs.") else ""
+    return "cli" if name == "management" else name if name in PACKAGES else ""
+
+
+def graph() -> dict[str, set[str]]:
+    """The modules of the site, each with those that it imports."""
+    known = sources()
+    return {
+        module: {name for name in imports(module, path) if name in known and name != module}
+        for module, path in known.items()
+    }
+
+
+def test_each_entry_of_the_app_is_a_package_that_has_a_place() -> None:
+    entries = {path.name for path in (ROOT / "jobs").iterdir() if path.name != "__pycache__"}
+
+    assert entries - OF_DJANGO == {*PACKAGES, "simulator"}
+
+
+def test_imports_run_downwards() -> None:
+    floor = {package: n for n, packages in enumerate(FLOORS) for package in packages}
+    upwards = {
+        (module, name)
+        for module, names in graph().items()
+        for name in names
+        if (here := package_of(module)) and (there := package_of(name)) and here != there
+        if floor[there] <= floor[here]
+    }
+
+    assert not upwards
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    left = graph()
+    while ends := {module for module, names in left.items() if not names & left.keys()}:
+        left = {module: names for module, names in left.items() if module not in ends}
+
+    assert not left, "these are in a circle, or import one that is"
+
+
+def test_pure_packages_know_neither_django_nor_the_database() -> None:
+    impure = {
+        (module, name)
+        for module, path in sources().items()
+        if is_within(module, PURE)
+        for name in imports(module, path)
+        if is_within(name, ("django", "batchsite", "jobs"))
+        if name != "jobs" and not is_within(name, PURE)
+    }
+
+    assert not impure
+
+
+def test_only_one_module_talks_to_the_provider() -> None:
+    assert importers_of("anthropic") == {"jobs.provider.client"}
+    assert importers_of("httpx2") == {"jobs.provider.client", "jobs.provider.connections"}
+    assert importers_of("jobs.provider.connections") == {"jobs.provider.client"}
+
+
+def test_only_one_module_knows_the_package_of_prices() -> None:
+    assert importers_of("genai_prices") == {"jobs.rules.published_prices"}
+    assert importers_of("jobs.rules.published_prices") == {"jobs.rules.pricing"}
+
+
+def test_only_what_people_do_puts_tasks_into_the_queue() -> None:
+    users = importers_of("jobs.worker.tasks")
+
+    assert users
+    assert all(is_within(module, ("jobs.actions",)) for module in users)
+
+
+def test_the_simulator_shares_no_code_with_the_site() -> None:
+    """It stands for another company's server: a mistake that both made no test could see."""
+    simulator = ("jobs.simulator",)
+    users = {module for module in importers_of(*simulator) if not is_within(module, simulator)}
+    borrowed = {
+        (module, name)
+        for module, path in sources().items()
+        if is_within(module, simulator)
+        for name in imports(module, path)
+        if is_within(name, ("jobs", "batchsite", "django"))
+        if name != "jobs" and not is_within(name, simulator)
+    }
+
+    assert not users
+    assert not borrowed
+
+
+def python_files(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            if "migrations" not in path.parts:
+                yield path
+
+
+def too_long(folder: str, most: int) -> dict[str, int]:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for path in python_files(folder)
+    }
+    return {name: length for name, length in lengths.items() if length > most}
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    assert not too_long("jobs", 450) | too_long("batchsite", 450) | too_long("tests", 700)
+
+
+def test_no_function_is_too_long_to_read() -> None:
+    lengths = {
+        f"{path.relative_to(ROOT)}::{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in python_files("jobs", "batchsite", "tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert not {name: length for name, length in lengths.items() if length > 60}

@@ -1,0 +1,360 @@
+"""`manage.py serve`, as `make run` starts it: one address, one Ctrl-C, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.management.base import CommandError
+from pytest_django import Settings
+
+from jobs.management.commands import serve
+from jobs.management.commands.serve import host_and_port
+from jobs.worker import supervision
+from jobs.worker.supervision import Heartbeat, Part
+
+from ..conftest import PASSWORD
+from ..running import SECONDS, Site, wait_for
+from ..torture.person import Browser
+
+pytestmark = pytest.mark.no_database
+
+
+@pytest.fixture
+def start_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def start(*options: str, **values: str) -> Site:
+        sites.append(Site(tmp_path / "site", *options, **values))
+        return sites[-1]
+
+    yield start
+    for site in sites:
+        site.close()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) != 0
+
+
+def is_running(pid: int) -> bool:
+    try:
+        # A zombie has ended: in a container nobody may be there to take note of it.
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_one_command_starts_all_and_one_ctrl_c_ends_it(start_site: Callable[..., Site]) -> None:
+    site = start_site()
+    site.wait_until_ready()
+    children = site.children()
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/") as page:
+        assert page.status == 200
+    assert set(children) == {"gunicorn", "run_huey", "jobs.simulator"}
+    assert site.end(signal.SIGINT) == 0
+    site.close()
+    assert len(site.said) == 1
+    assert f"http://127.0.0.1:{site.port} (practice mode" in site.said[0]
+    assert not any("Traceback" in line for line in site.complained)
+    assert not any(is_running(pid) for pid in children.values())
+    assert is_free(site.port)
+    assert is_free(site.provider_port)
+
+
+def test_with_a_key_there_is_no_simulator(start_site: Callable[..., Site]) -> None:
+    site = start_site(ANTHROPIC_API_KEY="a key that nobody gets to see")
+    site.wait_until_ready()
+
+    assert set(site.children()) == {"gunicorn", "run_huey"}
+    assert site.end(signal.SIGTERM) == 0
+    site.close()
+    assert "practice" not in site.said[0]
+    assert "nobody gets to see" not in "".join(site.said + site.complained)
+
+
+def test_a_part_that_dies_is_started_again(start_site: Callable[..., Site]) -> None:
+    site = start_site()
+    site.wait_until_ready()
+    first = site.children()["run_huey"]
+
+    os.kill(first, signal.SIGKILL)
+
+    wait_for(lambda: site.children().get("run_huey", first) != first, "a new worker")
+    assert any("The worker ended (status -9)" in line for line in site.complained)
+
+
+def sign_in(site: Site) -> Browser:
+    """The first account of a new site."""
+    browser = Browser(site.port, {}, is_signed_in=True)  # the set-up comes before any sign-in
+    browser._take_token(browser.get("/setup/"))
+    passwords = {"password1": PASSWORD, "password2": PASSWORD}
+    browser.post("/setup/", username="root", **passwords)
+    browser._take_token(browser.get("/jobs/new/"))
+    return browser
+
+
+def begin_upload(site: Site, browser: Browser) -> socket.socket:
+    """An upload that will never end."""
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    head = (
+        f"POST /jobs/new/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n"
+        f"X-CSRFToken: {browser.token}\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    )
+    connection = socket.create_connection(("127.0.0.1", site.port))
+    connection.sendall(head.encode() + b"name\n" + b"Ada\n" * 50_000)
+    folder = site.data_dir / "uploads" / "incoming"
+    wait_for(lambda: any(folder.iterdir()), "the beginning of the upload")
+    return connection
+
+
+def answers(site: Site) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/login/", timeout=5) as page:
+            return bool(page.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_web_server_that_is_killed_twice_within_seconds_comes_back(
+    start_site: Callable[..., Site],
+) -> None:
+    """Even while somebody uploads a large file: the old processes must not keep the port."""
+    site = start_site()
+    site.wait_until_ready()
+    worker = site.children()["run_huey"]
+    browser = sign_in(site)
+    killed: set[int] = set()
+
+    def has_new_web_server() -> bool:
+        return bool({site.children().get("gunicorn", 0)} - killed - {0})
+
+    for _ in range(2):
+        with begin_upload(site, browser):
+            web = site.children()["gunicorn"]
+            killed.add(web)
+            os.kill(web, signal.SIGKILL)
+            wait_for(has_new_web_server, "a new web server")
+            wait_for(lambda: answers(site), "an answer")
+
+    assert site.children()["run_huey"] == worker
+    assert sum("Web server" in line or "web server" in line for line in site.complained) == 2
+
+
+def test_a_worker_that_cannot_start_leaves_the_web_server_alone(
+    start_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'run_huey' in sys.orig_argv:\n    os._exit(3)\n"
+    )
+    site = start_site(PYTHONPATH=str(tmp_path))
+    site.wait_until_ready()
+    web = site.children()["gunicorn"]
+
+    def failures() -> int:
+        return sum("The worker ended (status 3)" in line for line in site.complained)
+
+    wait_for(lambda: failures() >= 3, "three starts that failed")
+    assert site.children()["gunicorn"] == web
+    assert answers(site)
+    (tmp_path / "sitecustomize.py").write_text("")
+    wait_for(lambda: "run_huey" in site.children(), "a worker")
+
+
+def test_a_worker_that_hangs_is_replaced(start_site: Callable[..., Site]) -> None:
+    site = start_site("--hung-after", "8")
+    site.wait_until_ready()
+    wait_for(lambda: ticks(site) is not None, "the worker's first sign of life")
+    first = site.children()["run_huey"]
+
+    os.kill(first, signal.SIGSTOP)
+
+    wait_for(lambda: site.children().get("run_huey", first) != first, "a new worker")
+    assert not is_running(first)
+    assert any("no sign of life for 8 seconds" in line for line in site.complained)
+    last = ticks(site)
+    wait_for(lambda: ticks(site) != last, "a sign of life of the new one")
+
+
+def ticks(site: Site) -> object:
+    """The worker's last sign of life, as it is stored."""
+    if site.environment["DATABASE_URL"]:
+        with psycopg.connect(site.environment["DATABASE_URL"]) as server:
+            return server.execute("SELECT tick_at FROM jobs_installation").fetchone()
+    with closing(sqlite3.connect(site.data_dir / "batchsite.sqlite3", timeout=20)) as file:
+        return file.execute("SELECT tick_at FROM jobs_installation").fetchone()[0]
+
+
+def test_a_second_site_on_the_same_data_is_refused(start_site: Callable[..., Site]) -> None:
+    site = start_site()
+    site.wait_until_ready()
+    second = start_site()
+
+    assert second.process.wait(timeout=SECONDS) == 1
+    second.close()
+    assert len(second.complained) == 1
+    assert "The site runs already" in second.complained[0]
+    assert str(site.data_dir) in second.complained[0]
+    assert answers(site)
+
+
+def test_a_site_that_was_killed_can_be_started_again_at_once(
+    start_site: Callable[..., Site],
+) -> None:
+    first = start_site()
+    first.wait_until_ready()
+    first.end(signal.SIGKILL)
+    second = start_site(
+        BIND=f"127.0.0.1:{first.port}",
+        ANTHROPIC_BASE_URL=f"http://127.0.0.1:{first.provider_port}",
+    )
+    second.port = first.port
+    second.wait_until_ready()
+
+    assert answers(second)
+
+
+def test_nothing_outlives_a_parent_that_is_killed(start_site: Callable[..., Site]) -> None:
+    site = start_site()
+    site.wait_until_ready()
+    children = site.children()
+
+    site.end(signal.SIGKILL)
+
+    wait_for(lambda: not any(map(is_running, children.values())), "the end of the children")
+    wait_for(lambda: is_free(site.port), "a free port")
+
+
+def test_a_taken_port_is_named(start_site: Callable[..., Site]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        site = start_site(BIND=f"127.0.0.1:{port}")
+
+        assert site.process.wait(timeout=SECONDS) == 1
+
+    site.close()
+    assert not site.said
+    assert len(site.complained) == 1
+    assert f"Port {port} of 127.0.0.1 is taken by another program" in site.complained[0]
+    assert "BIND=" in site.complained[0]
+
+
+def test_a_part_that_dies_again_and_again_is_started_ever_more_slowly(tmp_path: Path) -> None:
+    part = Part("worker", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
+    said = []
+    for _ in range(8):
+        part.start()
+        wait_for(part.has_ended, "the end of the part")
+        said.append(part.look_after())
+        assert part.look_after() == "", "its pause is not over"
+    pauses = [line.split()[-2] for line in said]
+    assert pauses == ["1", "2", "4", "8", "16", "32", "60", "60"]
+    assert said[0] == "The worker ended (status 3). It starts again in 1 s."
+
+
+def test_a_part_that_lived_for_a_while_is_started_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part("worker", [sys.executable, "-c", ""], tmp_path, deaths=9)
+    monkeypatch.setattr(supervision, "STEADY_SECONDS", 0)
+    part.start()
+    wait_for(part.has_ended, "the end of the part")
+    assert part.look_after().endswith("It starts again in 1 s.")
+
+
+def test_a_part_that_the_system_cannot_start_now_is_tried_again(tmp_path: Path) -> None:
+    part = Part("worker", [str(tmp_path / "nothing")], tmp_path, restart_at=0)
+    assert "cannot be started" in part.look_after()
+    assert part.restart_at
+    assert part.has_ended()
+
+
+def test_what_a_part_left_behind_is_ended_before_it_is_started_again(tmp_path: Path) -> None:
+    script = (
+        "import subprocess; child = subprocess.Popen(['sleep', '600'])\n"
+        "print(child.pid, file=open('pid', 'w'))"
+    )
+    part = Part("web server", [sys.executable, "-c", script], tmp_path)
+    part.start()
+    wait_for(part.has_ended, "the end of the part")
+    child = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not is_running(child), "the end of its child")
+
+
+def heartbeat(limit: float = 120) -> Heartbeat:
+    return Heartbeat(lambda: None, limit)
+
+
+def test_a_sign_of_life_that_does_not_change_for_the_limit_has_stopped() -> None:
+    beat = heartbeat()
+    beat.note("12:00", 0)
+    beat.note("12:01", 60)
+    for now in range(90, 180, 30):
+        beat.note("12:01", now)
+    assert not beat.has_stopped()
+    beat.note("12:01", 180)
+    assert beat.has_stopped()
+
+
+def test_a_clock_that_leaps_makes_no_worker_look_dead_or_alive() -> None:
+    beat = heartbeat()
+    for now, sign in enumerate(["12:00", "09:00", "15:00"]):
+        beat.note(sign, now)
+    assert not beat.has_stopped()
+    for now in (50, 100, 150):
+        beat.note("15:00", now)
+    assert beat.has_stopped()
+
+
+def test_a_time_in_which_nobody_could_look_does_not_count() -> None:
+    beat = heartbeat()
+    beat.note("12:00", 0)
+    beat.note("12:00", 1_000)  # this process was stopped meanwhile
+    assert not beat.has_stopped()
+    for now in (1_050, 1_100):
+        beat.note("12:00", now)
+    beat.forget()  # the database was away
+    beat.note("12:00", 1_150)
+    assert not beat.has_stopped()
+
+
+def test_a_new_worker_gets_its_time() -> None:
+    beat = heartbeat()
+    for now in (0, 50, 100, 150):
+        beat.note("12:00", now)
+    beat.forget()
+    beat.note("12:00", 151)
+    assert not beat.has_stopped()
+
+
+@pytest.mark.parametrize("text", ["8000", "localhost", ":8000", "localhost:http", "a:1/b", "a:0"])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(CommandError, match=r"BIND is .*127\.0\.0\.1:8001"):
+        host_and_port(text, "BIND", "127.0.0.1:8001")
+
+
+def test_addresses_of_both_kinds_are_read() -> None:
+    assert host_and_port("0.0.0.0:80", "BIND", "") == ("0.0.0.0", 80)  # noqa: S104
+    assert host_and_port("[::1]:8000", "BIND", "") == ("::1", 8000)
+
+
+def test_the_ready_line_can_be_opened_in_a_browser(settings: Settings) -> None:
+    settings.PRACTICE = False
+
+    assert serve.ready_line("0.0.0.0", 80).endswith("http://127.0.0.1:80")  # noqa: S104
+    assert serve.ready_line("::", 80).endswith("http://[::1]:80")

@@ -6,14 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from .shapes import NO_HEADER, Choices, Finding, Limits, Line, unreadable
-
-if TYPE_CHECKING:
-    from .corrections import Corrections
+from .shapes import NO_HEADER, Choices, Finding, Limits, Line, RowCorrections, unreadable
 
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 20  # records at the beginning among which the column names are looked for
@@ -34,7 +30,7 @@ class Table:
         self.choices = choices
         self.limits = limits
         self.remarks = remarks
-        self.corrections: Corrections | None = None
+        self.corrections: RowCorrections | None = None
         self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
         self.nameless: set[int] = set()  # places of columns without a name
         self.columns: list[str] = []
@@ -137,7 +133,7 @@ class Table:
             return f"its name “{name}” has a brace in it, which a prompt could not refer to."
         return ""
 
-    def _corrected(self, corrections: Corrections, line: int, cells: list[str]) -> list[str]:
+    def _corrected(self, corrections: RowCorrections, line: int, cells: list[str]) -> list[str]:
         if line in self.wrong or self._line(line, cells, fill=False).problem:
             return corrections.cells(line, cells)
         corrections.not_needed(line)

@@ -9,17 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import msgspec
 
 from .encodings import find_encoding
 from .opening import Opened
 from .requests import Requests
-from .shapes import Choices, Finding, Line, Unreadable, row_name, unreadable
-
-if TYPE_CHECKING:
-    from .corrections import Corrections
+from .shapes import Choices, Finding, Line, RowCorrections, Unreadable, row_name, unreadable
 
 BLOCK = 1 << 20  # characters
 BLANKS = " \t\r\n"  # what JSON calls blank; other odd spaces are faults
@@ -56,7 +53,7 @@ class JsonLinesReader:
     A Line's number is that of the line in the file where the object begins."""
 
     sheets: Sequence[str] = ()
-    corrections: Corrections | None = None
+    corrections: RowCorrections | None = None
 
     def __init__(self, file: Opened, choices: Choices) -> None:
         self.remarks: list[Finding] = []

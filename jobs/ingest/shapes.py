@@ -4,14 +4,11 @@ what is wrong."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from .words import remedy_of
-
-if TYPE_CHECKING:
-    from .corrections import Corrections
 
 NO_HEADER = -1
 LINES_NAMED = 20  # of those with the same problem
@@ -100,6 +97,25 @@ def row_name(format: str, number: int, line: int) -> int:
     return number if format == "JSON" else line
 
 
+class RowCorrections(Protocol):
+    """What people corrected in the problem file, by row; see corrections.py. Rows are named as by
+    row_name. Each method raises NotCorrected where a correction cannot be used."""
+
+    changed: set[int]  # the rows that are not as they were
+
+    def __bool__(self) -> bool: ...
+
+    def bind(self, columns: Sequence[str]) -> None: ...
+
+    def not_needed(self, row: int) -> None: ...
+
+    def cells(self, row: int, cells: list[str]) -> list[str]: ...
+
+    def request(
+        self, row: int, text: str, request: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]: ...
+
+
 class Reader(Protocol):
     """An upload being read, by iterating it. `columns` is known with the first line at the latest,
     `blank_lines` and `remarks` after the last. `position`: how many bytes of the file were read."""
@@ -108,7 +124,7 @@ class Reader(Protocol):
     format: str
     sheets: Sequence[str]  # of a workbook, those that can be chosen
     remarks: list[Finding]
-    corrections: Corrections | None  # set before it is iterated
+    corrections: RowCorrections | None  # set before it is iterated
 
     @property
     def understood(self) -> Choices: ...  # all that can be chosen, as it was found out

@@ -8,16 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from .columns import Record, Table
 from .encodings import find_encoding, first_bad_line
 from .opening import Opened
-from .shapes import Choices, Finding, Line, unreadable
+from .shapes import Choices, Finding, Line, RowCorrections, unreadable
 from .words import DELIMITERS, name_of
-
-if TYPE_CHECKING:
-    from .corrections import Corrections
 
 LOOKED_AT = 100  # records by which the delimiter is found
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
@@ -30,7 +27,7 @@ class CsvReader:
     kind = "table"
     format = "CSV"
     sheets: Sequence[str] = ()
-    corrections: Corrections | None = None
+    corrections: RowCorrections | None = None
 
     def __init__(self, file: Opened, choices: Choices) -> None:
         self.remarks: list[Finding] = []

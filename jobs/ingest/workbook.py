@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
@@ -47,10 +47,7 @@ from python_calamine import (
 
 from .columns import Record, Table
 from .opening import OLE, Opened
-from .shapes import Choices, Finding, Limits, Line, Unreadable, unreadable
-
-if TYPE_CHECKING:
-    from .corrections import Corrections
+from .shapes import Choices, Finding, Limits, Line, RowCorrections, Unreadable, unreadable
 
 BLOCK = 1 << 20
 HEAD = 1 << 12  # of each part of a workbook: a DOCTYPE comes first
@@ -120,7 +117,7 @@ class WorkbookReader:
     kind = "table"
     format = "Excel"
     sheets: Sequence[str] = ()
-    corrections: Corrections | None = None
+    corrections: RowCorrections | None = None
 
     def __init__(self, file: Opened, choices: Choices) -> None:
         self.remarks: list[Finding] = []

@@ -149,8 +149,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_htmx",
+    "jobs",  # before Huey: run_huey is ours
     "huey.contrib.djhuey",
-    "jobs",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

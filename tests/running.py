@@ -84,7 +84,10 @@ class Site:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         found = {}
         for pid in map(int, children.split()):
-            command = Path(f"/proc/{pid}/cmdline").read_text()
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_text()
+            except FileNotFoundError:  # it has just ended
+                continue
             for word in ("gunicorn", "run_huey", "jobs.simulator"):
                 if word in command:
                     found[word] = pid

@@ -48,7 +48,7 @@ _Test = TypeVar("_Test", bound=Callable[..., Any])
 
 MOVES = ("try_move", "_try_move", "move")
 # What passes the outcome on, and is tested by those who call it.
-PASSED_ON = {"models.move", "submission._try_move"}
+PASSED_ON = {"move", "_try_move"}
 TESTED: set[str] = set()
 
 
@@ -107,7 +107,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
-                yield f"{path.stem}.{node.name}", node
+                yield node.name, node
 
 
 def is_move(node: ast.AST) -> bool:
@@ -143,7 +143,7 @@ def test_every_move_is_tested_coming_second() -> None:
 # --- What people do -------------------------------------------------------------------------------
 
 
-@of("actions.confirm")
+@of("confirm")
 def test_a_draft_that_is_read_anew_is_not_confirmed(
     make_job: MakeJob, alice: User, simulator: Simulator, meanwhile: Meanwhile
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_draft_that_is_read_anew_is_not_confirmed(
     assert not job.events.exists()
 
 
-@of("actions.stop")
+@of("stop")
 def test_a_job_that_finished_is_not_stopped(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -167,7 +167,7 @@ def test_a_job_that_finished_is_not_stopped(
     assert not job.events.exists()
 
 
-@of("actions.send_round")
+@of("send_round")
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -180,7 +180,7 @@ def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     assert not mixed.rows.filter(outcome=Outcome.WAITING).exists()
 
 
-@of("actions.delete")
+@of("delete")
 def test_a_job_whose_rows_are_sent_again_is_not_deleted(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -190,7 +190,7 @@ def test_a_job_whose_rows_are_sent_again_is_not_deleted(
     assert not PastSpending.objects.exists()
 
 
-@of("actions.read_again_for_ids")
+@of("read_again_for_ids")
 def test_a_file_is_not_read_for_ids_once_the_job_is_over(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -205,7 +205,7 @@ def test_a_file_is_not_read_for_ids_once_the_job_is_over(
 # --- Sending --------------------------------------------------------------------------------------
 
 
-@of("submission.submit")
+@of("submit")
 def test_a_batch_that_was_taken_back_is_not_looked_for(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +219,7 @@ def test_a_batch_that_was_taken_back_is_not_looked_for(
     assert batch.state == Batch.State.CANCELED
 
 
-@of("submission._commit_intent")
+@of("_commit_intent")
 def test_a_batch_that_was_canceled_is_not_sent(
     alice: User, simulator: Simulator, drive: Drive, meanwhile: Meanwhile
 ) -> None:
@@ -231,7 +231,7 @@ def test_a_batch_that_was_canceled_is_not_sent(
     assert job.batches.get().attempts == 0
 
 
-@of("submission._settle")
+@of("_settle")
 def test_an_answer_counts_although_somebody_had_doubts(
     alice: User, simulator: Simulator, drive: Drive, meanwhile: Meanwhile
 ) -> None:
@@ -249,7 +249,7 @@ def unsettled(make_job: MakeJob, alice: User, state: str) -> Batch:
 ACCEPTED = {"state": Batch.State.IN_PROGRESS, "provider_id": "msgbatch_1"}
 
 
-@of("submission.doubt")
+@of("doubt")
 def test_what_was_accepted_meanwhile_is_not_doubted(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -261,7 +261,7 @@ def test_what_was_accepted_meanwhile_is_not_doubted(
     assert not SubmissionEvent.objects.exists() and not batch.job.events.exists()
 
 
-@of("submission.plan_again")
+@of("plan_again")
 def test_what_was_found_meanwhile_is_not_sent_again(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -273,7 +273,7 @@ def test_what_was_found_meanwhile_is_not_sent_again(
     assert not SubmissionEvent.objects.exists()
 
 
-@of("submission._adopt")
+@of("_adopt")
 def test_what_a_person_sends_again_meanwhile_is_not_adopted(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -285,7 +285,7 @@ def test_what_a_person_sends_again_meanwhile_is_not_adopted(
     assert not SubmissionEvent.objects.exists() and not batch.job.events.exists()
 
 
-@of("submission.give_back")
+@of("give_back")
 def test_what_was_collected_meanwhile_is_not_given_back(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -318,7 +318,7 @@ def test_a_batch_is_given_back_of_a_job_that_is_being_stopped_but_not_of_one_tha
 # --- Watching and collecting ----------------------------------------------------------------------
 
 
-@of("watching._note_end")
+@of("_note_end")
 def test_the_end_of_a_batch_that_was_collected_meanwhile_is_no_news(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -331,7 +331,7 @@ def test_the_end_of_a_batch_that_was_collected_meanwhile_is_no_news(
     assert (job.next_action_at, batch.state) == (None, Batch.State.COLLECTED)
 
 
-@of("collection.collect")
+@of("collect")
 @pytest.mark.parametrize(
     "changed",
     [{"state": Batch.State.LOST}, {"state": Batch.State.UNKNOWN, "provider_id": None}],
@@ -397,7 +397,7 @@ def ended(make_job: MakeJob, alice: User) -> Batch:
     return batch
 
 
-@of("collection._try_again")
+@of("_try_again")
 def test_a_batch_that_was_called_lost_is_not_watched_on(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -412,7 +412,7 @@ def test_a_batch_that_was_called_lost_is_not_watched_on(
     assert (batch.state, batch.collect_failures) == (Batch.State.LOST, 1)
 
 
-@of("collection.lose")
+@of("lose")
 def test_what_was_collected_meanwhile_is_not_lost(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -442,7 +442,7 @@ def a_try(make_job: MakeJob, alice: User, state: str) -> Try:
     )
 
 
-@of("trying.answer_next")
+@of("answer_next")
 def test_what_was_given_up_meanwhile_is_not_asked(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,7 +452,7 @@ def test_what_was_given_up_meanwhile_is_not_asked(
     assert trials.answer_next(one.job, lease_on(one.job))
 
 
-@of("trying._settle")
+@of("_settle")
 def test_what_is_settled_is_not_settled_otherwise(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -467,7 +467,7 @@ def test_what_is_settled_is_not_settled_otherwise(
 # --- The worker -----------------------------------------------------------------------------------
 
 
-@of("lifecycle._say_that_it_fails")
+@of("_say_that_it_fails")
 def test_a_file_that_was_read_after_all_is_not_called_unreadable(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -479,7 +479,7 @@ def test_a_file_that_was_read_after_all_is_not_called_unreadable(
     assert not Problem.objects.exists()
 
 
-@of("lifecycle._step_of_sent")
+@of("_step_of_sent")
 def test_a_job_that_is_stopped_meanwhile_takes_its_next_step_from_there(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, one_step: None
 ) -> None:
@@ -494,7 +494,7 @@ def test_a_job_that_is_stopped_meanwhile_takes_its_next_step_from_there(
     assert job.batches.get().state == Batch.State.CANCELED
 
 
-@of("lifecycle._step_in_the_other_mode")
+@of("_step_in_the_other_mode")
 def test_practice_does_not_end_while_a_batch_is_still_being_seen_to(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, one_step: None, settings: Any
 ) -> None:
@@ -509,7 +509,7 @@ def test_practice_does_not_end_while_a_batch_is_still_being_seen_to(
     assert batch.state == Batch.State.CANCELED
 
 
-@of("lifecycle._step_of_sending")
+@of("_step_of_sending")
 def test_a_job_that_is_stopped_meanwhile_does_not_say_that_all_was_sent(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, one_step: None
 ) -> None:
@@ -519,7 +519,7 @@ def test_a_job_that_is_stopped_meanwhile_does_not_say_that_all_was_sent(
     assert not job.events.exists()
 
 
-@of("lifecycle._stop_one")
+@of("_stop_one")
 def test_a_batch_that_is_being_sent_meanwhile_keeps_its_rows_and_its_body(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -535,7 +535,7 @@ def test_a_batch_that_is_being_sent_meanwhile_keeps_its_rows_and_its_body(
     assert not job.rows.exclude(outcome=Outcome.WAITING).exists()
 
 
-@of("batching.unplan")
+@of("unplan")
 def test_a_batch_that_is_being_sent_meanwhile_is_not_taken_back(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -548,7 +548,7 @@ def test_a_batch_that_is_being_sent_meanwhile_is_not_taken_back(
     assert job.rows.filter(batch=batch).count() == 2
 
 
-@of("batching._fill")
+@of("_fill")
 def test_a_batch_that_is_taken_back_meanwhile_is_not_planned(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -560,7 +560,7 @@ def test_a_batch_that_is_taken_back_meanwhile_is_not_planned(
     assert job.batches.get().state == Batch.State.PLANNING
 
 
-@of("lifecycle._finish")
+@of("_finish")
 def test_a_job_that_has_more_to_send_meanwhile_does_not_finish(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -575,7 +575,7 @@ def test_a_job_that_has_more_to_send_meanwhile_does_not_finish(
 # --- Reading and restoring ------------------------------------------------------------------------
 
 
-@of("reading.make_rows")
+@of("make_rows")
 def test_rows_of_a_batch_made_elsewhere_do_not_count_once_the_job_is_read_otherwise(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -588,7 +588,7 @@ def test_rows_of_a_batch_made_elsewhere_do_not_count_once_the_job_is_read_otherw
     assert job.state == Job.State.READING
 
 
-@of("reading._settle")
+@of("_settle")
 def test_what_was_read_does_not_count_once_the_job_is_read_otherwise(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -600,7 +600,7 @@ def test_what_was_read_does_not_count_once_the_job_is_read_otherwise(
     assert (job.state, job.row_count) == (Job.State.READING, 2)
 
 
-@of("restoring._set_going")
+@of("_set_going")
 def test_a_job_that_is_deleted_meanwhile_is_not_restored(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -611,7 +611,7 @@ def test_a_job_that_is_deleted_meanwhile_is_not_restored(
         recovery._set_going(job, first, "")
 
 
-@of("restoring._take_back_what_was_planned")
+@of("_take_back_what_was_planned")
 @pytest.mark.parametrize("state", recovery.CLEAR_NO)
 def test_what_is_being_sent_meanwhile_is_not_taken_back(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, state: str

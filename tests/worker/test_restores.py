@@ -53,7 +53,8 @@ def add(name):
 """
 AFTER = """
 import os, signal
-from jobs import files, journal
+from jobs.batches import journal
+from jobs.models import files
 add("after")
 files.make_folder(Path(settings.DATA_DIR, "results"))
 Path(settings.DATA_DIR, "results", "1-later.jsonl").write_text("paid for")
@@ -219,7 +220,7 @@ KILLED_AT = {
 DIE = """
 import os, signal, sys
 from django.core.management import call_command
-from jobs import backup_restores as restores
+from jobs.worker import restores
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def then_die():

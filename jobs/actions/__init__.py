@@ -167,7 +167,7 @@ def take_back_corrections(job: Job, user: User) -> bool:
     with transaction.atomic():
         taken_back = bool(job.corrections) and _read_anew(job, corrections=[], changed_by=user)
         if taken_back:
-            _log(job, "Took back the corrected rows.", user)
+            _log(job, "Undid the corrected rows.", user)
     for correction in job.corrections if taken_back else []:
         files.stored_path(correction["file"]).unlink(missing_ok=True)
     return taken_back
@@ -317,7 +317,7 @@ def stop(job: Job, user: User) -> bool:
             next_action_at=clock.now(),
         )
         if stopped:
-            _log(job, "Stop asked for.", user)
+            _log(job, "Stop requested.", user)
             _nudge(job)
     return stopped
 
@@ -406,7 +406,7 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         note_change(job.pk)
         job.rounds.filter(number=job.last_round).update(approved_by=approver)
         job.runs_again().price_anew(now)
-        _log(job, f"To be sent again: {wording.rows(planned.rows)}. {what}".strip(), user)
+        _log(job, f"Retry requested: {wording.rows(planned.rows)}. {what}".strip(), user)
         _nudge(job)
     return True
 
@@ -504,7 +504,7 @@ def send_again(batch: Batch, user: User) -> bool:
             return False
         Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
         Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
-        _log(batch.job, f"Batch {batch.number} is to be sent again.", user)
+        _log(batch.job, f"Batch {batch.number}: send again, as decided here.", user)
         _nudge(batch.job)
     return True
 
@@ -513,7 +513,10 @@ def this_is_it(batch: Batch, provider_id: str, user: User) -> bool:
     """A person says which of the provider's batches an unknown batch is; the worker checks it.
     False when it was settled meanwhile."""
     return _about_unknown(
-        batch, user, f"Batch {batch.number} is said to be {provider_id}.", suggested_id=provider_id
+        batch,
+        user,
+        f"Batch {batch.number}: checking whether it is {provider_id}.",
+        suggested_id=provider_id,
     )
 
 
@@ -542,7 +545,7 @@ def finish_without(job: Job, user: User) -> bool:
         if not away.update(given_up_at=now, next_action_at=now):
             transaction.set_rollback(True)
             return False
-        _log(job, "Going on without the answers that did not arrive.", user)
+        _log(job, "Continuing without the missing answers.", user)
         _nudge(job)
     return True
 

@@ -74,8 +74,8 @@ def approve(job: Job, plan: str, user: User) -> bool:
             return False
         if not caps.can_approve(job, user):
             raise caps.NotAllowed(
-                "You own this job, asked for the approval, or made the last change to it. "
-                "Another administrator has to approve it."
+                "You own this job, asked for approval, or changed it last, so another "
+                "administrator has to approve it."
                 if user.is_superuser
                 else "Only an administrator can approve it."
             )

@@ -52,7 +52,7 @@ def hold(job_pk: int, why: str) -> None:
     why = why.replace("\0", "\ufffd")  # which PostgreSQL does not take
     sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
     if sent.filter(held="").update(held=why):
-        log(job_pk, f"This job needs somebody: {why}")
+        log(job_pk, f"Action needed: {why}")
 
 
 def in_words(error: Refused) -> str:
@@ -141,7 +141,7 @@ def end_pause() -> None:
     now = clock.now()
     if paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now):
         for pk in Job.objects.sending().values_list("pk", flat=True):
-            log(pk, "Sending goes on.")
+            log(pk, "Sending has resumed.")
         Job.objects.sending().update(next_action_at=now)
 
 

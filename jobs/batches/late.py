@@ -25,9 +25,7 @@ logger = logging.getLogger(__name__)
 
 # After that, whole results count even if the provider's own numbers still say something else.
 COUNTS_COUNT = timedelta(hours=1)
-LISTED_LATE = (
-    "turned up at the provider after all, although it was not listed there for a long time ({})"
-)
+LISTED_LATE = "turned up at Anthropic after all, long after it was sent ({})"
 
 
 def look() -> None:
@@ -121,7 +119,7 @@ def _take(batch: Batch, info: BatchInfo, how: str) -> None:
         holds.log(
             batch.job_id,
             f"Batch {batch.number} {how}. "
-            + ("It had ended by then." if info.status == "ended" else "It is canceled at once."),
+            + ("It had ended by then." if info.status == "ended" else "We are canceling it."),
         )
     journal.write("late", job=batch.job_id, nonce=batch.nonce, provider_id=info.id)
     logger.warning("job %s batch %s: %s turned up late", batch.job_id, batch.number, info.id)
@@ -177,6 +175,6 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
             f"It had finished {wording.rows(finished)} by then, which were charged {how}: "
             f"{in_words(dollars(cost))}."
             if finished
-            else "It had finished nothing, so nothing was charged for it."
+            else "It had not answered any rows, so nothing was charged."
         )
         holds.log(late.batch.job_id, f"The late batch {late.batch.number} has ended. {paid}")

@@ -58,7 +58,7 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
     if batch.doubts:
         same.update(doubt="", doubts=0)
     if batch.missing_since and same.update(missing_since=None, given_up_at=None):
-        holds.log(batch.job_id, f"Batch {batch.number} is to be found again.")
+        holds.log(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
         holds.release(batch.job_id, _is_missing(batch))
 
 
@@ -76,8 +76,8 @@ def warn() -> None:
         if given > batch.warnings_given and last.update(warnings_given=given):
             assert batch.created_at is not None  # noqa: S101 - it was sent
             text = (
-                f"The answers of batch {batch.number} are ready at the provider and could not be "
-                f"fetched yet. The provider deletes them on {batch.created_at + KEPT:%-d %B %Y}."
+                f"The answers of batch {batch.number} are ready, but we couldn’t fetch them yet. "
+                f"Anthropic deletes them on {batch.created_at + KEPT:%-d %B %Y}."
             )
             holds.log(batch.job_id, text)
             logger.error("job %s: %s", batch.job_id, text)
@@ -106,9 +106,9 @@ def _look_up(batch: Batch) -> None:
         Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
         holds.hold(
             batch.job_id,
-            f"{_is_missing(batch)} Perhaps the key of this "
-            "site belongs to another workspace now, or somebody deleted the batch. It is looked "
-            "for on, and not sent again. If it stays away, you can go on without it.",
+            f"{_is_missing(batch)} This site’s API key may "
+            "belong to another workspace now, or someone deleted the batch. We keep looking for it "
+            "and don’t send it again. If it stays missing, you can continue without it.",
         )
         return
     _note_found(batch, info)

@@ -259,7 +259,7 @@ def restore() -> list[str]:
             report.append(_not_yet(job_pk, str(error)))
     left, end = _unknown(0)
     if left:
-        report.append("Some could not be looked at yet; nothing is sent until they are.")
+        report.append("Some batches could not be checked yet. Nothing is sent until they are.")
     Installation.objects.filter(pk=1).update(
         journal_ahead=len(left),
         journal_checked=0 if left else end,
@@ -379,7 +379,7 @@ def _restore_one(
 
 
 def _not_yet(job_pk: int, why: str) -> str:
-    return f"Job {job_pk}: not yet, {why}. Look again in a minute."
+    return f"Job {job_pk}: not checked yet: {why}. Look again in a minute."
 
 
 def _bring_in(job: Job | None, submission: _Submission, listing: dict[str, BatchInfo]) -> str:
@@ -391,21 +391,21 @@ def _bring_in(job: Job | None, submission: _Submission, listing: dict[str, Batch
         raise _NotYet("the rows of a retry are being prepared")
     if submission.was_refused:
         _refuse(submission)
-        return "the provider had refused it. Nothing to do."
+        return "Anthropic refused it, so nothing was charged. Nothing to do."
     if job is None:
         return (
-            "this database does not have the job. "
-            f"{submission.provider_id or 'The batch'} was sent; its answers stay at the provider "
-            "for 29 days, and can be brought in under “New job”."
+            "this job is not in the database. "
+            f"{submission.provider_id or 'The batch'} was sent. Anthropic keeps its answers for "
+            "29 days. You can import them under “New job”."
         )
     batch = _batch_with_its_rows(job, submission)
     if batch is None:
         return (
-            "its rows have changed since, so its answers cannot be brought in. Those that were "
+            "its rows have changed since, so its answers can’t be matched. Rows that were "
             "waiting are not sent again."
         )
     if batch.state not in UNSETTLED:
-        return f"this database has it already, as batch {batch.number}. Nothing to do."
+        return f"already in the database as batch {batch.number}. Nothing to do."
     provider_id = submission.provider_id
     if Batch.objects.filter(provider_id=provider_id).exclude(pk=batch.pk).exists():
         provider_id = ""  # it turned out to be another of ours
@@ -413,10 +413,10 @@ def _bring_in(job: Job | None, submission: _Submission, listing: dict[str, Batch
     state = "found" if provider_id in listing else "being looked for"
     holds.log(
         job.pk,
-        f"Batch {batch.number} was sent before the database of this site was restored: "
+        f"Batch {batch.number} was sent before the database was restored: "
         f"{wording.rows(batch.size)}, {state}.",
     )
-    return f"{state} at the provider ({provider_id or 'id not known yet'})."
+    return f"{state} at Anthropic ({provider_id or 'ID not known yet'})."
 
 
 def _is_being_read(job_pk: int) -> bool:

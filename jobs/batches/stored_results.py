@@ -29,8 +29,8 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=10)
 # Every file is compared with its hash once a week, some of them each hour.
 CHECKED_EVERY = timedelta(days=7)
 BYTES_AN_HOUR = 2_000_000_000
-NO_LONGER_THERE = "The provider does not have these results any more."
-OTHERS_NOW = "The provider sends other results for this batch now than the ones we stored."
+NO_LONGER_THERE = "Anthropic no longer has these results."
+OTHERS_NOW = "Anthropic now returns different results for this batch than the ones we stored."
 ROWS_ARE_SAFE = "The answers in your rows and in your finished files are not affected."
 
 

@@ -52,10 +52,10 @@ POST_SECONDS, POST_BYTES_A_SECOND = 180.0, 20_000
 LOOK_WHILE_ASKED = timedelta(minutes=1)
 # What is said when a batch that was found by listing is given back.
 WHY_GIVEN_BACK = {
-    "given_back": "was not ours: its results are another batch's, however often we look. We keep "
-    "looking for ours, and nothing is sent again unless you say so.",
-    "vanished": "is gone at the provider, and was perhaps not ours. We keep looking for ours, and "
-    "nothing is sent again unless you say so.",
+    "given_back": "was not ours: its results belong to another batch. We keep looking for ours. "
+    "Nothing is sent again unless you say so.",
+    "vanished": "is gone at Anthropic and may not have been ours. We keep looking for ours. "
+    "Nothing is sent again unless you say so.",
     "replaced": "was not ours: the results of another one prove that it is ours.",
 }
 # Until one looks again whether another batch of the same size is settled.

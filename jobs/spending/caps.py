@@ -20,8 +20,8 @@ from ..rules import pricing
 from . import ledger
 
 NOBODY = (
-    "Nobody can approve it now: that takes an administrator who does not own the job, did not ask "
-    "for the approval, and did not make the last change. Add another administrator."
+    "Nobody can approve it now. Approval takes an administrator other than the owner, the person "
+    "who asked, and the person who made the last change. Add another administrator first."
 )
 
 

@@ -85,7 +85,7 @@ def test_sending_many_rows_again_is_one_short_click_and_slices(
     failed.refresh_from_db()
     assert failed.reserved_pico == reserved, "all of it, while it is prepared"
     page = client_alice.get(reverse("job", args=[failed.pk])).content.decode()
-    assert "Preparing: 10,000 of 100,000 rows" in page
+    assert "Preparing the retry: 10,000 of 100,000 rows" in page
 
 
 def plan_cost(job: Job) -> Decimal:
@@ -242,7 +242,7 @@ def test_changing_many_rows_and_taking_it_back_are_short_clicks_and_slices(
     assert Edit.objects.count() == MANY
     with touched() as click:
         page = client_alice.post(reverse("edits", args=[failed.pk]), follow=True).content.decode()
-    assert click.rows == 0 and "Taking changes back: 0 of" in page
+    assert click.rows == 0 and "Undoing changes: 0 of" in page
     with touched() as slices:
         work(failed, lambda: not RowChange.objects.exists())
     assert slices.rows <= ROWS

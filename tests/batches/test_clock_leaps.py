@@ -251,7 +251,7 @@ def test_a_batch_is_watched_for_two_days_however_far_the_clock_leaps(
     simulator.faults(list_hide_seconds=0)
     look_on(
         times,
-        lambda: job.events.filter(text__contains="turned up at the provider after all").exists(),
+        lambda: job.events.filter(text__contains="turned up at Anthropic after all").exists(),
         300,
     )
 

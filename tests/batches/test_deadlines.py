@@ -137,7 +137,7 @@ def test_every_job_with_a_batch_that_is_missing_is_told_so_once(
     for job in (many, one):
         job.refresh_from_db()
         assert "not to be found" in job.held
-        assert job.events.filter(text__contains="needs somebody").count() == 1
+        assert job.events.filter(text__contains="Action needed").count() == 1
 
 
 def test_results_that_are_not_there_yet_are_waited_for_and_then_held(

@@ -729,7 +729,7 @@ def test_a_file_that_was_read_in_the_wrong_way_is_read_again(
     upload = ContentFile(b"k1;anna\nk2;bert\n", "people.csv")
     job = drive(actions.bring_in(root, batch_id, upload), until=asks)
     assert "The file is read in the wrong way" in text_of(client_root, "ids", job.pk)
-    assert "This job needs you: where are the ids?" in text_of(client_root, "job", job.pk)
+    assert "Action needed: where are the IDs?" in text_of(client_root, "job", job.pk)
     address = reverse("ids", args=[job.pk])
     both = {"again": "yes", "reading-no_header": "on", "reading-header": "1"}
     assert client_root.post(address, both).headers["Location"] == address

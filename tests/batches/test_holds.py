@@ -58,7 +58,7 @@ def assert_goes_on(job: Job, other: Job, drive: Drive) -> None:
     assert drive(other).good_count == 1
     assert not Installation.get().pause
     for affected in (job, other):
-        assert affected.events.filter(text="Sending goes on.").exists() or affected == other
+        assert affected.events.filter(text="Sending has resumed.").exists() or affected == other
     assert not actions.send_now(job, job.owner), "nothing is paused any more"
 
 

@@ -104,7 +104,7 @@ def test_a_job_that_went_out_after_the_backup_gets_its_batches_back(
     assert_nothing_is_sent(simulator, drive)
     report = recovery.restore()
     assert len(report) == 3
-    assert all("found at the provider" in line for line in report)
+    assert all("found at Anthropic" in line for line in report)
     assert not Installation.get().why_not_sending
     assert_whole(drive(job), simulator)
     assert simulator.truth()["posts"] == 3
@@ -249,7 +249,7 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
         job = drive(job)
         assert job.outcome_count(Outcome.CANCELED) == len(ROWS)
         assert job.batches.filter(state=Batch.State.CANCELED).exists() is planned
-    assert all("found at the provider" in line for line in recovery.restore())
+    assert all("found at Anthropic" in line for line in recovery.restore())
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELING
     assert_whole(drive(job), simulator)
     assert simulator.truth()["posts"] == 3
@@ -288,7 +288,7 @@ def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
         drive(job)
     assert send_again(Job.objects.get(pk=job.pk), alice) == expired
     assert_nothing_is_sent(simulator, drive)
-    assert all("found at the provider" in line for line in recovery.restore())
+    assert all("found at Anthropic" in line for line in recovery.restore())
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert simulator.truth()["accepted_rows"] == len(ROWS) + expired
@@ -311,12 +311,12 @@ def test_rows_that_were_sent_twice_since_the_backup_come_back_one_after_the_othe
         assert send_again(Job.objects.get(pk=job.pk), alice) == expired
         drive(job)
     first, second, _ = recovery.restore()
-    assert "found at the provider" in first
+    assert "found at Anthropic" in first
     assert "an earlier batch of these rows comes first" in second
     drive(job, until=lambda job: job.outcome_count(Outcome.EXPIRED) == expired)
     assert_nothing_is_sent(simulator, drive)
     (line,) = recovery.restore()
-    assert "found at the provider" in line
+    assert "found at Anthropic" in line
     assert drive(job).good_count == len(ROWS)
     assert simulator.truth()["posts"] == 2
 
@@ -334,7 +334,7 @@ def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     advance.sweep()
-    assert "found at the provider" in Installation.get().restore_report
+    assert "found at Anthropic" in Installation.get().restore_report
     job = drive(job)
     assert (job.good_count, job.left_out_count) == (1_050, 1_050)
     assert simulator.truth()["posts"] == 1
@@ -425,7 +425,7 @@ def test_what_was_refused_goes_on_with_the_next_attempt(
         drive(job)
     assert_nothing_is_sent(simulator, drive)
     (line,) = recovery.restore()
-    assert "found at the provider" in line
+    assert "found at Anthropic" in line
     assert_whole(drive(job), simulator)
 
 
@@ -482,7 +482,7 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     assert_whole(drive(job), simulator)
-    assert "found at the provider" in Installation.get().restore_report
+    assert "found at Anthropic" in Installation.get().restore_report
     assert not recovery.ask(), "there is nothing to do any more"
 
 
@@ -516,7 +516,7 @@ def test_from_the_shell(
     with pytest.raises(SystemExit, match="1"):
         call_command("job", "reconcile")
     call_command("job", "reconcile")
-    assert capsys.readouterr().out.count("found at the provider") == 3
+    assert capsys.readouterr().out.count("found at Anthropic") == 3
     call_command("job", "reconcile")
     assert "nothing to do" in capsys.readouterr().err
     assert_whole(drive(job), simulator)

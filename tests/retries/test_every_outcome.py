@@ -97,10 +97,10 @@ MARKS = {
     MARKED_DOWN: [""],
 }
 WHO = {
-    YOU: "To be mended by you",
-    ADMINISTRATOR: "To be mended by an administrator",
-    NOBODY: "Nobody here can mend the cause",
-    TIME: "Passes with time",
+    YOU: "You can fix this",
+    ADMINISTRATOR: "Can be fixed by an administrator",
+    NOBODY: "The cause is not on this site",
+    TIME: "Usually works on retry",
 }
 
 

@@ -113,9 +113,9 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     address = reverse("again", args=[mixed.pk])
     form = {"which": "cut_off", "max_tokens": 1000, "key": planned.key}
     client_alice.post(address, {**form, "approval": "ask"})
-    assert "1 job waits for the approval" in text(client_root, "/")
+    assert "1 job is waiting for your approval" in text(client_root, "/")
     job_page = text(client_root, reverse("job", args=[mixed.pk]))
-    assert "A retry of this job waits for approval." in job_page and address in job_page
+    assert "A retry of this job is waiting for approval." in job_page and address in job_page
     page = text(client_root, address)
     assert "alice asks for your approval" in page and "Approve 2 rows" in page
     client_root.post(address, {**form, "approval": "give"})

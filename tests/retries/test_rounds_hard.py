@@ -813,7 +813,7 @@ def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_
     job.refresh_from_db()
     assert "Preparing: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
     preparation.prepare_next(job)
-    assert "Sending again: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
+    assert "Sending the retry: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
     simulator.faults(stuck=True)
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert "Working: 0 of 1 batch done, 0 of 1 row" in text(

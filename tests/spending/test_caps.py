@@ -310,14 +310,14 @@ def test_a_second_person_approves_what_is_dear(
 ) -> None:
     address = reverse("confirm", args=[dear.pk])
     page = text(client_alice, address)
-    assert "A second person has to approve this job" in page and "Ask for approval of" in page
+    assert "This job needs approval" in page and "Ask for approval of" in page
     assert "Practise with" not in page
     with pytest.raises(limits.NotAllowed, match="A second person"):
         confirm(dear)
     client_alice.post(address, {"plan_sha256": dear.plan_sha256, "approval": "ask"})
     page = text(client_alice, address)
     assert "Waiting for approval" in page and f"http://testserver{address}" in page
-    assert "1 job waits for the approval" in text(client_root, "/")
+    assert "1 job is waiting for your approval" in text(client_root, "/")
     assert "Waiting for approval" in text(client_root, "/?state=approval")
     page = text(client_root, address)
     assert "alice asks for your approval" in page and "Approve 2 rows – at most $3.10" in page
@@ -326,7 +326,7 @@ def test_a_second_person_approves_what_is_dear(
     dear.refresh_from_db()
     assert dear.state == Job.State.DRAFT, "approving sends nothing"
     assert dear.events.filter(text="Approved: 2 rows, at most $3.10.", who=root).exists()
-    assert "waits for the approval" not in text(client_root, "/")
+    assert "waiting for your approval" not in text(client_root, "/")
     page = text(client_root, address)
     assert "Only alice can submit it" in page and "Practise with" not in page
     with pytest.raises(limits.NotAllowed, match="only its owner"):
@@ -386,7 +386,7 @@ def test_a_changed_plan_needs_a_new_approval(
         confirm(dear)
     assert not approvals.approve(dear, dear.plan_sha256, root), "this one was not asked for"
     page = text(client_alice, reverse("confirm", args=[dear.pk]))
-    assert "the job has changed since" in page
+    assert "The job has changed since you last asked" in page
     assert not approvals.ask(dear, asked, alice)
     assert approvals.ask(dear, dear.plan_sha256, alice)
     assert approvals.approve(dear, dear.plan_sha256, root)

@@ -314,7 +314,7 @@ def test_every_change_needs_its_token(make_job: MakeJob, alice: User, root: User
     for path in addresses:
         answer = client.post(path, {"name": "x"})
         assert answer.status_code == 403, path
-        assert "Please try that again" in answer.content.decode()
+        assert "Please try again" in answer.content.decode()
     assert everything() == before
     assert client.get("/").status_code == 200  # still signed in
 
@@ -585,7 +585,7 @@ def test_templates_escape_everything() -> None:
 def test_a_page_that_is_none_says_so_in_our_layout(client_alice: Client) -> None:
     answer = client_alice.get("/no/such/page/")
     page = answer.content.decode()
-    assert answer.status_code == 404 and "There is no such page" in page and "batchsite" in page
+    assert answer.status_code == 404 and "Page not found" in page and "batchsite" in page
     inspect(page)
 
 
@@ -611,10 +611,12 @@ def test_the_pages_for_faults_need_no_database(rf: RequestFactory) -> None:
     """Without the `db` fixture, any query would fail."""
     request = rf.get("/")
     assert "Something went wrong" in errors.server_error(request).content.decode()
-    assert "Please try that again" in errors.csrf_failure(request).content.decode()
-    assert "Not allowed" in errors.forbidden(request, PermissionError()).content.decode()
-    assert "no such page" in errors.not_found(request, Http404()).content.decode()
-    assert "could not be understood" in errors.bad_request(request, ValueError()).content.decode()
+    assert "Please try again" in errors.csrf_failure(request).content.decode()
+    assert "You don’t have access" in errors.forbidden(request, PermissionError()).content.decode()
+    assert "Page not found" in errors.not_found(request, Http404()).content.decode()
+    assert (
+        "couldn’t read that request" in errors.bad_request(request, ValueError()).content.decode()
+    )
 
 
 def test_a_request_for_another_host_is_refused(client_alice: Client) -> None:

@@ -107,17 +107,17 @@ def test_a_job_whose_sending_is_paused_says_why_and_when_it_is_tried_again(
     pause(send_after=timezone.now() + timedelta(minutes=7), provider_trouble=KEY_REFUSED)
     page = page_of(client_alice, sending)
     assert page.count(KEY_REFUSED) == 1, "one reason is said once"
-    assert "Sending is paused" in page and "tried again by itself; next try at" in page
+    assert "Sending is paused" in page and "We keep trying automatically; next attempt at" in page
     assert action("send_now", sending.pk) in page and "no room" not in page
 
 
 def test_trying_now_asks_the_worker_at_once(sending: Job, client_alice: Client) -> None:
     pause(send_after=timezone.now() + timedelta(minutes=7))
-    assert "It is being tried." in post(client_alice, "send_now", sending.pk)
+    assert "Trying to send now." in post(client_alice, "send_now", sending.pk)
     assert Installation.get().send_after <= timezone.now()
-    assert "next try at" not in page_of(client_alice, sending)
+    assert "next attempt at" not in page_of(client_alice, sending)
     Installation.objects.update(pause="")
-    assert "not paused any more" in post(client_alice, "send_now", sending.pk)
+    assert "no longer paused" in post(client_alice, "send_now", sending.pk)
     assert "Sending is paused" not in page_of(client_alice, sending)
 
 
@@ -130,7 +130,7 @@ def test_a_pause_concerns_only_jobs_that_send_with_this_key(
     before = Installation.get().send_after
     for job in (working, practice):
         assert "Sending is paused" not in page_of(client_alice, job)
-        assert "not paused any more" in post(client_alice, "send_now", job.pk)
+        assert "no longer paused" in post(client_alice, "send_now", job.pk)
     assert Installation.get().send_after == before
     listed = text(client_alice, "/")
     assert listed.count("Sending is paused") == 1
@@ -153,7 +153,7 @@ def test_a_held_job_says_only_what_holds_it(sending: Job, client_alice: Client) 
 def test_a_job_that_waits_for_room_says_until_when(sending: Job, client_alice: Client) -> None:
     assert "no room" not in page_of(client_alice, sending)
     Installation.objects.update(send_after=timezone.now() + timedelta(minutes=2))
-    assert "the provider has no room for more just now; next try at" in page_of(
+    assert "Anthropic has no room for more right now; next attempt at" in page_of(
         client_alice, sending
     )
 
@@ -167,7 +167,7 @@ def test_trouble_of_the_site_is_said_where_something_should_move(
     for job in (sending, reading):
         page = page_of(client_alice, job)
         assert "The disk of this site is full." in page
-        assert "goes on by itself when that is mended; nothing is lost" in page
+        assert "Jobs resume automatically once this is fixed, and nothing is lost" in page
     assert "disk" not in page_of(client_alice, finished)
 
 
@@ -187,7 +187,7 @@ def test_behind_the_journal_administrators_are_told_everywhere_and_others_whom_t
     for path in ("/", "/people/", "/jobs/new/", "/no/such/page/"):
         for client, told in ((client_root, True), (client_alice, False)):
             shown = client.get(path).content.decode()
-            assert ("Nothing is sent." in shown) is told, path
+            assert ("Sending is paused." in shown) is told, path
 
 
 def test_behind_the_journal_is_nothing_in_practice(
@@ -198,7 +198,7 @@ def test_behind_the_journal_is_nothing_in_practice(
     Installation.objects.update(journal_ahead=3, restore_report="old")
     for path in ("/", f"/jobs/{sending.pk}/"):
         page = text(client_root, path)
-        assert "Nothing is sent.</strong>" not in page and reverse("restored") not in page
+        assert "Sending is paused.</strong>" not in page and reverse("restored") not in page
 
 
 def test_an_administrator_has_them_looked_for_and_reads_what_was_found(
@@ -207,10 +207,10 @@ def test_an_administrator_has_them_looked_for_and_reads_what_was_found(
     Installation.objects.update(journal_ahead=3)
     address = reverse("restored")
     page = text(client_root, address)
-    assert "3 submissions" in page and action("restored_look") in page
+    assert "3 batches" in page and action("restored_look") in page
 
     page = post(client_root, "restored_look")
-    assert "They are being looked for" in page and action("restored_look") not in page
+    assert "Looking for the batches" in page and action("restored_look") not in page
     assert Installation.get().restore_asked_at
     part = client_root.get(address).context["part"]
     assert client_root.get(part.watch_url, headers=HX).status_code == 204
@@ -224,17 +224,17 @@ def test_an_administrator_has_them_looked_for_and_reads_what_was_found(
     assert reverse("restored") in text(client_root, "/"), "every page says that there is a report"
     assert reverse("restored") not in text(client_alice, "/")
 
-    assert "put away" in post(client_root, "restored_seen")
+    assert "dismissed" in post(client_root, "restored_seen")
     assert reverse("restored") not in text(client_root, "/")
     assert "Nothing to do" in text(client_root, address)
-    assert "nothing to look for" in post(client_root, "restored_look")
+    assert "nothing to find" in post(client_root, "restored_look")
     assert not Installation.get().restore_asked_at
 
 
 def test_what_could_not_be_looked_at_yet_is_looked_for_again(client_root: Client) -> None:
     Installation.objects.update(journal_ahead=1, restore_report="Job 4: not yet.")
     page = text(client_root, reverse("restored"))
-    assert "Job 4: not yet." in page and "Look again" in page and "Nothing is sent" in page
+    assert "Job 4: not yet." in page and "Look again" in page and "So nothing is sent until" in page
     assert action("restored_seen") not in page
 
 
@@ -274,10 +274,10 @@ def test_the_person_who_is_asked_reads_what_is_known_and_what_it_may_cost(
     asked: Batch, client_alice: Client
 ) -> None:
     page = page_of(client_alice, asked.job)
-    assert "did batch 2 arrive?" in page and "Batch 2 has 2 of the job's 6 rows" in page
+    assert "did batch 2 arrive?" in page and "Batch 2 has 2 of this job’s 6 rows" in page
     # Two rows of six, of an estimate of at most $30.
-    assert "looked for 30 minutes" in page and ">17</span> times" in page
-    assert "at most $10.00</span> more" in page
+    assert "been looking for 30 minutes" in page and ">17</span> times" in page
+    assert 'twice: <span class="num">at most $10.00</span> more' in page
     assert action("look_again", asked.job_id, 2) in page
     for name in ("send_again", "this_is_it"):
         assert f'href="{reverse(name, args=[asked.job_id, 2])}"' in page
@@ -310,7 +310,7 @@ def test_a_batch_nobody_is_asked_about_says_how_long_it_is_looked_for(
 
 def test_looking_again_is_due_at_once_and_logged(asked: Batch, client_alice: Client) -> None:
     page = post(client_alice, "look_again", asked.job_id, 2)
-    assert "Batch 2 is being looked for again." in page and "Batch 2: looking again." in page
+    assert "Looking for batch 2 again." in page and "Batch 2: looking again." in page
     asked.refresh_from_db()
     assert asked.next_action_at and asked.next_action_at <= timezone.now()
 
@@ -325,11 +325,11 @@ def test_sending_again_is_confirmed_with_the_amount_on_the_button(
     asked.refresh_from_db()
     assert asked.state == Batch.State.UNKNOWN, "looking changes nothing"
 
-    assert "Batch 2 is sent again." in post(client_alice, "send_again", asked.job_id, 2)
+    assert "Sending batch 2 again." in post(client_alice, "send_again", asked.job_id, 2)
     asked.refresh_from_db()
     assert asked.state == Batch.State.PLANNED
-    assert "settled by now" in post(client_alice, "send_again", asked.job_id, 2)
-    assert "settled by now" in html.unescape(
+    assert "has been settled" in post(client_alice, "send_again", asked.job_id, 2)
+    assert "has been settled" in html.unescape(
         client_alice.get(address, follow=True).content.decode()
     )
 
@@ -339,7 +339,7 @@ def test_in_practice_sending_again_is_said_to_cost_nothing(
 ) -> None:
     settings.PRACTICE = True
     Job.objects.update(practice=True)
-    assert "this is practice, so it costs nothing" in page_of(client_alice, asked.job)
+    assert "Free in practice mode." in page_of(client_alice, asked.job)
     page = text(client_alice, reverse("send_again", args=[asked.job_id, 2]))
     assert "Send again</button>" in page and "$10.00" not in page
 
@@ -348,14 +348,14 @@ def test_a_person_names_the_batch_by_its_id(asked: Batch, client_alice: Client) 
     address = reverse("this_is_it", args=[asked.job_id, 2])
     assert "exactly <strong" in text(client_alice, address)
     page = post(client_alice, "this_is_it", asked.job_id, 2, provider_id=" msgbatch_01AbC-x ")
-    assert "msgbatch_01AbC-x is being checked." in page
-    assert "Batch 2 is said to be msgbatch_01AbC-x." in page
+    assert "Checking msgbatch_01AbC-x." in page
+    assert "Batch 2: checking whether it is msgbatch_01AbC-x." in page
     asked.refresh_from_db()
     assert asked.suggested_id == "msgbatch_01AbC-x"
 
     Batch.objects.filter(pk=asked.pk).update(state=Batch.State.IN_PROGRESS, provider_id="x")
     page = post(client_alice, "this_is_it", asked.job_id, 2, provider_id="msgbatch_2")
-    assert "settled by now" in page
+    assert "has been settled" in page
 
 
 @pytest.mark.parametrize(
@@ -426,15 +426,15 @@ def test_a_batch_that_was_sent_twice_is_shown_with_what_it_cost(
 ) -> None:
     first = with_rows(sending, 1, [1, 2], Batch.State.IN_PROGRESS)
     second = with_rows(sending, 2, [3, 4], Batch.State.IN_PROGRESS)
-    assert "Sent twice" not in page_of(client_alice, sending)
+    assert "was sent twice" not in page_of(client_alice, sending)
     over = late_batch(first, ended_at=timezone.now(), finished=1, cost_pico=PICO * 5 // 4)
     running = late_batch(second)
     Row.objects.filter(number=1).update(outcome=Outcome.GOOD)
     tally.count_up(sending)
     page = page_of(client_alice, sending)
-    assert "Sent twice, canceled" in page
+    assert "A batch was sent twice, and one was canceled" in page
     assert over.provider_id in page and running.provider_id in page
-    assert "It had answered 1 row by then" in page and "$1.25</strong> more" in page
+    assert "It had already answered 1 row" in page and "$1.25</strong> more" in page
     assert "It is being canceled." in page
     assert "Not in this sum" in page and ">$1.25</span>" in page
     LateBatch.objects.filter(pk=over.pk).update(finished=0, cost_pico=0)
@@ -448,7 +448,7 @@ def test_a_batch_that_turned_up_after_a_stop_was_not_sent_twice(
     job = six_rows(make_job, alice, Job.State.FINISHED)
     late_batch(add_batch(job, 1, 6, Batch.State.CANCELED))
     page = page_of(client_alice, job)
-    assert "Turned up late, canceled" in page and "Sent twice" not in page
+    assert "A batch turned up late and was canceled" in page and "was sent twice" not in page
 
 
 # --- Results that stay incomplete -----------------------------------------------------------------
@@ -480,7 +480,7 @@ def test_what_did_arrive_is_said_and_can_be_downloaded(
 ) -> None:
     page = page_of(client_alice, incomplete.job)
     address = reverse("batch_raw", args=[incomplete.job_id, 1])
-    assert "3 of 4 answers did arrive" in page and address in page
+    assert "3 of 4 answers arrived" in page and address in page
     answer = client_alice.get(address)
     assert b"".join(answer.streaming_content) == b'{"half": 1}\n{"a li'  # type: ignore[attr-defined]
     assert "incomplete" in answer.headers["Content-Disposition"]
@@ -497,16 +497,18 @@ def test_a_person_may_go_on_without_the_missing_answers(
     address = reverse("finish_without", args=[incomplete.job_id])
     assert action("try_again", incomplete.job_id) in page and f'href="{address}"' in page
     page = text(client_alice, address)
-    assert "3 of 4 answers" in page and "Go on without 1 answer</button>" in page
-    assert "may have charged it" in page
+    assert "3 of 4 answers" in page and "Continue without 1 answer</button>" in page
+    assert "may have charged for it" in page
     incomplete.refresh_from_db()
     assert incomplete.state == Batch.State.ENDED, "looking changes nothing"
 
-    assert "goes on without the missing" in post(client_alice, "finish_without", incomplete.job_id)
+    assert "continues without the missing" in post(
+        client_alice, "finish_without", incomplete.job_id
+    )
 
     incomplete.refresh_from_db()
     assert incomplete.given_up_at is not None, "the worker looks once more"
-    assert "No answers were missing" in post(client_alice, "finish_without", incomplete.job_id)
+    assert "No answers are missing" in post(client_alice, "finish_without", incomplete.job_id)
     assert client_alice.get(address).status_code == 302
 
 
@@ -516,7 +518,7 @@ def test_nobody_is_asked_to_give_up_while_it_is_still_tried(
     Batch.objects.update(collect_failures=2, arrived=0)
     page = page_of(client_alice, incomplete.job)
     assert reverse("finish_without", args=[incomplete.job_id]) not in page
-    assert "tried 2 times; tried again by itself" in page
+    assert "tried 2 times; retrying automatically" in page
 
 
 # --- Rows that can be sent again ------------------------------------------------------------------
@@ -536,7 +538,7 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     planned = rounds.plan(job, rounds.Again(rounds.FOR_NOW))
     assert planned is not None and planned.rows == 2
     assert f"Send 2 rows – {at_most(planned.price.most)}</button>" in page
-    assert "they were not charged" in page
+    assert "The first time was not charged" in page
     [key] = re.findall(r'name="key" value="(\w+)"', page)
 
     assert "have changed" in post(client_alice, "again", job.pk, which="passing", key="other")
@@ -581,13 +583,13 @@ def test_answers_that_are_not_fetched_are_warned_of_ever_more_urgently(
         warnings_given=warnings,
     )
     page = page_of(client_alice, job)
-    assert "The answers of batch 3 are ready since" in page
+    assert "The answers of batch 3 have been ready since" in page
     deleted = timezone.localtime(created + timedelta(days=29))
     assert f"deletes them on {deleted:%-d %B %Y}" in page
-    assert ("8 days from now" in page) is urgent
+    assert (", in 8 days." in page) is urgent
     assert ("alert-danger" in page) is urgent
     Batch.objects.filter(pk=batch.pk).update(state=Batch.State.COLLECTED)
-    assert "are ready since" not in page_of(client_alice, job)
+    assert "have been ready since" not in page_of(client_alice, job)
 
 
 def test_answers_that_are_just_being_fetched_are_no_trouble(
@@ -595,7 +597,7 @@ def test_answers_that_are_just_being_fetched_are_no_trouble(
 ) -> None:
     job = six_rows(make_job, alice, Job.State.WORKING)
     with_rows(job, 1, [1], Batch.State.ENDED, created_at=timezone.now(), ended_at=timezone.now())
-    assert "are ready since" not in page_of(client_alice, job)
+    assert "have been ready since" not in page_of(client_alice, job)
 
 
 def test_a_lost_batch_is_said_in_red_and_honestly(
@@ -611,11 +613,11 @@ def test_a_lost_batch_is_said_in_red_and_honestly(
     with_rows(job, 3, [5], Batch.State.LOST)
     page = page_of(client_alice, job)
     assert page.count('tag-red">Lost at the provider') == 3
-    assert "1 of 2 answers did arrive and are kept; 1 is lost." in page
-    assert "The provider never gave all of its answers" in page
+    assert "1 of 2 answers arrived and are kept. 1 is lost." in page
+    assert "Anthropic never returned all of its answers" in page
     assert "deleted these answers on 3 October 2026. 2 rows have no answer." in page
-    assert "The provider does not know it any more. 1 row has no answer." in page
-    assert "may have charged them" in page
+    assert "Anthropic no longer has it. 1 row has no answer." in page
+    assert "may still have charged for them" in page
     _good, tile = client_alice.get(f"/jobs/{job.pk}/").context["counts"]
     assert (tile.words, tile.rows) == ("Could not be processed", 4)
     assert tile.note == "some may have been charged"
@@ -629,13 +631,13 @@ def test_after_24_hours_no_time_is_left_and_the_page_says_so(
     ends = now - timedelta(minutes=5)
     with_rows(job, 1, [1], Batch.State.IN_PROGRESS, expires_at=ends)
     page = page_of(client_alice, job)
-    assert "the provider's 24 hours are over; waiting for it to end" in page
-    assert " left of the provider" not in page
+    assert "past the 24-hour limit; waiting for Anthropic to end it" in page
+    assert " left of the 24-hour" not in page
     ends = now + timedelta(hours=2, seconds=30)
     with_rows(job, 2, [2], Batch.State.IN_PROGRESS, expires_at=ends)
     page = page_of(client_alice, job)
-    assert "24 hours are over for 1 batch; waiting for it to end" in page
-    assert "at most 2 hours left of the provider's" in page
+    assert "1 batch past the 24-hour limit; waiting for Anthropic to end it" in page
+    assert "at most 2 hours left of the 24-hour limit" in page
 
 
 # --- Stopping -------------------------------------------------------------------------------------
@@ -660,13 +662,13 @@ def test_stopping_says_beforehand_what_happens_to_each_row(
     with_rows(job, 7, [14, 15, 16], Batch.State.ENDED, **given_up)
     with_rows(job, 8, [20], Batch.State.COLLECTED)
     page = text(client_alice, reverse("stop", args=[job.pk]))
-    assert "Of 21 rows," in page
+    assert "What happens to the 21 rows:" in page
     said = [
-        ("5 rows", "are not sent yet and will not be. Free."),  # 3 of them in no batch yet
-        ("5 rows", "were sent, and it is not known yet whether they arrived."),
-        ("4 rows", "are with the provider"),
-        ("2 rows", "are finished at the provider."),
-        ("3 rows", "have answers that could not be fetched"),
+        ("5 rows", "were not sent and will not be. No charge."),  # 3 of them in no batch yet
+        ("5 rows", "may have arrived at Anthropic."),
+        ("4 rows", "are at Anthropic"),
+        ("2 rows", "are finished at Anthropic."),
+        ("3 rows", "have answers that we could not fetch"),
         ("1 row", "is done: kept, and"),
         ("1 row", "is left out."),
     ]
@@ -687,9 +689,9 @@ def test_trouble_takes_no_query_a_batch(
         batch = add_batch(asked.job, number, 1, Batch.State.LOST)
         late_batch(batch)
     # As always: session, user, prices, job, round, batches, installation, tries, log. Of each
-    # batch that somebody is asked about what it costs (1); all late ones (1); why all lost ones
-    # were lost (1).
-    with django_assert_num_queries(9 + 1 + 1 + 1):
+    # batch that somebody is asked about what it costs, and which ones it is not (2); all late ones
+    # (1); why all lost ones were lost (1).
+    with django_assert_num_queries(9 + 2 + 1 + 1):
         page_of(client_alice, asked.job)
 
 

@@ -174,7 +174,7 @@ def test_a_worker_that_is_not_running_is_said(working: Job, client_alice: Client
 def test_trouble_with_the_provider_is_said(working: Job, client_alice: Client) -> None:
     Installation.objects.update(provider_trouble="The provider did not answer in time.")
     page = page_of(client_alice, working)
-    assert "could not be asked just now" in page and "did not answer in time" in page
+    assert "We can’t reach Anthropic right now" in page and "did not answer in time" in page
 
 
 def test_the_page_takes_the_same_few_queries_for_many_batches(
@@ -200,8 +200,8 @@ def test_a_held_job_says_why_and_can_be_tried_again(
     batch = add_batch(job, 1, 2, Batch.State.BLOCKED, refusal="Your credit balance is too low.")
     Installation.objects.update(provider_trouble="The credit is used up.")
     page = page_of(client_alice, job)
-    assert "The credit is used up. Top it up." in page and "This job needs you" in page
-    assert "It is tried again by itself" not in page
+    assert "The credit is used up. Top it up." in page and "Action needed" in page
+    assert "We keep trying automatically" not in page
     assert "Your credit balance is too low." in page
     address = reverse("try_again", args=[job.pk])
     assert client_alice.get(address).status_code == 405
@@ -209,8 +209,8 @@ def test_a_held_job_says_why_and_can_be_tried_again(
     first = client_alice.post(address, follow=True)
     second = client_alice.post(address, follow=True)
 
-    assert "The job goes on" in first.content.decode()
-    assert "was not waiting for anybody" in second.content.decode()
+    assert "The job is running again" in first.content.decode()
+    assert "did not need anything" in second.content.decode()
     batch.refresh_from_db()
     assert batch.state == Batch.State.PLANNED
     assert JobEvent.objects.filter(job=job, text="Trying again.").count() == 1
@@ -225,8 +225,8 @@ def test_stopping_says_what_it_costs_first(working: Job, client_alice: Client) -
 
     page = text(client_alice, reverse("stop", args=[working.pk]))
 
-    assert ">2 rows</strong> are not sent yet" in page
-    assert ">1 row</strong> is with the provider" in page
+    assert ">2 rows</strong> were not sent" in page
+    assert ">1 row</strong> is at Anthropic" in page
     assert ">2 rows</strong> are done" in page
     working.refresh_from_db()
     assert working.state == Job.State.SUBMITTING
@@ -239,8 +239,8 @@ def test_a_job_is_stopped_once(working: Job, client_alice: Client) -> None:
     second = client_alice.post(address, follow=True)
 
     assert "is being stopped" in first.content.decode()
-    assert "nothing to stop any more" in second.content.decode()
-    assert JobEvent.objects.filter(job=working, text="Stop asked for.").count() == 1
+    assert "nothing left to stop" in second.content.decode()
+    assert JobEvent.objects.filter(job=working, text="Stop requested.").count() == 1
     assert client_alice.get(address).headers["Location"] == f"/jobs/{working.pk}/"
 
 

@@ -61,8 +61,8 @@ def in_words(restored: Restored) -> list[str]:
         lines.append(
             f"{restored.batches_to_reconcile:,} batches ({restored.rows_to_reconcile:,} rows) were "
             "sent after this backup, by the journal. Nothing is sent until they are found again: "
-            "start the site, then run “manage.py job reconcile”, or press “Look for them at the "
-            "provider” on its pages."
+            "start the site, then run “manage.py job reconcile”, or press “Find them at "
+            "Anthropic” on its pages."
         )
     elif not restored.spending_stopped:
         lines.append("The journal has nothing that was sent after this backup. Start the site.")

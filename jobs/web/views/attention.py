@@ -29,8 +29,8 @@ SHOWN = 50  # changed rows on a page
 MOST_CELLS = 100  # of a row that is edited in the page
 MOST_TEXT = 300  # characters of a row in a list
 LOOK_SECONDS = 2  # between two looks whether a corrected file was read
-BUSY = "Nothing was changed: rows of this job are being changed already. Wait until that is done."
-CHANGED = "Nothing was sent: the rows or their price have changed since. Look again."
+BUSY = "Nothing was changed, because another change of this job is still running. Try again later."
+CHANGED = "Nothing was sent, because the rows or their price have changed. Check them again."
 
 
 @require_safe
@@ -362,9 +362,11 @@ def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
         if actions.leave_out(job, cause, count, person(request)):
             if row_changes.find(job):
                 return redirect("job", pk)
-            messages.success(request, "These rows count as left out on purpose.")
+            messages.success(request, "These rows are now left out.")
         else:
-            messages.info(request, "Nothing was changed: these rows are not the same any more.")
+            messages.info(
+                request, "Nothing was changed, because these rows are no longer the same."
+            )
         return redirect("attention", pk)
     if group is None or job.state != Job.State.FINISHED:
         return redirect("attention", pk)

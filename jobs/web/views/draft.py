@@ -482,7 +482,7 @@ def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
     approval, to = request.POST.get("approval"), "confirm"
     if approval == "withdraw":
         if approvals.withdraw(job, user):
-            messages.success(request, "Withdrawn. Nobody can approve it any more.")
+            messages.success(request, "Request withdrawn.")
         return redirect("job", job.pk)
     try:
         if approval == "ask":

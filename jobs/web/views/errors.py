@@ -12,10 +12,9 @@ from ...models import storage
 
 # The same for a part of a page, which shows it where it says that something was saved.
 SHORT = {
-    "500": "Something went wrong on our side. Nothing was saved; try again in a moment.",
-    "busy": "The site is busy. Nothing was saved and nothing was sent; try again in a minute.",
-    "full": "The site’s disk is full. Nothing was saved and nothing was sent; "
-    "tell your administrator.",
+    "500": "Something went wrong on our side. Nothing was saved. Try again in a moment.",
+    "busy": "The site is busy. Nothing was saved or sent. Try again in a minute.",
+    "full": "The site’s disk is full. Nothing was saved or sent. Tell your administrator.",
 }
 
 

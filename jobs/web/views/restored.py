@@ -44,7 +44,7 @@ def look(request: HttpRequest) -> HttpResponse:
     """The worker looks for them at the provider."""
     if not recovery.ask():
         messages.info(
-            request, "The database knows all that was sent; there is nothing to look for."
+            request, "The database has every batch that was sent. There is nothing to find."
         )
     return redirect("restored")
 
@@ -54,5 +54,5 @@ def look(request: HttpRequest) -> HttpResponse:
 def seen(request: HttpRequest) -> HttpResponse:
     """The report was read: it is shown no more. What became of each batch is in its job's log."""
     Installation.objects.filter(pk=1).update(restore_report="")
-    messages.success(request, "The report was put away.")
+    messages.success(request, "Report dismissed.")
     return redirect("jobs")

@@ -27,7 +27,7 @@ from ..forms import ProviderIdForm
 from .access import find_job, person
 
 URGENT = 4  # of watching's five warnings: from here on days count
-SETTLED = "Batch {} is settled by now; nothing had to be done."
+SETTLED = "Batch {} has been settled. Nothing was left to do."
 
 
 # --- What the page says ---------------------------------------------------------------------------
@@ -197,8 +197,8 @@ def _losses(job: Job, batches: Sequence[Batch]) -> list[Loss]:
 
 def _why_lost(batch: Batch) -> str:
     if batch.collect_failures >= collection.TRIES:
-        return "The provider never gave all of its answers, however often it was asked."
-    return "The provider does not know it any more."
+        return "Anthropic never returned all of its answers, however often we asked."
+    return "Anthropic no longer has it."
 
 
 # --- What a person can do -------------------------------------------------------------------------
@@ -209,9 +209,9 @@ def try_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Whatever held the job is mended, a person says."""
     job = find_job(request, pk)
     if actions.try_again(job, person(request)):
-        messages.success(request, "The job goes on.")
+        messages.success(request, "The job is running again.")
     else:
-        messages.info(request, "The job was not waiting for anybody.")
+        messages.info(request, "The job did not need anything.")
     return redirect("job", pk)
 
 
@@ -220,9 +220,9 @@ def send_now(request: HttpRequest, pk: int) -> HttpResponse:
     """Try to send at once, although sending is paused."""
     job = find_job(request, pk)
     if job.sends and actions.send_now(job, person(request)):
-        messages.success(request, "It is being tried. If it fails, this page says so.")
+        messages.success(request, "Trying to send now. If it fails, this page says why.")
     else:
-        messages.info(request, "Sending was not paused any more.")
+        messages.info(request, "Sending is no longer paused.")
     return redirect("job", pk)
 
 
@@ -232,9 +232,9 @@ def finish_without(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     if request.method == "POST":
         if actions.finish_without(job, person(request)):
-            messages.success(request, "The job goes on without the missing answers.")
+            messages.success(request, "The job continues without the missing answers.")
         else:
-            messages.info(request, "No answers were missing any more.")
+            messages.info(request, "No answers are missing anymore.")
         return redirect("job", pk)
     batches = [batch for batch in job.batches.all() if is_incomplete(batch)]
     if not batches or not job.held:
@@ -260,7 +260,7 @@ def can_be_sent_again(job: Job) -> int:
 @require_POST
 def look_again(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     batch = _find_batch(request, pk, number)
-    looking = f"Batch {number} is being looked for again. The log below says what comes of it."
+    looking = f"Looking for batch {number} again. The log below shows the result."
     return _decided(request, batch, actions.look_again, looking)
 
 
@@ -269,7 +269,7 @@ def send_again(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """GET says what is known and what it may cost, POST sends the batch again."""
     batch = _find_batch(request, pk, number)
     if request.method == "POST":
-        return _decided(request, batch, actions.send_again, f"Batch {number} is sent again.")
+        return _decided(request, batch, actions.send_again, f"Sending batch {number} again.")
     if not doubts(batch.job, [batch]):
         messages.info(request, SETTLED.format(number))
         return redirect("job", pk)
@@ -288,7 +288,7 @@ def this_is_it(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         def suggest(batch: Batch, user: User) -> bool:
             return actions.this_is_it(batch, found, user)
 
-        checking = f"{found} is being checked. The log below says what comes of it."
+        checking = f"Checking {found}. The log below shows the result."
         return _decided(request, batch, suggest, checking)
     if not doubts(batch.job, [batch]):
         messages.info(request, SETTLED.format(number))

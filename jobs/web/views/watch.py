@@ -170,7 +170,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     if brought_in and brought_in.asks:
         context["held"] = ""  # its own part says it, and what to do
         context["headline"] = "Waiting for you"
-        context["detail"] = "The answers go to their rows once it is said where the ids are."
+        context["detail"] = "The answers go to their rows once you say where the ids are."
     return context
 
 
@@ -245,26 +245,27 @@ def _headline(job: Job, now: Sequence[Batch], again: Round | None) -> tuple[str,
     if job.state == Job.State.CANCELING:
         return (
             "Stopping",
-            "What was not sent stays here. What was sent ends as soon as the provider can; answers "
-            "that are ready by then are kept.",
+            "Rows that were not sent stay here. Anthropic ends the others as soon as it can, and "
+            "we keep every answer that is ready by then.",
         )
     if job.state == Job.State.SUBMITTING and again and again.step != Round.Step.READY:
         return (
-            f"Preparing: {again.taken:,} of {rows(again.rows)}",
-            "Nothing has been sent yet. Sending starts as soon as all rows are prepared.",
+            f"Preparing the retry: {again.taken:,} of {rows(again.rows)}",
+            "Nothing has been sent yet. Sending starts once all rows are ready.",
         )
     if job.state == Job.State.SUBMITTING:
         sent = sum(batch.size for batch in now if batch.provider_id)
         number = sum(1 for batch in now if batch.provider_id)
         words = f"{number} batch{'' if number == 1 else 'es'} sent so far" if number else ""
-        what, wanted = ("Sending again", again.rows) if again else ("Sending", job.to_send_count)
+        what, wanted = (
+            ("Sending the retry", again.rows) if again else ("Sending", job.to_send_count)
+        )
         return f"{what}: {sent:,} of {rows(max(wanted, sent))}", words
     done = [batch for batch in now if batch.is_final]
     of_them = f"{sum(batch.size for batch in done):,} of {rows(sum(b.size for b in now))}"
     return (
         f"Working: {len(done)} of {len(now)} batch{'' if len(now) == 1 else 'es'} done, {of_them}",
-        "Answers come batch by batch. Most jobs take less than an hour; the provider's limit is "
-        "24 hours.",
+        "Answers come batch by batch. Most jobs take less than an hour; the limit is 24 hours.",
     )
 
 
@@ -380,7 +381,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
         if actions.stop(job, person(request)):
             messages.success(request, "The job is being stopped.")
         else:
-            messages.info(request, "There was nothing to stop any more.")
+            messages.info(request, "There was nothing left to stop.")
         return redirect("job", pk)
     if not job.can_be_stopped:
         return redirect("job", pk)
@@ -389,6 +390,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "fates": fates,
+        "preparing": job.rounds.exclude(step=Round.Step.READY).last(),
         "runs_on": fates["sent"] or fates["unsure"],
         "said": None if job.brought_in else estimates.said(job),
         "elsewhere_runs": elsewhere is not None and not elsewhere.is_final,

@@ -429,6 +429,7 @@ def test_parameters_are_looked_at_when_the_batch_ends(api: anthropic.Anthropic) 
         ("claude-haiku-4-5", {"disabled", "enabled"}, False),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
 def test_each_model_has_its_rules_for_thinking(
     api: anthropic.Anthropic, model: str, accepted: set[str], thinks: bool
 ) -> None:

@@ -48,7 +48,7 @@ AROUND_CELL = 2
 # How many of the rows find the instructions kept: best effort, these are the rates that are usual
 # in batches (batch processing guide).
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
-VERSION = 2  # of how the numbers are worked out
+VERSION = 3  # of how the numbers are worked out
 MOST_EARLIER = 5  # jobs to learn from
 TOO_MUCH = "No job can cost more than $9,000,000. Split the file."
 
@@ -461,7 +461,7 @@ class _Share:
     kept: int = 0  # tokens of each row that are to be kept at the provider
     is_kept: bool = False  # they are long enough for that, as far as is known
     scale: float = 1  # tokens of this model for one of that which was counted
-    dearest_input: int = 1  # times the price of input: 2 for writing to the cache for an hour
+    is_any_kept: bool = False  # all that they read may be kept at the provider
     in_the_us: bool = False  # some ask to be kept in the US, which costs more
     searches: int = 0  # web searches that are allowed, in all rows
     turns: int = 0  # how often the model may read what tools of the provider found, in all rows
@@ -498,7 +498,7 @@ def _request_shares(models: dict[str, dict[str, int]]) -> list[_Share]:
             round(facts["max_tokens_sum"] * USUAL_OUTPUT[0]),
             round(facts["max_tokens_sum"] * USUAL_OUTPUT[1]),
             facts["max_tokens_sum"],
-            dearest_input=2 if facts["cached"] else 1,
+            is_any_kept=bool(facts["cached"]),
             in_the_us=bool(facts["in_the_us"]),
             searches=facts.get("searches", 0),  # not there: read by an older version
             turns=facts.get("turns", 0),
@@ -668,12 +668,15 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
     # Nothing longer than what the model reads at once is taken. What tools find is not limited, but
     # by that.
     context = pricing.model(share.model).context
-    dear = (min(share.most, share.rows * context) + share.turns * context) * share.dearest_input
+    tokens = min(share.most, share.rows * context) + share.turns * context
     longest = context if share.turns else min(share.most_row, context)
     # At most, each row writes what is to be kept, be it as short as it is.
-    most = cost(dear, share.longest, Decimal(0), longest, to_keep)
+    written = tokens if share.is_any_kept else share.kept * share.rows
+    most = pricing.ceiling_of_tokens(
+        share.model, max(tokens - written, 0), share.longest, longest, written=written
+    )
     if share.in_the_us:
-        high, most = high * pricing.US_ONLY, most * pricing.US_ONLY
+        high *= pricing.US_ONLY
     fees = pricing.SEARCH * share.searches
     return Prices(
         share.rows,

@@ -115,7 +115,7 @@ def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
     tokens = recipes.text_bytes(params) // LEAST_TOKEN_BYTES + around
     # What is to be kept at the provider is paid when it is written.
     written = tokens if recipe.cached else 0
-    return pricing.cost_of_tokens(
+    return pricing.ceiling_of_tokens(
         recipe.model, tokens - written, recipe.longest, tokens, written=written, batch=False
     )
 

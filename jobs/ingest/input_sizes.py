@@ -1,8 +1,8 @@
 """How long the input of a ready-made request is: at most, and about. Pure.
 
 A token has at least a byte, so a text has at most as many tokens as its JSON has bytes. Pictures
-and PDFs that are in the request are measured by pixels and pages (media.py). Whatever else the
-model reads is not here: it is up to all that the model can read at once.
+and PDFs that are in the request are measured by pixels and pages (media.py, pdf.py). Whatever else
+the model reads is not here: it is up to all that the model can read at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..rules.model_capabilities import Rules
-from . import media
+from . import media, pdf
 
 Json = dict[str, Any]
 
@@ -42,6 +42,7 @@ class _Files:
         self.rules = rules
         self.bytes = 0  # of base64
         self.usual = self.most = 0  # tokens
+        self.text = 0  # tokens at most, of the texts of PDFs
         self.is_open = self.is_linked = self.is_cited = False
 
     def add(self, content: object) -> None:
@@ -79,16 +80,20 @@ class _Files:
             self.add(source.get("content"))
         elif source.get("type") in _ELSEWHERE:
             self.is_open = self.is_linked = True
+        elif source.get("type") == "base64":
+            self._add_pdf(self._decoded(source))
         elif source.get("type") != "text":
-            raw = self._decoded(source)
-            pdf = media.read_pdf(raw)
-            if pdf is None:
-                self.is_open = True
-                self.usual += (1 + len(raw) // PAGE_BYTES) * USUAL_PAGE
-                return
-            text = max(pdf.text, pdf.pages * media.PAGE_TEXT)
-            self.most += text + pdf.pages * self.rules.image_tokens
-            self.usual += pdf.pages * USUAL_PAGE
+            self.is_open = True
+
+    def _add_pdf(self, raw: bytes) -> None:
+        found = pdf.read_pdf(raw)
+        if found is None:
+            self.is_open = True
+            self.usual += (1 + len(raw) // PAGE_BYTES) * USUAL_PAGE
+            return
+        self.text += max(found.text, found.pages * pdf.PAGE_TEXT)
+        self.most += found.pages * self.rules.image_tokens
+        self.usual += found.pages * USUAL_PAGE
 
     def _decoded(self, source: Json) -> bytes:
         data = source.get("data")
@@ -113,7 +118,8 @@ def input_size(params: Json, size: int, rules: Rules) -> InputSize:
     if files.is_open:
         return InputSize(usual, None, files.is_linked)
     # Of a document that can be cited, each sentence has its number.
-    most = (text * 2 if files.is_cited else text) + files.most + AROUND
+    texts = (text + files.text) * (2 if files.is_cited else 1)
+    most = texts + files.most + AROUND
     if tools := params.get("tools"):
         most += AROUND_TOOLS
         kinds = [str(tool.get("type") or "custom") for tool in tools]

@@ -131,7 +131,7 @@ class Requests:
             size,
             model=params["model"],
             max_tokens=params["max_tokens"],
-            cached='"cache_control"' in source,
+            cached=_is_any_kept(source, request),
             in_the_us=params.get("inference_geo") == "us",
             searches=searches,
             turns=turns,
@@ -185,6 +185,12 @@ def measure(params: Json, size: int) -> tuple[InputSize, int]:
     found = input_size(params, size, rules_of(known.id if known else ""))
     context = known.context if known else max(one.context for one in all_facts())
     return found, context if found.most is None else min(found.most, context)
+
+
+def _is_any_kept(source: str, request: Json) -> bool:
+    """Whether it asks to have anything kept at the provider, also in letters that are numbers."""
+    text = _encoder.encode(request).decode() if "\\u" in source else source
+    return '"cache_control"' in text
 
 
 class _Params(msgspec.Struct):

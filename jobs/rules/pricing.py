@@ -20,6 +20,7 @@ from typing import Any
 
 from . import published_prices
 from .judging import GOOD, LOOK, Judged, Usage
+from .model_capabilities import rules_of
 
 DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
 BATCH = Decimal("0.5")
@@ -228,6 +229,33 @@ def cost_of_tokens(
     total = prices.input * input_tokens + prices.output * output_tokens
     total += prices.cache_write_1h * written + prices.cache_read * read
     return total / 1_000_000 * (BATCH if batch else 1)
+
+
+def ceiling_of_tokens(
+    model_id: str,
+    input_tokens: int,
+    output_tokens: Decimal | int,
+    prompt_tokens: int,
+    *,
+    written: Decimal | int = 0,
+    batch: bool = True,
+) -> Decimal:
+    """The most that so many tokens cost, of which `written` besides the input may be kept, for five
+    minutes or an hour, whichever costs more, or be read: as cost_of_tokens, but wherever the
+    provider lets the model run. That is a setting of the workspace, which no request tells.
+
+    Raises UnknownPrice.
+    """
+    known = model(model_id)
+    most = Decimal(0)
+    # Above its step a model costs more, as far as is known; what was entered may say otherwise.
+    for prices in {known.prices, known.prices_for(prompt_tokens)}:
+        kept = max(prices.input, prices.cache_write_5m, prices.cache_write_1h, prices.cache_read)
+        total = prices.input * input_tokens + kept * written + prices.output * output_tokens
+        most = max(most, total / 1_000_000)
+    if rules_of(known.id).region:
+        most *= US_ONLY
+    return most * (BATCH if batch else 1)
 
 
 def saved_by_keeping(model_id: str, written: int, read: int) -> Decimal:

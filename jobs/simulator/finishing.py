@@ -102,6 +102,7 @@ class Finisher:
             expired=self._knobs.expire_share,
             marked=not self._knobs.ignore_markers,
             cached=set(),
+            geo=self._knobs.workspace_geo,
         )
         items = read_batch(self._store.body_path(batch.id))
         items.sort(key=lambda item: digest(batch.id, "order", item.custom_id))

@@ -1,7 +1,7 @@
 """Knobs that tests turn: how the provider is as a whole, not what becomes of one request."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -44,6 +44,9 @@ class Knobs(Struct, forbid_unknown_fields=True):
     wrong_counts_seconds: Seconds = 0.0
     # The scheme, host and port that `results_url` names instead of ours.
     results_host: str = ""
+    # Where the workspace lets models run that are not asked to run anywhere, in a batch that ends
+    # from now on.
+    workspace_geo: Literal["global", "us"] = "global"
 
     @property
     def ahead(self) -> int:

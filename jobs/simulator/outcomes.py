@@ -1,6 +1,6 @@
 """What becomes of a request: by its own parameters, by a marker in its text, or by luck."""
 
-from typing import get_args
+from typing import Literal, get_args
 
 from msgspec import Raw, Struct
 
@@ -48,6 +48,7 @@ class Run(Struct):
     marked: bool
     # The beginnings of prompts in the cache: one request writes each, most of the others read it.
     cached: set[tuple[str, str, int]]
+    geo: Literal["global", "us"] = "global"
 
 
 def result_line(item: Item, number: int, run: Run) -> ResultLine:
@@ -80,6 +81,8 @@ def single_reply(body: bytes) -> Reply:
 def _process(body: Raw, luck: Dice, run: Run) -> Succeeded | Ended:
     params = decode_params(body)
     model, prompt = check_message(params, in_batch=True, long_output=run.long_output)
+    if model.rules.inference_geo:
+        params.inference_geo = params.inference_geo or run.geo
     marker = _marker(prompt) if run.marked else ""
     if marker == "expired":
         return Ended("expired")

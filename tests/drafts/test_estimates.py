@@ -100,8 +100,9 @@ def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: 
     estimate = estimates.current(job)
     assert estimate is not None
     assert estimate.counted == 1, "what has such tools is not counted"
-    # Three searches each, and six turns with up to a million tokens, at the price of long prompts.
-    fees, found = 7 * 3 * pricing.SEARCH, 7 * 6 * Decimal("0.25")
+    # Three searches each, and six turns with up to a million tokens, at the price of long prompts
+    # in the US.
+    fees, found = 7 * 3 * pricing.SEARCH, 7 * 6 * Decimal("0.25") * pricing.US_ONLY
     assert fees + found < estimate.most < (fees + found) * Decimal("1.001")
     assert fees < estimate.high < estimate.most
     assert estimate.low < pricing.SEARCH, "the model may do without"
@@ -119,6 +120,48 @@ def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: 
     )
     assert searches and job.cost == tokens + searches * pricing.SEARCH
     assert receipt_of(job).charged == job.cost == sum(row.cost for row in job.rows.all())
+
+
+@pytest.mark.parametrize("ready_made", [False, True])
+def test_a_workspace_that_runs_models_in_the_us_charges_no_more_than_the_most(
+    alice: User, simulator: Simulator, drive: Drive, make_job: MakeJob, ready_made: bool
+) -> None:
+    """No request says so: it is a setting at the provider, and costs a tenth more."""
+    simulator.faults(workspace_geo="us")
+    # Every answer is as long as can be, and all that is read is a token a letter.
+    texts = [f"{word} b c d e f [simulate:cut]" for word in "xyz"]
+    rows: list[Any] = [request("claude-opus-5-5", text, 2_000) for text in texts]
+    if not ready_made:
+        rows = [(f"n{number}", text) for number, text in enumerate(texts)]
+    recipe = {"model": "claude-opus-5-5", "prompt": "{{text}}", "max_tokens": 2_000}
+    job = make_job(alice, Job.State.DRAFT, rows=rows, **({} if ready_made else recipe))
+    estimate = estimated(job)
+    job = charged(job, drive)
+    in_the_us = sum(
+        pricing.cost_of_tokens(row.answered_by, row.input_tokens, row.output_tokens)
+        for row in job.rows.all()
+    )
+    assert job.cost == receipt_of(job).charged == in_the_us * pricing.US_ONLY
+    output = job.rows.count() * 2_000
+    assert pricing.cost_of_tokens("claude-opus-5-5", 0, output) < job.cost <= estimate.most
+
+
+@pytest.mark.parametrize("written", ["cache_control", "\\u0063ache_control"])
+def test_what_is_to_be_kept_is_seen_however_it_is_written(
+    alice: User, simulator: Simulator, drive: Drive, written: str
+) -> None:
+    """Writing it for an hour costs twice the price of input."""
+    row = request("claude-opus-5-5", "word " * 4_000, 9)
+    plain, kept = json.dumps(row), json.dumps({**row, "params": {**row["params"], "CC": {}}})
+    kept = kept.replace('"CC": {}', f'"{written}": {{"type": "ephemeral", "ttl": "1h"}}')
+    most = []
+    for text in (plain, kept):
+        upload = ContentFile(text.encode(), "requests.jsonl")
+        job = drive(actions.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
+        estimate = estimates.current(job)
+        assert estimate is not None
+        most.append(estimate.most)
+    assert most[1] > most[0] * Decimal("1.9")
 
 
 def test_a_model_without_a_price_among_others_stops_the_whole_job(
@@ -163,6 +206,7 @@ def test_one_very_long_row_does_not_make_the_others_dear(
     by_itself = (prices.input * tokens + prices.output * 200) / 1_000_000 * pricing.BATCH
     # It was counted, but another one may be all of one-letter words: a token has at least a byte.
     at_most = (prices.input * 400_000 + prices.output * 200) / 1_000_000 * pricing.BATCH
+    at_most *= pricing.US_ONLY
     assert by_itself < estimate.most - plain.most < at_most * Decimal("1.02")
     charged_for = charged(long, drive)
     assert estimate.low <= charged_for.cost <= estimate.most

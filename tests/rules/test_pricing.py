@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from anthropic._data import DEPRECATED_MODELS
 
 from jobs.rules.judging import CacheCreation, Judged, Usage
+from jobs.rules.model_capabilities import rules_of
 from jobs.rules.pricing import (
+    Model,
     UnknownPrice,
+    all_facts,
+    ceiling_of_tokens,
     choosable,
     cost_in_pico,
     cost_of_tokens,
     in_words,
     model,
+    models,
 )
 
 from ..environment import ROOT
@@ -163,3 +171,47 @@ def test_aliases_are_the_same_model_and_retired_ones_are_not_offered() -> None:
 )
 def test_money_in_words(amount: str, words: str) -> None:
     assert in_words(Decimal(amount)) == words
+
+
+def test_the_table_knows_each_model_that_the_package_says_will_end() -> None:
+    """And on which day: it is what people are warned of."""
+    ours = {name: one for one in all_facts() for name in (one.id, *one.aliases)}
+    for name, said in DEPRECATED_MODELS.items():
+        day = datetime.strptime(re.sub(r"(\d)(st|nd|rd|th)", r"\1", said), "%B %d, %Y").date()
+        assert name in ours, name
+        assert ours[name].retires == day and ours[name].status != "active", name
+
+
+# --- The most that tokens can cost ----------------------------------------------------------------
+
+# What can make the same tokens dearer than their price says.
+DEARER: dict[str, dict[str, Any]] = {
+    "nothing": {"input_tokens": 120_000},
+    "the US": {"input_tokens": 120_000, "inference_geo": "us"},
+    "kept for five minutes": {"cache_creation_input_tokens": 120_000, "inference_geo": "us"},
+    "kept for an hour": {
+        "cache_creation_input_tokens": 120_000,
+        "cache_creation": CacheCreation(ephemeral_1h_input_tokens=120_000),
+        "inference_geo": "us",
+    },
+    "read": {"cache_read_input_tokens": 120_000, "inference_geo": "us"},
+}
+
+
+@pytest.mark.parametrize("why", DEARER)
+@pytest.mark.parametrize("known", models(), ids=lambda known: known.id)
+@pytest.mark.parametrize("batch", [True, False], ids=["batch", "alone"])
+def test_a_ceiling_holds_whatever_makes_tokens_dearer(why: str, known: Model, batch: bool) -> None:
+    """Long prompts, the country, how long a beginning is kept, with or without a batch."""
+    usage = Usage(output_tokens=500, **DEARER[why])
+    if not rules_of(known.id).region:
+        usage.inference_geo = "not_available"
+    judged = Judged("good", answered_by=known.id, usage=usage)
+    charged = Decimal(cost_in_pico(judged, batch=batch)) / 10**12
+    kept = 0 if usage.input_tokens else 120_000
+    most = ceiling_of_tokens(
+        known.id, usage.input_tokens or 0, 500, 120_000, written=kept, batch=batch
+    )
+    assert charged <= most
+    if why in ("the US", "kept for an hour"):
+        assert charged == most, "nor is it more than need be"

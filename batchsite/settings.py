@@ -263,7 +263,7 @@ HUEY = {
     "consumer": {
         # A thread that sends or fetches mostly waits. More threads than jobs/batches/slots.py has
         # slots, so that there is always one for the tick.
-        "workers": 24,
+        "workers": 30,
         "worker_type": "thread",
         "max_delay": 1.0,
         "graceful_signal": "TERM",

@@ -3,16 +3,21 @@
 A thread that talks to the provider may wait for minutes. Each kind of work has slots of its own,
 and the worker has more threads than all slots together. So slow downloads never keep files from
 being read, and there is always a thread for the tick. Slots belong to this process and end with it.
+
+Of the slots for calls to the provider, the jobs of one person get only some. So calls that hang do
+not keep other people's jobs waiting, nor this person's other jobs, unless many hang at once.
 """
 
 from __future__ import annotations
 
-from threading import BoundedSemaphore
-from typing import Self
+from collections import Counter
+from datetime import datetime
+from threading import Lock
+from typing import NamedTuple, Self
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from ..models import Job, Try
+from ..models import LONGEST_WAIT, Batch, Export, Job, Try, clock
 
 # Steps of jobs: reading files, pricing and trying drafts, sending batches, fetching results (and
 # canceling and deleting at the provider), building finished files.
@@ -35,72 +40,122 @@ _KINDS: dict[str, str] = {
     Job.State.CANCELING: FETCHING,
     Job.State.FINISHED: BUILDING,
     Job.State.DELETING: FETCHING,
-}  # a draft's depends on whether rows of it are to be tried
+}  # a draft's depends on whether rows of it are to be tried; see also _next_kind
 
 SIZES = {
     READING: 4,  # one more than large files are read at once, so that small ones go on
-    PRICING: 2,
+    PRICING: 3,
     TRYING: 3,
-    SENDING: 3,
-    FETCHING: 4,
+    SENDING: 6,
+    FETCHING: 5,
     BUILDING: 2,
     WATCHING: 1,
     LATE: 1,
     ASKED: 1,
 }
+# How many of them the jobs of one person may have at a time.
+OF_ONE_PERSON = {PRICING: 2, TRYING: 2, SENDING: 4, FETCHING: 3}
 # In a web process: people who wait for the provider to say what a batch is.
 FINDING, FINDING_SIZE = "finding", 2
 # One more for the tick, one for what is done every minute, and one to find that no slot is free.
 THREADS = sum(SIZES.values()) + 3
 
-# So many jobs of a kind are nudged a second, those that wait longest first: enough for all slots,
-# and the queue stays short when none is free.
-NUDGED = 10
+# So many jobs of a kind are nudged a second, those that wait longest first, and so many of one
+# person: enough for all slots, and the queue stays short when none is free.
+NUDGED, NUDGED_OF_ONE_PERSON = 10, 4
 
-_free = {kind: BoundedSemaphore(size) for kind, size in {**SIZES, FINDING: FINDING_SIZE}.items()}
+_sizes = {**SIZES, FINDING: FINDING_SIZE}
+_lock = Lock()
+_taken: Counter[str] = Counter()  # by kind
+_taken_by: Counter[tuple[str, int]] = Counter()  # by kind and person
 
 
-def next_kinds(jobs: QuerySet[Job]) -> list[tuple[int, str]]:
-    """Each of `jobs` by its id, with the kind of slot that its next step needs."""
+class Next(NamedTuple):
+    """The next step of a job: the kind of slot that it needs, and whose job it is."""
+
+    job_pk: int
+    kind: str
+    owner_pk: int
+
+
+def next_steps(jobs: QuerySet[Job]) -> list[Next]:
+    """The next step of each of `jobs`."""
     open_ = Try.objects.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
-    found = jobs.annotate(has_tries=Exists(open_.filter(job=OuterRef("pk"))))
+    now = clock.now()
+    mine = Batch.objects.filter(job=OuterRef("pk"))
+    found = jobs.annotate(
+        has_tries=Exists(open_.filter(job=OuterRef("pk"))),
+        has_results=Exists(mine.to_fetch().filter(_is_due(now))),
+        has_damage=Exists(mine.to_fetch_again().filter(_is_due(now))),
+        has_wish=Exists(Export.objects.filter(job=OuterRef("pk"), trouble="")),
+    )
+    fields = "held", "has_tries", "has_results", "has_damage", "has_wish"
     return [
-        (pk, _KINDS.get(state, TRYING if has_tries else PRICING))
-        for pk, state, has_tries in found.values_list("pk", "state", "has_tries")
+        Next(pk, _next_kind(state, *facts), owner)
+        for pk, owner, state, *facts in found.values_list("pk", "owner_id", "state", *fields)
     ]
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(next_action_at=None) | clock.over("next_action_at", LONGEST_WAIT, now)
+
+
+def _next_kind(
+    state: str, held: str, has_tries: bool, has_results: bool, has_damage: bool, has_wish: bool
+) -> str:
+    if state == Job.State.DRAFT:
+        return TRYING if has_tries else PRICING
+    # Jobs that still send, and finished ones, may have something to fetch. Files that people wait
+    # for are built first.
+    if state == Job.State.SUBMITTING and (has_results or (held and has_damage)):
+        return FETCHING
+    if state == Job.State.FINISHED and has_damage and not has_wish:
+        return FETCHING
+    return _KINDS[state]
 
 
 class Slot:
     """The slot of one thread, of one kind at a time; given back when the block ends."""
 
     def __init__(self) -> None:
-        self._kind = ""
+        self._kind, self._owner_pk = "", 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._give_back()
+        with _lock:
+            self._give_back()
 
-    def take(self, kind: str) -> bool:
-        """Take a slot of `kind` instead of the one before, without waiting. False when none is
-        free."""
+    def take(self, kind: str, owner_pk: int = 0) -> bool:
+        """Take a slot of `kind` instead of the one before, without waiting. `owner_pk`: the person
+        whose job it is for. False when none is free."""
         if kind == self._kind:
             return True
-        if not _free[kind].acquire(blocking=False):
-            return False
-        self._give_back()
-        self._kind = kind
+        most_of_one = OF_ONE_PERSON.get(kind) if owner_pk else None
+        with _lock:
+            if _taken[kind] >= _sizes[kind]:
+                return False
+            if most_of_one is not None and _taken_by[kind, owner_pk] >= most_of_one:
+                return False
+            self._give_back()
+            self._kind, self._owner_pk = kind, owner_pk
+            _taken[kind] += 1
+            _taken_by[kind, owner_pk] += 1
         return True
 
     def take_for(self, job_pk: int) -> str:
         """Take a slot for the next step of a job. Its kind; "" when none is free."""
-        for _pk, kind in next_kinds(Job.objects.filter(pk=job_pk)):
-            if self.take(kind):
-                return kind
+        for step in next_steps(Job.objects.filter(pk=job_pk)):
+            if self.take(step.kind, step.owner_pk):
+                return step.kind
         return ""
 
     def _give_back(self) -> None:
+        """With the lock held."""
         if self._kind:
-            _free[self._kind].release()
-            self._kind = ""
+            _taken[self._kind] -= 1
+            _taken_by[self._kind, self._owner_pk] -= 1
+            if not _taken_by[self._kind, self._owner_pk]:
+                del _taken_by[self._kind, self._owner_pk]
+            self._kind, self._owner_pk = "", 0

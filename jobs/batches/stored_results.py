@@ -121,13 +121,10 @@ def note_damage(damaged: DamagedResults) -> None:
 def fetch_next(job: Job, lease: Lease) -> timedelta | None:
     """Fetch one damaged file of a sent job again, if that is due. How long until the next look;
     None when there is nothing to fetch. Raises LeaseLost."""
-    damaged = job.batches.filter(state=Batch.State.COLLECTED, damage="").exclude(damaged_at=None)
-    batch = damaged.order_by(F("next_action_at").asc(nulls_first=True)).first()
-    # With another key, or none, nothing can be said of what the provider has.
-    if batch is None or job.practice != settings.PRACTICE:
+    batch = _next_to_fetch(job)
+    if batch is None:
         return None
-    wait = (batch.next_action_at or clock.now()) - clock.now()
-    if timedelta() < wait <= LONGEST_PAUSE:
+    if wait := _wait(batch):
         return wait
     try:
         _fetch(batch, lease)
@@ -141,6 +138,25 @@ def fetch_next(job: Job, lease: Lease) -> timedelta | None:
     finally:
         files.remove_incoming(batch)
     return timedelta()
+
+
+def until_next_fetch(job: Job) -> timedelta | None:
+    """How long until a damaged file of a job is due to be fetched; None when there is none."""
+    batch = _next_to_fetch(job)
+    return None if batch is None else _wait(batch)
+
+
+def _next_to_fetch(job: Job) -> Batch | None:
+    # With another key, or none, nothing can be said of what the provider has.
+    if job.practice != settings.PRACTICE:
+        return None
+    damaged = job.batches.to_fetch_again()
+    return damaged.order_by(F("next_action_at").asc(nulls_first=True)).first()
+
+
+def _wait(batch: Batch) -> timedelta:
+    wait = (batch.next_action_at or clock.now()) - clock.now()
+    return wait if timedelta() < wait <= LONGEST_PAUSE else timedelta()
 
 
 def _fetch(batch: Batch, lease: Lease) -> None:

@@ -537,6 +537,18 @@ class BatchQuerySet(StateQuerySet["Batch"]):
         """Batches whose end has to be watched for, at the provider that this site uses now."""
         return self.filter(state=Batch.State.IN_PROGRESS, job__practice=settings.PRACTICE)
 
+    def to_fetch(self) -> Self:
+        """Batches whose results have to be fetched, or that are asked for once more before they
+        are given up."""
+        return self.filter(
+            Q(state=Batch.State.ENDED) | Q(state=Batch.State.IN_PROGRESS, given_up_at__isnull=False)
+        )
+
+    def to_fetch_again(self) -> Self:
+        """Batches whose results on our disk are damaged, and may still be at the provider."""
+        damaged = self.filter(state=Batch.State.COLLECTED, damage="", practice=settings.PRACTICE)
+        return damaged.exclude(damaged_at=None)
+
     def not_fetched(self, now: datetime) -> Self:
         """Batches whose answers must be ready at the provider, and are not on our disk."""
         return self.filter(

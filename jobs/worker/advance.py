@@ -5,6 +5,7 @@ takes the next step and says when to look again. What people do is in actions.py
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -67,9 +68,10 @@ LOOKED_AFTER = (Batch.State.UNKNOWN, Batch.State.ENDED)
 # What a batch waits after a look at it that failed.
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
 COUNT_AGAIN = timedelta(minutes=5)
+CHANGE_OF_SLOT = timedelta(seconds=1)  # until a step that needs another kind of slot is taken
 PRICED_AT_ONCE = 100  # drafts whose prices have changed, of one minute
 LOOKED_AT_IN_TURN = 10
-LEAP = timedelta(seconds=5)  # back, by which a clock was set rather than read by two at once
+LEAP = timedelta(seconds=5)  # a clock that was set back by less is not worth a look at everything
 TRIES = 5  # of a step that fails for a reason of our own, before a person is told
 
 
@@ -88,10 +90,8 @@ def sweep(
     (usually `advance`) for every job that is due and may find a slot; those that wait longest come
     first. Safe to call at any time, from anywhere, as often as one likes. Asks the provider nothing
     itself."""
-    now = clock.now()
+    now = _note_tick()
     site = Installation.objects.filter(pk=1)
-    if not _note_leap(now):
-        site.update(tick_at=now)
     leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
     due = site.filter(clock.over("next_poll_at", poll, now))
@@ -103,23 +103,37 @@ def sweep(
     if site.filter(asked).exists():
         (look or take_look)(slots.ASKED)
     _count_what_is_stale(now)
-    left = dict.fromkeys(slots.SIZES, slots.NUDGED)
-    for pk, kind in slots.next_kinds(Job.objects.due(clock.now()).order_by("next_action_at")):
-        if left[kind]:
-            left[kind] -= 1
+    nudged: Counter[str] = Counter()
+    of_one: Counter[tuple[str, int]] = Counter()
+    for pk, kind, owner in slots.next_steps(
+        Job.objects.due(clock.now()).order_by("next_action_at")
+    ):
+        if nudged[kind] < slots.NUDGED and of_one[kind, owner] < slots.NUDGED_OF_ONE_PERSON:
+            nudged[kind] += 1
+            of_one[kind, owner] += 1
             (step or advance)(pk)
 
 
-def _note_leap(now: datetime) -> bool:
-    """The clock was set back: nothing waits for it to come to where it was. What is due too early
-    for that costs nothing; see absence.py for what would."""
-    leapt = Installation.objects.filter(pk=1, tick_at__gt=now + LEAP)
-    if not leapt.update(tick_at=now, next_poll_at=now, send_after=now, model_list_due_at=now):
-        return False
-    logger.warning("the clock was set back; what waits is looked at now")
-    for waiting in (Job.objects.all(), Batch.objects.all()):
-        waiting.filter(next_action_at__gt=now).update(next_action_at=now)
-    return True
+def _note_tick() -> datetime:
+    """Note that the worker is alive, and whether the clock was set back. Returns the time.
+
+    The last tick is read before the clock: it can be ahead of the clock only if the clock was set
+    back in between, however long this sweep or another one waits for the database. Of several
+    sweeps at once, only the first one counts.
+    """
+    site = Installation.objects.filter(pk=1)
+    last = site.values_list("tick_at", flat=True).first()
+    now = clock.now()
+    mine = site.filter(tick_at=last)
+    if last is None or last <= now + LEAP:
+        mine.update(tick_at=now)
+    elif mine.update(tick_at=now, next_poll_at=now, send_after=now, model_list_due_at=now):
+        # Nothing waits for the clock to come to where it was. What is due too early for that costs
+        # nothing; see absence.py for what would.
+        logger.warning("the clock was set back; what waits is looked at now")
+        for waiting in (Job.objects.all(), Batch.objects.all()):
+            waiting.filter(next_action_at__gt=now).update(next_action_at=now)
+    return now
 
 
 def _count_what_is_stale(now: datetime) -> None:
@@ -262,7 +276,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
     if job.state in (state.SUBMITTING, state.WORKING, state.CANCELING):
         wait = _step_of_sent(job, lease)
         # While it waits there is time for the files that somebody wants.
-        others = _look_after_files(job, lease) if wait else None
+        others = _look_after_files(job, lease, kind) if wait else None
         return wait if others is None else min(wait, others)
     if job.state == state.FINISHED:
         if row_changes.work_next(job):
@@ -272,7 +286,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if corrected_files.read_next(job, lease):
             return NOW
         rounds.measure_edits(job, lease)
-        return _look_after_files(job, lease)
+        return _look_after_files(job, lease, kind)
     if job.state == state.DELETING:
         _delete_all(job, lease)
     return None
@@ -298,13 +312,17 @@ def _read_for_bounds(job: Job) -> None:
         raise LeaseLost
 
 
-def _look_after_files(job: Job, lease: Lease) -> timedelta | None:
-    """Build a file that is wanted, else fetch damaged results again. How long until the next look;
-    None when there is nothing to do."""
+def _look_after_files(job: Job, lease: Lease, kind: str) -> timedelta | None:
+    """Build a file that is wanted, else fetch damaged results again if the slot is for that. How
+    long until the next look; None when there is nothing to do."""
     built = builder.build_next(job, lease)
     if built == NOW:
         return NOW
-    fetched = stored_results.fetch_next(job, lease)
+    if kind == slots.FETCHING:
+        fetched = stored_results.fetch_next(job, lease)
+    else:
+        fetched = stored_results.until_next_fetch(job)
+        fetched = None if fetched is None else max(fetched, CHANGE_OF_SLOT)
     return min((wait for wait in (built, fetched) if wait is not None), default=None)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -278,3 +278,51 @@ def test_time_between_moments_is_never_more_than_has_passed() -> None:
     ]
     for later, expected in cases:
         assert time_between(first, later) == expected
+
+
+# --- Sweeps at once -------------------------------------------------------------------------------
+
+
+def leaps_said(caplog: pytest.LogCaptureFixture) -> int:
+    return caplog.text.count("the clock was set back")
+
+
+def test_a_sweep_that_waits_while_others_go_on_reports_no_leap(
+    db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two workers, and one of them waits for the database in the middle of its sweep."""
+    Installation.objects.update(tick_at=timezone.now() - timedelta(minutes=1))
+    later = clock.now() + 4 * advance.LEAP
+    now = clock.now
+
+    def others_go_on() -> datetime:
+        """What was read before this is old when it is used."""
+        read = now()
+        Installation.objects.update(tick_at=later, next_poll_at=later)
+        return read
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", others_go_on)
+        advance._note_tick()
+    site = Installation.get()
+    assert (site.tick_at, site.next_poll_at) == (later, later)
+    assert not leaps_said(caplog)
+
+
+def test_of_sweeps_at_once_only_one_reports_a_leap(
+    db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Installation.objects.update(tick_at=timezone.now() + timedelta(hours=1))
+    now = clock.now
+    nested: list[datetime] = []
+
+    def at_once() -> datetime:
+        if not nested:
+            nested.append(now())
+            nested.append(advance._note_tick())
+        return now()
+
+    monkeypatch.setattr(clock, "now", at_once)
+    advance._note_tick()
+    assert leaps_said(caplog) == 1
+    assert Installation.get().tick_at == nested[1]

@@ -70,7 +70,8 @@ def test_jobs_that_wait_longest_get_the_next_slots(
     alice: User, make_job: Callable[..., Job]
 ) -> None:
     """And the queue does not grow while there is no slot."""
-    jobs = [make_job(alice, state=Job.State.WORKING) for _ in range(slots.NUDGED + 2)]
+    people = [User.objects.create_user(f"person{number}") for number in range(slots.NUDGED + 2)]
+    jobs = [make_job(one, state=Job.State.WORKING) for one in people]
     jobs.append(make_job(alice, state=Job.State.DRAFT))
     now = clock.now()
     for age, job in enumerate(jobs):
@@ -80,6 +81,68 @@ def test_jobs_that_wait_longest_get_the_next_slots(
     advance.sweep(step=nudged.append, look=looks.append)
     oldest = [job.pk for job in jobs[::-1]]
     assert nudged == oldest[: slots.NUDGED + 1]
+
+
+def test_a_person_with_many_jobs_that_wait_keeps_no_other_persons_job_from_being_nudged(
+    alice: User, bob: User, make_job: Callable[..., Job]
+) -> None:
+    now = clock.now()
+    for _ in range(3 * slots.NUDGED):
+        make_job(alice, state=Job.State.WORKING)
+    Job.objects.update(next_action_at=now - timedelta(hours=1))
+    late = make_job(bob, state=Job.State.WORKING)
+    Job.objects.filter(pk=late.pk).update(next_action_at=now)
+    nudged: list[int] = []
+    advance.sweep(step=nudged.append, look=lambda _kind: None)
+    assert late.pk in nudged and len(nudged) == slots.NUDGED_OF_ONE_PERSON + 1
+
+
+@pytest.mark.parametrize("kind", [*slots.OF_ONE_PERSON])
+def test_the_jobs_of_one_person_leave_slots_to_others(kind: str) -> None:
+    taken = [slots.Slot() for _ in range(slots.SIZES[kind])]
+    try:
+        of_one = [slot.take(kind, owner_pk=1) for slot in taken]
+        assert sum(of_one) == slots.OF_ONE_PERSON[kind] < slots.SIZES[kind]
+        rest = [slot for slot, took in zip(taken, of_one, strict=True) if not took]
+        assert all(slot.take(kind, owner_pk=2 + number) for number, slot in enumerate(rest))
+        with slots.Slot() as one_more:
+            assert not one_more.take(kind, owner_pk=99)
+            taken[0].__exit__()
+            assert one_more.take(kind, owner_pk=1), "what was given back is free again"
+    finally:
+        for slot in taken:
+            slot.__exit__()
+
+
+def test_what_a_job_fetches_takes_no_slot_that_others_send_or_build_with(
+    alice: User, make_job: Callable[..., Job]
+) -> None:
+    """Results of a job that still sends, and damaged ones of a job that is finished."""
+    now = clock.now()
+
+    def kind_of(job: Job) -> str:
+        [step] = slots.next_steps(Job.objects.filter(pk=job.pk))
+        return step.kind
+
+    def batch_of(job: Job, **values: Any) -> Batch:
+        facts = {"number": 1, "size": 1, "nonce": f"n{job.pk}", "provider_id": f"id{job.pk}"}
+        return Batch.objects.create(job=job, practice=True, body_bytes=0, **facts | values)
+
+    sends = make_job(alice, state=Job.State.SUBMITTING, practice=True)
+    assert kind_of(sends) == slots.SENDING
+    ended = batch_of(sends, state=Batch.State.ENDED)
+    assert kind_of(sends) == slots.FETCHING
+    Batch.objects.filter(pk=ended.pk).update(next_action_at=now + timedelta(minutes=1))
+    assert kind_of(sends) == slots.SENDING, "it is fetched anew later"
+
+    finished = make_job(alice, state=Job.State.FINISHED, practice=True)
+    damaged = batch_of(finished, state=Batch.State.COLLECTED, damaged_at=now)
+    assert kind_of(finished) == slots.FETCHING
+    wanted = finished.exports.create(kind="csv")
+    assert kind_of(finished) == slots.BUILDING, "somebody waits for the file"
+    wanted.delete()
+    Batch.objects.filter(pk=damaged.pk).update(damage="It is gone.")
+    assert kind_of(finished) == slots.BUILDING
 
 
 def test_a_look_that_lasts_is_not_taken_twice_and_keeps_no_other_waiting(
@@ -230,8 +293,8 @@ def test_slow_transfers_keep_no_file_from_being_read_and_priced(
         try:
             wait_for(
                 lambda: (
-                    count(one.open, "/results") == slots.SIZES[slots.FETCHING]
-                    and one.open[CREATE] == slots.SIZES[slots.SENDING]
+                    count(one.open, "/results") == slots.OF_ONE_PERSON[slots.FETCHING]
+                    and one.open[CREATE] == slots.OF_ONE_PERSON[slots.SENDING]
                     and one.open[LIST] >= 1
                 ),
                 "all slots to be taken",
@@ -241,10 +304,44 @@ def test_slow_transfers_keep_no_file_from_being_read_and_priced(
             assert actions.save_recipe(job, RECIPE, bob)
             wait_for(lambda: priced(Job.objects.get(pk=job.pk)), "the price")
             # Nobody else had come to an end before.
-            assert count(one.open, "/results") == slots.SIZES[slots.FETCHING]
-            assert one.open[CREATE] == slots.SIZES[slots.SENDING]
+            assert count(one.open, "/results") == slots.OF_ONE_PERSON[slots.FETCHING]
+            assert one.open[CREATE] == slots.OF_ONE_PERSON[slots.SENDING]
             assert one.open[LIST] == 1, "one look at a time"
             assert one.left.total() == 0
+        finally:
+            worker.kill()
+            worker.join()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("other", ["of the same person", "of another person"])
+def test_creates_that_hang_keep_no_other_job_from_being_sent(
+    alice: User, bob: User, make_job: Callable[..., Job], settings: Settings, other: str
+) -> None:
+    """Three jobs hang in their one POST: another job is sent all the same."""
+    hang = 3
+    jobs = []
+    for number in range(hang + 1):
+        owner = bob if number == hang and other == "of another person" else alice
+        rows = [("a", "b")] * (number + 2)
+        jobs.append(make_job(owner, state=Job.State.SUBMITTING, rows=rows, practice=True))
+    for job in jobs:
+        Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
+        lease = leases.claim(job.pk)
+        assert lease is not None and planning.plan_next_batch(job, lease)
+        lease.release(clock.now())
+    Batch.objects.update(baseline_ids=[], baseline_at=clock.now())
+    with SlowProvider(lambda line: answer(one, line)) as one:
+        environment = environment_of_worker(one.url, settings.DATA_DIR)
+        worker = forking.start(
+            dying_worker.consume,
+            environment=environment | {"SUBMIT_DEADLINE_SECONDS": "600"},
+            errors=complaints_of(settings.DATA_DIR),
+        )
+        try:
+            wait_for(lambda: one.open[CREATE] == hang + 1, "the other job to be sent as well")
+            assert one.asked[CREATE] == hang + 1 and not one.left.total()
+            assert all(batch.attempts == 1 for batch in Batch.objects.all()), "each of them once"
         finally:
             worker.kill()
             worker.join()

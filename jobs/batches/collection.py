@@ -56,6 +56,12 @@ NO_ROW = "no_row"  # the Problem of results that belong to no row
 IDS_SHOWN = 20  # of those
 
 
+STILL_UNKNOWN = (
+    "We still do not know whether the provider has the missing answers. They may have been "
+    "charged. You can try again later, or go on without them."
+)
+
+
 class Incomplete(Exception):
     """The results that came are not all of them, or not what was sent; says what is missing.
 
@@ -72,6 +78,12 @@ FOREIGN = "foreign"  # the results belong to another batch than the one that was
 GONE = "gone"  # the provider has neither the results nor the batch
 DELETED = "deleted"  # the provider says that it has deleted the results
 NOT_ENDED = "not ended"  # the provider says that it is still at work
+NO_RESULTS = "no results"  # the provider has the batch, and no results of it
+UNCLEAR = "unclear"  # no whole answer came, which says nothing about the results
+
+
+# Of these, one look ends nothing, even after a person has given up the results.
+COUNTED = (GONE, DELETED, NO_RESULTS, UNCLEAR)
 
 
 def collect(batch: Batch, lease: Lease) -> timedelta:
@@ -94,7 +106,8 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     except client.ProviderError as error:
         if batch.given_up_at is None or cannot_be_asked(error):
             raise
-        return _try_again(batch, Incomplete(f"the provider did not give them ({error})"), lease)
+        what = f"the provider did not say whether it has them ({error})"
+        return _try_again(batch, Incomplete(what, UNCLEAR), lease)
     try:
         cost = _store(batch, path, lease)
     except external_ids.Undecided:
@@ -177,7 +190,8 @@ def _download(batch: Batch, lease: Lease) -> str:
         except client.Unclear as error:
             if not file.tell():
                 raise
-            raise Incomplete(f"the connection broke off after {file.tell():,} bytes") from error
+            what = f"the connection broke off after {file.tell():,} bytes"
+            raise Incomplete(what, UNCLEAR) from error
         except OSError:
             part.unlink()  # the disk is full: the room is needed
             raise
@@ -282,7 +296,7 @@ def _without_results(batch: Batch, lease: Lease) -> timedelta:
     """The provider answers 404: for a while after a batch was made or has ended, or because the
     results are gone for good. Raises ProviderError."""
     patient = may_be_too_new(batch)
-    what, doubt = "the provider does not have them (404)", ""
+    what, doubt = "the provider does not have them (404)", NO_RESULTS
     try:
         archived_at = _ask_anew(batch).archived_at
     except client.NotThere:
@@ -329,6 +343,12 @@ def _try_again(
             counts={},
             given_up_at=None,
         )
+    elif batch.given_up_at and batch.doubt in COUNTED and batch.doubts < TRIES:
+        ended.update(next_action_at=clock.now() + timedelta(seconds=5 * 2**batch.doubts))
+    elif batch.given_up_at and batch.doubt == UNCLEAR and batch.doubts == TRIES:
+        # The person decided before that was known, and decides again.
+        ended.update(given_up_at=None)
+        holds.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}. {STILL_UNKNOWN}")
     elif batch.given_up_at or (agreed and batch.doubt == DELETED):
         _take_what_arrived(batch, lease)
         said = str(incomplete)
@@ -433,7 +453,7 @@ def lose(batch: Batch, lease: Lease, why: str = "") -> None:
         lease.renew()
     with transaction.atomic():
         Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None)
-        holds.log(batch.job_id, f"Batch {batch.number} is lost at the client. {why}".strip())
+        holds.log(batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip())
 
 
 def wait_again(batch: Batch, lease: Lease) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
-from ..models import Batch, Job, clock
+from django.db import DatabaseError, InterfaceError
+
+from ..models import Batch, Job, NotMoved, clock
 from ..provider import client
 from ..provider.client import BatchInfo
 from . import collection, holds, submission
@@ -14,6 +18,7 @@ from .leases import Lease
 
 logger = logging.getLogger(__name__)
 
+LOOK_ONCE_MORE = timedelta(seconds=5)  # after one look at a batch that a person gave up
 LOOKED_UP = 10  # single look-ups of one watch
 # When a person is told of answers that lie ready at the provider and are not fetched yet: so long
 # after the batch has ended, or so long after it was made. The provider deletes them 29 days after
@@ -36,19 +41,43 @@ def watch() -> None:
             holds.end_trouble()
         return
     oldest = min(batch.created_at for batch in watched.values() if batch.created_at)
+    trouble: client.ProviderError | None = None
     for info in client.list_batches():
         batch = watched.pop(info.id, None)
         if batch is not None:
-            _note_found(batch, info)
-            if info.status == "ended":
-                _note_end(batch, info)
+            _look_at(batch, partial(_note_listed, info=info))
         if not watched or info.created_at < oldest:
             break
     missing = [batch for batch in watched.values() if batch is not None]
     # Any of them: the same ones would else keep the others from being looked at.
     for batch in random.sample(missing, min(len(missing), LOOKED_UP)):
-        _look_up(batch)
+        trouble = _look_at(batch, _look_up) or trouble
+    if trouble:
+        raise trouble
     holds.end_trouble()
+
+
+def _look_at(batch: Batch, look: Callable[[Batch], None]) -> client.ProviderError | None:
+    """Take one look at a batch. Whatever goes wrong with it, the others are looked at, too: what
+    the provider did not answer is returned."""
+    try:
+        look(batch)
+    except client.ProviderError as error:
+        logger.warning("job %s batch %s: %s", batch.job_id, batch.number, error)
+        return error
+    except NotMoved as error:
+        logger.info("job %s batch %s: %s", batch.job_id, batch.number, error)
+    except (DatabaseError, InterfaceError):
+        raise  # the others would fail as well
+    except Exception:
+        logger.exception("job %s batch %s could not be looked at", batch.job_id, batch.number)
+    return None
+
+
+def _note_listed(batch: Batch, info: BatchInfo) -> None:
+    _note_found(batch, info)
+    if info.status == "ended":
+        _note_end(batch, info)
 
 
 def _note_found(batch: Batch, info: BatchInfo) -> None:
@@ -63,7 +92,7 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
 
 
 def _is_missing(batch: Batch) -> str:
-    return f"Batch {batch.number} is not to be found at the client."
+    return f"Batch {batch.number} is not to be found at the provider."
 
 
 def warn() -> None:
@@ -103,6 +132,7 @@ def _look_up(batch: Batch) -> None:
         if submission.was_found_by_listing(batch):
             _doubt(batch)
             return
+        _count_as_gone(batch)
         Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
         holds.hold(
             batch.job_id,
@@ -119,21 +149,31 @@ def _look_up(batch: Batch) -> None:
 def _doubt(batch: Batch) -> None:
     """A batch that was found by listing is gone. When looks in a row agree on that, it was perhaps
     another program's, and ours is looked for again."""
-    looks = batch.doubts + 1 if batch.doubt == collection.GONE else 1
-    Batch.objects.filter(pk=batch.pk).update(doubt=collection.GONE, doubts=looks)
-    if looks >= collection.TRIES:
+    if _count_as_gone(batch) >= collection.TRIES:
         submission.give_back(batch, "vanished")
 
 
+def _count_as_gone(batch: Batch) -> int:
+    """How many looks in a row, this one included, found that a batch is not there."""
+    looks = batch.doubts + 1 if batch.doubt == collection.GONE else 1
+    same = Batch.objects.filter(pk=batch.pk, provider_id=batch.provider_id)
+    same.update(doubt=collection.GONE, doubts=looks)
+    return looks
+
+
 def give_up(batch: Batch, lease: Lease) -> None:
-    """A person goes on without a batch that was not to be found: it is lost, unless one more look
-    finds it. Raises NotMoved, LeaseLost, and ProviderError when the provider cannot be asked."""
+    """A person goes on without a batch that was not to be found: it is lost once TRIES looks in a
+    row have found that it is not there. Any other answer says nothing about the batch, and it is
+    asked for again. Raises NotMoved, LeaseLost, ProviderError."""
     try:
         info = client.retrieve_batch(str(batch.provider_id))
-    except client.ProviderError as error:
-        if collection.cannot_be_asked(error):
-            raise
-        collection.lose(batch, lease)
+    except client.NotThere:
+        looks = _count_as_gone(batch)
+        if looks >= collection.TRIES:
+            collection.lose(batch, lease)
+        else:
+            same = Batch.objects.filter(pk=batch.pk, state=batch.state)
+            same.update(next_action_at=clock.now() + LOOK_ONCE_MORE)
         return
     collection.wait_again(batch, lease)
     _note_found(batch, info)

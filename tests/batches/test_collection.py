@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from jobs import actions
 from jobs.batches import collection, leases, polling
-from jobs.models import Batch, Installation, Job, Outcome, Row, files
+from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client
 from jobs.provider.client import BatchInfo
 from jobs.worker import advance
@@ -202,8 +202,14 @@ def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
     assert (job.good_count, job.state) == (len(ROWS), Job.State.FINISHED)
 
 
-@pytest.mark.parametrize("answer", ["unreachable", "status_500"])
-def test_the_last_look_waits_for_a_provider_that_cannot_be_reached_and_for_nothing_else(
+def look_now(job: Job) -> None:
+    Batch.objects.update(next_action_at=timezone.now())
+    Job.objects.update(next_action_at=timezone.now())
+    advance.sweep()
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "status_500", "status_404"])
+def test_no_single_look_after_a_person_gave_up_loses_a_batch(
     alice: User,
     simulator: Simulator,
     drive: Drive,
@@ -220,15 +226,30 @@ def test_the_last_look_waits_for_a_provider_that_cannot_be_reached_and_for_nothi
     assert actions.finish_without(job, alice)
     assert not actions.finish_without(job, alice), "a second click changes nothing"
     for _ in range(3):
-        Batch.objects.update(next_action_at=timezone.now())
-        Job.objects.update(next_action_at=timezone.now())
-        advance.sweep()
-    lost = job.batches.get().state == Batch.State.LOST
-    assert lost == (answer != "unreachable")
+        look_now(job)
+    assert job.batches.get().state == Batch.State.ENDED
     settings.ANTHROPIC_BASE_URL = simulator.url
-    Installation.objects.update(next_poll_at=timezone.now())
-    job = drive(job)
-    assert job.good_count == len(ROWS) - lost
+    simulator.reset()
+    look_now(job)
+    assert drive(job).good_count == len(ROWS)
+
+
+def test_a_person_is_told_what_is_still_unknown_before_a_batch_is_lost(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    simulator.reset()
+    simulator.faults(results=[{"kind": "status_500", "times": 1000}])
+    assert actions.finish_without(job, alice)
+    for _ in range(collection.TRIES):
+        look_now(job)
+    job.refresh_from_db()
+    assert collection.STILL_UNKNOWN in job.held
+    assert job.batches.get().state == Batch.State.ENDED
+    assert actions.finish_without(job, alice)
+    look_now(job)
+    assert job.batches.get().state == Batch.State.LOST
 
 
 def test_results_that_stay_incomplete_hold_the_job_in_words(

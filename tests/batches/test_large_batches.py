@@ -70,6 +70,7 @@ def test_rows_wait_again_when_a_batch_is_there_after_a_worker_died_calling_it_lo
 ) -> None:
     """Else what they may still cost would not be reserved any more."""
     batch, lease = at_provider(alice, 5_000, Batch.State.IN_PROGRESS)
+    batch.doubt, batch.doubts = collection.GONE, collection.TRIES - 1
 
     class Found:
         id, status, expires_at = "msgbatch_1", "in_progress", None

@@ -623,3 +623,26 @@ def test_what_is_being_sent_meanwhile_is_not_taken_back(
     with pytest.raises(recovery._NotYet):
         recovery._take_back_what_was_planned(job, [(1, 2)])
     assert job.rows.filter(batch=batch).count() == 2
+
+
+def test_a_batch_that_moved_meanwhile_does_not_stop_the_look_at_the_others(
+    make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    looked: list[int] = []
+    for number in range(3):
+        job = make_job(alice, Job.State.WORKING)
+        unknown_batch(job, 1, 5, state=Batch.State.IN_PROGRESS, provider_id=f"msgbatch_{number}")
+    Batch.objects.update(created_at=timezone.now())
+    Batch.objects.update(practice=settings.PRACTICE)
+    Job.objects.update(practice=settings.PRACTICE)
+    errors = iter([NotMoved("It moved."), client.Unclear("503"), RuntimeError("A bug.")])
+
+    def look(batch: Batch) -> None:
+        looked.append(batch.pk)
+        raise next(errors)
+
+    monkeypatch.setattr(client, "list_batches", lambda: iter([]))
+    monkeypatch.setattr(polling, "_look_up", look)
+    with pytest.raises(client.Unclear):
+        polling.watch()
+    assert len(looked) == 3

@@ -106,7 +106,7 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             preparation.SLICE = 50
             after(preparation, "prepare_next", reached)
         case "leaving out: some rows left out":
-            row_changes.SLICE = row_changes.LEFT_OUT_SLICE = 50
+            row_changes.SLICE = 50
             after(row_changes, "work_next", reached)
         case "sending: before the intent":
             before(submission, "_commit_intent", reached)

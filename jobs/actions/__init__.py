@@ -584,13 +584,11 @@ def draw_sample(job: Job, size: int, user: User) -> int:
     stay. How many were added."""
     # What grows with the rows is done before anybody has to wait.
     chosen = review_sample.choose(job, size + job.sample.count())
-    good = review_sample.drawable(job).count()
+    good = review_sample.count_drawable(job)
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=job.pk)  # whoever comes second waits
         there = list(job.sample.values_list("number", flat=True))
-        still = set(
-            review_sample.drawable(job).filter(number__in=chosen).values_list("number", flat=True)
-        )
+        still = review_sample.drawable_among(job, chosen)
         others = [number for number in chosen if number in still.difference(there)]
         drawn = others[: max(size - len(there), 0)]
         if not drawn:

@@ -513,7 +513,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
                 updates.append((*_columns(judged, cost), batch.job_id, number, batch.pk))
                 answers.append((number, params, judged))
         # bulk_update takes thirty times as long.
-        with transaction.atomic(), connection.cursor() as cursor:
+        with slice_transaction(), connection.cursor() as cursor:
             note_change(batch.job_id)
             cursor.executemany(_UPDATE, updates)
             answer_columns.store_columns(batch.job_id, answers)

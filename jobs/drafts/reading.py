@@ -240,7 +240,7 @@ def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None
         for number, row in enumerate(rows, start=before + 1)
     ]
     # bulk_create takes ten times as long: SQLite allows it 50 rows a statement.
-    with transaction.atomic(), connection.cursor() as cursor:
+    with slice_transaction(), connection.cursor() as cursor:
         cursor.executemany(_INSERT, values)
 
 

@@ -22,9 +22,37 @@ NORMAL = 1.96  # standard deviations of a normal distribution that hold 95 % of 
 def drawable(job: Job) -> RowQuerySet:
     """Good rows that were answered themselves. What a batch that is not over has brought may be
     stored once more, so it has to wait."""
-    running = job.batches.exclude(state__in=Batch.FINAL).values_list("pk", flat=True)
+    running = _running(job)
     good = Row.objects.filter(job=job, outcome=Outcome.GOOD, same_as=None, earlier=None)
-    return good.exclude(batch__in=list(running)) if running else good
+    return good.exclude(batch__in=running) if running else good
+
+
+def _running(job: Job) -> list[int]:
+    return list(job.batches.exclude(state__in=Batch.FINAL).values_list("pk", flat=True))
+
+
+def drawable_among(job: Job, numbers: Sequence[int]) -> set[int]:
+    """Those of these rows that are `drawable`. Only their numbers are asked for: SQLite looks at
+    all good rows when the outcome is, too."""
+    running = _running(job)
+    rows = Row.objects.filter(job=job, number__in=numbers)
+    return {
+        row.number
+        for row in rows.only("number", "outcome", "same_as", "earlier", "batch")
+        if row.outcome == Outcome.GOOD
+        and row.same_as is None
+        and row.earlier is None
+        and row.batch_id not in running
+    }
+
+
+def count_drawable(job: Job) -> int:
+    """How many answers can be drawn. They are only looked at where the count of the job does not
+    say it."""
+    is_counted = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
+    if is_counted and not job.same_once and not job.only_new:
+        return job.good_count
+    return drawable(job).count()
 
 
 def choose(job: Job, count: int) -> list[int]:
@@ -38,7 +66,7 @@ def choose(job: Job, count: int) -> list[int]:
     found: list[int] = []
     for at in range(0, len(numbers), SLICE):
         some = numbers[at : at + SLICE]
-        there = set(drawable(job).filter(number__in=some).values_list("number", flat=True))
+        there = drawable_among(job, some)
         found += [number for number in some if number in there]
         if len(found) >= count:
             return found[:count]

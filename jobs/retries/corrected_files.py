@@ -126,7 +126,7 @@ def keep(job: Job, changed: dict[int, str]) -> None:
     """Let rows (their source, by number) wait to be sent as they were corrected, in a transaction
     for each slice of them. Raises NotFinished."""
     for some in _slices(changed):
-        with transaction.atomic():
+        with slice_transaction():
             if not edits.is_open(job):
                 raise NotFinished
             edits.put(job, some)

@@ -46,7 +46,7 @@ def prepare_next(job: Job) -> bool:
             _of_changed(job, one, rows).update(same_as=None)
         else:
             if locked.state == Job.State.SUBMITTING:
-                taken = _take(job, one, rows)
+                taken = _take(job, one, (one.done_to, end))
                 Round.objects.filter(pk=one.pk).update(taken=F("taken") + taken)
             _change_copies(job, one, rows)
         if end == last:
@@ -65,9 +65,9 @@ def _end_step(job: Job, one: Round) -> None:
         now.update(step=Round.Step.READY, rows=F("taken"))
 
 
-def _take(job: Job, one: Round, rows: RowQuerySet) -> int:
-    """Let those of `rows` wait that the round sends again; how many."""
-    chosen = rounds.of_rounds(rounds.all_rows_of(job, one.which, rows), one.earlier)
+def _take(job: Job, one: Round, between: tuple[int, int]) -> int:
+    """Let those rows wait that the round sends again; how many."""
+    chosen = rounds.of_rounds(rounds.all_rows_of(job, one.which, between), one.earlier)
     # Never more than the price was for.
     numbers = list(chosen.values_list("number", flat=True)[: max(one.rows - one.taken, 0)])
     if not numbers:

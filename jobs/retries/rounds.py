@@ -100,11 +100,16 @@ def of_rounds(rows: RowQuerySet, numbers: Collection[int]) -> RowQuerySet:
     return rows.filter(round__in=numbers) if numbers else rows
 
 
-def all_rows_of(job: Job, which: str, among: RowQuerySet | None = None) -> RowQuerySet:
-    """The rows (`among` some of the job) that are to be sent again. Those that are the same as one
-    of them are not among them, nor those that wait to be sent as they were changed."""
-    rows = Row.objects.filter(job=job) if among is None else among
-    edited = Edit.objects.filter(job=job).values("number")
+def all_rows_of(job: Job, which: str, between: tuple[int, int] | None = None) -> RowQuerySet:
+    """The rows that are to be sent again; `between`: only those with a number above the first and
+    up to the second. Those that are the same as one of them are not among them, nor those that wait
+    to be sent as they were changed."""
+    rows, edits = Row.objects.filter(job=job), Edit.objects.filter(job=job)
+    if between:
+        # Of the edits too: SQLite reads all that are asked for, for each slice of the rows.
+        here = {"number__gt": between[0], "number__lte": between[1]}
+        rows, edits = rows.filter(**here), edits.filter(**here)
+    edited = edits.values("number")
     if which == EDITED:
         rows = rows.filter(number__in=edited, outcome__in=[*NOT_GOOD, Outcome.LEFT_OUT])
     else:
@@ -326,7 +331,7 @@ def _measured_edits(job: Job, earlier: Collection[int]) -> Measured:
         return Measured(**known["measured"])
     if job.edits.all()[MEASURED_AT_ONCE:].exists():
         raise CannotBeSent(STILL_CHECKING)
-    return _measure(job, of_rounds(all_rows_of(job, EDITED), earlier))
+    return _measure(job, earlier)
 
 
 def _edits_of(job: Job) -> list[int]:
@@ -341,10 +346,9 @@ def measure_edits(job: Job, lease: Lease | None = None) -> None:
     if job.edits_measured.get("of") == of or not job.edits.all()[MEASURED_AT_ONCE:].exists():
         return
     rounds = by_round(job, EDITED)
-    rows = of_rounds(all_rows_of(job, EDITED), _asked_alike(job, rounds))
     trouble, measured = "", Measured(0, 0, 0)
     try:
-        measured = _measure(job, rows, lease)
+        measured = _measure(job, _asked_alike(job, rounds), lease)
     except CannotBeSent as why:
         trouble = str(why)
     found = {
@@ -357,14 +361,20 @@ def measure_edits(job: Job, lease: Lease | None = None) -> None:
     Job.objects.filter(pk=job.pk, edits_version=of[0]).update(edits_measured=found)
 
 
-def _measure(job: Job, rows: RowQuerySet, lease: Lease | None = None) -> Measured:
-    count = largest = total = 0
+def _measure(job: Job, earlier: Collection[int], lease: Lease | None = None) -> Measured:
+    """What is in the changed rows that were last in one of these rounds. Raises CannotBeSent."""
+    count = largest = total = after = 0
     requests = _Requests()
-    # Only of rows that can be sent: another may have got its answer since it was changed.
-    for some in rows.value_slices(SLICE):
-        numbers = [number for (number,) in some]
-        edits = Edit.objects.filter(job=job, number__in=numbers).order_by("number")
-        for number, source in edits.values_list("number", "source"):
+    edits = Edit.objects.filter(job=job).order_by("number").values_list("number", "source")
+    while some := list(edits.filter(number__gt=after)[:SLICE]):
+        between = after, some[-1][0]
+        # Only of rows that can be sent: another may have got its answer since it was changed.
+        rows = of_rounds(all_rows_of(job, EDITED, between), earlier)
+        to_send = set(rows.values_list("number", flat=True))
+        after = between[1]
+        for number, source in some:
+            if number not in to_send:
+                continue
             size = size_of(job, source)
             count, total, largest = count + 1, total + size, max(largest, size)
             if job.kind == Job.Kind.REQUESTS:

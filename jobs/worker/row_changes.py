@@ -24,8 +24,7 @@ from . import tally
 Kind = RowChange.Kind
 AT_ONCE = 1_000  # rows that a click changes by itself
 COUNTED_AT_ONCE = 20_000  # rows of a job that a click counts anew
-SLICE = 1_000  # row numbers of one transaction of the worker
-LEFT_OUT_SLICE = 2_000  # rows of one
+SLICE = 1_000  # rows, or row numbers, of one transaction of the worker
 
 
 def find(job: Job) -> RowChange | None:
@@ -179,9 +178,8 @@ def _end_of_slice(change: RowChange) -> tuple[int, bool]:
     if change.kind == Kind.LEAVE_OUT:
         # One by one, each is found in an index in the order of its numbers.
         chosen = [rows.filter(outcome=outcome, cause=change.cause) for outcome in NOT_GOOD]
-        size = LEFT_OUT_SLICE
     elif change.kind == Kind.MARK:
-        chosen, size = [rows.filter(same_as=change.how["number"])], SLICE
+        chosen = [rows.filter(same_as=change.how["number"])]
     else:
         last = rows.aggregate(last=Max("number"))["last"] or 0
         end = min(change.done_to + SLICE, last)
@@ -189,9 +187,9 @@ def _end_of_slice(change: RowChange) -> tuple[int, bool]:
     found: list[int] = []
     for some in chosen:
         after = some.filter(number__gt=change.done_to).order_by("number")
-        found += after.values_list("number", flat=True)[:size]
-    found = sorted(found)[:size]
-    return (found[-1] if found else change.done_to), len(found) < size
+        found += after.values_list("number", flat=True)[:SLICE]
+    found = sorted(found)[:SLICE]
+    return (found[-1] if found else change.done_to), len(found) < SLICE
 
 
 def _mark_copies(change: RowChange, here: dict[str, int]) -> int:

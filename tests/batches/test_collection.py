@@ -225,7 +225,7 @@ def test_no_single_look_after_a_person_gave_up_loses_a_batch(
         simulator.faults(results=[{"kind": answer, "times": 1000}])
     assert actions.finish_without(job, alice)
     assert not actions.finish_without(job, alice), "a second click changes nothing"
-    for _ in range(3):
+    for _ in range(2):
         look_now(job)
     assert job.batches.get().state == Batch.State.ENDED
     settings.ANTHROPIC_BASE_URL = simulator.url

@@ -1,0 +1,423 @@
+"""Everything that people can do, at jobs of two sizes: a click and a look do the same work in the
+database however many rows a job has. Whoever adds an action has to add it here.
+
+Counted are statements, rows that come back, rows that are changed, and, within transactions, what
+SQLite looks at. Not counted is what a download sends: it is the rows.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from jobs import actions
+from jobs.batches import external_ids
+from jobs.models import Batch, Job, Outcome, Try, files
+from jobs.results import review_sample
+from jobs.retries import rounds
+from jobs.worker import row_changes, tally
+
+from ..batches.test_external import in_table, made_elsewhere
+from ..conftest import Simulator, signed_in, store_job
+from ..database_work import Work, counted, grown
+from ..environment import ROOT
+from ..many import finished, many_rows
+from ..web.test_security import ARGUMENTS, HX, JOB_PAGES, PAGES, POSTS, in_trouble
+from ..web.test_views_draft import RECIPE, with_price
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FEW, MANY = 300, 3_000
+CAUSE = "overloaded_error"
+
+
+@pytest.fixture(autouse=True)
+def both_sizes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done at once for few rows is done at once for fewer than there are here."""
+    monkeypatch.setattr(row_changes, "AT_ONCE", 50)
+    monkeypatch.setattr(row_changes, "COUNTED_AT_ONCE", 50)
+    monkeypatch.setattr(rounds, "MEASURED_AT_ONCE", 50)
+    monkeypatch.setattr(review_sample, "SLICE", 100)
+
+
+# --- Jobs of any size -----------------------------------------------------------------------------
+
+
+def draft(owner: User, size: int, **values: Any) -> Job:
+    job = store_job(owner, Job.State.DRAFT, **{"prompt": "Say: {{text}}", **values})
+    return with_price(many_rows(job, size))
+
+
+def corrected(owner: User, size: int) -> Job:
+    files.stored_path("corrected").write_bytes(b"")
+    return draft(owner, size, corrections=[{"file": "corrected", "sha256": "", "used": True}])
+
+
+def tried(owner: User, size: int) -> Job:
+    job = draft(owner, size)
+    recipe = {"prompt": "Of {{name}}", "system": "", "model": "claude-haiku-5-5", "max_tokens": 64}
+    Try.objects.create(
+        job=job,
+        round=1,
+        number=1,
+        cells=[["name", "Ada"]],
+        params="{}",
+        recipe=recipe,
+        model="claude-haiku-5-5",
+        practice=True,
+        state=Try.State.ANSWERED,
+        outcome=Outcome.GOOD,
+        answer="Yes.",
+    )
+    return job
+
+
+def failed(owner: User, size: int) -> Job:
+    return finished(owner, size, Outcome.ERRORED, CAUSE)
+
+
+def edited(owner: User, size: int) -> Job:
+    job = failed(owner, size)
+    job.edits.bulk_create(
+        job.edits.model(job=job, number=number, source='["a", "new"]')
+        for number in range(1, size + 1)
+    )
+    rounds.measure_edits(job)
+    return job
+
+
+def alike(owner: User, size: int) -> Job:
+    """All rows have a copy of the first one's answer, which is in the sample."""
+    job = finished(owner, size, Outcome.GOOD, "", same_once=True)
+    job.rows.update(answer="yes")
+    job.rows.filter(number__gt=1).update(same_as=1)
+    tally.count_up(job)
+    assert actions.draw_sample(job, 1, owner) == 1
+    return job
+
+
+def good(owner: User, size: int) -> Job:
+    job = finished(owner, size, Outcome.GOOD, "")
+    job.rows.update(answer="yes")
+    return job
+
+
+def sent(owner: User, size: int) -> Job:
+    """It is under way, with all that can go wrong."""
+    job = many_rows(store_job(owner, Job.State.WORKING, rows=[("a", "b")] * 6), size)
+    job = in_trouble(job)
+    first = job.batches.get(number=1)
+    job.rows.all().update(batch=first)
+    Batch.objects.filter(pk=first.pk).update(size=size, deadline_at=timezone.now())
+    job.refresh_from_db()
+    return job
+
+
+def paused(owner: User, size: int) -> Job:
+    job = sent(owner, size)
+    Job.objects.filter(pk=job.pk).update(state=Job.State.SUBMITTING)
+    return job
+
+
+def brought_in(owner: User, size: int) -> Job:
+    """A person is asked which row each result belongs to."""
+    job = many_rows(store_job(owner, Job.State.WORKING, brought_in=True), size)
+    Batch.objects.create(
+        job=job,
+        number=1,
+        size=size,
+        nonce="n" * 12,
+        state=Batch.State.ENDED,
+        brought_in=True,
+        provider_id="msgbatch_9",
+        body_bytes=0,
+    )
+    Job.objects.filter(pk=job.pk).update(
+        held=external_ids.WHICH, ids_may_be=[["column:name", size], ["number:0", size]]
+    )
+    job.refresh_from_db()
+    return job
+
+
+# --- What people do -------------------------------------------------------------------------------
+
+
+def file(name: str = "reviews.csv") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, b"name,text\nAda,likes it\n")
+
+
+def key_of(job: Job, which: str = CAUSE) -> str:
+    return rounds.make_plan(job, rounds.Again(which)).key
+
+
+Given = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Act:
+    address: str
+    job: Callable[[User, int], Job]
+    given: Callable[[Job], Given] = lambda _job: {}
+    does: tuple[str, ...] = ()  # functions of actions.py
+    args: Callable[[Job], list[Any]] | None = None
+    only_shows: bool = False
+
+    def __str__(self) -> str:
+        return "+".join([self.address, *self.does])
+
+
+def try_pk(job: Job) -> list[Any]:
+    return [job.tries.get().pk]
+
+
+ACTS = [
+    # A draft.
+    Act("recipe", draft, lambda _: {**RECIPE, "prompt": "Other: {{name}}"}, ("save_recipe",)),
+    Act(
+        "columns",
+        lambda owner, size: draft(owner, size, prompt="Say: {{Gone}}"),
+        lambda _: {"name": ["Gone"], "column": ["text"]},
+        ("save_recipe",),
+    ),
+    Act("keep", draft, lambda job: {"name": f"mine {job.pk}"}),
+    Act("reading", draft, lambda _: {"fill": "1"}, ("read_differently",)),
+    Act("reading", corrected, lambda _: {"uncorrected": "1"}, ("take_back_corrections",)),
+    Act("correct", draft, lambda _: {"file": file()}, ("correct_rows",)),
+    Act("replace", draft, lambda _: {"file": file("others.csv")}, ("replace_upload",)),
+    Act("try_rows", draft, lambda _: {"count": "3", "which": "random"}, ("try_rows",)),
+    Act("use_try", tried, does=("use_tried_recipe", "save_recipe")),
+    Act("use_example", tried, does=("use_as_example", "save_recipe"), args=try_pk),
+    Act("take_advice", draft, lambda _: {"code": "once"}, only_shows=True),
+    Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256}, ("confirm",)),
+    Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256, "approval": "ask"}),
+    # One that was sent.
+    Act("stop", sent, does=("stop",)),
+    Act("try_again", sent, does=("try_again",)),
+    Act("send_now", paused, does=("send_now",)),
+    Act("finish_without", sent, does=("finish_without",)),
+    Act("look_again", sent, does=("look_again",)),
+    Act("send_again", sent, does=("send_again",)),
+    Act("this_is_it", sent, lambda _: {"provider_id": "msgbatch_000001"}, ("this_is_it",)),
+    Act("ids", brought_in, lambda _: {"way": "number:0"}, ("choose_ids",)),
+    Act("ids", brought_in, lambda _: {"again": "1", "reading-fill": "on"}, ("read_again_for_ids",)),
+    # One that has finished.
+    Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job)}, ("send_round",)),
+    Act(
+        "again",
+        edited,
+        lambda job: {"which": rounds.EDITED, "key": key_of(job, rounds.EDITED)},
+        ("send_round",),
+    ),
+    Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job), "approval": "ask"}),
+    Act(
+        "ask_again",
+        failed,
+        lambda _: {"prompt": "Say {{text}}", "model": "claude-haiku-5-5", "max_tokens": "99"},
+        args=lambda _: [CAUSE],
+        only_shows=True,
+    ),
+    Act("edits", edited, does=("note_changer", "forget_edits")),
+    Act("edits", edited, lambda _: {"number": "2"}, ("note_changer", "forget_edits")),
+    Act("upload_edits", failed, lambda _: {"file": file()}, ("take_corrected",)),
+    Act(
+        "change_rows",
+        failed,
+        lambda _: {"code": "shorten", "name": "text", "number": "2"},
+        ("note_changer", "change_rows"),
+        args=lambda _: [CAUSE],
+    ),
+    Act(
+        "leave_out",
+        failed,
+        lambda job: {"rows": job.row_count},
+        ("leave_out",),
+        args=lambda _: [CAUSE],
+    ),
+    Act("edit_row", failed, lambda _: {"cell": ["a", "new"]}, ("note_changer",)),
+    Act("rename", good, lambda _: {"name": "other"}, ("rename",)),
+    Act("delete", good, does=("delete",)),
+    Act("delete", edited, does=("delete",)),
+    Act("review", good, lambda _: {"size": "20"}, ("draw_sample",)),
+    Act(
+        "mark_answer",
+        alike,
+        lambda job: {"mark": "bad", "key": review_sample.answer_key(job.rows.get(number=1))},
+        ("mark_answer",),
+    ),
+]
+# Of no job: what there is must not make them slow.
+OF_NO_JOB: dict[str, Given] = {
+    "new_job": {"file": file()},
+    "new_sample_job": {"name": "reviews.csv"},
+    "new_pasted_job": {"text": "name\ttext\nAda\tlikes it\n"},
+    "bring_in": {"provider_id": "msgbatch_000001"},
+    "bring_in_look": {},
+    "logout": {},
+    "password": {},
+    "people": {"username": "carol"},
+    "restored_look": {},
+    "restored_seen": {},
+    "spending": {"most_a_job": "5"},
+    "spending_prices": {},
+    "spending_switch": {"stop": "yes"},
+}
+
+
+def do(act: Act, owner: User, size: int, called: set[str]) -> Work:
+    job = act.job(owner, size)
+    args = act.args(job) if act.args else ARGUMENTS.get(act.address, [])
+    if act.args is try_pk:
+        args = try_pk(job)
+    address, given = reverse(act.address, args=[job.pk, *args]), act.given(job)
+    job.refresh_from_db()
+    client = signed_in(owner)
+    with pytest.MonkeyPatch.context() as patched, counted() as work:
+        for name in act.does:
+            patched.setattr(actions, name, noted(name, called))
+        answer = client.post(address, given)
+    assert answer.status_code in (200, 204, 302), answer.content.decode()[:2_000]
+    return work
+
+
+def noted(name: str, called: set[str]) -> Callable[..., Any]:
+    real = getattr(actions, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = real(*args, **kwargs)
+        if result or result is None:
+            called.add(name)
+        return result
+
+    return call
+
+
+@pytest.mark.parametrize("act", ACTS, ids=str)
+def test_a_click_does_the_same_however_many_rows_there_are(
+    root: User, settings: Settings, act: Act
+) -> None:
+    works = []
+    for size in (FEW, FEW, MANY):  # the first fills what is kept in memory
+        called: set[str] = set()
+        works.append(do(act, root, size, called))
+        Job.objects.all().delete()
+        assert called == set(act.does), "it was refused"
+    _, few, many = works
+    assert act.only_shows or many.has_written, "it did nothing"
+    assert not many.is_more_than(few), grown(few, many)
+
+
+@pytest.mark.parametrize("name", OF_NO_JOB)
+def test_what_is_done_of_no_job_does_not_grow_with_them(root: User, name: str) -> None:
+    works = []
+    for size in (FEW, FEW, MANY):
+        good(root, size).delete()
+        failed(root, size)
+        client = signed_in(root)
+        with counted() as work:
+            answer = client.post(reverse(name), OF_NO_JOB[name])
+        assert answer.status_code < 500
+        for given in OF_NO_JOB[name].values():
+            if isinstance(given, SimpleUploadedFile):
+                given.seek(0)
+        works.append(work)
+        Job.objects.all().delete()
+    assert not works[2].is_more_than(works[1]), grown(works[1], works[2])
+
+
+def test_bringing_in_a_batch_leaves_its_rows_to_the_worker(
+    root: User, simulator: Simulator
+) -> None:
+    works = []
+    for size in (FEW, FEW, MANY):
+        ids = [f"r{number}" for number in range(size)]
+        batch_id, upload = made_elsewhere(simulator, ids), in_table([["id"], *([i] for i in ids)])
+        with counted() as work:
+            assert actions.bring_in(root, batch_id, upload)
+        works.append(work)
+    assert not works[2].is_more_than(works[1]), grown(works[1], works[2])
+
+
+# --- What people look at --------------------------------------------------------------------------
+
+LOOKS = [name for name, methods in JOB_PAGES.items() if not methods or "GET" in methods]
+JOBS = {"draft": draft, "sent": sent, "failed": failed, "edited": edited, "alike": alike}
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_a_look_asks_for_the_same_however_many_rows_there_are(root: User, kind: str) -> None:
+    found: dict[str, list[Work]] = {}
+    for size in (FEW, FEW, MANY):
+        job = JOBS[kind](root, size)
+        client = signed_in(root)
+        for name in LOOKS:
+            args = [CAUSE] if name in ("ask_again", "leave_out") else ARGUMENTS.get(name, [])
+            address = reverse(name, args=[job.pk, *args])
+            for headers in ({}, HX):
+                with counted() as work:
+                    answer = client.get(address, headers=headers)
+                assert answer.status_code < 500
+                if answer.streaming:
+                    answer.close()
+                found.setdefault(f"{name} {headers}", []).append(work)
+        for name in PAGES:
+            with counted() as work:
+                client.get(reverse(name))
+            found.setdefault(name, []).append(work)
+        job.delete()
+    more = {name: many.is_more_than(few) for name, (_, few, many) in found.items()}
+    assert not {name: what for name, what in more.items() if what}
+
+
+# --- All of them ----------------------------------------------------------------------------------
+
+
+@pytest.mark.no_database
+def test_every_action_is_here() -> None:
+    """An action that is added has to be bounded, too: add it to ACTS or OF_NO_JOB."""
+    public = {
+        name
+        for name, one in vars(actions).items()
+        if inspect.isfunction(one) and one.__module__ == actions.__name__ and name[0] != "_"
+    }
+    asks = {"are_rows_changing"}  # changes nothing
+    elsewhere = {"create_job", "bring_in"}  # above, by themselves
+    assert public - asks - elsewhere == {name for act in ACTS for name in act.does}
+
+
+@pytest.mark.no_database
+def test_every_address_that_takes_a_post_is_here() -> None:
+    posts = {name for name, methods in JOB_PAGES.items() if "POST" in methods}
+    assert posts == {act.address for act in ACTS}
+    # tests/web/test_security.py holds these lists and jobs/web/urls.py together. What is missing
+    # here, of accounts and kept recipes, asks for no job.
+    assert {*OF_NO_JOB} == {*POSTS}
+
+
+@pytest.mark.no_database
+def test_the_command_changes_jobs_by_the_same_actions() -> None:
+    """What `manage.py job` calls of actions.py is bounded above."""
+    tree = ast.parse((ROOT / "jobs/management/commands/job.py").read_text())
+    called = {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("actions.")
+        if isinstance(node.func, ast.Attribute)
+    }
+    known = {name for act in ACTS for name in act.does} | {"create_job", "bring_in"}
+    assert called - {"add_parser"} <= known
+    source = ast.unparse(tree)
+    assert not [
+        write
+        for write in (".update(", ".save(", ".delete(", ".create(")
+        if write in source.replace("actions.delete(", "")
+    ]

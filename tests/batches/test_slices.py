@@ -1,0 +1,97 @@
+"""Work on many rows is done in short transactions, and after each of them others get their turn:
+SQLite has no queue for those who wait to write."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from jobs import actions
+from jobs.batches import collection, slices
+from jobs.drafts import estimates, reading
+from jobs.models import Job, Row
+
+from ..conftest import Simulator
+from ..environment import ROOT
+from .test_external import in_table
+
+# One that is tried anew, and one of batches, not of rows, within the transaction of a restore.
+NOT_SLICES = {"tally.count_up", "restoring._take_back_what_was_planned"}
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long others were let in, each time."""
+    found: list[float] = []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=found.append)
+    monkeypatch.setattr(slices, "time", clock)
+    return found
+
+
+def loops_with_transactions() -> Iterator[str]:
+    for path in sorted((ROOT / "jobs").glob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            loops = [node for node in ast.walk(function) if isinstance(node, (ast.For, ast.While))]
+            for node in (inner for loop in loops for inner in ast.walk(loop)):
+                if isinstance(node, ast.With) and "transaction.atomic()" in {
+                    ast.unparse(item.context_expr) for item in node.items
+                }:
+                    yield f"{path.stem}.{function.name}"
+
+
+@pytest.mark.no_database
+def test_a_loop_of_transactions_lets_others_in_between() -> None:
+    assert set(loops_with_transactions()) == NOT_SLICES
+
+
+@pytest.mark.django_db(transaction=True)
+def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
+    alice: User,
+    simulator: Simulator,
+    drive: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    pauses: list[float],
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL locks rows, not the database")
+    rows = [["text"], *([f"row {number}"] for number in range(20))]
+    stored: list[int] = []
+    store = reading._store
+
+    def count(*given: object) -> None:
+        before = len(pauses)
+        store(*given)  # type: ignore[arg-type]  # passed on as they are
+        stored.append(len(pauses) - before)
+
+    monkeypatch.setattr(reading, "_store", count)
+    job = drive(
+        actions.create_job(alice, in_table(rows)), until=lambda job: job.state == Job.State.DRAFT
+    )
+    assert stored and set(stored) == {1}
+    job.prompt = "Say: {{text}}"
+    job.save(update_fields=["prompt"])
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    assert actions.confirm(job, job.plan_sha256, alice)
+    monkeypatch.setattr(collection, "SLICE", 2)
+    seen: list[int] = []
+    store_results = collection._store
+
+    def count_results(*given: object) -> int:
+        before = len(pauses)
+        cost = store_results(*given)  # type: ignore[arg-type]  # passed on as they are
+        seen.append(len(pauses) - before)
+        return cost
+
+    monkeypatch.setattr(collection, "_store", count_results)
+    job = drive(job)
+    assert Row.objects.filter(job=job, outcome="good").count() == 20
+    assert seen == [10]

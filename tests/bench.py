@@ -53,7 +53,7 @@ def make_csv(path: Path, rows: int) -> None:
 
 @contextmanager
 def simulator(folder: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--data", str(folder)]
+    command = [sys.executable, "-m", "tests.simulator", "--port", "0", "--data", str(folder)]
     process = subprocess.Popen(
         [*command, "--seconds", "0.01"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

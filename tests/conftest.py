@@ -311,9 +311,8 @@ class Simulator:
     """A pretend provider in a process of its own, and what tests tell it and ask it."""
 
     def __init__(self, folder: Path, **options: object) -> None:
-        """`options` are those of `python -m jobs.simulator`: seconds=0, failures="none", ..."""
-        command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--data", str(folder)]
-        command += ["--faults"]
+        """`options` are those of `python -m tests.simulator`: seconds=0, failures="none", ..."""
+        command = [sys.executable, "-m", "tests.simulator", "--port", "0", "--data", str(folder)]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         self.process = subprocess.Popen(

@@ -18,9 +18,9 @@ NAMES = (
     "gunicorn.workers.gthread",
     "httpx2",
     "huey.consumer",
-    "jobs.simulator.server",
     "msgspec",
     "pydantic",
+    "tests.simulator.server",
     "whitenoise.middleware",
 )
 

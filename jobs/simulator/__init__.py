@@ -1,6 +1,6 @@
 """A pretend provider: a small HTTP server that speaks the Message Batches API, with no model in it.
 
-It is used for practice mode, for tests and for benchmarks, and runs as a process of its own:
+It answers in practice mode and runs as a process of its own:
 `python -m jobs.simulator --port 8790 --data some/directory`.
 It costs nothing and sends nothing anywhere.
 """

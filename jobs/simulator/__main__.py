@@ -4,13 +4,11 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .faults import FaultQueue
 from .finishing import Finisher
-from .knobs import Knobs
-from .server import SimulatorServer
+from .server import Handler, SimulatorServer
 from .store import Store
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -18,40 +16,14 @@ _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until told to stop."""
-    options = _parser().parse_args(arguments)
-    # Held back before the first thread starts, so that the wait below is where they arrive.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    knobs = Knobs()
-    store = Store(options.data, knobs, seconds=options.seconds, keep_ids=options.faults)
-    finisher = Finisher(store, knobs, failures=options.failures == "life")
-    try:
-        server = SimulatorServer(
-            (options.host, options.port),
-            store=store,
-            finisher=finisher,
-            knobs=knobs,
-            faults=FaultQueue(knobs) if options.faults else None,
-            instant=options.seconds == 0,
-            verbose=options.verbose,
-        )
-    except OSError as error:
-        store.close()
-        sys.stderr.write(
-            f"simulator: cannot listen on {options.host}:{options.port}: {error.strerror}\n"
-        )
-        return 1
-    finisher.start()
-    threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
-    sys.stdout.write(f"simulator listening on http://{server.server_name}:{server.server_port}\n")
-    sys.stdout.flush()
-    signal.sigwait(_STOP_SIGNALS)
-    finisher.stop()
-    return 0
+    options = make_parser("python -m jobs.simulator").parse_args(arguments)
+    return serve(options, make_server)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser(program: str) -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobs.simulator",
+        prog=program,
         description="A pretend provider: the Message Batches API with made-up answers.",
     )
     parser.add_argument(
@@ -69,17 +41,46 @@ def _parser() -> argparse.ArgumentParser:
         default=6.0,
         help="how long a batch takes, and a fifth more for each at work (default: %(default)s)",
     )
-    parser.add_argument(
-        "--failures",
-        choices=("life", "none"),
-        default="life",
-        help="whether about 13 rows in 1,000 fail, as they do in life (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--faults", action="store_true", help="let tests order network and server faults"
-    )
     parser.add_argument("--verbose", action="store_true", help="write a line for each request")
     return parser
+
+
+def make_server(options: argparse.Namespace) -> SimulatorServer:
+    """The server that these options ask for. `OSError` if it cannot listen."""
+    store = Store(options.data, seconds=options.seconds)
+    try:
+        return SimulatorServer(
+            (options.host, options.port),
+            Handler,
+            store=store,
+            finisher=Finisher(store),
+            verbose=options.verbose,
+        )
+    except OSError:
+        store.close()
+        raise
+
+
+def serve(
+    options: argparse.Namespace, make_server: Callable[[argparse.Namespace], SimulatorServer]
+) -> int:
+    """Run the server until a signal says stop. 1 if it cannot listen."""
+    # Held back before the first thread starts, so that the wait below is where they arrive.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        server = make_server(options)
+    except OSError as error:
+        sys.stderr.write(
+            f"simulator: cannot listen on {options.host}:{options.port}: {error.strerror}\n"
+        )
+        return 1
+    server.finisher.start()
+    threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
+    sys.stdout.write(f"simulator listening on http://{server.server_name}:{server.server_port}\n")
+    sys.stdout.flush()
+    signal.sigwait(_STOP_SIGNALS)
+    server.finisher.stop()
+    return 0
 
 
 def _duration(text: str) -> float:

@@ -23,7 +23,7 @@ from .wire import (
 )
 
 _FATES = get_args(Fate)
-_MARKER = "[simulate:"
+MARKER = "[simulate:"
 # A marker can be the type of an error.
 _STATUSES = {kind: status for status, kind in KIND_OF_STATUS.items()}
 # How often a request fails as it does in life, as limits on one throw of the dice between 0 and 1.
@@ -42,25 +42,20 @@ class Run(Struct):
     long_output: bool
     # The share of the requests that were finished when the batch was canceled; 1 if it never was.
     finished: float
-    # The share of the requests that were not reached in time.
-    expired: float
-    # Whether a marker in the text of a request says what becomes of it.
-    marked: bool
     # The beginnings of prompts in the cache: one request writes each, most of the others read it.
     cached: set[tuple[str, str, int]]
+    # Where models run for requests that do not say it: the setting of the workspace.
     geo: Literal["global", "us"] = "global"
 
 
-def result_line(item: Item, number: int, run: Run) -> ResultLine:
-    """What the batch comes to for one request; `number` is its place among the results, from 0.
+def result_line(item: Item, run: Run) -> ResultLine:
+    """What becomes of one request.
 
     The luck is the batch's as much as the request's: most of what failed succeeds when sent again.
     """
     luck = Dice(run.batch_id, item.custom_id)
     if luck.share() >= run.finished:
         return ResultLine(item.custom_id, Ended("canceled"))
-    if int((number + 1) * run.expired) > int(number * run.expired):
-        return ResultLine(item.custom_id, Ended("expired"))
     try:
         return ResultLine(item.custom_id, _process(item.params, luck, run))
     except ApiError as error:
@@ -83,7 +78,7 @@ def _process(body: Raw, luck: Dice, run: Run) -> Succeeded | Ended:
     model, prompt = check_message(params, in_batch=True, long_output=run.long_output)
     if model.rules.inference_geo:
         params.inference_geo = params.inference_geo or run.geo
-    marker = _marker(prompt) if run.marked else ""
+    marker = _marker(prompt)
     if marker == "expired":
         return Ended("expired")
     _raise_marked(marker)
@@ -97,8 +92,8 @@ def _process(body: Raw, luck: Dice, run: Run) -> Succeeded | Ended:
 def _marker(prompt: Prompt) -> str:
     """The word of a marker such as `[simulate:refusal]` in the prompt; empty without one."""
     for text in prompt.texts:
-        if _MARKER in text:
-            return text.split(_MARKER, maxsplit=1)[1].split("]", maxsplit=1)[0]
+        if MARKER in text:
+            return text.split(MARKER, maxsplit=1)[1].split("]", maxsplit=1)[0]
     return ""
 
 

@@ -158,10 +158,10 @@ class Process:
 
 
 def simulator_main(port: int, folder: Path, options: Mapping[str, str]) -> None:
-    from jobs.simulator.__main__ import main
+    from ..simulator.__main__ import main
 
     given = [word for name, value in options.items() for word in (f"--{name}", value)]
-    arguments = ["--port", str(port), "--data", str(folder), "--faults", "--verbose", *given]
+    arguments = ["--port", str(port), "--data", str(folder), "--verbose", *given]
     raise SystemExit(main(arguments))
 
 
@@ -267,7 +267,7 @@ class Provider:
         return True
 
     def order(self, **order: Any) -> None:
-        """Faults to come, and knobs to turn: see jobs/simulator/faults.py and knobs.py."""
+        """Faults to come, and knobs to turn: see tests/simulator/faults.py and knobs.py."""
         self._call("/_faults", json.dumps(order).encode())
 
     def faults(self) -> dict[str, Any]:

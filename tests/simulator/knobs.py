@@ -1,11 +1,11 @@
 """Knobs that tests turn: how the provider is as a whole, not what becomes of one request."""
 
-import time
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-MICROSECONDS = 1_000_000
+from jobs.simulator.clock import MICROSECONDS
+
 # Far more than "for ever" in a test, and times of so far away can still be written as a date.
 _FOR_EVER = 1e9
 Seconds = Annotated[float, Meta(ge=0, le=_FOR_EVER)]
@@ -52,8 +52,3 @@ class Knobs(Struct, forbid_unknown_fields=True):
     def ahead(self) -> int:
         """How far the provider's clock is ahead, in microseconds."""
         return int(self.clock_ahead_seconds * MICROSECONDS)
-
-
-def real_now() -> int:
-    """Microseconds since the epoch, by the clock of this machine."""
-    return time.time_ns() // 1000

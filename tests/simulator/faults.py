@@ -11,8 +11,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from jobs.simulator.wire import KIND_OF_STATUS, ApiError, invalid
+
 from .knobs import Knobs
-from .wire import KIND_OF_STATUS, ApiError, invalid
 
 # What can be ordered, and what it does. The batch exists after "accept", not after "reject".
 _LOOKS = {

@@ -25,7 +25,8 @@ from django.conf import settings
 from django.core.files.base import File
 
 if TYPE_CHECKING:
-    from . import Batch, Job
+    from .batches import Batch
+    from .jobs import Job
 
 
 FACTS = ".sha256"  # ends the name of what is noted of a finished file: see checksums.py

@@ -21,7 +21,8 @@ from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
 
 from ..rules.wording import size
-from . import Batch, Job
+from .batches import Batch
+from .jobs import Job
 
 logger = logging.getLogger(__name__)
 

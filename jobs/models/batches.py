@@ -1,0 +1,240 @@
+"""Message batches, and those at the provider that could be, or were, ours."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from ..rules import wording
+from .money import dollars
+from .querysets import StateQuerySet
+
+
+class BatchQuerySet(StateQuerySet["Batch"]):
+    def with_provider(self) -> Self:
+        """Batches whose end has to be watched for, at the provider that this site uses now."""
+        return self.filter(state=Batch.State.IN_PROGRESS, job__practice=settings.PRACTICE)
+
+    def to_fetch(self) -> Self:
+        """Batches whose results have to be fetched, or that are asked for once more before they
+        are given up."""
+        return self.filter(
+            Q(state=Batch.State.ENDED) | Q(state=Batch.State.IN_PROGRESS, given_up_at__isnull=False)
+        )
+
+    def to_fetch_again(self) -> Self:
+        """Batches whose results on our disk are damaged, and may still be at the provider."""
+        damaged = self.filter(state=Batch.State.COLLECTED, damage="", practice=settings.PRACTICE)
+        return damaged.exclude(damaged_at=None)
+
+    def not_fetched(self, now: datetime) -> Self:
+        """Batches whose answers must be ready at the provider, and are not on our disk."""
+        return self.filter(
+            Q(state=Batch.State.ENDED) | Q(state=Batch.State.IN_PROGRESS, expires_at__lt=now)
+        )
+
+    def staying_away(self, tries: int) -> Self:
+        """Batches whose answers a person may give up: fetched `tries` times and never whole, or
+        not to be found at the provider."""
+        return self.filter(
+            Q(state=Batch.State.ENDED, collect_failures__gte=tries)
+            | Q(state=Batch.State.IN_PROGRESS, missing_since__isnull=False),
+            given_up_at=None,
+        )
+
+    def late_ones_possible(self, now: datetime) -> Self:
+        """Batches that were sent again, or given up, lately: an earlier try may still turn up."""
+        return self.filter(late_until__gt=now, practice=settings.PRACTICE).exclude(
+            state__in=[Batch.State.PLANNED, Batch.State.SUBMITTING, Batch.State.UNKNOWN]
+        )
+
+    def whose_fate_is_open(self) -> Self:
+        """Batches that were sent, of which one may yet be found at the provider."""
+        return self.filter(
+            Q(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
+            | Q(state=Batch.State.PLANNED, attempts__gt=0),
+            practice=settings.PRACTICE,
+        )
+
+    def unsettled(self) -> Self:
+        """Batches of which we do not know yet whether the provider has them."""
+        return self.filter(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
+
+
+class Batch(models.Model):
+    """One Message Batch: planned here, submitted once, watched, collected once."""
+
+    class State(models.TextChoices):
+        PLANNING = "planning", "Being prepared"
+        PLANNED = "planned", "Ready to send"
+        SUBMITTING = "submitting", "Sending"
+        UNKNOWN = "unknown", "Checking whether it arrived"
+        BLOCKED = "blocked", "Refused"
+        IN_PROGRESS = "in_progress", "Being processed"
+        ENDED = "ended", "Fetching the answers"
+        COLLECTED = "collected", "Done"
+        CANCELED = "canceled", "Stopped before it was sent"
+        LOST = "lost", "Lost at the provider"
+
+    FINAL = (State.COLLECTED, State.CANCELED, State.LOST)
+
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="batches")
+    number = models.IntegerField()  # 1, 2, ... within the job
+    round = models.IntegerField(default=1)  # of its rows, see Round
+    size = models.IntegerField()  # requests in it: all that the provider shows of a batch at once
+    nonce = models.CharField(max_length=12, unique=True)  # begins every custom_id of the batch
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PLANNED)
+    body_sha256 = models.CharField(max_length=64)
+    body_bytes = models.BigIntegerField()
+
+    practice = models.BooleanField(default=False)  # as its job
+    brought_in = models.BooleanField(default=False)  # made elsewhere: it is never sent or deleted
+
+    # The submission. The intent is committed before the POST; the baseline is what the provider
+    # listed before the first attempt - batches of this size, and the time of the newest of all by
+    # the provider's own clock - and is never renewed, so that a batch of the first attempt that
+    # turns up late is still seen as new.
+    attempts = models.IntegerField(default=0)
+    intent_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    baseline_ids = models.JSONField(null=True)
+    baseline_at = models.DateTimeField(null=True)
+    empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
+    absence = models.JSONField(null=True)  # how long that has been so for sure: absence.Absence
+    next_action_at = models.DateTimeField(null=True)
+    refusal = models.TextField(default="")  # the provider's words, when it refused
+    adopted = models.BooleanField(default=False)  # found by listing; the results prove it
+    # A person is to say whether it is sent again (RECONCILE_RESUBMIT=ask), since when; and which of
+    # the provider's batches a person says it is, to be checked.
+    asked_at = models.DateTimeField(null=True)
+    suggested_id = models.CharField(max_length=100, default="")
+    # It counted as never arrived once: until then the list is searched for one that shows up late.
+    late_until = models.DateTimeField(null=True)
+    # How many of its tries counted as never arrived and may be charged all the same, until then;
+    # and the most that one costs, in the unit of `cost_pico`.
+    given_up = models.IntegerField(default=0, db_default=0)
+    most_pico = models.BigIntegerField(default=0, db_default=0)
+
+    # What the provider says of it.
+    provider_id = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - many have none
+    created_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    cancel_sent_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict)  # request_counts once it has ended
+
+    # The results on our disk, exactly as received; of results that stay incomplete, what arrived.
+    results_sha256 = models.CharField(max_length=64, default="")
+    results_bytes = models.BigIntegerField(default=0)
+    # When the file was last compared with its hash; since when it is missing or damaged; and why it
+    # cannot be fetched again, in words ("": the worker is trying). See stored_results.py.
+    results_checked_at = models.DateTimeField(null=True)
+    damaged_at = models.DateTimeField(null=True)
+    damage = models.TextField(default="")
+    missing_since = models.DateTimeField(null=True)  # the provider does not have it (404)
+    collect_failures = models.IntegerField(default=0)
+    # What the last looks at it would mean if they were true, and how many in a row said the same:
+    # nothing that cannot be undone is done after one look. See collection.Incomplete.
+    doubt = models.CharField(max_length=40, default="")
+    doubts = models.IntegerField(default=0)
+    # A person goes on without its answers: it is looked at once more, and then it is lost.
+    given_up_at = models.DateTimeField(null=True)
+    arrived = models.IntegerField(default=0)  # rows taken from results that stayed incomplete
+    warnings_given = models.SmallIntegerField(default=0)  # watching.WARNINGS: answers still there
+    collected_at = models.DateTimeField(null=True)
+    cost_pico = models.BigIntegerField(default=0)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["job", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="batch_once_a_job"),
+            # Two batches of one size cannot both be "sent, answer unknown": the size is what tells
+            # them apart in the provider's list.
+            models.UniqueConstraint(
+                fields=["size", "practice"],
+                condition=Q(state__in=["submitting", "unknown"]),
+                name="unsettled_sizes_differ",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["in_progress", "ended", "collected"])
+                | Q(provider_id__isnull=False),
+                name="sent_batch_has_its_id",
+            ),
+            models.CheckConstraint(
+                condition=~Q(
+                    brought_in=True,
+                    state__in=["planning", "planned", "submitting", "unknown", "blocked"],
+                ),
+                name="brought_in_is_never_sent",
+            ),
+        ]
+        indexes = [models.Index(fields=["state", "next_action_at"], name="batch_due")]
+
+    def __str__(self) -> str:
+        return f"batch {self.number} of job {self.job_id}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in self.FINAL
+
+    @property
+    def why_asked(self) -> str:
+        """What is said to the person who has to decide whether it is sent again."""
+        return (
+            f"We could not confirm that batch {self.number} ({wording.rows(self.size)}) arrived at "
+            "the provider, and it is not in the provider’s list. Somebody has to say whether it is "
+            "sent again."
+        )
+
+
+class DisownedBatch(models.Model):
+    """A batch at the provider that could be one of ours by its size and time, but its results begin
+    with another custom_id. One answer may be wrong, so it is looked at several times before it is
+    excluded, and now and then for two days after that. See ownership.py."""
+
+    batch = models.ForeignKey("Batch", on_delete=models.CASCADE, related_name="disowned")
+    provider_id = models.CharField(max_length=100)
+    looks = models.IntegerField(default=0)  # that said so
+    next_look_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "provider_id"], name="disowned_once_a_batch")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} is not {self.batch}"
+
+
+class LateBatch(models.Model):
+    """A batch of ours that the provider listed only after its rows had been sent again, or had been
+    given up. It is canceled at once; what it finished before that was paid twice."""
+
+    batch = models.ForeignKey("Batch", on_delete=models.CASCADE, related_name="late_ones")
+    provider_id = models.CharField(max_length=100, unique=True)
+    size = models.IntegerField()
+    created_at = models.DateTimeField()
+    found_at = models.DateTimeField()
+    cancel_sent_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    finished = models.IntegerField(default=0)  # rows that it had answered, once it has ended
+    cost_pico = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"late {self.provider_id} of {self.batch}"
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it; 0 until it has ended."""
+        return dollars(self.cost_pico)

@@ -1,0 +1,344 @@
+"""One upload with one recipe, and the queries for such jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from ..rules.judging import SET_ASIDE
+from . import clock
+from .money import dollars
+from .outcomes import ATTENTION, Outcome
+from .querysets import StateQuerySet
+
+# Of a job: no step waits for longer, and no lease is for longer, but that of one that sends.
+LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
+
+
+class JobQuerySet(StateQuerySet["Job"]):
+    def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The jobs that `user` may see: all for an administrator, else their own."""
+        shown = self.exclude(state=Job.State.DELETING)
+        if getattr(user, "is_superuser", False):
+            return shown
+        return shown.filter(owner_id=user.pk)
+
+    def due(self, now: datetime) -> Self:
+        """Jobs with a step to take now, that nobody is working on."""
+        lease = LONGEST_LEASE + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
+        return self.filter(
+            clock.over("next_action_at", LONGEST_WAIT, now),
+            Q(lease_until=None) | clock.over("lease_until", lease, now),
+        )
+
+    def awaiting_approval(self, person: User | None = None) -> Self:
+        """Jobs that a second person was asked to approve and nobody has approved: drafts as they
+        are now, and rows to be sent again. `person`: only those that this administrator may."""
+        asked = self.filter(AWAITS_APPROVAL)
+        if person is None:
+            return asked
+        asked = asked.exclude(owner=person).exclude(changed_by=person)
+        return asked.exclude(approval_asked_by=person)
+
+    def stale(self) -> Self:
+        """Sent jobs whose rows have changed since they were counted."""
+        return self.filter(state__in=Job.SENT, rows_version__gt=F("tally_version"))
+
+    def priced_drafts(self) -> Self:
+        """Drafts whose price was worked out, or that have none for a reason that was found out."""
+        settled = Q(plan_sha256__gt="") | Q(estimate__trouble__gt="")
+        return self.filter(settled, state=Job.State.DRAFT)
+
+    def price_anew(self, now: datetime) -> None:
+        """Have the worker price those of them that are drafts: what they cost has changed."""
+        drafts = self.filter(state=Job.State.DRAFT)
+        drafts.update(plan_sha256="", next_action_at=now)
+
+    def read_anew(self, now: datetime, **values: Any) -> int:
+        """Have the worker read the files of these drafts once more; how many there are."""
+        return self.filter(confirmed_at=None, state__in=Job.OPEN).update(
+            state=Job.State.READING,
+            readings=F("readings") + 1,
+            read_bytes=0,
+            row_count=0,
+            left_out_count=0,
+            problem_count=0,
+            plan_sha256="",
+            next_action_at=now,
+            **values,
+        )
+
+    def sending(self) -> Self:
+        """Jobs with something left to send, in the mode that this site is in."""
+        return self.filter(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
+
+
+class Job(models.Model):
+    class State(models.TextChoices):
+        READING = "reading", "Reading the file"
+        UNREADABLE = "unreadable", "Could not be read"
+        DRAFT = "draft", "Draft"
+        SUBMITTING = "submitting", "Sending"
+        WORKING = "working", "Working"
+        CANCELING = "canceling", "Stopping"
+        FINISHED = "finished", "Finished"
+        DELETING = "deleting", "Deleting"
+
+    class Kind(models.TextChoices):
+        TABLE = "table", "Table"
+        REQUESTS = "requests", "Ready-made requests"
+
+    # States in which the worker does something, so that a page about the job changes by itself.
+    MOVING = (State.READING, State.SUBMITTING, State.WORKING, State.CANCELING)
+    # States of a job that was confirmed: from here on there are results to show.
+    SENT = (State.SUBMITTING, State.WORKING, State.CANCELING, State.FINISHED)
+    # States before it is confirmed, in which its file may be read anew.
+    OPEN = (State.READING, State.UNREADABLE, State.DRAFT)
+    # States in which nothing of the job is with the provider, so that it can be deleted.
+    DELETABLE = (State.READING, State.UNREADABLE, State.DRAFT, State.FINISHED)
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    name = models.CharField(max_length=200)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.READING)
+    held = models.TextField(default="", help_text="Why a person is needed, in their words.")
+    created_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True)
+    # Confirmed in practice mode: it must never reach a provider that takes money.
+    practice = models.BooleanField(default=False)
+    finished_at = models.DateTimeField(null=True)
+    rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
+    edits_version = models.IntegerField(default=0)  # counts changes of its edits
+    # editing.Measured of all edits, and of which versions of edits and rows that is.
+    edits_measured = models.JSONField(default=dict)
+    # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
+    # worked out from, and what it was when they were: see tally.py.
+    rows_version = models.IntegerField(default=0, db_default=0)
+    tally_version = models.IntegerField(default=0, db_default=0)
+    # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
+    # the file has the custom_ids (external_ids.py): "column:NAME", "number:0" or "number:1", ""
+    # while that is open; and the ways there are, each with how many results it fits, best first.
+    brought_in = models.BooleanField(default=False)
+    ids_are = models.CharField(max_length=220, default="")
+    ids_may_be = models.JSONField(default=list)
+
+    # The upload, as it arrived, and what was found in it.
+    upload_name = models.CharField(max_length=255)
+    upload_file = models.CharField(max_length=64)
+    upload_bytes = models.BigIntegerField()
+    upload_sha256 = models.CharField(max_length=64, default="")
+    read_bytes = models.BigIntegerField(default=0)
+    # What its rows take up in the database; whether a worker reads the file now, and when one did.
+    stored_bytes = models.BigIntegerField(default=0, db_default=0)
+    is_being_read = models.BooleanField(default=False, db_default=False)
+    read_at = models.DateTimeField(null=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TABLE)
+    columns = models.JSONField(default=list)  # names, in the order of the file
+    row_count = models.IntegerField(default=0)
+    left_out_count = models.IntegerField(default=0)
+    problem_count = models.IntegerField(default=0)
+    choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
+    # Files with corrected rows, the latest last: {"file": name, "sha256": its hash,
+    # "used": it could be used once}.
+    corrections = models.JSONField(default=list)
+    readings = models.IntegerField(default=0)  # counts the times it was to be read anew
+    reading = models.JSONField(default=dict)  # ingest.Summary: how it was read, sizes, models
+
+    # The recipe of a table; ready-made requests bring their own.
+    prompt = models.TextField(default="")
+    system = models.TextField(default="")
+    model = models.CharField(max_length=100, default="")
+    max_tokens = models.IntegerField(default=0)  # 0: what suits the kind of answer
+    answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    # AnswerColumns that answers fill which came as the input of a tool: see tool_answers.py.
+    answer_columns = models.JSONField(default=list)
+    effort = models.CharField(max_length=10, default="")  # of model_rules.EFFORTS
+    cached = models.BooleanField(default=False)  # the instructions are kept from row to row
+    skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
+    same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
+    only_new = models.BooleanField(default=False)  # rows that `previous` answered are not sent
+    spared = models.BooleanField(default=False)  # these were found, after it was confirmed
+
+    # What it began with: a template, or the job that it runs again on another file.
+    template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")
+    previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+
+    # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
+    # person confirms: file, recipe and price. Empty while there is no price for the recipe.
+    estimate = models.JSONField(null=True)
+    plan_sha256 = models.CharField(max_length=64, default="")
+
+    # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
+    # so far, and the most that is still to come. tally.count_up keeps both true to the rows.
+    spent_pico = models.BigIntegerField(default=0)
+    reserved_pico = models.BigIntegerField(default=0)
+    # The plan that a second person was asked to approve: of a draft its `plan_sha256`, of rows to
+    # be sent again the rounds.Plan.key, and then which rows and how (rounds.Again). Who asked, and
+    # who has approved that very plan. What was sent remembers its approver in `approved_by`.
+    approval_plan = models.CharField(max_length=64, default="")
+    approval_again = models.JSONField(null=True)
+    approval_asked_at = models.DateTimeField(null=True)
+    approval_asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    approval_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    # Who last changed the file, the prompt, the settings or rows: never the approver.
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
+    # Rows by outcome and cause, tokens and cost: tally.count_up keeps it true to the rows.
+    tally = models.JSONField(default=dict)
+    # summing.Summary of what the answers say, once the job has finished; None: to be counted.
+    answers = models.JSONField(null=True)
+    # How many answers its sample was drawn from, and whether that was before the job had finished.
+    drawn_from = models.IntegerField(default=0)
+    drawn_early = models.BooleanField(default=False)
+
+    next_action_at = models.DateTimeField(null=True, default=timezone.now)
+    lease_until = models.DateTimeField(null=True)
+    lease_owner = models.CharField(max_length=120, default="")
+    failures_in_a_row = models.IntegerField(default=0)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_action_at"], name="job_due"),
+            models.Index(fields=["owner", "-created_at"], name="job_newest"),
+            models.Index(
+                fields=["state"],
+                condition=Q(rows_version__gt=F("tally_version")),
+                name="job_stale",
+            ),
+        ]
+        constraints = [
+            # A draft can be confirmed, and then its rows would be sent.
+            models.CheckConstraint(
+                condition=~Q(brought_in=True, state="draft"), name="brought_in_is_no_draft"
+            ),
+            models.UniqueConstraint(
+                fields=["owner"], condition=Q(is_being_read=True), name="one_reading_a_person"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.name}"
+
+    @property
+    def is_moving(self) -> bool:
+        return self.state in self.MOVING
+
+    def runs_again(self) -> JobQuerySet:
+        """The jobs that run this one again and can use its answers, and those of the same template,
+        whose price may learn from it."""
+        same = Q(template=self.template_id) if self.template_id else Q()
+        return Job.objects.filter(Q(previous=self) | same)
+
+    @property
+    def last_round(self) -> int:
+        """The round whose rows are being sent, or were sent last."""
+        newest = self.rounds.order_by("-number").values_list("number", flat=True).first()
+        return newest or 1
+
+    @property
+    def was_sent(self) -> bool:
+        return self.state in self.SENT
+
+    @property
+    def sends(self) -> bool:
+        """It has something left to send."""
+        return self.state == self.State.SUBMITTING and self.practice == settings.PRACTICE
+
+    @property
+    def can_be_deleted(self) -> bool:
+        return self.state in self.DELETABLE
+
+    @property
+    def can_be_stopped(self) -> bool:
+        return self.state in (self.State.SUBMITTING, self.State.WORKING)
+
+    @property
+    def awaits_approval(self) -> bool:
+        """A second person was asked to approve it as it is now, and nobody has."""
+        return self.asks_for_approval and self.approval_by_id is None
+
+    @property
+    def asks_for_approval(self) -> bool:
+        """A second person was asked to approve it as it is now; one may have done so."""
+        if self.state == self.State.DRAFT:
+            return bool(self.approval_plan) and self.approval_plan == self.plan_sha256
+        again = self.approval_again is not None
+        return again and bool(self.approval_plan) and self.state == self.State.FINISHED
+
+    @property
+    def sendable_count(self) -> int:
+        return self.row_count - self.left_out_count
+
+    @property
+    def to_send_count(self) -> int:
+        """Rows that are sent by themselves, as was confirmed: not those that are the same as
+        another one, or that an earlier job has answered."""
+        return int((self.estimate or {}).get("rows") or self.sendable_count)
+
+    @property
+    def set_aside_count(self) -> int:
+        """Rows that were left out on purpose, from the tally."""
+        on_purpose = Outcome.LEFT_OUT, SET_ASIDE
+        causes = self.tally.get("causes", [])
+        return sum(rows for outcome, cause, rows in causes if (outcome, cause) == on_purpose)
+
+    def outcome_count(self, *outcomes: str) -> int:
+        """Rows with one of `outcomes`, from the tally."""
+        counts: dict[str, int] = self.tally.get("outcomes", {})
+        return sum(counts.get(outcome, 0) for outcome in outcomes)
+
+    @property
+    def done_count(self) -> int:
+        """Rows that were sent or stopped and have an outcome."""
+        return self.outcome_count(
+            Outcome.GOOD, Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED
+        )
+
+    @property
+    def good_count(self) -> int:
+        return self.outcome_count(Outcome.GOOD)
+
+    @property
+    def attention_count(self) -> int:
+        return self.outcome_count(*ATTENTION)
+
+    @property
+    def stray_count(self) -> int:
+        """Results of a batch that was brought in which belong to no row."""
+        return int(self.tally.get("strays", 0))
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged so far, by the results that are in."""
+        return dollars(self.tally.get("cost_pico", 0))
+
+
+# As Job.awaits_approval.
+AWAITS_APPROVAL = Q(approval_plan__gt="", approval_by=None) & (
+    Q(state=Job.State.DRAFT, approval_plan=F("plan_sha256"))
+    | Q(state=Job.State.FINISHED, approval_again__isnull=False)
+)
+
+
+def note_change(job_pk: int) -> None:
+    """Say, in the transaction that changes rows of a job, that its numbers have to be renewed. Call
+    it before the rows are changed: then whoever changes them at once waits here, and cannot lock
+    the same rows in another order."""
+    Job.objects.filter(pk=job_pk).update(rows_version=F("rows_version") + 1)

@@ -1,0 +1,24 @@
+"""What can become of a row."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Outcome(models.TextChoices):
+    """What became of a row; every row has exactly one."""
+
+    WAITING = "waiting", "Waiting"
+    GOOD = "good", "Good"
+    LOOK = "look", "Needs a look"
+    ERRORED = "errored", "Could not be processed"
+    EXPIRED = "expired", "Not reached in 24 hours"
+    CANCELED = "canceled", "Stopped by you"
+    LEFT_OUT = "left_out", "Left out"
+
+
+FAILED = (Outcome.ERRORED, Outcome.EXPIRED)
+# What a person should look after when the job has finished.
+ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
+# Rows that were to be sent and have no good answer.
+NOT_GOOD = (*ATTENTION, Outcome.CANCELED)

@@ -1,0 +1,67 @@
+"""The recipes of jobs and of their rounds, and what else a job stores as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+
+from ..ingest.shapes import Choices
+from ..rules.answer_formats import COLUMNS, FREE_TEXT, AnswerKind, read_answer_kind
+from ..rules.recipes import PLAIN_FIELDS, Recipe, read_recipe
+from ..rules.structs import reader_of
+from ..rules.tool_answers import stored_columns
+from .jobs import Job
+
+_read_choices = reader_of(Choices)
+
+
+def choices_of(job: Job) -> Choices:
+    """How its owner wants the file of a job to be read."""
+    return _read_choices(job.choices)
+
+
+def answer_kind_of(job: Job) -> AnswerKind:
+    """What kind of answer is wanted for each row; ready-made requests say that themselves."""
+    if job.kind == Job.Kind.REQUESTS:
+        return FREE_TEXT
+    return read_answer_kind(job.answer_kind)
+
+
+def answer_shape_of(job: Job) -> AnswerKind:
+    """How the answers of a job are shown: as they were asked for, and with the columns that the
+    inputs of forced tools fill."""
+    asked = answer_kind_of(job)
+    if not job.answer_columns:
+        return asked
+    columns = asked.columns if asked.kind == COLUMNS else ()
+    names = {column.name for column in columns}
+    others = (one for one in stored_columns(job.answer_columns) if one.name not in names)
+    return AnswerKind(COLUMNS, asked.labels, (*columns, *others))
+
+
+def recipe_of(job: Job) -> Recipe:
+    values = {name: getattr(job, name) for name in PLAIN_FIELDS}
+    return Recipe(**values, answer=answer_kind_of(job))
+
+
+def recipe_of_round(job: Job, number: int) -> Recipe:
+    """What the rows of a round were, or are to be, asked."""
+    one = job.rounds.filter(number=number).first() if number > 1 else None
+    return read_recipe(one.recipe) if one and one.recipe else recipe_of(job)
+
+
+def stored_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The columns of a Job that hold `recipe`; the other way round of `recipe_of`."""
+    values = {name: getattr(recipe, name) for name in PLAIN_FIELDS}
+    return {**values, "answer_kind": msgspec.to_builtins(recipe.answer)}
+
+
+def try_key(job: Job, recipe: Recipe) -> str:
+    """Tells apart what was asked of which file, when the answers may differ, and says nothing of
+    what is in it. How long an answer may be does not matter to one that is shorter."""
+    texts = [job.upload_sha256, recipe.prompt, recipe.system, recipe.model, recipe.effort]
+    text = json.dumps([*texts, msgspec.to_builtins(recipe.answer)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,235 @@
+"""Rows, their earlier attempts, and changes that people make to them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import Q
+
+from ..rules.judging import MARKED_DOWN
+from .jobs import Job
+from .money import dollars
+from .outcomes import NOT_GOOD, Outcome
+
+
+class RowQuerySet(models.QuerySet["Row"]):
+    def in_order(self) -> Self:
+        return self.order_by("number")
+
+    def slices(self, size: int) -> Iterator[list[Row]]:
+        """These rows in order, up to `size` at a time. Each slice is a query of its own: one that
+        stays open keeps SQLite from writing, and PostgreSQL from clearing up."""
+        after = 0
+        while rows := list(self.filter(number__gt=after).in_order()[:size]):
+            yield rows
+            after = rows[-1].number
+
+    def value_slices(
+        self, size: int, *columns: str, after: int = 0
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """As `slices`, of each row its number and these columns, of those that come `after`."""
+        while rows := list(
+            self.filter(number__gt=after).in_order().values_list("number", *columns)[:size]
+        ):
+            yield rows
+            after = rows[-1][0]
+
+    def to_be_sent(self, job: Job) -> Self:
+        """Rows of a confirmed job that are in no batch yet."""
+        return self.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
+
+    def failed(self) -> Self:
+        """Rows that were to be sent and have no good answer, for whatever reason, and are not the
+        same as another one."""
+        return self.filter(outcome__in=NOT_GOOD, same_as=None, earlier=None)
+
+    def with_usable_answer(self) -> Self:
+        """Rows whose answer is as it was asked for, whatever a person thinks of it."""
+        return self.filter(Q(outcome=Outcome.GOOD) | Q(outcome=Outcome.LOOK, cause=MARKED_DOWN))
+
+
+def containing(text: str, *, answers_are_json: bool) -> Q:
+    """Rows with `text` in a cell, the answer or what was said about them, in capitals or not."""
+    found = Q()
+    forms = {text}
+    if connection.vendor == "sqlite" and not text.isascii():
+        # It knows the capitals of plain letters only.
+        others = text, text.lower(), text.upper(), text.title()
+        forms = {re.sub("[A-Z]", lambda match: match[0].lower(), form) for form in others}
+    for form in forms:
+        # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
+        in_json = json.dumps(form, ensure_ascii=False)[1:-1]
+        found |= (
+            Q(source__icontains=in_json)
+            | Q(answer__icontains=in_json if answers_are_json else form)
+            | Q(message__icontains=form)
+            | Q(problem__icontains=form)
+        )
+    return found
+
+
+class Row(models.Model):
+    """One line of the upload and what became of it."""
+
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="rows", db_index=False)
+    number = models.IntegerField()  # 1 .. row_count, the order of the upload
+    line = models.IntegerField()  # where it begins in the file, as a spreadsheet numbers it
+    # JSON text, not a JSON column: a ready-made request is sent as it is, key order and all.
+    # A table's row is a list of its cells; a ready-made request is the uploaded object.
+    source = models.TextField()
+    size = models.IntegerField()  # bytes of the cells (table) or of `params` (requests), in UTF-8
+    # Why it is left out, and on a second line how to mend it.
+    problem = models.TextField(default="")
+
+    batch = models.ForeignKey("Batch", on_delete=models.SET_NULL, null=True, related_name="rows")
+    attempts = models.IntegerField(default=0)  # earlier ones, see Attempt
+    # In which it was last to be sent, also if it was not, and what it was asked then: see Round.
+    round = models.IntegerField(default=1, db_default=1)
+    # The number of an earlier row with the same request: that one is sent, for both.
+    same_as = models.IntegerField(null=True)
+    # The number of the row of `job.previous` with the same request, whose answer this one has.
+    earlier = models.IntegerField(null=True)
+    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
+    cause = models.CharField(max_length=60, default="")  # judging.CAUSES, or the provider's type
+    answer = models.TextField(default="")
+    message = models.TextField(default="")  # the provider's words, when it could not be processed
+    request_id = models.CharField(max_length=100, default="")
+    answered_by = models.CharField(max_length=100, default="")  # the model, as the provider says
+    stop_reason = models.CharField(max_length=60, default="")
+    input_tokens = models.IntegerField(default=0)  # without those of the cache
+    cache_write_tokens = models.IntegerField(default=0)
+    cache_read_tokens = models.IntegerField(default=0)
+    output_tokens = models.IntegerField(default=0)  # thinking included
+    thinking_tokens = models.IntegerField(default=0)
+    cost_pico = models.BigIntegerField(default=0)
+
+    objects = RowQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="row_once_a_job")]
+        # What `browsing` walks along: each outcome and cause by number, by cost and by length.
+        indexes = [
+            models.Index(fields=["job", "outcome", "cause", "number"], name="row_outcome"),
+            models.Index(
+                fields=["job", "outcome", "cause", "cost_pico", "number"], name="row_cost"
+            ),
+            models.Index(
+                fields=["job", "outcome", "cause", "output_tokens", "number"], name="row_output"
+            ),
+            # The copies of a row, the first one first.
+            models.Index(
+                fields=["job", "same_as", "number"],
+                name="row_copies",
+                condition=Q(same_as__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"row {self.number} of job {self.job_id}"
+
+    @property
+    def content(self) -> Any:
+        """The cells (list of str) of a table's row, or the uploaded request (dict)."""
+        return json.loads(self.source)
+
+    @property
+    def has_usable_answer(self) -> bool:
+        """As RowQuerySet.with_usable_answer: an answer in columns is stored as its values."""
+        is_down = self.outcome == Outcome.LOOK and self.cause == MARKED_DOWN
+        return self.outcome == Outcome.GOOD or is_down
+
+    @property
+    def all_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it."""
+        return dollars(self.cost_pico)
+
+
+class Attempt(models.Model):
+    """What a row came to before it was sent again. As in Row, but for `source`: what the row held
+    then, when that was changed since; else empty."""
+
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="+", db_index=False)
+    number = models.IntegerField()  # of the row
+    attempt = models.IntegerField()  # 1, 2, ...
+    source = models.TextField(default="")
+    batch = models.ForeignKey("Batch", on_delete=models.SET_NULL, null=True, related_name="+")
+    outcome = models.CharField(max_length=8, choices=Outcome.choices)
+    cause = models.CharField(max_length=60)
+    answer = models.TextField()
+    message = models.TextField()
+    problem = models.TextField()
+    request_id = models.CharField(max_length=100)
+    answered_by = models.CharField(max_length=100)
+    stop_reason = models.CharField(max_length=60)
+    input_tokens = models.IntegerField()
+    cache_write_tokens = models.IntegerField()
+    cache_read_tokens = models.IntegerField()
+    output_tokens = models.IntegerField()
+    thinking_tokens = models.IntegerField()
+    cost_pico = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["number", "attempt"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number", "attempt"], name="attempt_once_a_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} of row {self.number} of job {self.job_id}"
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it."""
+        return dollars(self.cost_pico)
+
+
+class Edit(models.Model):
+    """A row of a finished job that a person has changed, until it is sent again."""
+
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="edits", db_index=False)
+    number = models.IntegerField()  # of the row
+    source = models.TextField()  # as Row.source, of what it is to be
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="edit_once_a_row")]
+
+    def __str__(self) -> str:
+        return f"edit of row {self.number} of job {self.job_id}"
+
+
+class RowChange(models.Model):
+    """What a person wants done to many rows of a job. The worker does it slice by slice,
+    and until that is done nothing else may change rows of the job."""
+
+    class Kind(models.TextChoices):
+        LEAVE_OUT = "leave_out", "Leaving rows out"
+        EDIT = "edit", "Changing rows"
+        FORGET = "forget", "Taking changes back"
+        CORRECT = "correct", "Taking corrected rows"
+        MARK = "mark", "Marking copies of an answer"
+
+    job = models.OneToOneField("Job", on_delete=models.CASCADE, related_name="row_change")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    cause = models.CharField(max_length=60, default="")  # of the rows
+    # Of EDIT: what editing.change_all is told; of MARK: {"number", "good", "note"}.
+    how = models.JSONField(default=dict)
+    rows = models.IntegerField()  # as many as there were
+    done_to = models.IntegerField(default=0)  # the last row number looked at
+    done = models.IntegerField(default=0)  # rows, so far
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.kind} in job {self.job_id}"

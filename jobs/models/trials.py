@@ -1,0 +1,97 @@
+"""Rows of a draft that are answered at once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple, Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from .money import dollars
+from .outcomes import Outcome
+from .querysets import StateQuerySet
+
+
+class Length(NamedTuple):
+    """Tokens of one answer."""
+
+    text: int
+    thinking: int
+
+
+class TryQuerySet(StateQuerySet["Try"]):
+    def pending(self) -> Self:
+        """Those whose answer is to come."""
+        return self.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
+
+    def to_learn_from(self) -> Self:
+        """Those that were answered by the provider that this site asks now, in their order: what
+        the simulator made up says nothing of real answers."""
+        answered = self.filter(state=Try.State.ANSWERED, practice=settings.PRACTICE)
+        return answered.order_by("pk")
+
+    def lengths(self) -> dict[str, list[Length]]:
+        """How long the answer to each row was, by the try_key of what was asked. Of a row that was
+        tried several times the last one counts."""
+        found: dict[str, dict[int, Length]] = {}
+        tokens = ("output_tokens", "thinking_tokens")
+        for key, number, output, thinking in self.to_learn_from().values_list(
+            "recipe_key", "number", *tokens
+        ):
+            found.setdefault(key, {})[number] = Length(max(output - thinking, 0), thinking)
+        return {key: list(lengths.values()) for key, lengths in found.items()}
+
+
+class Try(models.Model):
+    """A row of a draft that is answered at once, to be looked at. Charged at the normal rate."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        SENDING = "sending", "Being answered"
+        ANSWERED = "answered", "Answered"
+        FAILED = "failed", "Not answered"  # a clear no
+        UNKNOWN = "unknown", "Answer lost"  # it was sent, and may have been charged
+
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="tries")
+    round = models.IntegerField()  # 1, 2, ... within the job: those that were asked for together
+    number = models.IntegerField()  # of the row, as the file was read then
+    cells = models.JSONField()  # [column, cell] of what the prompt used
+    params = models.TextField()  # JSON text: the request, as it is sent
+    recipe = models.JSONField(default=dict)  # recipes.Recipe, as it was then
+    recipe_key = models.CharField(max_length=16, default="")  # try_key
+    model = models.CharField(max_length=100)  # as in `params`
+    practice = models.BooleanField()  # asked for in practice mode: it must never cost money
+    answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    asked_at = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+
+    # As in Row.
+    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
+    cause = models.CharField(max_length=60, default="")
+    answer = models.TextField(default="")
+    message = models.TextField(default="")
+    stop_reason = models.CharField(max_length=60, default="")
+    answered_by = models.CharField(max_length=100, default="")
+    input_tokens = models.IntegerField(default=0)  # of the cache, too
+    output_tokens = models.IntegerField(default=0)  # thinking included
+    thinking_tokens = models.IntegerField(default=0)
+    most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open
+    cost_pico = models.BigIntegerField(default=0)
+
+    objects = TryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-round", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "round", "number"], name="try_once_a_round")
+        ]
+
+    def __str__(self) -> str:
+        return f"try {self.round} of row {self.number} of job {self.job_id}"
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars charged for it, at the normal rate."""
+        return dollars(self.cost_pico)

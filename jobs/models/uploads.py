@@ -1,0 +1,58 @@
+"""What was found in an upload, and corrected files that came after it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from ..ingest.requests import fix_in_words
+from ..ingest.words import remedy_of, title_of
+
+
+class CorrectedUpload(models.Model):
+    """The problem file of a finished job that was corrected and uploaded back, the latest one."""
+
+    job = models.OneToOneField("Job", on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=255)  # as its owner calls it
+    file = models.CharField(max_length=64)  # as it lies among the uploads
+    sha256 = models.CharField(max_length=64, default="")  # "": from a version that did not note it
+    found = models.JSONField(null=True)  # resending.Found; None: it is to be read
+
+    def __str__(self) -> str:
+        return f"{self.name} for job {self.job_id}"
+
+
+class Problem(models.Model):
+    """What a person should know about the upload: all of one kind, as in ingest.words.FINDINGS."""
+
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="problems")
+    kind = models.CharField(max_length=20, default="")
+    count = models.IntegerField(default=1)
+    # The first ones: their lines (0: the file as a whole), and each in words.
+    lines = models.JSONField(default=list)
+    texts = models.JSONField(default=list)
+    leaves_out = models.BooleanField(default=False)  # the rows, or the file, cannot be sent
+    fix = models.CharField(max_length=200, default="")  # a code for Choices.remedies
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.kind}"
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in a sentence for all of them."""
+        return title_of(self.kind, self.count, self.texts)
+
+    @property
+    def remedy(self) -> str:
+        return remedy_of(self.kind)
+
+    @property
+    def fix_in_words(self) -> str:
+        return fix_in_words(self.fix, self.count) if self.fix else ""
+
+    @property
+    def places(self) -> list[tuple[int, str]]:
+        """The first ones: line (0: the file as a whole) and what is wrong there."""
+        return list(zip(self.lines, self.texts, strict=True))

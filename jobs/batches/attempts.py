@@ -5,38 +5,18 @@ from __future__ import annotations
 from django.db import connection
 from django.db.models import F
 
-from ..models import Job, Outcome, Round, RowQuerySet
+from ..models import Attempt, Job, Round, RowQuerySet, results
+from ..models.statements import column_list
 
 # What a row holds before it has a result.
-NO_RESULT = {
-    "batch": None,
-    "outcome": Outcome.WAITING,
-    "cause": "",
-    "answer": "",
-    "message": "",
-    "problem": "",
-    "request_id": "",
-    "answered_by": "",
-    "stop_reason": "",
-    "input_tokens": 0,
-    "cache_write_tokens": 0,
-    "cache_read_tokens": 0,
-    "output_tokens": 0,
-    "thinking_tokens": 0,
-    "cost_pico": 0,
-}
+NO_RESULT = {"batch": None, "problem": "", **results.NO_RESULT}
+# What an attempt keeps of its row.
+_KEPT = column_list(Attempt, ["number", "batch_id", "problem", *results.NO_RESULT])
 
 
 def is_preparing(job: Job) -> bool:
     """Whether the worker is still taking the rows of a round."""
     return job.rounds.exclude(step=Round.Step.READY).exists()
-
-
-_KEPT = (
-    "number, batch_id, outcome, cause, answer, message, problem, request_id, answered_by,"
-    " stop_reason, input_tokens, cache_write_tokens, cache_read_tokens, output_tokens,"
-    " thinking_tokens, cost_pico"
-)
 
 
 def keep_attempts(rows: RowQuerySet) -> None:

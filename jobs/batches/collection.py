@@ -12,7 +12,6 @@ from collections.abc import Container, Iterator
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -31,7 +30,9 @@ from ..models import (
     clock,
     files,
     note_change,
+    results,
 )
+from ..models.statements import update_statement
 from ..provider import client
 from ..provider.client import BatchInfo
 from ..rules import pricing, wording
@@ -469,12 +470,8 @@ def wait_again(batch: Batch, lease: Lease) -> None:
         lease.renew()
 
 
-_UPDATE = (
-    "UPDATE jobs_row SET outcome = %s, cause = %s, answer = %s, message = %s, request_id = %s,"
-    " answered_by = %s, stop_reason = %s, input_tokens = %s, cache_write_tokens = %s,"
-    " cache_read_tokens = %s, output_tokens = %s, thinking_tokens = %s, cost_pico = %s"
-    " WHERE job_id = %s AND number = %s AND batch_id = %s"
-)
+_UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number", "batch_id"])
+_NAME = update_statement(Row, ["source"], ["job_id", "number"])
 
 
 def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = None) -> int:
@@ -486,7 +483,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
     wanted = answer_kind_of(batch.job)
     rows = _rows_brought_in(batch, path, lease) if batch.brought_in else None
     for lines in _slices(path):
-        results: list[tuple[int | None, Result]] = []
+        found_here: list[tuple[int | None, Result]] = []
         for line in lines:
             try:
                 result = read_line(line)
@@ -501,16 +498,17 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
                 number: int | None = int(result.custom_id.rpartition("-")[2])
             else:
                 number = rows.get(result.custom_id)
-            results.append((number, result.result))
-        requests = answer_columns.requests_of(batch, results)
+            found_here.append((number, result.result))
+        requests = answer_columns.requests_of(batch, found_here)
         updates, answers = [], []
-        for number, found in results:
+        for number, found in found_here:
             params = requests.get(number) if number is not None else None
             judged = judge(found, wanted, answer_columns.forced(batch, params))
             cost = _cost(judged)
             total += cost
             if number is not None:  # else it fits no row, which is said in the end
-                updates.append((*_columns(judged, cost), batch.job_id, number, batch.pk))
+                values = results.result_values(judged, cost).values()
+                updates.append((*values, batch.job_id, number, batch.pk))
                 answers.append((number, params, judged))
         # bulk_update takes thirty times as long.
         with slice_transaction(), connection.cursor() as cursor:
@@ -532,10 +530,7 @@ def _rows_brought_in(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
         names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
         for begin in range(0, len(names), SLICE):
             with slice_transaction(), connection.cursor() as cursor:
-                cursor.executemany(
-                    "UPDATE jobs_row SET source = %s WHERE job_id = %s AND number = %s",
-                    names[begin : begin + SLICE],
-                )
+                cursor.executemany(_NAME, names[begin : begin + SLICE])
             lease.renew()
     return rows
 
@@ -596,26 +591,3 @@ def _cost(judged: Judged) -> int:
         return pricing.cost_in_pico(judged)
     except pricing.UnknownPrice:
         return 0  # counted as unpriced in the job's tally
-
-
-def _columns(judged: Judged, cost: int) -> tuple[Any, ...]:
-    usage = judged.usage
-    texts = (
-        judged.outcome,
-        judged.cause,
-        judged.answer,
-        judged.message,
-        judged.request_id,
-        judged.answered_by,
-        judged.stop_reason,
-    )
-    return (
-        # PostgreSQL takes no NUL in a text; the file as received keeps it.
-        *(text.replace("\0", "\ufffd") for text in texts),
-        (usage.input_tokens or 0) if usage else 0,
-        (usage.cache_creation_input_tokens or 0) if usage else 0,
-        (usage.cache_read_input_tokens or 0) if usage else 0,
-        (usage.output_tokens or 0) if usage else 0,
-        usage.thinking_tokens if usage else 0,
-        cost,
-    )

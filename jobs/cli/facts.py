@@ -145,7 +145,7 @@ def _facts_of_try(one: Try) -> dict[str, Any]:
         "cause": one.cause or None,
         "answer": stored_values(one.answer) if in_columns else one.answer or None,
         "problem": problem_in_words(one.cause, one.message) or None,
-        "input_tokens": one.input_tokens,
+        "input_tokens": one.all_input_tokens,
         "output_tokens": one.output_tokens,
         "cost_usd": format(one.cost, "f"),
     }

@@ -13,6 +13,7 @@ from ..batches import holds
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
 from ..models import Job, Outcome, Row, RowQuerySet, note_change, recipe_of
+from ..models.statements import update_statement
 from ..rules import wording
 from . import estimates
 from .row_survey import Spared, job_before, spared_rows
@@ -52,8 +53,8 @@ def find(job: Job, lease: Lease) -> None:
 
 # Only a row that waits and was never in a batch: what was sent may be paid for.
 _MARK = (
-    "UPDATE jobs_row SET same_as = %s, earlier = %s WHERE job_id = %s AND number = %s"
-    " AND outcome = 'waiting' AND batch_id IS NULL AND same_as IS NULL"
+    update_statement(Row, ["same_as", "earlier"], ["job_id", "number"])
+    + " AND outcome = 'waiting' AND batch_id IS NULL AND same_as IS NULL"
 )
 
 

@@ -56,6 +56,8 @@ from ..models import (
     storage,
     stored_recipe,
 )
+from ..models.results import NO_RESULT
+from ..models.statements import insert_statement
 from ..rules import column_matching
 
 logger = logging.getLogger(__name__)
@@ -223,12 +225,10 @@ def _progress(job: Job, position: int, rows: int, stored_bytes: int) -> None:
         raise LeaseLost
 
 
-_INSERT = (
-    "INSERT INTO jobs_row (job_id, number, line, source, size, problem, outcome, cause, attempts,"
-    " answer, message, request_id, answered_by, stop_reason, input_tokens, cache_write_tokens,"
-    " cache_read_tokens, output_tokens, thinking_tokens, cost_pico)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 0, '', '', '', '', '', 0, 0, 0, 0, 0, 0)"
-)
+_GIVEN = ("job_id", "number", "line", "source", "size", "problem", "outcome", "cause")
+# What the other columns hold that have no default in the database.
+_NEW = {"attempts": 0, **{n: value for n, value in NO_RESULT.items() if n not in _GIVEN}}
+_INSERT = insert_statement(Row, [*_GIVEN, *_NEW])
 _SENT = (Outcome.WAITING.value, "")
 _LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
 
@@ -236,7 +236,7 @@ _LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
 def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
     """Rows (line, source, size, problem) that come after the first `before`."""
     values = [
-        (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT))
+        (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT), *_NEW.values())
         for number, row in enumerate(rows, start=before + 1)
     ]
     # bulk_create takes ten times as long: SQLite allows it 50 rows a statement.

@@ -35,10 +35,11 @@ from ..models import (
     recipe_of,
     try_key,
 )
+from ..models.results import result_values
 from ..provider import client
 from ..rules import pricing, recipes
 from ..rules.answer_formats import output_format, read_answer_kind
-from ..rules.judging import Judged, Message, Result, judge
+from ..rules.judging import Judged, Result, judge
 from ..rules.recipes import Recipe
 from ..rules.row_contents import Contents
 from .token_counts import LEAST_TOKEN_BYTES
@@ -161,7 +162,7 @@ def _answer(one: Try) -> None:
     else:
         wanted = read_answer_kind(one.answer_kind)
         judged = judge(Result(type="succeeded", message=message), wanted)
-        _settle(one, Try.State.ANSWERED, **_columns(one, judged, message))
+        _settle(one, Try.State.ANSWERED, **result_values(judged, _cost(one, judged)))
 
 
 def _why_not(error: client.Unreachable | client.Refused) -> str:
@@ -173,28 +174,12 @@ def _why_not(error: client.Unreachable | client.Refused) -> str:
     return holds.in_words(error)
 
 
-def _columns(one: Try, judged: Judged, message: Message) -> dict[str, Any]:
-    usage = message.usage
+def _cost(one: Try, judged: Judged) -> int:
     try:
-        cost = pricing.cost_in_pico(judged, batch=False)
+        return pricing.cost_in_pico(judged, batch=False)
     except pricing.UnknownPrice:
         # It is called otherwise than it was asked for by: the price is the same.
-        asked = replace(judged, answered_by=one.model)
-        cost = pricing.cost_in_pico(asked, batch=False)
-    return {
-        "outcome": judged.outcome,
-        "cause": judged.cause,
-        "answer": judged.answer,
-        "message": judged.message,
-        "stop_reason": judged.stop_reason,
-        "answered_by": judged.answered_by,
-        "input_tokens": (usage.input_tokens or 0)
-        + (usage.cache_creation_input_tokens or 0)
-        + (usage.cache_read_input_tokens or 0),
-        "output_tokens": usage.output_tokens or 0,
-        "thinking_tokens": usage.thinking_tokens,
-        "cost_pico": cost,
-    }
+        return pricing.cost_in_pico(replace(judged, answered_by=one.model), batch=False)
 
 
 def _settle(one: Try, state: str, **values: Any) -> None:

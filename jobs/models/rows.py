@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Self
 
 from django.conf import settings
@@ -14,8 +13,8 @@ from django.db.models import Q
 
 from ..rules.judging import MARKED_DOWN
 from .jobs import Job
-from .money import dollars
 from .outcomes import NOT_GOOD, Outcome
+from .results import RowResult
 
 
 class RowQuerySet(models.QuerySet["Row"]):
@@ -74,7 +73,7 @@ def containing(text: str, *, answers_are_json: bool) -> Q:
     return found
 
 
-class Row(models.Model):
+class Row(RowResult):
     """One line of the upload and what became of it."""
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="rows", db_index=False)
@@ -95,19 +94,6 @@ class Row(models.Model):
     same_as = models.IntegerField(null=True)
     # The number of the row of `job.previous` with the same request, whose answer this one has.
     earlier = models.IntegerField(null=True)
-    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
-    cause = models.CharField(max_length=60, default="")  # judging.CAUSES, or the provider's type
-    answer = models.TextField(default="")
-    message = models.TextField(default="")  # the provider's words, when it could not be processed
-    request_id = models.CharField(max_length=100, default="")
-    answered_by = models.CharField(max_length=100, default="")  # the model, as the provider says
-    stop_reason = models.CharField(max_length=60, default="")
-    input_tokens = models.IntegerField(default=0)  # without those of the cache
-    cache_write_tokens = models.IntegerField(default=0)
-    cache_read_tokens = models.IntegerField(default=0)
-    output_tokens = models.IntegerField(default=0)  # thinking included
-    thinking_tokens = models.IntegerField(default=0)
-    cost_pico = models.BigIntegerField(default=0)
 
     objects = RowQuerySet.as_manager()
 
@@ -144,17 +130,8 @@ class Row(models.Model):
         is_down = self.outcome == Outcome.LOOK and self.cause == MARKED_DOWN
         return self.outcome == Outcome.GOOD or is_down
 
-    @property
-    def all_input_tokens(self) -> int:
-        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
 
-    @property
-    def cost(self) -> Decimal:
-        """US dollars charged for it."""
-        return dollars(self.cost_pico)
-
-
-class Attempt(models.Model):
+class Attempt(RowResult):
     """What a row came to before it was sent again. As in Row, but for `source`: what the row held
     then, when that was changed since; else empty."""
 
@@ -163,20 +140,7 @@ class Attempt(models.Model):
     attempt = models.IntegerField()  # 1, 2, ...
     source = models.TextField(default="")
     batch = models.ForeignKey("Batch", on_delete=models.SET_NULL, null=True, related_name="+")
-    outcome = models.CharField(max_length=8, choices=Outcome.choices)
-    cause = models.CharField(max_length=60)
-    answer = models.TextField()
-    message = models.TextField()
     problem = models.TextField()
-    request_id = models.CharField(max_length=100)
-    answered_by = models.CharField(max_length=100)
-    stop_reason = models.CharField(max_length=60)
-    input_tokens = models.IntegerField()
-    cache_write_tokens = models.IntegerField()
-    cache_read_tokens = models.IntegerField()
-    output_tokens = models.IntegerField()
-    thinking_tokens = models.IntegerField()
-    cost_pico = models.BigIntegerField()
 
     class Meta:
         ordering = ["number", "attempt"]
@@ -186,11 +150,6 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.attempt} of row {self.number} of job {self.job_id}"
-
-    @property
-    def cost(self) -> Decimal:
-        """US dollars charged for it."""
-        return dollars(self.cost_pico)
 
 
 class Edit(models.Model):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import NamedTuple, Self
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from .money import dollars
-from .outcomes import Outcome
 from .querysets import StateQuerySet
+from .results import RowResult
 
 
 class Length(NamedTuple):
@@ -44,7 +42,7 @@ class TryQuerySet(StateQuerySet["Try"]):
         return {key: list(lengths.values()) for key, lengths in found.items()}
 
 
-class Try(models.Model):
+class Try(RowResult):
     """A row of a draft that is answered at once, to be looked at. Charged at the normal rate."""
 
     class State(models.TextChoices):
@@ -66,19 +64,7 @@ class Try(models.Model):
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
     asked_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
-
-    # As in Row.
-    outcome = models.CharField(max_length=8, choices=Outcome.choices, default=Outcome.WAITING)
-    cause = models.CharField(max_length=60, default="")
-    answer = models.TextField(default="")
-    message = models.TextField(default="")
-    stop_reason = models.CharField(max_length=60, default="")
-    answered_by = models.CharField(max_length=100, default="")
-    input_tokens = models.IntegerField(default=0)  # of the cache, too
-    output_tokens = models.IntegerField(default=0)  # thinking included
-    thinking_tokens = models.IntegerField(default=0)
     most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open
-    cost_pico = models.BigIntegerField(default=0)
 
     objects = TryQuerySet.as_manager()
 
@@ -90,8 +76,3 @@ class Try(models.Model):
 
     def __str__(self) -> str:
         return f"try {self.round} of row {self.number} of job {self.job_id}"
-
-    @property
-    def cost(self) -> Decimal:
-        """US dollars charged for it, at the normal rate."""
-        return dollars(self.cost_pico)

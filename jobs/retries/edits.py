@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from ..models import NOT_GOOD, Edit, Job, Outcome, Row, RowChange, RowQuerySet, clock
+from ..models.statements import insert_statement
 from ..rules.judging import LONGER, SHORTEN, WITHOUT
 from . import rounds
 
 _PUT = (
-    "INSERT INTO jobs_edit (job_id, number, source) VALUES (%s, %s, %s)"
-    " ON CONFLICT (job_id, number) DO UPDATE SET source = excluded.source"
+    insert_statement(Edit, ["job_id", "number", "source"])
+    + " ON CONFLICT (job_id, number) DO UPDATE SET source = excluded.source"
 )
 CAN_BE_EDITED = (*NOT_GOOD, Outcome.LEFT_OUT)
 

@@ -16,15 +16,14 @@ from django.db.models import Exists, F, Max, OuterRef, Subquery
 from ..batches import attempts
 from ..batches.slices import slice_transaction
 from ..models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_change
+from ..models.statements import update_statement
 from . import rounds
 from .rounds import EDITED
 
 SLICE = 500  # row numbers of one transaction
 # A row that was changed asks something else now than the one that it was the same as.
-_EDIT = (
-    "UPDATE jobs_row SET source = %s, size = %s, same_as = NULL, earlier = NULL"
-    " WHERE job_id = %s AND number = %s"
-)
+_EDIT = update_statement(Row, ["source", "size", "same_as", "earlier"], ["job_id", "number"])
+_STAND_FOR = update_statement(Row, ["same_as"], ["job_id", "number"])
 
 
 def prepare_next(job: Job) -> bool:
@@ -86,7 +85,7 @@ def _take_edits(job: Job, numbers: Sequence[int]) -> None:
     before.update(source=Subquery(row.values("source")))
     edits = Edit.objects.filter(job=job, number__in=numbers)
     edited = [
-        (source, rounds.size_of(job, source), job.pk, number)
+        (source, rounds.size_of(job, source), None, None, job.pk, number)
         for number, source in edits.values_list("number", "source")
     ]
     with connection.cursor() as cursor:
@@ -114,7 +113,7 @@ def _change_copies(job: Job, one: Round, rows: RowQuerySet) -> None:
         found = copies.annotate(first=Subquery(first)).values_list("number", "first")
         with connection.cursor() as cursor:
             cursor.executemany(
-                "UPDATE jobs_row SET same_as = %s WHERE job_id = %s AND number = %s",
+                _STAND_FOR,
                 [(to, job.pk, number) for number, to in found if to != number],
             )
     elif one.asks_otherwise:

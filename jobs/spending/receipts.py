@@ -24,7 +24,7 @@ class Line:
     what: str  # ROWS, EARLIER, TRIES or LATE
     model: str  # as the provider names it
     rows: int
-    input_tokens: int  # without those of the cache, but for TRIES
+    input_tokens: int  # without those of the cache
     cache_write_tokens: int
     cache_read_tokens: int
     output_tokens: int  # thinking included
@@ -70,7 +70,9 @@ def receipt_of(job: Job) -> Receipt:
     )
 
 
-def _of_results(what: str, results: QuerySet[Row] | QuerySet[Attempt]) -> list[Line]:
+def _of_results(
+    what: str, results: QuerySet[Row] | QuerySet[Attempt] | QuerySet[Try]
+) -> list[Line]:
     groups = (
         results.filter(cost_pico__gt=0)
         .values("answered_by")
@@ -102,28 +104,7 @@ def _of_results(what: str, results: QuerySet[Row] | QuerySet[Attempt]) -> list[L
 
 def _of_tries(job: Job) -> list[Line]:
     """At the normal rate. One whose answer was lost is not in it, though it may be charged."""
-    charged = Try.objects.filter(job=job, practice=job.practice, cost_pico__gt=0)
-    groups = charged.values("answered_by").annotate(
-        rows=Count("pk"),
-        read=Sum("input_tokens"),
-        written=Sum("output_tokens"),
-        thought=Sum("thinking_tokens"),
-        pico=Sum("cost_pico"),
-    )
-    return [
-        Line(
-            TRIES,
-            group["answered_by"],
-            group["rows"],
-            int(group["read"]),
-            0,
-            0,
-            int(group["written"]),
-            int(group["thought"]),
-            dollars(int(group["pico"])),
-        )
-        for group in groups.order_by("answered_by")
-    ]
+    return _of_results(TRIES, Try.objects.filter(job=job, practice=job.practice))
 
 
 def _of_late_ones(job: Job) -> list[Line]:

@@ -491,7 +491,7 @@ class Command(BaseCommand):
             if one.answer:
                 self.stdout.write(f"  -> {one.answer}")
         cost = sum((one.cost for one in tries), Decimal(0))
-        tokens = sum(one.input_tokens for one in tries), sum(one.output_tokens for one in tries)
+        tokens = sum(one.all_input_tokens for one in tries), sum(one.output_tokens for one in tries)
         would = "would have been charged: practice mode" if settings.PRACTICE else "charged"
         self.stdout.write(
             f"{in_words(cost)} (US dollars, normal price) {would}; {tokens[0]:,} tokens read, "

@@ -132,7 +132,7 @@ def measure(size: int) -> None:
         post("/attention/overloaded_error/leave-out/", rows=size)
     with measured("worker: leave all rows out"):
         work(row_changes.work_next)
-    assert Job.objects.get(pk=pk).set_aside_count == size
+    assert Job.objects.get(pk=pk).ignored_count == size
     Row.objects.filter(job=pk).update(outcome="good", cause="", answer="yes")
     tally.count_up(Job.objects.get(pk=pk))
     with measured("click: draw a sample"):

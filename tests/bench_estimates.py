@@ -137,8 +137,8 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
         answer_kind=ANSWERS[shape.answer],
     )
     guess = priced(job)
-    assert actions.try_rows(job, choose_rows(job, 3, at_random=True), owner)
-    drive_job(job, until=lambda job: not job.tries.pending().exists())
+    assert actions.start_trials(job, choose_rows(job, 3, at_random=True), owner)
+    drive_job(job, until=lambda job: not job.trials.pending().exists())
     learned = priced(job)
     assert actions.confirm(job, job.plan_sha256, owner)
     return Found(guess, learned, drive_job(job, seconds=600).cost)

@@ -31,9 +31,9 @@ from ..models import (
     JobEvent,
     JobQuerySet,
     Outcome,
-    Reading,
     Row,
-    Try,
+    SampledAnswer,
+    Trial,
     choices_of,
     clock,
     dollars,
@@ -180,11 +180,11 @@ def _read_anew(job: Job, jobs: JobQuerySet | None = None, **values: Any) -> bool
     with transaction.atomic():
         begun = same.read_anew(clock.now(), **values)
         if begun:
-            job.tries.filter(state=Try.State.WAITING).delete()
+            job.trials.filter(state=Trial.State.WAITING).delete()
     return bool(begun)
 
 
-def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
+def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     """Have some rows of a draft answered at once, by the recipe as it is now; and by the model
     `also`, to compare. False when there is nothing to ask, answers of an earlier try are still to
     come, or it is no draft any more.
@@ -198,9 +198,9 @@ def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     with transaction.atomic():
         site, now = caps.lock(), clock.now()
         draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
-        if not draft.update(next_action_at=clock.now()) or job.tries.pending().exists():
+        if not draft.update(next_action_at=clock.now()) or job.trials.pending().exists():
             return False
-        last = job.tries.aggregate(last=Max("round"))["last"] or 0
+        last = job.trials.aggregate(last=Max("round"))["last"] or 0
         rounds = enumerate(asked, start=last + 1)
         try:
             planned = [
@@ -212,9 +212,9 @@ def try_rows(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
                 "Choose another model, or ask an administrator to enter its price."
             ) from None
         most = dollars(sum(one.most_pico for one in planned))
-        if why := caps.in_the_way_of_trying(job, most, site, now):
+        if why := caps.in_the_way_of_trial(job, most, site, now):
             raise caps.NotAllowed(why)
-        Try.objects.bulk_create(planned)
+        Trial.objects.bulk_create(planned)
         if planned:
             twice = " with two models" if len(asked) > 1 else ""
             _log(job, f"Trying {wording.rows(len(planned) // len(asked))}{twice}.", user)
@@ -236,17 +236,17 @@ def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:
     return bool(saved)
 
 
-def use_tried_recipe(job: Job, round_number: int, user: User) -> bool:
+def use_tested_recipe(job: Job, round_number: int, user: User) -> bool:
     """Take the recipe of an earlier try for a draft again. False when there is none, or it is no
     draft any more."""
-    one = job.tries.filter(round=round_number).exclude(recipe={}).first()
+    one = job.trials.filter(round=round_number).exclude(recipe={}).first()
     if one is None or job.state != Job.State.DRAFT:
         return False
     save_recipe(job, with_rows_of(recipe_of(job), read_recipe(one.recipe)), user)
     return True
 
 
-def use_as_example(job: Job, one: Try, user: User) -> bool:
+def use_as_example(job: Job, one: Trial, user: User) -> bool:
     """Put a tried row and its answer into the instructions, as an example of a good answer. False
     when there is no good answer, or it is no draft any more."""
     if one.outcome != Outcome.GOOD or job.state != Job.State.DRAFT:
@@ -300,7 +300,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
         )
         if confirmed:
             # What was to be tried is not of use any more.
-            job.tries.filter(state=Try.State.WAITING).delete()
+            job.trials.filter(state=Trial.State.WAITING).delete()
             _log(job, f"Confirmed: {wording.rows(estimate.rows)}.", user)
             _nudge(job)
     return confirmed
@@ -560,7 +560,7 @@ def delete(job: Job, user: User) -> bool:
         if deleting:
             # What was not asked yet never will be. What the job has cost, and a test that is being
             # answered may still cost, counts on: it is written down when its rows are gone.
-            job.tries.filter(state=Try.State.WAITING).delete()
+            job.trials.filter(state=Trial.State.WAITING).delete()
             job.runs_again().price_anew(clock.now())
             _nudge(job)
     if deleting:
@@ -593,8 +593,8 @@ def draw_sample(job: Job, size: int, user: User) -> int:
         drawn = others[: max(size - len(there), 0)]
         if not drawn:
             return 0
-        Reading.objects.bulk_create(
-            Reading(job=job, position=position, number=number)
+        SampledAnswer.objects.bulk_create(
+            SampledAnswer(job=job, position=position, number=number)
             for position, number in enumerate(drawn, start=len(there) + 1)
         )
         marked = job.rows.filter(number__in=there, cause=MARKED_DOWN).count()
@@ -672,7 +672,7 @@ def bring_in(
                 kind=Job.Kind.TABLE if upload else Job.Kind.REQUESTS,
                 choices=msgspec.to_builtins(choices) if choices else {},
                 practice=settings.PRACTICE,
-                brought_in=True,
+                is_external=True,
                 ids_are=f"{external_ids.COLUMN}{id_column[:200]}" if id_column else "",
                 **taken,
             )
@@ -682,7 +682,7 @@ def bring_in(
                 size=info.total,
                 nonce=planning.new_nonce(),
                 practice=job.practice,
-                brought_in=True,
+                is_external=True,
                 state=Batch.State.ENDED if ended else Batch.State.IN_PROGRESS,
                 body_bytes=0,
                 provider_id=info.id,

@@ -47,7 +47,7 @@ def requests_of(batch: Batch, results: Sequence[tuple[int | None, Result]]) -> d
 def forced(batch: Batch, params: Any) -> str | None:
     """As `judge` wants it: the tool that the request forced; None for an unknown request."""
     if params is None:
-        return None if batch.brought_in else ""
+        return None if batch.is_external else ""
     return forced_tool(params)
 
 

@@ -20,10 +20,10 @@ from django.db.models import F
 
 from ..models import (
     Batch,
+    FileProblem,
     Job,
     NotMoved,
     Outcome,
-    Problem,
     Row,
     answer_kind_of,
     checksums,
@@ -94,7 +94,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     results cannot be fetched now.
     """
     path = files.results_path(batch)
-    if batch.brought_in and external_ids.is_open(batch.job) and path.exists():
+    if batch.is_external and external_ids.is_open(batch.job) and path.exists():
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
     try:
@@ -114,7 +114,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
-    if batch.brought_in:
+    if batch.is_external:
         _say_what_fits(batch, path, lease)
     with transaction.atomic():
         mine = Job.objects.filter(pk=batch.job_id, lease_owner=lease.owner)
@@ -240,7 +240,7 @@ def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
             lease.renew()
     if strange:
         what = f"a result for {strange[:64]}, which we did not send"
-        raise Incomplete(what, FOREIGN if batch.adopted and not seen else "")
+        raise Incomplete(what, FOREIGN if batch.recovered and not seen else "")
     if len(seen) != planned:
         raise Incomplete(f"{len(seen):,} of {planned:,} results arrived")
     if not ends_whole:
@@ -287,7 +287,7 @@ def _result_of(line: bytes) -> ResultLine:
 
 def _planned_ids(batch: Batch) -> set[str] | None:
     """The custom_ids that were sent; None for a batch that was made elsewhere."""
-    if batch.brought_in:
+    if batch.is_external:
         return None
     numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
     return {custom_id(batch.nonce, number) for number in numbers.iterator()}
@@ -481,7 +481,7 @@ def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None =
     total = 0
     counted = set()  # a line that is there twice is paid once
     wanted = answer_kind_of(batch.job)
-    rows = _rows_brought_in(batch, path, lease) if batch.brought_in else None
+    rows = _rows_brought_in(batch, path, lease) if batch.is_external else None
     for lines in _slices(path):
         found_here: list[tuple[int | None, Result]] = []
         for line in lines:
@@ -554,10 +554,10 @@ def _say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
             without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
         lease.renew()
     with transaction.atomic():
-        Problem.objects.filter(job=job, kind=NO_ROW).delete()
+        FileProblem.objects.filter(job=job, kind=NO_ROW).delete()
         if strays:
             texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]
-            Problem.objects.create(
+            FileProblem.objects.create(
                 job=job, kind=NO_ROW, count=len(strays), texts=texts, lines=[0] * len(texts)
             )
     if job.upload_bytes:

@@ -171,7 +171,7 @@ def refuse_known(provider_id: str) -> None:
         batch = late.batch
     if batch is None:
         return
-    if batch.brought_in:
+    if batch.is_external:
         raise NotPossible(f"This batch was brought in before: it is job {batch.job_id}.")
     raise NotPossible(OURS.format(batch.number, batch.job_id))
 

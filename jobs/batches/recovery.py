@@ -447,7 +447,7 @@ def _settle(
             "provider_id": provider_id,
             "created_at": made,
             "expires_at": info.expires_at if info else made + timedelta(hours=24),
-            "adopted": True,
+            "recovered": True,
             "next_action_at": None,
             "refusal": "",
             "asked_at": None,

@@ -29,7 +29,7 @@ def most_bytes(batch: Batch) -> int:
     as any result.
     """
     job, any_one = batch.job, client.RESULT_BYTES
-    if batch.brought_in:
+    if batch.is_external:
         return any_one + batch.size * any_one
     if job.kind == Job.Kind.TABLE:
         longest = recipe_of_round(job, batch.round).longest

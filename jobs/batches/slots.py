@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from ..models import LONGEST_WAIT, Batch, Export, Job, Try, clock
+from ..models import LONGEST_WAIT, Batch, Export, Job, Trial, clock
 
 # Steps of jobs: reading files, pricing and trying drafts, sending batches, fetching results (and
 # canceling and deleting at the provider), building finished files.
@@ -80,16 +80,16 @@ class Next(NamedTuple):
 
 def next_steps(jobs: QuerySet[Job]) -> list[Next]:
     """The next step of each of `jobs`."""
-    open_ = Try.objects.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
+    open_ = Trial.objects.filter(state__in=[Trial.State.WAITING, Trial.State.SENDING])
     now = clock.now()
     mine = Batch.objects.filter(job=OuterRef("pk"))
     found = jobs.annotate(
-        has_tries=Exists(open_.filter(job=OuterRef("pk"))),
+        has_trials=Exists(open_.filter(job=OuterRef("pk"))),
         has_results=Exists(mine.to_fetch().filter(_is_due(now))),
         has_damage=Exists(mine.to_fetch_again().filter(_is_due(now))),
         has_wish=Exists(Export.objects.filter(job=OuterRef("pk"), trouble="")),
     )
-    fields = "held", "has_tries", "has_results", "has_damage", "has_wish"
+    fields = "held", "has_trials", "has_results", "has_damage", "has_wish"
     return [
         Next(pk, _next_kind(state, *facts), owner)
         for pk, owner, state, *facts in found.values_list("pk", "owner_id", "state", *fields)
@@ -101,10 +101,10 @@ def _is_due(now: datetime) -> Q:
 
 
 def _next_kind(
-    state: str, held: str, has_tries: bool, has_results: bool, has_damage: bool, has_wish: bool
+    state: str, held: str, has_trials: bool, has_results: bool, has_damage: bool, has_wish: bool
 ) -> str:
     if state == Job.State.DRAFT:
-        return TRYING if has_tries else PRICING
+        return TRYING if has_trials else PRICING
     # Jobs that still send, and finished ones, may have something to fetch. Files that people wait
     # for are built first.
     if state == Job.State.SUBMITTING and (has_results or (held and has_damage)):

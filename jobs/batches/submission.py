@@ -549,7 +549,7 @@ def give_back(batch: Batch, why: str = "given_back") -> bool:
             [Batch.State.IN_PROGRESS, Batch.State.ENDED],
             Batch.State.UNKNOWN,
             provider_id=None,
-            adopted=False,
+            recovered=False,
             created_at=None,
             expires_at=None,
             ended_at=None,
@@ -578,7 +578,7 @@ def give_back(batch: Batch, why: str = "given_back") -> bool:
 def was_found_by_listing(batch: Batch) -> bool:
     """Whether a batch is the provider's `provider_id` only because of its size and time."""
     found = SubmissionEvent.objects.filter(nonce=batch.nonce, provider_id=batch.provider_id)
-    return batch.adopted and found.filter(kind="adopted").exists()
+    return batch.recovered and found.filter(kind="adopted").exists()
 
 
 def _adopt(batch: Batch, info: BatchInfo) -> None:
@@ -588,7 +588,7 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
             batch,
             Batch.State.UNKNOWN,
             Batch.State.IN_PROGRESS,
-            adopted=True,
+            recovered=True,
             asked_at=None,
             suggested_id="",
             **_provider_facts(info),

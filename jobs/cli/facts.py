@@ -12,7 +12,7 @@ from ..drafts.estimates import Estimate, PartEstimate
 from ..drafts.model_catalog import Offer
 from ..drafts.templates import kept_recipe
 from ..ingest.answers import Summary
-from ..models import Job, Outcome, Template, Try
+from ..models import Job, Outcome, Template, Trial
 from ..retries.problem_groups import Group, Remedy
 from ..rules import pricing
 from ..rules.answer_formats import COLUMNS, stored_values
@@ -63,7 +63,7 @@ def facts(job: Job) -> dict[str, Any]:
         "good": job.good_count,
         "attention": job.attention_count,
         "left_out": job.left_out_count,
-        "brought_in": job.brought_in,
+        "brought_in": job.is_external,
         "cost_usd": format(job.cost, "f"),
         "estimate": facts_of_estimate(estimates.current(job)),
         "created_at": job.created_at.isoformat(),
@@ -122,20 +122,20 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def facts_of_tries(job: Job, tries: Sequence[Try]) -> dict[str, Any]:
+def facts_of_trials(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
     """Rows that were tried together, with the price of the whole job that they taught."""
     return {
         "job": job.pk,
         "model": job.model,
-        "practice": any(one.practice for one in tries),
-        "rows": [_facts_of_try(one) for one in tries],
-        "cost_usd": format(sum((one.cost for one in tries), Decimal(0)), "f"),
+        "practice": any(one.practice for one in trials),
+        "rows": [_facts_of_trial(one) for one in trials],
+        "cost_usd": format(sum((one.cost for one in trials), Decimal(0)), "f"),
         "estimate": facts_of_estimate(estimates.current(job)),
     }
 
 
-def _facts_of_try(one: Try) -> dict[str, Any]:
-    answered = one.state == Try.State.ANSWERED
+def _facts_of_trial(one: Trial) -> dict[str, Any]:
+    answered = one.state == Trial.State.ANSWERED
     in_columns = one.answer_kind.get("kind") == COLUMNS and one.outcome == Outcome.GOOD
     return {
         "row": one.number,

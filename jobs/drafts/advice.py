@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ..models import Job, Outcome, recipe_of, try_key
+from ..models import Job, Outcome, recipe_of, trial_key
 from ..rules import pricing, recipes, wording
 from ..rules.answer_formats import TEXT
 from ..rules.model_capabilities import rules_of
@@ -55,8 +55,8 @@ def find(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
 
 def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """The longest answer is far above what the tried rows needed."""
-    tried = job.tries.to_learn_from().filter(recipe_key=try_key(job, recipe))
-    needed = list(tried.values_list("number", "output_tokens", "outcome"))
+    tested = job.trials.to_learn_from().filter(recipe_key=trial_key(job, recipe))
+    needed = list(tested.values_list("number", "output_tokens", "outcome"))
     rows = {number for number, _tokens, _outcome in needed}
     if len(rows) < LEAST_TRIED or any(outcome != Outcome.GOOD for _, _, outcome in needed):
         return
@@ -165,7 +165,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
     if recipe.answer.kind == TEXT:  # two free texts are never the same
         return
     answers = _answers(job)
-    mine = answers.get(try_key(job, recipe), {})
+    mine = answers.get(trial_key(job, recipe), {})
     others = [
         replace(recipe, model=offer.id)
         for offer in model_catalog.offered()
@@ -173,7 +173,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
     ]
     best: tuple[Decimal, Recipe, int] | None = None
     for other, prices in zip(others, estimates.prices_with(job, estimate, others), strict=True):
-        theirs = answers.get(try_key(job, other), {})
+        theirs = answers.get(trial_key(job, other), {})
         both = mine.keys() & theirs.keys()
         if prices is None or len(both) < LEAST_TRIED:
             continue
@@ -194,9 +194,9 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
 
 
 def _answers(job: Job) -> dict[str, dict[int, str]]:
-    """The good answers that were tried, by the try_key and the row; the last one counts."""
+    """The good answers that were tried, by the trial_key and the row; the last one counts."""
     found: dict[str, dict[int, str]] = {}
-    tried = job.tries.to_learn_from().filter(outcome=Outcome.GOOD)
-    for key, number, answer in tried.values_list("recipe_key", "number", "answer"):
+    tested = job.trials.to_learn_from().filter(outcome=Outcome.GOOD)
+    for key, number, answer in tested.values_list("recipe_key", "number", "answer"):
         found.setdefault(key, {})[number] = answer
     return found

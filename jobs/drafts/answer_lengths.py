@@ -73,7 +73,7 @@ def earlier_jobs(job: Job) -> tuple[Earlier, ...]:
         state=Job.State.FINISHED, kind=Job.Kind.TABLE, practice=settings.PRACTICE
     )
     # Of a batch that was made elsewhere nobody here knows what was asked.
-    newest = finished.exclude(pk=job.pk).exclude(brought_in=True).order_by("-pk")[:REMEMBERED]
+    newest = finished.exclude(pk=job.pk).exclude(is_external=True).order_by("-pk")[:REMEMBERED]
     learned_from = [one for one in newest if one.tally.get("lengths", {}).get("answers")]
     # One that was run often says no more of others than one that was run once.
     by_question = {question_of(recipe_of(one)): one for one in reversed(learned_from)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..models import Job, recipe_of, try_key
+from ..models import Job, recipe_of, trial_key
 from ..rules import recipes, wording
 from ..rules.recipes import Recipe
 from . import model_catalog
@@ -30,16 +30,16 @@ def remarks(job: Job) -> list[str]:
     return [
         *recipes.recipe_remarks(recipe, job.columns),
         *model_catalog.model_remarks(recipe.model),
-        *_tried_remarks(job, recipe),
+        *_tested_remarks(job, recipe),
     ]
 
 
-def _tried_remarks(job: Job, recipe: Recipe) -> list[str]:
+def _tested_remarks(job: Job, recipe: Recipe) -> list[str]:
     """That answers were cut off when the rows were tried: all the others would be paid for, too."""
-    tried = job.tries.to_learn_from().filter(recipe_key=try_key(job, recipe))
+    tested = job.trials.to_learn_from().filter(recipe_key=trial_key(job, recipe))
     # Those that were as long as is allowed now: it may have been changed since.
-    long = tried.filter(cause="cut_off", output_tokens__gte=recipe.longest)
-    all_rows = tried.values("number").distinct().count()
+    long = tested.filter(cause="cut_off", output_tokens__gte=recipe.longest)
+    all_rows = tested.values("number").distinct().count()
     if not (cut_off := long.values("number").distinct().count()):
         return []
     return [

@@ -25,7 +25,7 @@ from django.db.models.functions import Coalesce
 from ..batches.ceilings import sent_bytes
 from ..batches.leases import Lease
 from ..ingest.input_sizes import AROUND, AROUND_FORM
-from ..models import MOST, Job, Length, RowQuerySet, recipe_of, stored_recipe, try_key
+from ..models import MOST, Job, Length, RowQuerySet, recipe_of, stored_recipe, trial_key
 from ..rules import column_matching, pricing, recipes
 from ..rules.answer_formats import output_format
 from ..rules.model_capabilities import rules_of
@@ -159,7 +159,7 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
     price. `recipe` is that of a table. `at_least`: tokens that the answers needed more than.
     """
     whole = current(job)
-    if not found.rows or (whole is None and not job.brought_in):
+    if not found.rows or (whole is None and not job.is_external):
         return None
     basis = whole.basis if whole else Basis()
     if job.kind == Job.Kind.TABLE:
@@ -247,7 +247,7 @@ def key_of(job: Job) -> str:
     """A hash of the file and how it is read, the recipe, what was tried and answered before, the
     prices and whether it is practice: what an estimate is for."""
     recipe = recipe_of(job)
-    seen = job.tries.lengths().get(try_key(job, recipe), [])
+    seen = job.trials.lengths().get(trial_key(job, recipe), [])
     tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in _same_before(job)]
     return _hash([_file_of(job), recipe, tried, _before(job), price_list()])
 
@@ -340,7 +340,7 @@ def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
 
 def plan_of(job: Job, estimate: Estimate) -> str:
     """The hash of all that a person confirms: file, rows, recipe and price."""
-    return _hash([key_of(job), job.row_count, job.left_out_count, estimate.as_json()])
+    return _hash([key_of(job), job.row_count, job.skipped_count, estimate.as_json()])
 
 
 def _hash(values: list[Any]) -> str:
@@ -480,7 +480,7 @@ class _Share:
 
 def _shares(job: Job, basis: Basis) -> list[_Share]:
     if job.kind == Job.Kind.TABLE:
-        return [_share(job, recipe_of(job), basis, job.tries.lengths())]
+        return [_share(job, recipe_of(job), basis, job.trials.lengths())]
     return _request_shares(job.reading["models"])
 
 
@@ -537,7 +537,7 @@ def _known(job: Job, recipe: Recipe, survey: Survey) -> int:
 
 
 def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]]) -> _Share:
-    """All rows of a table, as they would be sent with `recipe`; `tried`: TryQuerySet.lengths."""
+    """All rows of a table, as they would be sent with `recipe`; `tried`: TrialQuerySet.lengths."""
     survey = basis.survey
     rows = max(_left(job, recipe, survey), 0)
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
@@ -546,7 +546,7 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if _known(job, recipe, survey) else 0
-    seen = tried.get(try_key(job, recipe), [])
+    seen = tried.get(trial_key(job, recipe), [])
     learned = answer_lengths.learned(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.model else _same_before(job)
     low, high = learned or _learned_before(earlier, recipe) or recipes.usual_output(recipe)
@@ -693,7 +693,7 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
 def prices_with(job: Job, estimate: Estimate, others: Iterable[Recipe]) -> list[Prices | None]:
     """About what a draft would cost with each of these recipes, by the tokens that were counted for
     its own; None where there is no price, or its file lacks a column."""
-    tried = job.tries.lengths()
+    tried = job.trials.lengths()
     return [_price_with(job, one, estimate, tried) for one in others]
 
 

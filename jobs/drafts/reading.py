@@ -45,9 +45,9 @@ from ..ingest.corrected_file import CorrectedFile
 from ..ingest.corrections import NotCorrected
 from ..ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
 from ..models import (
+    FileProblem,
     Job,
     Outcome,
-    Problem,
     Row,
     choices_of,
     files,
@@ -102,7 +102,7 @@ def read_upload(job: Job, lease: Lease) -> None:
             text = f"Our copy of your corrected file is {fault}, so it was not used."
             notes.append(Finding("damaged_copy", text))
             good.remove(correction)
-    Problem.objects.filter(job=job).delete()
+    FileProblem.objects.filter(job=job).delete()
     if damage:
         _give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."), lease)
         return
@@ -256,7 +256,7 @@ def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
 def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease: Lease) -> None:
     recipe = _fitted_recipe(job, summary)
     state, left_out = Job.State.DRAFT, summary.left_out
-    if job.brought_in:
+    if job.is_external:
         # Nothing of it is to be sent, and what this site would not send may have been answered.
         give_to_batch(job, lease)
         state, left_out = Job.State.WORKING, 0
@@ -267,7 +267,7 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease
         read_bytes=job.upload_bytes,
         kind=summary.kind,
         columns=summary.columns,
-        left_out_count=left_out,
+        skipped_count=left_out,
         corrections=corrections,
         reading=_in_short(summary),
         **recipe,
@@ -277,7 +277,7 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease
 def give_to_batch(job: Job, lease: Lease) -> None:
     """All rows of a job whose batch was made elsewhere are in that batch until its results say
     which of them are: what is in no batch could be sent. Raises LeaseLost."""
-    batch = job.batches.get(brought_in=True)
+    batch = job.batches.get(is_external=True)
     rows = Row.objects.filter(job=job)
     for some in rows.value_slices(SLICE):
         slice_ = rows.filter(number__gte=some[0][0], number__lte=some[-1][0])
@@ -290,7 +290,7 @@ def give_to_batch(job: Job, lease: Lease) -> None:
 def make_rows(job: Job, lease: Lease) -> None:
     """The rows of a job whose batch was brought in without a file: as many as it has requests. The
     results will say what they are. Begun anew when it was cut short. Raises LeaseLost."""
-    size = job.batches.get(brought_in=True).size
+    size = job.batches.get(is_external=True).size
     delete_rows(Row.objects.filter(job=job), lease)
     for begin in range(0, size, SLICE):
         count = min(SLICE, size - begin)
@@ -342,8 +342,8 @@ def _in_short(summary: Summary) -> dict[str, Any]:
 def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
     """The end of a reading. Raises LeaseLost when the job is to be read in another way by now."""
     with transaction.atomic():
-        Problem.objects.bulk_create(
-            Problem(
+        FileProblem.objects.bulk_create(
+            FileProblem(
                 job=job,
                 kind=group.kind,
                 count=group.count,

@@ -29,11 +29,11 @@ from ..models import (
     Job,
     Outcome,
     Row,
-    Try,
+    Trial,
     clock,
     pico,
     recipe_of,
-    try_key,
+    trial_key,
 )
 from ..models.results import result_values
 from ..provider import client
@@ -80,7 +80,7 @@ def _in_order_of(job: Job, numbers: Sequence[int]) -> Iterator[Row]:
     return (by_number[number] for number in numbers if number in by_number)
 
 
-def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Try]:
+def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Trial]:
     """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
     empty cells, are left out. Raises UnknownPrice."""
     params_of = recipes.compile_recipe(recipe, job.columns)
@@ -93,7 +93,7 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
         sent = not contents.is_left_out(contents.empty(row.content))
         if sent and params["messages"][0]["content"].strip():
             planned.append(
-                Try(
+                Trial(
                     job=job,
                     round=round_number,
                     number=row.number,
@@ -101,7 +101,7 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
                     params=_encoder.encode(params).decode(),
                     model=recipe.model,
                     recipe=msgspec.to_builtins(recipe),
-                    recipe_key=try_key(job, recipe),
+                    recipe_key=trial_key(job, recipe),
                     practice=settings.PRACTICE,
                     most_pico=pico(_most(params, recipe)),
                     answer_kind=msgspec.to_builtins(recipe.answer),
@@ -124,45 +124,45 @@ def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
 def answer_next(job: Job, lease: Lease) -> bool:
     """Have the next row that waits answered; False when none waits. Raises LeaseLost."""
     # Nobody else works on this job, so what is still being sent was begun by a worker that died.
-    for cut_off in job.tries.filter(state=Try.State.SENDING):
-        _settle(cut_off, Try.State.UNKNOWN, message=LOST)
-    waiting = job.tries.filter(state=Try.State.WAITING)
+    for cut_off in job.trials.filter(state=Trial.State.SENDING):
+        _settle(cut_off, Trial.State.UNKNOWN, message=LOST)
+    waiting = job.trials.filter(state=Trial.State.WAITING)
     # A person who asked so long ago, or of another provider, does not expect to pay for it now.
     # A time that is ahead is from a clock that was wrong then.
     in_time = Q(asked_at__range=(clock.now() - LATE, clock.now() + LATE))
-    Try.objects.filter(pk__in=waiting.values("pk")).filter(
+    Trial.objects.filter(pk__in=waiting.values("pk")).filter(
         ~in_time | ~Q(practice=settings.PRACTICE)
-    ).update(state=Try.State.FAILED, message=TOO_LATE)
+    ).update(state=Trial.State.FAILED, message=TOO_LATE)
     found = waiting.order_by("round", "number").first()
     if found is None:
         return False
     if Installation.get().stopped_at:
-        waiting.update(state=Try.State.FAILED, message=SPENDING_IS_STOPPED)
+        waiting.update(state=Trial.State.FAILED, message=SPENDING_IS_STOPPED)
         return True
     lease.hold_for(SECONDS)
-    if Try.objects.try_move(found.pk, Try.State.WAITING, Try.State.SENDING):
+    if Trial.objects.try_move(found.pk, Trial.State.WAITING, Trial.State.SENDING):
         _answer(found)
         # The person waits for the others for as long as answers come.
         waiting.update(asked_at=clock.now())
     return True
 
 
-def _answer(one: Try) -> None:
+def _answer(one: Trial) -> None:
     try:
         message = client.create_message(one.params.encode(), SECONDS)
     except (client.Unreachable, client.Refused) as error:
         words = _why_not(error)
-        _settle(one, Try.State.FAILED, message=words)
+        _settle(one, Trial.State.FAILED, message=words)
         if not isinstance(error, client.Refused) or error.about_key or error.for_now:
             # The others of this round would fare no better.
-            rest = Try.objects.filter(job=one.job_id, round=one.round, state=Try.State.WAITING)
-            rest.update(state=Try.State.FAILED, message=words)
+            rest = Trial.objects.filter(job=one.job_id, round=one.round, state=Trial.State.WAITING)
+            rest.update(state=Trial.State.FAILED, message=words)
     except client.ProviderError as error:
-        _settle(one, Try.State.UNKNOWN, message=f"{error} {LOST}")
+        _settle(one, Trial.State.UNKNOWN, message=f"{error} {LOST}")
     else:
         wanted = read_answer_kind(one.answer_kind)
         judged = judge(Result(type="succeeded", message=message), wanted)
-        _settle(one, Try.State.ANSWERED, **result_values(judged, _cost(one, judged)))
+        _settle(one, Trial.State.ANSWERED, **result_values(judged, _cost(one, judged)))
 
 
 def _why_not(error: client.Unreachable | client.Refused) -> str:
@@ -174,7 +174,7 @@ def _why_not(error: client.Unreachable | client.Refused) -> str:
     return holds.in_words(error)
 
 
-def _cost(one: Try, judged: Judged) -> int:
+def _cost(one: Trial, judged: Judged) -> int:
     try:
         return pricing.cost_in_pico(judged, batch=False)
     except pricing.UnknownPrice:
@@ -182,12 +182,12 @@ def _cost(one: Try, judged: Judged) -> int:
         return pricing.cost_in_pico(replace(judged, answered_by=one.model), batch=False)
 
 
-def _settle(one: Try, state: str, **values: Any) -> None:
+def _settle(one: Trial, state: str, **values: Any) -> None:
     """Store what came of it; an answer that comes after it was given up counts as well. Raises
     NotMoved when it is settled already."""
     texts = {
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
         for name, value in values.items()
     }
-    Try.objects.move(one.pk, [Try.State.SENDING, Try.State.UNKNOWN], state, **texts)
+    Trial.objects.move(one.pk, [Trial.State.SENDING, Trial.State.UNKNOWN], state, **texts)
     logger.info("job %s: try of row %s: %s", one.job_id, one.number, state)

@@ -12,7 +12,7 @@ A batch::
 
     planning -> planned -> submitting -> in_progress -> ended -> collected
                               |    \\
-                              |     +-> unknown -> in_progress (adopted) | planned (never arrived)
+                              |     +-> unknown -> in_progress (recovered) | planned (never arrived)
                               +-> planned (clearly refused for now) | blocked (clearly refused)
     stopped: planned, blocked -> canceled; what the provider no longer has -> lost
 
@@ -36,16 +36,16 @@ from .recipes import (
     recipe_of,
     recipe_of_round,
     stored_recipe,
-    try_key,
+    trial_key,
 )
-from .reviews import Reading
+from .reviews import SampledAnswer
 from .rounds import Round
 from .rows import Attempt, Edit, Row, RowChange, RowQuerySet, containing
 from .site import SPENDING_IS_STOPPED, Installation, key_fingerprint
-from .spending import OwnPrice, PastSpending
+from .spending import PastSpending, PriceOverride
 from .templates import BY_NAME, Template, TemplateQuerySet
-from .trials import Length, Try, TryQuerySet
-from .uploads import CorrectedUpload, Problem
+from .trials import Length, Trial, TrialQuerySet
+from .uploads import CorrectedUpload, FileProblem
 
 __all__ = [
     "ATTENTION",
@@ -65,6 +65,7 @@ __all__ = [
     "DisownedBatch",
     "Edit",
     "Export",
+    "FileProblem",
     "Installation",
     "Job",
     "JobEvent",
@@ -73,20 +74,19 @@ __all__ = [
     "Length",
     "NotMoved",
     "Outcome",
-    "OwnPrice",
     "PastSpending",
-    "Problem",
-    "Reading",
+    "PriceOverride",
     "Round",
     "Row",
     "RowChange",
     "RowQuerySet",
+    "SampledAnswer",
     "StateQuerySet",
     "SubmissionEvent",
     "Template",
     "TemplateQuerySet",
-    "Try",
-    "TryQuerySet",
+    "Trial",
+    "TrialQuerySet",
     "answer_kind_of",
     "answer_shape_of",
     "choices_of",
@@ -98,5 +98,5 @@ __all__ = [
     "recipe_of",
     "recipe_of_round",
     "stored_recipe",
-    "try_key",
+    "trial_key",
 ]

@@ -93,7 +93,7 @@ class Batch(models.Model):
     body_bytes = models.BigIntegerField()
 
     practice = models.BooleanField(default=False)  # as its job
-    brought_in = models.BooleanField(default=False)  # made elsewhere: it is never sent or deleted
+    is_external = models.BooleanField(default=False)  # made elsewhere: it is never sent or deleted
 
     # The submission. The intent is committed before the POST; the baseline is what the provider
     # listed before the first attempt - batches of this size, and the time of the newest of all by
@@ -108,7 +108,7 @@ class Batch(models.Model):
     absence = models.JSONField(null=True)  # how long that has been so for sure: absence.Absence
     next_action_at = models.DateTimeField(null=True)
     refusal = models.TextField(default="")  # the provider's words, when it refused
-    adopted = models.BooleanField(default=False)  # found by listing; the results prove it
+    recovered = models.BooleanField(default=False)  # found by listing; the results prove it
     # A person is to say whether it is sent again (RECONCILE_RESUBMIT=ask), since when; and which of
     # the provider's batches a person says it is, to be checked.
     asked_at = models.DateTimeField(null=True)
@@ -169,10 +169,10 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(
-                    brought_in=True,
+                    is_external=True,
                     state__in=["planning", "planned", "submitting", "unknown", "blocked"],
                 ),
-                name="brought_in_is_never_sent",
+                name="external_batch_is_never_sent",
             ),
         ]
         indexes = [models.Index(fields=["state", "next_action_at"], name="batch_due")]

@@ -68,7 +68,7 @@ class JobQuerySet(StateQuerySet["Job"]):
             readings=F("readings") + 1,
             read_bytes=0,
             row_count=0,
-            left_out_count=0,
+            skipped_count=0,
             problem_count=0,
             plan_sha256="",
             next_action_at=now,
@@ -124,7 +124,7 @@ class Job(models.Model):
     # Its batch was made elsewhere: it is never confirmed, and what it cost was charged there. Where
     # the file has the custom_ids (external_ids.py): "column:NAME", "number:0" or "number:1", ""
     # while that is open; and the ways there are, each with how many results it fits, best first.
-    brought_in = models.BooleanField(default=False)
+    is_external = models.BooleanField(default=False)
     ids_are = models.CharField(max_length=220, default="")
     ids_may_be = models.JSONField(default=list)
 
@@ -141,7 +141,7 @@ class Job(models.Model):
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TABLE)
     columns = models.JSONField(default=list)  # names, in the order of the file
     row_count = models.IntegerField(default=0)
-    left_out_count = models.IntegerField(default=0)
+    skipped_count = models.IntegerField(default=0)  # rows that cannot be sent
     problem_count = models.IntegerField(default=0)
     choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
     # Files with corrected rows, the latest last: {"file": name, "sha256": its hash,
@@ -226,7 +226,7 @@ class Job(models.Model):
         constraints = [
             # A draft can be confirmed, and then its rows would be sent.
             models.CheckConstraint(
-                condition=~Q(brought_in=True, state="draft"), name="brought_in_is_no_draft"
+                condition=~Q(is_external=True, state="draft"), name="external_job_is_no_draft"
             ),
             models.UniqueConstraint(
                 fields=["owner"], condition=Q(is_being_read=True), name="one_reading_a_person"
@@ -293,7 +293,12 @@ class Job(models.Model):
         return int((self.estimate or {}).get("rows") or self.sendable_count)
 
     @property
-    def set_aside_count(self) -> int:
+    def left_out_count(self) -> int:
+        """Rows that are not sent: they cannot be, or a person wants them ignored."""
+        return self.skipped_count + self.ignored_count
+
+    @property
+    def ignored_count(self) -> int:
         """Rows that were left out on purpose, from the tally."""
         on_purpose = Outcome.LEFT_OUT, SET_ASIDE
         causes = self.tally.get("causes", [])

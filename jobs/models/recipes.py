@@ -59,7 +59,7 @@ def stored_recipe(recipe: Recipe) -> dict[str, Any]:
     return {**values, "answer_kind": msgspec.to_builtins(recipe.answer)}
 
 
-def try_key(job: Job, recipe: Recipe) -> str:
+def trial_key(job: Job, recipe: Recipe) -> str:
     """Tells apart what was asked of which file, when the answers may differ, and says nothing of
     what is in it. How long an answer may be does not matter to one that is shorter."""
     texts = [job.upload_sha256, recipe.prompt, recipe.system, recipe.model, recipe.effort]

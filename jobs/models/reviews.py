@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 
 
-class Reading(models.Model):
+class SampledAnswer(models.Model):
     """A row of the sample of a job's answers that a person reads, and what they think of it."""
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="sample")
@@ -24,9 +24,9 @@ class Reading(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [
-            models.UniqueConstraint(fields=["job", "position"], name="reading_once_a_place"),
-            models.UniqueConstraint(fields=["job", "number"], name="reading_once_a_row"),
+            models.UniqueConstraint(fields=["job", "position"], name="sampled_answer_once_a_place"),
+            models.UniqueConstraint(fields=["job", "number"], name="sampled_answer_once_a_row"),
         ]
 
     def __str__(self) -> str:
-        return f"reading {self.position} of job {self.job_id}"
+        return f"sampled answer {self.position} of job {self.job_id}"

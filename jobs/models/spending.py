@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 
-class OwnPrice(models.Model):
+class PriceOverride(models.Model):
     """The price of a model that an administrator has entered, in US dollars for a million tokens at
     the normal rate, from a day on. Rows are never changed: a new price is a new one."""
 

@@ -19,20 +19,20 @@ class Length(NamedTuple):
     thinking: int
 
 
-class TryQuerySet(StateQuerySet["Try"]):
+class TrialQuerySet(StateQuerySet["Trial"]):
     def pending(self) -> Self:
         """Those whose answer is to come."""
-        return self.filter(state__in=[Try.State.WAITING, Try.State.SENDING])
+        return self.filter(state__in=[Trial.State.WAITING, Trial.State.SENDING])
 
     def to_learn_from(self) -> Self:
         """Those that were answered by the provider that this site asks now, in their order: what
         the simulator made up says nothing of real answers."""
-        answered = self.filter(state=Try.State.ANSWERED, practice=settings.PRACTICE)
+        answered = self.filter(state=Trial.State.ANSWERED, practice=settings.PRACTICE)
         return answered.order_by("pk")
 
     def lengths(self) -> dict[str, list[Length]]:
-        """How long the answer to each row was, by the try_key of what was asked. Of a row that was
-        tried several times the last one counts."""
+        """How long the answer to each row was, by the trial_key of what was asked. Of a row that
+        was tested several times the last one counts."""
         found: dict[str, dict[int, Length]] = {}
         tokens = ("output_tokens", "thinking_tokens")
         for key, number, output, thinking in self.to_learn_from().values_list(
@@ -42,7 +42,7 @@ class TryQuerySet(StateQuerySet["Try"]):
         return {key: list(lengths.values()) for key, lengths in found.items()}
 
 
-class Try(RowResult):
+class Trial(RowResult):
     """A row of a draft that is answered at once, to be looked at. Charged at the normal rate."""
 
     class State(models.TextChoices):
@@ -52,13 +52,13 @@ class Try(RowResult):
         FAILED = "failed", "Not answered"  # a clear no
         UNKNOWN = "unknown", "Answer lost"  # it was sent, and may have been charged
 
-    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="tries")
+    job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="trials")
     round = models.IntegerField()  # 1, 2, ... within the job: those that were asked for together
     number = models.IntegerField()  # of the row, as the file was read then
     cells = models.JSONField()  # [column, cell] of what the prompt used
     params = models.TextField()  # JSON text: the request, as it is sent
     recipe = models.JSONField(default=dict)  # recipes.Recipe, as it was then
-    recipe_key = models.CharField(max_length=16, default="")  # try_key
+    recipe_key = models.CharField(max_length=16, default="")  # trial_key
     model = models.CharField(max_length=100)  # as in `params`
     practice = models.BooleanField()  # asked for in practice mode: it must never cost money
     answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
@@ -66,13 +66,13 @@ class Try(RowResult):
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open
 
-    objects = TryQuerySet.as_manager()
+    objects = TrialQuerySet.as_manager()
 
     class Meta:
         ordering = ["-round", "number"]
         constraints = [
-            models.UniqueConstraint(fields=["job", "round", "number"], name="try_once_a_round")
+            models.UniqueConstraint(fields=["job", "round", "number"], name="trial_once_a_round")
         ]
 
     def __str__(self) -> str:
-        return f"try {self.round} of row {self.number} of job {self.job_id}"
+        return f"trial {self.round} of row {self.number} of job {self.job_id}"

@@ -21,7 +21,7 @@ class CorrectedUpload(models.Model):
         return f"{self.name} for job {self.job_id}"
 
 
-class Problem(models.Model):
+class FileProblem(models.Model):
     """What a person should know about the upload: all of one kind, as in ingest.words.FINDINGS."""
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="problems")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from ..models import Batch, Job, Outcome, Reading, Row, RowQuerySet
+from ..models import Batch, Job, Outcome, Row, RowQuerySet, SampledAnswer
 from ..rules.judging import MARKED_DOWN
 
 SIZES = (10, 20, 40, 100)  # of a sample
@@ -86,7 +86,7 @@ class Read:
     """A row of the sample with what is thought of it. `row` is None when it has no answer any more
     that could be read."""
 
-    reading: Reading
+    reading: SampledAnswer
     row: Row | None
 
     @property

@@ -21,7 +21,7 @@ def stray_chunks(job: Job) -> Iterator[bytes]:
     """Each of them as a line: of a table CSV with the answer, of ready-made requests JSONL with the
     result as it was received. Raises DamagedResults: at once for a results file that is missing or
     cut off, and before the first line for one that does not fit its hash."""
-    batch = external_ids.brought_in(job)
+    batch = external_ids.is_external(job)
     if batch is None or batch.state != Batch.State.COLLECTED:
         return iter(())
     stored_results.open_results(batch).file.close()

@@ -253,18 +253,18 @@ def _summarise(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> None:
 
 
 def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
-    tried = dollars(int(job.tries.aggregate(pico=Sum("cost_pico"))["pico"] or 0))
+    tested = dollars(int(job.trials.aggregate(pico=Sum("cost_pico"))["pico"] or 0))
     models = [name for name in job.tally.get("by_model", {}) if name] or [job.model]
     running = job.state != Job.State.FINISHED
     yield "Job", job.name, ""
     yield "File", job.upload_name, ""
     yield "Model", ", ".join(models), ""
-    batch = external_ids.brought_in(job) if job.brought_in else None
+    batch = external_ids.is_external(job) if job.is_external else None
     yield "Sent (UTC)", batch.created_at if batch else job.confirmed_at, "Elsewhere." * bool(batch)
     yield "Finished (UTC)", job.finished_at, "Not yet: these are the answers so far." * running
     yield "This file was made (UTC)", clock.now(), ""
     yield "Rows in this file", rows.count, KINDS_OF_ROWS[only]
-    yield from _charged(job, tried)
+    yield from _charged(job, tested)
     yield "Input tokens", job.tally.get("input_tokens", 0), ""
     yield "Output tokens", job.tally.get("output_tokens", 0), "with what the model thinks first"
     yield "", None, ""
@@ -276,18 +276,18 @@ def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
     yield from _limits(rows)
 
 
-def _charged(job: Job, tried: Decimal) -> Iterator[Line]:
+def _charged(job: Job, tested: Decimal) -> Iterator[Line]:
     what, remark = "Charged, in US dollars", ""
     own = dollars(job.spent_pico)
-    charged = own + tried
-    if job.brought_in:
+    charged = own + tested
+    if job.is_external:
         charged, remark = job.cost, "The batch was made elsewhere, and charged there."
         if own:
             remark += f" Of the sum, {own:f} are for what was sent again from here."
     if job.practice:
         what, remark = "Would have been charged, in US dollars", f"Practice: nothing was. {remark}"
-    if tried:
-        remark += f" With {tried:f} for rows that were tried before the job was sent."
+    if tested:
+        remark += f" With {tested:f} for rows that were tried before the job was sent."
     if unpriced := job.tally.get("unpriced", 0):
         remark += f" Without {unpriced:,} rows of a model whose price is not known."
     yield what, charged, remark.strip()

@@ -111,7 +111,7 @@ class Group:
 
     @cached_property
     def _is_unknown(self) -> bool:
-        return self.job.brought_in and rounds.is_unknown(self.job, self.recipe)
+        return self.job.is_external and rounds.is_unknown(self.job, self.recipe)
 
     def _can_be_asked(self) -> bool:
         can = rounds.can_be_asked(self.job)

@@ -159,7 +159,7 @@ def _in_tally(job: Job, which: str) -> ByRound | None:
     is_current = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
     if not is_current or not all("rounds" in group for group in groups):
         return None
-    if job.brought_in and job.kind == Job.Kind.REQUESTS:
+    if job.is_external and job.kind == Job.Kind.REQUESTS:
         return None  # some of them would not be sent
     outcomes = [Outcome.LEFT_OUT] if which == SET_ASIDE else list(NOT_GOOD)
     causes = PASSING if which == FOR_NOW else (which,)
@@ -406,7 +406,7 @@ class _Requests:
 
 def knows_rows(job: Job) -> bool:
     """Of a batch that was made elsewhere the rows are known if its file was attached."""
-    return not job.brought_in or job.upload_bytes > 0
+    return not job.is_external or job.upload_bytes > 0
 
 
 def can_be_asked(job: Job) -> bool:
@@ -419,7 +419,7 @@ def can_be_asked(job: Job) -> bool:
 def is_unknown(job: Job, recipe: Recipe) -> bool:
     """Whether `recipe` is what a table was asked that came with a batch made elsewhere: nobody here
     knows it. The rows can be sent again once somebody has written what to ask."""
-    return job.brought_in and job.kind == Job.Kind.TABLE and not recipe.prompt
+    return job.is_external and job.kind == Job.Kind.TABLE and not recipe.prompt
 
 
 def size_of(job: Job, source: str) -> int:

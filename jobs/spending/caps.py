@@ -42,7 +42,7 @@ def in_the_way(job: Job, most: Decimal, site: Installation, now: datetime) -> st
     return _why_not(job, so_far, most, site, now, "This job", "Send fewer rows")
 
 
-def in_the_way_of_trying(job: Job, most: Decimal, site: Installation, now: datetime) -> str:
+def in_the_way_of_trial(job: Job, most: Decimal, site: Installation, now: datetime) -> str:
     """Why rows of `job` that cost up to `most` US dollars cannot be tried, as a sentence; "" when
     they can."""
     so_far = ledger.of_job(job)

@@ -19,7 +19,17 @@ from django.contrib.auth.models import User
 from django.db.models import F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncMonth
 
-from ..models import Batch, Job, LateBatch, PastSpending, Round, Try, TryQuerySet, clock, dollars
+from ..models import (
+    Batch,
+    Job,
+    LateBatch,
+    PastSpending,
+    Round,
+    Trial,
+    TrialQuerySet,
+    clock,
+    dollars,
+)
 
 NO_TEMPLATE = "Without a template"
 DELETED = "(deleted)"
@@ -27,7 +37,7 @@ LATE_BATCHES = "late batches"
 _NAMES = ("job__owner__username", "job__template__name")
 _PART = 1_000_000_000
 # Tests whose cost is not known: still to be answered, or the answer was lost.
-_OPEN_TRIES = (Try.State.WAITING, Try.State.SENDING, Try.State.UNKNOWN)
+_OPEN_TRIES = (Trial.State.WAITING, Trial.State.SENDING, Trial.State.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -85,9 +95,9 @@ def spent(since: datetime, owner: User | None = None) -> Decimal:
     total = sum_pico(jobs, "spent_pico")
     total -= sum_pico(rounds.filter(job__confirmed_at__gte=since), "spent_pico")
     total += sum_pico(rounds.filter(asked_at__gte=since), "spent_pico")
-    tries = Try.objects.filter(asked_at__gte=since, **here, **job_mine)
+    trials = Trial.objects.filter(asked_at__gte=since, **here, **job_mine)
     past = PastSpending.objects.filter(at__gte=since, **here, **mine)
-    return dollars(total + sum_pico(tries, "cost_pico") + sum_pico(past, "spent_pico"))
+    return dollars(total + sum_pico(trials, "cost_pico") + sum_pico(past, "spent_pico"))
 
 
 def still_open(since: datetime) -> Iterator[Open]:
@@ -103,8 +113,8 @@ def still_open(since: datetime) -> Iterator[Open]:
     for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
         if (at := _begun(batch)) >= since:
             yield Open(at, batch.job.owner_id, _doubt(batch))
-    tries = Try.objects.filter(state__in=_OPEN_TRIES, asked_at__gte=since, **here)
-    for at, owner, most in tries.values_list("asked_at", "job__owner", "most_pico"):
+    trials = Trial.objects.filter(state__in=_OPEN_TRIES, asked_at__gte=since, **here)
+    for at, owner, most in trials.values_list("asked_at", "job__owner", "most_pico"):
         yield Open(at, owner, dollars(most))
     past = PastSpending.objects.filter(open_pico__gt=0, at__gte=since, **here)
     past = past.filter(Q(open_until=None) | Q(open_until__gt=now))
@@ -118,8 +128,8 @@ def charges(since: datetime) -> Iterator[Charge]:
     sent = Job.objects.filter(begun, practice=settings.PRACTICE, spent_pico__gt=0).distinct()
     for job in sent.select_related("owner", "template").order_by("-confirmed_at", "-pk"):
         yield from (charge for charge in _of_job(job) if charge.at >= since)
-    tried = Try.objects.filter(asked_at__gte=since, practice=settings.PRACTICE)
-    yield from _of_tries(tried)
+    tested = Trial.objects.filter(asked_at__gte=since, practice=settings.PRACTICE)
+    yield from _of_trials(tested)
     past = PastSpending.objects.filter(at__gte=since, practice=settings.PRACTICE, spent_pico__gt=0)
     for one in past.select_related("owner").order_by("-at", "-pk"):
         for model, amount in one.models_used.items():
@@ -163,7 +173,7 @@ def not_approved(job: Job) -> Decimal:
 def may_be_charged(job: Job) -> Decimal:
     """What may have been charged without an answer to show for it: tests whose answer was lost, and
     batches that were sent again because they seemed never to have arrived."""
-    lost = job.tries.filter(practice=job.practice, state=Try.State.UNKNOWN)
+    lost = job.trials.filter(practice=job.practice, state=Trial.State.UNKNOWN)
     return dollars(sum_pico(lost, "most_pico")) + _doubts(job)
 
 
@@ -173,12 +183,12 @@ def remember(job: Job) -> None:
     # Locked: whoever stores what a test or a late batch has cost comes before all that is read
     # here, or after the job is gone. What came in between would be forgotten.
     Job.objects.select_for_update().get(pk=job.pk)
-    list(job.tries.select_for_update().values_list("pk"))
+    list(job.trials.select_for_update().values_list("pk"))
     template = job.template.name if job.template else ""
     charged = [(job.practice, charge) for charge in _of_job(job)]
     for practice in (False, True):
-        tries = job.tries.filter(practice=practice)
-        charged += [(practice, charge) for charge in _of_tries(tries)]
+        trials = job.trials.filter(practice=practice)
+        charged += [(practice, charge) for charge in _of_trials(trials)]
     for practice, charge in charged:
         PastSpending.objects.create(
             owner=job.owner,
@@ -189,7 +199,7 @@ def remember(job: Job) -> None:
             spent_pico=int(charge.amount.scaleb(12)),
         )
     # One that is still being sent was begun by a worker that is gone; what waits never was.
-    sent = job.tries.filter(state__in=[Try.State.SENDING, Try.State.UNKNOWN])
+    sent = job.trials.filter(state__in=[Trial.State.SENDING, Trial.State.UNKNOWN])
     for at, practice, most in sent.values_list("asked_at", "practice", "most_pico"):
         _remember_open(job, at, practice, most, None)
     for batch in _in_doubt(job.batches.all(), clock.now()):
@@ -213,9 +223,9 @@ def _remember_open(
 
 def _of_tests(job: Job) -> Decimal:
     """What the tests of a job were charged, and may still be, in the mode that this site is in."""
-    tries = job.tries.filter(practice=settings.PRACTICE)
-    open_tries = tries.filter(state__in=_OPEN_TRIES)
-    return dollars(sum_pico(tries, "cost_pico") + sum_pico(open_tries, "most_pico"))
+    trials = job.trials.filter(practice=settings.PRACTICE)
+    open_trials = trials.filter(state__in=_OPEN_TRIES)
+    return dollars(sum_pico(trials, "cost_pico") + sum_pico(open_trials, "most_pico"))
 
 
 def _doubts(job: Job) -> Decimal:
@@ -268,9 +278,9 @@ def _charges(
             yield Charge(at, job.owner.username, template, name, model, what, dollars(amount))
 
 
-def _of_tries(tries: TryQuerySet) -> Iterator[Charge]:
+def _of_trials(trials: TrialQuerySet) -> Iterator[Charge]:
     groups = (
-        tries.exclude(cost_pico=0)
+        trials.exclude(cost_pico=0)
         .annotate(month=TruncMonth("asked_at", tzinfo=UTC))
         .values(*_NAMES, "job__name", "job__state", "model", "month")
         .annotate(pico=Sum("cost_pico"))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from ..models import Installation, Job, OwnPrice
+from ..models import Installation, Job, PriceOverride
 from ..rules import pricing
 from ..rules.pricing import Facts, Model, Prices
 
@@ -26,7 +26,7 @@ def refresh() -> None:
 
 
 def _in_force(today: date) -> Iterator[Model]:
-    entered = OwnPrice.objects.filter(since__lte=today, withdrawn_at=None)
+    entered = PriceOverride.objects.filter(since__lte=today, withdrawn_at=None)
     latest = {own.model: own for own in entered.select_related("entered_by")}
     if not latest:
         return
@@ -63,7 +63,7 @@ def _known(model_id: str, listed: dict[str, object]) -> Facts:
 def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
     """From `since` on a million tokens of input cost `read` US dollars, and of output `written`;
     keeping in proportion to the input, as the provider has it for nearly all models."""
-    OwnPrice.objects.create(
+    PriceOverride.objects.create(
         model=model_id,
         since=since,
         input=read,
@@ -77,7 +77,7 @@ def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: Use
 
 
 def withdraw(pk: int) -> None:
-    OwnPrice.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
+    PriceOverride.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
     _take_effect()
 
 

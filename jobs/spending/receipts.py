@@ -10,7 +10,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 
 from ..drafts import estimates
 from ..drafts.estimates import PartEstimate
-from ..models import Attempt, Job, LateBatch, Row, Try, dollars
+from ..models import Attempt, Job, LateBatch, Row, Trial, dollars
 from ..rules.judging import cause_in_words
 from . import ledger
 
@@ -59,19 +59,19 @@ def receipt_of(job: Job) -> Receipt:
         [
             *_of_results(ROWS, Row.objects.filter(job=job)),
             *_of_results(EARLIER, Attempt.objects.filter(job=job)),
-            *_of_tries(job),
+            *_of_trials(job),
             *_of_late_ones(job),
         ],
         _not_charged(job),
         job.tally.get("unpriced", 0),
         # Of a batch that was made elsewhere nobody here said what it costs.
-        None if job.brought_in else estimates.said(job),
+        None if job.is_external else estimates.said(job),
         ledger.may_be_charged(job),
     )
 
 
 def _of_results(
-    what: str, results: QuerySet[Row] | QuerySet[Attempt] | QuerySet[Try]
+    what: str, results: QuerySet[Row] | QuerySet[Attempt] | QuerySet[Trial]
 ) -> list[Line]:
     groups = (
         results.filter(cost_pico__gt=0)
@@ -102,9 +102,9 @@ def _of_results(
     ]
 
 
-def _of_tries(job: Job) -> list[Line]:
+def _of_trials(job: Job) -> list[Line]:
     """At the normal rate. One whose answer was lost is not in it, though it may be charged."""
-    return _of_results(TRIES, Try.objects.filter(job=job, practice=job.practice))
+    return _of_results(TRIES, Trial.objects.filter(job=job, practice=job.practice))
 
 
 def _of_late_ones(job: Job) -> list[Line]:

@@ -38,12 +38,12 @@ from ..models import (
     Attempt,
     Batch,
     Edit,
+    FileProblem,
     Installation,
     Job,
     LateBatch,
     NotMoved,
     Outcome,
-    Problem,
     Row,
     clock,
     files,
@@ -229,7 +229,7 @@ def _say_that_it_fails(job_pk: int) -> None:
             job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
         ):
             why = f"The file could not be read. {SEE_THE_LOG}"
-            Problem.objects.create(job_id=job_pk, lines=[0], texts=[why], leaves_out=True)
+            FileProblem.objects.create(job_id=job_pk, lines=[0], texts=[why], leaves_out=True)
         if failing.filter(state__in=Job.SENT).exists():
             holds.hold(job_pk, f"A step of this job fails again and again. {SEE_THE_LOG}")
 
@@ -293,7 +293,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
 
 
 def _step_of_reading(job: Job, lease: Lease) -> timedelta:
-    if job.brought_in and not job.upload_bytes:
+    if job.is_external and not job.upload_bytes:
         make_rows(job, lease)
         return NOW
     if not turns.begin_reading(job):
@@ -601,8 +601,8 @@ def _delete_all(job: Job, lease: Lease) -> None:
         late_ones = LateBatch.objects.filter(batch__job=job)
         # Only what is proven to be ours: the results have said so, or the answer to our own POST.
         # What was made elsewhere stays there.
-        ours = job.batches.exclude(provider_id=None).exclude(brought_in=True)
-        proven = ours.exclude(adopted=True, state=Batch.State.LOST)
+        ours = job.batches.exclude(provider_id=None).exclude(is_external=True)
+        proven = ours.exclude(recovered=True, state=Batch.State.LOST)
         theirs += map(str, proven.values_list("provider_id", flat=True))
         theirs += [one.provider_id for one in late_ones if late.is_proven(one)]
     for provider_id in theirs:
@@ -629,7 +629,7 @@ def _delete_all(job: Job, lease: Lease) -> None:
     files.remove_upload(job.upload_file)
     for rows in (Row.objects, Attempt.objects, Edit.objects):
         delete_rows(rows.filter(job=job), lease)
-    Problem.objects.filter(job=job).delete()
+    FileProblem.objects.filter(job=job).delete()
     with transaction.atomic():
         ledger.remember(job)
         job.delete()

@@ -34,7 +34,7 @@ from ..models import (
     recipe_of_round,
 )
 from ..rules import pricing
-from ..rules.judging import MARKED_DOWN, PASSING
+from ..rules.judging import MARKED_DOWN, PASSING, SET_ASIDE
 
 __all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
 
@@ -145,14 +145,14 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
         sums["pico"] += int(amount)
     late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
     # What somebody else has sent is no spending of this site.
-    elsewhere = _charged_elsewhere(job) if job.brought_in else Counter()
+    elsewhere = _charged_elsewhere(job) if job.is_external else Counter()
     by_round[1] -= elsewhere
     by_model = sum(by_round.values(), Counter[str]())
     spent = Counter({number: found.total() for number, found in by_round.items()})
     for number, amount in late.values_list("batch__round", "cost_pico"):
         spent[number] += amount
     numbers = {
-        "left_out_count": outcomes[Outcome.LEFT_OUT],
+        "skipped_count": outcomes[Outcome.LEFT_OUT] - causes[Outcome.LEFT_OUT, SET_ASIDE],
         "spent_pico": spent.total(),
         "reserved_pico": _still_to_come(job, sums, over),
         "tally": {
@@ -292,7 +292,7 @@ def _charged_elsewhere(job: Job) -> Counter[str]:
     """By model, what the results of a batch that was brought in have cost."""
     found: Counter[str] = Counter()
     for model in (Row, Attempt):
-        results = model.objects.filter(job=job, batch__brought_in=True).values("answered_by")
+        results = model.objects.filter(job=job, batch__is_external=True).values("answered_by")
         for name, amount in results.annotate(pico=Sum("cost_pico")).values_list(
             "answered_by", "pico"
         ):
@@ -302,7 +302,7 @@ def _charged_elsewhere(job: Job) -> Counter[str]:
 
 def _strays(job: Job) -> dict[str, int]:
     """How many results of a batch that was brought in belong to no row."""
-    found = job.problems.filter(kind=collection.NO_ROW).first() if job.brought_in else None
+    found = job.problems.filter(kind=collection.NO_ROW).first() if job.is_external else None
     return {"strays": found.count} if found else {}
 
 

@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from jobs import actions
 from jobs.batches import external_ids
-from jobs.models import Batch, Job, Outcome, Try, files
+from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
 from jobs.retries import rounds
 from jobs.worker import row_changes, tally
@@ -66,7 +66,7 @@ def corrected(owner: User, size: int) -> Job:
 def tried(owner: User, size: int) -> Job:
     job = draft(owner, size)
     recipe = {"prompt": "Of {{name}}", "system": "", "model": "claude-haiku-5-5", "max_tokens": 64}
-    Try.objects.create(
+    Trial.objects.create(
         job=job,
         round=1,
         number=1,
@@ -75,7 +75,7 @@ def tried(owner: User, size: int) -> Job:
         recipe=recipe,
         model="claude-haiku-5-5",
         practice=True,
-        state=Try.State.ANSWERED,
+        state=Trial.State.ANSWERED,
         outcome=Outcome.GOOD,
         answer="Yes.",
     )
@@ -129,16 +129,16 @@ def paused(owner: User, size: int) -> Job:
     return job
 
 
-def brought_in(owner: User, size: int) -> Job:
+def is_external(owner: User, size: int) -> Job:
     """A person is asked which row each result belongs to."""
-    job = many_rows(store_job(owner, Job.State.WORKING, brought_in=True), size)
+    job = many_rows(store_job(owner, Job.State.WORKING, is_external=True), size)
     Batch.objects.create(
         job=job,
         number=1,
         size=size,
         nonce="n" * 12,
         state=Batch.State.ENDED,
-        brought_in=True,
+        is_external=True,
         provider_id="msgbatch_9",
         body_bytes=0,
     )
@@ -176,7 +176,7 @@ class Act:
         return "+".join([self.address, *self.does])
 
 
-def try_pk(job: Job) -> list[Any]:
+def trial_pk(job: Job) -> list[Any]:
     return [job.tries.get().pk]
 
 
@@ -196,7 +196,7 @@ ACTS = [
     Act("replace", draft, lambda _: {"file": file("others.csv")}, ("replace_upload",)),
     Act("try_rows", draft, lambda _: {"count": "3", "which": "random"}, ("try_rows",)),
     Act("use_try", tried, does=("use_tried_recipe", "save_recipe")),
-    Act("use_example", tried, does=("use_as_example", "save_recipe"), args=try_pk),
+    Act("use_example", tried, does=("use_as_example", "save_recipe"), args=trial_pk),
     Act("take_advice", draft, lambda _: {"code": "once"}, only_shows=True),
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256}, ("confirm",)),
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256, "approval": "ask"}),
@@ -208,8 +208,10 @@ ACTS = [
     Act("look_again", sent, does=("look_again",)),
     Act("send_again", sent, does=("send_again",)),
     Act("this_is_it", sent, lambda _: {"provider_id": "msgbatch_000001"}, ("this_is_it",)),
-    Act("ids", brought_in, lambda _: {"way": "number:0"}, ("choose_ids",)),
-    Act("ids", brought_in, lambda _: {"again": "1", "reading-fill": "on"}, ("read_again_for_ids",)),
+    Act("ids", is_external, lambda _: {"way": "number:0"}, ("choose_ids",)),
+    Act(
+        "ids", is_external, lambda _: {"again": "1", "reading-fill": "on"}, ("read_again_for_ids",)
+    ),
     # One that has finished.
     Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job)}, ("send_round",)),
     Act(
@@ -276,8 +278,8 @@ OF_NO_JOB: dict[str, Given] = {
 def do(act: Act, owner: User, size: int, called: set[str]) -> Work:
     job = act.job(owner, size)
     args = act.args(job) if act.args else ARGUMENTS.get(act.address, [])
-    if act.args is try_pk:
-        args = try_pk(job)
+    if act.args is trial_pk:
+        args = trial_pk(job)
     address, given = reverse(act.address, args=[job.pk, *args]), act.given(job)
     job.refresh_from_db()
     client = signed_in(owner)

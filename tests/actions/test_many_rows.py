@@ -213,7 +213,7 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
         rounds.make_plan(failed, Again("overloaded_error"))
     work(failed, lambda: not RowChange.objects.exists())
     failed.refresh_from_db()
-    assert failed.set_aside_count == MANY
+    assert failed.ignored_count == MANY
     assert failed.rows.filter(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE).count() == MANY
     assert failed.events.filter(text__startswith="Left out on purpose: 100,000 rows").count() == 1
 
@@ -223,7 +223,7 @@ def test_few_rows_are_left_out_by_the_click_itself(alice: User, client_alice: Cl
     assert edits.edit(job.rows.get(number=3), ["a", "b"])
     assert actions.leave_out(job, "overloaded_error", 300, alice)
     job.refresh_from_db()
-    assert job.set_aside_count == 300 and not RowChange.objects.exists()
+    assert job.ignored_count == 300 and not RowChange.objects.exists()
     assert not Edit.objects.exists()
 
 
@@ -293,7 +293,7 @@ def test_few_rows_of_a_large_job_are_left_out_by_the_worker_that_counts_it(
     assert RowChange.objects.exists(), "nothing was counted by the click"
     assert row_changes.work_next(failed) and not RowChange.objects.exists(), "one slice does it"
     failed.refresh_from_db()
-    assert failed.set_aside_count == 3 and failed.tally_version == failed.rows_version
+    assert failed.ignored_count == 3 and failed.tally_version == failed.rows_version
 
 
 # --- Marking an answer that many rows have a copy of ----------------------------------------------

@@ -17,7 +17,7 @@ from django.utils import timezone
 from jobs import actions
 from jobs.batches import collection, late
 from jobs.drafts import trials
-from jobs.models import Batch, Job, LateBatch, NotMoved, Try, dollars
+from jobs.models import Batch, Job, LateBatch, NotMoved, Trial, dollars
 from jobs.provider import client
 from jobs.provider.client import BatchInfo
 from jobs.results import builder, review_sample
@@ -78,7 +78,7 @@ def test_the_answer_to_a_test_that_is_stored_while_its_job_goes_is_not_forgotten
     make_job: MakeJob, alice: User, settings: Any, while_remembered: Callable[..., None]
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    one = Try.objects.create(
+    one = Trial.objects.create(
         job=job,
         round=1,
         number=1,
@@ -86,14 +86,14 @@ def test_the_answer_to_a_test_that_is_stored_while_its_job_goes_is_not_forgotten
         params="{}",
         model="claude-haiku-5-5",
         practice=settings.PRACTICE,
-        state=Try.State.SENDING,
+        state=Trial.State.SENDING,
         asked_at=timezone.now(),
         most_pico=MOST,
     )
     assert actions.delete(job, alice)
     answered = {"answered_by": one.model, "cost_pico": COST}
     # It is called for real tests, and for those of practice mode.
-    while_remembered("_of_tries", lambda: trials._settle(one, Try.State.ANSWERED, **answered), 2)
+    while_remembered("_of_tries", lambda: trials._settle(one, Trial.State.ANSWERED, **answered), 2)
     advance.sweep()
     assert not Job.objects.exists()
     assert ledger.taken_up(EPOCH) in (dollars(MOST), dollars(COST))

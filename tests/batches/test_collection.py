@@ -285,7 +285,7 @@ def test_a_strange_line_does_not_make_an_adopted_batch_somebody_elses(
     settings.SUBMIT_DEADLINE_SECONDS = 1
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[{"kind": kind}])
     job = drive(confirmed(alice, drive, ROWS))
-    assert job.batches.get().adopted
+    assert job.batches.get().recovered
     assert job.good_count == len(ROWS)
     assert simulator.truth()["posts"] == 1
 

@@ -396,7 +396,7 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
     assert job.good_count == len(ids)
     assert simulator.truth()["accepted_rows"] == accepted + expired
     assert job.cost > elsewhere > 0
-    own = sum((row.cost for row in job.rows.filter(batch__brought_in=False)), Decimal(0))
+    own = sum((row.cost for row in job.rows.filter(batch__is_external=False)), Decimal(0))
     assert dollars(job.spent_pico) == own == job.cost - elsewhere, "only what was sent from here"
     assert ledger.taken_up(ledger.month_of(timezone.now())) == own
     assert sum(one.amount for one in ledger.charges(ledger.month_of(timezone.now()))) == own
@@ -434,7 +434,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
 
     assert job.good_count == len(ids)
     found = dict(answers(job))
-    sent_here = job.rows.filter(batch__brought_in=False)
+    sent_here = job.rows.filter(batch__is_external=False)
     assert sent_here.count() == expired
     for one in ids:
         here = sent_here.filter(source__contains=f'"{one}"').exists()

@@ -269,7 +269,7 @@ def test_only_what_is_proven_to_be_ours_is_deleted_at_the_provider(
     LateBatch.objects.create(
         batch=missed, provider_id="msgbatch_late", size=2, created_at=now, found_at=now
     )
-    Batch.objects.update(state=Batch.State.LOST, adopted=True)
+    Batch.objects.update(state=Batch.State.LOST, recovered=True)
     Job.objects.update(state=Job.State.FINISHED, finished_at=now, practice=True)
     line = f'{{"custom_id":"{custom_id}","result":{{}}}}\n'.encode()
     monkeypatch.setattr(client, "result_blocks", lambda pk: iter([line]))

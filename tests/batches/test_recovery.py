@@ -270,7 +270,7 @@ def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
     assert all("being looked for" in line for line in report)
     assert_whole(drive(job), simulator)
     assert simulator.truth()["posts"] == 3
-    assert job.batches.filter(adopted=True).count() == 3
+    assert job.batches.filter(recovered=True).count() == 3
 
 
 def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(

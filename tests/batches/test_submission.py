@@ -108,7 +108,7 @@ def test_an_accepted_batch_whose_answer_was_lost_is_adopted(
     simulator.faults(create=[{"kind": kind}])
     job = drive(confirmed(alice, drive, ROWS))
     assert simulator.truth()["posts"] == 1
-    assert job.batches.get().adopted
+    assert job.batches.get().recovered
     assert_sent_once(simulator, job)
 
 
@@ -158,7 +158,7 @@ def test_a_batch_far_down_a_list_of_small_pages_is_found(
         foreign_batch(size)
     job = drive(job)
     assert simulator.truth()["posts"] == 1 + 3
-    assert job.batches.get().adopted
+    assert job.batches.get().recovered
     assert job.good_count == len(ROWS)
 
 
@@ -359,7 +359,7 @@ def test_a_clock_that_is_wrong_does_not_hide_the_batch(
     simulator.faults(create=[{"kind": "drop_after_accept"}])
     job = drive(job)
     assert simulator.truth()["posts"] == 2
-    assert job.batches.get().adopted
+    assert job.batches.get().recovered
 
 
 def test_a_process_that_stood_still_after_its_intent_does_not_send(
@@ -432,7 +432,7 @@ def test_an_answer_that_comes_after_somebody_had_doubts_is_taken(
     monkeypatch.setattr(client, "create_batch", doubted)
     job = drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())
     batch = job.batches.get()
-    assert not batch.adopted
+    assert not batch.recovered
     named = [one for _end, one in journal.entries() if isinstance(one, journal.Outcome)]
     assert [one.provider_id for one in named] == [batch.provider_id]
     Job.objects.update(lease_owner="", lease_until=None, next_action_at=clock.now())
@@ -513,7 +513,7 @@ def test_a_batch_that_was_given_back_may_be_another_of_ours(
 ) -> None:
     job = make_job(alice, state=Job.State.SUBMITTING)
     mistaken = unknown_batch(
-        job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", adopted=True
+        job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", recovered=True
     )
     SubmissionEvent.objects.create(nonce=mistaken.nonce, kind="adopted", provider_id="msgbatch_1")
     submission.give_back(mistaken)
@@ -530,7 +530,7 @@ def test_a_batch_is_given_back_when_no_other_of_its_size_is_looked_for(
 ) -> None:
     job = make_job(alice, state=Job.State.SUBMITTING)
     mistaken = unknown_batch(
-        job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", adopted=True
+        job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", recovered=True
     )
     other = unknown_batch(job, 2, 5)
     submission.give_back(mistaken)

@@ -525,7 +525,7 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     path = tmp_path / "reviews.csv"
     fates = ["good", "good", "errored", "refusal", "cut"]
     path.write_text("text\n" + "".join(f"[simulate:{fate}]\n" for fate in fates))
-    draft = json.loads(tried_draft(path))["job"]
+    draft = json.loads(tested_draft(path))["job"]
     job = Job.objects.get(pk=draft)
     assert actions.confirm(job, job.plan_sha256, root)
     with pytest.raises(SystemExit):
@@ -534,9 +534,9 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     found = json.loads(run("receipt", job.pk, "--json")[0])
     lines = {line["what"]: line for line in found["by_model"]}
     assert Decimal(lines["Rows"]["cost"]) == job.cost
-    tries = sum((one.cost for one in job.tries.all()), Decimal(0))
-    assert Decimal(lines["Tried before"]["cost"]) == tries > 0
-    assert Decimal(found["charged"]) == job.cost + tries
+    trials = sum((one.cost for one in job.trials.all()), Decimal(0))
+    assert Decimal(lines["Tried before"]["cost"]) == trials > 0
+    assert Decimal(found["charged"]) == job.cost + trials
     assert sum((row.cost for row in job.rows.all()), Decimal(0)) == job.cost
     assert found["not_charged"]["Provider overloaded"] == 1
     assert found["currency"] == "USD" and found["estimated"]["most"]
@@ -547,7 +547,7 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     assert refusal("receipt", make_job(root, Job.State.DRAFT).pk)[0] == 1
 
 
-def tried_draft(path: Path) -> str:
+def tested_draft(path: Path) -> str:
     """What `job try` says of a file, two of whose rows are good."""
     out = io.StringIO()
     call_command(

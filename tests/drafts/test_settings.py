@@ -24,7 +24,7 @@ from jobs import actions
 from jobs.drafts import advice as advising
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.drafts.estimates import Estimate
-from jobs.models import Installation, Job, Outcome, Try, recipe_of, try_key
+from jobs.models import Installation, Job, Outcome, Trial, recipe_of, trial_key
 from jobs.provider.client import ModelInfo
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
@@ -396,9 +396,9 @@ def tried(job: Job, tokens: list[int], first: int = 1) -> None:
     """Rows of a draft, from number `first` on, that were tried with its recipe, with answers of so
     many tokens."""
     job.refresh_from_db()
-    begin = job.tries.count()
-    Try.objects.bulk_create(
-        Try(
+    begin = job.trials.count()
+    Trial.objects.bulk_create(
+        Trial(
             job=job,
             round=begin + 1,
             number=number,
@@ -406,10 +406,10 @@ def tried(job: Job, tokens: list[int], first: int = 1) -> None:
             params="{}",
             model=job.model,
             practice=True,
-            state=Try.State.ANSWERED,
+            state=Trial.State.ANSWERED,
             outcome=Outcome.GOOD,
             output_tokens=count,
-            recipe_key=try_key(job, recipe_of(job)),
+            recipe_key=trial_key(job, recipe_of(job)),
         )
         for number, count in enumerate(tokens, start=first)
     )
@@ -555,7 +555,7 @@ def test_what_practice_made_up_teaches_nothing_real(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     assert priced(job).tried == 0
     assert "shorter" not in advice(job)
-    assert not actions.use_as_example(job, job.tries.all()[0], job.owner)
+    assert not actions.use_as_example(job, job.trials.all()[0], job.owner)
 
 
 def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
@@ -609,7 +609,7 @@ def test_answers_that_were_cut_off_when_tried_warn_before_all_of_them_are_paid(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, max_tokens=50)
     tried(job, [50, 30, 50])
-    job.tries.filter(output_tokens=50).update(outcome=Outcome.LOOK, cause="cut_off")
+    job.trials.filter(output_tokens=50).update(outcome=Outcome.LOOK, cause="cut_off")
     words = "2 of 3 rows that you tried were cut off at 50 tokens."
     assert words in shown(client_alice, job)
     priced(job)
@@ -656,7 +656,7 @@ def test_a_longest_answer_that_was_reached_is_not_made_shorter(
     rows = [(f"n{number}", "text") for number in range(500)]
     job = make_job(alice, Job.State.DRAFT, rows=rows)
     tried(job, [30, 41, 35])
-    job.tries.filter(number=2).update(outcome=Outcome.LOOK, cause="cut_off")
+    job.trials.filter(number=2).update(outcome=Outcome.LOOK, cause="cut_off")
     assert "shorter" not in advice(job)
 
 
@@ -702,9 +702,9 @@ def test_a_cheaper_model_that_gives_the_same_answers_is_named(
     Job.objects.filter(pk=job.pk).update(model="claude-haiku-5-5", plan_sha256="")
     tried(job, [50, 50, 50])
     Job.objects.filter(pk=job.pk).update(model="claude-opus-5-5", plan_sha256="")
-    job.tries.update(outcome=Outcome.GOOD, answer="good")
+    job.trials.update(outcome=Outcome.GOOD, answer="good")
     found = advice(job)["cheaper"]
     assert "Claude Haiku 5.5 gave the same answers to all 3 rows" in found.text
     assert found.recipe == replace(recipe_of(job), model="claude-haiku-5-5")
-    job.tries.filter(model="claude-haiku-5-5", number=2).update(answer="bad")
+    job.trials.filter(model="claude-haiku-5-5", number=2).update(answer="bad")
     assert "cheaper" not in advice(job), "they do not agree any more"

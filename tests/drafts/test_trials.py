@@ -21,7 +21,7 @@ from django.utils import timezone
 from jobs import actions
 from jobs.batches import leases
 from jobs.drafts import estimates, trials
-from jobs.models import Job, Outcome, Row, Try, recipe_of
+from jobs.models import Job, Outcome, Row, Trial, recipe_of
 from jobs.provider import client as provider
 from jobs.rules import pricing
 from jobs.rules.answer_formats import output_format
@@ -42,16 +42,16 @@ def draft(alice: User, make_job: MakeJob) -> Job:
 
 
 def ask(client: Client, job: Job, **values: object) -> str:
-    answer = client.post(reverse("try_rows", args=[job.pk]), values, headers=HX)
+    answer = client.post(reverse("start_trials", args=[job.pk]), values, headers=HX)
     return html.unescape(answer.content.decode())
 
 
 def no_more(job: Job) -> bool:
-    return not job.tries.pending().exists()
+    return not job.trials.pending().exists()
 
 
 def part(client: Client, job: Job) -> str:
-    answer = client.get(reverse("tries", args=[job.pk]), headers=HX)
+    answer = client.get(reverse("trials", args=[job.pk]), headers=HX)
     return html.unescape(answer.content.decode())
 
 
@@ -64,12 +64,12 @@ def test_rows_are_answered_at_once_beside_their_cells(
     page = ask(client_alice, draft, count=3, which="first")
     assert "being answered" in page and "hx-get" in page
     job = drive(draft, until=no_more)
-    tries = list(job.tries.all())
-    assert [one.number for one in tries] == [1, 2, 3]
-    assert {one.state for one in tries} == {Try.State.ANSWERED}
-    assert {one.outcome for one in tries} == {Outcome.GOOD}
+    trials = list(job.trials.all())
+    assert [one.number for one in trials] == [1, 2, 3]
+    assert {one.state for one in trials} == {Trial.State.ANSWERED}
+    assert {one.outcome for one in trials} == {Outcome.GOOD}
     page = part(client_alice, job)
-    assert "name 2" in page and tries[1].answer in page
+    assert "name 2" in page and trials[1].answer in page
     assert "hx-trigger" not in page, "there is nothing more to wait for"
     assert job.state == Job.State.DRAFT
     assert not job.rows.exclude(outcome=Outcome.WAITING).exists(), "the rows themselves wait"
@@ -80,7 +80,7 @@ def test_a_try_costs_the_normal_price(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
     ask(client_alice, draft, count=1)
-    one = drive(draft, until=no_more).tries.get()
+    one = drive(draft, until=no_more).trials.get()
     tokens = one.input_tokens, one.output_tokens
     assert one.cost == pricing.cost_of_tokens("claude-haiku-5-5", *tokens, batch=False)
     assert one.cost > 0
@@ -100,10 +100,10 @@ def test_rows_can_be_chosen(
     Row.objects.filter(job=draft, number=17).update(outcome=Outcome.LEFT_OUT, problem="Bad.")
     ask(client_alice, draft, numbers="17, 3 ;29 - 30")
     job = drive(draft, until=no_more)
-    assert [one.number for one in job.tries.all()] == [3, 29, 30]
+    assert [one.number for one in job.trials.all()] == [3, 29, 30]
     ask(client_alice, draft, count=5, which="random")
     job = drive(draft, until=no_more)
-    newest = job.tries.filter(round=2)
+    newest = job.trials.filter(round=2)
     assert len(newest) == 5
     assert 17 not in {one.number for one in newest}
     page = part(client_alice, job)
@@ -127,7 +127,7 @@ def test_what_cannot_be_tried_is_said(
     draft: Job, client_alice: Client, values: dict[str, str], words: str
 ) -> None:
     assert words in ask(client_alice, draft, **values)
-    assert not Try.objects.exists()
+    assert not Trial.objects.exists()
 
 
 def test_an_unfinished_prompt_is_not_tried(draft: Job, client_alice: Client) -> None:
@@ -136,14 +136,14 @@ def test_an_unfinished_prompt_is_not_tried(draft: Job, client_alice: Client) -> 
     Job.objects.filter(pk=draft.pk).update(prompt="{{name}}")
     Row.objects.filter(job=draft, number=1).update(source='["", ""]')
     assert "empty for these rows" in ask(client_alice, draft, numbers="1")
-    assert not Try.objects.exists()
+    assert not Trial.objects.exists()
 
 
 def test_two_clicks_are_one_try(draft: Job, client_alice: Client, alice: User) -> None:
     rows = list(draft.rows.in_order()[:3])
-    assert actions.try_rows(draft, rows, alice)
+    assert actions.start_trials(draft, rows, alice)
     assert "the last try is not over" in ask(client_alice, draft, count=3)
-    assert draft.tries.count() == 3
+    assert draft.trials.count() == 3
 
 
 def test_tries_are_kept_side_by_side_with_what_was_asked_then(
@@ -155,7 +155,7 @@ def test_tries_are_kept_side_by_side_with_what_was_asked_then(
     client_alice.post(reverse("recipe", args=[job.pk]), form)
     ask(client_alice, job, numbers="1, 2")
     job = drive(job, until=no_more)
-    prompts = [json.loads(one.params)["messages"][0]["content"] for one in job.tries.all()]
+    prompts = [json.loads(one.params)["messages"][0]["content"] for one in job.trials.all()]
     assert [text.split()[0] for text in prompts] == ["Insult", "Insult", "Greet", "Greet"]
 
 
@@ -167,8 +167,8 @@ def test_an_answer_in_columns_is_shown_in_columns(
     Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
     ask(client_alice, draft, count=1)
     job = drive(draft, until=no_more)
-    assert json.loads(job.tries.get().params)["output_config"]["format"]["type"] == "json_schema"
-    answer = client_alice.get(reverse("tries", args=[job.pk]), headers=HX).content.decode()
+    assert json.loads(job.trials.get().params)["output_config"]["format"]["type"] == "json_schema"
+    answer = client_alice.get(reverse("trials", args=[job.pk]), headers=HX).content.decode()
     assert "Mood &lt;b&gt;" in answer and "<b>" not in answer
 
 
@@ -178,9 +178,9 @@ def test_an_answer_in_columns_is_shown_in_columns(
 def test_what_was_being_sent_when_the_worker_died_is_not_sent_again(
     draft: Job, client_alice: Client, drive: Drive, alice: User, simulator: Simulator
 ) -> None:
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
-    first = draft.tries.get(number=1)
-    assert Try.objects.try_move(first.pk, Try.State.WAITING, Try.State.SENDING)
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
+    first = draft.trials.get(number=1)
+    assert Trial.objects.try_move(first.pk, Trial.State.WAITING, Trial.State.SENDING)
     sent: list[bytes] = []
     send = provider.create_message
     with pytest.MonkeyPatch.context() as patch:
@@ -193,7 +193,7 @@ def test_what_was_being_sent_when_the_worker_died_is_not_sent_again(
         job = drive(draft, until=no_more)
     assert len(sent) == 1
     first.refresh_from_db()
-    assert first.state == Try.State.UNKNOWN
+    assert first.state == Trial.State.UNKNOWN
     assert "may have been charged" in part(client_alice, job)
 
 
@@ -205,15 +205,15 @@ def test_what_waited_too_long_or_was_asked_for_in_practice_costs_no_money_later(
 ) -> None:
     """The worker stood still, an old backup was restored, or the site has a key by now."""
     monkeypatch.setattr(provider, "create_message", lambda *_args: pytest.fail("it was sent"))
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
-    draft.tries.update(**change)
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
+    draft.trials.update(**change)
     advance.advance(draft.pk)
-    assert {one.state for one in draft.tries.all()} == {Try.State.FAILED}
+    assert {one.state for one in draft.trials.all()} == {Trial.State.FAILED}
 
 
 def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice: Client) -> None:
     Job.objects.filter(pk=draft.pk).update(state=Job.State.WORKING)
-    answer = client_alice.get(reverse("tries", args=[draft.pk]), headers=HX)
+    answer = client_alice.get(reverse("trials", args=[draft.pk]), headers=HX)
     assert answer.headers["HX-Refresh"] == "true"
 
 
@@ -257,9 +257,9 @@ def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
         raise error
 
     monkeypatch.setattr(provider, "create_message", refuse)
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:1]), alice)
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:1]), alice)
     advance.advance(draft.pk)
-    one = draft.tries.get()
+    one = draft.trials.get()
     assert (one.state, one.cost_pico) == (state, 0)
     assert words in part(client_alice, draft)
 
@@ -283,10 +283,10 @@ def test_a_round_ends_when_none_of_its_rows_can_be_answered(
         raise error
 
     monkeypatch.setattr(provider, "create_message", refuse)
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:3]), alice)
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:3]), alice)
     advance.advance(draft.pk)
     assert len(sent) == asked
-    assert {one.state for one in draft.tries.all()} == {Try.State.FAILED}
+    assert {one.state for one in draft.trials.all()} == {Trial.State.FAILED}
 
 
 def test_what_was_to_be_tried_is_not_sent_once_the_job_is(
@@ -294,22 +294,22 @@ def test_what_was_to_be_tried_is_not_sent_once_the_job_is(
 ) -> None:
     estimates.estimate_job(draft)
     draft.refresh_from_db()
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:3]), alice)
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:3]), alice)
     assert actions.confirm(draft, draft.plan_sha256, alice)
-    assert not draft.tries.exists()
+    assert not draft.trials.exists()
 
 
 def test_a_file_that_is_read_anew_takes_back_what_was_not_asked_yet(
     draft: Job, alice: User
 ) -> None:
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
     assert actions._read_anew(draft)
-    assert not draft.tries.exists()
-    assert not actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice)
+    assert not draft.trials.exists()
+    assert not actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
 
 
 def test_without_htmx_the_page_itself_answers(draft: Job, client_alice: Client) -> None:
-    address = reverse("try_rows", args=[draft.pk])
+    address = reverse("start_trials", args=[draft.pk])
     answer = client_alice.post(address, {"count": "1"}, follow=True)
     assert "being answered" in answer.content.decode()
     answer = client_alice.post(address, {"count": "1"}, follow=True)
@@ -342,8 +342,8 @@ def test_two_models_are_compared_on_the_same_rows(
     assert "text 3" in page and "text 5" in page, "in both"
     assert "text 2" not in page and "text 7" not in page
     same = sum(
-        one.answer == job.tries.get(round=2, number=one.number).answer
-        for one in job.tries.filter(round=1, number__in=[3, 5])
+        one.answer == job.trials.get(round=2, number=one.number).answer
+        for one in job.trials.filter(round=1, number__in=[3, 5])
     )
     assert f"{same} of 2 rows" in page
     assert page.count("The same<") == same
@@ -353,7 +353,7 @@ def test_a_second_model_answers_the_same_rows_at_once(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
     job = answered(client_alice, draft, drive, numbers="2, 3", also="claude-opus-5-5")
-    asked = {(one.round, one.number): json.loads(one.params) for one in job.tries.all()}
+    asked = {(one.round, one.number): json.loads(one.params) for one in job.trials.all()}
     assert sorted(asked) == [(1, 2), (1, 3), (2, 2), (2, 3)]
     assert [asked[number, 2]["model"] for number in (1, 2)] == [
         "claude-haiku-5-5",
@@ -363,7 +363,7 @@ def test_a_second_model_answers_the_same_rows_at_once(
     assert job.model == "claude-haiku-5-5", "the draft stays as it is"
     assert "Compare with an earlier try" in part(client_alice, job)
     job = answered(client_alice, job, drive, numbers="2", also=job.model)
-    assert job.tries.filter(round__gt=2).count() == 1, "its own model is no second one"
+    assert job.trials.filter(round__gt=2).count() == 1, "its own model is no second one"
     assert "valid choice" in ask(client_alice, job, numbers="2", also="gpt-4")
 
 
@@ -374,9 +374,9 @@ def test_answers_in_columns_are_compared_column_by_column(
     Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
     job = answered(client_alice, draft, drive, numbers="2, 3", also="claude-opus-5-5")
     assert part(client_alice, job).count('<details class="fold" open>') == 2, "both are shown"
-    for one in job.tries.all():
+    for one in job.trials.all():
         stars = one.number + (one.round == 2 and one.number == 3)
-        Try.objects.filter(pk=one.pk).update(
+        Trial.objects.filter(pk=one.pk).update(
             outcome=Outcome.GOOD, answer=json.dumps({"mood": "x", "stars": stars})
         )
     page = client_alice.get(reverse("compare", args=[job.pk])).content.decode()
@@ -405,13 +405,13 @@ def test_the_second_model_is_waited_for_as_well(
     draft: Job, alice: User, simulator: Simulator
 ) -> None:
     """Each answer may take minutes; what waits for it was asked for at the same time."""
-    assert actions.try_rows(draft, list(draft.rows.in_order()[:2]), alice, "claude-opus-5-5")
+    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice, "claude-opus-5-5")
     for _ in range(4):
         lease = leases.claim(draft.pk)
         assert lease is not None and trials.answer_next(draft, lease)
         lease.release(timezone.now())
-        draft.tries.update(asked_at=F("asked_at") - timedelta(minutes=6))
-    assert {one.state for one in draft.tries.all()} == {Try.State.ANSWERED}
+        draft.trials.update(asked_at=F("asked_at") - timedelta(minutes=6))
+    assert {one.state for one in draft.trials.all()} == {Trial.State.ANSWERED}
 
 
 def test_rows_that_are_not_sent_are_not_tried(
@@ -420,7 +420,7 @@ def test_rows_that_are_not_sent_are_not_tried(
     Job.objects.filter(pk=draft.pk).update(skip_empty=True)
     Row.objects.filter(job=draft, number=1).update(source='["", "x"]')
     job = answered(client_alice, draft, drive, numbers="1, 2")
-    assert [one.number for one in job.tries.all()] == [2]
+    assert [one.number for one in job.trials.all()] == [2]
 
 
 def test_a_try_of_another_file_can_still_be_compared(
@@ -458,7 +458,7 @@ def test_an_earlier_prompt_can_be_used_again(
     actions.save_recipe(
         job, Recipe("Something {{text}}", "Rules", "claude-opus-5-5", 50), job.owner
     )
-    address = reverse("use_try", args=[job.pk, 1])
+    address = reverse("use_trial", args=[job.pk, 1])
     assert client_bob.post(address).status_code == 404
     client_alice.post(address)
     job.refresh_from_db()
@@ -468,7 +468,7 @@ def test_an_earlier_prompt_can_be_used_again(
     job.refresh_from_db()
     chosen = replace(before, skip_empty=True, same_once=True)
     assert recipe_of(job) == chosen, "which rows are sent is no part of it"
-    client_alice.post(reverse("use_try", args=[job.pk, 7]))
+    client_alice.post(reverse("use_trial", args=[job.pk, 7]))
     Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING, prompt="as sent")
     client_alice.post(address)
     job.refresh_from_db()
@@ -486,7 +486,7 @@ def test_a_good_answer_becomes_an_example_in_the_instructions(
     cell = "I {{name}} and \\{{this}} }}"
     job = make_job(alice, Job.State.DRAFT, rows=[("Ann", cell), ("Ben", "b")], prompt="Of {{text}}")
     job = answered(client_alice, job, drive, numbers="1, 2")
-    one = job.tries.get(number=1)
+    one = job.trials.get(number=1)
     address = reverse("use_example", args=[job.pk, one.pk])
     assert client_bob.post(address).status_code == 404
     page = client_alice.post(address, follow=True).content.decode()
@@ -499,11 +499,11 @@ def test_a_good_answer_becomes_an_example_in_the_instructions(
     client_alice.post(address)
     job.refresh_from_db()
     assert job.system == once, "not twice"
-    Try.objects.filter(pk=one.pk).update(answer="better")
+    Trial.objects.filter(pk=one.pk).update(answer="better")
     client_alice.post(address)
     job.refresh_from_db()
     assert job.system == once.replace(literal(one.answer), "better"), "in place of the one before"
-    client_alice.post(reverse("use_example", args=[job.pk, job.tries.get(number=2).pk]))
+    client_alice.post(reverse("use_example", args=[job.pk, job.trials.get(number=2).pk]))
     job.refresh_from_db()
     assert job.system.count("<example>") == 2 and job.system.startswith(EXAMPLES)
     assert job.system.count(EXAMPLES) == 1
@@ -527,7 +527,7 @@ def test_an_example_is_written_as_the_answer_has_to_be(
 ) -> None:
     Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
     job = answered(client_alice, draft, drive, numbers="2")
-    client_alice.post(reverse("use_example", args=[job.pk, job.tries.get().pk]))
+    client_alice.post(reverse("use_example", args=[job.pk, job.trials.get().pk]))
     job.refresh_from_db()
     [answer] = re.findall(r"<answer>\n(.*?)\n</answer>", job.system, re.DOTALL)
     assert json.loads(answer).keys() == written
@@ -541,6 +541,6 @@ def test_only_a_good_answer_becomes_an_example(
     Row.objects.filter(job=draft, number=1).update(source='["a", "[simulate:refusal]"]')
     job = answered(client_alice, draft, drive, numbers="1")
     assert "use as an example" not in part(client_alice, job)
-    client_alice.post(reverse("use_example", args=[job.pk, job.tries.get().pk]))
+    client_alice.post(reverse("use_example", args=[job.pk, job.trials.get().pk]))
     job.refresh_from_db()
     assert job.system == ""

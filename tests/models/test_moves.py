@@ -21,15 +21,15 @@ from jobs.models import (
     Batch,
     DisownedBatch,
     Export,
+    FileProblem,
     Job,
     NotMoved,
     Outcome,
     PastSpending,
-    Problem,
     Row,
     StateQuerySet,
     SubmissionEvent,
-    Try,
+    Trial,
     choices_of,
     files,
 )
@@ -194,7 +194,7 @@ def test_a_job_whose_rows_are_sent_again_is_not_deleted(
 def test_a_file_is_not_read_for_ids_once_the_job_is_over(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
-    job = make_job(alice, Job.State.WORKING, brought_in=True, ids_may_be=[["column:name", 1]])
+    job = make_job(alice, Job.State.WORKING, is_external=True, ids_may_be=[["column:name", 1]])
     meanwhile(Job, Job.State.READING, state=Job.State.FINISHED)
     assert not actions.read_again_for_ids(job, choices_of(job), alice)
     job.refresh_from_db()
@@ -239,7 +239,7 @@ def test_an_answer_counts_although_somebody_had_doubts(
     meanwhile(Batch, Batch.State.IN_PROGRESS, state=Batch.State.UNKNOWN)
     job = drive(job)
     assert simulator.truth()["posts"] == job.good_count == 1
-    assert not job.batches.get().adopted
+    assert not job.batches.get().recovered
 
 
 def unsettled(make_job: MakeJob, alice: User, state: str) -> Batch:
@@ -435,9 +435,9 @@ def test_what_was_collected_meanwhile_is_not_lost(
 # --- Trying rows ----------------------------------------------------------------------------------
 
 
-def a_try(make_job: MakeJob, alice: User, state: str) -> Try:
+def a_trial(make_job: MakeJob, alice: User, state: str) -> Trial:
     job = make_job(alice, Job.State.DRAFT)
-    return Try.objects.create(
+    return Trial.objects.create(
         job=job, round=1, number=1, cells=[], params="{}", model="m", practice=True, state=state
     )
 
@@ -446,9 +446,9 @@ def a_try(make_job: MakeJob, alice: User, state: str) -> Try:
 def test_what_was_given_up_meanwhile_is_not_asked(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = a_try(make_job, alice, Try.State.WAITING)
+    one = a_trial(make_job, alice, Trial.State.WAITING)
     monkeypatch.setattr(client, "create_message", lambda *_: pytest.fail("it was asked"))
-    meanwhile(Try, Try.State.SENDING, state=Try.State.FAILED)
+    meanwhile(Trial, Trial.State.SENDING, state=Trial.State.FAILED)
     assert trials.answer_next(one.job, lease_on(one.job))
 
 
@@ -456,12 +456,12 @@ def test_what_was_given_up_meanwhile_is_not_asked(
 def test_what_is_settled_is_not_settled_otherwise(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
-    one = a_try(make_job, alice, Try.State.SENDING)
-    meanwhile(Try, Try.State.UNKNOWN, state=Try.State.ANSWERED, answer="Yes")
+    one = a_trial(make_job, alice, Trial.State.SENDING)
+    meanwhile(Trial, Trial.State.UNKNOWN, state=Trial.State.ANSWERED, answer="Yes")
     with pytest.raises(NotMoved):
-        trials._settle(one, Try.State.UNKNOWN, message=trials.LOST)
+        trials._settle(one, Trial.State.UNKNOWN, message=trials.LOST)
     one.refresh_from_db()
-    assert (one.state, one.answer, one.message) == (Try.State.ANSWERED, "Yes", "")
+    assert (one.state, one.answer, one.message) == (Trial.State.ANSWERED, "Yes", "")
 
 
 # --- The worker -----------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ def test_a_file_that_was_read_after_all_is_not_called_unreadable(
     lifecycle._say_that_it_fails(job.pk)
     job.refresh_from_db()
     assert (job.state, job.row_count) == (Job.State.DRAFT, 2)
-    assert not Problem.objects.exists()
+    assert not FileProblem.objects.exists()
 
 
 @of("_step_of_sent")
@@ -579,8 +579,8 @@ def test_a_job_that_has_more_to_send_meanwhile_does_not_finish(
 def test_rows_of_a_batch_made_elsewhere_do_not_count_once_the_job_is_read_otherwise(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
-    job = make_job(alice, Job.State.READING, brought_in=True)
-    unknown_batch(job, 1, 5, brought_in=True, **ACCEPTED)
+    job = make_job(alice, Job.State.READING, is_external=True)
+    unknown_batch(job, 1, 5, is_external=True, **ACCEPTED)
     meanwhile(Job, Job.State.WORKING, readings=7)
     with pytest.raises(LeaseLost):
         reading.make_rows(job, lease_on(job))

@@ -218,7 +218,7 @@ def test_a_look_at_a_list_that_is_none_is_no_look(
 
     job = drive(job, until=impatient)
     assert simulator.truth()["posts"] == 1
-    assert job.batches.get().adopted
+    assert job.batches.get().recovered
     assert_sent_once(simulator, job)
 
 

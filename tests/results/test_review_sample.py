@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from jobs import actions
 from jobs.batches import leases
-from jobs.models import Batch, Job, Outcome, Reading, Row
+from jobs.models import Batch, Job, Outcome, Row, SampledAnswer
 from jobs.results import review_sample, statistics, table
 from jobs.results.statistics import Spread, Summary
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
@@ -95,7 +95,7 @@ def test_every_answer_has_the_same_chance(job: Job) -> None:
     """Each of 60 answers is drawn 10 of 60 times, in 300 samples 50 times, give or take 6.5."""
     times = [0] * 61
     for _ in range(300):
-        Reading.objects.all().delete()
+        SampledAnswer.objects.all().delete()
         for number in drawn(job):
             times[number] += 1
     assert all(15 < count < 85 for count in times[1:])

@@ -319,7 +319,7 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
     assert send_again(mixed, alice, SET_ASIDE) == 1
     job = drive(mixed)
     row = job.rows.get(number=5)
-    assert (row.outcome, row.attempts, job.set_aside_count) == (Outcome.GOOD, 1, 0)
+    assert (row.outcome, row.attempts, job.ignored_count) == (Outcome.GOOD, 1, 0)
     assert job.cost > cost
     assert "left out by you" not in text(client_alice, reverse("attention", args=[mixed.pk]))
 
@@ -830,7 +830,7 @@ def test_what_is_left_out_on_purpose_is_not_called_never_sent(
     assert actions.leave_out(mixed, "refused", 1, alice)
     assert not mixed.edits.exists(), "what was changed is not sent by and by"
     mixed.refresh_from_db()
-    assert mixed.set_aside_count == 1
+    assert mixed.ignored_count == 1
     page = text(client_alice, reverse("job", args=[mixed.pk]))
     assert "1 row left out by you" in page
     assert "never sent" not in page and "from the start" not in page

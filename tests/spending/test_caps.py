@@ -30,7 +30,7 @@ from jobs.models import (
     Job,
     Outcome,
     Row,
-    Try,
+    Trial,
     clock,
     dollars,
 )
@@ -128,22 +128,24 @@ def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
     allow(**{cap: "3.12"})
     assert confirm(draft(make_job, alice))
     job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)
-    assert actions.try_rows(job, list(job.rows.all())[:1], alice)
-    lost = job.tries.get()
+    assert actions.start_trials(job, list(job.rows.all())[:1], alice)
+    lost = job.trials.get()
     assert Decimal("0.0176") < dollars(lost.most_pico) < Decimal("0.0177")
     # It may have been charged, so it stays reserved.
-    job.tries.update(state=Try.State.UNKNOWN)
-    answer = client_alice.post(reverse("try_rows", args=[job.pk]), {"count": "1"}, follow=True)
+    job.trials.update(state=Trial.State.UNKNOWN)
+    answer = client_alice.post(reverse("start_trials", args=[job.pk]), {"count": "1"}, follow=True)
     assert words in html.unescape(answer.content.decode())
-    assert job.tries.count() == 1
-    job.tries.update(state=Try.State.ANSWERED, cost_pico=10**9)
-    assert actions.try_rows(job, list(job.rows.all())[:1], alice), "what was not charged is free"
+    assert job.trials.count() == 1
+    job.trials.update(state=Trial.State.ANSWERED, cost_pico=10**9)
+    assert actions.start_trials(job, list(job.rows.all())[:1], alice), (
+        "what was not charged is free"
+    )
 
 
 def test_what_cannot_be_priced_is_not_tried(make_job: MakeJob, alice: User) -> None:
     job = make_job(alice, Job.State.DRAFT, model="claude-of-tomorrow")
     with pytest.raises(limits.NotAllowed) as refused:
-        actions.try_rows(job, list(job.rows.all())[:1], alice)
+        actions.start_trials(job, list(job.rows.all())[:1], alice)
     assert "There is no price for “claude-of-tomorrow”" in str(refused.value)
 
 
@@ -256,13 +258,15 @@ def test_the_switch_stops_everything_that_costs_money(
     drive: Drive,
     simulator: Simulator,
 ) -> None:
-    waiting, tried = make_job(alice, Job.State.DRAFT), make_job(alice, Job.State.DRAFT)
+    waiting, tested = make_job(alice, Job.State.DRAFT), make_job(alice, Job.State.DRAFT)
     priced(waiting)
     assert confirm(waiting)
     client_root.post(reverse("spending_switch"), {"stop": "yes"})
-    answer = client_alice.post(reverse("try_rows", args=[tried.pk]), {"count": "1"}, follow=True)
+    answer = client_alice.post(
+        reverse("start_trials", args=[tested.pk]), {"count": "1"}, follow=True
+    )
     assert SPENDING_IS_STOPPED in answer.content.decode()
-    assert not tried.tries.exists()
+    assert not tested.trials.exists()
     for _ in range(5):
         advance.sweep()
         Job.objects.filter(pk=waiting.pk).update(next_action_at=clock.now())
@@ -278,11 +282,11 @@ def test_what_was_to_be_tried_is_not_sent_after_the_switch(
     make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert actions.try_rows(job, list(job.rows.all()), alice)
+    assert actions.start_trials(job, list(job.rows.all()), alice)
     allow(stopped_at=timezone.now())
-    drive(job, until=lambda job: not job.tries.pending().exists())
-    assert {one.message for one in job.tries.all()} == {SPENDING_IS_STOPPED}
-    assert {one.state for one in job.tries.all()} == {Try.State.FAILED}
+    drive(job, until=lambda job: not job.trials.pending().exists())
+    assert {one.message for one in job.trials.all()} == {SPENDING_IS_STOPPED}
+    assert {one.state for one in job.trials.all()} == {Trial.State.FAILED}
 
 
 def test_what_was_sent_before_the_switch_comes_in(
@@ -459,14 +463,14 @@ def test_a_deleted_job_has_cost_what_it_has_cost(
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert actions.try_rows(job, list(job.rows.all()), alice)
-    drive(job, until=lambda job: not job.tries.pending().exists())
+    assert actions.start_trials(job, list(job.rows.all()), alice)
+    drive(job, until=lambda job: not job.trials.pending().exists())
     priced(job)
     assert confirm(job)
     job = drive(job)
     month = ledger.month_of(timezone.now())
     before, charges = ledger.taken_up(month), sum(one.amount for one in ledger.charges(month))
-    assert before == charges == job.cost + sum(one.cost for one in job.tries.all())
+    assert before == charges == job.cost + sum(one.cost for one in job.trials.all())
     assert actions.delete(job, alice)
     assert ledger.taken_up(month) == before, "while it is being deleted"
     while Job.objects.filter(pk=job.pk).exists():
@@ -480,8 +484,8 @@ def test_a_job_that_is_deleted_in_the_other_mode_has_cost_what_it_has_cost(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert actions.try_rows(job, list(job.rows.all()), alice)
-    drive(job, until=lambda job: not job.tries.pending().exists())
+    assert actions.start_trials(job, list(job.rows.all()), alice)
+    drive(job, until=lambda job: not job.trials.pending().exists())
     priced(job)
     assert confirm(job)
     job = drive(job)

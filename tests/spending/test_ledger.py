@@ -29,7 +29,7 @@ from jobs.models import (
     Job,
     LateBatch,
     PastSpending,
-    Try,
+    Trial,
     clock,
     dollars,
     pico,
@@ -61,9 +61,9 @@ def allow(**values: object) -> None:
     Installation.objects.filter(pk=1).update(**values)
 
 
-def try_one(job: Job, rows: int = 1) -> bool:
+def run_trial(job: Job, rows: int = 1) -> bool:
     job.refresh_from_db()
-    return actions.try_rows(job, list(job.rows.in_order()[:rows]), job.owner)
+    return actions.start_trials(job, list(job.rows.in_order()[:rows]), job.owner)
 
 
 def delete_all_of(job: Job) -> None:
@@ -134,7 +134,7 @@ def test_what_a_crash_left_uncounted_is_counted_by_the_next_sweep(
     assert [job.pk for job in Job.objects.stale()] == [mixed.pk]
     advance.sweep()
     mixed.refresh_from_db()
-    assert mixed.set_aside_count == 1 and not Job.objects.stale().exists()
+    assert mixed.ignored_count == 1 and not Job.objects.stale().exists()
 
 
 def test_looking_for_uncounted_jobs_reads_no_others(make_job: MakeJob, alice: User) -> None:
@@ -161,16 +161,16 @@ def test_trying_and_deleting_does_not_lead_around_the_caps(make_job: MakeJob, al
     most = 0
     for _ in range(2):
         job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)
-        assert try_one(job)
-        most = job.tries.get().most_pico
-        job.tries.update(state=Try.State.UNKNOWN)
+        assert run_trial(job)
+        most = job.trials.get().most_pico
+        job.trials.update(state=Trial.State.UNKNOWN)
         before = ledger.taken_up(EPOCH)
         delete_all_of(job)
         assert ledger.taken_up(EPOCH) == ledger.taken_up(EPOCH, alice) == before > 0
     allow(most_a_person=Decimal("0.04"))
     job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)
     with pytest.raises(limits.NotAllowed, match="Your jobs may cost"):
-        try_one(job)
+        run_trial(job)
     assert ledger.taken_up(EPOCH) == dollars(2 * most)
 
 
@@ -178,14 +178,14 @@ def test_the_answer_to_a_test_whose_draft_is_being_deleted_counts(
     make_job: MakeJob, alice: User
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert try_one(job, 2)
-    first, second = job.tries.order_by("number")
-    Try.objects.move(first.pk, Try.State.WAITING, Try.State.SENDING)
+    assert run_trial(job, 2)
+    first, second = job.trials.order_by("number")
+    Trial.objects.move(first.pk, Trial.State.WAITING, Trial.State.SENDING)
     assert actions.delete(job, alice)
-    assert not Try.objects.filter(pk=second.pk).exists(), "it is not asked for any more"
+    assert not Trial.objects.filter(pk=second.pk).exists(), "it is not asked for any more"
     assert ledger.taken_up(EPOCH) == dollars(first.most_pico)
-    cost = {"state": Try.State.ANSWERED, "cost_pico": 3 * 10**12}
-    Try.objects.filter(pk=first.pk).update(**cost)
+    cost = {"state": Trial.State.ANSWERED, "cost_pico": 3 * 10**12}
+    Trial.objects.filter(pk=first.pk).update(**cost)
     while Job.objects.filter(pk=job.pk).exists():
         advance.sweep()
     assert ledger.taken_up(EPOCH) == ledger.spent(EPOCH) == 3
@@ -198,17 +198,17 @@ def test_tests_count_towards_the_limits_of_their_job(make_job: MakeJob, alice: U
     job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)  # 1.6 cents a row
     allow(most_a_job=Decimal("0.02"))
     with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
-        try_one(job, 2)
-    assert try_one(job)
-    job.tries.update(state=Try.State.ANSWERED, cost_pico=10**10)
+        run_trial(job, 2)
+    assert run_trial(job)
+    job.trials.update(state=Trial.State.ANSWERED, cost_pico=10**10)
     with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
-        try_one(job)
+        run_trial(job)
     with_price(job, most="0.011")
     with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
         actions.confirm(job, job.plan_sha256, alice)
     allow(most_a_job=None, approval_above=Decimal("0.02"))
     with pytest.raises(limits.NotAllowed, match="second person"):
-        try_one(job)
+        run_trial(job)
     with pytest.raises(limits.NotAllowed, match="second person"):
         actions.confirm(job, job.plan_sha256, alice)
     allow(approval_above=Decimal("0.03"))
@@ -348,8 +348,8 @@ CHANGES: dict[str, Callable[[Job, User], object]] = {
         job, ContentFile(b"row,name\n1,z\n", "c.csv"), user
     ),
     "how it is read": lambda job, user: actions.read_differently(job, Choices(fill=True), user),
-    "a test's prompt": lambda job, user: actions.use_tried_recipe(job, 1, user),
-    "an example": lambda job, user: actions.use_as_example(job, job.tries.get(), user),
+    "a test's prompt": lambda job, user: actions.use_tested_recipe(job, 1, user),
+    "an example": lambda job, user: actions.use_as_example(job, job.trials.get(), user),
 }
 
 
@@ -358,10 +358,10 @@ def test_whoever_changed_a_draft_last_does_not_approve_it(
     make_job: MakeJob, alice: User, root: User, other: User, what: str
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert try_one(job)
-    recipe = {**job.tries.get().recipe, "prompt": "Earlier {{name}}"}
-    good = {"state": Try.State.ANSWERED, "outcome": "good", "answer": "Yes", "recipe": recipe}
-    job.tries.update(**good)
+    assert run_trial(job)
+    recipe = {**job.trials.get().recipe, "prompt": "Earlier {{name}}"}
+    good = {"state": Trial.State.ANSWERED, "outcome": "good", "answer": "Yes", "recipe": recipe}
+    job.trials.update(**good)
     CHANGES[what](job, root)
     job.refresh_from_db()
     assert job.changed_by == root
@@ -517,13 +517,13 @@ class History:
         recipe |= {"max_tokens": 500, "same_once": True}
         store_job(self.user, Job.State.DRAFT, rows=rows, **recipe)
 
-    def try_rows(self, job: Job) -> None:
-        try_one(job, 2)
+    def start_trials(self, job: Job) -> None:
+        run_trial(job, 2)
 
     def lose(self, job: Job) -> None:
-        answered = job.tries.filter(state=Try.State.ANSWERED, cost_pico=0)
-        answered.update(state=Try.State.UNKNOWN)
-        job.tries.filter(state=Try.State.WAITING).update(state=Try.State.UNKNOWN)
+        answered = job.trials.filter(state=Trial.State.ANSWERED, cost_pico=0)
+        answered.update(state=Trial.State.UNKNOWN)
+        job.trials.filter(state=Trial.State.WAITING).update(state=Trial.State.UNKNOWN)
 
     def confirm(self, job: Job) -> None:
         priced(job)
@@ -532,7 +532,7 @@ class History:
 
     def work(self, job: Job) -> None:
         if job.state == Job.State.DRAFT:
-            drive_job(job, until=lambda job: not job.tries.pending().exists())
+            drive_job(job, until=lambda job: not job.trials.pending().exists())
         else:
             drive_job(job)
 
@@ -608,9 +608,9 @@ class History:
         there = Job.objects.all()
         # A draft has no receipt yet.
         sent = there.filter(state__in=[*Job.SENT, Job.State.DELETING]).exclude(confirmed_at=None)
-        tried = Try.objects.exclude(job__in=sent)
+        tested = Trial.objects.exclude(job__in=sent)
         receipts_ = sum((receipts.receipt_of(job).charged for job in sent), Decimal(0))
-        receipts_ += sum((one.cost for one in tried), Decimal(0))
+        receipts_ += sum((one.cost for one in tested), Decimal(0))
         past = sum((dollars(one.spent_pico) for one in PastSpending.objects.all()), Decimal(0))
         # What is in the rows and not counted yet is reserved.
         assert receipts_ + past <= all_

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from jobs import actions
 from jobs.drafts import checks, estimates, model_catalog
-from jobs.models import Installation, Job, OwnPrice, key_fingerprint
+from jobs.models import Installation, Job, PriceOverride, key_fingerprint
 from jobs.provider.client import ModelInfo
 from jobs.rules import pricing, published_prices
 from jobs.rules.judging import Judged, Usage
@@ -52,7 +52,7 @@ def test_what_is_entered_holds_from_its_day_on(root: User) -> None:
     assert pricing.cost_of_tokens(known.id, 1_000_000, 0, 500_000) == Decimal("0.1"), "one price"
     price_overrides.enter("claude-haiku-4-5", today(), Decimal(7), Decimal(8), root)
     assert pricing.model("claude-haiku-4-5-20251001").prices.input == 7, "by its other name, too"
-    price_overrides.withdraw(OwnPrice.objects.get(model="claude-haiku-5-5", since=today()).pk)
+    price_overrides.withdraw(PriceOverride.objects.get(model="claude-haiku-5-5", since=today()).pk)
     assert pricing.model("claude-haiku-5-5").prices.input == Decimal("0.1")
 
 
@@ -99,9 +99,9 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
     assert checks.problems(job) == []
     offer = model_catalog.find(NEW)
     assert offer is not None and offer.has_price and (offer.context, offer.longest) == (5000, 900)
-    answer = client_root.post(address, {"withdraw": OwnPrice.objects.get().pk}, follow=True)
+    answer = client_root.post(address, {"withdraw": PriceOverride.objects.get().pk}, follow=True)
     assert "No price is known for" in answer.content.decode()
-    assert OwnPrice.objects.count() == 1, "what was entered once stays on record"
+    assert PriceOverride.objects.count() == 1, "what was entered once stays on record"
 
 
 def test_the_page_says_where_each_price_is_from_and_how_old_it_is(
@@ -135,4 +135,4 @@ def test_a_price_that_is_none_is_not_entered(client_root: Client, change: dict[s
     form = {"model_id": NEW, "since": today(), "read": "3", "written": "15", **change}
     assert client_root.post(reverse("spending_prices"), form).status_code == 422
     assert client_root.post(reverse("spending_prices"), {"withdraw": "x"}).status_code == 302
-    assert not OwnPrice.objects.exists()
+    assert not PriceOverride.objects.exists()

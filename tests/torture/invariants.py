@@ -496,7 +496,7 @@ def is_same_cell(given: str, found: str) -> bool:
 def nothing_is_left(site: Site, facts: Facts, deleted: Sequence[int]) -> list[str]:
     """Of deleted jobs nothing is left here or at the provider, but what they have cost."""
     wrong = []
-    for table in ("jobs_row", "jobs_attempt", "jobs_batch", "jobs_edit", "jobs_problem"):
+    for table in ("jobs_row", "jobs_attempt", "jobs_batch", "jobs_edit", "jobs_fileproblem"):
         numbers = ", ".join(map(str, deleted))
         left = site.database.read(f"SELECT id FROM {table} WHERE job_id IN ({numbers})")  # noqa: S608
         wrong += [f"{len(left)} rows are left in {table}."] if left else []

@@ -21,12 +21,12 @@ from pytest_django import Settings
 from jobs.drafts import templates
 from jobs.models import (
     Batch,
+    FileProblem,
     Installation,
     Job,
     JobEvent,
     LateBatch,
     Outcome,
-    Problem,
     Row,
     Template,
     files,
@@ -451,7 +451,7 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
     priced = make_job(alice, Job.State.DRAFT, **{**texts, "held": "", "prompt": "{{text}}"})
     jobs.append(with_price(priced))
     for job in jobs:
-        Problem.objects.create(job=job, count=2, lines=[2, 3], texts=[NASTY, NASTY])
+        FileProblem.objects.create(job=job, count=2, lines=[2, 3], texts=[NASTY, NASTY])
         JobEvent.objects.create(job=job, text=NASTY)
         batch = add_batch(job, 1, 2, Batch.State.BLOCKED, refusal=NASTY)
         assert batch.refusal == NASTY

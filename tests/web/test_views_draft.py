@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
-from jobs.models import Job, JobEvent, Outcome, Problem
+from jobs.models import FileProblem, Job, JobEvent, Outcome
 from jobs.provider import client as provider
 from jobs.web.templatetags.show import at_most
 from jobs.worker import advance
@@ -93,7 +93,7 @@ def test_problems_are_shown_with_their_lines(
         outcomes=[left_out] * 25 + ["waiting"] * 5,
         problem_count=25,
     )
-    Problem.objects.create(
+    FileProblem.objects.create(
         job=job,
         kind="few_cells",
         count=25,

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.models import Batch, Installation, Job, JobEvent, Outcome, Problem
+from jobs.models import Batch, FileProblem, Installation, Job, JobEvent, Outcome
 from jobs.worker import tally
 
 MakeJob = Callable[..., Job]
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_read_says_why_and_how_to_go_on(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
     job = make_job(alice, Job.State.UNREADABLE, rows=(), problem_count=1)
-    Problem.objects.create(
+    FileProblem.objects.create(
         job=job, lines=[7], texts=["A quote is opened and never closed."], leaves_out=True
     )
     page = page_of(client_alice, job)

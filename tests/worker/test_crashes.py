@@ -248,7 +248,7 @@ def test_a_worker_killed_while_it_leaves_rows_out_leaves_all_of_them_out(
     die_at(point, simulator, settings.DATA_DIR)
     assert RowChange.objects.exists(), "it had more to do"
     job = drive(job, until=lambda job: not RowChange.objects.exists() and not job.exports.exists())
-    assert job.set_aside_count == len(ROWS)
+    assert job.ignored_count == len(ROWS)
 
 
 @pytest.mark.django_db(transaction=True)

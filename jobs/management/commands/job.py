@@ -41,7 +41,7 @@ from ...cli.facts import (
     facts_of_prices,
     facts_of_receipt,
     facts_of_template,
-    facts_of_tries,
+    facts_of_trials,
 )
 from ...cli.options import (
     EMPTY,
@@ -69,7 +69,7 @@ from ...drafts.trials import MOST_ROWS, choose_rows
 from ...ingest.answers import Failed, Order, Read, Summary
 from ...ingest.shapes import Unreadable
 from ...ingest.words import how_it_is_read
-from ...models import Installation, Job, Outcome, Template, Try, recipe_of
+from ...models import Installation, Job, Outcome, Template, Trial, recipe_of
 from ...provider.client import ProviderError
 from ...results import table, unmatched, workbook
 from ...retries import corrected_files, problem_groups, rounds
@@ -110,7 +110,7 @@ class Command(BaseCommand):
         try_ = actions.add_parser("try", help="have a few rows answered at once; submit nothing")
         add_recipe(try_)
         try_.add_argument(
-            "--rows", type=rows_to_try, default=3, metavar="N", help=f"1 to {MOST_ROWS} (3)"
+            "--rows", type=rows_to_test, default=3, metavar="N", help=f"1 to {MOST_ROWS} (3)"
         )
         try_.add_argument("--random", action="store_true", help="any rows, not the first ones")
         try_.add_argument("--json", action="store_true", help="for programs")
@@ -323,7 +323,7 @@ class Command(BaseCommand):
         if job.state != Job.State.DRAFT:
             actions.delete(job, job.owner)
             raise CommandError("The file could not be read.")
-        self.say(f"{job.row_count:,} rows, {job.left_out_count:,} of them left out.")
+        self.say(f"{job.row_count:,} rows, {job.skipped_count:,} of them left out.")
         if start:
             recipe = recipe_of(job)  # with the columns as the file writes them
         if problems := plan_problems(job, recipe, recipe_was_given(options)):
@@ -454,7 +454,7 @@ class Command(BaseCommand):
         job = self.make_draft(options)
         rows = choose_rows(job, options["rows"], at_random=options["random"])
         try:
-            asked = job.kind == Job.Kind.TABLE and actions.try_rows(job, rows, job.owner)
+            asked = job.kind == Job.Kind.TABLE and actions.start_trials(job, rows, job.owner)
         except caps.NotAllowed as why:
             actions.delete(job, job.owner)
             raise CommandError(str(why)) from why
@@ -466,23 +466,24 @@ class Command(BaseCommand):
                 else "None of these rows can be sent: their prompt is empty."
             )
         job = self.wait_for_worker(
-            job, lambda job: not job.tries.pending().exists() and estimates.current(job) is not None
+            job,
+            lambda job: not job.trials.pending().exists() and estimates.current(job) is not None,
         )
-        tries = list(job.tries.all())
+        trials = list(job.trials.all())
         if options["json"]:
-            found = facts_of_tries(job, tries)
+            found = facts_of_trials(job, trials)
             self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
         else:
-            self.show_tries(tries)
+            self.show_trials(trials)
         estimate = estimates.current(job)
         if estimate and not estimate.trouble:
             self.say(f"The whole job: {price_in_words(estimate)}.")
         self.say(f"The draft is kept as job {job.pk}; nothing else was sent.")
-        if any(one.outcome != Outcome.GOOD for one in tries):
+        if any(one.outcome != Outcome.GOOD for one in trials):
             sys.exit(ATTENTION)
 
-    def show_tries(self, tries: list[Try]) -> None:
-        for one in tries:
+    def show_trials(self, trials: list[Trial]) -> None:
+        for one in trials:
             self.stdout.write(f"Row {one.number}")
             for name, cell in one.cells:
                 self.stdout.write(f"  {name}: {shorten(cell)}")
@@ -490,8 +491,11 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {problem}")
             if one.answer:
                 self.stdout.write(f"  -> {one.answer}")
-        cost = sum((one.cost for one in tries), Decimal(0))
-        tokens = sum(one.all_input_tokens for one in tries), sum(one.output_tokens for one in tries)
+        cost = sum((one.cost for one in trials), Decimal(0))
+        tokens = (
+            sum(one.all_input_tokens for one in trials),
+            sum(one.output_tokens for one in trials),
+        )
         would = "would have been charged: practice mode" if settings.PRACTICE else "charged"
         self.stdout.write(
             f"{in_words(cost)} (US dollars, normal price) {would}; {tokens[0]:,} tokens read, "
@@ -538,7 +542,7 @@ class Command(BaseCommand):
                 warned = True
                 self.say("The worker is not running, so nothing happens. Start it: make run")
             time.sleep(LOOK_SECONDS)
-        on_purpose = job.set_aside_count
+        on_purpose = job.ignored_count
         if without := job.row_count - job.good_count - on_purpose:
             raise CommandError(
                 f"Job {job.pk} has finished; {without:,} of {job.row_count:,} rows have no good "
@@ -855,7 +859,7 @@ def seconds(text: str) -> float:
     return value
 
 
-def rows_to_try(text: str) -> int:
+def rows_to_test(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_ROWS):
         raise ArgumentTypeError(f"{text} is not a number from 1 to {MOST_ROWS}")
     return int(text)

@@ -298,7 +298,7 @@ def fields_for(job: Job) -> set[str]:
     return set()
 
 
-class TryForm(StyledForm):
+class TrialForm(StyledForm):
     """Which rows are to be tried."""
 
     count = forms.IntegerField(

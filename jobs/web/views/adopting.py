@@ -16,7 +16,7 @@ from ... import actions
 from ...batches import external, external_ids
 from ...batches.collection import NO_ROW
 from ...drafts.upload_handler import why_refused
-from ...models import Attempt, Batch, Installation, Job, Problem, Row, dollars, storage
+from ...models import Attempt, Batch, FileProblem, Installation, Job, Row, dollars, storage
 from ..forms import BringInForm, IdsForm, ReadingForm
 from .access import administrators_only, asked, find_job, person
 from .parts import Part, answer, make_part
@@ -87,14 +87,14 @@ class BroughtIn:
     has_file: bool
     asks: bool  # where the ids are
     matched_by: str  # in words; "" without a table
-    strays: Problem | None  # results that belong to no row: their number, and the first ids
+    strays: FileProblem | None  # results that belong to no row: their number, and the first ids
     strays_cost: Decimal  # US dollars
     without: int  # rows of the file without a result
 
 
 def brought_in_of(job: Job) -> BroughtIn | None:
     """None for a job that was made here."""
-    batch = external_ids.brought_in(job) if job.brought_in else None
+    batch = external_ids.is_external(job) if job.is_external else None
     if batch is None:
         return None
     known = job.kind == Job.Kind.TABLE and external_ids.is_known(job, job.ids_are)
@@ -107,7 +107,7 @@ def brought_in_of(job: Job) -> BroughtIn | None:
         external_ids.in_words(job.ids_are) if known and collected else "",
         strays,
         dollars(batch.cost_pico) - _cost_of_rows(batch) if strays else Decimal(0),
-        job.left_out_count - job.set_aside_count if collected else 0,
+        job.skipped_count if collected else 0,
     )
 
 
@@ -128,7 +128,7 @@ def ids(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     if "again" in request.POST:
         return _read_again(request, job)
-    batch = external_ids.brought_in(job)
+    batch = external_ids.is_external(job)
     fits = dict(job.ids_may_be)
     ways = [*fits, *(f"{external_ids.COLUMN}{name}" for name in job.columns)]
     choices = [(way, _in_words(way, fits.get(way, 0))) for way in dict.fromkeys(ways)]

@@ -43,7 +43,7 @@ def attention(request: HttpRequest, pk: int) -> HttpResponse:
         "groups": problem_groups.groups(job),
         "edited": editing.count_waiting(job),
         "can_send": job.state == Job.State.FINISHED,
-        "set_aside": rounds.plan(job, set_aside) if job.set_aside_count else None,
+        "set_aside": rounds.plan(job, set_aside) if job.ignored_count else None,
     }
     return render(request, "attention/list.html", context)
 

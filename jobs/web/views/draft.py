@@ -50,7 +50,7 @@ from .access import find_job, person
 from .columns import missing_context
 from .parts import whole_number
 from .requests import readable_request
-from .tries import tries_context, try_hint
+from .trials import trial_hint, trials_context
 
 FIRST_ROWS = 5
 
@@ -77,7 +77,7 @@ def draft_page(
         "request_models": _request_models(job),
         **preview(job, whole_number(request.GET.get("row"), 1)),
         **price(job),
-        **(tries_context(job) if job.kind == Job.Kind.TABLE else {}),
+        **(trials_context(job) if job.kind == Job.Kind.TABLE else {}),
         "form_problems": _form_problems(form),
     }
     template = "draft/table.html" if job.kind == Job.Kind.TABLE else "draft/requests.html"
@@ -264,7 +264,7 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
         "current_models": [pair for one in first for pair in shown if pair[0] is one],
         "older_models": [pair for pair in shown if pair[0] not in first],
         "models_asked_at": model_catalog.asked_at(),
-        **try_hint(job),
+        **trial_hint(job),
         "longest": recipe.longest,
         "thinks": effort_of(recipe.model, recipe.effort) != NONE,
         "effort_choices": effort_choices(recipe.model, recipe.effort),
@@ -469,7 +469,7 @@ def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
     the job before, and how many get that of another row."""
     survey = estimate.basis.survey
     return {
-        "left_out": job.left_out_count + survey.left_out,
+        "left_out": job.skipped_count + survey.left_out,
         "left_out_empty": survey.left_out,
         "known": survey.known if job.only_new else 0,
         "same": survey.alike if job.same_once else 0,

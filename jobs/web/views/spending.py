@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ...drafts import model_catalog
-from ...models import Installation, OwnPrice
+from ...models import Installation, PriceOverride
 from ...rules import pricing
 from ...rules.spreadsheet_cells import plain_cell
 from ...spending import caps, ledger, price_overrides
@@ -79,7 +79,7 @@ def prices(request: HttpRequest) -> HttpResponse:
         "form": form,
         "models": [known for known in pricing.models() if known.status != "retired"],
         "without_price": [offer for offer in model_catalog.offered() if not offer.has_price],
-        "own": OwnPrice.objects.filter(withdrawn_at=None).select_related("entered_by"),
+        "own": PriceOverride.objects.filter(withdrawn_at=None).select_related("entered_by"),
         "usual": pricing.source(),
     }
     return render(request, "spending/prices.html", context, status=422 if form.errors else 200)

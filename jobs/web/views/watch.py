@@ -133,7 +133,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
     now = [batch for batch in batches if batch.round == (again.number if again else 1)]
     headline, detail = _headline(job, now, again)
     overdue = [batch for batch in batches if is_overdue(batch)]
-    brought_in = brought_in_of(job)
+    is_external = brought_in_of(job)
     context = {
         "job": job,
         "site": site,
@@ -160,14 +160,14 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "said": _said(job, batches),
         "kept": _kept(job),
         "share": review_sample.share(job) if job.drawn_from else None,
-        **_tried(job),
+        **_tested(job),
         "model_name": model_catalog.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "downloads": downloads_of(job),
-        "brought_in": brought_in,
+        "brought_in": is_external,
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
         **trouble_of(job, site, batches),
     }
-    if brought_in and brought_in.asks:
+    if is_external and is_external.asks:
         context["held"] = ""  # its own part says it, and what to do
         context["headline"] = "Waiting for you"
         context["detail"] = "The answers go to their rows once you say where the ids are."
@@ -199,10 +199,10 @@ class Kept:
         return -self.saved
 
 
-def _tried(job: Job) -> dict[str, Any]:
+def _tested(job: Job) -> dict[str, Any]:
     """What was tried before, and what that cost."""
-    tried = job.tries.aggregate(rows=models.Count("pk"), pico=models.Sum("cost_pico"))
-    return {"tried": tried, "tried_cost": dollars(int(tried["pico"] or 0))}
+    tested = job.trials.aggregate(rows=models.Count("pk"), pico=models.Sum("cost_pico"))
+    return {"tested": tested, "tested_cost": dollars(int(tested["pico"] or 0))}
 
 
 def _kept(job: Job) -> Kept | None:
@@ -271,9 +271,9 @@ def _headline(job: Job, now: Sequence[Batch], again: Round | None) -> tuple[str,
 
 def _finished_headline(job: Job, again: Round | None) -> tuple[str, str]:
     words, _colour = job_state(job)
-    stopped, left_out = job.outcome_count(Outcome.CANCELED), job.left_out_count
+    stopped = job.outcome_count(Outcome.CANCELED)
     good, details = job.good_count, []
-    if job.brought_in and not job.sendable_count:
+    if job.is_external and not job.sendable_count:
         details.append("No result of the batch belongs to a row of the file.")
     elif good == job.sendable_count:
         details.append("Its answer is good." if good == 1 else f"All {good:,} answers are good.")
@@ -281,11 +281,11 @@ def _finished_headline(job: Job, again: Round | None) -> tuple[str, str]:
         details.append(f"{good:,} of {job.sendable_count:,} answers are good.")
     if stopped:
         details.append(f"{rows(stopped)} stopped by you.")
-    if without := left_out - job.set_aside_count:
-        why = "without a result in the batch" if job.brought_in else "left out from the start"
+    if without := job.skipped_count:
+        why = "without a result in the batch" if job.is_external else "left out from the start"
         details.append(f"{rows(without)} {why}.")
-    if job.set_aside_count:
-        details.append(f"{rows(job.set_aside_count)} left out by you.")
+    if job.ignored_count:
+        details.append(f"{rows(job.ignored_count)} left out by you.")
     if again:
         good = job.rows.filter(round=again.number, outcome=Outcome.GOOD).count()
         details.append(f"Of {rows(again.rows)} sent again last, {good:,} good now.")
@@ -308,9 +308,9 @@ def rows_url(job: Job, **query: str) -> str:
 
 def _why_left_out(job: Job) -> str:
     why = []
-    if job.left_out_count > job.set_aside_count:
-        why.append("no result in the batch" if job.brought_in else "never sent")
-    if job.set_aside_count:
+    if job.skipped_count:
+        why.append("no result in the batch" if job.is_external else "never sent")
+    if job.ignored_count:
         why.append("left out by you")
     return ", or ".join(why)
 
@@ -386,13 +386,13 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     if not job.can_be_stopped:
         return redirect("job", pk)
     fates = _fates(job)
-    elsewhere = external_ids.brought_in(job) if job.brought_in else None
+    elsewhere = external_ids.is_external(job) if job.is_external else None
     context = {
         "job": job,
         "fates": fates,
         "preparing": job.rounds.exclude(step=Round.Step.READY).last(),
         "runs_on": fates["sent"] or fates["unsure"],
-        "said": None if job.brought_in else estimates.said(job),
+        "said": None if job.is_external else estimates.said(job),
         "elsewhere_runs": elsewhere is not None and not elsewhere.is_final,
     }
     return render(request, "watch/stop.html", context)

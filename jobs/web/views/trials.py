@@ -17,14 +17,14 @@ from django.views.decorators.http import require_POST, require_safe
 from ... import actions
 from ...drafts import checks, estimates, model_catalog, trials
 from ...drafts.estimates import Prices
-from ...models import Job, Outcome, Try, recipe_of
+from ...models import Job, Outcome, Trial, recipe_of
 from ...rules import pricing
 from ...rules.answer_formats import COLUMNS, TEXT, as_cell, stored_values
 from ...rules.judging import Cause, cause_in_words
 from ...rules.model_capabilities import EFFORTS, efforts_of
 from ...rules.recipes import Recipe, read_recipe, with_rows_of
 from ...spending import caps
-from ..forms import TryForm
+from ..forms import TrialForm
 from .access import find_job, person
 from .parts import reload_page, whole_number
 
@@ -32,17 +32,17 @@ ROUNDS_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Tried:
+class Tested:
     """One row of a try, to be shown."""
 
-    one: Try
+    one: Trial
     cells: list[tuple[str, str]]
     values: list[tuple[str, str]]  # of an answer in columns
     cause: Cause | None
 
     @property
     def is_pending(self) -> bool:
-        return self.one.state in (Try.State.WAITING, Try.State.SENDING)
+        return self.one.state in (Trial.State.WAITING, Trial.State.SENDING)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Round:
     """The rows that were tried together."""
 
     number: int
-    rows: list[Tried]
+    rows: list[Tested]
 
     @property
     def recipe(self) -> Recipe | None:
@@ -75,22 +75,22 @@ class Round:
 
     @property
     def cost(self) -> Decimal:
-        return sum((tried.one.cost for tried in self.rows), Decimal(0))
+        return sum((tested.one.cost for tested in self.rows), Decimal(0))
 
     @property
     def is_pending(self) -> bool:
-        return any(tried.is_pending for tried in self.rows)
+        return any(tested.is_pending for tested in self.rows)
 
     @property
     def numbers(self) -> set[int]:
-        return {tried.one.number for tried in self.rows}
+        return {tested.one.number for tested in self.rows}
 
     @property
     def row_numbers(self) -> str:
-        return ", ".join(str(tried.one.number) for tried in self.rows)
+        return ", ".join(str(tested.one.number) for tested in self.rows)
 
 
-def tries_context(job: Job) -> dict[str, Any]:
+def trials_context(job: Job) -> dict[str, Any]:
     """What was tried, the newest first, and what a try costs at most."""
     rounds = _rounds(job)
     comparable = {
@@ -100,12 +100,12 @@ def tries_context(job: Job) -> dict[str, Any]:
         if shown.numbers & earlier.numbers
     }
     return {
-        "try_form": TryForm(),
+        "trial_form": TrialForm(),
         "rounds": rounds,
         "comparable": comparable,
         "also_open": _with_other_model(rounds),
-        "tries_pending": any(shown.is_pending for shown in rounds),
-        **try_hint(job),
+        "trials_pending": any(shown.is_pending for shown in rounds),
+        **trial_hint(job),
     }
 
 
@@ -120,14 +120,14 @@ def _with_other_model(rounds: list[Round]) -> int:
 
 def _rounds(job: Job) -> list[Round]:
     """What was tried, the newest first."""
-    newest = job.tries.defer("params")[: ROUNDS_SHOWN * trials.MOST_ROWS]
+    newest = job.trials.defer("params")[: ROUNDS_SHOWN * trials.MOST_ROWS]
     return [
-        Round(number, [_tried(one) for one in together])
+        Round(number, [_tested(one) for one in together])
         for number, together in groupby(newest, key=lambda one: one.round)
     ][:ROUNDS_SHOWN]
 
 
-def try_hint(job: Job) -> dict[str, Any]:
+def trial_hint(job: Job) -> dict[str, Any]:
     """Whether a draft can be tried, and what that costs a row, with each model."""
     names = {offer.id: offer.name for offer in model_catalog.offered() if offer.has_price}
     prices = _prices_of_a_row(job, list(names))
@@ -135,16 +135,16 @@ def try_hint(job: Job) -> dict[str, Any]:
     others = sorted(prices.items(), key=lambda pair: pair[1])
     named = [(names[model], price) for model, price in others]
     return {
-        "can_try": not checks.problems(job),
-        "try_price": own if named else None,
+        "can_test": not checks.problems(job),
+        "trial_price": own if named else None,
         "cheapest_other": named[0] if named else None,
         "dearest_other": named[-1] if named else None,
     }
 
 
-def _tried(one: Try) -> Tried:
+def _tested(one: Trial) -> Tested:
     in_columns = one.answer_kind.get("kind") == COLUMNS and one.outcome == Outcome.GOOD
-    return Tried(
+    return Tested(
         one,
         [(name, cell[:500]) for name, cell in one.cells],
         _values(one) if in_columns else [],
@@ -152,7 +152,7 @@ def _tried(one: Try) -> Tried:
     )
 
 
-def _values(one: Try) -> list[tuple[str, str]]:
+def _values(one: Trial) -> list[tuple[str, str]]:
     return [(name, as_cell(value)) for name, value in stored_values(one.answer).items()]
 
 
@@ -172,11 +172,11 @@ def _prices_of_a_row(job: Job, models: list[str]) -> dict[str, Decimal]:
 
 
 @require_POST
-def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
+def start_trials(request: HttpRequest, pk: int) -> HttpResponse:
     """`count` rows, `which`: "first" or "random"; or `numbers`: these rows. `also`: another model
     that answers them, too."""
     job = find_job(request, pk)
-    form = TryForm(request.POST)
+    form = TrialForm(request.POST)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return _answer(request, job)
     if not form.is_valid():
@@ -191,7 +191,7 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
     if not rows:
         return _answer(request, job, "None of these rows can be sent.")
     try:
-        asked = actions.try_rows(job, rows, person(request), form.cleaned_data["also"])
+        asked = actions.start_trials(job, rows, person(request), form.cleaned_data["also"])
     except caps.NotAllowed as why:
         return _answer(request, job, str(why))
     if not asked:
@@ -203,11 +203,11 @@ def try_rows(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_safe
-def tries(request: HttpRequest, pk: int) -> HttpResponse:
+def show(request: HttpRequest, pk: int) -> HttpResponse:
     """What was tried as a part of the draft's page; it comes back until all answers are there."""
     job = find_job(request, pk)
     answer = _answer(request, job)
-    if not job.tries.pending().exists():
+    if not job.trials.pending().exists():
         answer.headers["HX-Trigger"] = "tried"  # the price may have learned from it
     return answer
 
@@ -216,16 +216,16 @@ def tries(request: HttpRequest, pk: int) -> HttpResponse:
 def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """Go on with the prompt and the settings of try `number`."""
     job = find_job(request, pk)
-    if actions.use_tried_recipe(job, number, person(request)):
+    if actions.use_tested_recipe(job, number, person(request)):
         messages.success(request, f"Prompt and settings are those of try {number} again.")
     return redirect("job", job.pk)
 
 
 @require_POST
-def example(request: HttpRequest, pk: int, try_pk: int) -> HttpResponse:
+def example(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
     """Put a tried row and its answer into the instructions."""
     job = find_job(request, pk)
-    one = get_object_or_404(job.tries, pk=try_pk)
+    one = get_object_or_404(job.trials, pk=trial_pk)
     if actions.use_as_example(job, one, person(request)):
         words = f"Row {one.number:,} and its answer are an example in the instructions now."
         messages.success(request, words)
@@ -236,8 +236,8 @@ def example(request: HttpRequest, pk: int, try_pk: int) -> HttpResponse:
 class Pair:
     """The answers to one row in two tries."""
 
-    first: Tried
-    second: Tried
+    first: Tested
+    second: Tested
 
     @property
     def agree(self) -> bool:
@@ -250,7 +250,7 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
     """Two tries side by side, on the rows that are in both: `first` and `second` are their numbers;
     without them the newest two that can be compared."""
     job = find_job(request, pk)
-    context = tries_context(job)
+    context = trials_context(job)
     rounds = {shown.number: shown for shown in context["rounds"]}
     if not context["comparable"]:
         messages.info(request, "There are no two tries of the same rows to compare.")
@@ -259,11 +259,11 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
     second = rounds.get(whole_number(request.GET.get("second")), rounds[newest])
     usual = context["comparable"].get(second.number, newest)
     first = rounds.get(whole_number(request.GET.get("first")), rounds[usual])
-    in_second = {tried.one.number: tried for tried in second.rows}
+    in_second = {tested.one.number: tested for tested in second.rows}
     pairs = [
-        Pair(tried, in_second[tried.one.number])
-        for tried in first.rows
-        if tried.one.number in in_second
+        Pair(tested, in_second[tested.one.number])
+        for tested in first.rows
+        if tested.one.number in in_second
     ]
     return render(
         request,
@@ -304,8 +304,8 @@ def _answer(request: HttpRequest, job: Job, error: str = "") -> HttpResponse:
     if request.headers.get("HX-Request"):
         if job.state != Job.State.DRAFT:
             return reload_page()
-        context = {"job": job, "try_error": error, **tries_context(job)}
-        return render(request, "draft/_tries.html", context)
+        context = {"job": job, "trial_error": error, **trials_context(job)}
+        return render(request, "draft/_trials.html", context)
     if error:
         messages.error(request, error)
     return redirect("job", job.pk)

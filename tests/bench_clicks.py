@@ -18,6 +18,8 @@ from pathlib import Path
 
 import django
 
+from jobs.models import Heartbeat
+
 from .environment import clean_environment
 
 PAUSE = 0.05
@@ -34,12 +36,10 @@ class Writer:
         from django.db import OperationalError, connection
         from django.utils import timezone
 
-        from jobs.models import Installation
-
         while not self.stopped.wait(PAUSE):
             began = time.monotonic()
             with suppress(OperationalError):  # it has waited for as long as it may
-                Installation.objects.filter(pk=1).update(tick_at=timezone.now())
+                Heartbeat.objects.filter(pk=1).update(tick_at=timezone.now())
             self.longest = max(self.longest, time.monotonic() - began)
         connection.close()
 

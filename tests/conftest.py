@@ -57,7 +57,7 @@ from jobs.drafts import estimates
 from jobs.ingest.answers import MODEL_FACTS
 from jobs.ingest.input_sizes import AROUND
 from jobs.management.commands import job as job_command
-from jobs.models import Batch, Installation, Job, Outcome, Row, files
+from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
 from jobs.retries import rounds
 from jobs.rules import pricing
 from jobs.rules.pricing import LONG_FROM
@@ -90,8 +90,9 @@ if not os.environ["DATABASE_URL"]:
 
 
 def make_installation(**_: object) -> None:
-    """The row that a migration made is gone once a transactional test has emptied the tables."""
-    Installation.objects.get_or_create(pk=1)
+    """The rows that a migration made are gone once a transactional test has emptied the tables."""
+    for model in ONE_ROW_MODELS:
+        model._default_manager.get_or_create(pk=1)
 
 
 post_migrate.connect(make_installation, dispatch_uid="tests.installation")

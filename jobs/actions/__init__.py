@@ -26,13 +26,13 @@ from ..ingest.shapes import Choices
 from ..models import (
     Batch,
     CorrectedUpload,
-    Installation,
     Job,
     JobEvent,
     JobQuerySet,
     Outcome,
     Row,
     SampledAnswer,
+    Sending,
     Trial,
     choices_of,
     clock,
@@ -348,7 +348,7 @@ def send_now(job: Job, user: User) -> bool:
     """A person says that what paused sending for all jobs is mended: try at once. False when
     sending is not paused."""
     now = clock.now()
-    paused = Installation.objects.filter(pk=1).exclude(pause="")
+    paused = Sending.row().exclude(pause="")
     if not paused.update(send_after=now):
         return False
     with transaction.atomic():

@@ -15,7 +15,7 @@ from itertools import islice, takewhile
 
 import msgspec
 
-from ..models import Batch, Installation, LateBatch, clock, key_fingerprint
+from ..models import Batch, ExternalBatchList, LateBatch, clock, key_fingerprint
 from ..provider import client
 from ..provider.client import BatchInfo
 from ..rules import wording
@@ -71,28 +71,26 @@ _read_listed = reader_of(list[Listed])
 
 def ask() -> None:
     """Let the worker look at the provider's list."""
-    Installation.objects.filter(pk=1).update(batch_list_asked_at=clock.now(), batch_list_trouble="")
+    ExternalBatchList.row().update(asked_at=clock.now(), trouble="")
 
 
 def list_if_asked() -> None:
     """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
     now = clock.now()
-    asked = Installation.objects.filter(
-        clock.over("batch_list_asked_at", TRIED_AGAIN_AFTER, now), pk=1
-    )
-    if not asked.update(batch_list_asked_at=now + TRIED_AGAIN_AFTER):
+    asked = ExternalBatchList.row().filter(clock.over("asked_at", TRIED_AGAIN_AFTER, now))
+    if not asked.update(asked_at=now + TRIED_AGAIN_AFTER):
         return
     key, found, trouble = key_fingerprint(), [], ""
     try:
         found = list(islice(_unknown(), MOST_LISTED))
     except client.ProviderError as error:
         trouble = _in_words(error)
-    Installation.objects.filter(pk=1).update(
-        batch_list=msgspec.to_builtins(found),
-        batch_list_at=None if trouble else now,
-        batch_list_key=key,
-        batch_list_asked_at=None,
-        batch_list_trouble=trouble,
+    ExternalBatchList.row().update(
+        entries=msgspec.to_builtins(found),
+        listed_at=None if trouble else now,
+        key=key,
+        asked_at=None,
+        trouble=trouble,
     )
 
 
@@ -108,13 +106,13 @@ def _unknown() -> Iterator[Listed]:
             yield Listed(info.id, info.total, info.created_at, info.ended_at, info.counts)
 
 
-def listed(site: Installation) -> list[Listed] | None:
+def listed(listing: ExternalBatchList) -> list[Listed] | None:
     """What the worker found last and is still not known here; None when it has not looked, or with
     another key."""
-    if site.batch_list_at is None or site.batch_list_key != key_fingerprint():
+    if listing.listed_at is None or listing.key != key_fingerprint():
         return None
     known = _known_ids()
-    found = _read_listed(site.batch_list)
+    found = _read_listed(listing.entries)
     return [one for one in found if one.id not in known]
 
 

@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
-from ..models import Batch, Installation, Job, JobEvent, clock, key_fingerprint
+from ..models import Batch, Heartbeat, Job, JobEvent, Sending, clock, key_fingerprint
 from ..provider.client import Refused
 from ..rules.plain_text import one_line
 
@@ -81,11 +81,11 @@ def release(job_pk: int, why: str) -> None:
 
 def note_trouble(text: str) -> None:
     """Why the last look at the provider failed; pages say so until one succeeds."""
-    Installation.objects.filter(pk=1).update(provider_trouble=text[:500])
+    Heartbeat.row().update(provider_trouble=text[:500])
 
 
 def end_trouble() -> None:
-    Installation.objects.filter(pk=1).exclude(provider_trouble="").update(provider_trouble="")
+    Heartbeat.row().exclude(provider_trouble="").update(provider_trouble="")
 
 
 def note_site_trouble(error: Exception) -> bool:
@@ -98,7 +98,7 @@ def note_site_trouble(error: Exception) -> bool:
     else:
         why = disk_in_words(error)
     with suppress(OperationalError, InterfaceError):  # the database may be what is in trouble
-        Installation.objects.filter(pk=1).update(site_trouble=why)
+        Heartbeat.row().update(site_trouble=why)
     return True
 
 
@@ -111,25 +111,25 @@ def disk_in_words(error: OSError) -> str:
 
 def end_site_trouble() -> None:
     """Nothing fails any more."""
-    site = Installation.objects.filter(pk=1).exclude(site_trouble="")
-    if site.exists() and not Job.objects.filter(failures_in_a_row__gt=0).exists():
-        site.update(site_trouble="")
+    troubled = Heartbeat.row().exclude(site_trouble="")
+    if troubled.exists() and not Job.objects.filter(failures_in_a_row__gt=0).exists():
+        troubled.update(site_trouble="")
 
 
 def pause(error: Refused) -> timedelta:
     """Send nothing with this key for a while, because the provider refuses the key or the account
     rather than a batch. How long until the next try."""
-    site = Installation.get()
+    sending = Sending.get()
     why = in_words(error)
-    count = site.pauses_in_a_row + 1 if site.paused_because else 1
+    count = sending.pauses_in_a_row + 1 if sending.paused_because else 1
     wait: timedelta = min(FIRST_PAUSE * 2 ** min(count - 1, 10), LONGEST_PAUSE)
-    Installation.objects.filter(pk=1).update(
+    Sending.row().update(
         pause=why,
         pause_key=key_fingerprint(),
         pauses_in_a_row=count,
         send_after=clock.now() + wait,
     )
-    if why != site.paused_because:
+    if why != sending.paused_because:
         for pk in Job.objects.sending().values_list("pk", flat=True):
             log(pk, f"Sending is paused: {why}")
     return wait
@@ -137,7 +137,7 @@ def pause(error: Refused) -> timedelta:
 
 def end_pause() -> None:
     """The provider took a batch: whatever was in the way is mended."""
-    paused = Installation.objects.filter(pk=1).exclude(pause="")
+    paused = Sending.row().exclude(pause="")
     now = clock.now()
     if paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now):
         for pk in Job.objects.sending().values_list("pk", flat=True):
@@ -150,9 +150,9 @@ def wait_for_room(error: Refused) -> timedelta:
     named = USUAL_WAIT if error.retry_after is None else error.retry_after
     wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
     now = clock.now()
-    Installation.objects.filter(pk=1).update(send_after=now + wait, crowded_at=now)
+    Sending.row().update(send_after=now + wait, crowded_at=now)
     # What was paused for another key says nothing any more.
-    Installation.objects.filter(pk=1).exclude(pause_key=key_fingerprint()).update(
+    Sending.row().exclude(pause_key=key_fingerprint()).update(
         pause="", pause_key="", pauses_in_a_row=0
     )
     return wait
@@ -160,17 +160,19 @@ def wait_for_room(error: Refused) -> timedelta:
 
 def wait_before_sending(job: Job) -> timedelta:
     """How long `job` has to wait before it may send its next batch; not positive: it may now."""
-    site, now = Installation.get(), clock.now()
+    sending, now = Sending.get(), clock.now()
     longest = max(LONGEST_PAUSE, timedelta(seconds=MOST_WAIT))
-    if site.send_after > now and not clock.is_waiting(site.send_after, longest):
+    if sending.send_after > now and not clock.is_waiting(sending.send_after, longest):
         return timedelta()
-    if site.send_after > now and (site.paused_because or not site.pause):
-        return site.send_after - now  # a pause of another key says nothing about this one
-    if site.paused_because:
+    if sending.send_after > now and (sending.paused_because or not sending.pause):
+        return sending.send_after - now  # a pause of another key says nothing about this one
+    if sending.paused_because:
         # One job tries for all. The time is moved on when that has failed or succeeded.
-        free = Installation.objects.filter(pk=1, send_after=site.send_after)
+        free = Sending.row().filter(send_after=sending.send_after)
         return timedelta() if free.update(send_after=now + FIRST_PAUSE) else timedelta(seconds=1)
-    if site.crowded_at and now < min(site.crowded_at + CROWDED, site.send_after + FIRST_GO):
+    if sending.crowded_at and now < min(
+        sending.crowded_at + CROWDED, sending.send_after + FIRST_GO
+    ):
         return timedelta() if _has_least_at_provider(job) else timedelta(seconds=1)
     return timedelta()
 

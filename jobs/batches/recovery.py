@@ -33,8 +33,8 @@ from django.db.models import Max, Q
 
 from ..models import (
     Batch,
-    Installation,
     Job,
+    JournalState,
     NotMoved,
     Outcome,
     Row,
@@ -139,17 +139,17 @@ def submissions_unknown() -> int:
     is read."""
     if settings.PRACTICE:
         return 0
-    site = Installation.get()
+    state = JournalState.get()
     size = journal.size()
-    if site.journal_ahead or size == site.journal_checked:
-        return site.journal_ahead
-    begin = site.journal_checked if size > site.journal_checked else 0
+    if state.ahead or size == state.checked:
+        return state.ahead
+    begin = state.checked if size > state.checked else 0
     unknown, end = _unknown(begin)
     if unknown:
-        Installation.objects.filter(pk=1).update(journal_ahead=len(unknown))
+        JournalState.row().update(ahead=len(unknown))
         logger.error("the journal has %s batches that the database does not know", len(unknown))
-    elif end != site.journal_checked:
-        Installation.objects.filter(pk=1).update(journal_checked=end)
+    elif end != state.checked:
+        JournalState.row().update(checked=end)
     return len(unknown)
 
 
@@ -211,17 +211,15 @@ def ask() -> bool:
     """Let the worker do it; False when there is nothing to do."""
     if settings.PRACTICE:
         return False
-    behind = Installation.objects.filter(pk=1, journal_ahead__gt=0)
-    return bool(behind.update(restore_asked_at=clock.now(), restore_report=""))
+    behind = JournalState.row().filter(ahead__gt=0)
+    return bool(behind.update(asked_at=clock.now(), report=""))
 
 
 def restore_if_asked() -> None:
     """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
     now = clock.now()
-    asked = Installation.objects.filter(
-        clock.over("restore_asked_at", TRIED_AGAIN_AFTER, now), pk=1
-    )
-    if not asked.update(restore_asked_at=now + TRIED_AGAIN_AFTER):
+    asked = JournalState.row().filter(clock.over("asked_at", TRIED_AGAIN_AFTER, now))
+    if not asked.update(asked_at=now + TRIED_AGAIN_AFTER):
         return
     try:
         restore()
@@ -232,7 +230,7 @@ def restore_if_asked() -> None:
         # Whatever it is: a person waits for an answer, and jobs wait for their turn.
         logger.exception("what is only in the journal could not be restored")
         report = "Something went wrong on this site. The reason is in the worker's log."
-    Installation.objects.filter(pk=1).update(restore_asked_at=None, restore_report=report)
+    JournalState.row().update(asked_at=None, report=report)
 
 
 def restore() -> list[str]:
@@ -241,7 +239,7 @@ def restore() -> list[str]:
     could not be read; nothing is done then. In practice mode nothing is done, either.
     """
     if settings.PRACTICE:
-        Installation.objects.filter(pk=1).update(restore_asked_at=None)
+        JournalState.row().update(asked_at=None)
         return ["This site is in practice mode, without a key; there is nothing to look for."]
     unknown, _end = _unknown(0)
     listing = {info.id: info for info in client.list_batches()} if unknown else {}
@@ -260,11 +258,11 @@ def restore() -> list[str]:
     left, end = _unknown(0)
     if left:
         report.append("Some batches could not be checked yet. Nothing is sent until they are.")
-    Installation.objects.filter(pk=1).update(
-        journal_ahead=len(left),
-        journal_checked=0 if left else end,
-        restore_asked_at=None,
-        restore_report="\n".join(report),
+    JournalState.row().update(
+        ahead=len(left),
+        checked=0 if left else end,
+        asked_at=None,
+        report="\n".join(report),
     )
     Job.objects.filter(state__in=Job.MOVING).update(next_action_at=clock.now())
     return report

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
-from ..models import Installation, clock, key_fingerprint
+from ..models import ModelCatalog, clock, key_fingerprint
 from ..provider import client
 from ..provider.client import ModelInfo
 from ..rules import pricing
@@ -58,22 +58,20 @@ def refresh() -> None:
     if settings.PRACTICE:
         return
     now, key = clock.now(), key_fingerprint()
-    installation = Installation.objects.filter(pk=1)
+    catalog = ModelCatalog.row()
     # Another key may see other models.
-    installation.exclude(model_list_key=key).update(
-        model_list_key=key, model_list=[], model_list_due_at=now
-    )
-    due = installation.filter(clock.over("model_list_due_at", FRESH, now), model_list_key=key)
+    catalog.exclude(key=key).update(key=key, entries=[], due_at=now)
+    due = catalog.filter(clock.over("due_at", FRESH, now), key=key)
     # Whatever becomes of it, the next look is not at once.
-    if not due.update(model_list_due_at=now + AGAIN):
+    if not due.update(due_at=now + AGAIN):
         return
     try:
         found = client.list_models()
     except client.ProviderError as error:
         logger.warning("the models could not be asked for: %s", error)
         return
-    installation.filter(model_list_key=key).update(
-        model_list=msgspec.to_builtins(found), model_list_at=now, model_list_due_at=now + FRESH
+    catalog.filter(key=key).update(
+        entries=msgspec.to_builtins(found), listed_at=now, due_at=now + FRESH
     )
 
 
@@ -93,21 +91,21 @@ def offered() -> list[Offer]:
 
 def asked_at() -> datetime | None:
     """When the provider said which models there are; None: it is the bundled table."""
-    installation = Installation.get()
-    return installation.model_list_at if _is_known(installation) else None
+    catalog = ModelCatalog.get()
+    return catalog.listed_at if _is_known(catalog) else None
 
 
 def _listed() -> list[ModelInfo] | None:
-    installation = Installation.get()
-    if not _is_known(installation):
+    catalog = ModelCatalog.get()
+    if not _is_known(catalog):
         return None
-    return _read_models(installation.model_list)
+    return _read_models(catalog.entries)
 
 
-def _is_known(installation: Installation) -> bool:
+def _is_known(catalog: ModelCatalog) -> bool:
     """The provider has told which models there are for the key that this site uses now."""
-    mine = not settings.PRACTICE and installation.model_list_key == key_fingerprint()
-    return mine and bool(installation.model_list)
+    mine = not settings.PRACTICE and catalog.key == key_fingerprint()
+    return mine and bool(catalog.entries)
 
 
 def _of_table(model: pricing.Model) -> Offer:

@@ -25,10 +25,10 @@ from ..batches.leases import Lease
 from ..ingest.input_sizes import AROUND, AROUND_FORM
 from ..models import (
     SPENDING_IS_STOPPED,
-    Installation,
     Job,
     Outcome,
     Row,
+    SpendingCaps,
     Trial,
     clock,
     pico,
@@ -136,7 +136,7 @@ def answer_next(job: Job, lease: Lease) -> bool:
     found = waiting.order_by("round", "number").first()
     if found is None:
         return False
-    if Installation.get().stopped_at:
+    if SpendingCaps.get().stopped_at:
         waiting.update(state=Trial.State.FAILED, message=SPENDING_IS_STOPPED)
         return True
     lease.hold_for(SECONDS)

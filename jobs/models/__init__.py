@@ -41,7 +41,19 @@ from .recipes import (
 from .reviews import SampledAnswer
 from .rounds import Round
 from .rows import Attempt, Edit, Row, RowChange, RowQuerySet, containing
-from .site import SPENDING_IS_STOPPED, Installation, key_fingerprint
+from .site import (
+    ONE_ROW_MODELS,
+    SPENDING_IS_STOPPED,
+    ExternalBatchList,
+    Heartbeat,
+    Installation,
+    JournalState,
+    ModelCatalog,
+    Sending,
+    SiteState,
+    SpendingCaps,
+    key_fingerprint,
+)
 from .spending import PastSpending, PriceOverride
 from .templates import BY_NAME, Template, TemplateQuerySet
 from .trials import Length, Trial, TrialQuerySet
@@ -56,6 +68,7 @@ __all__ = [
     "LONGEST_WAIT",
     "MOST",
     "NOT_GOOD",
+    "ONE_ROW_MODELS",
     "PICO",
     "SPENDING_IS_STOPPED",
     "Attempt",
@@ -65,13 +78,17 @@ __all__ = [
     "DisownedBatch",
     "Edit",
     "Export",
+    "ExternalBatchList",
     "FileProblem",
+    "Heartbeat",
     "Installation",
     "Job",
     "JobEvent",
     "JobQuerySet",
+    "JournalState",
     "LateBatch",
     "Length",
+    "ModelCatalog",
     "NotMoved",
     "Outcome",
     "PastSpending",
@@ -81,6 +98,9 @@ __all__ = [
     "RowChange",
     "RowQuerySet",
     "SampledAnswer",
+    "Sending",
+    "SiteState",
+    "SpendingCaps",
     "StateQuerySet",
     "SubmissionEvent",
     "Template",

@@ -1,13 +1,22 @@
-"""What there is once on a site."""
+"""What there is once on a site. Each of these tables has one row (pk=1), made by a migration."""
 
 from __future__ import annotations
 
 import hmac
 from datetime import timedelta
+from functools import cached_property
+from typing import Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import QuerySet
 from django.utils import timezone
+
+SPENDING_IS_STOPPED = "An administrator has stopped all spending: nothing new is sent."
+BEHIND_JOURNAL = (
+    "Nothing is sent: the database of this site is older than its journal, so some rows may have "
+    "been sent already. An administrator has to look for them at the provider first."
+)
 
 
 def key_fingerprint() -> str:
@@ -18,82 +27,159 @@ def key_fingerprint() -> str:
     return hmac.digest(secret, settings.ANTHROPIC_API_KEY.encode(), "sha256").hex()[:16]
 
 
-SPENDING_IS_STOPPED = "An administrator has stopped all spending: nothing new is sent."
+class OneRow(models.Model):
+    """A table with one row."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def get(cls) -> Self:
+        return cls._default_manager.get(pk=1)
+
+    @classmethod
+    def row(cls) -> QuerySet[Self]:
+        """For updates, and for conditions of them."""
+        return cls._default_manager.filter(pk=1)
 
 
-class Installation(models.Model):
-    """The one row (pk=1, made by a migration) of what there is once: the first account, the
-    worker's sign of life, and when the provider may be asked again."""
+class Installation(OneRow):
+    """When the first account was made."""
 
     set_up_at = models.DateTimeField(null=True)
-    tick_at = models.DateTimeField(null=True)  # the worker's last sign of life
+
+    def __str__(self) -> str:
+        return "installation"
+
+
+class Heartbeat(OneRow):
+    """The worker's signs of life, and what it is in trouble with."""
+
+    tick_at = models.DateTimeField(null=True)  # the last sign of life
     next_tick_at = models.DateTimeField(default=timezone.now)
     next_poll_at = models.DateTimeField(default=timezone.now)
-    send_after = models.DateTimeField(default=timezone.now)  # later: the provider asked us to wait
     provider_trouble = models.TextField(default="")  # why the last look at the provider failed
     site_trouble = models.TextField(default="")  # why a step failed here: disk, database
+
+    def __str__(self) -> str:
+        return f"heartbeat of {self.tick_at}"
+
+    @property
+    def worker_is_alive(self) -> bool:
+        return self.tick_at is not None and timezone.now() - self.tick_at < timedelta(seconds=90)
+
+
+class Sending(OneRow):
+    """When the provider may be asked again, for all jobs together."""
+
+    send_after = models.DateTimeField(default=timezone.now)  # later: the provider asked us to wait
     # Sending is paused for the key with this fingerprint, and why; `send_after` is the next try.
     pause = models.TextField(default="")
     pause_key = models.CharField(max_length=16, default="")
     pauses_in_a_row = models.IntegerField(default=0)
     # The provider had no room at this time, so that jobs take turns.
     crowded_at = models.DateTimeField(null=True)
-    # How many bytes of the journal were compared with the database, how many submissions in it the
-    # database does not know, and whether somebody asked to look for them at the provider.
-    journal_checked = models.BigIntegerField(default=0)
-    journal_ahead = models.IntegerField(default=0)
-    restore_asked_at = models.DateTimeField(null=True)
-    restore_report = models.TextField(default="")
-    # What administrators allow, in US dollars; None: as much as one likes. `stopped_at`: nothing at
-    # all is sent since then.
-    most_a_job = models.DecimalField(max_digits=12, decimal_places=2, null=True)
-    most_a_person = models.DecimalField(max_digits=12, decimal_places=2, null=True)
-    most_a_month = models.DecimalField(max_digits=12, decimal_places=2, null=True)
-    approval_above = models.DecimalField(max_digits=12, decimal_places=2, null=True)
-    stopped_at = models.DateTimeField(null=True)
-    # provider.ModelInfo of what it offers, since when, to which key, and when to ask again.
-    model_list = models.JSONField(default=list)
-    model_list_at = models.DateTimeField(null=True)
-    model_list_key = models.CharField(max_length=16, default="")
-    model_list_due_at = models.DateTimeField(default=timezone.now)
-    # adopting.Listed of the batches that it lists and this site does not know, since when, to which
-    # key; whether somebody asked for them, and why they could not be had.
-    batch_list = models.JSONField(default=list)
-    batch_list_at = models.DateTimeField(null=True)
-    batch_list_key = models.CharField(max_length=16, default="")
-    batch_list_asked_at = models.DateTimeField(null=True)
-    batch_list_trouble = models.TextField(default="")
 
     def __str__(self) -> str:
-        return "installation"
-
-    @classmethod
-    def get(cls) -> Installation:
-        return cls.objects.get(pk=1)
+        return f"sending after {self.send_after}"
 
     @property
     def paused_because(self) -> str:
         """Why nothing is sent with the key that this site uses now; "" when it is."""
         return self.pause if self.pause_key == key_fingerprint() else ""
 
+
+class SpendingCaps(OneRow):
+    """What administrators allow, in US dollars. None: any amount."""
+
+    most_a_job = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    most_a_person = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    most_a_month = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    approval_above = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    stopped_at = models.DateTimeField(null=True)  # nothing at all is sent since then
+
+    def __str__(self) -> str:
+        return "spending caps"
+
+
+class ModelCatalog(OneRow):
+    """The models that the provider offers."""
+
+    entries = models.JSONField(default=list)  # provider.ModelInfo
+    listed_at = models.DateTimeField(null=True)
+    key = models.CharField(max_length=16, default="")  # key_fingerprint of the key that sees them
+    due_at = models.DateTimeField(default=timezone.now)  # when to ask again
+
+    def __str__(self) -> str:
+        return f"models listed at {self.listed_at}"
+
+
+class ExternalBatchList(OneRow):
+    """Batches that the provider lists and this site does not know."""
+
+    entries = models.JSONField(default=list)  # external.Listed
+    listed_at = models.DateTimeField(null=True)
+    key = models.CharField(max_length=16, default="")  # key_fingerprint of the key that sees them
+    asked_at = models.DateTimeField(null=True)  # when somebody asked for the list; None: it is here
+    trouble = models.TextField(default="")  # why it could not be had
+
+    def __str__(self) -> str:
+        return f"batches listed at {self.listed_at}"
+
+
+class JournalState(OneRow):
+    """How the journal compares with the database."""
+
+    checked = models.BigIntegerField(default=0)  # bytes of it that were compared
+    ahead = models.IntegerField(default=0)  # batches in it that the database does not know
+    asked_at = models.DateTimeField(null=True)  # when somebody asked to look for them
+    report = models.TextField(default="")  # what was found of them
+
+    def __str__(self) -> str:
+        return f"journal ahead by {self.ahead}"
+
     @property
-    def is_behind_journal(self) -> bool:
+    def is_ahead(self) -> bool:
         """The journal knows of submissions that the database does not."""
-        return bool(self.journal_ahead) and not settings.PRACTICE
+        return bool(self.ahead) and not settings.PRACTICE
+
+
+ONE_ROW_MODELS: tuple[type[OneRow], ...] = (
+    Installation,
+    Heartbeat,
+    Sending,
+    SpendingCaps,
+    ModelCatalog,
+    ExternalBatchList,
+    JournalState,
+)
+
+
+class SiteState:
+    """What pages say of the site as a whole. Each part is read when it is first asked for."""
+
+    @cached_property
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat.get()
+
+    @cached_property
+    def sending(self) -> Sending:
+        return Sending.get()
+
+    @cached_property
+    def caps(self) -> SpendingCaps:
+        return SpendingCaps.get()
+
+    @cached_property
+    def journal(self) -> JournalState:
+        return JournalState.get()
 
     @property
     def why_not_sending(self) -> str:
         """Why no job can send anything until somebody has mended it; "" when they can."""
-        if self.is_behind_journal:
-            return (
-                "Nothing is sent: the database of this site is older than its journal, so some "
-                "rows may have been sent already. An administrator has to look for them at the "
-                "provider first."
-            )
-        if self.stopped_at:
+        if self.journal.is_ahead:
+            return BEHIND_JOURNAL
+        if self.caps.stopped_at:
             return SPENDING_IS_STOPPED
-        return f"Sending is paused: {self.paused_because}" if self.paused_because else ""
-
-    @property
-    def worker_is_alive(self) -> bool:
-        return self.tick_at is not None and timezone.now() - self.tick_at < timedelta(seconds=90)
+        why = self.sending.paused_because
+        return f"Sending is paused: {why}" if why else ""

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
 from ..drafts import estimates
-from ..models import MOST, SPENDING_IS_STOPPED, Installation, Job
+from ..models import MOST, SPENDING_IS_STOPPED, Job, SpendingCaps
 from ..rules import pricing
 from . import ledger
 
@@ -29,29 +29,29 @@ class NotAllowed(Exception):
     """It would spend more than is allowed, or nothing is to be spent; the message says why."""
 
 
-def lock() -> Installation:
+def lock() -> SpendingCaps:
     """The caps, for a transaction that takes some of them up: whoever comes second waits, and sees
     what the first has reserved."""
-    return Installation.objects.select_for_update().get(pk=1)
+    return SpendingCaps.objects.select_for_update().get(pk=1)
 
 
-def in_the_way(job: Job, most: Decimal, site: Installation, now: datetime) -> str:
+def in_the_way(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
     """Why `job` cannot cost `most` US dollars more than it has until now, as a sentence; "" when it
     can."""
     so_far = ledger.of_job(job)
-    return _why_not(job, so_far, most, site, now, "This job", "Send fewer rows")
+    return _why_not(job, so_far, most, allowed, now, "This job", "Send fewer rows")
 
 
-def in_the_way_of_trial(job: Job, most: Decimal, site: Installation, now: datetime) -> str:
+def in_the_way_of_trial(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
     """Why rows of `job` that cost up to `most` US dollars cannot be tried, as a sentence; "" when
     they can."""
     so_far = ledger.of_job(job)
-    if why := _why_not(job, so_far, most, site, now, "Trying this", "Try fewer rows"):
+    if why := _why_not(job, so_far, most, allowed, now, "Trying this", "Try fewer rows"):
         return why
-    if needs_approval(job, most, site):
+    if needs_approval(job, most, allowed):
         return (
             f"Trying this may cost up to {_up(most)}, and {_sum(so_far)} was taken up for this job "
-            f"before. Above {_sum(site.approval_above or Decimal(0))} a second person has to "
+            f"before. Above {_sum(allowed.approval_above or Decimal(0))} a second person has to "
             "approve the job, and rows cannot be tried. Try fewer rows."
         )
     return ""
@@ -61,22 +61,22 @@ def _why_not(
     job: Job,
     so_far: Decimal,
     most: Decimal,
-    site: Installation,
+    allowed: SpendingCaps,
     now: datetime,
     what: str,
     fewer: str,
 ) -> str:
-    if site.stopped_at:
+    if allowed.stopped_at:
         return SPENDING_IS_STOPPED
-    if site.most_a_job is not None and so_far + most > site.most_a_job:
+    if allowed.most_a_job is not None and so_far + most > allowed.most_a_job:
         return (
             f"This job may cost up to {_up(so_far + most)}, and no job may cost more than "
-            f"{_sum(site.most_a_job)} here. {fewer}, allow shorter answers, or ask an "
+            f"{_sum(allowed.most_a_job)} here. {fewer}, allow shorter answers, or ask an "
             "administrator."
         )
     if so_far + most > MOST:
         return f"This job may cost up to {_up(so_far + most)}. {estimates.TOO_MUCH}"
-    for cap, left, words in _left(job.owner, site, now):
+    for cap, left, words in _left(job.owner, allowed, now):
         if most > left:
             return (
                 f"{what} may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, and "
@@ -86,21 +86,23 @@ def _why_not(
     return ""
 
 
-def _left(owner: User, site: Installation, now: datetime) -> Iterator[tuple[Decimal, Decimal, str]]:
+def _left(
+    owner: User, allowed: SpendingCaps, now: datetime
+) -> Iterator[tuple[Decimal, Decimal, str]]:
     """The caps of this month, what is left of each, and whose it is."""
     month = ledger.month_of(now)
     for cap, whose, words in (
-        (site.most_a_person, owner, "Your jobs"),
-        (site.most_a_month, None, "All jobs together"),
+        (allowed.most_a_person, owner, "Your jobs"),
+        (allowed.most_a_month, None, "All jobs together"),
     ):
         if cap is not None:
             yield cap, max(cap - ledger.taken_up(month, whose), Decimal(0)), words
 
 
-def needs_approval(job: Job, most: Decimal, site: Installation) -> bool:
+def needs_approval(job: Job, most: Decimal, allowed: SpendingCaps) -> bool:
     """Whether a second person has to approve that `job` costs up to `most` more. What nobody has
     approved of it counts together, so that small steps do not lead around it."""
-    above = site.approval_above
+    above = allowed.approval_above
     return above is not None and ledger.not_approved(job) + most > above
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from ..models import Installation, Job, PriceOverride
+from ..models import Job, ModelCatalog, PriceOverride
 from ..rules import pricing
 from ..rules.pricing import Facts, Model, Prices
 
@@ -30,7 +30,7 @@ def _in_force(today: date) -> Iterator[Model]:
     latest = {own.model: own for own in entered.select_related("entered_by")}
     if not latest:
         return
-    listed = {entry["id"]: entry for entry in Installation.get().model_list}
+    listed = {entry["id"]: entry for entry in ModelCatalog.get().entries}
     for own in latest.values():
         kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)
         who = own.entered_by.username if own.entered_by else "an administrator"

@@ -38,13 +38,18 @@ from ..models import (
     Attempt,
     Batch,
     Edit,
+    ExternalBatchList,
     FileProblem,
-    Installation,
+    Heartbeat,
     Job,
+    JournalState,
     LateBatch,
+    ModelCatalog,
     NotMoved,
     Outcome,
     Row,
+    Sending,
+    SpendingCaps,
     clock,
     files,
     note_change,
@@ -91,16 +96,15 @@ def sweep(
     first. Safe to call at any time, from anywhere, as often as one likes. Asks the provider nothing
     itself."""
     now = _note_tick()
-    site = Installation.objects.filter(pk=1)
+    heartbeat = Heartbeat.row()
     leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
-    due = site.filter(clock.over("next_poll_at", poll, now))
+    due = heartbeat.filter(clock.over("next_poll_at", poll, now))
     if due.update(next_poll_at=now + poll) == 1:
         (look or take_look)(slots.WATCHING)
         (look or take_look)(slots.LATE)
         holds.end_site_trouble()
-    asked = Q(restore_asked_at__isnull=False) | Q(batch_list_asked_at__isnull=False)
-    if site.filter(asked).exists():
+    if any(one.row().exclude(asked_at=None).exists() for one in (JournalState, ExternalBatchList)):
         (look or take_look)(slots.ASKED)
     _count_what_is_stale(now)
     nudged: Counter[str] = Counter()
@@ -121,18 +125,23 @@ def _note_tick() -> datetime:
     back in between, however long this sweep or another one waits for the database. Of several
     sweeps at once, only the first one counts.
     """
-    site = Installation.objects.filter(pk=1)
-    last = site.values_list("tick_at", flat=True).first()
+    heartbeat = Heartbeat.row()
+    last = heartbeat.values_list("tick_at", flat=True).first()
     now = clock.now()
-    mine = site.filter(tick_at=last)
+    mine = heartbeat.filter(tick_at=last)
     if last is None or last <= now + LEAP:
         mine.update(tick_at=now)
-    elif mine.update(tick_at=now, next_poll_at=now, send_after=now, model_list_due_at=now):
-        # Nothing waits for the clock to come to where it was. What is due too early for that costs
-        # nothing; see absence.py for what would.
-        logger.warning("the clock was set back; what waits is looked at now")
-        for waiting in (Job.objects.all(), Batch.objects.all()):
-            waiting.filter(next_action_at__gt=now).update(next_action_at=now)
+        return now
+    with transaction.atomic():
+        if not mine.update(tick_at=now, next_poll_at=now):
+            return now
+        Sending.row().update(send_after=now)
+        ModelCatalog.row().update(due_at=now)
+    # Nothing waits for the clock to come to where it was. What is due too early for that costs
+    # nothing; see absence.py for what would.
+    logger.warning("the clock was set back; what waits is looked at now")
+    for waiting in (Job.objects.all(), Batch.objects.all()):
+        waiting.filter(next_action_at__gt=now).update(next_action_at=now)
     return now
 
 
@@ -454,7 +463,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     batch = planned[0]
     if batch.next_action_at and _waits(batch):
         return min(batch.next_action_at - clock.now(), SAFETY)
-    if recovery.submissions_unknown() or Installation.get().stopped_at:
+    if recovery.submissions_unknown() or SpendingCaps.get().stopped_at:
         return SAFETY
     if (pause := holds.wait_before_sending(job)) > NOW:
         return min(pause, SAFETY)

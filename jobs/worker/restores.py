@@ -22,7 +22,7 @@ from django.db.migrations.loader import MigrationLoader
 from huey.contrib.djhuey import HUEY
 
 from ..batches import journal, recovery
-from ..models import Installation, Job, clock, files, locks
+from ..models import Heartbeat, Job, JournalState, SpendingCaps, clock, files, locks
 from . import backups, dumps
 from .backups import FOLDERS, JOURNAL, BadBackup, Manifest
 
@@ -115,7 +115,7 @@ def _alone() -> ExitStack:
 def _heartbeat() -> object:
     """The worker's last sign of life; None when the database cannot say."""
     try:
-        return Installation.objects.values_list("tick_at", flat=True).filter(pk=1).first()
+        return Heartbeat.objects.values_list("tick_at", flat=True).filter(pk=1).first()
     except DatabaseError:
         return None  # damaged or empty, which may be why it is restored
     finally:
@@ -309,12 +309,11 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
         HUEY.storage.initialize_schema()
         HUEY.storage.close()
     batches, rows = recovery.count_unknown()
-    site = Installation.objects.filter(pk=1)
-    site.update(journal_checked=0, journal_ahead=batches, restore_asked_at=None, restore_report="")
+    JournalState.row().update(checked=0, ahead=batches, asked_at=None, report="")
     Job.objects.exclude(lease_owner="").update(lease_until=None, lease_owner="")
     stops = _has_gap_since(backup) and Job.objects.filter(practice=False).exists()
     if stops:
-        site.filter(stopped_at=None).update(stopped_at=clock.now())
+        SpendingCaps.row().filter(stopped_at=None).update(stopped_at=clock.now())
     connection.close()
     return Restored(
         backup=str(backup),

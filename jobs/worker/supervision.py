@@ -124,7 +124,7 @@ def stop(groups: Sequence[Sequence[Part]], seconds: float) -> None:
                     part.kill()
 
 
-class Heartbeat:
+class HeartbeatWatch:
     """Whether a sign of life still changes. By the monotonic clock, so that one that leaps fools
     nobody; only looks that follow each other closely count, so that neither a database that cannot
     be asked nor a process that stood still makes a healthy worker look dead."""

@@ -13,7 +13,7 @@ from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
 
 from ..batches import journal, polling, recovery
 from ..drafts import model_catalog
-from ..models import Installation, clock, locks, storage
+from ..models import Heartbeat, clock, locks, storage
 from . import advance
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def tick() -> None:
     try:
         now = clock.now()
         pause = timedelta(seconds=TICK_SECONDS)
-        due = Installation.objects.filter(clock.over("next_tick_at", pause, now), pk=1)
+        due = Heartbeat.row().filter(clock.over("next_tick_at", pause, now))
         is_next = due.update(next_tick_at=now + pause) == 1
     except (DatabaseError, InterfaceError):
         tick.schedule(delay=TROUBLE_SECONDS)  # locked, full or away: go on when it is back

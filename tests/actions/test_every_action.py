@@ -129,7 +129,7 @@ def paused(owner: User, size: int) -> Job:
     return job
 
 
-def is_external(owner: User, size: int) -> Job:
+def brought_in(owner: User, size: int) -> Job:
     """A person is asked which row each result belongs to."""
     job = many_rows(store_job(owner, Job.State.WORKING, is_external=True), size)
     Batch.objects.create(
@@ -208,10 +208,8 @@ ACTS = [
     Act("look_again", sent, does=("look_again",)),
     Act("send_again", sent, does=("send_again",)),
     Act("this_is_it", sent, lambda _: {"provider_id": "msgbatch_000001"}, ("this_is_it",)),
-    Act("ids", is_external, lambda _: {"way": "number:0"}, ("choose_ids",)),
-    Act(
-        "ids", is_external, lambda _: {"again": "1", "reading-fill": "on"}, ("read_again_for_ids",)
-    ),
+    Act("ids", brought_in, lambda _: {"way": "number:0"}, ("choose_ids",)),
+    Act("ids", brought_in, lambda _: {"again": "1", "reading-fill": "on"}, ("read_again_for_ids",)),
     # One that has finished.
     Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job)}, ("send_round",)),
     Act(

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs.batches import absence
-from jobs.models import Batch, Installation, Job, clock
+from jobs.models import Batch, Heartbeat, Job, Sending, clock
 from jobs.models.clock import Moment, time_between
 from jobs.provider import client
 from jobs.worker import advance
@@ -200,11 +200,11 @@ WAITING: dict[str, tuple[dict[str, Any], Callable[[Job], bool]]] = {
     "before it is sent": ({}, lambda job: job.state == Job.State.SUBMITTING),
     "the provider has no room": (
         {"create": [{"kind": "reject_429", "retry_after": 40}]},
-        lambda job: Installation.get().crowded_at is not None,
+        lambda job: Sending.get().crowded_at is not None,
     ),
     "the key is refused": (
         {"create": [{"kind": "reject_401"}]},
-        lambda job: bool(Installation.get().pause),
+        lambda job: bool(Sending.get().pause),
     ),
     "nothing can be listed": (
         {"list": [{"kind": "status", "status": 500, "times": 3}]},
@@ -291,20 +291,20 @@ def test_a_sweep_that_waits_while_others_go_on_reports_no_leap(
     db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two workers, and one of them waits for the database in the middle of its sweep."""
-    Installation.objects.update(tick_at=timezone.now() - timedelta(minutes=1))
+    Heartbeat.objects.update(tick_at=timezone.now() - timedelta(minutes=1))
     later = clock.now() + 4 * advance.LEAP
     now = clock.now
 
     def others_go_on() -> datetime:
         """What was read before this is old when it is used."""
         read = now()
-        Installation.objects.update(tick_at=later, next_poll_at=later)
+        Heartbeat.objects.update(tick_at=later, next_poll_at=later)
         return read
 
     with monkeypatch.context() as patch:
         patch.setattr(clock, "now", others_go_on)
         advance._note_tick()
-    site = Installation.get()
+    site = Heartbeat.get()
     assert (site.tick_at, site.next_poll_at) == (later, later)
     assert not leaps_said(caplog)
 
@@ -312,7 +312,7 @@ def test_a_sweep_that_waits_while_others_go_on_reports_no_leap(
 def test_of_sweeps_at_once_only_one_reports_a_leap(
     db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Installation.objects.update(tick_at=timezone.now() + timedelta(hours=1))
+    Heartbeat.objects.update(tick_at=timezone.now() + timedelta(hours=1))
     now = clock.now
     nested: list[datetime] = []
 
@@ -325,4 +325,4 @@ def test_of_sweeps_at_once_only_one_reports_a_leap(
     monkeypatch.setattr(clock, "now", at_once)
     advance._note_tick()
     assert leaps_said(caplog) == 1
-    assert Installation.get().tick_at == nested[1]
+    assert Heartbeat.get().tick_at == nested[1]

@@ -14,7 +14,7 @@ from django.utils import timezone
 from jobs import actions
 from jobs.batches import collection, polling
 from jobs.drafts import estimates
-from jobs.models import Batch, Installation, Job, Outcome, clock
+from jobs.models import Batch, Heartbeat, Job, Outcome, clock
 from jobs.provider import client
 from jobs.retries import rounds
 from jobs.worker import advance
@@ -55,7 +55,7 @@ def test_a_batch_that_is_not_visible_yet_is_waited_for(
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     for _ in range(5):
-        Installation.objects.update(next_poll_at=timezone.now())
+        Heartbeat.objects.update(next_poll_at=timezone.now())
         advance.sweep()
     assert not Job.objects.get(pk=job.pk).held
     simulator.reset()

@@ -30,7 +30,7 @@ from jobs.drafts import reading
 from jobs.ingest.shapes import Choices
 from jobs.models import (
     Batch,
-    Installation,
+    ExternalBatchList,
     Job,
     Outcome,
     Row,
@@ -595,10 +595,10 @@ def test_practice_and_real_never_mix(
     batch_id = made_elsewhere(simulator, ["a"])
     external.ask()
     external.list_if_asked()
-    assert [one.id for one in external.listed(Installation.get()) or []] == [batch_id]
+    assert [one.id for one in external.listed(ExternalBatchList.get()) or []] == [batch_id]
     job = actions.bring_in(root, batch_id)
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "a key"
-    assert external.listed(Installation.get()) is None
+    assert external.listed(ExternalBatchList.get()) is None
     assert "practice mode" in drive(job, until=asks).held
 
 

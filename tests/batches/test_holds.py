@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from jobs import actions
 from jobs.batches import holds
-from jobs.models import Batch, Installation, Job
+from jobs.models import Batch, Heartbeat, Job, Sending, SiteState
 from jobs.provider import client
 from jobs.worker import advance, tally
 
@@ -29,7 +29,7 @@ REASONS = [
 
 
 def paused(_job: Job) -> bool:
-    return bool(Installation.get().why_not_sending)
+    return bool(SiteState().why_not_sending)
 
 
 @pytest.mark.parametrize(("kind", "word"), REASONS)
@@ -41,7 +41,7 @@ def test_a_refused_key_pauses_sending_for_every_job_until_a_button_is_pressed(
     tally.count_up(other)  # else the next sweep takes a step of it, whenever it is due
     Job.objects.filter(pk=other.pk).update(next_action_at=timezone.now() + timedelta(minutes=4))
     job = drive(confirmed(alice, drive, ROWS), until=paused)
-    assert word in Installation.get().why_not_sending
+    assert word in SiteState().why_not_sending
     for affected in (job, other):
         assert affected.events.filter(text__contains="Sending is paused").count() == 1
     assert not job.held
@@ -56,7 +56,7 @@ def test_a_refused_key_pauses_sending_for_every_job_until_a_button_is_pressed(
 def assert_goes_on(job: Job, other: Job, drive: Drive) -> None:
     assert drive(job).good_count == len(ROWS)
     assert drive(other).good_count == 1
-    assert not Installation.get().pause
+    assert not Sending.get().pause
     for affected in (job, other):
         assert affected.events.filter(text="Sending has resumed.").exists() or affected == other
     assert not actions.send_now(job, job.owner), "nothing is paused any more"
@@ -82,7 +82,7 @@ def test_each_try_during_a_pause_waits_longer_and_only_one_job_tries(
     assert waits[-1] == timedelta(minutes=15)
     first, second = (make_job(alice, state=Job.State.SUBMITTING, practice=True) for _ in range(2))
     assert holds.wait_before_sending(first) > timedelta(minutes=14)
-    Installation.objects.update(send_after=timezone.now())
+    Sending.objects.update(send_after=timezone.now())
     assert holds.wait_before_sending(first) <= timedelta()
     assert holds.wait_before_sending(second) > timedelta()
 
@@ -94,10 +94,10 @@ def test_a_key_that_cannot_read_is_said_and_tried_on(
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(list=[{"kind": "status", "status": 401, "times": 3}])
-    drive(job, until=lambda _job: "key" in Installation.get().provider_trouble)
+    drive(job, until=lambda _job: "key" in Heartbeat.get().provider_trouble)
     job = drive(job)
     assert job.good_count == len(ROWS)
-    assert not Installation.get().provider_trouble
+    assert not Heartbeat.get().provider_trouble
 
 
 # --- Room at the provider -------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_a_job_larger_than_the_providers_queue_is_fed_in_as_there_is_room(
     simulator.faults(queue_limit=90, queue_retry_after=1, stuck=True)
     rows = [[f"n{n}", "x"] for n in range(200)]
     job = confirmed(alice, drive, rows)
-    drive(job, until=lambda job: Installation.get().send_after > timezone.now())
+    drive(job, until=lambda job: Sending.get().send_after > timezone.now())
     assert simulator.truth()["accepted_rows"] <= 90, "there is no room for more"
     simulator.faults(stuck=False)
     job = drive(job)
@@ -137,14 +137,14 @@ def test_after_the_provider_was_full_the_job_with_less_there_goes_first(
         )
     now = timezone.now()
     full = {"crowded_at": now - timedelta(seconds=1)}
-    Installation.objects.update(send_after=now, **full)
+    Sending.objects.update(send_after=now, **full)
     assert holds.wait_before_sending(small) <= timedelta()
     assert holds.wait_before_sending(large) > timedelta()
     # A job that cannot send now keeps nobody waiting, and neither does one that does not.
     Job.objects.filter(pk=small.pk).update(held="Look at me")
     assert holds.wait_before_sending(large) <= timedelta()
     Job.objects.filter(pk=small.pk).update(held="")
-    Installation.objects.update(send_after=now - holds.FIRST_GO)
+    Sending.objects.update(send_after=now - holds.FIRST_GO)
     assert holds.wait_before_sending(large) <= timedelta()
 
 
@@ -161,7 +161,7 @@ def test_room_at_the_provider_goes_to_the_job_that_has_less_there(
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(stuck=True, queue_limit=30, queue_retry_after=1)
     first = confirmed(alice, drive, [[f"a{n}", "x"] for n in range(120)])
-    drive(first, until=lambda _job: Installation.get().crowded_at is not None)
+    drive(first, until=lambda _job: Sending.get().crowded_at is not None)
     second = confirmed(alice, drive, [[f"b{n}", "x"] for n in range(40)])
     simulator.faults(queue_limit=50)  # room for one more batch
     drive(second, until=lambda job: job.batches.exclude(provider_id=None).exists())

@@ -18,7 +18,15 @@ from django.db import connection, transaction
 
 from jobs import actions
 from jobs.batches import attempts, journal, planning, recovery
-from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent
+from jobs.models import (
+    Batch,
+    Job,
+    JournalState,
+    Outcome,
+    Row,
+    SiteState,
+    SubmissionEvent,
+)
 from jobs.provider import client
 from jobs.retries import preparation
 from jobs.rules.recipes import Recipe
@@ -82,7 +90,7 @@ def assert_nothing_is_sent(simulator: Simulator, drive: Drive) -> None:
         Job.objects.update(next_action_at="2020-01-01T00:00Z")
         advance.sweep()
     assert simulator.truth()["posts"] == posts
-    assert "older than its journal" in Installation.get().why_not_sending
+    assert "older than its journal" in SiteState().why_not_sending
 
 
 def assert_whole(job: Job, simulator: Simulator) -> None:
@@ -105,7 +113,7 @@ def test_a_job_that_went_out_after_the_backup_gets_its_batches_back(
     report = recovery.restore()
     assert len(report) == 3
     assert all("found at Anthropic" in line for line in report)
-    assert not Installation.get().why_not_sending
+    assert not SiteState().why_not_sending
     assert_whole(drive(job), simulator)
     assert simulator.truth()["posts"] == 3
 
@@ -334,7 +342,7 @@ def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     advance.sweep()
-    assert "found at Anthropic" in Installation.get().restore_report
+    assert "found at Anthropic" in JournalState.get().report
     job = drive(job)
     assert (job.good_count, job.left_out_count) == (1_050, 1_050)
     assert simulator.truth()["posts"] == 1
@@ -478,11 +486,11 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
     simulator.faults(list=[{"kind": "status", "status": 500}])
     assert recovery.ask()
     advance.sweep()
-    assert "could not be asked" in Installation.get().restore_report
+    assert "could not be asked" in JournalState.get().report
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     assert_whole(drive(job), simulator)
-    assert "found at Anthropic" in Installation.get().restore_report
+    assert "found at Anthropic" in JournalState.get().report
     assert not recovery.ask(), "there is nothing to do any more"
 
 
@@ -498,8 +506,8 @@ def test_an_administrator_hears_of_whatever_goes_wrong(
     with monkeypatch.context() as patch:
         patch.setattr(client, "list_batches", lambda: [None])
         advance.sweep()
-    site = Installation.get()
-    assert "Something went wrong" in site.restore_report and site.restore_asked_at is None
+    state = JournalState.get()
+    assert "Something went wrong" in state.report and state.asked_at is None
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     assert_whole(drive(job), simulator)

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from jobs import actions
 from jobs.batches import absence, external, leases, planning, slots, submission
-from jobs.models import Batch, Installation, Job, Row, clock
+from jobs.models import Batch, Heartbeat, Job, Row, clock
 from jobs.provider import client
 from jobs.worker import advance
 
@@ -275,7 +275,7 @@ def make_slow_jobs(owner: User, make_job: Callable[..., Job]) -> None:
     # One that is with the provider is watched, by way of the list.
     Batch.objects.filter(number=1, nonce="fetched0").update(state=Batch.State.IN_PROGRESS)
     Job.objects.update(next_action_at=now)
-    Installation.objects.update(next_poll_at=now)
+    Heartbeat.objects.update(next_poll_at=now)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -23,10 +23,11 @@ from jobs.batches.leases import LeaseLost
 from jobs.models import (
     Batch,
     DisownedBatch,
-    Installation,
+    Heartbeat,
     Job,
     NotMoved,
     Row,
+    Sending,
     SubmissionEvent,
     clock,
     files,
@@ -310,7 +311,8 @@ def test_a_clock_that_is_put_right_or_leaps_after_the_intent_does_not_hide_the_b
     monkeypatch.setattr(clock, "now", lambda: real() + ahead)
     long_ago = timezone.now() - timedelta(days=1)
     Job.objects.update(next_action_at=long_ago)
-    Installation.objects.update(send_after=long_ago, next_poll_at=long_ago)
+    Sending.objects.update(send_after=long_ago)
+    Heartbeat.objects.update(next_poll_at=long_ago)
     simulator.faults(create=[{"kind": "drop_after_accept"}])
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     ahead += timedelta(hours=1)
@@ -355,7 +357,8 @@ def test_a_clock_that_is_wrong_does_not_hide_the_batch(
     long_ago = now() - timedelta(days=1)
     monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(minutes=minutes))
     Job.objects.filter(pk=job.pk).update(next_action_at=long_ago)
-    Installation.objects.update(next_poll_at=long_ago, send_after=long_ago)
+    Sending.objects.update(send_after=long_ago)
+    Heartbeat.objects.update(next_poll_at=long_ago)
     simulator.faults(create=[{"kind": "drop_after_accept"}])
     job = drive(job)
     assert simulator.truth()["posts"] == 2
@@ -474,7 +477,7 @@ def test_a_batch_that_was_refused_waits_while_one_of_its_size_is_looked_for(
     )
     for _ in range(2):
         Job.objects.filter(pk=first.pk).update(next_action_at=timezone.now())
-        Installation.objects.update(send_after=timezone.now())
+        Sending.objects.update(send_after=timezone.now())
         advance.advance(first.pk)
     assert simulator.truth()["posts"] == 1
     waits = first.events.filter(text__contains="waits until it is known")

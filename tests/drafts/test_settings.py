@@ -24,7 +24,7 @@ from jobs import actions
 from jobs.drafts import advice as advising
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.drafts.estimates import Estimate
-from jobs.models import Installation, Job, Outcome, Trial, recipe_of, trial_key
+from jobs.models import Job, ModelCatalog, Outcome, Trial, recipe_of, trial_key
 from jobs.provider.client import ModelInfo
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
@@ -199,7 +199,7 @@ def test_the_list_is_asked_for_now_and_then_and_for_each_key(
     model_catalog.refresh()
     assert model_catalog.asked_at() == first, "that was lately"
     due = timezone.now() - timedelta(minutes=1)
-    Installation.objects.update(model_list_due_at=due)
+    ModelCatalog.objects.update(due_at=due)
     model_catalog.refresh()
     assert model_catalog.asked_at() != first
     settings.ANTHROPIC_API_KEY = "sk-ant-another"
@@ -208,7 +208,7 @@ def test_the_list_is_asked_for_now_and_then_and_for_each_key(
     model_catalog.refresh()
     assert model_catalog.asked_at() is None
     assert model_catalog.find("claude-haiku-5-5") is not None
-    assert Installation.get().model_list_due_at > timezone.now(), "not again at once"
+    assert ModelCatalog.get().due_at > timezone.now(), "not again at once"
 
 
 def test_a_model_that_is_switched_off_is_refused_and_its_successor_named(

@@ -20,7 +20,7 @@ from jobs import actions
 from jobs.drafts import estimates
 from jobs.ingest import media
 from jobs.ingest.requests import measure
-from jobs.models import Installation, Job, Outcome, Row
+from jobs.models import Job, Outcome, Row, SpendingCaps
 from jobs.retries import rounds
 from jobs.rules import pricing
 from jobs.worker import tally
@@ -316,7 +316,7 @@ def test_one_such_request_is_priced_and_stopped_by_a_cap(
     estimate = estimates.current(job)
     assert estimate is not None
     assert Decimal(at_least) <= estimate.most <= Decimal("2.01") * pricing.US_ONLY
-    Installation.objects.filter(pk=1).update(most_a_job="0.009")
+    SpendingCaps.objects.update(most_a_job="0.009")
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "no job may cost more than" in page
     if block["source"]["type"] in ("url", "file"):

@@ -28,7 +28,7 @@ from jobs import actions
 from jobs.cli import options
 from jobs.ingest.shapes import Choices
 from jobs.management.commands import serve
-from jobs.models import Installation, Job, Row, storage
+from jobs.models import Heartbeat, Job, Row, storage
 from jobs.worker import advance
 
 from ..bench import Browser
@@ -165,7 +165,7 @@ def test_reading_waits_for_room_and_goes_on_by_itself(alice: User, settings: Set
     advance.advance(job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.READING and not job.is_being_read
-    assert "disk" in Installation.get().site_trouble
+    assert "disk" in Heartbeat.get().site_trouble
     settings.DISK_RESERVE_BYTES = reserve
     Job.objects.filter(pk=job.pk).update(next_action_at=job.created_at)
     advance.advance(job.pk)
@@ -321,5 +321,5 @@ def test_a_worker_is_not_killed_for_a_database_that_can_only_be_read() -> None:
             cursor.execute("PRAGMA busy_timeout=50")
         with pytest.raises(DatabaseError):
             serve.read_heartbeat()
-    before = Installation.get().tick_at
+    before = Heartbeat.get().tick_at
     assert serve.read_heartbeat() == before

@@ -21,7 +21,7 @@ from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
 from jobs import actions
-from jobs.models import Batch, Export, Installation, Job, Outcome, Row, checksums, files
+from jobs.models import Batch, Export, Heartbeat, Job, Outcome, Row, checksums, files
 from jobs.results import builder, review_sample, table, workbook
 from jobs.retries import preparation
 from jobs.worker import advance, tally
@@ -222,7 +222,7 @@ def test_a_small_workbook_is_made_at_once(
 def test_a_large_workbook_is_made_by_the_worker(
     alice: User, client_alice: Client, make_job: MakeJob, large: None, state: str
 ) -> None:
-    Installation.objects.update(tick_at=timezone.now())
+    Heartbeat.objects.update(tick_at=timezone.now())
     outcomes = [Outcome.GOOD, Outcome.LOOK]
     job = with_batch_at_provider(make_job(alice, state=state, outcomes=outcomes, practice=True))
     page = get(client_alice, job, "xlsx", only="good").content.decode()

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from jobs import actions
 from jobs.drafts import estimates
-from jobs.models import NOT_GOOD, Attempt, Edit, Installation, Job, Outcome, Row
+from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps
 from jobs.retries import edits, problem_groups, rounds
 from jobs.retries.rounds import EDITED, Again
 from jobs.rules.judging import CAUSES, cause_in_words
@@ -100,12 +100,12 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     again = Again("cut_off", max_tokens=1000)
     planned = rounds.plan(mixed, again)
     assert planned is not None
-    Installation.objects.update(most_a_job=planned.price.most / 2)
+    SpendingCaps.objects.update(most_a_job=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed):
         actions.send_round(mixed, again, planned.key, alice)
     page = text(client_alice, reverse("again", args=[mixed.pk]) + "?which=cut_off&max_tokens=1000")
     assert "no job may cost more than" in page and '<button class="btn btn-primary"' not in page
-    Installation.objects.update(most_a_job=None, approval_above=planned.price.most / 2)
+    SpendingCaps.objects.update(most_a_job=None, approval_above=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed, match="second person"):
         actions.send_round(mixed, again, planned.key, alice)
     mixed.refresh_from_db()

@@ -21,10 +21,10 @@ from jobs.actions import approvals
 from jobs.batches import recovery
 from jobs.models import (
     Attempt,
-    Installation,
     Job,
     Outcome,
     Row,
+    SpendingCaps,
     clock,
     dollars,
     pico,
@@ -181,10 +181,10 @@ def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User
     planned = rounds.plan(mixed, again)
     assert planned is not None and planned.price.most < 1
     Job.objects.filter(pk=mixed.pk).update(spent_pico=pico(Decimal(3)))
-    Installation.objects.update(most_a_job=3)
+    SpendingCaps.objects.update(most_a_job=3)
     with pytest.raises(caps.NotAllowed, match="no job may cost more than"):
         actions.send_round(mixed, again, planned.key, alice)
-    Installation.objects.update(most_a_job=4)
+    SpendingCaps.objects.update(most_a_job=4)
     assert actions.send_round(mixed, again, planned.key, alice)
 
 
@@ -196,7 +196,7 @@ def test_small_rounds_do_not_lead_around_the_second_person(
     planned = rounds.plan(mixed, again)
     assert planned is not None
     above = ledger.of_job(mixed) + planned.price.most
-    Installation.objects.update(approval_above=above)
+    SpendingCaps.objects.update(approval_above=above)
     assert actions.send_round(mixed, again, planned.key, alice)
     job = drive(mixed)
     again = Again("cut_off", max_tokens=1100)
@@ -262,7 +262,7 @@ def test_an_edit_that_comes_while_a_round_starts_is_not_sent(
     assert planned is not None
     lock = caps.lock
 
-    def slow() -> Installation:
+    def slow() -> SpendingCaps:
         edits.edit(row, ["n4", "long " * 100_000])
         return lock()
 
@@ -279,7 +279,7 @@ def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
     assert planned is not None
     lock, key = caps.lock, planned.key
 
-    def slow() -> Installation:
+    def slow() -> SpendingCaps:
         monkeypatch.setattr(caps, "lock", lock)
         assert actions.send_round(mixed, again, key, alice)
         drive_job(mixed)

@@ -26,10 +26,10 @@ from jobs.drafts import estimates
 from jobs.models import (
     SPENDING_IS_STOPPED,
     Batch,
-    Installation,
     Job,
     Outcome,
     Row,
+    SpendingCaps,
     Trial,
     clock,
     dollars,
@@ -50,7 +50,7 @@ Drive = Callable[..., Job]
 
 def allow(**values: object) -> None:
     """What administrators have set."""
-    Installation.objects.filter(pk=1).update(**values)
+    SpendingCaps.objects.update(**values)
 
 
 def draft(make_job: MakeJob, owner: User, most: str = "3.10") -> Job:
@@ -413,13 +413,13 @@ def test_only_administrators_see_and_set_the_limits(
     assert client_alice.post(reverse("spending_switch"), {"stop": "yes"}).status_code == 404
     form = {"most_a_job": "5", "most_a_month": "100.50", "approval_above": ""}
     client_root.post(reverse("spending"), form)
-    site = Installation.get()
+    site = SpendingCaps.get()
     assert site.most_a_job == 5 and site.most_a_month == Decimal("100.50")
     assert site.most_a_person is None and site.approval_above is None
     for wrong in ("-1", "x", "1.234", "9" * 20):
         answer = client_root.post(reverse("spending"), {"most_a_job": wrong})
         assert answer.status_code == 422
-    assert Installation.get().most_a_job == 5
+    assert SpendingCaps.get().most_a_job == 5
 
 
 def test_what_was_spent_is_told_by_person_template_and_model(

@@ -25,10 +25,10 @@ from jobs.ingest.shapes import Choices
 from jobs.models import (
     AWAITS_APPROVAL,
     Batch,
-    Installation,
     Job,
     LateBatch,
     PastSpending,
+    SpendingCaps,
     Trial,
     clock,
     dollars,
@@ -58,7 +58,7 @@ class Killed(BaseException):
 
 
 def allow(**values: object) -> None:
-    Installation.objects.filter(pk=1).update(**values)
+    SpendingCaps.objects.update(**values)
 
 
 def run_trial(job: Job, rows: int = 1) -> bool:
@@ -471,7 +471,7 @@ def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
 
 STEPS = (
     "draft",
-    "try_rows",
+    "start_trials",
     "lose",
     "confirm",
     "work",
@@ -498,7 +498,7 @@ class History:
 
     def take(self, what: str, which: int) -> None:
         states = {
-            "try_rows": [Job.State.DRAFT],
+            "start_trials": [Job.State.DRAFT],
             "confirm": [Job.State.DRAFT],
             "work": [Job.State.DRAFT, Job.State.SUBMITTING, Job.State.WORKING],
             "kill": [Job.State.SUBMITTING, Job.State.WORKING],
@@ -645,7 +645,7 @@ def test_after_any_history_everyone_says_the_same(
     history = History(alice)
     for what, which in [
         ("draft", 0),
-        ("try_rows", 0),
+        ("start_trials", 0),
         ("work", 0),
         ("confirm", 0),
         ("work", 0),

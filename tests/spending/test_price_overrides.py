@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from jobs import actions
 from jobs.drafts import checks, estimates, model_catalog
-from jobs.models import Installation, Job, PriceOverride, key_fingerprint
+from jobs.models import Job, ModelCatalog, PriceOverride, key_fingerprint
 from jobs.provider.client import ModelInfo
 from jobs.rules import pricing, published_prices
 from jobs.rules.judging import Judged, Usage
@@ -80,10 +80,10 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
 ) -> None:
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     listed = [ModelInfo(NEW, "Claude Next", "sonnet", max_input_tokens=5000, max_tokens=900)]
-    Installation.objects.update(
-        model_list=msgspec.to_builtins(listed),
-        model_list_key=key_fingerprint(),
-        model_list_at=timezone.now(),
+    ModelCatalog.objects.update(
+        entries=msgspec.to_builtins(listed),
+        key=key_fingerprint(),
+        listed_at=timezone.now(),
     )
     job = make_job(alice, Job.State.DRAFT, model=NEW)
     assert "have an administrator enter its price" in checks.problems(job)[0]

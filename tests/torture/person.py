@@ -283,10 +283,7 @@ class Person:
 
     def is_behind_journal(self) -> bool:
         return bool(
-            self._read(
-                "SELECT id FROM jobs_installation"
-                " WHERE journal_ahead > 0 AND restore_asked_at IS NULL"
-            )
+            self._read("SELECT id FROM jobs_journalstate WHERE ahead > 0 AND asked_at IS NULL")
         )
 
     def _read(self, query: str) -> list[dict[str, Any]]:

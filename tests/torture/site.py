@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
+from jobs.models import SpendingCaps
+
 from ..environment import clean_environment
 
 if TYPE_CHECKING:
@@ -341,12 +343,10 @@ def make_template(database_url: str) -> None:
     django.setup()
     from django.contrib.auth.models import User
 
-    from jobs.models import Installation
-
     call_command("migrate", interactive=False, verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     User.objects.create_superuser(USER, password=PASSWORD)
-    Installation.objects.filter(pk=1).update(most_a_month=CAP)
+    SpendingCaps.objects.filter(pk=1).update(most_a_month=CAP)
     if database_url:
         return
     from django.db import connection

@@ -21,13 +21,16 @@ from pytest_django import Settings
 from jobs.drafts import templates
 from jobs.models import (
     Batch,
+    ExternalBatchList,
     FileProblem,
-    Installation,
+    Heartbeat,
     Job,
     JobEvent,
+    JournalState,
     LateBatch,
     Outcome,
     Row,
+    Sending,
     Template,
     files,
     key_fingerprint,
@@ -78,11 +81,11 @@ JOB_PAGES: dict[str, list[str]] = {
     "columns": ["GET", "POST"],
     "keep": ["GET", "POST"],
     "reading": ["POST"],
-    "try_rows": ["POST"],
-    "tries": [],
+    "start_trials": ["POST"],
+    "trials": [],
     "compare": [],
     "take_advice": ["POST"],
-    "use_try": ["POST"],
+    "use_trial": ["POST"],
     "use_example": ["POST"],
     "correct": ["POST"],
     "replace": ["POST"],
@@ -104,7 +107,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "look_again": [1],
     "send_again": [1],
     "this_is_it": [1],
-    "use_try": [1],
+    "use_trial": [1],
     "use_example": [1],
 }
 PAGES = (
@@ -155,8 +158,9 @@ def everything() -> list[tuple[Any, ...]]:
         *Job.objects.order_by("pk").values_list("pk", "state", "name", "prompt", "held"),
         *User.objects.order_by("pk").values_list("pk", "is_active", "password"),
         *Batch.objects.order_by("pk").values_list("pk", "state", "suggested_id", "next_action_at"),
-        *Installation.objects.values_list("restore_asked_at", "restore_report", "send_after"),
-        *Installation.objects.values_list("batch_list_asked_at"),
+        *JournalState.objects.values_list("asked_at", "report"),
+        *Sending.objects.values_list("send_after"),
+        *ExternalBatchList.objects.values_list("asked_at"),
         (JobEvent.objects.count(), Row.objects.count()),
     ]
 
@@ -165,7 +169,8 @@ def in_trouble(job: Job) -> Job:
     """`job` with all that a person can decide about: it is held, batch 1 perhaps arrived, batch 2
     stays incomplete, batch 3 can be downloaded, sending is paused, and the database is older than
     the journal."""
-    Installation.objects.update(pause="no", journal_ahead=1, restore_report="found")
+    Sending.objects.update(pause="no")
+    JournalState.objects.update(ahead=1, report="found")
     Job.objects.filter(pk=job.pk).update(held="wait", practice=True)
     add_batch(job, 1, 2, Batch.State.UNKNOWN, asked_at=timezone.now())
     add_batch(job, 2, 3, Batch.State.ENDED, collect_failures=9)
@@ -485,13 +490,9 @@ def test_nothing_that_was_brought_in_runs(nasty_jobs: list[Job], client_root: Cl
 def nasty_trouble(make_job: MakeJob, alice: User, settings: Settings) -> list[Job]:
     """Jobs in all kinds of trouble, with something nasty in every text about it."""
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "a key"
-    Installation.objects.update(
-        pause=NASTY,
-        pause_key=key_fingerprint(),
-        site_trouble=NASTY,
-        provider_trouble=NASTY,
-        restore_report=f"{NASTY}\n{NASTY}",
-    )
+    Sending.objects.update(pause=NASTY, pause_key=key_fingerprint())
+    Heartbeat.objects.update(site_trouble=NASTY, provider_trouble=NASTY)
+    JournalState.objects.update(report=f"{NASTY}\n{NASTY}")
     lost = {"outcome": Outcome.ERRORED, "cause": "lost", "message": NASTY}
     jobs = [make_job(alice, state, outcomes=[lost, lost]) for state in Job.SENT]
     now = timezone.now()

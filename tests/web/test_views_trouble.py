@@ -21,12 +21,14 @@ from jobs.drafts.estimates import Estimate
 from jobs.models import (
     PICO,
     Batch,
-    Installation,
+    Heartbeat,
     Job,
     JobEvent,
+    JournalState,
     LateBatch,
     Outcome,
     Row,
+    Sending,
     files,
     key_fingerprint,
 )
@@ -60,7 +62,7 @@ def live(db: None, settings: Settings) -> None:
     """A site with a key, whose worker runs."""
     settings.PRACTICE = False
     settings.ANTHROPIC_API_KEY = "a key"
-    Installation.objects.update(tick_at=timezone.now())
+    Heartbeat.objects.update(tick_at=timezone.now())
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def with_rows(job: Job, number: int, numbers: Sequence[int], state: str, **value
 
 def pause(**values: Any) -> None:
     values = {"pause": KEY_REFUSED, "pause_key": key_fingerprint(), **values}
-    Installation.objects.update(**values)
+    Sending.objects.update(**values)
 
 
 def post(client: Client, name: str, *arguments: int, **data: str) -> str:
@@ -114,9 +116,9 @@ def test_a_job_whose_sending_is_paused_says_why_and_when_it_is_tried_again(
 def test_trying_now_asks_the_worker_at_once(sending: Job, client_alice: Client) -> None:
     pause(send_after=timezone.now() + timedelta(minutes=7))
     assert "Trying to send now." in post(client_alice, "send_now", sending.pk)
-    assert Installation.get().send_after <= timezone.now()
+    assert Sending.get().send_after <= timezone.now()
     assert "next attempt at" not in page_of(client_alice, sending)
-    Installation.objects.update(pause="")
+    Sending.objects.update(pause="")
     assert "no longer paused" in post(client_alice, "send_now", sending.pk)
     assert "Sending is paused" not in page_of(client_alice, sending)
 
@@ -127,11 +129,11 @@ def test_a_pause_concerns_only_jobs_that_send_with_this_key(
     working = six_rows(make_job, alice, Job.State.WORKING, name="is working")
     practice = six_rows(make_job, alice, Job.State.SUBMITTING, name="is practice", practice=True)
     pause()
-    before = Installation.get().send_after
+    before = Sending.get().send_after
     for job in (working, practice):
         assert "Sending is paused" not in page_of(client_alice, job)
         assert "no longer paused" in post(client_alice, "send_now", job.pk)
-    assert Installation.get().send_after == before
+    assert Sending.get().send_after == before
     listed = text(client_alice, "/")
     assert listed.count("Sending is paused") == 1
     found = client_alice.get("/?state=attention").context["page"]
@@ -152,7 +154,7 @@ def test_a_held_job_says_only_what_holds_it(sending: Job, client_alice: Client) 
 
 def test_a_job_that_waits_for_room_says_until_when(sending: Job, client_alice: Client) -> None:
     assert "no room" not in page_of(client_alice, sending)
-    Installation.objects.update(send_after=timezone.now() + timedelta(minutes=2))
+    Sending.objects.update(send_after=timezone.now() + timedelta(minutes=2))
     assert "Anthropic has no room for more right now; next attempt at" in page_of(
         client_alice, sending
     )
@@ -163,7 +165,7 @@ def test_trouble_of_the_site_is_said_where_something_should_move(
 ) -> None:
     reading = make_job(alice, Job.State.READING)
     finished = make_job(alice)
-    Installation.objects.update(site_trouble="The disk of this site is full.")
+    Heartbeat.objects.update(site_trouble="The disk of this site is full.")
     for job in (sending, reading):
         page = page_of(client_alice, job)
         assert "The disk of this site is full." in page
@@ -177,7 +179,7 @@ def test_trouble_of_the_site_is_said_where_something_should_move(
 def test_behind_the_journal_administrators_are_told_everywhere_and_others_whom_to_ask(
     sending: Job, client_alice: Client, client_root: Client
 ) -> None:
-    Installation.objects.update(journal_ahead=3)
+    JournalState.objects.update(ahead=3)
     page = page_of(client_alice, sending)
     assert "An administrator has to look for them at the provider" in page
     assert action("send_now", sending.pk) not in page and action("restored_look") not in page
@@ -195,7 +197,7 @@ def test_behind_the_journal_is_nothing_in_practice(
 ) -> None:
     settings.PRACTICE = True
     Job.objects.update(practice=True)
-    Installation.objects.update(journal_ahead=3, restore_report="old")
+    JournalState.objects.update(ahead=3, report="old")
     for path in ("/", f"/jobs/{sending.pk}/"):
         page = text(client_root, path)
         assert "Sending is paused.</strong>" not in page and reverse("restored") not in page
@@ -204,20 +206,18 @@ def test_behind_the_journal_is_nothing_in_practice(
 def test_an_administrator_has_them_looked_for_and_reads_what_was_found(
     client_root: Client, client_alice: Client
 ) -> None:
-    Installation.objects.update(journal_ahead=3)
+    JournalState.objects.update(ahead=3)
     address = reverse("restored")
     page = text(client_root, address)
     assert "3 batches" in page and action("restored_look") in page
 
     page = post(client_root, "restored_look")
     assert "Looking for the batches" in page and action("restored_look") not in page
-    assert Installation.get().restore_asked_at
+    assert JournalState.get().asked_at
     part = client_root.get(address).context["part"]
     assert client_root.get(part.watch_url, headers=HX).status_code == 204
 
-    Installation.objects.update(
-        journal_ahead=0, restore_asked_at=None, restore_report="Job 4: found.\nJob <5>: gone."
-    )
+    JournalState.objects.update(ahead=0, asked_at=None, report="Job 4: found.\nJob <5>: gone.")
     found = client_root.get(part.watch_url, headers=HX).content.decode()
     assert "Job 4: found.</li>" in found and "Job &lt;5&gt;: gone.</li>" in found
     assert "hx-get" not in found and action("restored_look") not in found
@@ -228,11 +228,11 @@ def test_an_administrator_has_them_looked_for_and_reads_what_was_found(
     assert reverse("restored") not in text(client_root, "/")
     assert "Nothing to do" in text(client_root, address)
     assert "nothing to find" in post(client_root, "restored_look")
-    assert not Installation.get().restore_asked_at
+    assert not JournalState.get().asked_at
 
 
 def test_what_could_not_be_looked_at_yet_is_looked_for_again(client_root: Client) -> None:
-    Installation.objects.update(journal_ahead=1, restore_report="Job 4: not yet.")
+    JournalState.objects.update(ahead=1, report="Job 4: not yet.")
     page = text(client_root, reverse("restored"))
     assert "Job 4: not yet." in page and "Look again" in page and "So nothing is sent until" in page
     assert action("restored_seen") not in page
@@ -240,11 +240,11 @@ def test_what_could_not_be_looked_at_yet_is_looked_for_again(client_root: Client
 
 @pytest.mark.parametrize("name", ["restored", "restored_look", "restored_seen"])
 def test_only_administrators_restore(client_alice: Client, name: str) -> None:
-    Installation.objects.update(journal_ahead=1, restore_report="secret")
+    JournalState.objects.update(ahead=1, report="secret")
     assert client_alice.get(reverse(name)).status_code in (404, 405)
     assert client_alice.post(reverse(name)).status_code in (404, 405)
-    site = Installation.get()
-    assert (site.restore_asked_at, site.restore_report) == (None, "secret")
+    state = JournalState.get()
+    assert (state.asked_at, state.report) == (None, "secret")
 
 
 # --- Did it arrive? -------------------------------------------------------------------------------

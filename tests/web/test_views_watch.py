@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.models import Batch, FileProblem, Installation, Job, JobEvent, Outcome
+from jobs.models import Batch, FileProblem, Heartbeat, Job, JobEvent, Outcome
 from jobs.worker import tally
 
 MakeJob = Callable[..., Job]
@@ -48,7 +48,7 @@ def add_batch(job: Job, number: int, size: int, state: str, **values: Any) -> Ba
 
 @pytest.fixture(autouse=True)
 def worker(db: None) -> None:
-    Installation.objects.update(tick_at=timezone.now())
+    Heartbeat.objects.update(tick_at=timezone.now())
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -167,12 +167,12 @@ def test_a_job_being_sent_says_how_much_is_out(
 
 def test_a_worker_that_is_not_running_is_said(working: Job, client_alice: Client) -> None:
     assert "worker is not running" not in page_of(client_alice, working)
-    Installation.objects.update(tick_at=timezone.now() - timedelta(minutes=5))
+    Heartbeat.objects.update(tick_at=timezone.now() - timedelta(minutes=5))
     assert "The worker is not running" in page_of(client_alice, working)
 
 
 def test_trouble_with_the_provider_is_said(working: Job, client_alice: Client) -> None:
-    Installation.objects.update(provider_trouble="The provider did not answer in time.")
+    Heartbeat.objects.update(provider_trouble="The provider did not answer in time.")
     page = page_of(client_alice, working)
     assert "We can’t reach Anthropic right now" in page and "did not answer in time" in page
 
@@ -198,7 +198,7 @@ def test_a_held_job_says_why_and_can_be_tried_again(
 ) -> None:
     job = make_job(alice, Job.State.SUBMITTING, held="The credit is used up. Top it up.")
     batch = add_batch(job, 1, 2, Batch.State.BLOCKED, refusal="Your credit balance is too low.")
-    Installation.objects.update(provider_trouble="The credit is used up.")
+    Heartbeat.objects.update(provider_trouble="The credit is used up.")
     page = page_of(client_alice, job)
     assert "The credit is used up. Top it up." in page and "Action needed" in page
     assert "We keep trying automatically" not in page

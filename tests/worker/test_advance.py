@@ -23,7 +23,18 @@ from huey.contrib.djhuey import HUEY
 from jobs import actions
 from jobs.batches import journal, planning
 from jobs.drafts import checks, estimates
-from jobs.models import Batch, Installation, Job, Outcome, Row, SubmissionEvent, dollars, files
+from jobs.models import (
+    Batch,
+    Heartbeat,
+    Job,
+    Outcome,
+    Row,
+    Sending,
+    SiteState,
+    SubmissionEvent,
+    dollars,
+    files,
+)
 from jobs.provider import client
 from jobs.results import table
 from jobs.rules.recipes import Recipe
@@ -352,9 +363,9 @@ def test_provider_trouble_is_said_and_taken_back(
     job = confirmed(alice, drive, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(list=[{"kind": "status", "status": 500}])
-    drive(job, until=lambda job: bool(Installation.get().provider_trouble))
+    drive(job, until=lambda job: bool(Heartbeat.get().provider_trouble))
     drive(job)
-    assert Installation.get().provider_trouble == ""
+    assert Heartbeat.get().provider_trouble == ""
 
 
 def test_a_job_of_practice_mode_is_never_sent_with_a_key(
@@ -391,10 +402,10 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
     actions.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     actions.confirm(job, job.plan_sha256, alice)
-    drive(job, until=lambda _job: bool(Installation.get().pause))
-    assert "did not accept this site's key" in Installation.get().why_not_sending
+    drive(job, until=lambda _job: bool(Sending.get().pause))
+    assert "did not accept this site's key" in SiteState().why_not_sending
     settings.ANTHROPIC_API_KEY = "good key"
-    assert not Installation.get().why_not_sending, "another key, another answer"
+    assert not SiteState().why_not_sending, "another key, another answer"
     Job.objects.update(next_action_at=timezone.now())
     assert drive(job).good_count == 1
 
@@ -598,11 +609,10 @@ def test_times_of_a_clock_that_was_ahead_are_not_waited_for(
     job = confirmed(alice, drive, [["Ann", "a"]])
     wrong = timezone.now() + timedelta(days=300)
     Job.objects.update(next_action_at=wrong, lease_until=wrong, lease_owner="elsewhere|1|x")
-    Installation.objects.update(
-        tick_at=wrong, next_tick_at=wrong, next_poll_at=wrong, send_after=wrong
-    )
+    Heartbeat.objects.update(tick_at=wrong, next_tick_at=wrong, next_poll_at=wrong)
+    Sending.objects.update(send_after=wrong)
     tasks.tick.call_local()
-    assert Installation.get().next_tick_at < wrong
+    assert Heartbeat.get().next_tick_at < wrong
     assert drive(job).good_count == 1
 
 

@@ -18,7 +18,7 @@ from django.db import InterfaceError, OperationalError, connection, connections
 from django.utils import timezone
 
 from jobs.batches import absence, holds, submission
-from jobs.models import Batch, Installation, Job, files
+from jobs.models import Batch, Heartbeat, Job, files
 from jobs.worker import advance
 
 from ..batches.test_submission import assert_sent_once
@@ -30,7 +30,7 @@ ROWS = [[f"n{n}", "x"] for n in range(30)]
 
 
 def trouble(_job: Job) -> bool:
-    return bool(Installation.get().site_trouble)
+    return bool(Heartbeat.get().site_trouble)
 
 
 def goes_on(job: Job, drive: Drive) -> Job:
@@ -39,9 +39,9 @@ def goes_on(job: Job, drive: Drive) -> Job:
     job = drive(job)
     assert not job.held
     advance.sweep()
-    Installation.objects.update(next_poll_at=timezone.now())
+    Heartbeat.objects.update(next_poll_at=timezone.now())
     advance.sweep()
-    assert not Installation.get().site_trouble
+    assert not Heartbeat.get().site_trouble
     return job
 
 
@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_written_to(
     path = Path(settings.DATA_DIR, name)
     block(path)
     job = drive(confirmed(alice, drive, ROWS), until=trouble)
-    assert "cannot be used" in Installation.get().site_trouble
+    assert "cannot be used" in Heartbeat.get().site_trouble
     assert simulator.truth()["posts"] == posts, "nothing is sent that was not journalled"
     assert not job.batches.filter(state=Batch.State.COLLECTED).exists()
     unblock(path)
@@ -88,7 +88,7 @@ def test_room_is_left_for_the_database(
     with monkeypatch.context() as patch:
         patch.setattr(files, "ROOM_LEFT", 1 << 60)
         job = drive(confirmed(alice, drive, ROWS), until=trouble)
-        assert Installation.get().site_trouble == "The disk of this site is full."
+        assert Heartbeat.get().site_trouble == "The disk of this site is full."
     assert_sent_once(simulator, goes_on(job, drive))
 
 
@@ -117,7 +117,7 @@ def test_a_disk_that_is_full(
         for _ in range(5):
             with suppress(OperationalError):
                 Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
-                Installation.objects.update(next_poll_at=timezone.now())
+                Heartbeat.objects.update(next_poll_at=timezone.now())
                 advance.sweep()
         assert not job.batches.filter(state=Batch.State.COLLECTED).exists()
     assert simulator.truth()["accepted_rows"] == (30 if after == "sending" else 0)
@@ -208,4 +208,4 @@ def test_a_database_that_goes_away_in_the_middle_of_sending(
 def test_what_is_no_trouble_of_the_site_is_not_taken_for_it(db: None) -> None:
     assert not holds.note_site_trouble(ValueError("a mistake of ours"))
     assert not holds.note_site_trouble(FileNotFoundError("an upload is gone"))
-    assert not Installation.get().site_trouble
+    assert not Heartbeat.get().site_trouble

@@ -187,7 +187,7 @@ def assert_restored(machine: Machine, told: dict[str, Any]) -> None:
     assert names == ["before", "after"]
     assert not (data / "restore.part").exists()
     assert not (data / "restore.unfinished").exists()
-    assert machine.query("SELECT journal_ahead FROM jobs_installation") == [1]
+    assert machine.query("SELECT ahead FROM jobs_journalstate") == [1]
 
 
 def test_a_backup_comes_back_twice_and_what_was_there_is_moved_aside(
@@ -307,8 +307,8 @@ def test_nothing_is_restored_while_a_part_of_the_site_runs(
 
 def test_a_worker_on_another_machine_is_noticed(machine: Machine, tmp_path: Path) -> None:
     """It holds no lock that is seen here, but gives its signs of life."""
-    site = "Installation.objects.update(tick_at=timezone.now())"
-    imports = "from jobs.models import Installation\nfrom django.utils import timezone"
+    site = "Heartbeat.objects.update(tick_at=timezone.now())"
+    imports = "from jobs.models import Heartbeat\nfrom django.utils import timezone"
     works = f"restores._prepare = lambda *_: {site}"
     call = f"call_command('restore', {str(tmp_path / 'b')!r})"
     with pytest.raises(AssertionError, match="a worker on another machine is running"):
@@ -322,7 +322,7 @@ def test_on_a_new_machine_spending_is_stopped(machine: Machine, tmp_path: Path) 
     for _ in range(2):
         told = restore(machine, tmp_path / "b")
         assert told["spending_stopped"] is True
-        stopped = "SELECT stopped_at IS NOT NULL FROM jobs_installation"
+        stopped = "SELECT stopped_at IS NOT NULL FROM jobs_spendingcaps"
         assert [bool(value) for value in machine.query(stopped)] == [True]
     machine.manage("backup", tmp_path / "later")
     assert restore(machine, tmp_path / "later")["spending_stopped"] is False
@@ -381,16 +381,16 @@ def start_site(tmp_path: Path, database: str, provider: Simulator) -> Iterator[C
 
 SEND_NOW = """
 from django.utils import timezone
-from jobs.models import Batch, Installation, Job
-Installation.objects.update(send_after=timezone.now())
+from jobs.models import Batch, Sending, Job
+Sending.objects.update(send_after=timezone.now())
 Batch.objects.update(next_action_at=None)
 Job.objects.update(next_action_at=timezone.now())
 """
 
 WRITE_AND_DIE = """
 import os, signal
-from jobs.models import Installation
-Installation.objects.update(provider_trouble="The provider cannot be reached.")
+from jobs.models import Heartbeat
+Heartbeat.objects.update(provider_trouble="The provider cannot be reached.")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from jobs.management.commands import serve
 from jobs.management.commands.serve import host_and_port
 from jobs.worker import supervision
-from jobs.worker.supervision import Heartbeat, Part
+from jobs.worker.supervision import HeartbeatWatch, Part
 
 from ..conftest import PASSWORD
 from ..running import SECONDS, Site, wait_for
@@ -193,9 +193,9 @@ def ticks(site: Site) -> object:
     """The worker's last sign of life, as it is stored."""
     if site.environment["DATABASE_URL"]:
         with psycopg.connect(site.environment["DATABASE_URL"]) as server:
-            return server.execute("SELECT tick_at FROM jobs_installation").fetchone()
+            return server.execute("SELECT tick_at FROM jobs_heartbeat").fetchone()
     with closing(sqlite3.connect(site.data_dir / "batchsite.sqlite3", timeout=20)) as file:
-        return file.execute("SELECT tick_at FROM jobs_installation").fetchone()[0]
+        return file.execute("SELECT tick_at FROM jobs_heartbeat").fetchone()[0]
 
 
 def test_a_second_site_on_the_same_data_is_refused(start_site: Callable[..., Site]) -> None:
@@ -296,8 +296,8 @@ def test_what_a_part_left_behind_is_ended_before_it_is_started_again(tmp_path: P
     wait_for(lambda: not is_running(child), "the end of its child")
 
 
-def heartbeat(limit: float = 120) -> Heartbeat:
-    return Heartbeat(lambda: None, limit)
+def heartbeat(limit: float = 120) -> HeartbeatWatch:
+    return HeartbeatWatch(lambda: None, limit)
 
 
 def test_a_sign_of_life_that_does_not_change_for_the_limit_has_stopped() -> None:

@@ -69,7 +69,16 @@ from ...drafts.trials import MOST_ROWS, choose_rows
 from ...ingest.answers import Failed, Order, Read, Summary
 from ...ingest.shapes import Unreadable
 from ...ingest.words import how_it_is_read
-from ...models import Installation, Job, Outcome, Template, Trial, recipe_of
+from ...models import (
+    Heartbeat,
+    Job,
+    Outcome,
+    SiteState,
+    SpendingCaps,
+    Template,
+    Trial,
+    recipe_of,
+)
 from ...provider.client import ProviderError
 from ...results import table, unmatched, workbook
 from ...retries import corrected_files, problem_groups, rounds
@@ -290,7 +299,7 @@ class Command(BaseCommand):
         self.show_price(estimate)
         if not options["yes"] and not self.agrees(estimate.rows, estimate.most):
             raise CommandError(f"Not submitted. The draft is kept as job {job.pk}.")
-        if caps.needs_approval(job, estimate.most, Installation.get()):
+        if caps.needs_approval(job, estimate.most, SpendingCaps.get()):
             approvals.ask(job, job.plan_sha256, job.owner)
             raise CommandError(
                 f"Not submitted: a second person has to approve job {job.pk}. An administrator "
@@ -341,7 +350,7 @@ class Command(BaseCommand):
         no worker."""
         began = time.monotonic()
         while not done(job):
-            if is_late(began) and not Installation.get().worker_is_alive:
+            if is_late(began) and not Heartbeat.get().worker_is_alive:
                 raise CommandError(
                     f"The worker is not running, so job {job.pk} waits as a draft. Start the site "
                     "(make run), or the worker alone: python manage.py run_huey"
@@ -530,7 +539,7 @@ class Command(BaseCommand):
                 break
             if job.state in (Job.State.DRAFT, Job.State.UNREADABLE):
                 raise CommandError(f"Job {job.pk} was not submitted: {job.get_state_display()}.")
-            if why := job.held or (Installation.get().why_not_sending if job.sends else ""):
+            if why := job.held or (SiteState().why_not_sending if job.sends else ""):
                 raise CommandError(f"Job {job.pk} is held: {why}", returncode=HELD)
             timeout = options["timeout"]
             if timeout is not None and time.monotonic() - began >= timeout:
@@ -538,7 +547,7 @@ class Command(BaseCommand):
                     f"Job {job.pk} has not finished after {timeout:g} seconds; it goes on.",
                     returncode=TIMED_OUT,
                 )
-            if not warned and is_late(began) and not Installation.get().worker_is_alive:
+            if not warned and is_late(began) and not Heartbeat.get().worker_is_alive:
                 warned = True
                 self.say("The worker is not running, so nothing happens. Start it: make run")
             time.sleep(LOOK_SECONDS)
@@ -628,7 +637,7 @@ class Command(BaseCommand):
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
         if not options["yes"] and not self.agrees(planned.rows, planned.price.most):
             raise CommandError("Nothing was sent.")
-        needed = caps.needs_approval(job, planned.price.most, Installation.get())
+        needed = caps.needs_approval(job, planned.price.most, SpendingCaps.get())
         if needed and not caps.is_approved(Job.objects.get(pk=job.pk), planned.key):
             approvals.ask(job, planned.key, job.owner, again)
             raise CommandError(

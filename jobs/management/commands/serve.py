@@ -22,9 +22,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.models import F
 
-from ...models import Installation, locks
+from ...models import Heartbeat, locks
 from ...worker import supervision
-from ...worker.supervision import STOP_SIGNALS, WATCHED_SIGNALS, Heartbeat, Part
+from ...worker.supervision import STOP_SIGNALS, WATCHED_SIGNALS, HeartbeatWatch, Part
 
 # The worker ends the step it is in; web ends the answers it is giving.
 GRACE_SECONDS = 30
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         set_up()
 
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
-        heartbeat = Heartbeat(read_heartbeat, options["hung_after"])
+        heartbeat = HeartbeatWatch(read_heartbeat, options["hung_after"])
         heartbeat.watch()
         for part in parts:
             part.restart_at = 0.0  # as soon as it is looked after
@@ -72,7 +72,7 @@ class Command(BaseCommand):
             lock.close()
 
     def watch(
-        self, parts: Sequence[Part], web: tuple[str, int], worker: Part, heartbeat: Heartbeat
+        self, parts: Sequence[Part], web: tuple[str, int], worker: Part, heartbeat: HeartbeatWatch
     ) -> None:
         """Keep the parts running until a signal says stop."""
         ready = False
@@ -89,7 +89,7 @@ class Command(BaseCommand):
             if received and received.si_signo in STOP_SIGNALS:
                 return
 
-    def look_after_hung(self, worker: Part, heartbeat: Heartbeat) -> None:
+    def look_after_hung(self, worker: Part, heartbeat: HeartbeatWatch) -> None:
         if worker.restart_at is not None:
             heartbeat.forget()  # none is running
         elif heartbeat.has_stopped():
@@ -129,10 +129,10 @@ def take_serve_lock() -> IO[bytes]:
 def read_heartbeat() -> object:
     """The worker's last sign of life. Raises DatabaseError, also when the database can only be
     read: it is locked, or the disk is full, and then no worker can give one."""
-    site = Installation.objects.filter(pk=1)
+    heartbeat = Heartbeat.row()
     try:
-        site.update(tick_at=F("tick_at"))
-        return site.values_list("tick_at", flat=True).get()
+        heartbeat.update(tick_at=F("tick_at"))
+        return heartbeat.values_list("tick_at", flat=True).get()
     finally:
         connection.close()
 

@@ -40,7 +40,7 @@ def setup(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def _make_first_account(form: AccountForm) -> User | None:
     """The administrator; None when another request made one first."""
-    won = Installation.objects.filter(pk=1, set_up_at=None).update(set_up_at=timezone.now())
+    won = Installation.row().filter(set_up_at=None).update(set_up_at=timezone.now())
     return form.make(administrator=True) if won else None
 
 

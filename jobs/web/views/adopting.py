@@ -16,7 +16,16 @@ from ... import actions
 from ...batches import external, external_ids
 from ...batches.collection import NO_ROW
 from ...drafts.upload_handler import why_refused
-from ...models import Attempt, Batch, FileProblem, Installation, Job, Row, dollars, storage
+from ...models import (
+    Attempt,
+    Batch,
+    ExternalBatchList,
+    FileProblem,
+    Job,
+    Row,
+    dollars,
+    storage,
+)
 from ..forms import BringInForm, IdsForm, ReadingForm
 from .access import administrators_only, asked, find_job, person
 from .parts import Part, answer, make_part
@@ -53,14 +62,14 @@ def bring_in(request: HttpRequest) -> HttpResponse:
 
 
 def _list(request: HttpRequest) -> Part:
-    site = Installation.get()
-    looking = site.batch_list_asked_at is not None
-    found = external.listed(site)
+    listing = ExternalBatchList.get()
+    looking = listing.asked_at is not None
+    found = external.listed(listing)
     context = {
-        "site": site,
+        "listing": listing,
         "looking": looking,
         "found": found,
-        "all_shown": found is not None and len(site.batch_list) < external.MOST_LISTED,
+        "all_shown": found is not None and len(listing.entries) < external.MOST_LISTED,
     }
     seconds = POLL_SECONDS if looking else None
     return make_part(

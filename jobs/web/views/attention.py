@@ -11,7 +11,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ... import actions
 from ...actions import approvals
 from ...drafts import model_catalog
-from ...models import CorrectedUpload, Installation, Job, Row, recipe_of_round
+from ...models import (
+    CorrectedUpload,
+    Job,
+    Row,
+    SiteState,
+    SpendingCaps,
+    recipe_of_round,
+)
 from ...models.clock import now
 from ...retries import corrected_files, problem_groups, rounds
 from ...retries import edits as editing
@@ -113,7 +120,7 @@ def _approve(
 def _approval(request: HttpRequest, job: Job, planned: rounds.Plan) -> dict[str, object]:
     """Whether a second person has to approve these rows, whether this one can, or somebody has."""
     user = person(request)
-    if not caps.needs_approval(job, planned.price.most, Installation.get()):
+    if not caps.needs_approval(job, planned.price.most, SpendingCaps.get()):
         return {"needs_approval": False}
     asked = job.asks_for_approval and job.approval_plan == planned.key
     approved = asked and caps.is_approved(job, planned.key)
@@ -129,7 +136,7 @@ def _approval(request: HttpRequest, job: Job, planned: rounds.Plan) -> dict[str,
 
 
 def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResponse:
-    why = caps.in_the_way(job, planned.price.most, Installation.get(), now())
+    why = caps.in_the_way(job, planned.price.most, SpendingCaps.get(), now())
     which = planned.again.which
     context = {
         "job": job,
@@ -272,7 +279,7 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
         "job": job,
         "corrected": corrected,
         "found": found,
-        "site": Installation.get(),
+        "site": SiteState(),
     }
     return make_part(
         request,

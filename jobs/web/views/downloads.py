@@ -26,7 +26,7 @@ from django.views.decorators.http import require_safe
 from ...batches import holds, stored_results
 from ...batches.stored_results import DamagedResults
 from ...ingest.corrections import EXCEL_CELL
-from ...models import Batch, Installation, Job, checksums
+from ...models import Batch, Job, SiteState, checksums
 from ...models.checksums import CheckedFile, Damaged
 from ...results import builder, table, unmatched, workbook
 from .access import find_job
@@ -141,7 +141,7 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
             context["size"] = file.seek(0, 2)
     else:
         context["export"] = builder.ask_for(job, "xlsx", only)
-        context["site"] = Installation.get()
+        context["site"] = SiteState()
     seconds = None if file else LOOK_SECONDS
     part = make_part(
         request, "preparing", "watch/_preparing.html", context, url=url, seconds=seconds

@@ -23,10 +23,10 @@ from ...drafts.estimates import Estimate, Prices
 from ...drafts.upload_handler import why_refused
 from ...ingest.words import how_it_is_read
 from ...models import (
-    Installation,
     Job,
     Outcome,
     Row,
+    SpendingCaps,
     answer_kind_of,
     choices_of,
     recipe_of,
@@ -225,7 +225,7 @@ def price(job: Job) -> dict[str, Any]:
 
 def _not_allowed(job: Job, estimate: Estimate) -> str:
     """Why so much may not be spent now; "" when it may."""
-    return caps.in_the_way(job, estimate.most, Installation.get(), timezone.now())
+    return caps.in_the_way(job, estimate.most, SpendingCaps.get(), timezone.now())
 
 
 def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
@@ -449,12 +449,12 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, Any]:
     """Whether a second person has to approve the job, whether this one can, or somebody has."""
-    site, user = Installation.get(), person(request)
-    needed = caps.needs_approval(job, estimate.most, site)
+    allowed, user = SpendingCaps.get(), person(request)
+    needed = caps.needs_approval(job, estimate.most, allowed)
     approved = needed and caps.is_approved(job, job.plan_sha256)
     return {
         "needs_approval": needed,
-        "approval_above": site.approval_above,
+        "approval_above": allowed.approval_above,
         "is_approved": approved,
         "can_approve": job.awaits_approval and needed and caps.can_approve(job, user),
         "nobody_can": caps.why_nobody_can_approve(job) if needed and not approved else "",

@@ -19,7 +19,7 @@ from ...drafts import estimates
 from ...drafts.templates import NothingToStartWith, Start, find_start
 from ...drafts.upload_handler import why_refused
 from ...ingest.shapes import Choices
-from ...models import ATTENTION, AWAITS_APPROVAL, Installation, Job, storage
+from ...models import ATTENTION, AWAITS_APPROVAL, Job, SiteState, storage
 from ..forms import NameForm, UploadForm
 from .access import asked, find_job, person
 from .downloads import to_be_saved
@@ -59,7 +59,7 @@ SAMPLE_NAMES = ["reviews.csv", "requests.jsonl"]
 def jobs(request: HttpRequest) -> HttpResponse:
     """`q`: words of the name, `state`: one of FILTERS, `page`."""
     query, chosen = asked(request, "q"), asked(request, "state")
-    paused = bool(Installation.get().why_not_sending)
+    paused = bool(SiteState().why_not_sending)
     found = _found(request, query, chosen, paused)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     for job in page.object_list:

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from ...batches import recovery
-from ...models import Installation
+from ...models import JournalState
 from .access import administrators_only
 from .parts import answer, make_part
 
@@ -19,11 +19,11 @@ POLL_SECONDS = 2
 @require_safe
 @administrators_only
 def restored(request: HttpRequest) -> HttpResponse:
-    site = Installation.get()
+    state = JournalState.get()
     context = {
-        "site": site,
-        "is_looking": site.is_behind_journal and site.restore_asked_at is not None,
-        "report": site.restore_report.splitlines(),
+        "journal": state,
+        "is_looking": state.is_ahead and state.asked_at is not None,
+        "report": state.report.splitlines(),
     }
     part = make_part(
         request,
@@ -31,7 +31,7 @@ def restored(request: HttpRequest) -> HttpResponse:
         "restored/_restored.html",
         context,
         url=request.path,
-        seconds=POLL_SECONDS if site.is_behind_journal and not site.restore_report else None,
+        seconds=POLL_SECONDS if state.is_ahead and not state.report else None,
     )
     if request.headers.get("HX-Request"):
         return answer(request, part)
@@ -53,6 +53,6 @@ def look(request: HttpRequest) -> HttpResponse:
 @administrators_only
 def seen(request: HttpRequest) -> HttpResponse:
     """The report was read: it is shown no more. What became of each batch is in its job's log."""
-    Installation.objects.filter(pk=1).update(restore_report="")
+    JournalState.row().update(report="")
     messages.success(request, "Report dismissed.")
     return redirect("jobs")

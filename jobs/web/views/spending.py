@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ...drafts import model_catalog
-from ...models import Installation, PriceOverride
+from ...models import PriceOverride, SpendingCaps
 from ...rules import pricing
 from ...rules.spreadsheet_cells import plain_cell
 from ...spending import caps, ledger, price_overrides
@@ -30,10 +30,11 @@ CAPS = ("most_a_job", "most_a_person", "most_a_month", "approval_above")
 @administrators_only
 def overview(request: HttpRequest) -> HttpResponse:
     """GET shows what was spent and the caps, POST changes these."""
-    site = Installation.get()
-    form = LimitsForm(request.POST or None, initial={name: getattr(site, name) for name in CAPS})
+    allowed = SpendingCaps.get()
+    initial = {name: getattr(allowed, name) for name in CAPS}
+    form = LimitsForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        Installation.objects.filter(pk=1).update(**form.cleaned_data)
+        SpendingCaps.row().update(**form.cleaned_data)
         messages.success(request, "Limits saved.")
         if why := caps.why_approval_is_short(form.cleaned_data["approval_above"]):
             messages.warning(request, why)
@@ -41,7 +42,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     months = spending.months(timezone.now())
     now = months[0]
     context = {
-        "site": site,
+        "caps": allowed,
         "form": form,
         "now": now,
         "months": months,
@@ -90,10 +91,10 @@ def prices(request: HttpRequest) -> HttpResponse:
 def switch(request: HttpRequest) -> HttpResponse:
     """`stop`: "yes" to send nothing more, "no" to go on."""
     if request.POST.get("stop") == "yes":
-        Installation.objects.filter(pk=1, stopped_at=None).update(stopped_at=timezone.now())
+        SpendingCaps.row().filter(stopped_at=None).update(stopped_at=timezone.now())
         messages.warning(request, "All spending is stopped. What was sent already goes on.")
     else:
-        Installation.objects.filter(pk=1).update(stopped_at=None)
+        SpendingCaps.row().update(stopped_at=None)
         messages.success(request, "Jobs are sent again.")
     return redirect("spending")
 

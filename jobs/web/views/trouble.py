@@ -21,7 +21,7 @@ from ...batches import absence, collection, stored_results
 from ...batches.polling import KEPT
 from ...drafts import estimates
 from ...drafts.estimates import PartEstimate
-from ...models import Batch, Installation, Job, LateBatch, Outcome, Row
+from ...models import Batch, Job, LateBatch, Outcome, Row, SiteState
 from ...spending import caps
 from ..forms import ProviderIdForm
 from .access import find_job, person
@@ -61,14 +61,15 @@ class Loss:
     missing: int  # answers
 
 
-def trouble_of(job: Job, site: Installation, batches: Sequence[Batch]) -> dict[str, Any]:
+def trouble_of(job: Job, site: SiteState, batches: Sequence[Batch]) -> dict[str, Any]:
     """All that is wrong with a sent job, for its page. `batches`: those of the job."""
     asked = doubts(job, batches)
+    send_after = site.sending.send_after
     incomplete = [batch for batch in batches if is_incomplete(batch)] if job.held else []
     late = late_ones(batches)
     return {
         "paused": _is_paused(job, site) and not job.held,
-        "next_try": site.send_after if site.send_after > timezone.now() else None,
+        "next_try": send_after if send_after > timezone.now() else None,
         "held": "" if _held_only_by(asked, job, batches) else job.held,
         "asked": asked,
         "incomplete": incomplete,
@@ -85,11 +86,11 @@ def trouble_of(job: Job, site: Installation, batches: Sequence[Batch]) -> dict[s
     }
 
 
-def _is_paused(job: Job, site: Installation) -> bool:
+def _is_paused(job: Job, site: SiteState) -> bool:
     """Whether the job waits for what keeps all jobs from sending. One that is being stopped waits
     for a restored database, too."""
     if job.state == Job.State.CANCELING:
-        return site.is_behind_journal
+        return site.journal.is_ahead
     return bool(site.why_not_sending) and job.sends
 
 

@@ -22,7 +22,7 @@ from ... import actions
 from ...batches import external_ids
 from ...drafts import estimates, model_catalog, reading_turns
 from ...drafts.estimates import Estimate, PartEstimate
-from ...models import ATTENTION, Batch, Installation, Job, Outcome, Round, dollars
+from ...models import ATTENTION, Batch, Job, Outcome, Round, SiteState, dollars
 from ...results import review_sample
 from ...retries import edits
 from ...rules import pricing
@@ -51,7 +51,7 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
         context |= file_context(found)
         return render(request, "watch/unreadable.html", context)
     template = "watch/reading.html" if found.state == Job.State.READING else "watch/sent.html"
-    site = Installation.get()
+    site = SiteState()
     context["part"] = _part(request, found, site)
     context["paused"] = bool(site.why_not_sending)
     return render(request, template, context)
@@ -66,10 +66,10 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     if not found.is_moving and row_changes.find(found) is None:
         return reload_page()
-    return answer(request, _part(request, found, Installation.get()))
+    return answer(request, _part(request, found, SiteState()))
 
 
-def _part(request: HttpRequest, job: Job, site: Installation) -> Part:
+def _part(request: HttpRequest, job: Job, site: SiteState) -> Part:
     url = reverse("status", args=[job.pk])
     changing = row_changes.find(job) if job.state == Job.State.FINISHED else None
     seconds = _seconds(job) if job.is_moving else ROWS_SECONDS if changing else None
@@ -126,7 +126,7 @@ class BatchLine:
     has_incomplete_file: bool
 
 
-def sent_context(job: Job, site: Installation) -> dict[str, Any]:
+def sent_context(job: Job, site: SiteState) -> dict[str, Any]:
     """All that the page of a sent job shows."""
     batches = list(job.batches.defer("baseline_ids"))  # which can be long
     again = job.rounds.order_by("-number").first()
@@ -151,7 +151,7 @@ def sent_context(job: Job, site: Installation) -> dict[str, Any]:
         "edited": edits.count_waiting(job) if job.state == Job.State.FINISHED else 0,
         "time_left": _time_left(batches),
         "overdue": overdue,
-        "no_room_until": site.send_after if _has_no_room(job, site) else None,
+        "no_room_until": site.sending.send_after if _has_no_room(job, site) else None,
         "counts": _counts(job),
         "causes": _causes(job),
         "cost": job.cost,
@@ -232,9 +232,14 @@ def _time_left(batches: Sequence[Batch]) -> timedelta | None:
     return left if left and left > timedelta() else None
 
 
-def _has_no_room(job: Job, site: Installation) -> bool:
+def _has_no_room(job: Job, site: SiteState) -> bool:
     """The provider said "not now", and the job waits to send on."""
-    return job.sends and not job.held and not site.pause and site.send_after > timezone.now()
+    return (
+        job.sends
+        and not job.held
+        and not site.sending.pause
+        and site.sending.send_after > timezone.now()
+    )
 
 
 def _headline(job: Job, now: Sequence[Batch], again: Round | None) -> tuple[str, str]:

@@ -203,5 +203,5 @@ def test_a_new_database_needs_one_step() -> None:
     assert [name for name in steps if "squashed" in name] and steps[0].startswith("0001_squashed")
     through = whole.project_state([("jobs", last)])
     at_once = squashed.project_state([("jobs", steps[-1])])
-    assert MigrationAutodetector(through, at_once)._detect_changes() == {}
-    assert MigrationAutodetector(at_once, through)._detect_changes() == {}
+    assert MigrationAutodetector(through, at_once).changes(squashed.graph) == {}
+    assert MigrationAutodetector(at_once, through).changes(squashed.graph) == {}

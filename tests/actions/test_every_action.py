@@ -177,7 +177,7 @@ class Act:
 
 
 def trial_pk(job: Job) -> list[Any]:
-    return [job.tries.get().pk]
+    return [job.trials.get().pk]
 
 
 ACTS = [

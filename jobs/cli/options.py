@@ -35,7 +35,8 @@ from ..rules.answer_formats import (
 from ..rules.model_capabilities import EFFORTS
 from ..rules.pricing import DEFAULT_MODEL
 from ..rules.recipes import Recipe
-from ..web.forms import AgainForm, RecipeForm
+from ..web.forms.recipes import RecipeForm
+from ..web.forms.retries import AgainForm
 
 WRONG_USE = 2
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}

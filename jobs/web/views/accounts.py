@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from ...models import Installation
-from ..forms import AccountForm, ChangePasswordForm, SignInForm
+from ..forms.people import AccountForm, ChangePasswordForm, SignInForm
 from ..middleware import needs_set_up
 
 

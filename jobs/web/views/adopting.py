@@ -26,7 +26,8 @@ from ...models import (
     dollars,
     storage,
 )
-from ..forms import BringInForm, IdsForm, ReadingForm
+from ..forms.external_batches import BringInForm, IdsForm
+from ..forms.uploads import ReadingForm
 from .access import administrators_only, asked, find_job, person
 from .parts import Part, answer, make_part
 

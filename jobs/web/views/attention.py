@@ -27,7 +27,8 @@ from ...rules import recipes
 from ...rules.judging import SET_ASIDE, cause_in_words
 from ...spending import caps
 from ...worker import row_changes
-from ..forms import FILE_NAMES, AgainForm, AskForm, ChangeForm
+from ..forms.retries import AgainForm, AskForm, ChangeForm
+from ..forms.uploads import FILE_NAMES
 from .access import find_job, person
 from .draft import take_file
 from .parts import Part, answer, make_part, reload_page, whole_number

@@ -20,7 +20,8 @@ from ...drafts.templates import NothingToStartWith, Start, find_start
 from ...drafts.upload_handler import why_refused
 from ...ingest.shapes import Choices
 from ...models import ATTENTION, AWAITS_APPROVAL, Job, SiteState, storage
-from ..forms import NameForm, UploadForm
+from ..forms.jobs import NameForm
+from ..forms.uploads import UploadForm
 from .access import asked, find_job, person
 from .downloads import to_be_saved
 from .parts import answer, make_part

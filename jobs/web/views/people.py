@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ..forms import NewPersonForm, SetPasswordForm
+from ..forms.people import NewPersonForm, SetPasswordForm
 from .access import administrators_only
 
 PAGE = 50

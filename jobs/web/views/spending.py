@@ -18,7 +18,7 @@ from ...rules import pricing
 from ...rules.spreadsheet_cells import plain_cell
 from ...spending import caps, ledger, price_overrides
 from ...spending import months as spending
-from ..forms import LimitsForm, PriceForm
+from ..forms.spending import LimitsForm, PriceForm
 from .access import administrators_only, person
 from .downloads import to_be_saved
 from .parts import whole_number

@@ -18,7 +18,8 @@ from ...drafts import templates as reusing
 from ...models import BY_NAME, Job, Template, recipe_of
 from ...rules import column_matching, recipes
 from ...rules.recipes import Recipe
-from ..forms import ANSWER_KINDS, TemplateForm, TemplateNameForm
+from ..forms.recipes import ANSWER_KINDS
+from ..forms.templates import TemplateForm, TemplateNameForm
 from .access import asked, find_job, person
 
 PAGE = 25

@@ -24,7 +24,7 @@ from ...rules.judging import Cause, cause_in_words
 from ...rules.model_capabilities import EFFORTS, efforts_of
 from ...rules.recipes import Recipe, read_recipe, with_rows_of
 from ...spending import caps
-from ..forms import TrialForm
+from ..forms.trials import TrialForm
 from .access import find_job, person
 from .parts import reload_page, whole_number
 

@@ -23,7 +23,7 @@ from ...drafts import estimates
 from ...drafts.estimates import PartEstimate
 from ...models import Batch, Job, LateBatch, Outcome, Row, SiteState
 from ...spending import caps
-from ..forms import ProviderIdForm
+from ..forms.external_batches import ProviderIdForm
 from .access import find_job, person
 
 URGENT = 4  # of watching's five warnings: from here on days count

@@ -1,0 +1,125 @@
+"""The page on which a person confirms a job: what is sent, what it costs, who approves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from ... import actions
+from ...actions import approvals
+from ...drafts import model_catalog
+from ...drafts.estimates import Estimate
+from ...models import (
+    Job,
+    SpendingCaps,
+    answer_kind_of,
+    recipe_of,
+)
+from ...rules.model_capabilities import (
+    BY_ITSELF,
+    EFFORTS,
+    NONE,
+    effort_of,
+    efforts_of,
+)
+from ...spending import caps
+from .access import find_job, person
+from .draft import format_in_words
+from .draft_price import price, request_models
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def confirm(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET shows everything that is about to be sent, with the sums; POST sends exactly that."""
+    job = find_job(request, pk)
+    if request.method == "POST":
+        return _confirmed(request, job)
+    if job.state != Job.State.DRAFT:
+        return redirect("job", job.pk)
+    sums = price(job)
+    if not sums["can_go_on"]:
+        if sums["is_counting"]:
+            return render(request, "draft/counting.html", {"job": job})
+        messages.warning(request, sums["blocked"])
+        return redirect("job", job.pk)
+    context = {
+        "job": job,
+        "model_name": model_catalog.name_of(job.model),
+        "effort": EFFORTS[job.effort if job.effort in efforts_of(job.model) else BY_ITSELF],
+        "thinks": effort_of(job.model, job.effort) != NONE,
+        "longest": recipe_of(job).longest,
+        **_not_sent(job, sums["estimate"]),
+        "answer_kind": answer_kind_of(job),
+        "request_models": request_models(job),
+        "format": format_in_words(job),
+        **_approval(request, job, sums["estimate"]),
+        **sums,
+    }
+    return render(request, "draft/confirm.html", context)
+
+
+def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, Any]:
+    """Whether a second person has to approve the job, whether this one can, or somebody has."""
+    allowed, user = SpendingCaps.get(), person(request)
+    needed = caps.needs_approval(job, estimate.most, allowed)
+    approved = needed and caps.is_approved(job, job.plan_sha256)
+    return {
+        "needs_approval": needed,
+        "approval_above": allowed.approval_above,
+        "is_approved": approved,
+        "can_approve": job.awaits_approval and needed and caps.can_approve(job, user),
+        "nobody_can": caps.why_nobody_can_approve(job) if needed and not approved else "",
+        "is_owner": job.owner_id == user.pk,
+        "can_submit": not needed or (approved and job.owner_id == user.pk),
+        "approval_link": request.build_absolute_uri(reverse("confirm", args=[job.pk])),
+    }
+
+
+def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
+    """How many rows are left out, how many of them for an empty cell, how many keep the answer of
+    the job before, and how many get that of another row."""
+    survey = estimate.basis.survey
+    return {
+        "left_out": job.skipped_count + survey.left_out,
+        "left_out_empty": survey.left_out,
+        "known": survey.known if job.only_new else 0,
+        "same": survey.alike if job.same_once else 0,
+    }
+
+
+def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
+    """`approval`: "ask" for that of a second person, "give" it, or "withdraw" what was asked."""
+    plan, user = request.POST.get("plan_sha256", "").replace("\0", ""), person(request)
+    approval, to = request.POST.get("approval"), "confirm"
+    if approval == "withdraw":
+        if approvals.withdraw(job, user):
+            messages.success(request, "Request withdrawn.")
+        return redirect("job", job.pk)
+    try:
+        if approval == "ask":
+            done = approvals.ask(job, plan, user)
+        elif approval == "give":
+            done = approvals.approve(job, plan, user)
+            if done:
+                messages.success(request, f"Approved. {job.owner.username} can submit it now.")
+        else:
+            done, to = actions.confirm(job, plan, user), "job"
+    except caps.NotAllowed as why:
+        messages.warning(request, f"Nothing was sent. {why}")
+        return redirect("job", job.pk)
+    if done:
+        return redirect(to, job.pk)
+    job.refresh_from_db()
+    if job.state == Job.State.DRAFT:
+        messages.warning(
+            request,
+            "Nothing was sent: the job or its price has changed since you looked. Check it again.",
+        )
+        return redirect("confirm", job.pk)
+    messages.info(request, "This job was submitted before. It was not submitted again.")
+    return redirect("job", job.pk)

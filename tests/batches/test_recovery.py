@@ -18,15 +18,7 @@ from django.db import connection, transaction
 
 from jobs import actions
 from jobs.batches import attempts, journal, planning, recovery
-from jobs.models import (
-    Batch,
-    Job,
-    JournalState,
-    Outcome,
-    Row,
-    SiteState,
-    SubmissionEvent,
-)
+from jobs.models import Batch, Job, JournalState, Outcome, Row, SiteState, SubmissionEvent
 from jobs.provider import client
 from jobs.retries import preparation
 from jobs.rules.recipes import Recipe

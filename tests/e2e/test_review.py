@@ -14,6 +14,17 @@ pytestmark = pytest.mark.browser
 ROWS = [[str(number), f"Text no. {number} [simulate:good]"] for number in range(1, 16)]
 
 
+def go_back_and_change_a_mark(page: Page) -> None:
+    progress, title = page.locator("#progress-words"), page.locator("article h2")
+    page.keyboard.press("k")
+    expect(title).to_contain_text("2 of 10")
+    expect(page.locator("article textarea")).to_have_value("yes and no: unjust")
+    page.keyboard.press("u")
+    expect(progress).to_have_text("1 of 10 read")
+    page.keyboard.press("n")
+    expect(title).to_contain_text("3 of 10")
+
+
 def test_ten_answers_with_the_keyboard_alone(page: Page) -> None:
     upload(page, "to review.csv", as_csv([["id", "review"], *ROWS]))
     page.get_by_role("heading", name="We read 15 rows, 2 columns").wait_for()
@@ -44,14 +55,7 @@ def test_ten_answers_with_the_keyboard_alone(page: Page) -> None:
     expect(title).to_contain_text("3 of 10")
     expect(progress).to_have_text("2 of 10 read")
 
-    # There and back, and a mark is taken back.
-    page.keyboard.press("k")
-    expect(title).to_contain_text("2 of 10")
-    expect(page.locator("article textarea")).to_have_value("yes and no: unjust")
-    page.keyboard.press("u")
-    expect(progress).to_have_text("1 of 10 read")
-    page.keyboard.press("n")
-    expect(title).to_contain_text("3 of 10")
+    go_back_and_change_a_mark(page)
 
     # The rest in the list: the focus goes from row to row, while each is being saved.
     tab_to(page, "nav.tabs a[href*=list]")

@@ -66,6 +66,38 @@ def finished_rows(page: Page) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+def look_at_rows(page: Page) -> None:
+    """In the preview: the next row, then one by its number."""
+    press(page, "#next-row", "Enter")
+    expect(page.locator("#preview")).to_contain_text(ROWS[1][1])
+    tab_to(page, "#preview-row")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("4")
+    page.keyboard.press("Tab")
+    expect(page.locator("#preview")).to_contain_text(ROWS[3][1])
+
+
+def compare_two_models(page: Page) -> None:
+    """Rows are answered by two models, compared, and the job goes on with one of them."""
+    tab_to(page, "#tries [name=numbers]")
+    page.keyboard.type("1, 2, 4")
+    pick(page, "#tries [name=also]", "claude-haiku-5-5")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#tries")).to_contain_text(
+        "Haiku 5.5 (None: it answers straight away), would have"
+    )
+    expect(page.locator("#price")).to_contain_text("learned from the 3 rows")
+    assert_fits(page)
+    press(page, "#tries a[href*=compare]", "Enter")
+    page.get_by_role("heading", name="Compare two tries").wait_for()
+    expect(page.locator(".compare-sum")).to_contain_text(re.compile(r"\d of 3 rows got the same"))
+    assert_fits(page)
+    press(page, ".row-cards section:first-child form button", "Enter")
+    expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: {{{{review}}}}")
+    expect(page.locator("[name=model]:checked")).to_have_value("claude-sonnet-5-5")
+
+
 def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     page = draft
     write(page, "#id_prompt", f"{PROMPT}: ")
@@ -86,33 +118,8 @@ def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     expect(page.locator("#preview")).to_contain_text(f"{PROMPT}: {ROWS[0][1]}")
     assert_fits(page)
 
-    # The preview: the next row, then one by its number.
-    press(page, "#next-row", "Enter")
-    expect(page.locator("#preview")).to_contain_text(ROWS[1][1])
-    tab_to(page, "#preview-row")
-    page.keyboard.press("Control+A")
-    page.keyboard.type("4")
-    page.keyboard.press("Tab")
-    expect(page.locator("#preview")).to_contain_text(ROWS[3][1])
-
-    # Tried with two models, compared, and gone on with.
-    tab_to(page, "#tries [name=numbers]")
-    page.keyboard.type("1, 2, 4")
-    pick(page, "#tries [name=also]", "claude-haiku-5-5")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    expect(page.locator("#tries")).to_contain_text(
-        "Haiku 5.5 (None: it answers straight away), would have"
-    )
-    expect(page.locator("#price")).to_contain_text("learned from the 3 rows")
-    assert_fits(page)
-    press(page, "#tries a[href*=compare]", "Enter")
-    page.get_by_role("heading", name="Compare two tries").wait_for()
-    expect(page.locator(".compare-sum")).to_contain_text(re.compile(r"\d of 3 rows got the same"))
-    assert_fits(page)
-    press(page, ".row-cards section:first-child form button", "Enter")
-    expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: {{{{review}}}}")
-    expect(page.locator("[name=model]:checked")).to_have_value("claude-sonnet-5-5")
+    look_at_rows(page)
+    compare_two_models(page)
 
     # A good answer as an example.
     press(page, "#tries > details:nth-of-type(1) tr:first-child td button", "Enter")

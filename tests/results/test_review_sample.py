@@ -29,8 +29,8 @@ from ..conftest import Simulator
 from ..drafts.test_deduplication import sent
 from ..drafts.test_settings import priced
 from ..web.test_security import HX, NASTY, inspect
+from ..web.test_views_job_page import add_batch
 from ..web.test_views_rows import text
-from ..web.test_views_watch import add_batch
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]

@@ -41,7 +41,7 @@ from jobs.web.views import errors
 from ..conftest import PASSWORD
 from ..environment import ROOT
 from .test_views_draft import RECIPE, with_price
-from .test_views_watch import add_batch
+from .test_views_job_page import add_batch
 
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}

@@ -132,12 +132,13 @@ def test_the_list_takes_the_same_few_queries_for_one_job_and_for_many(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     make_job(alice)
-    # Session, user, prices, installation, count, jobs with owners, those that wait for approval.
-    with django_assert_num_queries(7):
+    # Session, user, prices, count, jobs with owners, those that wait for approval; and of the site
+    # its journal, its worker's heartbeat and its limits.
+    with django_assert_num_queries(9):
         client_root.get("/")
     for owner in (alice, bob) * 5:
         make_job(owner, Job.State.WORKING)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         client_root.get("/")
 
 

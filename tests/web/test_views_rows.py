@@ -29,7 +29,7 @@ from jobs.web.views import rows as rows_view
 from jobs.worker import tally
 
 from .test_views_draft import READY_MADE
-from .test_views_watch import BAD, add_batch
+from .test_views_job_page import BAD, add_batch
 
 MakeJob = Callable[..., Job]
 

@@ -69,16 +69,7 @@ from ...drafts.trials import MOST_ROWS, choose_rows
 from ...ingest.answers import Failed, Order, Read, Summary
 from ...ingest.shapes import Unreadable
 from ...ingest.words import how_it_is_read
-from ...models import (
-    Heartbeat,
-    Job,
-    Outcome,
-    SiteState,
-    SpendingCaps,
-    Template,
-    Trial,
-    recipe_of,
-)
+from ...models import Heartbeat, Job, Outcome, SiteState, SpendingCaps, Template, Trial, recipe_of
 from ...provider.client import ProviderError
 from ...results import table, unmatched, workbook
 from ...retries import corrected_files, problem_groups, rounds

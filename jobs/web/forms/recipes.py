@@ -23,8 +23,7 @@ from ...rules.answer_formats import (
 )
 from ...rules.model_capabilities import EFFORTS
 from ...rules.recipes import PLAIN_FIELDS, Recipe
-from .retries import short
-from .styled import StyledForm
+from .styled import StyledForm, shorten
 
 
 def model_choices() -> list[tuple[str, str]]:
@@ -150,18 +149,18 @@ class RecipeForm(StyledForm):
         names = ("name", "kind", "choices", "description", "required")
         lists = [self.data.getlist(f"column_{name}")[: 2 * MOST_COLUMNS] for name in names]
         for name, kind, choices, description, required in zip(*lists, strict=False):
-            if name := short(name, MOST_NAME):
+            if name := shorten(name, MOST_NAME):
                 is_choice = kind == "choice"
                 yield AnswerColumn(
                     name=name,
                     kind=kind if kind in COLUMN_KINDS else "text",
                     choices=tuple(_labels(choices)) if is_choice else (),
-                    description=short(description, MOST_DESCRIPTION),
+                    description=shorten(description, MOST_DESCRIPTION),
                     required=required != "no",
                 )
 
 
 def _labels(text: str) -> list[str]:
     """One a line; a few more than are possible, so that it can be said how many there are."""
-    lines = (short(line, MOST_NAME) for line in text.splitlines()[: 10 * MOST_LABELS])
+    lines = (shorten(line, MOST_NAME) for line in text.splitlines()[: 10 * MOST_LABELS])
     return [line for line in lines if line]

@@ -81,9 +81,3 @@ class ChangeForm(forms.Form):
 
     def clean_number(self) -> int:
         return self.cleaned_data["number"] or 0
-
-
-def short(text: str, most: int) -> str:
-    """What can be stored of a text that was typed in, with one character more than is possible, so
-    that this can be said."""
-    return text.replace("\0", "").strip()[: most + 1]

@@ -28,3 +28,9 @@ class StyledField(forms.BoundField):
 
 class StyledForm(forms.Form):
     bound_field_class = StyledField
+
+
+def shorten(text: str, most: int) -> str:
+    """What can be stored of a text that was typed in, with one character more than is possible, so
+    that this can be said."""
+    return text.replace("\0", "").strip()[: most + 1]

@@ -14,19 +14,8 @@ from ... import actions
 from ...actions import approvals
 from ...drafts import model_catalog
 from ...drafts.estimates import Estimate
-from ...models import (
-    Job,
-    SpendingCaps,
-    answer_kind_of,
-    recipe_of,
-)
-from ...rules.model_capabilities import (
-    BY_ITSELF,
-    EFFORTS,
-    NONE,
-    effort_of,
-    efforts_of,
-)
+from ...models import Job, SpendingCaps, answer_kind_of, recipe_of
+from ...rules.model_capabilities import BY_ITSELF, EFFORTS, NONE, effort_of, efforts_of
 from ...spending import caps
 from .access import find_job, person
 from .draft import format_in_words

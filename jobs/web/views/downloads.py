@@ -30,7 +30,7 @@ from ...models import Batch, Job, SiteState, checksums
 from ...models.checksums import CheckedFile, Damaged
 from ...results import builder, table, unmatched, workbook
 from .access import find_job
-from .parts import answer, make_part
+from .fragments import answer, make_part
 
 TYPES = {
     ".csv": "text/csv; charset=utf-8",

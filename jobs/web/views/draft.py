@@ -18,15 +18,7 @@ from ... import actions
 from ...drafts import advice, estimates
 from ...drafts.upload_handler import why_refused
 from ...ingest.words import how_it_is_read
-from ...models import (
-    Job,
-    Outcome,
-    Row,
-    answer_kind_of,
-    choices_of,
-    recipe_of,
-    storage,
-)
+from ...models import Job, Outcome, Row, answer_kind_of, choices_of, recipe_of, storage
 from ...rules import column_matching
 from ...rules.answer_formats import COLUMN_KINDS, AnswerColumn
 from ...rules.recipes import PLAIN_FIELDS
@@ -35,7 +27,7 @@ from ..forms.recipes import RecipeForm
 from ..forms.uploads import FILE_NAMES, ReadingForm, UploadForm
 from .access import find_job, person
 from .draft_price import price, request_models
-from .parts import whole_number
+from .fragments import redirect_to_job, whole_number
 from .requests import readable_request
 from .trials import trials_context
 
@@ -187,7 +179,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     that keeps it as a template."""
     job = find_job(request, pk)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
-        return elsewhere(request, job)
+        return redirect_to_job(request, job)
     form = RecipeForm(request.POST)
     number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
@@ -236,7 +228,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
     rows that were corrected."""
     job = find_job(request, pk)
     if job.state not in Job.OPEN:
-        return elsewhere(request, job)
+        return redirect_to_job(request, job)
     if request.POST.get("uncorrected"):
         actions.take_back_corrections(job, person(request))
         return redirect("job", pk)
@@ -296,11 +288,3 @@ def take_file(
             request,
             "The file was not used, because the job has changed since you looked. Look again.",
         )
-
-
-def elsewhere(request: HttpRequest, job: Job) -> HttpResponse:
-    """The job is no draft any more, perhaps by another tab: show what it is now."""
-    address = reverse("job", args=[job.pk])
-    if request.headers.get("HX-Request"):
-        return HttpResponse(headers={"HX-Redirect": address})
-    return redirect(address)

@@ -12,21 +12,13 @@ from django.views.decorators.http import require_safe
 
 from ...drafts import advice, checks, estimates, model_catalog
 from ...drafts.estimates import Estimate, Prices
-from ...models import (
-    Job,
-    SpendingCaps,
-    recipe_of,
-)
+from ...models import Job, SpendingCaps, recipe_of
 from ...rules import wording
-from ...rules.model_capabilities import (
-    NONE,
-    effort_choices,
-    effort_of,
-)
+from ...rules.model_capabilities import NONE, effort_choices, effort_of
 from ...spending import caps
 from .access import find_job
 from .columns import missing_context
-from .draft import elsewhere
+from .fragments import redirect_to_job
 from .trials import trial_hint
 
 
@@ -123,6 +115,6 @@ def price_card(request: HttpRequest, pk: int) -> HttpResponse:
     """The price as a part of the draft's page; it comes back until there is one."""
     job = find_job(request, pk)
     if job.state != Job.State.DRAFT or not request.headers.get("HX-Request"):
-        return elsewhere(request, job)
+        return redirect_to_job(request, job)
     context = {"job": job, "answering": True, **price(job)}
     return render(request, "draft/_priced.html", context)

@@ -24,7 +24,7 @@ from ..forms.jobs import NameForm
 from ..forms.uploads import UploadForm
 from .access import asked, find_job, person
 from .downloads import to_be_saved
-from .parts import answer, make_part
+from .fragments import answer, make_part
 from .templates import start_context
 
 PAGE = 25

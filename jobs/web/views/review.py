@@ -21,7 +21,7 @@ from ...rules import recipes
 from ...rules.answer_formats import AnswerKind, as_cell, values_in
 from ..templatetags.show import figure
 from .access import asked, find_job, person
-from .parts import whole_number
+from .fragments import whole_number
 from .rows import content_of
 
 LONGEST_SHOWN = 20_000  # characters of a cell or an answer

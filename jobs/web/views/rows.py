@@ -20,7 +20,7 @@ from ...rules import recipes
 from ...rules.answer_formats import LABELS, as_cell, values_in
 from ...rules.judging import Cause, cause_in_words
 from .access import asked, find_job
-from .parts import whole_number
+from .fragments import whole_number
 from .requests import ReadableRequest, readable_request
 
 PAGE = 50

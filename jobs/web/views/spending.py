@@ -21,7 +21,7 @@ from ...spending import months as spending
 from ..forms.spending import LimitsForm, PriceForm
 from .access import administrators_only, person
 from .downloads import to_be_saved
-from .parts import whole_number
+from .fragments import whole_number
 
 CAPS = ("most_a_job", "most_a_person", "most_a_month", "approval_above")
 

@@ -26,7 +26,7 @@ from ...rules.recipes import Recipe, read_recipe, with_rows_of
 from ...spending import caps
 from ..forms.trials import TrialForm
 from .access import find_job, person
-from .parts import reload_page, whole_number
+from .fragments import reload_page, whole_number
 
 ROUNDS_SHOWN = 10
 

@@ -16,20 +16,11 @@ from ... import actions
 from ...batches import external, external_ids
 from ...batches.collection import NO_ROW
 from ...drafts.upload_handler import why_refused
-from ...models import (
-    Attempt,
-    Batch,
-    ExternalBatchList,
-    FileProblem,
-    Job,
-    Row,
-    dollars,
-    storage,
-)
+from ...models import Attempt, Batch, ExternalBatchList, FileProblem, Job, Row, dollars, storage
 from ..forms.external_batches import BringInForm, IdsForm
 from ..forms.uploads import ReadingForm
 from .access import administrators_only, asked, find_job, person
-from .parts import Part, answer, make_part
+from .fragments import Part, answer, make_part
 
 POLL_SECONDS = 1
 

@@ -38,7 +38,7 @@ from jobs.worker import tally
 
 from ..conftest import Simulator
 from ..worker.test_advance import Drive, confirmed
-from .test_views_watch import HX, MakeJob, add_batch, page_of, text
+from .test_views_job_page import HX, MakeJob, add_batch, page_of, text
 
 KEY_REFUSED = "The provider did not accept this site's key."
 ESTIMATE = Estimate(
@@ -639,45 +639,6 @@ def test_after_24_hours_no_time_is_left_and_the_page_says_so(
     page = page_of(client_alice, job)
     assert "1 batch past the 24-hour limit; waiting for Anthropic to end it" in page
     assert "at most 2 hours left of the 24-hour limit" in page
-
-
-# --- Stopping -------------------------------------------------------------------------------------
-
-
-def test_stopping_says_beforehand_what_happens_to_each_row(
-    make_job: MakeJob, alice: User, client_alice: Client
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(1, 22)]
-    outcomes: list[Any] = [Outcome.WAITING] * 19
-    outcomes += [Outcome.GOOD, {"outcome": Outcome.LEFT_OUT, "problem": "Empty"}]
-    job = make_job(
-        alice, Job.State.SUBMITTING, rows=rows, outcomes=outcomes, estimate=ESTIMATE, practice=False
-    )
-    given_up = {"collect_failures": collection.TRIES}
-    with_rows(job, 1, [1], Batch.State.PLANNED)
-    with_rows(job, 2, [2], Batch.State.BLOCKED)
-    with_rows(job, 3, [3, 4], Batch.State.UNKNOWN)
-    with_rows(job, 4, [5, 6, 7], Batch.State.SUBMITTING)
-    with_rows(job, 5, [8, 9, 10, 11], Batch.State.IN_PROGRESS)
-    with_rows(job, 6, [12, 13], Batch.State.ENDED)
-    with_rows(job, 7, [14, 15, 16], Batch.State.ENDED, **given_up)
-    with_rows(job, 8, [20], Batch.State.COLLECTED)
-    page = text(client_alice, reverse("stop", args=[job.pk]))
-    assert "What happens to the 21 rows:" in page
-    said = [
-        ("5 rows", "were not sent and will not be. No charge."),  # 3 of them in no batch yet
-        ("5 rows", "may have arrived at Anthropic."),
-        ("4 rows", "are at Anthropic"),
-        ("2 rows", "are finished at Anthropic."),
-        ("3 rows", "have answers that we could not fetch"),
-        ("1 row", "is done: kept, and"),
-        ("1 row", "is left out."),
-    ]
-    for count, words in said:
-        assert f">{count}</strong> {words}" in page
-    counted = re.findall(r">(\d+) rows?</strong>", page)
-    assert sum(map(int, counted)) == 21 and len(counted) == len(said)
-    assert "at most $30.00" in page
 
 
 # --- All of it ------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.safestring import SafeString
+
+from ...models import Job
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,11 @@ def whole_number(text: str | None, otherwise: int = 0) -> int:
     """The number in an address or a field, `otherwise` when there is none."""
     is_one = text and text.isascii() and text.isdigit() and len(text) < 10
     return int(text or 0) if is_one else otherwise
+
+
+def redirect_to_job(request: HttpRequest, job: Job) -> HttpResponse:
+    """The job is no draft any more, perhaps by another tab: show what it is now."""
+    address = reverse("job", args=[job.pk])
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": address})
+    return redirect(address)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ...batches import recovery
 from ...models import JournalState
 from .access import administrators_only
-from .parts import answer, make_part
+from .fragments import answer, make_part
 
 POLL_SECONDS = 2
 

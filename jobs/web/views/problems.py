@@ -11,14 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ... import actions
 from ...actions import approvals
 from ...drafts import model_catalog
-from ...models import (
-    CorrectedUpload,
-    Job,
-    Row,
-    SiteState,
-    SpendingCaps,
-    recipe_of_round,
-)
+from ...models import CorrectedUpload, Job, Row, SiteState, SpendingCaps, recipe_of_round
 from ...models.clock import now
 from ...retries import corrected_files, problem_groups, rounds
 from ...retries import edits as editing
@@ -31,7 +24,7 @@ from ..forms.retries import AgainForm, AskForm, ChangeForm
 from ..forms.uploads import FILE_NAMES
 from .access import find_job, person
 from .draft import take_file
-from .parts import Part, answer, make_part, reload_page, whole_number
+from .fragments import Part, answer, make_part, reload_page, whole_number
 
 SHOWN = 50  # changed rows on a page
 MOST_CELLS = 100  # of a row that is edited in the page

@@ -30,11 +30,11 @@ from ...rules.judging import Cause, cause_in_words
 from ...worker import row_changes
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
-from .adopting import brought_in_of
+from .batch_trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
 from .downloads import downloads_of
 from .draft import draft_page, file_context
-from .parts import Part, answer, make_part, reload_page
-from .trouble import checked_until, has_incomplete_file, is_incomplete, is_overdue, trouble_of
+from .external_batches import brought_in_of
+from .fragments import Part, answer, make_part, reload_page
 
 EVENTS_SHOWN = 100
 BATCHES_SHOWN = 200

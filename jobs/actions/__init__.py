@@ -47,10 +47,10 @@ from ..models import (
 from ..results import builder, review_sample
 from ..retries import edits, rounds
 from ..rules import pricing, wording
-from ..rules.answer_formats import as_written, read_answer_kind
+from ..rules.answer_formats import as_written
 from ..rules.judging import MARKED_DOWN
 from ..rules.pricing import UnknownPrice
-from ..rules.recipes import Recipe, read_recipe, with_example, with_rows_of
+from ..rules.recipes import Recipe, with_example, with_rows_of
 from ..spending import caps
 from ..worker import row_changes, tasks
 from . import approvals
@@ -239,10 +239,11 @@ def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:
 def use_tested_recipe(job: Job, round_number: int, user: User) -> bool:
     """Take the recipe of an earlier try for a draft again. False when there is none, or it is no
     draft any more."""
-    one = job.trials.filter(round=round_number).exclude(recipe={}).first()
-    if one is None or job.state != Job.State.DRAFT:
+    found = (one.recipe for one in job.trials.filter(round=round_number))
+    recipe = next(filter(None, found), None)
+    if recipe is None or job.state != Job.State.DRAFT:
         return False
-    save_recipe(job, with_rows_of(recipe_of(job), read_recipe(one.recipe)), user)
+    save_recipe(job, with_rows_of(recipe_of(job), recipe), user)
     return True
 
 
@@ -255,7 +256,7 @@ def use_as_example(job: Job, one: Trial, user: User) -> bool:
         return False  # made up, and now it would be paid for
     recipe = recipe_of(job)
     cells = [(name, cell) for name, cell in one.cells]
-    answer = as_written(read_answer_kind(one.answer_kind), one.answer)
+    answer = as_written(one.answer_kind, one.answer)
     system = with_example(recipe.system, cells, answer)
     save_recipe(job, replace(recipe, system=system), user)
     return True

@@ -136,7 +136,7 @@ def facts_of_trials(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
 
 def _facts_of_trial(one: Trial) -> dict[str, Any]:
     answered = one.state == Trial.State.ANSWERED
-    in_columns = one.answer_kind.get("kind") == COLUMNS and one.outcome == Outcome.GOOD
+    in_columns = one.answer_kind.kind == COLUMNS and one.outcome == Outcome.GOOD
     return {
         "row": one.number,
         "cells": dict(one.cells),

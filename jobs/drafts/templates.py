@@ -6,13 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ..models import Job, Template, recipe_of, stored_recipe
-from ..rules.recipes import Recipe, read_recipe
+from ..rules.recipes import Recipe
 
 LONGEST_ID = 18  # digits
 
@@ -47,7 +46,7 @@ class Start:
 
 
 def kept_recipe(template: Template) -> Recipe:
-    return read_recipe(template.recipe)
+    return template.recipe
 
 
 def find_start(user: User, template: str, like: str) -> Start | None:
@@ -79,7 +78,7 @@ def keep(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
     """Keep `recipe` as the template `name` of `owner`. True when it took the place of one of that
     name."""
     values = {
-        "recipe": msgspec.to_builtins(recipe),
+        "recipe": recipe,
         "shared": shared,
         "changed_at": timezone.now(),
     }

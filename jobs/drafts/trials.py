@@ -38,7 +38,7 @@ from ..models import (
 from ..models.results import result_values
 from ..provider import client
 from ..rules import pricing, recipes
-from ..rules.answer_formats import output_format, read_answer_kind
+from ..rules.answer_formats import output_format
 from ..rules.judging import Judged, Result, judge
 from ..rules.recipes import Recipe
 from ..rules.row_contents import Contents
@@ -100,11 +100,11 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
                     cells=[[name, cells[name]] for name in used],
                     params=_encoder.encode(params).decode(),
                     model=recipe.model,
-                    recipe=msgspec.to_builtins(recipe),
+                    recipe=recipe,
                     recipe_key=trial_key(job, recipe),
                     practice=settings.PRACTICE,
                     most_pico=pico(_most(params, recipe)),
-                    answer_kind=msgspec.to_builtins(recipe.answer),
+                    answer_kind=recipe.answer,
                 )
             )
     return planned
@@ -160,7 +160,7 @@ def _answer(one: Trial) -> None:
     except client.ProviderError as error:
         _settle(one, Trial.State.UNKNOWN, message=f"{error} {LOST}")
     else:
-        wanted = read_answer_kind(one.answer_kind)
+        wanted = one.answer_kind
         judged = judge(Result(type="succeeded", message=message), wanted)
         _settle(one, Trial.State.ANSWERED, **result_values(judged, _cost(one, judged)))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from ..ingest.shapes import Choices
 from ..rules.answer_formats import COLUMNS, FREE_TEXT, AnswerKind, read_answer_kind
-from ..rules.recipes import PLAIN_FIELDS, Recipe, read_recipe
+from ..rules.recipes import PLAIN_FIELDS, Recipe
 from ..rules.structs import reader_of
 from ..rules.tool_answers import stored_columns
 from .jobs import Job
@@ -50,7 +50,7 @@ def recipe_of(job: Job) -> Recipe:
 def recipe_of_round(job: Job, number: int) -> Recipe:
     """What the rows of a round were, or are to be, asked."""
     one = job.rounds.filter(number=number).first() if number > 1 else None
-    return read_recipe(one.recipe) if one and one.recipe else recipe_of(job)
+    return one.recipe if one and one.recipe else recipe_of(job)
 
 
 def stored_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from ..rules.recipes import Recipe
+from .fields import OptionalStructField
+
 
 class Round(models.Model):
     """Rows of a finished job that were sent again together. The first time they were sent is round
@@ -17,7 +20,7 @@ class Round(models.Model):
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="rounds")
     number = models.IntegerField()  # 2, 3, ... within the job
-    recipe = models.JSONField(default=dict)  # recipes.Recipe; of ready-made requests nothing
+    recipe = OptionalStructField[Recipe](Recipe)  # None: of ready-made requests
     what = models.CharField(max_length=200)  # which rows, and what is different, for people
     rows = models.IntegerField()
     bytes = models.BigIntegerField()  # of these rows, as Row.size

@@ -8,6 +8,9 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from ..rules.answer_formats import AnswerKind
+from ..rules.recipes import Recipe
+from .fields import OptionalStructField, StructField
 from .querysets import StateQuerySet
 from .results import RowResult
 
@@ -57,11 +60,11 @@ class Trial(RowResult):
     number = models.IntegerField()  # of the row, as the file was read then
     cells = models.JSONField()  # [column, cell] of what the prompt used
     params = models.TextField()  # JSON text: the request, as it is sent
-    recipe = models.JSONField(default=dict)  # recipes.Recipe, as it was then
+    recipe = OptionalStructField[Recipe](Recipe)  # as it was then
     recipe_key = models.CharField(max_length=16, default="")  # trial_key
     model = models.CharField(max_length=100)  # as in `params`
     practice = models.BooleanField()  # asked for in practice mode: it must never cost money
-    answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    answer_kind = StructField[AnswerKind](AnswerKind, default=AnswerKind)
     asked_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open

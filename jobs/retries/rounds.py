@@ -462,7 +462,7 @@ def start(job: Job, planned: Plan, what: str, user: User) -> None:
     Round.objects.create(
         job=job,
         number=job.last_round + 1,
-        recipe=msgspec.to_builtins(planned.recipe) if job.kind == Job.Kind.TABLE else {},
+        recipe=planned.recipe if job.kind == Job.Kind.TABLE else None,
         what=what,
         rows=planned.rows,
         bytes=planned.bytes,

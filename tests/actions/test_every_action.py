@@ -25,6 +25,7 @@ from jobs.batches import external_ids
 from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
 from jobs.retries import rounds
+from jobs.rules.recipes import Recipe
 from jobs.worker import row_changes, tally
 
 from ..batches.test_external import in_table, made_elsewhere
@@ -65,7 +66,7 @@ def corrected(owner: User, size: int) -> Job:
 
 def tried(owner: User, size: int) -> Job:
     job = draft(owner, size)
-    recipe = {"prompt": "Of {{name}}", "system": "", "model": "claude-haiku-5-5", "max_tokens": 64}
+    recipe = Recipe("Of {{name}}", "", "claude-haiku-5-5", max_tokens=64)
     Trial.objects.create(
         job=job,
         round=1,

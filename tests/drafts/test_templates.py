@@ -16,6 +16,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -189,7 +190,7 @@ def test_a_template_is_replaced_only_when_that_was_said(
 
     client_alice.post(address, {"name": "Same", "replaces": "Same"})
     now = Template.objects.get(owner=alice)
-    assert (now.pk, now.recipe["prompt"], now.shared) == (mine.pk, "Other {{text}}", False)
+    assert (now.pk, now.recipe.prompt, now.shared) == (mine.pk, "Other {{text}}", False)
     assert templates.kept_recipe(Template.objects.get(pk=theirs.pk)) == SORT
 
 
@@ -207,8 +208,11 @@ def test_what_has_no_prompt_is_not_kept(
 
 def test_a_recipe_that_was_kept_by_an_older_version_is_read(alice: User) -> None:
     old = {"prompt": "{{a}}", "system": "", "model": MODEL, "max_tokens": 5}
-    template = Template(owner=alice, name="old", recipe={**old, "gone": 1})
-    assert templates.kept_recipe(template) == Recipe("{{a}}", "", MODEL, 5)
+    templates.keep(alice, "old", SORT, shared=False)
+    with connection.cursor() as cursor:
+        stored = json.dumps({**old, "gone": 1})
+        cursor.execute("UPDATE jobs_template SET recipe = %s", [stored])
+    assert Template.objects.get().recipe == Recipe("{{a}}", "", MODEL, 5)
 
 
 # --- The list, and what can be done ---------------------------------------------------------------

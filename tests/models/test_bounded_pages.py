@@ -18,6 +18,7 @@ from jobs import actions
 from jobs.drafts import trials
 from jobs.models import Job, Outcome, Row, Template, clock
 from jobs.results import review_sample
+from jobs.rules.recipes import Recipe
 from jobs.worker import advance
 
 from ..conftest import Simulator
@@ -99,7 +100,7 @@ def test_a_change_that_was_missed_is_found_in_turn(
 def test_a_draft_of_the_same_template_learns_when_a_job_has_finished(
     alice: User, make_job: MakeJob
 ) -> None:
-    template = Template.objects.create(owner=alice, name="t", recipe={})
+    template = Template.objects.create(owner=alice, name="t", recipe=Recipe("", "", "m"))
     draft = make_job(alice, Job.State.DRAFT, template=template)
     other = make_job(alice, Job.State.DRAFT)
     job = make_job(alice, Job.State.FINISHED, template=template)
@@ -113,7 +114,7 @@ def test_a_draft_of_the_same_template_learns_when_a_job_has_finished(
 def test_many_templates_have_pages_and_can_be_searched(
     alice: User, bob: User, client_alice: Client, django_assert_max_num_queries: Any
 ) -> None:
-    recipe = {"prompt": "Say {{text}}", "system": "x" * 1_000, "model": "claude-haiku-5-5"}
+    recipe = Recipe("Say {{text}}", "x" * 1_000, "claude-haiku-5-5")
     Template.objects.bulk_create(
         Template(owner=owner, name=f"T {number:03}", recipe=recipe, shared=owner == bob)
         for owner in (alice, bob)

@@ -49,7 +49,7 @@ def facts(to):
     ]
     found["set_up"] = Installation.get().set_up_at is not None
     found["prices"] = [one.model for one in PriceOverride.objects.all()]
-    found["templates"] = [one.recipe["prompt"] for one in Template.objects.all()]
+    found["templates"] = [one.recipe.prompt for one in Template.objects.all()]
     found["sample"] = [[one.job.name, one.good] for one in SampledAnswer.objects.all()]
     found["trials"] = [
         [one.state, one.outcome, one.all_input_tokens, one.cost_pico]

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from jobs import actions
 from jobs.drafts import estimates
-from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps
+from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps, recipe_of_round
 from jobs.retries import edits, problem_groups, rounds
 from jobs.retries.rounds import EDITED, Again
 from jobs.rules.judging import CAUSES, cause_in_words
@@ -74,7 +74,7 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
     assert job.spent_pico == int(job.cost.scaleb(12)) and not job.reserved_pico
     receipt = receipts.receipt_of(job)
     assert receipt.charged == job.cost
-    assert job.rounds.get().recipe["max_tokens"] == 1000
+    assert recipe_of_round(job, 2).max_tokens == 1000
     assert job.estimate is not None and job.estimate["rows"] == 8, "what was confirmed first"
     number = next(iter(before))
     page = text(client_alice, reverse("row", args=[job.pk, number]))
@@ -214,8 +214,7 @@ def test_rows_are_asked_otherwise(
     job = drive(mixed)
     assert job.rows.get(number=4).outcome == Outcome.GOOD
     assert job.prompt == "Say: {{text}}", "what the others were asked"
-    body = job.rounds.get().recipe
-    assert body["prompt"] == "Greet {{name}}, kindly"
+    assert recipe_of_round(job, 2).prompt == "Greet {{name}}, kindly"
     # Whoever runs the job again asks what the others were asked.
     good = job.good_count
     rows = [tuple(row.content) for row in job.rows.in_order()]

@@ -4,6 +4,7 @@ be charged is forgotten, and caps, receipts, the spending page and deletion say 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -359,7 +360,7 @@ def test_whoever_changed_a_draft_last_does_not_approve_it(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
     assert run_trial(job)
-    recipe = {**job.trials.get().recipe, "prompt": "Earlier {{name}}"}
+    recipe = replace(recipe_of(job), prompt="Earlier {{name}}")
     good = {"state": Trial.State.ANSWERED, "outcome": "good", "answer": "Yes", "recipe": recipe}
     job.trials.update(**good)
     CHANGES[what](job, root)

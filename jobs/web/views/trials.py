@@ -22,7 +22,7 @@ from ...rules import pricing
 from ...rules.answer_formats import COLUMNS, TEXT, as_cell, stored_values
 from ...rules.judging import Cause, cause_in_words
 from ...rules.model_capabilities import EFFORTS, efforts_of
-from ...rules.recipes import Recipe, read_recipe, with_rows_of
+from ...rules.recipes import Recipe, with_rows_of
 from ...spending import caps
 from ..forms.trials import TrialForm
 from .access import find_job, person
@@ -55,8 +55,7 @@ class Round:
     @property
     def recipe(self) -> Recipe | None:
         """What was asked; None for a try of an older version."""
-        stored = self.rows[0].one.recipe
-        return read_recipe(stored) if stored else None
+        return self.rows[0].one.recipe
 
     @property
     def practice(self) -> bool:
@@ -143,7 +142,7 @@ def trial_hint(job: Job) -> dict[str, Any]:
 
 
 def _tested(one: Trial) -> Tested:
-    in_columns = one.answer_kind.get("kind") == COLUMNS and one.outcome == Outcome.GOOD
+    in_columns = one.answer_kind.kind == COLUMNS and one.outcome == Outcome.GOOD
     return Tested(
         one,
         [(name, cell[:500]) for name, cell in one.cells],

@@ -1,0 +1,66 @@
+"""Columns of JSON that hold values of one type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..rules.structs import reader_of
+
+T = TypeVar("T")
+if TYPE_CHECKING:
+    _JSONField = models.JSONField
+else:
+
+    class _JSONField(models.JSONField):
+        def __class_getitem__(cls, _types: object) -> type[models.JSONField]:
+            return cls
+
+
+class StructField(_JSONField[T, T]):
+    """A column of `kind`, and its only reader and writer. Migrations see plain JSON. Raises
+    msgspec.ValidationError when what is stored does not fit."""
+
+    def __init__(self, kind: type[Any], **options: Any) -> None:
+        self.kind = kind
+        self._read = reader_of(kind)
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, _path, arguments, options = super().deconstruct()
+        if "default" in options:
+            options["default"] = dict
+        return name, "django.db.models.JSONField", arguments, options
+
+    def clone(self) -> Any:
+        return type(self)(self.kind, **super().deconstruct()[3])
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        if value is None:  # of a row that a join has not found
+            return None
+        return self._read(super().from_db_value(value, expression, connection))
+
+    def get_prep_value(self, value: Any) -> Any:
+        prepared = super().get_prep_value(value)
+        return prepared if hasattr(prepared, "as_sql") else msgspec.to_builtins(prepared)
+
+
+class OptionalStructField(StructField[T | None]):
+    """As StructField, of a column that may be empty: that is None here, and {} in the database."""
+
+    def __init__(self, kind: type[Any], **options: Any) -> None:
+        super().__init__(kind, **{"default": None, **options})
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        if value == "{}":
+            return None
+        return super().from_db_value(value, expression, connection)
+
+    def get_prep_value(self, value: Any) -> Any:
+        return {} if value is None else super().get_prep_value(value)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        return super().get_db_prep_save({} if value is None else value, connection)

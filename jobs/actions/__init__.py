@@ -196,7 +196,7 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     if also and also != job.model:
         asked.append(replace(asked[0], model=also))
     with transaction.atomic():
-        site, now = caps.lock(), clock.now()
+        allowed, now = caps.lock(), clock.now()
         draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
         if not draft.update(next_action_at=clock.now()) or job.trials.pending().exists():
             return False
@@ -212,7 +212,7 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
                 "Choose another model, or ask an administrator to enter its price."
             ) from None
         most = dollars(sum(one.most_pico for one in planned))
-        if why := caps.in_the_way_of_trial(job, most, site, now):
+        if why := caps.in_the_way_of_trial(job, most, allowed, now):
             raise caps.NotAllowed(why)
         Trial.objects.bulk_create(planned)
         if planned:
@@ -274,16 +274,16 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
     spent, or a second person has to approve it first, and then `user` is not the owner.
     """
     with transaction.atomic():
-        site, now = caps.lock(), clock.now()
+        allowed, now = caps.lock(), clock.now()
         # Locked: whoever changes the draft comes after us, or is seen.
         job = Job.objects.select_for_update().get(pk=job.pk)
         estimate = approvals.planned(job, plan_sha256)
         if estimate is None:
             return False
-        if why := caps.in_the_way(job, estimate.most, site, now):
+        if why := caps.in_the_way(job, estimate.most, allowed, now):
             raise caps.NotAllowed(why)
         approved = {}
-        if caps.needs_approval(job, estimate.most, site):
+        if caps.needs_approval(job, estimate.most, allowed):
             if why := caps.why_approval_is_missing(job, plan_sha256, user):
                 raise caps.NotAllowed(why)
             approved = {"approved_by": job.approval_by}
@@ -374,7 +374,7 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
     if planned is None or planned.key != key:
         return False
     with transaction.atomic():
-        site, now = caps.lock(), clock.now()
+        allowed, now = caps.lock(), clock.now()
         # Locked: whoever edits or marks its rows comes after us.
         job = Job.objects.select_for_update().get(pk=job.pk)
         if rounds.versions(job) != rounds.versions(shown):
@@ -382,10 +382,10 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         if row_changes.find(job):
             return False
         most = planned.price.most
-        if why := caps.in_the_way(job, most, site, now):
+        if why := caps.in_the_way(job, most, allowed, now):
             raise caps.NotAllowed(why)
         approver = None
-        if caps.needs_approval(job, most, site):
+        if caps.needs_approval(job, most, allowed):
             if why := caps.why_approval_is_missing(job, key, user):
                 raise caps.NotAllowed(why)
             approver = job.approval_by
@@ -491,12 +491,12 @@ def send_again(batch: Batch, user: User) -> bool:
     asked = Batch.objects.filter(pk=batch.pk).exclude(asked_at=None)
     most = ceilings.ceiling_of_batch(batch)
     with transaction.atomic():
-        site, job = caps.lock(), batch.job
+        allowed, job = caps.lock(), batch.job
         if not asked.exists():
             return False
-        if why := caps.in_the_way(job, most, site, clock.now()):
+        if why := caps.in_the_way(job, most, allowed, clock.now()):
             raise caps.NotAllowed(why)
-        if caps.needs_approval(job, most, site) and not caps.can_approve(job, user):
+        if caps.needs_approval(job, most, allowed) and not caps.can_approve(job, user):
             raise caps.NotAllowed(
                 f"It may cost {pricing.in_words(pricing.rounded_up(most))} a second time. "
                 "An administrator who does not own this job has to send it again."

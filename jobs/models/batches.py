@@ -145,7 +145,7 @@ class Batch(models.Model):
     # A person goes on without its answers: it is looked at once more, and then it is lost.
     given_up_at = models.DateTimeField(null=True)
     arrived = models.IntegerField(default=0)  # rows taken from results that stayed incomplete
-    warnings_given = models.SmallIntegerField(default=0)  # watching.WARNINGS: answers still there
+    warnings_given = models.SmallIntegerField(default=0)  # polling.WARNINGS: answers still there
     collected_at = models.DateTimeField(null=True)
     cost_pico = models.BigIntegerField(default=0)
 

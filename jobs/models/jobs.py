@@ -115,7 +115,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
     edits_version = models.IntegerField(default=0)  # counts changes of its edits
-    # editing.Measured of all edits, and of which versions of edits and rows that is.
+    # edits.Measured of all edits, and of which versions of edits and rows that is.
     edits_measured = models.JSONField(default=dict)
     # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
     # worked out from, and what it was when they were: see tally.py.
@@ -155,10 +155,10 @@ class Job(models.Model):
     system = models.TextField(default="")
     model = models.CharField(max_length=100, default="")
     max_tokens = models.IntegerField(default=0)  # 0: what suits the kind of answer
-    answer_kind = models.JSONField(default=dict)  # answer_kinds.AnswerKind
+    answer_kind = models.JSONField(default=dict)  # AnswerKind
     # AnswerColumns that answers fill which came as the input of a tool: see tool_answers.py.
     answer_columns = models.JSONField(default=list)
-    effort = models.CharField(max_length=10, default="")  # of model_rules.EFFORTS
+    effort = models.CharField(max_length=10, default="")  # of model_capabilities.EFFORTS
     cached = models.BooleanField(default=False)  # the instructions are kept from row to row
     skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
     same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
@@ -200,7 +200,7 @@ class Job(models.Model):
 
     # Rows by outcome and cause, tokens and cost: tally.count_up keeps it true to the rows.
     tally = models.JSONField(default=dict)
-    # summing.Summary of what the answers say, once the job has finished; None: to be counted.
+    # statistics.Summary of what the answers say, once the job has finished; None: to be counted.
     answers = models.JSONField(null=True)
     # How many answers its sample was drawn from, and whether that was before the job had finished.
     drawn_from = models.IntegerField(default=0)

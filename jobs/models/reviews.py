@@ -13,7 +13,7 @@ class SampledAnswer(models.Model):
     position = models.IntegerField()  # 1, 2, ... in the order in which they were drawn
     number = models.IntegerField()  # of the row
     good = models.BooleanField(null=True)  # None: not read yet
-    # Of the answer that was read (reviewing.answer_key): a later one is another answer.
+    # Of the answer that was read (review_sample.answer_key): a later one is another answer.
     answer_key = models.CharField(max_length=64, default="")
     note = models.TextField(default="")
     marked_at = models.DateTimeField(null=True)

@@ -413,9 +413,9 @@ def test_only_administrators_see_and_set_the_limits(
     assert client_alice.post(reverse("spending_switch"), {"stop": "yes"}).status_code == 404
     form = {"most_a_job": "5", "most_a_month": "100.50", "approval_above": ""}
     client_root.post(reverse("spending"), form)
-    site = SpendingCaps.get()
-    assert site.most_a_job == 5 and site.most_a_month == Decimal("100.50")
-    assert site.most_a_person is None and site.approval_above is None
+    allowed = SpendingCaps.get()
+    assert allowed.most_a_job == 5 and allowed.most_a_month == Decimal("100.50")
+    assert allowed.most_a_person is None and allowed.approval_above is None
     for wrong in ("-1", "x", "1.234", "9" * 20):
         answer = client_root.post(reverse("spending"), {"most_a_job": wrong})
         assert answer.status_code == 422

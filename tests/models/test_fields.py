@@ -1,0 +1,65 @@
+"""Columns with a type, and statements that are put together from what the models declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from jobs.models import Attempt, Job, Round, Row, Template, Trial, results
+from jobs.models.statements import column_list, insert_statement, update_statement
+from jobs.rules.recipes import Recipe
+
+MakeJob = Callable[..., Job]
+RECIPE = Recipe("Say {{a}}", "", "claude-haiku-5-5", 5)
+
+
+def test_a_recipe_comes_back_as_one(alice: User, make_job: MakeJob) -> None:
+    template = Template.objects.create(owner=alice, name="t", recipe=RECIPE)
+    assert Template.objects.get().recipe == RECIPE
+    assert list(Template.objects.values_list("recipe", flat=True)) == [RECIPE]
+    with_one, without = make_job(alice, template=template), make_job(alice)
+    found = {job.pk: job.template for job in Job.objects.select_related("template")}
+    assert found == {with_one.pk: template, without.pk: None}
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, None])
+def test_a_round_may_have_none(alice: User, make_job: MakeJob, recipe: Recipe | None) -> None:
+    Round.objects.create(
+        job=make_job(alice),
+        number=2,
+        recipe=recipe,
+        what="",
+        rows=1,
+        bytes=1,
+        estimate={},
+        asked_at=timezone.now(),
+    )
+    assert Round.objects.get().recipe == recipe
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT recipe FROM jobs_round")
+        (stored,) = cursor.fetchone()
+    assert (stored == "{}") is (recipe is None), "the column is never null"
+    Round.objects.update(recipe=None)
+    assert Round.objects.get().recipe is None
+
+
+def test_rows_attempts_and_trials_have_the_columns_of_a_result() -> None:
+    for model in (Row, Attempt, Trial):
+        assert column_list(model, results.NO_RESULT) == ", ".join(results.NO_RESULT)
+
+
+def test_a_statement_names_only_columns_that_are_there() -> None:
+    assert insert_statement(Row, ["job_id", "number"]) == (
+        "INSERT INTO jobs_row (job_id, number) VALUES (%s, %s)"
+    )
+    assert update_statement(Row, ["source"], ["job_id", "number"]) == (
+        "UPDATE jobs_row SET source = %s WHERE job_id = %s AND number = %s"
+    )
+    with pytest.raises(ValueError, match="Row has no columns gone"):
+        insert_statement(Row, ["job_id", "gone"])
+    with pytest.raises(ValueError, match="Row has no columns job"):
+        update_statement(Row, ["source"], ["job"])

@@ -274,7 +274,7 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
             "pairs": pairs,
             "agreeing": sum(pair.agree for pair in pairs),
             "by_column": _agreement(pairs),
-            "is_free_text": first.rows[0].one.answer_kind.get("kind", TEXT) == TEXT,
+            "is_free_text": first.rows[0].one.answer_kind.kind == TEXT,
         },
     )
 

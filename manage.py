@@ -4,9 +4,15 @@
 import os
 import sys
 
+from batchsite import __version__
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
+    if sys.argv[1:] in (["version"], ["--version"]):
+        # Django answers these two itself, with its own version, before it looks for a command.
+        sys.stdout.write(f"{__version__}\n")
+        return
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

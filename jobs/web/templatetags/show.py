@@ -14,6 +14,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from batchsite import __version__
+
 from ...models import Batch, Job, Outcome
 from ...rules import pricing
 from ...rules import wording as words
@@ -34,6 +36,12 @@ def icon(name: str, css: str = "") -> SafeString:
         static(ICONS),
         name,
     )
+
+
+@register.simple_tag
+def version() -> str:
+    """ "0.1.0": a tag, so that error pages without a context show it, too."""
+    return __version__
 
 
 @register.filter

@@ -12,11 +12,12 @@ INSTALLED := .venv/installed-$(call hash,requirements.txt)
 INSTALLED_TESTS := .venv/installed-tests-$(call hash,requirements.txt tests/requirements.txt)
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test lint format bench torture
+.PHONY: help run test test-quick lint format bench torture
 help:
 	@echo 'make run      start the site at http://127.0.0.1:8000 (Ctrl-C stops it)'
 	@echo 'make test     run every check and test; ARGS="tests/test_x.py -k y" runs those only'
-	@echo 'make lint     ruff and mypy only'
+	@echo 'make test-quick  lint, and the tests of rules, file readers and models'
+	@echo 'make lint     ruff, djade and mypy only'
 	@echo 'make format   put the code into its standard form'
 	@echo 'make bench    measure a job of 100,000 rows, each view and click (ARGS=--million:
 	@echo '              of 1,000,000, too), and how good estimates are'
@@ -33,12 +34,16 @@ else
 	@.venv/bin/python -m tests.run
 endif
 
+test-quick: $(INSTALLED_TESTS)
+	@.venv/bin/python -m tests.run quick
+
 lint: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.run lint
 
 format: $(INSTALLED_TESTS)
 	@.venv/bin/ruff check --quiet --fix-only .
 	@.venv/bin/ruff format .
+	@find templates -name '*.html' -exec .venv/bin/djade --target-version 5.2 {} +
 
 bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench $(ARGS)

@@ -31,6 +31,28 @@ SIDE_BY_SIDE = [
     "--no-loadscope-reorder",
 ]
 PYTHON = sys.executable
+DJADE = Path(PYTHON).with_name("djade")  # it cannot be run with -m
+# What `make test-quick` runs: rules, file readers and models, which start no process and need
+# seconds. By name, wherever in tests/ the file is.
+QUICK = (
+    "test_answer_kinds",
+    "test_docs",
+    "test_imports",
+    "test_ingest",
+    "test_input_sizes",
+    "test_json_files",
+    "test_judging",
+    "test_moves",
+    "test_plain_text",
+    "test_pricing",
+    "test_prompt_catalogue",
+    "test_published_prices",
+    "test_recipes",
+    "test_settings",
+    "test_structs",
+    "test_tool_answers",
+    "test_version",
+)
 
 
 @dataclass
@@ -126,6 +148,9 @@ def main() -> int:
         run = Run(Path(scratch))
         if sys.argv[1:] == ["lint"]:
             lint(run)
+        elif sys.argv[1:] == ["quick"]:
+            lint(run)
+            run.pytest("Quick tests", [f"--numprocesses={os.cpu_count() or 1}", *quick_tests()], {})
         else:
             lint(run)
             checks(run)
@@ -141,7 +166,18 @@ def lint(run: Run) -> None:
         [*ruff, "check", "--output-format=concise", "."],
         [*ruff, "format", "--check", "--output-format=concise", "."],
     )
+    templates = sorted(str(path) for path in (ROOT / "templates").rglob("*.html"))
+    run.step("Templates", [str(DJADE), "--check", "--target-version", "5.2", *templates])
     run.step("Types", [PYTHON, "-m", "mypy"])
+
+
+def quick_tests() -> list[str]:
+    """The files of QUICK. Raises ValueError for a name that no file or more than one has."""
+    found = []
+    for name in QUICK:
+        [path] = (ROOT / "tests").rglob(f"{name}.py")
+        found.append(str(path.relative_to(ROOT)))
+    return found
 
 
 def checks(run: Run) -> None:

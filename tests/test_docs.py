@@ -7,6 +7,7 @@ import re
 import pytest
 
 from .environment import ROOT
+from .run import QUICK, quick_tests
 
 pytestmark = pytest.mark.no_database
 
@@ -27,3 +28,7 @@ def test_every_guarantee_names_the_tests_that_hold_it() -> None:
         names = re.findall(r"`(test_\w+)`", row.rpartition("| ")[2] or row)
         assert names, f"nothing holds: {row}"
         assert set(names) <= TESTS, f"no such test: {set(names) - TESTS}"
+
+
+def test_the_quick_tests_are_files_that_exist() -> None:
+    assert len(quick_tests()) == len(set(QUICK))

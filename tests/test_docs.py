@@ -7,7 +7,7 @@ import re
 import pytest
 
 from .environment import ROOT
-from .run import QUICK, quick_tests
+from .run import QUICK
 
 pytestmark = pytest.mark.no_database
 
@@ -31,4 +31,4 @@ def test_every_guarantee_names_the_tests_that_hold_it() -> None:
 
 
 def test_the_quick_tests_are_files_that_exist() -> None:
-    assert len(quick_tests()) == len(set(QUICK))
+    assert all((ROOT / name).exists() for name in QUICK)

@@ -245,7 +245,7 @@ def finish_without(request: HttpRequest, pk: int) -> HttpResponse:
         "batches": batches,
         "missing": sum(batch.size - batch.arrived for batch in batches),
     }
-    return render(request, "watch/finish_without.html", context)
+    return render(request, "job_page/finish_without.html", context)
 
 
 def can_be_sent_again(job: Job) -> int:
@@ -275,7 +275,7 @@ def send_again(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         messages.info(request, SETTLED.format(number))
         return redirect("job", pk)
     context = {"job": batch.job, "doubt": doubt_of(batch.job, batch)}
-    return render(request, "watch/send_again.html", context)
+    return render(request, "job_page/send_again.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -295,7 +295,7 @@ def this_is_it(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         messages.info(request, SETTLED.format(number))
         return redirect("job", pk)
     context = {"job": batch.job, "doubt": doubt_of(batch.job, batch), "form": form}
-    return render(request, "watch/this_is_it.html", context, status=422 if form.errors else 200)
+    return render(request, "job_page/this_is_it.html", context, status=422 if form.errors else 200)
 
 
 def _find_batch(request: HttpRequest, pk: int, number: int) -> Batch:

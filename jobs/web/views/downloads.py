@@ -144,11 +144,11 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
         context["site"] = SiteState()
     seconds = None if file else LOOK_SECONDS
     part = make_part(
-        request, "preparing", "watch/_preparing.html", context, url=url, seconds=seconds
+        request, "preparing", "job_page/_preparing.html", context, url=url, seconds=seconds
     )
     if is_part:
         return answer(request, part)
-    return render(request, "watch/preparing.html", {"job": job, "part": part})
+    return render(request, "job_page/preparing.html", {"job": job, "part": part})
 
 
 def download_url(job: Job, kind: str, only: str = "all") -> str:

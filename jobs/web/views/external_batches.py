@@ -50,7 +50,9 @@ def bring_in(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Request"):
         return answer(request, part)
     status = 422 if form.errors else 200
-    return render(request, "adopt/bring_in.html", {"form": form, "part": part}, status=status)
+    return render(
+        request, "external_batches/bring_in.html", {"form": form, "part": part}, status=status
+    )
 
 
 def _list(request: HttpRequest) -> Part:
@@ -65,7 +67,12 @@ def _list(request: HttpRequest) -> Part:
     }
     seconds = POLL_SECONDS if looking else None
     return make_part(
-        request, "batches", "adopt/_list.html", context, url=request.path, seconds=seconds
+        request,
+        "batches",
+        "external_batches/_list.html",
+        context,
+        url=request.path,
+        seconds=seconds,
     )
 
 
@@ -146,7 +153,7 @@ def ids(request: HttpRequest, pk: int) -> HttpResponse:
         "first_rows": first,
         "reading_form": ReadingForm(job),
     }
-    return render(request, "adopt/ids.html", context, status=422 if form.errors else 200)
+    return render(request, "external_batches/ids.html", context, status=422 if form.errors else 200)
 
 
 def _read_again(request: HttpRequest, job: Job) -> HttpResponse:

@@ -49,8 +49,8 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"job": found}
     if found.state == Job.State.UNREADABLE:
         context |= file_context(found)
-        return render(request, "watch/unreadable.html", context)
-    template = "watch/reading.html" if found.state == Job.State.READING else "watch/sent.html"
+        return render(request, "job_page/unreadable.html", context)
+    template = "job_page/reading.html" if found.state == Job.State.READING else "job_page/sent.html"
     site = SiteState()
     context["part"] = _part(request, found, site)
     context["paused"] = bool(site.why_not_sending)
@@ -76,9 +76,9 @@ def _part(request: HttpRequest, job: Job, site: SiteState) -> Part:
     context: dict[str, Any]
     if job.state == Job.State.READING:
         waits = reading_turns.waits_for_turn(job)
-        template, context = "watch/_reading.html", {"job": job, "site": site, "waits": waits}
+        template, context = "job_page/_reading.html", {"job": job, "site": site, "waits": waits}
     else:
-        template, context = "watch/_sent.html", sent_context(job, site)
+        template, context = "job_page/_sent.html", sent_context(job, site)
         context |= {"changing": changing}
     return make_part(request, "status", template, context, url=url, seconds=seconds)
 
@@ -400,7 +400,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
         "said": None if job.is_external else estimates.said(job),
         "elsewhere_runs": elsewhere is not None and not elsewhere.is_final,
     }
-    return render(request, "watch/stop.html", context)
+    return render(request, "job_page/stop.html", context)
 
 
 def _fates(job: Job) -> Counter[str]:

@@ -46,7 +46,7 @@ def attention(request: HttpRequest, pk: int) -> HttpResponse:
         "can_send": job.state == Job.State.FINISHED,
         "set_aside": rounds.plan(job, set_aside) if job.ignored_count else None,
     }
-    return render(request, "attention/list.html", context)
+    return render(request, "problems/list.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -145,7 +145,7 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
         "in_the_way": why,
         **_approval(request, job, planned),
     }
-    return render(request, "attention/again.html", context)
+    return render(request, "problems/again.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -186,7 +186,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
         "form": form,
         "columns": job.columns,
     }
-    return render(request, "attention/ask.html", context, status=422 if form.errors else 200)
+    return render(request, "problems/ask.html", context, status=422 if form.errors else 200)
 
 
 @require_POST
@@ -250,7 +250,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "can_upload": job.state == Job.State.FINISHED,
         "file_names": ",".join(FILE_NAMES),
     }
-    return render(request, "attention/edits.html", context)
+    return render(request, "problems/edits.html", context)
 
 
 def _to_edit(job: Job, cause: str) -> list[tuple[int, str]]:
@@ -278,7 +278,7 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
     return make_part(
         request,
         "corrected",
-        "attention/_corrected.html",
+        "problems/_corrected.html",
         context,
         url=reverse("edits", args=[job.pk]),
         seconds=None if found else LOOK_SECONDS,
@@ -332,7 +332,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "beyond": beyond,
         "cause": cause_in_words(row.cause) if row.cause else None,
     }
-    return render(request, "attention/edit_row.html", context)
+    return render(request, "problems/edit_row.html", context)
 
 
 def _columns_to_edit(job: Job) -> list[int]:
@@ -371,7 +371,7 @@ def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
         return redirect("attention", pk)
     if group is None or job.state != Job.State.FINISHED:
         return redirect("attention", pk)
-    return render(request, "attention/leave_out.html", {"job": job, "group": group})
+    return render(request, "problems/leave_out.html", {"job": job, "group": group})
 
 
 def _busy(request: HttpRequest, job: Job) -> HttpResponse:

@@ -27,4 +27,4 @@ def receipt(request: HttpRequest, pk: int) -> HttpResponse:
         ),
         "written": sum(one.output_tokens for one in found.lines),
     }
-    return render(request, "watch/receipt.html", context)
+    return render(request, "job_page/receipt.html", context)

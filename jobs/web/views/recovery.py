@@ -28,14 +28,14 @@ def restored(request: HttpRequest) -> HttpResponse:
     part = make_part(
         request,
         "restored",
-        "restored/_restored.html",
+        "recovery/_restored.html",
         context,
         url=request.path,
         seconds=POLL_SECONDS if state.is_ahead and not state.report else None,
     )
     if request.headers.get("HX-Request"):
         return answer(request, part)
-    return render(request, "restored/restored.html", {"part": part})
+    return render(request, "recovery/restored.html", {"part": part})
 
 
 @require_POST

@@ -105,7 +105,7 @@ def templates(request: HttpRequest) -> HttpResponse:
         "page": page,
         "query": query,
     }
-    return render(request, "kept/list.html", context)
+    return render(request, "saved_templates/list.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -130,7 +130,7 @@ def keep(request: HttpRequest, pk: int) -> HttpResponse:
         if taken and taken.shared:  # it stays so, unless the person says otherwise
             form = TemplateForm({"name": taken.name, "shared": "yes"})
     context = {"job": job, "form": form, "taken": taken, "kept": Shown(Template(), recipe, False)}
-    return render(request, "kept/keep.html", context, status=status)
+    return render(request, "saved_templates/keep.html", context, status=status)
 
 
 def _kept(request: HttpRequest, job: Job, recipe: Recipe, form: TemplateForm) -> HttpResponse:
@@ -183,7 +183,7 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks, POST deletes."""
     template = _find(request, pk)
     if request.method != "POST":
-        return render(request, "kept/delete.html", {"template": template})
+        return render(request, "saved_templates/delete.html", {"template": template})
     template.delete()
     messages.success(request, f"The template “{template.name}” is deleted.")
     return redirect("templates")

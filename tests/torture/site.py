@@ -33,8 +33,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from jobs.models import SpendingCaps
-
 from ..environment import clean_environment
 
 if TYPE_CHECKING:
@@ -342,6 +340,8 @@ def make_template(database_url: str) -> None:
 
     django.setup()
     from django.contrib.auth.models import User
+
+    from jobs.models import SpendingCaps
 
     call_command("migrate", interactive=False, verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)

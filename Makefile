@@ -12,7 +12,7 @@ INSTALLED := .venv/installed-$(call hash,requirements.txt)
 INSTALLED_TESTS := .venv/installed-tests-$(call hash,requirements.txt tests/requirements.txt)
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test test-quick lint format bench torture
+.PHONY: help run test test-quick lint format bench mutants torture
 help:
 	@echo 'make run      start the site at http://127.0.0.1:8000 (Ctrl-C stops it)'
 	@echo 'make test     run every check and test; ARGS="tests/test_x.py -k y" runs those only'
@@ -21,6 +21,7 @@ help:
 	@echo 'make format   put the code into its standard form'
 	@echo 'make bench    measure a job of 100,000 rows, each view and click (ARGS=--million:
 	@echo '              of 1,000,000, too), and how good estimates are'
+	@echo 'make mutants  put thirty faults into the code, one at a time: tests must notice each'
 	@echo 'make torture  a site under faults and kills, 200 times: RUNS=, SEED=, PARALLEL=,'
 	@echo '              DATABASE=postgresql, REPORT=file'
 
@@ -50,6 +51,10 @@ bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench_rows $(ARGS)
 	@.venv/bin/python -m tests.bench_clicks $(ARGS)
 	@.venv/bin/python -m tests.bench_estimates
+
+mutants: $(INSTALLED_TESTS)
+	@.venv/bin/python -m tests.code_mutants
+	@.venv/bin/python -m tests.torture --mutants
 
 torture: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.torture $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \

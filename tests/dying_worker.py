@@ -81,7 +81,17 @@ def after(owner: Any, name: str, reached: Callable[[], None]) -> None:
 def arrange(point: str, reached: Callable[[], None]) -> None:
     """Call `reached` whenever the product comes to `point`."""
     from jobs import models
-    from jobs.batches import collection, journal, leases, planning, slices, submission
+    from jobs.batches import (
+        collection,
+        journal,
+        leases,
+        planning,
+        reconciliation,
+        result_proof,
+        result_rows,
+        slices,
+        submission,
+    )
     from jobs.drafts import reading
     from jobs.models import files
     from jobs.provider import client
@@ -121,9 +131,9 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
         case "sending: committed, not journalled":
             after(submission, "_accepted", reached)
         case "looking: found, not adopted":
-            before(submission, "_adopt", reached)
+            before(reconciliation, "_adopt", reached)
         case "looking: given up, not planned again":
-            before(submission, "plan_again", reached)
+            before(reconciliation, "plan_again", reached)
         case "watching: listed, nothing noted":
             from jobs.batches import polling
 
@@ -131,16 +141,16 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
         case "collecting: half downloaded":
             download_half(reached)
         case "collecting: downloaded, not proven":
-            before(collection, "_prove_complete", reached)
+            before(result_proof, "prove_complete", reached)
         case "collecting: proven, not named":
             before(files, "keep", lambda: reached() if called_by("_download") else None)
         case "collecting: named, nothing stored":
-            before(collection, "_store", reached)
+            before(result_rows, "store", reached)
         case "collecting: some rows stored":
-            collection.SLICE = 20
-            after(collection, "_columns", reached)
+            result_rows.SLICE = 20
+            after(leases.Lease, "renew", lambda: reached() if called_by("store") else None)
         case "collecting: rows stored, batch not":
-            after(collection, "_store", reached)
+            after(result_rows, "store", reached)
         case "collecting: collected, not counted":
             after(collection, "collect", reached)
         case "finishing: counted, not finished":

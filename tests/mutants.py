@@ -90,12 +90,12 @@ def resend_on_404() -> None:
 
 def lines_not_counted() -> None:
     """Whatever arrives as results is taken for all of them."""
-    from jobs.batches import collection
+    from jobs.batches import result_proof
 
     def prove(batch: Any, path: Any, lease: Any) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    collection._prove_complete = prove
+    result_proof.prove_complete = prove
 
 
 # --- Their scenarios ------------------------------------------------------------------------------

@@ -19,7 +19,15 @@ from django.core.files.base import File
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 
-from ..batches import attempts, ceilings, collection, external, external_ids, planning, submission
+from ..batches import (
+    attempts,
+    ceilings,
+    external,
+    external_ids,
+    planning,
+    reconciliation,
+    result_proof,
+)
 from ..drafts import trials
 from ..drafts.templates import Start
 from ..ingest.shapes import Choices
@@ -501,7 +509,7 @@ def send_again(batch: Batch, user: User) -> bool:
                 f"It may cost {pricing.in_words(pricing.rounded_up(most))} a second time. "
                 "An administrator who does not own this job has to send it again."
             )
-        if not submission.plan_again(batch, decided_by=user.pk):
+        if not reconciliation.plan_again(batch, decided_by=user.pk):
             return False
         Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
         Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
@@ -542,7 +550,7 @@ def finish_without(job: Job, user: User) -> bool:
         held = Job.objects.filter(pk=job.pk).exclude(held="")
         if not held.update(held="", next_action_at=now):
             return False
-        away = job.batches.staying_away(collection.TRIES)
+        away = job.batches.staying_away(result_proof.TRIES)
         if not away.update(given_up_at=now, next_action_at=now):
             transaction.set_rollback(True)
             return False

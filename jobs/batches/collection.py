@@ -4,87 +4,56 @@ the rows. Each step can be repeated with the same result."""
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Container, Iterator
 from datetime import timedelta
 from itertools import chain
-from pathlib import Path
 
-import msgspec
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from ..models import (
     Batch,
-    FileProblem,
     Job,
     NotMoved,
     Outcome,
     Row,
-    answer_kind_of,
     checksums,
     clock,
     files,
     note_change,
-    results,
 )
-from ..models.statements import update_statement
 from ..provider import client
 from ..provider.client import BatchInfo
-from ..rules import pricing, wording
-from ..rules.judging import Judged, Result, ResultLine, is_understood, judge, read_line
-from . import absence, answer_columns, external_ids, holds, result_files, submission
+from ..rules.judging import judge
+from . import absence, external_ids, holds, reconciliation, result_files, result_proof, result_rows
 from .leases import Lease, LeaseLost
-from .planning import custom_id
+from .result_proof import (
+    COUNTED,
+    DELETED,
+    FOREIGN,
+    GONE,
+    NO_RESULTS,
+    NOT_ENDED,
+    TRIES,
+    UNCLEAR,
+    Incomplete,
+)
+from .result_rows import SLICE, cost_of
 from .slices import slice_transaction
 
 logger = logging.getLogger(__name__)
-
-SLICE = 2_000  # rows of one transaction
-SLICE_BYTES = 8_000_000
-KINDS = ("succeeded", "errored", "canceled", "expired")
-# Before a person is told that results stay incomplete. As many looks in a row have to agree before
-# one of them counts for good.
-TRIES = 5
 LONGEST_PAUSE = timedelta(minutes=10)  # before they are fetched anew
 # A new batch and its results can be answered with 404 for a while (seen by users of the API).
 NOT_YET_VISIBLE = timedelta(minutes=15)
-NO_ROW = "no_row"  # the Problem of results that belong to no row
-IDS_SHOWN = 20  # of those
 
 
 STILL_UNKNOWN = (
     "We still do not know whether the provider has the missing answers. They may have been "
     "charged. You can try again later, or go on without them."
 )
-
-
-class Incomplete(Exception):
-    """The results that came are not all of them, or not what was sent; says what is missing.
-
-    `doubt` is what could not be undone if this one look counted: it counts when TRIES looks in a
-    row have come to the same.
-    """
-
-    def __init__(self, what: str, doubt: str = "") -> None:
-        super().__init__(what)
-        self.doubt = doubt
-
-
-FOREIGN = "foreign"  # the results belong to another batch than the one that was adopted
-GONE = "gone"  # the provider has neither the results nor the batch
-DELETED = "deleted"  # the provider says that it has deleted the results
-NOT_ENDED = "not ended"  # the provider says that it is still at work
-NO_RESULTS = "no results"  # the provider has the batch, and no results of it
-UNCLEAR = "unclear"  # no whole answer came, which says nothing about the results
-
-
-# Of these, one look ends nothing, even after a person has given up the results.
-COUNTED = (GONE, DELETED, NO_RESULTS, UNCLEAR)
 
 
 def collect(batch: Batch, lease: Lease) -> timedelta:
@@ -99,7 +68,11 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         return timedelta()
     try:
         # A file that is there already was proven by a worker that died before it could say so.
-        sha256 = _prove_complete(batch, path, lease) if path.exists() else _download(batch, lease)
+        sha256 = (
+            result_proof.prove_complete(batch, path, lease)
+            if path.exists()
+            else _download(batch, lease)
+        )
     except client.NotThere:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
@@ -110,12 +83,12 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         what = f"the provider did not say whether it has them ({error})"
         return _try_again(batch, Incomplete(what, UNCLEAR), lease)
     try:
-        cost = _store(batch, path, lease)
+        cost = result_rows.store(batch, path, lease)
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
     if batch.is_external:
-        _say_what_fits(batch, path, lease)
+        result_rows.say_what_fits(batch, path, lease)
     with transaction.atomic():
         mine = Job.objects.filter(pk=batch.job_id, lease_owner=lease.owner)
         if not mine.update(lease_owner=lease.owner):
@@ -147,13 +120,13 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
         files.remove_incoming(batch)
         files.results_path(batch).unlink(missing_ok=True)
         try:
-            _ask_anew(batch)
+            result_proof.ask_anew(batch)
         except client.NotThere:
             return _without_results(batch, lease)
         except Incomplete as other:
             incomplete = other
         else:
-            if submission.replace_by_proven(batch):
+            if reconciliation.replace_by_proven(batch):
                 return timedelta()
     return _try_again(batch, incomplete, lease)
 
@@ -196,101 +169,9 @@ def _download(batch: Batch, lease: Lease) -> str:
         except OSError:
             part.unlink()  # the disk is full: the room is needed
             raise
-    sha256 = _prove_complete(batch, part, lease)
+    sha256 = result_proof.prove_complete(batch, part, lease)
     files.keep(part, files.results_path(batch), mode=0o440)
     return sha256
-
-
-def _prove_complete(batch: Batch, path: Path, lease: Lease) -> str:
-    """The file's SHA-256, once it is certain that it holds exactly one result for every row of the
-    batch, in the numbers that the provider names. Of a batch that was made elsewhere nobody here
-    knows the ids: as many results as requests, each with an id of its own.
-
-    Raises Incomplete, and ProviderError when the numbers do not fit and cannot be asked for anew. A
-    line that is there twice to the letter counts once.
-    """
-    missing = _planned_ids(batch)
-    planned = batch.size if missing is None else len(missing)
-    digest = hashlib.sha256()
-    kinds: Counter[str] = Counter()
-    seen: dict[str, bytes] = {}
-    puzzle = 0  # of all results that are not understood, in whatever order they came
-    ends_whole = True
-    strange = ""
-    with path.open("rb") as file:
-        for line in result_files.lines(file):
-            digest.update(line)
-            ends_whole = line.endswith(b"\n")
-            if not line.strip():
-                continue
-            result = _result_of(line)
-            fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
-            if result.custom_id in seen:
-                if seen[result.custom_id] != fingerprint:
-                    raise Incomplete(f"two different results for {result.custom_id}")
-            elif missing is None or result.custom_id in missing:
-                if len(seen) == planned:  # of a batch that was made elsewhere
-                    raise Incomplete(f"more than {planned:,} results arrived")
-                seen[result.custom_id] = fingerprint
-                kinds[result.result.type] += 1
-                if not is_understood(result.result):
-                    puzzle ^= int.from_bytes(fingerprint)
-            else:
-                strange = strange or result.custom_id
-            lease.renew()
-    if strange:
-        what = f"a result for {strange[:64]}, which we did not send"
-        raise Incomplete(what, FOREIGN if batch.recovered and not seen else "")
-    if len(seen) != planned:
-        raise Incomplete(f"{len(seen):,} of {planned:,} results arrived")
-    if not ends_whole:
-        raise Incomplete("the last line is cut off")
-    if batch.counts and _contradiction(batch.counts, kinds):
-        # They were stored when the end was first seen: what condemns a download has to be as fresh.
-        counts = _ask_anew(batch).counts
-        if what := _contradiction(counts, kinds):
-            raise Incomplete(what)
-    doubt = f"puzzle {puzzle:016x}"
-    if puzzle and (batch.doubt != doubt or batch.doubts < TRIES - 1):
-        raise Incomplete("some results are of a kind that is not known here", doubt)
-    return digest.hexdigest()
-
-
-def _contradiction(counts: dict[str, int], kinds: Counter[str]) -> str:
-    """In which way results of these kinds are not what the provider counts, in words."""
-    # Results of a kind that is new to us count as any kind for the provider.
-    new_kinds = sum(count for kind, count in kinds.items() if kind not in KINDS)
-    for kind in KINDS:
-        if not 0 <= counts[kind] - kinds[kind] <= new_kinds:
-            return f"{kinds[kind]:,} rows are {kind}, the provider counts {counts[kind]:,}"
-    return ""
-
-
-def _ask_anew(batch: Batch) -> BatchInfo:
-    """What the provider says of an ended batch now; its counts and times are stored. Raises
-    Incomplete when it has not ended after all, and then it is watched on; and ProviderError."""
-    info = client.retrieve_batch(str(batch.provider_id))
-    if info.status != "ended":
-        raise Incomplete("the provider is still at work on it", NOT_ENDED)
-    batch.counts, batch.ended_at = info.counts, info.ended_at or batch.ended_at
-    ended = Batch.objects.filter(pk=batch.pk, provider_id=batch.provider_id)
-    ended.update(counts=batch.counts, ended_at=batch.ended_at, expires_at=info.expires_at)
-    return info
-
-
-def _result_of(line: bytes) -> ResultLine:
-    try:
-        return read_line(line)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Incomplete("a line is cut off or not JSON") from error
-
-
-def _planned_ids(batch: Batch) -> set[str] | None:
-    """The custom_ids that were sent; None for a batch that was made elsewhere."""
-    if batch.is_external:
-        return None
-    numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
-    return {custom_id(batch.nonce, number) for number in numbers.iterator()}
 
 
 def _without_results(batch: Batch, lease: Lease) -> timedelta:
@@ -299,7 +180,7 @@ def _without_results(batch: Batch, lease: Lease) -> timedelta:
     patient = may_be_too_new(batch)
     what, doubt = "the provider does not have them (404)", NO_RESULTS
     try:
-        archived_at = _ask_anew(batch).archived_at
+        archived_at = result_proof.ask_anew(batch).archived_at
     except client.NotThere:
         doubt = GONE
     except Incomplete as incomplete:
@@ -355,7 +236,7 @@ def _try_again(
         said = str(incomplete)
         lose(batch, lease, f"{said[0].upper()}{said[1:]}." if batch.doubt == DELETED else "")
     elif agreed and _is_not_ours(batch):
-        submission.give_back(batch, "given_back" if batch.doubt == FOREIGN else "vanished")
+        reconciliation.give_back(batch, "given_back" if batch.doubt == FOREIGN else "vanished")
     elif batch.collect_failures >= TRIES and not patient:
         _take_what_arrived(batch, lease)
         holds.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}.")
@@ -366,7 +247,7 @@ def _is_not_ours(batch: Batch) -> bool:
     """Whether what all looks agree on means that the batch which was taken for ours is not."""
     if batch.doubt == FOREIGN:
         return True
-    return batch.doubt == GONE and submission.was_found_by_listing(batch)
+    return batch.doubt == GONE and reconciliation.was_found_by_listing(batch)
 
 
 def _stay_incomplete(batch: Batch) -> str:
@@ -381,12 +262,12 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         return
     size, sha256 = checksums.facts_of(part)
     Batch.objects.filter(pk=batch.pk).update(results_bytes=size, results_sha256=sha256)
-    planned = _planned_ids(batch)
+    planned = result_proof.planned_ids(batch)
     lines: dict[str, bytes] = {}
     contradicting = set()
-    for line in chain.from_iterable(_slices(part)):
+    for line in chain.from_iterable(result_rows.slices(part)):
         try:
-            found = _result_of(line).custom_id
+            found = result_proof.result_of(line).custom_id
         except Incomplete:
             continue
         if planned is not None and found not in planned:
@@ -399,7 +280,7 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         lease.renew()
     taken = lines.keys() - contradicting
     try:
-        _store(batch, part, lease, only=taken)
+        result_rows.store(batch, part, lease, only=taken)
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return
@@ -424,13 +305,13 @@ def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[i
         file.seek(0)
         for line in result_files.lines(file):
             if line.strip():
-                found = _result_of(line)
+                found = result_proof.result_of(line)
                 kinds[found.custom_id] = found.result.type
                 if found.result.type == "succeeded":
-                    costs[found.custom_id] = _cost(judge(found.result))
+                    costs[found.custom_id] = cost_of(judge(found.result))
     if len(kinds) != info.total:
         raise Incomplete(f"{len(kinds):,} of {info.total:,} results arrived")
-    if by_counts and (what := _contradiction(info.counts, Counter(kinds.values()))):
+    if by_counts and (what := result_proof.contradiction(info.counts, Counter(kinds.values()))):
         raise Incomplete(what)
     return len(costs), sum(costs.values())
 
@@ -468,126 +349,3 @@ def wait_again(batch: Batch, lease: Lease) -> None:
                 outcome=Outcome.WAITING, cause="", message=""
             )
         lease.renew()
-
-
-_UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number", "batch_id"])
-_NAME = update_statement(Row, ["source"], ["job_id", "number"])
-
-
-def _store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = None) -> int:
-    """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
-    Repeatable: the same file gives the same rows. `only`: the custom_ids to take, when the file is
-    not proven complete. Raises foreign.Undecided."""
-    total = 0
-    counted = set()  # a line that is there twice is paid once
-    wanted = answer_kind_of(batch.job)
-    rows = _rows_brought_in(batch, path, lease) if batch.is_external else None
-    for lines in _slices(path):
-        found_here: list[tuple[int | None, Result]] = []
-        for line in lines:
-            try:
-                result = read_line(line)
-            except (msgspec.DecodeError, RecursionError):
-                if only is None:
-                    raise
-                continue
-            if result.custom_id in counted or (only is not None and result.custom_id not in only):
-                continue
-            counted.add(result.custom_id)
-            if rows is None:
-                number: int | None = int(result.custom_id.rpartition("-")[2])
-            else:
-                number = rows.get(result.custom_id)
-            found_here.append((number, result.result))
-        requests = answer_columns.requests_of(batch, found_here)
-        updates, answers = [], []
-        for number, found in found_here:
-            params = requests.get(number) if number is not None else None
-            judged = judge(found, wanted, answer_columns.forced(batch, params))
-            cost = _cost(judged)
-            total += cost
-            if number is not None:  # else it fits no row, which is said in the end
-                values = results.result_values(judged, cost).values()
-                updates.append((*values, batch.job_id, number, batch.pk))
-                answers.append((number, params, judged))
-        # bulk_update takes thirty times as long.
-        with slice_transaction(), connection.cursor() as cursor:
-            note_change(batch.job_id)
-            cursor.executemany(_UPDATE, updates)
-            answer_columns.store_columns(batch.job_id, answers)
-        lease.renew()
-    return total
-
-
-def _rows_brought_in(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
-    """Which row each result of a batch that was made elsewhere belongs to. Without a file the rows
-    get their ids here. Raises foreign.Undecided."""
-    job = batch.job
-    ids = external_ids.ids_of(path, lease)
-    external_ids.decide(job, ids, lease)
-    rows = external_ids.numbers(job, ids, lease)
-    if not job.upload_bytes:
-        names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
-        for begin in range(0, len(names), SLICE):
-            with slice_transaction(), connection.cursor() as cursor:
-                cursor.executemany(_NAME, names[begin : begin + SLICE])
-            lease.renew()
-    return rows
-
-
-def _say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
-    """The whole results of a batch that was made elsewhere are in their rows: say which rows of the
-    file have none, and which results no row. Repeatable."""
-    job = batch.job
-    ids = external_ids.ids_of(path, lease)
-    found = external_ids.numbers(job, ids, lease)
-    strays = [custom_id for custom_id in ids if custom_id not in found]
-    theirs = Row.objects.filter(job=job, batch=batch)
-    for some in theirs.value_slices(SLICE):
-        here = theirs.filter(number__in=[number for (number,) in some])
-        with slice_transaction():
-            note_change(job.pk)
-            # What this site would not have sent was answered all the same.
-            here.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")
-            without = here.filter(outcome=Outcome.WAITING)
-            without.filter(problem="").update(problem=external_ids.NO_RESULT)
-            without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
-        lease.renew()
-    with transaction.atomic():
-        FileProblem.objects.filter(job=job, kind=NO_ROW).delete()
-        if strays:
-            texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]
-            FileProblem.objects.create(
-                job=job, kind=NO_ROW, count=len(strays), texts=texts, lines=[0] * len(texts)
-            )
-    if job.upload_bytes:
-        where = f" by {external_ids.in_words(job.ids_are)}" if job.ids_are else ""
-        holds.log(
-            job.pk,
-            f"Matched with the file{where}: {wording.rows(len(found))} with a result, "
-            f"{wording.rows(job.row_count - len(found))} without, and {len(strays):,} of "
-            f"{len(ids):,} results that belong to no row.",
-        )
-
-
-def _slices(path: Path) -> Iterator[list[bytes]]:
-    """The lines of a results file, without blank ones, in slices that fit into memory."""
-    lines: list[bytes] = []
-    size = 0
-    with path.open("rb") as file:
-        for line in result_files.lines(file):
-            if line.strip():
-                lines.append(line)
-                size += len(line)
-            if len(lines) == SLICE or size > SLICE_BYTES:
-                yield lines
-                lines, size = [], 0
-    if lines:
-        yield lines
-
-
-def _cost(judged: Judged) -> int:
-    try:
-        return pricing.cost_in_pico(judged)
-    except pricing.UnknownPrice:
-        return 0  # counted as unpriced in the job's tally

@@ -20,7 +20,7 @@ from ..provider import client
 from ..provider.client import BatchInfo
 from ..rules import wording
 from ..rules.structs import reader_of
-from . import absence, holds, ownership, recovery, slots
+from . import absence, holds, ownership, slots, unknown_submissions
 from .polling import KEPT
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _is_too_old(info: BatchInfo) -> bool:
 def _refuse_ours(info: BatchInfo) -> None:
     """Raises NotPossible for what is, or could be, a batch of this site whose id is not known
     here."""
-    if recovery.submissions_unknown():
+    if unknown_submissions.submissions_unknown():
         raise NotPossible(
             "The database of this site is older than its journal. First the batches that were sent "
             "since have to be looked for; then others can be brought in."

@@ -19,7 +19,7 @@ from ..provider import client
 from ..provider.client import BatchInfo
 from ..rules import wording
 from ..rules.pricing import in_words
-from . import absence, collection, holds, journal, ownership, submission
+from . import absence, collection, holds, journal, ownership, reconciliation, result_proof
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def look() -> None:
                 continue  # it was sent once, so what turns up is the batch itself
             if disowned:
                 _take(batch, disowned, f"is {disowned.id} after all, as its results say now")
-            for info in submission.candidates(batch, listing):
+            for info in reconciliation.candidates(batch, listing):
                 try:
                     is_ours = _is_ours(batch, info)
                 except client.ProviderError as error:
@@ -91,7 +91,7 @@ def _is_ours(batch: Batch, info: BatchInfo) -> bool:
 def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, datetime]]:
     """When each try that counted as never arrived can have been accepted, by the provider's clock,
     which is `ahead` of ours."""
-    margin = submission.CLOCK_MARGIN
+    margin = reconciliation.CLOCK_MARGIN
     tries = []
     for event in SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived"):
         begin, end = (datetime.fromisoformat(event.detail[name]) for name in ("from", "until"))
@@ -152,7 +152,7 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
     by_counts = clock.now() < late.found_at + COUNTS_COUNT
     try:
         finished, cost = collection.charged(late.batch, info, by_counts=by_counts)
-    except collection.Incomplete:
+    except result_proof.Incomplete:
         return  # the next look fetches it anew
     with transaction.atomic():
         note_change(late.batch.job_id)

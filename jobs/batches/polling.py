@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from ..models import Batch, Job, NotMoved, clock
 from ..provider import client
 from ..provider.client import BatchInfo
-from . import collection, holds, submission
+from . import collection, holds, reconciliation, result_proof
 from .leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def _look_up(batch: Batch) -> None:
     except client.NotThere:
         if collection.may_be_too_new(batch):
             return
-        if submission.was_found_by_listing(batch):
+        if reconciliation.was_found_by_listing(batch):
             _doubt(batch)
             return
         _count_as_gone(batch)
@@ -149,15 +149,15 @@ def _look_up(batch: Batch) -> None:
 def _doubt(batch: Batch) -> None:
     """A batch that was found by listing is gone. When looks in a row agree on that, it was perhaps
     another program's, and ours is looked for again."""
-    if _count_as_gone(batch) >= collection.TRIES:
-        submission.give_back(batch, "vanished")
+    if _count_as_gone(batch) >= result_proof.TRIES:
+        reconciliation.give_back(batch, "vanished")
 
 
 def _count_as_gone(batch: Batch) -> int:
     """How many looks in a row, this one included, found that a batch is not there."""
-    looks = batch.doubts + 1 if batch.doubt == collection.GONE else 1
+    looks = batch.doubts + 1 if batch.doubt == result_proof.GONE else 1
     same = Batch.objects.filter(pk=batch.pk, provider_id=batch.provider_id)
-    same.update(doubt=collection.GONE, doubts=looks)
+    same.update(doubt=result_proof.GONE, doubts=looks)
     return looks
 
 
@@ -169,7 +169,7 @@ def give_up(batch: Batch, lease: Lease) -> None:
         info = client.retrieve_batch(str(batch.provider_id))
     except client.NotThere:
         looks = _count_as_gone(batch)
-        if looks >= collection.TRIES:
+        if looks >= result_proof.TRIES:
             collection.lose(batch, lease)
         else:
             same = Batch.objects.filter(pk=batch.pk, state=batch.state)

@@ -21,11 +21,13 @@ from ..batches import (
     leases,
     planning,
     polling,
+    reconciliation,
     recovery,
     slices,
     slots,
     stored_results,
     submission,
+    unknown_submissions,
 )
 from ..batches.holds import SEE_THE_LOG
 from ..batches.leases import Lease, LeaseLost
@@ -360,7 +362,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
             return NOW
     stopping = job.state == Job.State.CANCELING
     # What was sent may be more than is known here.
-    not_yet = stopping and recovery.submissions_unknown() > 0
+    not_yet = stopping and unknown_submissions.submissions_unknown() > 0
     if stopping and not not_yet and _stop_batches(job, batches, lease, can_wait=bool(due)):
         return NOW
     if due:
@@ -400,7 +402,7 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=now + pause)
     try:
         if batch.state == Batch.State.UNKNOWN:
-            submission.reconcile(batch)
+            reconciliation.reconcile(batch)
         elif batch.state == Batch.State.IN_PROGRESS:
             polling.give_up(batch, lease)
         else:
@@ -463,7 +465,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     batch = planned[0]
     if batch.next_action_at and _waits(batch):
         return min(batch.next_action_at - clock.now(), SAFETY)
-    if recovery.submissions_unknown() or SpendingCaps.get().stopped_at:
+    if unknown_submissions.submissions_unknown() or SpendingCaps.get().stopped_at:
         return SAFETY
     if (pause := holds.wait_before_sending(job)) > NOW:
         return min(pause, SAFETY)

@@ -21,7 +21,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from huey.contrib.djhuey import HUEY
 
-from ..batches import journal, recovery
+from ..batches import journal, unknown_submissions
 from ..models import Heartbeat, Job, JournalState, SpendingCaps, clock, files, locks
 from . import backups, dumps
 from .backups import FOLDERS, JOURNAL, BadBackup, Manifest
@@ -308,7 +308,7 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
         # Here, because several parts of a site that make them at once fail.
         HUEY.storage.initialize_schema()
         HUEY.storage.close()
-    batches, rows = recovery.count_unknown()
+    batches, rows = unknown_submissions.count_unknown()
     JournalState.row().update(checked=0, ahead=batches, asked_at=None, report="")
     Job.objects.exclude(lease_owner="").update(lease_until=None, lease_owner="")
     stops = _has_gap_since(backup) and Job.objects.filter(practice=False).exists()

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import BigIntegerField, Case, Count, F, Max, Min, Q, Sum, When
 from django.db.models.functions import Cast, Coalesce
 
-from ..batches import collection
+from ..batches import result_rows
 from ..drafts import estimates
 from ..models import (
     FAILED,
@@ -302,7 +302,7 @@ def _charged_elsewhere(job: Job) -> Counter[str]:
 
 def _strays(job: Job) -> dict[str, int]:
     """How many results of a batch that was brought in belong to no row."""
-    found = job.problems.filter(kind=collection.NO_ROW).first() if job.is_external else None
+    found = job.problems.filter(kind=result_rows.NO_ROW).first() if job.is_external else None
     return {"strays": found.count} if found else {}
 
 

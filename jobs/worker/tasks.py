@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
 
-from ..batches import journal, polling, recovery
+from ..batches import journal, polling, unknown_submissions
 from ..drafts import model_catalog
 from ..models import Heartbeat, clock, locks, storage
 from . import advance
@@ -69,7 +69,7 @@ def start_ticking() -> None:
     advance.price_stale_drafts()
     polling.warn()
     storage.keep_ballast()
-    recovery.submissions_unknown()  # so that the pages say it before anything is to be sent
+    unknown_submissions.submissions_unknown()  # pages say it before anything is sent
     model_catalog.refresh()  # the last: the provider may take its time
 
 

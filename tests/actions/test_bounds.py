@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from jobs.batches import collection, leases, ownership, result_files
+from jobs.batches import collection, leases, ownership, result_files, result_proof
 from jobs.models import Batch, Job, Row, clock, files
 from jobs.provider import client, connections
 from jobs.provider.client import NotThere, ProviderError, Refused, TooMuch, Unclear
@@ -309,8 +309,8 @@ def test_a_line_without_end_is_not_read_into_memory(
     path.write_bytes(b'{"custom_id":"abc123-0000001","result":"' + b"x" * 20 * MIB + b'"}\n')
     tracemalloc.start()
     try:
-        with pytest.raises(collection.Incomplete):
-            collection._prove_complete(ended, path, claim(ended))
+        with pytest.raises(result_proof.Incomplete):
+            result_proof.prove_complete(ended, path, claim(ended))
         _now, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs import actions
-from jobs.batches import collection, late
+from jobs.batches import collection, late, result_proof
 from jobs.drafts import trials
 from jobs.models import Batch, Job, LateBatch, NotMoved, Trial, dollars
 from jobs.provider import client
@@ -152,7 +152,7 @@ def test_going_on_without_answers_while_they_are_fetched_takes_them(
     monkeypatch: pytest.MonkeyPatch,
     _time: int,
 ) -> None:
-    monkeypatch.setattr(collection, "TRIES", 1)
+    monkeypatch.setattr(result_proof, "TRIES", 1)
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     simulator.reset()

@@ -15,7 +15,7 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from jobs import actions
-from jobs.batches import collection, leases, polling
+from jobs.batches import collection, leases, polling, result_proof, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client
 from jobs.provider.client import BatchInfo
@@ -89,7 +89,7 @@ def test_a_result_of_an_unknown_kind_is_kept_raw_and_shown_when_it_stays(
     unknown = Row.objects.get(job=job, cause="unknown_result")
     assert unknown.outcome == Outcome.LOOK
     assert (job.good_count, job.attention_count) == (len(ROWS) - 1, 1)
-    assert job.batches.get().collect_failures == collection.TRIES - 1
+    assert job.batches.get().collect_failures == result_proof.TRIES - 1
 
 
 @pytest.mark.parametrize("kind", ["unknown_type", "no_message"])
@@ -97,11 +97,11 @@ def test_a_result_that_is_not_understood_is_not_final_when_another_download_diff
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     """Other trouble before it does not count: looks in a row have to agree."""
-    cut = [{"kind": "missing_line", "times": collection.TRIES - 1}]
+    cut = [{"kind": "missing_line", "times": result_proof.TRIES - 1}]
     simulator.faults(results=[*cut, {"kind": kind}])
     job = drive(confirmed(alice, drive, ROWS))
     assert job.good_count == len(ROWS)
-    assert job.batches.get().collect_failures == collection.TRIES
+    assert job.batches.get().collect_failures == result_proof.TRIES
 
 
 # --- The provider's own numbers -----------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_a_batch_that_turns_out_to_run_is_not_lost_when_a_person_gave_it_up(
     simulator.faults(stuck=True)
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
-    wrong = {"state": Batch.State.ENDED, "collect_failures": collection.TRIES}
+    wrong = {"state": Batch.State.ENDED, "collect_failures": result_proof.TRIES}
     job.batches.update(**wrong, next_action_at=timezone.now())
     Job.objects.update(held="Its results stay incomplete.")
     assert actions.finish_without(job, alice)
@@ -189,14 +189,14 @@ def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     simulator.reset()
-    store = collection._store
+    store = result_rows.store
 
     def gives_up_meanwhile(*args: Any, **kwargs: Any) -> int:
         assert actions.finish_without(job, alice)
         return store(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collection, "_store", gives_up_meanwhile)
+        patch.setattr(result_rows, "store", gives_up_meanwhile)
         drive(job, until=lambda job: job.batches.filter(state=Batch.State.COLLECTED).exists())
     job = drive(job)
     assert (job.good_count, job.state) == (len(ROWS), Job.State.FINISHED)
@@ -242,7 +242,7 @@ def test_a_person_is_told_what_is_still_unknown_before_a_batch_is_lost(
     simulator.reset()
     simulator.faults(results=[{"kind": "status_500", "times": 1000}])
     assert actions.finish_without(job, alice)
-    for _ in range(collection.TRIES):
+    for _ in range(result_proof.TRIES):
         look_now(job)
     job.refresh_from_db()
     assert collection.STILL_UNKNOWN in job.held

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs import actions
-from jobs.batches import collection, polling
+from jobs.batches import polling, result_proof
 from jobs.drafts import estimates
 from jobs.models import Batch, Heartbeat, Job, Outcome, clock
 from jobs.provider import client
@@ -158,7 +158,7 @@ def test_results_that_are_not_there_yet_are_waited_for_and_then_held(
 
         return look
 
-    job = drive(job, until=failed(collection.TRIES + 2))
+    job = drive(job, until=failed(result_proof.TRIES + 2))
     assert not job.held, "it may be too new"
     later(timedelta(minutes=30))
     job = drive(job, until=lambda job: failed(0)(job) and bool(job.held))

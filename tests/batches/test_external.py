@@ -25,7 +25,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from jobs import actions
-from jobs.batches import collection, external, external_ids, recovery
+from jobs.batches import (
+    collection,
+    external,
+    external_ids,
+    result_proof,
+    result_rows,
+    unknown_submissions,
+)
 from jobs.drafts import reading
 from jobs.ingest.shapes import Choices
 from jobs.models import (
@@ -290,7 +297,7 @@ def test_results_that_are_not_whole_are_fetched_again(
 def test_what_did_arrive_of_incomplete_results_can_be_used(
     root: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection, "TRIES", 1)
+    monkeypatch.setattr(result_proof, "TRIES", 1)
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
     job = actions.bring_in(
         root, made_elsewhere(simulator, ["a", "b", "c"]), in_lines(["a", "b", "c"])
@@ -307,8 +314,8 @@ def test_what_did_arrive_of_incomplete_results_can_be_used(
         (reading, "give_to_batch"),
         (reading, "_settle"),
         (files, "keep"),
-        (collection, "_store"),
-        (collection, "_say_what_fits"),
+        (result_rows, "store"),
+        (result_rows, "say_what_fits"),
         (advance, "_finish"),
     ],
 )
@@ -585,7 +592,7 @@ def test_nor_what_could_be_one_that_shows_up_late(
 def test_nothing_is_brought_in_while_the_journal_knows_more(
     root: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "submissions_unknown", lambda: 1)
+    monkeypatch.setattr(unknown_submissions, "submissions_unknown", lambda: 1)
     assert "older than its journal" in why_not(root, made_elsewhere(simulator, ["a"]))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 
-from jobs.batches import collection, external_ids, leases, polling
+from jobs.batches import collection, external_ids, leases, polling, result_proof, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client
 
@@ -16,7 +16,7 @@ from ..many import finished, touched
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROWS = 2 * collection.SLICE  # that one transaction may change
+ROWS = 2 * result_rows.SLICE  # that one transaction may change
 STEPS = 1_500  # thousands of steps of SQLite in one transaction: no look at all rows
 
 
@@ -70,7 +70,7 @@ def test_rows_wait_again_when_a_batch_is_there_after_a_worker_died_calling_it_lo
 ) -> None:
     """Else what they may still cost would not be reserved any more."""
     batch, lease = at_provider(alice, 5_000, Batch.State.IN_PROGRESS)
-    batch.doubt, batch.doubts = collection.GONE, collection.TRIES - 1
+    batch.doubt, batch.doubts = result_proof.GONE, result_proof.TRIES - 1
 
     class Found:
         id, status, expires_at = "msgbatch_1", "in_progress", None
@@ -107,11 +107,11 @@ def test_what_fits_a_large_batch_from_elsewhere_is_said_in_slices(
     path = files.results_path(batch)
     with monkeypatch.context() as patched, pytest.raises(Died):
         patched.setattr(leases.Lease, "renew", dies_after(2))
-        collection._say_what_fits(batch, path, lease)
+        result_rows.say_what_fits(batch, path, lease)
     with touched() as slices:
-        collection._say_what_fits(batch, path, lease)
+        result_rows.say_what_fits(batch, path, lease)
     assert 0 < slices.rows <= ROWS and slices.steps < STEPS
     assert batch.job.rows.filter(outcome=Outcome.GOOD, problem="", batch=batch).count() == 4_000
     without = batch.job.rows.filter(outcome=Outcome.LEFT_OUT, batch=None)
     assert without.filter(problem=external_ids.NO_RESULT, cause="left_out").count() == 5_000
-    assert batch.job.problems.get(kind=collection.NO_ROW).count == 1
+    assert batch.job.problems.get(kind=result_rows.NO_ROW).count == 1

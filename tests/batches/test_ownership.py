@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs import actions
-from jobs.batches import collection, late, ownership
+from jobs.batches import collection, late, ownership, result_proof
 from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, dollars
 from jobs.provider import client
 from jobs.worker import advance
@@ -77,7 +77,7 @@ def test_looks_have_to_agree_in_a_row_before_a_batch_is_disowned(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """What else went wrong before is no look that says so."""
-    cut = {"kind": "missing_line", "times": collection.TRIES - 1}
+    cut = {"kind": "missing_line", "times": result_proof.TRIES - 1}
     simulator.faults(
         create=[{"kind": "drop_after_accept"}], results=[cut, {"kind": "foreign_nonce"}]
     )
@@ -88,7 +88,7 @@ def test_looks_have_to_agree_in_a_row_before_a_batch_is_disowned(
 def test_a_disowned_batch_whose_results_prove_it_later_is_taken_back(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = disowned(alice, simulator, drive, wrong=collection.TRIES)
+    job = disowned(alice, simulator, drive, wrong=result_proof.TRIES)
     job = drive(job, until=without_pauses(is_finished))
     assert (job.held, job.good_count) == ("", len(ROWS))
     assert_sent_once(simulator, job)
@@ -98,7 +98,7 @@ def test_a_disowned_batch_whose_results_prove_it_later_is_taken_back(
 def test_a_disowned_batch_is_looked_at_once_more_before_its_rows_are_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = disowned(alice, simulator, drive, wrong=collection.TRIES)
+    job = disowned(alice, simulator, drive, wrong=result_proof.TRIES)
     assert actions.send_again(job.batches.get(), alice)
     job = drive(job)
     assert_sent_once(simulator, job)
@@ -108,7 +108,7 @@ def test_a_disowned_batch_that_proves_to_be_ours_after_all_rows_were_sent_again_
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """One more wrong answer, at the last look before sending."""
-    job = disowned(alice, simulator, drive, wrong=collection.TRIES + 1)
+    job = disowned(alice, simulator, drive, wrong=result_proof.TRIES + 1)
     assert actions.send_again(job.batches.get(), alice)
     job = drive(job)
     assert simulator.truth()["posts"] == 2
@@ -187,7 +187,7 @@ def test_a_batch_whose_results_are_missing_while_it_is_there_is_not_given_back(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collection, "NOT_YET_VISIBLE", -timedelta(minutes=15))
-    missing = {"kind": "status_404", "times": collection.TRIES}
+    missing = {"kind": "status_404", "times": result_proof.TRIES}
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[missing])
     job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_asked))
     assert "404" in job.held
@@ -208,7 +208,7 @@ def test_a_batch_found_by_listing_that_is_gone_again_is_not_sent_again_by_itself
         patch.setattr(collection, "collect", lambda batch, lease: timedelta(seconds=1))
         drive(job, until=lambda job: job.batches.filter(**ended).exists())
     simulator.faults(retrieve_404_seconds=1e6, list_hide_seconds=1e6)
-    for looks in range(collection.TRIES):
+    for looks in range(result_proof.TRIES):
         assert job.batches.get().doubts == looks
         now_due(job)
         with monkeypatch.context() as patch:

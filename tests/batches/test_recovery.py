@@ -17,7 +17,14 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from jobs import actions
-from jobs.batches import attempts, journal, planning, recovery
+from jobs.batches import (
+    attempts,
+    journal,
+    planning,
+    recovery,
+    restored_batches,
+    unknown_submissions,
+)
 from jobs.models import Batch, Job, JournalState, Outcome, Row, SiteState, SubmissionEvent
 from jobs.provider import client
 from jobs.retries import preparation
@@ -175,13 +182,13 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
         return seen
 
     seen = []
-    settle = recovery._settle
+    settle = restored_batches.settle
 
     def looked_at(*args: Any) -> None:
         settle(*args)
         seen.append(thread.submit(look).result())
 
-    monkeypatch.setattr(recovery, "_settle", looked_at)
+    monkeypatch.setattr(restored_batches, "settle", looked_at)
     with ThreadPoolExecutor(1) as thread:
         recovery.restore()
         assert seen == [(Job.State.DRAFT, 0)] * 3
@@ -367,10 +374,10 @@ def test_a_backup_from_the_moment_of_sending_knows_the_attempt_and_not_its_answe
     transaction.savepoint_rollback(points[0])
     Job.objects.update(lease_until=None, lease_owner="")
     assert Batch.objects.get().state == Batch.State.SUBMITTING
-    assert recovery.submissions_unknown() == 1
+    assert unknown_submissions.submissions_unknown() == 1
     (line,) = recovery.restore()
     assert str(provider_id) in line
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
     Job.objects.update(next_action_at="2020-01-01T00:00Z")
     advance.sweep()
     assert Batch.objects.get().state == Batch.State.IN_PROGRESS
@@ -396,7 +403,7 @@ def test_a_refusal_says_nothing_of_a_later_attempt(
             journal, "write", lambda kind, **facts: kind == "intent" and write(kind, **facts)
         )
         drive(job, until=sent(1))
-    assert recovery.submissions_unknown() == 1, "two attempts at one batch"
+    assert unknown_submissions.submissions_unknown() == 1, "two attempts at one batch"
     (line,) = recovery.restore()
     assert "being looked for" in line
     assert_whole(drive(job), simulator)
@@ -532,9 +539,9 @@ def test_a_database_that_was_not_restored_is_never_held_up(
     path.write_text('{"at": "2026-01-01", "kind": "intent", "nonce": "abc')
     assert_whole(drive(job), simulator)
     assert path.read_text().splitlines()[1].startswith('{"at"')
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
     path.unlink()
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
 
 
 def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
@@ -560,9 +567,9 @@ def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     path = Path(settings.DATA_DIR, "journal.jsonl")
     lines = "\n".join([*damaged, path.read_text()])
     path.write_text(lines, errors="surrogateescape")
-    assert recovery.submissions_unknown() == 3
+    assert unknown_submissions.submissions_unknown() == 3
     recovery.restore()
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
     said = [record for record in caplog.records if "is skipped" in record.getMessage()]
     assert len(said) == len(damaged)
     assert_whole(drive(job), simulator)
@@ -582,7 +589,7 @@ def test_an_answer_whose_intent_is_damaged_is_named(
     assert_nothing_is_sent(simulator, drive)
     (line,) = recovery.restore()
     assert str(provider_id) in line and f"Job {job.pk}" in line
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
 
 
 def test_an_older_journal_without_recipes_is_good_enough(
@@ -610,7 +617,7 @@ def test_practice_is_never_held_up(
     with a_backup_that_comes_back():
         drive(job)
     settings.PRACTICE = False
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
 
 
 def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
@@ -620,15 +627,15 @@ def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job)
-    assert recovery.submissions_unknown() == 3
+    assert unknown_submissions.submissions_unknown() == 3
     settings.PRACTICE = True
-    assert recovery.submissions_unknown() == 0
+    assert unknown_submissions.submissions_unknown() == 0
     assert not recovery.ask()
     (line,) = recovery.restore()
     assert "practice" in line and not Batch.objects.exists()
     assert Row.objects.filter(job=job, outcome=Outcome.WAITING).count() == len(ROWS)
     settings.PRACTICE = False
-    assert recovery.submissions_unknown() == 3
+    assert unknown_submissions.submissions_unknown() == 3
 
 
 def test_a_backup_from_the_middle_of_planning_is_not_sent_again(
@@ -655,7 +662,7 @@ def test_a_backup_from_the_middle_of_planning_is_not_sent_again(
     Row.objects.filter(job=job, number__lte=5).update(batch=half)
     recovery.restore()
     drive(job, until=lambda job: not job.batches.filter(state=Batch.State.PLANNING).exists())
-    if recovery.submissions_unknown():
+    if unknown_submissions.submissions_unknown():
         assert_nothing_is_sent(simulator, drive)
         recovery.restore()
     assert_whole(drive(job), simulator)
@@ -680,7 +687,7 @@ def test_a_backup_from_the_middle_of_a_retrys_preparation(
         drive(job)
     recovery.restore()
     drive(job, until=lambda job: not attempts.is_preparing(job))
-    if recovery.submissions_unknown():
+    if unknown_submissions.submissions_unknown():
         assert_nothing_is_sent(simulator, drive)
         recovery.restore()
     job = drive(job)

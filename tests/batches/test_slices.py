@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from jobs import actions
-from jobs.batches import collection, slices
+from jobs.batches import result_rows, slices
 from jobs.drafts import estimates, reading
 from jobs.models import Job, Row
 
@@ -81,9 +81,9 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
     estimates.estimate_job(job)
     job.refresh_from_db()
     assert actions.confirm(job, job.plan_sha256, alice)
-    monkeypatch.setattr(collection, "SLICE", 2)
+    monkeypatch.setattr(result_rows, "SLICE", 2)
     seen: list[int] = []
-    store_results = collection._store
+    store_results = result_rows.store
 
     def count_results(*given: object) -> int:
         before = len(pauses)
@@ -91,7 +91,7 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
         seen.append(len(pauses) - before)
         return cost
 
-    monkeypatch.setattr(collection, "_store", count_results)
+    monkeypatch.setattr(result_rows, "store", count_results)
     job = drive(job)
     assert Row.objects.filter(job=job, outcome="good").count() == 20
     assert seen == [10]

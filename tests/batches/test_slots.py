@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from jobs import actions
-from jobs.batches import absence, external, leases, planning, slots, submission
+from jobs.batches import absence, external, leases, planning, reconciliation, slots, submission
 from jobs.models import Batch, Heartbeat, Job, Row, clock
 from jobs.provider import client
 from jobs.worker import advance
@@ -225,8 +225,8 @@ def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
     assert first == pytest.approx(absence.LONGEST_PAUSE.total_seconds(), abs=5)
     # Until the deadline it may still arrive, so the list is not even asked.
     monkeypatch.setattr(client, "ask_time", lambda: None)
-    monkeypatch.setattr(submission, "candidates", fail)
-    assert timedelta() < submission.reconcile(batch) <= absence.LONGEST_PAUSE
+    monkeypatch.setattr(reconciliation, "candidates", fail)
+    assert timedelta() < reconciliation.reconcile(batch) <= absence.LONGEST_PAUSE
     batch.refresh_from_db()
     assert (batch.state, batch.empty_looks) == (Batch.State.UNKNOWN, 0)
 

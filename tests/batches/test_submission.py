@@ -18,7 +18,15 @@ from django.db.models import F
 from django.utils import timezone
 
 from jobs import actions
-from jobs.batches import collection, journal, leases, planning, polling, submission
+from jobs.batches import (
+    journal,
+    leases,
+    planning,
+    polling,
+    reconciliation,
+    result_proof,
+    submission,
+)
 from jobs.batches.leases import LeaseLost
 from jobs.models import (
     Batch,
@@ -405,7 +413,7 @@ def test_a_process_that_wakes_up_does_not_touch_the_next_try(
         with pytest.raises(LeaseLost):
             submission._post(asleep[0])
         submission.doubt(asleep[0])
-        assert not submission.plan_again(asleep[0])
+        assert not reconciliation.plan_again(asleep[0])
         assert Batch.objects.get().state == Batch.State.SUBMITTING
         return create(body, size, seconds)
 
@@ -519,13 +527,13 @@ def test_a_batch_that_was_given_back_may_be_another_of_ours(
         job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", recovered=True
     )
     SubmissionEvent.objects.create(nonce=mistaken.nonce, kind="adopted", provider_id="msgbatch_1")
-    submission.give_back(mistaken)
+    reconciliation.give_back(mistaken)
     mistaken.refresh_from_db()
     assert mistaken.state == Batch.State.UNKNOWN
-    assert not submission.candidates(mistaken, [listed("msgbatch_1", 4)])
+    assert not reconciliation.candidates(mistaken, [listed("msgbatch_1", 4)])
     mistaken.delete()
     other = unknown_batch(job, 2, 5)
-    assert submission.candidates(other, [listed("msgbatch_1", 4)])
+    assert reconciliation.candidates(other, [listed("msgbatch_1", 4)])
 
 
 def test_a_batch_is_given_back_when_no_other_of_its_size_is_looked_for(
@@ -536,11 +544,11 @@ def test_a_batch_is_given_back_when_no_other_of_its_size_is_looked_for(
         job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1", recovered=True
     )
     other = unknown_batch(job, 2, 5)
-    submission.give_back(mistaken)
+    reconciliation.give_back(mistaken)
     mistaken.refresh_from_db()
     assert mistaken.state == Batch.State.ENDED
     Batch.objects.filter(pk=other.pk).update(state=Batch.State.IN_PROGRESS, provider_id="2")
-    submission.give_back(mistaken)
+    reconciliation.give_back(mistaken)
     mistaken.refresh_from_db()
     assert mistaken.state == Batch.State.UNKNOWN
 
@@ -571,7 +579,7 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
     monkeypatch.setattr(client, "retrieve_batch", gone)
     monkeypatch.setattr(client, "list_batches", lambda: iter([]))
     let_pass(Batch.objects.all(), timedelta(minutes=20))
-    for looks in range(collection.TRIES):
+    for looks in range(result_proof.TRIES):
         batch = job.batches.get()
         assert (batch.provider_id, batch.doubts) == (theirs, looks), "it may come back"
         polling.watch()
@@ -594,17 +602,17 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
     advance.sweep()
     foreign_batch(len(ROWS))
     looks = 0
-    original = submission.reconcile
+    original = reconciliation.reconcile
 
     def counted(batch: Batch) -> Any:
         nonlocal looks
         looks += 1
         return original(batch)
 
-    monkeypatch.setattr(submission, "reconcile", counted)
+    monkeypatch.setattr(reconciliation, "reconcile", counted)
     job = drive(job, until=lambda job: job.batches.filter(doubts=2).exists())
     assert looks < 5
-    monkeypatch.setattr(submission, "reconcile", original)
+    monkeypatch.setattr(reconciliation, "reconcile", original)
     job = drive(job, until=without_pauses(lambda job: bool(job.held)))
     assert "Somebody has to say" in job.held
     assert actions.send_again(job.batches.get(), alice)

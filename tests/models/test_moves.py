@@ -14,7 +14,19 @@ from django.db import models
 from django.utils import timezone
 
 from jobs import actions
-from jobs.batches import collection, leases, planning, polling, recovery, submission
+from jobs.batches import (
+    collection,
+    leases,
+    planning,
+    polling,
+    reconciliation,
+    recovery,
+    restored_batches,
+    result_proof,
+    result_rows,
+    submission,
+    unknown_submissions,
+)
 from jobs.batches.leases import Lease, LeaseLost
 from jobs.drafts import estimates, reading, trials
 from jobs.models import (
@@ -211,7 +223,7 @@ def test_a_batch_that_was_taken_back_is_not_looked_for(
 ) -> None:
     job = make_job(alice, Job.State.SUBMITTING, practice=True)
     batch = unknown_batch(job, 1, 5, state=Batch.State.PLANNED)
-    monkeypatch.setattr(submission, "candidates", lambda batch: [listed("msgbatch_1", 4)])
+    monkeypatch.setattr(reconciliation, "candidates", lambda batch: [listed("msgbatch_1", 4)])
     meanwhile(Batch, Batch.State.UNKNOWN, state=Batch.State.CANCELED)
     with pytest.raises(NotMoved):
         submission.submit(batch, lease_on(job))
@@ -267,7 +279,7 @@ def test_what_was_found_meanwhile_is_not_sent_again(
 ) -> None:
     batch = unsettled(make_job, alice, Batch.State.UNKNOWN)
     meanwhile(Batch, Batch.State.PLANNED, **ACCEPTED)
-    assert not submission.plan_again(batch)
+    assert not reconciliation.plan_again(batch)
     batch.refresh_from_db()
     assert (batch.state, batch.late_until) == (Batch.State.IN_PROGRESS, None)
     assert not SubmissionEvent.objects.exists()
@@ -279,7 +291,7 @@ def test_what_a_person_sends_again_meanwhile_is_not_adopted(
 ) -> None:
     batch = unsettled(make_job, alice, Batch.State.UNKNOWN)
     meanwhile(Batch, Batch.State.IN_PROGRESS, state=Batch.State.PLANNED)
-    submission._adopt(batch, listed("msgbatch_1", 4))
+    reconciliation._adopt(batch, listed("msgbatch_1", 4))
     batch.refresh_from_db()
     assert (batch.state, batch.provider_id) == (Batch.State.PLANNED, None)
     assert not SubmissionEvent.objects.exists() and not batch.job.events.exists()
@@ -293,7 +305,7 @@ def test_what_was_collected_meanwhile_is_not_given_back(
     batch = unknown_batch(job, 1, 5, state=Batch.State.ENDED, provider_id="msgbatch_1")
     meanwhile(Batch, Batch.State.UNKNOWN, state=Batch.State.COLLECTED)
     with pytest.raises(NotMoved):
-        submission.give_back(batch)
+        reconciliation.give_back(batch)
     assert not SubmissionEvent.objects.exists() and not DisownedBatch.objects.exists()
     assert not job.events.exists()
 
@@ -307,9 +319,9 @@ def test_a_batch_is_given_back_of_a_job_that_is_being_stopped_but_not_of_one_tha
     meanwhile(Job, Job.State.SUBMITTING, state=state)
     if state == Job.State.FINISHED:
         with pytest.raises(NotMoved):
-            submission.give_back(batch)
+            reconciliation.give_back(batch)
     else:
-        assert submission.give_back(batch)
+        assert reconciliation.give_back(batch)
     batch.refresh_from_db()
     over = state == Job.State.FINISHED
     assert batch.state == (Batch.State.ENDED if over else Batch.State.UNKNOWN)
@@ -347,7 +359,7 @@ def test_answers_that_are_here_win_over_whoever_gave_the_batch_up_meanwhile(
 ) -> None:
     settings.SUBMIT_DEADLINE_SECONDS = 1
     job = confirmed(alice, drive, [["Ann", "a"]])
-    store = collection._store
+    store = result_rows.store
     stored: list[Batch] = []
 
     def given_up_meanwhile(batch: Batch, *args: Any) -> int:
@@ -356,7 +368,7 @@ def test_answers_that_are_here_win_over_whoever_gave_the_batch_up_meanwhile(
             Batch.objects.filter(pk=batch.pk).update(**changed)
         return store(batch, *args)
 
-    monkeypatch.setattr(collection, "_store", given_up_meanwhile)
+    monkeypatch.setattr(result_rows, "store", given_up_meanwhile)
     job = drive(job)
     batch = job.batches.get()
     assert (batch.state, job.good_count) == (Batch.State.COLLECTED, 1)
@@ -370,14 +382,14 @@ def test_a_worker_that_lost_the_job_does_not_say_that_a_batch_is_collected(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = confirmed(alice, drive, [["Ann", "a"]])
-    store = collection._store
+    store = result_rows.store
 
     def taken_over(*args: Any, **kwargs: Any) -> int:
         Job.objects.update(lease_owner="elsewhere|1|x")
         return store(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collection, "_store", taken_over)
+        patch.setattr(result_rows, "store", taken_over)
         patch.setattr(leases, "free_leases_of_the_dead", lambda: None)
         drive(job, until=lambda job: job.lease_owner == "elsewhere|1|x")
     assert job.batches.get().state == Batch.State.ENDED
@@ -403,7 +415,7 @@ def test_a_batch_that_was_called_lost_is_not_watched_on(
 ) -> None:
     batch = ended(make_job, alice)
     lease = lease_on(batch.job)
-    running = collection.Incomplete("it has not ended", collection.NOT_ENDED)
+    running = result_proof.Incomplete("it has not ended", result_proof.NOT_ENDED)
     meanwhile(Batch, Batch.State.IN_PROGRESS, state=Batch.State.LOST)
     for _ in range(2):  # the second time nothing is tried again, either
         with pytest.raises(NotMoved):
@@ -607,12 +619,12 @@ def test_a_job_that_is_deleted_meanwhile_is_not_restored(
     job = make_job(alice, Job.State.FINISHED)
     first: Any = SimpleNamespace(intents=[SimpleNamespace(at=timezone.now())])
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
-    with pytest.raises(recovery._NotYet):
+    with pytest.raises(restored_batches.NotYet):
         recovery._set_going(job, first, "")
 
 
 @of("_take_back_what_was_planned")
-@pytest.mark.parametrize("state", recovery.CLEAR_NO)
+@pytest.mark.parametrize("state", unknown_submissions.CLEAR_NO)
 def test_what_is_being_sent_meanwhile_is_not_taken_back(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, state: str
 ) -> None:
@@ -620,8 +632,8 @@ def test_what_is_being_sent_meanwhile_is_not_taken_back(
     batch = unknown_batch(job, 1, 5, state=state)
     job.rows.update(batch=batch)
     meanwhile(Batch, Batch.State.PLANNED, state=Batch.State.SUBMITTING)
-    with pytest.raises(recovery._NotYet):
-        recovery._take_back_what_was_planned(job, [(1, 2)])
+    with pytest.raises(restored_batches.NotYet):
+        restored_batches._take_back_what_was_planned(job, [(1, 2)])
     assert job.rows.filter(batch=batch).count() == 2
 
 

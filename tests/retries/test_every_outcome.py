@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs import actions
-from jobs.batches import collection
+from jobs.batches import collection, result_proof
 from jobs.models import Job, Outcome
 from jobs.results import review_sample
 from jobs.retries import edits, problem_groups, rounds
@@ -244,7 +244,7 @@ def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(
     assert desk.outcome("billing_error") == (ERRORED, "billing_error")
 
     # A result of a kind that is not known; stopped on the way; and, in the end, an answer.
-    looks = [{"kind": "unknown_type", "times": collection.TRIES}]  # one alone is not believed
+    looks = [{"kind": "unknown_type", "times": result_proof.TRIES}]  # one alone is not believed
     desk.simulator.faults(results=looks)
     monkeypatch.setattr(collection, "LONGEST_PAUSE", timedelta(seconds=0.1))
     desk.send("conflict_error", 1)

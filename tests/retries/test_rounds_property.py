@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from jobs import actions
-from jobs.batches import collection, leases, planning, submission
+from jobs.batches import collection, leases, planning, result_rows, submission
 from jobs.drafts import estimates
 from jobs.models import Attempt, Job, Outcome, Row
 from jobs.results import table
@@ -38,7 +38,7 @@ DEATHS: list[tuple[Any, str]] = [
     (planning, "plan_next_batch"),
     (submission, "submit"),
     (collection, "collect"),
-    (collection, "_store"),
+    (result_rows, "store"),
     (tally, "count_up"),
     (advance, "_finish"),
 ]

@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 
 from jobs import actions
-from jobs.batches import collection
+from jobs.batches import result_rows
 from jobs.models import Job, Outcome, answer_shape_of, files
 from jobs.results import statistics, table
 from jobs.results import workbook as excel
@@ -314,6 +314,6 @@ def test_results_that_are_stored_again_give_the_same_columns(
     before = mixed_tools.answer_columns
     batch = mixed_tools.batches.get()
     lease: Any = type("Lease", (), {"renew": lambda self: None})()
-    collection._store(batch, files.results_path(batch), lease)
+    result_rows.store(batch, files.results_path(batch), lease)
     mixed_tools.refresh_from_db()
     assert mixed_tools.answer_columns == before

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from jobs import actions
 from jobs.actions import approvals
-from jobs.batches import collection, late, submission
+from jobs.batches import collection, late, reconciliation
 from jobs.drafts import estimates
 from jobs.ingest.shapes import Choices
 from jobs.models import (
@@ -259,7 +259,7 @@ def test_what_is_sent_again_in_doubt_may_be_charged_twice_and_counts_twice(
 
 
 def test_a_late_batch_costs_what_it_costs_and_is_in_doubt_no_more(doubtful: Batch) -> None:
-    assert submission.plan_again(doubtful)
+    assert reconciliation.plan_again(doubtful)
     job = doubtful.job
     late_one = LateBatch.objects.create(
         batch=doubtful, provider_id="x", size=2, created_at=clock.now(), found_at=clock.now()

@@ -220,7 +220,7 @@ def worker_main(life: Life, mutant: str, sign: Path, clock: Path) -> None:
 def quicken() -> None:
     """Shorten waits that no setting shortens, so that a run takes seconds. None of them is what
     keeps a batch from being sent twice."""
-    from jobs.batches import collection, holds, submission
+    from jobs.batches import collection, holds, reconciliation
     from jobs.provider import client
     from jobs.worker import advance
 
@@ -229,7 +229,7 @@ def quicken() -> None:
     holds.FIRST_PAUSE, holds.LONGEST_PAUSE, holds.FIRST_GO = short, 3 * short, short
     holds.USUAL_WAIT = 2.0
     advance.PAUSE_OF_A_BATCH = advance.LONGEST_PAUSE_OF_A_BATCH = short
-    look_again, try_again = submission._look_again, collection._try_again
+    look_again, try_again = reconciliation._look_again, collection._try_again
 
     def looked_at_soon(batch: Any, pause: timedelta, *arguments: Any) -> timedelta:
         return look_again(batch, min(pause, short), *arguments)
@@ -241,7 +241,7 @@ def quicken() -> None:
         type(batch).objects.filter(pk=batch.pk).update(next_action_at=clock.now() + short)
         return short
 
-    submission._look_again = looked_at_soon  # type: ignore[assignment] # passes the rest on
+    reconciliation._look_again = looked_at_soon  # type: ignore[assignment] # passes the rest on
     collection._try_again = tried_soon
 
 

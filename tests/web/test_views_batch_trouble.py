@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.batches import collection
+from jobs.batches import result_proof
 from jobs.drafts.estimates import Estimate
 from jobs.models import (
     PICO,
@@ -464,7 +464,7 @@ def incomplete(make_job: MakeJob, alice: User) -> Batch:
         1,
         [1, 2, 3, 4],
         Batch.State.ENDED,
-        collect_failures=collection.TRIES,
+        collect_failures=result_proof.TRIES,
         arrived=3,
         ended_at=timezone.now(),
     )
@@ -608,7 +608,7 @@ def test_a_lost_batch_is_said_in_red_and_honestly(
     deleted = {**lost, "message": "The provider deleted these answers on 3 October 2026."}
     outcomes = [Outcome.GOOD, lost, deleted, deleted, lost, Outcome.GOOD]
     job = six_rows(make_job, alice, Job.State.FINISHED, outcomes=outcomes)
-    tries = {"collect_failures": collection.TRIES, "arrived": 1}
+    tries = {"collect_failures": result_proof.TRIES, "arrived": 1}
     with_rows(job, 1, [1, 2], Batch.State.LOST, **tries)
     with_rows(job, 2, [3, 4], Batch.State.LOST)
     with_rows(job, 3, [5], Batch.State.LOST)

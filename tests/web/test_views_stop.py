@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs.batches import collection
+from jobs.batches import result_proof
 from jobs.models import Batch, Job, Outcome
 
 from .test_views_batch_trouble import ESTIMATE, live, with_rows
@@ -27,7 +27,7 @@ def test_stopping_says_beforehand_what_happens_to_each_row(
     job = make_job(
         alice, Job.State.SUBMITTING, rows=rows, outcomes=outcomes, estimate=ESTIMATE, practice=False
     )
-    given_up = {"collect_failures": collection.TRIES}
+    given_up = {"collect_failures": result_proof.TRIES}
     with_rows(job, 1, [1], Batch.State.PLANNED)
     with_rows(job, 2, [2], Batch.State.BLOCKED)
     with_rows(job, 3, [3, 4], Batch.State.UNKNOWN)

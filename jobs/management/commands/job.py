@@ -30,7 +30,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import actions
 from ...actions import approvals
-from ...batches import external, recovery, stored_results
+from ...batches import external, recovery, stored_results, unknown_submissions
 from ...batches.stored_results import DamagedResults
 from ...cli.facts import (
     estimate_in_full,
@@ -703,7 +703,7 @@ class Command(BaseCommand):
         )
 
     def do_reconcile(self, options: dict[str, Any]) -> None:
-        if not recovery.submissions_unknown():
+        if not unknown_submissions.submissions_unknown():
             self.say("The database knows every submission in the journal; there is nothing to do.")
             return
         try:
@@ -712,7 +712,7 @@ class Command(BaseCommand):
             raise CommandError(f"The provider could not be asked: {error}") from error
         for line in report:
             self.stdout.write(line)
-        if left := recovery.submissions_unknown():
+        if left := unknown_submissions.submissions_unknown():
             raise CommandError(f"{left} submissions are still unknown; nothing is sent until then.")
 
     def do_list(self, options: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ... import actions
-from ...batches import absence, collection, stored_results
+from ...batches import absence, result_proof, stored_results
 from ...batches.polling import KEPT
 from ...drafts import estimates
 from ...drafts.estimates import PartEstimate
@@ -101,7 +101,7 @@ def is_incomplete(batch: Batch) -> bool:
         return False
     if batch.state == Batch.State.IN_PROGRESS:
         return batch.missing_since is not None
-    return batch.state == Batch.State.ENDED and batch.collect_failures >= collection.TRIES
+    return batch.state == Batch.State.ENDED and batch.collect_failures >= result_proof.TRIES
 
 
 def is_overdue(batch: Batch) -> bool:
@@ -197,7 +197,7 @@ def _losses(job: Job, batches: Sequence[Batch]) -> list[Loss]:
 
 
 def _why_lost(batch: Batch) -> str:
-    if batch.collect_failures >= collection.TRIES:
+    if batch.collect_failures >= result_proof.TRIES:
         return "Anthropic never returned all of its answers, however often we asked."
     return "Anthropic no longer has it."
 

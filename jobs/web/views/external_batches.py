@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ... import actions
 from ...batches import external, external_ids
-from ...batches.collection import NO_ROW
+from ...batches.result_rows import NO_ROW
 from ...drafts.upload_handler import why_refused
 from ...models import Attempt, Batch, ExternalBatchList, FileProblem, Job, Row, dollars, storage
 from ..forms.external_batches import BringInForm, IdsForm

@@ -1,0 +1,154 @@
+"""Proven results go into the rows, in short transactions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+import msgspec
+from django.db import connection, transaction
+
+from ..models import (
+    Batch,
+    FileProblem,
+    Outcome,
+    Row,
+    answer_kind_of,
+    note_change,
+    results,
+)
+from ..models.statements import update_statement
+from ..rules import pricing, wording
+from ..rules.judging import Judged, Result, judge, read_line
+from . import answer_columns, external_ids, holds, result_files
+from .leases import Lease
+from .slices import slice_transaction
+
+SLICE = 2_000  # rows of one transaction
+SLICE_BYTES = 8_000_000
+NO_ROW = "no_row"  # the Problem of results that belong to no row
+IDS_SHOWN = 20  # of those
+
+
+_UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number", "batch_id"])
+_NAME = update_statement(Row, ["source"], ["job_id", "number"])
+
+
+def store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = None) -> int:
+    """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
+    Repeatable: the same file gives the same rows. `only`: the custom_ids to take, when the file is
+    not proven complete. Raises foreign.Undecided."""
+    total = 0
+    counted = set()  # a line that is there twice is paid once
+    wanted = answer_kind_of(batch.job)
+    rows = _rows_brought_in(batch, path, lease) if batch.is_external else None
+    for lines in slices(path):
+        found_here: list[tuple[int | None, Result]] = []
+        for line in lines:
+            try:
+                result = read_line(line)
+            except (msgspec.DecodeError, RecursionError):
+                if only is None:
+                    raise
+                continue
+            if result.custom_id in counted or (only is not None and result.custom_id not in only):
+                continue
+            counted.add(result.custom_id)
+            if rows is None:
+                number: int | None = int(result.custom_id.rpartition("-")[2])
+            else:
+                number = rows.get(result.custom_id)
+            found_here.append((number, result.result))
+        requests = answer_columns.requests_of(batch, found_here)
+        updates, answers = [], []
+        for number, found in found_here:
+            params = requests.get(number) if number is not None else None
+            judged = judge(found, wanted, answer_columns.forced(batch, params))
+            cost = cost_of(judged)
+            total += cost
+            if number is not None:  # else it fits no row, which is said in the end
+                values = results.result_values(judged, cost).values()
+                updates.append((*values, batch.job_id, number, batch.pk))
+                answers.append((number, params, judged))
+        # bulk_update takes thirty times as long.
+        with slice_transaction(), connection.cursor() as cursor:
+            note_change(batch.job_id)
+            cursor.executemany(_UPDATE, updates)
+            answer_columns.store_columns(batch.job_id, answers)
+        lease.renew()
+    return total
+
+
+def _rows_brought_in(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
+    """Which row each result of a batch that was made elsewhere belongs to. Without a file the rows
+    get their ids here. Raises foreign.Undecided."""
+    job = batch.job
+    ids = external_ids.ids_of(path, lease)
+    external_ids.decide(job, ids, lease)
+    rows = external_ids.numbers(job, ids, lease)
+    if not job.upload_bytes:
+        names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
+        for begin in range(0, len(names), SLICE):
+            with slice_transaction(), connection.cursor() as cursor:
+                cursor.executemany(_NAME, names[begin : begin + SLICE])
+            lease.renew()
+    return rows
+
+
+def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
+    """The whole results of a batch that was made elsewhere are in their rows: say which rows of the
+    file have none, and which results no row. Repeatable."""
+    job = batch.job
+    ids = external_ids.ids_of(path, lease)
+    found = external_ids.numbers(job, ids, lease)
+    strays = [custom_id for custom_id in ids if custom_id not in found]
+    theirs = Row.objects.filter(job=job, batch=batch)
+    for some in theirs.value_slices(SLICE):
+        here = theirs.filter(number__in=[number for (number,) in some])
+        with slice_transaction():
+            note_change(job.pk)
+            # What this site would not have sent was answered all the same.
+            here.exclude(outcome=Outcome.WAITING).exclude(problem="").update(problem="")
+            without = here.filter(outcome=Outcome.WAITING)
+            without.filter(problem="").update(problem=external_ids.NO_RESULT)
+            without.update(outcome=Outcome.LEFT_OUT, cause="left_out", batch=None)
+        lease.renew()
+    with transaction.atomic():
+        FileProblem.objects.filter(job=job, kind=NO_ROW).delete()
+        if strays:
+            texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]
+            FileProblem.objects.create(
+                job=job, kind=NO_ROW, count=len(strays), texts=texts, lines=[0] * len(texts)
+            )
+    if job.upload_bytes:
+        where = f" by {external_ids.in_words(job.ids_are)}" if job.ids_are else ""
+        holds.log(
+            job.pk,
+            f"Matched with the file{where}: {wording.rows(len(found))} with a result, "
+            f"{wording.rows(job.row_count - len(found))} without, and {len(strays):,} of "
+            f"{len(ids):,} results that belong to no row.",
+        )
+
+
+def slices(path: Path) -> Iterator[list[bytes]]:
+    """The lines of a results file, without blank ones, in slices that fit into memory."""
+    lines: list[bytes] = []
+    size = 0
+    with path.open("rb") as file:
+        for line in result_files.lines(file):
+            if line.strip():
+                lines.append(line)
+                size += len(line)
+            if len(lines) == SLICE or size > SLICE_BYTES:
+                yield lines
+                lines, size = [], 0
+    if lines:
+        yield lines
+
+
+def cost_of(judged: Judged) -> int:
+    try:
+        return pricing.cost_in_pico(judged)
+    except pricing.UnknownPrice:
+        return 0  # counted as unpriced in the job's tally

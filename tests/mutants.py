@@ -67,14 +67,14 @@ def resend_on_404() -> None:
     """A batch that the provider does not know by its id is sent again."""
     from jobs.batches import polling
     from jobs.models import Batch, Job, clock
-    from jobs.provider import client as provider
+    from jobs.provider import client, errors
 
     original = polling._look_up
 
     def look_up(batch: Any) -> None:
         try:
-            provider.retrieve_batch(str(batch.provider_id))
-        except provider.NotThere:
+            client.retrieve_batch(str(batch.provider_id))
+        except errors.NotThere:
             moved = Batch.objects.try_move(
                 batch.pk, Batch.State.IN_PROGRESS, Batch.State.PLANNED, provider_id=None
             )

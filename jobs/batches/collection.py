@@ -77,7 +77,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
         return _after_incomplete(batch, incomplete, lease)
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         if batch.given_up_at is None or cannot_be_asked(error):
             raise
         what = f"the provider did not say whether it has them ({error})"
@@ -131,10 +131,10 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
     return _try_again(batch, incomplete, lease)
 
 
-def cannot_be_asked(error: client.ProviderError) -> bool:
+def cannot_be_asked(error: errors.ProviderError) -> bool:
     """The provider did not so much as look at what was asked."""
-    return isinstance(error, client.Unreachable) or (
-        isinstance(error, client.Refused) and (error.about_key or error.for_now)
+    return isinstance(error, errors.Unreachable) or (
+        isinstance(error, errors.Refused) and (error.about_key or error.for_now)
     )
 
 
@@ -157,11 +157,11 @@ def _download(batch: Batch, lease: Lease) -> str:
         failures = batch.collect_failures
         try:
             result_files.download(batch.provider_id, batch, file, lease, failures)
-        except client.TooMuch as error:
+        except errors.TooMuch as error:
             raise Incomplete(
                 f"more than the {file.tell():,} bytes arrived that {batch.size:,} answers can have"
             ) from error
-        except client.Unclear as error:
+        except errors.Unclear as error:
             if not file.tell():
                 raise
             what = f"the connection broke off after {file.tell():,} bytes"

@@ -16,8 +16,8 @@ from itertools import islice, takewhile
 import msgspec
 
 from ..models import Batch, ExternalBatchList, LateBatch, clock, key_fingerprint
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from ..rules import wording
 from ..rules.structs import reader_of
 from . import absence, holds, ownership, slots, unknown_submissions
@@ -83,7 +83,7 @@ def list_if_asked() -> None:
     key, found, trouble = key_fingerprint(), [], ""
     try:
         found = list(islice(_unknown(), MOST_LISTED))
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         trouble = _in_words(error)
     ExternalBatchList.row().update(
         entries=msgspec.to_builtins(found),
@@ -137,12 +137,12 @@ def find(provider_id: str) -> BatchInfo:
 def _find(provider_id: str) -> BatchInfo:
     try:
         info = client.retrieve_batch(provider_id)
-    except client.NotThere as error:
+    except errors.NotThere as error:
         raise NotPossible(
             "The provider has no batch with this id for the key of this site. Check the id; if it "
             "is right, the batch was deleted or belongs to another workspace."
         ) from error
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         raise NotPossible(_in_words(error)) from error
     if info.archived_at or _is_too_old(info):
         day = info.archived_at or info.created_at + KEPT
@@ -155,8 +155,8 @@ def _find(provider_id: str) -> BatchInfo:
     return info
 
 
-def _in_words(error: client.ProviderError) -> str:
-    if isinstance(error, client.Refused):
+def _in_words(error: errors.ProviderError) -> str:
+    if isinstance(error, errors.Refused):
         return holds.in_words(error)
     return f"{error} Try it again in a minute."
 
@@ -190,11 +190,11 @@ def _refuse_ours(info: BatchInfo) -> None:
     if info.status == "ended":
         try:
             first = ownership.first_custom_id(info.id)
-        except client.NotThere as error:
+        except errors.NotThere as error:
             raise NotPossible(
                 "The results of this batch are not there yet. Try it again in a minute."
             ) from error
-        except client.ProviderError as error:
+        except errors.ProviderError as error:
             raise NotPossible(_in_words(error)) from error
         if own := Batch.objects.filter(nonce=first.partition("-")[0]).first():
             raise NotPossible(OURS.format(own.number, own.job_id))

@@ -16,7 +16,7 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
 from ..models import Batch, Heartbeat, Job, JobEvent, Sending, clock, key_fingerprint
-from ..provider.client import Refused
+from ..provider.errors import Refused
 from ..rules.plain_text import one_line
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from django.db import transaction
 from django.db.models import F
 
 from ..models import Batch, Job, LateBatch, Round, SubmissionEvent, clock, dollars, note_change
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from ..rules import wording
 from ..rules.pricing import in_words
 from . import absence, collection, holds, journal, ownership, reconciliation, result_proof
@@ -45,7 +45,7 @@ def look() -> None:
             for info in reconciliation.candidates(batch, listing):
                 try:
                     is_ours = _is_ours(batch, info)
-                except client.ProviderError as error:
+                except errors.ProviderError as error:
                     trouble = error  # the others get their turn
                     continue
                 if is_ours:
@@ -54,7 +54,7 @@ def look() -> None:
         if late.batch.late_until and now < late.batch.late_until + timedelta(days=2):
             try:
                 _follow(late)
-            except client.ProviderError as error:
+            except errors.ProviderError as error:
                 trouble = error
     if trouble:
         raise trouble
@@ -129,7 +129,7 @@ def _follow(late: LateBatch) -> None:
     """Cancel a late batch, and note what it had finished when it has ended."""
     try:
         info = client.retrieve_batch(late.provider_id)
-    except client.NotThere:
+    except errors.NotThere:
         return  # not visible yet, or deleted; the next look tells
     if info.status == "ended":
         _note_end(late, info)
@@ -143,7 +143,7 @@ def is_proven(late: LateBatch) -> bool:
     try:
         first = ownership.first_custom_id(late.provider_id)
         return first.startswith(f"{late.batch.nonce}-")
-    except client.NotThere:
+    except errors.NotThere:
         return False
 
 

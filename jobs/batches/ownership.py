@@ -16,8 +16,8 @@ from django.db import transaction
 from django.db.models import F
 
 from ..models import Batch, DisownedBatch, SubmissionEvent, clock
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from . import absence, holds
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def find_disowned(batch: Batch, *, at_once: bool = False) -> BatchInfo | None:
                 DisownedBatch.objects.filter(pk=one.pk).update(next_look_at=now)
                 if is_proven(batch, info.id):
                     return info
-        except client.ProviderError as error:
+        except errors.ProviderError as error:
             logger.warning("%s could not be looked at again: %s", one.provider_id, error)
         waiting = DisownedBatch.objects.filter(pk=one.pk, next_look_at__lte=now)
         waiting.update(next_look_at=now + _pause_after(one.looks))

@@ -41,7 +41,7 @@ def watch() -> None:
             holds.end_trouble()
         return
     oldest = min(batch.created_at for batch in watched.values() if batch.created_at)
-    trouble: client.ProviderError | None = None
+    trouble: errors.ProviderError | None = None
     for info in client.list_batches():
         batch = watched.pop(info.id, None)
         if batch is not None:
@@ -57,12 +57,12 @@ def watch() -> None:
     holds.end_trouble()
 
 
-def _look_at(batch: Batch, look: Callable[[Batch], None]) -> client.ProviderError | None:
+def _look_at(batch: Batch, look: Callable[[Batch], None]) -> errors.ProviderError | None:
     """Take one look at a batch. Whatever goes wrong with it, the others are looked at, too: what
     the provider did not answer is returned."""
     try:
         look(batch)
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", batch.job_id, batch.number, error)
         return error
     except NotMoved as error:
@@ -126,7 +126,7 @@ def _look_up(batch: Batch) -> None:
     needs a person: perhaps the key belongs to another workspace now. It is never sent again."""
     try:
         info = client.retrieve_batch(str(batch.provider_id))
-    except client.NotThere:
+    except errors.NotThere:
         if collection.may_be_too_new(batch):
             return
         if reconciliation.was_found_by_listing(batch):
@@ -167,7 +167,7 @@ def give_up(batch: Batch, lease: Lease) -> None:
     asked for again. Raises NotMoved, LeaseLost, ProviderError."""
     try:
         info = client.retrieve_batch(str(batch.provider_id))
-    except client.NotThere:
+    except errors.NotThere:
         looks = _count_as_gone(batch)
         if looks >= result_proof.TRIES:
             collection.lose(batch, lease)

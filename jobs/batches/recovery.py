@@ -37,8 +37,8 @@ from ..models import (
     clock,
     note_change,
 )
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import attempts, holds, planning, restored_batches
 from .restored_batches import UNSETTLED, NotYet
@@ -82,7 +82,7 @@ def restore_if_asked() -> None:
     try:
         restore()
         return
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         report = f"The provider could not be asked: {error}"
     except Exception:
         # Whatever it is: a person waits for an answer, and jobs wait for their turn.

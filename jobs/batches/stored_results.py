@@ -18,7 +18,7 @@ from django.db.models import F, Q
 
 from ..models import Batch, Job, checksums, clock, files
 from ..models.checksums import CheckedFile, Damaged
-from ..provider import client
+from ..provider import errors
 from . import holds, result_files
 from .leases import Lease
 
@@ -128,9 +128,9 @@ def fetch_next(job: Job, lease: Lease) -> timedelta | None:
         return wait
     try:
         _fetch(batch, lease)
-    except client.NotThere:
+    except errors.NotThere:
         return _try_later(batch, NO_LONGER_THERE)
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
         return _try_later(batch)
     except Damaged:

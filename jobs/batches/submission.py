@@ -25,8 +25,8 @@ from ..models import (
     files,
     key_fingerprint,
 )
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import absence, holds, journal, ownership, planning, reconciliation
 from .leases import Lease, LeaseLost
@@ -159,11 +159,11 @@ def _post(batch: Batch) -> timedelta:
     seconds = min(seconds, POST_SECONDS + batch.body_bytes / POST_BYTES_A_SECOND)
     try:
         accepted = client.create_batch(files.body_path(batch), batch.size, seconds)
-    except client.Unreachable as error:
+    except errors.Unreachable as error:
         return _not_sent(batch, str(error))
-    except client.Refused as error:
+    except errors.Refused as error:
         return _refused(batch, error)
-    except client.Unclear as error:
+    except errors.Unclear as error:
         return _unclear(batch, str(error))
     return _accepted(batch, accepted)
 
@@ -227,7 +227,7 @@ def _not_sent(batch: Batch, why: str) -> timedelta:
     return wait
 
 
-def _refused(batch: Batch, error: client.Refused) -> timedelta:
+def _refused(batch: Batch, error: errors.Refused) -> timedelta:
     # The batch is as it was in the first two cases: what is refused is not what is in it.
     if error.for_now:
         _settle(batch, Batch.State.PLANNED, "refused")

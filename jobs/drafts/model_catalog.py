@@ -13,8 +13,8 @@ import msgspec
 from django.conf import settings
 
 from ..models import ModelCatalog, clock, key_fingerprint
-from ..provider import client
-from ..provider.client import ModelInfo
+from ..provider import client, errors
+from ..provider.replies import ModelInfo
 from ..rules import pricing
 from ..rules.structs import reader_of
 
@@ -67,7 +67,7 @@ def refresh() -> None:
         return
     try:
         found = client.list_models()
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         logger.warning("the models could not be asked for: %s", error)
         return
     catalog.filter(key=key).update(

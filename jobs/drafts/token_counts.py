@@ -11,7 +11,7 @@ from typing import Any
 from ..batches.leases import Lease
 from ..ingest.requests import measure
 from ..models import Job, Outcome, Row, recipe_of
-from ..provider import client
+from ..provider import client, errors
 from ..rules import recipes
 from ..rules.model_capabilities import rules_of
 from ..rules.recipes import Recipe
@@ -71,7 +71,7 @@ def count(job: Job, lease: Lease | None = None) -> Counts:
         if lease:
             lease.hold_for(client.READ_SECONDS)
         found = client.count_tokens([*asked, *([shared] if shared else [])])
-    except client.ProviderError:
+    except errors.ProviderError:
         return Counts(refused=max((size for _params, size in sample), default=0))
     pairs = [(size, tokens) for (_, size), tokens in zip(sample, found, strict=False)]
     counted = [(size, tokens) for size, tokens in pairs if tokens is not None]

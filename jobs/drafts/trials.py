@@ -36,7 +36,7 @@ from ..models import (
     trial_key,
 )
 from ..models.results import result_values
-from ..provider import client
+from ..provider import client, errors
 from ..rules import pricing, recipes
 from ..rules.answer_formats import output_format
 from ..rules.judging import Judged, Result, judge
@@ -150,14 +150,14 @@ def answer_next(job: Job, lease: Lease) -> bool:
 def _answer(one: Trial) -> None:
     try:
         message = client.create_message(one.params.encode(), SECONDS)
-    except (client.Unreachable, client.Refused) as error:
+    except (errors.Unreachable, errors.Refused) as error:
         words = _why_not(error)
         _settle(one, Trial.State.FAILED, message=words)
-        if not isinstance(error, client.Refused) or error.about_key or error.for_now:
+        if not isinstance(error, errors.Refused) or error.about_key or error.for_now:
             # The others of this round would fare no better.
             rest = Trial.objects.filter(job=one.job_id, round=one.round, state=Trial.State.WAITING)
             rest.update(state=Trial.State.FAILED, message=words)
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         _settle(one, Trial.State.UNKNOWN, message=f"{error} {LOST}")
     else:
         wanted = one.answer_kind
@@ -165,10 +165,10 @@ def _answer(one: Trial) -> None:
         _settle(one, Trial.State.ANSWERED, **result_values(judged, _cost(one, judged)))
 
 
-def _why_not(error: client.Unreachable | client.Refused) -> str:
-    if isinstance(error, client.Unreachable):
+def _why_not(error: errors.Unreachable | errors.Refused) -> str:
+    if isinstance(error, errors.Unreachable):
         return str(error)
-    if isinstance(error, client.NotThere):
+    if isinstance(error, errors.NotThere):
         said = f" ({error.message})" if error.message else ""
         return f"The provider does not know this model, or this site’s key may not use it.{said}"
     return holds.in_words(error)

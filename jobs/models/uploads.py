@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from ..ingest.requests import fix_in_words
+from ..ingest.request_fixes import fix_in_words
 from ..ingest.words import remedy_of, title_of
 
 

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import IO, Annotated, Any, Self, TypeVar
+from typing import IO, Annotated, Any
 
 import anthropic
 import httpx2
@@ -31,6 +30,19 @@ from django.conf import settings
 from ..models import clock
 from ..rules.judging import Message
 from .connections import Deadline, LimitedClient, TooLarge
+from .errors import NotThere, ProviderError, Refused, TooMuch, Unclear, Unreachable
+from .replies import (
+    AnyPage,
+    BatchInfo,
+    BatchPage,
+    BatchReply,
+    DeletedReply,
+    ModelInfo,
+    ModelPage,
+    Reply,
+    TokenCount,
+    decode_reply,
+)
 
 READ_SECONDS = 40.0  # for a call, or a part of a list, in all; shorter than a lease
 LIST_SECONDS = 300.0  # for a list in all
@@ -43,184 +55,23 @@ TOKEN_BYTES, AROUND_BYTES = 100, 100_000
 COUNTED_AT_ONCE = 5  # requests whose tokens are counted at the same time
 BLOCK = 1 << 20
 TOO_MUCH = "The provider sent more than was asked for."
+
+
+class _Limit(msgspec.Struct):
+    """What is needed of the `params` of a request."""
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)]
+
+
+_limit_decoder = msgspec.json.Decoder(_Limit)
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
-_KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
-class ProviderError(Exception):
-    """A call did not come to what was asked; the text is for people."""
-
-
-class Unreachable(ProviderError):
-    """No connection, so nothing was sent."""
-
-
-class Refused(ProviderError):
-    """A clear no: the provider answered and did not do it."""
-
-    def __init__(
-        self, status: int, kind: str, message: str, retry_after: float | None, code: str = ""
-    ) -> None:
-        self.status = status
-        self.kind = kind  # the API's error type, "" when it gave none
-        self.code = code  # the API's finer code, "" when it gave none
-        self.message = message.replace("\0", "\ufffd")  # the provider's words: untrusted text
-        self.retry_after = retry_after  # seconds, when it named them
-        super().__init__(f"{status} {kind}: {self.message}")
-
-    @property
-    def for_now(self) -> bool:
-        """It was refused for want of room, not for what it is."""
-        return self.status == 429 and not self.about_money
-
-    @property
-    def about_money(self) -> bool:
-        """Credit or a spending limit is used up. The API says so with several statuses; its codes
-        and, where there is none, its words tell (errors page)."""
-        words = ("credit balance", "usage limit", "spend limit", "spending limit")
-        return self.status == 402 or (
-            self.status in (400, 403, 429)
-            and (
-                self.code in ("enforced_spend_limit_reached", "contract_spend_limit_reached")
-                or any(word in self.message.lower() for word in words)
-            )
-        )
-
-    @property
-    def about_key(self) -> bool:
-        """It is the key or the account that is refused, so that every batch would be."""
-        return self.status in (401, 403) or self.about_money
-
-    @property
-    def needs_a_person(self) -> bool:
-        """The same would be refused again until somebody mends the key, the credit or the text."""
-        return self.status in (400, 401, 402, 403, 413, 422)
-
-
-class Unclear(ProviderError):
-    """Neither a clear yes nor a clear no: what was asked for may have happened."""
-
-
-class TooMuch(Unclear):
-    """More came than anything that was asked for; the rest was not read."""
-
-
-class NotThere(Refused):
-    """404: not there, or not yet visible, or not for this key."""
-
-
-@dataclass(frozen=True)
-class BatchInfo:
-    """A batch as the provider shows it. `total` is known at once; the other counts stay 0 until
-    the whole batch has ended."""
-
-    id: str
-    status: str  # in_progress, canceling, ended
-    total: int
-    counts: dict[str, int]  # succeeded, errored, canceled, expired, processing
-    created_at: datetime
-    expires_at: datetime
-    ended_at: datetime | None
-    archived_at: datetime | None = None  # since then the results are gone
-
-    @classmethod
-    def of(cls, batch: _Batch) -> Self:
-        return cls(
-            id=batch.id,
-            status=batch.processing_status,
-            total=sum(batch.request_counts.values()),
-            counts={name: batch.request_counts[name] for name in _KINDS},
-            created_at=batch.created_at,
-            expires_at=batch.expires_at,
-            ended_at=batch.ended_at,
-            archived_at=batch.archived_at,
-        )
-
-
-_Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}\Z")]  # goes into addresses
-_Number = Annotated[int, msgspec.Meta(ge=0)]
-_Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class _Batch(msgspec.Struct):
-    """What an answer must have to count as a batch."""
-
-    id: _Id
-    processing_status: str
-    request_counts: dict[str, _Number]
-    created_at: _Time
-    expires_at: _Time
-    ended_at: _Time | None = None
-    archived_at: _Time | None = None
-
-    def __post_init__(self) -> None:
-        counts = self.request_counts
-        if missing := [name for name in _KINDS if name not in counts]:
-            raise ValueError(f"no count of {', '.join(missing)}")
-        # The sum is the number of requests, by which a lost batch is found. Whether a number that
-        # is new to us belongs in it, we cannot know, and a wrong guess would send batches again.
-        if odd := [name for name, number in counts.items() if number and name not in _KINDS]:
-            raise ValueError(f"an unknown count, {odd[0]}")
-
-
-class _Page(msgspec.Struct):
-    """What an answer must have to count as a part of the list."""
-
-    data: list[_Batch]
-    has_more: bool
-    last_id: str | None = None
-
-
-class ModelInfo(msgspec.Struct):
-    """A model as the provider lists it. Lengths are in tokens."""
-
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    display_name: str = ""
-    line: str | None = None  # haiku, sonnet, ...
-    lifecycle: str = "active"  # active, deprecated
-    retires_at: datetime | None = None
-    max_input_tokens: _Number | None = None
-    max_tokens: _Number | None = None
-
-
-class _Models(msgspec.Struct):
-    """What an answer must have to count as a part of the list of models."""
-
-    data: list[ModelInfo]
-    has_more: bool = False
-    last_id: str | None = None
-
-
-class _Deleted(msgspec.Struct):
-    id: _Id
-
-
-class _Counted(msgspec.Struct):
-    input_tokens: _Number
-
-
-class _Asked(msgspec.Struct):
-    max_tokens: _Number
-
-
-# Made here: msgspec.json.decode would work out a type when threads first use it, which crashes.
-_decoders: dict[type, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind)
-    for kind in (_Batch, _Page, _Models, _Deleted, _Counted, _Asked, Message)
-}
-_Answer = TypeVar("_Answer")
-_Part = TypeVar("_Part", _Page, _Models)
-
-
-def _read(response: httpx2.Response, kind: type[_Answer]) -> _Answer:
+def _read(response: httpx2.Response, kind: type[Reply]) -> Reply:
     """The answer as a `kind`. Raises Unclear when it is anything else."""
     if response.status_code != 200:
         raise Unclear(f"The provider answered with status {response.status_code}.")
-    try:
-        answer: _Answer = _decoders[kind].decode(response.content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unclear("The provider's answer could not be read.") from error
-    return answer
+    return decode_reply(response.content, kind)
 
 
 class _Body:
@@ -384,7 +235,7 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
             content=_Body(file, seconds),
             options={"max_retries": 0, "timeout": httpx2.Timeout(seconds, connect=10.0)},
         )
-        created = BatchInfo.of(_read(response, _Batch))
+        created = BatchInfo.of(_read(response, BatchReply))
     if created.total != size:
         raise Unclear("The provider's answer does not fit what was sent.")
     return created
@@ -418,8 +269,7 @@ def most_bytes(max_tokens: int) -> int:
 
 
 def _max_tokens(params: bytes) -> int:
-    asked: _Asked = _decoders[_Asked].decode(params)
-    return asked.max_tokens
+    return _limit_decoder.decode(params).max_tokens
 
 
 def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
@@ -430,23 +280,23 @@ def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
     """
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         batches = client.messages.batches.with_raw_response
-        for part in _pages(batches.list, _Page, page, deadline):
+        for part in _pages(batches.list, BatchPage, page, deadline):
             yield from map(BatchInfo.of, part.data)
 
 
 def list_models() -> list[ModelInfo]:
     """The models that this key may use, newest first. Raises ProviderError."""
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
-        pages = _pages(client.models.with_raw_response.list, _Models, 1000, deadline)
+        pages = _pages(client.models.with_raw_response.list, ModelPage, 1000, deadline)
         return [model for part in pages for model in part.data]
 
 
 def _pages(
     ask: Callable[..., anthropic.APIResponse[Any]],
-    kind: type[_Part],
+    kind: type[AnyPage],
     limit: int,
     deadline: Deadline,
-) -> Iterator[_Part]:
+) -> Iterator[AnyPage]:
     """The parts of a list, one after the other. Raises ProviderError."""
     cursor: str | anthropic.Omit = anthropic.omit
     seen: set[str] = set()
@@ -468,21 +318,21 @@ def retrieve_batch(provider_id: str) -> BatchInfo:
     """One batch. Raises NotThere or another ProviderError."""
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.retrieve(provider_id)
-        return BatchInfo.of(_read(answer.http_response, _Batch))
+        return BatchInfo.of(_read(answer.http_response, BatchReply))
 
 
 def cancel_batch(provider_id: str) -> None:
     """Ask the provider to stop a batch. Raises ProviderError."""
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.cancel(provider_id)
-        _read(answer.http_response, _Batch)
+        _read(answer.http_response, BatchReply)
 
 
 def delete_batch(provider_id: str) -> None:
     """Delete an ended batch and its results at the provider. Raises ProviderError."""
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.delete(provider_id)
-        _read(answer.http_response, _Deleted)
+        _read(answer.http_response, DeletedReply)
 
 
 def result_blocks(
@@ -539,7 +389,7 @@ def _count_tokens(client: anthropic.Anthropic, params: dict[str, Any]) -> int | 
     try:
         with _our_exceptions():
             answer = client.messages.with_raw_response.count_tokens(**counted)
-            return _read(answer.http_response, _Counted).input_tokens
+            return _read(answer.http_response, TokenCount).input_tokens
     except Refused as error:
         if error.status not in (400, 413, 422):
             raise

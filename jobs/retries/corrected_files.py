@@ -20,7 +20,8 @@ from ..drafts import reading
 from ..ingest.columns import line_of
 from ..ingest.corrected_file import CorrectedFile
 from ..ingest.corrections import Corrections
-from ..ingest.json_lines import REQUEST, oddity
+from ..ingest.json_faults import oddity
+from ..ingest.json_lines import REQUEST
 from ..ingest.requests import Requests
 from ..ingest.shapes import LINES_NAMED, Finding, Limits, Line, Unreadable, row_name
 from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, choices_of, files

@@ -56,7 +56,7 @@ from ..models import (
     files,
     note_change,
 )
-from ..provider import client
+from ..provider import client, errors
 from ..results import builder, statistics
 from ..retries import corrected_files, preparation, rounds
 from ..rules import wording
@@ -164,7 +164,7 @@ def take_look(kind: str) -> None:
         for look in LOOKS[kind]:
             try:
                 look()
-            except client.ProviderError as error:
+            except errors.ProviderError as error:
                 _note_trouble(error)
                 logger.warning("the provider could not be asked: %s", error)
 
@@ -193,7 +193,7 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
         # Somebody else was quicker. That is no failure: the step is taken again as things are now.
         logger.info("job %s: %s", job_pk, error)
         next_action_at = clock.now()
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         logger.warning("job %s: %s", job_pk, error)
         tally.count_if_stale(job_pk)
         next_action_at = _after_refusal(job_pk, error)
@@ -208,17 +208,17 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
     lease.release(next_action_at)
 
 
-def _note_trouble(error: client.ProviderError) -> None:
-    if isinstance(error, client.Refused) and error.about_key:
+def _note_trouble(error: errors.ProviderError) -> None:
+    if isinstance(error, errors.Refused) and error.about_key:
         holds.note_trouble(holds.in_words(error))
     else:
         holds.note_trouble(str(error))
 
 
-def _after_refusal(job_pk: int, error: client.ProviderError) -> datetime:
+def _after_refusal(job_pk: int, error: errors.ProviderError) -> datetime:
     """A call of a step did not come to what was asked: when to take the step again."""
     _note_trouble(error)
-    if isinstance(error, client.Refused):
+    if isinstance(error, errors.Refused):
         if error.about_key and Job.objects.sending().filter(pk=job_pk).exists():
             return clock.now() + min(holds.pause(error), SAFETY)
         if error.needs_a_person and not error.about_key:
@@ -407,10 +407,10 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
             polling.give_up(batch, lease)
         else:
             collection.collect(batch, lease)
-    except client.ProviderError as error:
+    except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
         _note_trouble(error)
-        if isinstance(error, client.Refused) and error.needs_a_person and not error.about_key:
+        if isinstance(error, errors.Refused) and error.needs_a_person and not error.about_key:
             holds.hold(job.pk, holds.in_words(error))
     tally.count_up(job)
 
@@ -477,11 +477,11 @@ def _stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: boo
     stopped keeps none of the others. Raises ProviderError when none could be, unless that
     `can_wait` because there is something else to do."""
     stopped = False
-    trouble: client.ProviderError | None = None
+    trouble: errors.ProviderError | None = None
     for batch in batches:
         try:
             stopped |= _stop_one(job, batch)
-        except client.ProviderError as error:
+        except errors.ProviderError as error:
             trouble = error
         lease.renew()
     if trouble and not stopped and not can_wait:
@@ -499,7 +499,7 @@ def _stop_one(job: Job, batch: Batch) -> bool:
         return False
     try:
         client.cancel_batch(str(batch.provider_id))
-    except client.Refused as error:
+    except errors.Refused as error:
         # Not visible yet, or not with this key: if it stays away, watching tells a person.
         if error.status == 404 or error.for_now or error.about_key:
             raise
@@ -599,7 +599,7 @@ def _is_gone(provider_id: str) -> bool:
     """Whether the provider does not have a batch, by another call than the one that said so."""
     try:
         client.retrieve_batch(provider_id)
-    except client.NotThere:
+    except errors.NotThere:
         return True
     return False
 
@@ -619,11 +619,11 @@ def _delete_all(job: Job, lease: Lease) -> None:
     for provider_id in theirs:
         try:
             client.delete_batch(provider_id)
-        except client.NotThere:
+        except errors.NotThere:
             # It was deleted before, or the provider's 29 days are over.
             if not _is_gone(provider_id):
                 raise
-        except client.Refused as error:
+        except errors.Refused as error:
             if error.for_now or error.status in (401, 403):
                 raise  # it can be done later, and has to be
             # Not ours to force: a batch that is not over yet.

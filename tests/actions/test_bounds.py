@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from jobs.batches import collection, leases, ownership, result_files, result_proof
 from jobs.models import Batch, Job, Row, clock, files
 from jobs.provider import client, connections
-from jobs.provider.client import NotThere, ProviderError, Refused, TooMuch, Unclear
+from jobs.provider.errors import NotThere, ProviderError, Refused, TooMuch, Unclear
 
 from ..provider.test_client import PARAMS
 from ..slow_provider import HEAD, SlowProvider

@@ -19,7 +19,7 @@ from jobs.batches import collection, late, result_proof
 from jobs.drafts import trials
 from jobs.models import Batch, Job, LateBatch, NotMoved, Trial, dollars
 from jobs.provider import client
-from jobs.provider.client import BatchInfo
+from jobs.provider.replies import BatchInfo
 from jobs.results import builder, review_sample
 from jobs.spending import ledger
 from jobs.worker import advance

@@ -18,7 +18,7 @@ from jobs import actions
 from jobs.batches import collection, leases, polling, result_proof, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client
-from jobs.provider.client import BatchInfo
+from jobs.provider.replies import BatchInfo
 from jobs.worker import advance
 
 from ..conftest import Simulator

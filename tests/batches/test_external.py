@@ -46,7 +46,7 @@ from jobs.models import (
     dollars,
     files,
 )
-from jobs.provider import client as provider
+from jobs.provider import replies
 from jobs.results import table as exports
 from jobs.results import unmatched, workbook
 from jobs.retries import problem_groups, rounds
@@ -520,7 +520,7 @@ def test_it_is_brought_in_once(
     batch_id = made_elsewhere(simulator, ["a"])
     find = external.find
 
-    def slowly(provider_id: str) -> provider.BatchInfo:
+    def slowly(provider_id: str) -> replies.BatchInfo:
         info = find(provider_id)
         monkeypatch.setattr(external, "find", find)
         actions.bring_in(root, provider_id)  # somebody else, meanwhile

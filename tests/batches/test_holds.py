@@ -13,7 +13,7 @@ from django.utils import timezone
 from jobs import actions
 from jobs.batches import holds
 from jobs.models import Batch, Heartbeat, Job, Sending, SiteState
-from jobs.provider import client
+from jobs.provider import errors
 from jobs.worker import advance, tally
 
 from ..conftest import Simulator
@@ -76,7 +76,7 @@ def test_a_pause_ends_by_itself_when_it_is_mended(
 def test_each_try_during_a_pause_waits_longer_and_only_one_job_tries(
     alice: User, make_job: Callable[..., Job]
 ) -> None:
-    refused = client.Refused(401, "authentication_error", "invalid x-api-key", None)
+    refused = errors.Refused(401, "authentication_error", "invalid x-api-key", None)
     waits = [holds.pause(refused) for _ in range(7)]
     assert waits[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
     assert waits[-1] == timedelta(minutes=15)

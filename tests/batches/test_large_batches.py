@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 
 from jobs.batches import collection, external_ids, leases, polling, result_proof, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
-from jobs.provider import client
+from jobs.provider import client, errors
 
 from ..many import finished, touched
 
@@ -79,7 +79,7 @@ def test_rows_wait_again_when_a_batch_is_there_after_a_worker_died_calling_it_lo
         patched.setattr(
             client,
             "retrieve_batch",
-            raises(client.NotThere(404, "not_found_error", "gone", None)),
+            raises(errors.NotThere(404, "not_found_error", "gone", None)),
         )
         patched.setattr(leases.Lease, "renew", dies_after(1))
         polling.give_up(batch, lease)

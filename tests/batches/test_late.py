@@ -13,8 +13,8 @@ from django.utils import timezone
 from jobs import actions
 from jobs.batches import late, ownership, submission
 from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, files
-from jobs.provider import client
-from jobs.provider.client import BatchInfo
+from jobs.provider import client, errors
+from jobs.provider.replies import BatchInfo
 from jobs.spending import ledger
 from jobs.worker import advance
 
@@ -234,11 +234,11 @@ def test_one_batch_whose_results_cannot_be_looked_at_keeps_no_other_from_being_c
     monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
 
     def no_results(provider_id: str) -> Iterator[bytes]:
-        raise client.NotThere(404, "not_found_error", "", None)
+        raise errors.NotThere(404, "not_found_error", "", None)
 
     monkeypatch.setattr(client, "result_blocks", no_results)
     for _ in range(2):
-        with pytest.raises(client.NotThere):
+        with pytest.raises(errors.NotThere):
             late.look()
     assert canceled == ["msgbatch_late"]
 
@@ -378,7 +378,7 @@ def test_an_id_that_the_provider_refuses_to_look_up_is_said_and_forgotten(
     asked: Batch, alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(provider_id: str) -> BatchInfo:
-        raise client.Refused(400, "invalid_request_error", "not the id of a batch", None)
+        raise errors.Refused(400, "invalid_request_error", "not the id of a batch", None)
 
     monkeypatch.setattr(client, "retrieve_batch", refuse)
     assert actions.this_is_it(asked, "msgbatch_typo", alice)

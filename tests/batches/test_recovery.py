@@ -26,7 +26,7 @@ from jobs.batches import (
     unknown_submissions,
 )
 from jobs.models import Batch, Job, JournalState, Outcome, Row, SiteState, SubmissionEvent
-from jobs.provider import client
+from jobs.provider import client, replies
 from jobs.retries import preparation
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance
@@ -361,7 +361,7 @@ def test_a_backup_from_the_moment_of_sending_knows_the_attempt_and_not_its_answe
     points = []
     create = client.create_batch
 
-    def create_batch(*args: Any) -> client.BatchInfo:
+    def create_batch(*args: Any) -> replies.BatchInfo:
         points.append(transaction.savepoint())
         return create(*args)
 

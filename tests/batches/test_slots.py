@@ -15,7 +15,7 @@ from pytest_django import Settings
 from jobs import actions
 from jobs.batches import absence, external, leases, planning, reconciliation, slots, submission
 from jobs.models import Batch, Heartbeat, Job, Row, clock
-from jobs.provider import client
+from jobs.provider import client, errors
 from jobs.worker import advance
 
 from .. import dying_worker, forking
@@ -194,7 +194,7 @@ def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
 
     def hang(_body: Path, _size: int, seconds: float) -> None:
         allowed.append(seconds)
-        raise client.Unclear("It took too long.")
+        raise errors.Unclear("It took too long.")
 
     def fail(_batch: Batch) -> None:
         pytest.fail("it was looked for too early")

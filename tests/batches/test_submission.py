@@ -40,7 +40,7 @@ from jobs.models import (
     clock,
     files,
 )
-from jobs.provider import client
+from jobs.provider import client, errors, replies
 from jobs.worker import advance
 
 from ..conftest import Simulator, is_over, let_pass, store_job
@@ -409,7 +409,7 @@ def test_a_process_that_wakes_up_does_not_touch_the_next_try(
             asleep.append(Batch.objects.get(nonce=facts["nonce"]))
             raise LeaseLost
 
-    def wake_up_before(body: Path, size: int, seconds: float) -> client.BatchInfo:
+    def wake_up_before(body: Path, size: int, seconds: float) -> replies.BatchInfo:
         with pytest.raises(LeaseLost):
             submission._post(asleep[0])
         submission.doubt(asleep[0])
@@ -433,7 +433,7 @@ def test_an_answer_that_comes_after_somebody_had_doubts_is_taken(
     job = confirmed(alice, drive, ROWS)
     create = client.create_batch
 
-    def doubted(body: Path, size: int, seconds: float) -> client.BatchInfo:
+    def doubted(body: Path, size: int, seconds: float) -> replies.BatchInfo:
         info = create(body, size, seconds)
         Job.objects.update(lease_owner="another machine|1|x")
         submission.doubt(Batch.objects.select_related("job").get())
@@ -514,9 +514,9 @@ def unknown_batch(job: Job, number: int, minutes_ago: float, **values: Any) -> B
     return Batch.objects.create(job=job, number=number, nonce=f"nonce-{number}", **facts)
 
 
-def listed(id: str, minutes_ago: float) -> client.BatchInfo:
+def listed(id: str, minutes_ago: float) -> replies.BatchInfo:
     created = timezone.now() - timedelta(minutes=minutes_ago)
-    return client.BatchInfo(id, "ended", 2, {"succeeded": 2}, created, created, None)
+    return replies.BatchInfo(id, "ended", 2, {"succeeded": 2}, created, created, None)
 
 
 def test_a_batch_that_was_given_back_may_be_another_of_ours(
@@ -570,9 +570,9 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
         drive(job, until=lambda job: job.batches.filter(provider_id=theirs).exists())
     retrieve, now = client.retrieve_batch, clock.now()
 
-    def gone(provider_id: str) -> client.BatchInfo:
+    def gone(provider_id: str) -> replies.BatchInfo:
         if provider_id == theirs:
-            raise client.NotThere(404, "not_found_error", "", None)
+            raise errors.NotThere(404, "not_found_error", "", None)
         return retrieve(provider_id)
 
     others = [info for info in client.list_batches() if info.id != theirs]

@@ -25,7 +25,7 @@ from jobs.drafts import advice as advising
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.drafts.estimates import Estimate
 from jobs.models import Job, ModelCatalog, Outcome, Trial, recipe_of, trial_key
-from jobs.provider.client import ModelInfo
+from jobs.provider.replies import ModelInfo
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
 from jobs.rules.recipes import Recipe, compile_recipe, compile_template, static_text, usual_output

@@ -23,6 +23,7 @@ from jobs.batches import leases
 from jobs.drafts import estimates, trials
 from jobs.models import Job, Outcome, Row, Trial, recipe_of
 from jobs.provider import client as provider
+from jobs.provider import errors
 from jobs.rules import pricing
 from jobs.rules.answer_formats import output_format
 from jobs.rules.recipes import EXAMPLES, Recipe, compile_recipe, literal
@@ -221,27 +222,27 @@ def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice
     ("error", "state", "words"),
     [
         (
-            provider.Refused(400, "invalid_request_error", "Too <b>long</b>", None),
+            errors.Refused(400, "invalid_request_error", "Too <b>long</b>", None),
             "failed",
             "The provider refused: Too <b>long</b>",
         ),
         (
-            provider.Refused(429, "rate_limit_error", "Slow down", None),
+            errors.Refused(429, "rate_limit_error", "Slow down", None),
             "failed",
             "The provider has no room at the moment. Try it again in a minute. (Slow down)",
         ),
         (
-            provider.Refused(401, "authentication_error", "invalid x-api-key", None),
+            errors.Refused(401, "authentication_error", "invalid x-api-key", None),
             "failed",
             "did not accept this site's key. An administrator can mend it. (invalid x-api-key)",
         ),
         (
-            provider.NotThere(404, "not_found_error", "model: x", None),
+            errors.NotThere(404, "not_found_error", "model: x", None),
             "failed",
             "does not know this model, or this site’s key may not use it. (model: x)",
         ),
-        (provider.Unreachable("The provider cannot be reached."), "failed", "cannot be reached"),
-        (provider.Unclear("The connection broke off."), "unknown", "may have been charged"),
+        (errors.Unreachable("The provider cannot be reached."), "failed", "cannot be reached"),
+        (errors.Unclear("The connection broke off."), "unknown", "may have been charged"),
     ],
 )
 def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
@@ -267,10 +268,10 @@ def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
 @pytest.mark.parametrize(
     ("error", "asked"),
     [
-        (provider.Refused(400, "invalid_request_error", "Too long", None), 3),
-        (provider.Refused(429, "rate_limit_error", "Slow down", None), 1),
-        (provider.Refused(402, "billing_error", "No credit", None), 1),
-        (provider.Unreachable("The provider cannot be reached."), 1),
+        (errors.Refused(400, "invalid_request_error", "Too long", None), 3),
+        (errors.Refused(429, "rate_limit_error", "Slow down", None), 1),
+        (errors.Refused(402, "billing_error", "No credit", None), 1),
+        (errors.Unreachable("The provider cannot be reached."), 1),
     ],
 )
 def test_a_round_ends_when_none_of_its_rows_can_be_answered(

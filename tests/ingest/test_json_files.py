@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.ingest import json_lines
+from jobs.ingest import json_list
 from jobs.ingest.finding import open_upload
 from jobs.ingest.json_lines import JsonLinesReader, is_json
 from jobs.ingest.opening import Opened
@@ -160,7 +160,7 @@ def test_any_texts_come_back_as_they_were(
         content = "\n".join(json.dumps(each, ensure_ascii=ascii_only) for each in objects)
     with pytest.MonkeyPatch.context() as patch:
         # Whatever falls on the border of two blocks.
-        patch.setattr(json_lines, "BLOCK", block)
+        patch.setattr(json_list, "BLOCK", block)
         reader, lines = read(path, content)
     names = list(dict.fromkeys(name for each in objects for name in each))
     assert reader.columns == names

@@ -14,7 +14,8 @@ import pytest
 
 from jobs.ingest.answers import Group
 from jobs.ingest.finding import open_upload
-from jobs.ingest.requests import _REFUSED, fix_in_words
+from jobs.ingest.request_checks import _REFUSED
+from jobs.ingest.request_fixes import fix_in_words
 from jobs.ingest.shapes import Choices, Finding, Limits, Line, Reader
 from jobs.ingest.words import FINDINGS
 from jobs.rules import pricing

@@ -19,7 +19,7 @@ from jobs.drafts.reading import read_apart
 from jobs.ingest.answers import Answer, Failed, Order, Read
 from jobs.ingest.finding import open_upload
 from jobs.ingest.shapes import NO_HEADER, Choices, Finding, Limits, Line, Reader, Unreadable
-from jobs.ingest.workbook import number_text
+from jobs.ingest.workbook_cells import number_text
 
 from ..workbooks import (
     BOOK,
@@ -540,7 +540,7 @@ def test_a_cell_far_away_is_named_before_it_takes_all_memory(path: Path) -> None
     xlsx(path, sheet_of(FAR.format("><v>2</v></c>")))
     found = refusal(path)
     assert found.kind == "far_cell"
-    assert "line 1,048,576 and column XFD, and only 2 of its cells" in found.text
+    assert "line 1,048,576 and column XFD, but only 2 of its cells" in found.text
     answer = apart(path, USUAL)
     assert isinstance(answer, Failed)
     assert answer.findings == [found]

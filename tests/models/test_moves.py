@@ -45,7 +45,7 @@ from jobs.models import (
     choices_of,
     files,
 )
-from jobs.provider import client
+from jobs.provider import client, errors
 from jobs.retries import rounds
 from jobs.worker import advance as lifecycle
 
@@ -647,14 +647,14 @@ def test_a_batch_that_moved_meanwhile_does_not_stop_the_look_at_the_others(
     Batch.objects.update(created_at=timezone.now())
     Batch.objects.update(practice=settings.PRACTICE)
     Job.objects.update(practice=settings.PRACTICE)
-    errors = iter([NotMoved("It moved."), client.Unclear("503"), RuntimeError("A bug.")])
+    raised = iter([NotMoved("It moved."), errors.Unclear("503"), RuntimeError("A bug.")])
 
     def look(batch: Batch) -> None:
         looked.append(batch.pk)
-        raise next(errors)
+        raise next(raised)
 
     monkeypatch.setattr(client, "list_batches", lambda: iter([]))
     monkeypatch.setattr(polling, "_look_up", look)
-    with pytest.raises(client.Unclear):
+    with pytest.raises(errors.Unclear):
         polling.watch()
     assert len(looked) == 3

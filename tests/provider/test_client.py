@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from jobs.models import Batch, Job
 from jobs.provider import client
-from jobs.provider.client import NotThere, ProviderError, Refused, Unclear
+from jobs.provider.errors import NotThere, ProviderError, Refused, Unclear
 
 from ..batches.test_submission import ROWS, assert_sent_once, quick
 from ..conftest import Simulator

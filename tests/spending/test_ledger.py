@@ -36,7 +36,7 @@ from jobs.models import (
     pico,
     recipe_of,
 )
-from jobs.provider.client import BatchInfo
+from jobs.provider.replies import BatchInfo
 from jobs.retries import preparation, rounds
 from jobs.rules.recipes import Recipe
 from jobs.spending import caps as limits

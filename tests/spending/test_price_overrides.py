@@ -18,7 +18,7 @@ from pytest_django import Settings
 from jobs import actions
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.models import Job, ModelCatalog, PriceOverride, key_fingerprint
-from jobs.provider.client import ModelInfo
+from jobs.provider.replies import ModelInfo
 from jobs.rules import pricing, published_prices
 from jobs.rules.judging import Judged, Usage
 from jobs.spending import price_overrides

@@ -18,6 +18,7 @@ from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
 from jobs.models import FileProblem, Job, JobEvent, Outcome
 from jobs.provider import client as provider
+from jobs.provider import errors
 from jobs.web.templatetags.show import at_most
 from jobs.worker import advance
 
@@ -301,7 +302,7 @@ def test_going_back_to_an_earlier_recipe_brings_its_price_back(
     draft: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody_counts(_requests: object) -> list[int]:
-        raise provider.ProviderError("not in this test")
+        raise errors.ProviderError("not in this test")
 
     monkeypatch.setattr(provider, "count_tokens", nobody_counts)
     address = reverse("recipe", args=[draft.pk])

@@ -35,7 +35,7 @@ from jobs.models import (
     dollars,
     files,
 )
-from jobs.provider import client
+from jobs.provider import client, errors
 from jobs.results import table
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance, tasks
@@ -313,7 +313,7 @@ def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
     assert not Row.objects.exists()
     assert not results.exists()
     assert not uploaded.exists()
-    with pytest.raises(client.NotThere):
+    with pytest.raises(errors.NotThere):
         client.retrieve_batch(str(batch.provider_id))
     # What was sent stays known, so that no other job can take that batch for its own.
     assert SubmissionEvent.objects.filter(provider_id=batch.provider_id).exists()
@@ -512,7 +512,7 @@ def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(
 
     def cancel_all_but_the_first(provider_id: str) -> None:
         if provider_id == first.provider_id:
-            raise client.Unclear("The provider answered with status 500.")
+            raise errors.Unclear("The provider answered with status 500.")
         cancel(provider_id)
 
     with monkeypatch.context() as patch:

@@ -70,7 +70,7 @@ from ...ingest.answers import Failed, Order, Read, Summary
 from ...ingest.shapes import Unreadable
 from ...ingest.words import how_it_is_read
 from ...models import Heartbeat, Job, Outcome, SiteState, SpendingCaps, Template, Trial, recipe_of
-from ...provider.client import ProviderError
+from ...provider.errors import ProviderError
 from ...results import table, unmatched, workbook
 from ...retries import corrected_files, problem_groups, rounds
 from ...retries.rounds import EDITED, Again

@@ -1,0 +1,144 @@
+"""Fixes for ready-made requests: their buttons, what they change, and how that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..rules.pricing import facts_of
+from .request_checks import REQUIRED, SHOWN
+from .request_shapes import Json
+from .request_tools import FEW_USES, WEB_TOOLS, has_max_uses, tool_kind
+
+# --- How it is mended -----------------------------------------------------------------------------
+
+
+class Fix(NamedTuple):
+    words: str  # of the button; "them" are the requests
+    done: str
+    mend: Callable[[Json], object]
+
+
+def _remove_effort(params: Json) -> None:
+    config = params.get("output_config", {})
+    config.pop("effort", None)
+    if not config:
+        params.pop("output_config", None)
+
+
+def _remove_prefill(params: Json) -> None:
+    while params["messages"] and params["messages"][-1]["role"] == "assistant":
+        params["messages"].pop()
+
+
+def _move_system(params: Json) -> None:
+    contents = []
+    while params["messages"] and params["messages"][0]["role"] == "system":
+        contents.append(params["messages"].pop(0)["content"])
+    if all(isinstance(content, str) for content in contents):
+        params["system"] = "\n\n".join(contents)
+        return
+    blocks: list[Json] = []
+    for content in contents:
+        blocks += [{"type": "text", "text": content}] if isinstance(content, str) else content
+    params["system"] = blocks
+
+
+def _shorten(params: Json) -> None:
+    if known := facts_of(params["model"]):
+        params["max_tokens"] = known.max_output
+
+
+def _limit_uses(params: Json) -> None:
+    for tool in params["tools"]:
+        if tool_kind(tool).startswith(WEB_TOOLS) and not has_max_uses(tool):
+            tool["max_uses"] = FEW_USES
+
+
+_FIXES = {
+    "max_tokens:longest": Fix(
+        "Set “max_tokens” to the longest answer of the model",
+        "“max_tokens” was set to the longest answer of the model",
+        _shorten,
+    ),
+    "max_uses:few": Fix(
+        f"Allow {FEW_USES} uses of each tool that searches or fetches",
+        f"{FEW_USES} uses of each tool that searches or fetches were allowed",
+        _limit_uses,
+    ),
+    "remove:prefill": Fix(
+        "Remove the beginning of the answer",
+        "The beginning of the answer was removed",
+        _remove_prefill,
+    ),
+    "system:move": Fix(
+        "Move the first message into “system”",
+        "The first message was moved into “system”",
+        _move_system,
+    ),
+    "thinking:adaptive": Fix(
+        "Let the model decide how much to think",
+        "The model decides how much to think (“thinking” is “adaptive”)",
+        lambda params: params.update(thinking={"type": "adaptive"}),
+    ),
+    "thinking:between_tools": Fix(
+        "Let the model think only between tools",
+        "The model thinks only between tools (“thinking” is “between_tools”)",
+        lambda params: params.update(thinking={"type": "between_tools"}),
+    ),
+    "effort:high": Fix(
+        "Set “effort” to “high”",
+        "“effort” was set to “high”",
+        lambda params: params["output_config"].update(effort="high"),
+    ),
+    "effort:remove": Fix("Remove effort", "“effort” was removed", _remove_effort),
+    "thinking:no_budget": Fix(
+        "Remove budget_tokens",
+        "“budget_tokens” was removed",
+        lambda params: params.get("thinking", {}).pop("budget_tokens", None),
+    ),
+    "tool_choice:auto": Fix(
+        "Let the model decide whether to use a tool",
+        "The model decides whether to use a tool (“tool_choice” is “auto”)",
+        lambda params: params.update(tool_choice={"type": "auto"}),
+    ),
+}
+
+
+def fix_in_words(code: str, count: int = 0) -> str:
+    """The label of a button for a group of findings: "Remove temperature from all 4,000 requests".
+    "" for a code that is not known, which nothing is done about."""
+    what, separator, name = code.partition(":")
+    old, _, new = name.rpartition("=")
+    every = f"all {count:,} requests" if count > 1 else "the request" if count else "all of them"
+    if fix := _FIXES.get(code):
+        return f"{fix.words}, in {every}"
+    if what == "model" and old and (known := facts_of(new)) and known.status != "retired":
+        return f"Use {new} instead of {old[:SHOWN]}, in {every}"
+    removable = {"remove": (*REQUIRED, ""), "beside": ("custom_id", "params", "")}
+    if separator and name not in removable.get(what, (name,)):
+        return f"Remove {name[:SHOWN]} from {every}"
+    return ""
+
+
+def done_sentence(code: str) -> str:
+    if fix := _FIXES.get(code):
+        return fix.done
+    what, _, name = code.partition(":")
+    old, _, new = name.rpartition("=")
+    if what == "model":
+        return f"“{old[:SHOWN]}” was replaced by “{new}”"
+    return f"“{name[:SHOWN]}” was removed"
+
+
+def apply_fix(code: str, request: Json) -> None:
+    """Carry out the fix of a finding about this very request."""
+    what, _, name = code.partition(":")
+    if fix := _FIXES.get(code):
+        fix.mend(request["params"])
+    elif what == "model":
+        request["params"]["model"] = name.rpartition("=")[2]
+    elif what == "beside":
+        request.pop(name, None)
+    else:
+        request["params"].pop(name, None)

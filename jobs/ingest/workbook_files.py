@@ -1,0 +1,142 @@
+"""Workbooks as zip and OLE files: what they contain, and whether they are safe to open."""
+
+from __future__ import annotations
+
+import mmap
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from xml.etree import ElementTree
+from zipfile import ZipFile
+
+from python_calamine import (
+    PasswordError,
+)
+
+from .shapes import Limits, Unreadable, unreadable
+
+BLOCK = 1 << 20
+HEAD = 1 << 12  # of each part of a workbook: a DOCTYPE comes first
+PARTS = 5_000
+# A real workbook is packed to a tenth or, with the same long text again and again, to a 170th.
+PACKED = 250
+HARMLESS = 100_000_000  # bytes, however they are packed
+
+DAMAGED = "The workbook is damaged or cut off."
+PASSWORD = "The workbook is protected by a password."  # noqa: S105 - says that there is one
+MANIFEST = "meta-inf/manifest.xml"  # of an .ods, in lower case
+SPREADSHEET = b"application/vnd.oasis.opendocument.spreadsheet"
+# What else is a zip file or an OLE file, by something in it.
+OTHER_ZIPS = (
+    ("word/document.xml", "a Word document"),
+    ("ppt/presentation.xml", "a PowerPoint presentation"),
+    ("index/document.iwa", "an Apple Numbers, Pages or Keynote document"),
+    ("index.zip", "an Apple Numbers, Pages or Keynote document"),
+    ("mimetype", "an OpenDocument or e-book file, but not a spreadsheet"),
+)
+OTHER_OLES = (
+    ("WordDocument", "a Word document"),
+    ("PowerPoint Document", "a PowerPoint presentation"),
+    ("__properties_version1.0", "an Outlook message"),
+)
+
+# The first records of an .xls of 1997 and of 1995; 2F is FilePass.
+ENCRYPTED_XLS = re.compile(
+    rb"\x09\x08(?:\x10\0\0\x06\x05\0.{12}|\x08\0\0\x05\x05\0.{4})(?:\x86\0\0\0)?\x2f\0", re.DOTALL
+)
+
+
+# --- Zip and OLE files ----------------------------------------------------------------------------
+
+
+def require_harmless(archive: ZipFile, limits: Limits, size: int) -> None:
+    """Raises Unreadable for what no spreadsheet program writes. `size`: bytes of the file."""
+    parts = archive.infolist()
+    if len(parts) > PARTS:
+        text = f"The workbook has {len(parts):,} parts; at most {PARTS:,} are possible."
+        raise unreadable("too_much", text)
+    unpacked = sum(part.file_size for part in parts)
+    expands = f"The workbook expands to {unpacked / 1_000_000:,.0f} MB"
+    if unpacked > limits.unpacked:
+        most = f"at most {limits.unpacked / 1_000_000:,.0f} MB are possible"
+        raise unreadable("too_much", f"{expands}; {most}.")
+    if unpacked > HARMLESS and unpacked > size * PACKED:
+        raise unreadable("too_much", f"{expands}, {unpacked // size:,} times its own size.")
+    for part in parts:
+        path = part.orig_filename.replace("\\", "/")
+        if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/") or "\0" in path:
+            text = "The workbook has a part with a path that leads out of it. Nothing was unpacked."
+            raise unreadable("damaged", text)
+        if part.flag_bits & 1:
+            raise unreadable("password", PASSWORD)
+        # Old programs write a document type in the manifest, which is never expanded.
+        if path.lower().endswith((".xml", ".rels")) and path.lower() != MANIFEST:
+            with archive.open(part) as stream:
+                if b"<!DOCTYPE" in stream.read(HEAD).upper().replace(b"\0", b""):
+                    text = f"A part of the workbook (“{path}”) begins with DOCTYPE; none should."
+                    raise unreadable("damaged", text)
+
+
+def part_blocks(archive: ZipFile, name: str, limits: Limits) -> Iterator[bytes]:
+    """What a part of the workbook holds; at the end its size and checksum have been checked."""
+    with archive.open(name) as stream:
+        size = max(BLOCK, limits.cell)
+        while block := stream.read(size):
+            if len(block) == size and b"<" not in block and name.endswith(".xml"):
+                text = f"The workbook has a cell with more than {limits.cell:,} bytes."
+                raise unreadable("long_cell", text)
+            yield block
+
+
+def sheet_parts(archive: ZipFile, names: dict[str, str]) -> dict[str, str]:
+    """The names of the sheets of an .xlsx, and of the parts that they are in. `names`: the parts by
+    their name in lower case."""
+    relations = names.get("xl/_rels/workbook.xml.rels")
+    if relations is None:
+        return {}
+    targets = {}
+    for element in _elements(archive, relations, "Relationship"):
+        path = posixpath.normpath(posixpath.join("/xl", element.get("Target", "")))
+        targets[element.get("Id")] = names.get(path[1:].lower())
+    parts = {}
+    for element in _elements(archive, names["xl/workbook.xml"], "sheet"):
+        relation = next((value for key, value in element.items() if key.endswith("}id")), None)
+        if part := targets.get(relation):
+            parts[element.get("name", "")] = part
+    return parts
+
+
+def _elements(archive: ZipFile, name: str, wanted: str) -> Iterator[ElementTree.Element]:
+    """The elements with this name. There is no document type that could play tricks."""
+    with archive.open(name) as stream:
+        for _event, element in ElementTree.iterparse(stream):  # noqa: S314 - no DOCTYPE
+            if element.tag.rpartition("}")[2] == wanted:
+                yield element
+
+
+def has_stream(raw: mmap.mmap, name: str) -> bool:
+    """Whether there is this name in the directory of an OLE file; its entries have 128 bytes."""
+    wanted = name.encode("utf-16-le") + b"\0\0"
+    at = raw.find(wanted)
+    while at >= 0 and at % 128:
+        at = raw.find(wanted, at + 1)
+    return at >= 0
+
+
+@contextmanager
+def library_errors() -> Iterator[None]:
+    """What goes wrong inside of other libraries becomes Unreadable."""
+    try:
+        yield
+    except (Unreadable, MemoryError):
+        raise
+    except PasswordError as error:
+        raise unreadable("password", PASSWORD) from error
+    except Exception as error:
+        raise unreadable("damaged", DAMAGED) from error
+    except BaseException as error:
+        # A failed assumption of calamine's is no Exception, and cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise unreadable("damaged", DAMAGED) from error

@@ -54,8 +54,8 @@ from pytest_django import Settings
 
 from jobs import actions
 from jobs.drafts import estimates
-from jobs.ingest.answers import MODEL_FACTS
 from jobs.ingest.input_sizes import AROUND
+from jobs.ingest.protocol import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
 from jobs.retries import rounds

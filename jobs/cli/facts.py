@@ -11,7 +11,7 @@ from ..drafts import estimates
 from ..drafts.estimates import Estimate, PartEstimate
 from ..drafts.model_catalog import Offer
 from ..drafts.templates import kept_recipe
-from ..ingest.answers import Summary
+from ..ingest.protocol import UploadSummary
 from ..models import Job, Outcome, Template, Trial
 from ..retries.problem_groups import Group, Remedy
 from ..rules import pricing
@@ -24,7 +24,7 @@ from ..spending.receipts import Receipt
 from ..web.templatetags.show import days_ago
 
 
-def facts_of_file(found: Summary) -> dict[str, Any]:
+def facts_of_file(found: UploadSummary) -> dict[str, Any]:
     """How a file is read."""
     return {
         "rows": found.rows,

@@ -20,8 +20,8 @@ from django.template.defaultfilters import filesizeformat
 
 from .. import actions
 from ..drafts.templates import NothingToStartWith, Start, find_start, kept_recipe
+from ..ingest.descriptions import ENCODINGS, python_name
 from ..ingest.shapes import NO_HEADER, Choices
-from ..ingest.words import ENCODINGS, python_name
 from ..models import Job, Template, storage
 from ..retries.rounds import FOR_NOW, Again
 from ..rules.answer_formats import (

@@ -27,22 +27,22 @@ from django.db import connection, transaction
 
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import delete_rows, slice_transaction
-from ..ingest.answers import (
-    Answer,
-    Corrected,
-    CorrectedRows,
+from ..ingest.corrected_file import CorrectedFile
+from ..ingest.corrections import NotCorrected
+from ..ingest.protocol import (
+    CorrectedFileRead,
+    CorrectedRowsRead,
     Failed,
-    Group,
-    Order,
-    Read,
-    Rows,
-    Summary,
+    FileRead,
+    FindingGroup,
+    ReaderInput,
+    ReaderOutput,
+    RowsRead,
+    UploadSummary,
     frames,
     too_long,
     too_much,
 )
-from ..ingest.corrected_file import CorrectedFile
-from ..ingest.corrections import NotCorrected
 from ..ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
 from ..models import (
     FileProblem,
@@ -171,10 +171,10 @@ def _of_corrections(finding: Finding) -> Finding:
     return Finding("correction", f"Your corrected file was not used.{where}{finding.text}{remedy}")
 
 
-def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
+def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
     """Store the rows. Raises Unreadable, NotCorrected, LeaseLost."""
     delete_rows(Row.objects.filter(job=job), lease)
-    order = Order(
+    order = ReaderInput(
         str(files.upload_path(job)),
         choices_of(job),
         limits(),
@@ -183,14 +183,14 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
     )
     stored, stored_bytes = 0, 0
     for answer in read_apart(order, lease):
-        if isinstance(answer, Rows):
+        if isinstance(answer, RowsRead):
             _require_room(job)
             _store(job, answer.rows, stored)
             stored += len(answer.rows)
             stored_bytes += sum(len(row[1].encode()) + storage.ROW_BYTES for row in answer.rows)
             _progress(job, answer.position, stored, stored_bytes)
             lease.renew()
-        elif isinstance(answer, Read):
+        elif isinstance(answer, FileRead):
             return answer.summary
         elif isinstance(answer, Failed):
             if answer.correction is not None:
@@ -200,7 +200,7 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
     raise AssertionError("read_apart ends with an answer or an exception")
 
 
-def _note_how_far(job: Job, summary: Summary | None) -> None:
+def _note_how_far(job: Job, summary: UploadSummary | None) -> None:
     """Keep what was understood of a file that cannot be read, for what can be chosen then."""
     if summary is not None:
         Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
@@ -247,13 +247,15 @@ def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None
 def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
     """The file cannot be read: no rows, only what is wrong with it."""
     delete_rows(Row.objects.filter(job=job), lease)
-    found = Summary("", "table")
+    found = UploadSummary("", "table")
     for finding in error.findings:
         found.note(finding, leaves_out=True)
     _settle(job, Job.State.UNREADABLE, found.groups, row_count=0, stored_bytes=0)
 
 
-def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease: Lease) -> None:
+def _finish(
+    job: Job, summary: UploadSummary, corrections: list[dict[str, Any]], lease: Lease
+) -> None:
     recipe = _fitted_recipe(job, summary)
     state, left_out = Job.State.DRAFT, summary.left_out
     if job.is_external:
@@ -303,7 +305,7 @@ def make_rows(job: Job, lease: Lease) -> None:
         raise LeaseLost
 
 
-def _fitted_recipe(job: Job, summary: Summary) -> dict[str, Any]:
+def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
     """What changes of the recipe that a job began with, or that was written for another file, when
     it names its columns almost as this file does; noted in `summary`.
 
@@ -322,7 +324,7 @@ def _fitted_recipe(job: Job, summary: Summary) -> dict[str, Any]:
     return stored_recipe(column_matching.with_columns(recipe, names)) if names else {}
 
 
-def _in_short(summary: Summary) -> dict[str, Any]:
+def _in_short(summary: UploadSummary) -> dict[str, Any]:
     understood = summary.understood
     return {
         "format": summary.format,
@@ -339,7 +341,7 @@ def _in_short(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _settle(job: Job, state: str, groups: list[Group], **values: Any) -> None:
+def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> None:
     """The end of a reading. Raises LeaseLost when the job is to be read in another way by now."""
     with transaction.atomic():
         FileProblem.objects.bulk_create(
@@ -374,10 +376,10 @@ def read_corrected(job: Job, path: str, lease: Lease | None = None) -> Corrected
         encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
     )
     rows: list[tuple[int, list[str | None]]] = []
-    for answer in read_apart(Order(path, like, limits(), SLICE, corrected=True), lease):
-        if isinstance(answer, CorrectedRows):
+    for answer in read_apart(ReaderInput(path, like, limits(), SLICE, corrected=True), lease):
+        if isinstance(answer, CorrectedRowsRead):
             rows += answer.rows
-        elif isinstance(answer, Corrected):
+        elif isinstance(answer, CorrectedFileRead):
             return replace(answer.file, rows=rows)
         elif isinstance(answer, Failed):
             raise Unreadable(*answer.findings)
@@ -387,7 +389,7 @@ def read_corrected(job: Job, path: str, lease: Lease | None = None) -> Corrected
 # --- The process that reads -----------------------------------------------------------------------
 
 
-def read_apart(order: Order, lease: Lease | None = None) -> Iterator[Answer]:
+def read_apart(order: ReaderInput, lease: Lease | None = None) -> Iterator[ReaderOutput]:
     """What a process of its own says of the file; it is stopped when nobody listens any more.
 
     Raises Unreadable when it dies, LeaseLost.
@@ -409,7 +411,7 @@ def read_apart(order: Order, lease: Lease | None = None) -> Iterator[Answer]:
                 order_to.write(msgspec.json.encode(order))
             for answer in frames(_blocks(child.stdout, lease)):
                 yield answer
-                ended = not isinstance(answer, Rows | CorrectedRows)
+                ended = not isinstance(answer, RowsRead | CorrectedRowsRead)
         finally:
             child.kill()
             child.wait()
@@ -434,7 +436,7 @@ def _blocks(output: IO[bytes], lease: Lease | None) -> Iterator[bytes]:
             yield block
 
 
-def _cause_of_death(order: Order, status: int, said: str) -> Unreadable:
+def _cause_of_death(order: ReaderInput, status: int, said: str) -> Unreadable:
     logger.warning("the process that read %s ended with %s: %s", order.path, status, said)
     out_of_memory = (-signal.SIGKILL, -signal.SIGABRT)
     if "memory allocation" in said or "MemoryError" in said or status in out_of_memory:

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..batches.leases import Lease
-from ..ingest.requests import measure
+from ..ingest.request_reader import measure_input
 from ..models import Job, Outcome, Row, recipe_of
 from ..provider import client, errors
 from ..rules import recipes
@@ -105,7 +105,7 @@ def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
     ).order_by("number")
     if job.kind == Job.Kind.REQUESTS:
         found = [(row.content["params"], row.size) for row in rows]
-        return [(params, measure(params, size)[0].usual) for params, size in found]
+        return [(params, measure_input(params, size)[0].usual) for params, size in found]
     params_of = recipes.compile_recipe(recipe_of(job), job.columns)
     filled = [params_of(row.content) for row in rows]
     return [

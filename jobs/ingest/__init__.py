@@ -1,10 +1,14 @@
-"""Reading an upload: what kind of file it is, and its rows one by one. Nothing here knows of the
-site: it runs in a process of its own (`python -m jobs.ingest`), because a file can be made so that
-reading it takes all the memory there is.
+"""Reading an upload: what kind of file it is, and its rows one by one.
 
-- finding.py  which reader fits a file; opening.py and encodings.py are its bytes and letters
-- table.py    CSV and its relatives; workbook.py spreadsheets; json_lines.py JSON
-- columns.py  records become the rows of a table
-- shapes.py   limits, choices, rows, findings; wording.py says what each finding means
-- child.py    what the process does; answers.py what it says
+Nothing here knows the site. It runs in a process of its own (`python -m jobs.ingest`), because a
+file can be made so that reading it uses up all memory.
+
+- file_formats.py  which reader fits a file: csv_reader.py, workbook_reader.py or json_reader.py
+- upload_file.py, encodings.py  the bytes of a file and its text
+- table_rows.py  records become the rows of a table
+- request_reader.py and request_*.py  ready-made requests: checks, fixes and tools
+- input_sizes.py, images.py, pdf.py  how many tokens the input of a request has at most
+- corrections.py, corrected_file.py  rows that people corrected and uploaded
+- shapes.py  limits, choices, rows, findings; descriptions.py says what each finding means
+- protocol.py, reader_process.py  what the process is told, does and replies
 """

@@ -4,8 +4,8 @@ import sys
 
 import msgspec
 
-from .answers import Order
-from .child import work
+from .protocol import ReaderInput
+from .reader_process import run
 
-_decoder = msgspec.json.Decoder(Order)
-work(_decoder.decode(sys.stdin.buffer.read()), sys.stdout.buffer)
+_decoder = msgspec.json.Decoder(ReaderInput)
+run(_decoder.decode(sys.stdin.buffer.read()), sys.stdout.buffer)

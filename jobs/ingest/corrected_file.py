@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from .finding import open_upload
-from .json_lines import JsonLinesReader
+from .descriptions import DELIMITERS
+from .file_formats import open_upload
+from .json_reader import JsonLinesReader
 from .shapes import Choices, Finding, Limits, Reader, Unreadable, unreadable
-from .words import DELIMITERS
 
 # The columns of the problem file beside those of the upload; the first names the row.
 OURS = ("row", "problem", "how to fix")

@@ -16,7 +16,7 @@ import msgspec
 
 from ..rules.spreadsheet_cells import exact_cell, plain_cell
 from .corrected_file import OURS, CorrectedFile, read_corrected
-from .json_lines import compact
+from .json_reader import compact
 from .shapes import Choices, Finding, Limits, Unreadable
 
 EXCEL_CELL = 32_767  # characters, the most that a cell of Excel holds

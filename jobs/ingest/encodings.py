@@ -10,9 +10,9 @@ from typing import IO
 
 from charset_normalizer import from_bytes
 
-from .opening import Opened
+from .descriptions import ENCODINGS, name_of, python_name
 from .shapes import Finding, unreadable
-from .words import ENCODINGS, name_of, python_name
+from .upload_file import UploadFile
 
 BLOCK = 1 << 20
 SAMPLE = 1 << 18
@@ -42,7 +42,7 @@ BOMS = (
 BOMS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def find_encoding(file: Opened, chosen: str, remarks: list[Finding]) -> str:
+def find_encoding(file: UploadFile, chosen: str, remarks: list[Finding]) -> str:
     """The encoding of a text file, as a name of Python's. `chosen`: what a person says it is; it
     counts if the whole file can be read so. Raises Unreadable."""
     if chosen == "utf-16" and not file.head.startswith(BOMS_OF_UTF_16):
@@ -70,7 +70,7 @@ def find_encoding(file: Opened, chosen: str, remarks: list[Finding]) -> str:
     raise unreadable("encoding", "There is a character here that is not UTF-8.", bad)
 
 
-def first_bad_line(file: Opened, encoding: str) -> int | None:
+def first_bad_line(file: UploadFile, encoding: str) -> int | None:
     """The first line with what cannot be decoded; None when all of it can be."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
@@ -104,7 +104,7 @@ def _utf_16_without_a_mark(head: bytes) -> str:
     return ""
 
 
-def _sample(file: Opened) -> bytes:
+def _sample(file: UploadFile) -> bytes:
     """What is not ASCII, with what is around it."""
     with file.open() as stream:
         return b"\n".join(islice(_odd_places(stream), SAMPLE // AROUND))

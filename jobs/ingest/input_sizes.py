@@ -1,7 +1,7 @@
 """How long the input of a ready-made request is: at most, and about. Pure.
 
 A token has at least a byte, so a text has at most as many tokens as its JSON has bytes. Pictures
-and PDFs that are in the request are measured by pixels and pages (media.py, pdf.py). Whatever else
+and PDFs that are in the request are measured by pixels and pages (images.py, pdf.py). Whatever else
 the model reads is not here: it is up to all that the model can read at once.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..rules.model_capabilities import Rules
-from . import media, pdf
+from . import images, pdf
 
 Json = dict[str, Any]
 
@@ -69,7 +69,7 @@ class _Files:
             self.most += most
             self.usual += min(USUAL_IMAGE, most)
         else:
-            tokens = media.image_tokens(self._decoded(source), most)
+            tokens = images.image_tokens(self._decoded(source), most)
             self.most += tokens
             self.usual += tokens
 
@@ -98,7 +98,7 @@ class _Files:
     def _decoded(self, source: Json) -> bytes:
         data = source.get("data")
         self.bytes += len(data) if isinstance(data, str) else 0
-        return media.decode(data)
+        return images.decode(data)
 
 
 def _blocks(content: object) -> Iterator[Json]:

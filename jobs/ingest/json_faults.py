@@ -38,7 +38,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _strict_decoder = json.JSONDecoder(object_pairs_hook=_once_each)
 
 
-def oddity(number: int, text: str, values: dict[str, Any]) -> Finding | None:
+def find_oddity(number: int, text: str, values: dict[str, Any]) -> Finding | None:
     """What JSON allows and nobody means. (msgspec takes the last of two equal keys.)"""
     try:
         _strict_decoder.decode(text)

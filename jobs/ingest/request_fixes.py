@@ -105,7 +105,7 @@ _FIXES = {
 }
 
 
-def fix_in_words(code: str, count: int = 0) -> str:
+def fix_label(code: str, count: int = 0) -> str:
     """The label of a button for a group of findings: "Remove temperature from all 4,000 requests".
     "" for a code that is not known, which nothing is done about."""
     what, separator, name = code.partition(":")

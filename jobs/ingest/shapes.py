@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .words import remedy_of
+from .descriptions import remedy_of
 
 NO_HEADER = -1
 LINES_NAMED = 20  # of those with the same problem
@@ -40,7 +40,7 @@ class Choices(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something a person should know about the file, of one of the kinds in words.FINDINGS.
+    """Something a person should know about the file, of one of the kinds in descriptions.FINDINGS.
 
     `line` is the number that a spreadsheet (or, for JSON, a text editor) shows beside it: the
     header is line 1, a cell with a line break in it is in one line. None: the file as a whole.
@@ -49,7 +49,7 @@ class Finding(msgspec.Struct, frozen=True):
     kind: str
     text: str
     line: int | None = None
-    fix: str = ""  # what can be done about all of this kind at once: see requests.fix_in_words
+    fix: str = ""  # what can be done about all of this kind at once: see request_fixes.fix_label
 
     def __post_init__(self) -> None:
         # It may quote the file, and PostgreSQL takes no NUL in a text.
@@ -72,7 +72,7 @@ def unreadable(kind: str, text: str, line: int | None = None) -> Unreadable:
     return Unreadable(Finding(kind, text, line))
 
 
-class Line(msgspec.Struct):
+class ParsedRow(msgspec.Struct):
     """One row of the upload."""
 
     line: int  # as in Finding
@@ -141,4 +141,4 @@ class Reader(Protocol):
     @property
     def position(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Line]: ...
+    def __iter__(self) -> Iterator[ParsedRow]: ...

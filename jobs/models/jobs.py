@@ -148,7 +148,7 @@ class Job(models.Model):
     # "used": it could be used once}.
     corrections = models.JSONField(default=list)
     readings = models.IntegerField(default=0)  # counts the times it was to be read anew
-    reading = models.JSONField(default=dict)  # ingest.Summary: how it was read, sizes, models
+    reading = models.JSONField(default=dict)  # ingest.UploadSummary: how it was read, sizes, models
 
     # The recipe of a table; ready-made requests bring their own.
     prompt = models.TextField(default="")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
-from ..ingest.request_fixes import fix_in_words
-from ..ingest.words import remedy_of, title_of
+from ..ingest.descriptions import remedy_of, title_of
+from ..ingest.request_fixes import fix_label
 
 
 class CorrectedUpload(models.Model):
@@ -22,7 +22,7 @@ class CorrectedUpload(models.Model):
 
 
 class FileProblem(models.Model):
-    """What a person should know about the upload: all of one kind, as in ingest.words.FINDINGS."""
+    """What a person should know about the upload: all of one kind, as in ingest.descriptions.FINDINGS."""
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="problems")
     kind = models.CharField(max_length=20, default="")
@@ -49,8 +49,8 @@ class FileProblem(models.Model):
         return remedy_of(self.kind)
 
     @property
-    def fix_in_words(self) -> str:
-        return fix_in_words(self.fix, self.count) if self.fix else ""
+    def fix_label(self) -> str:
+        return fix_label(self.fix, self.count) if self.fix else ""
 
     @property
     def places(self) -> list[tuple[int, str]]:

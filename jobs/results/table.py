@@ -20,7 +20,7 @@ from typing import Any
 from ..batches import stored_results
 from ..ingest.corrected_file import OURS
 from ..ingest.corrections import beside
-from ..ingest.json_lines import REQUEST
+from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
 from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in

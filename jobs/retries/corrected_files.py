@@ -17,13 +17,13 @@ from django.db.models import F
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import slice_transaction
 from ..drafts import reading
-from ..ingest.columns import line_of
 from ..ingest.corrected_file import CorrectedFile
 from ..ingest.corrections import Corrections
-from ..ingest.json_faults import oddity
-from ..ingest.json_lines import REQUEST
-from ..ingest.requests import Requests
-from ..ingest.shapes import LINES_NAMED, Finding, Limits, Line, Unreadable, row_name
+from ..ingest.json_faults import find_oddity
+from ..ingest.json_reader import REQUEST
+from ..ingest.request_reader import RequestReader
+from ..ingest.shapes import LINES_NAMED, Finding, Limits, ParsedRow, Unreadable, row_name
+from ..ingest.table_rows import line_of
 from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, choices_of, files
 from ..rules.structs import reader_of
 from . import edits
@@ -237,10 +237,10 @@ class _Checks:
         self.limits: Limits = reading.limits()
         self.width = len(job.columns)
         self.fill = choices.fill
-        self.requests = Requests(choices.remedies, self.limits)
+        self.requests = RequestReader(choices.remedies, self.limits)
 
 
-def _table_line(corrections: Corrections, checks: _Checks, name: int, row: Row) -> Line | None:
+def _table_line(corrections: Corrections, checks: _Checks, name: int, row: Row) -> ParsedRow | None:
     """A row of a table as it was corrected; None when it was not."""
     cells = row.content
     now = corrections.cells(name, cells)
@@ -249,16 +249,20 @@ def _table_line(corrections: Corrections, checks: _Checks, name: int, row: Row) 
     return line_of(name, now, checks.width, checks.limits, fill=checks.fill)
 
 
-def _request_line(corrections: Corrections, checks: _Checks, name: int, row: Row) -> Line | None:
+def _request_line(
+    corrections: Corrections, checks: _Checks, name: int, row: Row
+) -> ParsedRow | None:
     """A ready-made request as it was corrected; None when it was not. Raises NotCorrected."""
     text, request = corrections.request(name, row.source, row.content)
     if name not in corrections.changed:
         return None
     try:
-        problem = oddity(name, text, request)
+        problem = find_oddity(name, text, request)
     except (RecursionError, ValueError):
         problem = TOO_DEEP
-    return Line(name, text, 0, problem) if problem else checks.requests.line(name, text, request)
+    return (
+        ParsedRow(name, text, 0, problem) if problem else checks.requests.line(name, text, request)
+    )
 
 
 def _with_the_id_of_another(job: Job, changed: dict[int, str], lease: Lease | None) -> list[int]:
@@ -284,7 +288,7 @@ class _Id(msgspec.Struct):
 _id_decoder = msgspec.json.Decoder(_Id)
 
 
-def _content(line: Line) -> Any:
+def _content(line: ParsedRow) -> Any:
     return None if line.problem else Row(source=line.source).content
 
 

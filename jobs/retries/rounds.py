@@ -19,8 +19,8 @@ from ..batches.leases import Lease
 from ..drafts import checks, estimates
 from ..drafts.estimates import Measured, PartEstimate
 from ..drafts.reading import limits as reading_limits
-from ..ingest.answers import Summary
-from ..ingest.requests import Requests
+from ..ingest.protocol import UploadSummary
+from ..ingest.request_reader import RequestReader
 from ..models import (
     NOT_GOOD,
     Edit,
@@ -388,8 +388,8 @@ class _Requests:
     """Ready-made requests that are to be sent again, checked as when a file is read."""
 
     def __init__(self) -> None:
-        self._checks = Requests((), reading_limits())
-        self._summary = Summary("JSONL", Job.Kind.REQUESTS)
+        self._checks = RequestReader((), reading_limits())
+        self._summary = UploadSummary("JSONL", Job.Kind.REQUESTS)
 
     def add(self, number: int, source: str) -> None:
         """Raises CannotBeSent."""

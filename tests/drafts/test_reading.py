@@ -20,8 +20,8 @@ from django.urls import reverse
 
 from jobs import actions
 from jobs.drafts import reading
-from jobs.ingest import answers
-from jobs.ingest.answers import Failed, Order, Read, Rows
+from jobs.ingest import protocol
+from jobs.ingest.protocol import Failed, FileRead, ReaderInput, RowsRead
 from jobs.ingest.shapes import Choices, Limits, Unreadable
 from jobs.models import Job, Outcome
 from jobs.worker import advance
@@ -32,9 +32,9 @@ Drive = Callable[..., Job]
 MESSY = "Report\n\nname;text;city\nAnn;grün;Köln\nBen;rot\nCid;a;b;c\n".encode("cp1252")
 
 
-def order(path: Path, content: bytes, **limits: int) -> Order:
+def order(path: Path, content: bytes, **limits: int) -> ReaderInput:
     path.write_bytes(content)
-    return Order(str(path), Choices(), Limits(**limits))
+    return ReaderInput(str(path), Choices(), Limits(**limits))
 
 
 def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:
@@ -49,9 +49,9 @@ def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:
 @pytest.mark.no_database
 def test_a_process_of_its_own_reads_and_says_what_it_found(tmp_path: Path) -> None:
     *rows, end = reading.read_apart(order(tmp_path / "file", b"a,b\n1,2\n3,4\n"))
-    assert isinstance(end, Read)
+    assert isinstance(end, FileRead)
     assert end.summary.columns == ["a", "b"]
-    assert [row[:3] for part in rows if isinstance(part, Rows) for row in part.rows] == [
+    assert [row[:3] for part in rows if isinstance(part, RowsRead) for row in part.rows] == [
         (2, '["1","2"]', 2),
         (3, '["3","4"]', 2),
     ]
@@ -71,7 +71,7 @@ def test_memory_is_limited(tmp_path: Path) -> None:
 def test_what_comes_of_a_small_file_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b",".join(b"c%d" % n for n in range(400)) + b"\n" + b"x\n" * 5_000)
-    wide = Order(str(path), Choices(fill=True), Limits(rows_bytes=1_000_000))
+    wide = ReaderInput(str(path), Choices(fill=True), Limits(rows_bytes=1_000_000))
     *_rows, end = reading.read_apart(wide)
     assert isinstance(end, Failed)
     assert "more than 1 MB" in end.findings[0].text
@@ -100,7 +100,7 @@ def test_a_process_that_dies_is_a_file_that_could_not_be_read(
 
     monkeypatch.setattr(subprocess, "Popen", note)
     found = reading.read_apart(order(tmp_path / "file", b"a,b\n" + b"1,2\n" * 500_000))
-    assert isinstance(next(found), Rows)
+    assert isinstance(next(found), RowsRead)
     os.kill(children[0], signal.SIGKILL)
     with pytest.raises(Unreadable, match="memory"):
         list(found)
@@ -126,10 +126,10 @@ def test_nobody_reads_on_when_nobody_listens(
 
 @pytest.mark.no_database
 def test_answers_come_whole_however_they_are_cut() -> None:
-    said: list[answers.Answer] = [Rows([(2, '["1"]', 1, "")], 9), Failed([])]
-    raw = b"".join(map(answers.frame, said))
-    assert list(answers.frames(bytes([byte]) for byte in raw)) == said
-    assert list(answers.frames(iter([raw, raw[:-1]]))) == [*said, said[0]]
+    said: list[protocol.ReaderOutput] = [RowsRead([(2, '["1"]', 1, "")], 9), Failed([])]
+    raw = b"".join(map(protocol.frame, said))
+    assert list(protocol.frames(bytes([byte]) for byte in raw)) == said
+    assert list(protocol.frames(iter([raw, raw[:-1]]))) == [*said, said[0]]
 
 
 def test_a_request_that_can_be_mended_is_mended_in_all_with_one_click(
@@ -143,7 +143,7 @@ def test_a_request_that_can_be_mended_is_mended_in_all_with_one_click(
     (problem,) = job.problems.all()
     assert (problem.count, problem.leaves_out) == (3, True)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert problem.fix_in_words in page
+    assert problem.fix_label in page
     client_alice.post(reverse("reading", args=[job.pk]), {"fix": problem.fix})
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
     assert (job.row_count, job.left_out_count) == (3, 0)

@@ -18,8 +18,8 @@ from django.urls import reverse
 
 from jobs import actions
 from jobs.drafts import estimates
-from jobs.ingest import media
-from jobs.ingest.requests import measure
+from jobs.ingest import images
+from jobs.ingest.request_reader import measure_input
 from jobs.models import Job, Outcome, Row, SpendingCaps
 from jobs.retries import rounds
 from jobs.rules import pricing
@@ -120,7 +120,7 @@ def request(*blocks: dict[str, Any], model: str = OPUS, **params: Any) -> dict[s
 
 def most_of(params: dict[str, Any]) -> int:
     """Tokens."""
-    return measure(params, len(json.dumps(params, ensure_ascii=False).encode()))[1]
+    return measure_input(params, len(json.dumps(params, ensure_ascii=False).encode()))[1]
 
 
 def file_of(*all_params: dict[str, Any]) -> ContentFile[bytes]:
@@ -139,12 +139,12 @@ def draft_of(alice: User, drive: Drive, *all_params: dict[str, Any]) -> Job:
 @pytest.mark.no_database
 @pytest.mark.parametrize("make", [png, jpeg, gif, webp, lossless_webp, lossy_webp])
 def test_a_picture_says_its_size(make: Callable[[int, int], bytes]) -> None:
-    assert media.image_size(make(1_920, 1_080)) == (1_920, 1_080)
+    assert images.image_size(make(1_920, 1_080)) == (1_920, 1_080)
     # By the squares of 28 pixels, as the guide counts them (69 * 39), or by the older formula.
-    assert media.image_tokens(make(1_920, 1_080), 4_784) == max(69 * 39, 2_765)
-    assert media.image_tokens(make(1_920, 1_080), 1_640) == 1_640
+    assert images.image_tokens(make(1_920, 1_080), 4_784) == max(69 * 39, 2_765)
+    assert images.image_tokens(make(1_920, 1_080), 1_640) == 1_640
     for cut in range(30):
-        assert media.image_tokens(make(28, 28)[:cut], 4_784) in (2, 4_784)
+        assert images.image_tokens(make(28, 28)[:cut], 4_784) in (2, 4_784)
 
 
 @pytest.mark.no_database
@@ -166,7 +166,7 @@ def test_a_picture_says_its_size(make: Callable[[int, int], bytes]) -> None:
     ids=range(11),
 )
 def test_a_picture_that_cannot_be_read_is_as_large_as_can_be(raw: bytes) -> None:
-    assert media.image_tokens(raw, 4_784) == 4_784
+    assert images.image_tokens(raw, 4_784) == 4_784
 
 
 @pytest.mark.no_database
@@ -180,22 +180,22 @@ def test_a_picture_that_cannot_be_read_is_as_large_as_can_be(raw: bytes) -> None
     ids=["gif", "lossy webp", "lossless webp"],
 )
 def test_a_picture_that_calls_itself_small_is_measured_by_what_is_in_it(raw: bytes) -> None:
-    assert media.image_size(raw) == (2_000, 1_000)
+    assert images.image_size(raw) == (2_000, 1_000)
 
 
 @pytest.mark.no_database
 def test_base64_that_can_be_read_in_two_ways_is_not_read() -> None:
     """Whoever reads on behind the end, or takes other letters, sees another picture."""
     small = base64_of(png(28, 28))
-    assert media.decode(small) == png(28, 28)
-    assert media.decode("\n".join([small[:20], small[20:]])) == png(28, 28)
+    assert images.decode(small) == png(28, 28)
+    assert images.decode("\n".join([small[:20], small[20:]])) == png(28, 28)
     for odd in (
         small + "====" + small,
         "data:image/png;base64," + small,
         small + "-_",
         small + "A",
     ):
-        assert media.decode(odd) == b""
+        assert images.decode(odd) == b""
         block = image(b"")
         block["source"]["data"] = odd
         assert most_of(request(block)) >= 4_784
@@ -263,7 +263,7 @@ def test_a_token_has_at_least_a_byte_in_any_language(text: str) -> None:
     for ascii_only in (True, False):
         params = request({"type": "text", "text": text})
         size = len(json.dumps(params, ensure_ascii=ascii_only).encode())
-        assert measure(params, size)[1] >= len(text.encode())
+        assert measure_input(params, size)[1] >= len(text.encode())
 
 
 @pytest.mark.no_database

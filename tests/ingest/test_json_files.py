@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.ingest import json_list
-from jobs.ingest.finding import open_upload
-from jobs.ingest.json_lines import JsonLinesReader, is_json
-from jobs.ingest.opening import Opened
-from jobs.ingest.shapes import Choices, Finding, Limits, Line, Reader, Unreadable
-from jobs.ingest.words import FINDINGS
+from jobs.ingest.descriptions import FINDINGS
+from jobs.ingest.file_formats import open_upload
+from jobs.ingest.json_reader import JsonLinesReader, is_json
+from jobs.ingest.shapes import Choices, Finding, Limits, ParsedRow, Reader, Unreadable
+from jobs.ingest.upload_file import UploadFile
 
 pytestmark = pytest.mark.no_database
 
@@ -30,13 +30,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "upload"
 
 
-def read(path: Path, content: bytes | str, limits: Limits = LIMITS) -> tuple[Reader, list[Line]]:
+def read(
+    path: Path, content: bytes | str, limits: Limits = LIMITS
+) -> tuple[Reader, list[ParsedRow]]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     reader = open_upload(str(path), Choices(), limits)
     return reader, list(reader)
 
 
-def cells(lines: list[Line]) -> list[list[str]]:
+def cells(lines: list[ParsedRow]) -> list[list[str]]:
     return [json.loads(line.source) for line in lines]
 
 
@@ -115,7 +117,7 @@ def test_the_same_objects_are_read_however_they_are_written(path: Path, content:
 def test_utf_16_with_its_mark_is_json_as_well(path: Path, encoding: str, form: str) -> None:
     mark = "" if encoding == "utf-16" else "\ufeff"
     path.write_bytes((mark + form.format("ü😀")).encode(encoding))
-    file = Opened(str(path), Limits())
+    file = UploadFile(str(path), Limits())
     assert is_json(file.head)
     assert not is_json("a,b".encode("utf-16"))
     reader = JsonLinesReader(file, Choices())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.ingest.finding import open_upload
+from jobs.ingest.file_formats import open_upload
 from jobs.ingest.shapes import Choices, Limits, Unreadable
 
 pytestmark = pytest.mark.no_database

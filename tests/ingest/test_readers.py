@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.ingest.finding import open_upload
-from jobs.ingest.shapes import NO_HEADER, Choices, Limits, Line, Reader, Unreadable
-from jobs.ingest.words import ENCODINGS, python_name
+from jobs.ingest.descriptions import ENCODINGS, python_name
+from jobs.ingest.file_formats import open_upload
+from jobs.ingest.shapes import NO_HEADER, Choices, Limits, ParsedRow, Reader, Unreadable
 
 pytestmark = pytest.mark.no_database
 
@@ -25,17 +25,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "upload"
 
 
-def read(path: Path, content: bytes | str, **choices: Any) -> tuple[Reader, list[Line]]:
+def read(path: Path, content: bytes | str, **choices: Any) -> tuple[Reader, list[ParsedRow]]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     reader = open_upload(str(path), Choices(**choices), Limits())
     return reader, list(reader)
 
 
-def cells(lines: list[Line]) -> list[list[str]]:
+def cells(lines: list[ParsedRow]) -> list[list[str]]:
     return [json.loads(line.source) for line in lines]
 
 
-def problems(lines: list[Line]) -> list[str]:
+def problems(lines: list[ParsedRow]) -> list[str]:
     return [line.problem.kind if line.problem else "" for line in lines]
 
 

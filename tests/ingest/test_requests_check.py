@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.ingest.answers import Group
-from jobs.ingest.finding import open_upload
+from jobs.ingest.descriptions import FINDINGS
+from jobs.ingest.file_formats import open_upload
+from jobs.ingest.protocol import FindingGroup
 from jobs.ingest.request_checks import _REFUSED
-from jobs.ingest.request_fixes import fix_in_words
-from jobs.ingest.shapes import Choices, Finding, Limits, Line, Reader
-from jobs.ingest.words import FINDINGS
+from jobs.ingest.request_fixes import fix_label
+from jobs.ingest.shapes import Choices, Finding, Limits, ParsedRow, Reader
 from jobs.rules import pricing
 from jobs.rules.model_capabilities import RULES
 from jobs.simulator.checks import check_message
@@ -50,7 +50,7 @@ def request(custom_id: object = "a", **params: object) -> dict[str, Any]:
 
 def read(
     path: Path, requests: Sequence[dict[str, Any]], *remedies: str
-) -> tuple[Reader, list[Line]]:
+) -> tuple[Reader, list[ParsedRow]]:
     # The first line decides what kind of file it is, whatever comes then.
     lines = [request("the first"), *requests]
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -323,7 +323,7 @@ def test_what_a_batch_would_not_take_is_found_before_it_is_paid(
     assert is_taken(found["params"]) == kind.startswith("*")
     # What is offered does help.
     if fix:
-        assert fix_in_words(fix)
+        assert fix_label(fix)
         mended = problem(path, found, fix)
         assert mended is None or mended.kind != line.problem.kind
 
@@ -472,18 +472,18 @@ def test_all_that_is_wrong_with_a_request_is_said_at_once(path: Path) -> None:
 
 def test_findings_of_a_kind_are_one_group_with_its_fix(path: Path) -> None:
     _reader, lines = read(path, [request(str(number), temperature=1) for number in range(3)])
-    group = Group("req_temperature")
+    group = FindingGroup("req_temperature")
     for line in lines:
         assert line.problem
         group.add(line.problem)
     assert (group.count, group.lines, group.fix) == (3, [2, 3, 4], "remove:temperature")
-    assert fix_in_words(group.fix, group.count) == "Remove temperature from all 3 requests"
+    assert fix_label(group.fix, group.count) == "Remove temperature from all 3 requests"
 
 
 # --- Remedies -------------------------------------------------------------------------------------
 
 
-def params_of(line: Line) -> dict[str, Any]:
+def params_of(line: ParsedRow) -> dict[str, Any]:
     params: dict[str, Any] = json.loads(line.source)["params"]
     return params
 
@@ -556,7 +556,7 @@ def test_several_remedies_work_together(path: Path) -> None:
     ],
 )
 def test_codes_that_nobody_offers_do_nothing(path: Path, code: str) -> None:
-    assert fix_in_words(code) == ""
+    assert fix_label(code) == ""
     found = request("a", stream=True)
     reader, (line,) = read(path, [found], code)
     assert line.source == json.dumps(found)
@@ -580,7 +580,7 @@ def test_codes_that_nobody_offers_do_nothing(path: Path, code: str) -> None:
     ],
 )
 def test_a_fix_has_words_for_its_button(code: str, count: int, words: str) -> None:
-    assert fix_in_words(code, count) == words
+    assert fix_label(code, count) == words
 
 
 def test_the_first_messages_become_the_system_prompt(path: Path) -> None:

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.drafts.reading import read_apart
-from jobs.ingest.answers import Answer, Failed, Order, Read
-from jobs.ingest.finding import open_upload
-from jobs.ingest.shapes import NO_HEADER, Choices, Finding, Limits, Line, Reader, Unreadable
+from jobs.ingest.file_formats import open_upload
+from jobs.ingest.protocol import Failed, FileRead, ReaderInput, ReaderOutput
+from jobs.ingest.shapes import NO_HEADER, Choices, Finding, Limits, ParsedRow, Reader, Unreadable
 from jobs.ingest.workbook_cells import number_text
 
 from ..workbooks import (
@@ -54,12 +54,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "upload"
 
 
-def read(path: Path, choices: Choices = AS_IT_IS) -> tuple[Reader, list[Line]]:
+def read(path: Path, choices: Choices = AS_IT_IS) -> tuple[Reader, list[ParsedRow]]:
     reader = open_upload(str(path), choices, USUAL)
     return reader, list(reader)
 
 
-def cells(lines: list[Line]) -> list[list[str]]:
+def cells(lines: list[ParsedRow]) -> list[list[str]]:
     return [json.loads(line.source) for line in lines]
 
 
@@ -74,9 +74,9 @@ def remarks(reader: Reader, kind: str) -> list[tuple[int | None, str]]:
     return [(remark.line, remark.text) for remark in reader.remarks if remark.kind == kind]
 
 
-def apart(path: Path, limits: Limits) -> Answer:
+def apart(path: Path, limits: Limits) -> ReaderOutput:
     """The last that the real child says."""
-    return list(read_apart(Order(str(path), AS_IT_IS, limits)))[-1]
+    return list(read_apart(ReaderInput(str(path), AS_IT_IS, limits)))[-1]
 
 
 # --- Cells ----------------------------------------------------------------------------------------
@@ -549,7 +549,7 @@ def test_a_cell_far_away_is_named_before_it_takes_all_memory(path: Path) -> None
 def test_a_place_that_no_sheet_has_is_not_counted_up_to(path: Path) -> None:
     cell = '<row r="9"><c r="A99999999999"><f>A1</f></c></row>'
     xlsx(path, SMALL.replace("</sheetData>", f"{cell}</sheetData>"))
-    assert isinstance(apart(path, USUAL), Read | Failed)
+    assert isinstance(apart(path, USUAL), FileRead | Failed)
 
 
 def test_an_empty_cell_far_away_does_not_matter(path: Path) -> None:
@@ -577,7 +577,7 @@ def test_a_workbook_is_read_in_the_process_apart(path: Path) -> None:
     with workbook(path) as book:
         fill(book.add_worksheet("Data"), [["a", "b"], ["x", 1]])
     answer = apart(path, USUAL)
-    assert isinstance(answer, Read)
+    assert isinstance(answer, FileRead)
     assert (answer.summary.rows, answer.summary.sheets) == (1, ["Data"])
     assert answer.summary.understood == Choices(sheet="Data", header=1)
 

@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from jobs import actions
 from jobs.drafts import estimates
-from jobs.ingest.requests import Requests
+from jobs.ingest.request_reader import RequestReader
 from jobs.ingest.shapes import Limits
 from jobs.models import Job, Outcome, recipe_of
 from jobs.results import table as exports
@@ -151,7 +151,7 @@ def test_a_request_has_nothing_that_its_model_refuses(
         recipe = Recipe("Say {{a}}", "Be brief.", model.id, 0, kind, effort, cached=True)
         params = compile_recipe(recipe, ["a"])(["x"])
         request = {"custom_id": "1", "params": params}
-        line = Requests((), Limits()).line(1, json.dumps(request), request)
+        line = RequestReader((), Limits()).line(1, json.dumps(request), request)
         assert (line.problem.kind if line.problem else "") == ("req_retired" if retired else "")
         if not retired:  # the simulator has a table of its own
             check_message(decode_params(Raw(json.dumps(params).encode())), in_batch=True)

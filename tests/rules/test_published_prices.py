@@ -253,7 +253,7 @@ def test_the_reader_of_a_file_needs_no_prices() -> None:
     """It works with little memory, in a process of its own for each file."""
     code = """
 import json, sys
-from jobs.ingest.requests import Requests
+from jobs.ingest.request_reader import Requests
 from jobs.ingest.shapes import Limits
 params = {"model": "claude-opus-4-1", "max_tokens": 9, "messages": []}
 Requests((), Limits()).line(1, "{}", {"custom_id": "a", "params": params})

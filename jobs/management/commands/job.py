@@ -66,9 +66,9 @@ from ...drafts.reading import limits as reading_limits
 from ...drafts.reading import read_apart, read_corrected
 from ...drafts.templates import kept_recipe
 from ...drafts.trials import MOST_ROWS, choose_rows
-from ...ingest.answers import Failed, Order, Read, Summary
+from ...ingest.descriptions import how_it_is_read
+from ...ingest.protocol import Failed, FileRead, ReaderInput, UploadSummary
 from ...ingest.shapes import Unreadable
-from ...ingest.words import how_it_is_read
 from ...models import Heartbeat, Job, Outcome, SiteState, SpendingCaps, Template, Trial, recipe_of
 from ...provider.errors import ProviderError
 from ...results import table, unmatched, workbook
@@ -227,14 +227,14 @@ class Command(BaseCommand):
 
     def do_check(self, options: dict[str, Any]) -> None:
         path: Path = options["file"]
-        order = Order(str(path.resolve()), choices_from(options), reading_limits())
-        found = Summary("", "table")
+        order = ReaderInput(str(path.resolve()), choices_from(options), reading_limits())
+        found = UploadSummary("", "table")
         readable = False
         try:
             with path.open("rb"):
                 pass
             for answer in read_apart(order):
-                if isinstance(answer, Read):
+                if isinstance(answer, FileRead):
                     found, readable = answer.summary, True
                 elif isinstance(answer, Failed):
                     raise Unreadable(*answer.findings)
@@ -250,7 +250,7 @@ class Command(BaseCommand):
         if not readable or found.left_out:
             sys.exit(ROWS_LEFT_OUT if readable else UNREADABLE)
 
-    def say_how_it_is_read(self, found: Summary, readable: bool) -> None:
+    def say_how_it_is_read(self, found: UploadSummary, readable: bool) -> None:
         if readable:
             self.stdout.write(f"{found.rows:,} rows, {found.left_out:,} of them left out")
             self.stdout.write(f"Columns: {', '.join(found.columns)}")

@@ -8,8 +8,8 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
+from ...ingest.descriptions import DELIMITERS, ENCODINGS
 from ...ingest.shapes import NO_HEADER, Choices
-from ...ingest.words import DELIMITERS, ENCODINGS
 from ...models import Job, choices_of
 from .styled import StyledForm
 

@@ -17,8 +17,16 @@ from django.views.decorators.http import require_POST
 from ... import actions
 from ...drafts import advice, estimates
 from ...drafts.upload_handler import why_refused
-from ...ingest.words import how_it_is_read
-from ...models import Job, Outcome, Row, answer_kind_of, choices_of, recipe_of, storage
+from ...ingest.descriptions import how_it_is_read
+from ...models import (
+    Job,
+    Outcome,
+    Row,
+    answer_kind_of,
+    choices_of,
+    recipe_of,
+    storage,
+)
 from ...rules import column_matching
 from ...rules.answer_formats import COLUMN_KINDS, AnswerColumn
 from ...rules.recipes import PLAIN_FIELDS

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .json_lines import JsonLinesReader, is_json
-from .opening import Opened
+from .csv_reader import CsvReader
+from .json_reader import JsonLinesReader, is_json
 from .shapes import Choices, Limits, Reader, unreadable
-from .table import CsvReader
-from .workbook import WorkbookReader
+from .upload_file import UploadFile
+from .workbook_reader import WorkbookReader
 
 
 def open_upload(path: str, choices: Choices, limits: Limits) -> Reader:
     """The reader that fits the file at `path`, by its content. Raises Unreadable."""
-    file = Opened(path, limits)
+    file = UploadFile(path, limits)
     if file.is_workbook:
         if file.is_packed:
             raise unreadable("not_text", "This is a compressed workbook. Unpack it before.")

@@ -20,10 +20,10 @@ from ..rules.model_capabilities import rules_of
 from ..rules.pricing import all_facts, facts_of
 from .input_sizes import InputSize, input_size
 from .request_checks import SHOWN, find_problems
-from .request_fixes import apply_fix, done_sentence, fix_in_words
+from .request_fixes import apply_fix, done_sentence, fix_label
 from .request_shapes import Json
 from .request_tools import count_uses
-from .shapes import Finding, Limits, Line
+from .shapes import Finding, Limits, ParsedRow
 
 ROUNDS = 20  # of mending one request; every fix mends something, so this is not reached
 
@@ -32,18 +32,18 @@ _encoder = msgspec.json.Encoder()
 _REMARKS = {"req_deprecated"}
 
 
-class Requests:
+class RequestReader:
     """The ready-made requests of one file, one by one: each becomes a Line."""
 
     def __init__(self, remedies: tuple[str, ...], limits: Limits) -> None:
-        self._remedies = {code for code in remedies if fix_in_words(code)}
+        self._remedies = {code for code in remedies if fix_label(code)}
         self._limits = limits
         self._seen: dict[str, int] = {}
         self._mended: Counter[str] = Counter()
         self._deprecated: dict[str, tuple[Finding, int]] = {}  # with how many of them there are
         self._with_tools = self._with_links = self._unmeasured = 0
 
-    def line(self, number: int, source: str, request: Json) -> Line:
+    def line(self, number: int, source: str, request: Json) -> ParsedRow:
         """`source` is the text of `request`, on line `number` of the file. `request` is changed
         when a remedy applies to it."""
         findings = _findings(number, request, self._limits)
@@ -63,7 +63,7 @@ class Requests:
         if problem := self._id_problem(number, request.get("custom_id")):
             problems.insert(0, problem)
         if problems:
-            return Line(number, source, 0, _as_one(problems))
+            return ParsedRow(number, source, 0, _as_one(problems))
         for finding in findings:
             first, count = self._deprecated.get(finding.fix, (finding, 0))
             self._deprecated[finding.fix] = first, count + 1
@@ -71,10 +71,10 @@ class Requests:
         searches, turns = count_uses(params.get("tools", []))
         self._with_tools += turns > 0
         size = len(bytes(_params_decoder.decode(source).params))
-        found, most = measure(params, size)
+        found, most = measure_input(params, size)
         self._with_links += found.is_linked
         self._unmeasured += found.most is None and not found.is_linked
-        return Line(
+        return ParsedRow(
             number,
             source,
             size,
@@ -127,7 +127,7 @@ class Requests:
         return None
 
 
-def measure(params: Json, size: int) -> tuple[InputSize, int]:
+def measure_input(params: Json, size: int) -> tuple[InputSize, int]:
     """How long the input of a request is that can be sent, and its tokens at most: nothing longer
     than what its model can read at once is taken, nor charged."""
     known = facts_of(params["model"])

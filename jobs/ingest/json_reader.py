@@ -12,11 +12,11 @@ from typing import IO, Any
 import msgspec
 
 from .encodings import find_encoding
-from .json_faults import MOST_LEVELS, decoder, is_flat, json_fault, oddity
+from .json_faults import MOST_LEVELS, decoder, find_oddity, is_flat, json_fault
 from .json_list import BLANKS, ListObjects
-from .opening import Opened
-from .requests import Requests
-from .shapes import Choices, Finding, Line, RowCorrections, Unreadable, row_name, unreadable
+from .request_reader import RequestReader
+from .shapes import Choices, Finding, ParsedRow, RowCorrections, Unreadable, row_name, unreadable
+from .upload_file import UploadFile
 
 FAULTS_SHOWN = 100  # a file with more bad lines is not read further
 REQUEST = "request"  # what the problem file calls the column of ready-made requests
@@ -44,7 +44,7 @@ class JsonLinesReader:
     sheets: Sequence[str] = ()
     corrections: RowCorrections | None = None
 
-    def __init__(self, file: Opened, choices: Choices) -> None:
+    def __init__(self, file: UploadFile, choices: Choices) -> None:
         self.remarks: list[Finding] = []
         self._file = file
         self._most = file.limits.line
@@ -66,7 +66,7 @@ class JsonLinesReader:
     def position(self) -> int:
         return self._file.position
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[ParsedRow]:
         if self.kind == "table":
             yield from self._rows()
         else:
@@ -74,7 +74,7 @@ class JsonLinesReader:
 
     # --- Rows of a table -----------------------------------------------------------------------
 
-    def _rows(self) -> Iterator[Line]:
+    def _rows(self) -> Iterator[ParsedRow]:
         # A row is a list of cells in the order of the columns, and a later object may bring a
         # column that no earlier one has: the file is read once for the columns, and checked.
         self.columns = self._collect_columns()
@@ -103,7 +103,7 @@ class JsonLinesReader:
         faults: list[Finding] = []
         limits = self._file.limits
         for number, found in self._objects():
-            fault = found if isinstance(found, Finding) else oddity(number, *found)
+            fault = found if isinstance(found, Finding) else find_oddity(number, *found)
             if fault:
                 faults.append(fault)
                 if len(faults) == FAULTS_SHOWN:
@@ -126,7 +126,7 @@ class JsonLinesReader:
                 )
         return list(names)
 
-    def _row(self, count: int, number: int, text: str, values: dict[str, Any]) -> Line:
+    def _row(self, count: int, number: int, text: str, values: dict[str, Any]) -> ParsedRow:
         cells = []
         raw: dict[str, msgspec.Raw] = {}
         for name in self.columns:
@@ -146,18 +146,18 @@ class JsonLinesReader:
                 self.corrections.not_needed(row)
         return self._line(number, cells)
 
-    def _line(self, number: int, cells: list[str]) -> Line:
+    def _line(self, number: int, cells: list[str]) -> ParsedRow:
         sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
         problem = None
         if max(sizes, default=0) > self._file.limits.cell:
             words = f"A cell has {max(sizes):,} bytes; at most {self._file.limits.cell:,} "
             problem = Finding("long_cell", f"{words}are possible.", number)
-        return Line(number, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
+        return ParsedRow(number, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
 
     # --- Ready-made requests -------------------------------------------------------------------
 
-    def _ready_made(self) -> Iterator[Line]:
-        requests = Requests(self.understood.remedies, self._file.limits)
+    def _ready_made(self) -> Iterator[ParsedRow]:
+        requests = RequestReader(self.understood.remedies, self._file.limits)
         if self.corrections:
             self.corrections.bind([REQUEST])
         faults: list[Finding] = []
@@ -171,12 +171,12 @@ class JsonLinesReader:
                 text, request = found
                 if self.corrections:
                     row = row_name(self.format, count, number)
-                    if oddity(number, text, request) or requests.is_wrong(number, request):
+                    if find_oddity(number, text, request) or requests.is_wrong(number, request):
                         text, request = self.corrections.request(row, text, request)
                     else:
                         self.corrections.not_needed(row)
-                if problem := oddity(number, text, request):
-                    yield Line(number, text, 0, problem)
+                if problem := find_oddity(number, text, request):
+                    yield ParsedRow(number, text, 0, problem)
                 else:
                     yield requests.line(number, text, request)
         if faults:

@@ -10,8 +10,8 @@ import msgspec
 
 from ..rules.pricing import LONG_FROM
 from .corrected_file import CorrectedFile
-from .shapes import LINES_NAMED, Choices, Finding, Limits, Line, Reader
-from .words import remedy_of, title_of
+from .descriptions import remedy_of, title_of
+from .shapes import LINES_NAMED, Choices, Finding, Limits, ParsedRow, Reader
 
 # What is known of the requests to one model; `cached` and `in_the_us` are 1 if any of them asks for
 # it, `searches` and `turns` are sums. `bytes` are those of text that usually are as many tokens.
@@ -40,7 +40,7 @@ _LENGTH = struct.Struct("!I")
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Order(msgspec.Struct):
+class ReaderInput(msgspec.Struct):
     path: str
     choices: Choices
     limits: Limits
@@ -50,7 +50,7 @@ class Order(msgspec.Struct):
     corrected: bool = False
 
 
-class Group(msgspec.Struct):
+class FindingGroup(msgspec.Struct):
     """Findings of one kind. `texts` and `lines` belong together: the first ones."""
 
     kind: str
@@ -58,7 +58,7 @@ class Group(msgspec.Struct):
     lines: list[int] = []
     texts: list[str] = []
     leaves_out: bool = False  # the rows cannot be sent
-    fix: str = ""  # of the first one that has one: see requests.fix_in_words
+    fix: str = ""  # of the first one that has one: see request_fixes.fix_label
 
     @property
     def title(self) -> str:
@@ -82,7 +82,7 @@ class Group(msgspec.Struct):
             self.lines.append(finding.line or 0)
 
 
-class Summary(msgspec.Struct):
+class UploadSummary(msgspec.Struct):
     """What was found while reading, for `Job.reading`; sizes in bytes of UTF-8 text."""
 
     format: str
@@ -98,9 +98,9 @@ class Summary(msgspec.Struct):
     longest_row: int = 0  # its number; of ready-made requests, the one with the most tokens
     longest_size: int = -1
     models: dict[str, dict[str, int]] = {}
-    groups: list[Group] = []
+    groups: list[FindingGroup] = []
 
-    def add(self, line: Line) -> None:
+    def add(self, line: ParsedRow) -> None:
         self.rows += 1
         if line.problem:
             self.left_out += 1
@@ -141,7 +141,7 @@ class Summary(msgspec.Struct):
             if group.kind == finding.kind:
                 break
         else:
-            group = Group(finding.kind, leaves_out=leaves_out)
+            group = FindingGroup(finding.kind, leaves_out=leaves_out)
             self.groups.append(group)
         group.add(finding)
 
@@ -158,26 +158,26 @@ class Summary(msgspec.Struct):
                 self.note(Finding("empty_column", text))
 
 
-class Rows(msgspec.Struct, tag=True):
+class RowsRead(msgspec.Struct, tag=True):
     """Some rows: line, source, size, problem in words."""
 
     rows: list[tuple[int, str, int, str]]
     position: int
 
 
-class Read(msgspec.Struct, tag=True):
+class FileRead(msgspec.Struct, tag=True):
     """It was read to its end."""
 
-    summary: Summary
+    summary: UploadSummary
 
 
-class CorrectedRows(msgspec.Struct, tag=True):
+class CorrectedRowsRead(msgspec.Struct, tag=True):
     """Some rows of a corrected file, as in CorrectedFile.rows."""
 
     rows: list[tuple[int, list[str | None]]]
 
 
-class Corrected(msgspec.Struct, tag=True):
+class CorrectedFileRead(msgspec.Struct, tag=True):
     """A corrected file was read to its end. Its rows came before."""
 
     file: CorrectedFile
@@ -189,19 +189,19 @@ class Failed(msgspec.Struct, tag=True):
 
     findings: list[Finding]
     correction: int | None = None
-    summary: Summary | None = None
+    summary: UploadSummary | None = None
 
 
-Answer = Rows | Read | CorrectedRows | Corrected | Failed
-_decoder = msgspec.msgpack.Decoder(Answer)
+ReaderOutput = RowsRead | FileRead | CorrectedRowsRead | CorrectedFileRead | Failed
+_decoder = msgspec.msgpack.Decoder(ReaderOutput)
 
 
-def frame(answer: Answer) -> bytes:
+def frame(answer: ReaderOutput) -> bytes:
     raw = _encoder.encode(answer)
     return _LENGTH.pack(len(raw)) + raw
 
 
-def frames(blocks: Iterator[bytes]) -> Iterator[Answer]:
+def frames(blocks: Iterator[bytes]) -> Iterator[ReaderOutput]:
     """The Answers in what was written. Raises msgspec.DecodeError; one that was cut off is left
     out."""
     buffer = bytearray()

@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 import msgspec
 
-from .shapes import NO_HEADER, Choices, Finding, Limits, Line, RowCorrections, unreadable
+from .shapes import NO_HEADER, Choices, Finding, Limits, ParsedRow, RowCorrections, unreadable
 
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 20  # records at the beginning among which the column names are looked for
@@ -37,7 +37,7 @@ class Table:
         self.header = 0  # the line of the column names; NO_HEADER
         self.blank_lines = 0
 
-    def lines(self, records: Iterable[Record]) -> Iterator[Line]:
+    def lines(self, records: Iterable[Record]) -> Iterator[ParsedRow]:
         """Raises Unreadable."""
         records = iter(records)
         first = _beginning(records)
@@ -139,11 +139,11 @@ class Table:
         corrections.not_needed(line)
         return cells
 
-    def _line(self, line: int, cells: list[str], *, fill: bool) -> Line:
+    def _line(self, line: int, cells: list[str], *, fill: bool) -> ParsedRow:
         return line_of(line, cells, len(self.columns), self.limits, fill=fill)
 
 
-def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill: bool) -> Line:
+def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill: bool) -> ParsedRow:
     """A row of a table with `expected` columns. `fill`: missing cells are filled with nothing."""
     problem = None
     if len(cells) < expected:
@@ -162,7 +162,7 @@ def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill:
     if max(sizes) > limits.cell:
         text = f"A cell has {max(sizes):,} bytes; at most {limits.cell:,} are possible."
         problem = Finding("long_cell", text, line)
-    return Line(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
+    return ParsedRow(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
 
 
 def _beginning(records: Iterator[Record]) -> list[Record]:

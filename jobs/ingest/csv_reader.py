@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO
 
-from .columns import Record, Table
+from .descriptions import DELIMITERS, name_of
 from .encodings import find_encoding, first_bad_line
-from .opening import Opened
-from .shapes import Choices, Finding, Line, RowCorrections, unreadable
-from .words import DELIMITERS, name_of
+from .shapes import Choices, Finding, ParsedRow, RowCorrections, unreadable
+from .table_rows import Record, Table
+from .upload_file import UploadFile
 
 LOOKED_AT = 100  # records by which the delimiter is found
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
@@ -29,7 +29,7 @@ class CsvReader:
     sheets: Sequence[str] = ()
     corrections: RowCorrections | None = None
 
-    def __init__(self, file: Opened, choices: Choices) -> None:
+    def __init__(self, file: UploadFile, choices: Choices) -> None:
         self.remarks: list[Finding] = []
         self._file = file
         file.require_text()
@@ -72,7 +72,7 @@ class CsvReader:
     def blank_lines(self) -> int:
         return self._table.blank_lines
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[ParsedRow]:
         # The module counts characters; the bytes of a cell are looked at afterwards.
         csv.field_size_limit(self._file.limits.cell)
         self._table.corrections = self.corrections

@@ -62,7 +62,7 @@ class _Limited(io.RawIOBase):
         return len(data)
 
 
-class Opened:
+class UploadFile:
     """An upload that can be read from its beginning as often as needed."""
 
     def __init__(self, path: str, limits: Limits) -> None:

@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO
 
-from .answers import (
-    Answer,
-    Corrected,
-    CorrectedRows,
+from .corrected_file import read_corrected
+from .corrections import NotCorrected, read_corrections
+from .file_formats import open_upload
+from .protocol import (
+    CorrectedFileRead,
+    CorrectedRowsRead,
     Failed,
-    Order,
-    Read,
-    Rows,
-    Summary,
+    FileRead,
+    ReaderInput,
+    ReaderOutput,
+    RowsRead,
+    UploadSummary,
     frame,
     too_much,
 )
-from .corrected_file import read_corrected
-from .corrections import NotCorrected, read_corrections
-from .finding import open_upload
 from .shapes import Finding, Limits, Unreadable, row_name, unreadable
 
 LAST_WORDS = 1 << 16  # bytes of any file, for what is said on standard error
 SLICE_BYTES = 8_000_000  # of rows in one answer
 
 
-def work(order: Order, output: IO[bytes]) -> None:
+def run(order: ReaderInput, output: IO[bytes]) -> None:
     """Read the file of `order` and write Answers to `output`."""
     _limit(order.limits)
     for answer in _of_corrected(order) if order.corrected else _answers(order):
@@ -43,13 +43,13 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _answers(order: Order) -> Iterator[Answer]:
+def _answers(order: ReaderInput) -> Iterator[ReaderOutput]:
     summary = None
     try:
         reader = open_upload(order.path, order.choices, order.limits)
         corrections = read_corrections(order.corrections, order.limits, reader.understood)
         reader.corrections = corrections
-        summary = Summary(reader.format, reader.kind, reader.understood, list(reader.sheets))
+        summary = UploadSummary(reader.format, reader.kind, reader.understood, list(reader.sheets))
         rows: list[tuple[int, str, int, str]] = []
         size = total = 0
         for line in reader:
@@ -69,16 +69,16 @@ def _answers(order: Order) -> Iterator[Answer]:
                 text = f"The rows have more than {order.limits.rows_bytes // 1_000_000:,} MB."
                 raise unreadable("too_much", text, line.line)
             if len(rows) == order.slice or size > SLICE_BYTES:
-                yield Rows(rows, reader.position)
+                yield RowsRead(rows, reader.position)
                 rows, size = [], 0
         if not summary.rows:
             raise unreadable("no_rows", "There are no rows below the column names.")
         if rows:
-            yield Rows(rows, reader.position)
+            yield RowsRead(rows, reader.position)
         summary.close(reader)
         for remark in corrections.remarks():
             summary.note(remark)
-        yield Read(summary)
+        yield FileRead(summary)
     except NotCorrected as error:
         yield Failed(list(error.findings), error.index)
     except Unreadable as error:
@@ -87,12 +87,12 @@ def _answers(order: Order) -> Iterator[Answer]:
         yield Failed([too_much(order.limits)])
 
 
-def _of_corrected(order: Order) -> Iterator[Answer]:
+def _of_corrected(order: ReaderInput) -> Iterator[ReaderOutput]:
     try:
         found = read_corrected(order.path, order.limits, order.choices)
         for begin in range(0, len(found.rows), order.slice):
-            yield CorrectedRows(found.rows[begin : begin + order.slice])
-        yield Corrected(replace(found, rows=[]))
+            yield CorrectedRowsRead(found.rows[begin : begin + order.slice])
+        yield CorrectedFileRead(replace(found, rows=[]))
     except Unreadable as error:
         yield Failed(list(error.findings))
     except MemoryError:

@@ -38,9 +38,9 @@ from python_calamine import (
     SheetVisibleEnum,
 )
 
-from .columns import Record, Table
-from .opening import OLE, Opened
-from .shapes import Choices, Finding, Line, RowCorrections, unreadable
+from .shapes import Choices, Finding, ParsedRow, RowCorrections, unreadable
+from .table_rows import Record, Table
+from .upload_file import OLE, UploadFile
 from .workbook_cells import LONG, as_text, column_index, column_letters, duration_of, number_text
 from .workbook_files import (
     BLOCK,
@@ -72,7 +72,7 @@ class WorkbookReader:
     sheets: Sequence[str] = ()
     corrections: RowCorrections | None = None
 
-    def __init__(self, file: Opened, choices: Choices) -> None:
+    def __init__(self, file: UploadFile, choices: Choices) -> None:
         self.remarks: list[Finding] = []
         self._path = Path(file.path)
         self._limits = file.limits
@@ -110,7 +110,7 @@ class WorkbookReader:
     def blank_lines(self) -> int:
         return self._table.blank_lines
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[ParsedRow]:
         without = self._sheet.without_value
         self._table.corrections, self._table.wrong = self.corrections, without
         for line in self._table.lines(self._records()):
@@ -124,7 +124,7 @@ class WorkbookReader:
             yield line
         self._remark_on_cells()
 
-    def _empty(self, line: Line, letters: list[str]) -> str:
+    def _empty(self, line: ParsedRow, letters: list[str]) -> str:
         """The first of the columns with these letters in which no correction put anything."""
         if not (self.corrections and line.line in self.corrections.changed):
             return letters[0]

@@ -104,7 +104,7 @@ def own_folder(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.DATA_DIR = tmp_path / "data"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "data" / "uploads" / "incoming"
     settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
-    pricing.use([])
+    pricing.use_prices([])
     yield
     if HUEY.pending_count():
         HUEY.storage.flush_queue()

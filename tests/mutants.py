@@ -74,7 +74,7 @@ def resend_on_404() -> None:
     def look_up(batch: Any) -> None:
         try:
             client.retrieve_batch(str(batch.provider_id))
-        except errors.NotThere:
+        except errors.NotFound:
             moved = Batch.objects.try_move(
                 batch.pk, Batch.State.IN_PROGRESS, Batch.State.PLANNED, provider_id=None
             )

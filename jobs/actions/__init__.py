@@ -506,7 +506,7 @@ def send_again(batch: Batch, user: User) -> bool:
             raise caps.NotAllowed(why)
         if caps.needs_approval(job, most, allowed) and not caps.can_approve(job, user):
             raise caps.NotAllowed(
-                f"It may cost {pricing.in_words(pricing.rounded_up(most))} a second time. "
+                f"It may cost {pricing.format_dollars(pricing.round_up(most))} a second time. "
                 "An administrator who does not own this job has to send it again."
             )
         if not reconciliation.plan_again(batch, decided_by=user.pk):
@@ -592,7 +592,7 @@ def draw_sample(job: Job, size: int, user: User) -> int:
     """Draw answers to be read, at random, until there are `size`: those that were drawn before
     stay. How many were added."""
     # What grows with the rows is done before anybody has to wait.
-    chosen = review_sample.choose(job, size + job.sample.count())
+    chosen = review_sample.draw_sample(job, size + job.sample.count())
     good = review_sample.count_drawable(job)
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=job.pk)  # whoever comes second waits
@@ -629,7 +629,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
         locked = Job.objects.select_for_update().get(pk=job.pk)
         if are_rows_changing(job):
             return False
-        read = next(iter(review_sample.sample(job, number)), None)
+        read = next(iter(review_sample.load_sample(job, number)), None)
         if read is None or read.row is None or review_sample.answer_key(read.row) != key:
             return False
         row_changes.mark(read.row, copies, good, note, user)
@@ -640,7 +640,7 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
         if job.edits.filter(number=number).exists():
             edits.note_edits(job)  # it can be sent as it was changed now, or cannot any more
         if locked.state == Job.State.FINISHED:
-            builder.ask_for_marked(locked)
+            builder.request_exports_after_review(locked)
         if copies > row_changes.AT_ONCE:
             _nudge(job)
     return True

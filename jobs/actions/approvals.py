@@ -81,7 +81,7 @@ def approve(job: Job, plan: str, user: User) -> bool:
             )
         Job.objects.filter(pk=job.pk).update(approval_by=user)
         rows, most = found
-        up_to = pricing.in_words(pricing.rounded_up(most))
+        up_to = pricing.format_dollars(pricing.round_up(most))
         what = f"Approved: {wording.rows(rows)}, at most {up_to}."
         JobEvent.objects.create(job=job, text=what, who=user)
     return True

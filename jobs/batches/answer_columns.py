@@ -9,7 +9,7 @@ import msgspec
 
 from ..models import Batch, Job, Row
 from ..rules.answer_formats import stored_values
-from ..rules.judging import GOOD, Judged, Result
+from ..rules.judging import GOOD, Judgment, Result
 from ..rules.tool_answers import add_columns, columns_of, forced_tool, stored_columns
 
 CALLED = "tool_use"  # the stop reason of an answer that ends with the call of a tool
@@ -45,13 +45,13 @@ def requests_of(batch: Batch, results: Sequence[tuple[int | None, Result]]) -> d
 
 
 def forced(batch: Batch, params: Any) -> str | None:
-    """As `judge` wants it: the tool that the request forced; None for an unknown request."""
+    """As `judge_result` wants it: the tool that the request forced; None for an unknown request."""
     if params is None:
         return None if batch.is_external else ""
     return forced_tool(params)
 
 
-def store_columns(job_pk: int, answers: Sequence[tuple[int, Any, Judged]]) -> None:
+def store_columns(job_pk: int, answers: Sequence[tuple[int, Any, Judgment]]) -> None:
     """Note the columns that these answers fill (of each the number of its row, its `params`, and
     how it was judged), in the transaction that stores them."""
     # Results come in any order.

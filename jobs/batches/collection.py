@@ -134,7 +134,7 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
 def cannot_be_asked(error: errors.ProviderError) -> bool:
     """The provider did not so much as look at what was asked."""
     return isinstance(error, errors.Unreachable) or (
-        isinstance(error, errors.Refused) and (error.about_key or error.for_now)
+        isinstance(error, errors.Refused) and (error.is_about_account or error.is_rate_limit)
     )
 
 
@@ -157,7 +157,7 @@ def _download(batch: Batch, lease: Lease) -> str:
         failures = batch.collect_failures
         try:
             result_files.download(batch.provider_id, batch, file, lease, failures)
-        except errors.TooMuch as error:
+        except errors.TooLong as error:
             raise Incomplete(
                 f"more than the {file.tell():,} bytes arrived that {batch.size:,} answers can have"
             ) from error

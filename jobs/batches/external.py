@@ -137,7 +137,7 @@ def find(provider_id: str) -> BatchInfo:
 def _find(provider_id: str) -> BatchInfo:
     try:
         info = client.retrieve_batch(provider_id)
-    except errors.NotThere as error:
+    except errors.NotFound as error:
         raise NotPossible(
             "The provider has no batch with this id for the key of this site. Check the id; if it "
             "is right, the batch was deleted or belongs to another workspace."
@@ -190,7 +190,7 @@ def _refuse_ours(info: BatchInfo) -> None:
     if info.status == "ended":
         try:
             first = ownership.first_custom_id(info.id)
-        except errors.NotThere as error:
+        except errors.NotFound as error:
             raise NotPossible(
                 "The results of this batch are not there yet. Try it again in a minute."
             ) from error

@@ -62,11 +62,11 @@ def in_words(error: Refused) -> str:
         return (
             f"The provider did not accept this site's key. An administrator can mend it. ({said})"
         )
-    if error.about_money:
+    if error.is_about_billing:
         return f"Credit or a spending limit at the provider is used up. ({said})"
     if error.status == 403:
         return f"This site's key may not do this. An administrator can mend it. ({said})"
-    if error.for_now:
+    if error.is_rate_limit:
         return f"The provider has no room at the moment. Try it again in a minute. ({said})"
     if error.status == 413:
         return "The provider says that this is too large to take."

@@ -129,7 +129,7 @@ def _follow(late: LateBatch) -> None:
     """Cancel a late batch, and note what it had finished when it has ended."""
     try:
         info = client.retrieve_batch(late.provider_id)
-    except errors.NotThere:
+    except errors.NotFound:
         return  # not visible yet, or deleted; the next look tells
     if info.status == "ended":
         _note_end(late, info)
@@ -143,7 +143,7 @@ def is_proven(late: LateBatch) -> bool:
     try:
         first = ownership.first_custom_id(late.provider_id)
         return first.startswith(f"{late.batch.nonce}-")
-    except errors.NotThere:
+    except errors.NotFound:
         return False
 
 
@@ -173,7 +173,7 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
         how = "although the job had been stopped" if stopped else "a second time"
         paid = (
             f"It had finished {wording.rows(finished)} by then, which were charged {how}: "
-            f"{in_words(dollars(cost))}."
+            f"{format_dollars(dollars(cost))}."
             if finished
             else "It had not answered any rows, so nothing was charged."
         )

@@ -23,7 +23,7 @@ from django.db.models import Max
 from ..models import Batch, Job, Outcome, Row, files, note_change, recipe_of_round
 from ..rules.answer_formats import FREE_TEXT
 from ..rules.recipes import Recipe, compile_recipe
-from ..rules.row_contents import Contents
+from ..rules.row_contents import RowContents
 from . import slices
 from .leases import Lease, LeaseLost
 from .slices import slice_transaction, slices_of
@@ -81,7 +81,7 @@ def request_writer(job: Job, recipe: Recipe) -> Callable[[str], bytes]:
     if job.kind == Job.Kind.REQUESTS:
         return lambda source: bytes(_ready_made.decode(source).params)
     params_of = compile_recipe(recipe, job.columns)
-    contents = Contents(recipe, job.columns)
+    contents = RowContents(recipe, job.columns)
     cells_of = _cells_decoder.decode
 
     def write(source: str) -> bytes:

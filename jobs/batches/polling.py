@@ -126,7 +126,7 @@ def _look_up(batch: Batch) -> None:
     needs a person: perhaps the key belongs to another workspace now. It is never sent again."""
     try:
         info = client.retrieve_batch(str(batch.provider_id))
-    except errors.NotThere:
+    except errors.NotFound:
         if collection.may_be_too_new(batch):
             return
         if reconciliation.was_found_by_listing(batch):
@@ -167,7 +167,7 @@ def give_up(batch: Batch, lease: Lease) -> None:
     asked for again. Raises NotMoved, LeaseLost, ProviderError."""
     try:
         info = client.retrieve_batch(str(batch.provider_id))
-    except errors.NotThere:
+    except errors.NotFound:
         looks = _count_as_gone(batch)
         if looks >= result_proof.TRIES:
             collection.lose(batch, lease)

@@ -20,7 +20,7 @@ ROOM_CHECKED_EVERY = 8_000_000
 MOST_HALVINGS = 5
 
 
-def most_bytes(batch: Batch) -> int:
+def max_answer_bytes(batch: Batch) -> int:
     """Bytes that the results of `batch` have at most, by the lengths that were asked for, with room
     for one result of any length: what was paid for is not given up for a bound that is too tight.
 
@@ -33,14 +33,14 @@ def most_bytes(batch: Batch) -> int:
         return any_one + batch.size * any_one
     if job.kind == Job.Kind.TABLE:
         longest = recipe_of_round(job, batch.round).longest
-        return any_one + batch.size * client.most_bytes(longest)
+        return any_one + batch.size * client.max_answer_bytes(longest)
     models = job.reading.get("models", {}).values()
     longest = max((model.get("max_tokens_most", 300_000) for model in models), default=300_000)
     longest = max(longest, recipe_of_round(job, batch.round).max_tokens)
     quoting = Q(source__contains='"tools"') | Q(source__contains='"citations"')
     quoting |= Q(source__contains='"mcp_servers"')
     long = Row.objects.filter(quoting, batch=batch).count()
-    return (1 + long) * any_one + (batch.size - long) * client.most_bytes(longest)
+    return (1 + long) * any_one + (batch.size - long) * client.max_answer_bytes(longest)
 
 
 def download(
@@ -53,7 +53,7 @@ def download(
     """
     pace = client.PACE >> min(failures, MOST_HALVINGS)
     checked = 0
-    for block in client.result_blocks(provider_id, most_bytes(batch), pace):
+    for block in client.result_blocks(provider_id, max_answer_bytes(batch), pace):
         file.write(block)
         if (arrived := file.tell()) >= checked + ROOM_CHECKED_EVERY:
             checked = arrived

@@ -128,7 +128,7 @@ def fetch_next(job: Job, lease: Lease) -> timedelta | None:
         return wait
     try:
         _fetch(batch, lease)
-    except errors.NotThere:
+    except errors.NotFound:
         return _try_later(batch, NO_LONGER_THERE)
     except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", job.pk, batch.number, error)

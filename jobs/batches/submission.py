@@ -229,10 +229,10 @@ def _not_sent(batch: Batch, why: str) -> timedelta:
 
 def _refused(batch: Batch, error: errors.Refused) -> timedelta:
     # The batch is as it was in the first two cases: what is refused is not what is in it.
-    if error.for_now:
+    if error.is_rate_limit:
         _settle(batch, Batch.State.PLANNED, "refused")
         return holds.wait_for_room(error)
-    if error.about_key:
+    if error.is_about_account:
         _settle(batch, Batch.State.PLANNED, "refused")
         return holds.pause(error)
     said = error.message or f"status {error.status}"

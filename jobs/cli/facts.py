@@ -17,7 +17,7 @@ from ..retries.problem_groups import Group, Remedy
 from ..rules import pricing
 from ..rules.answer_formats import COLUMNS, stored_values
 from ..rules.column_matching import needed_columns
-from ..rules.judging import problem_in_words
+from ..rules.judging import describe_problem
 from ..rules.model_capabilities import efforts_of
 from ..rules.spreadsheet_cells import plain_number
 from ..spending.receipts import Receipt
@@ -144,7 +144,7 @@ def _facts_of_trial(one: Trial) -> dict[str, Any]:
         "status": one.outcome if answered else None,
         "cause": one.cause or None,
         "answer": stored_values(one.answer) if in_columns else one.answer or None,
-        "problem": problem_in_words(one.cause, one.message) or None,
+        "problem": describe_problem(one.cause, one.message) or None,
         "input_tokens": one.all_input_tokens,
         "output_tokens": one.output_tokens,
         "cost_usd": format(one.cost, "f"),
@@ -153,7 +153,7 @@ def _facts_of_trial(one: Trial) -> dict[str, Any]:
 
 def facts_of_model(offer: Offer) -> dict[str, Any]:
     """A model that can be chosen; prices are for a million tokens in a batch."""
-    prices = pricing.model(offer.id).prices if offer.has_price else None
+    prices = pricing.priced_model(offer.id).prices if offer.has_price else None
     names = ("input", "output", "cache_write_1h", "cache_read")
     return {
         "id": offer.id,
@@ -195,7 +195,7 @@ def facts_of_receipt(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def facts_of_prices(model: pricing.Model) -> dict[str, Any]:
+def facts_of_prices(model: pricing.PricedModel) -> dict[str, Any]:
     """US dollars for a million tokens, at the normal rate and in a batch."""
     above = model.long_prices
     return {
@@ -251,5 +251,5 @@ def _price_of(remedy: Remedy) -> dict[str, Any] | None:
     return {"rows": price.rows, "usual": usual, "most": plain_number(price.most)}
 
 
-def _rates(prices: pricing.Prices, rate: Decimal) -> dict[str, str]:
+def _rates(prices: pricing.TokenPrices, rate: Decimal) -> dict[str, str]:
     return {name: plain_number(price * rate) for name, price in vars(prices).items()}

@@ -12,7 +12,7 @@ from decimal import Decimal
 from ..models import Job, Outcome, recipe_of, trial_key
 from ..rules import pricing, recipes, wording
 from ..rules.answer_formats import TEXT
-from ..rules.model_capabilities import rules_of
+from ..rules.model_capabilities import model_rules
 from ..rules.recipes import Recipe
 from . import estimates, model_catalog
 from .answer_lengths import LEAST_TRIED
@@ -72,8 +72,8 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     yield Advice(
         "shorter",
         f"No tried answer needed more than {longest:,} tokens, and {recipe.longest:,} are allowed. "
-        f"With {enough:,} the job costs {pricing.in_words(estimate.most - prices.most)} less at "
-        "most; what it usually costs stays the same.",
+        f"With {enough:,} the job costs {pricing.format_dollars(estimate.most - prices.most)} less "
+        "at most; what it usually costs stays the same.",
         f"Allow {enough:,} tokens",
         shorter,
     )
@@ -89,7 +89,7 @@ def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
         yield Advice(
             "only_new",
             f"{wording.rows(count)} {have} from job {job.previous_id}. If only the others are "
-            f"sent, the job usually costs {pricing.in_words(saves)} less.",
+            f"sent, the job usually costs {pricing.format_dollars(saves)} less.",
             "Send only new and changed rows",
             new,
         )
@@ -113,7 +113,7 @@ def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]
         yield Advice(
             "once",
             f"{which} in the cells that are used. Sent once, with the answer copied to the others, "
-            f"the job usually costs {pricing.in_words(saves)} less.",
+            f"the job usually costs {pricing.format_dollars(saves)} less.",
             "Send them once",
             once,
         )
@@ -122,13 +122,13 @@ def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]
 def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """Each row repeats a long text that could be kept once at the provider."""
     head = recipes.shared_beginning(recipe.prompt)
-    if recipe.system.strip() and not recipes.is_shared(recipe):
+    if recipe.system.strip() and not recipes.has_shared_system(recipe):
         return
-    token_bytes = rules_of(recipe.model).token_bytes
+    token_bytes = model_rules(recipe.model).token_bytes
     tokens = round(len(f"{recipe.system}{head}".encode()) / token_bytes)
-    if not head or tokens < rules_of(recipe.model).cache_from:
+    if not head or tokens < model_rules(recipe.model).cache_from:
         return
-    moved = recipes.with_instructions(recipe, head)
+    moved = recipes.move_to_system(recipe, head)
     offer = estimates.keeping_of(moved.model, tokens, estimate.rows)
     if offer.saves >= LEAST:
         yield Advice(
@@ -152,8 +152,8 @@ def _kept(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
 
 
 def _of_keeping(offer: estimates.Keeping, what: str) -> str:
-    less = pricing.in_words(offer.saves)
-    more = pricing.in_words(offer.costs)
+    less = pricing.format_dollars(offer.saves)
+    more = pricing.format_dollars(offer.costs)
     return (
         f"{what}, about {offer.tokens:,} tokens. Kept at Anthropic while the job runs, they may "
         f"cost up to {less} less, when most rows find them, and up to {more} more, when none does."
@@ -187,7 +187,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
         yield Advice(
             "cheaper",
             f"{name} gave the same answers to all {count} rows that you tried with both. With it "
-            f"the job usually costs {pricing.in_words(saves)} less.",
+            f"the job usually costs {pricing.format_dollars(saves)} less.",
             f"Use {name}",
             other,
         )

@@ -18,7 +18,7 @@ from django.conf import settings
 from ..models import Job, Length, recipe_of
 from ..rules.answer_formats import COLUMNS, LABELS, TEXT
 from ..rules.model_capabilities import effort_of
-from ..rules.recipes import Recipe, question_of
+from ..rules.recipes import Recipe, normalize_recipe
 
 LEAST_TRIED = 3  # rows to learn from
 REMEMBERED = 60  # jobs that are learned from, the newest
@@ -76,7 +76,7 @@ def earlier_jobs(job: Job) -> tuple[Earlier, ...]:
     newest = finished.exclude(pk=job.pk).exclude(is_external=True).order_by("-pk")[:REMEMBERED]
     learned_from = [one for one in newest if one.tally.get("lengths", {}).get("answers")]
     # One that was run often says no more of others than one that was run once.
-    by_question = {question_of(recipe_of(one)): one for one in reversed(learned_from)}
+    by_question = {normalize_recipe(recipe_of(one)): one for one in reversed(learned_from)}
     return tuple(map(_earlier, by_question.values()))
 
 

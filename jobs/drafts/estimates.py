@@ -28,8 +28,8 @@ from ..ingest.input_sizes import AROUND, AROUND_FORM
 from ..models import MOST, Job, Length, RowQuerySet, recipe_of, stored_recipe, trial_key
 from ..rules import column_matching, pricing, recipes
 from ..rules.answer_formats import output_format
-from ..rules.model_capabilities import rules_of
-from ..rules.recipes import Recipe, question_of
+from ..rules.model_capabilities import model_rules
+from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG
 from ..rules.structs import reader_of
 from . import answer_lengths, checks, row_survey, token_counts
@@ -210,8 +210,8 @@ def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis
         round(high * found.rows),
         recipe.longest * found.rows,
         kept=kept,
-        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
-        scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        is_kept=basis.counts.shared > 0 and kept >= model_rules(recipe.model).cache_from,
+        scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
         most=around * found.rows + found.bytes * times,
         most_row=around + found.largest * times,
     )
@@ -221,7 +221,7 @@ def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
     """Tokens of an answer, from .. to, by the good ones that the job has; a guess without any."""
     lengths = job.tally.get("lengths") or {"answers": 0}
     if not lengths["answers"]:
-        return recipes.usual_output(recipe)
+        return recipes.expected_output(recipe)
     mean = (lengths["text"][0] + lengths["thinking"][0]) / lengths["answers"]
     return min(mean * 0.5, recipe.longest), min(mean * 2, recipe.longest)
 
@@ -265,13 +265,13 @@ def _same_before(job: Job) -> list[Job]:
     like = Q(pk=job.previous_id) | Q(template=job.template_id, template__isnull=False)
     if not (job.previous_id or job.template_id):
         return []
-    question = question_of(recipe_of(job))
+    question = normalize_recipe(recipe_of(job))
     finished = Job.objects.filter(like, state=Job.State.FINISHED, practice=settings.PRACTICE)
     newest = finished.exclude(pk=job.pk).order_by("-pk")[:MOST_EARLIER]
     return [
         one
         for one in newest
-        if one.tally.get("answered") and question_of(recipe_of(one)) == question
+        if one.tally.get("answered") and normalize_recipe(recipe_of(one)) == question
     ]
 
 
@@ -418,7 +418,7 @@ def _too_much(priced: Sequence[Prices]) -> str:
     most = sum((one.most for one in priced), Decimal(0))
     if most <= MOST:
         return ""
-    return f"This job may cost up to {pricing.in_words(pricing.rounded_up(most))}. {TOO_MUCH}"
+    return f"This job may cost up to {pricing.format_dollars(pricing.round_up(most))}. {TOO_MUCH}"
 
 
 @dataclass(frozen=True)
@@ -520,7 +520,7 @@ def _request_shares(models: dict[str, dict[str, int]]) -> list[_Share]:
 def _context(model: str) -> int:
     """Tokens that a model reads at once; 0 without a price, which stops the job."""
     with suppress(pricing.UnknownPrice):
-        return pricing.model(model).context
+        return pricing.priced_model(model).context
     return 0
 
 
@@ -532,7 +532,7 @@ def _left(job: Job, recipe: Recipe, survey: Survey) -> int:
 
 def _known(job: Job, recipe: Recipe, survey: Survey) -> int:
     """Rows that are not sent with `recipe`, because the job before has answered them."""
-    asks_the_same = question_of(recipe) == question_of(recipe_of(job))
+    asks_the_same = normalize_recipe(recipe) == normalize_recipe(recipe_of(job))
     return survey.known if recipe.only_new and asks_the_same else 0
 
 
@@ -549,7 +549,7 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
     seen = tried.get(trial_key(job, recipe), [])
     learned = answer_lengths.learned(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.model else _same_before(job)
-    low, high = learned or _learned_before(earlier, recipe) or recipes.usual_output(recipe)
+    low, high = learned or _learned_before(earlier, recipe) or recipes.expected_output(recipe)
     around = _most_around(job, recipe, basis)
     # What of a row is not from its cells may be enough for the price of long ones.
     can_be_long = around + LONG > pricing.LONG_FROM
@@ -565,8 +565,8 @@ def _share(job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]
         tried=len(seen) if learned else 0,
         earlier=sum(one.tally["answered"] for one in earlier),
         kept=(kept := _kept(recipe, basis)),
-        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
-        scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        is_kept=basis.counts.shared > 0 and kept >= model_rules(recipe.model).cache_from,
+        scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
         long=long,
         long_bytes=cells + fixed // max(rows, 1) * long,
         long_longest=recipe.longest * long,
@@ -583,7 +583,7 @@ def _most_around(job: Job, recipe: Recipe, basis: Basis) -> int:
     cells = AROUND_CELL * len(recipes.columns_used(recipe.template))
     own = recipe_of(job)
     if (recipe.prompt, recipe.system, form) == (own.prompt, own.system, output_format(own.answer)):
-        scale = max(rules_of(own.model).token_bytes / rules_of(recipe.model).token_bytes, 1)
+        scale = max(model_rules(own.model).token_bytes / model_rules(recipe.model).token_bytes, 1)
         if counted := basis.counts.least:
             return ceil(counted * scale) + cells
     text = len(recipes.static_text(recipe.template).encode()) + recipes.form_bytes({"format": form})
@@ -593,7 +593,7 @@ def _most_around(job: Job, recipe: Recipe, basis: Basis) -> int:
 def _kept(recipe: Recipe, basis: Basis) -> int:
     """Tokens of the instructions that are to be kept; by their bytes, at the most, when they were
     not counted."""
-    if not (recipe.cached and recipes.is_shared(recipe)):
+    if not (recipe.cached and recipes.has_shared_system(recipe)):
         return 0
     return basis.counts.shared or len(recipe.system.encode()) // LEAST_TOKEN_BYTES
 
@@ -607,7 +607,7 @@ def _learned_before(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] 
 
 def _input(share: _Share, counts: Counts) -> tuple[float, float]:
     """Tokens of a share's input, expected and plus or minus."""
-    token_bytes = rules_of(share.model).token_bytes
+    token_bytes = model_rules(share.model).token_bytes
     expected, margin = counts.tokens_of(share.rows, share.bytes, token_bytes)
     scale = share.scale if counts.tokens else 1  # else they are of this model already
     return expected * scale, margin * scale
@@ -667,7 +667,7 @@ def _price_alike(share: _Share, basis: Basis, longest: int) -> Prices:
     high = cost(expected + margin + found, share.output_high, few, longest, usual)
     # Nothing longer than what the model reads at once is taken. What tools find is not limited, but
     # by that.
-    context = pricing.model(share.model).context
+    context = pricing.priced_model(share.model).context
     tokens = min(share.most, share.rows * context) + share.turns * context
     longest = context if share.turns else min(share.most_row, context)
     # At most, each row writes what is to be kept, be it as short as it is.
@@ -725,7 +725,7 @@ def keeping(job: Job, estimate: Estimate) -> Keeping | None:
     """What keeping the instructions of a draft would save, or cost; None when there are none that
     all rows share, or too little is known."""
     recipe = recipe_of(job)
-    if not recipes.is_shared(recipe) or not estimate.counted:
+    if not recipes.has_shared_system(recipe) or not estimate.counted:
         return None
     return keeping_of(recipe.model, estimate.basis.counts.shared, estimate.rows)
 
@@ -739,5 +739,5 @@ def keeping_of(model: str, tokens: int, rows: int) -> Keeping:
         return pricing.cost_of_tokens(model, 0, 0, written=all_tokens - read, read=read)
 
     plain = pricing.cost_of_tokens(model, all_tokens, 0)
-    least = rules_of(model).cache_from
+    least = model_rules(model).cache_from
     return Keeping(tokens, least, plain - cost(MANY_HITS), cost(Decimal(0)) - plain)

@@ -79,7 +79,7 @@ def offered() -> list[Offer]:
     """The models to choose from, family by family from the cheapest, and the newest first."""
     known = _listed()
     if known is None:
-        found = [_of_table(model) for model in pricing.choosable()]
+        found = [_of_table(model) for model in pricing.choosable_models()]
     else:
         found = [_of_list(info) for info in known if info.lifecycle != "retired"]
     order = [*FAMILIES]
@@ -108,7 +108,7 @@ def _is_known(catalog: ModelCatalog) -> bool:
     return mine and bool(catalog.entries)
 
 
-def _of_table(model: pricing.Model) -> Offer:
+def _of_table(model: pricing.PricedModel) -> Offer:
     return Offer(
         model.id,
         model.name,
@@ -188,7 +188,7 @@ def has_price(model_id: str) -> bool:
     return _known(model_id) is not None
 
 
-def _known(model_id: str) -> pricing.Model | None:
+def _known(model_id: str) -> pricing.PricedModel | None:
     with suppress(pricing.UnknownPrice):
-        return pricing.model(model_id)
+        return pricing.priced_model(model_id)
     return None

@@ -11,8 +11,8 @@ from django.conf import settings
 
 from ..batches.leases import Lease
 from ..models import Job, Outcome, Row, recipe_of, recipe_of_round
-from ..rules.recipes import Recipe, question_of
-from ..rules.row_contents import LONG, Contents
+from ..rules.recipes import Recipe, normalize_recipe
+from ..rules.row_contents import LONG, RowContents
 
 SLICE = 2_000  # rows read at a time
 # Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
@@ -41,7 +41,7 @@ class Survey:
 def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     """Look through the rows of a draft whose recipe can be sent. Rows that need not be sent are all
     found when they are not to be sent, and else among the first ones. Raises LeaseLost."""
-    contents = Contents(recipe, job.columns)
+    contents = RowContents(recipe, job.columns)
     empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
     for number, cells in _rows(job, lease):
         # What of a row is not from its cells is short of LONG too, or else all rows may cost more.
@@ -52,7 +52,7 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
             blank += contents.is_blank(found)
             if len(found) > most:
                 emptiest, most = number, len(found)
-            if contents.is_left_out(found):
+            if contents.is_skipped(found):
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
     known = known_bytes = alike = alike_bytes = 0
@@ -103,7 +103,9 @@ def job_before(job: Job) -> Job | None:
     # What the simulator made up is no answer to a real question.
     if before.practice != settings.PRACTICE:
         return None
-    return before if question_of(recipe_of(before)) == question_of(recipe_of(job)) else None
+    return (
+        before if normalize_recipe(recipe_of(before)) == normalize_recipe(recipe_of(job)) else None
+    )
 
 
 def spared_rows(
@@ -122,13 +124,13 @@ def spared_rows(
     before = job_before(job) if only_new else None
     if before is None and not same_once:
         return
-    contents = Contents(recipe, job.columns)
+    contents = RowContents(recipe, job.columns)
     rows = max(job.row_count, before.row_count if before else 0)
     parts = -(-rows // KEPT_IN_MIND) if whole else 1
     for part in range(parts):
         answered: dict[bytes, int] = {}
         if before:
-            then = Contents(recipe_of(before), before.columns)
+            then = RowContents(recipe_of(before), before.columns)
             for number, cells in _rows(before, lease, only_good=True):
                 if not whole and number > KEPT_IN_MIND:
                     break
@@ -139,7 +141,7 @@ def spared_rows(
             if not whole and number > KEPT_IN_MIND:
                 break
             key = contents.key(cells)
-            if key[0] % parts != part or contents.is_left_out(contents.empty(cells)):
+            if key[0] % parts != part or contents.is_skipped(contents.empty(cells)):
                 continue
             if earlier := answered.get(key):
                 yield Spared(number, cells, earlier=earlier)
@@ -149,9 +151,9 @@ def spared_rows(
 
 def _asked_otherwise(job: Job) -> list[int]:
     """The rounds whose rows were asked something else than the job says."""
-    question = question_of(recipe_of(job))
+    question = normalize_recipe(recipe_of(job))
     rounds = job.rounds.values_list("number", flat=True)
-    return [one for one in rounds if question_of(recipe_of_round(job, one)) != question]
+    return [one for one in rounds if normalize_recipe(recipe_of_round(job, one)) != question]
 
 
 def _rows(

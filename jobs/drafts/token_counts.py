@@ -13,7 +13,7 @@ from ..ingest.request_reader import measure_input
 from ..models import Job, Outcome, Row, recipe_of
 from ..provider import client, errors
 from ..rules import recipes
-from ..rules.model_capabilities import rules_of
+from ..rules.model_capabilities import model_rules
 from ..rules.recipes import Recipe
 
 SAMPLE = 20  # rows that are counted
@@ -85,10 +85,10 @@ def count(job: Job, lease: Lease | None = None) -> Counts:
 
 def _shared_params(recipe: Recipe) -> dict[str, Any] | None:
     """A request with hardly more than the instructions; None when these cannot be kept."""
-    if not recipes.is_shared(recipe):
+    if not recipes.has_shared_system(recipe):
         return None
     # Anything shorter is below the minimum.
-    if len(recipe.system.encode()) < LEAST_TOKEN_BYTES * rules_of(recipe.model).cache_from:
+    if len(recipe.system.encode()) < LEAST_TOKEN_BYTES * model_rules(recipe.model).cache_from:
         return None
     system = recipes.compile_template(recipe.system, [])([])
     hardly = [{"role": "user", "content": "."}]

@@ -39,9 +39,9 @@ from ..models.results import result_values
 from ..provider import client, errors
 from ..rules import pricing, recipes
 from ..rules.answer_formats import output_format
-from ..rules.judging import Judged, Result, judge
+from ..rules.judging import Judgment, Result, judge_result
 from ..rules.recipes import Recipe
-from ..rules.row_contents import Contents
+from ..rules.row_contents import RowContents
 from .token_counts import LEAST_TOKEN_BYTES
 
 logger = logging.getLogger(__name__)
@@ -61,10 +61,10 @@ _encoder = msgspec.json.Encoder()
 
 def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
     """Up to `count` rows of a draft that would be sent: the first ones, or any."""
-    contents = Contents(recipe_of(job), job.columns) if job.kind == Job.Kind.TABLE else None
+    contents = RowContents(recipe_of(job), job.columns) if job.kind == Job.Kind.TABLE else None
 
     def would_be_sent(row: Row) -> bool:
-        return contents is None or not contents.is_left_out(contents.empty(row.content))
+        return contents is None or not contents.is_skipped(contents.empty(row.content))
 
     every: Sequence[int] = range(1, job.row_count + 1)
     # Not all of them are put in order: a million take seconds.
@@ -84,13 +84,13 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
     """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
     empty cells, are left out. Raises UnknownPrice."""
     params_of = recipes.compile_recipe(recipe, job.columns)
-    contents = Contents(recipe, job.columns)
+    contents = RowContents(recipe, job.columns)
     used = dict.fromkeys(recipes.columns_used(recipe.prompt))
     planned = []
     for row in rows:
         cells = dict(zip(job.columns, row.content, strict=True))
         params = params_of(row.content)
-        sent = not contents.is_left_out(contents.empty(row.content))
+        sent = not contents.is_skipped(contents.empty(row.content))
         if sent and params["messages"][0]["content"].strip():
             planned.append(
                 Trial(
@@ -153,7 +153,7 @@ def _answer(one: Trial) -> None:
     except (errors.Unreachable, errors.Refused) as error:
         words = _why_not(error)
         _settle(one, Trial.State.FAILED, message=words)
-        if not isinstance(error, errors.Refused) or error.about_key or error.for_now:
+        if not isinstance(error, errors.Refused) or error.is_about_account or error.is_rate_limit:
             # The others of this round would fare no better.
             rest = Trial.objects.filter(job=one.job_id, round=one.round, state=Trial.State.WAITING)
             rest.update(state=Trial.State.FAILED, message=words)
@@ -161,20 +161,20 @@ def _answer(one: Trial) -> None:
         _settle(one, Trial.State.UNKNOWN, message=f"{error} {LOST}")
     else:
         wanted = one.answer_kind
-        judged = judge(Result(type="succeeded", message=message), wanted)
+        judged = judge_result(Result(type="succeeded", message=message), wanted)
         _settle(one, Trial.State.ANSWERED, **result_values(judged, _cost(one, judged)))
 
 
 def _why_not(error: errors.Unreachable | errors.Refused) -> str:
     if isinstance(error, errors.Unreachable):
         return str(error)
-    if isinstance(error, errors.NotThere):
+    if isinstance(error, errors.NotFound):
         said = f" ({error.message})" if error.message else ""
         return f"The provider does not know this model, or this site’s key may not use it.{said}"
     return holds.in_words(error)
 
 
-def _cost(one: Trial, judged: Judged) -> int:
+def _cost(one: Trial, judged: Judgment) -> int:
     try:
         return pricing.cost_in_pico(judged, batch=False)
     except pricing.UnknownPrice:

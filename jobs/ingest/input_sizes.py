@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..rules.model_capabilities import Rules
+from ..rules.model_capabilities import ModelRules
 from . import images, pdf
 
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ class InputSize(NamedTuple):
 class _Files:
     """What is found in the content of a request besides texts."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: ModelRules) -> None:
         self.rules = rules
         self.bytes = 0  # of base64
         self.usual = self.most = 0  # tokens
@@ -108,7 +108,7 @@ def _blocks(content: object) -> Iterator[Json]:
         yield from (block for block in content if isinstance(block, dict))
 
 
-def input_size(params: Json, size: int, rules: Rules) -> InputSize:
+def input_size(params: Json, size: int, rules: ModelRules) -> InputSize:
     """`size`: bytes of the JSON of `params`, which can be sent; `rules`: those of its model."""
     files = _Files(rules)
     for message in params["messages"]:

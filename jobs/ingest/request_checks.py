@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..rules.model_capabilities import QUIET_EFFORTS, RULES, Rules
-from ..rules.pricing import Facts, all_facts, facts_of
+from ..rules.model_capabilities import MODEL_RULES, QUIET_EFFORTS, ModelRules
+from ..rules.pricing import ModelFacts, all_models, find_model
 from .request_shapes import (
     SHAPES,
     Json,
@@ -109,9 +109,9 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
     if not isinstance(model_id, str) or not model_id or len(model_id) > limits.name:
         yield Problem("req_model", "“model” is missing in “params”, or not the name of a model.")
     else:
-        known = facts_of(model_id)
+        known = find_model(model_id)
         yield from _model_problems(model_id, known)
-        rules = RULES.get(known.id) if known else None
+        rules = MODEL_RULES.get(known.id) if known else None
     yield from _length_problems(params, known)
     yield from _message_problems(params, rules)
     for name, is_right in SHAPES.items():
@@ -127,7 +127,7 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
         yield from _rule_problems(params, rules, known.name)
 
 
-def _model_problems(model_id: str, known: Facts | None) -> Iterator[Problem]:
+def _model_problems(model_id: str, known: ModelFacts | None) -> Iterator[Problem]:
     if known and known.status == "active":
         return
     better = _successor(model_id, known)
@@ -147,17 +147,17 @@ def _model_problems(model_id: str, known: Facts | None) -> Iterator[Problem]:
         yield Problem("req_deprecated", text, fix)
 
 
-def _successor(model_id: str, known: Facts | None) -> str:
+def _successor(model_id: str, known: ModelFacts | None) -> str:
     """The newest model of the same family; of a name that is not known, the one that is meant."""
     newest: dict[str, str] = {}
-    for model in all_facts():
+    for model in all_models():
         if model.status == "active":
             newest.setdefault(model.family, model.id)
     if known:
         return newest.get(known.family, "")
     if _LONG_GONE.match(model_id):
         return next((newest[name] for name in newest if name in model_id), newest["sonnet"])
-    names = {name: model for model in all_facts() for name in (model.id, *model.aliases)}
+    names = {name: model for model in all_models() for name in (model.id, *model.aliases)}
     # As other services write it: "anthropic/claude-haiku-4-5", "claude-haiku-4-5@20251001".
     inside = [name for name in names if re.search(rf"{name}(?![-.]?\d)", model_id)]
     close = [max(inside, key=len)] if inside else difflib.get_close_matches(model_id, names, 1, 0.8)
@@ -167,7 +167,7 @@ def _successor(model_id: str, known: Facts | None) -> str:
     return meant.id if meant.status == "active" else newest.get(meant.family, "")
 
 
-def _length_problems(params: Json, known: Facts | None) -> Iterator[Problem]:
+def _length_problems(params: Json, known: ModelFacts | None) -> Iterator[Problem]:
     longest = params.get("max_tokens")
     if type(longest) is not int or longest < 1:
         text = "“max_tokens” is missing in “params”, or not a whole number from 1."
@@ -181,10 +181,10 @@ def _length_problems(params: Json, known: Facts | None) -> Iterator[Problem]:
 
 
 def _longest_of_all() -> int:
-    return max(model.max_output for model in all_facts())
+    return max(model.max_output for model in all_models())
 
 
-def _message_problems(params: Json, rules: Rules | None) -> Iterator[Problem]:
+def _message_problems(params: Json, rules: ModelRules | None) -> Iterator[Problem]:
     messages = params.get("messages")
     if not isinstance(messages, list) or not messages or len(messages) > MOST_MESSAGES:
         yield Problem(
@@ -275,7 +275,7 @@ def _tool_problems(tools: list[Json]) -> Iterator[Problem]:
             yield Problem("req_max_uses", text, "max_uses:few")
 
 
-def _rule_problems(params: Json, rules: Rules, name: str) -> Iterator[Problem]:
+def _rule_problems(params: Json, rules: ModelRules, name: str) -> Iterator[Problem]:
     """What this model does not take. Settings of another form than theirs were named before."""
     config = params.get("output_config")
     effort = config.get("effort") if config and is_output_config(config) else None
@@ -296,7 +296,7 @@ def _rule_problems(params: Json, rules: Rules, name: str) -> Iterator[Problem]:
 
 
 def _thinking_problems(
-    thinking: Json, params: Json, rules: Rules, name: str, effort: str | None
+    thinking: Json, params: Json, rules: ModelRules, name: str, effort: str | None
 ) -> Iterator[Problem]:
     kind = thinking["type"]
     budget = thinking.get("budget_tokens")
@@ -324,7 +324,7 @@ def _thinking_problems(
         yield Problem("req_thinking", text, "effort:high")
 
 
-def _thinking_fix(kind: str, rules: Rules) -> str:
+def _thinking_fix(kind: str, rules: ModelRules) -> str:
     """What comes closest, for a type that the model does not take."""
     if kind == "enabled":
         return "thinking:adaptive"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..rules.pricing import facts_of
+from ..rules.pricing import find_model
 from .request_checks import REQUIRED, SHOWN
 from .request_shapes import Json
 from .request_tools import FEW_USES, WEB_TOOLS, has_max_uses, tool_kind
@@ -45,7 +45,7 @@ def _move_system(params: Json) -> None:
 
 
 def _shorten(params: Json) -> None:
-    if known := facts_of(params["model"]):
+    if known := find_model(params["model"]):
         params["max_tokens"] = known.max_output
 
 
@@ -113,7 +113,7 @@ def fix_label(code: str, count: int = 0) -> str:
     every = f"all {count:,} requests" if count > 1 else "the request" if count else "all of them"
     if fix := _FIXES.get(code):
         return f"{fix.words}, in {every}"
-    if what == "model" and old and (known := facts_of(new)) and known.status != "retired":
+    if what == "model" and old and (known := find_model(new)) and known.status != "retired":
         return f"Use {new} instead of {old[:SHOWN]}, in {every}"
     removable = {"remove": (*REQUIRED, ""), "beside": ("custom_id", "params", "")}
     if separator and name not in removable.get(what, (name,)):

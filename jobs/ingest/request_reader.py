@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from ..rules.model_capabilities import rules_of
-from ..rules.pricing import all_facts, facts_of
+from ..rules.model_capabilities import model_rules
+from ..rules.pricing import all_models, find_model
 from .input_sizes import InputSize, input_size
 from .request_checks import SHOWN, find_problems
 from .request_fixes import apply_fix, done_sentence, fix_label
@@ -130,9 +130,9 @@ class RequestReader:
 def measure_input(params: Json, size: int) -> tuple[InputSize, int]:
     """How long the input of a request is that can be sent, and its tokens at most: nothing longer
     than what its model can read at once is taken, nor charged."""
-    known = facts_of(params["model"])
-    found = input_size(params, size, rules_of(known.id if known else ""))
-    context = known.context if known else max(one.context for one in all_facts())
+    known = find_model(params["model"])
+    found = input_size(params, size, model_rules(known.id if known else ""))
+    context = known.context if known else max(one.context for one in all_models())
     return found, context if found.most is None else min(found.most, context)
 
 

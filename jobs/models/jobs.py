@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from ..rules.judging import SET_ASIDE
+from ..rules.judging import IGNORED
 from . import clock
 from .money import dollars
 from .outcomes import ATTENTION, Outcome
@@ -300,7 +300,7 @@ class Job(models.Model):
     @property
     def ignored_count(self) -> int:
         """Rows that were left out on purpose, from the tally."""
-        on_purpose = Outcome.LEFT_OUT, SET_ASIDE
+        on_purpose = Outcome.LEFT_OUT, IGNORED
         causes = self.tally.get("causes", [])
         return sum(rows for outcome, cause, rows in causes if (outcome, cause) == on_purpose)
 

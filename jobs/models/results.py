@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models
 
-from ..rules.judging import Judged
+from ..rules.judging import Judgment
 from .money import dollars
 from .outcomes import Outcome
 
@@ -48,7 +48,7 @@ NO_RESULT: dict[str, Any] = {
 }
 
 
-def result_values(judged: Judged, cost: int) -> dict[str, Any]:
+def result_values(judged: Judgment, cost: int) -> dict[str, Any]:
     """The values of all columns of RowResult. `cost`: as cost_pico."""
     usage = judged.usage
     values: dict[str, Any] = {

@@ -22,7 +22,7 @@ class CorrectedUpload(models.Model):
 
 
 class FileProblem(models.Model):
-    """What a person should know about the upload: all of one kind, as in ingest.descriptions.FINDINGS."""
+    """All findings of one kind about the upload; kinds are those of ingest.descriptions."""
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="problems")
     kind = models.CharField(max_length=20, default="")

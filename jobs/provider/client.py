@@ -30,7 +30,7 @@ from django.conf import settings
 from ..models import clock
 from ..rules.judging import Message
 from .connections import Deadline, LimitedClient, TooLarge
-from .errors import NotThere, ProviderError, Refused, TooMuch, Unclear, Unreachable
+from .errors import NotFound, ProviderError, Refused, TooLong, Unclear, Unreachable
 from .replies import (
     AnyPage,
     BatchInfo,
@@ -147,7 +147,7 @@ def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.
         )
 
 
-def ask_time() -> None:
+def sync_clock() -> None:
     """Let `now` know the time, unless it does. Raises ProviderError."""
     if _last_date is None:
         next(list_batches(), None)
@@ -166,12 +166,12 @@ def _our_exceptions() -> Iterator[None]:
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
             raise Unreachable("The provider cannot be reached.") from error
         if isinstance(cause, TooLarge):
-            raise TooMuch(TOO_MUCH) from error
+            raise TooLong(TOO_MUCH) from error
         if isinstance(cause, httpx2.TimeoutException):
             raise Unclear("The provider took too long to answer.") from error
         raise Unclear("The connection to the provider broke off.") from error
     except TooLarge as error:
-        raise TooMuch(TOO_MUCH) from error
+        raise TooLong(TOO_MUCH) from error
     except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unclear("The provider's answer could not be read.") from error
 
@@ -182,7 +182,7 @@ def _of_status(error: anthropic.APIStatusError) -> ProviderError:
     kind, message = _text(error.type), _text(error.api_message)
     message = (message or ("" if status == 413 else error.message))[:2000]
     if status == 404:
-        return NotThere(status, kind, message, None)
+        return NotFound(status, kind, message, None)
     if status in (400, 401, 402, 403, 413, 422, 429):
         retry_after = _retry_after(error.response)
         return Refused(status, kind, message, retry_after, _text(error.error_code))
@@ -248,7 +248,7 @@ def create_message(params: bytes, seconds: float) -> Message:
     """
     with (
         Deadline(seconds) as deadline,
-        _client(deadline, most_bytes(_max_tokens(params))) as client,
+        _client(deadline, max_answer_bytes(_max_tokens(params))) as client,
         _our_exceptions(),
     ):
         response = client.post(
@@ -263,7 +263,7 @@ def create_message(params: bytes, seconds: float) -> Message:
     return message
 
 
-def most_bytes(max_tokens: int) -> int:
+def max_answer_bytes(max_tokens: int) -> int:
     """How many bytes an answer of up to `max_tokens` tokens has at most, as JSON."""
     return min(AROUND_BYTES + TOKEN_BYTES * max_tokens, RESULT_BYTES)
 
@@ -315,7 +315,7 @@ def _pages(
 
 
 def retrieve_batch(provider_id: str) -> BatchInfo:
-    """One batch. Raises NotThere or another ProviderError."""
+    """One batch. Raises NotFound or another ProviderError."""
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         answer = client.messages.batches.with_raw_response.retrieve(provider_id)
         return BatchInfo.of(_read(answer.http_response, BatchReply))

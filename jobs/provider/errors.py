@@ -25,12 +25,12 @@ class Refused(ProviderError):
         super().__init__(f"{status} {kind}: {self.message}")
 
     @property
-    def for_now(self) -> bool:
+    def is_rate_limit(self) -> bool:
         """It was refused for want of room, not for what it is."""
-        return self.status == 429 and not self.about_money
+        return self.status == 429 and not self.is_about_billing
 
     @property
-    def about_money(self) -> bool:
+    def is_about_billing(self) -> bool:
         """Credit or a spending limit is used up. The API says so with several statuses; its codes
         and, where there is none, its words tell (errors page)."""
         words = ("credit balance", "usage limit", "spend limit", "spending limit")
@@ -43,12 +43,12 @@ class Refused(ProviderError):
         )
 
     @property
-    def about_key(self) -> bool:
+    def is_about_account(self) -> bool:
         """It is the key or the account that is refused, so that every batch would be."""
-        return self.status in (401, 403) or self.about_money
+        return self.status in (401, 403) or self.is_about_billing
 
     @property
-    def needs_a_person(self) -> bool:
+    def needs_action(self) -> bool:
         """The same would be refused again until somebody mends the key, the credit or the text."""
         return self.status in (400, 401, 402, 403, 413, 422)
 
@@ -57,9 +57,9 @@ class Unclear(ProviderError):
     """Neither a clear yes nor a clear no: what was asked for may have happened."""
 
 
-class TooMuch(Unclear):
+class TooLong(Unclear):
     """More came than anything that was asked for; the rest was not read."""
 
 
-class NotThere(Refused):
+class NotFound(Refused):
     """404: not there, or not yet visible, or not for this key."""

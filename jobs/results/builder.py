@@ -87,46 +87,46 @@ def open_ready(job: Job, kind: str, only: str = "all") -> CheckedFile | None:
     try:
         file = checksums.open_with_facts(path)
     except Damaged:
-        build_anew(job, kind, only)
+        rebuild_export(job, kind, only)
         return None
     with suppress(OSError):
         os.utime(path)  # it is needed
     return file
 
 
-def build_anew(job: Job, kind: str, only: str) -> None:
+def rebuild_export(job: Job, kind: str, only: str) -> None:
     """A finished file is not as it was built: have the worker replace it."""
     path = path_of(job, kind, only)
     logger.warning("job %s: %s is damaged and is built anew", job.pk, path.name)
     files.remove_export(path)
-    ask_for(job, kind, only)
+    request_export(job, kind, only)
 
 
-def make_at_once(job: Job, only: str) -> IO[bytes]:
+def make_workbook(job: Job, only: str) -> IO[bytes]:
     """A workbook without a name, of a job that is small enough. Raises OSError."""
     with tempfile.TemporaryDirectory(dir=files.scratch()) as folder:
         path = Path(folder, "rows.xlsx")
-        workbook.write(job, path, only, lambda size: files.require_room(path.parent, size))
+        workbook.write_workbook(job, path, only, lambda size: files.require_room(path.parent, size))
         return path.open("rb")
 
 
 # --- What is to be built --------------------------------------------------------------------------
 
 
-def ask_for_usual(job: Job) -> None:
+def request_usual_exports(job: Job) -> None:
     """What most people want of a job that has finished."""
     Export.objects.get_or_create(job=job, kind="csv", only="all")
     if not workbook.is_too_wide(job):
         Export.objects.get_or_create(job=job, kind="xlsx", only="all")
 
 
-def ask_for_marked(job: Job) -> None:
+def request_exports_after_review(job: Job) -> None:
     """What most people want of a finished job, once no answer was marked for a while."""
-    ask_for_usual(job)
+    request_usual_exports(job)
     _be_due(job, clock.now() + AFTER_MARKS)
 
 
-def ask_for(job: Job, kind: str, only: str) -> Export:
+def request_export(job: Job, kind: str, only: str) -> Export:
     """Have the worker build a file of a job that was sent."""
     with transaction.atomic():
         export, _is_new = Export.objects.get_or_create(job=job, kind=kind, only=only)
@@ -222,7 +222,7 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
                         file.write(chunk)
                         between()
             else:
-                workbook.write(job, part, export.only, between)
+                workbook.write_workbook(job, part, export.only, between)
             between()
             checksums.keep_with_facts(part, path)
         finally:
@@ -245,7 +245,7 @@ def _remove_others(job: Job, stamp: str) -> None:
             files.remove_export(path)
 
 
-def remove_old() -> None:
+def remove_old_exports() -> None:
     """Remove files that nobody has downloaded for long, or that show a job as it was before."""
     now = time.time()
     stamps: dict[str, str] = {}

@@ -55,7 +55,7 @@ def count_drawable(job: Job) -> int:
     return drawable(job).count()
 
 
-def choose(job: Job, count: int) -> list[int]:
+def draw_sample(job: Job, count: int) -> list[int]:
     """The numbers of up to `count` drawable rows in a random order, each as likely as any other.
 
     Numbers are drawn and looked up, because putting a million rows into a random order takes
@@ -82,7 +82,7 @@ def answer_key(row: Row) -> str:
 
 
 @dataclass(frozen=True)
-class Read:
+class ReviewedRow:
     """A row of the sample with what is thought of it. `row` is None when it has no answer any more
     that could be read."""
 
@@ -104,7 +104,7 @@ class Read:
         return self.reading.good is not None and self.good is None
 
 
-def sample(job: Job, number: int | None = None, with_cells: bool = False) -> list[Read]:
+def load_sample(job: Job, number: int | None = None, with_cells: bool = False) -> list[ReviewedRow]:
     """The sample in its order, or what is in it of the row `number`. Only with their cells are the
     rows read whole: these may be long."""
     readings = list(job.sample.select_related("marked_by"))
@@ -114,11 +114,11 @@ def sample(job: Job, number: int | None = None, with_cells: bool = False) -> lis
     if not with_cells:
         rows = rows.defer("source")
     by_number = {row.number: row for row in rows}
-    return [Read(one, by_number.get(one.number)) for one in readings]
+    return [ReviewedRow(one, by_number.get(one.number)) for one in readings]
 
 
 @dataclass(frozen=True)
-class Share:
+class ReviewResult:
     """What was found: of `read` answers, `good` are good. `drawn`: how many can be read;
     `everything`: there are no more answers than these."""
 
@@ -130,7 +130,7 @@ class Share:
     @property
     def bounds(self) -> tuple[float, float]:
         """The share of all answers that are good lies between these, 95 times in 100."""
-        return wilson(self.good, self.read)
+        return wilson_interval(self.good, self.read)
 
     @property
     def is_exact(self) -> bool:
@@ -142,18 +142,18 @@ class Share:
         found = f"{self.good:,} of {self.read:,} good"
         if self.is_exact:
             return f"{found}: these are all answers"
-        least, most = map(percent, self.bounds)
+        least, most = map(format_percent, self.bounds)
         return f"{found}: between {least} and {most} of all answers, 95 times in 100"
 
 
-def share(job: Job, found: Sequence[Read] | None = None) -> Share:
+def summarize_review(job: Job, found: Sequence[ReviewedRow] | None = None) -> ReviewResult:
     """What the marks of a job's sample say; `found` is the sample, when it is at hand."""
-    there = [one for one in (sample(job) if found is None else found) if one.row]
+    there = [one for one in (load_sample(job) if found is None else found) if one.row]
     read = [one.good for one in there if one.good is not None]
-    return Share(len(read), sum(read), len(there), _is_everything(job, there))
+    return ReviewResult(len(read), sum(read), len(there), _is_everything(job, there))
 
 
-def _is_everything(job: Job, there: Sequence[Read]) -> bool:
+def _is_everything(job: Job, there: Sequence[ReviewedRow]) -> bool:
     if not 0 < job.drawn_from <= len(there) or job.state != Job.State.FINISHED:
         return False
     numbers = [one.reading.number for one in there]
@@ -161,7 +161,7 @@ def _is_everything(job: Job, there: Sequence[Read]) -> bool:
     return not drawable(job).exclude(number__in=numbers).exists()
 
 
-def wilson(good: int, read: int) -> tuple[float, float]:
+def wilson_interval(good: int, read: int) -> tuple[float, float]:
     """The interval for a share of which `good` of `read` were found, at 95 %.
 
     The score interval of Wilson (Probable Inference, the Law of Succession, and Statistical
@@ -180,7 +180,7 @@ def wilson(good: int, read: int) -> tuple[float, float]:
     return least, most
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """ "83 %"; what is not quite all or nothing is not called so: "99.8 %" """
     if round(share, 2) in (0.0, 1.0) and share not in (0.0, 1.0):
         return f"{100 * share:.1f} %"

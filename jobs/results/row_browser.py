@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from ..models import ATTENTION, Job, Outcome, Row, answer_shape_of, containing
 from ..rules.answer_formats import COLUMNS
-from ..rules.judging import cause_in_words
+from ..rules.judging import describe_cause
 
 # How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
 # most 500 ms in a job of more than LARGE rows.
@@ -33,7 +33,7 @@ SORTED_BY = {COST: "cost_pico", OUTPUT: "output_tokens"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowFilter:
     """Which rows, in which order. As it is: every row, by its number."""
 
     outcome: str = ""  # an Outcome, or "attention"
@@ -51,14 +51,14 @@ class Wanted:
         return [self.outcome] if self.outcome else []
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row stands in an order: the cause, or what the column holds that is sorted by ("" by
     number), then the number. A place need not be taken by a row."""
 
     value: str | int
     number: int
 
-    def beside(self, step: int, wanted: Wanted) -> Place:
+    def beside(self, step: int, wanted: RowFilter) -> RowPlace:
         """The place after it (`step` 1) or before it (-1), in the order that is wanted."""
         return self._replace(number=self.number + (-step if wanted.descending else step))
 
@@ -66,21 +66,21 @@ class Place(NamedTuple):
         return str(self.number) if self.value == "" else f"{self.value}-{self.number}"
 
 
-def place_of(row: Row, wanted: Wanted) -> Place:
+def place_of(row: Row, wanted: RowFilter) -> RowPlace:
     if wanted.sort == CAUSE:
-        return Place(row.cause, row.number)
+        return RowPlace(row.cause, row.number)
     column = SORTED_BY.get(wanted.sort)
-    return Place(getattr(row, column) if column else "", row.number)
+    return RowPlace(getattr(row, column) if column else "", row.number)
 
 
-def read_place(text: str, wanted: Wanted) -> Place | None:
+def read_place(text: str, wanted: RowFilter) -> RowPlace | None:
     """The place that was written as `text`; None for what is none."""
     value, _, number = text.rpartition("-")
     if not _is_number(number):
         return None
     if wanted.sort in SORTED_BY:
-        return Place(int(value), int(number)) if _is_number(value) else None
-    return Place(value if wanted.sort == CAUSE else "", int(number))
+        return RowPlace(int(value), int(number)) if _is_number(value) else None
+    return RowPlace(value if wanted.sort == CAUSE else "", int(number))
 
 
 def _is_number(text: str) -> bool:
@@ -88,16 +88,16 @@ def _is_number(text: str) -> bool:
 
 
 @dataclass
-class Found:
+class FoundRows:
     """What a walk came to: `places` of rows in the order they were met; `onward`, where to go on,
     None at the end; `cut`, that time was up before enough was found."""
 
-    places: list[Place] = field(default_factory=list)
-    onward: Place | None = None
+    places: list[RowPlace] = field(default_factory=list)
+    onward: RowPlace | None = None
     cut: bool = False
 
 
-def total(job: Job, wanted: Wanted) -> int | None:
+def count_rows(job: Job, wanted: RowFilter) -> int | None:
     """How many rows there are, by the job's tally; None when only looking at each would tell."""
     if _tests(job, wanted):
         return None
@@ -106,22 +106,22 @@ def total(job: Job, wanted: Wanted) -> int | None:
     return sum(rows for _outcome, _cause, rows in _groups(job, wanted))
 
 
-def walk(
+def find_rows(
     job: Job,
-    wanted: Wanted,
-    start: Place | None,
+    wanted: RowFilter,
+    start: RowPlace | None,
     most: int,
     *,
     backwards: bool = False,
     seconds: float | None = None,
-) -> Found:
+) -> FoundRows:
     """The first `most` rows from `start` on, itself included, or from the beginning; `backwards`:
     up to it, the last one first, or from the end."""
     if seconds is None:
         seconds = SECONDS if job.row_count <= LARGE else SECONDS_OF_LARGE
     until = time.monotonic() + seconds
     tests = _tests(job, wanted)
-    found = Found()
+    found = FoundRows()
     size = FIRST_SLICE
     for stretch in _stretches(job, wanted, start, wanted.descending != backwards):
         here = start if stretch.holds(start) else None
@@ -156,12 +156,12 @@ class _Stretch:
     # also for PostgreSQL that has not yet looked at what was read just now.
     is_whole: bool = False
 
-    def holds(self, place: Place | None) -> bool:
+    def holds(self, place: RowPlace | None) -> bool:
         return place is not None and self.cause in (None, place.value)
 
     def places(
-        self, here: Place | None, edge: Place | None, tests: list[Q], most: int
-    ) -> list[Place]:
+        self, here: RowPlace | None, edge: RowPlace | None, tests: list[Q], most: int
+    ) -> list[RowPlace]:
         """The first rows from `here` on, itself included, that come before `edge`."""
         found = [
             place
@@ -171,13 +171,13 @@ class _Stretch:
         ]
         return sorted(found, reverse=self.down)[:most]
 
-    def edge(self, here: Place | None, size: int) -> Place | None:
+    def edge(self, here: RowPlace | None, size: int) -> RowPlace | None:
         """Where a slice of about `size` rows of each run from `here` on ends; None when it is the
         last one."""
         if not self.column:
             begin = here.number if here else self.last if self.down else 1
             end = begin - size if self.down else begin + size
-            return Place(self.cause or "", end) if 1 <= end <= self.last else None
+            return RowPlace(self.cause or "", end) if 1 <= end <= self.last else None
         # Found in the index, without looking into a row.
         ends = [
             place
@@ -187,14 +187,14 @@ class _Stretch:
         ]
         return (max if self.down else min)(ends, default=None)
 
-    def _ask(self, which: Q, skip: int, most: int) -> Iterator[Place]:
+    def _ask(self, which: Q, skip: int, most: int) -> Iterator[RowPlace]:
         # One query for each piece of each run: a UNION of all of them PostgreSQL would sort whole.
         names = [self.column, "number"] if self.column else ["number"]
         found = Row.objects.filter(which).order_by(*(f"-{n}" if self.down else n for n in names))
         for line in found.values_list(*names)[skip : skip + most]:
-            yield Place(line[0] if self.column else self.cause or "", line[-1])
+            yield RowPlace(line[0] if self.column else self.cause or "", line[-1])
 
-    def _pieces(self, here: Place | None, edge: Place | None) -> list[Q]:
+    def _pieces(self, here: RowPlace | None, edge: RowPlace | None) -> list[Q]:
         """The rows from `here` to before `edge` as ranges in an index, which both databases find at
         once. (A condition with OR they do not.)"""
         past, before = ("lt", "gt") if self.down else ("gt", "lt")
@@ -211,7 +211,9 @@ class _Stretch:
         return [piece for piece in (first, middle, last) if piece is not None]
 
 
-def _stretches(job: Job, wanted: Wanted, start: Place | None, down: bool) -> Iterator[_Stretch]:
+def _stretches(
+    job: Job, wanted: RowFilter, start: RowPlace | None, down: bool
+) -> Iterator[_Stretch]:
     """What makes up the order that is wanted, one after the other, from `start` on."""
     mine = Q(job=job)
     if wanted.sort == NUMBER and not (wanted.outcome or wanted.cause or wanted.label):
@@ -225,19 +227,23 @@ def _stretches(job: Job, wanted: Wanted, start: Place | None, down: bool) -> Ite
         return
     causes = {cause for _outcome, cause in groups}
     if start:
-        at = by_title(str(start.value))
-        causes = {one for one in causes if (by_title(one) <= at if down else by_title(one) >= at)}
-    for cause in sorted(causes, key=by_title, reverse=down):
+        at = cause_sort_key(str(start.value))
+        causes = {
+            one
+            for one in causes
+            if (cause_sort_key(one) <= at if down else cause_sort_key(one) >= at)
+        }
+    for cause in sorted(causes, key=cause_sort_key, reverse=down):
         found = [run for (_outcome, of), run in runs.items() if of == cause]
         yield _Stretch(found, down, job.row_count, cause=cause)
 
 
-def by_title(cause: str) -> tuple[bool, str, str]:
+def cause_sort_key(cause: str) -> tuple[bool, str, str]:
     """The order of causes: as people read them, and rows without one last."""
-    return not cause, cause_in_words(cause).title if cause else "", cause
+    return not cause, describe_cause(cause).title if cause else "", cause
 
 
-def _groups(job: Job, wanted: Wanted) -> list[tuple[str, str, int]]:
+def _groups(job: Job, wanted: RowFilter) -> list[tuple[str, str, int]]:
     """Outcome, cause and number of rows, as far as they are wanted. Of what comes in just now the
     tally may not know yet; it does a moment later."""
     causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
@@ -251,7 +257,7 @@ def _groups(job: Job, wanted: Wanted) -> list[tuple[str, str, int]]:
     ]
 
 
-def _tests(job: Job, wanted: Wanted) -> list[Q]:
+def _tests(job: Job, wanted: RowFilter) -> list[Q]:
     """What each row has to be looked into for."""
     tests = []
     if wanted.label:

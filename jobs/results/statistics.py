@@ -42,7 +42,7 @@ class Bar(msgspec.Struct, frozen=True):
     count: int
 
 
-class Numbers(msgspec.Struct, frozen=True):
+class NumberStatistics(msgspec.Struct, frozen=True):
     """How numbers lie; `least`, `most` and `mean` as text."""
 
     count: int
@@ -53,7 +53,7 @@ class Numbers(msgspec.Struct, frozen=True):
     bars: list[Bar]
 
 
-class ColumnSummary(msgspec.Struct, frozen=True):
+class ColumnStatistics(msgspec.Struct, frozen=True):
     """What is in one column of the answers."""
 
     name: str  # "" for an answer that is one text or label
@@ -61,28 +61,28 @@ class ColumnSummary(msgspec.Struct, frozen=True):
     empty: int = 0
     values: list[tuple[str, int]] = []  # the most frequent first
     others: int = 0  # how often something else was there
-    numbers: Numbers | None = None  # of a text: its length in characters
+    numbers: NumberStatistics | None = None  # of a text: its length in characters
 
 
-class Summary(msgspec.Struct, frozen=True):
+class AnswerStatistics(msgspec.Struct, frozen=True):
     """Of all answers that are as they were asked for."""
 
     count: int = 0
-    columns: list[ColumnSummary] = []
+    columns: list[ColumnStatistics] = []
 
 
-_read_summary = reader_of(Summary)
+_read_summary = reader_of(AnswerStatistics)
 
 
-def summary_of(job: Job) -> Summary | None:
+def read_statistics(job: Job) -> AnswerStatistics | None:
     """None while it is not counted."""
     return None if job.answers is None else _read_summary(job.answers)
 
 
-def sum_up(job: Job, lease: Lease) -> None:
+def count_answers(job: Job, lease: Lease) -> None:
     """Count what the answers of a job say. Raises LeaseLost."""
     kind = answer_shape_of(job)
-    counted = [_Counted(column) for column in _columns(kind)]
+    counted = [_ColumnCounter(column) for column in _columns(kind)]
     count = 0
     for found in Row.objects.filter(job=job).with_usable_answer().value_slices(SLICE, "answer"):
         answers = [answer for _number, answer in found]
@@ -91,7 +91,7 @@ def sum_up(job: Job, lease: Lease) -> None:
             one.add([values.get(one.column.name) for values in rows] if rows else answers)
         count += len(answers)
         lease.renew()
-    summary = Summary(count, [one.summary() for one in counted])
+    summary = AnswerStatistics(count, [one.summary() for one in counted])
     Job.objects.filter(pk=job.pk).update(answers=msgspec.to_builtins(summary))
 
 
@@ -103,7 +103,7 @@ def _columns(kind: AnswerKind) -> list[AnswerColumn]:
     return [AnswerColumn("")]
 
 
-class _Counted:
+class _ColumnCounter:
     """One column, while it is counted."""
 
     def __init__(self, column: AnswerColumn) -> None:
@@ -112,7 +112,7 @@ class _Counted:
         self.others = 0
         known = {"yes_no": ("yes", "no")}.get(column.kind, column.choices)
         self.values: Counter[str] = Counter(dict.fromkeys(known, 0))
-        self.spread = Spread()
+        self.spread = Histogram()
 
     def add(self, values: Sequence[Any]) -> None:
         """What some rows have in this column. Equal ones are put together first: there are many."""
@@ -146,10 +146,10 @@ class _Counted:
             else:
                 self.others += times
 
-    def summary(self) -> ColumnSummary:
+    def summary(self) -> ColumnStatistics:
         found = self.values.most_common()
         kept = found if self.column.kind != "list" else found[:VALUES_KEPT]
-        return ColumnSummary(
+        return ColumnStatistics(
             self.column.name,
             self.column.kind,
             self.empty,
@@ -159,7 +159,7 @@ class _Counted:
         )
 
 
-class Spread:
+class Histogram:
     """How numbers lie that come one after the other. They are told apart until there are too many
     different ones; then they go into bins, ten times as wide whenever there are too many of these.
     So no bin lies across the edge of a wider one, and the counts stay exact."""
@@ -195,14 +195,14 @@ class Spread:
                 bins[_floor(number, self._width())] += count
             self.bins = bins
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> NumberStatistics:
         step = self._step()
         bars: Counter[Decimal] = Counter()
         for number, count in self.bins.items():
             bars[_floor(number, step)] += count
         first, last = _floor(self.least, step), _floor(self.most, step)
         edges = [first + index * step for index in range(int((last - first) / step) + 1)]
-        return Numbers(
+        return NumberStatistics(
             self.count,
             plain_number(self.least),
             plain_number(self.most),

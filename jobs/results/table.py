@@ -24,7 +24,7 @@ from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
 from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
-from ..rules.judging import cause_in_words, problem_in_words
+from ..rules.judging import describe_cause, describe_problem
 from ..rules.spreadsheet_cells import plain_cell, plain_number
 
 SLICE = 1_000  # rows read and written at a time
@@ -41,7 +41,7 @@ ANSWER_COLUMNS = (
     "cost_usd",
 )
 # Which rows are wanted, by what became of them.
-ROWS: dict[str, tuple[str, ...]] = {
+ROW_FILTERS: dict[str, tuple[str, ...]] = {
     "all": tuple(Outcome),
     "good": (Outcome.GOOD,),
     "attention": NOT_GOOD,
@@ -83,7 +83,7 @@ class Table:
             content = [str(content.get("custom_id") or "")]
         # A row with too few or too many cells is left out of the job, and said so, but it is here.
         width = len(self.theirs)
-        problem = in_words(row)
+        problem = problem_text(row)
         if len(content) > width:
             problem += " Cells beyond the header: " + " | ".join(content[width:])
         attempts = row.attempts + (row.batch_id is not None)
@@ -93,7 +93,7 @@ class Table:
             *[*content, *[""] * width][:width],
             *(values.get(name) for name in self.filled),
             "" if values else row.answer,
-            status(row),
+            status_label(row),
             problem,
             attempts or None,
             row.all_input_tokens if attempts else None,
@@ -112,7 +112,7 @@ def csv_chunks(job: Job, only: str = "all", *, plain: bool = False) -> Iterator[
     start, which programs may trip over: `plain` is without."""
     table = table_of(job)
     yield (b"" if plain else BOM) + _csv_lines([map(plain_cell, table.header)])
-    for rows in slices(job, only):
+    for rows in row_slices(job, only):
         yield _csv_lines(map(plain_cell, map(as_text, table.cells(row))) for row in rows)
 
 
@@ -121,21 +121,21 @@ def as_text(cell: Cell) -> str:
     return plain_number(cell) if isinstance(cell, Decimal) else as_cell(cell)
 
 
-def status(row: Row) -> str:
+def status_label(row: Row) -> str:
     return Outcome(row.outcome).label
 
 
-def in_words(row: Row) -> str:
+def problem_text(row: Row) -> str:
     """What is the matter with a row; "" for a good one."""
     if row.problem:
         return row.problem.replace("\n", " ")
-    return problem_in_words(row.cause, row.message) if row.cause else ""
+    return describe_problem(row.cause, row.message) if row.cause else ""
 
 
 def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
     """The joined JSONL of a job: one object for each line of the upload, everything exact."""
     wanted = answer_shape_of(job)  # once, not for each of a million rows
-    for rows in slices(job, only):
+    for rows in row_slices(job, only):
         lines = [json.dumps(_json_row(job, row, wanted), ensure_ascii=False) for row in rows]
         yield ("\n".join(lines) + "\n").encode(errors="replace")
 
@@ -158,7 +158,7 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
         "earlier_row": row.earlier,
         "status": row.outcome,
         "cause": row.cause or None,
-        "problem": in_words(row) or None,
+        "problem": problem_text(row) or None,
         "model": row.answered_by or None,
         "stop_reason": row.stop_reason or None,
         "request_id": row.request_id or None,
@@ -209,7 +209,7 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
     are no rows, only the places where something is wrong."""
     wanted = [Outcome.LEFT_OUT, *(NOT_GOOD if job.was_sent else ())]
     if job.state == Job.State.UNREADABLE:
-        yield from _faults(job)
+        yield from _file_problems(job)
     elif job.kind == Job.Kind.REQUESTS:
         for rows in _slices(job, outcome__in=wanted):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
@@ -222,7 +222,7 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
             yield _csv_lines(lines, delimiter)
 
 
-def _faults(job: Job) -> Iterator[bytes]:
+def _file_problems(job: Job) -> Iterator[bytes]:
     yield BOM + _csv_lines([OURS])
     for problem in job.problems.all():
         yield _csv_lines(
@@ -245,14 +245,14 @@ def _what_is_wrong(job: Job, row: Row) -> list[str]:
     """For the columns OURS."""
     text, _, remedy = row.problem.partition("\n")
     if row.cause and row.outcome != Outcome.LEFT_OUT:
-        text, remedy = in_words(row), cause_in_words(row.cause).advice
+        text, remedy = problem_text(row), describe_cause(row.cause).advice
     name = row_name(job.reading.get("format", ""), row.number, row.line)
     return [str(name), text, remedy]
 
 
-def slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
+def row_slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
     """The job's rows of ROWS[only] in order, slice by slice."""
-    return _slices(job) if only == "all" else _slices(job, outcome__in=ROWS[only])
+    return _slices(job) if only == "all" else _slices(job, outcome__in=ROW_FILTERS[only])
 
 
 def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from ..batches import external_ids, result_files, stored_results
 from ..ingest.corrected_file import OURS
 from ..models import Batch, Job
-from ..rules.judging import judge, read_line
+from ..rules.judging import judge_result, read_line
 from ..rules.spreadsheet_cells import plain_cell
 
-WHAT = "No row of the file has the id “{}”."
+NO_ROW = "No row of the file has the id “{}”."
 
 
-def stray_chunks(job: Job) -> Iterator[bytes]:
+def unmatched_chunks(job: Job) -> Iterator[bytes]:
     """Each of them as a line: of a table CSV with the answer, of ready-made requests JSONL with the
     result as it was received. Raises DamagedResults: at once for a results file that is missing or
     cut off, and before the first line for one that does not fit its hash."""
@@ -38,11 +38,11 @@ def _stray_chunks(job: Job, batch: Batch) -> Iterator[bytes]:
             if custom_id is None or custom_id in found or custom_id in said:
                 continue
             said.add(custom_id)
-            text = WHAT.format(custom_id)
+            text = NO_ROW.format(custom_id)
             if job.kind == Job.Kind.REQUESTS:
                 yield _in_json(text, line)
             else:
-                yield _in_csv(job, text, judge(read_line(line).result, tool=None).answer)
+                yield _in_csv(job, text, judge_result(read_line(line).result, tool=None).answer)
 
 
 def _in_json(text: str, line: bytes) -> bytes:

@@ -79,10 +79,10 @@ def is_too_wide(job: Job) -> bool:
     return len(exports.table_of(job).header) > MOST_COLUMNS
 
 
-def write(
+def write_workbook(
     job: Job, path: Path, only: str = "all", between: Callable[[int], object] = lambda _bytes: None
 ) -> None:
-    """Write the workbook of a job to `path`, with the rows of exports.ROWS[only].
+    """Write the workbook of a job to `path`, with the rows of exports.ROW_FILTERS[only].
 
     `between` is called with 0 before each slice of rows, and at last with the bytes that are to be
     packed, which cannot be interrupted. Files on the way lie beside `path` and go, whatever
@@ -96,11 +96,11 @@ def write(
         try:
             rows = _Rows(book, job, table)
             summary = book.add_worksheet("Summary")
-            for some in exports.slices(job, only):
+            for some in exports.row_slices(job, only):
                 between(0)
                 rows.add(some)
             rows.end()
-            _summarise(book, summary, job, only, rows)
+            _write_summary(book, summary, job, only, rows)
             between(sum(file.stat().st_size for file in Path(folder).iterdir()))
             book.close()
         except FileCreateError as error:
@@ -226,10 +226,10 @@ def _cut(text: str) -> str:
 
 # --- The summary ----------------------------------------------------------------------------------
 
-Line = tuple[str, str | int | Decimal | datetime | None, str]  # what, a value, a remark
+SummaryLine = tuple[str, str | int | Decimal | datetime | None, str]  # what, a value, a remark
 
 
-def _summarise(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> None:
+def _write_summary(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> None:
     bold = book.add_format({"bold": True})
     formats = {
         int: book.add_format({"num_format": "#,##0", "align": "left"}),
@@ -237,7 +237,7 @@ def _summarise(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> None:
         datetime: book.add_format({"num_format": "yyyy-mm-dd hh:mm", "align": "left"}),
     }
     as_text = book.add_format({"num_format": "@", "quote_prefix": True})
-    for number, (what, value, remark) in enumerate(_lines(job, only, rows)):
+    for number, (what, value, remark) in enumerate(_summary_lines(job, only, rows)):
         sheet.write_string(number, 0, what, bold)
         if isinstance(value, datetime):
             utc = value.astimezone(UTC).replace(tzinfo=None)
@@ -252,7 +252,7 @@ def _summarise(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> None:
         sheet.set_column(column, column, width)
 
 
-def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
+def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     tested = dollars(int(job.trials.aggregate(pico=Sum("cost_pico"))["pico"] or 0))
     models = [name for name in job.tally.get("by_model", {}) if name] or [job.model]
     running = job.state != Job.State.FINISHED
@@ -276,7 +276,7 @@ def _lines(job: Job, only: str, rows: _Rows) -> Iterator[Line]:
     yield from _limits(rows)
 
 
-def _charged(job: Job, tested: Decimal) -> Iterator[Line]:
+def _charged(job: Job, tested: Decimal) -> Iterator[SummaryLine]:
     what, remark = "Charged, in US dollars", ""
     own = dollars(job.spent_pico)
     charged = own + tested
@@ -293,7 +293,7 @@ def _charged(job: Job, tested: Decimal) -> Iterator[Line]:
     yield what, charged, remark.strip()
 
 
-def _limits(rows: _Rows) -> Iterator[Line]:
+def _limits(rows: _Rows) -> Iterator[SummaryLine]:
     if len(rows.sheets) > 1:
         words = (
             f"Excel holds {SHEET_ROWS:,} lines in a sheet: the rows go on in "

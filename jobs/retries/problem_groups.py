@@ -15,7 +15,7 @@ from django.conf import settings
 
 from ..models import NOT_GOOD, Job, Row, RowQuerySet, dollars
 from ..rules import judging, pricing, recipes
-from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, cause_in_words
+from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, describe_cause
 from ..rules.recipes import Recipe
 from . import rounds
 from .rounds import Again, Plan
@@ -65,7 +65,7 @@ class Group:
 
     @property
     def cause(self) -> Cause:
-        return cause_in_words(self.name)
+        return describe_cause(self.name)
 
     @property
     def title(self) -> str:
@@ -198,7 +198,7 @@ class Group:
     def _fitting(self) -> int:
         """Characters of one column that surely fit: half a token each, beside the longest answer
         and as much again for the rest of the prompt."""
-        known = pricing.facts_of(self.recipe.model)
+        known = pricing.find_model(self.recipe.model)
         room = (known.context if known else 100_000) - 2 * self.recipe.longest
         return max(2 * room - len(self.recipe.template), 1_000)
 
@@ -222,7 +222,7 @@ class Group:
 def longer_answer(recipe: Recipe) -> int:
     """Tokens of the longest answer to allow, when `recipe` allowed too few: twice as many, as far
     as the model can; 0 when it cannot."""
-    known = pricing.facts_of(recipe.model)
+    known = pricing.find_model(recipe.model)
     most = known.max_output if known and known.max_output else 2 * recipe.longest
     tokens = min(2 * recipe.longest, most)
     return tokens if tokens > recipe.longest else 0

@@ -33,7 +33,7 @@ from ..models import (
     clock,
     recipe_of_round,
 )
-from ..rules.judging import MARKED_DOWN, PASSING, SET_ASIDE, cause_in_words
+from ..rules.judging import IGNORED, MARKED_DOWN, PASSING_CAUSES, describe_cause
 from ..rules.recipes import Recipe
 
 # Which rows, besides the name of a cause.
@@ -122,9 +122,9 @@ def all_rows_of(job: Job, which: str, between: tuple[int, int] | None = None) ->
 
 def _with_cause(rows: RowQuerySet, which: str) -> RowQuerySet:
     if which == FOR_NOW:
-        return rows.failed().filter(cause__in=PASSING)
-    if which == SET_ASIDE:
-        set_aside = rows.filter(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE)
+        return rows.failed().filter(cause__in=PASSING_CAUSES)
+    if which == IGNORED:
+        set_aside = rows.filter(outcome=Outcome.LEFT_OUT, cause=IGNORED)
         return set_aside.filter(same_as=None, earlier=None)
     return rows.failed().filter(cause=which)
 
@@ -161,8 +161,8 @@ def _in_tally(job: Job, which: str) -> ByRound | None:
         return None
     if job.is_external and job.kind == Job.Kind.REQUESTS:
         return None  # some of them would not be sent
-    outcomes = [Outcome.LEFT_OUT] if which == SET_ASIDE else list(NOT_GOOD)
-    causes = PASSING if which == FOR_NOW else (which,)
+    outcomes = [Outcome.LEFT_OUT] if which == IGNORED else list(NOT_GOOD)
+    causes = PASSING_CAUSES if which == FOR_NOW else (which,)
     found: ByRound = {}
     for group in groups:
         if group["outcome"] in outcomes and group["cause"] in causes:
@@ -437,7 +437,7 @@ def in_words(job: Job, planned: Plan) -> str:
     elif again.which == FOR_NOW:
         which = "They got no answer for a reason that passes"
     else:
-        which = cause_in_words(again.which).title
+        which = describe_cause(again.which).title
     changes = []
     if again.max_tokens:
         changes.append(f"answers of up to {again.max_tokens:,} tokens")

@@ -41,7 +41,7 @@ class Cause:
     remedies: tuple[str, ...] = (EDIT, LEAVE_OUT)
 
 
-SET_ASIDE = "set_aside"
+IGNORED = "set_aside"
 CHARGED = "Charged for what was read and written."
 MARKED_DOWN = "marked_down"  # the one cause that a person gives
 CAUSES: dict[str, Cause] = {
@@ -195,10 +195,10 @@ CAUSES: dict[str, Cause] = {
         "The job was stopped before this row was processed.",
         remedies=(AGAIN, EDIT, LEAVE_OUT),
     ),
-    SET_ASIDE: Cause("Left out by you", "You decided that this row needs no answer.", remedies=()),
+    IGNORED: Cause("Left out by you", "You decided that this row needs no answer.", remedies=()),
     "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
 }
-PASSING = tuple(name for name, cause in CAUSES.items() if cause.passing)
+PASSING_CAUSES = tuple(name for name, cause in CAUSES.items() if cause.passing)
 OTHER_ERROR = Cause(
     "Failed at the provider",
     "The provider gave a reason this version of batchsite does not know; its words are below.",
@@ -208,16 +208,16 @@ OTHER_ERROR = Cause(
 )
 
 
-def cause_in_words(cause: str) -> Cause:
+def describe_cause(cause: str) -> Cause:
     """The words for a stored cause; one that is not known gets a sane default."""
     return CAUSES.get(cause, OTHER_ERROR)
 
 
-def problem_in_words(cause: str, message: str) -> str:
+def describe_problem(cause: str, message: str) -> str:
     """Why a row is not good, in one line, with what was said about it; "" without a cause."""
     if not cause:
         return message
-    title = cause_in_words(cause).title
+    title = describe_cause(cause).title
     return f"{title}: {message}" if message else title
 
 
@@ -326,7 +326,7 @@ def read_line(line: bytes) -> ResultLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judgment:
     """What one result came to. Tokens are those the provider reports."""
 
     outcome: str
@@ -341,13 +341,13 @@ class Judged:
 
 
 def is_understood(result: Result) -> bool:
-    """Whether this result is of a kind that `judge` knows. If not, it may be damaged."""
+    """Whether this result is of a kind that `judge_result` knows. If not, it may be damaged."""
     if result.type == "succeeded":
         return result.message is not None
     return result.type in ("errored", EXPIRED, CANCELED)
 
 
-def judge(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judged:
+def judge_result(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judgment:
     """The outcome of one result, by the rules of the API's results and stop reasons. A good answer
     that is not free text is stored as answer_kinds.as_answer writes it.
 
@@ -358,15 +358,15 @@ def judge(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "")
         return _judge_message(result.message, wanted, tool)
     if result.type == "errored":
         error = result.error or ErrorResponse()
-        return Judged(
+        return Judgment(
             ERRORED,
             cause=_cause_of(error.error.type) or "api_error",
             message=error.error.message,
             request_id=(error.request_id or "")[:100],
         )
     if result.type in (EXPIRED, CANCELED):
-        return Judged(result.type, cause=result.type)
-    return Judged(LOOK, cause="unknown_result", message=f"Result of type {result.type!r}")
+        return Judgment(result.type, cause=result.type)
+    return Judgment(LOOK, cause="unknown_result", message=f"Result of type {result.type!r}")
 
 
 def _cause_of(kind: str) -> str:
@@ -377,7 +377,7 @@ def _cause_of(kind: str) -> str:
     return "/".join(parts)[:60]
 
 
-def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Judged:
+def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Judgment:
     # By block type: the first block is often one of thinking.
     answer = "".join(block.text or "" for block in message.content if block.type == "text")
     stop = message.stop_reason or ""
@@ -407,7 +407,7 @@ def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Ju
         # What a tool was to be given was paid for like any text.
         inputs = (input_text(bytes(call.input)) for call in calls if bytes(call.input))
         answer = "\n".join(part for part in (answer, *inputs) if part)
-    return Judged(
+    return Judgment(
         LOOK if cause else GOOD,
         cause=cause,
         answer=answer,

@@ -14,9 +14,9 @@ QUIET_EFFORTS = ("low", "medium", "high")
 
 # How much a model may think before it answers: one choice for a person, whatever it is called in
 # the API. What a model does by itself is "".
-BY_ITSELF, NONE = "", "none"
+AUTOMATIC, NONE = "", "none"
 EFFORTS = {
-    BY_ITSELF: "As usual for the model",
+    AUTOMATIC: "As usual for the model",
     NONE: "None: it answers straight away",
     "low": "A little",
     "medium": "Some",
@@ -25,7 +25,7 @@ EFFORTS = {
 }
 
 
-class Rules(NamedTuple):
+class ModelRules(NamedTuple):
     """What a model takes, where models differ."""
 
     thinking: tuple[str, ...]  # types that may be asked for
@@ -47,9 +47,9 @@ class Rules(NamedTuple):
 
 _OLD_TOKENS = 3.4
 _OLD_IMAGES = 1_640  # 1,568 are published, and up to 1,600 are counted
-_ALWAYS = Rules(("adaptive",))
-_OPUS_4_7 = Rules(("adaptive", "disabled"), thinks=False, later_system=False)
-_FOUR_SIX = Rules(
+_ALWAYS = ModelRules(("adaptive",))
+_OPUS_4_7 = ModelRules(("adaptive", "disabled"), thinks=False, later_system=False)
+_FOUR_SIX = ModelRules(
     ("adaptive", "disabled", "enabled"),
     thinks=False,
     efforts=("low", "medium", "high", "max"),
@@ -58,7 +58,7 @@ _FOUR_SIX = Rules(
     cache_from=4_096,
     image_tokens=_OLD_IMAGES,
 )
-_OPUS_4_5 = Rules(
+_OPUS_4_5 = ModelRules(
     ("disabled", "enabled"),
     thinks=False,
     efforts=QUIET_EFFORTS,
@@ -70,7 +70,7 @@ _OPUS_4_5 = Rules(
     image_tokens=_OLD_IMAGES,
 )
 _HAIKU_4_5 = _OPUS_4_5._replace(efforts=())
-RULES = {
+MODEL_RULES = {
     "claude-fable-5-2": _ALWAYS._replace(forced_tool=False),
     "claude-mythos-5-2": _ALWAYS._replace(forced_tool=False),
     "claude-fable-5-1": _ALWAYS._replace(forced_tool=False),
@@ -78,12 +78,12 @@ RULES = {
     "claude-fable-5": _ALWAYS,
     "claude-mythos-5": _ALWAYS,
     "claude-opus-5-5": _ALWAYS._replace(forced_tool=False, usual_effort="medium"),
-    "claude-opus-5": Rules(("adaptive", "disabled"), quiet_at_any_effort=False),
-    "claude-sonnet-5-5": Rules(
+    "claude-opus-5": ModelRules(("adaptive", "disabled"), quiet_at_any_effort=False),
+    "claude-sonnet-5-5": ModelRules(
         ("adaptive", "between_tools"), quiet_at_any_effort=False, forced_tool=False
     ),
-    "claude-sonnet-5": Rules(("adaptive", "disabled")),
-    "claude-haiku-5-5": Rules(
+    "claude-sonnet-5": ModelRules(("adaptive", "disabled")),
+    "claude-haiku-5-5": ModelRules(
         ("adaptive", "disabled"), usual_effort="medium", quiet_at_any_effort=False
     ),
     "claude-opus-4-8": _OPUS_4_7._replace(later_system=True),
@@ -95,39 +95,39 @@ RULES = {
     "claude-haiku-4-5": _HAIKU_4_5,
 }
 # A model that is not in the table: nothing is asked of it but what every model takes.
-_UNKNOWN = Rules((), efforts=())
+_UNKNOWN = ModelRules((), efforts=())
 
 
-def rules_of(model_id: str) -> Rules:
+def model_rules(model_id: str) -> ModelRules:
     """The rules of a model by its id in the table of prices."""
-    return RULES.get(model_id, _UNKNOWN)
+    return MODEL_RULES.get(model_id, _UNKNOWN)
 
 
 def efforts_of(model_id: str) -> list[str]:
     """Of EFFORTS, those that a person may choose for this model."""
-    rules = rules_of(model_id)
+    rules = model_rules(model_id)
     # Without adaptive thinking, effort is not about thinking.
     can_think = "adaptive" in rules.thinking
     offered = [effort for effort in EFFORTS if effort in rules.efforts and can_think]
     if rules.thinks and _type_without(rules):
         offered.insert(0, NONE)
-    return [BY_ITSELF, *offered]
+    return [AUTOMATIC, *offered]
 
 
 def effort_choices(model_id: str, chosen: str) -> list[tuple[str, str]]:
     """What a person may choose for this model, in words; and what they have `chosen`, even if it is
     no choice for this model."""
     offered = efforts_of(model_id)
-    own = EFFORTS[effort_of(model_id, BY_ITSELF)].partition(":")[0].lower()
+    own = EFFORTS[effort_of(model_id, AUTOMATIC)].partition(":")[0].lower()
     choices = [(effort, EFFORTS[effort]) for effort in offered if effort]
     if chosen not in offered and chosen in EFFORTS:
         choices.append((chosen, f"{EFFORTS[chosen]} (not with this model)"))
-    return [(BY_ITSELF, f"{EFFORTS[BY_ITSELF]} ({own})"), *choices]
+    return [(AUTOMATIC, f"{EFFORTS[AUTOMATIC]} ({own})"), *choices]
 
 
 def effort_of(model_id: str, effort: str) -> str:
     """How much the model thinks when a person chose `effort`: NONE or a level of effort."""
-    rules = rules_of(model_id)
+    rules = model_rules(model_id)
     if effort and effort in efforts_of(model_id):
         return effort
     return rules.usual_effort if rules.thinks else NONE
@@ -136,7 +136,7 @@ def effort_of(model_id: str, effort: str) -> str:
 def thinking_params(model_id: str, effort: str) -> tuple[dict[str, Any] | None, str | None]:
     """`thinking` and `output_config.effort` of a request, as far as they are to be sent. What the
     model does not take is not asked of it."""
-    rules = rules_of(model_id)
+    rules = model_rules(model_id)
     if effort == NONE and rules.thinks and (without := _type_without(rules)):
         return {"type": without}, None
     if not effort or effort not in efforts_of(model_id):
@@ -144,6 +144,6 @@ def thinking_params(model_id: str, effort: str) -> tuple[dict[str, Any] | None, 
     return (None if rules.thinks else {"type": "adaptive"}), effort
 
 
-def _type_without(rules: Rules) -> str:
+def _type_without(rules: ModelRules) -> str:
     """The type of thinking that means none, in a request without tools; "" if there is no such."""
     return next((name for name in ("disabled", "between_tools") if name in rules.thinking), "")

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from . import published_prices
-from .judging import GOOD, LOOK, Judged, Usage
-from .model_capabilities import rules_of
+from .judging import GOOD, LOOK, Judgment, Usage
+from .model_capabilities import model_rules
 
 DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
 BATCH = Decimal("0.5")
@@ -42,7 +42,7 @@ class UnknownPrice(LookupError):
 
 
 @dataclass(frozen=True)
-class Prices:
+class TokenPrices:
     """US dollars for a million tokens at the normal rate."""
 
     input: Decimal
@@ -53,7 +53,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What is known of a model besides its prices. Lengths are in tokens."""
 
     id: str
@@ -68,16 +68,16 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Model(Facts):
+class PricedModel(ModelFacts):
     """A model with its prices."""
 
-    prices: Prices
+    prices: TokenPrices
     long_prompt_above: int | None  # tokens of one prompt above which `long_prices` hold for it
-    long_prices: Prices | None
+    long_prices: TokenPrices | None
     source: str  # where the prices are from
     as_of: date | None  # the day on which they were last seen to be right; None: not known
 
-    def prices_for(self, prompt_tokens: int) -> Prices:
+    def prices_for(self, prompt_tokens: int) -> TokenPrices:
         if self.long_prices is None or prompt_tokens <= (self.long_prompt_above or 0):
             return self.prices
         return self.long_prices
@@ -90,10 +90,10 @@ def _table() -> dict[str, Any]:
 
 
 @cache
-def all_facts() -> tuple[Facts, ...]:
+def all_models() -> tuple[ModelFacts, ...]:
     """All models of the bundled table, the newest generation first."""
     return tuple(
-        Facts(
+        ModelFacts(
             id=entry["ids"][0],
             aliases=tuple(entry["ids"][1:]),
             name=entry["name"],
@@ -109,9 +109,9 @@ def all_facts() -> tuple[Facts, ...]:
 
 
 @cache
-def facts_of(model_id: str) -> Facts | None:
+def find_model(model_id: str) -> ModelFacts | None:
     """The model with this id or alias, if the bundled table has it."""
-    ours = (known for known in all_facts() if model_id in (known.id, *known.aliases))
+    ours = (known for known in all_models() if model_id in (known.id, *known.aliases))
     return next(ours, None)
 
 
@@ -126,38 +126,38 @@ def source() -> tuple[str, date | None]:
 
 
 @lru_cache(maxsize=2)
-def _on(day: date) -> dict[str, Model]:
+def _on(day: date) -> dict[str, PricedModel]:
     """The models with a price on this day, by their ids, as if nothing had been entered."""
     found = {}
-    for known, entry in zip(all_facts(), _table()["models"], strict=True):
+    for known, entry in zip(all_models(), _table()["models"], strict=True):
         if priced := _published(known, day) or _bundled(known, entry):
             found[known.id] = priced
     return found
 
 
-def _published(known: Facts, day: date) -> Model | None:
+def _published(known: ModelFacts, day: date) -> PricedModel | None:
     said = published_prices.published((known.id, *known.aliases), day, BATCH)
     if not said:
         return None
     # A step that no prompt reaches is left over from when the model could hold more.
     above = said.above if said.above and said.above < known.context else None
-    return Model(
+    return PricedModel(
         **vars(known),
-        prices=Prices(**said.prices),
+        prices=TokenPrices(**said.prices),
         long_prompt_above=above,
-        long_prices=Prices(**said.long_prices) if above and said.long_prices else None,
+        long_prices=TokenPrices(**said.long_prices) if above and said.long_prices else None,
         source=source()[0],
         as_of=source()[1],
     )
 
 
-def _bundled(known: Facts, entry: dict[str, Any]) -> Model | None:
+def _bundled(known: ModelFacts, entry: dict[str, Any]) -> PricedModel | None:
     prices = entry.get("usd_per_mtok")
     if not prices:
         return None
-    return Model(
+    return PricedModel(
         **vars(known),
-        prices=Prices(**{kind: Decimal(amount) for kind, amount in prices.items()}),
+        prices=TokenPrices(**{kind: Decimal(amount) for kind, amount in prices.items()}),
         long_prompt_above=None,
         long_prices=None,
         source=f"{_table()['source']} ({_table()['date']})",
@@ -167,37 +167,37 @@ def _bundled(known: Facts, entry: dict[str, Any]) -> Model | None:
 
 # What administrators have entered, by the id of the model, and the day whose prices hold: the same
 # in every process, because each looks at the database before it deals with money.
-_own: dict[str, Model] = {}
+_own: dict[str, PricedModel] = {}
 _day: date | None = None
 
 
-def use(entered: Iterable[Model], day: date | None = None) -> None:
+def use_prices(entered: Iterable[PricedModel], day: date | None = None) -> None:
     """From now on these prices hold, and of other models those of this day; of today, without."""
     global _own, _day
     # Each at once: another thread may be working out a price.
     _own, _day = {known.id: known for known in entered}, day
 
 
-def _of_today() -> dict[str, Model]:
+def _of_today() -> dict[str, PricedModel]:
     return _on(_day or datetime.now(UTC).date())
 
 
 def version() -> str:
     """Tells one state of all prices from another."""
-    state = hashlib.sha256(repr((models(), SEARCH)).encode()).hexdigest()[:16]
+    state = hashlib.sha256(repr((priced_models(), SEARCH)).encode()).hexdigest()[:16]
     return f"{published_prices.PACKAGE} {published_prices.version()}, {_table()['date']}, {state}"
 
 
-def models() -> list[Model]:
+def priced_models() -> list[PricedModel]:
     """All models with a price, the newest generation of the table first."""
     priced = {**_of_today(), **_own}
-    table = [priced.pop(known.id) for known in all_facts() if known.id in priced]
+    table = [priced.pop(known.id) for known in all_models() if known.id in priced]
     return [*table, *priced.values()]
 
 
-def model(model_id: str) -> Model:
+def priced_model(model_id: str) -> PricedModel:
     """The model with this id or alias. Raises UnknownPrice when it has no price."""
-    known = facts_of(model_id)
+    known = find_model(model_id)
     own_id = known.id if known else model_id
     priced = _own.get(own_id) or _of_today().get(own_id)
     if priced is None:
@@ -205,9 +205,9 @@ def model(model_id: str) -> Model:
     return priced
 
 
-def choosable() -> list[Model]:
+def choosable_models() -> list[PricedModel]:
     """Models a person may pick for a new job: in service and open to everyone."""
-    return [known for known in models() if known.status != "retired" and not known.limited]
+    return [known for known in priced_models() if known.status != "retired" and not known.limited]
 
 
 def cost_of_tokens(
@@ -225,7 +225,7 @@ def cost_of_tokens(
 
     Raises UnknownPrice.
     """
-    prices = model(model_id).prices_for(prompt_tokens)
+    prices = priced_model(model_id).prices_for(prompt_tokens)
     total = prices.input * input_tokens + prices.output * output_tokens
     total += prices.cache_write_1h * written + prices.cache_read * read
     return total / 1_000_000 * (BATCH if batch else 1)
@@ -246,26 +246,26 @@ def ceiling_of_tokens(
 
     Raises UnknownPrice.
     """
-    known = model(model_id)
+    known = priced_model(model_id)
     most = Decimal(0)
     # Above its step a model costs more, as far as is known; what was entered may say otherwise.
     for prices in {known.prices, known.prices_for(prompt_tokens)}:
         kept = max(prices.input, prices.cache_write_5m, prices.cache_write_1h, prices.cache_read)
         total = prices.input * input_tokens + kept * written + prices.output * output_tokens
         most = max(most, total / 1_000_000)
-    if rules_of(known.id).region:
+    if model_rules(known.id).region:
         most *= US_ONLY
     return most * (BATCH if batch else 1)
 
 
-def saved_by_keeping(model_id: str, written: int, read: int) -> Decimal:
+def caching_savings(model_id: str, written: int, read: int) -> Decimal:
     """US dollars that were saved by keeping so many tokens for an hour and reading so many of them,
     against having them read each time; below 0: it cost more. Raises UnknownPrice."""
     without = cost_of_tokens(model_id, written + read, 0)
     return without - cost_of_tokens(model_id, 0, 0, written=written, read=read)
 
 
-def cost_in_pico(judged: Judged, *, batch: bool = True) -> int:
+def cost_in_pico(judged: Judgment, *, batch: bool = True) -> int:
     """What one batch result, or without `batch` one answer at the normal rate, was charged, in
     millionths of a millionth of a US dollar.
 
@@ -288,7 +288,7 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     written = usage.cache_creation_input_tokens or 0
     read = usage.cache_read_input_tokens or 0
     plain = usage.input_tokens or 0
-    prices = model(model_id).prices_for(plain + written + read)
+    prices = priced_model(model_id).prices_for(plain + written + read)
     split = usage.cache_creation
     hour = (split.ephemeral_1h_input_tokens or 0) if split else 0
     total = (
@@ -306,12 +306,12 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     return int(units.to_integral_value(ROUND_HALF_UP))
 
 
-def rounded_up(amount: Decimal) -> Decimal:
+def round_up(amount: Decimal) -> Decimal:
     """To the next cent: a most is never rounded down."""
     return amount.quantize(Decimal("0.01"), ROUND_UP)
 
 
-def in_words(amount: Decimal) -> str:
+def format_dollars(amount: Decimal) -> str:
     """A sum for the screen: two decimals, and nothing finer than a cent."""
     if amount == 0:
         return "$0.00"

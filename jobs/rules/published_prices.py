@@ -28,7 +28,7 @@ _KINDS = {
 }
 
 
-class Published(NamedTuple):
+class PublishedPrices(NamedTuple):
     """US dollars for a million tokens, by the kind of token."""
 
     prices: dict[str, Decimal]
@@ -43,7 +43,7 @@ def version() -> str:
     return metadata.version(PACKAGE)
 
 
-def published(ids: Sequence[str], day: date, batch: Decimal) -> Published | None:
+def published(ids: Sequence[str], day: date, batch: Decimal) -> PublishedPrices | None:
     """The normal prices, on this day, of the model that has these ids; None unless each of them is
     known, and costs `batch` times as much in a batch."""
     found = _find(ids)
@@ -67,13 +67,13 @@ def _find(ids: Sequence[str]) -> ModelInfo | None:
     return None
 
 
-def _read(price: Any) -> Published | None:
+def _read(price: Any) -> PublishedPrices | None:
     """None unless there is a price of each kind, with the same one step for all of them or none."""
     from genai_prices.types import TieredPrices
 
     found: dict[str, Any] = {kind: getattr(price, name, None) for kind, name in _KINDS.items()}
     if all(isinstance(amount, Decimal) for amount in found.values()):
-        return Published(found)
+        return PublishedPrices(found)
     if not all(isinstance(one, TieredPrices) and len(one.tiers) == 1 for one in found.values()):
         return None
     steps = {kind: one.tiers[0] for kind, one in found.items()}
@@ -81,12 +81,12 @@ def _read(price: Any) -> Published | None:
     if len(edges) > 1:
         return None
     base = {kind: one.base for kind, one in found.items()}
-    return Published(base, edges.pop(), {kind: step.price for kind, step in steps.items()})
+    return PublishedPrices(base, edges.pop(), {kind: step.price for kind, step in steps.items()})
 
 
-def _times(said: Published, factor: Decimal) -> Published:
+def _times(said: PublishedPrices, factor: Decimal) -> PublishedPrices:
     def times(prices: dict[str, Decimal]) -> dict[str, Decimal]:
         return {kind: amount * factor for kind, amount in prices.items()}
 
     long_prices = times(said.long_prices) if said.long_prices else None
-    return Published(times(said.prices), said.above, long_prices)
+    return PublishedPrices(times(said.prices), said.above, long_prices)

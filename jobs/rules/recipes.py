@@ -22,7 +22,7 @@ from .answer_formats import (
     kind_problems,
     output_format,
 )
-from .model_capabilities import BY_ITSELF, EFFORTS, effort_of, efforts_of, thinking_params
+from .model_capabilities import AUTOMATIC, EFFORTS, effort_of, efforts_of, thinking_params
 from .structs import reader_of
 
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
@@ -44,7 +44,7 @@ _THINKING_TOKENS = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192
 
 # A block of text that is kept for an hour: five minutes are too short for a batch, whose rows are
 # answered when there is room (batch processing guide).
-KEPT = {"type": "text", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+CACHED_BLOCK = {"type": "text", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
 EXAMPLES = "Here are examples of good answers:"
@@ -59,7 +59,7 @@ class Recipe:
     model: str
     max_tokens: int = 0  # thinking included; 0: what suits the kind of answer
     answer: AnswerKind = FREE_TEXT
-    effort: str = BY_ITSELF  # of model_rules.EFFORTS
+    effort: str = AUTOMATIC  # of model_rules.EFFORTS
     cached: bool = False  # the instructions are kept at the provider from row to row
     skip_empty: bool = False  # rows with an empty cell that is used are left out
     same_once: bool = False  # of rows with the same request one is sent, for all
@@ -68,7 +68,7 @@ class Recipe:
     @property
     def longest(self) -> int:
         """Tokens of the longest answer, thinking included."""
-        return self.max_tokens or usual_longest(self.answer, self.model, self.effort)
+        return self.max_tokens or default_max_tokens(self.answer, self.model, self.effort)
 
     @property
     def template(self) -> str:
@@ -84,7 +84,7 @@ read_recipe = reader_of(Recipe)
 PLAIN_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != "answer")
 
 
-def usual_longest(answer: AnswerKind, model: str, effort: str) -> int:
+def default_max_tokens(answer: AnswerKind, model: str, effort: str) -> int:
     """The longest answer that suits, in tokens, where a person says nothing about it: room for what
     is asked for, and for as much thinking as is wanted."""
     if answer.kind == COLUMNS:
@@ -94,7 +94,7 @@ def usual_longest(answer: AnswerKind, model: str, effort: str) -> int:
     return written + _THINKING_TOKENS.get(effort_of(model, effort), 0)
 
 
-def usual_output(recipe: Recipe) -> tuple[int, int]:
+def expected_output(recipe: Recipe) -> tuple[int, int]:
     """A guess of how many tokens an answer usually takes, from .. to, thinking included. Only for
     as long as there are no tried rows to learn from."""
     if recipe.answer.kind == LABELS:
@@ -113,7 +113,7 @@ def _tokens_of(column: AnswerColumn) -> int:
     return _COLUMN_TOKENS.get(column.kind, _SHORT_TOKENS)
 
 
-def is_shared(recipe: Recipe) -> bool:
+def has_shared_system(recipe: Recipe) -> bool:
     """Whether all rows have the same instructions, so that these can be kept at the provider."""
     return bool(recipe.system.strip()) and not columns_used(recipe.system)
 
@@ -126,7 +126,7 @@ def shared_beginning(template: str) -> str:
     return head[: head.rfind("\n") + 1].strip()
 
 
-def with_instructions(recipe: Recipe, head: str) -> Recipe:
+def move_to_system(recipe: Recipe, head: str) -> Recipe:
     """`recipe` with the beginning of its prompt, `head`, moved into the instructions."""
     system = f"{recipe.system.rstrip()}\n\n{head}" if recipe.system.strip() else head
     prompt = recipe.prompt.lstrip().removeprefix(head).lstrip()
@@ -159,7 +159,7 @@ def with_rows_of(recipe: Recipe, other: Recipe) -> Recipe:
     )
 
 
-def question_of(recipe: Recipe) -> Recipe:
+def normalize_recipe(recipe: Recipe) -> Recipe:
     """The same for recipes that ask the same about the same cells, whatever their columns are
     called, how long an answer may be, and which rows are sent."""
     names = dict.fromkeys(columns_used(recipe.template))
@@ -308,13 +308,13 @@ def compile_recipe(
     thinking, effort = thinking_params(recipe.model, recipe.effort)
     config = {"format": output_format(recipe.answer), "effort": effort}
     output_config = {name: value for name, value in config.items() if value}
-    keep = is_shared(recipe) and recipe.cached
+    keep = has_shared_system(recipe) and recipe.cached
 
     def params(cells: Sequence[str]) -> dict[str, Any]:
         request: dict[str, Any] = {"model": recipe.model, "max_tokens": recipe.longest}
         if recipe.system.strip():
             system = fill_system(cells)
-            request["system"] = [{**KEPT, "text": system}] if keep else system
+            request["system"] = [{**CACHED_BLOCK, "text": system}] if keep else system
         request["messages"] = [{"role": "user", "content": fill_prompt(cells)}]
         if thinking:
             request["thinking"] = thinking

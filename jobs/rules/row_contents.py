@@ -13,7 +13,7 @@ from .recipes import Recipe, columns_used, static_text
 LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
 
 
-class Contents:
+class RowContents:
     """What a recipe uses of the cells of a row."""
 
     def __init__(self, recipe: Recipe, columns: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ class Contents:
         """Whether the prompt of a row with these columns `empty` is empty when filled in."""
         return self._wordless and self._in_prompt.issubset(empty)
 
-    def is_left_out(self, empty: list[str]) -> bool:
+    def is_skipped(self, empty: list[str]) -> bool:
         return bool(empty) if self._skip_empty else self.is_blank(empty)
 
     def key(self, cells: Sequence[str]) -> bytes:

@@ -153,9 +153,9 @@ def why_approval_is_missing(job: Job, plan: str, user: User) -> str:
 
 
 def _sum(amount: Decimal) -> str:
-    return pricing.in_words(amount)
+    return pricing.format_dollars(amount)
 
 
 def _up(amount: Decimal) -> str:
     """A most is never rounded down."""
-    return pricing.in_words(pricing.rounded_up(amount))
+    return pricing.format_dollars(pricing.round_up(amount))

@@ -95,7 +95,7 @@ def months(now: datetime) -> list[Month]:
         tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
         assert at is not None  # noqa: S101 - as asked for
         with suppress(pricing.UnknownPrice, KeyError):  # KeyError: ahead of us
-            found[ledger.month_of(at)].kept += pricing.saved_by_keeping(model, *tokens)
+            found[ledger.month_of(at)].kept += pricing.caching_savings(model, *tokens)
     for one in ledger.still_open(begins[-1]):
         if month := found.get(ledger.month_of(one.at)):
             month.reserved += one.amount

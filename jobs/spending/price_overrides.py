@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ..models import Job, ModelCatalog, PriceOverride
 from ..rules import pricing
-from ..rules.pricing import Facts, Model, Prices
+from ..rules.pricing import ModelFacts, PricedModel, TokenPrices
 
 # Of the price of input, where nothing else is entered (pricing page: cache writes and reads).
 WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
@@ -22,10 +22,10 @@ def refresh() -> None:
     """Take the prices that hold today. Called before anything is done about money, in every
     process; one small query where nothing was ever entered."""
     today = timezone.now().astimezone(UTC).date()
-    pricing.use(_in_force(today), today)
+    pricing.use_prices(_in_force(today), today)
 
 
-def _in_force(today: date) -> Iterator[Model]:
+def _in_force(today: date) -> Iterator[PricedModel]:
     entered = PriceOverride.objects.filter(since__lte=today, withdrawn_at=None)
     latest = {own.model: own for own in entered.select_related("entered_by")}
     if not latest:
@@ -35,9 +35,9 @@ def _in_force(today: date) -> Iterator[Model]:
         kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)
         who = own.entered_by.username if own.entered_by else "an administrator"
         source = f"entered by {who} on {own.entered_at:%Y-%m-%d}, from {own.since} on"
-        yield Model(
+        yield PricedModel(
             **vars(_known(own.model, listed.get(own.model, {}))),
-            prices=Prices(own.input, own.output, *kept),
+            prices=TokenPrices(own.input, own.output, *kept),
             long_prompt_above=None,
             long_prices=None,
             source=source,
@@ -45,9 +45,9 @@ def _in_force(today: date) -> Iterator[Model]:
         )
 
 
-def _known(model_id: str, listed: dict[str, object]) -> Facts:
+def _known(model_id: str, listed: dict[str, object]) -> ModelFacts:
     """What else is known of a model: from the table, else from what the provider lists."""
-    return pricing.facts_of(model_id) or Facts(
+    return pricing.find_model(model_id) or ModelFacts(
         id=model_id,
         aliases=(),
         name=str(listed.get("display_name") or model_id),

@@ -11,7 +11,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from ..drafts import estimates
 from ..drafts.estimates import PartEstimate
 from ..models import Attempt, Job, LateBatch, Row, Trial, dollars
-from ..rules.judging import cause_in_words
+from ..rules.judging import describe_cause
 from . import ledger
 
 ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tried before", "Turned up late"
@@ -120,7 +120,7 @@ def _not_charged(job: Job) -> dict[str, int]:
     groups = free.exclude(copies).values("outcome", "cause").annotate(rows=Count("pk"))
     found: Counter[str] = Counter()
     for group in groups.order_by("outcome", "cause"):
-        words = cause_in_words(group["cause"]).title if group["cause"] else "Free of charge"
+        words = describe_cause(group["cause"]).title if group["cause"] else "Free of charge"
         found[words] += group["rows"]
     if earlier := Row.objects.filter(job=job, earlier__isnull=False).count():
         found["Answered by an earlier job"] = earlier

@@ -209,7 +209,7 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
 
 
 def _note_trouble(error: errors.ProviderError) -> None:
-    if isinstance(error, errors.Refused) and error.about_key:
+    if isinstance(error, errors.Refused) and error.is_about_account:
         holds.note_trouble(holds.in_words(error))
     else:
         holds.note_trouble(str(error))
@@ -219,9 +219,9 @@ def _after_refusal(job_pk: int, error: errors.ProviderError) -> datetime:
     """A call of a step did not come to what was asked: when to take the step again."""
     _note_trouble(error)
     if isinstance(error, errors.Refused):
-        if error.about_key and Job.objects.sending().filter(pk=job_pk).exists():
+        if error.is_about_account and Job.objects.sending().filter(pk=job_pk).exists():
             return clock.now() + min(holds.pause(error), SAFETY)
-        if error.needs_a_person and not error.about_key:
+        if error.needs_action and not error.is_about_account:
             holds.hold(job_pk, holds.in_words(error))
     return _after_failure(job_pk)
 
@@ -293,7 +293,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if row_changes.work_next(job):
             return NOW
         if job.answers is None:
-            statistics.sum_up(job, lease)  # it finished with a version that did not do that
+            statistics.count_answers(job, lease)  # it finished with a version that did not do that
         if corrected_files.read_next(job, lease):
             return NOW
         rounds.measure_edits(job, lease)
@@ -374,7 +374,7 @@ def _step_of_sent(job: Job, lease: Lease) -> timedelta:
         return _step_of_sending(job, batches, lease)
     if job.state == Job.State.WORKING and not batches:
         deduplication.copy_answers(job, lease)
-        statistics.sum_up(job, lease)
+        statistics.count_answers(job, lease)
         _finish(job)
     return _until_due(batches)
 
@@ -410,7 +410,7 @@ def _look_after(job: Job, batch: Batch, lease: Lease) -> None:
     except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
         _note_trouble(error)
-        if isinstance(error, errors.Refused) and error.needs_a_person and not error.about_key:
+        if isinstance(error, errors.Refused) and error.needs_action and not error.is_about_account:
             holds.hold(job.pk, holds.in_words(error))
     tally.count_up(job)
 
@@ -501,7 +501,7 @@ def _stop_one(job: Job, batch: Batch) -> bool:
         client.cancel_batch(str(batch.provider_id))
     except errors.Refused as error:
         # Not visible yet, or not with this key: if it stays away, watching tells a person.
-        if error.status == 404 or error.for_now or error.about_key:
+        if error.status == 404 or error.is_rate_limit or error.is_about_account:
             raise
         # It has ended by now, most likely. While it runs it costs, so it is asked for again.
         if client.retrieve_batch(str(batch.provider_id)).status == "in_progress":
@@ -520,7 +520,7 @@ def _step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta
         tally.count_up(job)
     if not batches:
         deduplication.copy_answers(job, lease)
-        statistics.sum_up(job, lease)
+        statistics.count_answers(job, lease)
         _finish(job)
     return _until_due(batches)
 
@@ -550,7 +550,7 @@ def _finish(job: Job) -> None:
             job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()
         )
         if finished:
-            builder.ask_for_usual(job)
+            builder.request_usual_exports(job)
     if finished:
         job.refresh_from_db()
         parts = [f"{wording.rows(job.good_count)} good"]
@@ -586,7 +586,7 @@ def price_stale_drafts() -> None:
 def tidy_up() -> None:
     """Remove what broken-off uploads left on the disk, and finished files that nobody needs; look
     for damage among the results."""
-    builder.remove_old()
+    builder.remove_old_exports()
     stored_results.check_some()
     files.remove_old_strays(
         lambda names: set(
@@ -599,7 +599,7 @@ def _is_gone(provider_id: str) -> bool:
     """Whether the provider does not have a batch, by another call than the one that said so."""
     try:
         client.retrieve_batch(provider_id)
-    except errors.NotThere:
+    except errors.NotFound:
         return True
     return False
 
@@ -619,12 +619,12 @@ def _delete_all(job: Job, lease: Lease) -> None:
     for provider_id in theirs:
         try:
             client.delete_batch(provider_id)
-        except errors.NotThere:
+        except errors.NotFound:
             # It was deleted before, or the provider's 29 days are over.
             if not _is_gone(provider_id):
                 raise
         except errors.Refused as error:
-            if error.for_now or error.status in (401, 403):
+            if error.is_rate_limit or error.status in (401, 403):
                 raise  # it can be done later, and has to be
             # Not ours to force: a batch that is not over yet.
             logger.warning("job %s: the provider keeps %s: %s", job.pk, provider_id, error)

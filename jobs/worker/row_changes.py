@@ -18,7 +18,7 @@ from ..results import builder
 from ..retries import edits as editing
 from ..retries import rounds
 from ..rules import wording
-from ..rules.judging import MARKED_DOWN, SET_ASIDE, cause_in_words
+from ..rules.judging import IGNORED, MARKED_DOWN, describe_cause
 from . import tally
 
 Kind = RowChange.Kind
@@ -204,13 +204,11 @@ def _mark_copies(change: RowChange, here: dict[str, int]) -> int:
 
 
 def _leave_out(change: RowChange, rows: RowQuerySet) -> int:
-    job, title = change.job, cause_in_words(change.cause).title
+    job, title = change.job, describe_cause(change.cause).title
     edits = Edit.objects.filter(job=job, number__in=list(rows.values_list("number", flat=True)))
     if edits.delete()[0]:
         editing.note_edits(job)
-    left = rows.update(
-        outcome=Outcome.LEFT_OUT, cause=SET_ASIDE, problem=f"Left out by you: {title}"
-    )
+    left = rows.update(outcome=Outcome.LEFT_OUT, cause=IGNORED, problem=f"Left out by you: {title}")
     if left:
         changed = {"rows_changed": F("rows_changed") + 1, "answers": None}
         Job.objects.filter(pk=job.pk).update(**changed)
@@ -224,14 +222,14 @@ def _end(change: RowChange) -> None:
     if change.kind == Kind.MARK:
         job.refresh_from_db()
         if job.state == Job.State.FINISHED:
-            builder.ask_for_marked(job)
+            builder.request_exports_after_review(job)
         job.runs_again().price_anew(clock.now())
         return
     if change.kind == Kind.LEAVE_OUT:
-        title = cause_in_words(change.cause).title
+        title = describe_cause(change.cause).title
         said = f"Left out on purpose: {wording.rows(rows)} ({title})."
         job.refresh_from_db()
-        builder.ask_for_usual(job)
+        builder.request_usual_exports(job)
         job.runs_again().price_anew(clock.now())
     elif change.kind == Kind.EDIT:
         said = f"Changed {wording.rows(change.done)}."

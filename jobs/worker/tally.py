@@ -34,7 +34,7 @@ from ..models import (
     recipe_of_round,
 )
 from ..rules import pricing
-from ..rules.judging import MARKED_DOWN, PASSING, SET_ASIDE
+from ..rules.judging import IGNORED, MARKED_DOWN, PASSING_CAUSES
 
 __all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
 
@@ -119,7 +119,7 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
             state = "waiting" if group["outcome"] == Outcome.WAITING else "over"
             sums[f"rows_{state}"] += group["own"]
             sums[f"bytes_{state}"] += int(group["size"] or 0)
-        if group["outcome"] in FAILED and group["cause"] in PASSING:
+        if group["outcome"] in FAILED and group["cause"] in PASSING_CAUSES:
             sums["again"] += group["sent"]
         for name, number in group.items():
             # PostgreSQL adds up big integers as Decimal.
@@ -152,7 +152,7 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
     for number, amount in late.values_list("batch__round", "cost_pico"):
         spent[number] += amount
     numbers = {
-        "skipped_count": outcomes[Outcome.LEFT_OUT] - causes[Outcome.LEFT_OUT, SET_ASIDE],
+        "skipped_count": outcomes[Outcome.LEFT_OUT] - causes[Outcome.LEFT_OUT, IGNORED],
         "spent_pico": spent.total(),
         "reserved_pico": _still_to_come(job, sums, over),
         "tally": {

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from jobs.batches import collection, leases, ownership, result_files, result_proof
 from jobs.models import Batch, Job, Row, clock, files
 from jobs.provider import client, connections
-from jobs.provider.errors import NotThere, ProviderError, Refused, TooMuch, Unclear
+from jobs.provider.errors import NotFound, ProviderError, Refused, TooLong, Unclear
 
 from ..provider.test_client import PARAMS
 from ..slow_provider import HEAD, SlowProvider
@@ -107,7 +107,7 @@ def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_unpacked(
         tracemalloc.stop()
     # What is kept of it is joined, so it is there twice for a moment.
     assert most < 40 * MIB
-    expected = {200: TooMuch, 400: Refused, 404: NotThere, 500: Unclear}
+    expected = {200: TooLong, 400: Refused, 404: NotFound, 500: Unclear}
     assert type(caught.value) is expected[status]
 
 
@@ -275,10 +275,12 @@ def test_results_without_end_are_bounded_by_what_was_asked_for(
     ended.refresh_from_db()
     assert ended.collect_failures == 1
     (part,) = files.results_path(ended).parent.glob("*.part")
-    assert part.stat().st_size == result_files.most_bytes(ended)
+    assert part.stat().st_size == result_files.max_answer_bytes(ended)
     # One result of any length, and three that are as long as was asked for.
     longest = 300
-    assert result_files.most_bytes(ended) <= 4 * MIB + 3 * (100_000 + 100 * max(longest, 4096))
+    assert result_files.max_answer_bytes(ended) <= 4 * MIB + 3 * (
+        100_000 + 100 * max(longest, 4096)
+    )
 
 
 def test_a_disk_that_fills_up_while_results_arrive_ends_the_download(
@@ -343,4 +345,4 @@ def test_what_tools_found_may_be_longer_than_what_was_asked_for(
     Row.objects.filter(job=job).update(batch=ended)
     Batch.objects.filter(pk=ended.pk).update(job=job, size=2)
     batch = Batch.objects.get(pk=ended.pk)
-    assert result_files.most_bytes(batch) == 2 * client.RESULT_BYTES + 200_000
+    assert result_files.max_answer_bytes(batch) == 2 * client.RESULT_BYTES + 200_000

@@ -29,7 +29,7 @@ from jobs.models import (
 from jobs.results import review_sample
 from jobs.retries import corrected_files, edits, preparation, rounds
 from jobs.retries.rounds import EDITED, Again
-from jobs.rules.judging import MARKED_DOWN, SET_ASIDE
+from jobs.rules.judging import IGNORED, MARKED_DOWN
 from jobs.worker import advance, row_changes, tally
 
 from ..conftest import Simulator, send_again
@@ -214,7 +214,7 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
     work(failed, lambda: not RowChange.objects.exists())
     failed.refresh_from_db()
     assert failed.ignored_count == MANY
-    assert failed.rows.filter(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE).count() == MANY
+    assert failed.rows.filter(outcome=Outcome.LEFT_OUT, cause=IGNORED).count() == MANY
     assert failed.events.filter(text__startswith="Left out on purpose: 100,000 rows").count() == 1
 
 

@@ -180,7 +180,7 @@ def test_a_mark_that_is_made_while_files_are_built_is_in_them(
     job = make_job(alice, rows=ROWS)
     assert actions.draw_sample(job, 5, alice)
     key = review_sample.answer_key(job.rows.get(number=1))
-    builder.ask_for_usual(job)
+    builder.request_usual_exports(job)
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
     _advanced, marked = at_once(
         lambda: advance.advance(job.pk),

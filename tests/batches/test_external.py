@@ -163,7 +163,7 @@ def test_with_the_requests_that_were_submitted_each_line_gets_its_result(
     (said,) = job.problems.all()
     assert job_state(job) == ("Finished – 2 results fit no row", "yellow")
     assert (said.count, sorted(said.texts)) == (2, ["stray-1", "stray-2"])
-    lines = [json.loads(line) for line in b"".join(unmatched.stray_chunks(job)).splitlines()]
+    lines = [json.loads(line) for line in b"".join(unmatched.unmatched_chunks(job)).splitlines()]
     assert sorted(line["result"]["custom_id"] for line in lines) == ["stray-1", "stray-2"]
 
 
@@ -236,9 +236,9 @@ def test_nothing_that_fits_is_said_and_every_answer_kept(
     assert actions.choose_ids(job, "column:text", root)
     job = drive(job)
     assert (job.good_count, job.left_out_count, job.problems.get().count) == (0, 1, 2)
-    lines = list(csv.reader(io.StringIO(b"".join(unmatched.stray_chunks(job)).decode())))
+    lines = list(csv.reader(io.StringIO(b"".join(unmatched.unmatched_chunks(job)).decode())))
     assert sorted(line[1] for line in lines) == [
-        unmatched.WHAT.format(one) for one in ("a-y", "b-x")
+        unmatched.NO_ROW.format(one) for one in ("a-y", "b-x")
     ]
     assert all("Its answer: " in line[2] for line in lines)
 
@@ -449,7 +449,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     row = sent_here.in_order()[0]
     page = client_root.get(reverse("row", args=[job.pk, row.number])).content.decode()
     assert "Spell name of" in page and "The request of that attempt" not in page
-    workbook.write(job, tmp_path / "answers.xlsx")
+    workbook.write_workbook(job, tmp_path / "answers.xlsx")
     summary = openpyxl.load_workbook(tmp_path / "answers.xlsx")["Summary"].values
     said = {what: (value, remark) for what, value, remark in summary}
     assert said["Would have been charged, in US dollars"][0] == pytest.approx(float(job.cost))

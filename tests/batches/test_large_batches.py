@@ -79,7 +79,7 @@ def test_rows_wait_again_when_a_batch_is_there_after_a_worker_died_calling_it_lo
         patched.setattr(
             client,
             "retrieve_batch",
-            raises(errors.NotThere(404, "not_found_error", "gone", None)),
+            raises(errors.NotFound(404, "not_found_error", "gone", None)),
         )
         patched.setattr(leases.Lease, "renew", dies_after(1))
         polling.give_up(batch, lease)

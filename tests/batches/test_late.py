@@ -234,11 +234,11 @@ def test_one_batch_whose_results_cannot_be_looked_at_keeps_no_other_from_being_c
     monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
 
     def no_results(provider_id: str) -> Iterator[bytes]:
-        raise errors.NotThere(404, "not_found_error", "", None)
+        raise errors.NotFound(404, "not_found_error", "", None)
 
     monkeypatch.setattr(client, "result_blocks", no_results)
     for _ in range(2):
-        with pytest.raises(errors.NotThere):
+        with pytest.raises(errors.NotFound):
             late.look()
     assert canceled == ["msgbatch_late"]
 

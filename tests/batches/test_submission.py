@@ -572,7 +572,7 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
 
     def gone(provider_id: str) -> replies.BatchInfo:
         if provider_id == theirs:
-            raise errors.NotThere(404, "not_found_error", "", None)
+            raise errors.NotFound(404, "not_found_error", "", None)
         return retrieve(provider_id)
 
     others = [info for info in client.list_batches() if info.id != theirs]

@@ -25,7 +25,7 @@ from jobs.models import Job, Outcome, answer_kind_of
 from jobs.results import table as exports
 from jobs.retries import preparation
 from jobs.rules.answer_formats import AnswerColumn
-from jobs.rules.judging import SET_ASIDE
+from jobs.rules.judging import IGNORED
 from jobs.web.templatetags.show import days_ago
 from jobs.worker import tally
 
@@ -684,7 +684,7 @@ def test_list_shows_all_jobs_newest_first(alice: User, bob: User, make_job: Make
         ({"outcomes": [Outcome.GOOD, Outcome.LOOK]}, 6),
         ({"outcomes": [Outcome.GOOD, Outcome.LEFT_OUT]}, 6),
         ({"outcomes": [Outcome.GOOD, Outcome.CANCELED]}, 6),
-        ({"outcomes": [Outcome.GOOD, {"outcome": "left_out", "cause": SET_ASIDE}]}, 0),
+        ({"outcomes": [Outcome.GOOD, {"outcome": "left_out", "cause": IGNORED}]}, 0),
         ({"state": Job.State.SUBMITTING, "held": "Credit is used up."}, 7),
         ({"state": Job.State.WORKING}, 8),
         ({"state": Job.State.DRAFT}, 1),

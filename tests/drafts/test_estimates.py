@@ -201,7 +201,7 @@ def test_one_very_long_row_does_not_make_the_others_dear(
     estimate = estimated(long)
     tokens = estimate.basis.counts.longest
     assert tokens > pricing.LONG_FROM
-    prices = pricing.model("claude-haiku-5-5").long_prices
+    prices = pricing.priced_model("claude-haiku-5-5").long_prices
     assert prices is not None
     by_itself = (prices.input * tokens + prices.output * 200) / 1_000_000 * pricing.BATCH
     # It was counted, but another one may be all of one-letter words: a token has at least a byte.
@@ -226,5 +226,7 @@ def test_one_very_long_row_does_not_make_the_others_dear(
 
 
 def test_no_model_has_a_price_for_shorter_prompts_than_are_taken_as_short() -> None:
-    edges = [known.long_prompt_above for known in pricing.models() if known.long_prompt_above]
+    edges = [
+        known.long_prompt_above for known in pricing.priced_models() if known.long_prompt_above
+    ]
     assert edges and min(edges) >= pricing.LONG_FROM

@@ -28,7 +28,13 @@ from jobs.models import Job, ModelCatalog, Outcome, Trial, recipe_of, trial_key
 from jobs.provider.replies import ModelInfo
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
-from jobs.rules.recipes import Recipe, compile_recipe, compile_template, static_text, usual_output
+from jobs.rules.recipes import (
+    Recipe,
+    compile_recipe,
+    compile_template,
+    expected_output,
+    static_text,
+)
 from jobs.worker import advance
 
 from ..conftest import Simulator
@@ -254,7 +260,7 @@ def test_each_model_has_its_price_for_this_very_job(
     estimate = priced(job)
     found = {
         model.id: estimates.prices_with(job, estimate, [replace(recipe_of(job), model=model.id)])[0]
-        for model in pricing.choosable()
+        for model in pricing.choosable_models()
     }
     own = found[job.model]
     assert own is not None
@@ -297,7 +303,7 @@ def test_the_longest_answer_suits_what_is_asked_for() -> None:
     assert [one.longest for one in efforts] == sorted({one.longest for one in efforts})
     assert Recipe("", "", model, 77, labels).longest == 77, "what a person says holds"
     for recipe in efforts:
-        low, high = usual_output(recipe)
+        low, high = expected_output(recipe)
         assert 0 < low <= high <= recipe.longest
 
 
@@ -370,7 +376,7 @@ def test_keeping_instructions_costs_what_was_said(
         plain = pricing.cost_of_tokens(
             job.model, job.tally["input_tokens"], job.tally["output_tokens"]
         )
-        assert f"would have saved {pricing.in_words(plain - job.cost)}" in page
+        assert f"would have saved {pricing.format_dollars(plain - job.cost)}" in page
 
 
 def test_short_instructions_are_not_worth_keeping(
@@ -643,7 +649,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     assert (after.low, after.tried) == (before.low, 3), "as it says"
     assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
     saved = before.most - after.most
-    assert f"costs {pricing.in_words(saved)} less at most" in found.text
+    assert f"costs {pricing.format_dollars(saved)} less at most" in found.text
     assert "shorter" not in advice(job)
     client_alice.post(address, {"code": "nonsense"})
     job.refresh_from_db()
@@ -688,7 +694,7 @@ def test_long_instructions_are_worth_keeping(
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "kept"})
     after = priced(job)
     assert job.cached and after.low < before.low
-    assert f"cost up to {pricing.in_words(before.low - after.low)} less" in found.text
+    assert f"cost up to {pricing.format_dollars(before.low - after.low)} less" in found.text
 
 
 def test_a_cheaper_model_that_gives_the_same_answers_is_named(

@@ -237,7 +237,7 @@ def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice
             "did not accept this site's key. An administrator can mend it. (invalid x-api-key)",
         ),
         (
-            errors.NotThere(404, "not_found_error", "model: x", None),
+            errors.NotFound(404, "not_found_error", "model: x", None),
             "failed",
             "does not know this model, or this site’s key may not use it. (model: x)",
         ),

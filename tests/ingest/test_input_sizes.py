@@ -247,7 +247,7 @@ BLOCKS: dict[str, tuple[list[dict[str, Any]], int]] = {
 def test_the_most_is_not_less_than_what_is_read(name: str, model: str) -> None:
     blocks, tokens = BLOCKS[name]
     params = request(*blocks, model=model)
-    context = pricing.model(model).context
+    context = pricing.priced_model(model).context
     if model == OPUS:
         assert most_of(params) >= min(tokens, context)
     assert most_of(params) <= context, "nothing longer is taken"

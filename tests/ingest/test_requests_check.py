@@ -19,7 +19,7 @@ from jobs.ingest.request_checks import _REFUSED
 from jobs.ingest.request_fixes import fix_label
 from jobs.ingest.shapes import Choices, Finding, Limits, ParsedRow, Reader
 from jobs.rules import pricing
-from jobs.rules.model_capabilities import RULES
+from jobs.rules.model_capabilities import MODEL_RULES
 from jobs.simulator.checks import check_message
 from jobs.simulator.wire import ApiError, decode_params
 
@@ -358,7 +358,7 @@ SWITCHES: list[list[dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("model", RULES)
+@pytest.mark.parametrize("model", MODEL_RULES)
 def test_every_model_has_its_own_rules(path: Path, model: str) -> None:
     """Compared with the provider's side, which has a table of its own."""
     combinations = [
@@ -383,7 +383,9 @@ def test_every_model_has_its_own_rules(path: Path, model: str) -> None:
 
 
 def test_every_model_that_can_be_priced_has_rules() -> None:
-    assert {known.id for known in pricing.models() if known.status != "retired"} == RULES.keys()
+    assert {
+        known.id for known in pricing.priced_models() if known.status != "retired"
+    } == MODEL_RULES.keys()
 
 
 def test_every_kind_that_is_refused_has_its_words() -> None:

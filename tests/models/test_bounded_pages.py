@@ -196,15 +196,15 @@ def test_rare_good_rows_are_all_found(
     monkeypatch.setattr(review_sample, "LOOKED_AT", 100)
     good = [7, 1_500, 2_999]
     many.rows.filter(number__in=good).update(outcome=Outcome.GOOD, answer="x")
-    assert sorted(review_sample.choose(many, 10)) == good
+    assert sorted(review_sample.draw_sample(many, 10)) == good
     assert actions.draw_sample(many, 10, alice) == 3
-    seen = Counter(review_sample.choose(many, 1)[0] for _ in range(300))
+    seen = Counter(review_sample.draw_sample(many, 1)[0] for _ in range(300))
     assert all(seen[number] > 40 for number in good), seen
 
 
 def test_rows_that_are_drawn_are_as_likely_as_any_other(many: Job) -> None:
     Row.objects.filter(job=many, number__lte=1_500).update(outcome=Outcome.GOOD, answer="x")
-    seen = [number for _ in range(30) for number in review_sample.choose(many, 40)]
+    seen = [number for _ in range(30) for number in review_sample.draw_sample(many, 40)]
     assert max(seen) <= 1_500
     thirds = Counter((number - 1) // 500 for number in seen)
     assert all(abs(thirds[third] - 400) < 100 for third in range(3)), thirds

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from jobs.models import Batch, Job
 from jobs.provider import client
-from jobs.provider.errors import NotThere, ProviderError, Refused, Unclear
+from jobs.provider.errors import NotFound, ProviderError, Refused, Unclear
 
 from ..batches.test_submission import ROWS, assert_sent_once, quick
 from ..conftest import Simulator
@@ -197,7 +197,7 @@ def test_canceling_and_deleting_are_done_when_the_provider_says_so(
     assert client.retrieve_batch(ours).status == "ended"
     with pytest.raises(Unclear):
         client.delete_batch(ours)
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFound):
         client.delete_batch(ours)
 
 
@@ -367,7 +367,7 @@ def test_a_yes_that_is_not_quite_a_yes_is_unclear(
 def test_an_error_in_no_known_form_is_an_error_all_the_same(
     answers: Answers, body: object, make_batch: Callable[[], str]
 ) -> None:
-    for status, kind in ((400, Refused), (404, NotThere), (429, Refused), (500, Unclear)):
+    for status, kind in ((400, Refused), (404, NotFound), (429, Refused), (500, Unclear)):
         answers.give(body, status=status, **{"retry-after": "soon"})
         for ask in (make_batch, listed, lambda: client.cancel_batch("msgbatch_1")):
             with pytest.raises(ProviderError) as caught:

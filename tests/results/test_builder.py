@@ -60,7 +60,7 @@ def cells(file: bytes) -> list[list[Any]]:
 
 
 def build_usual(job: Job) -> None:
-    builder.ask_for_usual(job)
+    builder.request_usual_exports(job)
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
     advance.advance(job.pk)
     job.refresh_from_db()
@@ -190,7 +190,7 @@ def test_a_job_that_changes_while_its_file_is_built_gets_another(
 ) -> None:
     job = make_job(alice)
     stamp = builder.stamp_of(job)
-    slices, changes = table.slices, iter(["renamed"])
+    slices, changes = table.row_slices, iter(["renamed"])
 
     def slices_of_another(job: Job, only: str = "all") -> Any:
         for rows in slices(job, only):
@@ -198,7 +198,7 @@ def test_a_job_that_changes_while_its_file_is_built_gets_another(
             for name in changes:
                 Job.objects.filter(pk=job.pk).update(name=name)
 
-    monkeypatch.setattr(table, "slices", slices_of_another)
+    monkeypatch.setattr(table, "row_slices", slices_of_another)
     build_usual(job)
     assert built(job) == ["all.csv", "all.xlsx"]
     assert not [path for path in files.exports_of(job.pk) if stamp in path.name]
@@ -329,16 +329,16 @@ def test_a_file_that_cannot_be_built_keeps_none_of_the_others(
     alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(alice)
-    write = workbook.write
+    write = workbook.write_workbook
 
     def write_some(job: Job, path: Path, only: str, between: Any) -> None:
         if only == "all":
             full_disk(path, 0)
         write(job, path, only, between)
 
-    monkeypatch.setattr(workbook, "write", write_some)
+    monkeypatch.setattr(workbook, "write_workbook", write_some)
     build_usual(job)
-    builder.ask_for(job, "xlsx", "good")
+    builder.request_export(job, "xlsx", "good")
     advance.advance(job.pk)
     assert built(job) == ["all.csv", "good.xlsx"]
     assert [export.only for export in job.exports.all()] == ["all"]
@@ -347,7 +347,7 @@ def test_a_file_that_cannot_be_built_keeps_none_of_the_others(
 def test_a_fault_of_ours_in_building_is_none_of_the_job(
     alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workbook, "write", lambda *_: 1 / 0)
+    monkeypatch.setattr(workbook, "write_workbook", lambda *_: 1 / 0)
     job = with_batch_at_provider(make_job(alice, state=Job.State.WORKING, practice=True))
     build_usual(job)
     assert (job.held, job.failures_in_a_row) == ("", 0)

@@ -19,7 +19,7 @@ from jobs import actions
 from jobs.batches import leases
 from jobs.models import Batch, Job, Outcome, Row, SampledAnswer
 from jobs.results import review_sample, statistics, table
-from jobs.results.statistics import Spread, Summary
+from jobs.results.statistics import AnswerStatistics, Histogram
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
 from jobs.rules.judging import MARKED_DOWN
 from jobs.web.templatetags.show import job_state
@@ -66,14 +66,14 @@ def mark(job: Job, number: int, good: bool | None, note: str = "", key: str = ""
     return done
 
 
-def counted(job: Job) -> Summary:
+def counted(job: Job) -> AnswerStatistics:
     Job.objects.filter(pk=job.pk).update(next_action_at="2020-01-01T00:00Z")
     lease = leases.claim(job.pk)
     assert lease is not None
-    statistics.sum_up(job, lease)
+    statistics.count_answers(job, lease)
     lease.release(None)
     job.refresh_from_db()
-    summary = statistics.summary_of(job)
+    summary = statistics.read_statistics(job)
     assert summary is not None
     return summary
 
@@ -161,7 +161,7 @@ def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> N
     after = job.rows.get(number=number)
     assert (after.outcome, after.cause, after.message) == (Outcome.GOOD, "", "")
     assert (job.good_count, job.attention_count) == (60, 0)
-    assert review_sample.share(job).read == 0
+    assert review_sample.summarize_review(job).read == 0
 
 
 def test_marks_outlive_that_the_job_is_counted_again(job: Job) -> None:
@@ -170,7 +170,7 @@ def test_marks_outlive_that_the_job_is_counted_again(job: Job) -> None:
     mark(job, numbers[1], True, "Nice.")
     tally.count_up(job)
     counted(job)
-    found = review_sample.sample(job)
+    found = review_sample.load_sample(job)
     assert [one.good for one in found[:3]] == [False, True, None]
     assert (job.good_count, found[1].reading.note) == (59, "Nice.")
 
@@ -235,16 +235,19 @@ def test_a_row_that_was_sent_again_loses_its_mark(job: Job, client_alice: Client
         )
     job.rows.filter(number=gone).update(outcome=Outcome.ERRORED, cause="api_error", answer="")
 
-    found = {one.reading.number: one for one in review_sample.sample(job)}
+    found = {one.reading.number: one for one in review_sample.load_sample(job)}
     assert found[down].good is found[up].good is found[gone].good is None
-    assert (review_sample.share(job).read, review_sample.share(job).drawn) == (0, 9)
+    assert (
+        review_sample.summarize_review(job).read,
+        review_sample.summarize_review(job).drawn,
+    ) == (0, 9)
     assert not mark(job, down, False, key=key), "it was read before"
     assert not mark(job, gone, True), "there is nothing to read"
     assert job.rows.get(number=down).outcome == Outcome.GOOD
     page = text(client_alice, reverse("review", args=[job.pk]) + "?list=1")
     assert "Its mark was of the earlier answer" in page and "Wrong." not in page
     assert "This row has no good answer any more" in page
-    assert mark(job, down, True) and review_sample.share(job).read == 1
+    assert mark(job, down, True) and review_sample.summarize_review(job).read == 1
 
 
 def test_an_answer_marked_down_is_not_used_again(
@@ -266,7 +269,7 @@ def test_an_answer_marked_down_is_not_used_again(
 @pytest.mark.parametrize(
     ("good", "read", "least", "most"),
     [
-        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson") and published tables.
+        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson_interval") and published tables.
         (38, 40, 0.8350, 0.9862),
         (0, 10, 0.0, 0.2775),
         (10, 10, 0.7225, 1.0),
@@ -277,21 +280,21 @@ def test_an_answer_marked_down_is_not_used_again(
     ],
 )
 def test_the_interval_is_wilsons(good: int, read: int, least: float, most: float) -> None:
-    assert review_sample.wilson(good, read) == pytest.approx((least, most), abs=6e-5)
+    assert review_sample.wilson_interval(good, read) == pytest.approx((least, most), abs=6e-5)
 
 
 @pytest.mark.no_database
 def test_the_share_in_words() -> None:
-    share = review_sample.Share(40, 38, 40, everything=False)
+    share = review_sample.ReviewResult(40, 38, 40, everything=False)
     words = "38 of 40 good: between 83 % and 99 % of all answers, 95 times in 100"
     assert share.in_words == words
-    nearly_all = review_sample.Share(100, 99, 100, everything=False).in_words
+    nearly_all = review_sample.ReviewResult(100, 99, 100, everything=False).in_words
     assert "between 95 % and 99.8 % of" in nearly_all, "not 100 %: one of them is not good"
     assert (
-        review_sample.Share(6, 5, 6, everything=True).in_words
+        review_sample.ReviewResult(6, 5, 6, everything=True).in_words
         == "5 of 6 good: these are all answers"
     )
-    assert "between" in review_sample.Share(5, 5, 6, everything=True).in_words
+    assert "between" in review_sample.ReviewResult(5, 5, 6, everything=True).in_words
 
 
 def test_the_share_is_on_the_pages(job: Job, client_alice: Client) -> None:
@@ -313,12 +316,12 @@ def test_when_all_were_read_it_is_no_estimate(make_job: MakeJob, alice: User) ->
     job = make_job(alice, rows=ROWS[:3])
     for number in drawn(job):
         mark(job, number, number > 1)
-    assert review_sample.share(job).in_words == "2 of 3 good: these are all answers"
+    assert review_sample.summarize_review(job).in_words == "2 of 3 good: these are all answers"
     # There may be more of them later.
     for state in (Job.State.WORKING, Job.State.SUBMITTING):
         Job.objects.filter(pk=job.pk).update(state=state)
         job.refresh_from_db()
-        assert not review_sample.share(job).is_exact
+        assert not review_sample.summarize_review(job).is_exact
 
 
 # --- Reading, page by page ------------------------------------------------------------------------
@@ -492,7 +495,7 @@ def test_the_worker_counts_when_a_job_finishes_and_those_that_finished_before(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=ROWS[:4])
     job = drive(sent(job))
-    summary = statistics.summary_of(job)
+    summary = statistics.read_statistics(job)
     assert summary is not None and summary.count == 4
     old = make_job(alice, rows=ROWS[:4], next_action_at="2020-01-01T00:00Z")
     assert old.answers is None
@@ -526,7 +529,7 @@ def test_many_rows_are_counted_slice_by_slice(
 )
 def test_no_number_is_lost_or_in_the_wrong_bar(numbers: list[float]) -> None:
     """Whatever the numbers are, memory stays flat and each is in the bar where it belongs."""
-    spread = Spread()
+    spread = Histogram()
     for number in numbers:
         spread.add(Decimal(str(number)))
         assert len(spread.bins) <= statistics.MOST_BINS
@@ -542,7 +545,7 @@ def test_no_number_is_lost_or_in_the_wrong_bar(numbers: list[float]) -> None:
 
 @pytest.mark.no_database
 def test_edges_are_numbers_as_people_write_them() -> None:
-    spread = Spread()
+    spread = Histogram()
     for stars in (1, 5, 4, 4, 2):
         spread.add(Decimal(stars))
     found = spread.numbers()

@@ -175,7 +175,7 @@ def test_the_export_reads_a_slice_at_a_time(
 
 def written(job: Job, folder: Path, only: str = "all") -> Path:
     path = folder / "out.xlsx"
-    workbook.write(job, path, only)
+    workbook.write_workbook(job, path, only)
     return path
 
 
@@ -393,7 +393,7 @@ def test_a_workbook_that_fails_leaves_nothing_behind(
     folder = tmp_path / "out"
     folder.mkdir()
     with pytest.raises(OSError, match="No space left"):
-        workbook.write(make_job(alice), folder / "out.xlsx", between=give_up)
+        workbook.write_workbook(make_job(alice), folder / "out.xlsx", between=give_up)
     assert not list(folder.iterdir())
 
 
@@ -458,7 +458,7 @@ def test_libreoffice_opens_both_and_runs_nothing(alice: User, db: None, tmp_path
     texts = [text for text in [*FORMULAS, *TEXTS] if "\r" not in text and text != "\t=1"]
     job = store_job(alice, columns=("=a", "b"), rows=[[text, text] for text in texts])
     (tmp_path / "in.csv").write_bytes(b"".join(exports.csv_chunks(job)))
-    workbook.write(job, tmp_path / "in.xlsx")
+    workbook.write_workbook(job, tmp_path / "in.xlsx")
     for name in ("in.csv", "in.xlsx"):
         command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
         # Comma, quotation mark, UTF-8, from line 1; column 1 as text, column 2 as it likes.

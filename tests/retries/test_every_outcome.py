@@ -34,7 +34,7 @@ from jobs.rules.judging import (
     SHORTEN,
     TIME,
     YOU,
-    cause_in_words,
+    describe_cause,
 )
 from jobs.rules.recipes import Recipe
 from jobs.web.templatetags.show import job_state
@@ -194,7 +194,7 @@ def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> N
     page = desk.page("attention")
     sections = {part.split('"')[0]: part for part in page.split('id="group-')[1:]}
     for name, wanted in GROUPS.items():
-        section, known = sections[name], cause_in_words(name)
+        section, known = sections[name], describe_cause(name)
         assert known.title in section and known.advice in section
         assert WHO[wanted.who] in section
         assert (known.charged in section) == (not found[name].charged)

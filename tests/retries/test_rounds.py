@@ -19,7 +19,7 @@ from jobs.drafts import estimates
 from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps, recipe_of_round
 from jobs.retries import edits, problem_groups, rounds
 from jobs.retries.rounds import EDITED, Again
-from jobs.rules.judging import CAUSES, cause_in_words
+from jobs.rules.judging import CAUSES, describe_cause
 from jobs.spending import caps, receipts
 from jobs.worker import tally
 
@@ -283,7 +283,7 @@ def test_a_parameter_that_is_not_taken_is_taken_out_of_ready_made_requests(
 def test_every_cause_there_is_has_words_and_what_cannot_succeed_is_not_sent_blindly(
     cause: str,
 ) -> None:
-    known = cause_in_words(cause)
+    known = describe_cause(cause)
     assert known.title and known.advice and known.charged and known.who
     if cause in ("invalid_request_error", "request_too_large", "too_long", "cut_off", "refused"):
         assert "again" not in known.remedies

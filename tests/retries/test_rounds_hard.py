@@ -35,7 +35,7 @@ from jobs.results import table as exports
 from jobs.retries import edits, preparation, problem_groups, rounds
 from jobs.retries.rounds import EDITED, Again
 from jobs.rules import pricing
-from jobs.rules.judging import ASK, LEAVE_OUT, MARKED_DOWN, SET_ASIDE
+from jobs.rules.judging import ASK, IGNORED, LEAVE_OUT, MARKED_DOWN
 from jobs.spending import caps, ledger, receipts
 from jobs.worker import advance, tally
 
@@ -316,7 +316,7 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
     let_succeed(mixed, 5)
     page = text(client_alice, reverse("attention", args=[mixed.pk]))
     assert "1 row left out by you" in page and "Send 1 row after all – at most" in page
-    assert send_again(mixed, alice, SET_ASIDE) == 1
+    assert send_again(mixed, alice, IGNORED) == 1
     job = drive(mixed)
     row = job.rows.get(number=5)
     assert (row.outcome, row.attempts, job.ignored_count) == (Outcome.GOOD, 1, 0)
@@ -554,7 +554,7 @@ def test_answers_that_were_left_out_are_not_in_the_summary(
     mark_down(mixed, 1, alice)
     assert actions.leave_out(mixed, "marked_down", 1, alice)
     job = drive(mixed, until=lambda job: job.next_action_at is None)
-    summary = statistics.summary_of(job)
+    summary = statistics.read_statistics(job)
     assert summary is not None
     assert summary.count == job.rows.with_usable_answer().count()
 

@@ -38,7 +38,7 @@ from jobs.rules.answer_formats import (
     read_answer,
     stored_values,
 )
-from jobs.rules.judging import judge, read_line
+from jobs.rules.judging import judge_result, read_line
 from jobs.rules.model_capabilities import EFFORTS, efforts_of
 from jobs.rules.recipes import Recipe, compile_recipe
 from jobs.simulator.checks import check_message
@@ -141,12 +141,12 @@ def test_what_cannot_be_asked_for_is_said(kind: AnswerKind, words: str) -> None:
 
 @pytest.mark.no_database
 @pytest.mark.parametrize("kind", [FREE_TEXT, MOODS, FIELDS], ids=lambda kind: kind.kind)
-@pytest.mark.parametrize("model", pricing.models(), ids=lambda model: model.id)
+@pytest.mark.parametrize("model", pricing.priced_models(), ids=lambda model: model.id)
 def test_a_request_has_nothing_that_its_model_refuses(
-    model: pricing.Model, kind: AnswerKind
+    model: pricing.PricedModel, kind: AnswerKind
 ) -> None:
     retired = model.status == "retired"
-    assert (model in pricing.choosable()) == (not retired and not model.limited)
+    assert (model in pricing.choosable_models()) == (not retired and not model.limited)
     for effort in EFFORTS:
         recipe = Recipe("Say {{a}}", "Be brief.", model.id, 0, kind, effort, cached=True)
         params = compile_recipe(recipe, ["a"])(["x"])
@@ -160,7 +160,7 @@ def test_a_request_has_nothing_that_its_model_refuses(
 @pytest.mark.no_database
 def test_every_published_model_is_among_these() -> None:
     published = json.loads((ROOT / "tests" / "data" / "prices.json").read_text())["models"]
-    known = {name for model in pricing.models() for name in (model.id, *model.aliases)}
+    known = {name for model in pricing.priced_models() for name in (model.id, *model.aliases)}
     ids = {name for entry in published for name in entry["ids"]}
     assert ids - known == {"claude-mythos-preview"}, "it has no price in a batch"
     params = compile_recipe(
@@ -292,7 +292,7 @@ def test_an_answer_is_good_when_it_fits(
 ) -> None:
     message = {"model": "claude-haiku-5-5", "content": content, "stop_reason": stop_reason}
     line = {"custom_id": "x-1", "result": {"type": "succeeded", "message": message}}
-    judged = judge(read_line(json.dumps(line).encode()).result, MOODS)
+    judged = judge_result(read_line(json.dumps(line).encode()).result, MOODS)
     assert (judged.outcome, judged.cause) == (outcome, cause)
     assert judged.answer == "mixed" or outcome != Outcome.GOOD
 

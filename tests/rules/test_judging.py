@@ -9,13 +9,22 @@ import msgspec
 import pytest
 from django.urls import reverse
 
-from jobs.rules.judging import CAUSES, OTHER_ERROR, Judged, cause_in_words, judge, read_line
+from jobs.rules.judging import (
+    CAUSES,
+    OTHER_ERROR,
+    Judgment,
+    describe_cause,
+    judge_result,
+    read_line,
+)
 
 pytestmark = pytest.mark.no_database
 
 
-def judged(result: dict[str, Any]) -> Judged:
-    return judge(read_line(json.dumps({"custom_id": "a-1", "result": result}).encode()).result)
+def judged(result: dict[str, Any]) -> Judgment:
+    return judge_result(
+        read_line(json.dumps({"custom_id": "a-1", "result": result}).encode()).result
+    )
 
 
 def succeeded(
@@ -121,5 +130,5 @@ def test_a_line_that_is_no_result_is_refused(line: bytes) -> None:
 
 
 def test_a_cause_that_is_not_known_has_words_too() -> None:
-    assert cause_in_words("brand_new_error") is OTHER_ERROR
+    assert describe_cause("brand_new_error") is OTHER_ERROR
     assert all(cause.title and cause.advice for cause in CAUSES.values())

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from anthropic._data import DEPRECATED_MODELS
 
-from jobs.rules.judging import CacheCreation, Judged, Usage
-from jobs.rules.model_capabilities import rules_of
+from jobs.rules.judging import CacheCreation, Judgment, Usage
+from jobs.rules.model_capabilities import model_rules
 from jobs.rules.pricing import (
-    Model,
+    PricedModel,
     UnknownPrice,
-    all_facts,
+    all_models,
     ceiling_of_tokens,
-    choosable,
+    choosable_models,
     cost_in_pico,
     cost_of_tokens,
-    in_words,
-    model,
-    models,
+    format_dollars,
+    priced_model,
+    priced_models,
 )
 
 from ..environment import ROOT
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.no_database
 
 
 def cost(model_id: str, usage: Usage, outcome: str = "good", **values: str | None) -> Decimal:
-    judged = Judged(outcome, answered_by=model_id, usage=usage, **values)  # type: ignore[arg-type]
+    judged = Judgment(outcome, answered_by=model_id, usage=usage, **values)  # type: ignore[arg-type]
     return Decimal(cost_in_pico(judged)) / 10**12
 
 
@@ -79,7 +79,7 @@ def test_every_published_price(
     in_batch = rate == "batch"
 
     def charged(**usage: Any) -> Decimal:
-        judged = Judged("good", answered_by=model_id, usage=Usage(**usage))
+        judged = Judgment("good", answered_by=model_id, usage=Usage(**usage))
         return Decimal(cost_in_pico(judged, batch=in_batch)) / 10**12
 
     if kind == "output":
@@ -91,7 +91,7 @@ def test_every_published_price(
 
 def test_a_model_whose_price_in_a_batch_is_not_published_has_none() -> None:
     with pytest.raises(UnknownPrice):
-        model("claude-mythos-preview")
+        priced_model("claude-mythos-preview")
 
 
 def test_a_batch_costs_half_of_the_normal_price() -> None:
@@ -154,8 +154,8 @@ def test_a_model_without_a_price_is_said_so() -> None:
 
 
 def test_aliases_are_the_same_model_and_retired_ones_are_not_offered() -> None:
-    assert model("claude-haiku-4-5-20251001") is model("claude-haiku-4-5")
-    offered = {known.id for known in choosable()}
+    assert priced_model("claude-haiku-4-5-20251001") is priced_model("claude-haiku-4-5")
+    offered = {known.id for known in choosable_models()}
     assert "claude-haiku-5-5" in offered
     assert "claude-opus-4-1" not in offered
 
@@ -170,12 +170,12 @@ def test_aliases_are_the_same_model_and_retired_ones_are_not_offered() -> None:
     ],
 )
 def test_money_in_words(amount: str, words: str) -> None:
-    assert in_words(Decimal(amount)) == words
+    assert format_dollars(Decimal(amount)) == words
 
 
 def test_the_table_knows_each_model_that_the_package_says_will_end() -> None:
     """And on which day: it is what people are warned of."""
-    ours = {name: one for one in all_facts() for name in (one.id, *one.aliases)}
+    ours = {name: one for one in all_models() for name in (one.id, *one.aliases)}
     for name, said in DEPRECATED_MODELS.items():
         day = datetime.strptime(re.sub(r"(\d)(st|nd|rd|th)", r"\1", said), "%B %d, %Y").date()
         assert name in ours, name
@@ -199,14 +199,16 @@ DEARER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("why", DEARER)
-@pytest.mark.parametrize("known", models(), ids=lambda known: known.id)
+@pytest.mark.parametrize("known", priced_models(), ids=lambda known: known.id)
 @pytest.mark.parametrize("batch", [True, False], ids=["batch", "alone"])
-def test_a_ceiling_holds_whatever_makes_tokens_dearer(why: str, known: Model, batch: bool) -> None:
+def test_a_ceiling_holds_whatever_makes_tokens_dearer(
+    why: str, known: PricedModel, batch: bool
+) -> None:
     """Long prompts, the country, how long a beginning is kept, with or without a batch."""
     usage = Usage(output_tokens=500, **DEARER[why])
-    if not rules_of(known.id).region:
+    if not model_rules(known.id).region:
         usage.inference_geo = "not_available"
-    judged = Judged("good", answered_by=known.id, usage=usage)
+    judged = Judgment("good", answered_by=known.id, usage=usage)
     charged = Decimal(cost_in_pico(judged, batch=batch)) / 10**12
     kept = 0 if usage.input_tokens else 120_000
     most = ceiling_of_tokens(

@@ -26,7 +26,7 @@ from genai_prices.types import (
 )
 
 from jobs.rules import pricing, published_prices
-from jobs.rules.judging import Judged, ServerToolUse, Usage
+from jobs.rules.judging import Judgment, ServerToolUse, Usage
 from jobs.rules.pricing import UnknownPrice
 
 pytestmark = pytest.mark.no_database
@@ -47,7 +47,7 @@ def changed() -> Iterator[Callable[[Edit], None]]:
         set_custom_snapshot(DataSnapshot([ours], from_auto_update=False))
         pricing._on.cache_clear()
 
-    pricing.use([], TODAY)
+    pricing.use_prices([], TODAY)
     yield change
     set_custom_snapshot(None)
     pricing._on.cache_clear()
@@ -67,7 +67,7 @@ def batch_of(model: ModelInfo) -> dict[str, Any]:
 
 
 def test_most_prices_are_the_packages() -> None:
-    table = {known.id for known in pricing.models() if "own table" in known.source}
+    table = {known.id for known in pricing.priced_models() if "own table" in known.source}
     assert table == {
         "claude-mythos-5-1",  # the package does not have these two
         "claude-mythos-5",
@@ -76,7 +76,7 @@ def test_most_prices_are_the_packages() -> None:
         "claude-sonnet-4-0",
         "claude-3-5-haiku-20241022",
     }
-    assert len(pricing.models()) > len(table)
+    assert len(pricing.priced_models()) > len(table)
 
 
 def test_the_table_has_no_price_that_the_package_has() -> None:
@@ -168,9 +168,9 @@ def test_what_is_not_certain_in_the_package_is_not_used(
     version = pricing.version()
     changed(lambda models: doubt(models[HAIKU]))
     with pytest.raises(UnknownPrice):
-        pricing.model(HAIKU)
-    assert HAIKU not in {known.id for known in pricing.models()}
-    assert pricing.model(OPUS).prices.input == 4
+        pricing.priced_model(HAIKU)
+    assert HAIKU not in {known.id for known in pricing.priced_models()}
+    assert pricing.priced_model(OPUS).prices.input == 4
     assert pricing.version() != version
 
 
@@ -179,12 +179,12 @@ def test_without_prices_in_a_batch_the_table_takes_over(
 ) -> None:
     table = deepcopy(pricing._table())
     entry = next(one for one in table["models"] if HAIKU in one["ids"])
-    entry["usd_per_mtok"] = dict.fromkeys(vars(pricing.model(HAIKU).prices), "3")
+    entry["usd_per_mtok"] = dict.fromkeys(vars(pricing.priced_model(HAIKU).prices), "3")
     monkeypatch.setattr(pricing, "_table", lambda: table)
     changed(lambda models: None)
-    assert pricing.model(HAIKU).prices.input == Decimal("0.1"), "the package goes first"
+    assert pricing.priced_model(HAIKU).prices.input == Decimal("0.1"), "the package goes first"
     changed(lambda models: no_batch(models[HAIKU]))
-    known = pricing.model(HAIKU)
+    known = pricing.priced_model(HAIKU)
     assert known.prices.input == 3 and known.long_prices is None
     assert "own table" in known.source
     # Half of what the table says.
@@ -202,14 +202,14 @@ def test_a_price_holds_from_its_day_on(changed: Callable[[Edit], None]) -> None:
         opus.price_variants = [new, *(opus.price_variants or ())]
 
     changed(dearer_tomorrow)
-    before, version = pricing.model(OPUS).prices, pricing.version()
+    before, version = pricing.priced_model(OPUS).prices, pricing.version()
     assert before.output == 20
-    pricing.use([], TOMORROW)
-    after = pricing.model(OPUS).prices
+    pricing.use_prices([], TOMORROW)
+    after = pricing.priced_model(OPUS).prices
     assert vars(after) == {kind: 2 * amount for kind, amount in vars(before).items()}
     assert pricing.version() != version
-    pricing.use([], TODAY)
-    assert pricing.model(OPUS).prices == before
+    pricing.use_prices([], TODAY)
+    assert pricing.priced_model(OPUS).prices == before
     assert pricing.version() == version
 
 
@@ -220,25 +220,25 @@ def test_a_model_that_only_looks_alike_is_not_taken(changed: Callable[[Edit], No
 
     changed(rename)
     with pytest.raises(UnknownPrice):
-        pricing.model(OPUS)
+        pricing.priced_model(OPUS)
     with pytest.raises(UnknownPrice):
-        pricing.model("claude-opus-5-5-fast")
+        pricing.priced_model("claude-opus-5-5-fast")
 
 
 def test_a_step_beyond_the_longest_prompt_is_none() -> None:
     """Sonnet 4.5 once held more than 200,000 tokens, at a higher price."""
-    sonnet = pricing.model("claude-sonnet-4-5")
+    sonnet = pricing.priced_model("claude-sonnet-4-5")
     assert (sonnet.context, sonnet.long_prompt_above, sonnet.long_prices) == (200_000, None, None)
 
 
 def test_a_search_costs_the_same_everywhere() -> None:
     usage = Usage(input_tokens=1_000_000, inference_geo="us", server_tool_use=ServerToolUse(1_000))
-    judged = Judged("good", answered_by="claude-opus-5", usage=usage)
+    judged = Judgment("good", answered_by="claude-opus-5", usage=usage)
     dollar = 10**12
     assert pricing.cost_in_pico(judged) == (2.5 * 1.1 + 10) * dollar
     assert pricing.cost_in_pico(judged, batch=False) == (5 * 1.1 + 10) * dollar
     searched = msgspec.structs.replace(usage, input_tokens=0, server_tool_use=ServerToolUse(1))
-    judged = Judged("look", answered_by="claude-opus-5", usage=searched, cause="unfinished")
+    judged = Judgment("look", answered_by="claude-opus-5", usage=searched, cause="unfinished")
     assert pricing.cost_in_pico(judged) == dollar // 100, "whatever becomes of it"
 
 

@@ -21,7 +21,7 @@ from jobs.models import Job, Outcome, answer_shape_of, files
 from jobs.results import statistics, table
 from jobs.results import workbook as excel
 from jobs.retries import problem_groups
-from jobs.rules.judging import GOOD, LOOK, Judged, judge, read_line
+from jobs.rules.judging import GOOD, LOOK, Judgment, judge_result, read_line
 from jobs.rules.tool_answers import MOST_COLUMNS, columns_of, forced_tool, input_text
 
 from ..conftest import Simulator, sent
@@ -70,8 +70,8 @@ def call(found: Any, name: str = "get_weather") -> dict[str, Any]:
 
 def judged(
     content: list[dict[str, Any]], tool: str | None = "get_weather", stop: str = "tool_use"
-) -> Judged:
-    return judge(read_line(line_of(content, stop)).result, tool=tool)
+) -> Judgment:
+    return judge_result(read_line(line_of(content, stop)).result, tool=tool)
 
 
 # --- What counts as an answer ---------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_columns_are_those_of_the_schema_and_of_the_answer() -> None:
 
 def workbook(job: Job, folder: Path) -> list[list[Any]]:
     path = folder / "rows.xlsx"
-    excel.write(job, path)
+    excel.write_workbook(job, path)
     sheet = openpyxl.load_workbook(path)["Rows"]
     return [[cell.value for cell in line] for line in sheet.iter_rows()]
 
@@ -259,9 +259,9 @@ def test_what_is_not_of_its_kind_is_summed_up_as_something_else(
         answer_columns=columns,
     )
     lease: Any = type("Lease", (), {"renew": lambda self: None})()
-    statistics.sum_up(job, lease)
+    statistics.count_answers(job, lease)
     job.refresh_from_db()
-    summary = statistics.summary_of(job)
+    summary = statistics.read_statistics(job)
     assert summary is not None
     assert [(one.others, one.empty) for one in summary.columns] == [(1, 1), (1, 1)]
 

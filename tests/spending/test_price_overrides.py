@@ -20,7 +20,7 @@ from jobs.drafts import checks, estimates, model_catalog
 from jobs.models import Job, ModelCatalog, PriceOverride, key_fingerprint
 from jobs.provider.replies import ModelInfo
 from jobs.rules import pricing, published_prices
-from jobs.rules.judging import Judged, Usage
+from jobs.rules.judging import Judgment, Usage
 from jobs.spending import price_overrides
 from jobs.web.templatetags import show
 from jobs.worker import advance
@@ -41,19 +41,21 @@ def test_what_is_entered_holds_from_its_day_on(root: User) -> None:
     price_overrides.enter(
         "claude-haiku-5-5", today() + timedelta(days=1), Decimal(9), Decimal(9), root
     )
-    assert pricing.model("claude-haiku-5-5").prices.input == Decimal("0.1"), "not yet"
+    assert pricing.priced_model("claude-haiku-5-5").prices.input == Decimal("0.1"), "not yet"
     price_overrides.enter("claude-haiku-5-5", today(), Decimal("0.2"), Decimal("1.5"), root)
-    known = pricing.model("claude-haiku-5-5")
+    known = pricing.priced_model("claude-haiku-5-5")
     assert (known.prices.input, known.prices.cache_write_1h) == (Decimal("0.2"), Decimal("0.4"))
     assert known.source == f"entered by root on {today()}, from {today()} on"
     assert known.context == 1_000_000, "what else is known of it stays"
-    judged = Judged("good", answered_by=known.id, usage=Usage(input_tokens=1_000_000))
+    judged = Judgment("good", answered_by=known.id, usage=Usage(input_tokens=1_000_000))
     assert pricing.cost_in_pico(judged) == 10**11
     assert pricing.cost_of_tokens(known.id, 1_000_000, 0, 500_000) == Decimal("0.1"), "one price"
     price_overrides.enter("claude-haiku-4-5", today(), Decimal(7), Decimal(8), root)
-    assert pricing.model("claude-haiku-4-5-20251001").prices.input == 7, "by its other name, too"
+    assert pricing.priced_model("claude-haiku-4-5-20251001").prices.input == 7, (
+        "by its other name, too"
+    )
     price_overrides.withdraw(PriceOverride.objects.get(model="claude-haiku-5-5", since=today()).pk)
-    assert pricing.model("claude-haiku-5-5").prices.input == Decimal("0.1")
+    assert pricing.priced_model("claude-haiku-5-5").prices.input == Decimal("0.1")
 
 
 def test_a_draft_is_priced_anew(

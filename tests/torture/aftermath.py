@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The hash of what was shown, which the form sends back.
 _KEY = re.compile(r'name="key" value="(\w+)"')
-PASSING, EDITED = "passing", "edited"
+PASSING_CAUSES, EDITED = "passing", "edited"
 TIMES = 20  # that a page is asked for before the person lets it be
 
 

@@ -193,7 +193,7 @@ class Person:
         yield from self._confirm(plan, pk)
         yield from self._see_through(plan, pk)
         if plan.sends_again:
-            yield from aftermath.send_again(self, pk, aftermath.PASSING)
+            yield from aftermath.send_again(self, pk, aftermath.PASSING_CAUSES)
             yield from self._see_through(plan, pk)
         if plan.corrects and pk not in self.stopped:
             yield from aftermath.correct_rows(self, plan, pk)

@@ -22,9 +22,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from jobs.models import ATTENTION, Batch, Job, Outcome, Row, checksums, files
 from jobs.results import row_browser
-from jobs.results.row_browser import Wanted
+from jobs.results.row_browser import RowFilter
 from jobs.rules.answer_formats import AnswerKind, as_answer
-from jobs.rules.judging import cause_in_words
+from jobs.rules.judging import describe_cause
 from jobs.web.views import rows as rows_view
 from jobs.worker import tally
 
@@ -180,7 +180,7 @@ KEYS: dict[str, Callable[[Row], Any]] = {
     "output": lambda row: (row.output_tokens, row.number),
     "cause": lambda row: (
         not row.cause,
-        cause_in_words(row.cause).title if row.cause else "",
+        describe_cause(row.cause).title if row.cause else "",
         row.cause,
         row.number,
     ),
@@ -203,7 +203,7 @@ FITS: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
 ]
 
 
-def paged(job: Job, wanted: Wanted, *, back: bool = False) -> list[list[int]]:
+def paged(job: Job, wanted: RowFilter, *, back: bool = False) -> list[list[int]]:
     """The numbers on each page from the first to the last, or from the last one back."""
     page = rows_view.find_page(job, wanted, "", rows_view.END if back else "")
     pages = [page]
@@ -224,8 +224,8 @@ def test_every_row_is_on_one_page_and_in_order(
     for sort in rows_view.SORTS:
         key, down = KEYS[sort.removeprefix("-").removeprefix("number")], sort[:1] == "-"
         expected = [row.number for row in sorted(rows, key=key, reverse=down)]
-        wanted = Wanted(**query, sort=sort.lstrip("-") or "number", descending=down)
-        assert row_browser.total(mixed, wanted) in (None, len(rows))
+        wanted = RowFilter(**query, sort=sort.lstrip("-") or "number", descending=down)
+        assert row_browser.count_rows(mixed, wanted) in (None, len(rows))
 
         pages = paged(mixed, wanted)
 
@@ -263,7 +263,7 @@ def test_a_search_whose_time_is_up_says_how_far_it_came_and_goes_on(
     assert [n for page in walked(client_alice, mixed, q="name 45") for n in page] == [45]
     for sort in rows_view.SORTS:
         kind = sort.lstrip("-") or "number"
-        wanted = Wanted(text="name 45", sort=kind, descending=sort[:1] == "-")
+        wanted = RowFilter(text="name 45", sort=kind, descending=sort[:1] == "-")
         found, back = paged(mixed, wanted), paged(mixed, wanted, back=True)
         assert len(found) > 2 and [number for page in found for number in page] == [45]
         assert {number for page in back for number in page} == {45}
@@ -324,10 +324,12 @@ def test_pages_of_rows_take_few_queries_and_count_nothing(
 @pytest.mark.parametrize("sort", ["", "-number", "cost", "-output", "cause"])
 @pytest.mark.parametrize("outcome", ["", "attention", "good"])
 def test_pages_come_from_indexes_alone(mixed: Job, sort: str, outcome: str) -> None:
-    wanted = Wanted(outcome=outcome, sort=sort.lstrip("-") or "number", descending=sort[:1] == "-")
-    middle = row_browser.walk(mixed, wanted, None, 20).onward
+    wanted = RowFilter(
+        outcome=outcome, sort=sort.lstrip("-") or "number", descending=sort[:1] == "-"
+    )
+    middle = row_browser.find_rows(mixed, wanted, None, 20).onward
     with CaptureQueriesContext(connection) as queries:
-        row_browser.walk(mixed, wanted, middle, 20)
+        row_browser.find_rows(mixed, wanted, middle, 20)
     if connection.vendor != "sqlite":
         return
     with connection.cursor() as cursor:

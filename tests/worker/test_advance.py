@@ -313,7 +313,7 @@ def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
     assert not Row.objects.exists()
     assert not results.exists()
     assert not uploaded.exists()
-    with pytest.raises(errors.NotThere):
+    with pytest.raises(errors.NotFound):
         client.retrieve_batch(str(batch.provider_id))
     # What was sent stays known, so that no other job can take that batch for its own.
     assert SubmissionEvent.objects.filter(provider_id=batch.provider_id).exists()

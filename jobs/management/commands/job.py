@@ -76,9 +76,9 @@ from ...retries import corrected_files, problem_groups, rounds
 from ...retries.rounds import EDITED, Again
 from ...rules import pricing, wording
 from ...rules.column_matching import needed_columns
-from ...rules.judging import problem_in_words
+from ...rules.judging import describe_problem
 from ...rules.plain_text import PlainStream
-from ...rules.pricing import in_words
+from ...rules.pricing import format_dollars
 from ...rules.recipes import Recipe
 from ...spending import caps, price_overrides, receipts
 from ...web.templatetags.show import at_most, money_range
@@ -159,7 +159,10 @@ class Command(BaseCommand):
             "--problem-file", action="store_true", help="the rows left out, with what is wrong"
         )
         export.add_argument(
-            "--only", choices=table.ROWS, default="all", help="which rows; not with raw (all)"
+            "--only",
+            choices=table.ROW_FILTERS,
+            default="all",
+            help="which rows; not with raw (all)",
         )
         export.add_argument(
             "--plain", action="store_true", help="CSV without a byte order mark, for programs"
@@ -413,15 +416,15 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(found, indent=1, ensure_ascii=False))
             return
         would = "would have been charged: practice mode" if job.practice else "charged"
-        self.stdout.write(f"{in_words(receipt.charged)} (US dollars) {would}")
+        self.stdout.write(f"{format_dollars(receipt.charged)} (US dollars) {would}")
         for line in receipt.lines:
             self.stdout.write(
                 f"  {line.what}, {line.model}: {wording.rows(line.rows)}, "
                 f"{line.input_tokens + line.cache_write_tokens + line.cache_read_tokens:,} tokens "
-                f"read, {line.output_tokens:,} written: {in_words(line.cost)}"
+                f"read, {line.output_tokens:,} written: {format_dollars(line.cost)}"
             )
         if receipt.may_be_charged:
-            more = in_words(receipt.may_be_charged)
+            more = format_dollars(receipt.may_be_charged)
             self.stdout.write(f"  Up to {more} more may have been charged: an answer was lost.")
         for why, count in receipt.not_charged.items():
             self.stdout.write(f"  Not charged: {wording.rows(count)}: {why}")
@@ -429,7 +432,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Estimated: {price_in_words(receipt.estimate)}")
 
     def do_prices(self, options: dict[str, Any]) -> None:
-        found = [facts_of_prices(model) for model in pricing.models()]
+        found = [facts_of_prices(model) for model in pricing.priced_models()]
         if options["json"]:
             self.stdout.write(json.dumps(found, indent=1))
             return
@@ -487,7 +490,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Row {one.number}")
             for name, cell in one.cells:
                 self.stdout.write(f"  {name}: {shorten(cell)}")
-            if problem := problem_in_words(one.cause, one.message):
+            if problem := describe_problem(one.cause, one.message):
                 self.stdout.write(f"  {problem}")
             if one.answer:
                 self.stdout.write(f"  -> {one.answer}")
@@ -498,8 +501,8 @@ class Command(BaseCommand):
         )
         would = "would have been charged: practice mode" if settings.PRACTICE else "charged"
         self.stdout.write(
-            f"{in_words(cost)} (US dollars, normal price) {would}; {tokens[0]:,} tokens read, "
-            f"{tokens[1]:,} written"
+            f"{format_dollars(cost)} (US dollars, normal price) {would}; {tokens[0]:,} tokens "
+            f"read, {tokens[1]:,} written"
         )
 
     # --- the others -------------------------------------------------------------------------------
@@ -517,7 +520,7 @@ class Command(BaseCommand):
             f"{job.attention_count:,} need attention, {job.left_out_count:,} left out"
         )
         if job.was_sent:
-            self.stdout.write(f"Cost so far: {in_words(job.cost)} (US dollars)")
+            self.stdout.write(f"Cost so far: {format_dollars(job.cost)} (US dollars)")
         if (estimate := estimates.current(job)) and not estimate.trouble:
             self.stdout.write(f"Estimate: {price_in_words(estimate)}")
 
@@ -686,7 +689,7 @@ class Command(BaseCommand):
         for group in found:
             self.stdout.write(
                 f"{wording.rows(group.rows)}: {group.title} ({group.name}), "
-                f"charged {pricing.in_words(group.charged)}. {group.cause.advice}"
+                f"charged {pricing.format_dollars(group.charged)}. {group.cause.advice}"
             )
             for remedy in group.remedies:
                 price = f": {price_in_words(remedy.plan.price)}" if remedy.plan else ""
@@ -724,7 +727,7 @@ class Command(BaseCommand):
             state = "Held" if job.held else job.get_state_display()
             self.stdout.write(
                 f"{job.pk:>6}  {state:<18} {job.good_count:>9,} of {job.row_count:>9,} good  "
-                f"{in_words(job.cost):>14}  {job.owner.username}  {job.name}"
+                f"{format_dollars(job.cost):>14}  {job.owner.username}  {job.name}"
             )
 
     def do_models(self, options: dict[str, Any]) -> None:
@@ -796,7 +799,7 @@ def write_export(job: Job, options: dict[str, Any], path: Path) -> None:
             file.writelines(chunks_of(job, options))
         return
     try:
-        workbook.write(job, path, options["only"])
+        workbook.write_workbook(job, path, options["only"])
     except workbook.TooWide as error:
         raise CommandError(str(error)) from error
 
@@ -804,7 +807,7 @@ def write_export(job: Job, options: dict[str, Any], path: Path) -> None:
 def chunks_of(job: Job, options: dict[str, Any]) -> Iterator[bytes]:
     """The bytes of a file that is no workbook."""
     if options["problem_file"]:
-        return chain(table.problem_chunks(job), unmatched.stray_chunks(job))
+        return chain(table.problem_chunks(job), unmatched.unmatched_chunks(job))
     if options["format"] == "raw":
         return table.raw_chunks(job)
     if options["format"] == "jsonl":
@@ -831,7 +834,7 @@ def is_late(began: float) -> bool:
 def model_price(offer: Offer) -> str:
     if not offer.has_price:
         return "no price known"
-    prices = pricing.model(offer.id).prices
+    prices = pricing.priced_model(offer.id).prices
     read, written = prices.input * pricing.BATCH, prices.output * pricing.BATCH
     return f"${read:,.3f} in, ${written:,.3f} out a million"
 

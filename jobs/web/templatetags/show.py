@@ -79,7 +79,7 @@ def size(count: int | None) -> str:
 
 @register.filter
 def money(amount: Decimal | None) -> str:
-    return pricing.in_words(amount or Decimal(0))
+    return pricing.format_dollars(amount or Decimal(0))
 
 
 @register.filter
@@ -94,7 +94,7 @@ def small_money(amount: Decimal) -> str:
 @register.filter
 def at_most(amount: Decimal) -> str:
     """ "at most $3.11" for $3.102: a most is never rounded down."""
-    return f"at most {pricing.in_words(pricing.rounded_up(amount))}"
+    return f"at most {pricing.format_dollars(pricing.round_up(amount))}"
 
 
 @register.filter
@@ -107,7 +107,7 @@ def rate(amount: Decimal) -> str:
 @register.simple_tag
 def money_range(low: Decimal, high: Decimal) -> str:
     """ "$1.40 to $1.90", "up to $0.04", or one sum when both read the same."""
-    least, most = pricing.in_words(low), pricing.in_words(high)
+    least, most = pricing.format_dollars(low), pricing.format_dollars(high)
     if low < CENT <= high:
         return f"up to {most}"
     return least if least == most else f"{least} to {most}"

@@ -15,7 +15,7 @@ from ...actions import approvals
 from ...drafts import model_catalog
 from ...drafts.estimates import Estimate
 from ...models import Job, SpendingCaps, answer_kind_of, recipe_of
-from ...rules.model_capabilities import BY_ITSELF, EFFORTS, NONE, effort_of, efforts_of
+from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
 from ...spending import caps
 from .access import find_job, person
 from .draft import format_in_words
@@ -39,7 +39,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "model_name": model_catalog.name_of(job.model),
-        "effort": EFFORTS[job.effort if job.effort in efforts_of(job.model) else BY_ITSELF],
+        "effort": EFFORTS[job.effort if job.effort in efforts_of(job.model) else AUTOMATIC],
         "thinks": effort_of(job.model, job.effort) != NONE,
         "longest": recipe_of(job).longest,
         **_not_sent(job, sums["estimate"]),

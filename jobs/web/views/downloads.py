@@ -49,7 +49,7 @@ def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
     job = find_job(request, pk)
     only = request.GET.get("only", "all")
     can_be = job.was_sent or (kind == "problems" and job.state != Job.State.READING)
-    if kind not in KINDS or only not in table.ROWS or not can_be:
+    if kind not in KINDS or only not in table.ROW_FILTERS or not can_be:
         raise Http404
     if kind == "xlsx":
         return _workbook(request, job, only)
@@ -72,7 +72,7 @@ def _ready(job: Job, kind: str, only: str, file: CheckedFile) -> HttpResponseBas
         try:
             yield from file.blocks()
         except Damaged:
-            builder.build_anew(job, kind, only)
+            builder.rebuild_export(job, kind, only)
             raise
 
     return to_be_saved(_of_size(blocks(), file.size), table.file_name(job, kind, only))
@@ -105,7 +105,7 @@ def _chunks(job: Job, kind: str, only: str, plain: bool) -> Iterator[bytes]:
         return table.jsonl_chunks(job, only)
     if kind == "raw":
         return table.raw_chunks(job)
-    return chain(table.problem_chunks(job), unmatched.stray_chunks(job))
+    return chain(table.problem_chunks(job), unmatched.unmatched_chunks(job))
 
 
 def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
@@ -119,7 +119,7 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
     file = ready.file if ready else None
     if file is None and job.row_count <= builder.AT_ONCE:
         try:
-            file = builder.make_at_once(job, only)
+            file = builder.make_workbook(job, only)
         except OSError as error:
             messages.error(
                 request,
@@ -140,7 +140,7 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
         with file:
             context["size"] = file.seek(0, 2)
     else:
-        context["export"] = builder.ask_for(job, "xlsx", only)
+        context["export"] = builder.request_export(job, "xlsx", only)
         context["site"] = SiteState()
     seconds = None if file else LOOK_SECONDS
     part = make_part(
@@ -160,7 +160,7 @@ def download_url(job: Job, kind: str, only: str = "all") -> str:
 class Choice:
     """Files with some of the rows of a job."""
 
-    only: str  # of exports.ROWS
+    only: str  # of exports.ROW_FILTERS
     words: str
     rows: int
     urls: dict[str, str]  # by kind
@@ -195,7 +195,7 @@ def downloads_of(job: Job) -> dict[str, Any]:
 
 def _counts(job: Job) -> dict[str, int]:
     """Rows by the choice among them."""
-    some = {only: job.outcome_count(*outcomes) for only, outcomes in table.ROWS.items()}
+    some = {only: job.outcome_count(*outcomes) for only, outcomes in table.ROW_FILTERS.items()}
     return {**some, "all": job.row_count}
 
 

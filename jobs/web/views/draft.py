@@ -30,7 +30,7 @@ from ...models import (
 from ...rules import column_matching
 from ...rules.answer_formats import COLUMN_KINDS, AnswerColumn
 from ...rules.recipes import PLAIN_FIELDS
-from ...rules.row_contents import Contents
+from ...rules.row_contents import RowContents
 from ..forms.recipes import RecipeForm
 from ..forms.uploads import FILE_NAMES, ReadingForm, UploadForm
 from .access import find_job, person
@@ -167,9 +167,9 @@ def _why_left_out(job: Job, row: Row) -> str:
     unknown = column_matching.missing_columns(recipe, job.columns)
     if job.kind != Job.Kind.TABLE or unknown or row.outcome == Outcome.LEFT_OUT:
         return ""
-    contents = Contents(recipe, job.columns)
+    contents = RowContents(recipe, job.columns)
     empty = contents.empty(row.content)
-    return empty[0] if empty and contents.is_left_out(empty) else ""
+    return empty[0] if empty and contents.is_skipped(empty) else ""
 
 
 def _form_problems(form: RecipeForm) -> list[str]:

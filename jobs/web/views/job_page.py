@@ -26,7 +26,7 @@ from ...models import ATTENTION, Batch, Job, Outcome, Round, SiteState, dollars
 from ...results import review_sample
 from ...retries import edits
 from ...rules import pricing
-from ...rules.judging import Cause, cause_in_words
+from ...rules.judging import Cause, describe_cause
 from ...worker import row_changes
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
@@ -159,7 +159,7 @@ def sent_context(job: Job, site: SiteState) -> dict[str, Any]:
         "estimate": estimates.current(job),
         "said": _said(job, batches),
         "kept": _kept(job),
-        "share": review_sample.share(job) if job.drawn_from else None,
+        "share": review_sample.summarize_review(job) if job.drawn_from else None,
         **_tested(job),
         "model_name": model_catalog.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
         "downloads": downloads_of(job),
@@ -210,7 +210,7 @@ def _kept(job: Job) -> Kept | None:
     written, read = (job.tally.get(f"cache_{what}_tokens", 0) for what in ("write", "read"))
     if not job.cached or not (written or read):
         return None
-    saved = pricing.saved_by_keeping(job.model, written, read)
+    saved = pricing.caching_savings(job.model, written, read)
     return Kept(job.tally.get("cache_hits", 0), job.tally.get("answered", 0), saved)
 
 
@@ -368,7 +368,7 @@ def _causes(job: Job) -> list[CauseCount]:
     """Why rows need attention, the most frequent reason first."""
     causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
     found = [
-        CauseCount(cause_in_words(cause), count, rows_url(job, outcome="attention", cause=cause))
+        CauseCount(describe_cause(cause), count, rows_url(job, outcome="attention", cause=cause))
         for outcome, cause, count in causes
         if outcome in ATTENTION
     ]

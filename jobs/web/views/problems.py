@@ -17,7 +17,7 @@ from ...retries import corrected_files, problem_groups, rounds
 from ...retries import edits as editing
 from ...retries.rounds import EDITED, FOR_NOW, Again
 from ...rules import recipes
-from ...rules.judging import SET_ASIDE, cause_in_words
+from ...rules.judging import IGNORED, describe_cause
 from ...spending import caps
 from ...worker import row_changes
 from ..forms.retries import AgainForm, AskForm, ChangeForm
@@ -37,7 +37,7 @@ CHANGED = "Nothing was sent, because the rows or their price have changed. Check
 @require_safe
 def attention(request: HttpRequest, pk: int) -> HttpResponse:
     job = _find(request, pk)
-    set_aside = Again(SET_ASIDE)
+    set_aside = Again(IGNORED)
     context = {
         "job": job,
         "changing": row_changes.find(job),
@@ -137,7 +137,7 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
         "planned": planned,
         "again": planned.again,
         "changed_rows": rounds.changed_of(job, which),
-        "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
+        "cause": None if which in (EDITED, FOR_NOW) else describe_cause(which),
         "passing": which == FOR_NOW,
         "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
         "asked_otherwise": planned.again.prompt is not None or planned.again.system is not None,
@@ -179,7 +179,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
         "count": count,
         # They were asked something else, so they come after these.
         "others": rounds.all_rows_of(job, which).count() - count,
-        "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
+        "cause": None if which in (EDITED, FOR_NOW) else describe_cause(which),
         "is_edited": which == EDITED,
         "is_unknown": rounds.is_unknown(job, before),
         "answer": before.answer,
@@ -237,7 +237,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "changing": row_changes.find(job),
-        "cause": cause_in_words(cause) if cause else None,
+        "cause": describe_cause(cause) if cause else None,
         "to_edit": _to_edit(job, cause) if cause else [],
         "first": SHOWN,
         "changed": editing.changed_rows(job, SHOWN),
@@ -330,7 +330,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "cells": [(job.columns[at], cells[at]) for at in shown],
         "hidden": len(cells) - len(shown),
         "beyond": beyond,
-        "cause": cause_in_words(row.cause) if row.cause else None,
+        "cause": describe_cause(row.cause) if row.cause else None,
     }
     return render(request, "problems/edit_row.html", context)
 

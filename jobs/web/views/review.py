@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ... import actions
 from ...models import Job, Row, answer_shape_of
 from ...results import review_sample, statistics
-from ...results.review_sample import Read
-from ...results.statistics import ColumnSummary
+from ...results.review_sample import ReviewedRow
+from ...results.statistics import ColumnStatistics
 from ...rules import recipes
 from ...rules.answer_formats import AnswerKind, as_cell, values_in
 from ..templatetags.show import figure
@@ -36,7 +36,7 @@ class Shown:
     """A row of the sample, as it is read. `first`: the cells that the prompt uses; `others`: the
     rest of them."""
 
-    read: Read
+    read: ReviewedRow
     first: list[tuple[str, str]]
     others: list[tuple[str, str]]
     values: list[tuple[str, str]]
@@ -65,7 +65,7 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
         if size in review_sample.SIZES and not actions.draw_sample(job, size, person(request)):
             messages.info(request, "There are no more answers to draw.")
         return redirect("review", pk)
-    found = review_sample.sample(job, with_cells=True)
+    found = review_sample.load_sample(job, with_cells=True)
     if not found:
         return render(request, "review/start.html", {"job": job, **_sizes(job, 0)})
     context = _context(job, found)
@@ -105,18 +105,18 @@ def _sizes(job: Job, there: int) -> dict[str, Any]:
     }
 
 
-def _context(job: Job, found: list[Read]) -> dict[str, Any]:
-    return {"job": job, "share": review_sample.share(job, found), "drawn": len(found)}
+def _context(job: Job, found: list[ReviewedRow]) -> dict[str, Any]:
+    return {"job": job, "share": review_sample.summarize_review(job, found), "drawn": len(found)}
 
 
-def _next_unread(found: list[Read], after: int) -> Read | None:
+def _next_unread(found: list[ReviewedRow], after: int) -> ReviewedRow | None:
     """The first that was not read behind the place `after`, or else from the beginning."""
     unread = [one for one in found if one.row and one.good is None]
     behind = [one for one in unread if one.reading.position > after]
     return next(iter(behind or unread), None)
 
 
-def _shown(job: Job, read: Read) -> Shown:
+def _shown(job: Job, read: ReviewedRow) -> Shown:
     if read.row is None:
         return Shown(read, [], [], [], "")
     cells = _cells(job, read.row)
@@ -151,7 +151,7 @@ def mark(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """`mark`: one of MARKS, or "note" for a new note alone; `key`: of the answer that was read;
     `list`: it was read in the list."""
     job = _find_sent_job(request, pk)
-    read = next(iter(review_sample.sample(job, number)), None)
+    read = next(iter(review_sample.load_sample(job, number)), None)
     if read is None:
         raise Http404
     said = request.POST.get("mark", "")
@@ -168,12 +168,12 @@ def mark(request: HttpRequest, pk: int, number: int) -> HttpResponse:
             why = f"Row {number:,} has another answer now."
         messages.info(request, f"{why} Nothing was marked.")
     job.refresh_from_db()
-    found = review_sample.sample(job)
+    found = review_sample.load_sample(job)
     in_list = "list" in request.POST
     if in_list and request.headers.get("HX-Request"):
         if not done:
             return HttpResponse(headers={"HX-Refresh": "true"})
-        [read] = review_sample.sample(job, number, with_cells=True)
+        [read] = review_sample.load_sample(job, number, with_cells=True)
         context = {**_context(job, found), "shown": _shown(job, read), "swapped": True}
         return render(request, "review/_marked.html", context)
     address = reverse("review", args=[pk])
@@ -202,7 +202,7 @@ class Bar:
 class Counted:
     """A column of the answers with its picture."""
 
-    summary: ColumnSummary
+    summary: ColumnStatistics
     bars: list[Bar]
     bar_width: int
 
@@ -216,7 +216,7 @@ class Counted:
 def counts(request: HttpRequest, pk: int) -> HttpResponse:
     """What all answers say: how often each label is there, and how numbers and lengths lie."""
     job = _find_sent_job(request, pk)
-    found = statistics.summary_of(job)
+    found = statistics.read_statistics(job)
     context = {
         "job": job,
         "summary": found,
@@ -227,7 +227,7 @@ def counts(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "review/counts.html", context)
 
 
-def _counted(column: ColumnSummary) -> Counted:
+def _counted(column: ColumnStatistics) -> Counted:
     bars = column.numbers.bars if column.numbers else []
     whole = column.numbers is not None and column.numbers.whole
     most = max((bar.count for bar in bars), default=1)

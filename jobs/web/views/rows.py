@@ -14,11 +14,11 @@ from django.views.decorators.http import require_safe
 
 from ...models import ATTENTION, Attempt, Job, Outcome, Row, answer_shape_of, recipe_of_round
 from ...results import row_browser
-from ...results.row_browser import CAUSE, COST, NUMBER, OUTPUT, Place, Wanted
+from ...results.row_browser import CAUSE, COST, NUMBER, OUTPUT, RowFilter, RowPlace
 from ...retries import edits
 from ...rules import recipes
 from ...rules.answer_formats import LABELS, as_cell, values_in
-from ...rules.judging import Cause, cause_in_words
+from ...rules.judging import Cause, describe_cause
 from .access import asked, find_job
 from .fragments import whole_number
 from .requests import ReadableRequest, readable_request
@@ -62,8 +62,8 @@ class Page:
 
     rows: list[Row]
     total: int | None
-    before: Place | None
-    after: Place | None
+    before: RowPlace | None
+    after: RowPlace | None
     cut: bool = False  # time was up before it was full
     by_its_end: bool = False  # so rows were looked through backwards
     up_to: int = 0  # the last row that was looked through, when `cut`
@@ -73,7 +73,7 @@ class Neighbour(NamedTuple):
     """The next row of a view; or where to go on looking for it, when it is far away."""
 
     number: int | None
-    onward: Place | None
+    onward: RowPlace | None
 
 
 class Text(NamedTuple):
@@ -112,7 +112,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "elsewhere": _address(request, "from", "to"),
         "among": _address(request, "from", "to", "outcome", "cause"),
         "filtered": _is_part(wanted),
-        "cause": cause_in_words(wanted.cause) if wanted.cause else None,
+        "cause": describe_cause(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
         "causes": _causes(job, wanted),
         "labels": kind.labels if kind.kind == LABELS else (),
@@ -132,12 +132,12 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "rows/list.html", context)
 
 
-def read_wanted(job: Job, request: HttpRequest) -> Wanted:
+def read_wanted(job: Job, request: HttpRequest) -> RowFilter:
     outcome, sort = asked(request, "outcome"), asked(request, "sort")
     label, model = asked(request, "label"), asked(request, "model")
     kind = answer_shape_of(job)
     sort = sort if sort in SORTS else ""
-    return Wanted(
+    return RowFilter(
         outcome=outcome if outcome in FILTERS else "",
         cause=asked(request, "cause"),
         label=label if kind.kind == LABELS and label in kind.labels else "",
@@ -148,9 +148,9 @@ def read_wanted(job: Job, request: HttpRequest) -> Wanted:
     )
 
 
-def _is_part(wanted: Wanted) -> bool:
+def _is_part(wanted: RowFilter) -> bool:
     """Not every row is wanted."""
-    return wanted != Wanted(sort=wanted.sort, descending=wanted.descending)
+    return wanted != RowFilter(sort=wanted.sort, descending=wanted.descending)
 
 
 def _address(request: HttpRequest, *without: str) -> str:
@@ -185,17 +185,19 @@ def _filters(job: Job) -> list[tuple[str, str, int]]:
     return [(key, words, counts[key]) for key, words in FILTERS.items() if counts[key] or not key]
 
 
-def _causes(job: Job, wanted: Wanted) -> list[tuple[str, str, int]]:
+def _causes(job: Job, wanted: RowFilter) -> list[tuple[str, str, int]]:
     """The causes that can be chosen among the outcomes chosen: as stored, in words, how many."""
     counts: Counter[str] = Counter()
     for outcome, cause, count in job.tally.get("causes", []):
         if cause and (not wanted.outcome or outcome in wanted.outcomes or cause == wanted.cause):
             counts[cause] += count
-    titles = {cause: cause_in_words(cause).title for cause in counts}
+    titles = {cause: describe_cause(cause).title for cause in counts}
     several = Counter(titles.values())
     return [
         (cause, title if several[title] == 1 else f"{title}: {cause}", counts[cause])
-        for cause, title in sorted(titles.items(), key=lambda both: row_browser.by_title(both[0]))
+        for cause, title in sorted(
+            titles.items(), key=lambda both: row_browser.cause_sort_key(both[0])
+        )
     ]
 
 
@@ -205,12 +207,12 @@ def _models(job: Job) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def find_page(job: Job, wanted: Wanted, begin: str, end: str) -> Page:
+def find_page(job: Job, wanted: RowFilter, begin: str, end: str) -> Page:
     """The page that ends at the place `end`, or begins at `begin`; the first page when both are
     none, and when fewer rows than a page come before `end`."""
     last = row_browser.read_place(end, wanted)
     if last or end == END:
-        found = row_browser.walk(job, wanted, last, PAGE, backwards=True)
+        found = row_browser.find_rows(job, wanted, last, PAGE, backwards=True)
         if found.onward:
             after = _beside(job, wanted, last, 1)
             return _page(job, wanted, found, before=found.onward, after=after, by_its_end=True)
@@ -218,21 +220,21 @@ def find_page(job: Job, wanted: Wanted, begin: str, end: str) -> Page:
             return _page(job, wanted, found, before=None, after=None, by_its_end=True)
         begin = ""
     first = row_browser.read_place(begin, wanted)
-    found = row_browser.walk(job, wanted, first, PAGE)
+    found = row_browser.find_rows(job, wanted, first, PAGE)
     before = _beside(job, wanted, first, -1)
     return _page(job, wanted, found, before=before, after=found.onward, by_its_end=False)
 
 
 def _page(
     job: Job,
-    wanted: Wanted,
-    found: row_browser.Found,
+    wanted: RowFilter,
+    found: row_browser.FoundRows,
     *,
-    before: Place | None,
-    after: Place | None,
+    before: RowPlace | None,
+    after: RowPlace | None,
     by_its_end: bool,
 ) -> Page:
-    total = row_browser.total(job, wanted)
+    total = row_browser.count_rows(job, wanted)
     numbers = [place.number for place in found.places]
     rows = {row.number: row for row in job.rows.filter(number__in=numbers)}
     shown = [rows[number] for number in numbers if number in rows]
@@ -244,14 +246,14 @@ def _page(
     return Page(shown, total, before, after, True, by_its_end, up_to)
 
 
-def _beside(job: Job, wanted: Wanted, place: Place | None, step: int) -> Place | None:
+def _beside(job: Job, wanted: RowFilter, place: RowPlace | None, step: int) -> RowPlace | None:
     """The place before (`step` -1) or after (1) `place`, if there are rows from there on: any, for
     whether one of them is wanted shows when that page is looked at."""
     if place is None:
         return None
     beside = place.beside(step, wanted)
     anything = replace(wanted, label="", model="", text="")
-    found = row_browser.walk(job, anything, beside, 1, backwards=step < 0)
+    found = row_browser.find_rows(job, anything, beside, 1, backwards=step < 0)
     return beside if found.places else None
 
 
@@ -285,7 +287,7 @@ def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str,
         "answer": Text.of("Answer", row.answer, ANSWER_SHOWN),
         "values": [Text.of(name, cell) for name, cell in values],
         "message": Text.of("", row.message or row.problem),
-        "cause": cause_in_words(row.cause) if row.outcome in ATTENTION else None,
+        "cause": describe_cause(row.cause) if row.outcome in ATTENTION else None,
     }
 
 
@@ -336,7 +338,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "can_be_edited": _can_be_edited(job, found),
         "is_changed": edits.waiting(job).filter(pk=found.pk).exists(),
         "values": values_of(job, found),
-        "cause": cause_in_words(found.cause) if found.outcome in ATTENTION else None,
+        "cause": describe_cause(found.cause) if found.outcome in ATTENTION else None,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
         "filtered": _is_part(wanted),
@@ -363,7 +365,7 @@ def _attempts(job: Job, row: Row) -> list[Earlier]:
     return [
         Earlier(
             one,
-            cause_in_words(one.cause) if one.cause else None,
+            describe_cause(one.cause) if one.cause else None,
             readable_request(
                 job,
                 Row(source=one.source or row.source),
@@ -378,10 +380,12 @@ def _can_be_edited(job: Job, row: Row) -> bool:
     return job.kind == Job.Kind.TABLE and edits.can_be_edited(job).filter(pk=row.pk).exists()
 
 
-def _neighbour(job: Job, wanted: Wanted, row: Row, step: int) -> Neighbour | None:
+def _neighbour(job: Job, wanted: RowFilter, row: Row, step: int) -> Neighbour | None:
     """The next row of the same view (`step` 1), or the one before (-1)."""
     beside = row_browser.place_of(row, wanted).beside(step, wanted)
-    found = row_browser.walk(job, wanted, beside, 1, backwards=step < 0, seconds=NEIGHBOUR_SECONDS)
+    found = row_browser.find_rows(
+        job, wanted, beside, 1, backwards=step < 0, seconds=NEIGHBOUR_SECONDS
+    )
     if found.places:
         return Neighbour(found.places[0].number, None)
     return Neighbour(None, found.onward) if found.onward else None

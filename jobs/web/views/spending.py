@@ -78,7 +78,7 @@ def prices(request: HttpRequest) -> HttpResponse:
         return redirect("spending_prices")
     context = {
         "form": form,
-        "models": [known for known in pricing.models() if known.status != "retired"],
+        "models": [known for known in pricing.priced_models() if known.status != "retired"],
         "without_price": [offer for offer in model_catalog.offered() if not offer.has_price],
         "own": PriceOverride.objects.filter(withdrawn_at=None).select_related("entered_by"),
         "usual": pricing.source(),

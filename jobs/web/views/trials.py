@@ -20,7 +20,7 @@ from ...drafts.estimates import Prices
 from ...models import Job, Outcome, Trial, recipe_of
 from ...rules import pricing
 from ...rules.answer_formats import COLUMNS, TEXT, as_cell, stored_values
-from ...rules.judging import Cause, cause_in_words
+from ...rules.judging import Cause, describe_cause
 from ...rules.model_capabilities import EFFORTS, efforts_of
 from ...rules.recipes import Recipe, with_rows_of
 from ...spending import caps
@@ -147,7 +147,7 @@ def _tested(one: Trial) -> Tested:
         one,
         [(name, cell[:500]) for name, cell in one.cells],
         _values(one) if in_columns else [],
-        cause_in_words(one.cause) if one.cause else None,
+        describe_cause(one.cause) if one.cause else None,
     )
 
 

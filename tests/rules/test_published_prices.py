@@ -253,10 +253,10 @@ def test_the_reader_of_a_file_needs_no_prices() -> None:
     """It works with little memory, in a process of its own for each file."""
     code = """
 import json, sys
-from jobs.ingest.request_reader import Requests
+from jobs.ingest.request_reader import RequestReader
 from jobs.ingest.shapes import Limits
 params = {"model": "claude-opus-4-1", "max_tokens": 9, "messages": []}
-Requests((), Limits()).line(1, "{}", {"custom_id": "a", "params": params})
+RequestReader((), Limits()).line(1, "{}", {"custom_id": "a", "params": params})
 print(sorted(name for name in sys.modules if name.startswith(("genai_prices", "pydantic"))))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

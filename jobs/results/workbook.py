@@ -28,8 +28,7 @@ from ..ingest.shapes import row_name
 from ..models import Job, Outcome, Row, clock, dollars
 from ..rules.answer_formats import as_cell
 from ..rules.spreadsheet_cells import plain_cell
-from . import table as exports
-from .table import Cell, Table
+from .table import Cell, Table, as_text, row_slices, table_of
 
 SHEET_ROWS = 1_048_576  # with the header
 MOST_COLUMNS = 16_384
@@ -76,19 +75,19 @@ class TooWide(Exception):
 
 
 def is_too_wide(job: Job) -> bool:
-    return len(exports.table_of(job).header) > MOST_COLUMNS
+    return len(table_of(job).header) > MOST_COLUMNS
 
 
 def write_workbook(
     job: Job, path: Path, only: str = "all", between: Callable[[int], object] = lambda _bytes: None
 ) -> None:
-    """Write the workbook of a job to `path`, with the rows of exports.ROW_FILTERS[only].
+    """Write the workbook of a job to `path`, with the rows of table.ROW_FILTERS[only].
 
     `between` is called with 0 before each slice of rows, and at last with the bytes that are to be
     packed, which cannot be interrupted. Files on the way lie beside `path` and go, whatever
     happens. Raises TooWide, OSError, and what `between` raises.
     """
-    table = exports.table_of(job)
+    table = table_of(job)
     if len(table.header) > MOST_COLUMNS:
         raise TooWide(TOO_WIDE)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
@@ -96,7 +95,7 @@ def write_workbook(
         try:
             rows = _Rows(book, job, table)
             summary = book.add_worksheet("Summary")
-            for some in exports.row_slices(job, only):
+            for some in row_slices(job, only):
                 between(0)
                 rows.add(some)
             rows.end()
@@ -138,7 +137,7 @@ class _Rows:
         lines = [self._table.cells(row) for row in rows]
         if not self.count:
             samples: Iterator[tuple[Cell, ...]] = zip(*lines, strict=True)
-            usual = [_width(map(exports.as_text, cells)) for cells in samples]
+            usual = [_width(map(as_text, cells)) for cells in samples]
             self._widths = list(map(max, self._widths, usual))
         for row, cells in zip(rows, lines, strict=True):
             if self._line == SHEET_ROWS - 1:

@@ -269,7 +269,7 @@ def test_an_answer_marked_down_is_not_used_again(
 @pytest.mark.parametrize(
     ("good", "read", "least", "most"),
     [
-        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson_interval") and published tables.
+        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson") and published tables.
         (38, 40, 0.8350, 0.9862),
         (0, 10, 0.0, 0.2775),
         (10, 10, 0.7225, 1.0),

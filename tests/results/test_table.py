@@ -22,8 +22,7 @@ from python_calamine import CalamineWorkbook
 
 from jobs.ingest.corrections import EXCEL_CELL, beside
 from jobs.models import Batch, Job, Outcome, Row
-from jobs.results import table as exports
-from jobs.results import workbook
+from jobs.results import table, workbook
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
 from jobs.rules.judging import MARKED_DOWN
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
@@ -65,7 +64,7 @@ TEXTS = [
 
 
 def joined(job: Job) -> list[list[str]]:
-    text = b"".join(exports.csv_chunks(job)).decode("utf-8-sig")
+    text = b"".join(table.csv_chunks(job)).decode("utf-8-sig")
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
@@ -98,7 +97,7 @@ def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
 
 
 def test_our_columns_never_take_the_name_of_theirs() -> None:
-    names = beside(exports.ANSWER_COLUMNS, ["Answer", "status", "status_2"])
+    names = beside(table.ANSWER_COLUMNS, ["Answer", "status", "status_2"])
     assert names == [
         "answer_2",
         "status_3",
@@ -116,7 +115,7 @@ def test_the_joined_file_keeps_cells_and_order(alice: User, make_job: MakeJob) -
     answered(job, 2, answer="@evil", outcome=Outcome.GOOD, cause="", cost_pico=50_000)
     header, *lines = joined(job)
     assert header[:2] == ["name", "text"]
-    assert header[2:] == list(exports.ANSWER_COLUMNS)
+    assert header[2:] == list(table.ANSWER_COLUMNS)
     assert [line[:2] for line in lines] == [
         ["Ann", 'say "hi", ok'],
         ["'=1+1", "two\nlines"],
@@ -143,7 +142,7 @@ def test_jsonl_is_exact(alice: User, make_job: MakeJob) -> None:
     job = make_job(alice, columns=("name",), rows=[("=1+1",), ("Ann",)])
     answered(job, 1, answer="=2\u2028", outcome=Outcome.GOOD, cause="", cost_pico=1)
     answered(job, 2, answer="", outcome=Outcome.ERRORED, cause="api_error", message="Oops")
-    lines = b"".join(exports.jsonl_chunks(job)).decode().split("\n")
+    lines = b"".join(table.jsonl_chunks(job)).decode().split("\n")
     first, second = json.loads(lines[0]), json.loads(lines[1])
     assert (first["cells"], first["answer"]) == ({"name": "=1+1"}, "=2\u2028")
     assert first["cost_usd"] == "0.000000000001"
@@ -155,7 +154,7 @@ def test_the_problem_file_names_every_row_that_is_left_out(alice: User, make_job
     job = make_job(alice, columns=("a",), rows=[("1",), ("2",), ("3",)])
     left_out = Row.objects.filter(job=job, number__gt=1)
     left_out.update(outcome=Outcome.LEFT_OUT, problem="Bad.\nMend it.")
-    text = b"".join(exports.problem_chunks(job)).decode("utf-8-sig")
+    text = b"".join(table.problem_chunks(job)).decode("utf-8-sig")
     lines = list(csv.reader(io.StringIO(text)))
     assert lines[0] == ["row", "problem", "how to fix", "a"]
     assert lines[1:] == [["3", "Bad.", "Mend it.", "2"], ["4", "Bad.", "Mend it.", "3"]]
@@ -164,10 +163,10 @@ def test_the_problem_file_names_every_row_that_is_left_out(alice: User, make_job
 def test_the_export_reads_a_slice_at_a_time(
     alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "SLICE", 2)
+    monkeypatch.setattr(table, "SLICE", 2)
     job = make_job(alice, columns=("n",), rows=[(str(n),) for n in range(7)])
     assert [line[0] for line in joined(job)[1:]] == [str(n) for n in range(7)]
-    assert len(list(exports.csv_chunks(job))) == 1 + 4
+    assert len(list(table.csv_chunks(job))) == 1 + 4
 
 
 # --- As a workbook --------------------------------------------------------------------------------
@@ -291,7 +290,7 @@ def test_an_answer_that_was_marked_down_keeps_its_columns(
     found = dict(zip(header, first, strict=True))
     assert (found["mood"], found["score"], found["answer"]) == ("007", 0.5, "")
     assert found["status"] == "Needs a look" and "much too harsh" in found["problem"]
-    line = json.loads(next(exports.jsonl_chunks(job)).splitlines()[0])
+    line = json.loads(next(table.jsonl_chunks(job)).splitlines()[0])
     assert line["answer"] == {"mood": "007", "score": 0.5, "angry": True, "words": ["a", "b"]}
 
 
@@ -421,19 +420,19 @@ def test_some_of_the_rows(
         Outcome.GOOD,
     ]
     job = make_job(alice, columns=("a",), rows=[(name,) for name in "abcdefg"], outcomes=outcomes)
-    text = b"".join(exports.csv_chunks(job, only)).decode("utf-8-sig")
-    table = list(csv.reader(io.StringIO(text)))
-    lines = b"".join(exports.jsonl_chunks(job, only)).splitlines()
-    assert "".join(line[0] for line in table[1:]) == names
+    text = b"".join(table.csv_chunks(job, only)).decode("utf-8-sig")
+    cells = list(csv.reader(io.StringIO(text)))
+    lines = b"".join(table.jsonl_chunks(job, only)).splitlines()
+    assert "".join(line[0] for line in cells[1:]) == names
     assert "".join(json.loads(line)["cells"]["a"] for line in lines) == names
     assert "".join(line[0] for line in sheet_of(written(job, tmp_path, only))[1:]) == names
 
 
 def test_a_plain_csv_is_without_the_mark(alice: User, make_job: MakeJob) -> None:
     job = make_job(alice)
-    marked = b"".join(exports.csv_chunks(job))
-    assert marked.startswith(exports.BOM)
-    assert b"".join(exports.csv_chunks(job, plain=True)) == marked.removeprefix(exports.BOM)
+    marked = b"".join(table.csv_chunks(job))
+    assert marked.startswith(table.BOM)
+    assert b"".join(table.csv_chunks(job, plain=True)) == marked.removeprefix(table.BOM)
 
 
 @pytest.mark.parametrize(
@@ -450,14 +449,14 @@ def test_a_plain_csv_is_without_the_mark(alice: User, make_job: MakeJob) -> None
 def test_names_of_files(
     alice: User, make_job: MakeJob, upload_name: str, kind: str, only: str, name: str
 ) -> None:
-    assert exports.file_name(make_job(alice, upload_name=upload_name), kind, only) == name
+    assert table.file_name(make_job(alice, upload_name=upload_name), kind, only) == name
 
 
 @pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice (soffice) is not installed")
 def test_libreoffice_opens_both_and_runs_nothing(alice: User, db: None, tmp_path: Path) -> None:
     texts = [text for text in [*FORMULAS, *TEXTS] if "\r" not in text and text != "\t=1"]
     job = store_job(alice, columns=("=a", "b"), rows=[[text, text] for text in texts])
-    (tmp_path / "in.csv").write_bytes(b"".join(exports.csv_chunks(job)))
+    (tmp_path / "in.csv").write_bytes(b"".join(table.csv_chunks(job)))
     workbook.write_workbook(job, tmp_path / "in.xlsx")
     for name in ("in.csv", "in.xlsx"):
         command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
@@ -469,9 +468,9 @@ def test_libreoffice_opens_both_and_runs_nothing(alice: User, db: None, tmp_path
         subprocess.run(command, check=True, capture_output=True, timeout=120, env=environment)
     from_csv = CalamineWorkbook.from_path(tmp_path / "csv" / "in.ods").get_sheet_by_index(0)
     from_xlsx = CalamineWorkbook.from_path(tmp_path / "xlsx" / "in.ods").get_sheet_by_index(0)
-    table = from_csv.to_python(skip_empty_area=False)
+    cells = from_csv.to_python(skip_empty_area=False)
     assert [
-        exact_cell(str(line[0]), text) for line, text in zip(table[1:], texts, strict=True)
+        exact_cell(str(line[0]), text) for line, text in zip(cells[1:], texts, strict=True)
     ] == texts
     assert [line[0] for line in from_xlsx.to_python(skip_empty_area=False)[1:]] == texts
     for name in ("csv", "xlsx"):

@@ -22,7 +22,7 @@ from jobs.drafts import estimates
 from jobs.ingest.request_reader import RequestReader
 from jobs.ingest.shapes import Limits
 from jobs.models import Job, Outcome, recipe_of
-from jobs.results import table as exports
+from jobs.results import table
 from jobs.rules import pricing
 from jobs.rules.answer_formats import (
     COLUMNS,
@@ -307,7 +307,7 @@ FORM = {
 }
 
 
-def table(chunks: Any) -> list[dict[str, str]]:
+def rows_of(chunks: Any) -> list[dict[str, str]]:
     text = b"".join(chunks).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
@@ -338,7 +338,7 @@ def test_columns_of_a_thousand_rows_come_back_typed(
     job = finished(Job.objects.get(pk=job.pk), drive)
     good = {row.number for row in job.rows.filter(outcome=Outcome.GOOD)}
     assert 700 < len(good) < 1_000, "some fail, and no good one is out of form"
-    found = table(exports.csv_chunks(job))
+    found = rows_of(table.csv_chunks(job))
     assert len(found) == 1_000
     assert list(found[0])[:7] == ["name", "text", "Mood", "stars", "urgent", "name_2", "answer"]
     for number, row in enumerate(found, start=1):
@@ -349,7 +349,7 @@ def test_columns_of_a_thousand_rows_come_back_typed(
             assert row["answer"] == ""
         else:
             assert (row["Mood"], row["stars"], row["name_2"]) == ("", "", "")
-    lines = [json.loads(line) for line in b"".join(exports.jsonl_chunks(job)).splitlines()]
+    lines = [json.loads(line) for line in b"".join(table.jsonl_chunks(job)).splitlines()]
     typed = lines[min(good) - 1]["answer"]
     assert isinstance(typed["stars"], int | float) and isinstance(typed["urgent"], bool)
     page = client_alice.get(reverse("rows", args=[job.pk]) + "?outcome=good").content.decode()
@@ -372,7 +372,7 @@ def test_labels_are_the_answers(
     page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
     assert "One of: positive, negative, mixed" in page
     job = finished(job, drive)
-    assert {row["answer"] for row in table(exports.csv_chunks(job))} <= set(MOODS.labels)
+    assert {row["answer"] for row in rows_of(table.csv_chunks(job))} <= set(MOODS.labels)
     assert job.good_count == job.row_count
 
 

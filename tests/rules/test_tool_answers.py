@@ -18,8 +18,7 @@ from django.test import Client
 from jobs import actions
 from jobs.batches import result_rows
 from jobs.models import Job, Outcome, answer_shape_of, files
-from jobs.results import statistics, table
-from jobs.results import workbook as excel
+from jobs.results import statistics, table, workbook
 from jobs.retries import problem_groups
 from jobs.rules.judging import GOOD, LOOK, Judgment, judge_result, read_line
 from jobs.rules.tool_answers import MOST_COLUMNS, columns_of, forced_tool, input_text
@@ -171,9 +170,9 @@ def test_columns_are_those_of_the_schema_and_of_the_answer() -> None:
 # --- Whole jobs -----------------------------------------------------------------------------------
 
 
-def workbook(job: Job, folder: Path) -> list[list[Any]]:
+def cells_of(job: Job, folder: Path) -> list[list[Any]]:
     path = folder / "rows.xlsx"
-    excel.write_workbook(job, path)
+    workbook.write_workbook(job, path)
     sheet = openpyxl.load_workbook(path)["Rows"]
     return [[cell.value for cell in line] for line in sheet.iter_rows()]
 
@@ -201,7 +200,7 @@ def test_forced_tools_fill_columns_in_every_file(mixed_tools: Job, tmp_path: Pat
     header, *lines = joined(job)
     place = {name: header.index(name) for name in [*names, "answer", "status"]}
     assert header[: len(names) + 1] == ["custom_id", *names]
-    sheet_header, *sheet = workbook(job, tmp_path)
+    sheet_header, *sheet = cells_of(job, tmp_path)
     assert sheet_header == header
     first, second, third, fourth = objects(job)
     values = first["answer"]
@@ -275,7 +274,7 @@ def test_an_input_with_more_than_columns_hold_stays_whole(
     job = make_job(alice, rows=[request_of("a", "x")], outcomes=[row], answer_columns=columns)
     header, line = joined(job)
     assert json.loads(line[header.index("answer")]) == values
-    assert workbook(job, tmp_path)[1][header.index("answer")] == row["answer"]
+    assert cells_of(job, tmp_path)[1][header.index("answer")] == row["answer"]
     assert objects(job)[0]["answer"] == values
 
 

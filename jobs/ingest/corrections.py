@@ -119,10 +119,10 @@ class Corrections:
                 words = f"The corrected file has a row {row:,}, which your file does not have."
                 yield Finding("correction_left", words)
         for row in self._unchanged:
-            words = f"Row {row:,} came back without a correction, and is still left out."
+            words = f"Row {row:,} came back uncorrected and is still skipped."
             yield Finding("not_corrected", words)
         for row in self._not_needed:
-            words = f"Row {row:,} can be sent as it is, so its correction was not used."
+            words = f"Row {row:,} was already valid, so its correction was not used."
             yield Finding("correction_left", words)
 
     def remarks_on_files(self) -> Iterator[Finding]:
@@ -176,11 +176,13 @@ class _Bound:
         for line, cells in self.file.rows:
             text = (_cell(cells, at) or "").strip()
             if not (text.isascii() and text.isdigit() and len(text) < 10):
-                words = f"The column “{column}” says “{text[:SHOWN]}”, which is no row’s number."
+                words = (
+                    f"The column “{column}” contains “{text[:SHOWN]}”, which is not a row number."
+                )
                 self._refuse(words, line)
             row = int(text)
             if row in seen:
-                self._refuse(f"Row {row:,} is there twice.", line)
+                self._refuse(f"Row {row:,} appears twice.", line)
             seen.add(row)
             yield row, (line, cells)
 
@@ -218,8 +220,8 @@ class _Bound:
         """Raises NotCorrected when no row has anything in common with the row that it names."""
         if self._unlike and not self._alike:
             self._refuse(
-                "Its rows have nothing in common with the rows of your file that they name. "
-                "Perhaps it belongs to another file."
+                "Its rows have nothing in common with your file’s rows of the same numbers. "
+                "It may belong to another file."
             )
 
 

@@ -37,7 +37,7 @@ class CsvReader:
         sample = _whole_lines(file.head, self._encoding)
         self._quote = _quotation_mark(sample)
         if self._quote == "'":
-            text = "Cells are in single quotation marks, which were taken away."
+            text = "Cells were in single quotation marks, which were removed."
             self.remarks.append(Finding("single_quotes", text))
         first = sample.split("\n", 1)[0] + "\n"
         self._has_sep = bool(_SEP.match(first))

@@ -88,101 +88,102 @@ FINDINGS = {
     # The file as a whole
     "empty": Kind("The file is empty.", "Choose a file with column names and rows."),
     "no_rows": Kind(
-        "There are no rows below the column names.", "Add rows, or check that you saved the file."
+        "The file has column names but no rows.", "Add rows, or check that you saved your changes."
     ),
-    "not_text": Kind("This is not a file with a table.", "Upload a CSV, Excel or JSONL file."),
+    "not_text": Kind("This file does not contain a table.", "Upload a CSV, Excel or JSONL file."),
     "markup": Kind(
-        "This is not a file with a table.",
-        "Open it in your spreadsheet program, whatever its name ends with, and save it as .xlsx or "
-        "CSV.",
+        "This file does not contain a table.",
+        "Open it in your spreadsheet program and save it as .xlsx or CSV.",
     ),
     "too_many_rows": Kind("The file has too many rows.", "Split it into several files."),
     "too_many_columns": Kind(
         "The file has too many columns.", "Remove columns that the prompt does not need."
     ),
     "too_much": Kind(
-        "The file could not be read to its end.",
+        "The file is too large to read.",
         "Save it as CSV UTF-8 in your spreadsheet program, or split it into several files.",
     ),
-    "no_room": Kind("There is no room for this file.", "Its rows were not stored."),
+    "no_room": Kind("There is not enough disk space for this file.", "Its rows were not stored."),
     "encoding": Kind(
-        "There are characters that do not fit the encoding.",
+        "Some characters do not match the encoding.",
         "Choose another encoding, or save the file as UTF-8 (in Excel: “CSV UTF-8”).",
     ),
     "damaged": Kind(
-        "The file is damaged.", "Save it again in the program that it comes from, and upload that."
+        "The file is damaged.",
+        "Save it again in the program that created it, then upload it again.",
     ),
     "password": Kind(
-        "The file is protected by a password.",
+        "The file is password-protected.",
         "Remove the password in Excel (File, Info, Protect Workbook) and save it again.",
     ),
     "no_such_sheet": Kind("The workbook has no such sheet.", "Choose one of its sheets."),
     "far_cell": Kind(
-        "There are cells far away from the table.",
-        "Delete what is in them, or copy the table to a new workbook.",
+        "Some cells are far outside the table.",
+        "Delete them, or copy the table to a new workbook.",
     ),
     # Names of columns
     "name": Kind("A column name cannot be used.", "Rename the column."),
     "same_name": Kind("Two columns have the same name.", "Rename one of them."),
-    "long_line": Kind("Lines are too long.", "Shorten them. Is this a CSV or JSONL file?"),
+    "long_line": Kind("Some lines are too long.", "Shorten them. Is this a CSV or JSONL file?"),
     "nul": Kind(
-        "There are NUL characters in the file.",
-        "Remove them, or save the file again in the program that it comes from.",
+        "The file contains NUL characters.",
+        "Remove them, or save the file again in the program that created it.",
     ),
     "quotes": Kind(
-        "Quotation marks do not come in pairs.",
-        'Close what was opened; a quotation mark inside a cell is written twice ("").',
+        "A quotation mark is not closed.",
+        'Close it. Inside a cell, write a quotation mark twice ("").',
     ),
     "json": Kind(
-        "Lines are not JSON objects.",
-        'Each line of a JSONL file is one complete object, such as {"name": "Ann"}.',
+        "Some lines are not JSON objects.",
+        'Each line of a JSONL file must be one complete object, such as {"name": "Ann"}.',
     ),
-    "same_key": Kind("Objects have the same key twice.", "Remove or rename one of the two."),
+    "same_key": Kind(
+        "Some objects contain the same key twice.", "Remove or rename one of the two."
+    ),
     # Rows that cannot be sent
     "few_cells": Kind(
-        "These rows have fewer cells than there are columns.",
-        "Add the missing cells, or have them filled with nothing.",
+        "These rows have too few cells.",
+        "Add the missing cells, or leave them empty with the button above.",
     ),
     "many_cells": Kind(
-        "These rows have more cells than there are columns.",
-        "A cell that contains a comma (or whatever separates your cells) needs quotation marks "
-        "around it.",
+        "These rows have too many cells.",
+        "A cell that contains a comma (or your delimiter) needs quotation marks around it.",
     ),
     "long_cell": Kind("These rows have a cell that is too long.", "Shorten it."),
     "no_value": Kind(
         "These rows have formulas without a result.",
-        "Open the file in your spreadsheet program, save it, and upload it again.",
+        "Open the file in your spreadsheet program, save it, then upload it again.",
     ),
     "request": Kind("These requests cannot be sent in a batch.", "Change them in the file."),
     # Worth knowing
-    "odd_names": Kind("", "If that line is a row already, choose “There are no column names”."),
-    "unnamed": Kind("Columns without a name got one.", ""),
-    "empty_column": Kind("Columns have nothing in them.", ""),
+    "odd_names": Kind("", "If that line is a row, choose “There are no column names”."),
+    "unnamed": Kind("Columns without a name were named.", ""),
+    "empty_column": Kind("Some columns are empty.", ""),
     "guessed": Kind(
         "",
-        "Check that letters such as ä, é or ł look right; choose another encoding if they do not.",
+        "Check that letters such as ä, é or ł look right. If not, choose another encoding.",
     ),
-    "above_header": Kind("", "Choose another line if these are not the column names."),
+    "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
     "single_quotes": Kind("", ""),
     "long_number": Kind(
         "",
-        "Excel keeps 15 digits of a number. Where it matters, store it as text.",
+        "Excel keeps only 15 digits of a number. To keep all digits, store it as text.",
     ),
     "error_cell": Kind("", ""),
-    "lost_break": Kind("", "Where they matter, save the workbook as .xlsx."),
+    "lost_break": Kind("", "To keep them, save the workbook as .xlsx."),
     # Ready-made requests that cannot be sent
     "req_id": Kind(
         "These requests have no “custom_id”.",
-        "Give each request a “custom_id”: any text by which you know it again.",
+        "Give each request a “custom_id”: any text that identifies it.",
     ),
     "req_same_id": Kind(
-        "These requests have the “custom_id” of another one.",
-        "Change it: each may be there once.",
+        "These requests have a “custom_id” that is already in use.",
+        "Make each “custom_id” unique.",
     ),
     "req_beside": Kind(
-        "These requests have something beside “custom_id” and “params”.",
-        "Remove it, or move it into “params” if it belongs there.",
+        "These requests have keys other than “custom_id” and “params”.",
+        "Remove them, or move them into “params”.",
     ),
     "req_params": Kind(
         "These requests have no “params”.",
@@ -190,152 +191,147 @@ FINDINGS = {
         '{"custom_id": "1", "params": {"model": ..., "max_tokens": ..., "messages": [...]}}',
     ),
     "req_unknown": Kind(
-        "These requests have a setting that does not exist.",
-        "Remove it from “params”, or correct its name.",
+        "These requests have an unknown parameter.",
+        "Remove it from “params” or correct its name.",
     ),
     "req_stream": Kind(
-        "These requests want a streamed answer, which a batch cannot give.",
+        "These requests ask for streaming, which batches do not support.",
         "Remove “stream”.",
     ),
     "req_speed": Kind(
-        "These requests ask for the fast mode, which a batch does not have.", "Remove “speed”."
+        "These requests ask for fast mode, which batches do not support.", "Remove “speed”."
     ),
     "req_fallbacks": Kind(
-        "These requests name models to fall back on, which a batch cannot do.",
+        "These requests name fallback models, which batches do not support.",
         "Remove “fallbacks”.",
     ),
     "req_temperature": Kind(
-        "These requests set “temperature”, which is not taken any more.", "Remove “temperature”."
+        "These requests set “temperature”, which Claude no longer supports.",
+        "Remove “temperature”.",
     ),
     "req_top_p": Kind(
-        "These requests set “top_p”, which is not taken any more.", "Remove “top_p”."
+        "These requests set “top_p”, which Claude no longer supports.", "Remove “top_p”."
     ),
     "req_top_k": Kind(
-        "These requests set “top_k”, which is not taken any more.", "Remove “top_k”."
+        "These requests set “top_k”, which Claude no longer supports.", "Remove “top_k”."
     ),
     "req_max_tokens": Kind(
-        "These requests do not say how long the answer may be.",
-        "Write “max_tokens” into “params”: a whole number, such as 1000.",
+        "These requests do not set a maximum answer length.",
+        "Add “max_tokens” to “params”: a whole number, such as 1000.",
     ),
     "req_longest": Kind(
-        "These requests allow longer answers than the model can write.", "Lower “max_tokens”."
+        "These requests allow longer answers than their model can write.", "Lower “max_tokens”."
     ),
     "req_messages": Kind(
-        "These requests have no messages that can be sent.",
+        "These requests have no valid messages.",
         '“messages” looks like this: [{"role": "user", "content": "What you want to ask"}]',
     ),
     "req_role": Kind(
-        "These requests have a message with a role that cannot be.",
-        "Give it the role “user” or “assistant”.",
+        "These requests have a message with an invalid role.",
+        "Use the role “user” or “assistant”.",
     ),
     "req_first_system": Kind(
-        "These requests begin with a message of the role “system”.",
-        "Write what it says into “system”, beside “messages”, and remove the message.",
+        "These requests begin with a “system” message.",
+        "Move its text to “system”, next to “messages”.",
     ),
     "req_first": Kind(
-        "These requests do not begin with a message of the user.",
-        "Begin “messages” with one of the role “user”.",
+        "These requests do not begin with a “user” message.",
+        "Begin “messages” with a “user” message.",
     ),
     "req_text": Kind("These requests have an empty message.", "Fill it or remove it."),
-    "req_content": Kind(
-        "These requests have something in a message where it is not taken.", "Remove it."
-    ),
+    "req_content": Kind("These requests have message content that is not allowed.", "Remove it."),
     "req_prefill": Kind(
-        "These requests begin the answer themselves, which their model does not take.",
-        "Remove the last message, or use a model that takes it.",
+        "These requests prefill the answer, which their model does not support.",
+        "Remove the last message, or choose a model that supports prefill.",
     ),
-    "req_model": Kind("These requests name no model.", "Write “model” into “params”."),
-    "req_unknown_model": Kind(
-        "These requests name a model that is not known.", "Correct the name of the model."
-    ),
-    "req_retired": Kind(
-        "These requests name a model that is not in service any more.", "Use its successor."
-    ),
+    "req_model": Kind("These requests name no model.", "Add “model” to “params”."),
+    "req_unknown_model": Kind("These requests name an unknown model.", "Correct the model name."),
+    "req_retired": Kind("These requests name a retired model.", "Use its successor."),
     "req_thinking": Kind(
-        "These requests set “thinking” in a way that their model does not take.",
-        "Remove “thinking”, or change it to what the model takes.",
+        "These requests set “thinking” in a way their model does not support.",
+        "Remove “thinking”, or use a type that the model supports.",
     ),
     "req_budget": Kind(
-        "These requests have a “budget_tokens” that does not fit.",
-        "It is a whole number from 1,024 and below “max_tokens”, and only for “thinking” of the "
+        "These requests have an invalid “budget_tokens”.",
+        "Use a whole number from 1,024 to below “max_tokens”, only with “thinking” of the "
         "type “enabled”.",
     ),
     "req_effort": Kind(
-        "These requests ask for an effort that their model does not have.",
+        "These requests set an “effort” their model does not support.",
         "Change or remove “effort”.",
     ),
     "req_tool_choice": Kind(
-        "These requests force the use of a tool, which their model does not take.",
-        "Change “tool_choice” to the type “auto”.",
+        "These requests force tool use, which their model does not support.",
+        "Set “tool_choice” to the type “auto”.",
     ),
     "req_max_uses": Kind(
-        "These requests search the web or fetch pages without a limit, so the most that they cost "
-        "cannot be said.",
-        "Write “max_uses” into the tool: how often it may be used, such as 5.",
+        "These requests search the web or fetch pages without a limit, so their maximum cost "
+        "is unknown.",
+        "Add “max_uses” to the tool, such as 5.",
     ),
     "req_open_tool": Kind(
-        "These requests have a tool whose use cannot be limited, so the most that they cost cannot "
-        "be said.",
-        "Remove the tool. Tools of your own, “web_search” and “web_fetch” can stay.",
+        "These requests have a tool whose use cannot be limited, so their maximum cost cannot "
+        "be known.",
+        "Remove the tool. Your own tools, “web_search” and “web_fetch” are fine.",
     ),
     "req_open_block": Kind(
-        "These requests hold something that is read without limit, so the most that they cost "
-        "cannot be said.",
-        "Remove it. Put the text, the picture or the PDF itself into the message instead.",
+        "These requests contain something that is read without a limit, so their maximum cost "
+        "is unknown.",
+        "Remove it. Put the text, image or PDF into the message instead.",
     ),
     "req_container": Kind(
-        "These requests use a container, whose files and skills are read without limit, so the "
-        "most that they cost cannot be said.",
-        "Remove “container”. Put the text, the picture or the PDF itself into the message instead.",
+        "These requests use a container, whose files and skills are read without a limit, so their "
+        "maximum cost is unknown.",
+        "Remove “container”. Put the text, image or PDF into the message instead.",
     ),
     "req_region": Kind(
-        "These requests choose a region, which their model does not take.",
+        "These requests set a region, which their model does not support.",
         "Remove “inference_geo”.",
     ),
     "req_setting": Kind(
-        "These requests have a setting that is not in the right form.",
-        "Correct it, or remove it from “params”.",
+        "These requests have a parameter with an invalid value.",
+        "Correct it or remove it from “params”.",
     ),
     # Worth knowing about ready-made requests, and about objects
     "req_finding": Kind(
         "",
-        "What is found is read as input. “At most” takes it as long as the model can hold, each "
-        "time; usually it is far less. Searches cost $10 for 1,000 besides.",
+        "What they find is charged as input. “At most” assumes as much as the model can hold, each "
+        "time; usually it is far less. Searches cost another $10 per 1,000.",
     ),
     "req_linked": Kind(
         "",
-        "The price of linked files is not known before they are read. “At most” takes a linked "
-        "document as long as the model can read. For a closer price, put the files themselves "
+        "The price of linked files is unknown until they are read. “At most” assumes that a linked "
+        "document is as long as the model can read. For a closer price, put the files themselves "
         "into the requests (base64).",
     ),
     "req_unmeasured": Kind(
         "",
-        "They hold a PDF that cannot be opened here, earlier thinking, or what a tool found. “At "
-        "most” takes each as long as the model can read.",
+        "They contain a PDF that we cannot open, earlier thinking, or tool results. “At "
+        "most” assumes that each is as long as the model can read.",
     ),
-    "req_deprecated": Kind("", "The job can be sent now; later ones need another model."),
-    "changed": Kind("All requests were changed as you wished.", ""),
+    "req_deprecated": Kind("", "You can submit this job now. Later jobs need another model."),
+    "changed": Kind("All requests were changed as you chose.", ""),
     "missing_key": Kind("", ""),
-    "damaged_copy": Kind("", "Upload it again. Nothing of it was sent or charged."),
+    "damaged_copy": Kind("", "Upload it again. Nothing was sent or charged."),
     # Rows that were corrected and uploaded back
-    "corrected": Kind("These rows are as you corrected them.", ""),
+    "corrected": Kind("These rows were corrected.", ""),
     "not_corrected": Kind(
-        "These rows came back without a correction, and are still left out.",
-        "Change what is wrong in them. Missing cells are filled by the button above.",
+        "These rows came back uncorrected and are still skipped.",
+        "Correct them, or fill missing cells with the button above.",
     ),
     "correction": Kind(
         "",
-        "Nothing of it was used. Download the rows once more, correct the cells and leave the "
+        "Nothing was changed. Download the rows again, correct the cells and leave the "
         "other columns as they are.",
     ),
     "no_row_column": Kind("", "If it is your whole file, choose “Use another file instead”."),
-    "correction_left": Kind("Some of the corrected file was not used.", ""),
-    "correction_note": Kind("", "Look at the rows that it corrected."),
+    "correction_left": Kind("Part of the corrected file was not used.", ""),
+    "correction_note": Kind("", "Check the rows that it corrected."),
     # The prompt that a job began with, and this file
-    "renamed": Kind("The prompt was changed to the column names of this file.", ""),
+    "renamed": Kind("The prompt now uses the column names of this file.", ""),
     "prompt_not_used": Kind("", ""),
     "too_many_corrected": Kind(
-        "", "Correct your own file instead, and use it in place of the one that you uploaded."
+        "", "Correct your own file instead, and upload it in place of this one."
     ),
 }
 

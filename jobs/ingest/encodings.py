@@ -50,7 +50,7 @@ def find_encoding(file: UploadFile, chosen: str, remarks: list[Finding]) -> str:
     if chosen:
         if bad := first_bad_line(file, chosen):
             raise unreadable(
-                "encoding", f"There is a character here that is not {name_of(chosen)}.", bad
+                "encoding", f"This line has a character that is not valid {name_of(chosen)}.", bad
             )
         return chosen
     head = file.head
@@ -67,7 +67,7 @@ def find_encoding(file: UploadFile, chosen: str, remarks: list[Finding]) -> str:
             text = f"This is not UTF-8. It was read as {name_of(encoding)}."
             remarks.append(Finding("guessed", text, bad))
             return encoding
-    raise unreadable("encoding", "There is a character here that is not UTF-8.", bad)
+    raise unreadable("encoding", "This line has a character that is not valid UTF-8.", bad)
 
 
 def first_bad_line(file: UploadFile, encoding: str) -> int | None:

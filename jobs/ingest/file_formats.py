@@ -14,7 +14,7 @@ def open_upload(path: str, choices: Choices, limits: Limits) -> Reader:
     file = UploadFile(path, limits)
     if file.is_workbook:
         if file.is_packed:
-            raise unreadable("not_text", "This is a compressed workbook. Unpack it before.")
+            raise unreadable("not_text", "This is a compressed workbook. Unpack it first.")
         return WorkbookReader(file, choices)
     if is_json(file.head):
         return JsonLinesReader(file, choices)

@@ -14,7 +14,7 @@ from .shapes import Finding
 
 MOST_LEVELS = 200  # of lists and objects within each other; what is stored has to be read again
 AROUND = 20  # characters shown on either side of a fault
-TOO_LARGE = "There is a number that is too large."
+TOO_LARGE = "A number is too large."
 EXPECTED = 'An object was expected here, such as {"name": "Ann"}.'
 decoder = msgspec.json.Decoder(dict[str, Any])
 _BYTE = re.compile(r"\(byte (\d+)\)$")
@@ -44,9 +44,9 @@ def find_oddity(number: int, text: str, values: dict[str, Any]) -> Finding | Non
         _strict_decoder.decode(text)
     except _SameKey as error:
         key = str(error)[:80]
-        return Finding("same_key", f"The key “{key}” is there twice in one object.", number)
+        return Finding("same_key", f"The key “{key}” appears twice in one object.", number)
     if "\\u0000" in text and "\0" in "".join(_texts_in(values)):
-        return Finding("nul", "There is a NUL character (\\u0000) here.", number)
+        return Finding("nul", "This object contains a NUL character (\\u0000).", number)
     return None
 
 
@@ -82,7 +82,7 @@ def json_fault(number: int, text: str, most: int) -> Finding:
     """Why this is not a JSON object that can be used."""
     why, at = _why(text)
     if len(text) > most and at in (None, len(text)):
-        return Finding("long_line", f"There are more than {most:,} characters here.", number)
+        return Finding("long_line", f"This line has more than {most:,} characters.", number)
     if at is None:
         return Finding("json", f"{why} It begins with “{shown(text[: 2 * AROUND])}”.", number)
     number += text.count("\n", 0, at)
@@ -119,8 +119,8 @@ def _why(text: str) -> tuple[str, int | None]:
         if place := _BYTE.search(str(error)):
             at = len(text.encode()[: int(place[1])].decode(errors="ignore"))
             if text.startswith(("NaN", "Infinity"), at):
-                return "NaN and Infinity are not numbers in JSON; write null.", at
-        return "There is half of a character (\\ud800 to \\udfff without its other half).", None
+                return "JSON does not allow NaN and Infinity. Use null.", at
+        return "This line has an unpaired surrogate (\\ud800 to \\udfff).", None
     except RecursionError:
         pass
     return too_deep, None
@@ -134,17 +134,17 @@ def _describe_kind(text: str) -> str:
 def _wrong_character(text: str, at: int, message: str) -> str:
     char = text[at]
     if "escape" in message:
-        return "A backslash stands before what it cannot; a backslash itself is written twice."
+        return "Invalid escape. Write a backslash twice."
     if "control character" in message:
-        return "There is a line break, tab or control character inside a text."
+        return "A text contains a line break, tab or control character."
     if char == "'":
-        return 'Quotation marks must be double ones (").'
+        return 'Use double quotation marks (").'
     if char in "/#":
-        return "There are no comments in JSON."
+        return "JSON does not allow comments."
     if char in "}]" and text[:at].rstrip().endswith(","):
-        return "There is a comma with nothing after it."
+        return "A comma has nothing after it."
     if message == "Extra data":
-        return "There is more after the object; each object has a line of its own."
+        return "There is text after the object. Put each object on its own line."
     if "property name" in message:
         return "A key must be in quotation marks."
     if "delimiter" in message:

@@ -34,7 +34,7 @@ class ListObjects:
             if char == "]" and before != ",":
                 self._at += 1
                 if self._next():
-                    yield self._stop("There is more text after the end of the list.")
+                    yield self._stop("There is text after the end of the list.")
                 return
             if char == "{" and before != "{":
                 line = self._line
@@ -55,7 +55,7 @@ class ListObjects:
         if char == "{":
             return "A comma is missing between two objects."
         if char in ",]":
-            return "There is a comma with nothing after it, or nothing before it."
+            return "A comma has nothing before or after it."
         excerpt = self._buffer[self._at : self._at + 2 * AROUND].split("\n")[0].strip()
         return f"{EXPECTED} There is “{shown(excerpt)}”."
 

@@ -154,7 +154,7 @@ class UploadSummary(msgspec.Struct):
             self.note(remark)
         for name, size in zip(self.columns, self.column_bytes, strict=False):
             if not size:
-                text = f"There is nothing in the column “{name}”."
+                text = f"The column “{name}” is empty."
                 self.note(Finding("empty_column", text))
 
 
@@ -220,7 +220,7 @@ def frames(blocks: Iterator[bytes]) -> Iterator[ReaderOutput]:
 
 def too_much(limits: Limits) -> Finding:
     megabytes = limits.memory // 1_000_000
-    return Finding("too_much", f"Reading this file takes more than {megabytes:,} MB of memory.")
+    return Finding("too_much", f"Reading this file needs more than {megabytes:,} MB of memory.")
 
 
 def too_long(limits: Limits) -> Finding:

@@ -60,19 +60,19 @@ def _answers(order: ReaderInput) -> Iterator[ReaderOutput]:
             if corrections and not line.problem:
                 row = row_name(reader.format, summary.rows, line.line)
                 if row in corrections.changed:
-                    text = "This row is as you corrected it."
+                    text = "This row was corrected."
                     summary.note(Finding("corrected", text, line.line))
             rows.append((line.line, line.source, line.size, _in_words(line.problem)))
             size += len(line.source)
             total += len(line.source)
             if total > order.limits.rows_bytes:
-                text = f"The rows have more than {order.limits.rows_bytes // 1_000_000:,} MB."
+                text = f"The rows take more than {order.limits.rows_bytes // 1_000_000:,} MB."
                 raise unreadable("too_much", text, line.line)
             if len(rows) == order.slice or size > SLICE_BYTES:
                 yield RowsRead(rows, reader.position)
                 rows, size = [], 0
         if not summary.rows:
-            raise unreadable("no_rows", "There are no rows below the column names.")
+            raise unreadable("no_rows", "The file has column names but no rows.")
         if rows:
             yield RowsRead(rows, reader.position)
         summary.close(reader)

@@ -55,10 +55,10 @@ _PARAMS = {
 }
 # What has a kind of finding of its own.
 _REFUSED = {
-    "stream": "A batch cannot stream.",
-    "speed": "There is no fast mode in a batch.",
-    "fallbacks": "A batch has no fallback models.",
-    **{name: f"“{name}” is not taken any more, whatever its value." for name in _SAMPLING},
+    "stream": "Batches do not support streaming.",
+    "speed": "Batches do not support fast mode.",
+    "fallbacks": "Batches do not support fallback models.",
+    **{name: f"Claude no longer supports “{name}”." for name in _SAMPLING},
 }
 _BETA = {
     "billing_policy",
@@ -101,13 +101,13 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
             if name not in ("stream", "speed") or not (value is None or value is False):
                 yield Problem(f"req_{name}", _REFUSED[name], f"remove:{name}")
         elif name not in _PARAMS:
-            what = "is for beta versions, which this site does not use" if name in _BETA else ""
-            text = f"“{name[:SHOWN]}” {what or 'is not a setting that a request can have'}."
+            what = "is a beta parameter, which this site does not support" if name in _BETA else ""
+            text = f"“{name[:SHOWN]}” {what or 'is not a known parameter'}."
             yield Problem("req_unknown", text, _removal("remove", name))
     model_id = params.get("model")
     known = rules = None
     if not isinstance(model_id, str) or not model_id or len(model_id) > limits.name:
-        yield Problem("req_model", "“model” is missing in “params”, or not the name of a model.")
+        yield Problem("req_model", "“model” is missing in “params” or invalid.")
     else:
         known = find_model(model_id)
         yield from _model_problems(model_id, known)
@@ -116,10 +116,10 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
     yield from _message_problems(params, rules)
     for name, is_right in SHAPES.items():
         if name in params and not is_right(params[name]):
-            text = f"What is in “{name}” does not have the form that it must have."
+            text = f"“{name}” has an invalid value."
             yield Problem("req_setting", text)
     if params.get("container") is not None:
-        text = "A “container” is read without limit, so the most it costs cannot be said."
+        text = "A “container” is read without a limit, so its maximum cost is unknown."
         yield Problem("req_container", text, "remove:container")
     if is_tools(params.get("tools")):
         yield from _tool_problems(params["tools"])
@@ -134,16 +134,14 @@ def _model_problems(model_id: str, known: ModelFacts | None) -> Iterator[Problem
     fix = f"model:{model_id}={better}" if better else ""
     use = f" Its successor is “{better}”." if better else ""
     if not known and not _LONG_GONE.match(model_id):
-        meant = f" Is “{better}” meant?" if better else ""
-        text = f"The model “{model_id[:SHOWN]}” is not known, so it has no price.{meant}"
+        meant = f" Did you mean “{better}”?" if better else ""
+        text = f"The model “{model_id[:SHOWN]}” is unknown, so it has no price.{meant}"
         yield Problem("req_unknown_model", text, fix)
     elif not known or known.status == "retired":
-        yield Problem(
-            "req_retired", f"The model “{model_id}” is not in service any more.{use}", fix
-        )
+        yield Problem("req_retired", f"The model “{model_id}” is retired.{use}", fix)
     else:
         when = f" on {known.retires:%d %B %Y}".replace(" 0", " ") if known.retires else " soon"
-        text = f"The model “{model_id}” is taken out of service{when}.{use}"
+        text = f"The model “{model_id}” will be retired{when}.{use}"
         yield Problem("req_deprecated", text, fix)
 
 
@@ -170,7 +168,7 @@ def _successor(model_id: str, known: ModelFacts | None) -> str:
 def _length_problems(params: Json, known: ModelFacts | None) -> Iterator[Problem]:
     longest = params.get("max_tokens")
     if type(longest) is not int or longest < 1:
-        text = "“max_tokens” is missing in “params”, or not a whole number from 1."
+        text = "“max_tokens” is missing in “params” or not a positive whole number."
         yield Problem("req_max_tokens", text)
     elif known and known.status != "retired" and longest > known.max_output:
         text = f"“max_tokens” is {longest:,}; {known.name} writes at most {known.max_output:,}."
@@ -201,12 +199,12 @@ def _message_problems(params: Json, rules: ModelRules | None) -> Iterator[Proble
         text = f"There is no role “{odd[:SHOWN]}”; only “user” and “assistant”."
         yield Problem("req_role", text)
     elif roles[0] == "system":
-        text = "The first message has the role “system”. What it says belongs into “system”."
+        text = "The first message has the role “system”. Its text belongs in “system”."
         yield Problem("req_first_system", text, _if_movable(params))
     elif roles[0] != "user":
         yield Problem("req_first", "The first message must have the role “user”.")
     elif "system" in roles and rules and not rules.later_system:
-        yield Problem("req_role", "The model does not take messages with the role “system”.")
+        yield Problem("req_role", "The model does not support messages with the role “system”.")
     for number, message in enumerate(messages, start=1):
         begun = number == len(messages) and message["role"] == "assistant"
         if found := _content_problem(message["role"], message["content"]):
@@ -214,7 +212,7 @@ def _message_problems(params: Json, rules: ModelRules | None) -> Iterator[Proble
             yield Problem(kind, f"Message {number:,}: {text}")
             return
         if begun and rules and not rules.prefill:
-            text = "The last message begins the answer, which the model does not take."
+            text = "The last message prefills the answer, which the model does not support."
             yield Problem("req_prefill", text, "remove:prefill")
 
 
@@ -223,10 +221,10 @@ def _form_problem(message: Any) -> str:
     if not isinstance(message, dict):
         return "it is not an object with “role” and “content”."
     if not isinstance(message.get("role"), str):
-        return "its “role” is missing or not a text."
+        return "its “role” is missing or not text."
     content = message.get("content")
     if not isinstance(content, str) and not is_blocks(content):
-        return "its “content” is neither a text nor a list of blocks, each with a “type”."
+        return "its “content” is neither text nor a list of blocks with a “type”."
     extra = next((name for name in message if name not in ("role", "content")), "")
     if extra and message["role"] != "system":
         return f"it has “{extra[:SHOWN]}” beside “role” and “content”."
@@ -237,21 +235,21 @@ def _content_problem(role: str, content: str | list[Json]) -> tuple[str, str] | 
     if isinstance(content, str):
         return None if content.strip() else ("req_text", "its text is empty.")
     if not content:
-        return "req_text", "there is nothing in it."
+        return "req_text", "it is empty."
     for block in content:
         kind = block["type"]
         if kind == "text":
             text = block.get("text")
             if not isinstance(text, str) or not text.strip():
-                return "req_text", "one of its texts is empty."
+                return "req_text", "one of its text blocks is empty."
             if role == "user" and block.get("citations"):
-                return "req_content", "a text of the user has “citations”."
+                return "req_content", "a user’s text block has “citations”."
         elif kind == "document" and role == "assistant":
-            return "req_content", "a document cannot be in an answer of the assistant."
+            return "req_content", "an assistant message cannot contain a document."
         elif kind == "search_result" and _has_citations(block.get("content")):
-            return "req_content", "a text of a search result has “citations”."
+            return "req_content", "a search result’s text block has “citations”."
         elif kind in _OPEN_BLOCKS:
-            return "req_open_block", f"“{kind}” has no limit, so the most it costs cannot be said."
+            return "req_open_block", f"“{kind}” has no limit, so its maximum cost is unknown."
     return None
 
 
@@ -268,7 +266,7 @@ def _tool_problems(tools: list[Json]) -> Iterator[Problem]:
         kind = tool_kind(tool)
         name = f"The tool “{kind[:SHOWN]}”"
         if not kind.startswith((*WEB_TOOLS, *CLIENT_TOOLS)):
-            text = f"{name} can be used any number of times, so the most it costs cannot be said."
+            text = f"{name} can be used any number of times, so its maximum cost is unknown."
             yield Problem("req_open_tool", text)
         elif kind.startswith(WEB_TOOLS) and not has_max_uses(tool):
             text = f"{name} needs “max_uses”, a whole number from 1 to {MOST_USES:,}."
@@ -281,17 +279,17 @@ def _rule_problems(params: Json, rules: ModelRules, name: str) -> Iterator[Probl
     effort = config.get("effort") if config and is_output_config(config) else None
     if effort and effort not in rules.efforts:
         fix = "effort:high" if "high" in rules.efforts else "effort:remove"
-        yield Problem("req_effort", f"{name} has no effort “{effort}”.", fix)
+        yield Problem("req_effort", f"{name} does not support the effort “{effort}”.", fix)
     thinking = params.get("thinking")
     if thinking and is_thinking(thinking):
         yield from _thinking_problems(thinking, params, rules, name, effort)
     choice = params.get("tool_choice")
     forced = choice and is_tool_choice(choice) and choice["type"] in ("any", "tool")
     if forced and not rules.forced_tool:
-        text = f"{name} cannot be made to use a tool (“tool_choice”)."
+        text = f"{name} does not support forced tool use (“tool_choice”)."
         yield Problem("req_tool_choice", text, "tool_choice:auto")
     if params.get("inference_geo") and not rules.region:
-        text = f"{name} does not take “inference_geo”."
+        text = f"{name} does not support “inference_geo”."
         yield Problem("req_region", text, "remove:inference_geo")
 
 
@@ -301,18 +299,18 @@ def _thinking_problems(
     kind = thinking["type"]
     budget = thinking.get("budget_tokens")
     if kind not in rules.thinking:
-        text = f"{name} does not take “thinking” of the type “{kind}”."
+        text = f"{name} does not support “thinking” of the type “{kind}”."
         yield Problem("req_thinking", text, _thinking_fix(kind, rules))
     elif kind == "enabled":
         longest = params.get("max_tokens")
         if type(budget) is not int or budget < LEAST_BUDGET:
-            text = f"“budget_tokens” is missing, or not a whole number from {LEAST_BUDGET:,}."
+            text = f"“budget_tokens” is missing or not a whole number of at least {LEAST_BUDGET:,}."
             yield Problem("req_budget", text)
         elif type(longest) is int and budget >= longest:
-            text = f"“budget_tokens” is {budget:,}, and “max_tokens” only {longest:,}."
+            text = f"“budget_tokens” ({budget:,}) must be less than “max_tokens” ({longest:,})."
             yield Problem("req_budget", text)
     elif budget is not None:
-        text = f"“budget_tokens” does not belong to “thinking” of the type “{kind}”."
+        text = f"“budget_tokens” is not allowed with “thinking” of the type “{kind}”."
         yield Problem("req_budget", text, "thinking:no_budget")
     elif (
         kind in ("disabled", "between_tools")
@@ -320,7 +318,7 @@ def _thinking_problems(
         and effort
         and effort not in QUIET_EFFORTS
     ):
-        text = f"{name} cannot go without thinking at the effort “{effort}”."
+        text = f"{name} cannot turn off thinking at the effort “{effort}”."
         yield Problem("req_thinking", text, "effort:high")
 
 

@@ -57,23 +57,23 @@ def _limit_uses(params: Json) -> None:
 
 _FIXES = {
     "max_tokens:longest": Fix(
-        "Set “max_tokens” to the longest answer of the model",
-        "“max_tokens” was set to the longest answer of the model",
+        "Set “max_tokens” to the model’s maximum",
+        "“max_tokens” was set to the model’s maximum",
         _shorten,
     ),
     "max_uses:few": Fix(
-        f"Allow {FEW_USES} uses of each tool that searches or fetches",
-        f"{FEW_USES} uses of each tool that searches or fetches were allowed",
+        f"Limit each web tool to {FEW_USES} uses",
+        f"Each web tool was limited to {FEW_USES} uses",
         _limit_uses,
     ),
     "remove:prefill": Fix(
-        "Remove the beginning of the answer",
-        "The beginning of the answer was removed",
+        "Remove the prefilled answer",
+        "The prefilled answer was removed",
         _remove_prefill,
     ),
     "system:move": Fix(
-        "Move the first message into “system”",
-        "The first message was moved into “system”",
+        "Move the first message to “system”",
+        "The first message was moved to “system”",
         _move_system,
     ),
     "thinking:adaptive": Fix(
@@ -82,8 +82,8 @@ _FIXES = {
         lambda params: params.update(thinking={"type": "adaptive"}),
     ),
     "thinking:between_tools": Fix(
-        "Let the model think only between tools",
-        "The model thinks only between tools (“thinking” is “between_tools”)",
+        "Let the model think only between tool calls",
+        "The model thinks only between tool calls (“thinking” is “between_tools”)",
         lambda params: params.update(thinking={"type": "between_tools"}),
     ),
     "effort:high": Fix(

@@ -112,16 +112,16 @@ class RequestReader:
             text = f"{_requests(self._with_links)} {link} files that are not in your upload."
             yield Finding("req_linked", text)
         if self._unmeasured:
-            text = f"We cannot tell how long {_requests(self._unmeasured)} can be."
+            text = f"The length of {_requests(self._unmeasured)} is unknown."
             yield Finding("req_unmeasured", text)
 
     def _id_problem(self, number: int, custom_id: Any) -> Finding | None:
         """Any text will do, because what is sent has an id of ours."""
         if not isinstance(custom_id, str) or not custom_id.strip():
-            return Finding("req_id", "“custom_id” is missing, empty or not a text.", number)
+            return Finding("req_id", "“custom_id” is missing, empty or not text.", number)
         if custom_id in self._seen:
             before = self._seen[custom_id]
-            text = f"The custom_id “{custom_id[:SHOWN]}” is also on line {before:,}."
+            text = f"The custom_id “{custom_id[:SHOWN]}” is already used on line {before:,}."
             return Finding("req_same_id", text, number)
         self._seen[custom_id] = number
         return None

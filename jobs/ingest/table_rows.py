@@ -104,7 +104,7 @@ class Table:
                 names[index] = f"column_{index + 1}"
                 self.nameless.add(index)
                 if self.header != NO_HEADER:
-                    text = f"Column {index + 1} has no name; it is called column_{index + 1}."
+                    text = f"Column {index + 1} has no name and is called column_{index + 1}."
                     self.remarks.append(Finding("unnamed", text, line))
             elif problem := self.problem_of_name(name):
                 raise unreadable("name", f"Column {index + 1}: {problem}", line)
@@ -160,7 +160,7 @@ def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill:
             cells = cells[:expected]
     sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
     if max(sizes) > limits.cell:
-        text = f"A cell has {max(sizes):,} bytes; at most {limits.cell:,} are possible."
+        text = f"A cell has {max(sizes):,} bytes; the limit is {limits.cell:,}."
         problem = Finding("long_cell", text, line)
     return ParsedRow(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
 

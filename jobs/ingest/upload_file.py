@@ -52,12 +52,10 @@ class _Limited(io.RawIOBase):
         try:
             data = self._file.read(len(buffer))
         except (EOFError, OSError, zlib.error) as error:
-            raise unreadable(
-                "damaged", "The file is compressed, and damaged or cut off."
-            ) from error
+            raise unreadable("damaged", "The compressed file is damaged or incomplete.") from error
         self._left -= len(data)
         if self._left < 0:
-            raise unreadable("too_much", "The file is compressed, and too large when unpacked.")
+            raise unreadable("too_much", "The compressed file is too large when unpacked.")
         buffer[: len(data)] = data
         return len(data)
 

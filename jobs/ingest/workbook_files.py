@@ -23,8 +23,8 @@ PARTS = 5_000
 PACKED = 250
 HARMLESS = 100_000_000  # bytes, however they are packed
 
-DAMAGED = "The workbook is damaged or cut off."
-PASSWORD = "The workbook is protected by a password."  # noqa: S105 - says that there is one
+DAMAGED = "The workbook is damaged or incomplete."
+PASSWORD = "The workbook is password-protected."  # noqa: S105 - says that there is one
 MANIFEST = "meta-inf/manifest.xml"  # of an .ods, in lower case
 SPREADSHEET = b"application/vnd.oasis.opendocument.spreadsheet"
 # What else is a zip file or an OLE file, by something in it.

@@ -173,7 +173,7 @@ class WorkbookReader:
                 if name in names:
                     raise unreadable("not_text", f"This is {words}.")
             raise unreadable(
-                "not_text", "This is a zip file without a workbook in it. Unpack it before."
+                "not_text", "This zip file does not contain a workbook. Unpack it first."
             )
         for name in read:
             if name in names:
@@ -276,7 +276,7 @@ class WorkbookReader:
             for column, cell in enumerate(cells):
                 if "\0" in cell:
                     where = f"{column_letters(left + column)}{line}"
-                    text = f"There is a NUL character in the cell {where}."
+                    text = f"Cell {where} contains a NUL character."
                     raise unreadable("nul", text, line)
             yield line, cells
 

@@ -64,7 +64,7 @@ class SheetScan:
             ended = ended or (b"sheetData" in piece and bool(_END.search(piece)))
         self._add(rest)
         if not ended and not _END.search(rest):
-            raise unreadable("damaged", f"The sheet “{self.name}” is damaged or cut off.")
+            raise unreadable("damaged", f"The sheet “{self.name}” is damaged or incomplete.")
         area = self._far[0] * self._far[1]
         if area * CELL_BYTES > limits.memory / 2 and area > self._filled * SPARSE:
             line, column = self._far[0], column_letters(self._far[1] - 1)

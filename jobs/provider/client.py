@@ -54,7 +54,7 @@ PACE = 1_000_000
 TOKEN_BYTES, AROUND_BYTES = 100, 100_000
 COUNTED_AT_ONCE = 5  # requests whose tokens are counted at the same time
 BLOCK = 1 << 20
-TOO_MUCH = "The provider sent more than was asked for."
+TOO_MUCH = "Anthropic’s reply was too large."
 
 
 class _Limit(msgspec.Struct):
@@ -70,7 +70,7 @@ _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "
 def _read(response: httpx2.Response, kind: type[Reply]) -> Reply:
     """The answer as a `kind`. Raises Unclear when it is anything else."""
     if response.status_code != 200:
-        raise Unclear(f"The provider answered with status {response.status_code}.")
+        raise Unclear(f"Anthropic replied with status {response.status_code}.")
     return decode_reply(response.content, kind)
 
 
@@ -164,16 +164,16 @@ def _our_exceptions() -> Iterator[None]:
         # Nothing was sent when there was no connection yet; the client keeps the reason as cause.
         cause = error.__cause__
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
-            raise Unreachable("The provider cannot be reached.") from error
+            raise Unreachable("Anthropic cannot be reached.") from error
         if isinstance(cause, TooLarge):
             raise TooLong(TOO_MUCH) from error
         if isinstance(cause, httpx2.TimeoutException):
-            raise Unclear("The provider took too long to answer.") from error
-        raise Unclear("The connection to the provider broke off.") from error
+            raise Unclear("Anthropic took too long to reply.") from error
+        raise Unclear("The connection to Anthropic was lost.") from error
     except TooLarge as error:
         raise TooLong(TOO_MUCH) from error
     except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
-        raise Unclear("The provider's answer could not be read.") from error
+        raise Unclear("Anthropic's reply could not be read.") from error
 
 
 def _of_status(error: anthropic.APIStatusError) -> ProviderError:
@@ -187,7 +187,7 @@ def _of_status(error: anthropic.APIStatusError) -> ProviderError:
         retry_after = _retry_after(error.response)
         return Refused(status, kind, message, retry_after, _text(error.error_code))
     # 408, 409, every 5xx and redirects: it may have been done before the answer went wrong.
-    return Unclear(f"The provider answered with status {status}.")
+    return Unclear(f"Anthropic replied with status {status}.")
 
 
 def _text(value: object) -> str:
@@ -237,7 +237,7 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
         )
         created = BatchInfo.of(_read(response, BatchReply))
     if created.total != size:
-        raise Unclear("The provider's answer does not fit what was sent.")
+        raise Unclear("Anthropic's reply does not match what was sent.")
     return created
 
 
@@ -259,7 +259,7 @@ def create_message(params: bytes, seconds: float) -> Message:
         )
         message = _read(response, Message)
     if not message.model:
-        raise Unclear("The provider's answer could not be read.")
+        raise Unclear("Anthropic's reply could not be read.")
     return message
 
 
@@ -311,7 +311,7 @@ def _pages(
             break
         cursor = part.last_id
         seen.add(cursor)
-    raise Unclear("The provider's list does not come to its end.")
+    raise Unclear("Anthropic's list of batches or models never ends.")
 
 
 def retrieve_batch(provider_id: str) -> BatchInfo:

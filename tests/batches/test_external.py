@@ -673,7 +673,7 @@ def test_a_list_that_cannot_be_had_says_why(client_root: Client, settings: Setti
     settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
     external.ask()
     external.list_if_asked()
-    assert "The provider cannot be reached." in text_of(client_root, "bring_in")
+    assert "Anthropic cannot be reached." in text_of(client_root, "bring_in")
 
 
 def test_the_page_asks_where_the_ids_are_and_lists_what_does_not_match(

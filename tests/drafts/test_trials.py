@@ -241,7 +241,7 @@ def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice
             "failed",
             "does not know this model, or this site’s key may not use it. (model: x)",
         ),
-        (errors.Unreachable("The provider cannot be reached."), "failed", "cannot be reached"),
+        (errors.Unreachable("Anthropic cannot be reached."), "failed", "cannot be reached"),
         (errors.Unclear("The connection broke off."), "unknown", "may have been charged"),
     ],
 )
@@ -271,7 +271,7 @@ def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
         (errors.Refused(400, "invalid_request_error", "Too long", None), 3),
         (errors.Refused(429, "rate_limit_error", "Slow down", None), 1),
         (errors.Refused(402, "billing_error", "No credit", None), 1),
-        (errors.Unreachable("The provider cannot be reached."), 1),
+        (errors.Unreachable("Anthropic cannot be reached."), 1),
     ],
 )
 def test_a_round_ends_when_none_of_its_rows_can_be_answered(

@@ -160,7 +160,7 @@ CSV = [
         b"name,text,\nAnn,x,1\n",
         [["Ann", "x", "1"]],
         columns=["name", "text", "column_3"],
-        page=["Column 3 has no name; it is called column_3"],
+        page=["Column 3 has no name and is called column_3"],
     ),
     readable(
         "C20 odd names",

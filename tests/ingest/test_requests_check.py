@@ -577,8 +577,8 @@ def test_codes_that_nobody_offers_do_nothing(path: Path, code: str) -> None:
             2,
             "Use claude-opus-5-5 instead of claude-opus-4-1, in all 2 requests",
         ),
-        ("remove:prefill", 0, "Remove the beginning of the answer, in all of them"),
-        ("system:move", 0, "Move the first message into “system”, in all of them"),
+        ("remove:prefill", 0, "Remove the prefilled answer, in all of them"),
+        ("system:move", 0, "Move the first message to “system”, in all of them"),
     ],
 )
 def test_a_fix_has_words_for_its_button(code: str, count: int, words: str) -> None:

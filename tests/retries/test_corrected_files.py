@@ -280,7 +280,9 @@ def test_ready_made_requests_come_back_as_lines_of_json(
     content = "".join(json.dumps(one) + "\n" for one in given).encode()
     found = upload(client_alice, job, content, drive, "r.jsonl")
     assert found.in_short == "1 changed, 1 not changed, 1 cannot be sent"
-    assert found.notes == ["Line 3 cannot be sent as you corrected it: A batch cannot stream."]
+    assert found.notes == [
+        "Line 3 cannot be sent as you corrected it: Batches do not support streaming."
+    ]
     assert "be kind" in page_of(client_alice, job)
     given[2]["request"]["custom_id"] = "r0"
     found = upload(client_alice, job, (json.dumps(given[2]) + "\n").encode(), drive, "r.jsonl")

@@ -390,7 +390,7 @@ Job.objects.update(next_action_at=timezone.now())
 WRITE_AND_DIE = """
 import os, signal
 from jobs.models import Heartbeat
-Heartbeat.objects.update(provider_trouble="The provider cannot be reached.")
+Heartbeat.objects.update(provider_trouble="Anthropic cannot be reached.")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

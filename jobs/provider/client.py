@@ -340,7 +340,7 @@ def result_blocks(
 ) -> Iterator[bytes]:
     """The results of an ended batch, as they come: at most `most` bytes (without it, those of the
     longest result), all of them within READ_SECONDS or, with a `pace`, at least so many bytes every
-    READ_SECONDS. Raises ProviderError, TooMuch among them; a stream that ends early may raise
+    READ_SECONDS. Raises ProviderError, TooLong among them; a stream that ends early may raise
     nothing, so the caller has to prove that it is whole."""
     with (
         Deadline(READ_SECONDS) as deadline,

@@ -182,8 +182,8 @@ def _say(export: Export, why: str) -> timedelta:
         Export.objects.filter(pk=export.pk).update(trouble=why)
         holds.log_once(
             export.job_id,
-            f"{why} The files to download could not be made ready; it is tried again. CSV and "
-            "JSONL can be downloaded all the same.",
+            f"{why} A download could not be prepared. We will try again. CSV and "
+            "JSONL downloads still work.",
         )
     return TROUBLED
 

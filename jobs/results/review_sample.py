@@ -141,7 +141,7 @@ class ReviewResult:
         """ "38 of 40 good: between 83 % and 99 % of all answers, 95 times in 100" """
         found = f"{self.good:,} of {self.read:,} good"
         if self.is_exact:
-            return f"{found}: these are all answers"
+            return f"{found}. These are all answers"
         least, most = map(format_percent, self.bounds)
         return f"{found}: between {least} and {most} of all answers, 95 times in 100"
 

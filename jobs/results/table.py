@@ -85,7 +85,7 @@ class Table:
         width = len(self.theirs)
         problem = problem_text(row)
         if len(content) > width:
-            problem += " Cells beyond the header: " + " | ".join(content[width:])
+            problem += " Extra cells: " + " | ".join(content[width:])
         attempts = row.attempts + (row.batch_id is not None)
         in_columns = self.filled and row.has_usable_answer
         values = values_in(self.filled, row.answer) if in_columns else {}

@@ -14,7 +14,7 @@ from ..models import Batch, Job
 from ..rules.judging import judge_result, read_line
 from ..rules.spreadsheet_cells import plain_cell
 
-NO_ROW = "No row of the file has the id “{}”."
+NO_ROW = "No row of your file has the ID “{}”."
 
 
 def unmatched_chunks(job: Job) -> Iterator[bytes]:

@@ -49,21 +49,21 @@ LONGEST_MARKED = 255
 NARROWEST, WIDEST = 9, 60  # characters of a column
 ROW_HEIGHT = 15.5  # points: one line, also where a text has many
 MEANINGS = {
-    Outcome.GOOD: "Answered as asked.",
-    Outcome.LOOK: "Answered, but read it first: its problem is beside it.",
-    Outcome.ERRORED: "There is no answer: its problem is beside it.",
-    Outcome.EXPIRED: "The provider did not come to it in 24 hours. Not charged.",
-    Outcome.CANCELED: "The job was stopped before it was answered. Not charged.",
-    Outcome.LEFT_OUT: "Never sent, or left out on purpose: its problem is beside it.",
+    Outcome.GOOD: "Answered.",
+    Outcome.LOOK: "Answered, but check it first. The problem is in its row.",
+    Outcome.ERRORED: "No answer. The problem is in its row.",
+    Outcome.EXPIRED: "Anthropic did not process it within 24 hours. Not charged.",
+    Outcome.CANCELED: "You stopped the job before it was answered. Not charged.",
+    Outcome.LEFT_OUT: "Skipped or ignored. The reason is in its row.",
     Outcome.WAITING: "No answer yet.",
 }
 KINDS_OF_ROWS = {
     "all": "all rows of the file",
     "good": "good rows only",
-    "attention": "only rows that need attention: a look, no answer, not reached, stopped",
+    "attention": "only rows with a problem",
 }
 TOO_WIDE = (
-    f"Excel holds at most {MOST_COLUMNS:,} columns, and this file has more: take CSV or JSONL."
+    f"Excel allows {MOST_COLUMNS:,} columns, and this file has more. Download CSV or JSONL instead."
 )
 
 _BREAK = re.compile(r"\r\n?")
@@ -259,13 +259,17 @@ def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     yield "File", job.upload_name, ""
     yield "Model", ", ".join(models), ""
     batch = external_ids.is_external(job) if job.is_external else None
-    yield "Sent (UTC)", batch.created_at if batch else job.confirmed_at, "Elsewhere." * bool(batch)
-    yield "Finished (UTC)", job.finished_at, "Not yet: these are the answers so far." * running
-    yield "This file was made (UTC)", clock.now(), ""
+    yield (
+        "Sent (UTC)",
+        batch.created_at if batch else job.confirmed_at,
+        "Submitted elsewhere." * bool(batch),
+    )
+    yield "Finished (UTC)", job.finished_at, "Not finished. These are the answers so far." * running
+    yield "File created (UTC)", clock.now(), ""
     yield "Rows in this file", rows.count, KINDS_OF_ROWS[only]
     yield from _charged(job, tested)
     yield "Input tokens", job.tally.get("input_tokens", 0), ""
-    yield "Output tokens", job.tally.get("output_tokens", 0), "with what the model thinks first"
+    yield "Output tokens", job.tally.get("output_tokens", 0), "including thinking"
     yield "", None, ""
     yield "Status", None, "What it means"
     for outcome, meaning in MEANINGS.items():
@@ -280,22 +284,25 @@ def _charged(job: Job, tested: Decimal) -> Iterator[SummaryLine]:
     own = dollars(job.spent_pico)
     charged = own + tested
     if job.is_external:
-        charged, remark = job.cost, "The batch was made elsewhere, and charged there."
+        charged, remark = job.cost, "This batch was submitted and charged elsewhere."
         if own:
-            remark += f" Of the sum, {own:f} are for what was sent again from here."
+            remark += f" Of this, {own:f} is for retries from this site."
     if job.practice:
-        what, remark = "Would have been charged, in US dollars", f"Practice: nothing was. {remark}"
+        what, remark = (
+            "Would have been charged, in US dollars",
+            f"Practice mode: nothing was charged. {remark}",
+        )
     if tested:
-        remark += f" With {tested:f} for rows that were tried before the job was sent."
+        remark += f" Includes {tested:f} for tested rows."
     if unpriced := job.tally.get("unpriced", 0):
-        remark += f" Without {unpriced:,} rows of a model whose price is not known."
+        remark += f" Excludes {unpriced:,} rows whose model has no known price."
     yield what, charged, remark.strip()
 
 
 def _limits(rows: _Rows) -> Iterator[SummaryLine]:
     if len(rows.sheets) > 1:
         words = (
-            f"Excel holds {SHEET_ROWS:,} lines in a sheet: the rows go on in "
+            f"An Excel sheet holds {SHEET_ROWS:,} rows. The rest are in "
             + ", ".join(f"“{sheet.name}”" for sheet in rows.sheets[1:])
             + "."
         )
@@ -303,8 +310,8 @@ def _limits(rows: _Rows) -> Iterator[SummaryLine]:
         yield "Sheets with rows", len(rows.sheets), words
     if rows.cut_count:
         words = (
-            f"Excel holds at most {EXCEL_CELL:,} characters in a cell. Longer ones end with "
-            f"“{CUT.strip()}”; CSV and JSONL have them whole."
+            f"An Excel cell holds {EXCEL_CELL:,} characters. Longer cells end with "
+            f"“{CUT.strip()}”; CSV and JSONL contain them in full."
         )
         yield "", None, ""
         yield "Shortened cells", rows.cut_count, words

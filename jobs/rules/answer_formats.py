@@ -91,10 +91,10 @@ def _column_problems(columns: Sequence[AnswerColumn]) -> Iterator[str]:
     if not columns:
         yield "Add at least one column for the answers."
     if len(columns) > MOST_COLUMNS:
-        yield f"At most {MOST_COLUMNS} columns are possible; there are {len(columns)}."
+        yield f"The limit is {MOST_COLUMNS} columns. You have {len(columns)}."
     optional = sum(not column.required for column in columns)
     if optional > MOST_OPTIONAL:
-        yield f"At most {MOST_OPTIONAL} columns may be left empty; {optional} are marked so."
+        yield f"At most {MOST_OPTIONAL} columns can be optional. {optional} are."
     names = [column.name.casefold() for column in columns]
     for index, column in enumerate(columns[:MOST_COLUMNS], start=1):
         name = f"Column “{column.name}”"
@@ -105,30 +105,30 @@ def _column_problems(columns: Sequence[AnswerColumn]) -> Iterator[str]:
         elif names.index(column.name.casefold()) < index - 1:
             yield f"Two answer columns are called “{column.name}”. Rename one of them."
         if column.kind not in COLUMN_KINDS:
-            yield f"{name} is of an unknown kind."
+            yield f"{name} has an unknown type."
         if column.kind == "choice":
             yield from _choice_problems(name, column.choices, MOST_LABELS)
         if len(column.description) > MOST_DESCRIPTION:
             yield f"{name}: the description is longer than {MOST_DESCRIPTION:,} characters."
         if _CONTROL.search(f"{column.name}{column.description}"):
-            yield f"{name}: there is an invisible character in it that cannot be sent."
+            yield f"{name}: it contains an invisible character that cannot be sent."
 
 
 def _choice_problems(what: str, choices: Sequence[str], most: int) -> Iterator[str]:
     if len(choices) == 1 and re.search(r"[,;]", choices[0]):
-        yield f"{what}: write each on a line of its own; “{choices[0][:40]}” is one line."
+        yield f"{what}: write each on its own line. “{choices[0][:40]}” is one line."
     elif len(choices) < 2:
-        yield f"{what}: list at least two."
+        yield f"{what}: enter at least two."
     if len(choices) > most:
-        yield f"{what}: at most {most} are possible; there are {len(choices):,}."
+        yield f"{what}: the limit is {most}. You have {len(choices):,}."
         return
     for choice, times in Counter(choices).items():
         if times > 1:
-            yield f"{what}: “{choice[:40]}” is there twice."
+            yield f"{what}: “{choice[:40]}” appears twice."
         if len(choice) > MOST_NAME:
             yield f"{what}: “{choice[:40]}…” is longer than {MOST_NAME} characters."
         if _CONTROL.search(choice):
-            yield f"{what}: there is an invisible character in “{choice[:40]}” that cannot be sent."
+            yield f"{what}: “{choice[:40]}” contains an invisible character that cannot be sent."
 
 
 # --- How it is asked for --------------------------------------------------------------------------
@@ -197,8 +197,8 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
         )
     except (ValueError, RecursionError):
         if kind.kind == LABELS:
-            raise DoesNotFit("The answer is a text of its own, not one of the labels.") from None
-        raise DoesNotFit("The answer holds no values for the columns: it is not JSON.") from None
+            raise DoesNotFit("The answer is free text, not one of the labels.") from None
+        raise DoesNotFit("The answer is not JSON, so it has no values for the columns.") from None
     if not isinstance(found, dict):
         raise DoesNotFit("The answer is JSON, but not an object.")
     if kind.kind == LABELS:
@@ -211,7 +211,7 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
         }
     if found:
         key = readable(next(iter(found))[:40])
-        raise DoesNotFit(f"The answer has “{key}”, which was not asked for.")
+        raise DoesNotFit(f"The answer contains “{key}”, which is not one of your columns.")
     return values
 
 
@@ -235,7 +235,7 @@ def readable(text: str) -> str:
 def _value(column: AnswerColumn, value: Any) -> Value:
     if value is None:
         if column.required:
-            raise DoesNotFit(f"The answer has nothing for “{column.name}”.")
+            raise DoesNotFit(f"The answer has no value for “{column.name}”.")
         return None
     if not fits(column, value):
         # What may be nested without end is not written out.
@@ -244,7 +244,7 @@ def _value(column: AnswerColumn, value: Any) -> Value:
             "a list or more" if is_deep else readable(json.dumps(value, ensure_ascii=False)[:40])
         )
         wanted = COLUMN_KINDS[column.kind].lower().rstrip(" …")
-        raise DoesNotFit(f"“{column.name}” is {shown}, which is not the {wanted} that was wanted.")
+        raise DoesNotFit(f"“{column.name}” is {shown}, but should be: {wanted}.")
     if isinstance(value, str):
         return readable(value)
     found: Value = list(map(readable, value)) if isinstance(value, list) else value

@@ -42,150 +42,146 @@ class Cause:
 
 
 IGNORED = "set_aside"
-CHARGED = "Charged for what was read and written."
+CHARGED = "Charged for input and output."
 MARKED_DOWN = "marked_down"  # the one cause that a person gives
 CAUSES: dict[str, Cause] = {
     "cut_off": Cause(
         "Answer cut off",
-        "The answer reached the longest length you allowed. Allow longer answers, or ask for "
-        "shorter ones.",
+        "The answer reached the maximum length. Allow longer answers, or ask for shorter ones.",
         CHARGED,
         remedies=(LONGER, ASK, LEAVE_OUT),
     ),
     "refused": Cause(
         "Declined by Claude",
-        "Claude declined to answer this row. Look at its cells and at the wording of the prompt.",
+        "Claude declined to answer this row. Check its cells and the wording of your prompt.",
         "Some of these are charged, depending on the reason.",
         remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "not_in_form": Cause(
-        "Not in the form asked for",
-        "The answer is not one of your labels, or does not fill your columns as you asked. Often a "
+        "Wrong format",
+        "The answer is not one of your labels or does not fit your columns. Often a "
         "clearer prompt helps.",
         CHARGED,
         remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "empty": Cause(
         "Empty answer",
-        "Claude finished without writing an answer. If it was thinking, a longer answer limit "
+        "Claude finished without writing an answer. If it was thinking, a higher answer limit "
         "leaves room for the text.",
         CHARGED,
         remedies=(LONGER, ASK, LEAVE_OUT),
     ),
     "unfinished": Cause(
         "Waiting for a tool",
-        "Claude stopped to use a tool, which nobody answers in a batch. The answer column has "
-        "what it gave the tool. To get words, take the tools out of the request. To get exactly "
-        "this, force one tool with “tool_choice”: then its input counts as the answer.",
+        "Claude stopped to use a tool, but a batch cannot run tools. The answer column has "
+        "the tool’s input. To get text, remove the tools from the request. To get exactly "
+        "this input, force one tool with “tool_choice”: its input then counts as the answer.",
         CHARGED,
         remedies=(WITHOUT, ASK, EDIT, LEAVE_OUT),
     ),
     "too_long": Cause(
         "Too long for the model",
-        "The prompt and the answer together did not fit into what the model can hold. Shorten "
+        "The prompt and the answer together are longer than the model can read. Shorten "
         "this row's text.",
         CHARGED,
         remedies=(SHORTEN, EDIT, LEAVE_OUT),
     ),
     "unexpected": Cause(
-        "Ended in an unknown way",
-        "The answer ended for a reason this version of batchsite does not know. Read it before "
-        "you use it.",
+        "Ended for an unknown reason",
+        "The answer ended for a reason that batchsite does not know. Read it before you use it.",
         CHARGED,
         who=NOBODY,
         remedies=(AGAIN, EDIT, LEAVE_OUT),
     ),
     "unknown_result": Cause(
         "Unknown kind of result",
-        "The provider sent a kind of result this version of batchsite does not know. It is kept "
-        "in the file as received.",
+        "Anthropic sent a kind of result that batchsite does not know. It is included "
+        "in the file “as received”.",
         "Unknown.",
         who=NOBODY,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     MARKED_DOWN: Cause(
-        "Marked as not good by you",
-        "The answer is as it was asked for, but who read it did not find it good. The mark can be "
-        "taken back on the page of the sample.",
+        "Marked as not good",
+        "The answer has the right format, but a reviewer marked it as not good. You can undo "
+        "the mark on the page “Check quality”.",
         CHARGED,
         remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "invalid_request_error": Cause(
         "Request not accepted",
-        "The provider did not accept this request as it is. Its words say why; sending the same "
-        "again would fail again.",
+        "Anthropic did not accept this request. The message says why. Sending it "
+        "again would fail the same way.",
         remedies=(WITHOUT, SHORTEN, ASK, EDIT, LEAVE_OUT),
     ),
     "authentication_error": Cause(
-        "Key not accepted",
-        "The provider did not accept the key that this site uses. An administrator has to look "
-        "at it.",
+        "API key not accepted",
+        "Anthropic did not accept this site’s API key. An administrator needs to check at it.",
         who=ADMINISTRATOR,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "billing_error": Cause(
         "Billing problem",
-        "The provider reports a problem with billing, often missing credit. An administrator can "
-        "top it up; then these rows can be sent again.",
+        "Anthropic reports a billing problem, often missing credit. An administrator can "
+        "add credit. Then retry these rows.",
         who=ADMINISTRATOR,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "permission_error": Cause(
         "Not allowed",
-        "The key of this site may not do this, for example use this model. An administrator has "
-        "to look at it.",
+        "This site’s API key is not allowed to do this, for example to use this model. An "
+        "administrator needs to check it.",
         who=ADMINISTRATOR,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "not_found_error": Cause(
         "Model not found",
-        "The provider does not know this model, or the key may not use it. Choose another model.",
+        "Anthropic does not know this model, or the API key may not use it. Choose another model.",
         remedies=(ASK, EDIT, LEAVE_OUT),
     ),
     "request_too_large": Cause(
         "Request too large",
-        "This row's text is more than the provider takes in one request. Shorten it.",
+        "This row's text is larger than Anthropic accepts in one request. Shorten it.",
         remedies=(SHORTEN, EDIT, LEAVE_OUT),
     ),
     "rate_limit_error": Cause(
-        "Provider was busy (limit)",
-        "The provider had no room for this row at that time. Sending it again usually works.",
+        "Rate limit reached",
+        "Anthropic had no capacity for this row at that time. Retrying usually works.",
         passing=True,
         who=TIME,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "timeout_error": Cause(
         "Took too long",
-        "The provider did not finish this row in time. Sending it again usually works.",
+        "Anthropic did not finish this row in time. Retrying usually works.",
         passing=True,
         who=TIME,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "api_error": Cause(
-        "Fault at the provider",
-        "Something went wrong at the provider. Sending it again usually works.",
+        "Error at Anthropic",
+        "Something went wrong at Anthropic. Retrying usually works.",
         passing=True,
         who=TIME,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "overloaded_error": Cause(
-        "Provider overloaded",
-        "The provider was overloaded. Sending it again usually works.",
+        "Anthropic overloaded",
+        "Anthropic was overloaded. Retrying usually works.",
         passing=True,
         who=TIME,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "expired": Cause(
         "Not reached in 24 hours",
-        "The provider did not get to this row within its 24 hours. It can be sent again.",
+        "Anthropic did not process this row within 24 hours. You can retry it.",
         passing=True,
         who=TIME,
         remedies=(AGAIN, LEAVE_OUT),
     ),
     "lost": Cause(
-        "Lost at the provider",
-        "The provider no longer has this row's batch or its results, so its answer cannot be "
-        "fetched.",
+        "Lost at Anthropic",
+        "Anthropic no longer has this row's batch or its results, so its answer cannot be fetched.",
         "It may have been charged.",
         who=NOBODY,
         remedies=(AGAIN, LEAVE_OUT),
@@ -195,14 +191,14 @@ CAUSES: dict[str, Cause] = {
         "The job was stopped before this row was processed.",
         remedies=(AGAIN, EDIT, LEAVE_OUT),
     ),
-    IGNORED: Cause("Left out by you", "You decided that this row needs no answer.", remedies=()),
+    IGNORED: Cause("Left out by you", "You chose to ignore this row.", remedies=()),
     "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
 }
 PASSING_CAUSES = tuple(name for name, cause in CAUSES.items() if cause.passing)
 OTHER_ERROR = Cause(
-    "Failed at the provider",
-    "The provider gave a reason this version of batchsite does not know; its words are below.",
-    "Not charged, as far as is known.",
+    "Failed at Anthropic",
+    "Anthropic gave a reason that batchsite does not know. Its message is below.",
+    "Not charged, as far as we know.",
     who=NOBODY,
     remedies=(AGAIN, EDIT, LEAVE_OUT),
 )
@@ -430,7 +426,7 @@ def _is_answer(calls: Sequence[Block], tool: str | None) -> bool:
 def _called(calls: Sequence[Block]) -> str:
     """Which tools were called, for the person."""
     names = dict.fromkeys(call.name[:60] for call in calls if isinstance(call.name, str))
-    return f"It called {', '.join(names)}." if names else ""
+    return f"Claude called {', '.join(names)}." if names else ""
 
 
 def _in_form(text: str, wanted: AnswerKind) -> tuple[str, str, str]:

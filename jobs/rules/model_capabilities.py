@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 ALL_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 QUIET_EFFORTS = ("low", "medium", "high")
 
-# How much a model may think before it answers: one choice for a person, whatever it is called in
-# the API. What a model does by itself is "".
+# How much a model thinks before it answers: one choice for people, however the API names it.
+# "" leaves it to the model.
 AUTOMATIC, NONE = "", "none"
 EFFORTS = {
-    AUTOMATIC: "As usual for the model",
-    NONE: "None: it answers straight away",
-    "low": "A little",
-    "medium": "Some",
-    "high": "Much",
-    "max": "As much as it wants",
+    AUTOMATIC: "Automatic",
+    NONE: "None: answers right away",
+    "low": "Low",
+    "medium": "Medium",
+    "high": "High",
+    "max": "Maximum",
 }
 
 

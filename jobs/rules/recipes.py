@@ -189,7 +189,7 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
         hint = f" Did you mean {{{{{meant[0]}}}}}?" if meant else ""
         problems.append(f"Your file has no column “{name[:LONGEST_NAME]}”.{hint}")
     if len(unknown) > NAMED:
-        problems.append(f"{len(unknown) - NAMED:,} more columns are not in your file.")
+        problems.append(f"Your file also lacks {len(unknown) - NAMED:,} other columns.")
     # What is left of it, with placeholders as "\0" and each of two written braces as "\1".
     rest = _PLACEHOLDER.sub(
         lambda match: "\2\1\1" if match[1] is None else "\0" * len(match[0]), template
@@ -197,12 +197,12 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
     for match in islice(_OPENING.finditer(rest), NAMED):
         problems.append(
             f"The {{{{ at {_place(template, match.start())} is not closed. Write {{{{column}}}}, "
-            "or \\{{ for two braces as they are."
+            "or \\{{ for two literal braces."
         )
     for match in islice(_THREE.finditer(rest), NAMED):
         problems.append(
             f"There are three braces at {_place(template, match.start())}. Write {{{{column}}}}, "
-            "with a blank before it if a brace is to stand there."
+            "with a space before it if you need a literal brace."
         )
     for at in islice(_closings(rest, columns), NAMED):
         problems.append(
@@ -239,32 +239,32 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     if not recipe.prompt.strip():
         problems.append("Write what Claude should do with each row.")
     problems += template_problems(recipe.prompt, columns)
-    problems += [f"Instructions: {text}" for text in template_problems(recipe.system, columns)]
+    problems += [f"Background: {text}" for text in template_problems(recipe.system, columns)]
     if recipe.effort not in EFFORTS:
-        problems.append(f"How much it thinks is one of {', '.join(filter(None, EFFORTS))}.")
+        problems.append(f"Thinking must be one of {', '.join(filter(None, EFFORTS))}.")
     return problems + kind_problems(recipe.answer)
 
 
 def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     """What is odd about a recipe that can be sent for a file with `columns`, each as a sentence."""
     remarks = [
-        f"{{{name}}} is sent as it stands there: for the cell, write {{{{{name}}}}}."
+        f"{{{name}}} is sent as plain text. To insert the cell, write {{{{{name}}}}}."
         for name in _in_single_braces(recipe.template, columns)
     ]
     remarks += [
-        f"Your file has a column “{name}” already, so the answer’s is called “{name}_2” in the "
+        f"Your file already has a column “{name}”, so the answer’s is called “{name}_2” in the "
         "finished file."
         for name in recipe.answer.column_names
         if name in columns
     ]
     if recipe.prompt.strip() and not columns_used(recipe.template):
         remarks.append(
-            "Every row gets the very same prompt, because it names no column. Click on a column to "
-            "put its cell there."
+            "Every row gets the same prompt, because it uses no column. Click a column to "
+            "insert it."
         )
     if recipe.effort in EFFORTS and recipe.effort not in efforts_of(recipe.model):
         remarks.append(
-            f"“{EFFORTS[recipe.effort]}” is no choice for this model: it thinks as it usually does."
+            f"“{EFFORTS[recipe.effort]}” is not available for this model, so thinking is automatic."
         )
     return remarks
 

@@ -194,4 +194,4 @@ def test_a_mark_that_is_made_while_files_are_built_is_in_them(
             break
     job.refresh_from_db()
     file = builder.path_of(job, "csv").read_bytes()
-    assert b"Marked as not good by you: No." in file
+    assert b"Marked as not good: No." in file

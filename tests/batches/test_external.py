@@ -459,7 +459,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     assert (
         "Estimated was" not in client_root.get(reverse("receipt", args=[job.pk])).content.decode()
     )
-    assert said["Sent (UTC)"][0] and said["Sent (UTC)"][1] == "Elsewhere."
+    assert said["Sent (UTC)"][0] and said["Sent (UTC)"][1] == "Submitted elsewhere."
 
 
 def test_changed_rows_of_such_a_table_are_asked_what_is_written(

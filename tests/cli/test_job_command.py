@@ -538,12 +538,12 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     assert Decimal(lines["Tried before"]["cost"]) == trials > 0
     assert Decimal(found["charged"]) == job.cost + trials
     assert sum((row.cost for row in job.rows.all()), Decimal(0)) == job.cost
-    assert found["not_charged"]["Provider overloaded"] == 1
+    assert found["not_charged"]["Anthropic overloaded"] == 1
     assert found["currency"] == "USD" and found["estimated"]["most"]
     assert lines["Rows"]["rows"] + sum(found["not_charged"].values()) == len(fates)
     said = run("receipt", job.pk)[0]
     assert "would have been charged: practice mode" in said
-    assert "Not charged: 1 row: Provider overloaded" in said
+    assert "Not charged: 1 row: Anthropic overloaded" in said
     assert refusal("receipt", make_job(root, Job.State.DRAFT).pk)[0] == 1
 
 

@@ -79,4 +79,4 @@ def test_ten_answers_with_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#sample-share")).to_contain_text("9 of 10 good")
     expect(page.locator("#headline")).to_have_text("Finished – 1 row needs attention")
-    expect(page.get_by_text("Marked as not good by you")).to_be_visible()
+    expect(page.get_by_text("Marked as not good")).to_be_visible()

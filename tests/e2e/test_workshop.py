@@ -85,7 +85,7 @@ def compare_two_models(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#tries")).to_contain_text(
-        "Haiku 5.5 (None: it answers straight away), would have"
+        "Haiku 5.5 (None: answers right away), would have"
     )
     expect(page.locator("#price")).to_contain_text("learned from the 3 rows")
     assert_fits(page)

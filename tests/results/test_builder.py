@@ -164,7 +164,7 @@ def test_files_are_built_anew_once_nobody_has_marked_an_answer_for_a_while(
     assert seconds_until_due(job) <= 0
     advance.advance(job.pk)
     assert built(job) == ["all.csv", "all.xlsx"]
-    assert "Marked as not good by you: No." in cells(content(get(client_alice, job, "xlsx")))[1]
+    assert "Marked as not good: No." in cells(content(get(client_alice, job, "xlsx")))[1]
 
 
 def test_rows_that_were_sent_again_are_in_the_files_that_follow(

@@ -151,7 +151,7 @@ def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> N
     assert job_state(job) == ("Finished – 1 row needs attention", "yellow")
     assert job.tally["cost_pico"] == cost
     lines = b"".join(table.csv_chunks(job)).decode().splitlines()
-    assert "Needs a look,Marked as not good by you: It is the other way round." in lines[number]
+    assert "Needs a look,Marked as not good: It is the other way round." in lines[number]
     reading = job.sample.get(number=number)
     assert (reading.marked_by, reading.good) == (job.owner, False) and reading.marked_at
 
@@ -309,7 +309,7 @@ def test_the_share_is_on_the_pages(job: Job, client_alice: Client) -> None:
         assert words in text(client_alice, reverse(name, args=[job.pk]))
     assert "5 of 10 read" in text(client_alice, reverse("job", args=[job.pk]))
     cause = text(client_alice, reverse("job", args=[job.pk]))
-    assert "Marked as not good by you" in cause and "1 row needs attention" in cause
+    assert "Marked as not good" in cause and "1 row needs attention" in cause
 
 
 def test_when_all_were_read_it_is_no_estimate(make_job: MakeJob, alice: User) -> None:

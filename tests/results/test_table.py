@@ -135,7 +135,7 @@ def test_a_row_of_the_wrong_width_is_in_the_file_with_all_its_cells(
     assert few[:2] == ["1", ""]
     assert few[3:5] == ["Left out", "Too few."]
     assert many[:2] == ["1", "2"]
-    assert many[4] == "Too many. Cells beyond the header: 3 | 4"
+    assert many[4] == "Too many. Extra cells: 3 | 4"
 
 
 def test_jsonl_is_exact(alice: User, make_job: MakeJob) -> None:
@@ -147,7 +147,7 @@ def test_jsonl_is_exact(alice: User, make_job: MakeJob) -> None:
     assert (first["cells"], first["answer"]) == ({"name": "=1+1"}, "=2\u2028")
     assert first["cost_usd"] == "0.000000000001"
     assert (second["answer"], second["status"]) == (None, "errored")
-    assert second["problem"] == "Fault at the provider: Oops"
+    assert second["problem"] == "Error at Anthropic: Oops"
 
 
 def test_the_problem_file_names_every_row_that_is_left_out(alice: User, make_job: MakeJob) -> None:

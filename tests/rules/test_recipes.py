@@ -92,7 +92,7 @@ def test_json_and_single_braces_in_a_prompt_are_no_problem(text: str) -> None:
 def test_a_column_in_single_braces_is_questioned() -> None:
     template = 'Sum up {Review text} of {{name}} as {"name": {"a": 1}} in {{{{x}}}} {none}'
     [remark] = recipe_remarks(Recipe(template, "", "m", 1), COLUMNS)
-    assert remark.startswith("{Review text} is sent as it stands there: for the cell, write {{Rev")
+    assert remark.startswith("{Review text} is sent as plain text. To insert the cell, write {{Rev")
 
 
 def test_a_column_of_the_answer_that_the_file_has_is_named() -> None:

@@ -273,8 +273,8 @@ def test_results_say_what_is_good_and_what_is_not(finished: Job, client_alice: C
 def test_failures_are_grouped_by_cause_in_words(finished: Job, client_alice: Client) -> None:
     groups = client_alice.get(f"/jobs/{finished.pk}/").context["causes"]
     assert [(group.cause.title, group.rows) for group in groups] == [
-        ("Provider overloaded", 2),
-        ("Failed at the provider", 1),
+        ("Anthropic overloaded", 2),
+        ("Failed at Anthropic", 1),
         ("Not reached in 24 hours", 1),
         ("Answer cut off", 1),
     ]
@@ -337,7 +337,7 @@ def test_the_receipt_says_what_was_charged_and_what_was_not(
     assert client_bob.get(address).status_code == 404
     page = client_alice.get(address).content.decode()
     assert "$0.02</strong>" in page and "Claude Haiku 5.5, batch price" in page
-    assert "1 row</span>: Provider overloaded" in page
+    assert "1 row</span>: Anthropic overloaded" in page
     assert address in page_of(client_alice, job)
     draft = make_job(alice, Job.State.DRAFT)
     assert client_alice.get(reverse("receipt", args=[draft.pk])).status_code == 302

@@ -110,9 +110,9 @@ def test_failures_are_shown_with_cause_cells_and_the_providers_words(
     finished: Job, client_alice: Client
 ) -> None:
     page = text(client_alice, f"{reverse('rows', args=[finished.pk])}?outcome=attention")
-    assert "Provider overloaded" in page and "Overloaded" in page and "Text no. 2" in page
+    assert "Anthropic overloaded" in page and "Overloaded" in page and "Text no. 2" in page
     assert "Answer cut off" in page and "It beg" in page
-    assert "Failed at the provider" in page and "Never heard of" in page
+    assert "Failed at Anthropic" in page and "Never heard of" in page
     assert "Text no. 1<" not in page
 
 

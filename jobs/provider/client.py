@@ -1,12 +1,9 @@
-"""The only module that talks to the provider, and the only one that imports its client.
+"""Calls to the provider. The only module that imports the package anthropic.
 
-A handful of functions and our own exceptions. The client's retries are off: what changes something
-at the provider is sent once, and what only reads is asked again by the next look. Redirects are
-off, because a redirected POST would be sent twice, and results are fetched from the API's own
-address, never from one that an answer names: the key goes along.
-
-Answers are decoded here and not by the client, which makes an empty list of anything that is not
-one. What we rely on has to be in an answer; what it has besides is of no matter.
+The package's retries are off: a call that changes something is sent once, and a call that only
+reads is repeated by the next poll. Redirects are off, because a redirected POST would be sent
+twice. Results are fetched from the API's own address, never from one named in a reply, because the
+request carries the key. Replies are decoded by replies.py.
 """
 
 from __future__ import annotations
@@ -44,15 +41,15 @@ from .replies import (
     decode_reply,
 )
 
-READ_SECONDS = 40.0  # for a call, or a part of a list, in all; shorter than a lease
-LIST_SECONDS = 300.0  # for a list in all
-ANSWER_BYTES = 8_000_000  # of an answer; a part of the list with 1,000 batches has some 600,000
-RESULT_BYTES = 40_000_000  # of one result, with a margin: a line of the results
-# A download brings so many bytes every READ_SECONDS, or it is given up.
+READ_SECONDS = 40.0  # in total, for a call or a page of a list; shorter than a lease
+LIST_SECONDS = 300.0  # in total, for all pages of a list
+ANSWER_BYTES = 8_000_000  # of a reply; a page with 1,000 batches has about 600,000
+RESULT_BYTES = 40_000_000  # of one result (a line of the results), with a margin
+# Bytes that a download must bring every READ_SECONDS.
 PACE = 1_000_000
-# So many bytes has a token of an answer at most, on average, as JSON; and what is around them.
+# Bytes of a token in an answer as JSON, at most on average; bytes of everything else.
 TOKEN_BYTES, AROUND_BYTES = 100, 100_000
-COUNTED_AT_ONCE = 5  # requests whose tokens are counted at the same time
+COUNTED_AT_ONCE = 5  # requests whose tokens are counted in parallel
 BLOCK = 1 << 20
 TOO_MUCH = "Anthropic’s reply was too large."
 
@@ -68,16 +65,16 @@ _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "
 
 
 def _read(response: httpx2.Response, kind: type[Reply]) -> Reply:
-    """The answer as a `kind`. Raises Unclear when it is anything else."""
+    """The reply as a `kind`. Raises Unclear when it is anything else."""
     if response.status_code != 200:
         raise Unclear(f"Anthropic replied with status {response.status_code}.")
     return decode_reply(response.content, kind)
 
 
 class _Body:
-    """A body file that gives nothing more once `seconds` are over, those in which the machine was
-    suspended included: the timer above stood still in these, and by now somebody else may have
-    sent the batch. A body that is cut short is not accepted."""
+    """A body file that ends after `seconds`, including time in which the machine was suspended.
+    Deadline's timer stands still during a suspension, and another worker may have sent the batch
+    meanwhile. The provider does not accept a body that is cut short."""
 
     def __init__(self, file: IO[bytes], seconds: float) -> None:
         self._file = file
@@ -97,16 +94,16 @@ class _Body:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """The certificates that are trusted; reading them takes longer than a call."""
+    """The trusted certificates, cached because reading them takes longer than a call."""
     return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
 
 
-# The Date of the provider's last answer to this process, and clock.uptime() when it came.
+# The Date of the provider's last reply to this process, and clock.uptime() when it arrived.
 _last_date: tuple[datetime, float] | None = None
 
 
 def now() -> datetime | None:
-    """The time by the provider's clock, to the second; None before its first answer."""
+    """The time by the provider's clock, to the second; None before its first reply."""
     if _last_date is None:
         return None
     date, at = _last_date
@@ -120,14 +117,14 @@ def _read_clock(response: httpx2.Response) -> None:
 
 
 class _Http(LimitedClient, anthropic.DefaultHttpxClient):
-    """What the client talks through."""
+    """The HTTP client below the anthropic client."""
 
 
 @contextmanager
 def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.Anthropic]:
-    """A client on a connection of its own: one that was kept open may be closed by the other side
-    just as a body goes out, which nobody could tell from a lost answer. Its answers end at the
-    deadline, and have `most` bytes at most."""
+    """A client with a connection of its own. A kept-alive connection may be closed by the other
+    side while a body goes out, which looks like a lost reply. Replies end at the deadline and have
+    at most `most` bytes."""
     http = _Http(
         deadline,
         most,
@@ -148,7 +145,7 @@ def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.
 
 
 def sync_clock() -> None:
-    """Let `now` know the time, unless it does. Raises ProviderError."""
+    """Make `now` return a time. Raises ProviderError."""
     if _last_date is None:
         next(list_batches(), None)
 
@@ -161,7 +158,7 @@ def _our_exceptions() -> Iterator[None]:
     except anthropic.APIStatusError as error:
         raise _of_status(error) from error
     except anthropic.APIConnectionError as error:
-        # Nothing was sent when there was no connection yet; the client keeps the reason as cause.
+        # Without a connection nothing was sent. The client keeps the reason as the cause.
         cause = error.__cause__
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)):
             raise Unreachable("Anthropic cannot be reached.") from error
@@ -178,7 +175,7 @@ def _our_exceptions() -> Iterator[None]:
 
 def _of_status(error: anthropic.APIStatusError) -> ProviderError:
     status = error.status_code
-    # Of any type, whatever the client's types say: the body may be no error of the API's.
+    # Any type, whatever the client's types say: the body may not be one of the API's errors.
     kind, message = _text(error.type), _text(error.api_message)
     message = (message or ("" if status == 413 else error.message))[:2000]
     if status == 404:
@@ -186,7 +183,7 @@ def _of_status(error: anthropic.APIStatusError) -> ProviderError:
     if status in (400, 401, 402, 403, 413, 422, 429):
         retry_after = _retry_after(error.response)
         return Refused(status, kind, message, retry_after, _text(error.error_code))
-    # 408, 409, every 5xx and redirects: it may have been done before the answer went wrong.
+    # 408, 409, 5xx and redirects: the call may have taken effect before the reply failed.
     return Unclear(f"Anthropic replied with status {status}.")
 
 
@@ -195,7 +192,7 @@ def _text(value: object) -> str:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds, from a number of them or from a date, which is by the clock of the same answer."""
+    """Seconds, given as a number or as a date by the clock of the same reply."""
     said = response.headers.get("retry-after", "")
     try:
         seconds = float(said)
@@ -203,12 +200,12 @@ def _retry_after(response: httpx2.Response) -> float | None:
         then, there = _date(said), _date(response.headers.get("date", ""))
         if then is None or there is None:
             return None
-        seconds = max((then - there).total_seconds(), 0.0)  # over already: now
+        seconds = max((then - there).total_seconds(), 0.0)  # already past
     return seconds if 0 <= seconds < float("inf") else None
 
 
 def _date(header: str) -> datetime | None:
-    """A date of HTTP. None when it is none."""
+    """An HTTP date; None when it is not one."""
     try:
         date = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
@@ -217,10 +214,9 @@ def _date(header: str) -> datetime | None:
 
 
 def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
-    """Send the batch whose body is the file `body`, with `size` requests, in one POST that ends
-    after `seconds` in all.
+    """Send the batch in the file `body`, with `size` requests, in one POST of at most `seconds`.
 
-    Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been accepted).
+    Raises Unreachable (not sent), Refused (a definite no) or Unclear (it may have been accepted).
     """
     with (
         body.open("rb") as file,
@@ -242,9 +238,9 @@ def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:
 
 
 def create_message(params: bytes, seconds: float) -> Message:
-    """The answer to one request (the JSON of its `params`) at once, within `seconds` in all.
+    """The answer to one request (the JSON of its `params`) right away, within `seconds`.
 
-    Raises Unreachable (not sent), Refused (a clear no) or Unclear (it may have been charged).
+    Raises Unreachable (not sent), Refused (a definite no) or Unclear (it may have been charged).
     """
     with (
         Deadline(seconds) as deadline,
@@ -264,7 +260,7 @@ def create_message(params: bytes, seconds: float) -> Message:
 
 
 def max_answer_bytes(max_tokens: int) -> int:
-    """How many bytes an answer of up to `max_tokens` tokens has at most, as JSON."""
+    """The most bytes that an answer of up to `max_tokens` tokens has as JSON."""
     return min(AROUND_BYTES + TOKEN_BYTES * max_tokens, RESULT_BYTES)
 
 
@@ -273,10 +269,8 @@ def _max_tokens(params: bytes) -> int:
 
 
 def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
-    """All batches of the workspace, newest first, fetched `page` at a time; the caller stops when
-    it has seen enough.
-
-    Raises ProviderError. Only a list that ends without one is complete.
+    """All batches of the workspace, newest first, fetched `page` at a time. The caller may stop
+    early. Raises ProviderError; only a list that ends without it is complete.
     """
     with Deadline(READ_SECONDS) as deadline, _client(deadline) as client, _our_exceptions():
         batches = client.messages.batches.with_raw_response
@@ -297,7 +291,7 @@ def _pages(
     limit: int,
     deadline: Deadline,
 ) -> Iterator[AnyPage]:
-    """The parts of a list, one after the other. Raises ProviderError."""
+    """The pages of a list in order. Raises ProviderError."""
     cursor: str | anthropic.Omit = anthropic.omit
     seen: set[str] = set()
     until = time.monotonic() + LIST_SECONDS
@@ -338,10 +332,11 @@ def delete_batch(provider_id: str) -> None:
 def result_blocks(
     provider_id: str, most: int | None = None, pace: int | None = None
 ) -> Iterator[bytes]:
-    """The results of an ended batch, as they come: at most `most` bytes (without it, those of the
-    longest result), all of them within READ_SECONDS or, with a `pace`, at least so many bytes every
-    READ_SECONDS. Raises ProviderError, TooLong among them; a stream that ends early may raise
-    nothing, so the caller has to prove that it is whole."""
+    """The results of an ended batch as they arrive, at most `most` bytes (default: one result).
+
+    All must arrive within READ_SECONDS; with a `pace`, at least that many bytes every READ_SECONDS.
+    Raises ProviderError, including TooLong. A stream that ends early may raise nothing, so the
+    caller must prove that it is complete."""
     with (
         Deadline(READ_SECONDS) as deadline,
         _client(deadline, most or RESULT_BYTES) as client,
@@ -356,7 +351,7 @@ def result_blocks(
         )
         assert isinstance(response, httpx2.Response)  # noqa: S101 - the client's types say Stream
         try:
-            # As they come: in blocks of one size, the last one would be lost with the connection.
+            # As they arrive: a broken connection would lose the last block of a fixed size.
             arrived = 0
             for block in response.iter_bytes():
                 yield block
@@ -369,9 +364,9 @@ def result_blocks(
 
 
 def count_tokens(requests: Sequence[dict[str, Any]]) -> list[int | None]:
-    """Input tokens of each of `requests` (the `params` of a request), counted by the provider, free
-    of charge; None for one that it refuses to count. Several are on their way at once, because a
-    person waits; all of it ends after READ_SECONDS. Raises ProviderError."""
+    """Input tokens of each of `requests` (their `params`), counted by the provider free of charge;
+    None for one that it refuses to count. Several are counted in parallel because a person waits.
+    All of it takes at most READ_SECONDS. Raises ProviderError."""
     with (
         Deadline(READ_SECONDS) as deadline,
         _client(deadline) as client,

@@ -1,7 +1,7 @@
-"""Connections to the provider whose calls end: each has a deadline in all and a limit of bytes.
+"""Connections to the provider: every call has a total deadline and a size limit.
 
-The HTTP client's own time-outs are for one read or write, so a slow drip outlasts them, and it
-reads an answer into memory however long it is. Here every answer is counted after decompression.
+The HTTP client's timeouts cover a single read or write, so a slow trickle never hits them, and it
+reads replies of any length into memory. Here replies are measured after decompression.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any, Self
 
 import httpx2
 
-# Bytes of an error's body. The rest of a longer one is cut off: a clear no stays a clear no.
+# Bytes of an error's body. A longer one is cut off: it is a definite no all the same.
 ERROR_BYTES = 64_000
-# The one encoding that is asked for. It is decompressed in pieces of 1 MiB at most. Several
-# encodings inside each other could keep a processor busy for hours with a few bytes.
+# The only encoding we request. It is decompressed in pieces of at most 1 MiB. A few bytes of
+# nested encodings could keep a processor busy for hours.
 ENCODING = "gzip"
 
 
 class TooLarge(httpx2.DecodingError):
-    """An answer has more bytes than anything that was asked for."""
+    """A reply has more bytes than any valid one."""
 
 
 class Deadline:
-    """Ends a call that takes longer than `seconds` in all by shutting its connections."""
+    """Ends a call that takes longer than `seconds` in total by shutting its connections down."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -48,7 +48,7 @@ class Deadline:
                 self._timer.cancel()
 
     def restart(self) -> None:
-        """Give the call all of its time again."""
+        """Give the call its full time again."""
         with self._lock:
             self._until = time.monotonic() + self._seconds
             self._passed = False
@@ -56,8 +56,8 @@ class Deadline:
                 self._wait(self._seconds)
 
     def check(self) -> None:
-        """Raises ReadTimeout once the time is over: on some answers, a connection that was shut
-        looks like their end."""
+        """Raises ReadTimeout once the time is over: on some replies, a connection that was shut
+        down looks like the end."""
         if self._passed:
             raise httpx2.ReadTimeout("The answer took too long.")
 
@@ -90,14 +90,14 @@ class Deadline:
     def _shut(self) -> None:
         for one in self._sockets:
             with suppress(OSError):
-                # An encrypted socket's own method takes the encryption away before it shuts, and
-                # what is written in between would go out readable.
+                # The method of an encrypted socket removes the encryption first, and data
+                # written in between would go out in the clear.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
         self._sockets.clear()
 
 
 class LimitedClient(httpx2.Client):
-    """An HTTP client whose calls end at `deadline` and whose answers have `most` bytes at most."""
+    """An HTTP client whose calls end at `deadline` and whose replies have at most `most` bytes."""
 
     def __init__(self, deadline: Deadline, most: int, **options: Any) -> None:
         super().__init__(headers={"Accept-Encoding": ENCODING}, **options)
@@ -112,7 +112,7 @@ class LimitedClient(httpx2.Client):
         auth: Any = httpx2.USE_CLIENT_DEFAULT,
         follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
-        """Raises TooLarge, as well as what every client raises."""
+        """Raises TooLarge in addition to what every client raises."""
         request.extensions["trace"] = self._deadline.trace
         response = super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
         is_error = response.status_code != 200
@@ -137,7 +137,7 @@ class LimitedClient(httpx2.Client):
 
 
 class _LimitedBody(httpx2.SyncByteStream):
-    """The decoded body of a response, up to `most` bytes; then it is cut off, or TooLarge."""
+    """The decoded body of a response, up to `most` bytes. Then it is cut off or raises TooLarge."""
 
     def __init__(
         self, response: httpx2.Response, deadline: Deadline, most: int, *, cut: bool

@@ -20,8 +20,8 @@ _KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """A batch as the provider shows it. `total` is known at once; the other counts stay 0 until
-    the whole batch has ended."""
+    """A batch as the provider reports it. `total` is known immediately; the other counts stay 0
+    until the whole batch has ended."""
 
     id: str
     status: str  # in_progress, canceling, ended
@@ -30,7 +30,7 @@ class BatchInfo:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
-    archived_at: datetime | None = None  # since then the results are gone
+    archived_at: datetime | None = None  # from then on the results are gone
 
     @classmethod
     def of(cls, batch: BatchReply) -> Self:
@@ -52,7 +52,7 @@ _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class BatchReply(msgspec.Struct):
-    """What an answer must have to count as a batch."""
+    """A batch."""
 
     id: _Id
     processing_status: str
@@ -66,14 +66,14 @@ class BatchReply(msgspec.Struct):
         counts = self.request_counts
         if missing := [name for name in _KINDS if name not in counts]:
             raise ValueError(f"no count of {', '.join(missing)}")
-        # The sum is the number of requests, by which a lost batch is found. Whether a number that
-        # is new to us belongs in it, we cannot know, and a wrong guess would send batches again.
+        # The sum is the number of requests, which identifies a lost batch. We cannot know whether
+        # a new kind of count belongs in it, and a wrong guess would send batches again.
         if odd := [name for name, number in counts.items() if number and name not in _KINDS]:
             raise ValueError(f"an unknown count, {odd[0]}")
 
 
 class BatchPage(msgspec.Struct):
-    """What an answer must have to count as a part of the list."""
+    """A page of the list of batches."""
 
     data: list[BatchReply]
     has_more: bool
@@ -93,7 +93,7 @@ class ModelInfo(msgspec.Struct):
 
 
 class ModelPage(msgspec.Struct):
-    """What an answer must have to count as a part of the list of models."""
+    """A page of the list of models."""
 
     data: list[ModelInfo]
     has_more: bool = False
@@ -108,7 +108,7 @@ class TokenCount(msgspec.Struct):
     input_tokens: _Number
 
 
-# Made here: msgspec.json.decode would work out a type when threads first use it, which crashes.
+# Made at import: msgspec crashes when several threads use a type for the first time.
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind)
     for kind in (BatchReply, BatchPage, ModelPage, DeletedReply, TokenCount, Message)

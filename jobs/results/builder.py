@@ -1,9 +1,8 @@
-"""Finished files that lie ready before somebody asks for them: in the folder exports, built by the
-worker, one at a time.
+"""Finished files that the worker builds ahead of their download, one at a time.
 
-What is to be built is in the database (Export), so a worker that dies leaves it to the next. What
-is built is a file whose name has the stamp of its job: a hash of all that changes whenever rows do.
-A file with another stamp than the job has now is as good as none.
+Files to build are in the database (Export), so another worker continues after a crash. A built file
+has its job's stamp in its name: a hash of everything that changes when rows change. A file with an
+outdated stamp is ignored.
 """
 
 from __future__ import annotations
@@ -32,32 +31,32 @@ from . import table, workbook
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 1  # another one when files are written in another way: those of before are built anew
-# Rows up to which a workbook is made while the person waits: about a second.
+LAYOUT = 1  # increase it when the format of files changes, so that all are rebuilt
+# Most rows of a workbook that is made while the person waits, which takes about a second.
 AT_ONCE = 5_000
-# How long packing a workbook may keep the worker from renewing its lease: the largest take minutes.
+# Packing a workbook keeps the worker from renewing its lease; the largest take minutes.
 PACKING_SECONDS = 900
-# Until it is tried again: another thread is building, the disk is full.
+# Delay before the next attempt: while another thread builds; after an error such as a full disk.
 BUSY, TROUBLED = timedelta(seconds=2), timedelta(minutes=5)
-# Between the last mark of an answer and building the files with it.
+# Delay between the last review mark and rebuilding the files.
 AFTER_MARKS = timedelta(minutes=1)
-# How long a file is kept that nobody downloads, and what was left of building one.
+# How long to keep a file that nobody downloads, and a leftover of an unfinished build.
 KEPT_SECONDS, LEFT_SECONDS = 30 * 24 * 3600, 24 * 3600
 
-# Writing a large file takes a processor, which the threads that send and collect need, too.
+# Writing a large file takes a CPU that sending and collecting also need.
 _building = threading.Lock()
 
 
 class _Changed(Exception):
-    """The job is not any more as it was when its file was begun."""
+    """The job changed while its file was built."""
 
 
 def stamp_of(job: Job) -> str:
-    """Another one whenever the files of the job would be others.
+    """Changes whenever the job's files would change.
 
-    Whoever changes rows of a finished job takes its `finished_at` away, as sending again does, or
-    counts that in `rows_changed`, in the same transaction. Those of a running one change while its
-    tally or its state does. Tries are over before a job is sent.
+    Every change to rows of a finished job clears `finished_at` (a retry) or increases
+    `rows_changed`, in the same transaction. While a job runs, its tally or state changes with its rows. Tests are
+    over before a job is submitted.
     """
     facts = [
         LAYOUT,
@@ -74,13 +73,13 @@ def stamp_of(job: Job) -> str:
 
 
 def path_of(job: Job, kind: str, only: str = "all") -> Path:
-    """Where the file is that shows the job as it is now, if it was built."""
+    """Where the up-to-date file of the job is, if it was built."""
     return files.export_path(job.pk, stamp_of(job), only, kind)
 
 
 def open_ready(job: Job, kind: str, only: str = "all") -> CheckedFile | None:
-    """The file that shows the job as it is now; None when it is not built, or not as it was built.
-    Then the worker builds it anew."""
+    """The up-to-date file of the job; None when it is not built yet or is damaged. A damaged file
+    is rebuilt by the worker."""
     path = path_of(job, kind, only)
     if not path.exists():
         return None
@@ -90,44 +89,44 @@ def open_ready(job: Job, kind: str, only: str = "all") -> CheckedFile | None:
         rebuild_export(job, kind, only)
         return None
     with suppress(OSError):
-        os.utime(path)  # it is needed
+        os.utime(path)  # remove_old_exports keeps it
     return file
 
 
 def rebuild_export(job: Job, kind: str, only: str) -> None:
-    """A finished file is not as it was built: have the worker replace it."""
+    """Have the worker replace a damaged file."""
     path = path_of(job, kind, only)
-    logger.warning("job %s: %s is damaged and is built anew", job.pk, path.name)
+    logger.warning("job %s: %s is damaged and will be rebuilt", job.pk, path.name)
     files.remove_export(path)
     request_export(job, kind, only)
 
 
 def make_workbook(job: Job, only: str) -> IO[bytes]:
-    """A workbook without a name, of a job that is small enough. Raises OSError."""
+    """An unnamed temporary workbook of a small job. Raises OSError."""
     with tempfile.TemporaryDirectory(dir=files.scratch()) as folder:
         path = Path(folder, "rows.xlsx")
         workbook.write_workbook(job, path, only, lambda size: files.require_room(path.parent, size))
         return path.open("rb")
 
 
-# --- What is to be built --------------------------------------------------------------------------
+# --- Requesting and building ----------------------------------------------------------------------
 
 
 def request_usual_exports(job: Job) -> None:
-    """What most people want of a job that has finished."""
+    """Have the worker build the files that most people download."""
     Export.objects.get_or_create(job=job, kind="csv", only="all")
     if not workbook.is_too_wide(job):
         Export.objects.get_or_create(job=job, kind="xlsx", only="all")
 
 
 def request_exports_after_review(job: Job) -> None:
-    """What most people want of a finished job, once no answer was marked for a while."""
+    """The same, once no answer was marked for a while."""
     request_usual_exports(job)
     _be_due(job, clock.now() + AFTER_MARKS)
 
 
 def request_export(job: Job, kind: str, only: str) -> Export:
-    """Have the worker build a file of a job that was sent."""
+    """Have the worker build a file of a submitted job."""
     with transaction.atomic():
         export, _is_new = Export.objects.get_or_create(job=job, kind=kind, only=only)
         if not export.trouble:
@@ -136,22 +135,22 @@ def request_export(job: Job, kind: str, only: str) -> Export:
 
 
 def _be_due(job: Job, when: datetime) -> None:
-    """Have the worker look at a job that was sent. What is due already is not put off."""
+    """Have the worker look at a submitted job by `when`, never later than it already would."""
     not_due = Q(next_action_at=None) | Q(next_action_at__gt=clock.now())
     Job.objects.filter(not_due, pk=job.pk, state__in=Job.SENT).update(next_action_at=when)
 
 
 def build_next(job: Job, lease: Lease) -> timedelta | None:
-    """Build one of the files that are to be built. How long until the next look; None when there
-    is nothing to build. Trouble with a file is said, and is none of the job's. Raises LeaseLost.
+    """Build one file. Returns the delay until the next look; None when nothing is left to build.
+    A failed export is reported but does not affect the job. Raises LeaseLost.
     """
     wanted = job.exports.all()
     if not wanted.exists():
         return None
     job.refresh_from_db()
     if job.state != Job.State.FINISHED:
-        wanted = wanted.exclude(kind="csv")  # it can be streamed, and is soon another one
-    export = wanted.order_by("trouble", "pk").first()  # one in trouble keeps none of the others
+        wanted = wanted.exclude(kind="csv")  # it can be streamed, and would soon be outdated
+    export = wanted.order_by("trouble", "pk").first()  # failed ones last
     if export is None:
         return None
     if not _building.acquire(blocking=False):
@@ -160,7 +159,7 @@ def build_next(job: Job, lease: Lease) -> timedelta | None:
         _build(job, export, lease)
     except _Changed:
         logger.info("job %s: changed while its %s was built", job.pk, export.kind)
-        # An answer was marked, and others may follow.
+        # An answer was marked, and more marks may follow.
         same = Job.objects.filter(pk=job.pk, rows_changed=job.rows_changed)
         return timedelta() if same.exists() else AFTER_MARKS
     except OSError as error:
@@ -177,7 +176,7 @@ def build_next(job: Job, lease: Lease) -> timedelta | None:
 
 
 def _say(export: Export, why: str) -> timedelta:
-    """Say why a file could not be built. How long until it is tried again."""
+    """Report why a file could not be built. Returns the delay until the next attempt."""
     if export.trouble != why:
         Export.objects.filter(pk=export.pk).update(trouble=why)
         holds.log_once(
@@ -201,7 +200,7 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
     path = files.export_path(job.pk, stamp, export.only, export.kind)
     _remove_others(job, stamp)
     if not _is_whole(path, lease):
-        # Another name each time: a worker that was thought dead may still write to its own.
+        # A new name each time: a worker believed dead may still write to its own file.
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
         def between(packing: int = 0) -> None:
@@ -228,30 +227,30 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
         finally:
             part.unlink(missing_ok=True)
     with transaction.atomic():
-        # Locked: whoever changes rows now comes after us, and asks for the file anew.
+        # Locked: later changes of rows come after us and request the file again.
         now = Job.objects.select_for_update().filter(pk=job.pk).first()
         if now is None or stamp_of(now) != stamp:
             raise _Changed
         Export.objects.filter(pk=export.pk).delete()
 
 
-# --- What is not needed any more ------------------------------------------------------------------
+# --- Removing files ------------- -----------------------------------------------------------------
 
 
 def _remove_others(job: Job, stamp: str) -> None:
-    """Remove the files of the job as it was before, and what was left of building any."""
+    """Remove outdated files of the job and leftovers of unfinished builds."""
     for path in files.exports_of(job.pk):
         if not path.name.startswith(f"{job.pk}-{stamp}-") or ".part" in path.name:
             files.remove_export(path)
 
 
 def remove_old_exports() -> None:
-    """Remove files that nobody has downloaded for long, or that show a job as it was before."""
+    """Remove outdated files and those that nobody downloaded for a long time."""
     now = time.time()
     stamps: dict[str, str] = {}
     for path in sorted(files.exports_of()):
         if path.suffix == files.FACTS and path.with_suffix("").exists():
-            continue  # it goes with its file
+            continue  # removed together with its file
         with suppress(FileNotFoundError):
             age = now - path.stat().st_mtime
             pk, stamp, *_ = [*path.name.split("-"), ""]

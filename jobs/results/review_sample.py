@@ -1,5 +1,5 @@
-"""A random sample of the good answers of a job, read by a person: drawing it, what they think of
-it, and what that says of all answers. What people do is in actions.py.
+"""A random sample of a job's good answers for a person to review, and what their marks say
+about all answers. The actions of people are in actions/.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..models import Batch, Job, Outcome, Row, RowQuerySet, SampledAnswer
 from ..rules.judging import MARKED_DOWN
 
 SIZES = (10, 20, 40, 100)  # of a sample
-# Rows that are looked up for those that can be drawn: at a time, and at most.
+# Rows looked up while drawing: at a time, and at most.
 SLICE, LOOKED_AT = 500, 20_000
-NORMAL = 1.96  # standard deviations of a normal distribution that hold 95 % of it
+NORMAL = 1.96  # standard deviations around the mean that contain 95% of a normal distribution
 
 
 def drawable(job: Job) -> RowQuerySet:
-    """Good rows that were answered themselves. What a batch that is not over has brought may be
-    stored once more, so it has to wait."""
+    """Good rows with an answer of their own. Rows of unfinished batches have to wait, because their
+    results may be stored again."""
     running = _running(job)
     good = Row.objects.filter(job=job, outcome=Outcome.GOOD, same_as=None, earlier=None)
     return good.exclude(batch__in=running) if running else good
@@ -32,8 +32,8 @@ def _running(job: Job) -> list[int]:
 
 
 def drawable_among(job: Job, numbers: Sequence[int]) -> set[int]:
-    """Those of these rows that are `drawable`. Only their numbers are asked for: SQLite looks at
-    all good rows when the outcome is, too."""
+    """Which of these rows are `drawable`. The query filters by number only: with the outcome as
+    well, SQLite reads all good rows."""
     running = _running(job)
     rows = Row.objects.filter(job=job, number__in=numbers)
     return {
@@ -47,8 +47,7 @@ def drawable_among(job: Job, numbers: Sequence[int]) -> set[int]:
 
 
 def count_drawable(job: Job) -> int:
-    """How many answers can be drawn. They are only looked at where the count of the job does not
-    say it."""
+    """How many answers can be drawn, from the job's counts where possible."""
     is_counted = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
     if is_counted and not job.same_once and not job.only_new:
         return job.good_count
@@ -56,10 +55,10 @@ def count_drawable(job: Job) -> int:
 
 
 def draw_sample(job: Job, count: int) -> list[int]:
-    """The numbers of up to `count` drawable rows in a random order, each as likely as any other.
+    """The numbers of up to `count` drawable rows in random order, each equally likely.
 
-    Numbers are drawn and looked up, because putting a million rows into a random order takes
-    seconds. Where that finds too few, there are so few that all of them can be read.
+    Draws numbers and looks them up, because shuffling a million rows takes seconds. If that finds
+    too few, so few are drawable that all of them can be read.
     """
     every = range(1, job.row_count + 1)
     numbers = random.sample(every, min(len(every), LOOKED_AT))
@@ -77,22 +76,20 @@ def draw_sample(job: Job, count: int) -> list[int]:
 
 
 def answer_key(row: Row) -> str:
-    """Tells this answer from one that the same row gets when it is sent again."""
+    """Differs between this answer and one that the same row gets on a retry."""
     return hashlib.sha256(f"{row.batch_id}:{row.answer}".encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True)
 class ReviewedRow:
-    """A row of the sample with what is thought of it. `row` is None when it has no answer any more
-    that could be read."""
+    """A row of the sample with its mark. `row` is None when it no longer has a usable answer."""
 
     reading: SampledAnswer
     row: Row | None
 
     @property
     def good(self) -> bool | None:
-        """None: this answer was not read yet. A mark that was given to another answer, which the
-        row had before it was sent again, says nothing of this one."""
+        """None: not reviewed yet. A mark for an earlier answer, before a retry, does not count."""
         if self.row is None or self.reading.answer_key != answer_key(self.row):
             return None
         is_down = self.row.cause == MARKED_DOWN
@@ -100,13 +97,13 @@ class ReviewedRow:
 
     @property
     def was_read_before(self) -> bool:
-        """Another answer of this row was read."""
+        """An earlier answer of this row was reviewed."""
         return self.reading.good is not None and self.good is None
 
 
 def load_sample(job: Job, number: int | None = None, with_cells: bool = False) -> list[ReviewedRow]:
-    """The sample in its order, or what is in it of the row `number`. Only with their cells are the
-    rows read whole: these may be long."""
+    """The sample in its order, or only the row `number`. Cells may be long, so they are loaded only
+    on request."""
     readings = list(job.sample.select_related("marked_by"))
     if number is not None:
         readings = [one for one in readings if one.number == number]
@@ -119,8 +116,8 @@ def load_sample(job: Job, number: int | None = None, with_cells: bool = False) -
 
 @dataclass(frozen=True)
 class ReviewResult:
-    """What was found: of `read` answers, `good` are good. `drawn`: how many can be read;
-    `everything`: there are no more answers than these."""
+    """`good` of `read` reviewed answers are good. `drawn`: how many can be reviewed; `everything`:
+    the sample contains all answers."""
 
     read: int
     good: int
@@ -129,7 +126,7 @@ class ReviewResult:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The share of all answers that are good lies between these, 95 times in 100."""
+        """The likely share of good answers among all (95% confidence)."""
         return wilson_interval(self.good, self.read)
 
     @property
@@ -138,16 +135,16 @@ class ReviewResult:
 
     @property
     def in_words(self) -> str:
-        """ "38 of 40 good: between 83 % and 99 % of all answers, 95 times in 100" """
-        found = f"{self.good:,} of {self.read:,} good"
+        """ "38 of 40 checked answers are good. Likely 83% to 99% of all answers are good" """
+        found = f"{self.good:,} of {self.read:,} checked answers are good"
         if self.is_exact:
-            return f"{found}. These are all answers"
+            return f"{found}. These are all answers of the job"
         least, most = map(format_percent, self.bounds)
-        return f"{found}: between {least} and {most} of all answers, 95 times in 100"
+        return f"{found}. Likely {least} to {most} of all answers are good"
 
 
 def summarize_review(job: Job, found: Sequence[ReviewedRow] | None = None) -> ReviewResult:
-    """What the marks of a job's sample say; `found` is the sample, when it is at hand."""
+    """What the marks of a job's sample say; `found`: the sample, if already loaded."""
     there = [one for one in (load_sample(job) if found is None else found) if one.row]
     read = [one.good for one in there if one.good is not None]
     return ReviewResult(len(read), sum(read), len(there), _is_everything(job, there))
@@ -157,17 +154,17 @@ def _is_everything(job: Job, there: Sequence[ReviewedRow]) -> bool:
     if not 0 < job.drawn_from <= len(there) or job.state != Job.State.FINISHED:
         return False
     numbers = [one.reading.number for one in there]
-    # Rows that were sent again may have got an answer since.
+    # Retried rows may have an answer since.
     return not drawable(job).exclude(number__in=numbers).exists()
 
 
 def wilson_interval(good: int, read: int) -> tuple[float, float]:
-    """The interval for a share of which `good` of `read` were found, at 95 %.
+    """The 95% confidence interval for the share of good answers, with `good` of `read`.
 
     The score interval of Wilson (Probable Inference, the Law of Succession, and Statistical
     Inference, Journal of the American Statistical Association 22, 1927, 209-212), without a
-    correction for continuity. It also holds for few answers, and for none or all of them good. It
-    takes the answers for endlessly many: where a good part of them was read, the truth is narrower.
+    correction for continuity. It also holds for few answers and for none or all of them good. It
+    assumes an endless number of answers, so it is too wide where many of them were reviewed.
     """
     if not read:
         return 0.0, 1.0
@@ -181,7 +178,7 @@ def wilson_interval(good: int, read: int) -> tuple[float, float]:
 
 
 def format_percent(share: float) -> str:
-    """ "83 %"; what is not quite all or nothing is not called so: "99.8 %" """
+    """ "83%". Only exactly none or all is 0% or 100%; otherwise "99.8%"."""
     if round(share, 2) in (0.0, 1.0) and share not in (0.0, 1.0):
-        return f"{100 * share:.1f} %"
-    return f"{100 * share:.0f} %"
+        return f"{100 * share:.1f}%"
+    return f"{100 * share:.0f}%"

@@ -1,5 +1,5 @@
-"""What the answers of a job say, all of them together: how many have each label, and how the
-numbers and the lengths lie. One pass over the rows, in memory that does not grow with them.
+"""Statistics of a job's answers: how often each label occurs, and how numbers and lengths are
+distributed. One pass over the rows, in constant memory.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ..rules.spreadsheet_cells import plain_number
 from ..rules.structs import reader_of
 
 SLICE = 1_000  # rows that are read at a time
-MOST_VALUES = 10_000  # different values that are told apart; a list can have any
-VALUES_KEPT = 30  # the most frequent ones, where there is no end of them
+MOST_VALUES = 10_000  # different values that are counted; a list can contain any
+VALUES_KEPT = 30  # the most frequent values of a list
 LONGEST_VALUE = 100  # characters
-MOST_BINS = 1_000  # while numbers are counted
-BARS = 20  # of a picture, at most
-FINEST = -12  # bins are no narrower than 10 to the power of this
+MOST_BINS = 1_000  # of a histogram, while counting
+BARS = 20  # in a chart, at most
+FINEST = -12  # the narrowest bin is 10 to this power
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """Numbers from `least` up to, and without, `below`; as text, exact."""
+    """Numbers from `least` (inclusive) to `below` (exclusive), as exact text."""
 
     least: str
     below: str
@@ -43,29 +43,29 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class NumberStatistics(msgspec.Struct, frozen=True):
-    """How numbers lie; `least`, `most` and `mean` as text."""
+    """The distribution of numbers; `least`, `most` and `mean` as text."""
 
     count: int
     least: str
     most: str
     mean: str
-    whole: bool  # they are whole numbers, all of them
+    whole: bool  # all of them are whole numbers
     bars: list[Bar]
 
 
 class ColumnStatistics(msgspec.Struct, frozen=True):
-    """What is in one column of the answers."""
+    """Statistics of one column of the answers."""
 
     name: str  # "" for an answer that is one text or label
     kind: str  # of COLUMN_KINDS
     empty: int = 0
     values: list[tuple[str, int]] = []  # the most frequent first
-    others: int = 0  # how often something else was there
-    numbers: NumberStatistics | None = None  # of a text: its length in characters
+    others: int = 0  # how often another value occurs
+    numbers: NumberStatistics | None = None  # for text: its length in characters
 
 
 class AnswerStatistics(msgspec.Struct, frozen=True):
-    """Of all answers that are as they were asked for."""
+    """Statistics of all usable answers."""
 
     count: int = 0
     columns: list[ColumnStatistics] = []
@@ -75,12 +75,12 @@ _read_summary = reader_of(AnswerStatistics)
 
 
 def read_statistics(job: Job) -> AnswerStatistics | None:
-    """None while it is not counted."""
+    """The stored statistics; None while they are not counted yet."""
     return None if job.answers is None else _read_summary(job.answers)
 
 
 def count_answers(job: Job, lease: Lease) -> None:
-    """Count what the answers of a job say. Raises LeaseLost."""
+    """Count the answers of a job and store the statistics. Raises LeaseLost."""
     kind = answer_shape_of(job)
     counted = [_ColumnCounter(column) for column in _columns(kind)]
     count = 0
@@ -104,7 +104,7 @@ def _columns(kind: AnswerKind) -> list[AnswerColumn]:
 
 
 class _ColumnCounter:
-    """One column, while it is counted."""
+    """Counts one column."""
 
     def __init__(self, column: AnswerColumn) -> None:
         self.column = column
@@ -115,10 +115,10 @@ class _ColumnCounter:
         self.spread = Histogram()
 
     def add(self, values: Sequence[Any]) -> None:
-        """What some rows have in this column. Equal ones are put together first: there are many."""
+        """Add the values of some rows. Equal values are grouped first, because there are many."""
         filled = [value for value in values if value is not None and value not in ("", [])]
         self.empty += len(values) - len(filled)
-        # The input of a tool need not keep to its schema, and a choice that is none is counted.
+        # A tool's input may violate its schema; text that is not one of the choices is counted.
         kept = [value for value in filled if self._can_count(value)]
         self.others += len(filled) - len(kept)
         filled = kept
@@ -160,9 +160,9 @@ class _ColumnCounter:
 
 
 class Histogram:
-    """How numbers lie that come one after the other. They are told apart until there are too many
-    different ones; then they go into bins, ten times as wide whenever there are too many of these.
-    So no bin lies across the edge of a wider one, and the counts stay exact."""
+    """Counts a stream of numbers, exactly at first. With too many different numbers it groups them
+    into bins, ten times as wide whenever there are too many bins. No bin crosses the edge of a
+    wider one, so counts stay exact."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -187,7 +187,7 @@ class Histogram:
 
     def _widen(self) -> None:
         while len(self.bins) > MOST_BINS:
-            # No narrower than what the numbers are told apart by anyway.
+            # Not narrower than the chart needs.
             first = max(FINEST, (self.most - self.least).adjusted() - 4)
             self.power = first if self.power is None else self.power + 1
             bins: Counter[Decimal] = Counter()

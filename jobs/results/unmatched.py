@@ -1,5 +1,5 @@
-"""Results of a batch that was made elsewhere which belong to no row of the file, for the end of the
-problem file: they were paid for, so none is dropped."""
+"""Results of an imported batch that match no row of the file. They were paid for, so the problem
+file has them at its end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NO_ROW = "No row of your file has the ID “{}”."
 
 
 def unmatched_chunks(job: Job) -> Iterator[bytes]:
-    """Each of them as a line: of a table CSV with the answer, of ready-made requests JSONL with the
-    result as it was received. Raises DamagedResults: at once for a results file that is missing or
-    cut off, and before the first line for one that does not fit its hash."""
+    """One line for each: CSV with the answer for a table, JSONL with the result as received for
+    ready-made requests. Raises DamagedResults: immediately for a results file that is missing or
+    cut off, and before the first line for one that does not match its hash."""
     batch = external_ids.is_external(job)
     if batch is None or batch.state != Batch.State.COLLECTED:
         return iter(())
@@ -31,7 +31,7 @@ def unmatched_chunks(job: Job) -> Iterator[bytes]:
 def _stray_chunks(job: Job, batch: Batch) -> Iterator[bytes]:
     path = stored_results.require_whole(batch)
     found = external_ids.numbers(job, external_ids.ids_of(path))
-    said = set()  # a line can be there twice
+    said = set()  # a line may appear twice
     with path.open("rb") as file:
         for line in result_files.lines(file):
             custom_id = external_ids.id_in(line) if line.strip() else None

@@ -286,13 +286,13 @@ def test_the_interval_is_wilsons(good: int, read: int, least: float, most: float
 @pytest.mark.no_database
 def test_the_share_in_words() -> None:
     share = review_sample.ReviewResult(40, 38, 40, everything=False)
-    words = "38 of 40 good: between 83 % and 99 % of all answers, 95 times in 100"
+    words = "38 of 40 checked answers are good. Likely 83% to 99% of all answers are good"
     assert share.in_words == words
     nearly_all = review_sample.ReviewResult(100, 99, 100, everything=False).in_words
     assert "between 95 % and 99.8 % of" in nearly_all, "not 100 %: one of them is not good"
     assert (
         review_sample.ReviewResult(6, 5, 6, everything=True).in_words
-        == "5 of 6 good: these are all answers"
+        == "5 of 6 checked answers are good. These are all answers of the job"
     )
     assert "between" in review_sample.ReviewResult(5, 5, 6, everything=True).in_words
 
@@ -304,7 +304,7 @@ def test_the_share_is_on_the_pages(job: Job, client_alice: Client) -> None:
     for number in numbers[:4]:
         mark(job, number, True)
     mark(job, numbers[4], False)
-    words = "4 of 5 good: between 38 % and 96 % of all answers, 95 times in 100"
+    words = "4 of 5 checked answers are good. Likely 38% to 96% of all answers are good"
     for name in ("job", "review"):
         assert words in text(client_alice, reverse(name, args=[job.pk]))
     assert "5 of 10 read" in text(client_alice, reverse("job", args=[job.pk]))
@@ -316,7 +316,10 @@ def test_when_all_were_read_it_is_no_estimate(make_job: MakeJob, alice: User) ->
     job = make_job(alice, rows=ROWS[:3])
     for number in drawn(job):
         mark(job, number, number > 1)
-    assert review_sample.summarize_review(job).in_words == "2 of 3 good: these are all answers"
+    assert (
+        review_sample.summarize_review(job).in_words
+        == "2 of 3 checked answers are good. These are all answers of the job"
+    )
     # There may be more of them later.
     for state in (Job.State.WORKING, Job.State.SUBMITTING):
         Job.objects.filter(pk=job.pk).update(state=state)

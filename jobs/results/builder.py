@@ -55,8 +55,8 @@ def stamp_of(job: Job) -> str:
     """Changes whenever the job's files would change.
 
     Every change to rows of a finished job clears `finished_at` (a retry) or increases
-    `rows_changed`, in the same transaction. While a job runs, its tally or state changes with its rows. Tests are
-    over before a job is submitted.
+    `rows_changed`, in the same transaction. While a job runs, its tally or state changes with its
+    rows. Tests are over before a job is submitted.
     """
     facts = [
         LAYOUT,

@@ -211,7 +211,7 @@ def read_answer(kind: AnswerKind, text: str) -> dict[str, Value]:
         }
     if found:
         key = readable(next(iter(found))[:40])
-        raise DoesNotFit(f"The answer contains “{key}”, which is not one of your columns.")
+        raise DoesNotFit(f"The answer contains “{key}”, which is not part of the format.")
     return values
 
 

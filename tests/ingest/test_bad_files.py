@@ -81,7 +81,7 @@ def refused(name: str, content: Any, *page: str, **more: Any) -> Case:
 NOISE = random.Random(1).randbytes(4_000)
 TWO = [["Ann", "x"], ["Ben", "y"]]
 CSV = [
-    refused("C2 header only", b"name,text\n", "no rows below the column names"),
+    refused("C2 header only", b"name,text\n", "column names but no rows"),
     refused("C3 only blank lines", b"\n  \n\t\n", "empty"),
     readable(
         "C4 blank lines between rows",
@@ -138,7 +138,7 @@ CSV = [
         left_out=2,
         line=3,
         page=[
-            "These rows have fewer cells than there are columns",
+            "These rows have too few cells",
             "This row has 1 cell, and there are 2 columns",
             "Fill them with empty cells",
             "Line 4",
@@ -250,22 +250,22 @@ JSON = [
         "ends before the object is complete",
         line=2,
     ),
-    bad_line("J4 a comma too many", '{"a": 1,}', "comma with nothing after it"),
-    bad_line("J4 single quotation marks", "{'a': 1}", "must be double ones"),
-    bad_line("J4 a comment", '{"a": 1 /* so */}', "no comments"),
+    bad_line("J4 a comma too many", '{"a": 1,}', "comma has nothing"),
+    bad_line("J4 single quotation marks", "{'a': 1}", "Use double quotation marks"),
+    bad_line("J4 a comment", '{"a": 1 /* so */}', "does not allow comments"),
     bad_line("J5 a number", "5", "object was expected", "a number"),
     bad_line("J5 null", "null", "object was expected"),
     bad_line("J5 a list", "[1]", "object was expected", "a list"),
-    bad_line("J6 two objects in a line", '{"a": 1} {"a": 2}', "a line of its own"),
+    bad_line("J6 two objects in a line", '{"a": 1} {"a": 2}', "Put each object on its own line"),
     bad_line("J7 1,100 levels", '{"a":' + "[" * 1_100 + "]" * 1_100 + "}", "nested too deeply"),
     bad_line("J7 100,000 levels", '{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "too deeply"),
-    bad_line("J8 NaN", '{"a": NaN}', "write null"),
-    bad_line("J8 Infinity", '{"a": -Infinity}', "write null"),
+    bad_line("J8 NaN", '{"a": NaN}', "Use null"),
+    bad_line("J8 Infinity", '{"a": -Infinity}', "Use null"),
     bad_line("J8 1e999", '{"a": 1e999}', "too large"),
     readable("J9 2**70", json_lines(f'{{"a": {2**70}}}'), [[str(2**70)]], file="upload.jsonl"),
     bad_line("J9 5,000 digits", f'{{"a": {"9" * 5_000}}}', "too large"),
-    bad_line("J10 a key twice", '{"a": 1, "a": 2}', "The key “a” is there twice"),
-    bad_line("J11 half a character", '{"a": "\\ud800"}', "half of a character"),
+    bad_line("J10 a key twice", '{"a": 1, "a": 2}', "The key “a” appears twice"),
+    bad_line("J11 half a character", '{"a": "\\ud800"}', "unpaired surrogate"),
     bad_line("J11 NUL", '{"a": "x\\u0000"}', "NUL character"),
     bad_line("J12 a control character", '{"a": "x\x01y"}', "control character"),
     readable(
@@ -437,10 +437,12 @@ WORKBOOKS = [
         "save it as .xlsx",
         file="upload.xls",
     ),
-    refused("X2 with a password", with_password, "protected by a password", "Remove the password"),
-    refused("X3 not a workbook", b"PK\x03\x04" + NOISE, "damaged or cut off"),
-    refused("X3 cut off", cut, "damaged or cut off"),
-    refused("X3 a zip without a workbook", without_workbook, "a zip file without a workbook"),
+    refused("X2 with a password", with_password, "password-protected", "Remove the password"),
+    refused("X3 not a workbook", b"PK\x03\x04" + NOISE, "damaged or incomplete"),
+    refused("X3 cut off", cut, "damaged or incomplete"),
+    refused(
+        "X3 a zip without a workbook", without_workbook, "zip file does not contain a workbook"
+    ),
     refused("X4 a cell far away", far_cell, "line 1,048,576 and column XFD"),
     refused("X5 a bomb", bomb, "expands to 530 MB"),
     refused("X5 a bomb that lies", lying_bomb, "damaged"),
@@ -599,6 +601,6 @@ def test_j17_ready_made_requests_are_recognised_and_checked(
     job = upload(client_alice, path, drive)
     assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 4, 2)
     page = html.unescape(client_alice.get(reverse("job", args=[job.pk])).content.decode())
-    assert "The custom_id “1” is also on line 1" in page
+    assert "The custom_id “1” is already used on line 1" in page
     assert "A batch cannot stream" in page
     assert check(path)[0] == 3

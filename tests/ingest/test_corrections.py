@@ -118,7 +118,7 @@ def test_rows_are_given_out_corrected_and_taken_back_in_their_places(
     corrected = job.problems.get(kind="corrected")
     assert (corrected.count, corrected.lines, corrected.leaves_out) == (2, [3, 4], False)
     page = page_of(client_alice, job)
-    assert "These rows are as you corrected them" in page
+    assert "These rows were corrected" in page
     assert "Upload the corrected rows" not in page, "there is nothing left to correct"
 
 
@@ -222,7 +222,7 @@ def test_a_row_that_can_be_sent_is_not_overwritten(
     job = make()
     job = bring_back(client_alice, job, b"row,name,text,city\n2,Eve,x,Rom\n3,Ben,x,Rom\n", drive)
     assert contents(job)[:2] == [["Ann", "=1+1", "Ulm"], ["Ben", "x", "Rom"]]
-    assert "Row 2 can be sent as it is" in job.problems.get(kind="correction_left").title
+    assert "Row 2 was already valid" in job.problems.get(kind="correction_left").title
     job = bring_back(client_alice, make(), b"row,name,text,city\n3,Eve,x,Rom\n", drive)
     assert "nothing in common" in refusal(job)
     assert contents(job)[1] == ["Ben", "red"]
@@ -284,7 +284,7 @@ def test_the_encoding_of_the_upload_is_that_of_the_corrected_file(
     job = make(text.encode())
     job = bring_back(client_alice, job, back.replace("źle".encode("cp1250"), b"ok"), drive)
     said = [text for problem in job.problems.all() for text in problem.texts]
-    assert any("not UTF-8" in text for text in said) or "no column" in refusal(job)
+    assert any("not valid UTF-8" in text for text in said) or "no column" in refusal(job)
 
 
 @about_files
@@ -404,8 +404,8 @@ def table_of_long(content: bytes) -> Table:
         (b"", "empty"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "not a text file"),
         (PEOPLE, "no column “row”"),
-        (b"row,name\nthree,Ben\n", "Line 2 of it: The column “row” says “three”"),
-        (b"row,name\n3,Ben\n3,Bob\n", "Line 3 of it: Row 3 is there twice"),
+        (b"row,name\nthree,Ben\n", "Line 2 of it: The column “row” contains “three”"),
+        (b"row,name\n3,Ben\n3,Bob\n", "Line 3 of it: Row 3 appears twice"),
         (b'row,name\n3,"Ben\n', "never closed"),
         (b'{"custom_id": "1", "params": {}}\n', "no column “row”"),
     ],

@@ -164,17 +164,17 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"messages": [{"content": "Hi"}]}, "req_messages", "“role” is missing", ""),
     ({"messages": [{"role": "user"}]}, "req_messages", "“content” is neither", ""),
     ({"messages": [{"role": "user", "content": 5}]}, "req_messages", "“content” is neither", ""),
-    ({"messages": [{"role": "user", "content": ["x"]}]}, "req_messages", "neither a text", ""),
+    ({"messages": [{"role": "user", "content": ["x"]}]}, "req_messages", "neither text", ""),
     ({"messages": [{"role": "user", "content": [{"text": ""}]}]}, "req_messages", "“type”", ""),
     ({"messages": [{**USER, "name": "Ann"}]}, "req_messages", "“name” beside", ""),
     ({"messages": [USER, {**USER, "role": "tool"}]}, "req_role", "role “tool”", ""),
     (
         {"messages": [USER, SYSTEM], "model": "claude-opus-4-7"},
         "*req_role",
-        "does not take messages with the role “system”",
+        "does not support messages with the role “system”",
         "",
     ),
-    ({"messages": [SYSTEM, USER]}, "req_first_system", "belongs into “system”", "system:move"),
+    ({"messages": [SYSTEM, USER]}, "req_first_system", "belongs in “system”", "system:move"),
     ({"messages": [SYSTEM, USER], "system": "x"}, "req_first_system", "belongs", ""),
     ({"messages": [SYSTEM]}, "req_first_system", "belongs", ""),
     ({"messages": [ANSWER, USER]}, "req_first", "must have the role “user”", ""),
@@ -184,7 +184,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"messages": [{**USER, "content": [{"type": "text", "text": " "}]}]},
         "req_text",
-        "one of its texts",
+        "one of its text blocks",
         "",
     ),
     (
@@ -199,28 +199,28 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         "document",
         "",
     ),
-    ({"messages": [USER, ANSWER]}, "req_prefill", "begins the answer", "remove:prefill"),
+    ({"messages": [USER, ANSWER]}, "req_prefill", "prefills the answer", "remove:prefill"),
     ({"model": GONE}, "req_model", "“model” is missing", ""),
     ({"model": ""}, "req_model", "“model”", ""),
     ({"model": 5}, "req_model", "“model”", ""),
     ({"model": "x" * 201}, "req_model", "“model”", ""),
-    ({"model": "gpt-4o"}, "req_unknown_model", "“gpt-4o” is not known", ""),
+    ({"model": "gpt-4o"}, "req_unknown_model", "“gpt-4o” is unknown", ""),
     (
         {"model": "claude-haiku-55"},
         "req_unknown_model",
-        "Is “claude-haiku-5-5” meant?",
+        "Did you mean “claude-haiku-5-5”?",
         "model:claude-haiku-55=claude-haiku-5-5",
     ),
     (
         {"model": "anthropic/claude-opus-5-5"},
         "req_unknown_model",
-        "“claude-opus-5-5” meant?",
+        "mean “claude-opus-5-5”?",
         "model:anthropic/claude-opus-5-5=claude-opus-5-5",
     ),
     (
         {"model": "anthropic.claude-sonnet-4-5-20250929-v1:0"},
         "req_unknown_model",
-        "“claude-sonnet-5-5” meant?",
+        "mean “claude-sonnet-5-5”?",
         "model:anthropic.claude-sonnet-4-5-20250929-v1:0=claude-sonnet-5-5",
     ),
     (
@@ -232,13 +232,13 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"model": "claude-3-5-haiku-latest"},
         "req_retired",
-        "not in service",
+        "is retired",
         "model:claude-3-5-haiku-latest=claude-haiku-5-5",
     ),
     (
         {"model": "claude-3-opus-20240229"},
         "req_retired",
-        "not in service",
+        "is retired",
         "model:claude-3-opus-20240229=claude-opus-5-5",
     ),
     (
@@ -286,7 +286,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"thinking": {"type": "enabled", "budget_tokens": 1_023}, "model": "claude-haiku-4-5"},
         "req_budget",
-        "from 1,024",
+        "at least 1,024",
         "",
     ),
     (
@@ -296,13 +296,13 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
             "model": "claude-haiku-4-5",
         },
         "req_budget",
-        "“max_tokens” only 2,000",
+        "less than “max_tokens” (2,000)",
         "",
     ),
     (
         {"thinking": {"type": "adaptive", "budget_tokens": 2_000}},
         "req_budget",
-        "does not belong",
+        "is not allowed",
         "thinking:no_budget",
     ),
 ]  # fmt: skip
@@ -417,7 +417,7 @@ def test_an_id_that_is_there_twice_is_found(path: Path, form: str) -> None:
     found = [line.problem.kind if line.problem else "" for line in lines]
     assert found == ["", "", "req_same_id", "req_same_id"]
     assert lines[2].problem
-    assert "“same” is also on line 1." in lines[2].problem.text
+    assert "“same” is already used on line 1." in lines[2].problem.text
 
 
 def test_what_is_beside_the_params_is_found(path: Path) -> None:
@@ -468,7 +468,7 @@ def test_all_that_is_wrong_with_a_request_is_said_at_once(path: Path) -> None:
     found = problem(path, request(temperature=0, top_p=1, max_tokens=0))
     assert found
     assert found.kind == "req_temperature"
-    assert "Also: “top_p” is not taken any more" in found.text
+    assert "Also: Claude no longer supports “top_p”" in found.text
     assert "“max_tokens” is missing" in found.text
 
 
@@ -612,7 +612,7 @@ def test_a_deprecated_model_is_a_remark_with_its_successor(path: Path) -> None:
     (remark,) = reader.remarks
     assert (remark.kind, remark.line) == ("req_deprecated", 2)
     assert remark.text == (
-        "The model “claude-sonnet-4-5” is taken out of service on 30 November 2026. Its successor "
+        "The model “claude-sonnet-4-5” will be retired on 30 November 2026. Its successor "
         "is “claude-sonnet-5-5”. 3 requests ask for it."
     )
     assert remark.fix == "model:claude-sonnet-4-5=claude-sonnet-5-5"

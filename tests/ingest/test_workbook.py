@@ -446,8 +446,8 @@ def test_an_open_document_has_the_same_text_in_its_cells(path: Path) -> None:
         (["[Content_Types].xml", "ppt/presentation.xml"], "a PowerPoint presentation"),
         (["Index/Document.iwa", "Metadata/Properties.plist"], "Apple Numbers"),
         (["mimetype", "content.xml"], "not a spreadsheet"),
-        (["table.csv"], "without a workbook"),
-        ([], "without a workbook"),
+        (["table.csv"], "does not contain a workbook"),
+        ([], "does not contain a workbook"),
     ],
 )
 def test_another_kind_of_zip_file_is_named(path: Path, parts: list[str], words: str) -> None:

@@ -372,7 +372,7 @@ def test_a_table_that_is_too_wide_for_excel_is_refused_in_words(
 ) -> None:
     monkeypatch.setattr(workbook, "MOST_COLUMNS", 9)
     written(make_job(alice, columns=("a", "b"), rows=[("1", "2")]), tmp_path)
-    with pytest.raises(workbook.TooWide, match="take CSV or JSONL"):
+    with pytest.raises(workbook.TooWide, match="Download CSV or JSONL"):
         written(make_job(alice, columns=("a", "b", "c"), rows=[("1", "2", "3")]), tmp_path)
 
 

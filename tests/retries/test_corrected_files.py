@@ -239,8 +239,8 @@ def test_a_later_file_replaces_what_it_changes_and_nothing_else(
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"row,problem,how to fix,name,text\n3,,,a,b\n4,,,c,d\n3,,,e,f\n", "Line 4: Row 3 is"),
-        (b"row,problem,how to fix,name,text\nx,,,a,b\n", "Line 2: The column “row” says “x”"),
+        (b"row,problem,how to fix,name,text\n3,,,a,b\n4,,,c,d\n3,,,e,f\n", "Line 4: Row 3 appears"),
+        (b"row,problem,how to fix,name,text\nx,,,a,b\n", "Line 2: The column “row” contains “x”"),
         (b"row,problem,how to fix,name,txt\n3,,,Ben,b\n", "has a column “txt”"),
         (b"name,text\nBen,b\n", "It has no column “row”"),
         (b"row,problem,how to fix,name,text\n3,,,Zoe,else\n", "nothing in common"),
@@ -419,7 +419,7 @@ def test_the_shell_sends_what_is_different(
     assert status == 1 and "no row is different" in why
     path.write_bytes(as_csv([header, ben, ben]))
     status, why = refusal("resend", job.pk, path, "--yes")
-    assert status == 4 and "Line 3: Row 3 is there twice." in why
+    assert status == 4 and "Line 3: Row 3 appears twice." in why
     assert not changed(job)
     edits.edit(job.rows.get(number=4), ["Dan", "by hand"])
     path.write_bytes(as_csv([header, [*ben[:4], "kinder"], cid]))

@@ -116,21 +116,21 @@ def test_names_that_are_alike_in_plain_letters_get_keys_of_their_own() -> None:
     ("kind", "words"),
     [
         (AnswerKind(LABELS, labels=("one",)), "at least two"),
-        (AnswerKind(LABELS, labels=("a", "b", "a")), "“a” is there twice"),
-        (AnswerKind(LABELS, labels=tuple(map(str, range(201)))), "at most 200"),
-        (AnswerKind(LABELS, labels=("a", "b\x00")), "an invisible character in “b"),
+        (AnswerKind(LABELS, labels=("a", "b", "a")), "“a” appears twice"),
+        (AnswerKind(LABELS, labels=tuple(map(str, range(201)))), "the limit is 200"),
+        (AnswerKind(LABELS, labels=("a", "b\x00")), "contains an invisible character"),
         (AnswerKind(LABELS, labels=("a", "\ud800")), "invisible character"),
         (AnswerKind(COLUMNS, columns=(AnswerColumn("a", description="x\x07"),)), "invisible"),
         (AnswerKind(COLUMNS), "at least one column"),
         (AnswerKind(COLUMNS, columns=(AnswerColumn(" "),)), "column 1 needs a name"),
         (AnswerKind(COLUMNS, columns=(AnswerColumn("a"), AnswerColumn("A"))), "called “A”"),
         (AnswerKind(COLUMNS, columns=(AnswerColumn("a", "choice"),)), "at least two"),
-        (AnswerKind(COLUMNS, columns=(AnswerColumn("a", "odd"),)), "unknown kind"),
+        (AnswerKind(COLUMNS, columns=(AnswerColumn("a", "odd"),)), "unknown type"),
         (
             AnswerKind(
                 COLUMNS, columns=tuple(AnswerColumn(str(n), required=False) for n in range(25))
             ),
-            "At most 24 columns may be left empty",
+            "At most 24 columns can be optional",
         ),
     ],
 )
@@ -227,19 +227,19 @@ def test_an_answer_that_fits_is_taken_apart() -> None:
         ("Sure! {}", "not JSON"),
         ('{"Product": "Ket', "not JSON"),
         ("[1]", "not an object"),
-        ("{}", "nothing for “Product”"),
+        ("{}", "no value for “Product”"),
         (json.dumps({**GOOD, "Price_in": "12"}), '“Price in €” is "12"'),
-        (json.dumps({**GOOD, "Price_in": True}), "not the number"),
+        (json.dumps({**GOOD, "Price_in": True}), "should be: number"),
         (json.dumps({**GOOD, "Complaint": "yes"}), "“Complaint?”"),
         (json.dumps({**GOOD, "Mood": "fine"}), '“Mood” is "fine"'),
         (json.dumps({**GOOD, "Gr_e": [1]}), "“Größe”"),
-        (json.dumps({**GOOD, "more": 1}), "“more”, which was not asked for"),
+        (json.dumps({**GOOD, "more": 1}), "“more”, which is not part of the format"),
         (json.dumps(GOOD).replace("12.5", "NaN"), "not JSON"),
-        (json.dumps(GOOD).replace("12.5", "1e999"), "not the number"),
+        (json.dumps(GOOD).replace("12.5", "1e999"), "should be: number"),
         ("[" * 100_000, "not JSON"),
         ('{"Product": "a", "Product": "b"}', "not JSON"),
         (json.dumps({**GOOD, "Product": {"a": []}}), "“Product” is a list or more"),
-        (json.dumps({**GOOD, "\ud800": 1}), "“?”, which was not asked for"),
+        (json.dumps({**GOOD, "\ud800": 1}), "“?”, which is not part of the format"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_said_to(text: str, words: str) -> None:
@@ -384,7 +384,7 @@ def test_a_kind_that_is_not_complete_cannot_be_confirmed(
     page = client_alice.post(
         reverse("recipe", args=[job.pk]), form, headers={"HX-Request": "true"}
     ).content.decode()
-    assert "list at least two" in page
+    assert "enter at least two" in page
     for wrong in ({"answer_kind": "odd"}, {"answer_kind": "text", "labels": "x" * 100_001}):
         answer = client_alice.post(reverse("recipe", args=[job.pk]), {**FORM, **wrong})
         assert answer.status_code == 422

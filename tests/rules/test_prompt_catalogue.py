@@ -87,7 +87,7 @@ CASES = [
     refused("P6 other case", "{{Name}}", "Did you mean {{name}}?"),
     refused("P6 underscore", "{{review_text}}", "Did you mean {{Review text}}?"),
     sent("P6 blanks", "{{ name }}", "Ada"),
-    sent("P7 no column", "Say hello.", "Say hello.", "Every row gets the very same prompt"),
+    sent("P7 no column", "Say hello.", "Say hello.", "Every row gets the same prompt"),
     sent("P8 empty after filling", "{{email}}", "{{email}} {{name}}", "In 1 row a cell"),
     refused(
         "P9 a prompt of more than a megabyte",

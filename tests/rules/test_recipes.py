@@ -98,12 +98,12 @@ def test_a_column_in_single_braces_is_questioned() -> None:
 def test_a_column_of_the_answer_that_the_file_has_is_named() -> None:
     kind = AnswerKind(COLUMN_KIND, columns=(AnswerColumn("name"), AnswerColumn("mood")))
     [remark] = recipe_remarks(Recipe("{{name}}", "", "m", 1, kind), COLUMNS)
-    assert "a column “name” already, so the answer’s is called “name_2”" in remark
+    assert "already has a column “name”, so the answer’s is called “name_2”" in remark
 
 
 def test_many_unknown_columns_are_counted() -> None:
     problems = template_problems("".join(f"{{{{x{n}}}}}" for n in range(9)), COLUMNS)
-    assert len(problems) == 6 and problems[-1] == "4 more columns are not in your file."
+    assert len(problems) == 6 and problems[-1] == "Your file also lacks 4 other columns."
 
 
 def test_braces_of_the_prompt_and_of_the_instructions_do_not_meet() -> None:
@@ -112,7 +112,7 @@ def test_braces_of_the_prompt_and_of_the_instructions_do_not_meet() -> None:
 
 
 def test_a_prompt_without_a_column_is_questioned() -> None:
-    assert "very same prompt" in recipe_remarks(Recipe("Say hello", "", "m", 1), COLUMNS)[0]
+    assert "the same prompt" in recipe_remarks(Recipe("Say hello", "", "m", 1), COLUMNS)[0]
     assert not recipe_remarks(Recipe("Say {{name}}", "", "m", 1), COLUMNS)
     assert not recipe_remarks(Recipe("Say hello", "You are {{name}}", "m", 1), COLUMNS)
     assert not recipe_remarks(Recipe(" ", "", "m", 1), COLUMNS)

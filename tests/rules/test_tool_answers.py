@@ -117,7 +117,7 @@ def test_of_an_unknown_request_one_call_without_a_word_is_an_answer() -> None:
 
 def test_which_tools_were_called_is_said() -> None:
     found = judged([CALL, call({}, "other")], "")
-    assert found.message == "It called get_weather, other."
+    assert found.message == "Claude called get_weather, other."
 
 
 def test_blocks_of_other_types_may_have_anything_in_these_fields() -> None:
@@ -303,7 +303,7 @@ def test_with_its_file_the_request_decides(root: User, simulator: Simulator, dri
     auto, forced = job.rows.in_order()
     assert (auto.outcome, auto.cause) == (Outcome.LOOK, "unfinished")
     assert json.loads(auto.answer)["city"], "what it gave the tool is not lost"
-    assert auto.message == "It called get_weather."
+    assert auto.message == "Claude called get_weather."
     assert forced.outcome == Outcome.GOOD
 
 

@@ -289,7 +289,7 @@ def test_the_share_in_words() -> None:
     words = "38 of 40 checked answers are good. Likely 83% to 99% of all answers are good"
     assert share.in_words == words
     nearly_all = review_sample.ReviewResult(100, 99, 100, everything=False).in_words
-    assert "between 95 % and 99.8 % of" in nearly_all, "not 100 %: one of them is not good"
+    assert "Likely 95% to 99.8% of" in nearly_all, "not 100 %: one of them is not good"
     assert (
         review_sample.ReviewResult(6, 5, 6, everything=True).in_words
         == "5 of 6 checked answers are good. These are all answers of the job"
@@ -342,7 +342,7 @@ def test_one_after_the_other_without_a_script(job: Job, client_alice: Client) ->
         answer = client_alice.post(reverse("mark_answer", args=[job.pk, number]), values)
         assert answer.status_code == 302
     # All are read: the list says what was found.
-    assert "10 of 10 good" in text(client_alice, address)
+    assert "10 of 10 checked answers are good" in text(client_alice, address)
     found = list(job.sample.values_list("good", "note"))
     assert found == [(True, f"no. {place}") for place in range(1, 11)]
     # One that is looked at again can be taken back, and stays in view.

@@ -61,9 +61,9 @@ MUTANTS = (
     ),
     CodeMutant(
         "a clear no counts as a yes to sending again at once",
-        '    if error.about_key:\n        _settle(batch, Batch.State.PLANNED, "refused")\n'
+        '    if error.is_about_account:\n        _settle(batch, Batch.State.PLANNED, "refused")\n'
         "        return holds.pause(error)",
-        '    if error.about_key:\n        _settle(batch, Batch.State.PLANNED, "refused")\n'
+        '    if error.is_about_account:\n        _settle(batch, Batch.State.PLANNED, "refused")\n'
         "        return timedelta()",
         (*SUBMISSION, "tests/batches/test_holds.py"),
     ),

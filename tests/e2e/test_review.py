@@ -79,6 +79,6 @@ def test_ten_answers_with_the_keyboard_alone(page: Page) -> None:
 
     tab_to(page, "nav.crumbs a:last-of-type")
     page.keyboard.press("Enter")
-    expect(page.locator("#sample-share")).to_contain_text("9 of 10 good")
+    expect(page.locator("#sample-share")).to_contain_text("9 of 10 checked answers are good")
     expect(page.locator("#headline")).to_have_text("Finished – 1 row needs attention")
     expect(page.get_by_text("Marked as not good")).to_be_visible()

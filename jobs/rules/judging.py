@@ -18,25 +18,24 @@ from .tool_answers import input_text
 # Values of models.Outcome; this module is pure and does not import the models.
 GOOD, LOOK, ERRORED, EXPIRED, CANCELED = "good", "look", "errored", "expired", "canceled"
 
-# Who can mend a cause.
+# Who can fix a cause.
 YOU, ADMINISTRATOR, NOBODY, TIME = "you", "an administrator", "nobody", "only time"
-# What can be done: send the same again; allow longer answers and send again; shorten a column; take
-# a parameter out of the request; ask otherwise, or another model; edit the rows; leave them out.
+# Remedies: retry; retry with longer answers; shorten a column; remove a parameter from the request;
+# change the prompt or model; edit the rows; ignore them.
 AGAIN, LONGER, SHORTEN, WITHOUT = "again", "longer", "shorten", "without"
 ASK, EDIT, LEAVE_OUT = "ask", "edit", "leave_out"
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a row is not good, for the person: a title for lists, and what it means and how to go
-    on. `charged` says whether such a row costs money; `passing`, whether sending the same again
-    helps."""
+    """Why a row is not good: a title for lists, and advice. `charged`: whether such a row costs
+    money; `passing`: whether a retry of the same request helps."""
 
     title: str
     advice: str
     charged: str = "Not charged."
     passing: bool = False
-    # Who can mend it, of the above, and what can be done about its rows: see problem_groups.py.
+    # Who can fix it, and the remedies for its rows: see problem_groups.py.
     who: str = YOU
     remedies: tuple[str, ...] = (EDIT, LEAVE_OUT)
 
@@ -205,12 +204,12 @@ OTHER_ERROR = Cause(
 
 
 def describe_cause(cause: str) -> Cause:
-    """The words for a stored cause; one that is not known gets a sane default."""
+    """The description of a stored cause; OTHER_ERROR for an unknown one."""
     return CAUSES.get(cause, OTHER_ERROR)
 
 
 def describe_problem(cause: str, message: str) -> str:
-    """Why a row is not good, in one line, with what was said about it; "" without a cause."""
+    """Why a row is not good, in one line with its message; only the message without a cause."""
     if not cause:
         return message
     title = describe_cause(cause).title
@@ -234,8 +233,8 @@ class ServerToolUse(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """Token counts of one answer, and the searches that are charged besides. `input_tokens` leaves
-    out what was written to or read from the cache; `output_tokens` contains thinking."""
+    """Token counts of one answer, and its web searches. `input_tokens` excludes cache writes and
+    cache reads; `output_tokens` includes thinking."""
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -254,7 +253,7 @@ class Usage(msgspec.Struct):
 class Block(msgspec.Struct):
     type: str = ""
     text: str | None = None
-    # Of a call of a tool; in blocks of other types they may be anything.
+    # Of a tool call; in other blocks they may be anything.
     name: Any = None
     input: msgspec.Raw = msgspec.Raw()
 
@@ -297,7 +296,7 @@ _decoder = msgspec.json.Decoder(ResultLine)
 
 
 class Envelope(msgspec.Struct):
-    """Only what every line must have, for lines whose inside has an unknown shape."""
+    """What every line must have, for results of an unknown shape."""
 
     class Kind(msgspec.Struct):
         type: str
@@ -323,7 +322,7 @@ def read_line(line: bytes) -> ResultLine:
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """What one result came to. Tokens are those the provider reports."""
+    """The judgment of one result. Tokens are those the provider reports."""
 
     outcome: str
     cause: str = ""
@@ -337,18 +336,18 @@ class Judgment:
 
 
 def is_understood(result: Result) -> bool:
-    """Whether this result is of a kind that `judge_result` knows. If not, it may be damaged."""
+    """Whether `judge_result` knows this kind of result. If not, it may be damaged."""
     if result.type == "succeeded":
         return result.message is not None
     return result.type in ("errored", EXPIRED, CANCELED)
 
 
 def judge_result(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judgment:
-    """The outcome of one result, by the rules of the API's results and stop reasons. A good answer
-    that is not free text is stored as answer_kinds.as_answer writes it.
+    """The outcome of one result, by the API's result types and stop reasons. A good answer that is
+    not free text is stored as answer_formats.as_answer writes it.
 
-    `tool`: the one that the request forced the model to call, as tool_answers.forced_tool; None
-    when nobody knows the request. The input of that call is the answer.
+    `tool`: the tool that the request forced the model to call (tool_answers.forced_tool); None for
+    an unknown request. The input of that call is the answer.
     """
     if result.type == "succeeded" and result.message is not None:
         return _judge_message(result.message, wanted, tool)
@@ -366,22 +365,22 @@ def judge_result(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | Non
 
 
 def _cause_of(kind: str) -> str:
-    """The type of an error as a cause: a name that can stand in an address."""
+    """The type of an error as a cause, safe for URLs."""
     shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in kind)
-    # A browser would take these for folders.
+    # A browser would treat these as folders.
     parts = (f"{part}\ufffd" if part in (".", "..") else part for part in shown.split("/"))
     return "/".join(parts)[:60]
 
 
 def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Judgment:
-    # By block type: the first block is often one of thinking.
+    # By block type: the first block is often thinking.
     answer = "".join(block.text or "" for block in message.content if block.type == "text")
     stop = message.stop_reason or ""
     calls = [block for block in message.content if block.type == "tool_use"]
     category = message.stop_details.category if message.stop_details else None
     explanation = ""
     if stop == "refusal":
-        cause, answer = "refused", ""  # text before a refusal is not to be used
+        cause, answer = "refused", ""  # text before a refusal must not be used
         explanation = (message.stop_details and message.stop_details.explanation) or ""
     elif stop == "max_tokens":
         cause = "cut_off"
@@ -400,7 +399,7 @@ def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Ju
     else:
         cause = ""
     if cause and cause != "refused":
-        # What a tool was to be given was paid for like any text.
+        # The input of a tool call was paid for like any text.
         inputs = (input_text(bytes(call.input)) for call in calls if bytes(call.input))
         answer = "\n".join(part for part in (answer, *inputs) if part)
     return Judgment(
@@ -416,21 +415,21 @@ def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Ju
 
 
 def _is_answer(calls: Sequence[Block], tool: str | None) -> bool:
-    """Whether what was called is the answer. Of an unknown request one call without a word beside
-    it is taken for a forced one: where nobody answers, there is hardly another reason for it."""
+    """Whether the call is the answer. For an unknown request, a single call without text counts as
+    forced: in a batch there is hardly another reason for it."""
     if len(calls) != 1 or not bytes(calls[0].input).startswith(b"{"):
         return False
     return tool is None or (tool != "" and calls[0].name == tool)
 
 
 def _called(calls: Sequence[Block]) -> str:
-    """Which tools were called, for the person."""
+    """Which tools Claude called, for people."""
     names = dict.fromkeys(call.name[:60] for call in calls if isinstance(call.name, str))
     return f"Claude called {', '.join(names)}." if names else ""
 
 
 def _in_form(text: str, wanted: AnswerKind) -> tuple[str, str, str]:
-    """Cause, answer and explanation of an answer that was to have a form."""
+    """Cause, answer and explanation of an answer that must have a format."""
     try:
         return "", as_answer(wanted, read_answer(wanted, text)), ""
     except DoesNotFit as error:

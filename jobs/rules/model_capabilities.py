@@ -1,8 +1,7 @@
 """What each model takes in a request, where models differ. Pure.
 
-From each model's page and the guides of thinking, effort and prompt caching, for API version
-2026-10-21. What is not known of a model is not asked of it, and is let through in ready-made
-requests.
+From each model's page and the guides on thinking, effort and prompt caching, API version
+2026-10-21. We do not use unknown capabilities of a model, but ready-made requests may.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ EFFORTS = {
 class ModelRules(NamedTuple):
     """What a model takes, where models differ."""
 
-    thinking: tuple[str, ...]  # types that may be asked for
-    thinks: bool = True  # when nothing is said about it
+    thinking: tuple[str, ...]  # supported types
+    thinks: bool = True  # by default
     efforts: tuple[str, ...] = ALL_EFFORTS
-    usual_effort: str = "high"  # when nothing is said about it
+    usual_effort: str = "high"  # by default
     quiet_at_any_effort: bool = True  # False: without thinking only up to "high"
     forced_tool: bool = True
     prefill: bool = False  # the last message may begin the answer
-    later_system: bool = True  # messages of the role "system" after the first ones
+    later_system: bool = True  # "system" messages after the first one
     region: bool = True
-    # Bytes of text a token: 4.7 and later have about 30 % more tokens (token counting page).
+    # Bytes of text per token: 4.7 and later count about 30% more tokens (token counting page).
     token_bytes: float = 2.5
-    # Tokens from which on a beginning is kept. Published up to 4.6; taken as 1,024 for newer ones.
+    # The fewest tokens that can be cached. Published up to 4.6; assumed to be 1,024 for newer ones.
     cache_from: int = 1_024
-    # Tokens of the largest picture (vision guide); larger ones are made smaller first.
+    # Tokens of the largest image (vision guide); larger ones are scaled down first.
     image_tokens: int = 4_784
 
 
@@ -94,12 +93,12 @@ MODEL_RULES = {
     "claude-sonnet-4-5": _HAIKU_4_5._replace(cache_from=1_024),
     "claude-haiku-4-5": _HAIKU_4_5,
 }
-# A model that is not in the table: nothing is asked of it but what every model takes.
+# An unknown model: use only what every model supports.
 _UNKNOWN = ModelRules((), efforts=())
 
 
 def model_rules(model_id: str) -> ModelRules:
-    """The rules of a model by its id in the table of prices."""
+    """The rules of a model, by its id in models.json."""
     return MODEL_RULES.get(model_id, _UNKNOWN)
 
 
@@ -115,8 +114,8 @@ def efforts_of(model_id: str) -> list[str]:
 
 
 def effort_choices(model_id: str, chosen: str) -> list[tuple[str, str]]:
-    """What a person may choose for this model, in words; and what they have `chosen`, even if it is
-    no choice for this model."""
+    """Choices and labels for this model, including the current choice even if this model does not
+    offer it."""
     offered = efforts_of(model_id)
     own = EFFORTS[effort_of(model_id, AUTOMATIC)].partition(":")[0].lower()
     choices = [(effort, EFFORTS[effort]) for effort in offered if effort]
@@ -126,7 +125,7 @@ def effort_choices(model_id: str, chosen: str) -> list[tuple[str, str]]:
 
 
 def effort_of(model_id: str, effort: str) -> str:
-    """How much the model thinks when a person chose `effort`: NONE or a level of effort."""
+    """How much the model thinks for a person's choice: NONE or a level of effort."""
     rules = model_rules(model_id)
     if effort and effort in efforts_of(model_id):
         return effort
@@ -134,8 +133,8 @@ def effort_of(model_id: str, effort: str) -> str:
 
 
 def thinking_params(model_id: str, effort: str) -> tuple[dict[str, Any] | None, str | None]:
-    """`thinking` and `output_config.effort` of a request, as far as they are to be sent. What the
-    model does not take is not asked of it."""
+    """`thinking` and `output_config.effort` of a request; None for what is not sent, such as what
+    the model does not support."""
     rules = model_rules(model_id)
     if effort == NONE and rules.thinks and (without := _type_without(rules)):
         return {"type": without}, None
@@ -145,5 +144,5 @@ def thinking_params(model_id: str, effort: str) -> tuple[dict[str, Any] | None, 
 
 
 def _type_without(rules: ModelRules) -> str:
-    """The type of thinking that means none, in a request without tools; "" if there is no such."""
+    """The type that turns thinking off in a request without tools; "" if there is none."""
     return next((name for name in ("disabled", "between_tools") if name in rules.thinking), "")

@@ -1,9 +1,9 @@
-"""What a token costs and what a request cost, in US dollars. Pure, Decimal and whole numbers only.
+"""Prices of tokens and costs of requests, in US dollars. Pure; Decimal and integers only.
 
-Prices that an administrator has entered go first (`use`), then those of the package genai-prices
-(published_prices.py), then those of the table models.json beside this file, which has the prices
-that the package lacks, and all else that is known of a model. Batches cost half of every token
-price, cache included (Anthropic's pricing page: "multipliers stack").
+Prices entered by an administrator come first (`use_prices`), then those of the package genai-prices
+(published_prices.py), then those of models.json, which has prices that the package lacks and all
+other facts about models. A batch costs half of every token price, including prompt caching
+(Anthropic's pricing page: "multipliers stack").
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .model_capabilities import model_rules
 
 DEFAULT_MODEL = "claude-haiku-5-5"  # the cheapest in service
 BATCH = Decimal("0.5")
-US_ONLY = Decimal("1.1")  # inference_geo "us", on every kind of token
-# A web search, the same everywhere and in a batch (pricing page: $10 for 1,000).
+US_ONLY = Decimal("1.1")  # inference_geo "us", for every kind of token
+# A web search, also in a batch (pricing page: $10 for 1,000).
 SEARCH = Decimal("0.01")
-# Tokens of a prompt up to which no model has a higher price for long ones. A token has at least a
-# byte, so that of shorter texts none need be counted.
+# No model has a higher price for prompts of up to this many tokens. A token has at least one byte,
+# so shorter texts need not be counted.
 LONG_FROM = 100_000
 # Refusals before any output that are not charged (refusals page, September 2026).
 FREE_REFUSALS = {"cyber", "general_harms", None}
-# Stored money is whole millionths of a millionth of a dollar. A price is for a million tokens, so a
-# dollar of price is a million of these a token.
+# Money is stored as whole picodollars. Prices are for a million tokens, so a price of one dollar is
+# a million picodollars per token.
 _UNITS_A_DOLLAR, _UNITS_A_TOKEN = 1_000_000_000_000, 1_000_000
 
 
 class UnknownPrice(LookupError):
-    """There is no price for a model, so what it costs cannot be said."""
+    """A model has no known price."""
 
 
 @dataclass(frozen=True)
 class TokenPrices:
-    """US dollars for a million tokens at the normal rate."""
+    """US dollars per million tokens, without the batch discount."""
 
     input: Decimal
     output: Decimal
@@ -54,14 +54,14 @@ class TokenPrices:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known of a model besides its prices. Lengths are in tokens."""
+    """Facts about a model, without prices. Lengths are in tokens."""
 
     id: str
     aliases: tuple[str, ...]
     name: str
     family: str
     status: str  # active, deprecated, retired
-    limited: bool  # only for organizations that were let in
+    limited: bool  # only for selected organizations
     retires: date | None
     context: int
     max_output: int
@@ -72,10 +72,10 @@ class PricedModel(ModelFacts):
     """A model with its prices."""
 
     prices: TokenPrices
-    long_prompt_above: int | None  # tokens of one prompt above which `long_prices` hold for it
+    long_prompt_above: int | None  # tokens of a prompt above which `long_prices` apply
     long_prices: TokenPrices | None
-    source: str  # where the prices are from
-    as_of: date | None  # the day on which they were last seen to be right; None: not known
+    source: str  # where the prices come from
+    as_of: date | None  # when they were last confirmed; None: unknown
 
     def prices_for(self, prompt_tokens: int) -> TokenPrices:
         if self.long_prices is None or prompt_tokens <= (self.long_prompt_above or 0):
@@ -116,7 +116,7 @@ def find_model(model_id: str) -> ModelFacts | None:
 
 
 def source() -> tuple[str, date | None]:
-    """Where most prices are from, and the day on which they were last seen to be right."""
+    """Where most prices come from, and when they were last confirmed."""
     version, compared = published_prices.version(), _table()["compared"]
     words = f"{published_prices.PACKAGE} {version}"
     if version != compared["version"]:
@@ -127,7 +127,7 @@ def source() -> tuple[str, date | None]:
 
 @lru_cache(maxsize=2)
 def _on(day: date) -> dict[str, PricedModel]:
-    """The models with a price on this day, by their ids, as if nothing had been entered."""
+    """Models with a price on this day by id, without entered prices."""
     found = {}
     for known, entry in zip(all_models(), _table()["models"], strict=True):
         if priced := _published(known, day) or _bundled(known, entry):
@@ -139,7 +139,7 @@ def _published(known: ModelFacts, day: date) -> PricedModel | None:
     said = published_prices.published((known.id, *known.aliases), day, BATCH)
     if not said:
         return None
-    # A step that no prompt reaches is left over from when the model could hold more.
+    # Ignore a step above the context: it is left over from a larger one.
     above = said.above if said.above and said.above < known.context else None
     return PricedModel(
         **vars(known),
@@ -165,16 +165,16 @@ def _bundled(known: ModelFacts, entry: dict[str, Any]) -> PricedModel | None:
     )
 
 
-# What administrators have entered, by the id of the model, and the day whose prices hold: the same
-# in every process, because each looks at the database before it deals with money.
+# Entered prices by model id, and the day whose prices apply. Every process reads them from the
+# database before it deals with money.
 _own: dict[str, PricedModel] = {}
 _day: date | None = None
 
 
 def use_prices(entered: Iterable[PricedModel], day: date | None = None) -> None:
-    """From now on these prices hold, and of other models those of this day; of today, without."""
+    """Use these prices, and for other models those of `day` (default: today)."""
     global _own, _day
-    # Each at once: another thread may be working out a price.
+    # In one step each: another thread may be calculating a price.
     _own, _day = {known.id: known for known in entered}, day
 
 
@@ -183,7 +183,7 @@ def _of_today() -> dict[str, PricedModel]:
 
 
 def version() -> str:
-    """Tells one state of all prices from another."""
+    """Identifies the state of all prices."""
     state = hashlib.sha256(repr((priced_models(), SEARCH)).encode()).hexdigest()[:16]
     return f"{published_prices.PACKAGE} {published_prices.version()}, {_table()['date']}, {state}"
 
@@ -206,7 +206,7 @@ def priced_model(model_id: str) -> PricedModel:
 
 
 def choosable_models() -> list[PricedModel]:
-    """Models a person may pick for a new job: in service and open to everyone."""
+    """Models that people can choose for a new job: not retired and open to everyone."""
     return [known for known in priced_models() if known.status != "retired" and not known.limited]
 
 
@@ -220,8 +220,8 @@ def cost_of_tokens(
     read: Decimal | int = 0,
     batch: bool = True,
 ) -> Decimal:
-    """US dollars for so many tokens of `model_id`, where one prompt is `prompt_tokens` long.
-    `written` and `read` are those that are kept for an hour, and that were, besides the input.
+    """US dollars for these tokens of `model_id`, with prompts of `prompt_tokens`. `written` and
+    `read`: tokens written to and read from the 1-hour cache, in addition to the input.
 
     Raises UnknownPrice.
     """
@@ -240,15 +240,15 @@ def ceiling_of_tokens(
     written: Decimal | int = 0,
     batch: bool = True,
 ) -> Decimal:
-    """The most that so many tokens cost, of which `written` besides the input may be kept, for five
-    minutes or an hour, whichever costs more, or be read: as cost_of_tokens, but wherever the
-    provider lets the model run. That is a setting of the workspace, which no request tells.
+    """The most that these tokens can cost. `written` tokens, besides the input, may be cached
+    for five minutes or an hour or be read from the cache, whichever costs most. Includes the price
+    for any region, because the region is a setting of the workspace that no request shows.
 
     Raises UnknownPrice.
     """
     known = priced_model(model_id)
     most = Decimal(0)
-    # Above its step a model costs more, as far as is known; what was entered may say otherwise.
+    # Entered prices may make long prompts cheaper than short ones.
     for prices in {known.prices, known.prices_for(prompt_tokens)}:
         kept = max(prices.input, prices.cache_write_5m, prices.cache_write_1h, prices.cache_read)
         total = prices.input * input_tokens + kept * written + prices.output * output_tokens
@@ -259,18 +259,17 @@ def ceiling_of_tokens(
 
 
 def caching_savings(model_id: str, written: int, read: int) -> Decimal:
-    """US dollars that were saved by keeping so many tokens for an hour and reading so many of them,
-    against having them read each time; below 0: it cost more. Raises UnknownPrice."""
+    """US dollars saved by caching `written` tokens for an hour and reading `read` tokens from the
+    cache; negative if caching cost more. Raises UnknownPrice."""
     without = cost_of_tokens(model_id, written + read, 0)
     return without - cost_of_tokens(model_id, 0, 0, written=written, read=read)
 
 
 def cost_in_pico(judged: Judgment, *, batch: bool = True) -> int:
-    """What one batch result, or without `batch` one answer at the normal rate, was charged, in
-    millionths of a millionth of a US dollar.
+    """What one result was charged, in picodollars; without `batch` at the normal price.
 
-    Only succeeded results are charged, and refusals by their category. A model without a price
-    raises UnknownPrice.
+    Only succeeded results are charged, and refusals depending on their category. Raises
+    UnknownPrice.
     """
     usage = judged.usage
     if usage is None or judged.outcome not in (GOOD, LOOK):
@@ -307,12 +306,12 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
 
 
 def round_up(amount: Decimal) -> Decimal:
-    """To the next cent: a most is never rounded down."""
+    """Round up to the next cent: a maximum is never rounded down."""
     return amount.quantize(Decimal("0.01"), ROUND_UP)
 
 
 def format_dollars(amount: Decimal) -> str:
-    """A sum for the screen: two decimals, and nothing finer than a cent."""
+    """An amount for people, in cents."""
     if amount == 0:
         return "$0.00"
     if amount < Decimal("0.01"):

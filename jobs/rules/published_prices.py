@@ -1,8 +1,8 @@
 """The prices of Anthropic's models that come with the package genai-prices. Pure.
 
-For a context that it does not know the package gives the normal price without a word. So what it
-says of a model counts only where all its prices in a batch are there and in proportion; for
-everything else, the caller has to know better.
+For a context that it does not know, the package silently returns the normal price. So its prices of
+a model count only if all batch prices exist and are in proportion; otherwise the caller uses its
+own table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PublishedPrices(NamedTuple):
     """US dollars for a million tokens, by the kind of token."""
 
     prices: dict[str, Decimal]
-    # Of a request whose prompt has more than `above` tokens, where that is another price.
+    # For prompts of more than `above` tokens, if their price differs.
     above: int | None = None
     long_prices: dict[str, Decimal] | None = None
 
@@ -44,8 +44,8 @@ def version() -> str:
 
 
 def published(ids: Sequence[str], day: date, batch: Decimal) -> PublishedPrices | None:
-    """The normal prices, on this day, of the model that has these ids; None unless each of them is
-    known, and costs `batch` times as much in a batch."""
+    """The normal prices of the model with these ids on this day; None unless all are known and cost
+    `batch` times as much in a batch."""
     found = _find(ids)
     if found is None:
         return None
@@ -56,19 +56,19 @@ def published(ids: Sequence[str], day: date, batch: Decimal) -> PublishedPrices 
 
 
 def _find(ids: Sequence[str]) -> ModelInfo | None:
-    # Here, because a process that reads a file needs no prices.
+    # Imported here: the process that reads a file needs no prices.
     from genai_prices.data_snapshot import get_snapshot
 
     for provider in get_snapshot().providers:
         if provider.id == "anthropic":
             found = provider.find_model(ids[0])
-            # It also finds what only looks like it.
+            # find_model also returns similar ids.
             return found if found and found.id in ids else None
     return None
 
 
 def _read(price: Any) -> PublishedPrices | None:
-    """None unless there is a price of each kind, with the same one step for all of them or none."""
+    """None unless there is a price of each kind, all with the same single step or none."""
     from genai_prices.types import TieredPrices
 
     found: dict[str, Any] = {kind: getattr(price, name, None) for kind, name in _KINDS.items()}

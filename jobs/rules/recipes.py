@@ -1,6 +1,6 @@
-"""A prompt with `{{column}}` placeholders and one row's cells become the `params` of one request.
-Pure. One pass, nothing is evaluated: a cell that contains `{{x}}` stays as it is. `\\{{` writes
-two literal braces.
+"""A prompt with `{{column}}` placeholders and the cells of a row become the `params` of a request.
+Pure. Cells are inserted in one pass and never evaluated: a cell that contains `{{x}}` stays as is.
+`\\{{` writes two literal braces.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _OPENING = re.compile(r"\{\{")
 _THREE = re.compile(r"\{\0")
 _CLOSING = re.compile(r"\}\}")
 _SINGLE = re.compile(r"(?<!\{)\{([^{}\n]+)\}(?!\})")
-NAMED = 5  # faults of one kind
-LONGEST_NAME = 300  # characters before a brace among which the name of a column is looked for
+NAMED = 5  # problems of one kind that are listed
+LONGEST_NAME = 300  # characters before a brace that are searched for a column name
 
-# Tokens that an answer takes: of free text, and of each column by its kind.
+# Tokens of an answer: of free text, and of each column by its kind.
 _TEXT_TOKENS = 1_024
 _COLUMN_TOKENS = {"text": 256, "list": 256}
 _SHORT_TOKENS = 64  # of a label, a number, yes or no
-# Tokens for thinking before it, by effort: it counts towards the longest answer.
+# Tokens of thinking by effort; they count toward max_tokens.
 _THINKING_TOKENS = {"low": 1_024, "medium": 2_048, "high": 4_096, "xhigh": 8_192, "max": 16_384}
 
 
-# A block of text that is kept for an hour: five minutes are too short for a batch, whose rows are
-# answered when there is room (batch processing guide).
+# A cached block of text. Five minutes are too short for a batch, whose rows are processed whenever
+# there is capacity (batch processing guide).
 CACHED_BLOCK = {"type": "text", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
@@ -52,41 +52,41 @@ EXAMPLES = "Here are examples of good answers:"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is asked of the model about each row of a table."""
+    """A prompt with its settings, for each row of a table."""
 
     prompt: str
     system: str
     model: str
-    max_tokens: int = 0  # thinking included; 0: what suits the kind of answer
+    max_tokens: int = 0  # including thinking; 0: automatic
     answer: AnswerKind = FREE_TEXT
-    effort: str = AUTOMATIC  # of model_rules.EFFORTS
-    cached: bool = False  # the instructions are kept at the provider from row to row
-    skip_empty: bool = False  # rows with an empty cell that is used are left out
-    same_once: bool = False  # of rows with the same request one is sent, for all
-    only_new: bool = False  # rows that the job before answered are not sent
+    effort: str = AUTOMATIC  # of model_capabilities.EFFORTS
+    cached: bool = False  # prompt caching for the background
+    skip_empty: bool = False  # skip rows with an empty cell that the prompt uses
+    same_once: bool = False  # skip duplicates: send one of equal requests
+    only_new: bool = False  # do not send rows that the previous job answered
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest answer, thinking included."""
+        """The maximum answer length in tokens, including thinking."""
         return self.max_tokens or default_max_tokens(self.answer, self.model, self.effort)
 
     @property
     def template(self) -> str:
-        """All that is filled with cells."""
-        # On lines of their own: braces of one and of the other make no placeholder.
+        """Prompt and background: everything with placeholders."""
+        # On separate lines, so that braces of both never form a placeholder.
         return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
 
 
 read_recipe = reader_of(Recipe)
 
 
-# All of it but the kind of answer: jobs have columns, and forms fields, of these names.
+# All fields but the answer: columns of Job and form fields have the same names.
 PLAIN_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != "answer")
 
 
 def default_max_tokens(answer: AnswerKind, model: str, effort: str) -> int:
-    """The longest answer that suits, in tokens, where a person says nothing about it: room for what
-    is asked for, and for as much thinking as is wanted."""
+    """The automatic maximum answer length in tokens: room for the kind of answer and for
+    thinking."""
     if answer.kind == COLUMNS:
         written = _SHORT_TOKENS + sum(map(_tokens_of, answer.columns))
     else:
@@ -95,8 +95,8 @@ def default_max_tokens(answer: AnswerKind, model: str, effort: str) -> int:
 
 
 def expected_output(recipe: Recipe) -> tuple[int, int]:
-    """A guess of how many tokens an answer usually takes, from .. to, thinking included. Only for
-    as long as there are no tried rows to learn from."""
+    """A guess of an answer's tokens (low, high), including thinking, until there are tested rows
+    to learn from."""
     if recipe.answer.kind == LABELS:
         low, high = 5, 40
     elif recipe.answer.kind == COLUMNS:
@@ -104,7 +104,7 @@ def expected_output(recipe: Recipe) -> tuple[int, int]:
         high = sum(map(_tokens_of, recipe.answer.columns)) // 2 + low
     else:
         low, high = _TEXT_TOKENS // 20, _TEXT_TOKENS * 3 // 4
-    # A model that may think does not always.
+    # A model that can think does not always do so.
     high += _THINKING_TOKENS.get(effort_of(recipe.model, recipe.effort), 0) // 2
     return min(low, recipe.longest), min(high, recipe.longest)
 
@@ -114,33 +114,32 @@ def _tokens_of(column: AnswerColumn) -> int:
 
 
 def has_shared_system(recipe: Recipe) -> bool:
-    """Whether all rows have the same instructions, so that these can be kept at the provider."""
+    """Whether all rows have the same background, so that it can be cached."""
     return bool(recipe.system.strip()) and not columns_used(recipe.system)
 
 
 def shared_beginning(template: str) -> str:
-    """What stands before the first placeholder of `template`, which all rows begin with."""
+    """The text before the first placeholder, which all rows share, up to the end of a line."""
     first = next((m for m in _PLACEHOLDER.finditer(template) if m[1] is not None), None)
     head = template[: first.start()] if first else ""
-    # To the end of a line, so that no sentence is torn apart.
     return head[: head.rfind("\n") + 1].strip()
 
 
 def move_to_system(recipe: Recipe, head: str) -> Recipe:
-    """`recipe` with the beginning of its prompt, `head`, moved into the instructions."""
+    """`recipe` with `head`, the beginning of its prompt, moved to the background."""
     system = f"{recipe.system.rstrip()}\n\n{head}" if recipe.system.strip() else head
     prompt = recipe.prompt.lstrip().removeprefix(head).lstrip()
     return replace(recipe, prompt=prompt, system=system)
 
 
 def columns_used(template: str) -> list[str]:
-    """The column names in the placeholders of `template`, each as often as it stands there."""
+    """The column names in the placeholders of `template`, in order, with repetitions."""
     return [match[1].strip() for match in _PLACEHOLDER.finditer(template) if match[1] is not None]
 
 
 def rename_columns(template: str, names: Mapping[str, str]) -> str:
-    """`template` with each column in its placeholders called as `names` says; one that is not in
-    it, and everything between the placeholders, stays to the letter."""
+    """`template` with its columns renamed by `names` (old to new). All other text stays exactly as
+    it is."""
 
     def renamed(match: re.Match[str]) -> str:
         name = None if match[1] is None else names.get(match[1].strip())
@@ -150,7 +149,7 @@ def rename_columns(template: str, names: Mapping[str, str]) -> str:
 
 
 def with_rows_of(recipe: Recipe, other: Recipe) -> Recipe:
-    """What `other` asks, of the rows that `recipe` chooses."""
+    """`other` with the choice of rows of `recipe`."""
     return replace(
         other,
         skip_empty=recipe.skip_empty,
@@ -160,8 +159,8 @@ def with_rows_of(recipe: Recipe, other: Recipe) -> Recipe:
 
 
 def normalize_recipe(recipe: Recipe) -> Recipe:
-    """The same for recipes that ask the same about the same cells, whatever their columns are
-    called, how long an answer may be, and which rows are sent."""
+    """Equal for recipes whose answers are comparable: without column names, the maximum answer
+    length and the choice of rows."""
     names = dict.fromkeys(columns_used(recipe.template))
     places = {name: str(place) for place, name in enumerate(names)}
     return Recipe(
@@ -174,12 +173,12 @@ def normalize_recipe(recipe: Recipe) -> Recipe:
 
 
 def static_text(template: str) -> str:
-    """`template` without its placeholders: what every row repeats."""
+    """`template` without its placeholders: the text that every row repeats."""
     return _PLACEHOLDER.sub(lambda match: "{{" if match[1] is None else "", template)
 
 
 def template_problems(template: str, columns: Sequence[str]) -> list[str]:
-    """What is wrong with a template, each as a sentence; empty when it can be used."""
+    """What is wrong with a template, as sentences; empty when it is valid."""
     problems = []
     known = set(columns)
     unknown = [name for name in dict.fromkeys(columns_used(template)) if name not in known]
@@ -190,7 +189,7 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
         problems.append(f"Your file has no column “{name[:LONGEST_NAME]}”.{hint}")
     if len(unknown) > NAMED:
         problems.append(f"Your file also lacks {len(unknown) - NAMED:,} other columns.")
-    # What is left of it, with placeholders as "\0" and each of two written braces as "\1".
+    # The template with placeholders as "\0" and escaped braces as "\1".
     rest = _PLACEHOLDER.sub(
         lambda match: "\2\1\1" if match[1] is None else "\0" * len(match[0]), template
     )
@@ -212,15 +211,15 @@ def template_problems(template: str, columns: Sequence[str]) -> list[str]:
 
 
 def _closings(rest: str, columns: Sequence[str]) -> Iterator[int]:
-    """Where "}}" stands behind the name of a column, and closes nothing."""
+    """Where "}}" follows a column name without an opening "{{"."""
     depth = end = 0
     names, lengths = set(columns), {len(column) for column in columns}
     for match in _CLOSING.finditer(rest):
-        # In JSON, brackets that were opened before are closed so; and braces that were written.
+        # In JSON, "}}" may close earlier braces, including escaped ones.
         depth += rest.count("{", end, match.start()) + rest.count("\1", end, match.start())
         depth -= rest.count("}", end, match.start())
         last = rest[max(end, match.start() - LONGEST_NAME) : match.start()].rstrip()
-        # By its end and not name by name: a file may have hundreds of columns.
+        # Compare by length and not name by name: a file may have hundreds of columns.
         named = (length for length in lengths if last[-length:] in names)
         if depth <= 0 and any(not last[:-length][-1:].isalnum() for length in named):
             yield match.start()
@@ -234,7 +233,7 @@ def _place(template: str, at: int) -> str:
 
 
 def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
-    """Why `recipe` cannot be sent yet, each as a sentence."""
+    """Why `recipe` cannot be sent yet, as sentences."""
     problems = []
     if not recipe.prompt.strip():
         problems.append("Write what Claude should do with each row.")
@@ -246,7 +245,7 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
 
 
 def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
-    """What is odd about a recipe that can be sent for a file with `columns`, each as a sentence."""
+    """Warnings about a valid recipe for a file with `columns`, as sentences."""
     remarks = [
         f"{{{name}}} is sent as plain text. To insert the cell, write {{{{{name}}}}}."
         for name in _in_single_braces(recipe.template, columns)
@@ -270,15 +269,15 @@ def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
 
 
 def _in_single_braces(template: str, columns: Sequence[str]) -> list[str]:
-    """The columns that stand in one pair of braces, where two are needed."""
+    """Columns in single braces, where double braces are needed."""
     known = set(columns)
     found = (match[1].strip() for match in _SINGLE.finditer(template))
     return [name for name in dict.fromkeys(found) if name in known][:NAMED]
 
 
 def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    """A function from the cells of a row to the filled template. A placeholder that names no
-    column is left standing, so a half-written prompt can be previewed."""
+    """A function from the cells of a row to the filled template. Placeholders without a column
+    stay, so that an unfinished prompt can be previewed."""
     places = {name: index for index, name in enumerate(columns)}
     parts: list[str | int] = []
     end = 0
@@ -301,8 +300,7 @@ def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequenc
 def compile_recipe(
     recipe: Recipe, columns: Sequence[str]
 ) -> Callable[[Sequence[str]], dict[str, Any]]:
-    """A function from the cells of a row to the `params` of its request. Compiled once a job:
-    a file has many rows and one recipe."""
+    """A function from the cells of a row to the `params` of its request. Compiled once per job."""
     fill_prompt = compile_template(recipe.prompt, columns)
     fill_system = compile_template(recipe.system, columns)
     thinking, effort = thinking_params(recipe.model, recipe.effort)
@@ -326,13 +324,13 @@ def compile_recipe(
 
 
 def literal(text: str) -> str:
-    """`text` as a template that is filled with nothing: braces in it stay as they are."""
+    """`text` as a template without placeholders: braces are escaped."""
     return text.replace("{{", "\\{{")
 
 
 def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> str:
-    """Instructions with one more example of a good answer: `cells` are what it is an answer to, by
-    the name of the column. It takes the place of an earlier one for the same cells."""
+    """The background with an example of a good answer to `cells` (name, cell). Replaces an earlier
+    example for the same cells."""
     given = cells[0][1] if len(cells) == 1 else "\n".join(f"{n}: {cell}" for n, cell in cells)
     begin = literal(f"<example>\n<row>\n{given}\n</row>\n<answer>\n")
     end = "\n</answer>\n</example>"
@@ -347,19 +345,18 @@ def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> 
 
 
 def example_count(recipe: Recipe) -> int:
-    """How many examples are in the instructions: rows of somebody's file, with their answers."""
+    """How many examples (rows with answers) the background has."""
     return recipe.system.count("<example>\n<row>")
 
 
 def text_bytes(params: Mapping[str, Any]) -> int:
-    """Bytes of what a request of ours has the model read: prompt, instructions and the form of the
-    answer."""
+    """Bytes of text that the model reads in our requests: prompt, background and answer format."""
     texts = [prompt_text(params), content_text(params.get("system"))]
     return sum(len(text.encode()) for text in texts) + form_bytes(params.get("output_config"))
 
 
 def form_bytes(output_config: Mapping[str, Any] | None) -> int:
-    """Bytes of the form of the answer, which is read with each row."""
+    """Bytes of the answer format, which the model reads with each row."""
     form = (output_config or {}).get("format")
     return len(json.dumps(form).encode()) if form else 0
 

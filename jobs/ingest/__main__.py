@@ -1,4 +1,4 @@
-"""`python -m jobs.ingest`: reads one file, with little to lose."""
+"""`python -m jobs.ingest`: read one file in a process of its own."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Which reader fits a file."""
+"""The formats that can be uploaded, and the reader for each."""
 
 from __future__ import annotations
 

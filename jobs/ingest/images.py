@@ -1,8 +1,8 @@
-"""How long a picture is at most, in tokens, by its bytes alone. Pure.
+"""The most tokens of an image, from its bytes. Pure.
 
-From the vision guide: a picture costs a token for every 28 by 28 pixels, and is made smaller first
-if that is more than its model takes. One that is not plain enough to be sure of, such as one that
-moves, counts as the largest that its model takes.
+From the vision guide: an image costs a token for every 28 by 28 pixels and is scaled down first if
+that is more than its model reads. Anything uncertain, such as an animation, counts as the largest
+image that its model reads.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import binascii
 
 PATCH = 28  # pixels
-PIXELS_A_TOKEN = 750  # the older formula, which gives a few tokens more
+PIXELS_A_TOKEN = 750  # the older formula, which gives slightly more tokens
 _PNG, _GIF, _JPEG = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a"), b"\xff\xd8"
-# Markers of a JPEG that say its size, and those that stand alone.
+# JPEG markers with the size, and markers without data.
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 
 
 def decode(data: object) -> bytes:
-    """What is written in base64; b"" when it is not, or so that others may read it otherwise."""
+    """Decode base64; b"" when it is invalid or ambiguous."""
     try:
         text = "".join(data.split()) if isinstance(data, str) else ""
         return binascii.a2b_base64(text, strict_mode=True)
@@ -27,7 +27,7 @@ def decode(data: object) -> bytes:
 
 
 def image_tokens(raw: bytes, most: int) -> int:
-    """Tokens of a picture; `most`, what its model takes for any, when its size cannot be read."""
+    """Tokens of an image; `most`, the largest of its model, when its size cannot be read."""
     width, height = image_size(raw)
     if not width or not height:
         return most
@@ -36,8 +36,8 @@ def image_tokens(raw: bytes, most: int) -> int:
 
 
 def image_size(raw: bytes) -> tuple[int, int]:
-    """Width and height in pixels of a PNG, JPEG, GIF or WebP; 0, 0 when that cannot be read, or
-    when there is more than one picture in it."""
+    """Width and height in pixels of a PNG, JPEG, GIF or WebP; 0, 0 when they cannot be read or
+    there is more than one image."""
     if raw.startswith(_PNG) and raw[12:16] == b"IHDR" and len(raw) >= 24:
         moves = b"acTL" in raw
         return (0, 0) if moves else (_number(raw[16:20]), _number(raw[20:24]))
@@ -55,7 +55,7 @@ def _number(raw: bytes) -> int:
 
 
 def _gif_size(raw: bytes) -> tuple[int, int]:
-    """A picture may be larger than the screen that the file says it is for."""
+    """An image may be larger than the screen size in the header."""
     sizes, at = [raw[6:10]], 13 + _colors(raw[10:11])
     while at < len(raw):
         if raw[at] == 0x3B and len(sizes) == 2:
@@ -64,7 +64,7 @@ def _gif_size(raw: bytes) -> tuple[int, int]:
                 max(int.from_bytes(pair[n], "little") for pair in pairs) for n in (0, 1)
             )
             return width, height
-        if raw[at] == 0x21:  # words about it
+        if raw[at] == 0x21:  # an extension, such as a comment
             at += 2
         elif raw[at] == 0x2C:
             sizes.append(raw[at + 5 : at + 9])
@@ -98,7 +98,7 @@ def _jpeg_size(raw: bytes) -> tuple[int, int]:
 
 
 def _webp_size(raw: bytes) -> tuple[int, int]:
-    """The largest of what it says of itself and of what is in it."""
+    """The larger of the size in the header and those of the images."""
     sizes, at, pictures = [(0, 0)], 12, 0
     while at + 18 <= len(raw):
         kind, body = raw[at : at + 4], raw[at + 8 : at + 18]

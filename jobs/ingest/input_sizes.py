@@ -1,8 +1,8 @@
-"""How long the input of a ready-made request is: at most, and about. Pure.
+"""The length of a ready-made request's input: at most, and about. Pure.
 
-A token has at least a byte, so a text has at most as many tokens as its JSON has bytes. Pictures
+A token has at least one byte, so a text has at most as many tokens as its JSON has bytes. Images
 and PDFs that are in the request are measured by pixels and pages (images.py, pdf.py). Whatever else
-the model reads is not here: it is up to all that the model can read at once.
+the model reads is unknown here and counts as the model's full context.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from . import images, pdf
 
 Json = dict[str, Any]
 
-# Tokens that the provider adds to a request by itself; to one with tools, with a tool of its own
-# making, and with an answer in a form.
+# Tokens that the provider adds to any request; to one with tools, with a server-defined tool, and
+# with an answer format.
 AROUND, AROUND_TOOLS, OWN_TOOL, AROUND_FORM = 100, 1_000, 4_000, 1_000
-# What an image and a page of a PDF usually come to, when their bytes do not say: tokens.
+# Usual tokens of an image and of a PDF page whose bytes do not show them.
 USUAL_IMAGE, USUAL_PAGE, PAGE_BYTES = 1_500, 2_400, 100_000
 
-# Blocks whose tokens are those of the text in them. All others are as long as can be: what is in
-# them is elsewhere, or encrypted.
+# Blocks whose tokens are those of their text. Others may have any length: their content is
+# elsewhere or encrypted.
 _TEXTS = ("text", "search_result", "tool_use", "tool_result", "document", "image", "tool_reference")
 _ELSEWHERE = ("url", "file")
 
 
 class InputSize(NamedTuple):
-    """Of one request. `most`: tokens; None: all that the model can read at once."""
+    """Of one request. `most`: tokens; None: the model's full context."""
 
-    usual: int  # bytes of text that usually are as many tokens
+    usual: int  # bytes of text with about as many tokens
     most: int | None
     is_linked: bool  # it has files that the provider fetches
 
 
 class _Files:
-    """What is found in the content of a request besides texts."""
+    """Files in the content of a request."""
 
     def __init__(self, rules: ModelRules) -> None:
         self.rules = rules
@@ -64,7 +64,7 @@ class _Files:
         if not isinstance(source, dict):
             self.is_open = True
         elif source.get("type") in _ELSEWHERE:
-            # Wherever it is, it is made smaller to what the model takes.
+            # Any image is scaled down to the largest that the model reads.
             self.is_linked = True
             self.most += most
             self.usual += min(USUAL_IMAGE, most)
@@ -109,7 +109,7 @@ def _blocks(content: object) -> Iterator[Json]:
 
 
 def input_size(params: Json, size: int, rules: ModelRules) -> InputSize:
-    """`size`: bytes of the JSON of `params`, which can be sent; `rules`: those of its model."""
+    """`size`: bytes of the JSON of valid `params`; `rules`: those of its model."""
     files = _Files(rules)
     for message in params["messages"]:
         files.add(message["content"])
@@ -117,13 +117,13 @@ def input_size(params: Json, size: int, rules: ModelRules) -> InputSize:
     usual = text + round(files.usual * rules.token_bytes)
     if files.is_open:
         return InputSize(usual, None, files.is_linked)
-    # Of a document that can be cited, each sentence has its number.
+    # Each sentence of a document with citations gets a number.
     texts = (text + files.text) * (2 if files.is_cited else 1)
     most = texts + files.most + AROUND
     if tools := params.get("tools"):
         most += AROUND_TOOLS
         kinds = [str(tool.get("type") or "custom") for tool in tools]
-        # What searches and fetches has its turns, each as long as can be.
+        # Web tools are counted by their turns, each up to the full context.
         most += OWN_TOOL * sum(not kind.startswith(("custom", "web_")) for kind in kinds)
     if (params.get("output_config") or {}).get("format"):
         most += AROUND_FORM

@@ -1,5 +1,5 @@
-"""What the process that reads is asked, and what it answers: one Order on its standard input,
-Answers on its standard output, each with its length before it."""
+"""Messages of the reader process: one ReaderInput on standard input, then ReaderOutputs on standard
+output, each prefixed with its length."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .corrected_file import CorrectedFile
 from .descriptions import remedy_of, title_of
 from .shapes import LINES_NAMED, Choices, Finding, Limits, ParsedRow, Reader
 
-# What is known of the requests to one model; `cached` and `in_the_us` are 1 if any of them asks for
-# it, `searches` and `turns` are sums. `bytes` are those of text that usually are as many tokens.
-# `most` are the tokens of all inputs at most, `most_row` those of the longest, and `surplus` how
-# many more than its bytes one has at most. `linked` have files that the provider fetches, `long`
-# are those that may cost more because of their length.
+# Facts about the ready-made requests to one model. `cached` and `in_the_us` are 1 if any request
+# asks for it; `searches` and `turns` are sums; `bytes` of text have about as many tokens as the inputs.
+# `most`: the most tokens of all inputs; `most_row`: of the longest; `surplus`: how many more tokens
+# than bytes one can have. `linked` requests have files that the provider fetches; `long` ones may
+# cost more because of their length.
 MODEL_FACTS = (
     "rows",
     "bytes",
@@ -44,25 +44,25 @@ class ReaderInput(msgspec.Struct):
     path: str
     choices: Choices
     limits: Limits
-    slice: int = 2_000  # rows of one answer
+    slice: int = 2_000  # rows per message
     corrections: list[str] = []  # files with corrected rows, the latest last
-    # The file itself has corrected rows of an upload that was read with `choices`.
+    # The file is a corrected file of an upload that was read with `choices`.
     corrected: bool = False
 
 
 class FindingGroup(msgspec.Struct):
-    """Findings of one kind. `texts` and `lines` belong together: the first ones."""
+    """Findings of one kind. `texts` and `lines` are parallel and list the first ones."""
 
     kind: str
     count: int = 0
     lines: list[int] = []
     texts: list[str] = []
     leaves_out: bool = False  # the rows cannot be sent
-    fix: str = ""  # of the first one that has one: see request_fixes.fix_label
+    fix: str = ""  # of the first finding with a fix: see request_fixes.fix_label
 
     @property
     def title(self) -> str:
-        """What is wrong, in a sentence for all of them."""
+        """One sentence for all of them."""
         return title_of(self.kind, self.count, self.texts)
 
     @property
@@ -71,7 +71,7 @@ class FindingGroup(msgspec.Struct):
 
     @property
     def places(self) -> list[tuple[int, str]]:
-        """The first ones: line (0: the file as a whole) and what is wrong there."""
+        """The first findings: line (0: the whole file) and text."""
         return list(zip(self.lines, self.texts, strict=True))
 
     def add(self, finding: Finding) -> None:
@@ -83,7 +83,7 @@ class FindingGroup(msgspec.Struct):
 
 
 class UploadSummary(msgspec.Struct):
-    """What was found while reading, for `Job.reading`; sizes in bytes of UTF-8 text."""
+    """What a reader found, for `Job.reading`; sizes in bytes of UTF-8."""
 
     format: str
     kind: str
@@ -159,33 +159,33 @@ class UploadSummary(msgspec.Struct):
 
 
 class RowsRead(msgspec.Struct, tag=True):
-    """Some rows: line, source, size, problem in words."""
+    """Some rows: line, source, size, problem as text."""
 
     rows: list[tuple[int, str, int, str]]
     position: int
 
 
 class FileRead(msgspec.Struct, tag=True):
-    """It was read to its end."""
+    """The file was read completely."""
 
     summary: UploadSummary
 
 
 class CorrectedRowsRead(msgspec.Struct, tag=True):
-    """Some rows of a corrected file, as in CorrectedFile.rows."""
+    """Some rows of a corrected file; see CorrectedFile.rows."""
 
     rows: list[tuple[int, list[str | None]]]
 
 
 class CorrectedFileRead(msgspec.Struct, tag=True):
-    """A corrected file was read to its end. Its rows came before."""
+    """A corrected file was read completely, after its rows were sent."""
 
     file: CorrectedFile
 
 
 class Failed(msgspec.Struct, tag=True):
-    """It cannot be read, and how far it was understood; or, with `correction`, that one of the
-    corrected files cannot be used."""
+    """The file cannot be read; `summary`: what was found so far. With `correction`, that corrected
+    file cannot be used."""
 
     findings: list[Finding]
     correction: int | None = None
@@ -202,8 +202,8 @@ def frame(answer: ReaderOutput) -> bytes:
 
 
 def frames(blocks: Iterator[bytes]) -> Iterator[ReaderOutput]:
-    """The Answers in what was written. Raises msgspec.DecodeError; one that was cut off is left
-    out."""
+    """The ReaderOutputs in a stream of bytes, without one that is cut off. Raises
+    msgspec.DecodeError."""
     buffer = bytearray()
     for block in blocks:
         buffer += block

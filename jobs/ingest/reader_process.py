@@ -1,4 +1,4 @@
-"""What the process that reads does; see __main__.py and ../reading.py."""
+"""What the reader process does; see __main__.py and drafts/reading.py."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .protocol import (
 )
 from .shapes import Finding, Limits, Unreadable, row_name, unreadable
 
-LAST_WORDS = 1 << 16  # bytes of any file, for what is said on standard error
-SLICE_BYTES = 8_000_000  # of rows in one answer
+LAST_WORDS = 1 << 16  # bytes of any file it writes, such as standard error
+SLICE_BYTES = 8_000_000  # of rows per message
 
 
 def run(order: ReaderInput, output: IO[bytes]) -> None:
-    """Read the file of `order` and write Answers to `output`."""
+    """Read the file of `order` and write ReaderOutputs to `output`."""
     _limit(order.limits)
     for answer in _of_corrected(order) if order.corrected else _answers(order):
         output.write(frame(answer))
@@ -100,7 +100,7 @@ def _of_corrected(order: ReaderInput) -> Iterator[ReaderOutput]:
 
 
 def _in_words(problem: Finding | None) -> str:
-    """What is wrong, and on a line of its own how to mend it."""
+    """What is wrong and, on a second line, how to fix it."""
     if not problem:
         return ""
     text = problem.text.replace("\n", " ")

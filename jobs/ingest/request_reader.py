@@ -1,11 +1,7 @@
-"""Ready-made requests, `{"custom_id": ..., "params": {...}}`: checked before anything is paid
-against what a batch takes, because the provider checks them only while it works on the batch.
+"""Ready-made requests, `{"custom_id": ..., "params": {...}}`: checked and fixed, they become rows.
 
-What can be mended in all of them at once has a fix, a short code such as "remove:temperature". One
-that is among the `remedies` a person chose is carried out wherever that finding is found.
-
-The rules are those of the Message Batches guide, of API version 2026-10-21 and of each model's
-page. They are about what is certain to be refused: what is not known of a model is let through.
+A problem that can be fixed in all requests at once has a fix, a short code such as
+"remove:temperature". The fixes that a person chose (`remedies`) are applied wherever they fit.
 """
 
 from __future__ import annotations
@@ -25,15 +21,15 @@ from .request_shapes import Json
 from .request_tools import count_uses
 from .shapes import Finding, Limits, ParsedRow
 
-ROUNDS = 20  # of mending one request; every fix mends something, so this is not reached
+ROUNDS = 20  # of fixing one request; every fix resolves a finding, so this is never reached
 
 _encoder = msgspec.json.Encoder()
-# Findings that leave no row out.
+# Findings that do not skip the row.
 _REMARKS = {"req_deprecated"}
 
 
 class RequestReader:
-    """The ready-made requests of one file, one by one: each becomes a Line."""
+    """Turns the ready-made requests of one file into rows, one by one."""
 
     def __init__(self, remedies: tuple[str, ...], limits: Limits) -> None:
         self._remedies = {code for code in remedies if fix_label(code)}
@@ -90,7 +86,7 @@ class RequestReader:
         )
 
     def is_wrong(self, number: int, request: Json) -> bool:
-        """Whether the next request cannot be sent as it is, without any remedy."""
+        """Whether the next request has problems without any fix."""
         findings = _findings(number, request, self._limits)
         if any(finding.kind not in _REMARKS for finding in findings):
             return True
@@ -98,7 +94,7 @@ class RequestReader:
         return not isinstance(custom_id, str) or not custom_id.strip() or custom_id in self._seen
 
     def remarks(self) -> Iterator[Finding]:
-        """What is to be said of the file when all lines were read."""
+        """Remarks about the whole file, once all rows were read."""
         for code, count in sorted(self._mended.items()):
             yield Finding("changed", f"{done_sentence(code)} in {_requests(count)}.")
         for finding, count in self._deprecated.values():
@@ -116,7 +112,7 @@ class RequestReader:
             yield Finding("req_unmeasured", text)
 
     def _id_problem(self, number: int, custom_id: Any) -> Finding | None:
-        """Any text will do, because what is sent has an id of ours."""
+        """Any text is valid, because we send IDs of our own."""
         if not isinstance(custom_id, str) or not custom_id.strip():
             return Finding("req_id", "“custom_id” is missing, empty or not text.", number)
         if custom_id in self._seen:
@@ -128,8 +124,8 @@ class RequestReader:
 
 
 def measure_input(params: Json, size: int) -> tuple[InputSize, int]:
-    """How long the input of a request is that can be sent, and its tokens at most: nothing longer
-    than what its model can read at once is taken, nor charged."""
+    """The size of a valid request's input, and its most tokens: at most the context of its model,
+    because nothing longer is accepted or charged."""
     known = find_model(params["model"])
     found = input_size(params, size, model_rules(known.id if known else ""))
     context = known.context if known else max(one.context for one in all_models())
@@ -137,7 +133,7 @@ def measure_input(params: Json, size: int) -> tuple[InputSize, int]:
 
 
 def _asks_for_caching(source: str, request: Json) -> bool:
-    """Whether it asks to have anything kept at the provider, also in letters that are numbers."""
+    """Whether it asks for prompt caching, also when written with escapes."""
     text = _encoder.encode(request).decode() if "\\u" in source else source
     return '"cache_control"' in text
 
@@ -150,7 +146,7 @@ _params_decoder = msgspec.json.Decoder(_Params)
 
 
 def _as_one(problems: list[Finding]) -> Finding:
-    """A row has one problem: the first, which says what else is wrong."""
+    """A row has one problem: the first, with the texts of the others."""
     first, *others = problems
     if not others:
         return first

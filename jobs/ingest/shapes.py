@@ -1,5 +1,4 @@
-"""What all readers share: limits, what a person may choose, the rows they give, and the ways to say
-what is wrong."""
+"""What all readers share: limits, people's choices, rows and findings."""
 
 from __future__ import annotations
 
@@ -11,11 +10,11 @@ import msgspec
 from .descriptions import remedy_of
 
 NO_HEADER = -1
-LINES_NAMED = 20  # of those with the same problem
+LINES_NAMED = 20  # with the same problem
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much is read. Bytes, if it does not say otherwise."""
+    """How much is read; in bytes unless noted."""
 
     rows: int = 1_000_000
     columns: int = 500
@@ -29,14 +28,14 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Choices(msgspec.Struct, frozen=True):
-    """How a person wants the file to be read. What is empty is found out."""
+    """How a person wants the file to be read. Empty values are detected."""
 
     encoding: str = ""  # a name of Python's, such as "cp1252"
     delimiter: str = ""
     sheet: str = ""
     header: int = 0  # the line of the column names; NO_HEADER: there are none
-    fill: bool = False  # rows with too few cells are filled with empty ones, not left out
-    remedies: tuple[str, ...] = ()  # of ready-made requests: what is changed in all of them
+    fill: bool = False  # fill rows with too few cells instead of skipping them
+    remedies: tuple[str, ...] = ()  # codes of fixes to apply to all ready-made requests
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -49,7 +48,7 @@ class Finding(msgspec.Struct, frozen=True):
     kind: str
     text: str
     line: int | None = None
-    fix: str = ""  # what can be done about all of this kind at once: see request_fixes.fix_label
+    fix: str = ""  # a fix for all findings of this kind: see request_fixes.fix_label
 
     def __post_init__(self) -> None:
         # It may quote the file, and PostgreSQL takes no NUL in a text.
@@ -61,7 +60,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Unreadable(Exception):
-    """The file cannot be read; `findings` say why, where, and how to mend it."""
+    """The file cannot be read; `findings` say why, where and how to fix it."""
 
     def __init__(self, *findings: Finding) -> None:
         self.findings = findings
@@ -83,11 +82,11 @@ class ParsedRow(msgspec.Struct):
     model: str = ""  # a ready-made request: its model and longest answer
     max_tokens: int = 0
     cached: bool = False  # it asks for prompt caching, so its input can cost twice as much
-    in_the_us: bool = False  # it asks to be kept in the US, which costs more
+    in_the_us: bool = False  # it asks for processing in the US, which costs more
     searches: int = 0  # web searches that it allows
-    turns: int = 0  # how often the model may read what tools of the provider found; 0: it has none
-    most: int = 0  # tokens of its input, at most, without what such tools find
-    usual: int = 0  # bytes of text that usually are as many tokens as its input
+    turns: int = 0  # how often the model may read results of server tools; 0: no such tools
+    most: int = 0  # most tokens of its input, without the results of such tools
+    usual: int = 0  # bytes of text with about as many tokens as its input
     is_linked: bool = False  # it has files that the provider fetches
 
 

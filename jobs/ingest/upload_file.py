@@ -1,4 +1,4 @@
-"""The bytes of an upload: packed or not, and what kind of file they are by their beginning."""
+"""The bytes of an upload, compressed or not, and what kind of file their beginning suggests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 OLE = b"\xd0\xcf\x11\xe0"  # .xls, and workbooks with a password
-# A few that people mistake for a table.
+# Files that people mistake for tables.
 NO_TABLES = (
     b"\x89PNG",
     b"%PDF",
@@ -25,15 +25,15 @@ NO_TABLES = (
     b"Rar!",
     b"7z\xbc\xaf",
 )
-# Web pages and the like, which some programs call .xls.
+# Web pages and other markup, which some programs save as .xls.
 MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", b"{\\rtf")
 FEW = 8
-# Control characters that no text has; the others are seen in real files.
+# Control characters that no text has; the others occur in real files.
 BINARY = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
 
 
 class _Limited(io.RawIOBase):
-    """What a compressed file holds, up to a limit."""
+    """The content of a compressed file, up to a limit."""
 
     def __init__(self, packed: IO[bytes], limit: int) -> None:
         self._packed = packed
@@ -61,7 +61,7 @@ class _Limited(io.RawIOBase):
 
 
 class UploadFile:
-    """An upload that can be read from its beginning as often as needed."""
+    """An upload that can be read repeatedly from the beginning."""
 
     def __init__(self, path: str, limits: Limits) -> None:
         """Raises Unreadable."""
@@ -74,7 +74,7 @@ class UploadFile:
             self.head = stream.read(HEAD)
 
     def open(self) -> IO[bytes]:
-        """The bytes of the file, unpacked. `position` follows the one that was opened last."""
+        """The unpacked bytes of the file. `position` follows the stream opened last."""
         self._raw = raw = Path(self.path).open("rb")  # noqa: SIM115 - the caller closes it
         if not self.is_packed:
             return raw
@@ -82,7 +82,7 @@ class UploadFile:
 
     @property
     def position(self) -> int:
-        """How many bytes of the file as it lies on the disk have been read."""
+        """How many bytes of the file on disk have been read."""
         return 0 if self._raw is None or self._raw.closed else self._raw.tell()
 
     @property

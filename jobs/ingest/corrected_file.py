@@ -23,7 +23,7 @@ MOST_BYTES = 100_000_000
 Cells = TypeVar("Cells", list[str | None], dict[str, str])
 
 _ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
-# What is said of the columns of a corrected file is said in corrections.py.
+# Findings about the columns of a corrected file are in corrections.py.
 _OF_COLUMNS = {"unnamed", "above_header", "missing_key"}
 
 

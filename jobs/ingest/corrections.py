@@ -112,7 +112,7 @@ class Corrections:
         return text, request
 
     def remarks(self) -> Iterator[Finding]:
-        """What is to be said when all rows of the upload were read. Raises NotCorrected."""
+        """Remarks once all rows of the upload were read. Raises NotCorrected."""
         yield from self.remarks_on_files()
         for bound in self._bound:
             for row in sorted(bound.rows):
@@ -126,7 +126,7 @@ class Corrections:
             yield Finding("correction_left", words)
 
     def remarks_on_files(self) -> Iterator[Finding]:
-        """What is to be said of the files as a whole. Raises NotCorrected when all was asked for
+        """Remarks about the files as a whole. Raises NotCorrected when all was asked for
         that they name, and one of them belongs elsewhere."""
         for bound in self._bound:
             bound.require_likeness()

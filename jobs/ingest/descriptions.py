@@ -343,6 +343,6 @@ def title_of(kind: str, count: int, texts: list[str]) -> str:
 
 
 def remedy_of(kind: str) -> str:
-    """How to mend it; "" when nothing has to be."""
+    """How to fix it; "" if nothing needs fixing."""
     words = FINDINGS.get(kind)
     return words.remedy if words else ""

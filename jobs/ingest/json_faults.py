@@ -39,7 +39,7 @@ _strict_decoder = json.JSONDecoder(object_pairs_hook=_once_each)
 
 
 def find_oddity(number: int, text: str, values: dict[str, Any]) -> Finding | None:
-    """What JSON allows and nobody means. (msgspec takes the last of two equal keys.)"""
+    """Valid JSON that is surely a mistake. (msgspec takes the last of two equal keys.)"""
     try:
         _strict_decoder.decode(text)
     except _SameKey as error:
@@ -96,7 +96,7 @@ def shown(text: str) -> str:
 
 
 def _why(text: str) -> tuple[str, int | None]:
-    """What is wrong in words, and at which character if that is known."""
+    """What is wrong, as text, and the character where, if known."""
     too_deep = f"This is nested too deeply: more than {MOST_LEVELS} levels."
     try:
         # This one knows the place of what it refuses, and refuses less.

@@ -97,7 +97,7 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
     """What the provider would refuse."""
     for name, value in params.items():
         if name in _REFUSED:
-            # `false` says in so many words what is so anyway.
+            # `false` is the default, and harmless.
             if name not in ("stream", "speed") or not (value is None or value is False):
                 yield Problem(f"req_{name}", _REFUSED[name], f"remove:{name}")
         elif name not in _PARAMS:
@@ -261,7 +261,7 @@ def _has_citations(content: Any) -> bool:
 
 
 def _tool_problems(tools: list[Json]) -> Iterator[Problem]:
-    """Tools whose results are read without limit, so that nobody knows what this costs at most."""
+    """Tools whose results have no size limit, so their maximum cost is unknown."""
     for tool in tools:
         kind = tool_kind(tool)
         name = f"The tool “{kind[:SHOWN]}”"

@@ -10,13 +10,13 @@ from .request_checks import REQUIRED, SHOWN
 from .request_shapes import Json
 from .request_tools import FEW_USES, WEB_TOOLS, has_max_uses, tool_kind
 
-# --- How it is mended -----------------------------------------------------------------------------
+# --- Fixes ----------------------------------------------------------------------------------------
 
 
 class Fix(NamedTuple):
     words: str  # of the button; "them" are the requests
     done: str
-    mend: Callable[[Json], object]
+    apply: Callable[[Json], object]
 
 
 def _remove_effort(params: Json) -> None:
@@ -135,7 +135,7 @@ def apply_fix(code: str, request: Json) -> None:
     """Carry out the fix of a finding about this very request."""
     what, _, name = code.partition(":")
     if fix := _FIXES.get(code):
-        fix.mend(request["params"])
+        fix.apply(request["params"])
     elif what == "model":
         request["params"]["model"] = name.rpartition("=")[2]
     elif what == "beside":

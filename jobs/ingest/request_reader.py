@@ -35,7 +35,7 @@ class RequestReader:
         self._remedies = {code for code in remedies if fix_label(code)}
         self._limits = limits
         self._seen: dict[str, int] = {}
-        self._mended: Counter[str] = Counter()
+        self._fixed: Counter[str] = Counter()
         self._deprecated: dict[str, tuple[Finding, int]] = {}  # with how many of them there are
         self._with_tools = self._with_links = self._unmeasured = 0
 
@@ -43,17 +43,17 @@ class RequestReader:
         """`source` is the text of `request`, on line `number` of the file. `request` is changed
         when a remedy applies to it."""
         findings = _findings(number, request, self._limits)
-        mended = set()
+        fixed = set()
         for _round in range(ROUNDS):
             codes = {finding.fix for finding in findings} & self._remedies
             if not codes:
                 break
             for code in codes:
                 apply_fix(code, request)
-            mended |= codes
+            fixed |= codes
             findings = _findings(number, request, self._limits)
-        if mended:
-            self._mended.update(mended)
+        if fixed:
+            self._fixed.update(fixed)
             source = _encoder.encode(request).decode()
         problems = [finding for finding in findings if finding.kind not in _REMARKS]
         if problem := self._id_problem(number, request.get("custom_id")):
@@ -95,7 +95,7 @@ class RequestReader:
 
     def remarks(self) -> Iterator[Finding]:
         """Remarks about the whole file, once all rows were read."""
-        for code, count in sorted(self._mended.items()):
+        for code, count in sorted(self._fixed.items()):
             yield Finding("changed", f"{done_sentence(code)} in {_requests(count)}.")
         for finding, count in self._deprecated.values():
             text = f"{finding.text} {_requests(count)} {'asks' if count == 1 else 'ask'} for it."

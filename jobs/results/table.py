@@ -204,7 +204,7 @@ def _raw_chunks(batches: Sequence[Batch]) -> Iterator[bytes]:
 
 def problem_chunks(job: Job) -> Iterator[bytes]:
     """The rows that are left out, and of a job that was sent those that are not good, each with
-    what is wrong and how to mend it, to be corrected and uploaded back: a table as CSV with the
+    what is wrong and how to fix it, to be corrected and uploaded back: a table as CSV with the
     delimiter of the upload, ready-made requests as JSONL. Of an upload that could not be read there
     are no rows, only the places where something is wrong."""
     wanted = [Outcome.LEFT_OUT, *(NOT_GOOD if job.was_sent else ())]

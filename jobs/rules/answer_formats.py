@@ -220,7 +220,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _refuse_same_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values for one key nobody knows which is meant."""
+    """With two values for one key, either could be meant."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is there twice")
@@ -228,7 +228,7 @@ def _refuse_same_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def readable(text: str) -> str:
-    """`text` without halves of letters, which JSON can write and nobody can store."""
+    """`text` without unpaired surrogates, which JSON can contain and databases cannot store."""
     return text.encode(errors="replace").decode()
 
 

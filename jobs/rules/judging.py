@@ -1,7 +1,7 @@
 """Is this answer good? One line of a results file, read and judged. Pure.
 
 A result that `succeeded` is not yet a good one: it can be cut off, refused, empty or unfinished.
-The causes and their words are here too, because a cause without words helps nobody.
+The causes and their descriptions are here too.
 """
 
 from __future__ import annotations

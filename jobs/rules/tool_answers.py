@@ -64,7 +64,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def columns_of(params: Any, values: Mapping[str, Any]) -> Iterator[AnswerColumn]:
     """The columns of one answer: those that the tool's schema names, in its order, and then what
-    the answer has besides. `params`: None for a request that nobody knows."""
+    the answer has besides. `params`: None for an unknown request."""
     named = _properties(params)
     for name in dict.fromkeys([*named, *values]):
         if name.strip() and len(name) <= MOST_NAME and name.isprintable():

@@ -25,9 +25,9 @@ from ..models import (
     files,
     note_change,
 )
-from ..provider import client
-from ..provider.client import BatchInfo
-from ..rules.judging import judge
+from ..provider import errors
+from ..provider.replies import BatchInfo
+from ..rules.judging import judge_result
 from . import absence, external_ids, holds, reconciliation, result_files, result_proof, result_rows
 from .leases import Lease, LeaseLost
 from .result_proof import (
@@ -73,7 +73,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
             if path.exists()
             else _download(batch, lease)
         )
-    except client.NotThere:
+    except errors.NotFound:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
         return _after_incomplete(batch, incomplete, lease)
@@ -121,7 +121,7 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
         files.results_path(batch).unlink(missing_ok=True)
         try:
             result_proof.ask_anew(batch)
-        except client.NotThere:
+        except errors.NotFound:
             return _without_results(batch, lease)
         except Incomplete as other:
             incomplete = other
@@ -181,7 +181,7 @@ def _without_results(batch: Batch, lease: Lease) -> timedelta:
     what, doubt = "the provider does not have them (404)", NO_RESULTS
     try:
         archived_at = result_proof.ask_anew(batch).archived_at
-    except client.NotThere:
+    except errors.NotFound:
         doubt = GONE
     except Incomplete as incomplete:
         return _try_again(batch, incomplete, lease)
@@ -308,7 +308,7 @@ def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[i
                 found = result_proof.result_of(line)
                 kinds[found.custom_id] = found.result.type
                 if found.result.type == "succeeded":
-                    costs[found.custom_id] = cost_of(judge(found.result))
+                    costs[found.custom_id] = cost_of(judge_result(found.result))
     if len(kinds) != info.total:
         raise Incomplete(f"{len(kinds):,} of {info.total:,} results arrived")
     if by_counts and (what := result_proof.contradiction(info.counts, Counter(kinds.values()))):

@@ -18,7 +18,7 @@ from ..models import Batch, Job, LateBatch, Round, SubmissionEvent, clock, dolla
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from ..rules.pricing import in_words
+from ..rules.pricing import format_dollars
 from . import absence, collection, holds, journal, ownership, reconciliation, result_proof
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from functools import partial
 from django.db import DatabaseError, InterfaceError
 
 from ..models import Batch, Job, NotMoved, clock
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from . import collection, holds, reconciliation, result_proof
 from .leases import Lease
 

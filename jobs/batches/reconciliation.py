@@ -23,8 +23,8 @@ from ..models import (
     key_fingerprint,
     pico,
 )
-from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider import client, errors
+from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import absence, ceilings, holds, ownership
 from .absence import Absence
@@ -64,7 +64,7 @@ def reconcile(batch: Batch) -> timedelta:
     Returns how long to wait. Raises ProviderError when the list could not be read to its end: that
     is no look at all.
     """
-    client.ask_time()  # after a restart only the provider's clock tells how long it has been
+    client.sync_clock()  # after a restart only the provider's clock tells how long it has been
     absent = absence.of(batch)
     if absent.seconds < settings.SUBMIT_DEADLINE_SECONDS:
         return _look_again(batch, until_deadline(absent), absent)
@@ -142,7 +142,7 @@ def _take_suggested(batch: Batch) -> bool:
     suggested = batch.suggested_id
     try:
         info = client.retrieve_batch(suggested)
-    except client.Refused as error:
+    except errors.Refused as error:
         if error.status not in (400, 404, 422):
             raise
         why = "the provider does not know it"
@@ -227,7 +227,7 @@ def _proven_one(batch: Batch, found: list[BatchInfo]) -> BatchInfo | None:
             try:
                 if ownership.is_proven(batch, info.id):
                     return info
-            except client.ProviderError as error:
+            except errors.ProviderError as error:
                 logger.warning("the results of %s could not be looked at: %s", info.id, error)
     return None
 

@@ -18,7 +18,7 @@ from ..models import (
     RowQuerySet,
     clock,
 )
-from ..provider.client import BatchInfo
+from ..provider.replies import BatchInfo
 from . import absence, attempts, journal, planning
 from .unknown_submissions import CLEAR_NO, Submission
 

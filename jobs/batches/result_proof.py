@@ -13,7 +13,7 @@ from ..models import (
     Row,
 )
 from ..provider import client
-from ..provider.client import BatchInfo
+from ..provider.replies import BatchInfo
 from ..rules.judging import ResultLine, is_understood, read_line
 from . import result_files
 from .leases import Lease

@@ -20,7 +20,7 @@ from ..models import (
 )
 from ..models.statements import update_statement
 from ..rules import pricing, wording
-from ..rules.judging import Judged, Result, judge, read_line
+from ..rules.judging import Judgment, Result, judge_result, read_line
 from . import answer_columns, external_ids, holds, result_files
 from .leases import Lease
 from .slices import slice_transaction
@@ -64,7 +64,7 @@ def store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = 
         updates, answers = [], []
         for number, found in found_here:
             params = requests.get(number) if number is not None else None
-            judged = judge(found, wanted, answer_columns.forced(batch, params))
+            judged = judge_result(found, wanted, answer_columns.forced(batch, params))
             cost = cost_of(judged)
             total += cost
             if number is not None:  # else it fits no row, which is said in the end
@@ -147,7 +147,7 @@ def slices(path: Path) -> Iterator[list[bytes]]:
         yield lines
 
 
-def cost_of(judged: Judged) -> int:
+def cost_of(judged: Judgment) -> int:
     try:
         return pricing.cost_in_pico(judged)
     except pricing.UnknownPrice:

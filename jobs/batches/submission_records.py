@@ -11,7 +11,7 @@ from ..models import (
     SubmissionEvent,
     clock,
 )
-from ..provider.client import BatchInfo
+from ..provider.replies import BatchInfo
 from . import absence, journal
 from .absence import Absence
 

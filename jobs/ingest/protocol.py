@@ -15,8 +15,8 @@ from .shapes import LINES_NAMED, Choices, Finding, Limits, ParsedRow, Reader
 
 # Facts about the ready-made requests to one model. `cached` and `in_the_us` are 1 if any request
 # asks for it; `searches` and `turns` are sums. `bytes` of text have about as many tokens as the
-# inputs. `most`: the most tokens of all inputs; `most_row`: of the longest; `surplus`: how many more
-# tokens than bytes one can have. `linked` requests have files that the provider fetches; `long` ones
+# inputs. `most`: the most tokens of all inputs; `most_row`: of the longest; `surplus`: how many
+# more tokens than bytes one can have. `linked`: with files that the provider fetches; `long`: these
 # may cost more because of their length.
 MODEL_FACTS = (
     "rows",

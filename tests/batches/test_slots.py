@@ -224,7 +224,7 @@ def test_a_small_body_that_hangs_gives_its_slot_back_before_the_deadline(
     first = (batch.next_action_at - clock.now()).total_seconds()
     assert first == pytest.approx(absence.LONGEST_PAUSE.total_seconds(), abs=5)
     # Until the deadline it may still arrive, so the list is not even asked.
-    monkeypatch.setattr(client, "ask_time", lambda: None)
+    monkeypatch.setattr(client, "sync_clock", lambda: None)
     monkeypatch.setattr(reconciliation, "candidates", fail)
     assert timedelta() < reconciliation.reconcile(batch) <= absence.LONGEST_PAUSE
     batch.refresh_from_db()

@@ -23,7 +23,8 @@ from ..drafts.templates import NothingToStartWith, Start, find_start, kept_recip
 from ..ingest.shapes import NO_HEADER, Choices
 from ..ingest.words import ENCODINGS, python_name
 from ..models import Job, Template, storage
-from ..retries.rounds import FOR_NOW, Again
+from ..retries.rounds import Again
+from ..retries.selection import FOR_NOW
 from ..rules.answer_formats import (
     COLUMN_KINDS,
     COLUMNS,

@@ -14,7 +14,7 @@ from ..rules import pricing, recipes, wording
 from ..rules.answer_formats import TEXT
 from ..rules.model_capabilities import rules_of
 from ..rules.recipes import Recipe
-from . import estimates, model_catalog
+from . import estimates, model_catalog, prompt_caching
 from .answer_lengths import LEAST_TRIED
 from .estimates import Estimate
 
@@ -129,7 +129,7 @@ def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advi
     if not head or tokens < rules_of(recipe.model).cache_from:
         return
     moved = recipes.with_instructions(recipe, head)
-    offer = estimates.keeping_of(moved.model, tokens, estimate.rows)
+    offer = prompt_caching.keeping_of(moved.model, tokens, estimate.rows)
     if offer.saves >= LEAST:
         yield Advice(
             "instructions",
@@ -141,7 +141,7 @@ def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advi
 
 def _kept(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """The instructions are long enough to be kept."""
-    offer = estimates.keeping(job, estimate)
+    offer = prompt_caching.keeping(job, estimate)
     if offer and offer.is_possible and not recipe.cached and offer.saves >= LEAST:
         yield Advice(
             "kept",
@@ -151,7 +151,7 @@ def _kept(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
         )
 
 
-def _of_keeping(offer: estimates.Keeping, what: str) -> str:
+def _of_keeping(offer: prompt_caching.Keeping, what: str) -> str:
     less = pricing.in_words(offer.saves)
     more = pricing.in_words(offer.costs)
     return (

@@ -15,7 +15,7 @@ from django.db.models import F
 from ..models import NOT_GOOD, Edit, Job, Outcome, Row, RowChange, RowQuerySet, clock
 from ..models.statements import insert_statement
 from ..rules.judging import LONGER, SHORTEN, WITHOUT
-from . import rounds
+from . import rounds, selection
 
 _PUT = (
     insert_statement(Edit, ["job_id", "number", "source"])
@@ -199,7 +199,7 @@ def waiting(job: Job) -> RowQuerySet:
 
 def count_waiting(job: Job) -> int:
     """How many rows wait to be sent as they were changed."""
-    measured = rounds.count_edited(job)
+    measured = selection.count_edited(job)
     return waiting(job).count() if measured is None else measured
 
 

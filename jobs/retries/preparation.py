@@ -17,8 +17,8 @@ from ..batches import attempts
 from ..batches.slices import slice_transaction
 from ..models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_change
 from ..models.statements import update_statement
-from . import rounds
-from .rounds import EDITED
+from . import measurements, selection
+from .selection import EDITED
 
 SLICE = 500  # row numbers of one transaction
 # A row that was changed asks something else now than the one that it was the same as.
@@ -66,7 +66,7 @@ def _end_step(job: Job, one: Round) -> None:
 
 def _take(job: Job, one: Round, between: tuple[int, int]) -> int:
     """Let those rows wait that the round sends again; how many."""
-    chosen = rounds.of_rounds(rounds.all_rows_of(job, one.which, between), one.earlier)
+    chosen = selection.of_rounds(selection.all_rows_of(job, one.which, between), one.earlier)
     # Never more than the price was for.
     numbers = list(chosen.values_list("number", flat=True)[: max(one.rows - one.taken, 0)])
     if not numbers:
@@ -85,7 +85,7 @@ def _take_edits(job: Job, numbers: Sequence[int]) -> None:
     before.update(source=Subquery(row.values("source")))
     edits = Edit.objects.filter(job=job, number__in=numbers)
     edited = [
-        (source, rounds.size_of(job, source), None, None, job.pk, number)
+        (source, measurements.size_of(job, source), None, None, job.pk, number)
         for number, source in edits.values_list("number", "source")
     ]
     with connection.cursor() as cursor:

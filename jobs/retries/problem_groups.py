@@ -17,7 +17,7 @@ from ..models import NOT_GOOD, Job, Row, RowQuerySet, dollars
 from ..rules import judging, pricing, recipes
 from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, cause_in_words
 from ..rules.recipes import Recipe
-from . import rounds
+from . import rounds, selection
 from .rounds import Again, Plan
 
 LOOKED_AT = 1_000  # rows of a group whose messages are read
@@ -115,7 +115,7 @@ class Group:
 
     def _can_be_asked(self) -> bool:
         can = rounds.can_be_asked(self.job)
-        return can and rounds.rows_of(self.job, self.name).exists()
+        return can and selection.rows_of(self.job, self.name).exists()
 
     @property
     def all_rows(self) -> RowQuerySet:

@@ -32,7 +32,7 @@ from ..batches import (
 from ..batches.holds import SEE_THE_LOG
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import delete_rows, slice_transaction
-from ..drafts import deduplication, estimates, trials
+from ..drafts import deduplication, estimates, shares, trials
 from ..drafts import reading_turns as turns
 from ..drafts.reading import make_rows, read_upload
 from ..models import (
@@ -58,7 +58,7 @@ from ..models import (
 )
 from ..provider import client
 from ..results import builder, statistics
-from ..retries import corrected_files, preparation, rounds
+from ..retries import corrected_files, measurements, preparation
 from ..rules import wording
 from ..spending import ledger, price_overrides
 from . import row_changes, tally
@@ -278,7 +278,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if kind == slots.TRYING:
             trials.answer_next(job, lease)
             return NOW
-        if estimates.lacks_bounds(job.reading.get("models") or {}):
+        if shares.lacks_bounds(job.reading.get("models") or {}):
             _read_for_bounds(job)
             return NOW
         estimate = estimates.estimate_job(job, lease)
@@ -296,7 +296,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
             statistics.sum_up(job, lease)  # it finished with a version that did not do that
         if corrected_files.read_next(job, lease):
             return NOW
-        rounds.measure_edits(job, lease)
+        measurements.measure_edits(job, lease)
         return _look_after_files(job, lease, kind)
     if job.state == state.DELETING:
         _delete_all(job, lease)

@@ -16,7 +16,7 @@ from ..batches.slices import slice_transaction
 from ..models import NOT_GOOD, Edit, Job, JobEvent, Outcome, Row, RowChange, RowQuerySet, clock
 from ..results import builder
 from ..retries import edits as editing
-from ..retries import rounds
+from ..retries import rounds, selection
 from ..rules import wording
 from ..rules.judging import MARKED_DOWN, SET_ASIDE, cause_in_words
 from . import tally
@@ -66,7 +66,7 @@ def change_all(job: Job, cause: str, user: User, *, code: str, name: str, number
     if not editing.can_change(job, code, name, number):
         return 0
     shown = Job.objects.get(pk=job.pk)
-    counted = rounds.count_with_cause(shown, cause)
+    counted = selection.count_with_cause(shown, cause)
     count = editing.to_change(shown, cause).count() if counted is None else counted
     if count <= AT_ONCE:
         return editing.change_all(shown, cause, code, name, number)

@@ -27,8 +27,9 @@ from jobs.models import (
     pico,
 )
 from jobs.results import review_sample
-from jobs.retries import corrected_files, edits, preparation, rounds
-from jobs.retries.rounds import EDITED, Again
+from jobs.retries import corrected_files, edits, measurements, preparation, rounds
+from jobs.retries.rounds import Again
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import MARKED_DOWN, SET_ASIDE
 from jobs.worker import advance, row_changes, tally
 
@@ -180,9 +181,9 @@ def test_many_edits_are_measured_by_the_worker_and_priced_by_that(alice: User) -
         Edit(job=job, number=number, source='["a", "bb"]') for number in range(1, 5_001)
     )
     assert rounds.plan(job, Again(EDITED)) is None
-    with pytest.raises(rounds.CannotBeSent, match="still being checked"):
+    with pytest.raises(measurements.CannotBeSent, match="still being checked"):
         rounds.make_plan(job, Again(EDITED))
-    rounds.measure_edits(job)
+    measurements.measure_edits(job)
     job.refresh_from_db()
     with touched() as click:
         planned = plan_of(job, EDITED)
@@ -209,7 +210,7 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
     assert not actions.leave_out(failed, "overloaded_error", MANY - 2_000, alice)
     assert send_again(failed, alice, "overloaded_error") == 0
     assert not edits.edit(failed.rows.get(number=9_000), ["a", "b"])
-    with pytest.raises(rounds.CannotBeSent, match="being changed"):
+    with pytest.raises(measurements.CannotBeSent, match="being changed"):
         rounds.make_plan(failed, Again("overloaded_error"))
     work(failed, lambda: not RowChange.objects.exists())
     failed.refresh_from_db()
@@ -320,7 +321,7 @@ def test_an_answer_that_many_rows_have_is_marked_by_one_short_click_and_slices(
     assert click.rows == 1 and click.statements < CLICK and click.steps < STEPS
     # Nothing else changes these rows, or sends them, before all of them are marked.
     assert not actions.mark_answer(job, 1, key, True, "", alice)
-    with pytest.raises(rounds.CannotBeSent, match="being changed"):
+    with pytest.raises(measurements.CannotBeSent, match="being changed"):
         rounds.make_plan(Job.objects.get(pk=job.pk), Again(MARKED_DOWN))
     with touched() as slices:
         work(job, lambda: not RowChange.objects.exists())

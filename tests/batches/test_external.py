@@ -50,7 +50,8 @@ from jobs.provider import client as provider
 from jobs.results import table as exports
 from jobs.results import unmatched, workbook
 from jobs.retries import problem_groups, rounds
-from jobs.retries.rounds import EDITED, Again
+from jobs.retries.rounds import Again
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, EDIT, LEAVE_OUT
 from jobs.spending import ledger
 from jobs.web.templatetags.show import job_state

@@ -22,11 +22,11 @@ from jobs.batches.leases import Lease
 from jobs.drafts import advice, deduplication, estimates, row_survey
 from jobs.models import Job, Outcome, Row, recipe_of
 from jobs.results import table as exports
-from jobs.retries import rounds
+from jobs.retries import selection
 from jobs.worker import advance, tally
 
 from ..conftest import Simulator, send_again
-from .test_settings import priced
+from .test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -129,7 +129,7 @@ def test_what_went_wrong_went_wrong_for_all_of_them(
     first, _good, copy = job.rows.in_order()
     assert first.outcome == copy.outcome != Outcome.GOOD
     assert (first.cause, first.message) == (copy.cause, copy.message)
-    if not rounds.rows_of(job, rounds.FOR_NOW).exists():
+    if not selection.rows_of(job, selection.FOR_NOW).exists():
         return
     address = reverse("again", args=[job.pk])
     page = client_alice.get(f"{address}?which=passing").content.decode()

@@ -46,7 +46,7 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client
-from jobs.retries import rounds
+from jobs.retries import rounds, selection
 from jobs.worker import advance as lifecycle
 
 from ..batches.test_submission import listed, unknown_batch
@@ -183,7 +183,7 @@ def test_a_job_that_finished_is_not_stopped(
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
-    again = rounds.Again(rounds.FOR_NOW)
+    again = rounds.Again(selection.FOR_NOW)
     planned = rounds.plan(mixed, again)
     assert planned is not None
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)

@@ -30,7 +30,7 @@ from jobs.models import Attempt, CorrectedUpload, Edit, Job, Outcome, Row, files
 from jobs.results import table as exports
 from jobs.retries import corrected_files, edits
 from jobs.retries.corrected_files import Found
-from jobs.retries.rounds import EDITED
+from jobs.retries.selection import EDITED
 from jobs.worker import advance
 
 from ..cli.test_job_command import refusal, run

@@ -18,7 +18,8 @@ from jobs import actions
 from jobs.drafts import estimates
 from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps, recipe_of_round
 from jobs.retries import edits, problem_groups, rounds
-from jobs.retries.rounds import EDITED, Again
+from jobs.retries.rounds import Again
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import CAUSES, cause_in_words
 from jobs.spending import caps, receipts
 from jobs.worker import tally

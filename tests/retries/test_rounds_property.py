@@ -24,8 +24,9 @@ from jobs.batches import collection, leases, planning, result_rows, submission
 from jobs.drafts import estimates
 from jobs.models import Attempt, Job, Outcome, Row
 from jobs.results import table
-from jobs.retries import edits, problem_groups, rounds
-from jobs.retries.rounds import EDITED, FOR_NOW, Again
+from jobs.retries import edits, problem_groups, selection
+from jobs.retries.rounds import Again
+from jobs.retries.selection import EDITED, FOR_NOW
 from jobs.spending import receipts
 from jobs.worker import advance, tally
 
@@ -137,7 +138,7 @@ def take(job: Job, step: Step, user: User) -> set[int]:
         can_be = list(edits.can_be_edited(job).in_order())
         for place in {place % len(can_be) for place in step.rows} if can_be else ():
             edits.edit(can_be[place], cells(can_be[place].number, step.mark))
-    numbers = set(rounds.rows_of(job, again.which).values_list("number", flat=True))
+    numbers = set(selection.rows_of(job, again.which).values_list("number", flat=True))
     sent = send_again(job, user, again.which, max_tokens=again.max_tokens)
     assert sent in (0, len(numbers))
     return numbers if sent else set()

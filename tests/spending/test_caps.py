@@ -34,14 +34,14 @@ from jobs.models import (
     clock,
     dollars,
 )
-from jobs.retries import rounds
+from jobs.retries import rounds, selection
 from jobs.spending import caps as limits
 from jobs.spending import ledger, months
 from jobs.worker import advance, tally
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, signed_in
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 from ..web.test_views_draft import with_price
 
 MakeJob = Callable[..., Job]
@@ -235,10 +235,10 @@ def test_rows_that_are_sent_again_are_reserved_for(
     job.refresh_from_db()
     assert job.reserved_pico == 0
     allow(most_a_job=0)
-    planned = rounds.plan(job, rounds.Again(rounds.FOR_NOW))
+    planned = rounds.plan(job, rounds.Again(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
     address = reverse("again", args=[job.pk])
-    again = {"which": rounds.FOR_NOW, "key": planned.key}
+    again = {"which": selection.FOR_NOW, "key": planned.key}
     answer = client_alice.post(address, again, follow=True).content.decode()
     assert "Nothing was sent." in answer and "no job may cost more than $0.00" in answer
     allow(most_a_job=None)

@@ -37,7 +37,7 @@ from jobs.models import (
     recipe_of,
 )
 from jobs.provider.client import BatchInfo
-from jobs.retries import preparation, rounds
+from jobs.retries import preparation, rounds, selection
 from jobs.rules.recipes import Recipe
 from jobs.spending import caps as limits
 from jobs.spending import ledger, receipts
@@ -45,7 +45,7 @@ from jobs.spending import months as spending
 from jobs.worker import advance, tally
 
 from ..conftest import CUT, ERRORED, Simulator, drive_job, send_again, store_job
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 from ..retries.test_rounds_hard import mark_down
 from ..web.test_views_draft import with_price
 
@@ -441,7 +441,7 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     client_root.post(address, {"cell": ["n4", "written by root"]})
     mixed.refresh_from_db()
     assert mixed.changed_by == root
-    again = rounds.Again(rounds.EDITED)
+    again = rounds.Again(selection.EDITED)
     planned = rounds.plan(mixed, again)
     assert planned is not None
     assert approvals.ask(mixed, planned.key, alice, again)

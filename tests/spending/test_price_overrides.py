@@ -26,7 +26,7 @@ from jobs.web.templatetags import show
 from jobs.worker import advance
 
 from ..conftest import Simulator
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
 NEW = "claude-next-1"

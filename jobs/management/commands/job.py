@@ -72,8 +72,9 @@ from ...ingest.words import how_it_is_read
 from ...models import Heartbeat, Job, Outcome, SiteState, SpendingCaps, Template, Trial, recipe_of
 from ...provider.client import ProviderError
 from ...results import table, unmatched, workbook
-from ...retries import corrected_files, problem_groups, rounds
-from ...retries.rounds import EDITED, Again
+from ...retries import corrected_files, measurements, problem_groups, rounds, selection
+from ...retries.rounds import Again
+from ...retries.selection import EDITED
 from ...rules import pricing, wording
 from ...rules.column_matching import needed_columns
 from ...rules.judging import problem_in_words
@@ -622,7 +623,7 @@ class Command(BaseCommand):
         """Say what sending rows again costs, ask, and send them. Raises CommandError."""
         try:
             planned = rounds.make_plan(job, again)
-        except rounds.CannotBeSent as why:
+        except measurements.CannotBeSent as why:
             raise CommandError(str(why)) from why
         self.say(rounds.in_words(job, planned))
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
@@ -669,8 +670,8 @@ class Command(BaseCommand):
         except corrected_files.NotFinished as error:
             raise CommandError(f"Nothing was sent: job {job.pk} was changed meanwhile.") from error
         job.refresh_from_db()
-        rounds.measure_edits(job)
-        if waited := rounds.rows_of(job, EDITED).count() - len(changed):
+        measurements.measure_edits(job)
+        if waited := selection.rows_of(job, EDITED).count() - len(changed):
             self.say(f"Changed before, and sent with them: {wording.rows(waited)}.")
         self.send_round(job, Again(EDITED), options)
 

@@ -10,8 +10,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from ...drafts import advice, checks, estimates, model_catalog
-from ...drafts.estimates import Estimate, Prices
+from ...drafts import advice, checks, estimates, model_catalog, prompt_caching
+from ...drafts.estimates import Estimate
+from ...drafts.price_ranges import Prices
 from ...models import Job, SpendingCaps, recipe_of
 from ...rules import wording
 from ...rules.model_capabilities import NONE, effort_choices, effort_of
@@ -105,7 +106,7 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
         "longest": recipe.longest,
         "thinks": effort_of(recipe.model, recipe.effort) != NONE,
         "effort_choices": effort_choices(recipe.model, recipe.effort),
-        "keeping": estimates.keeping(job, estimate) if estimate else None,
+        "keeping": prompt_caching.keeping(job, estimate) if estimate else None,
         "advice": advice.advice_for(job, estimate),
     }
 

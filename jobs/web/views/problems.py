@@ -13,9 +13,10 @@ from ...actions import approvals
 from ...drafts import model_catalog
 from ...models import CorrectedUpload, Job, Row, SiteState, SpendingCaps, recipe_of_round
 from ...models.clock import now
-from ...retries import corrected_files, problem_groups, rounds
+from ...retries import corrected_files, measurements, problem_groups, rounds, selection
 from ...retries import edits as editing
-from ...retries.rounds import EDITED, FOR_NOW, Again
+from ...retries.rounds import Again
+from ...retries.selection import EDITED, FOR_NOW
 from ...rules import recipes
 from ...rules.judging import SET_ASIDE, cause_in_words
 from ...spending import caps
@@ -69,7 +70,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
             return _send(request, job, wanted, key)
     try:
         planned = rounds.make_plan(job, wanted)
-    except rounds.CannotBeSent as why:
+    except measurements.CannotBeSent as why:
         messages.info(request, str(why))
         return redirect("attention", pk)
     return _show_plan(request, job, planned)
@@ -136,7 +137,7 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResp
         "job": job,
         "planned": planned,
         "again": planned.again,
-        "changed_rows": rounds.changed_of(job, which),
+        "changed_rows": selection.changed_of(job, which),
         "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
         "passing": which == FOR_NOW,
         "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
@@ -153,7 +154,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     """A form for asking rows otherwise: those with one cause, or EDITED; POST shows what that
     costs."""
     job = _find(request, pk, which)
-    rows = rounds.rows_of(job, which)
+    rows = selection.rows_of(job, which)
     count = rows.count()
     if not rounds.can_be_asked(job) or not count:
         return redirect("attention", pk)
@@ -170,7 +171,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             planned = rounds.make_plan(job, form.again(which, before))
-        except rounds.CannotBeSent as why:
+        except measurements.CannotBeSent as why:
             form.add_error(None, str(why))
         else:
             return _show_plan(request, job, planned)
@@ -178,7 +179,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
         "job": job,
         "count": count,
         # They were asked something else, so they come after these.
-        "others": rounds.all_rows_of(job, which).count() - count,
+        "others": selection.all_rows_of(job, which).count() - count,
         "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
         "is_edited": which == EDITED,
         "is_unknown": rounds.is_unknown(job, before),
@@ -231,7 +232,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
     planned, why_not = None, ""
     try:
         planned = rounds.make_plan(job, Again(EDITED))
-    except rounds.CannotBeSent as why:
+    except measurements.CannotBeSent as why:
         why_not = str(why)
     cause = request.GET.get("cause", "")
     context = {

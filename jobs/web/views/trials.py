@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ... import actions
 from ...drafts import checks, estimates, model_catalog, trials
-from ...drafts.estimates import Prices
+from ...drafts.price_ranges import Prices
 from ...models import Job, Outcome, Trial, recipe_of
 from ...rules import pricing
 from ...rules.answer_formats import COLUMNS, TEXT, as_cell, stored_values

@@ -1,0 +1,129 @@
+"""What the rows of a share cost: a range, and a ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from ..rules import pricing
+from ..rules.model_capabilities import rules_of
+from . import answer_lengths
+from .estimate_basis import Basis
+from .shares import Share
+from .token_counts import Counts
+
+# The guess of what a model reads in each turn of what a tool of the provider found: tokens.
+USUAL_FIND = 20_000
+# The same for the files of one request that the provider fetches.
+USUAL_LINKED = 20_000
+# How many of the rows find the instructions kept: best effort, these are the rates that are usual
+# in batches (batch processing guide).
+FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of one share, in US dollars at the batch rate."""
+
+    rows: int
+    low: Decimal
+    high: Decimal
+    most: Decimal
+    fees: Decimal = Decimal(0)  # what of `high` and `most` is no dearer without a batch
+
+
+def sum_ranges(prices: Iterable[Prices]) -> dict[str, Decimal]:
+    found = list(prices)
+    low = sum((one.low for one in found), Decimal(0))
+    high = sum((one.high for one in found), Decimal(0))
+    fees = sum((one.fees for one in found), Decimal(0))
+    return {
+        "low": low,
+        "high": high,
+        "most": sum((one.most for one in found), Decimal(0)),
+        "normal_low": low / pricing.BATCH,
+        "normal_high": (high - fees) / pricing.BATCH + fees,
+    }
+
+
+def expect_input(share: Share, counts: Counts) -> tuple[float, float]:
+    """Tokens of a share's input, expected and plus or minus."""
+    token_bytes = rules_of(share.model).token_bytes
+    expected, margin = counts.tokens_of(share.rows, share.bytes, token_bytes)
+    scale = share.scale if counts.tokens else 1  # else they are of this model already
+    return expected * scale, margin * scale
+
+
+def price_share(share: Share, basis: Basis) -> Prices:
+    """Raises UnknownPrice."""
+    longest = round(basis.counts.longest * share.scale)
+    if not 0 < share.long < share.rows or share.turns:
+        return _price_at_one_rate(share, basis, longest)
+    # Only rows that are long cost more for it.
+    few = share.long / share.rows
+    long = replace(
+        share,
+        rows=share.long,
+        bytes=share.long_bytes,
+        output_low=round(share.output_low * few),
+        output_high=round(share.output_high * few),
+        longest=share.long_longest,
+        most=share.long_most,
+        linked=min(share.linked, share.long),
+    )
+    others = replace(
+        share,
+        rows=share.rows - long.rows,
+        bytes=share.bytes - long.bytes,
+        output_low=share.output_low - long.output_low,
+        output_high=share.output_high - long.output_high,
+        longest=share.longest - long.longest,
+        most=share.most - long.most,
+        most_row=0,
+        linked=share.linked - long.linked,
+    )
+    one, other = _price_at_one_rate(long, basis, longest), _price_at_one_rate(others, basis, 0)
+    return Prices(share.rows, one.low + other.low, one.high + other.high, one.most + other.most)
+
+
+def _price_at_one_rate(share: Share, basis: Basis, longest: int) -> Prices:
+    """Of rows with the same price for a token, of which the longest has `longest`. Raises
+    UnknownPrice."""
+    counts = basis.counts
+    known = answer_lengths.found_kept(basis.earlier)
+    hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
+    expected, margin = expect_input(share, counts)
+    to_keep = Decimal(share.kept * share.rows)
+
+    def cost(tokens: float, output: int, hits: Decimal, prompt: int, kept: Decimal) -> Decimal:
+        plain = max(Decimal(round(tokens)) - kept, Decimal(0))
+        read = kept * hits
+        return pricing.cost_of_tokens(
+            share.model, plain, output, prompt, written=kept - read, read=read
+        )
+
+    usual = to_keep if share.is_kept else Decimal(0)
+    few, many = hits
+    found = share.turns * USUAL_FIND + share.linked * USUAL_LINKED
+    high = cost(expected + margin + found, share.output_high, few, longest, usual)
+    # Nothing longer than what the model reads at once is taken. What tools find is not limited, but
+    # by that.
+    context = pricing.model(share.model).context
+    tokens = min(share.most, share.rows * context) + share.turns * context
+    longest = context if share.turns else min(share.most_row, context)
+    # At most, each row writes what is to be kept, be it as short as it is.
+    written = tokens if share.is_any_kept else share.kept * share.rows
+    most = pricing.ceiling_of_tokens(
+        share.model, max(tokens - written, 0), share.longest, longest, written=written
+    )
+    if share.in_the_us:
+        high *= pricing.US_ONLY
+    fees = pricing.SEARCH * share.searches
+    return Prices(
+        share.rows,
+        cost(max(expected - margin, 0), share.output_low, many, 0, usual),
+        high + fees,
+        max(high, most) + fees,
+        fees,
+    )

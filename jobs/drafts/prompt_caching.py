@@ -1,0 +1,48 @@
+"""What prompt caching of the background would save or cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..models import Job, recipe_of
+from ..rules import pricing, recipes
+from ..rules.model_capabilities import rules_of
+from .estimates import Estimate
+from .price_ranges import MANY_HITS
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What keeping the instructions at the provider (prompt caching) would come to."""
+
+    tokens: int  # of the instructions
+    least: int  # tokens from which on this model keeps them
+    saves: Decimal  # US dollars, when most rows find them
+    costs: Decimal  # US dollars more, when no row does
+
+    @property
+    def is_possible(self) -> bool:
+        return self.tokens >= self.least
+
+
+def keeping(job: Job, estimate: Estimate) -> Keeping | None:
+    """What keeping the instructions of a draft would save, or cost; None when there are none that
+    all rows share, or too little is known."""
+    recipe = recipe_of(job)
+    if not recipes.is_shared(recipe) or not estimate.counted:
+        return None
+    return keeping_of(recipe.model, estimate.basis.counts.shared, estimate.rows)
+
+
+def keeping_of(model: str, tokens: int, rows: int) -> Keeping:
+    """What keeping instructions of so many tokens would save, or cost, over all rows."""
+    all_tokens = Decimal(tokens * rows)
+
+    def cost(hits: Decimal) -> Decimal:
+        read = all_tokens * hits
+        return pricing.cost_of_tokens(model, 0, 0, written=all_tokens - read, read=read)
+
+    plain = pricing.cost_of_tokens(model, all_tokens, 0)
+    least = rules_of(model).cache_from
+    return Keeping(tokens, least, plain - cost(MANY_HITS), cost(Decimal(0)) - plain)

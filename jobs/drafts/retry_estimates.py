@@ -1,0 +1,118 @@
+"""What sending rows of a finished job again costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from ..models import Job
+from ..rules import pricing, recipes
+from ..rules.answer_formats import output_format
+from ..rules.model_capabilities import rules_of
+from ..rules.recipes import Recipe
+from .estimate_basis import Basis
+from .estimates import PartEstimate, current
+from .price_ranges import price_share, sum_ranges
+from .shares import Share, build_request_shares, build_shares, ceiling_around_cells, count_cached
+from .token_counts import LEAST_TOKEN_BYTES
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What rows that are to be sent again have in them."""
+
+    rows: int
+    bytes: int  # of all of them, as Row.size
+    largest: int  # bytes of the largest
+    # Of ready-made requests that are not as the file was read: what is in them by model, as in
+    # Job.reading["models"].
+    models: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> PartEstimate | None:
+    """What sending rows of a finished job again costs; None when there is nothing to send or no
+    price. `recipe` is that of a table. `at_least`: tokens that the answers needed more than.
+    """
+    whole = current(job)
+    if not found.rows or (whole is None and not job.is_external):
+        return None
+    basis = whole.basis if whole else Basis()
+    if job.kind == Job.Kind.TABLE:
+        shares = [_share_again(job, found, recipe, at_least, basis)]
+    elif found.models:
+        shares = build_request_shares(found.models)
+    else:
+        changed = [one.contents for one in job.rounds.all() if one.contents]
+        shares = build_shares(job, basis)
+        shares += [one for models in changed for one in build_request_shares(models)]
+        uses = {name: sum(getattr(one, name) for one in shares) for name in ("searches", "turns")}
+        if changed:
+            shares = [replace(one, **uses) for one in shares]
+        shares = [_requests_again(one, found) for one in shares]
+    try:
+        prices = [price_share(one, basis) for one in shares]
+    except pricing.UnknownPrice:
+        return None
+    if found.models:
+        whole_price = sum_ranges(prices)
+        return PartEstimate(found.rows, *(whole_price[name] for name in ("low", "high", "most")))
+    # Of requests as they were read it is not known how many of these go to which model.
+    return PartEstimate(
+        found.rows,
+        min(one.low for one in prices),
+        max(one.high for one in prices),
+        max(one.most for one in prices),
+    )
+
+
+def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis: Basis) -> Share:
+    form = recipes.form_bytes({"format": output_format(recipe.answer)})
+    fixed = len(recipes.static_text(recipe.template).encode()) + form
+    # A cell stands in the prompt as often as its column is named.
+    times = max(Counter(recipes.columns_used(recipe.template)).values(), default=0)
+    low, high = _length_before(job, recipe)
+    if at_least:
+        low, high = at_least, recipe.longest
+    around = ceiling_around_cells(job, recipe, basis)
+    kept = count_cached(recipe, basis)
+    if kept and recipe.system != job.system:  # others were counted
+        kept = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
+    return Share(
+        recipe.model,
+        found.rows,
+        fixed * found.rows + found.bytes * times,
+        round(low * found.rows),
+        round(high * found.rows),
+        recipe.longest * found.rows,
+        kept=kept,
+        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
+        scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        most=around * found.rows + found.bytes * times,
+        most_row=around + found.largest * times,
+    )
+
+
+def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
+    """Tokens of an answer, from .. to, by the good ones that the job has; a guess without any."""
+    lengths = job.tally.get("lengths") or {"answers": 0}
+    if not lengths["answers"]:
+        return recipes.usual_output(recipe)
+    mean = (lengths["text"][0] + lengths["thinking"][0]) / lengths["answers"]
+    return min(mean * 0.5, recipe.longest), min(mean * 2, recipe.longest)
+
+
+def _requests_again(share: Share, found: Measured) -> Share:
+    """These rows, all to the model of `share`."""
+    few = found.rows / share.rows
+    return replace(
+        share,
+        rows=found.rows,
+        bytes=found.bytes,
+        output_low=round(share.output_low * few),
+        output_high=round(share.output_high * few),
+        longest=share.longest_most * found.rows,
+        long=0,
+        most=min(found.bytes + share.surplus * found.rows, share.most_row * found.rows),
+        most_row=min(found.largest + share.surplus, share.most_row),
+        linked=min(share.linked, found.rows),
+    )

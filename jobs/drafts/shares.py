@@ -1,0 +1,206 @@
+"""The rows of a job by model, with the bytes and tokens that their price depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+
+from django.conf import settings
+from django.db.models import Q
+
+from ..ingest.input_sizes import AROUND, AROUND_FORM
+from ..models import Job, Length, recipe_of, trial_key
+from ..rules import pricing, recipes
+from ..rules.answer_formats import output_format
+from ..rules.model_capabilities import rules_of
+from ..rules.recipes import Recipe, question_of
+from ..rules.row_contents import LONG
+from . import answer_lengths
+from .estimate_basis import Basis
+from .row_survey import Survey
+from .token_counts import LEAST_TOKEN_BYTES
+
+# The guess of what an answer of a ready-made request takes of the longest that it allows.
+USUAL_OUTPUT = (0.05, 0.75)
+# Tokens by which a cell can make what stands beside it longer, where it is put in.
+AROUND_CELL = 2
+MOST_EARLIER = 5  # jobs to learn from
+
+
+def find_same_jobs(job: Job) -> list[Job]:
+    """Earlier jobs that asked the same and have finished: the one that this one runs again, and the
+    newest of the same template."""
+    like = Q(pk=job.previous_id) | Q(template=job.template_id, template__isnull=False)
+    if not (job.previous_id or job.template_id):
+        return []
+    question = question_of(recipe_of(job))
+    finished = Job.objects.filter(like, state=Job.State.FINISHED, practice=settings.PRACTICE)
+    newest = finished.exclude(pk=job.pk).order_by("-pk")[:MOST_EARLIER]
+    return [
+        one
+        for one in newest
+        if one.tally.get("answered") and question_of(recipe_of(one)) == question
+    ]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of a job that go to one model."""
+
+    model: str
+    rows: int
+    bytes: int  # of all rows: of the filled text; of ready-made requests, of their JSON
+    output_low: int  # tokens of all answers, usually from ..
+    output_high: int  # .. to
+    longest: int  # tokens of all answers, each at its longest
+    tried: int = 0
+    earlier: int = 0
+    kept: int = 0  # tokens of each row that are to be kept at the provider
+    is_kept: bool = False  # they are long enough for that, as far as is known
+    scale: float = 1  # tokens of this model for one of that which was counted
+    is_any_kept: bool = False  # all that they read may be kept at the provider
+    in_the_us: bool = False  # some ask to be kept in the US, which costs more
+    searches: int = 0  # web searches that are allowed, in all rows
+    turns: int = 0  # how often the model may read what tools of the provider found, in all rows
+    long: int = 0  # rows that may cost more because of their length, ..
+    long_bytes: int = 0
+    long_longest: int = 0  # .. as `bytes` and `longest`
+    longest_most: int = 0  # tokens of the longest answer of all, of ready-made requests
+    # Tokens of all inputs at most, without what tools of the provider find; those of the longest
+    # input, and of the `long` ones. These are bounds, whatever was counted.
+    most: int = 0
+    most_row: int = 0
+    long_most: int = 0
+    surplus: int = 0  # tokens that a ready-made request has at most above its bytes
+    linked: int = 0  # rows with files that the provider fetches
+
+
+def build_shares(job: Job, basis: Basis) -> list[Share]:
+    if job.kind == Job.Kind.TABLE:
+        return [build_table_share(job, recipe_of(job), basis, job.trials.lengths())]
+    return build_request_shares(job.reading["models"])
+
+
+def lacks_bounds(models: dict[str, dict[str, int]]) -> bool:
+    """Whether the requests were read by a version that did not look into their files."""
+    return any("most" not in facts for facts in models.values())
+
+
+def build_request_shares(models: dict[str, dict[str, int]]) -> list[Share]:
+    return [
+        Share(
+            model,
+            facts["rows"],
+            facts["bytes"],
+            round(facts["max_tokens_sum"] * USUAL_OUTPUT[0]),
+            round(facts["max_tokens_sum"] * USUAL_OUTPUT[1]),
+            facts["max_tokens_sum"],
+            is_any_kept=bool(facts["cached"]),
+            in_the_us=bool(facts["in_the_us"]),
+            searches=facts.get("searches", 0),  # not there: read by an older version
+            turns=facts.get("turns", 0),
+            long=facts.get("long", facts["rows"]),
+            long_bytes=facts.get("long_bytes", facts["bytes"]),
+            longest_most=facts["max_tokens_most"],
+            long_longest=facts.get("long_max_tokens_sum", facts["max_tokens_sum"]),
+            # Without bounds, each is as long as any that its model reads.
+            most=facts.get("most", facts["rows"] * _context_window(model)),
+            most_row=facts.get("most_row", _context_window(model)),
+            long_most=facts.get("long_most", facts["rows"] * _context_window(model)),
+            surplus=facts.get("surplus", _context_window(model)),
+            linked=facts.get("linked", 0),
+        )
+        for model, facts in models.items()
+    ]
+
+
+def _context_window(model: str) -> int:
+    """Tokens that a model reads at once; 0 without a price, which stops the job."""
+    with suppress(pricing.UnknownPrice):
+        return pricing.model(model).context
+    return 0
+
+
+def count_sent(job: Job, recipe: Recipe, survey: Survey) -> int:
+    """Rows that will be sent."""
+    spared = (survey.alike if recipe.same_once else 0) + count_reused(job, recipe, survey)
+    return job.sendable_count - survey.left_out - spared
+
+
+def count_reused(job: Job, recipe: Recipe, survey: Survey) -> int:
+    """Rows that are not sent with `recipe`, because the job before has answered them."""
+    asks_the_same = question_of(recipe) == question_of(recipe_of(job))
+    return survey.known if recipe.only_new and asks_the_same else 0
+
+
+def build_table_share(
+    job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]]
+) -> Share:
+    """All rows of a table, as they would be sent with `recipe`; `tried`: TrialQuerySet.lengths."""
+    survey = basis.survey
+    rows = max(count_sent(job, recipe, survey), 0)
+    form = recipes.form_bytes({"format": output_format(recipe.answer)})
+    fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
+    by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
+    filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
+    filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
+    filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
+    seen = tried.get(trial_key(job, recipe), [])
+    learned = answer_lengths.learned(seen, rows, recipe, basis.earlier)
+    earlier = [] if learned or recipe.model != job.model else find_same_jobs(job)
+    low, high = learned or _average_output(earlier, recipe) or recipes.usual_output(recipe)
+    around = ceiling_around_cells(job, recipe, basis)
+    # What of a row is not from its cells may be enough for the price of long ones.
+    can_be_long = around + LONG > pricing.LONG_FROM
+    long = rows if can_be_long else min(survey.long, rows)
+    cells = filled if can_be_long else min(survey.long_bytes, filled)
+    return Share(
+        recipe.model,
+        rows,
+        fixed + filled,
+        round(low * rows),
+        round(high * rows),
+        recipe.longest * rows,
+        tried=len(seen) if learned else 0,
+        earlier=sum(one.tally["answered"] for one in earlier),
+        kept=(kept := count_cached(recipe, basis)),
+        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
+        scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
+        long=long,
+        long_bytes=cells + fixed // max(rows, 1) * long,
+        long_longest=recipe.longest * long,
+        most=around * rows + filled,
+        most_row=_context_window(recipe.model) if survey.long else around + LONG,
+        long_most=around * long + cells,
+    )
+
+
+def ceiling_around_cells(job: Job, recipe: Recipe, basis: Basis) -> int:
+    """Tokens of a row of a table at most, besides its cells. The shortest one that was counted has
+    all of that."""
+    form = output_format(recipe.answer)
+    cells = AROUND_CELL * len(recipes.columns_used(recipe.template))
+    own = recipe_of(job)
+    if (recipe.prompt, recipe.system, form) == (own.prompt, own.system, output_format(own.answer)):
+        scale = max(rules_of(own.model).token_bytes / rules_of(recipe.model).token_bytes, 1)
+        if counted := basis.counts.least:
+            return ceil(counted * scale) + cells
+    text = len(recipes.static_text(recipe.template).encode()) + recipes.form_bytes({"format": form})
+    return text // LEAST_TOKEN_BYTES + (AROUND_FORM if form else AROUND) + cells
+
+
+def count_cached(recipe: Recipe, basis: Basis) -> int:
+    """Tokens of the instructions that are to be kept; by their bytes, at the most, when they were
+    not counted."""
+    if not (recipe.cached and recipes.is_shared(recipe)):
+        return 0
+    return basis.counts.shared or len(recipe.system.encode()) // LEAST_TOKEN_BYTES
+
+
+def _average_output(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
+    """Tokens of an answer on average, from .. to, by what earlier jobs took: their averages, and a
+    fifth more and less, for other rows."""
+    means = [one.tally["output_tokens"] / one.tally["answered"] for one in jobs]
+    return (min(means) * 0.8, min(max(means) * 1.2, recipe.longest)) if means else None

@@ -1,0 +1,178 @@
+"""Which rows of a finished job a retry sends, and how many there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from django.db.models import Count, Max, Sum
+
+from ..drafts.retry_estimates import Measured
+from ..models import (
+    NOT_GOOD,
+    Edit,
+    Job,
+    Outcome,
+    Row,
+    RowQuerySet,
+    recipe_of_round,
+)
+from ..rules.judging import PASSING, SET_ASIDE
+from ..rules.recipes import Recipe
+
+# Which rows, besides the name of a cause.
+FOR_NOW = "passing"  # all that got no answer for a reason that passes
+EDITED = "edited"  # all that were changed, see Edit
+MEASURED_AT_ONCE = 2_000  # edits; more are measured by the worker
+
+
+def rows_of(job: Job, which: str) -> RowQuerySet:
+    """The rows that one round sends again: of `all_rows_of`, those that were asked last what most
+    of them were."""
+    earlier = asked_alike(job, by_round(job, which)) if job.last_round > 1 else []
+    return of_rounds(all_rows_of(job, which), earlier)
+
+
+def of_rounds(rows: RowQuerySet, numbers: Collection[int]) -> RowQuerySet:
+    """Those of `rows` that were last in one of these rounds; all of them when there is none."""
+    return rows.filter(round__in=numbers) if numbers else rows
+
+
+def all_rows_of(job: Job, which: str, between: tuple[int, int] | None = None) -> RowQuerySet:
+    """The rows that are to be sent again; `between`: only those with a number above the first and
+    up to the second. Those that are the same as one of them are not among them, nor those that wait
+    to be sent as they were changed."""
+    rows, edits = Row.objects.filter(job=job), Edit.objects.filter(job=job)
+    if between:
+        # Of the edits too: SQLite reads all that are asked for, for each slice of the rows.
+        here = {"number__gt": between[0], "number__lte": between[1]}
+        rows, edits = rows.filter(**here), edits.filter(**here)
+    edited = edits.values("number")
+    if which == EDITED:
+        rows = rows.filter(number__in=edited, outcome__in=[*NOT_GOOD, Outcome.LEFT_OUT])
+    else:
+        rows = _with_cause(rows, which).exclude(number__in=edited)
+    if which != EDITED and job.kind == Job.Kind.REQUESTS:
+        # Requests of a batch made elsewhere that this site would not send, see reading.py.
+        rows = rows.exclude(size=0)
+    return rows
+
+
+def _with_cause(rows: RowQuerySet, which: str) -> RowQuerySet:
+    if which == FOR_NOW:
+        return rows.failed().filter(cause__in=PASSING)
+    if which == SET_ASIDE:
+        set_aside = rows.filter(outcome=Outcome.LEFT_OUT, cause=SET_ASIDE)
+        return set_aside.filter(same_as=None, earlier=None)
+    return rows.failed().filter(cause=which)
+
+
+def changed_of(job: Job, which: str) -> int:
+    """How many rows would be sent again, but wait to be sent as they were changed."""
+    if which == EDITED:
+        return 0
+    edited = Edit.objects.filter(job=job).values("number")
+    return _with_cause(Row.objects.filter(job=job), which).filter(number__in=edited).count()
+
+
+ByRound = dict[int, Measured]
+
+
+def by_round(job: Job, which: str) -> ByRound:
+    """What is in the rows of `all_rows_of`, by the round that they were last in. From what was
+    counted and measured, where that is as new as the rows; else all rows are looked at."""
+    if which == EDITED and job.edits_measured.get("of") == edits_of(job):
+        stored = job.edits_measured["rounds"].items()
+        return {int(number): Measured(*found) for number, found in stored}
+    counted = None if which == EDITED else _in_tally(job, which)
+    if counted is not None and not job.edits.all()[MEASURED_AT_ONCE:].exists():
+        edited = list(job.edits.values_list("number", flat=True))
+        return _without(counted, Row.objects.filter(job=job, number__in=edited), which)
+    return _grouped(all_rows_of(job, which))
+
+
+def _in_tally(job: Job, which: str) -> ByRound | None:
+    """Rows with a cause, those that were edited among them; None when they were not counted so."""
+    groups = job.tally.get("groups") or [{}]
+    is_current = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
+    if not is_current or not all("rounds" in group for group in groups):
+        return None
+    if job.is_external and job.kind == Job.Kind.REQUESTS:
+        return None  # some of them would not be sent
+    outcomes = [Outcome.LEFT_OUT] if which == SET_ASIDE else list(NOT_GOOD)
+    causes = PASSING if which == FOR_NOW else (which,)
+    found: ByRound = {}
+    for group in groups:
+        if group["outcome"] in outcomes and group["cause"] in causes:
+            for number, counted in group["rounds"].items():
+                found[int(number)] = both(found.get(int(number)), Measured(*counted))
+    return found
+
+
+def both(one: Measured | None, other: Measured) -> Measured:
+    if one is None:
+        return other
+    largest = max(one.largest, other.largest)
+    return Measured(one.rows + other.rows, one.bytes + other.bytes, largest)
+
+
+def _without(counted: ByRound, edited: RowQuerySet, which: str) -> ByRound:
+    """The largest may be one of those that are edited: then the others are taken for as large."""
+    for number, less in _grouped(_with_cause(edited, which)).items():
+        one = counted.get(number, Measured(0, 0, 0))
+        left = Measured(one.rows - less.rows, one.bytes - less.bytes, one.largest)
+        counted[number] = left
+    return {number: one for number, one in counted.items() if one.rows > 0}
+
+
+def _grouped(rows: RowQuerySet) -> ByRound:
+    groups = rows.values("round").annotate(
+        count=Count("pk"),
+        largest=Max("size"),
+        all_bytes=Sum("size"),  # not "size", which is the name of the column
+    )
+    return {
+        one["round"]: Measured(one["count"], int(one["all_bytes"]), one["largest"])
+        for one in groups.order_by("round")
+    }
+
+
+def asked_alike(job: Job, found: ByRound) -> list[int]:
+    """The rounds in which rows were asked last what most of these were. Empty: all were asked the
+    same."""
+    if len(found) < 2:
+        return []
+    asked: dict[Recipe, list[int]] = {}
+    count: Counter[Recipe] = Counter()
+    for number in sorted(found):
+        recipe = recipe_of_round(job, number)
+        asked.setdefault(recipe, []).append(number)
+        count[recipe] += found[number].rows
+    return asked[count.most_common(1)[0][0]] if len(asked) > 1 else []
+
+
+def last_of(job: Job, which: str) -> int:
+    """The last round of the rows of `rows_of`."""
+    if job.last_round == 1:
+        return 1
+    found = by_round(job, which)
+    return max(asked_alike(job, found) or found, default=1)
+
+
+def count_with_cause(job: Job, cause: str) -> int | None:
+    """How many rows with a cause would be sent again, those that were edited among them; None when
+    they were not counted."""
+    found = _in_tally(job, cause)
+    return None if found is None else sum(one.rows for one in found.values())
+
+
+def count_edited(job: Job) -> int | None:
+    """How many rows wait to be sent as they were edited; None when they were not measured."""
+    if job.edits_measured.get("of") != edits_of(job):
+        return None
+    return sum(one.rows for one in by_round(job, EDITED).values())
+
+
+def edits_of(job: Job) -> list[int]:
+    """Equal ones mean the same edits of rows that have become nothing else."""
+    return [job.edits_version, job.last_round]

@@ -116,7 +116,7 @@ def measure(size: int) -> None:
     with measured("worker: take all changes back"):
         work(row_changes.work_next)
     with measured("look: the price of sending all rows again"):
-        planned = rounds.make_plan(Job.objects.get(pk=pk), rounds.Again("overloaded_error"))
+        planned = rounds.make_plan(Job.objects.get(pk=pk), rounds.RetryChoice("overloaded_error"))
     with measured("click: send all rows again"):
         post("/attention/again/", which="overloaded_error", key=planned.key)
     assert Job.objects.get(pk=pk).state == Job.State.SUBMITTING

@@ -412,16 +412,16 @@ def send_again(job: Job, user: User, which: str = selection.FOR_NOW, **different
     """Send rows of a finished job again as a person does, who was shown the price just now; how
     many there were, 0: nothing was sent."""
     job.refresh_from_db()
-    again = rounds.Again(which, **different)
-    planned = rounds.plan(job, again)
+    again = rounds.RetryChoice(which, **different)
+    planned = rounds.find_plan(job, again)
     if planned is None or not actions.send_round(job, again, planned.key, user):
         return 0
     return planned.rows
 
 
-def why_not_again(job: Job, again: rounds.Again) -> str:
+def why_not_again(job: Job, again: rounds.RetryChoice) -> str:
     """Why rows cannot be sent again so, as a person is told."""
-    with pytest.raises(measurements.CannotBeSent) as caught:
+    with pytest.raises(measurements.CannotRetry) as caught:
         rounds.make_plan(job, again)
     return str(caught.value)
 

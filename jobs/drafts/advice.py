@@ -43,13 +43,13 @@ def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
         *_cheaper_model(job, estimate, recipe),
         *_only_new(job, estimate, recipe),
         *_same_rows(job, estimate, recipe),
-        *_instructions(job, estimate, recipe),
-        *_kept(job, estimate, recipe),
+        *_shared_instructions(job, estimate, recipe),
+        *_prompt_caching(job, estimate, recipe),
         *_shorter(job, estimate, recipe),
     ]
 
 
-def find(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
+def find_advice(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
     return next((one for one in advice_for(job, estimate) if one.code == code), None)
 
 
@@ -66,7 +66,7 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     # Twice as long as any of them, in round numbers.
     enough = -(-2 * longest // 50) * 50
     shorter = replace(recipe, max_tokens=enough)
-    [prices] = estimates.prices_with(job, estimate, [shorter])
+    [prices] = estimates.price_recipes(job, estimate, [shorter])
     if prices is None or estimate.most - prices.most < LEAST:
         return
     yield Advice(
@@ -97,7 +97,7 @@ def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
 
 def _saved(job: Job, estimate: Estimate, other: Recipe) -> Decimal:
     """US dollars that the job usually costs less with `other`; 0 when that is not known."""
-    [prices] = estimates.prices_with(job, estimate, [other])
+    [prices] = estimates.price_recipes(job, estimate, [other])
     if prices is None:
         return Decimal(0)
     return (estimate.low + estimate.high - prices.low - prices.high) / 2
@@ -119,7 +119,7 @@ def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]
         )
 
 
-def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+def _shared_instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """Each row repeats a long text that could be kept once at the provider."""
     head = recipes.shared_beginning(recipe.prompt)
     if recipe.system.strip() and not recipes.is_shared(recipe):
@@ -129,29 +129,29 @@ def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advi
     if not head or tokens < rules_of(recipe.model).cache_from:
         return
     moved = recipes.with_instructions(recipe, head)
-    offer = prompt_caching.keeping_of(moved.model, tokens, estimate.rows)
+    offer = prompt_caching.price_caching(moved.model, tokens, estimate.rows)
     if offer.saves >= LEAST:
         yield Advice(
             "instructions",
-            _of_keeping(offer, "Every row begins with the same text"),
+            _caching_text(offer, "Every row begins with the same text"),
             "Make it the instructions, and keep them",
             replace(moved, cached=True),
         )
 
 
-def _kept(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+def _prompt_caching(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """The instructions are long enough to be kept."""
-    offer = prompt_caching.keeping(job, estimate)
+    offer = prompt_caching.offer_caching(job, estimate)
     if offer and offer.is_possible and not recipe.cached and offer.saves >= LEAST:
         yield Advice(
             "kept",
-            _of_keeping(offer, "The instructions are the same for all rows"),
+            _caching_text(offer, "The instructions are the same for all rows"),
             "Keep the instructions",
             replace(recipe, cached=True),
         )
 
 
-def _of_keeping(offer: prompt_caching.Keeping, what: str) -> str:
+def _caching_text(offer: prompt_caching.CachingOffer, what: str) -> str:
     less = pricing.in_words(offer.saves)
     more = pricing.in_words(offer.costs)
     return (
@@ -168,11 +168,11 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
     mine = answers.get(trial_key(job, recipe), {})
     others = [
         replace(recipe, model=offer.id)
-        for offer in model_catalog.offered()
+        for offer in model_catalog.list_models()
         if offer.id != recipe.model and offer.has_price and not offer.deprecated
     ]
     best: tuple[Decimal, Recipe, int] | None = None
-    for other, prices in zip(others, estimates.prices_with(job, estimate, others), strict=True):
+    for other, prices in zip(others, estimates.price_recipes(job, estimate, others), strict=True):
         theirs = answers.get(trial_key(job, other), {})
         both = mine.keys() & theirs.keys()
         if prices is None or len(both) < LEAST_TRIED:

@@ -52,7 +52,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierJob:
     """What the good answers of an earlier job were like."""
 
     model: str
@@ -66,7 +66,7 @@ class Earlier:
     found: float | None  # share of the rows that found the instructions kept; None: none were
 
 
-def earlier_jobs(job: Job) -> tuple[Earlier, ...]:
+def earlier_jobs(job: Job) -> tuple[EarlierJob, ...]:
     """What is known for the price of `job`: from the newest finished jobs that the provider
     answered that this site asks now, of each question the last one."""
     finished = Job.objects.filter(
@@ -80,16 +80,16 @@ def earlier_jobs(job: Job) -> tuple[Earlier, ...]:
     return tuple(map(_earlier, by_question.values()))
 
 
-def _earlier(job: Job) -> Earlier:
+def _earlier(job: Job) -> EarlierJob:
     recipe, tally = recipe_of(job), job.tally
     lengths = tally["lengths"]
     kept = tally["cache_read_tokens"] + tally["cache_write_tokens"]
     cut_off = sum(rows for _outcome, cause, rows in tally["causes"] if cause == "cut_off")
-    return Earlier(
+    return EarlierJob(
         recipe.model,
         effort_of(recipe.model, recipe.effort),
         recipe.answer.kind,
-        _asked(recipe),
+        _answer_names(recipe),
         Spread.of(lengths["answers"], *lengths["text"]),
         Spread.of(lengths["answers"], *lengths["thinking"]),
         tally["answered"],
@@ -98,13 +98,13 @@ def _earlier(job: Job) -> Earlier:
     )
 
 
-def _asked(recipe: Recipe) -> tuple[str, ...]:
+def _answer_names(recipe: Recipe) -> tuple[str, ...]:
     answer = recipe.answer
     return answer.labels if answer.kind == LABELS else tuple(answer.column_names)
 
 
-def learned(
-    seen: Sequence[Length], rows: int, recipe: Recipe, earlier: Iterable[Earlier]
+def learn_lengths(
+    seen: Sequence[Length], rows: int, recipe: Recipe, earlier: Iterable[EarlierJob]
 ) -> tuple[float, float] | None:
     """Tokens of an answer on average over `rows` rows, from .. to, by those that were seen: the
     range in which it lies about 95 times in 100. None when too few were seen."""
@@ -113,7 +113,7 @@ def learned(
     known, rows = list(earlier), max(rows, 1)
     kind, model = recipe.answer.kind, recipe.model
     same_form = [one for one in known if one.form == kind]
-    same = [one.text for one in same_form if one.asked == _asked(recipe)]
+    same = [one.text for one in same_form if one.asked == _answer_names(recipe)]
     texts = _predicted(
         [one.text for one in seen],
         rows,
@@ -136,7 +136,7 @@ def learned(
     return max(mean + few - margin, 1), min(mean + many + margin, recipe.longest)
 
 
-def _cut_off(earlier: Iterable[Earlier], rows: int) -> tuple[float, float]:
+def _cut_off(earlier: Iterable[EarlierJob], rows: int) -> tuple[float, float]:
     """The share of answers that reach the longest length, from .. to. Each is far longer than the
     others, and they are too rare to be seen in a few rows."""
     counts = [USUALLY_CUT_OFF, *((one.cut_off, one.answers) for one in earlier)]
@@ -160,7 +160,7 @@ def _poisson(mean: float, share: float) -> int:
     return number
 
 
-def found_kept(earlier: Iterable[Earlier]) -> tuple[float, float] | None:
+def cache_hit_rates(earlier: Iterable[EarlierJob]) -> tuple[float, float] | None:
     """The share of rows that find the instructions kept, from .. to; None when too few earlier jobs
     kept any."""
     shares = [one.found for one in earlier if one.found is not None]

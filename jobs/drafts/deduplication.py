@@ -16,7 +16,7 @@ from ..models import Job, Outcome, Row, RowQuerySet, note_change, recipe_of
 from ..models.statements import update_statement
 from ..rules import wording
 from . import estimates
-from .row_survey import Spared, job_before, spared_rows
+from .row_survey import RepeatedRow, find_previous_job, find_repeated_rows
 
 SLICE = 500  # rows that are changed at a time
 _COPIED = ("outcome", "cause", "answer", "message", "problem", "stop_reason", "answered_by")
@@ -26,7 +26,7 @@ GONE = (
 )
 
 
-def find(job: Job, lease: Lease) -> None:
+def mark_repeated_rows(job: Job, lease: Lease) -> None:
     """Mark the rows of a confirmed job that repeat another, and give those that the job before has
     answered their answers. It may be cut off and begun anew: what it marks is the same each time,
     and nothing is planned before it is done.
@@ -34,7 +34,7 @@ def find(job: Job, lease: Lease) -> None:
     The job is held when fewer answers can be used than its price was for. Raises LeaseLost.
     """
     recipe = recipe_of(job)
-    found = spared_rows(job, recipe, recipe.only_new, recipe.same_once, True, lease)
+    found = find_repeated_rows(job, recipe, recipe.only_new, recipe.same_once, True, lease)
     answered = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():
@@ -58,7 +58,7 @@ _MARK = (
 )
 
 
-def _mark(job: Job, found: Sequence[Spared]) -> None:
+def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
     marks = [(one.same_as or None, one.earlier or None, job.pk, one.number) for one in found]
     # bulk_update takes many times as long.
     known = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None).filter(
@@ -75,7 +75,10 @@ def _fewer_than_agreed(job: Job, answered: int) -> bool:
     if not job.only_new or estimate is None or not estimate.basis.survey.known:
         return False
     # Looked at once more: it may have been deleted meanwhile.
-    return answered < estimate.basis.survey.known or job_before(Job.objects.get(pk=job.pk)) is None
+    return (
+        answered < estimate.basis.survey.known
+        or find_previous_job(Job.objects.get(pk=job.pk)) is None
+    )
 
 
 def copy_answers(job: Job, lease: Lease) -> None:

@@ -16,7 +16,7 @@ from ..rules import recipes
 from ..rules.answer_formats import output_format
 from ..rules.structs import reader_of
 from . import answer_lengths, row_survey, token_counts
-from .answer_lengths import Earlier
+from .answer_lengths import EarlierJob
 from .row_survey import Survey
 from .token_counts import Counts
 
@@ -31,7 +31,7 @@ class Basis:
     survey_key: str = ""
     survey: Survey = field(default_factory=Survey)
     # What other jobs tell, as it was then: one that finishes later changes no price that is shown.
-    earlier: tuple[Earlier, ...] = ()
+    earlier: tuple[EarlierJob, ...] = ()
 
 
 read_basis = reader_of(Basis)
@@ -43,7 +43,7 @@ def file_version(job: Job) -> list[Any]:
 
 def reusable_answers(job: Job) -> list[int] | None:
     """Which answers of an earlier job can be used again."""
-    before = row_survey.job_before(job)
+    before = row_survey.find_previous_job(job)
     return [before.pk, before.good_count] if before else None
 
 
@@ -65,8 +65,8 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     survey_key = hash_values(rows)
     basis = read_basis((job.estimate or {}).get("basis", {}))
     if basis.counts_key != counts_key or not basis.counts.tokens:
-        basis = replace(basis, counts_key=counts_key, counts=token_counts.count(job, lease))
+        basis = replace(basis, counts_key=counts_key, counts=token_counts.count_tokens(job, lease))
     if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:
-        found = row_survey.survey(job, recipe, lease)
+        found = row_survey.survey_rows(job, recipe, lease)
         basis = replace(basis, survey_key=survey_key, survey=found)
     return replace(basis, earlier=answer_lengths.earlier_jobs(job))

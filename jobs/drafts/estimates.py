@@ -33,7 +33,7 @@ from .estimate_basis import (
     read_basis,
     reusable_answers,
 )
-from .price_ranges import Prices, expect_input, price_share, sum_ranges
+from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
 from .shares import build_shares, build_table_share, count_reused, count_sent, find_same_jobs
 
 VERSION = 3  # of how the numbers are worked out
@@ -137,7 +137,7 @@ def current(job: Job) -> Estimate | None:
     return Estimate.from_json(job.estimate)
 
 
-def said(job: Job) -> PartEstimate | None:
+def total_estimate(job: Job) -> PartEstimate | None:
     """What was said before that a job costs: when it was confirmed, and each time that rows were
     sent again."""
     first, again = current(job), [one.estimate for one in job.rounds.all()]
@@ -152,7 +152,7 @@ def said(job: Job) -> PartEstimate | None:
     return PartEstimate(rows, *map(with_rounds, ("low", "high", "most")))
 
 
-def as_listed(job: Job) -> Estimate | None:
+def stored_estimate(job: Job) -> Estimate | None:
     """The estimate of a job as it was worked out last, without a look at the rest of the database:
     for lists of jobs."""
     stored = job.estimate and (job.plan_sha256 or job.was_sent)
@@ -235,7 +235,7 @@ def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
     return ""
 
 
-def _too_much(priced: Sequence[Prices]) -> str:
+def _too_much(priced: Sequence[PriceRange]) -> str:
     most = sum((one.most for one in priced), Decimal(0))
     if most <= MOST:
         return ""
@@ -245,16 +245,18 @@ def _too_much(priced: Sequence[Prices]) -> str:
 # --- What else it could cost ----------------------------------------------------------------------
 
 
-def prices_with(job: Job, estimate: Estimate, others: Iterable[Recipe]) -> list[Prices | None]:
+def price_recipes(
+    job: Job, estimate: Estimate, others: Iterable[Recipe]
+) -> list[PriceRange | None]:
     """About what a draft would cost with each of these recipes, by the tokens that were counted for
     its own; None where there is no price, or its file lacks a column."""
     tried = job.trials.lengths()
-    return [_price_with(job, one, estimate, tried) for one in others]
+    return [_price_recipe(job, one, estimate, tried) for one in others]
 
 
-def _price_with(
+def _price_recipe(
     job: Job, recipe: Recipe, estimate: Estimate, tried: dict[str, list[Length]]
-) -> Prices | None:
+) -> PriceRange | None:
     if column_matching.missing_columns(recipe, job.columns):
         return None
     with suppress(pricing.UnknownPrice):

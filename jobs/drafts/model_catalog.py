@@ -35,7 +35,7 @@ FAMILIES = {
 
 
 @dataclass(frozen=True)
-class Offer:
+class OfferedModel:
     """A model that can be chosen. Lengths are in tokens."""
 
     id: str
@@ -75,7 +75,7 @@ def refresh() -> None:
     )
 
 
-def offered() -> list[Offer]:
+def list_models() -> list[OfferedModel]:
     """The models to choose from, family by family from the cheapest, and the newest first."""
     known = _listed()
     if known is None:
@@ -89,7 +89,7 @@ def offered() -> list[Offer]:
     )
 
 
-def asked_at() -> datetime | None:
+def last_refresh() -> datetime | None:
     """When the provider said which models there are; None: it is the bundled table."""
     catalog = ModelCatalog.get()
     return catalog.listed_at if _is_known(catalog) else None
@@ -108,8 +108,8 @@ def _is_known(catalog: ModelCatalog) -> bool:
     return mine and bool(catalog.entries)
 
 
-def _of_table(model: pricing.Model) -> Offer:
-    return Offer(
+def _of_table(model: pricing.Model) -> OfferedModel:
+    return OfferedModel(
         model.id,
         model.name,
         model.family,
@@ -120,10 +120,10 @@ def _of_table(model: pricing.Model) -> Offer:
     )
 
 
-def _of_list(info: ModelInfo) -> Offer:
+def _of_list(info: ModelInfo) -> OfferedModel:
     """What the provider says of a model goes before what is bundled."""
     model = _known(info.id)
-    nothing = Offer(info.id, info.id, info.line or "", 0, 0, False, None, has_price=False)
+    nothing = OfferedModel(info.id, info.id, info.line or "", 0, 0, False, None, has_price=False)
     known = _of_table(model) if model else nothing
     said: dict[str, Any] = {
         "name": info.display_name,
@@ -133,16 +133,16 @@ def _of_list(info: ModelInfo) -> Offer:
     }
     told = {name: value for name, value in said.items() if value}
     deprecated = info.lifecycle == "deprecated"
-    return Offer(**{**vars(known), **told, "deprecated": deprecated})
+    return OfferedModel(**{**vars(known), **told, "deprecated": deprecated})
 
 
-def find(model_id: str) -> Offer | None:
-    return next((offer for offer in offered() if offer.id == model_id), None)
+def find_model(model_id: str) -> OfferedModel | None:
+    return next((offer for offer in list_models() if offer.id == model_id), None)
 
 
 def model_problems(model_id: str) -> list[str]:
     """Why a model cannot be used, as a sentence."""
-    models = offered()
+    models = list_models()
     offer = next((offer for offer in models if offer.id == model_id), None)
     if offer is None:
         return [f"{name_of(model_id)} is no longer offered.{_instead(model_id, models)}"]
@@ -156,7 +156,7 @@ def model_problems(model_id: str) -> list[str]:
 
 def model_remarks(model_id: str) -> list[str]:
     """What a person should know of a model that can be used, as a sentence."""
-    models = offered()
+    models = list_models()
     offer = next((offer for offer in models if offer.id == model_id), None)
     if offer is None or not offer.deprecated:
         return []
@@ -164,7 +164,7 @@ def model_remarks(model_id: str) -> list[str]:
     return [f"{offer.name} will be switched off{when}.{_instead(model_id, models)}"]
 
 
-def _instead(model_id: str, models: list[Offer]) -> str:
+def _instead(model_id: str, models: list[OfferedModel]) -> str:
     """The model of the same family that takes its place."""
     family = _family(model_id)
     for offer in models:

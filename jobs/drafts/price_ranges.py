@@ -23,7 +23,7 @@ FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
 
 
 @dataclass(frozen=True)
-class Prices:
+class PriceRange:
     """Of one share, in US dollars at the batch rate."""
 
     rows: int
@@ -33,7 +33,7 @@ class Prices:
     fees: Decimal = Decimal(0)  # what of `high` and `most` is no dearer without a batch
 
 
-def sum_ranges(prices: Iterable[Prices]) -> dict[str, Decimal]:
+def sum_ranges(prices: Iterable[PriceRange]) -> dict[str, Decimal]:
     found = list(prices)
     low = sum((one.low for one in found), Decimal(0))
     high = sum((one.high for one in found), Decimal(0))
@@ -55,7 +55,7 @@ def expect_input(share: Share, counts: Counts) -> tuple[float, float]:
     return expected * scale, margin * scale
 
 
-def price_share(share: Share, basis: Basis) -> Prices:
+def price_share(share: Share, basis: Basis) -> PriceRange:
     """Raises UnknownPrice."""
     longest = round(basis.counts.longest * share.scale)
     if not 0 < share.long < share.rows or share.turns:
@@ -84,14 +84,14 @@ def price_share(share: Share, basis: Basis) -> Prices:
         linked=share.linked - long.linked,
     )
     one, other = _price_at_one_rate(long, basis, longest), _price_at_one_rate(others, basis, 0)
-    return Prices(share.rows, one.low + other.low, one.high + other.high, one.most + other.most)
+    return PriceRange(share.rows, one.low + other.low, one.high + other.high, one.most + other.most)
 
 
-def _price_at_one_rate(share: Share, basis: Basis, longest: int) -> Prices:
+def _price_at_one_rate(share: Share, basis: Basis, longest: int) -> PriceRange:
     """Of rows with the same price for a token, of which the longest has `longest`. Raises
     UnknownPrice."""
     counts = basis.counts
-    known = answer_lengths.found_kept(basis.earlier)
+    known = answer_lengths.cache_hit_rates(basis.earlier)
     hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
     expected, margin = expect_input(share, counts)
     to_keep = Decimal(share.kept * share.rows)
@@ -120,7 +120,7 @@ def _price_at_one_rate(share: Share, basis: Basis, longest: int) -> Prices:
     if share.in_the_us:
         high *= pricing.US_ONLY
     fees = pricing.SEARCH * share.searches
-    return Prices(
+    return PriceRange(
         share.rows,
         cost(max(expected - margin, 0), share.output_low, many, 0, usual),
         high + fees,

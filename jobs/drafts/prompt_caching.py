@@ -13,7 +13,7 @@ from .price_ranges import MANY_HITS
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CachingOffer:
     """What keeping the instructions at the provider (prompt caching) would come to."""
 
     tokens: int  # of the instructions
@@ -26,16 +26,16 @@ class Keeping:
         return self.tokens >= self.least
 
 
-def keeping(job: Job, estimate: Estimate) -> Keeping | None:
+def offer_caching(job: Job, estimate: Estimate) -> CachingOffer | None:
     """What keeping the instructions of a draft would save, or cost; None when there are none that
     all rows share, or too little is known."""
     recipe = recipe_of(job)
     if not recipes.is_shared(recipe) or not estimate.counted:
         return None
-    return keeping_of(recipe.model, estimate.basis.counts.shared, estimate.rows)
+    return price_caching(recipe.model, estimate.basis.counts.shared, estimate.rows)
 
 
-def keeping_of(model: str, tokens: int, rows: int) -> Keeping:
+def price_caching(model: str, tokens: int, rows: int) -> CachingOffer:
     """What keeping instructions of so many tokens would save, or cost, over all rows."""
     all_tokens = Decimal(tokens * rows)
 
@@ -45,4 +45,4 @@ def keeping_of(model: str, tokens: int, rows: int) -> Keeping:
 
     plain = pricing.cost_of_tokens(model, all_tokens, 0)
     least = rules_of(model).cache_from
-    return Keeping(tokens, least, plain - cost(MANY_HITS), cost(Decimal(0)) - plain)
+    return CachingOffer(tokens, least, plain - cost(MANY_HITS), cost(Decimal(0)) - plain)

@@ -71,7 +71,7 @@ SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
 STOPPED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 
 
-def limits() -> Limits:
+def reading_limits() -> Limits:
     return Limits(
         rows=settings.MAX_ROWS,
         columns=settings.MAX_COLUMNS,
@@ -110,7 +110,7 @@ def read_upload(job: Job, lease: Lease) -> None:
         try:
             summary = _read_rows(job, [correction["file"] for correction in good], lease)
         except Unreadable as error:
-            index = _whose_fault(error, good)
+            index = _faulty_correction(error, good)
             if index is None:
                 _give_up(job, error, lease)
                 return
@@ -119,7 +119,7 @@ def read_upload(job: Job, lease: Lease) -> None:
         else:
             for note in notes:
                 summary.note(note)
-            _finish(job, summary, _kept(job, good), lease)
+            _finish(job, summary, _applied_corrections(job, good), lease)
             return
 
 
@@ -146,7 +146,7 @@ def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
     return digest.hexdigest() == sha256 or not sha256
 
 
-def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _applied_corrections(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The corrected files to keep: what could be used, and what could be before the file was to be
     read in another way, because that may be taken back."""
     return [
@@ -156,7 +156,7 @@ def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _whose_fault(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
+def _faulty_correction(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
     """Which of the corrected files cannot be used; None: the upload itself cannot be read."""
     if isinstance(error, NotCorrected):
         return error.index
@@ -177,7 +177,7 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> Summary:
     order = Order(
         str(files.upload_path(job)),
         choices_of(job),
-        limits(),
+        reading_limits(),
         SLICE,
         [str(files.stored_path(name)) for name in corrections],
     )
@@ -258,7 +258,7 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease
     state, left_out = Job.State.DRAFT, summary.left_out
     if job.is_external:
         # Nothing of it is to be sent, and what this site would not send may have been answered.
-        give_to_batch(job, lease)
+        attach_file(job, lease)
         state, left_out = Job.State.WORKING, 0
     _settle(
         job,
@@ -274,7 +274,7 @@ def _finish(job: Job, summary: Summary, corrections: list[dict[str, Any]], lease
     )
 
 
-def give_to_batch(job: Job, lease: Lease) -> None:
+def attach_file(job: Job, lease: Lease) -> None:
     """All rows of a job whose batch was made elsewhere are in that batch until its results say
     which of them are: what is in no batch could be sent. Raises LeaseLost."""
     batch = job.batches.get(is_external=True)
@@ -297,7 +297,7 @@ def make_rows(job: Job, lease: Lease) -> None:
         rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
         _store(job, rows, begin)
         lease.renew()
-    give_to_batch(job, lease)
+    attach_file(job, lease)
     same = Job.objects.filter(readings=job.readings)
     if not same.try_move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
         raise LeaseLost
@@ -374,7 +374,7 @@ def read_corrected(job: Job, path: str, lease: Lease | None = None) -> Corrected
         encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
     )
     rows: list[tuple[int, list[str | None]]] = []
-    for answer in read_apart(Order(path, like, limits(), SLICE, corrected=True), lease):
+    for answer in read_apart(Order(path, like, reading_limits(), SLICE, corrected=True), lease):
         if isinstance(answer, CorrectedRows):
             rows += answer.rows
         elif isinstance(answer, Corrected):

@@ -18,7 +18,7 @@ from .token_counts import LEAST_TOKEN_BYTES
 
 
 @dataclass(frozen=True)
-class Measured:
+class RetrySize:
     """What rows that are to be sent again have in them."""
 
     rows: int
@@ -29,7 +29,9 @@ class Measured:
     models: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> PartEstimate | None:
+def estimate_retry(
+    job: Job, found: RetrySize, recipe: Recipe, at_least: int
+) -> PartEstimate | None:
     """What sending rows of a finished job again costs; None when there is nothing to send or no
     price. `recipe` is that of a table. `at_least`: tokens that the answers needed more than.
     """
@@ -38,7 +40,7 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
         return None
     basis = whole.basis if whole else Basis()
     if job.kind == Job.Kind.TABLE:
-        shares = [_share_again(job, found, recipe, at_least, basis)]
+        shares = [_table_share(job, found, recipe, at_least, basis)]
     elif found.models:
         shares = build_request_shares(found.models)
     else:
@@ -48,7 +50,7 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
         uses = {name: sum(getattr(one, name) for one in shares) for name in ("searches", "turns")}
         if changed:
             shares = [replace(one, **uses) for one in shares]
-        shares = [_requests_again(one, found) for one in shares]
+        shares = [_request_share(one, found) for one in shares]
     try:
         prices = [price_share(one, basis) for one in shares]
     except pricing.UnknownPrice:
@@ -65,12 +67,12 @@ def estimate_again(job: Job, found: Measured, recipe: Recipe, at_least: int) -> 
     )
 
 
-def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis: Basis) -> Share:
+def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basis: Basis) -> Share:
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
     fixed = len(recipes.static_text(recipe.template).encode()) + form
     # A cell stands in the prompt as often as its column is named.
     times = max(Counter(recipes.columns_used(recipe.template)).values(), default=0)
-    low, high = _length_before(job, recipe)
+    low, high = _earlier_lengths(job, recipe)
     if at_least:
         low, high = at_least, recipe.longest
     around = ceiling_around_cells(job, recipe, basis)
@@ -92,7 +94,7 @@ def _share_again(job: Job, found: Measured, recipe: Recipe, at_least: int, basis
     )
 
 
-def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
+def _earlier_lengths(job: Job, recipe: Recipe) -> tuple[float, float]:
     """Tokens of an answer, from .. to, by the good ones that the job has; a guess without any."""
     lengths = job.tally.get("lengths") or {"answers": 0}
     if not lengths["answers"]:
@@ -101,7 +103,7 @@ def _length_before(job: Job, recipe: Recipe) -> tuple[float, float]:
     return min(mean * 0.5, recipe.longest), min(mean * 2, recipe.longest)
 
 
-def _requests_again(share: Share, found: Measured) -> Share:
+def _request_share(share: Share, found: RetrySize) -> Share:
     """These rows, all to the model of `share`."""
     few = found.rows / share.rows
     return replace(

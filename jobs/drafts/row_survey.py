@@ -16,7 +16,7 @@ from ..rules.row_contents import LONG, Contents
 
 SLICE = 2_000  # rows read at a time
 # Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
-KEPT_IN_MIND = 200_000
+ROWS_IN_MEMORY = 200_000
 _cells_decoder = msgspec.json.Decoder(list[str])
 
 
@@ -38,7 +38,7 @@ class Survey:
     alike_bytes: int = 0
 
 
-def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
+def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     """Look through the rows of a draft whose recipe can be sent. Rows that need not be sent are all
     found when they are not to be sent, and else among the first ones. Raises LeaseLost."""
     contents = Contents(recipe, job.columns)
@@ -60,7 +60,7 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     # Those that are not sent anyway are none that repeat another; else a row may be both.
     passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
     for only_new, same_once in passes:
-        for one in spared_rows(job, recipe, only_new, same_once, whole, lease):
+        for one in find_repeated_rows(job, recipe, only_new, same_once, whole, lease):
             size = contents.bytes(one.cells)
             if one.earlier:
                 known, known_bytes = known + 1, known_bytes + size
@@ -85,7 +85,7 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
+class RepeatedRow:
     """A row that need not be sent, because another one with the same request is or was."""
 
     number: int
@@ -94,7 +94,7 @@ class Spared:
     same_as: int = 0  # .. or in this job
 
 
-def job_before(job: Job) -> Job | None:
+def find_previous_job(job: Job) -> Job | None:
     """The job that `job` runs again, while its answers can be used: it has finished, it asked the
     provider that this site asks now, and it asked the same. None for any other job."""
     before = job.previous
@@ -106,48 +106,48 @@ def job_before(job: Job) -> Job | None:
     return before if question_of(recipe_of(before)) == question_of(recipe_of(job)) else None
 
 
-def spared_rows(
+def find_repeated_rows(
     job: Job,
     recipe: Recipe,
     only_new: bool,
     same_once: bool,
     whole: bool,
     lease: Lease | None = None,
-) -> Iterator[Spared]:
+) -> Iterator[RepeatedRow]:
     """The rows that need not be sent: with `only_new` those that the job before has answered well,
     with `same_once` those that repeat an earlier row. Without `whole` only among the first rows.
 
     Raises LeaseLost.
     """
-    before = job_before(job) if only_new else None
+    before = find_previous_job(job) if only_new else None
     if before is None and not same_once:
         return
     contents = Contents(recipe, job.columns)
     rows = max(job.row_count, before.row_count if before else 0)
-    parts = -(-rows // KEPT_IN_MIND) if whole else 1
+    parts = -(-rows // ROWS_IN_MEMORY) if whole else 1
     for part in range(parts):
         answered: dict[bytes, int] = {}
         if before:
             then = Contents(recipe_of(before), before.columns)
             for number, cells in _rows(before, lease, only_good=True):
-                if not whole and number > KEPT_IN_MIND:
+                if not whole and number > ROWS_IN_MEMORY:
                     break
                 if (key := then.key(cells))[0] % parts == part:
                     answered.setdefault(key, number)
         first: dict[bytes, int] = {}
         for number, cells in _rows(job, lease):
-            if not whole and number > KEPT_IN_MIND:
+            if not whole and number > ROWS_IN_MEMORY:
                 break
             key = contents.key(cells)
             if key[0] % parts != part or contents.is_left_out(contents.empty(cells)):
                 continue
             if earlier := answered.get(key):
-                yield Spared(number, cells, earlier=earlier)
+                yield RepeatedRow(number, cells, earlier=earlier)
             elif same_once and first.setdefault(key, number) != number:
-                yield Spared(number, cells, same_as=first[key])
+                yield RepeatedRow(number, cells, same_as=first[key])
 
 
-def _asked_otherwise(job: Job) -> list[int]:
+def _rounds_with_other_prompt(job: Job) -> list[int]:
     """The rounds whose rows were asked something else than the job says."""
     question = question_of(recipe_of(job))
     rounds = job.rounds.values_list("number", flat=True)
@@ -163,7 +163,7 @@ def _rows(
     wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
-        if others := _asked_otherwise(job):
+        if others := _rounds_with_other_prompt(job):
             wanted = wanted.exclude(round__in=others)
     for rows in wanted.value_slices(SLICE, "source"):
         if lease:

@@ -148,7 +148,7 @@ def build_table_share(
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
     seen = tried.get(trial_key(job, recipe), [])
-    learned = answer_lengths.learned(seen, rows, recipe, basis.earlier)
+    learned = answer_lengths.learn_lengths(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.model else find_same_jobs(job)
     low, high = learned or _average_output(earlier, recipe) or recipes.usual_output(recipe)
     around = ceiling_around_cells(job, recipe, basis)

@@ -45,7 +45,7 @@ class Start:
         return f"Begun with the template “{self.template}”."
 
 
-def kept_recipe(template: Template) -> Recipe:
+def template_recipe(template: Template) -> Recipe:
     return template.recipe
 
 
@@ -56,7 +56,7 @@ def find_start(user: User, template: str, like: str) -> Start | None:
         kept = Template.objects.visible_to(user).filter(pk=_id(template)).first()
         if kept is None:
             raise NothingToStartWith("The template that you wanted to use is not there any more.")
-        return Start(kept_recipe(kept), template=kept)
+        return Start(template_recipe(kept), template=kept)
     if like:
         jobs = Job.objects.visible_to(user).filter(pk=_id(like), kind=Job.Kind.TABLE)
         job = jobs.exclude(prompt="").first()
@@ -74,7 +74,7 @@ def _id(text: str) -> int:
 # --- Templates ------------------------------------------------------------------------------------
 
 
-def keep(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
+def save_template(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
     """Keep `recipe` as the template `name` of `owner`. True when it took the place of one of that
     name."""
     values = {
@@ -86,7 +86,7 @@ def keep(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
     return not is_new
 
 
-def rename(template: Template, name: str) -> bool:
+def rename_template(template: Template, name: str) -> bool:
     """False when its owner has another template of that name."""
     try:
         with transaction.atomic():
@@ -96,5 +96,5 @@ def rename(template: Template, name: str) -> bool:
     return True
 
 
-def share(template: Template, shared: bool) -> None:
+def share_template(template: Template, shared: bool) -> None:
     Template.objects.filter(pk=template.pk).update(shared=shared)

@@ -61,7 +61,7 @@ class Counts:
         return expected, spread * rows + 0.02 * expected
 
 
-def count(job: Job, lease: Lease | None = None) -> Counts:
+def count_tokens(job: Job, lease: Lease | None = None) -> Counts:
     """Have a spread of rows counted, free of charge; when that is not possible now, there are no
     tokens. Raises LeaseLost."""
     sample = _sample(job)

@@ -80,7 +80,7 @@ def _in_order_of(job: Job, numbers: Sequence[int]) -> Iterator[Row]:
     return (by_number[number] for number in numbers if number in by_number)
 
 
-def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Trial]:
+def plan_trials(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Trial]:
     """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
     empty cells, are left out. Raises UnknownPrice."""
     params_of = recipes.compile_recipe(recipe, job.columns)

@@ -38,7 +38,7 @@ class NotFinished(Exception):
     """The job is not finished any more: rows of it are being sent again."""
 
 
-class Found(msgspec.Struct):
+class Findings(msgspec.Struct):
     """What came of a corrected file: how many of its rows are what, and sentences."""
 
     changed: int = 0  # they wait as Edits
@@ -63,7 +63,7 @@ class Found(msgspec.Struct):
         return ", ".join(said) or "no rows"
 
 
-_read_found = reader_of(Found)
+_read_found = reader_of(Findings)
 
 
 # --- The worker -----------------------------------------------------------------------------------
@@ -79,16 +79,16 @@ def read_next(job: Job, lease: Lease) -> bool:
     try:
         if not reading.is_as_uploaded(waiting.file, waiting.sha256, lease):
             raise Unreadable(Finding("damaged_copy", DAMAGED))
-        found, changed = match(job, reading.read_corrected(job, str(path), lease), lease)
+        found, changed = match_rows(job, reading.read_corrected(job, str(path), lease), lease)
     except FileNotFoundError:
-        found, changed = Found(trouble=[GONE]), {}
+        found, changed = Findings(trouble=[GONE]), {}
     except Unreadable as error:
-        found, changed = Found(trouble=list(in_words(error))), {}
+        found, changed = Findings(trouble=list(describe_error(error))), {}
     if len(changed) > SLICE:
         _begin(job, waiting, len(changed))
         for some in _slices(changed):
             with slice_transaction():
-                edits.put(job, some)
+                edits.store_sources(job, some)
                 RowChange.objects.filter(job=job).update(done=F("done") + len(some))
             lease.renew()
     with transaction.atomic():
@@ -96,7 +96,7 @@ def read_next(job: Job, lease: Lease) -> bool:
         same = CorrectedUpload.objects.filter(pk=waiting.pk, file=waiting.file)
         if same.update(found=msgspec.to_builtins(found)) and len(changed) <= SLICE:
             try:
-                keep(job, changed)
+                save_changes(job, changed)
             except NotFinished:
                 raise LeaseLost from None  # it is read when the job has finished again
         RowChange.objects.filter(job=job, kind=RowChange.Kind.CORRECT).delete()
@@ -117,19 +117,19 @@ def _begin(job: Job, waiting: CorrectedUpload, rows: int) -> None:
         RowChange.objects.update_or_create(job=job, defaults=values)
 
 
-def found_of(corrected: CorrectedUpload) -> Found | None:
+def read_findings(corrected: CorrectedUpload) -> Findings | None:
     """What came of it; None while it is to be read."""
     return None if corrected.found is None else _read_found(corrected.found)
 
 
-def keep(job: Job, changed: dict[int, str]) -> None:
+def save_changes(job: Job, changed: dict[int, str]) -> None:
     """Let rows (their source, by number) wait to be sent as they were corrected, in a transaction
     for each slice of them. Raises NotFinished."""
     for some in _slices(changed):
         with slice_transaction():
             if not edits.is_open(job):
                 raise NotFinished
-            edits.put(job, some)
+            edits.store_sources(job, some)
 
 
 def _slices(changed: dict[int, str]) -> Iterator[dict[int, str]]:
@@ -138,7 +138,7 @@ def _slices(changed: dict[int, str]) -> Iterator[dict[int, str]]:
         yield {number: changed[number] for number in some}
 
 
-def in_words(error: Unreadable) -> Iterator[str]:
+def describe_error(error: Unreadable) -> Iterator[str]:
     """Why a corrected file cannot be used, with the line as a spreadsheet shows it."""
     for finding in error.findings:
         yield f"Line {finding.line:,}: {finding.text}" if finding.line else finding.text
@@ -147,9 +147,9 @@ def in_words(error: Unreadable) -> Iterator[str]:
 # --- Which rows it changes ------------------------------------------------------------------------
 
 
-def match(
+def match_rows(
     job: Job, corrected: CorrectedFile, lease: Lease | None = None
-) -> tuple[Found, dict[int, str]]:
+) -> tuple[Findings, dict[int, str]]:
     """What came of a corrected file, and the rows that it changes: their new source, by number.
     Nothing is stored. Raises NotCorrected, LeaseLost."""
     corrections = Corrections([corrected])
@@ -160,7 +160,7 @@ def match(
     corrected_line = _table_line if is_table else _request_line
     checks = _Checks(job)
     what = "Row" if job.reading.get("format") == "JSON" else "Line"  # as shapes.row_name
-    found, changed, wrong = Found(), {}, []
+    found, changed, wrong = Findings(), {}, []
     edited = set(job.edits.values_list("number", flat=True))
     stays = 0
     for row in _rows(job, sorted(numbers), lease):
@@ -233,7 +233,7 @@ class _Checks:
 
     def __init__(self, job: Job) -> None:
         choices = choices_of(job)
-        self.limits: Limits = reading.limits()
+        self.limits: Limits = reading.reading_limits()
         self.width = len(job.columns)
         self.fill = choices.fill
         self.requests = Requests(choices.remedies, self.limits)

@@ -34,21 +34,21 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Changed:
+class EditedRow:
     """A row that waits to be sent as it was changed."""
 
     row: Row
     changes: list[Change]
 
 
-def can_be_edited(job: Job) -> RowQuerySet:
+def editable_rows(job: Job) -> RowQuerySet:
     """The rows of a finished job that can be changed and sent again."""
     if job.state != Job.State.FINISHED or not rounds.knows_rows(job):
         return Row.objects.none()
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 
 
-def why_not(job: Job, row: Row) -> str:
+def why_not_editable(job: Job, row: Row) -> str:
     """Why a row cannot be changed, as a sentence."""
     if job.state != Job.State.FINISHED:
         return "Rows can be edited when the job has finished."
@@ -57,22 +57,22 @@ def why_not(job: Job, row: Row) -> str:
     return f"Row {row.number:,} has a good answer, so it stays as it is."
 
 
-def edit(row: Row, cells: list[str]) -> bool:
+def edit_row(row: Row, cells: list[str]) -> bool:
     """Keep what a row of a table is to be. False when that is what it is already; an earlier change
     of it is forgotten then."""
-    return keep(row.job, [(row, _as_json(cells))]) == 1
+    return save_edits(row.job, [(row, _as_json(cells))]) == 1
 
 
 def _as_json(cells: list[str]) -> str:
     return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
 
 
-def keep(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
+def save_edits(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
     """Keep what rows are to be, as Row.source; how many of them are not as they were. 0 while other
     rows of the job are being changed."""
     with transaction.atomic():
         # Locked: a round that starts meanwhile comes after us, or has come before.
-        return put_changed(job, Wanted.of(wanted)) if is_open(job) else 0
+        return store_edits(job, EditedSources.of(wanted)) if is_open(job) else 0
 
 
 def is_open(job: Job) -> bool:
@@ -83,26 +83,26 @@ def is_open(job: Job) -> bool:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EditedSources:
     """What rows are to be, by number, and those that are so already."""
 
     sources: dict[int, str]
     same: set[int]
 
     @classmethod
-    def of(cls, wanted: Sequence[tuple[Row, str]]) -> Wanted:
+    def of(cls, wanted: Sequence[tuple[Row, str]]) -> EditedSources:
         same = {row.number for row, source in wanted if json.loads(source) == row.content}
         return cls({row.number: source for row, source in wanted if row.number not in same}, same)
 
 
-def put_changed(job: Job, wanted: Wanted) -> int:
+def store_edits(job: Job, wanted: EditedSources) -> int:
     """As `keep`, of a job that is open or that the worker is changing."""
     Edit.objects.filter(job=job, number__in=wanted.same).delete()
-    put(job, wanted.sources)
+    store_sources(job, wanted.sources)
     return len(wanted.sources)
 
 
-def put(job: Job, sources: Mapping[int, str]) -> None:
+def store_sources(job: Job, sources: Mapping[int, str]) -> None:
     """Keep what rows are to be, by number, in place of earlier changes of them."""
     # bulk_create takes ten times as long.
     with connection.cursor() as cursor:
@@ -117,7 +117,7 @@ def note_edits(job: Job) -> None:
     changed.update(edits_version=F("edits_version") + 1, next_action_at=clock.now())
 
 
-def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
+def change_rows(job: Job, cause: str, code: str, name: str, number: int) -> int:
     """Change all rows with one cause in the same way; how many were changed. For a few rows: as
     many as there are, it takes as long. `code`: SHORTEN the column `name` to `number` characters,
     take the parameter `name` WITHOUT, or allow a LONGER answer of `number` tokens in ready-made
@@ -127,7 +127,9 @@ def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
     with transaction.atomic():
         if not is_open(job):
             return 0
-        return put_changed(job, changed(job, to_change(job, cause), code, name, number))
+        return store_edits(
+            job, change_sources(job, changeable_rows(job, cause), code, name, number)
+        )
 
 
 def can_change(job: Job, code: str, name: str, number: int) -> bool:
@@ -135,19 +137,19 @@ def can_change(job: Job, code: str, name: str, number: int) -> bool:
     return code in _changes(job, name, number)
 
 
-def to_change(job: Job, cause: str) -> RowQuerySet:
+def changeable_rows(job: Job, cause: str) -> RowQuerySet:
     """The rows of a group that `change_all` changes."""
-    return can_be_edited(job).failed().filter(cause=cause)
+    return editable_rows(job).failed().filter(cause=cause)
 
 
-def changed(job: Job, rows: RowQuerySet, code: str, name: str, number: int) -> Wanted:
+def change_sources(job: Job, rows: RowQuerySet, code: str, name: str, number: int) -> EditedSources:
     """What `change_all` makes of `rows`."""
     change = _changes(job, name, number)[code]
     found = list(rows.in_order())
     # One that was changed before is changed further.
     numbers = [row.number for row in found]
     before = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-    return Wanted.of([(row, change(before.get(row.number, row.source))) for row in found])
+    return EditedSources.of([(row, change(before.get(row.number, row.source))) for row in found])
 
 
 _Parts = dict[str, msgspec.Raw]
@@ -192,23 +194,23 @@ def _joined(request: _Parts, params: _Parts) -> str:
     ).decode()
 
 
-def waiting(job: Job) -> RowQuerySet:
+def waiting_rows(job: Job) -> RowQuerySet:
     """The rows that wait to be sent as they were changed."""
-    return can_be_edited(job).filter(number__in=job.edits.values("number"))
+    return editable_rows(job).filter(number__in=job.edits.values("number"))
 
 
 def count_waiting(job: Job) -> int:
     """How many rows wait to be sent as they were changed."""
     measured = selection.count_edited(job)
-    return waiting(job).count() if measured is None else measured
+    return waiting_rows(job).count() if measured is None else measured
 
 
-def changed_rows(job: Job, limit: int) -> list[Changed]:
+def changed_rows(job: Job, limit: int) -> list[EditedRow]:
     """The first `limit` rows that wait to be sent as they were changed, with what is different."""
-    rows = waiting(job).in_order()[:limit]
+    rows = waiting_rows(job).in_order()[:limit]
     numbers = [row.number for row in rows]
     edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-    return [Changed(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
+    return [EditedRow(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
 
 
 def _differences(job: Job, row: Row, after: Any) -> list[Change]:
@@ -229,7 +231,7 @@ def _part(request: dict[str, Any], key: str) -> str:
     return json.dumps(params[key], ensure_ascii=False) if key in params else ""
 
 
-def forget(job: Job, number: int | None = None) -> None:
+def discard_edits(job: Job, number: int | None = None) -> None:
     """Take back what was changed, in one row or in all, unless rows are being changed or sent."""
     edits = Edit.objects.filter(job=job)
     with transaction.atomic():

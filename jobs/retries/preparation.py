@@ -66,7 +66,7 @@ def _end_step(job: Job, one: Round) -> None:
 
 def _take(job: Job, one: Round, between: tuple[int, int]) -> int:
     """Let those rows wait that the round sends again; how many."""
-    chosen = selection.of_rounds(selection.all_rows_of(job, one.which, between), one.earlier)
+    chosen = selection.in_rounds(selection.candidate_rows(job, one.which, between), one.earlier)
     # Never more than the price was for.
     numbers = list(chosen.values_list("number", flat=True)[: max(one.rows - one.taken, 0)])
     if not numbers:
@@ -85,7 +85,7 @@ def _take_edits(job: Job, numbers: Sequence[int]) -> None:
     before.update(source=Subquery(row.values("source")))
     edits = Edit.objects.filter(job=job, number__in=numbers)
     edited = [
-        (source, measurements.size_of(job, source), None, None, job.pk, number)
+        (source, measurements.row_size(job, source), None, None, job.pk, number)
         for number, source in edits.values_list("number", "source")
     ]
     with connection.cursor() as cursor:

@@ -18,7 +18,7 @@ from ..rules import judging, pricing, recipes
 from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, cause_in_words
 from ..rules.recipes import Recipe
 from . import rounds, selection
-from .rounds import Again, Plan
+from .rounds import RetryChoice, RetryPlan
 
 LOOKED_AT = 1_000  # rows of a group whose messages are read
 MESSAGES = 3  # of a group that are shown
@@ -31,7 +31,7 @@ _TOO_LONG = re.compile(r"too long|context (?:limit|window|length)|exceed", re.IG
 
 
 @dataclass(frozen=True)
-class Said:
+class ProviderMessage:
     """Words of the provider, and how many of the rows that were looked at have them."""
 
     words: str
@@ -45,13 +45,13 @@ class Remedy:
 
     code: str  # of judging.AGAIN, LONGER, ...
     words: str
-    plan: Plan | None = None  # what it costs; None: nothing, or it is said later
+    plan: RetryPlan | None = None  # what it costs; None: nothing, or it is said later
     value: str = ""  # the longest answer, the column, or the parameter
     number: int = 0  # characters of the column that fit
 
 
 @dataclass(frozen=True)
-class Group:
+class ProblemGroup:
     """Rows of a job that are not good for one reason."""
 
     job: Job
@@ -84,13 +84,15 @@ class Group:
         return self.cause is not OTHER_ERROR
 
     @cached_property
-    def said(self) -> list[Said]:
+    def said(self) -> list[ProviderMessage]:
         """What the provider said of the first rows, the most frequent first."""
         some = self.all_rows.exclude(message="").in_order()
         found = list(some.values_list("message", "request_id")[:LOOKED_AT])
         ids = dict(reversed(found))
         counts = Counter(message for message, _id in found)
-        return [Said(text, rows, ids[text]) for text, rows in counts.most_common(MESSAGES)]
+        return [
+            ProviderMessage(text, rows, ids[text]) for text, rows in counts.most_common(MESSAGES)
+        ]
 
     @cached_property
     def remedies(self) -> list[Remedy]:
@@ -111,11 +113,11 @@ class Group:
 
     @cached_property
     def _is_unknown(self) -> bool:
-        return self.job.is_external and rounds.is_unknown(self.job, self.recipe)
+        return self.job.is_external and rounds.lacks_prompt(self.job, self.recipe)
 
     def _can_be_asked(self) -> bool:
-        can = rounds.can_be_asked(self.job)
-        return can and selection.rows_of(self.job, self.name).exists()
+        can = rounds.can_change_prompt(self.job)
+        return can and selection.retry_rows(self.job, self.name).exists()
 
     @property
     def all_rows(self) -> RowQuerySet:
@@ -127,7 +129,7 @@ class Group:
             return None
         match code:
             case judging.AGAIN:
-                plan = rounds.plan(self.job, Again(self.name))
+                plan = rounds.find_plan(self.job, RetryChoice(self.name))
                 return Remedy(code, self._words_for_again(), plan) if plan else None
             case judging.LONGER:
                 return self._longer() if is_table else self._longer_of_requests()
@@ -158,7 +160,7 @@ class Group:
         tokens = longer_answer(self.recipe)
         if not tokens:
             return None
-        plan = rounds.plan(self.job, Again(self.name, max_tokens=tokens))
+        plan = rounds.find_plan(self.job, RetryChoice(self.name, max_tokens=tokens))
         words = f"Allow answers of {tokens:,} tokens and send again"
         return Remedy(LONGER, words, plan, str(tokens)) if plan else None
 
@@ -174,7 +176,7 @@ class Group:
     @cached_property
     def recipe(self) -> Recipe:
         """What its rows were asked last."""
-        return Again(self.name).recipe(self.job)
+        return RetryChoice(self.name).recipe(self.job)
 
     def _shorten(self) -> Remedy | None:
         """Of the columns that the prompt uses, the one with the longest cells in these rows."""
@@ -228,10 +230,10 @@ def longer_answer(recipe: Recipe) -> int:
     return tokens if tokens > recipe.longest else 0
 
 
-def groups(job: Job) -> list[Group]:
+def find_groups(job: Job) -> list[ProblemGroup]:
     """Why rows of a job that was sent are not good, the most frequent reason first."""
     found = [
-        Group(
+        ProblemGroup(
             job,
             one["outcome"],
             one["cause"],
@@ -247,8 +249,8 @@ def groups(job: Job) -> list[Group]:
     return sorted(found, key=lambda group: -group.rows)
 
 
-def find_group(job: Job, cause: str) -> Group | None:
-    return next((group for group in groups(job) if group.name == cause), None)
+def find_group(job: Job, cause: str) -> ProblemGroup | None:
+    return next((group for group in find_groups(job) if group.name == cause), None)
 
 
 def _counted(job: Job) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ from ..models import (
 )
 from ..rules.judging import MARKED_DOWN, cause_in_words
 from ..rules.recipes import Recipe
-from .measurements import CannotBeSent, measure_rows
-from .selection import EDITED, FOR_NOW, asked_alike, by_round, last_of
+from .measurements import CannotRetry, measure_rows
+from .selection import EDITED, FOR_NOW, last_round_of, rounds_with_main_recipe, sizes_by_round
 
 # Causes of rows whose answer needed more than the longest that was allowed.
 TOO_SHORT = ("cut_off", "empty")
@@ -32,7 +32,7 @@ BUSY = "Rows of this job are being changed just now. Nothing was sent. Try again
 
 
 @dataclass(frozen=True)
-class Again:
+class RetryChoice:
     """What is to be sent again: which rows, and what of the recipe is different."""
 
     which: str  # FOR_NOW, EDITED or a cause
@@ -44,7 +44,7 @@ class Again:
     def recipe(self, job: Job, last: int | None = None) -> Recipe:
         """What the rows of a table are to be asked: what they were asked last, and the changes.
         `last`: the round of that, when it is known."""
-        before = recipe_of_round(job, last_of(job, self.which) if last is None else last)
+        before = recipe_of_round(job, last_round_of(job, self.which) if last is None else last)
         return replace(
             before,
             max_tokens=before.max_tokens if self.max_tokens is None else self.max_tokens,
@@ -55,10 +55,10 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RetryPlan:
     """What a person is shown before rows are sent again, and confirms."""
 
-    again: Again
+    again: RetryChoice
     recipe: Recipe
     bytes: int  # of the rows, as Row.size
     price: PartEstimate
@@ -71,44 +71,44 @@ class Plan:
         return self.price.rows
 
 
-def plan(job: Job, again: Again) -> Plan | None:
+def find_plan(job: Job, again: RetryChoice) -> RetryPlan | None:
     """As `make_plan`; None when rows cannot be sent so."""
-    with suppress(CannotBeSent):
+    with suppress(CannotRetry):
         return make_plan(job, again)
     return None
 
 
-def make_plan(job: Job, again: Again) -> Plan:
+def make_plan(job: Job, again: RetryChoice) -> RetryPlan:
     """What `again` comes to, and costs. Raises CannotBeSent."""
     if job.state != Job.State.FINISHED:
-        raise CannotBeSent("Rows can be sent again when the job has finished.")
+        raise CannotRetry("Rows can be sent again when the job has finished.")
     if job.practice != settings.PRACTICE:
         was, now = ("practice", "not") if job.practice else ("not practice", "practice")
-        raise CannotBeSent(f"This job was {was}, and this site is {now} now: send it as a new job.")
+        raise CannotRetry(f"This job was {was}, and this site is {now} now: send it as a new job.")
     if not knows_rows(job):
-        raise CannotBeSent("The batch came without its file, so its rows are not known here.")
+        raise CannotRetry("The batch came without its file, so its rows are not known here.")
     if RowChange.objects.filter(job=job).exists():
-        raise CannotBeSent(BUSY)
-    found_by_round = by_round(job, again.which)
+        raise CannotRetry(BUSY)
+    found_by_round = sizes_by_round(job, again.which)
     if not found_by_round:
-        raise CannotBeSent("There are no such rows to be sent again.")
-    earlier = asked_alike(job, found_by_round)
+        raise CannotRetry("There are no such rows to be sent again.")
+    earlier = rounds_with_main_recipe(job, found_by_round)
     last = max(earlier or found_by_round)
     recipe = again.recipe(job, last)
     _check(job, again, recipe)
     chosen = [found_by_round[number] for number in earlier or found_by_round]
     found = measure_rows(job, again.which, chosen, earlier)
     at_least = _longest_before(job, last, recipe) if again.which in TOO_SHORT else 0
-    price = retry_estimates.estimate_again(job, found, recipe, at_least)
+    price = retry_estimates.estimate_retry(job, found, recipe, at_least)
     if price is None:
-        raise CannotBeSent("The price of sending them again is not known.")
+        raise CannotRetry("The price of sending them again is not known.")
     shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), asdict(found)]
     # Of two rows that are as large, one can be marked, or changed, instead of the other.
     shown.append(job.edits_version if again.which == EDITED else 0)
     shown.append(job.rows_changed if again.which == MARKED_DOWN else 0)
     shown += map(str, asdict(price).values())
     key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
-    return Plan(again, recipe, found.bytes, price, key, earlier, found.models)
+    return RetryPlan(again, recipe, found.bytes, price, key, earlier, found.models)
 
 
 def versions(job: Job) -> tuple[object, ...]:
@@ -122,15 +122,15 @@ def versions(job: Job) -> tuple[object, ...]:
     )
 
 
-def _check(job: Job, again: Again, recipe: Recipe) -> None:
+def _check(job: Job, again: RetryChoice, recipe: Recipe) -> None:
     """Raises CannotBeSent when they cannot be asked so."""
     if job.kind == Job.Kind.REQUESTS:
-        if again != Again(again.which):
-            raise CannotBeSent("Ready-made requests say themselves what is asked, and of whom.")
-    elif is_unknown(job, recipe):
-        raise CannotBeSent("What these rows were asked is not known here. Write what to ask.")
+        if again != RetryChoice(again.which):
+            raise CannotRetry("Ready-made requests say themselves what is asked, and of whom.")
+    elif lacks_prompt(job, recipe):
+        raise CannotRetry("What these rows were asked is not known here. Write what to ask.")
     elif problems := checks.recipe_problems(recipe, job.columns):
-        raise CannotBeSent(" ".join(problems))
+        raise CannotRetry(" ".join(problems))
 
 
 def knows_rows(job: Job) -> bool:
@@ -138,20 +138,20 @@ def knows_rows(job: Job) -> bool:
     return not job.is_external or job.upload_bytes > 0
 
 
-def can_be_asked(job: Job) -> bool:
+def can_change_prompt(job: Job) -> bool:
     """Whether rows of this job can be asked something else than they were."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE:
         return False
     return job.kind == Job.Kind.TABLE and knows_rows(job)
 
 
-def is_unknown(job: Job, recipe: Recipe) -> bool:
+def lacks_prompt(job: Job, recipe: Recipe) -> bool:
     """Whether `recipe` is what a table was asked that came with a batch made elsewhere: nobody here
     knows it. The rows can be sent again once somebody has written what to ask."""
     return job.is_external and job.kind == Job.Kind.TABLE and not recipe.prompt
 
 
-def in_words(job: Job, planned: Plan) -> str:
+def describe_retry(job: Job, planned: RetryPlan) -> str:
     """Which rows, and what is different, for the log of the job."""
     again = planned.again
     if again.which == EDITED:
@@ -178,7 +178,7 @@ def _longest_before(job: Job, last: int, recipe: Recipe) -> int:
     return before.longest if before.longest < recipe.longest else 0
 
 
-def start(job: Job, planned: Plan, what: str, user: User) -> None:
+def create_round(job: Job, planned: RetryPlan, what: str, user: User) -> None:
     """Make the round, inside a transaction. The worker takes its rows, see preparation.py."""
     again = planned.again
     Round.objects.create(

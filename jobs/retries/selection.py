@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from django.db.models import Count, Max, Sum
 
-from ..drafts.retry_estimates import Measured
+from ..drafts.retry_estimates import RetrySize
 from ..models import (
     NOT_GOOD,
     Edit,
@@ -26,19 +26,19 @@ EDITED = "edited"  # all that were changed, see Edit
 MEASURED_AT_ONCE = 2_000  # edits; more are measured by the worker
 
 
-def rows_of(job: Job, which: str) -> RowQuerySet:
+def retry_rows(job: Job, which: str) -> RowQuerySet:
     """The rows that one round sends again: of `all_rows_of`, those that were asked last what most
     of them were."""
-    earlier = asked_alike(job, by_round(job, which)) if job.last_round > 1 else []
-    return of_rounds(all_rows_of(job, which), earlier)
+    earlier = rounds_with_main_recipe(job, sizes_by_round(job, which)) if job.last_round > 1 else []
+    return in_rounds(candidate_rows(job, which), earlier)
 
 
-def of_rounds(rows: RowQuerySet, numbers: Collection[int]) -> RowQuerySet:
+def in_rounds(rows: RowQuerySet, numbers: Collection[int]) -> RowQuerySet:
     """Those of `rows` that were last in one of these rounds; all of them when there is none."""
     return rows.filter(round__in=numbers) if numbers else rows
 
 
-def all_rows_of(job: Job, which: str, between: tuple[int, int] | None = None) -> RowQuerySet:
+def candidate_rows(job: Job, which: str, between: tuple[int, int] | None = None) -> RowQuerySet:
     """The rows that are to be sent again; `between`: only those with a number above the first and
     up to the second. Those that are the same as one of them are not among them, nor those that wait
     to be sent as they were changed."""
@@ -67,7 +67,7 @@ def _with_cause(rows: RowQuerySet, which: str) -> RowQuerySet:
     return rows.failed().filter(cause=which)
 
 
-def changed_of(job: Job, which: str) -> int:
+def count_edited_with_cause(job: Job, which: str) -> int:
     """How many rows would be sent again, but wait to be sent as they were changed."""
     if which == EDITED:
         return 0
@@ -75,23 +75,23 @@ def changed_of(job: Job, which: str) -> int:
     return _with_cause(Row.objects.filter(job=job), which).filter(number__in=edited).count()
 
 
-ByRound = dict[int, Measured]
+SizesByRound = dict[int, RetrySize]
 
 
-def by_round(job: Job, which: str) -> ByRound:
+def sizes_by_round(job: Job, which: str) -> SizesByRound:
     """What is in the rows of `all_rows_of`, by the round that they were last in. From what was
     counted and measured, where that is as new as the rows; else all rows are looked at."""
-    if which == EDITED and job.edits_measured.get("of") == edits_of(job):
+    if which == EDITED and job.edits_measured.get("of") == edits_key(job):
         stored = job.edits_measured["rounds"].items()
-        return {int(number): Measured(*found) for number, found in stored}
+        return {int(number): RetrySize(*found) for number, found in stored}
     counted = None if which == EDITED else _in_tally(job, which)
     if counted is not None and not job.edits.all()[MEASURED_AT_ONCE:].exists():
         edited = list(job.edits.values_list("number", flat=True))
-        return _without(counted, Row.objects.filter(job=job, number__in=edited), which)
-    return _grouped(all_rows_of(job, which))
+        return _subtract_edited(counted, Row.objects.filter(job=job, number__in=edited), which)
+    return _measure_by_round(candidate_rows(job, which))
 
 
-def _in_tally(job: Job, which: str) -> ByRound | None:
+def _in_tally(job: Job, which: str) -> SizesByRound | None:
     """Rows with a cause, those that were edited among them; None when they were not counted so."""
     groups = job.tally.get("groups") or [{}]
     is_current = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
@@ -101,43 +101,43 @@ def _in_tally(job: Job, which: str) -> ByRound | None:
         return None  # some of them would not be sent
     outcomes = [Outcome.LEFT_OUT] if which == SET_ASIDE else list(NOT_GOOD)
     causes = PASSING if which == FOR_NOW else (which,)
-    found: ByRound = {}
+    found: SizesByRound = {}
     for group in groups:
         if group["outcome"] in outcomes and group["cause"] in causes:
             for number, counted in group["rounds"].items():
-                found[int(number)] = both(found.get(int(number)), Measured(*counted))
+                found[int(number)] = add_sizes(found.get(int(number)), RetrySize(*counted))
     return found
 
 
-def both(one: Measured | None, other: Measured) -> Measured:
+def add_sizes(one: RetrySize | None, other: RetrySize) -> RetrySize:
     if one is None:
         return other
     largest = max(one.largest, other.largest)
-    return Measured(one.rows + other.rows, one.bytes + other.bytes, largest)
+    return RetrySize(one.rows + other.rows, one.bytes + other.bytes, largest)
 
 
-def _without(counted: ByRound, edited: RowQuerySet, which: str) -> ByRound:
+def _subtract_edited(counted: SizesByRound, edited: RowQuerySet, which: str) -> SizesByRound:
     """The largest may be one of those that are edited: then the others are taken for as large."""
-    for number, less in _grouped(_with_cause(edited, which)).items():
-        one = counted.get(number, Measured(0, 0, 0))
-        left = Measured(one.rows - less.rows, one.bytes - less.bytes, one.largest)
+    for number, less in _measure_by_round(_with_cause(edited, which)).items():
+        one = counted.get(number, RetrySize(0, 0, 0))
+        left = RetrySize(one.rows - less.rows, one.bytes - less.bytes, one.largest)
         counted[number] = left
     return {number: one for number, one in counted.items() if one.rows > 0}
 
 
-def _grouped(rows: RowQuerySet) -> ByRound:
+def _measure_by_round(rows: RowQuerySet) -> SizesByRound:
     groups = rows.values("round").annotate(
         count=Count("pk"),
         largest=Max("size"),
         all_bytes=Sum("size"),  # not "size", which is the name of the column
     )
     return {
-        one["round"]: Measured(one["count"], int(one["all_bytes"]), one["largest"])
+        one["round"]: RetrySize(one["count"], int(one["all_bytes"]), one["largest"])
         for one in groups.order_by("round")
     }
 
 
-def asked_alike(job: Job, found: ByRound) -> list[int]:
+def rounds_with_main_recipe(job: Job, found: SizesByRound) -> list[int]:
     """The rounds in which rows were asked last what most of these were. Empty: all were asked the
     same."""
     if len(found) < 2:
@@ -151,12 +151,12 @@ def asked_alike(job: Job, found: ByRound) -> list[int]:
     return asked[count.most_common(1)[0][0]] if len(asked) > 1 else []
 
 
-def last_of(job: Job, which: str) -> int:
+def last_round_of(job: Job, which: str) -> int:
     """The last round of the rows of `rows_of`."""
     if job.last_round == 1:
         return 1
-    found = by_round(job, which)
-    return max(asked_alike(job, found) or found, default=1)
+    found = sizes_by_round(job, which)
+    return max(rounds_with_main_recipe(job, found) or found, default=1)
 
 
 def count_with_cause(job: Job, cause: str) -> int | None:
@@ -168,11 +168,11 @@ def count_with_cause(job: Job, cause: str) -> int | None:
 
 def count_edited(job: Job) -> int | None:
     """How many rows wait to be sent as they were edited; None when they were not measured."""
-    if job.edits_measured.get("of") != edits_of(job):
+    if job.edits_measured.get("of") != edits_key(job):
         return None
-    return sum(one.rows for one in by_round(job, EDITED).values())
+    return sum(one.rows for one in sizes_by_round(job, EDITED).values())
 
 
-def edits_of(job: Job) -> list[int]:
+def edits_key(job: Job) -> list[int]:
     """Equal ones mean the same edits of rows that have become nothing else."""
     return [job.edits_version, job.last_round]

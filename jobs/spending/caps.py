@@ -29,35 +29,35 @@ class NotAllowed(Exception):
     """It would spend more than is allowed, or nothing is to be spent; the message says why."""
 
 
-def lock() -> SpendingCaps:
+def lock_caps() -> SpendingCaps:
     """The caps, for a transaction that takes some of them up: whoever comes second waits, and sees
     what the first has reserved."""
     return SpendingCaps.objects.select_for_update().get(pk=1)
 
 
-def in_the_way(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
+def why_over_cap(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
     """Why `job` cannot cost `most` US dollars more than it has until now, as a sentence; "" when it
     can."""
-    so_far = ledger.of_job(job)
-    return _why_not(job, so_far, most, allowed, now, "This job", "Send fewer rows")
+    so_far = ledger.committed_to_job(job)
+    return _why_over(job, so_far, most, allowed, now, "This job", "Send fewer rows")
 
 
-def in_the_way_of_trial(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
+def why_trial_over_cap(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
     """Why rows of `job` that cost up to `most` US dollars cannot be tried, as a sentence; "" when
     they can."""
-    so_far = ledger.of_job(job)
-    if why := _why_not(job, so_far, most, allowed, now, "Trying this", "Try fewer rows"):
+    so_far = ledger.committed_to_job(job)
+    if why := _why_over(job, so_far, most, allowed, now, "Trying this", "Try fewer rows"):
         return why
     if needs_approval(job, most, allowed):
         return (
-            f"Trying this may cost up to {_up(most)}, and {_sum(so_far)} was taken up for this job "
-            f"before. Above {_sum(allowed.approval_above or Decimal(0))} a second person has to "
+            f"Trying this may cost up to {_round_up(most)}, and {_format_sum(so_far)} was taken up for this job "
+            f"before. Above {_format_sum(allowed.approval_above or Decimal(0))} a second person has to "
             "approve the job, and rows cannot be tried. Try fewer rows."
         )
     return ""
 
 
-def _why_not(
+def _why_over(
     job: Job,
     so_far: Decimal,
     most: Decimal,
@@ -70,17 +70,17 @@ def _why_not(
         return SPENDING_IS_STOPPED
     if allowed.most_a_job is not None and so_far + most > allowed.most_a_job:
         return (
-            f"This job may cost up to {_up(so_far + most)}, and no job may cost more than "
-            f"{_sum(allowed.most_a_job)} here. {fewer}, allow shorter answers, or ask an "
+            f"This job may cost up to {_round_up(so_far + most)}, and no job may cost more than "
+            f"{_format_sum(allowed.most_a_job)} here. {fewer}, allow shorter answers, or ask an "
             "administrator."
         )
     if so_far + most > MOST:
-        return f"This job may cost up to {_up(so_far + most)}. {estimates.TOO_MUCH}"
+        return f"This job may cost up to {_round_up(so_far + most)}. {estimates.TOO_MUCH}"
     for cap, left, words in _left(job.owner, allowed, now):
         if most > left:
             return (
-                f"{what} may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, and "
-                f"{_sum(left)} of it is left. {fewer}, wait for the next month, or ask an "
+                f"{what} may cost up to {_round_up(most)}. {words} may cost {_format_sum(cap)} a month, and "
+                f"{_format_sum(left)} of it is left. {fewer}, wait for the next month, or ask an "
                 "administrator."
             )
     return ""
@@ -96,14 +96,14 @@ def _left(
         (allowed.most_a_month, None, "All jobs together"),
     ):
         if cap is not None:
-            yield cap, max(cap - ledger.taken_up(month, whose), Decimal(0)), words
+            yield cap, max(cap - ledger.committed_since(month, whose), Decimal(0)), words
 
 
 def needs_approval(job: Job, most: Decimal, allowed: SpendingCaps) -> bool:
     """Whether a second person has to approve that `job` costs up to `most` more. What nobody has
     approved of it counts together, so that small steps do not lead around it."""
     above = allowed.approval_above
-    return above is not None and ledger.not_approved(job) + most > above
+    return above is not None and ledger.unapproved_amount(job) + most > above
 
 
 def approvers(job: Job) -> QuerySet[User]:
@@ -152,10 +152,10 @@ def why_approval_is_missing(job: Job, plan: str, user: User) -> str:
     return ""
 
 
-def _sum(amount: Decimal) -> str:
+def _format_sum(amount: Decimal) -> str:
     return pricing.in_words(amount)
 
 
-def _up(amount: Decimal) -> str:
+def _round_up(amount: Decimal) -> str:
     """A most is never rounded down."""
     return pricing.in_words(pricing.rounded_up(amount))

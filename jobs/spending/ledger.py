@@ -54,7 +54,7 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenCharge:
     """What may still be charged: the most that is to come, or that nobody can rule out."""
 
     at: datetime
@@ -78,13 +78,13 @@ def sum_pico(rows: QuerySet[Any], column: str) -> int:
 # --- All of it ------------------------------------------------------------------------------------
 
 
-def taken_up(since: datetime, owner: User | None = None) -> Decimal:
+def committed_since(since: datetime, owner: User | None = None) -> Decimal:
     """What counts for the caps since then: what was charged, and what may still be."""
-    mine = [one.amount for one in still_open(since) if owner is None or one.owner_pk == owner.pk]
-    return spent(since, owner) + sum(mine, Decimal(0))
+    mine = [one.amount for one in open_charges(since) if owner is None or one.owner_pk == owner.pk]
+    return spent_since(since, owner) + sum(mine, Decimal(0))
 
 
-def spent(since: datetime, owner: User | None = None) -> Decimal:
+def spent_since(since: datetime, owner: User | None = None) -> Decimal:
     """What was charged since then; the sum of `charges`."""
     mine = {} if owner is None else {"owner": owner}
     job_mine = {} if owner is None else {"job__owner": owner}
@@ -100,7 +100,7 @@ def spent(since: datetime, owner: User | None = None) -> Decimal:
     return dollars(total + sum_pico(trials, "cost_pico") + sum_pico(past, "spent_pico"))
 
 
-def still_open(since: datetime) -> Iterator[Open]:
+def open_charges(since: datetime) -> Iterator[OpenCharge]:
     """What may still be charged of what was begun since then: what is under way or in doubt."""
     here = {"practice": settings.PRACTICE}
     now = clock.now()
@@ -109,17 +109,17 @@ def still_open(since: datetime) -> Iterator[Open]:
     )
     for at, owner, most in under_way.values_list("begun", "owner", "reserved_pico"):
         if at >= since:
-            yield Open(at, owner, dollars(most))
+            yield OpenCharge(at, owner, dollars(most))
     for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
         if (at := _begun(batch)) >= since:
-            yield Open(at, batch.job.owner_id, _doubt(batch))
+            yield OpenCharge(at, batch.job.owner_id, _doubt(batch))
     trials = Trial.objects.filter(state__in=_OPEN_TRIES, asked_at__gte=since, **here)
     for at, owner, most in trials.values_list("asked_at", "job__owner", "most_pico"):
-        yield Open(at, owner, dollars(most))
+        yield OpenCharge(at, owner, dollars(most))
     past = PastSpending.objects.filter(open_pico__gt=0, at__gte=since, **here)
     past = past.filter(Q(open_until=None) | Q(open_until__gt=now))
     for at, owner, most in past.values_list("at", "owner", "open_pico"):
-        yield Open(at, owner, dollars(most))
+        yield OpenCharge(at, owner, dollars(most))
 
 
 def charges(since: datetime) -> Iterator[Charge]:
@@ -147,14 +147,14 @@ def charges(since: datetime) -> Iterator[Charge]:
 # --- One job --------------------------------------------------------------------------------------
 
 
-def of_job(job: Job) -> Decimal:
+def committed_to_job(job: Job) -> Decimal:
     """What a job takes up of the cap for one job: all that it was charged, tests included, and all
     that may still be charged."""
     job = Job.objects.get(pk=job.pk)
     return dollars(job.spent_pico + job.reserved_pico) + _of_tests(job) + _doubts(job)
 
 
-def not_approved(job: Job) -> Decimal:
+def unapproved_amount(job: Job) -> Decimal:
     """As `of_job`, without what a second person has approved."""
     job = Job.objects.get(pk=job.pk)
     rounds = list(job.rounds.all())
@@ -170,14 +170,14 @@ def not_approved(job: Job) -> Decimal:
     return dollars(counted) + tests + _doubts(job)
 
 
-def may_be_charged(job: Job) -> Decimal:
+def possible_charges(job: Job) -> Decimal:
     """What may have been charged without an answer to show for it: tests whose answer was lost, and
     batches that were sent again because they seemed never to have arrived."""
     lost = job.trials.filter(practice=job.practice, state=Trial.State.UNKNOWN)
     return dollars(sum_pico(lost, "most_pico")) + _doubts(job)
 
 
-def remember(job: Job) -> None:
+def keep_spending(job: Job) -> None:
     """Write down what a job has cost, and may still be charged, in the transaction that deletes it;
     whatever mode it was in."""
     # Locked: whoever stores what a test or a late batch has cost comes before all that is read

@@ -49,7 +49,7 @@ class Accuracy:
     within: int  # per cent: half of the jobs cost the middle of the usual, give or take so much
 
 
-def accuracy(since: datetime) -> Accuracy | None:
+def measure_accuracy(since: datetime) -> Accuracy | None:
     """Over the jobs that were confirmed since then and all of whose rows were answered; None when
     there is none."""
     finished = Job.objects.filter(
@@ -58,7 +58,7 @@ def accuracy(since: datetime) -> Accuracy | None:
     off, in_range = [], 0
     # What was sent again was said to cost more.
     for job in finished.filter(rounds=None).only("estimate", "tally", "spent_pico", "state"):
-        estimate = estimates.as_listed(job)
+        estimate = estimates.stored_estimate(job)
         if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
             continue
         cost, middle = dollars(job.spent_pico), (estimate.low + estimate.high) / 2
@@ -75,7 +75,7 @@ def months_back(now: datetime) -> list[datetime]:
     return begins
 
 
-def months(now: datetime) -> list[Month]:
+def list_months(now: datetime) -> list[Month]:
     """The last MONTHS months, the newest first; those before the first one that cost anything are
     left out."""
     begins = months_back(now)
@@ -96,7 +96,7 @@ def months(now: datetime) -> list[Month]:
         assert at is not None  # noqa: S101 - as asked for
         with suppress(pricing.UnknownPrice, KeyError):  # KeyError: ahead of us
             found[ledger.month_of(at)].kept += pricing.saved_by_keeping(model, *tokens)
-    for one in ledger.still_open(begins[-1]):
+    for one in ledger.open_charges(begins[-1]):
         if month := found.get(ledger.month_of(one.at)):
             month.reserved += one.amount
     newest = list(found.values())

@@ -18,7 +18,7 @@ from ..rules.pricing import Facts, Model, Prices
 WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
 
 
-def refresh() -> None:
+def load_prices() -> None:
     """Take the prices that hold today. Called before anything is done about money, in every
     process; one small query where nothing was ever entered."""
     today = timezone.now().astimezone(UTC).date()
@@ -60,7 +60,7 @@ def _known(model_id: str, listed: dict[str, object]) -> Facts:
     )
 
 
-def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
+def add_price(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
     """From `since` on a million tokens of input cost `read` US dollars, and of output `written`;
     keeping in proportion to the input, as the provider has it for nearly all models."""
     PriceOverride.objects.create(
@@ -76,12 +76,12 @@ def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: Use
     _take_effect()
 
 
-def withdraw(pk: int) -> None:
+def withdraw_price(pk: int) -> None:
     PriceOverride.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
     _take_effect()
 
 
 def _take_effect() -> None:
     """Here at once, elsewhere with the next request; drafts get a new price now."""
-    refresh()
+    load_prices()
     Job.objects.priced_drafts().price_anew(timezone.now())

@@ -18,7 +18,7 @@ ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tried before", "Turned
 
 
 @dataclass(frozen=True)
-class Line:
+class ReceiptLine:
     """What one model was charged for."""
 
     what: str  # ROWS, EARLIER, TRIES or LATE
@@ -36,7 +36,7 @@ class Line:
 class Receipt:
     """Money is US dollars. In practice it is what would have been charged."""
 
-    lines: list[Line]
+    lines: list[ReceiptLine]
     not_charged: dict[str, int]  # why, in words, and how many rows
     unpriced: int  # rows that were answered by a model without a price: not in the sum
     estimate: PartEstimate | None  # of the rows, without the tries
@@ -65,14 +65,14 @@ def receipt_of(job: Job) -> Receipt:
         _not_charged(job),
         job.tally.get("unpriced", 0),
         # Of a batch that was made elsewhere nobody here said what it costs.
-        None if job.is_external else estimates.said(job),
-        ledger.may_be_charged(job),
+        None if job.is_external else estimates.total_estimate(job),
+        ledger.possible_charges(job),
     )
 
 
 def _of_results(
     what: str, results: QuerySet[Row] | QuerySet[Attempt] | QuerySet[Trial]
-) -> list[Line]:
+) -> list[ReceiptLine]:
     groups = (
         results.filter(cost_pico__gt=0)
         .values("answered_by")
@@ -87,7 +87,7 @@ def _of_results(
         )
     )
     return [
-        Line(
+        ReceiptLine(
             what,
             group["answered_by"],
             group["rows"],
@@ -102,15 +102,17 @@ def _of_results(
     ]
 
 
-def _of_trials(job: Job) -> list[Line]:
+def _of_trials(job: Job) -> list[ReceiptLine]:
     """At the normal rate. One whose answer was lost is not in it, though it may be charged."""
     return _of_results(TRIES, Trial.objects.filter(job=job, practice=job.practice))
 
 
-def _of_late_ones(job: Job) -> list[Line]:
+def _of_late_ones(job: Job) -> list[ReceiptLine]:
     """Batches that turned up after their rows had been sent again: paid twice."""
     late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
-    return [Line(LATE, one.provider_id, one.finished, 0, 0, 0, 0, 0, one.cost) for one in late]
+    return [
+        ReceiptLine(LATE, one.provider_id, one.finished, 0, 0, 0, 0, 0, one.cost) for one in late
+    ]
 
 
 def _not_charged(job: Job) -> dict[str, int]:

@@ -182,7 +182,7 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
     if lease is None:
         return
     try:
-        price_overrides.refresh()
+        price_overrides.load_prices()
         next_action_at = _take_turn(lease, slot)
     except LeaseLost:
         # Another worker took over, or the job is not wanted any more; a lease that is still ours
@@ -450,7 +450,7 @@ def _until_due(batches: list[Batch]) -> timedelta:
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     if (job.same_once or job.only_new) and not job.spared:
-        deduplication.find(job, lease)
+        deduplication.mark_repeated_rows(job, lease)
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
     if not planned:
@@ -567,7 +567,7 @@ def price_stale_drafts() -> None:
     """Drafts whose price is for other prices or for the other mode get a new one: some of them each
     time, however many there are. What else a price depends on has each draft priced anew when it
     changes; should that have been missed, a look at a few of them in turn finds it."""
-    price_overrides.refresh()
+    price_overrides.load_prices()
     drafts = Job.objects.priced_drafts().order_by("pk")
     # One of an older version does not say by which prices it was worked out.
     others = ~Q(estimate__has_key="prices") | ~Q(estimate__prices=estimates.price_list())
@@ -642,5 +642,5 @@ def _delete_all(job: Job, lease: Lease) -> None:
         delete_rows(rows.filter(job=job), lease)
     FileProblem.objects.filter(job=job).delete()
     with transaction.atomic():
-        ledger.remember(job)
+        ledger.keep_spending(job)
         job.delete()

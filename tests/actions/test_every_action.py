@@ -158,7 +158,7 @@ def file(name: str = "reviews.csv") -> SimpleUploadedFile:
 
 
 def key_of(job: Job, which: str = CAUSE) -> str:
-    return rounds.make_plan(job, rounds.Again(which)).key
+    return rounds.make_plan(job, rounds.RetryChoice(which)).key
 
 
 Given = dict[str, Any]

@@ -28,23 +28,23 @@ def with_key(db: None, settings: Settings) -> None:
 def test_what_the_provider_offers_goes_before_what_is_bundled(
     with_key: None, simulator: Simulator, client_alice: Client, alice: User, make_job: MakeJob
 ) -> None:
-    assert model_catalog.asked_at() is None
-    assert model_catalog.find("claude-haiku-5-5") is not None, (
+    assert model_catalog.last_refresh() is None
+    assert model_catalog.find_model("claude-haiku-5-5") is not None, (
         "the bundled table, until it was asked"
     )
-    assert model_catalog.find("claude-mythos-5-2") is None
+    assert model_catalog.find_model("claude-mythos-5-2") is None
     model_catalog.refresh()
-    assert model_catalog.asked_at() is not None
-    assert model_catalog.find("claude-mythos-5-2") is not None, "this account was let in"
-    assert model_catalog.find("claude-opus-4-1") is None, "it is retired"
-    assert model_catalog.find("claude-haiku-4-5") is not None, "listed by its other name"
-    unpriced = model_catalog.find("claude-mythos-preview")
+    assert model_catalog.last_refresh() is not None
+    assert model_catalog.find_model("claude-mythos-5-2") is not None, "this account was let in"
+    assert model_catalog.find_model("claude-opus-4-1") is None, "it is retired"
+    assert model_catalog.find_model("claude-haiku-4-5") is not None, "listed by its other name"
+    unpriced = model_catalog.find_model("claude-mythos-preview")
     assert unpriced is not None and not unpriced.has_price
     job = make_job(alice, Job.State.DRAFT, model="claude-mythos-preview")
     assert "no price for Claude Mythos Preview" in checks.problems(job)[0]
     page = shown(client_alice, job)
     assert "Anthropic listed these models" in page and "Claude Mythos 5.2" in page
-    assert [offer.family for offer in model_catalog.offered()][:2] == ["haiku", "haiku"], (
+    assert [offer.family for offer in model_catalog.list_models()][:2] == ["haiku", "haiku"], (
         "cheapest first"
     )
 
@@ -53,19 +53,19 @@ def test_the_list_is_asked_for_now_and_then_and_for_each_key(
     with_key: None, simulator: Simulator, settings: Settings
 ) -> None:
     model_catalog.refresh()
-    first = model_catalog.asked_at()
+    first = model_catalog.last_refresh()
     model_catalog.refresh()
-    assert model_catalog.asked_at() == first, "that was lately"
+    assert model_catalog.last_refresh() == first, "that was lately"
     due = timezone.now() - timedelta(minutes=1)
     ModelCatalog.objects.update(due_at=due)
     model_catalog.refresh()
-    assert model_catalog.asked_at() != first
+    assert model_catalog.last_refresh() != first
     settings.ANTHROPIC_API_KEY = "sk-ant-another"
-    assert model_catalog.asked_at() is None, "what another key saw says nothing of this one"
+    assert model_catalog.last_refresh() is None, "what another key saw says nothing of this one"
     simulator.stop()
     model_catalog.refresh()
-    assert model_catalog.asked_at() is None
-    assert model_catalog.find("claude-haiku-5-5") is not None
+    assert model_catalog.last_refresh() is None
+    assert model_catalog.find_model("claude-haiku-5-5") is not None
     assert ModelCatalog.get().due_at > timezone.now(), "not again at once"
 
 

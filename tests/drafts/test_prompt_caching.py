@@ -45,7 +45,7 @@ def test_keeping_instructions_costs_what_was_said(
     rows = [(f"n{number}", "text") for number in range(40)]
     job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG, cached=cached, effort="none")
     estimate = priced(job)
-    offer = prompt_caching.keeping(job, estimate)
+    offer = prompt_caching.offer_caching(job, estimate)
     assert offer is not None and offer.is_possible
     assert offer.tokens == pytest.approx(len(LONG) / 2.55, rel=0.1)
     assert offer.saves > 0, "most rows find it"
@@ -71,7 +71,7 @@ def test_short_instructions_are_not_worth_keeping(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, system="Be brief.", cached=True)
     estimate = priced(job)
-    offer = prompt_caching.keeping(job, estimate)
+    offer = prompt_caching.offer_caching(job, estimate)
     assert offer is not None and not offer.is_possible
     assert "It saves nothing here: this model keeps instructions from 1,024 tokens on" in shown(
         client_alice, job

@@ -59,7 +59,7 @@ def text(client: Client, path: str, status: int = 200, **options: Any) -> str:
 def kept(
     owner: User, name: str = "Sort", recipe: Recipe = SORT, *, shared: bool = False
 ) -> Template:
-    templates.keep(owner, name, recipe, shared=shared)
+    templates.save_template(owner, name, recipe, shared=shared)
     return Template.objects.get(owner=owner, name=name)
 
 
@@ -145,7 +145,7 @@ def test_a_recipe_is_kept_whole(
 
     template = Template.objects.get()
     assert (template.owner, template.name, template.shared) == (alice, "Sort", True)
-    assert templates.kept_recipe(template) == SORT
+    assert templates.template_recipe(template) == SORT
 
 
 def test_examples_from_somebodys_rows_are_named_before_they_are_shared(
@@ -186,12 +186,12 @@ def test_a_template_is_replaced_only_when_that_was_said(
         page = html.unescape(asked.content.decode())
         assert ("You have a template “Same” already" in page) is bool(values["name"])
         assert " checked" in page or not values["name"], "it stays shared unless it is said"
-    assert templates.kept_recipe(Template.objects.get(pk=mine.pk)) == SORT
+    assert templates.template_recipe(Template.objects.get(pk=mine.pk)) == SORT
 
     client_alice.post(address, {"name": "Same", "replaces": "Same"})
     now = Template.objects.get(owner=alice)
     assert (now.pk, now.recipe.prompt, now.shared) == (mine.pk, "Other {{text}}", False)
-    assert templates.kept_recipe(Template.objects.get(pk=theirs.pk)) == SORT
+    assert templates.template_recipe(Template.objects.get(pk=theirs.pk)) == SORT
 
 
 def test_what_has_no_prompt_is_not_kept(
@@ -208,7 +208,7 @@ def test_what_has_no_prompt_is_not_kept(
 
 def test_a_recipe_that_was_kept_by_an_older_version_is_read(alice: User) -> None:
     old = {"prompt": "{{a}}", "system": "", "model": MODEL, "max_tokens": 5}
-    templates.keep(alice, "old", SORT, shared=False)
+    templates.save_template(alice, "old", SORT, shared=False)
     with connection.cursor() as cursor:
         stored = json.dumps({**old, "gone": 1})
         cursor.execute("UPDATE jobs_template SET recipe = %s", [stored])

@@ -183,8 +183,8 @@ def test_a_job_that_finished_is_not_stopped(
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
-    again = rounds.Again(selection.FOR_NOW)
-    planned = rounds.plan(mixed, again)
+    again = rounds.RetryChoice(selection.FOR_NOW)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
     assert not actions.send_round(mixed, again, planned.key, alice)

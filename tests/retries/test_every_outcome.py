@@ -136,9 +136,9 @@ class Desk:
         planned = self.post("ask_again", which, **asked).context["planned"]
         self.confirm(planned, rows, asks="prompt", prompt=asked["prompt"])
 
-    def confirm(self, planned: rounds.Plan, rows: int, **different: Any) -> None:
+    def confirm(self, planned: rounds.RetryPlan, rows: int, **different: Any) -> None:
         which = planned.again.which
-        numbers = list(selection.rows_of(self.job, which).values_list("number", flat=True))
+        numbers = list(selection.retry_rows(self.job, which).values_list("number", flat=True))
         assert planned.rows == len(numbers) == rows
         self.post("again", which=which, key=planned.key, **different)
         self.books.may_be_sent.update(numbers)
@@ -181,7 +181,7 @@ def desk(alice: User, client_alice: Client, simulator: Simulator, drive: Drive) 
 
 
 def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> None:
-    found = {group.name: group for group in problem_groups.groups(desk.job)}
+    found = {group.name: group for group in problem_groups.find_groups(desk.job)}
     assert found.keys() == GROUPS.keys()
     for name, wanted in GROUPS.items():
         group = found[name]
@@ -291,13 +291,13 @@ def retry_what_works_now(desk: Desk) -> None:
 
 
 def ignore_the_last(desk: Desk) -> None:
-    assert [group.name for group in problem_groups.groups(desk.job)] == ["permission_error"]
+    assert [group.name for group in problem_groups.find_groups(desk.job)] == ["permission_error"]
     desk.post("leave_out", "permission_error", rows=1)
     desk.finish()
     assert job_state(desk.job) == ("Finished", "green")
     assert desk.job.good_count == desk.job.row_count - 1
     assert "Nothing needs your attention" in desk.page("attention")
-    assert not edits.waiting(desk.job).exists()
+    assert not edits.waiting_rows(desk.job).exists()
     billing = desk.job.rows.get(number=desk.number_of["billing_error"])
     assert billing.attempts == 2, "before the one that was answered"
     assert "Attempt 2" in desk.page("row", billing.number)

@@ -21,9 +21,9 @@ from jobs.models import (
     dollars,
     pico,
 )
-from jobs.results import table as exports
+from jobs.results import table
 from jobs.retries import edits, preparation, problem_groups, rounds
-from jobs.retries.rounds import Again
+from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules import pricing
 from jobs.spending import caps, ledger, receipts
@@ -43,7 +43,7 @@ def cost_of_round(job: Job) -> Decimal:
 
 
 def assert_costs_no_more_than_was_said(job: Job, user: User, which: str, **different: Any) -> None:
-    planned = rounds.plan(job, Again(which, **different))
+    planned = rounds.find_plan(job, RetryChoice(which, **different))
     assert planned is not None
     assert send_again(job, user, which, **different) == planned.rows
     assert 0 < cost_of_round(drive_job(job)) <= planned.price.most
@@ -57,7 +57,7 @@ def test_requests_that_were_made_longer_before_cost_no_more_than_is_said(
 ) -> None:
     rows = [request(number, f"hello {CUT if number == 1 else ''}") for number in range(4)]
     job = sent(make_job, alice, drive, rows)
-    assert edits.change_all(job, "cut_off", "longer", "", 20_000) == 1
+    assert edits.change_rows(job, "cut_off", "longer", "", 20_000) == 1
     assert send_again(job, alice, EDITED) == 1
     assert_costs_no_more_than_was_said(drive(job), alice, "cut_off")
 
@@ -68,7 +68,7 @@ def test_a_row_is_not_priced_by_columns_that_are_not_used(
     rows = [("n" * 8_000, f"hi {number}") for number in range(9)]
     rows.append(("m", "word " * 1_000 + ERRORED))
     job = sent(make_job, alice, drive, rows, max_tokens=20)
-    [group] = problem_groups.groups(job)
+    [group] = problem_groups.find_groups(job)
     let_succeed(job, 10)
     assert_costs_no_more_than_was_said(job, alice, group.name)
 
@@ -79,7 +79,7 @@ def test_one_long_row_is_not_priced_as_the_short_ones(
     rows = [("n", f"{number} " + "word " * 200) for number in range(100)]
     rows.append(("m", "word " * 90_000 + ERRORED))
     job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
-    [group] = problem_groups.groups(job)
+    [group] = problem_groups.find_groups(job)
     let_succeed(job, 101)
     assert_costs_no_more_than_was_said(job, alice, group.name)
 
@@ -89,7 +89,7 @@ def test_a_row_that_was_edited_to_a_long_one_is_priced_as_a_long_one(
 ) -> None:
     rows = [("a", "short"), ("b", f"short {REFUSED}"), ("c", "x")]
     job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
-    assert edits.edit(job.rows.get(number=2), ["b", "word " * 150_000])
+    assert edits.edit_row(job.rows.get(number=2), ["b", "word " * 150_000])
     assert_costs_no_more_than_was_said(job, alice, EDITED)
 
 
@@ -100,7 +100,7 @@ def test_a_row_with_many_tokens_for_its_letters_costs_no_more_than_is_said(
     rows = [("a", f"{number} " + "word " * 50) for number in range(40)]
     rows.append(("b", "鬱" * 3_000 + REFUSED))
     job = sent(make_job, alice, drive, rows, max_tokens=20)
-    planned = rounds.plan(job, Again("refused"))
+    planned = rounds.find_plan(job, RetryChoice("refused"))
     assert planned is not None
     assert planned.price.most >= pricing.cost_of_tokens("claude-haiku-4-5", 2 * 3_000, 20)
 
@@ -109,11 +109,11 @@ def test_a_row_that_was_never_counted_costs_no_more_than_is_said(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(expire_share=1)
-    table = in_table([["id", "name"], ["a", "鬱" * 3_000]])
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), table))
+    attached = in_table([["id", "name"], ["a", "鬱" * 3_000]])
+    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), attached))
     for model in ("claude-haiku-4-5", "claude-opus-5-5"):
-        again = Again("expired", prompt="Spell {{name}}.", max_tokens=20, model=model)
-        planned = rounds.plan(job, again)
+        again = RetryChoice("expired", prompt="Spell {{name}}.", max_tokens=20, model=model)
+        planned = rounds.find_plan(job, again)
         assert planned is not None
         assert planned.price.most >= pricing.cost_of_tokens(model, 2 * 3_000, 20)
 
@@ -135,7 +135,7 @@ def test_the_job_its_file_and_its_receipt_agree_on_what_it_cost(
     job = drive(mixed)
     assert actions.leave_out(job, "cut_off", 2, alice)
     job.refresh_from_db()
-    lines = [json.loads(line) for line in b"".join(exports.jsonl_chunks(job)).splitlines()]
+    lines = [json.loads(line) for line in b"".join(table.jsonl_chunks(job)).splitlines()]
     assert [line["row"] for line in lines] == list(range(1, 9))
     in_file = sum((Decimal(line["cost_usd"]) for line in lines), Decimal(0))
     assert in_file == job.cost == receipts.receipt_of(job).charged
@@ -145,8 +145,8 @@ def test_the_job_its_file_and_its_receipt_agree_on_what_it_cost(
 
 
 def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User) -> None:
-    again = Again("cut_off", max_tokens=1000)
-    planned = rounds.plan(mixed, again)
+    again = RetryChoice("cut_off", max_tokens=1000)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None and planned.price.most < 1
     Job.objects.filter(pk=mixed.pk).update(spent_pico=pico(Decimal(3)))
     SpendingCaps.objects.update(most_a_job=3)
@@ -160,15 +160,15 @@ def test_small_rounds_do_not_lead_around_the_second_person(
     mixed: Job, alice: User, root: User, drive: Drive
 ) -> None:
     """What was sent before counts together, by what it was charged."""
-    again = Again("cut_off", max_tokens=1000)
-    planned = rounds.plan(mixed, again)
+    again = RetryChoice("cut_off", max_tokens=1000)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
-    above = ledger.of_job(mixed) + planned.price.most
+    above = ledger.committed_to_job(mixed) + planned.price.most
     SpendingCaps.objects.update(approval_above=above)
     assert actions.send_round(mixed, again, planned.key, alice)
     job = drive(mixed)
-    again = Again("cut_off", max_tokens=1100)
-    planned = rounds.plan(job, again)
+    again = RetryChoice("cut_off", max_tokens=1100)
+    planned = rounds.find_plan(job, again)
     assert planned is not None and planned.price.most < above
     with pytest.raises(caps.NotAllowed, match="second person"):
         actions.send_round(job, again, planned.key, alice)
@@ -176,7 +176,7 @@ def test_small_rounds_do_not_lead_around_the_second_person(
     assert approvals.approve(job, planned.key, root)
     assert actions.send_round(job, again, planned.key, alice)
     job = drive(job)
-    assert ledger.not_approved(job) == ledger.of_job(job) - cost_of_round(job) > 0
+    assert ledger.unapproved_amount(job) == ledger.committed_to_job(job) - cost_of_round(job) > 0
 
 
 def test_a_round_of_an_older_job_counts_for_the_month_in_which_it_is_sent(
@@ -184,12 +184,12 @@ def test_a_round_of_an_older_job_counts_for_the_month_in_which_it_is_sent(
 ) -> None:
     Job.objects.filter(pk=mixed.pk).update(confirmed_at=clock.now() - timedelta(days=62))
     month = ledger.month_of(clock.now())
-    assert ledger.taken_up(month) == 0
+    assert ledger.committed_since(month) == 0
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     mixed.refresh_from_db()
-    assert ledger.taken_up(month) == dollars(mixed.reserved_pico) > 0
+    assert ledger.committed_since(month) == dollars(mixed.reserved_pico) > 0
     job = drive(mixed)
-    assert ledger.taken_up(month) == cost_of_round(job) > 0
+    assert ledger.committed_since(month) == cost_of_round(job) > 0
 
 
 def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
@@ -220,8 +220,8 @@ def test_requests_that_ask_another_model_now_cost_no_more_than_is_said(
         request(1, "short", max_tokens=50),
     ]
     found = list(job.rows.filter(cause="refused").in_order())
-    assert edits.keep(job, list(zip(found, map(json.dumps, changed), strict=True))) == 2
-    planned = rounds.plan(job, Again(EDITED))
+    assert edits.save_edits(job, list(zip(found, map(json.dumps, changed), strict=True))) == 2
+    planned = rounds.find_plan(job, RetryChoice(EDITED))
     assert planned is not None
     opus = pricing.cost_of_tokens("claude-opus-5-5", 4_000, 4_000)
     assert opus < planned.price.most < 3 * opus, "each is priced as what it is"

@@ -24,10 +24,9 @@ from jobs.models import (
     SpendingCaps,
     recipe_of_round,
 )
-from jobs.results import builder, review_sample, statistics
-from jobs.results import table as exports
+from jobs.results import builder, review_sample, statistics, table
 from jobs.retries import edits, preparation, problem_groups, rounds
-from jobs.retries.rounds import Again
+from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, LEAVE_OUT, MARKED_DOWN, SET_ASIDE
 from jobs.spending import caps, receipts
@@ -67,11 +66,11 @@ def mark_down(job: Job, number: int, user: User, note: str = "") -> None:
 def test_what_was_edited_after_the_price_was_shown_is_not_sent(mixed: Job, alice: User) -> None:
     """Even if it is as long as what was shown."""
     row = mixed.rows.get(number=4)
-    edits.edit(row, ["n4", "aaaa"])
-    planned = rounds.plan(mixed, Again(EDITED))
+    edits.edit_row(row, ["n4", "aaaa"])
+    planned = rounds.find_plan(mixed, RetryChoice(EDITED))
     assert planned is not None
-    edits.edit(row, ["n4", "bbbb"])
-    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    edits.edit_row(row, ["n4", "bbbb"])
+    assert not actions.send_round(mixed, RetryChoice(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
@@ -79,35 +78,35 @@ def test_an_edit_that_comes_while_a_round_starts_is_not_sent(
     mixed: Job, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = mixed.rows.get(number=4)
-    edits.edit(row, ["n4", "short"])
-    planned = rounds.plan(mixed, Again(EDITED))
+    edits.edit_row(row, ["n4", "short"])
+    planned = rounds.find_plan(mixed, RetryChoice(EDITED))
     assert planned is not None
-    lock = caps.lock
+    lock = caps.lock_caps
 
     def slow() -> SpendingCaps:
-        edits.edit(row, ["n4", "long " * 100_000])
+        edits.edit_row(row, ["n4", "long " * 100_000])
         return lock()
 
-    monkeypatch.setattr(caps, "lock", slow)
-    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    monkeypatch.setattr(caps, "lock_caps", slow)
+    assert not actions.send_round(mixed, RetryChoice(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
 def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
     mixed: Job, alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = Again("refused")
-    planned = rounds.plan(mixed, again)
+    again = RetryChoice("refused")
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
-    lock, key = caps.lock, planned.key
+    lock, key = caps.lock_caps, planned.key
 
     def slow() -> SpendingCaps:
-        monkeypatch.setattr(caps, "lock", lock)
+        monkeypatch.setattr(caps, "lock_caps", lock)
         assert actions.send_round(mixed, again, key, alice)
         drive_job(mixed)
         return lock()
 
-    monkeypatch.setattr(caps, "lock", slow)
+    monkeypatch.setattr(caps, "lock_caps", slow)
     assert not actions.send_round(mixed, again, key, alice)
     assert simulator.accepted()["0000004"] == 2
 
@@ -115,8 +114,8 @@ def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
 def test_rows_that_were_changed_wait_to_be_sent_so(
     mixed: Job, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    edits.edit(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
-    edits.edit(mixed.rows.get(number=2), ["n2", "and this"])
+    edits.edit_row(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
+    edits.edit_row(mixed.rows.get(number=2), ["n2", "and this"])
     longer = {"which": "cut_off", "max_tokens": 1000}
     page = text(client_alice, f"{reverse('again', args=[mixed.pk])}?{urlencode(longer)}")
     assert "Send 1 row again?" in page and "1</strong> more was changed by you" in page
@@ -149,9 +148,9 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
 def test_a_column_that_is_not_there_is_not_asked_for_by_address(
     mixed: Job, alice: User, client_alice: Client, simulator: Simulator
 ) -> None:
-    assert rounds.plan(mixed, Again("refused", prompt="Say {{nothing}}")) is None
+    assert rounds.find_plan(mixed, RetryChoice("refused", prompt="Say {{nothing}}")) is None
     assert send_again(mixed, alice, "refused", prompt="Say {{nothing}}") == 0
-    planned = rounds.plan(mixed, Again("refused"))
+    planned = rounds.find_plan(mixed, RetryChoice("refused"))
     assert planned is not None
     given = {"which": "refused", "asks": "prompt", "prompt": "Say {{nothing}}"}
     again, attention = (reverse(name, args=[mixed.pk]) for name in ("again", "attention"))
@@ -166,9 +165,9 @@ def test_ready_made_requests_are_not_said_to_be_asked_otherwise(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, client_alice: Client
 ) -> None:
     job = sent(make_job, alice, drive, [request(1, f"hello {CUT}")])
-    assert rounds.plan(job, Again("cut_off")) is not None
+    assert rounds.find_plan(job, RetryChoice("cut_off")) is not None
     for different in ({"max_tokens": 1000}, {"model": "claude-haiku-5-5"}, {"prompt": "Greet"}):
-        assert rounds.plan(job, Again("cut_off", **different)) is None
+        assert rounds.find_plan(job, RetryChoice("cut_off", **different)) is None
     given = {"which": "cut_off", "max_tokens": "1000"}
     answer = client_alice.get(reverse("again", args=[job.pk]), given)
     assert answer.headers["Location"] == reverse("attention", args=[job.pk])
@@ -183,10 +182,10 @@ def test_rows_that_were_the_same_as_an_edited_one_do_not_get_its_answer(
     rows = [("a", f"same {ERRORED}"), ("b", f"same {ERRORED}"), ("c", "other")]
     job = sent(make_job, alice, drive, rows, same_once=True, max_tokens=300)
     assert job.rows.get(number=2).same_as == 1
-    edits.edit(job.rows.get(number=1), ["a", f"quite another question {ERRORED}"])
+    edits.edit_row(job.rows.get(number=1), ["a", f"quite another question {ERRORED}"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
-    [cause] = {group.name for group in problem_groups.groups(job)}
+    [cause] = {group.name for group in problem_groups.find_groups(job)}
     let_succeed(job, 1, 2)
     assert send_again(job, alice, cause) == 2
     job = drive(job)
@@ -216,10 +215,10 @@ def test_rows_with_one_cause_are_each_asked_what_they_were_asked_last(
     job = drive(mixed)
     assert job.rows.filter(cause=cause).count() == 2
     for row in job.rows.filter(cause=cause):
-        edits.edit(row, ["another", row.content[1]])
+        edits.edit_row(row, ["another", row.content[1]])
     page = text(client_alice, reverse("edits", args=[job.pk]))
     assert "2 rows changed" in page and "Only 1 row can be sent together" in page
-    edits.forget(job)
+    edits.discard_edits(job)
     for _ in range(2):
         assert send_again(job, alice, cause) == 1
         job = drive(job)
@@ -242,7 +241,7 @@ def test_a_longer_answer_is_never_shorter_than_a_request_allowed_already(
     group = problem_groups.find_group(job, "cut_off")
     assert group is not None
     longer = group.remedies[0]
-    assert edits.change_all(job, "cut_off", longer.code, longer.value, int(longer.value)) == 1
+    assert edits.change_rows(job, "cut_off", longer.code, longer.value, int(longer.value)) == 1
     [changed] = edits.changed_rows(job, 5)
     assert [(one.name, one.before, one.after) for one in changed.changes] == [
         ("max_tokens", "50", longer.value)
@@ -253,9 +252,9 @@ def test_a_change_of_a_group_goes_on_from_the_one_before(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [request(1, top_k=5, top_p=0.5)])
-    [group] = problem_groups.groups(job)
-    edits.change_all(job, group.name, "without", "top_k", 0)
-    edits.change_all(job, group.name, "without", "top_p", 0)
+    [group] = problem_groups.find_groups(job)
+    edits.change_rows(job, group.name, "without", "top_k", 0)
+    edits.change_rows(job, group.name, "without", "top_p", 0)
     edit = json.loads(job.edits.get().source)
     assert list(edit["params"]) == ["model", "max_tokens", "messages"]
 
@@ -267,8 +266,8 @@ def test_numbers_of_a_request_stay_to_the_letter_when_it_is_changed(
     row = job.rows.get()
     source = row.source.replace('"top_k": 5', '"top_k": 5, "x": 12345678901234567890.10')
     Row.objects.filter(pk=row.pk).update(source=source)
-    [group] = problem_groups.groups(job)
-    assert edits.change_all(job, group.name, "without", "top_k", 0) == 1
+    [group] = problem_groups.find_groups(job)
+    assert edits.change_rows(job, group.name, "without", "top_k", 0) == 1
     edit = job.edits.get().source
     assert "12345678901234567890.10" in edit and "top_k" not in edit
 
@@ -321,10 +320,10 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
 ) -> None:
     rows = [("a", ERRORED), ("b", ERRORED)]
     job = sent(make_job, alice, drive, rows, same_once=True)
-    [group] = problem_groups.groups(job)
+    [group] = problem_groups.find_groups(job)
     assert (group.rows, group.own) == (2, 1)
     assert actions.leave_out(job, group.name, 2, alice)
-    edits.edit(job.rows.get(number=1), ["a", "now good"])
+    edits.edit_row(job.rows.get(number=1), ["a", "now good"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
     assert outcomes(job) == [Outcome.GOOD, Outcome.LEFT_OUT]
@@ -362,7 +361,7 @@ def file_of(job: Job) -> bytes:
     job.refresh_from_db()
     if ready := builder.open_ready(job, "csv"):
         return b"".join(ready.blocks())
-    content = b"".join(exports.csv_chunks(job))
+    content = b"".join(table.csv_chunks(job))
     path = builder.path_of(job, "csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -484,8 +483,8 @@ def test_a_row_that_a_round_left_out_is_asked_what_that_round_asked(
     assert send_again(job, alice, "refused", **different) == 2
     job = drive(job)
     assert [row.outcome for row in job.rows.in_order()] == ["good", "left_out", "good"]
-    assert edits.edit(job.rows.get(number=2), ["Ben", "y"])
-    planned = rounds.plan(job, Again(EDITED))
+    assert edits.edit_row(job.rows.get(number=2), ["Ben", "y"])
+    planned = rounds.find_plan(job, RetryChoice(EDITED))
     assert planned is not None
     asked = planned.recipe
     assert (asked.prompt, asked.model, asked.max_tokens) == tuple(different.values())
@@ -508,7 +507,7 @@ def test_a_row_that_was_stopped_before_it_was_sent_is_asked_what_it_was_to_be_as
     assert job.rows.get(number=1).cause == "canceled"
     page = text(client_alice, reverse("row", args=[job.pk, 1]))
     assert "Greet a" in page
-    planned = rounds.plan(job, Again("canceled"))
+    planned = rounds.find_plan(job, RetryChoice("canceled"))
     assert planned is not None
     assert (planned.recipe.prompt, planned.recipe.max_tokens) == ("Greet {{name}}", 700)
 
@@ -535,7 +534,7 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
     actions.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
     job.refresh_from_db()
-    shown = rounds.plan(job, Again(MARKED_DOWN))
+    shown = rounds.find_plan(job, RetryChoice(MARKED_DOWN))
     assert shown is not None
     key = review_sample.answer_key(job.rows.get(number=1))
     assert actions.mark_answer(job, 1, key, None, "", alice)
@@ -547,17 +546,17 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
 @pytest.mark.parametrize(
     ("again", "why"),
     [
-        (Again("refused", model="claude-unheard-of"), "no longer offered"),
-        (Again("refused", prompt="Say {{nothing}}"), "no column “nothing”"),
-        (Again("refused", prompt=" "), "Write what Claude should do"),
-        (Again("api_error"), "no such rows"),
+        (RetryChoice("refused", model="claude-unheard-of"), "no longer offered"),
+        (RetryChoice("refused", prompt="Say {{nothing}}"), "no column “nothing”"),
+        (RetryChoice("refused", prompt=" "), "Write what Claude should do"),
+        (RetryChoice("api_error"), "no such rows"),
     ],
 )
 def test_why_rows_cannot_be_sent_so(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, again: Again, why: str
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, again: RetryChoice, why: str
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
-    assert rounds.plan(job, again) is None
+    assert rounds.find_plan(job, again) is None
     assert why in why_not_again(job, again)
 
 
@@ -567,7 +566,7 @@ def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
     job = sent(make_job, alice, drive, [("a", f"x {ERRORED}")])
     Job.objects.filter(pk=job.pk).update(model="claude-3-haiku-20240307")
     job.refresh_from_db()
-    [group] = problem_groups.groups(job)
+    [group] = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, LEAVE_OUT]
     address = reverse("ask_again", args=[job.pk, group.name])
     asked = {"prompt": job.prompt, "model": "claude-haiku-5-5"}
@@ -584,10 +583,10 @@ def test_a_practice_job_is_not_sent_again_for_money(
     settings: Settings,
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
-    assert edits.edit(job.rows.get(number=1), ["a", "x"])
+    assert edits.edit_row(job.rows.get(number=1), ["a", "x"])
     settings.PRACTICE = False
-    assert rounds.plan(job, Again(EDITED)) is None
-    assert "was practice" in why_not_again(job, Again(EDITED))
+    assert rounds.find_plan(job, RetryChoice(EDITED)) is None
+    assert "was practice" in why_not_again(job, RetryChoice(EDITED))
     assert "Send 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
 
 
@@ -596,16 +595,16 @@ def test_a_changed_request_that_would_be_refused_is_named(
 ) -> None:
     job = sent(make_job, alice, drive, [request(0, f"hello {REFUSED}")])
     row = job.rows.get()
-    assert edits.keep(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
-    assert rounds.plan(job, Again(EDITED)) is None
-    why = why_not_again(job, Again(EDITED))
+    assert edits.save_edits(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
+    assert rounds.find_plan(job, RetryChoice(EDITED)) is None
+    why = why_not_again(job, RetryChoice(EDITED))
     assert why.startswith("Row 1 cannot be sent as it is now") and "temperature" in why
 
 
 def test_what_is_left_out_on_purpose_is_not_called_never_sent(
     mixed: Job, alice: User, client_alice: Client
 ) -> None:
-    edits.edit(mixed.rows.get(cause="refused"), ["n", "changed"])
+    edits.edit_row(mixed.rows.get(cause="refused"), ["n", "changed"])
     assert actions.leave_out(mixed, "refused", 1, alice)
     assert not mixed.edits.exists(), "what was changed is not sent by and by"
     mixed.refresh_from_db()

@@ -371,7 +371,7 @@ def send_now(job: Job, user: User) -> bool:
 
 
 def send_round(job: Job, again: rounds.RetryChoice, key: str, user: User) -> bool:
-    """Send rows of a finished job again, as a person was shown: `key` is that of the rounds.RetryPlan.
+    """Send rows of a finished job again, as a person was shown; `key` is RetryPlan.key.
     False when the rows or their price have changed since, or they are being sent.
 
     The worker takes the rows, and they go out in new batches by the same path as the first time.

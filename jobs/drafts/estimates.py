@@ -37,7 +37,10 @@ from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
 from .shares import build_shares, build_table_share, count_reused, count_sent, find_same_jobs
 
 VERSION = 3  # of how the numbers are worked out
-TOO_MUCH = "No job can cost more than $9,000,000. Split the file."
+TOO_MUCH = (
+    "This job may cost up to {most}. No job can cost more than $9,000,000. Split the file into "
+    "several jobs."
+)
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ def _too_much(priced: Sequence[PriceRange]) -> str:
     most = sum((one.most for one in priced), Decimal(0))
     if most <= MOST:
         return ""
-    return f"This job may cost up to {pricing.in_words(pricing.rounded_up(most))}. {TOO_MUCH}"
+    return TOO_MUCH.format(most=pricing.in_words(pricing.rounded_up(most)))
 
 
 # --- What else it could cost ----------------------------------------------------------------------

@@ -179,8 +179,8 @@ class Job(models.Model):
     spent_pico = models.BigIntegerField(default=0)
     reserved_pico = models.BigIntegerField(default=0)
     # The plan that a second person was asked to approve: of a draft its `plan_sha256`, of rows to
-    # be sent again the rounds.RetryPlan.key, and then which rows and how (rounds.RetryChoice). Who asked, and
-    # who has approved that very plan. What was sent remembers its approver in `approved_by`.
+    # be sent again RetryPlan.key, and then which rows and how (RetryChoice). Who asked, and who
+    # has approved that very plan. What was sent remembers its approver in `approved_by`.
     approval_plan = models.CharField(max_length=64, default="")
     approval_again = models.JSONField(null=True)
     approval_asked_at = models.DateTimeField(null=True)

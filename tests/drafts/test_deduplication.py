@@ -74,9 +74,9 @@ def test_rows_that_are_the_same_are_sent_once_and_all_answered(
     assert [bool(row.cost_pico) for row in rows] == [True, True, False, True, False, False]
     assert estimate.low <= job.cost <= estimate.most
     assert job.good_count == 6
-    lines = list(csv.reader(io.StringIO(b"".join(table.csv_chunks(job)).decode("utf-8-sig"))))
-    assert [line[:2] for line in lines[1:]] == [list(row) for row in ROWS]
-    assert [line[2] for line in lines[1:]] == [row.answer for row in rows]
+    table_lines = list(csv.reader(io.StringIO(b"".join(table.csv_chunks(job)).decode("utf-8-sig"))))
+    assert [line[:2] for line in table_lines[1:]] == [list(row) for row in ROWS]
+    assert [line[2] for line in table_lines[1:]] == [row.answer for row in rows]
     lines = b"".join(table.jsonl_chunks(job)).splitlines()
     assert [json.loads(line)["same_as"] for line in lines] == [None, None, 1, None, 1, 2]
 

@@ -168,9 +168,7 @@ def test_each_model_has_its_price_for_this_very_job(
     job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="About {{text}}")
     estimate, recipe = priced(job), recipe_of(job)
     found = {
-        model.id: estimates.price_recipes(job, estimate, [replace(recipe_of(job), model=model.id)])[
-            0
-        ]
+        model.id: estimates.price_recipes(job, estimate, [replace(recipe, model=model.id)])[0]
         for model in pricing.choosable()
     }
     own = found[job.model]

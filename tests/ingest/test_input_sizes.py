@@ -318,10 +318,10 @@ def test_one_such_request_is_priced_and_stopped_by_a_cap(
     assert Decimal(at_least) <= estimate.most <= Decimal("2.01") * pricing.US_ONLY
     SpendingCaps.objects.update(most_a_job="0.009")
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "no job may cost more than" in page
+    assert "the limit per job is" in page
     if block["source"]["type"] in ("url", "file"):
         assert "The price of linked files is not known before they are read." in page
-    with pytest.raises(Exception, match="no job may cost more than"):
+    with pytest.raises(Exception, match="the limit per job is"):
         actions.confirm(job, job.plan_sha256, alice)
 
 

@@ -107,7 +107,7 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     with pytest.raises(caps.NotAllowed):
         actions.send_round(mixed, again, planned.key, alice)
     page = text(client_alice, reverse("again", args=[mixed.pk]) + "?which=cut_off&max_tokens=1000")
-    assert "no job may cost more than" in page and '<button class="btn btn-primary"' not in page
+    assert "the limit per job is" in page and '<button class="btn btn-primary"' not in page
     SpendingCaps.objects.update(most_a_job=None, approval_above=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed, match="second person"):
         actions.send_round(mixed, again, planned.key, alice)

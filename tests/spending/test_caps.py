@@ -77,9 +77,12 @@ def test_without_a_cap_one_may_spend_as_much_as_one_likes(make_job: MakeJob, ali
 @pytest.mark.parametrize(
     ("amounts", "words"),
     [
-        ({"most_a_job": 3}, "may cost up to $3.10, and no job may cost more than $3.00 here."),
-        ({"most_a_person": 3}, "Your jobs may cost $3.00 a month, and $3.00 of it is left."),
-        ({"most_a_month": 3}, "All jobs together may cost $3.00 a month, and $3.00 of it is left."),
+        ({"most_a_job": 3}, "may cost up to $3.10, but the limit per job is $3.00."),
+        ({"most_a_person": 3}, "Your limit is $3.00 per month, and $3.00 of it is left."),
+        (
+            {"most_a_month": 3},
+            "The limit for all jobs is $3.00 per month, and $3.00 of it is left.",
+        ),
         ({"stopped_at": timezone.now()}, SPENDING_IS_STOPPED),
     ],
 )
@@ -115,8 +118,8 @@ def test_a_cap_is_the_most_that_is_allowed(make_job: MakeJob, alice: User, cap: 
 @pytest.mark.parametrize(
     ("cap", "words"),
     [
-        ("most_a_person", "Your jobs may cost $3.12 a month, and less than $0.01 of it is left."),
-        ("most_a_month", "All jobs together may cost $3.12 a month, and less than $0.01 of it"),
+        ("most_a_person", "Your limit is $3.12 per month, and less than $0.01 of it is left."),
+        ("most_a_month", "The limit for all jobs is $3.12 per month, and less than $0.01 of it"),
     ],
 )
 def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
@@ -153,10 +156,10 @@ def test_what_is_reserved_is_not_there_for_others(
 ) -> None:
     allow(most_a_person=Decimal(4), most_a_month=Decimal(7))
     assert confirm(draft(make_job, alice))
-    with pytest.raises(caps.NotAllowed, match=r"Your jobs may cost .* \$0.90 of it is left"):
+    with pytest.raises(caps.NotAllowed, match=r"Your limit is .* \$0.90 of it is left"):
         confirm(draft(make_job, alice, "0.91"))
     assert confirm(draft(make_job, bob)), "his own cap is not touched"
-    with pytest.raises(caps.NotAllowed, match=r"All jobs together .* \$0.80 of it is left"):
+    with pytest.raises(caps.NotAllowed, match=r"The limit for all jobs .* \$0.80 of it is left"):
         confirm(draft(make_job, alice, "0.81"))
     assert confirm(draft(make_job, alice, "0.80"))
 
@@ -195,7 +198,7 @@ def test_eight_who_press_at_once_do_not_go_over(make_job: MakeJob, alice: User, 
     for thread in threads:
         thread.join()
     assert found.count(True) == 3
-    assert len([why for why in found if "All jobs together" in str(why)]) == 5
+    assert len([why for why in found if "The limit for all jobs" in str(why)]) == 5
     assert Job.objects.filter(state=Job.State.SUBMITTING).count() == 3
     assert ledger.committed_since(ledger.month_of(timezone.now())) == 3
 
@@ -239,7 +242,7 @@ def test_rows_that_are_sent_again_are_reserved_for(
     address = reverse("again", args=[job.pk])
     again = {"which": selection.FOR_NOW, "key": planned.key}
     answer = client_alice.post(address, again, follow=True).content.decode()
-    assert "Nothing was sent." in answer and "no job may cost more than $0.00" in answer
+    assert "Nothing was sent." in answer and "the limit per job is $0.00" in answer
     allow(most_a_job=None)
     client_alice.post(address, again)
     job.refresh_from_db()
@@ -522,7 +525,7 @@ def test_the_shell_says_what_is_in_the_way(
     command = ["submit", path, "--prompt", "{{text}}", "--yes"]
     allow(most_a_job=0)
     status, said = refusal(*command)
-    assert status == 1 and "Not submitted." in said and "no job may cost more than" in said
+    assert status == 1 and "Not submitted." in said and "the limit per job is" in said
     allow(most_a_job=None, approval_above=0)
     status, said = refusal(*command)
     job = Job.objects.latest("pk")

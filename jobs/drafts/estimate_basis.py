@@ -23,14 +23,13 @@ from .token_counts import Counts
 
 @dataclass(frozen=True)
 class Basis:
-    """What an estimate was worked out from. Each is used again as long as its key stays, whatever
-    else is changed."""
+    """What an estimate is made from. Each part is reused while its key is unchanged."""
 
     counts_key: str = ""
     counts: Counts = field(default_factory=Counts)
     survey_key: str = ""
     survey: Survey = field(default_factory=Survey)
-    # What other jobs tell, as it was then: one that finishes later changes no price that is shown.
+    # As of then: a job that finishes later does not change a price that is shown.
     earlier: tuple[EarlierJob, ...] = ()
 
 
@@ -42,7 +41,7 @@ def file_version(job: Job) -> list[Any]:
 
 
 def reusable_answers(job: Job) -> list[int] | None:
-    """Which answers of an earlier job can be used again."""
+    """Which answers of the previous job can be reused; None without one."""
     before = row_survey.find_previous_job(job)
     return [before.pk, before.good_count] if before else None
 
@@ -53,9 +52,9 @@ def hash_values(values: list[Any]) -> str:
 
 
 def find_basis(job: Job, lease: Lease | None) -> Basis:
-    """What is known of the rows for the recipe, found out only when its text has changed."""
+    """Count tokens and survey rows, each only if what it depends on has changed."""
     recipe = recipe_of(job)
-    # Each as often as it is used, where and in which order: all of it tells in what is found.
+    # With repetitions and order: the survey depends on both.
     columns = [recipes.columns_used(text) for text in (recipe.prompt, recipe.system)]
     wordless = not recipes.static_text(recipe.prompt).strip()
     sent = [recipe.skip_empty, recipe.same_once, recipe.only_new]

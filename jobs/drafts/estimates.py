@@ -1,8 +1,8 @@
-"""What a job will cost, before it is sent: usually from .. to .., at most ..
+"""What a job will cost before it is sent: a usual range, and a ceiling.
 
-The input is known well: a spread of rows is counted by the provider (token_counts.py). The output
-is what the tried rows took, if there are at least three, and else a stated guess; "at most" takes
-every row at its longest answer.
+The input is known well: the provider counts the tokens of a sample of rows (token_counts.py). The
+output is estimated from tested rows if there are at least three, then from earlier jobs, and
+otherwise guessed. The ceiling assumes the longest answer for every row.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .estimate_basis import (
 from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
 from .shares import build_shares, build_table_share, count_reused, count_sent, find_same_jobs
 
-VERSION = 3  # of how the numbers are worked out
+VERSION = 3  # increase when the calculation changes
 TOO_MUCH = (
     "This job may cost up to {most}. No job can cost more than $9,000,000. Split the file into "
     "several jobs."
@@ -47,29 +47,29 @@ TOO_MUCH = (
 class Estimate:
     """The price of a job before it is sent, in US dollars at the batch rate."""
 
-    key: str  # hash of the recipe and the file that it is for
-    low: Decimal  # usually from ..
-    high: Decimal  # .. to
-    most: Decimal  # every row at its longest answer
-    normal_low: Decimal  # the same at the normal rate, without batching
+    key: str  # key_of() the job that it is for
+    low: Decimal  # the usual range
+    high: Decimal
+    most: Decimal  # the ceiling: every answer as long as allowed
+    normal_low: Decimal  # the usual range without batches
     normal_high: Decimal
     input_tokens: int  # expected, all rows
     output_low: int
     output_high: int
     output_most: int
-    rows: int  # rows that will be sent
-    counted: int  # rows whose tokens were counted by the provider; 0: worked out from their length
-    trouble: str = ""  # why there is no price; the numbers are then 0
-    tried: int = 0  # tried rows that the output was learned from
-    earlier: int = 0  # rows of earlier jobs that it was learned from; both 0: it is a guess
+    rows: int  # to be sent
+    counted: int  # rows whose tokens the provider counted; 0: estimated from their length
+    trouble: str = ""  # why there is no price: all amounts are 0 then
+    tried: int = 0  # tested rows that the output was learned from
+    earlier: int = 0  # rows of earlier jobs that it was learned from; both 0: a guess
     input_low: int = 0
     input_high: int = 0
     basis: Basis = field(default_factory=Basis)
-    prices: str = ""  # price_list() as it was then
+    prices: str = ""  # price_list() at that time
 
     @property
     def is_half(self) -> bool:
-        """Of the normal price; the fee of a search is no less in a batch."""
+        """Half of the normal price: not so with web searches, whose fee is the same in a batch."""
         return self.high == self.normal_high * pricing.BATCH
 
     def as_json(self) -> dict[str, Any]:
@@ -97,15 +97,15 @@ class PartEstimate:
 
 
 def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
-    """What sending `rows` of a confirmed job costs, by the job's own estimate; None without one.
+    """What `rows` of a confirmed job cost, by the job's estimate; None without one.
 
-    A row costs so much by itself and so much for its bytes, so the price of a part lies between
-    its share of the rows and its share of the bytes.
+    Each row has a fixed cost and a cost per byte, so the price of some rows lies between their
+    share of all rows and their share of all bytes.
     """
     whole = current(job)
     if whole is None or not whole.rows:
         return None
-    # A row that is the same as another one is not sent itself.
+    # Duplicates are not sent.
     part = rows.filter(same_as=None).aggregate(rows=Count("pk"), bytes=Coalesce(Sum("size"), 0))
     shares = Decimal(part["rows"]) / whole.rows, Decimal(part["bytes"]) / sent_bytes(job)
     return PartEstimate(
@@ -117,8 +117,8 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
 
 
 def key_of(job: Job) -> str:
-    """A hash of the file and how it is read, the recipe, what was tried and answered before, the
-    prices and whether it is practice: what an estimate is for."""
+    """A hash of all that an estimate depends on: file, recipe, tested rows, reusable answers,
+    prices and mode."""
     recipe = recipe_of(job)
     seen = job.trials.lengths().get(trial_key(job, recipe), [])
     tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in find_same_jobs(job)]
@@ -126,23 +126,22 @@ def key_of(job: Job) -> str:
 
 
 def price_list() -> str:
-    """The same for all drafts: a hash of all prices, of whether it is practice, and of how numbers
-    are worked out. One of an older version, which may have less in it, is worked out anew."""
+    """A hash of all prices, the mode and the version of the calculation, equal for all drafts.
+    Estimates with another one are stale."""
     version = [*(field.name for field in fields(Estimate)), VERSION]
     return hash_values([pricing.version(), settings.PRACTICE, version])
 
 
 def current(job: Job) -> Estimate | None:
-    """The estimate of the job as it is now, or None while it is being worked out. A job that was
-    confirmed keeps the one that it was confirmed with."""
+    """The estimate of the job as it is now; None until the worker has made it. A confirmed job
+    keeps the one that it was confirmed with."""
     if not job.estimate or (not job.was_sent and job.estimate["key"] != key_of(job)):
         return None
     return Estimate.from_json(job.estimate)
 
 
 def total_estimate(job: Job) -> PartEstimate | None:
-    """What was said before that a job costs: when it was confirmed, and each time that rows were
-    sent again."""
+    """The sum of the estimates that people confirmed: of the job, and of its retries."""
     first, again = current(job), [one.estimate for one in job.rounds.all()]
     if first is None and not again:
         return None
@@ -156,27 +155,26 @@ def total_estimate(job: Job) -> PartEstimate | None:
 
 
 def stored_estimate(job: Job) -> Estimate | None:
-    """The estimate of a job as it was worked out last, without a look at the rest of the database:
-    for lists of jobs."""
+    """The last estimate, maybe stale, without further queries: for lists of jobs."""
     stored = job.estimate and (job.plan_sha256 or job.was_sent)
     return Estimate.from_json(job.estimate) if stored and job.estimate else None
 
 
 def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
-    """Work out the price of a draft and store it with the hash of the plan to be confirmed; None
-    when it cannot be sent yet. Nothing is stored when the draft was changed meanwhile.
+    """Estimate a draft and store the price with the hash of the plan to confirm; None if it cannot
+    be sent yet. Stores nothing if the draft has changed in the meantime.
 
     Raises LeaseLost.
     """
     if not job.sendable_count or checks.problems(job):
         return None
-    # A change that was taken back needs no new counting.
+    # After an undone change the counts still hold.
     estimate = current(job)
     if estimate and estimate.counted and (job.plan_sha256 or estimate.trouble):
         return estimate
     if estimate is None or not estimate.counted:
         estimate = _estimate(job, lease)
-    # As it was when the price was worked out: a change since then makes this no row.
+    # Matches no row if the recipe has changed since then.
     as_it_was = {**stored_recipe(recipe_of(job)), "answer_kind": job.answer_kind}
     Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings, **as_it_was).update(
         estimate=estimate.as_json(),
@@ -186,7 +184,7 @@ def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
 
 
 def plan_of(job: Job, estimate: Estimate) -> str:
-    """The hash of all that a person confirms: file, rows, recipe and price."""
+    """The hash of what a person confirms: file, rows, recipe and price."""
     return hash_values([key_of(job), job.row_count, job.skipped_count, estimate.as_json()])
 
 
@@ -221,20 +219,17 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
 
 
 def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
-    """Why the job cannot be confirmed, although its recipe can be sent."""
+    """Why a job with a valid recipe cannot be confirmed; "" if it can."""
     if unpriced:
         names = ", ".join(f"“{name[:80]}”" for name in unpriced[:5])
-        mend = (
-            "Choose another model."
-            if job.kind == Job.Kind.TABLE
-            else "Change the model in your file and upload it again."
-        )
-        return f"There is no price for {names}, so what this job costs cannot be said. {mend}"
+        if job.kind == Job.Kind.TABLE:
+            return f"There is no price for {names}. Choose another model."
+        return f"There is no price for {names}. Change the model in your file and upload it again."
     survey = basis.survey
     if count_sent(job, recipe_of(job), survey) <= 0 and not count_reused(
         job, recipe_of(job), survey
     ):
-        return "No row is left to send, because of the empty cells that the prompt uses."
+        return "All rows are skipped because of empty cells, so there is nothing to send."
     return ""
 
 
@@ -251,8 +246,8 @@ def _too_much(priced: Sequence[PriceRange]) -> str:
 def price_recipes(
     job: Job, estimate: Estimate, others: Iterable[Recipe]
 ) -> list[PriceRange | None]:
-    """About what a draft would cost with each of these recipes, by the tokens that were counted for
-    its own; None where there is no price, or its file lacks a column."""
+    """About what a draft would cost with each of these recipes, by the token counts of its own.
+    None without a price, or if the file lacks a column."""
     tried = job.trials.lengths()
     return [_price_recipe(job, one, estimate, tried) for one in others]
 

@@ -14,12 +14,12 @@ from .price_ranges import MANY_HITS
 
 @dataclass(frozen=True)
 class CachingOffer:
-    """What keeping the instructions at the provider (prompt caching) would come to."""
+    """What prompt caching of the background would save or cost."""
 
-    tokens: int  # of the instructions
-    least: int  # tokens from which on this model keeps them
-    saves: Decimal  # US dollars, when most rows find them
-    costs: Decimal  # US dollars more, when no row does
+    tokens: int  # of the background
+    least: int  # tokens that this model caches at least
+    saves: Decimal  # US dollars, if most rows hit the cache
+    costs: Decimal  # US dollars more, if no row does
 
     @property
     def is_possible(self) -> bool:
@@ -27,8 +27,7 @@ class CachingOffer:
 
 
 def offer_caching(job: Job, estimate: Estimate) -> CachingOffer | None:
-    """What keeping the instructions of a draft would save, or cost; None when there are none that
-    all rows share, or too little is known."""
+    """The offer for a draft; None if its rows share no background, or tokens were not counted."""
     recipe = recipe_of(job)
     if not recipes.is_shared(recipe) or not estimate.counted:
         return None
@@ -36,7 +35,7 @@ def offer_caching(job: Job, estimate: Estimate) -> CachingOffer | None:
 
 
 def price_caching(model: str, tokens: int, rows: int) -> CachingOffer:
-    """What keeping instructions of so many tokens would save, or cost, over all rows."""
+    """The offer for `rows` rows with a background of `tokens` tokens."""
     all_tokens = Decimal(tokens * rows)
 
     def cost(hits: Decimal) -> Decimal:

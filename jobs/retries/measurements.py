@@ -30,26 +30,26 @@ from .selection import (
 )
 
 SLICE = 1_000  # edits that are read at a time
-STILL_CHECKING = "Your changes are still being checked. Look again in a moment."
+STILL_CHECKING = "Your changes are still being checked. Reload this page in a moment."
 _request_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class CannotRetry(Exception):
-    """Rows cannot be sent again as somebody wants it; the message says why."""
+    """The rows cannot be retried like this; the message says why."""
 
 
 def measure_rows(
     job: Job, which: str, chosen: Sequence[RetrySize], earlier: Collection[int]
 ) -> RetrySize:
-    """What is in the rows that were `chosen`, those of `earlier` rounds. Raises CannotBeSent."""
+    """The size of the `chosen` rows, which are those of `earlier` rounds. Raises CannotRetry."""
     if which == EDITED:
         return _measured_edits(job, earlier)
     found = RetrySize(0, 0, 0)
     for one in chosen:
         found = add_sizes(found, one)
     requests = _Requests()
-    # Else they are as the file was read, by a version that knew all that the price needs, or it
-    # was noted what was changed in them.
+    # Otherwise the rows are as the file was read, with all that the price needs, or the rounds
+    # have noted what changed in them.
     is_known = not shares.lacks_bounds(job.reading.get("models") or {})
     is_known = is_known and not job.rounds.filter(which="").exists()
     if job.kind == Job.Kind.REQUESTS and not is_known:
@@ -60,7 +60,7 @@ def measure_rows(
 
 
 def _measured_edits(job: Job, earlier: Collection[int]) -> RetrySize:
-    """What was measured of them; few are measured at once."""
+    """The size of the edited rows: measured here if few, and otherwise by the worker before."""
     known = job.edits_measured
     if known.get("of") == edits_key(job):
         if known["trouble"]:
@@ -72,7 +72,7 @@ def _measured_edits(job: Job, earlier: Collection[int]) -> RetrySize:
 
 
 def measure_edits(job: Job, lease: Lease | None = None) -> None:
-    """Measure the edits of a finished job, if they are too many for a page to do that. Raises
+    """Measure the edits of a finished job if there are too many to do so in a page view. Raises
     LeaseLost."""
     of = edits_key(job)
     if job.edits_measured.get("of") == of or not job.edits.all()[MEASURED_AT_ONCE:].exists():
@@ -94,13 +94,13 @@ def measure_edits(job: Job, lease: Lease | None = None) -> None:
 
 
 def _measure(job: Job, earlier: Collection[int], lease: Lease | None = None) -> RetrySize:
-    """What is in the changed rows that were last in one of these rounds. Raises CannotBeSent."""
+    """The size of the edited rows that were last sent in these rounds. Raises CannotRetry."""
     count = largest = total = after = 0
     requests = _Requests()
     edits = Edit.objects.filter(job=job).order_by("number").values_list("number", "source")
     while some := list(edits.filter(number__gt=after)[:SLICE]):
         between = after, some[-1][0]
-        # Only of rows that can be sent: another may have got its answer since it was changed.
+        # Skip rows that got their answer after they were edited.
         rows = in_rounds(candidate_rows(job, EDITED, between), earlier)
         to_send = set(rows.values_list("number", flat=True))
         after = between[1]
@@ -117,22 +117,22 @@ def _measure(job: Job, earlier: Collection[int], lease: Lease | None = None) -> 
 
 
 class _Requests:
-    """Ready-made requests that are to be sent again, checked as when a file is read."""
+    """Checks ready-made requests before a retry, as when a file is read."""
 
     def __init__(self) -> None:
         self._checks = Requests((), reading_limits())
         self._summary = Summary("JSONL", Job.Kind.REQUESTS)
 
     def add(self, number: int, source: str) -> None:
-        """Raises CannotBeSent."""
+        """Raises CannotRetry."""
         line = self._checks.line(number, source, json.loads(source))
         if line.problem:
-            raise CannotRetry(f"Row {number:,} cannot be sent as it is now: {line.problem.text}")
+            raise CannotRetry(f"Row {number:,} cannot be sent: {line.problem.text}")
         self._summary.add(line)
 
     @property
     def models(self) -> dict[str, dict[str, int]]:
-        """What is in them, as in Job.reading["models"]."""
+        """What the requests hold by model, as in Job.reading["models"]."""
         return self._summary.models
 
 

@@ -1,5 +1,5 @@
-"""Rows of a finished job that are sent again, as a new round of the same job. What they came to
-before is kept as attempts, and they go out by the same path as the first time."""
+"""Retries: rows of a finished job that are sent choice, as a new round of the same job. Earlier
+results stay as attempts; the rows go out by the same path as the first time."""
 
 from __future__ import annotations
 
@@ -26,24 +26,34 @@ from ..rules.recipes import Recipe
 from .measurements import CannotRetry, measure_rows
 from .selection import EDITED, FOR_NOW, last_round_of, rounds_with_main_recipe, sizes_by_round
 
-# Causes of rows whose answer needed more than the longest that was allowed.
+# Causes of rows whose answers needed more tokens than were allowed.
 TOO_SHORT = ("cut_off", "empty")
-BUSY = "Rows of this job are being changed just now. Nothing was sent. Try again in a moment."
+MADE_IN_PRACTICE = (
+    "This job ran in practice mode, and practice mode is now off. Start a new job with this file."
+)
+MADE_FOR_REAL = (
+    "This job ran for real, and the site is now in practice mode. Start a new job with this file."
+)
+REQUESTS_HAVE_PROMPTS = (
+    "Ready-made requests have their own prompt and model. Edit the rows instead."
+)
+PROMPT_IS_UNKNOWN = "The prompt of this imported batch is unknown. Write a prompt for these rows."
+BUSY = "Rows of this job are being changed. Nothing was sent. Try again in a moment."
 
 
 @dataclass(frozen=True)
 class RetryChoice:
-    """What is to be sent again: which rows, and what of the recipe is different."""
+    """What a person wants to retry: which rows, and what changes in the recipe."""
 
     which: str  # FOR_NOW, EDITED or a cause
-    max_tokens: int | None = None  # the longest answer, 0: what suits; None: as it was
-    model: str = ""  # "": as it was
-    prompt: str | None = None  # None: as it was
+    max_tokens: int | None = None  # the longest answer; 0: recommended; None: unchanged
+    model: str = ""  # "": unchanged
+    prompt: str | None = None  # None: unchanged
     system: str | None = None
 
     def recipe(self, job: Job, last: int | None = None) -> Recipe:
-        """What the rows of a table are to be asked: what they were asked last, and the changes.
-        `last`: the round of that, when it is known."""
+        """The recipe for the rows of a table: their last one, with the changes. `last`: the round
+        that their last recipe is from, if known."""
         before = recipe_of_round(job, last_round_of(job, self.which) if last is None else last)
         return replace(
             before,
@@ -56,63 +66,64 @@ class RetryChoice:
 
 @dataclass(frozen=True)
 class RetryPlan:
-    """What a person is shown before rows are sent again, and confirms."""
+    """What a person is shown before a retry, and confirms."""
 
-    again: RetryChoice
+    choice: RetryChoice
     recipe: Recipe
     bytes: int  # of the rows, as Row.size
     price: PartEstimate
-    key: str  # a hash of all this
-    earlier: list[int]  # the rounds that its rows were last in; empty: whichever
-    contents: dict[str, dict[str, int]]  # as Measured.models
+    key: str  # a hash of all of this
+    earlier: list[int]  # rounds that its rows were last sent in; empty: any
+    contents: dict[str, dict[str, int]]  # as RetrySize.models
 
     @property
     def rows(self) -> int:
         return self.price.rows
 
 
-def find_plan(job: Job, again: RetryChoice) -> RetryPlan | None:
-    """As `make_plan`; None when rows cannot be sent so."""
+def find_plan(job: Job, choice: RetryChoice) -> RetryPlan | None:
+    """As `make_plan`; None when the rows cannot be retried like this."""
     with suppress(CannotRetry):
-        return make_plan(job, again)
+        return make_plan(job, choice)
     return None
 
 
-def make_plan(job: Job, again: RetryChoice) -> RetryPlan:
-    """What `again` comes to, and costs. Raises CannotBeSent."""
+def make_plan(job: Job, choice: RetryChoice) -> RetryPlan:
+    """Which rows a retry sends with which recipe, and its price. Raises CannotRetry."""
     if job.state != Job.State.FINISHED:
-        raise CannotRetry("Rows can be sent again when the job has finished.")
+        raise CannotRetry("You can retry rows once the job has finished.")
     if job.practice != settings.PRACTICE:
-        was, now = ("practice", "not") if job.practice else ("not practice", "practice")
-        raise CannotRetry(f"This job was {was}, and this site is {now} now: send it as a new job.")
+        raise CannotRetry(MADE_IN_PRACTICE if job.practice else MADE_FOR_REAL)
     if not knows_rows(job):
-        raise CannotRetry("The batch came without its file, so its rows are not known here.")
+        raise CannotRetry(
+            "This batch was imported without its file, so its rows cannot be retried."
+        )
     if RowChange.objects.filter(job=job).exists():
         raise CannotRetry(BUSY)
-    found_by_round = sizes_by_round(job, again.which)
+    found_by_round = sizes_by_round(job, choice.which)
     if not found_by_round:
-        raise CannotRetry("There are no such rows to be sent again.")
+        raise CannotRetry("No rows to retry.")
     earlier = rounds_with_main_recipe(job, found_by_round)
     last = max(earlier or found_by_round)
-    recipe = again.recipe(job, last)
-    _check(job, again, recipe)
+    recipe = choice.recipe(job, last)
+    _check(job, choice, recipe)
     chosen = [found_by_round[number] for number in earlier or found_by_round]
-    found = measure_rows(job, again.which, chosen, earlier)
-    at_least = _longest_before(job, last, recipe) if again.which in TOO_SHORT else 0
+    found = measure_rows(job, choice.which, chosen, earlier)
+    at_least = _longest_before(job, last, recipe) if choice.which in TOO_SHORT else 0
     price = retry_estimates.estimate_retry(job, found, recipe, at_least)
     if price is None:
-        raise CannotRetry("The price of sending them again is not known.")
-    shown = [job.pk, job.last_round, asdict(again), msgspec.to_builtins(recipe), asdict(found)]
-    # Of two rows that are as large, one can be marked, or changed, instead of the other.
-    shown.append(job.edits_version if again.which == EDITED else 0)
-    shown.append(job.rows_changed if again.which == MARKED_DOWN else 0)
+        raise CannotRetry("There is no price for this model, so these rows cannot be retried.")
+    shown = [job.pk, job.last_round, asdict(choice), msgspec.to_builtins(recipe), asdict(found)]
+    # Two rows of the same size may have swapped: one marked, or edited, instead of the other.
+    shown.append(job.edits_version if choice.which == EDITED else 0)
+    shown.append(job.rows_changed if choice.which == MARKED_DOWN else 0)
     shown += map(str, asdict(price).values())
     key = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
-    return RetryPlan(again, recipe, found.bytes, price, key, earlier, found.models)
+    return RetryPlan(choice, recipe, found.bytes, price, key, earlier, found.models)
 
 
 def versions(job: Job) -> tuple[object, ...]:
-    """Equal versions of a job mean that a plan made of the one holds for the other."""
+    """While these are equal, a plan made for the job still holds."""
     return (
         job.state,
         job.practice,
@@ -122,65 +133,65 @@ def versions(job: Job) -> tuple[object, ...]:
     )
 
 
-def _check(job: Job, again: RetryChoice, recipe: Recipe) -> None:
-    """Raises CannotBeSent when they cannot be asked so."""
+def _check(job: Job, choice: RetryChoice, recipe: Recipe) -> None:
+    """Raises CannotRetry when the rows cannot be sent with this recipe."""
     if job.kind == Job.Kind.REQUESTS:
-        if again != RetryChoice(again.which):
-            raise CannotRetry("Ready-made requests say themselves what is asked, and of whom.")
+        if choice != RetryChoice(choice.which):
+            raise CannotRetry(REQUESTS_HAVE_PROMPTS)
     elif lacks_prompt(job, recipe):
-        raise CannotRetry("What these rows were asked is not known here. Write what to ask.")
+        raise CannotRetry(PROMPT_IS_UNKNOWN)
     elif problems := checks.recipe_problems(recipe, job.columns):
         raise CannotRetry(" ".join(problems))
 
 
 def knows_rows(job: Job) -> bool:
-    """Of a batch that was made elsewhere the rows are known if its file was attached."""
+    """Rows of an imported batch are known only if its file was attached."""
     return not job.is_external or job.upload_bytes > 0
 
 
 def can_change_prompt(job: Job) -> bool:
-    """Whether rows of this job can be asked something else than they were."""
+    """Whether the prompt can be changed for some rows of this job."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE:
         return False
     return job.kind == Job.Kind.TABLE and knows_rows(job)
 
 
 def lacks_prompt(job: Job, recipe: Recipe) -> bool:
-    """Whether `recipe` is what a table was asked that came with a batch made elsewhere: nobody here
-    knows it. The rows can be sent again once somebody has written what to ask."""
+    """Whether the prompt is unknown because the table was attached to an imported batch. Its rows
+    can be retried once someone has written a prompt."""
     return job.is_external and job.kind == Job.Kind.TABLE and not recipe.prompt
 
 
 def describe_retry(job: Job, planned: RetryPlan) -> str:
-    """Which rows, and what is different, for the log of the job."""
-    again = planned.again
-    if again.which == EDITED:
-        which = "As they were changed"
-    elif again.which == FOR_NOW:
-        which = "They got no answer for a reason that passes"
+    """Which rows a retry sends and what changes, for the log of the job."""
+    choice = planned.choice
+    if choice.which == EDITED:
+        which = "Edited rows"
+    elif choice.which == FOR_NOW:
+        which = "Rows that usually work on retry"
     else:
-        which = cause_in_words(again.which).title
+        which = cause_in_words(choice.which).title
     changes = []
-    if again.max_tokens:
-        changes.append(f"answers of up to {again.max_tokens:,} tokens")
-    elif again.max_tokens == 0:
-        changes.append("answers as long as suits")
-    if again.model:
-        changes.append(f"model {again.model}")
-    if again.prompt is not None or again.system is not None:
-        changes.append("asked otherwise")
+    if choice.max_tokens:
+        changes.append(f"up to {choice.max_tokens:,} tokens per answer")
+    elif choice.max_tokens == 0:
+        changes.append("recommended maximum answer length")
+    if choice.model:
+        changes.append(f"model {choice.model}")
+    if choice.prompt is not None or choice.system is not None:
+        changes.append("changed prompt")
     return f"{which}{': ' if changes else ''}{', '.join(changes)}."[:200]
 
 
 def _longest_before(job: Job, last: int, recipe: Recipe) -> int:
-    """Tokens that the answers to these rows were allowed, which were not enough."""
+    """Tokens that these rows were allowed before and that were too few; 0 if the limit stays."""
     before = recipe_of_round(job, last)
     return before.longest if before.longest < recipe.longest else 0
 
 
 def create_round(job: Job, planned: RetryPlan, what: str, user: User) -> None:
-    """Make the round, inside a transaction. The worker takes its rows, see preparation.py."""
-    again = planned.again
+    """Create the round, inside a transaction. The worker takes its rows: see preparation.py."""
+    choice = planned.choice
     Round.objects.create(
         job=job,
         number=job.last_round + 1,
@@ -192,8 +203,8 @@ def create_round(job: Job, planned: RetryPlan, what: str, user: User) -> None:
         asked_by=user,
         asked_at=clock.now(),
         step=Round.Step.TAKING,
-        which=again.which,
+        which=choice.which,
         earlier=planned.earlier,
-        asks_otherwise=again.prompt is not None or again.system is not None,
+        asks_otherwise=choice.prompt is not None or choice.system is not None,
         contents=planned.contents,
     )

@@ -20,31 +20,29 @@ from ..models import (
 from ..rules.judging import PASSING, SET_ASIDE
 from ..rules.recipes import Recipe
 
-# Which rows, besides the name of a cause.
-FOR_NOW = "passing"  # all that got no answer for a reason that passes
-EDITED = "edited"  # all that were changed, see Edit
-MEASURED_AT_ONCE = 2_000  # edits; more are measured by the worker
+# Which rows to retry, besides the name of a cause.
+FOR_NOW = "passing"  # all whose cause usually passes with time
+EDITED = "edited"  # all that were edited: see Edit
+MEASURED_AT_ONCE = 2_000  # edits; the worker measures more than that
 
 
 def retry_rows(job: Job, which: str) -> RowQuerySet:
-    """The rows that one round sends again: of `all_rows_of`, those that were asked last what most
-    of them were."""
+    """The rows that one retry sends: the candidates whose last recipe is the most common one."""
     earlier = rounds_with_main_recipe(job, sizes_by_round(job, which)) if job.last_round > 1 else []
     return in_rounds(candidate_rows(job, which), earlier)
 
 
 def in_rounds(rows: RowQuerySet, numbers: Collection[int]) -> RowQuerySet:
-    """Those of `rows` that were last in one of these rounds; all of them when there is none."""
+    """Those of `rows` that were last sent in one of these rounds; all if `numbers` is empty."""
     return rows.filter(round__in=numbers) if numbers else rows
 
 
 def candidate_rows(job: Job, which: str, between: tuple[int, int] | None = None) -> RowQuerySet:
-    """The rows that are to be sent again; `between`: only those with a number above the first and
-    up to the second. Those that are the same as one of them are not among them, nor those that wait
-    to be sent as they were changed."""
+    """The rows that can be retried, without their duplicates and, unless `which` is EDITED, without
+    edited rows. `between`: only numbers above the first and up to the second."""
     rows, edits = Row.objects.filter(job=job), Edit.objects.filter(job=job)
     if between:
-        # Of the edits too: SQLite reads all that are asked for, for each slice of the rows.
+        # Narrow the edits too: SQLite reads all of them for each slice of the rows.
         here = {"number__gt": between[0], "number__lte": between[1]}
         rows, edits = rows.filter(**here), edits.filter(**here)
     edited = edits.values("number")
@@ -53,7 +51,7 @@ def candidate_rows(job: Job, which: str, between: tuple[int, int] | None = None)
     else:
         rows = _with_cause(rows, which).exclude(number__in=edited)
     if which != EDITED and job.kind == Job.Kind.REQUESTS:
-        # Requests of a batch made elsewhere that this site would not send, see reading.py.
+        # Requests of an imported batch that this site would not send: see reading.py.
         rows = rows.exclude(size=0)
     return rows
 
@@ -68,7 +66,7 @@ def _with_cause(rows: RowQuerySet, which: str) -> RowQuerySet:
 
 
 def count_edited_with_cause(job: Job, which: str) -> int:
-    """How many rows would be sent again, but wait to be sent as they were changed."""
+    """How many rows with this cause are left out of its retry because they were edited."""
     if which == EDITED:
         return 0
     edited = Edit.objects.filter(job=job).values("number")
@@ -79,8 +77,8 @@ SizesByRound = dict[int, RetrySize]
 
 
 def sizes_by_round(job: Job, which: str) -> SizesByRound:
-    """What is in the rows of `all_rows_of`, by the round that they were last in. From what was
-    counted and measured, where that is as new as the rows; else all rows are looked at."""
+    """Count and size of the candidates by the round that they were last sent in. Uses the tally and
+    the measured edits while they are current; otherwise reads all candidates."""
     if which == EDITED and job.edits_measured.get("of") == edits_key(job):
         stored = job.edits_measured["rounds"].items()
         return {int(number): RetrySize(*found) for number, found in stored}
@@ -92,13 +90,13 @@ def sizes_by_round(job: Job, which: str) -> SizesByRound:
 
 
 def _in_tally(job: Job, which: str) -> SizesByRound | None:
-    """Rows with a cause, those that were edited among them; None when they were not counted so."""
+    """Rows with a cause, edited ones included; None if the tally does not have them."""
     groups = job.tally.get("groups") or [{}]
     is_current = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
     if not is_current or not all("rounds" in group for group in groups):
         return None
     if job.is_external and job.kind == Job.Kind.REQUESTS:
-        return None  # some of them would not be sent
+        return None  # some of them cannot be sent
     outcomes = [Outcome.LEFT_OUT] if which == SET_ASIDE else list(NOT_GOOD)
     causes = PASSING if which == FOR_NOW else (which,)
     found: SizesByRound = {}
@@ -117,7 +115,7 @@ def add_sizes(one: RetrySize | None, other: RetrySize) -> RetrySize:
 
 
 def _subtract_edited(counted: SizesByRound, edited: RowQuerySet, which: str) -> SizesByRound:
-    """The largest may be one of those that are edited: then the others are taken for as large."""
+    """Take edited rows out. If one of them was the largest, the rest count as that large."""
     for number, less in _measure_by_round(_with_cause(edited, which)).items():
         one = counted.get(number, RetrySize(0, 0, 0))
         left = RetrySize(one.rows - less.rows, one.bytes - less.bytes, one.largest)
@@ -138,8 +136,7 @@ def _measure_by_round(rows: RowQuerySet) -> SizesByRound:
 
 
 def rounds_with_main_recipe(job: Job, found: SizesByRound) -> list[int]:
-    """The rounds in which rows were asked last what most of these were. Empty: all were asked the
-    same."""
+    """The rounds whose recipe is the last one of most of these rows. Empty: all have the same."""
     if len(found) < 2:
         return []
     asked: dict[Recipe, list[int]] = {}
@@ -152,7 +149,7 @@ def rounds_with_main_recipe(job: Job, found: SizesByRound) -> list[int]:
 
 
 def last_round_of(job: Job, which: str) -> int:
-    """The last round of the rows of `rows_of`."""
+    """The newest round among those of `retry_rows`."""
     if job.last_round == 1:
         return 1
     found = sizes_by_round(job, which)
@@ -160,19 +157,18 @@ def last_round_of(job: Job, which: str) -> int:
 
 
 def count_with_cause(job: Job, cause: str) -> int | None:
-    """How many rows with a cause would be sent again, those that were edited among them; None when
-    they were not counted."""
+    """How many rows with a cause can be retried, edited ones included; None if not counted yet."""
     found = _in_tally(job, cause)
     return None if found is None else sum(one.rows for one in found.values())
 
 
 def count_edited(job: Job) -> int | None:
-    """How many rows wait to be sent as they were edited; None when they were not measured."""
+    """How many edited rows wait to be sent; None if not measured yet."""
     if job.edits_measured.get("of") != edits_key(job):
         return None
     return sum(one.rows for one in sizes_by_round(job, EDITED).values())
 
 
 def edits_key(job: Job) -> list[int]:
-    """Equal ones mean the same edits of rows that have become nothing else."""
+    """While it is equal, edits and their rows are unchanged."""
     return [job.edits_version, job.last_round]

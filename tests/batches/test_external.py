@@ -435,7 +435,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     assert "{{nobody}}" in client_root.post(ask, form).content.decode()
     shown = client_root.post(ask, {**form, "prompt": "Spell {{name}}."})
     planned = shown.context["planned"]
-    again = planned.again
+    again = planned.choice
     assert planned.rows == expired and ">Spell {{name}}.</pre>" in shown.content.decode()
     assert actions.send_round(job, again, planned.key, root)
     job = drive(job)
@@ -480,7 +480,7 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     assert "as it was changed" in client_root.get(ask).content.decode()
     form = {"prompt": "Spell {{name}}.", "model": "claude-haiku-5-5"}
     planned = client_root.post(ask, form).context["planned"]
-    assert actions.send_round(job, planned.again, planned.key, root)
+    assert actions.send_round(job, planned.choice, planned.key, root)
     job = drive(job)
     (first, second) = answers(job)
     assert "Spell Adele." in first[1] and second[1] == ""
@@ -798,7 +798,7 @@ def test_requests_that_this_site_would_not_send_are_not_sent_again(
         assert send_again(job, root, "expired") == 1
         assert drive(job).good_count == 1
     else:
-        assert planned is None and "no such rows" in why_not_again(job, RetryChoice("expired"))
+        assert planned is None and "No rows to retry" in why_not_again(job, RetryChoice("expired"))
         assert "Send again" not in page.content.decode()
 
 

@@ -881,5 +881,5 @@ def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) 
     tally.count_up(job)
     assert refusal("retry", job.pk, "--yes") == (
         1,
-        "There are no such rows to be sent again.",
+        "No rows to retry.",
     )

@@ -141,7 +141,7 @@ def test_a_job_of_which_nothing_is_left_cannot_be_confirmed(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=[("Ada", ""), ("Ben", "")], prompt="{{text}}")
     estimate = priced(job)
-    assert "No row is left to send" in estimate.trouble
+    assert "All rows are skipped" in estimate.trouble
     assert estimate.rows == 0 and job.plan_sha256 == ""
 
 
@@ -420,7 +420,7 @@ def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
     advance.price_stale_drafts()
     advance.advance(job.pk)
     page = client_alice.get(reverse("price", args=[job.pk]), headers=HX).content.decode()
-    assert "No row is left to send" in page and "Working out" not in page
+    assert "All rows are skipped" in page and "Working out" not in page
 
 
 def test_a_list_of_drafts_takes_few_queries(

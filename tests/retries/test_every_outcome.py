@@ -137,7 +137,7 @@ class Desk:
         self.confirm(planned, rows, asks="prompt", prompt=asked["prompt"])
 
     def confirm(self, planned: rounds.RetryPlan, rows: int, **different: Any) -> None:
-        which = planned.again.which
+        which = planned.choice.which
         numbers = list(selection.retry_rows(self.job, which).values_list("number", flat=True))
         assert planned.rows == len(numbers) == rows
         self.post("again", which=which, key=planned.key, **different)

@@ -520,7 +520,7 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
     given = {"prompt": "Greet {{name}}", "system": "", "model": job.model, "max_tokens": "500"}
     assert client_alice.post(address, given).context["planned"].again.max_tokens is None
     planned = client_alice.post(address, {**given, "max_tokens": ""}).context["planned"]
-    assert planned.again.max_tokens == planned.recipe.max_tokens == 0
+    assert planned.choice.max_tokens == planned.recipe.max_tokens == 0
     assert planned.recipe.longest > 500
     confirmed = {"which": "refused", "key": planned.key, "max_tokens": "0", "asks": "prompt"}
     client_alice.post(reverse("again", args=[job.pk]), {**confirmed, "prompt": given["prompt"]})
@@ -540,7 +540,7 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
     assert actions.mark_answer(job, 1, key, None, "", alice)
     mark_down(job, 2, alice)
     job.refresh_from_db()
-    assert not actions.send_round(job, shown.again, shown.key, alice)
+    assert not actions.send_round(job, shown.choice, shown.key, alice)
 
 
 @pytest.mark.parametrize(
@@ -549,7 +549,7 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
         (RetryChoice("refused", model="claude-unheard-of"), "no longer offered"),
         (RetryChoice("refused", prompt="Say {{nothing}}"), "no column “nothing”"),
         (RetryChoice("refused", prompt=" "), "Write what Claude should do"),
-        (RetryChoice("api_error"), "no such rows"),
+        (RetryChoice("api_error"), "No rows to retry"),
     ],
 )
 def test_why_rows_cannot_be_sent_so(
@@ -571,7 +571,7 @@ def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
     address = reverse("ask_again", args=[job.pk, group.name])
     asked = {"prompt": job.prompt, "model": "claude-haiku-5-5"}
     planned = client_alice.post(address, asked).context["planned"]
-    assert (planned.rows, planned.again.model) == (1, "claude-haiku-5-5")
+    assert (planned.rows, planned.choice.model) == (1, "claude-haiku-5-5")
 
 
 def test_a_practice_job_is_not_sent_again_for_money(
@@ -598,7 +598,7 @@ def test_a_changed_request_that_would_be_refused_is_named(
     assert edits.save_edits(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
     assert rounds.find_plan(job, RetryChoice(EDITED)) is None
     why = why_not_again(job, RetryChoice(EDITED))
-    assert why.startswith("Row 1 cannot be sent as it is now") and "temperature" in why
+    assert why.startswith("Row 1 cannot be sent:") and "temperature" in why
 
 
 def test_what_is_left_out_on_purpose_is_not_called_never_sent(

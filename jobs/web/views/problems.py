@@ -132,17 +132,17 @@ def _approval(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> dict
 
 def _show_plan(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> HttpResponse:
     why = caps.why_over_cap(job, planned.price.most, SpendingCaps.get(), now())
-    which = planned.again.which
+    which = planned.choice.which
     context = {
         "job": job,
         "planned": planned,
-        "again": planned.again,
+        "again": planned.choice,
         "changed_rows": selection.count_edited_with_cause(job, which),
         "cause": None if which in (EDITED, FOR_NOW) else cause_in_words(which),
         "passing": which == FOR_NOW,
         "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
-        "asked_otherwise": planned.again.prompt is not None or planned.again.system is not None,
-        "model": model_catalog.name_of(planned.again.model) if planned.again.model else "",
+        "asked_otherwise": planned.choice.prompt is not None or planned.choice.system is not None,
+        "model": model_catalog.name_of(planned.choice.model) if planned.choice.model else "",
         "in_the_way": why,
         **_approval(request, job, planned),
     }

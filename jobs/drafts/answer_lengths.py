@@ -1,8 +1,8 @@
-"""How long answers usually are, by the rows that were tried and by what earlier jobs took.
+"""How long answers usually are, learned from tested rows and from earlier jobs.
 
-A few tried rows say little by themselves: by Student's t, three answers leave a range of more than
-twice their average. What is known besides makes it narrower: how far the answers of one job usually
-lie apart, and, of what is asked for in the same form, how long they are on average.
+A few tested rows say little: by Student's t, three answers leave a range wider than twice their
+average. Earlier jobs make it narrower: they show how much the answers of one job usually vary, and
+the average length of answers in the same format.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ..rules.model_capabilities import effort_of
 from ..rules.recipes import Recipe, question_of
 
 LEAST_TRIED = 3  # rows to learn from
-REMEMBERED = 60  # jobs that are learned from, the newest
-LEAST_JOBS = 3  # jobs that say how much jobs differ
-LEAST_ANSWERS = 30  # answers whose average says something
-# How far the answers of one job usually lie apart, as a share of their average: what is taken where
-# no earlier job has shown it, and is worth as much as so many jobs.
+REMEMBERED = 60  # newest jobs to learn from
+LEAST_JOBS = 3  # jobs needed to know how much jobs differ
+LEAST_ANSWERS = 30  # answers needed for a meaningful average
+# Standard deviation of answer lengths within a job, as a share of their average, until earlier
+# jobs show it.
 USUAL_SPREAD = {TEXT: 0.35, LABELS: 0.15, COLUMNS: 0.25}
 USUAL_THINKING_SPREAD = 0.5
 JOB_FREEDOM, MOST_FREEDOM = 3, 12  # degrees of freedom that one job, and all of them, count for
-# However alike they were, a few rows do not show everything.
+# A few rows do not show everything, however alike they are.
 LEAST_MARGIN = 0.05
 USUALLY_CUT_OFF = (0.5, 200)  # of so many answers, where no earlier job has shown more
 RARE = 0.1  # once in ten times fewer are cut off than is said, and once in ten times more
@@ -38,8 +38,8 @@ _STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Tokens of so many answers of a job: on average, and their standard deviation."""
+class LengthStats:
+    """Answer lengths of a job in tokens: average and standard deviation."""
 
     answers: int
     mean: float
@@ -56,26 +56,26 @@ class EarlierJob:
     """What the good answers of an earlier job were like."""
 
     model: str
-    effort: str  # what the model does when nothing is said is called by its name
+    effort: str  # never empty: the default of the model is stored by its name
     form: str  # of answer_kinds.AnswerKind.kind
     asked: tuple[str, ...]  # the labels, or the columns
-    text: Spread
-    thinking: Spread
+    text: LengthStats
+    thinking: LengthStats
     answers: int
-    cut_off: int  # of these reached the longest length
-    found: float | None  # share of the rows that found the instructions kept; None: none were
+    cut_off: int  # answers that reached the limit
+    found: float | None  # share of rows that hit the cache; None: no caching
 
 
 def earlier_jobs(job: Job) -> tuple[EarlierJob, ...]:
-    """What is known for the price of `job`: from the newest finished jobs that the provider
-    answered that this site asks now, of each question the last one."""
+    """What the newest finished jobs in this mode tell about answer lengths: one job per prompt, its
+    newest."""
     finished = Job.objects.filter(
         state=Job.State.FINISHED, kind=Job.Kind.TABLE, practice=settings.PRACTICE
     )
-    # Of a batch that was made elsewhere nobody here knows what was asked.
+    # The prompt of an imported batch is unknown.
     newest = finished.exclude(pk=job.pk).exclude(is_external=True).order_by("-pk")[:REMEMBERED]
     learned_from = [one for one in newest if one.tally.get("lengths", {}).get("answers")]
-    # One that was run often says no more of others than one that was run once.
+    # A prompt that ran often counts once.
     by_question = {question_of(recipe_of(one)): one for one in reversed(learned_from)}
     return tuple(map(_earlier, by_question.values()))
 
@@ -90,8 +90,8 @@ def _earlier(job: Job) -> EarlierJob:
         effort_of(recipe.model, recipe.effort),
         recipe.answer.kind,
         _answer_names(recipe),
-        Spread.of(lengths["answers"], *lengths["text"]),
-        Spread.of(lengths["answers"], *lengths["thinking"]),
+        LengthStats.of(lengths["answers"], *lengths["text"]),
+        LengthStats.of(lengths["answers"], *lengths["thinking"]),
         tally["answered"],
         cut_off,
         tally["cache_read_tokens"] / kept if kept else None,
@@ -175,8 +175,8 @@ def _predicted(
     seen: Sequence[int],
     rows: int,
     usual_spread: float,
-    apart: Sequence[Spread],
-    alike: Sequence[Spread],
+    apart: Sequence[LengthStats],
+    alike: Sequence[LengthStats],
 ) -> tuple[float, float]:
     """The average of `rows` further answers, and plus or minus.
 

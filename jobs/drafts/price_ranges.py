@@ -13,24 +13,24 @@ from .estimate_basis import Basis
 from .shares import Share
 from .token_counts import Counts
 
-# The guess of what a model reads in each turn of what a tool of the provider found: tokens.
+# Guess: tokens that a model reads of tool results in each turn.
 USUAL_FIND = 20_000
-# The same for the files of one request that the provider fetches.
+# The same for the linked files of one request.
 USUAL_LINKED = 20_000
-# How many of the rows find the instructions kept: best effort, these are the rates that are usual
-# in batches (batch processing guide).
+# Share of rows that hit the cache: usual rates in batches, where caching is best effort
+# (batch processing guide).
 FEW_HITS, MANY_HITS = Decimal("0.30"), Decimal("0.98")
 
 
 @dataclass(frozen=True)
 class PriceRange:
-    """Of one share, in US dollars at the batch rate."""
+    """The price of one share, in US dollars at the batch rate."""
 
     rows: int
     low: Decimal
     high: Decimal
     most: Decimal
-    fees: Decimal = Decimal(0)  # what of `high` and `most` is no dearer without a batch
+    fees: Decimal = Decimal(0)  # part of `high` and `most` that costs the same without batches
 
 
 def sum_ranges(prices: Iterable[PriceRange]) -> dict[str, Decimal]:
@@ -48,19 +48,19 @@ def sum_ranges(prices: Iterable[PriceRange]) -> dict[str, Decimal]:
 
 
 def expect_input(share: Share, counts: Counts) -> tuple[float, float]:
-    """Tokens of a share's input, expected and plus or minus."""
+    """Input tokens of a share: the expected number, and the margin up and down."""
     token_bytes = rules_of(share.model).token_bytes
     expected, margin = counts.tokens_of(share.rows, share.bytes, token_bytes)
-    scale = share.scale if counts.tokens else 1  # else they are of this model already
+    scale = share.scale if counts.tokens else 1  # otherwise they are in tokens of this model
     return expected * scale, margin * scale
 
 
 def price_share(share: Share, basis: Basis) -> PriceRange:
-    """Raises UnknownPrice."""
+    """The price of a share. Raises UnknownPrice."""
     longest = round(basis.counts.longest * share.scale)
     if not 0 < share.long < share.rows or share.turns:
         return _price_at_one_rate(share, basis, longest)
-    # Only rows that are long cost more for it.
+    # Only the long rows cost more per token.
     few = share.long / share.rows
     long = replace(
         share,
@@ -88,32 +88,31 @@ def price_share(share: Share, basis: Basis) -> PriceRange:
 
 
 def _price_at_one_rate(share: Share, basis: Basis, longest: int) -> PriceRange:
-    """Of rows with the same price for a token, of which the longest has `longest`. Raises
+    """The price of rows with one price per token; the longest has `longest` tokens. Raises
     UnknownPrice."""
     counts = basis.counts
     known = answer_lengths.cache_hit_rates(basis.earlier)
     hits = tuple(map(Decimal, known)) if known else (FEW_HITS, MANY_HITS)
     expected, margin = expect_input(share, counts)
-    to_keep = Decimal(share.kept * share.rows)
+    cacheable = Decimal(share.cached * share.rows)
 
-    def cost(tokens: float, output: int, hits: Decimal, prompt: int, kept: Decimal) -> Decimal:
-        plain = max(Decimal(round(tokens)) - kept, Decimal(0))
-        read = kept * hits
+    def cost(tokens: float, output: int, hits: Decimal, prompt: int, cached: Decimal) -> Decimal:
+        plain = max(Decimal(round(tokens)) - cached, Decimal(0))
+        read = cached * hits
         return pricing.cost_of_tokens(
-            share.model, plain, output, prompt, written=kept - read, read=read
+            share.model, plain, output, prompt, written=cached - read, read=read
         )
 
-    usual = to_keep if share.is_kept else Decimal(0)
+    usual = cacheable if share.is_cached else Decimal(0)
     few, many = hits
     found = share.turns * USUAL_FIND + share.linked * USUAL_LINKED
     high = cost(expected + margin + found, share.output_high, few, longest, usual)
-    # Nothing longer than what the model reads at once is taken. What tools find is not limited, but
-    # by that.
+    # The context window bounds each row, and it is the only bound for tool results.
     context = pricing.model(share.model).context
     tokens = min(share.most, share.rows * context) + share.turns * context
     longest = context if share.turns else min(share.most_row, context)
-    # At most, each row writes what is to be kept, be it as short as it is.
-    written = tokens if share.is_any_kept else share.kept * share.rows
+    # In the worst case every row writes to the cache, however short the prefix is.
+    written = tokens if share.may_cache_all else share.cached * share.rows
     most = pricing.ceiling_of_tokens(
         share.model, max(tokens - written, 0), share.longest, longest, written=written
     )

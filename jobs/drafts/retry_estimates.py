@@ -76,9 +76,9 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
     if at_least:
         low, high = at_least, recipe.longest
     around = ceiling_around_cells(job, recipe, basis)
-    kept = count_cached(recipe, basis)
-    if kept and recipe.system != job.system:  # others were counted
-        kept = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
+    cached = count_cached(recipe, basis)
+    if cached and recipe.system != job.system:  # others were counted
+        cached = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
     return Share(
         recipe.model,
         found.rows,
@@ -86,8 +86,8 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
         round(low * found.rows),
         round(high * found.rows),
         recipe.longest * found.rows,
-        kept=kept,
-        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
+        cached=cached,
+        is_cached=basis.counts.shared > 0 and cached >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
         most=around * found.rows + found.bytes * times,
         most_row=around + found.largest * times,

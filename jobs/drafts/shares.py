@@ -22,16 +22,15 @@ from .estimate_basis import Basis
 from .row_survey import Survey
 from .token_counts import LEAST_TOKEN_BYTES
 
-# The guess of what an answer of a ready-made request takes of the longest that it allows.
+# Guess: how much of its max_tokens the answer of a ready-made request uses, from .. to.
 USUAL_OUTPUT = (0.05, 0.75)
-# Tokens by which a cell can make what stands beside it longer, where it is put in.
+# Tokens that a cell can add to the text around it where it is inserted.
 AROUND_CELL = 2
 MOST_EARLIER = 5  # jobs to learn from
 
 
 def find_same_jobs(job: Job) -> list[Job]:
-    """Earlier jobs that asked the same and have finished: the one that this one runs again, and the
-    newest of the same template."""
+    """Finished jobs with the same prompt: the previous job, and the newest of the same template."""
     like = Q(pk=job.previous_id) | Q(template=job.template_id, template__isnull=False)
     if not (job.previous_id or job.template_id):
         return []
@@ -51,29 +50,29 @@ class Share:
 
     model: str
     rows: int
-    bytes: int  # of all rows: of the filled text; of ready-made requests, of their JSON
-    output_low: int  # tokens of all answers, usually from ..
-    output_high: int  # .. to
-    longest: int  # tokens of all answers, each at its longest
+    bytes: int  # of all rows: filled prompts, or the JSON of ready-made requests
+    output_low: int  # tokens of all answers: the usual range
+    output_high: int
+    longest: int  # tokens of all answers if each is as long as allowed
     tried: int = 0
     earlier: int = 0
-    kept: int = 0  # tokens of each row that are to be kept at the provider
-    is_kept: bool = False  # they are long enough for that, as far as is known
-    scale: float = 1  # tokens of this model for one of that which was counted
-    is_any_kept: bool = False  # all that they read may be kept at the provider
-    in_the_us: bool = False  # some ask to be kept in the US, which costs more
-    searches: int = 0  # web searches that are allowed, in all rows
-    turns: int = 0  # how often the model may read what tools of the provider found, in all rows
-    long: int = 0  # rows that may cost more because of their length, ..
+    cached: int = 0  # tokens of each row that are sent with prompt caching
+    is_cached: bool = False  # enough tokens for the model to cache, as far as is known
+    scale: float = 1  # tokens of this model per token of the counted model
+    may_cache_all: bool = False  # any of the input may be cached
+    in_the_us: bool = False  # some ask for processing in the US, which costs more
+    searches: int = 0  # web searches allowed, over all rows
+    turns: int = 0  # turns in which the model may read tool results, over all rows
+    long: int = 0  # rows long enough to cost more per token, ..
     long_bytes: int = 0
     long_longest: int = 0  # .. as `bytes` and `longest`
-    longest_most: int = 0  # tokens of the longest answer of all, of ready-made requests
-    # Tokens of all inputs at most, without what tools of the provider find; those of the longest
-    # input, and of the `long` ones. These are bounds, whatever was counted.
+    longest_most: int = 0  # of ready-made requests: the largest max_tokens
+    # Upper bounds in tokens, without tool results: of all inputs, of the longest input, and of the
+    # `long` rows.
     most: int = 0
     most_row: int = 0
     long_most: int = 0
-    surplus: int = 0  # tokens that a ready-made request has at most above its bytes
+    surplus: int = 0  # tokens that a ready-made request may have beyond its bytes
     linked: int = 0  # rows with files that the provider fetches
 
 
@@ -84,7 +83,7 @@ def build_shares(job: Job, basis: Basis) -> list[Share]:
 
 
 def lacks_bounds(models: dict[str, dict[str, int]]) -> bool:
-    """Whether the requests were read by a version that did not look into their files."""
+    """Whether a version that did not look into attached files read these requests."""
     return any("most" not in facts for facts in models.values())
 
 
@@ -97,15 +96,15 @@ def build_request_shares(models: dict[str, dict[str, int]]) -> list[Share]:
             round(facts["max_tokens_sum"] * USUAL_OUTPUT[0]),
             round(facts["max_tokens_sum"] * USUAL_OUTPUT[1]),
             facts["max_tokens_sum"],
-            is_any_kept=bool(facts["cached"]),
+            may_cache_all=bool(facts["cached"]),
             in_the_us=bool(facts["in_the_us"]),
-            searches=facts.get("searches", 0),  # not there: read by an older version
+            searches=facts.get("searches", 0),  # missing if an older version read the file
             turns=facts.get("turns", 0),
             long=facts.get("long", facts["rows"]),
             long_bytes=facts.get("long_bytes", facts["bytes"]),
             longest_most=facts["max_tokens_most"],
             long_longest=facts.get("long_max_tokens_sum", facts["max_tokens_sum"]),
-            # Without bounds, each is as long as any that its model reads.
+            # Without bounds, each may fill the context window.
             most=facts.get("most", facts["rows"] * _context_window(model)),
             most_row=facts.get("most_row", _context_window(model)),
             long_most=facts.get("long_most", facts["rows"] * _context_window(model)),
@@ -117,20 +116,20 @@ def build_request_shares(models: dict[str, dict[str, int]]) -> list[Share]:
 
 
 def _context_window(model: str) -> int:
-    """Tokens that a model reads at once; 0 without a price, which stops the job."""
+    """In tokens; 0 without a price, which blocks the job anyway."""
     with suppress(pricing.UnknownPrice):
         return pricing.model(model).context
     return 0
 
 
 def count_sent(job: Job, recipe: Recipe, survey: Survey) -> int:
-    """Rows that will be sent."""
-    spared = (survey.alike if recipe.same_once else 0) + count_reused(job, recipe, survey)
-    return job.sendable_count - survey.left_out - spared
+    """How many rows will be sent with `recipe`."""
+    repeated = (survey.alike if recipe.same_once else 0) + count_reused(job, recipe, survey)
+    return job.sendable_count - survey.left_out - repeated
 
 
 def count_reused(job: Job, recipe: Recipe, survey: Survey) -> int:
-    """Rows that are not sent with `recipe`, because the job before has answered them."""
+    """How many rows are not sent with `recipe` because the previous job has answered them."""
     asks_the_same = question_of(recipe) == question_of(recipe_of(job))
     return survey.known if recipe.only_new and asks_the_same else 0
 
@@ -138,7 +137,7 @@ def count_reused(job: Job, recipe: Recipe, survey: Survey) -> int:
 def build_table_share(
     job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]]
 ) -> Share:
-    """All rows of a table, as they would be sent with `recipe`; `tried`: TrialQuerySet.lengths."""
+    """All rows of a table, if sent with `recipe`. `tried`: TrialQuerySet.lengths."""
     survey = basis.survey
     rows = max(count_sent(job, recipe, survey), 0)
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
@@ -152,7 +151,7 @@ def build_table_share(
     earlier = [] if learned or recipe.model != job.model else find_same_jobs(job)
     low, high = learned or _average_output(earlier, recipe) or recipes.usual_output(recipe)
     around = ceiling_around_cells(job, recipe, basis)
-    # What of a row is not from its cells may be enough for the price of long ones.
+    # The text around the cells alone may make a row long.
     can_be_long = around + LONG > pricing.LONG_FROM
     long = rows if can_be_long else min(survey.long, rows)
     cells = filled if can_be_long else min(survey.long_bytes, filled)
@@ -165,8 +164,8 @@ def build_table_share(
         recipe.longest * rows,
         tried=len(seen) if learned else 0,
         earlier=sum(one.tally["answered"] for one in earlier),
-        kept=(kept := count_cached(recipe, basis)),
-        is_kept=basis.counts.shared > 0 and kept >= rules_of(recipe.model).cache_from,
+        cached=(cached := count_cached(recipe, basis)),
+        is_cached=basis.counts.shared > 0 and cached >= rules_of(recipe.model).cache_from,
         scale=rules_of(job.model).token_bytes / rules_of(recipe.model).token_bytes,
         long=long,
         long_bytes=cells + fixed // max(rows, 1) * long,
@@ -178,8 +177,8 @@ def build_table_share(
 
 
 def ceiling_around_cells(job: Job, recipe: Recipe, basis: Basis) -> int:
-    """Tokens of a row of a table at most, besides its cells. The shortest one that was counted has
-    all of that."""
+    """Upper bound for the tokens of a row of a table, without its cells: the shortest row that was
+    counted, or the bytes of the text."""
     form = output_format(recipe.answer)
     cells = AROUND_CELL * len(recipes.columns_used(recipe.template))
     own = recipe_of(job)
@@ -192,15 +191,13 @@ def ceiling_around_cells(job: Job, recipe: Recipe, basis: Basis) -> int:
 
 
 def count_cached(recipe: Recipe, basis: Basis) -> int:
-    """Tokens of the instructions that are to be kept; by their bytes, at the most, when they were
-    not counted."""
+    """Tokens of the background to be cached: counted, or an upper bound by its bytes. 0: none."""
     if not (recipe.cached and recipes.is_shared(recipe)):
         return 0
     return basis.counts.shared or len(recipe.system.encode()) // LEAST_TOKEN_BYTES
 
 
 def _average_output(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
-    """Tokens of an answer on average, from .. to, by what earlier jobs took: their averages, and a
-    fifth more and less, for other rows."""
+    """Average tokens of an answer in these jobs, from .. to, and 20% more and less."""
     means = [one.tally["output_tokens"] / one.tally["answered"] for one in jobs]
     return (min(means) * 0.8, min(max(means) * 1.2, recipe.longest)) if means else None

@@ -11,7 +11,7 @@ from statistics import fmean, median
 import pytest
 
 from jobs.drafts import answer_lengths
-from jobs.drafts.answer_lengths import EarlierJob, Spread
+from jobs.drafts.answer_lengths import EarlierJob, LengthStats
 from jobs.models import Length
 from jobs.rules.answer_formats import AnswerKind
 from jobs.rules.recipes import Recipe
@@ -23,8 +23,10 @@ ROWS = 5_000
 
 
 def earlier(mean: float = 100, deviation: float = 30, cut_off: int = 0) -> EarlierJob:
-    text = Spread(1_000, mean, deviation)
-    return EarlierJob(RECIPE.model, "", "text", (), text, Spread(1_000, 0, 0), 1_000, cut_off, None)
+    text = LengthStats(1_000, mean, deviation)
+    return EarlierJob(
+        RECIPE.model, "", "text", (), text, LengthStats(1_000, 0, 0), 1_000, cut_off, None
+    )
 
 
 def seen(*tokens: int) -> list[Length]:

@@ -596,8 +596,8 @@ def test_a_job_is_run_again_with_what_is_new(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--like", "4711"], "not there any more"),
-        (["--like", "x"], "not there any more"),
+        (["--like", "4711"], "no longer exists"),
+        (["--like", "x"], "no longer exists"),
         (["--only-new"], "--only-new needs --like"),
         (["--only-new", "--template", "x"], "--only-new needs --like"),
     ],

@@ -21,7 +21,7 @@ def test_answers_that_were_cut_off_when_tried_warn_before_all_of_them_are_paid(
     job = make_job(alice, Job.State.DRAFT, max_tokens=50)
     tried(job, [50, 30, 50])
     job.trials.filter(output_tokens=50).update(outcome=Outcome.LOOK, cause="cut_off")
-    words = "2 of 3 rows that you tried were cut off at 50 tokens."
+    words = "Answers cut off at 50 tokens: 2 of 3 rows that you tested."
     assert words in shown(client_alice, job)
     priced(job)
     assert words in client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
@@ -40,7 +40,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     tried(job, [30, 41, 35])
     before = priced(job)
     found = advice(job)["shorter"]
-    assert "No tried answer needed more than 41 tokens, and 1,024 are allowed" in found.text
+    assert "No tested answer needed more than 41 tokens, and 1,024 are allowed" in found.text
     address = reverse("take_advice", args=[job.pk])
     assert client_bob.post(address, {"code": "shorter"}).status_code == 404
     client_alice.post(address, {"code": "shorter"})

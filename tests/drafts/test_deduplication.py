@@ -349,7 +349,7 @@ def test_the_offer_names_what_it_saves(
     job = make_job(alice, Job.State.DRAFT, rows=rows, previous=before, **values)
     estimate = priced(job)
     [found] = [one for one in advice.advice_for(job, estimate) if one.code == "only_new"]
-    assert found.text.startswith(f"2,900 rows have their answers from job {before.pk}.")
+    assert found.text.startswith(f"Job {before.pk} has already answered 2,900 rows.")
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "2,900 rows have a good answer from" in page
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "only_new"})

@@ -319,7 +319,7 @@ def test_a_job_starts_with_a_template(
 
     for job in Job.objects.all():
         assert (job.owner, recipe_of(job), job.template) == (alice, SORT, template)
-        assert "Begun with the template “Sort”." in [event.text for event in job.events.all()]
+        assert "Started from the template “Sort”." in [event.text for event in job.events.all()]
     assert Job.objects.count() == 2
     template.delete()
     assert Job.objects.filter(template=None).count() == 2
@@ -363,7 +363,7 @@ def test_what_cannot_be_started_with_is_said_and_nothing_is_made(
         statuses = (shown.status_code, refused.status_code, pasted.status_code)
         assert statuses == (200, 422, 200), start
         for page in (shown, refused, pasted):
-            assert "is not there any more" in page.content.decode(), start
+            assert "no longer exists" in page.content.decode(), start
             assert 'type="hidden" name="template"' not in page.content.decode()
     assert Job.objects.count() == jobs
 

@@ -72,8 +72,8 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
         return
     yield Advice(
         "shorter",
-        f"No tested answer needed more than {longest:,} tokens, and {recipe.longest:,} are allowed. "
-        f"Allowing {enough:,} lowers the most this job can cost by "
+        f"No tested answer needed more than {longest:,} tokens, and {recipe.longest:,} are "
+        f"allowed. Allowing {enough:,} lowers the most this job can cost by "
         f"{pricing.in_words(estimate.most - prices.most)}. The expected price stays the same.",
         f"Allow {enough:,} tokens",
         shorter,
@@ -154,8 +154,8 @@ def _caching_text(offer: prompt_caching.CachingOffer, what: str) -> str:
     less = pricing.in_words(offer.saves)
     more = pricing.in_words(offer.costs)
     return (
-        f"{what} (about {offer.tokens:,} tokens). Prompt caching may save up to {less} if most rows "
-        f"hit the cache, or cost up to {more} more if none does."
+        f"{what} (about {offer.tokens:,} tokens). Prompt caching may save up to {less} if most "
+        f"rows hit the cache, or cost up to {more} more if none does."
     )
 
 

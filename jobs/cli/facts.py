@@ -226,7 +226,7 @@ def facts_of_group(group: ProblemGroup) -> dict[str, Any]:
         "who": group.cause.who,
         "first": group.first and group.first.isoformat(),
         "last": group.last and group.last.isoformat(),
-        "said": [{"words": said.words, "rows": said.rows} for said in group.said],
+        "said": [{"words": one.words, "rows": one.rows} for one in group.messages],
         "remedy": group.remedies[0].code if group.remedies else None,
         "price": _price_of(group.remedies[0]) if group.remedies else None,
         "remedies": [

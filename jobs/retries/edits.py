@@ -1,5 +1,5 @@
-"""Rows of a finished job that are changed before they are sent again: by hand, or all of a group at
-once. What is changed waits as an Edit until it is sent, and is shown beside what was there."""
+"""Edit rows of a finished job before a retry: by hand, or a whole group at once. An Edit waits
+until it is sent, and is shown beside the old text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAN_BE_EDITED = (*NOT_GOOD, Outcome.LEFT_OUT)
 
 @dataclass(frozen=True)
 class Change:
-    """What is different in one cell, or one part of a request."""
+    """The change in one cell, or in one part of a request."""
 
     name: str
     before: str
@@ -35,31 +35,31 @@ class Change:
 
 @dataclass(frozen=True)
 class EditedRow:
-    """A row that waits to be sent as it was changed."""
+    """A row with an edit that waits to be sent."""
 
     row: Row
     changes: list[Change]
 
 
 def editable_rows(job: Job) -> RowQuerySet:
-    """The rows of a finished job that can be changed and sent again."""
+    """The rows of a finished job that can be edited and retried."""
     if job.state != Job.State.FINISHED or not rounds.knows_rows(job):
         return Row.objects.none()
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 
 
 def why_not_editable(job: Job, row: Row) -> str:
-    """Why a row cannot be changed, as a sentence."""
+    """Why a row cannot be edited, as a sentence."""
     if job.state != Job.State.FINISHED:
-        return "Rows can be edited when the job has finished."
+        return "You can edit rows once the job has finished."
     if not rounds.knows_rows(job):
-        return "The batch came without its file, so its rows cannot be edited."
-    return f"Row {row.number:,} has a good answer, so it stays as it is."
+        return "This batch was imported without its file, so its rows cannot be edited."
+    return f"Row {row.number:,} has a good answer, so it cannot be edited."
 
 
 def edit_row(row: Row, cells: list[str]) -> bool:
-    """Keep what a row of a table is to be. False when that is what it is already; an earlier change
-    of it is forgotten then."""
+    """Save an edit of a row of a table. False if nothing differs: an earlier edit is discarded
+    then."""
     return save_edits(row.job, [(row, _as_json(cells))]) == 1
 
 
@@ -68,15 +68,15 @@ def _as_json(cells: list[str]) -> str:
 
 
 def save_edits(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
-    """Keep what rows are to be, as Row.source; how many of them are not as they were. 0 while other
-    rows of the job are being changed."""
+    """Save edits, as Row.source; returns how many rows differ. 0 while rows of the job are being
+    changed by the worker."""
     with transaction.atomic():
-        # Locked: a round that starts meanwhile comes after us, or has come before.
+        # Locked: a retry starts either before this or after it.
         return store_edits(job, EditedSources.of(wanted)) if is_open(job) else 0
 
 
 def is_open(job: Job) -> bool:
-    """Whether its rows can be edited, within a transaction: until its end nobody else does."""
+    """Whether rows can be edited. Locks the job until the end of the transaction."""
     locked = Job.objects.select_for_update().get(pk=job.pk)
     busy = RowChange.objects.filter(job=job).exists()
     return locked.state == Job.State.FINISHED and not busy
@@ -84,7 +84,7 @@ def is_open(job: Job) -> bool:
 
 @dataclass(frozen=True)
 class EditedSources:
-    """What rows are to be, by number, and those that are so already."""
+    """New sources by row number, and the rows whose source would not change."""
 
     sources: dict[int, str]
     same: set[int]
@@ -96,32 +96,31 @@ class EditedSources:
 
 
 def store_edits(job: Job, wanted: EditedSources) -> int:
-    """As `keep`, of a job that is open or that the worker is changing."""
+    """As `save_edits`, if the job is open or the worker is changing it."""
     Edit.objects.filter(job=job, number__in=wanted.same).delete()
     store_sources(job, wanted.sources)
     return len(wanted.sources)
 
 
 def store_sources(job: Job, sources: Mapping[int, str]) -> None:
-    """Keep what rows are to be, by number, in place of earlier changes of them."""
-    # bulk_create takes ten times as long.
+    """Store edits by row number, over earlier ones."""
+    # bulk_create is ten times slower.
     with connection.cursor() as cursor:
         cursor.executemany(_PUT, [(job.pk, *edit) for edit in sources.items()])
     note_edits(job)
 
 
 def note_edits(job: Job) -> None:
-    """Say, in the transaction that changes edits of a job, that they are not what they were: a plan
-    that was shown is old, and the worker measures them anew."""
+    """Note a change of edits, in its transaction: plans that were shown become stale, and the
+    worker measures the edits again."""
     changed = Job.objects.filter(pk=job.pk)
     changed.update(edits_version=F("edits_version") + 1, next_action_at=clock.now())
 
 
 def change_rows(job: Job, cause: str, code: str, name: str, number: int) -> int:
-    """Change all rows with one cause in the same way; how many were changed. For a few rows: as
-    many as there are, it takes as long. `code`: SHORTEN the column `name` to `number` characters,
-    take the parameter `name` WITHOUT, or allow a LONGER answer of `number` tokens in ready-made
-    requests."""
+    """Edit all rows with one cause in the same way; returns how many. In one transaction, so for
+    few rows. `code`: SHORTEN the column `name` to `number` characters, remove the parameter `name`
+    (WITHOUT), or allow a LONGER answer of `number` tokens in ready-made requests."""
     if not can_change(job, code, name, number):
         return 0
     with transaction.atomic():
@@ -133,20 +132,20 @@ def change_rows(job: Job, cause: str, code: str, name: str, number: int) -> int:
 
 
 def can_change(job: Job, code: str, name: str, number: int) -> bool:
-    """Whether this is a change of all rows that there is."""
+    """Whether `change_rows` knows such a change."""
     return code in _changes(job, name, number)
 
 
 def changeable_rows(job: Job, cause: str) -> RowQuerySet:
-    """The rows of a group that `change_all` changes."""
+    """The rows that `change_rows` edits."""
     return editable_rows(job).failed().filter(cause=cause)
 
 
 def change_sources(job: Job, rows: RowQuerySet, code: str, name: str, number: int) -> EditedSources:
-    """What `change_all` makes of `rows`."""
+    """The edits that `change_rows` makes in `rows`."""
     change = _changes(job, name, number)[code]
     found = list(rows.in_order())
-    # One that was changed before is changed further.
+    # Continue from an earlier edit.
     numbers = [row.number for row in found]
     before = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
     return EditedSources.of([(row, change(before.get(row.number, row.source))) for row in found])
@@ -157,7 +156,7 @@ _parts_decoder = msgspec.json.Decoder(_Parts)
 
 
 def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]]:
-    """From the source of a row to another one. Of a request all else stays to the letter."""
+    """Functions from old to new source, by code. The rest of a request stays byte for byte."""
 
     def shorten(source: str) -> str:
         cells, at = json.loads(source), job.columns.index(name)
@@ -195,18 +194,18 @@ def _joined(request: _Parts, params: _Parts) -> str:
 
 
 def waiting_rows(job: Job) -> RowQuerySet:
-    """The rows that wait to be sent as they were changed."""
+    """The rows with edits that wait to be sent."""
     return editable_rows(job).filter(number__in=job.edits.values("number"))
 
 
 def count_waiting(job: Job) -> int:
-    """How many rows wait to be sent as they were changed."""
+    """How many rows have edits that wait to be sent."""
     measured = selection.count_edited(job)
     return waiting_rows(job).count() if measured is None else measured
 
 
 def changed_rows(job: Job, limit: int) -> list[EditedRow]:
-    """The first `limit` rows that wait to be sent as they were changed, with what is different."""
+    """The first `limit` rows with edits, and what differs in them."""
     rows = waiting_rows(job).in_order()[:limit]
     numbers = [row.number for row in rows]
     edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
@@ -232,7 +231,7 @@ def _part(request: dict[str, Any], key: str) -> str:
 
 
 def discard_edits(job: Job, number: int | None = None) -> None:
-    """Take back what was changed, in one row or in all, unless rows are being changed or sent."""
+    """Discard the edits of one row or of all, unless rows are being changed or sent."""
     edits = Edit.objects.filter(job=job)
     with transaction.atomic():
         if is_open(job):

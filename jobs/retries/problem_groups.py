@@ -22,45 +22,45 @@ from .rounds import RetryChoice, RetryPlan
 
 LOOKED_AT = 1_000  # rows of a group whose messages are read
 MESSAGES = 3  # of a group that are shown
-SAMPLE = 200  # rows of a group whose cells are measured
-# Parameters without which there is no request.
+SAMPLE = 200  # rows of a group to measure cells of
+# Parameters that every request needs.
 NEEDED = ("model", "messages", "max_tokens")
-# What a provider says of a prompt that does not fit: "prompt is too long: 250000 tokens > 200000
-# maximum", "input length and `max_tokens` exceed context limit".
+# The provider's messages about a prompt that does not fit: "prompt is too long: 250000 tokens >
+# 200000 maximum", "input length and `max_tokens` exceed context limit".
 _TOO_LONG = re.compile(r"too long|context (?:limit|window|length)|exceed", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ProviderMessage:
-    """Words of the provider, and how many of the rows that were looked at have them."""
+    """A message of the provider, and how many of the first rows have it."""
 
     words: str
     rows: int
-    request_id: str  # of one of them
+    request_id: str  # of one of these rows
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something that can be done about a group of rows."""
+    """One way to fix a group of rows."""
 
     code: str  # of judging.AGAIN, LONGER, ...
     words: str
-    plan: RetryPlan | None = None  # what it costs; None: nothing, or it is said later
-    value: str = ""  # the longest answer, the column, or the parameter
-    number: int = 0  # characters of the column that fit
+    plan: RetryPlan | None = None  # with its price; None: free, or priced later
+    value: str = ""  # maximum answer length, column, or parameter
+    number: int = 0  # characters of the column to keep
 
 
 @dataclass(frozen=True)
 class ProblemGroup:
-    """Rows of a job that are not good for one reason."""
+    """Rows of a job with the same problem."""
 
     job: Job
     outcome: str
     name: str  # of the cause
     rows: int
-    own: int  # rows that would be sent; the others are the same as one of them
-    charged: Decimal  # US dollars, for all of them
-    first: datetime | None  # when the provider was done with the first of them
+    own: int  # rows without duplicates
+    charged: Decimal  # US dollars, for all rows
+    first: datetime | None  # when the provider ended the first of these rows
     last: datetime | None
 
     @property
@@ -74,7 +74,7 @@ class ProblemGroup:
 
     @property
     def is_moment(self) -> bool:
-        """The first and the last were over within a minute."""
+        """Whether all of them ended within a minute."""
         if self.first is None or self.last is None:
             return False
         return self.last - self.first < timedelta(minutes=1)
@@ -84,8 +84,8 @@ class ProblemGroup:
         return self.cause is not OTHER_ERROR
 
     @cached_property
-    def said(self) -> list[ProviderMessage]:
-        """What the provider said of the first rows, the most frequent first."""
+    def messages(self) -> list[ProviderMessage]:
+        """The provider's messages for the first rows, most frequent first."""
         some = self.all_rows.exclude(message="").in_order()
         found = list(some.values_list("message", "request_id")[:LOOKED_AT])
         ids = dict(reversed(found))
@@ -96,7 +96,7 @@ class ProblemGroup:
 
     @cached_property
     def remedies(self) -> list[Remedy]:
-        """What can be done, the best first. Nothing is offered that cannot succeed."""
+        """Ways to fix the group, best first, and none that cannot succeed."""
         if self.job.state != Job.State.FINISHED or self.job.practice != settings.PRACTICE:
             return []
         codes = self.cause.remedies
@@ -105,7 +105,7 @@ class ProblemGroup:
         elif self._is_unknown:
             codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
         found = [remedy for code in codes if (remedy := self._remedy(code))]
-        # The same again cannot be had, such as of a model that is not offered any more.
+        # A plain retry is impossible, for instance because the model was retired.
         has_no_way = not {judging.AGAIN, judging.ASK} & {one.code for one in found}
         if judging.AGAIN in codes and has_no_way and self._can_be_asked():
             found.insert(0, self._ask())
@@ -181,7 +181,7 @@ class ProblemGroup:
     def _shorten(self) -> Remedy | None:
         """Of the columns that the prompt uses, the one with the longest cells in these rows."""
         if self.name == "invalid_request_error" and not any(
-            _TOO_LONG.search(said.words) for said in self.said
+            _TOO_LONG.search(message.words) for message in self.messages
         ):
             return None
         used = set(recipes.columns_used(self.recipe.template))
@@ -214,16 +214,16 @@ class ProblemGroup:
             return (
                 Remedy(WITHOUT, "Take the tools out", value="tools") if "tools" in params else None
             )
-        for said in self.said:
+        for message in self.messages:
             for name in params:
-                if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", said.words):
+                if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", message.words):
                     return Remedy(WITHOUT, f"Take “{name}” out of the requests", value=name)
         return None
 
 
 def longer_answer(recipe: Recipe) -> int:
-    """Tokens of the longest answer to allow, when `recipe` allowed too few: twice as many, as far
-    as the model can; 0 when it cannot."""
+    """The maximum answer length to try after that of `recipe` was too short: twice as many tokens,
+    up to the model's limit. 0 if the model allows no more."""
     known = pricing.facts_of(recipe.model)
     most = known.max_output if known and known.max_output else 2 * recipe.longest
     tokens = min(2 * recipe.longest, most)
@@ -231,7 +231,7 @@ def longer_answer(recipe: Recipe) -> int:
 
 
 def find_groups(job: Job) -> list[ProblemGroup]:
-    """Why rows of a job that was sent are not good, the most frequent reason first."""
+    """The problems of a sent job, most rows first."""
     found = [
         ProblemGroup(
             job,
@@ -254,7 +254,7 @@ def find_group(job: Job, cause: str) -> ProblemGroup | None:
 
 
 def _counted(job: Job) -> list[dict[str, Any]]:
-    """The tally of an older version knows only how many there are."""
+    """Groups from the tally. That of an older version has only the counts."""
     nothing = {"cost_pico": 0, "first": None, "last": None}
     return job.tally.get("groups") or [
         {"outcome": outcome, "cause": cause, "rows": rows, "own": rows, **nothing}

@@ -432,8 +432,8 @@ def test_the_stop_page_counts_copies_apart(same: Job, client_alice: Client) -> N
     job = sent(same)
     deduplication.mark_repeated_rows(job, claimed(job))
     page = client_alice.get(reverse("stop", args=[job.pk])).content.decode()
-    assert "3 rows</strong> are not sent yet" in page
-    assert "3 rows</strong> are the same as another one" in page
+    assert "3 rows</strong> were not sent" in page
+    assert "3 rows</strong> are duplicates" in page
 
 
 def test_many_rows_are_looked_through_in_several_passes(

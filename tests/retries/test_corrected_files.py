@@ -213,8 +213,8 @@ def test_what_a_row_of_the_file_cannot_change_is_said(
     assert found.in_short == "1 changed, 1 not changed, 1 good by now, 1 cannot be sent, 1 unknown"
     assert found.notes == [
         "Line 6 cannot be sent as you corrected it: This row has 3 cells, and there are 2 columns.",
-        "Line 2 has a good answer by now, so it stays as it is.",
-        "The corrected file has a line 99, which your file does not have.",
+        "Line 2 already has a good answer, so it was not changed.",
+        "Line 99 of the corrected file is not in your upload.",
     ]
     assert changed(job) == {2: ["Ben", "good"]}
     page = page_of(client_alice, job)
@@ -231,7 +231,7 @@ def test_a_later_file_replaces_what_it_changes_and_nothing_else(
     upload(client_alice, job, first, drive)
     found = upload(client_alice, job, as_csv([header, [*ben[:4], "three"], dan]), drive)
     assert (found.changed, found.unchanged) == (1, 1)
-    assert found.notes == ["Of those not changed in the file, 1 waits as you changed it before."]
+    assert found.notes == ["Earlier edits that still wait to be sent: 1."]
     assert changed(job) == {2: ["Ben", "three"], 3: ["Cid", "two"], 4: ["Dan", "by hand"]}
     assert len(list((files.stored_path(job.upload_file)).parent.glob(f"{job.upload_file}.*"))) == 1
 
@@ -285,7 +285,7 @@ def test_ready_made_requests_come_back_as_lines_of_json(
     given[2]["request"]["custom_id"] = "r0"
     found = upload(client_alice, job, (json.dumps(given[2]) + "\n").encode(), drive, "r.jsonl")
     assert found.notes == [
-        "Line 4 cannot be sent as you corrected it: its custom_id is that of another request."
+        "Line 4 cannot be sent as you corrected it: another request has the same custom_id."
     ]
     assert list(changed(job)) == [2]
     assert send_again(job, alice, EDITED) == 1

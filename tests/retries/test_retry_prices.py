@@ -238,7 +238,7 @@ def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_
     first = job.estimate["most"] if job.estimate else ""
     assert send_again(job, alice, "refused", prompt="{{name}} " * 20_000) == 1
     job.refresh_from_db()
-    assert "Preparing: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
+    assert "Preparing the retry: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
     preparation.prepare_next(job)
     assert "Sending the retry: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
     simulator.faults(stuck=True)

@@ -140,7 +140,7 @@ def test_rows_are_edited_in_the_page_shown_and_sent(
     address = reverse("edit_row", args=[mixed.pk, 4])
     assert client_bob.get(address).status_code == 404
     good = client_alice.get(reverse("edit_row", args=[mixed.pk, 1]), follow=True)
-    assert "Row 1 has a good answer, so it stays as it is." in good.content.decode()
+    assert "Row 1 has a good answer, so it cannot be edited." in good.content.decode()
     assert f"text 4 {REFUSED}" in text(client_alice, address)
     page = client_alice.post(address, {"cell": ["n4", "<b>kinder</b>\r\ntext"]}, follow=True)
     shown = page.content.decode()

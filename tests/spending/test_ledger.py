@@ -371,7 +371,7 @@ def test_whoever_changed_a_draft_last_does_not_approve_it(
     assert approvals.ask(job, job.plan_sha256, alice)
     assert Job.objects.awaiting_approval(other).exists()
     assert not Job.objects.awaiting_approval(root).exists()
-    with pytest.raises(caps.NotAllowed, match="made the last change"):
+    with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
     assert actions.confirm(job, job.plan_sha256, alice)
@@ -383,7 +383,7 @@ def test_whoever_asked_does_not_approve(
     job = with_price(make_job(alice, Job.State.DRAFT))
     allow(approval_above=Decimal(3))
     assert approvals.ask(job, job.plan_sha256, root)
-    with pytest.raises(caps.NotAllowed, match="asked for the approval"):
+    with pytest.raises(caps.NotAllowed, match="asked for approval"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
 
@@ -444,7 +444,7 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     assert planned is not None
     assert approvals.ask(mixed, planned.key, alice, again)
     assert Job.objects.filter(AWAITS_APPROVAL).get().awaits_approval
-    with pytest.raises(caps.NotAllowed, match="made the last change"):
+    with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
     assert actions.send_round(mixed, again, planned.key, alice)
@@ -461,7 +461,7 @@ def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     assert approvals.ask(mixed, planned.key, alice, again)
-    with pytest.raises(caps.NotAllowed, match="made the last change"):
+    with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
 

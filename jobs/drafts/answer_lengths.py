@@ -106,8 +106,8 @@ def _answer_names(recipe: Recipe) -> tuple[str, ...]:
 def learn_lengths(
     seen: Sequence[Length], rows: int, recipe: Recipe, earlier: Iterable[EarlierJob]
 ) -> tuple[float, float] | None:
-    """Tokens of an answer on average over `rows` rows, from .. to, by those that were seen: the
-    range in which it lies about 95 times in 100. None when too few were seen."""
+    """The 95% range of the average tokens of an answer over `rows` rows, from the tested ones in
+    `seen`. None if there are too few."""
     if len(seen) < LEAST_TRIED:
         return None
     known, rows = list(earlier), max(rows, 1)
@@ -131,24 +131,23 @@ def learn_lengths(
         share * max(recipe.longest - mean, 0)
         for share in _cut_off([one for one in known if one.model == model], rows)
     )
-    # How long the text is has little to do with how much is thought before.
+    # The lengths of text and thinking hardly depend on each other.
     margin = hypot(texts[1], thinking[1])
     return max(mean + few - margin, 1), min(mean + many + margin, recipe.longest)
 
 
 def _cut_off(earlier: Iterable[EarlierJob], rows: int) -> tuple[float, float]:
-    """The share of answers that reach the longest length, from .. to. Each is far longer than the
-    others, and they are too rare to be seen in a few rows."""
+    """The share of answers that reach the limit, from .. to. They are much longer than the others
+    and too rare to show up in a few tested rows."""
     counts = [USUALLY_CUT_OFF, *((one.cut_off, one.answers) for one in earlier)]
     cut_off, answers = map(sum, zip(*counts, strict=True))
-    # Of so many rows are cut off, by the smallest and the largest share that fit what was seen.
+    # Cut-off rows by the smallest and the largest share that fit what was seen.
     few, many = (max(cut_off + sign * sqrt(cut_off), 0) * rows / answers for sign in (-1, 1))
     return _poisson(few, RARE) / rows, min(_poisson(many, 1 - RARE) / rows, 1)
 
 
 def _poisson(mean: float, share: float) -> int:
-    """The least number that at least `share` of what is Poisson distributed around `mean` do not
-    exceed; from a hundred on as if it were normal."""
+    """The quantile `share` of a Poisson distribution; above a mean of 100, of a normal one."""
     if mean > 100:
         return round(NormalDist(mean, sqrt(mean)).inv_cdf(share))
     number, chance = 0, exp(-mean)
@@ -161,8 +160,7 @@ def _poisson(mean: float, share: float) -> int:
 
 
 def cache_hit_rates(earlier: Iterable[EarlierJob]) -> tuple[float, float] | None:
-    """The share of rows that find the instructions kept, from .. to; None when too few earlier jobs
-    kept any."""
+    """The share of rows that hit the cache, from .. to; None if too few earlier jobs used it."""
     shares = [one.found for one in earlier if one.found is not None]
     if len(shares) < LEAST_JOBS:
         return None
@@ -178,12 +176,11 @@ def _predicted(
     apart: Sequence[LengthStats],
     alike: Sequence[LengthStats],
 ) -> tuple[float, float]:
-    """The average of `rows` further answers, and plus or minus.
+    """The average of `rows` further answers, and the margin.
 
-    `apart` are jobs whose answers lie as far apart as these, in proportion; `alike` such whose
-    averages are like this one, as far as they are like each other. Both are weighed against what
-    was seen as is usual for normal distributions: the variances pooled by their degrees of freedom,
-    the averages by their precision.
+    `apart`: jobs whose answers vary as much as these, relative to their average. `alike`: jobs with
+    a similar average. Both are combined with what was seen as for normal distributions: variances
+    are pooled by degrees of freedom, averages weighted by precision.
     """
     count, mean = len(seen), fmean(seen)
     shares = [(one.deviation / one.mean) ** 2 for one in apart if one.mean]
@@ -192,15 +189,15 @@ def _predicted(
     freedom = min(JOB_FREEDOM * len(shares), MOST_FREEDOM)
     means = [one.mean for one in alike if one.answers >= LEAST_ANSWERS]
     usual = fmean(means) if len(means) >= LEAST_JOBS else 0
-    # The average of a few rows that happens to be small would make the range too narrow as well.
+    # A small average by chance would make the range too narrow.
     squares = freedom * fmean(shares) * max(mean, usual) ** 2 + (count - 1) * variance(seen)
     degrees = freedom + count - 1
-    # The width of the range, squared, as all that follows.
+    # From here on: half-widths of ranges, squared.
     spread = squares / degrees * _student(degrees) ** 2
     off = spread / count
     if usual:
         between = variance(means) * (1 + 1 / len(means)) * _student(len(means) - 1) ** 2
-        # One that is unlike all others is not held against them.
+        # Ignore the other jobs if this one is unlike all of them.
         if 0 < between + off >= (mean - usual) ** 2:
             mean = (mean * between + usual * off) / (between + off)
             off = between * off / (between + off)

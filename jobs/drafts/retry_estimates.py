@@ -19,12 +19,12 @@ from .token_counts import LEAST_TOKEN_BYTES
 
 @dataclass(frozen=True)
 class RetrySize:
-    """What rows that are to be sent again have in them."""
+    """Number and size of the rows that a retry would send."""
 
     rows: int
-    bytes: int  # of all of them, as Row.size
+    bytes: int  # of all rows, as Row.size
     largest: int  # bytes of the largest
-    # Of ready-made requests that are not as the file was read: what is in them by model, as in
+    # Of ready-made requests that differ from the file: their contents by model, as in
     # Job.reading["models"].
     models: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -32,8 +32,9 @@ class RetrySize:
 def estimate_retry(
     job: Job, found: RetrySize, recipe: Recipe, at_least: int
 ) -> PartEstimate | None:
-    """What sending rows of a finished job again costs; None when there is nothing to send or no
-    price. `recipe` is that of a table. `at_least`: tokens that the answers needed more than.
+    """What a retry of rows of a finished job costs; None if there are no rows or no price.
+
+    `recipe` is for tables only. `at_least`: the answers needed more tokens than this.
     """
     whole = current(job)
     if not found.rows or (whole is None and not job.is_external):
@@ -58,7 +59,7 @@ def estimate_retry(
     if found.models:
         whole_price = sum_ranges(prices)
         return PartEstimate(found.rows, *(whole_price[name] for name in ("low", "high", "most")))
-    # Of requests as they were read it is not known how many of these go to which model.
+    # It is unknown how many of these requests go to which model.
     return PartEstimate(
         found.rows,
         min(one.low for one in prices),
@@ -70,14 +71,14 @@ def estimate_retry(
 def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basis: Basis) -> Share:
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
     fixed = len(recipes.static_text(recipe.template).encode()) + form
-    # A cell stands in the prompt as often as its column is named.
+    # A prompt may use a column more than once.
     times = max(Counter(recipes.columns_used(recipe.template)).values(), default=0)
     low, high = _earlier_lengths(job, recipe)
     if at_least:
         low, high = at_least, recipe.longest
     around = ceiling_around_cells(job, recipe, basis)
     cached = count_cached(recipe, basis)
-    if cached and recipe.system != job.system:  # others were counted
+    if cached and recipe.system != job.system:  # another background was counted
         cached = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
     return Share(
         recipe.model,
@@ -95,7 +96,7 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
 
 
 def _earlier_lengths(job: Job, recipe: Recipe) -> tuple[float, float]:
-    """Tokens of an answer, from .. to, by the good ones that the job has; a guess without any."""
+    """Tokens of an answer, from .. to, by the good ones of the job; a guess without any."""
     lengths = job.tally.get("lengths") or {"answers": 0}
     if not lengths["answers"]:
         return recipes.usual_output(recipe)
@@ -104,7 +105,7 @@ def _earlier_lengths(job: Job, recipe: Recipe) -> tuple[float, float]:
 
 
 def _request_share(share: Share, found: RetrySize) -> Share:
-    """These rows, all to the model of `share`."""
+    """The rows of the retry as if all went to the model of `share`."""
     few = found.rows / share.rows
     return replace(
         share,

@@ -399,7 +399,7 @@ def test_columns_that_are_only_written_otherwise_are_renamed_when_the_file_is_re
     assert (job.prompt, job.system) == (r"{{TEXT x}} \{{name}}", "For {{Name}}")
     assert recipe_of(job).answer == SORT.answer
     page = text(client_alice, f"/jobs/{job.pk}/")
-    assert "The prompt says {{TEXT x}} now, where it said {{text_x}}" in page
+    assert "The prompt now uses {{TEXT x}} instead of {{text_x}}" in page
     assert "Match the columns" not in page
 
 
@@ -554,7 +554,7 @@ def test_submit_starts_with_a_template_and_what_is_said_beside_it(
     job = Job.objects.get()
     said = replace(SORT, prompt="Sort {{Text}} of {{NAME}}.", system="My own.", max_tokens=30)
     assert (recipe_of(job), job.template) == (said, own)
-    assert "The prompt says {{Text}} now, where it said {{text}}" in err
+    assert "The prompt now uses {{Text}} instead of {{text}}" in err
 
 
 def test_submit_refuses_a_template_that_it_cannot_find(

@@ -86,8 +86,8 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
 
 def _too_large() -> str:
     return (
-        f"This file is larger than this site's limit of {size(settings.MAX_UPLOAD_BYTES)}. Split "
-        "it into several files and create a job for each."
+        f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the limit of this site. "
+        "Split it into several files and create a job for each."
     )
 
 

@@ -50,7 +50,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     assert (after.low, after.tried) == (before.low, 3), "as it says"
     assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
     saved = before.most - after.most
-    assert f"costs {pricing.in_words(saved)} less at most" in found.text
+    assert f"lowers the most this job can cost by {pricing.in_words(saved)}." in found.text
     assert "shorter" not in advice(job)
     client_alice.post(address, {"code": "nonsense"})
     job.refresh_from_db()

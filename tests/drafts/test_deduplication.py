@@ -96,7 +96,7 @@ def test_the_price_is_that_of_what_is_sent_and_the_advice_says_so(
     job = make_job(alice, Job.State.DRAFT, columns=("id", "t"), rows=rows, prompt="Of {{t}}")
     before = priced(job)
     [found] = [one for one in advice.advice_for(job, before) if one.code == "once"]
-    assert found.text.startswith("2,900 rows repeat an earlier one")
+    assert found.text.startswith("This file has 2,900 rows with the same cells as an earlier one")
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "once"})
     after = priced(job)
     assert (after.rows, job.same_once) == (100, True)

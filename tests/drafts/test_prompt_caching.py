@@ -90,7 +90,7 @@ def test_a_preamble_that_every_row_repeats_is_moved_and_kept(
     job = make_job(alice, Job.State.DRAFT, rows=rows, prompt=prompt)
     before = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
     found = advice(job)["instructions"]
-    assert "Every row begins with the same text" in found.text
+    assert "Every prompt begins with the same text" in found.text
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "instructions"})
     job.refresh_from_db()
     assert job.cached and job.prompt == "The text: {{text}}, by {{name}}"
@@ -110,4 +110,4 @@ def test_long_instructions_are_worth_keeping(
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "kept"})
     after = priced(job)
     assert job.cached and after.low < before.low
-    assert f"cost up to {pricing.in_words(before.low - after.low)} less" in found.text
+    assert f"save up to {pricing.in_words(before.low - after.low)} if" in found.text

@@ -518,7 +518,7 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")], max_tokens=500)
     address = reverse("ask_again", args=[job.pk, "refused"])
     given = {"prompt": "Greet {{name}}", "system": "", "model": job.model, "max_tokens": "500"}
-    assert client_alice.post(address, given).context["planned"].again.max_tokens is None
+    assert client_alice.post(address, given).context["planned"].choice.max_tokens is None
     planned = client_alice.post(address, {**given, "max_tokens": ""}).context["planned"]
     assert planned.choice.max_tokens == planned.recipe.max_tokens == 0
     assert planned.recipe.longest > 500
@@ -586,7 +586,7 @@ def test_a_practice_job_is_not_sent_again_for_money(
     assert edits.edit_row(job.rows.get(number=1), ["a", "x"])
     settings.PRACTICE = False
     assert rounds.find_plan(job, RetryChoice(EDITED)) is None
-    assert "was practice" in why_not_again(job, RetryChoice(EDITED))
+    assert "ran in practice mode" in why_not_again(job, RetryChoice(EDITED))
     assert "Send 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
 
 

@@ -81,7 +81,7 @@ def measure(size: int) -> None:
     from jobs.batches.leases import Lease
     from jobs.models import Job, Row
     from jobs.results import review_sample
-    from jobs.retries import preparation, rounds
+    from jobs.retries import measurements, preparation, rounds
     from jobs.worker import row_changes, tally
 
     pk = failed_job(size)
@@ -108,7 +108,7 @@ def measure(size: int) -> None:
     with measured("worker: change all rows"):
         work(row_changes.work_next)
     with measured("worker: measure what was changed"):
-        rounds.measure_edits(Job.objects.get(pk=pk))
+        measurements.measure_edits(Job.objects.get(pk=pk))
     with measured("look: changed rows"):
         assert client.get(f"/jobs/{pk}/attention/edits/").status_code == 200
     with measured("click: take all changes back"):
@@ -116,7 +116,7 @@ def measure(size: int) -> None:
     with measured("worker: take all changes back"):
         work(row_changes.work_next)
     with measured("look: the price of sending all rows again"):
-        planned = rounds.make_plan(Job.objects.get(pk=pk), rounds.Again("overloaded_error"))
+        planned = rounds.make_plan(Job.objects.get(pk=pk), rounds.RetryChoice("overloaded_error"))
     with measured("click: send all rows again"):
         post("/attention/again/", which="overloaded_error", key=planned.key)
     assert Job.objects.get(pk=pk).state == Job.State.SUBMITTING

@@ -58,7 +58,7 @@ from jobs.ingest.input_sizes import AROUND
 from jobs.ingest.protocol import MODEL_FACTS
 from jobs.management.commands import job as job_command
 from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
-from jobs.retries import rounds
+from jobs.retries import measurements, rounds, selection
 from jobs.rules import pricing
 from jobs.rules.pricing import LONG_FROM
 from jobs.worker import advance, tally
@@ -408,20 +408,20 @@ def let_pass(batches: QuerySet[Batch], by: timedelta) -> None:
         batch.save(update_fields=["deadline_at", "absence"])
 
 
-def send_again(job: Job, user: User, which: str = rounds.FOR_NOW, **different: Any) -> int:
+def send_again(job: Job, user: User, which: str = selection.FOR_NOW, **different: Any) -> int:
     """Send rows of a finished job again as a person does, who was shown the price just now; how
     many there were, 0: nothing was sent."""
     job.refresh_from_db()
-    again = rounds.Again(which, **different)
-    planned = rounds.plan(job, again)
+    again = rounds.RetryChoice(which, **different)
+    planned = rounds.find_plan(job, again)
     if planned is None or not actions.send_round(job, again, planned.key, user):
         return 0
     return planned.rows
 
 
-def why_not_again(job: Job, again: rounds.Again) -> str:
+def why_not_again(job: Job, again: rounds.RetryChoice) -> str:
     """Why rows cannot be sent again so, as a person is told."""
-    with pytest.raises(rounds.CannotBeSent) as caught:
+    with pytest.raises(measurements.CannotRetry) as caught:
         rounds.make_plan(job, again)
     return str(caught.value)
 

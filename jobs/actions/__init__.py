@@ -204,7 +204,7 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     if also and also != job.model:
         asked.append(replace(asked[0], model=also))
     with transaction.atomic():
-        allowed, now = caps.lock(), clock.now()
+        allowed, now = caps.lock_caps(), clock.now()
         draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
         if not draft.update(next_action_at=clock.now()) or job.trials.pending().exists():
             return False
@@ -212,7 +212,9 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
         rounds = enumerate(asked, start=last + 1)
         try:
             planned = [
-                one for number, recipe in rounds for one in trials.plan(job, rows, recipe, number)
+                one
+                for number, recipe in rounds
+                for one in trials.plan_trials(job, rows, recipe, number)
             ]
         except UnknownPrice as error:
             raise caps.NotAllowed(
@@ -220,7 +222,7 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
                 "Choose another model, or ask an administrator to enter its price."
             ) from None
         most = dollars(sum(one.most_pico for one in planned))
-        if why := caps.in_the_way_of_trial(job, most, allowed, now):
+        if why := caps.why_trial_over_cap(job, most, allowed, now):
             raise caps.NotAllowed(why)
         Trial.objects.bulk_create(planned)
         if planned:
@@ -282,13 +284,13 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
     spent, or a second person has to approve it first, and then `user` is not the owner.
     """
     with transaction.atomic():
-        allowed, now = caps.lock(), clock.now()
+        allowed, now = caps.lock_caps(), clock.now()
         # Locked: whoever changes the draft comes after us, or is seen.
         job = Job.objects.select_for_update().get(pk=job.pk)
         estimate = approvals.planned(job, plan_sha256)
         if estimate is None:
             return False
-        if why := caps.in_the_way(job, estimate.most, allowed, now):
+        if why := caps.why_over_cap(job, estimate.most, allowed, now):
             raise caps.NotAllowed(why)
         approved = {}
         if caps.needs_approval(job, estimate.most, allowed):
@@ -368,8 +370,8 @@ def send_now(job: Job, user: User) -> bool:
     return True
 
 
-def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
-    """Send rows of a finished job again, as a person was shown: `key` is that of the rounds.Plan.
+def send_round(job: Job, again: rounds.RetryChoice, key: str, user: User) -> bool:
+    """Send rows of a finished job again, as a person was shown; `key` is RetryPlan.key.
     False when the rows or their price have changed since, or they are being sent.
 
     The worker takes the rows, and they go out in new batches by the same path as the first time.
@@ -378,11 +380,11 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
     """
     shown = Job.objects.get(pk=job.pk)
     # Outside of the transaction: this takes the longer, the more rows there are.
-    planned = rounds.plan(shown, again)
+    planned = rounds.find_plan(shown, again)
     if planned is None or planned.key != key:
         return False
     with transaction.atomic():
-        allowed, now = caps.lock(), clock.now()
+        allowed, now = caps.lock_caps(), clock.now()
         # Locked: whoever edits or marks its rows comes after us.
         job = Job.objects.select_for_update().get(pk=job.pk)
         if rounds.versions(job) != rounds.versions(shown):
@@ -390,7 +392,7 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         if row_changes.find(job):
             return False
         most = planned.price.most
-        if why := caps.in_the_way(job, most, allowed, now):
+        if why := caps.why_over_cap(job, most, allowed, now):
             raise caps.NotAllowed(why)
         approver = None
         if caps.needs_approval(job, most, allowed):
@@ -410,8 +412,8 @@ def send_round(job: Job, again: rounds.Again, key: str, user: User) -> bool:
         )
         if not started:
             return False
-        what = rounds.in_words(job, planned)
-        rounds.start(job, planned, what, user)
+        what = rounds.describe_retry(job, planned)
+        rounds.create_round(job, planned, what, user)
         note_change(job.pk)
         job.rounds.filter(number=job.last_round).update(approved_by=approver)
         job.runs_again().price_anew(now)
@@ -476,7 +478,7 @@ def change_rows(job: Job, cause: str, user: User, *, code: str, name: str, numbe
 def forget_edits(job: Job, user: User, number: int | None = None) -> None:
     """Take back what was changed, in one row or in all."""
     if number is not None:
-        edits.forget(job, number)
+        edits.discard_edits(job, number)
     else:
         row_changes.forget_all(job, user)
         _nudge(job)
@@ -499,10 +501,10 @@ def send_again(batch: Batch, user: User) -> bool:
     asked = Batch.objects.filter(pk=batch.pk).exclude(asked_at=None)
     most = ceilings.ceiling_of_batch(batch)
     with transaction.atomic():
-        allowed, job = caps.lock(), batch.job
+        allowed, job = caps.lock_caps(), batch.job
         if not asked.exists():
             return False
-        if why := caps.in_the_way(job, most, allowed, clock.now()):
+        if why := caps.why_over_cap(job, most, allowed, clock.now()):
             raise caps.NotAllowed(why)
         if caps.needs_approval(job, most, allowed) and not caps.can_approve(job, user):
             raise caps.NotAllowed(

@@ -17,7 +17,7 @@ from ..drafts import estimates
 from ..drafts.estimates import Estimate
 from ..models import Job, JobEvent, clock
 from ..retries import rounds
-from ..retries.rounds import Again
+from ..retries.rounds import RetryChoice
 from ..rules import pricing, wording
 from ..spending import caps
 
@@ -38,13 +38,13 @@ def planned(job: Job, plan: str) -> Estimate | None:
     return estimate if estimates.plan_of(job, estimate) == plan else None
 
 
-def again_asked_for(job: Job) -> Again | None:
+def again_asked_for(job: Job) -> RetryChoice | None:
     """Which rows of a finished job a second person was asked to approve, and how they are sent."""
     asked = job.approval_again if job.asks_for_approval else None
-    return Again(**asked) if asked else None
+    return RetryChoice(**asked) if asked else None
 
 
-def ask(job: Job, plan: str, user: User, again: Again | None = None) -> bool:
+def ask(job: Job, plan: str, user: User, again: RetryChoice | None = None) -> bool:
     """Ask a second person to approve a draft, or that rows are sent `again`, exactly as it was
     shown. False when it has changed since."""
     with transaction.atomic():
@@ -97,10 +97,10 @@ def withdraw(job: Job, user: User) -> bool:
     return bool(withdrawn)
 
 
-def _rows_and_most(job: Job, plan: str, again: Again | None) -> tuple[int, Decimal] | None:
+def _rows_and_most(job: Job, plan: str, again: RetryChoice | None) -> tuple[int, Decimal] | None:
     """How many rows a plan sends, and what that costs at most; None when it has changed."""
     if again is None:
         estimate = planned(job, plan) if job.state == Job.State.DRAFT else None
         return (estimate.rows, estimate.most) if estimate else None
-    found = rounds.plan(job, again)
+    found = rounds.find_plan(job, again)
     return (found.rows, found.price.most) if found and found.key == plan else None

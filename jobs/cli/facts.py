@@ -9,11 +9,11 @@ from typing import Any
 
 from ..drafts import estimates
 from ..drafts.estimates import Estimate, PartEstimate
-from ..drafts.model_catalog import Offer
-from ..drafts.templates import kept_recipe
+from ..drafts.model_catalog import OfferedModel
+from ..drafts.templates import template_recipe
 from ..ingest.protocol import UploadSummary
 from ..models import Job, Outcome, Template, Trial
-from ..retries.problem_groups import Group, Remedy
+from ..retries.problem_groups import ProblemGroup, Remedy
 from ..rules import pricing
 from ..rules.answer_formats import COLUMNS, stored_values
 from ..rules.column_matching import needed_columns
@@ -74,7 +74,7 @@ def facts(job: Job) -> dict[str, Any]:
 
 def facts_of_template(template: Template) -> dict[str, Any]:
     """What is kept under a name, and what it needs."""
-    recipe = kept_recipe(template)
+    recipe = template_recipe(template)
     return {
         "name": template.name,
         "owner": template.owner.username,
@@ -151,7 +151,7 @@ def _facts_of_trial(one: Trial) -> dict[str, Any]:
     }
 
 
-def facts_of_model(offer: Offer) -> dict[str, Any]:
+def facts_of_model(offer: OfferedModel) -> dict[str, Any]:
     """A model that can be chosen; prices are for a million tokens in a batch."""
     prices = pricing.priced_model(offer.id).prices if offer.has_price else None
     names = ("input", "output", "cache_write_1h", "cache_read")
@@ -214,7 +214,7 @@ def facts_of_prices(model: pricing.PricedModel) -> dict[str, Any]:
     }
 
 
-def facts_of_group(group: Group) -> dict[str, Any]:
+def facts_of_group(group: ProblemGroup) -> dict[str, Any]:
     """Rows that are not good for one reason, and what can be done about them."""
     return {
         "cause": group.name,
@@ -226,7 +226,7 @@ def facts_of_group(group: Group) -> dict[str, Any]:
         "who": group.cause.who,
         "first": group.first and group.first.isoformat(),
         "last": group.last and group.last.isoformat(),
-        "said": [{"words": said.words, "rows": said.rows} for said in group.said],
+        "said": [{"words": one.words, "rows": one.rows} for one in group.messages],
         "remedy": group.remedies[0].code if group.remedies else None,
         "price": _price_of(group.remedies[0]) if group.remedies else None,
         "remedies": [

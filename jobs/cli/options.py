@@ -19,11 +19,12 @@ from django.forms import BaseForm
 from django.template.defaultfilters import filesizeformat
 
 from .. import actions
-from ..drafts.templates import NothingToStartWith, Start, find_start, kept_recipe
+from ..drafts.templates import NothingToStartWith, Start, find_start, template_recipe
 from ..ingest.descriptions import ENCODINGS, python_name
 from ..ingest.shapes import NO_HEADER, Choices
 from ..models import Job, Template, storage
-from ..retries.rounds import FOR_NOW, Again
+from ..retries.rounds import RetryChoice
+from ..retries.selection import FOR_NOW
 from ..rules.answer_formats import (
     COLUMN_KINDS,
     COLUMNS,
@@ -149,7 +150,7 @@ def start_from(options: dict[str, Any], owner: User) -> Start | None:
         )
     if (name := options["template"]) is not None:
         template = find_template(owner, name)
-        return Start(kept_recipe(template), template)
+        return Start(template_recipe(template), template)
     try:
         return find_start(owner, "", options["like"] or "")
     except NothingToStartWith as error:
@@ -227,7 +228,7 @@ def prompt_of(options: dict[str, Any]) -> str | None:
         raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
 
 
-def again_from(options: dict[str, Any]) -> Again:
+def again_from(options: dict[str, Any]) -> RetryChoice:
     """Which rows are to be sent again, and what of the recipe is different, checked by the form of
     the page."""
     texts = {"prompt": prompt_of(options), "system": options["system"]}

@@ -1,4 +1,5 @@
-"""How a draft could cost less: each piece of advice says what it saves and can be taken by a click.
+"""How a draft could cost less. Each piece of advice says what it saves and is applied with one
+click.
 
 Amounts are US dollars at the batch rate, by the draft's own estimate.
 """
@@ -14,13 +15,13 @@ from ..rules import pricing, recipes, wording
 from ..rules.answer_formats import TEXT
 from ..rules.model_capabilities import model_rules
 from ..rules.recipes import Recipe
-from . import estimates, model_catalog
+from . import estimates, model_catalog, prompt_caching
 from .answer_lengths import LEAST_TRIED
 from .estimates import Estimate
 
-# A longest answer this many times as long as what was needed is far too long.
+# A maximum answer length is too large if it is this many times what was needed.
 FAR_ABOVE = 4
-# What a person would not miss.
+# Smaller savings are not worth a mention.
 LEAST = Decimal("0.01")
 
 
@@ -31,11 +32,11 @@ class Advice:
     code: str
     text: str
     button: str
-    recipe: Recipe  # as it would be
+    recipe: Recipe  # with the advice applied
 
 
 def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
-    """What a person may do to pay less for a draft, none while there is no price."""
+    """The advice for a draft; none until it has a price."""
     if estimate is None or estimate.trouble or job.kind != Job.Kind.TABLE:
         return []
     recipe = recipe_of(job)
@@ -43,18 +44,18 @@ def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
         *_cheaper_model(job, estimate, recipe),
         *_only_new(job, estimate, recipe),
         *_same_rows(job, estimate, recipe),
-        *_instructions(job, estimate, recipe),
-        *_kept(job, estimate, recipe),
+        *_shared_instructions(job, estimate, recipe),
+        *_prompt_caching(job, estimate, recipe),
         *_shorter(job, estimate, recipe),
     ]
 
 
-def find(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
+def find_advice(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
     return next((one for one in advice_for(job, estimate) if one.code == code), None)
 
 
 def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """The longest answer is far above what the tried rows needed."""
+    """Lower a maximum answer length that is far above what tested rows needed."""
     tested = job.trials.to_learn_from().filter(recipe_key=trial_key(job, recipe))
     needed = list(tested.values_list("number", "output_tokens", "outcome"))
     rows = {number for number, _tokens, _outcome in needed}
@@ -63,64 +64,63 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     longest = max(tokens for _, tokens, _ in needed)
     if recipe.longest < FAR_ABOVE * longest:
         return
-    # Twice as long as any of them, in round numbers.
+    # Twice the longest tested answer, rounded up.
     enough = -(-2 * longest // 50) * 50
     shorter = replace(recipe, max_tokens=enough)
-    [prices] = estimates.prices_with(job, estimate, [shorter])
+    [prices] = estimates.price_recipes(job, estimate, [shorter])
     if prices is None or estimate.most - prices.most < LEAST:
         return
+    less = pricing.format_dollars(estimate.most - prices.most)
     yield Advice(
         "shorter",
-        f"No tried answer needed more than {longest:,} tokens, and {recipe.longest:,} are allowed. "
-        f"With {enough:,} the job costs {pricing.format_dollars(estimate.most - prices.most)} less "
-        "at most; what it usually costs stays the same.",
+        f"No tested answer needed more than {longest:,} tokens, and {recipe.longest:,} are "
+        f"allowed. Allowing {enough:,} lowers the most this job can cost by {less}. The expected "
+        "price stays the same.",
         f"Allow {enough:,} tokens",
         shorter,
     )
 
 
 def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """The job that this one runs again has answered some of the rows already."""
+    """Reuse the answers of the previous job."""
     if recipe.only_new or not (count := estimate.basis.survey.known):
         return
     new = replace(recipe, only_new=True)
     if (saves := _saved(job, estimate, new)) >= LEAST:
-        have = "has its answer" if count == 1 else "have their answers"
         yield Advice(
             "only_new",
-            f"{wording.rows(count)} {have} from job {job.previous_id}. If only the others are "
-            f"sent, the job usually costs {pricing.format_dollars(saves)} less.",
+            f"Job {job.previous_id} has already answered {wording.rows(count)}. Sending only the "
+            f"others saves about {pricing.format_dollars(saves)}.",
             "Send only new and changed rows",
             new,
         )
 
 
 def _saved(job: Job, estimate: Estimate, other: Recipe) -> Decimal:
-    """US dollars that the job usually costs less with `other`; 0 when that is not known."""
-    [prices] = estimates.prices_with(job, estimate, [other])
+    """US dollars that `other` saves at the expected price; 0 if unknown."""
+    [prices] = estimates.price_recipes(job, estimate, [other])
     if prices is None:
         return Decimal(0)
     return (estimate.low + estimate.high - prices.low - prices.high) / 2
 
 
 def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """Some rows repeat an earlier one, so that one answer would do."""
+    """Skip duplicates."""
     if recipe.same_once or not (count := estimate.basis.survey.alike):
         return
     once = replace(recipe, same_once=True)
     if (saves := _saved(job, estimate, once)) >= LEAST:
-        which = f"{wording.rows(count)} {'repeats' if count == 1 else 'repeat'} an earlier one"
         yield Advice(
             "once",
-            f"{which} in the cells that are used. Sent once, with the answer copied to the others, "
-            f"the job usually costs {pricing.format_dollars(saves)} less.",
-            "Send them once",
+            f"This file has {wording.rows(count)} with the same cells as an earlier one. Sending "
+            f"each only once and copying its answer saves about {pricing.format_dollars(saves)}.",
+            "Skip duplicates",
             once,
         )
 
 
-def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """Each row repeats a long text that could be kept once at the provider."""
+def _shared_instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+    """Cache a long text at the beginning of each prompt as background."""
     head = recipes.shared_beginning(recipe.prompt)
     if recipe.system.strip() and not recipes.has_shared_system(recipe):
         return
@@ -129,50 +129,50 @@ def _instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advi
     if not head or tokens < model_rules(recipe.model).cache_from:
         return
     moved = recipes.move_to_system(recipe, head)
-    offer = estimates.keeping_of(moved.model, tokens, estimate.rows)
+    offer = prompt_caching.price_caching(moved.model, tokens, estimate.rows)
     if offer.saves >= LEAST:
         yield Advice(
             "instructions",
-            _of_keeping(offer, "Every row begins with the same text"),
-            "Make it the instructions, and keep them",
+            _caching_text(offer, "Every prompt begins with the same text"),
+            "Move it to the background and cache it",
             replace(moved, cached=True),
         )
 
 
-def _kept(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """The instructions are long enough to be kept."""
-    offer = estimates.keeping(job, estimate)
+def _prompt_caching(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
+    """Cache a background that is long enough."""
+    offer = prompt_caching.offer_caching(job, estimate)
     if offer and offer.is_possible and not recipe.cached and offer.saves >= LEAST:
         yield Advice(
             "kept",
-            _of_keeping(offer, "The instructions are the same for all rows"),
-            "Keep the instructions",
+            _caching_text(offer, "All rows share the same background"),
+            "Turn on prompt caching",
             replace(recipe, cached=True),
         )
 
 
-def _of_keeping(offer: estimates.Keeping, what: str) -> str:
+def _caching_text(offer: prompt_caching.CachingOffer, what: str) -> str:
     less = pricing.format_dollars(offer.saves)
     more = pricing.format_dollars(offer.costs)
     return (
-        f"{what}, about {offer.tokens:,} tokens. Kept at Anthropic while the job runs, they may "
-        f"cost up to {less} less, when most rows find them, and up to {more} more, when none does."
+        f"{what} (about {offer.tokens:,} tokens). Prompt caching may save up to {less} if most "
+        f"rows hit the cache, or cost up to {more} more if none does."
     )
 
 
 def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """A cheaper model gave the same answers to all rows that were tried with both."""
-    if recipe.answer.kind == TEXT:  # two free texts are never the same
+    """Use a cheaper model that gave the same answers to all rows tested with both."""
+    if recipe.answer.kind == TEXT:  # free texts never match
         return
     answers = _answers(job)
     mine = answers.get(trial_key(job, recipe), {})
     others = [
         replace(recipe, model=offer.id)
-        for offer in model_catalog.offered()
+        for offer in model_catalog.list_models()
         if offer.id != recipe.model and offer.has_price and not offer.deprecated
     ]
     best: tuple[Decimal, Recipe, int] | None = None
-    for other, prices in zip(others, estimates.prices_with(job, estimate, others), strict=True):
+    for other, prices in zip(others, estimates.price_recipes(job, estimate, others), strict=True):
         theirs = answers.get(trial_key(job, other), {})
         both = mine.keys() & theirs.keys()
         if prices is None or len(both) < LEAST_TRIED:
@@ -186,15 +186,15 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
         name = model_catalog.name_of(other.model)
         yield Advice(
             "cheaper",
-            f"{name} gave the same answers to all {count} rows that you tried with both. With it "
-            f"the job usually costs {pricing.format_dollars(saves)} less.",
+            f"{name} gave the same answers to all {count} rows that you tested with both models. "
+            f"Using it saves about {pricing.format_dollars(saves)}.",
             f"Use {name}",
             other,
         )
 
 
 def _answers(job: Job) -> dict[str, dict[int, str]]:
-    """The good answers that were tried, by the trial_key and the row; the last one counts."""
+    """The good test answers by trial_key and row number; the last one counts."""
     found: dict[str, dict[int, str]] = {}
     tested = job.trials.to_learn_from().filter(outcome=Outcome.GOOD)
     for key, number, answer in tested.values_list("recipe_key", "number", "answer"):

@@ -1,8 +1,8 @@
-"""How long answers usually are, by the rows that were tried and by what earlier jobs took.
+"""How long answers usually are, learned from tested rows and from earlier jobs.
 
-A few tried rows say little by themselves: by Student's t, three answers leave a range of more than
-twice their average. What is known besides makes it narrower: how far the answers of one job usually
-lie apart, and, of what is asked for in the same form, how long they are on average.
+A few tested rows say little: by Student's t, three answers leave a range wider than twice their
+average. Earlier jobs make it narrower: they show how much the answers of one job usually vary, and
+the average length of answers in the same format.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ..rules.model_capabilities import effort_of
 from ..rules.recipes import Recipe, normalize_recipe
 
 LEAST_TRIED = 3  # rows to learn from
-REMEMBERED = 60  # jobs that are learned from, the newest
-LEAST_JOBS = 3  # jobs that say how much jobs differ
-LEAST_ANSWERS = 30  # answers whose average says something
-# How far the answers of one job usually lie apart, as a share of their average: what is taken where
-# no earlier job has shown it, and is worth as much as so many jobs.
+REMEMBERED = 60  # newest jobs to learn from
+LEAST_JOBS = 3  # jobs needed to know how much jobs differ
+LEAST_ANSWERS = 30  # answers needed for a meaningful average
+# Standard deviation of answer lengths within a job, as a share of their average, until earlier
+# jobs show it.
 USUAL_SPREAD = {TEXT: 0.35, LABELS: 0.15, COLUMNS: 0.25}
 USUAL_THINKING_SPREAD = 0.5
 JOB_FREEDOM, MOST_FREEDOM = 3, 12  # degrees of freedom that one job, and all of them, count for
-# However alike they were, a few rows do not show everything.
+# A few rows do not show everything, however alike they are.
 LEAST_MARGIN = 0.05
 USUALLY_CUT_OFF = (0.5, 200)  # of so many answers, where no earlier job has shown more
 RARE = 0.1  # once in ten times fewer are cut off than is said, and once in ten times more
@@ -38,8 +38,8 @@ _STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Tokens of so many answers of a job: on average, and their standard deviation."""
+class LengthStats:
+    """Answer lengths of a job in tokens: average and standard deviation."""
 
     answers: int
     mean: float
@@ -52,68 +52,68 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierJob:
     """What the good answers of an earlier job were like."""
 
     model: str
-    effort: str  # what the model does when nothing is said is called by its name
+    effort: str  # never empty: the default of the model is stored by its name
     form: str  # of answer_kinds.AnswerKind.kind
     asked: tuple[str, ...]  # the labels, or the columns
-    text: Spread
-    thinking: Spread
+    text: LengthStats
+    thinking: LengthStats
     answers: int
-    cut_off: int  # of these reached the longest length
-    found: float | None  # share of the rows that found the instructions kept; None: none were
+    cut_off: int  # answers that reached the limit
+    found: float | None  # share of rows that hit the cache; None: no caching
 
 
-def earlier_jobs(job: Job) -> tuple[Earlier, ...]:
-    """What is known for the price of `job`: from the newest finished jobs that the provider
-    answered that this site asks now, of each question the last one."""
+def earlier_jobs(job: Job) -> tuple[EarlierJob, ...]:
+    """What the newest finished jobs in this mode tell about answer lengths: one job per prompt, its
+    newest."""
     finished = Job.objects.filter(
         state=Job.State.FINISHED, kind=Job.Kind.TABLE, practice=settings.PRACTICE
     )
-    # Of a batch that was made elsewhere nobody here knows what was asked.
+    # The prompt of an imported batch is unknown.
     newest = finished.exclude(pk=job.pk).exclude(is_external=True).order_by("-pk")[:REMEMBERED]
     learned_from = [one for one in newest if one.tally.get("lengths", {}).get("answers")]
-    # One that was run often says no more of others than one that was run once.
+    # A prompt that ran often counts once.
     by_question = {normalize_recipe(recipe_of(one)): one for one in reversed(learned_from)}
     return tuple(map(_earlier, by_question.values()))
 
 
-def _earlier(job: Job) -> Earlier:
+def _earlier(job: Job) -> EarlierJob:
     recipe, tally = recipe_of(job), job.tally
     lengths = tally["lengths"]
     kept = tally["cache_read_tokens"] + tally["cache_write_tokens"]
     cut_off = sum(rows for _outcome, cause, rows in tally["causes"] if cause == "cut_off")
-    return Earlier(
+    return EarlierJob(
         recipe.model,
         effort_of(recipe.model, recipe.effort),
         recipe.answer.kind,
-        _asked(recipe),
-        Spread.of(lengths["answers"], *lengths["text"]),
-        Spread.of(lengths["answers"], *lengths["thinking"]),
+        _answer_names(recipe),
+        LengthStats.of(lengths["answers"], *lengths["text"]),
+        LengthStats.of(lengths["answers"], *lengths["thinking"]),
         tally["answered"],
         cut_off,
         tally["cache_read_tokens"] / kept if kept else None,
     )
 
 
-def _asked(recipe: Recipe) -> tuple[str, ...]:
+def _answer_names(recipe: Recipe) -> tuple[str, ...]:
     answer = recipe.answer
     return answer.labels if answer.kind == LABELS else tuple(answer.column_names)
 
 
-def learned(
-    seen: Sequence[Length], rows: int, recipe: Recipe, earlier: Iterable[Earlier]
+def learn_lengths(
+    seen: Sequence[Length], rows: int, recipe: Recipe, earlier: Iterable[EarlierJob]
 ) -> tuple[float, float] | None:
-    """Tokens of an answer on average over `rows` rows, from .. to, by those that were seen: the
-    range in which it lies about 95 times in 100. None when too few were seen."""
+    """The 95% range of the average tokens of an answer over `rows` rows, from the tested ones in
+    `seen`. None if there are too few."""
     if len(seen) < LEAST_TRIED:
         return None
     known, rows = list(earlier), max(rows, 1)
     kind, model = recipe.answer.kind, recipe.model
     same_form = [one for one in known if one.form == kind]
-    same = [one.text for one in same_form if one.asked == _asked(recipe)]
+    same = [one.text for one in same_form if one.asked == _answer_names(recipe)]
     texts = _predicted(
         [one.text for one in seen],
         rows,
@@ -131,24 +131,23 @@ def learned(
         share * max(recipe.longest - mean, 0)
         for share in _cut_off([one for one in known if one.model == model], rows)
     )
-    # How long the text is has little to do with how much is thought before.
+    # The lengths of text and thinking hardly depend on each other.
     margin = hypot(texts[1], thinking[1])
     return max(mean + few - margin, 1), min(mean + many + margin, recipe.longest)
 
 
-def _cut_off(earlier: Iterable[Earlier], rows: int) -> tuple[float, float]:
-    """The share of answers that reach the longest length, from .. to. Each is far longer than the
-    others, and they are too rare to be seen in a few rows."""
+def _cut_off(earlier: Iterable[EarlierJob], rows: int) -> tuple[float, float]:
+    """The share of answers that reach the limit, from .. to. They are much longer than the others
+    and too rare to show up in a few tested rows."""
     counts = [USUALLY_CUT_OFF, *((one.cut_off, one.answers) for one in earlier)]
     cut_off, answers = map(sum, zip(*counts, strict=True))
-    # Of so many rows are cut off, by the smallest and the largest share that fit what was seen.
+    # Cut-off rows by the smallest and the largest share that fit what was seen.
     few, many = (max(cut_off + sign * sqrt(cut_off), 0) * rows / answers for sign in (-1, 1))
     return _poisson(few, RARE) / rows, min(_poisson(many, 1 - RARE) / rows, 1)
 
 
 def _poisson(mean: float, share: float) -> int:
-    """The least number that at least `share` of what is Poisson distributed around `mean` do not
-    exceed; from a hundred on as if it were normal."""
+    """The quantile `share` of a Poisson distribution; above a mean of 100, of a normal one."""
     if mean > 100:
         return round(NormalDist(mean, sqrt(mean)).inv_cdf(share))
     number, chance = 0, exp(-mean)
@@ -160,9 +159,8 @@ def _poisson(mean: float, share: float) -> int:
     return number
 
 
-def found_kept(earlier: Iterable[Earlier]) -> tuple[float, float] | None:
-    """The share of rows that find the instructions kept, from .. to; None when too few earlier jobs
-    kept any."""
+def cache_hit_rates(earlier: Iterable[EarlierJob]) -> tuple[float, float] | None:
+    """The share of rows that hit the cache, from .. to; None if too few earlier jobs used it."""
     shares = [one.found for one in earlier if one.found is not None]
     if len(shares) < LEAST_JOBS:
         return None
@@ -175,15 +173,14 @@ def _predicted(
     seen: Sequence[int],
     rows: int,
     usual_spread: float,
-    apart: Sequence[Spread],
-    alike: Sequence[Spread],
+    apart: Sequence[LengthStats],
+    alike: Sequence[LengthStats],
 ) -> tuple[float, float]:
-    """The average of `rows` further answers, and plus or minus.
+    """The average of `rows` further answers, and the margin.
 
-    `apart` are jobs whose answers lie as far apart as these, in proportion; `alike` such whose
-    averages are like this one, as far as they are like each other. Both are weighed against what
-    was seen as is usual for normal distributions: the variances pooled by their degrees of freedom,
-    the averages by their precision.
+    `apart`: jobs whose answers vary as much as these, relative to their average. `alike`: jobs with
+    a similar average. Both are combined with what was seen as for normal distributions: variances
+    are pooled by degrees of freedom, averages weighted by precision.
     """
     count, mean = len(seen), fmean(seen)
     shares = [(one.deviation / one.mean) ** 2 for one in apart if one.mean]
@@ -192,15 +189,15 @@ def _predicted(
     freedom = min(JOB_FREEDOM * len(shares), MOST_FREEDOM)
     means = [one.mean for one in alike if one.answers >= LEAST_ANSWERS]
     usual = fmean(means) if len(means) >= LEAST_JOBS else 0
-    # The average of a few rows that happens to be small would make the range too narrow as well.
+    # A small average by chance would make the range too narrow.
     squares = freedom * fmean(shares) * max(mean, usual) ** 2 + (count - 1) * variance(seen)
     degrees = freedom + count - 1
-    # The width of the range, squared, as all that follows.
+    # From here on: half-widths of ranges, squared.
     spread = squares / degrees * _student(degrees) ** 2
     off = spread / count
     if usual:
         between = variance(means) * (1 + 1 / len(means)) * _student(len(means) - 1) ** 2
-        # One that is unlike all others is not held against them.
+        # Ignore the other jobs if this one is unlike all of them.
         if 0 < between + off >= (mean - usual) ** 2:
             mean = (mean * between + usual * off) / (between + off)
             off = between * off / (between + off)

@@ -1,4 +1,4 @@
-"""What stands in the way of sending a draft, and what is odd about it."""
+"""What prevents a draft from being sent, and what looks odd about it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from . import model_catalog
 
 
 def problems(job: Job) -> list[str]:
-    """Why a draft cannot be sent yet, each as a sentence; ready-made requests were checked when
-    they were read."""
+    """Why a draft cannot be sent yet, as sentences. Ready-made requests are checked when the file
+    is read."""
     if job.kind == Job.Kind.REQUESTS:
         return []
     return recipe_problems(recipe_of(job), job.columns)
@@ -25,7 +25,7 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
 
 
 def remarks(job: Job) -> list[str]:
-    """What is odd about a draft that can be sent, each as a sentence."""
+    """What looks odd about a draft that can be sent, as sentences."""
     recipe = recipe_of(job)
     return [
         *recipes.recipe_remarks(recipe, job.columns),
@@ -35,15 +35,14 @@ def remarks(job: Job) -> list[str]:
 
 
 def _tested_remarks(job: Job, recipe: Recipe) -> list[str]:
-    """That answers were cut off when the rows were tried: all the others would be paid for, too."""
+    """Warn that test answers were cut off: all other rows would be charged as well."""
     tested = job.trials.to_learn_from().filter(recipe_key=trial_key(job, recipe))
-    # Those that were as long as is allowed now: it may have been changed since.
+    # Only if they would be cut off at the current limit, too.
     long = tested.filter(cause="cut_off", output_tokens__gte=recipe.longest)
     all_rows = tested.values("number").distinct().count()
     if not (cut_off := long.values("number").distinct().count()):
         return []
     return [
-        f"{cut_off} of {wording.rows(all_rows)} that you tried "
-        f"{'was' if cut_off == 1 else 'were'} cut off at {recipe.longest:,} tokens. Answers that "
-        "are cut off are charged: allow longer ones, or ask for shorter ones."
+        f"Answers cut off at {recipe.longest:,} tokens: {cut_off} of {wording.rows(all_rows)} that "
+        "you tested. Cut-off answers are charged. Allow longer answers, or ask for shorter ones."
     ]

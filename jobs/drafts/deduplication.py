@@ -1,5 +1,5 @@
-"""Rows that need not be sent: those that the job before has answered keep that answer, and of rows
-whose requests are the same only the first is sent, and its answer copied when the job ends."""
+"""Skip duplicates: of rows with equal requests only the first is sent, and its answer is copied
+when the job ends. Rows that the previous job has answered keep that answer."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ..models import Job, Outcome, Row, RowQuerySet, note_change, recipe_of
 from ..models.statements import update_statement
 from ..rules import wording
 from . import estimates
-from .row_survey import Spared, job_before, spared_rows
+from .row_survey import RepeatedRow, find_previous_job, find_repeated_rows
 
-SLICE = 500  # rows that are changed at a time
+SLICE = 500  # rows changed at a time
 _COPIED = ("outcome", "cause", "answer", "message", "problem", "stop_reason", "answered_by")
 GONE = (
-    "Some of the earlier answers that were to be used again are not there any more, so more rows "
-    "would be sent than you agreed to. Nothing was sent: stop this job, and start it anew."
+    "Some earlier answers that this job should reuse no longer exist, so it would send more rows "
+    "than you confirmed. Nothing was sent. Stop this job and start a new one."
 )
 
 
-def find(job: Job, lease: Lease) -> None:
-    """Mark the rows of a confirmed job that repeat another, and give those that the job before has
-    answered their answers. It may be cut off and begun anew: what it marks is the same each time,
-    and nothing is planned before it is done.
+def mark_repeated_rows(job: Job, lease: Lease) -> None:
+    """Mark the duplicates of a confirmed job, and copy answers from the previous job. Safe to
+    repeat after a crash: it marks the same rows each time, and no batch is planned before it is
+    done.
 
-    The job is held when fewer answers can be used than its price was for. Raises LeaseLost.
+    Holds the job when fewer answers can be reused than its price counted on. Raises LeaseLost.
     """
     recipe = recipe_of(job)
-    found = spared_rows(job, recipe, recipe.only_new, recipe.same_once, True, lease)
+    found = find_repeated_rows(job, recipe, recipe.only_new, recipe.same_once, True, lease)
     answered = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():
-            return  # it is being stopped
+            return  # the job is being stopped
         answered += sum(one.earlier > 0 for one in some)
         _mark(job, some)
         lease.renew()
@@ -47,20 +47,20 @@ def find(job: Job, lease: Lease) -> None:
     else:
         Job.objects.filter(pk=job.pk).update(spared=True)
         if answered:
-            keep = "keeps its answer" if answered == 1 else "keep their answers"
-            holds.log(job.pk, f"{wording.rows(answered)} {keep} from job {job.previous_id}.")
+            kept = wording.rows(answered)
+            holds.log(job.pk, f"Reused the answers of {kept} from job {job.previous_id}.")
 
 
-# Only a row that waits and was never in a batch: what was sent may be paid for.
+# Only rows that wait and were never in a batch: what was sent may have been charged.
 _MARK = (
     update_statement(Row, ["same_as", "earlier"], ["job_id", "number"])
     + " AND outcome = 'waiting' AND batch_id IS NULL AND same_as IS NULL"
 )
 
 
-def _mark(job: Job, found: Sequence[Spared]) -> None:
+def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
     marks = [(one.same_as or None, one.earlier or None, job.pk, one.number) for one in found]
-    # bulk_update takes many times as long.
+    # bulk_update is many times slower.
     known = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None).filter(
         number__in=[one.number for one in found if one.earlier], earlier__isnull=False
     )
@@ -74,17 +74,20 @@ def _fewer_than_agreed(job: Job, answered: int) -> bool:
     estimate = estimates.current(job)
     if not job.only_new or estimate is None or not estimate.basis.survey.known:
         return False
-    # Looked at once more: it may have been deleted meanwhile.
-    return answered < estimate.basis.survey.known or job_before(Job.objects.get(pk=job.pk)) is None
+    # Read it again: the previous job may have been deleted in the meantime.
+    return (
+        answered < estimate.basis.survey.known
+        or find_previous_job(Job.objects.get(pk=job.pk)) is None
+    )
 
 
 def copy_answers(job: Job, lease: Lease) -> None:
-    """Give each row that was not sent what became of the row that was. Tokens and cost stay 0.
+    """Copy the result of each sent row to its duplicates. Their tokens and cost stay 0.
 
     Raises LeaseLost.
     """
     copies = Row.objects.filter(job=job, outcome=Outcome.WAITING, same_as__isnull=False)
-    # A row that waits for ever would keep its copies waiting with it.
+    # While a row waits, its duplicates wait with it.
     settled = Row.objects.filter(job=job, same_as=None).exclude(outcome=Outcome.WAITING)
     for rows in copies.value_slices(SLICE):
         with slice_transaction():
@@ -94,7 +97,7 @@ def copy_answers(job: Job, lease: Lease) -> None:
 
 
 def _copy(rows: RowQuerySet, originals: RowQuerySet, name: str) -> None:
-    """Give `rows` what became of those of `originals` whose number is in the column `name`."""
+    """Copy to `rows` the results of `originals`, whose number is in the column `name`."""
     original = originals.filter(number=OuterRef(name))
     rows.filter(Exists(original)).update(
         **{column: Subquery(original.values(column)[:1]) for column in _COPIED}

@@ -1,5 +1,5 @@
-"""Which models can be chosen: what the provider offers this account, asked for now and then by the
-worker, with our prices; and the bundled table alone where it was not heard of yet."""
+"""The models to choose from: the provider's list for this account, refreshed by the worker, with
+our prices. Until it has been fetched, the bundled table."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ..rules.structs import reader_of
 logger = logging.getLogger(__name__)
 
 FRESH = timedelta(hours=6)
-AGAIN = timedelta(minutes=10)  # after the provider could not be asked
+AGAIN = timedelta(minutes=10)  # after a failed request
 _read_models = reader_of(list[ModelInfo])
 
-# What a family of models is good for, in a few words, from the cheapest to the strongest.
+# What each family of models is good for, cheapest first.
 FAMILIES = {
     "haiku": "Fast and cheap",
     "sonnet": "A good balance",
     "opus": "Thorough, for hard questions",
     "fable": "The strongest",
-    "mythos": "The strongest, for accounts that were let in",
+    "mythos": "The strongest, for approved accounts",
 }
 
 
 @dataclass(frozen=True)
-class Offer:
+class OfferedModel:
     """A model that can be chosen. Lengths are in tokens."""
 
     id: str
@@ -53,8 +53,7 @@ class Offer:
 
 
 def refresh() -> None:
-    """Ask the provider for its models, unless that was done lately. The simulator of practice mode
-    is no account, so it is not asked."""
+    """Fetch the list of models if it is due. Not in practice mode: the simulator has no account."""
     if settings.PRACTICE:
         return
     now, key = clock.now(), key_fingerprint()
@@ -62,21 +61,21 @@ def refresh() -> None:
     # Another key may see other models.
     catalog.exclude(key=key).update(key=key, entries=[], due_at=now)
     due = catalog.filter(clock.over("due_at", FRESH, now), key=key)
-    # Whatever becomes of it, the next look is not at once.
+    # Even if this fails, the next attempt comes later.
     if not due.update(due_at=now + AGAIN):
         return
     try:
         found = client.list_models()
     except errors.ProviderError as error:
-        logger.warning("the models could not be asked for: %s", error)
+        logger.warning("could not fetch the list of models: %s", error)
         return
     catalog.filter(key=key).update(
         entries=msgspec.to_builtins(found), listed_at=now, due_at=now + FRESH
     )
 
 
-def offered() -> list[Offer]:
-    """The models to choose from, family by family from the cheapest, and the newest first."""
+def list_models() -> list[OfferedModel]:
+    """The models to choose from: cheapest family first, and in a family the newest first."""
     known = _listed()
     if known is None:
         found = [_of_table(model) for model in pricing.choosable_models()]
@@ -89,8 +88,8 @@ def offered() -> list[Offer]:
     )
 
 
-def asked_at() -> datetime | None:
-    """When the provider said which models there are; None: it is the bundled table."""
+def last_refresh() -> datetime | None:
+    """When the list of models was fetched; None if the bundled table is used."""
     catalog = ModelCatalog.get()
     return catalog.listed_at if _is_known(catalog) else None
 
@@ -103,13 +102,13 @@ def _listed() -> list[ModelInfo] | None:
 
 
 def _is_known(catalog: ModelCatalog) -> bool:
-    """The provider has told which models there are for the key that this site uses now."""
+    """Whether the list was fetched with the current key."""
     mine = not settings.PRACTICE and catalog.key == key_fingerprint()
     return mine and bool(catalog.entries)
 
 
-def _of_table(model: pricing.PricedModel) -> Offer:
-    return Offer(
+def _of_table(model: pricing.PricedModel) -> OfferedModel:
+    return OfferedModel(
         model.id,
         model.name,
         model.family,
@@ -120,10 +119,10 @@ def _of_table(model: pricing.PricedModel) -> Offer:
     )
 
 
-def _of_list(info: ModelInfo) -> Offer:
-    """What the provider says of a model goes before what is bundled."""
+def _of_list(info: ModelInfo) -> OfferedModel:
+    """Facts from the provider's list override bundled ones."""
     model = _known(info.id)
-    nothing = Offer(info.id, info.id, info.line or "", 0, 0, False, None, has_price=False)
+    nothing = OfferedModel(info.id, info.id, info.line or "", 0, 0, False, None, has_price=False)
     known = _of_table(model) if model else nothing
     said: dict[str, Any] = {
         "name": info.display_name,
@@ -133,30 +132,30 @@ def _of_list(info: ModelInfo) -> Offer:
     }
     told = {name: value for name, value in said.items() if value}
     deprecated = info.lifecycle == "deprecated"
-    return Offer(**{**vars(known), **told, "deprecated": deprecated})
+    return OfferedModel(**{**vars(known), **told, "deprecated": deprecated})
 
 
-def find(model_id: str) -> Offer | None:
-    return next((offer for offer in offered() if offer.id == model_id), None)
+def find_model(model_id: str) -> OfferedModel | None:
+    return next((offer for offer in list_models() if offer.id == model_id), None)
 
 
 def model_problems(model_id: str) -> list[str]:
     """Why a model cannot be used, as a sentence."""
-    models = offered()
+    models = list_models()
     offer = next((offer for offer in models if offer.id == model_id), None)
     if offer is None:
         return [f"{name_of(model_id)} is no longer offered.{_instead(model_id, models)}"]
     if not offer.has_price:
         return [
-            f"There is no price for {offer.name} yet, so what this job costs cannot be said. "
-            "Choose another model, or have an administrator enter its price under “Spending”."
+            f"There is no price for {offer.name} yet. Choose another model, or ask an "
+            "administrator to enter its price under “Spending”."
         ]
     return []
 
 
 def model_remarks(model_id: str) -> list[str]:
-    """What a person should know of a model that can be used, as a sentence."""
-    models = offered()
+    """Warnings about a model that can be used, as sentences."""
+    models = list_models()
     offer = next((offer for offer in models if offer.id == model_id), None)
     if offer is None or not offer.deprecated:
         return []
@@ -164,8 +163,8 @@ def model_remarks(model_id: str) -> list[str]:
     return [f"{offer.name} will be switched off{when}.{_instead(model_id, models)}"]
 
 
-def _instead(model_id: str, models: list[Offer]) -> str:
-    """The model of the same family that takes its place."""
+def _instead(model_id: str, models: list[OfferedModel]) -> str:
+    """Which model of the same family to use instead, as a sentence."""
     family = _family(model_id)
     for offer in models:
         if offer.family == family and not offer.deprecated and offer.id != model_id:
@@ -179,7 +178,7 @@ def _family(model_id: str) -> str:
 
 
 def name_of(model_id: str) -> str:
-    """What a model is called; its id when it is not known."""
+    """The name of a model; its id if it is unknown."""
     known = _known(model_id)
     return known.name if known else model_id
 

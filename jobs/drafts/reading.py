@@ -1,8 +1,7 @@
-"""An upload becomes rows: read by a process of its own, stored in slices, progress shown.
+"""Read an upload into rows: in a child process, stored in slices, with progress.
 
-A file can be made so that reading it takes all memory or for ever. So a child reads it, within
-limits of memory and time and without a way to the database; when it dies, only the file is
-"could not be read".
+A hostile file may take all memory or run forever. So a child process reads it, with limits on
+memory and time and without access to the database. If it dies, only this file counts as unreadable.
 """
 
 from __future__ import annotations
@@ -62,16 +61,16 @@ from ..rules import column_matching
 
 logger = logging.getLogger(__name__)
 
-SLICE = 2_000  # rows of one transaction
+SLICE = 2_000  # rows per transaction
 BLOCK = 1 << 20
-LOOKS = 3  # for a file, before it counts as missing
-SILENCE = 5.0  # seconds after which the lease is renewed although nothing came
+LOOKS = 3  # before a file counts as missing
+SILENCE = 5.0  # seconds without output after which the lease is renewed
 
-# Signals by which a machine or a supervisor stops what runs on it.
+# Signals of a machine or supervisor that shuts down.
 STOPPED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 
 
-def limits() -> Limits:
+def reading_limits() -> Limits:
     return Limits(
         rows=settings.MAX_ROWS,
         columns=settings.MAX_COLUMNS,
@@ -110,7 +109,7 @@ def read_upload(job: Job, lease: Lease) -> None:
         try:
             summary = _read_rows(job, [correction["file"] for correction in good], lease)
         except Unreadable as error:
-            index = _whose_fault(error, good)
+            index = _faulty_correction(error, good)
             if index is None:
                 _give_up(job, error, lease)
                 return
@@ -119,24 +118,23 @@ def read_upload(job: Job, lease: Lease) -> None:
         else:
             for note in notes:
                 summary.note(note)
-            _finish(job, summary, _kept(job, good), lease)
+            _finish(job, summary, _applied_corrections(job, good), lease)
             return
 
 
 def _damage(job: Job, name: str, sha256: str, lease: Lease) -> str:
-    """What is the matter with our copy of a file, in a word; "" for a whole one. Raises OSError,
-    LeaseLost."""
+    """ "missing", "damaged" or "" if our copy of a file is intact. Raises OSError, LeaseLost."""
     try:
         return "" if is_as_uploaded(name, sha256, lease) else "damaged"
     except FileNotFoundError:
         if job.failures_in_a_row < LOOKS:
-            raise  # its disk may be away for a moment
+            raise  # its disk may be unmounted for a moment
         return "missing"
 
 
 def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
-    """Whether our copy of a file is the one that arrived; of one without a hash nobody knows.
-    Raises OSError when it cannot be read, LeaseLost."""
+    """Whether our copy of a file is what was uploaded; True for one without a hash. Raises OSError,
+    LeaseLost."""
     digest = hashlib.sha256()
     with files.stored_path(name).open("rb") as file:
         while sha256 and (block := file.read(BLOCK)):
@@ -146,9 +144,9 @@ def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
     return digest.hexdigest() == sha256 or not sha256
 
 
-def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The corrected files to keep: what could be used, and what could be before the file was to be
-    read in another way, because that may be taken back."""
+def _applied_corrections(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The corrected files to keep: those that could be used, now or with earlier choices, which may
+    be restored."""
     return [
         {**correction, "used": True}
         for correction in job.corrections
@@ -156,12 +154,12 @@ def _kept(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _whose_fault(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
-    """Which of the corrected files cannot be used; None: the upload itself cannot be read."""
+def _faulty_correction(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
+    """Index of the corrected file that is at fault; None if it is the upload itself."""
     if isinstance(error, NotCorrected):
         return error.index
     if corrections and error.findings[0].kind == "too_much":
-        return len(corrections) - 1  # before the newest was there, all could be read
+        return len(corrections) - 1  # everything could be read before the newest one
     return None
 
 
@@ -172,12 +170,12 @@ def _of_corrections(finding: Finding) -> Finding:
 
 
 def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
-    """Store the rows. Raises Unreadable, NotCorrected, LeaseLost."""
+    """Read and store the rows. Raises Unreadable, NotCorrected, LeaseLost."""
     delete_rows(Row.objects.filter(job=job), lease)
     order = ReaderInput(
         str(files.upload_path(job)),
         choices_of(job),
-        limits(),
+        reading_limits(),
         SLICE,
         [str(files.stored_path(name)) for name in corrections],
     )
@@ -201,14 +199,14 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
 
 
 def _note_how_far(job: Job, summary: UploadSummary | None) -> None:
-    """Keep what was understood of a file that cannot be read, for what can be chosen then."""
+    """Store what was understood of an unreadable file, so that people can choose how to read it."""
     if summary is not None:
         Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
 
 
 def _require_room(job: Job) -> None:
-    """Raises Unreadable when the owner's quota is used up, and OSError (ENOSPC) when the reserve of
-    the disk is: that passes, so the file is read later."""
+    """Raises Unreadable if the owner's quota is used up, and OSError (ENOSPC) if the disk is full:
+    then the file is read later."""
     try:
         storage.require_quota(job.owner)
     except storage.NoRoom as why:
@@ -218,15 +216,14 @@ def _require_room(job: Job) -> None:
 
 
 def _progress(job: Job, position: int, rows: int, stored_bytes: int) -> None:
-    """Raises LeaseLost when it is not to be read so any more: it was deleted, or is to be read in
-    another way."""
+    """Store the progress. Raises LeaseLost if the job was deleted or the choices have changed."""
     wanted = Job.objects.filter(pk=job.pk, state=Job.State.READING, readings=job.readings)
     if not wanted.update(read_bytes=position, row_count=rows, stored_bytes=stored_bytes):
         raise LeaseLost
 
 
 _GIVEN = ("job_id", "number", "line", "source", "size", "problem", "outcome", "cause")
-# What the other columns hold that have no default in the database.
+# Values of the other columns without a default in the database.
 _NEW = {"attempts": 0, **{n: value for n, value in NO_RESULT.items() if n not in _GIVEN}}
 _INSERT = insert_statement(Row, [*_GIVEN, *_NEW])
 _SENT = (Outcome.WAITING.value, "")
@@ -234,18 +231,18 @@ _LEFT_OUT = (Outcome.LEFT_OUT.value, "left_out")
 
 
 def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None:
-    """Rows (line, source, size, problem) that come after the first `before`."""
+    """Store rows (line, source, size, problem) after the first `before` ones."""
     values = [
         (job.pk, number, *row, *(_LEFT_OUT if row[3] else _SENT), *_NEW.values())
         for number, row in enumerate(rows, start=before + 1)
     ]
-    # bulk_create takes ten times as long: SQLite allows it 50 rows a statement.
+    # bulk_create is ten times slower: SQLite allows it 50 rows per statement.
     with slice_transaction(), connection.cursor() as cursor:
         cursor.executemany(_INSERT, values)
 
 
 def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
-    """The file cannot be read: no rows, only what is wrong with it."""
+    """End with no rows, only with the reasons why the file cannot be read."""
     delete_rows(Row.objects.filter(job=job), lease)
     found = UploadSummary("", "table")
     for finding in error.findings:
@@ -259,8 +256,8 @@ def _finish(
     recipe = _fitted_recipe(job, summary)
     state, left_out = Job.State.DRAFT, summary.left_out
     if job.is_external:
-        # Nothing of it is to be sent, and what this site would not send may have been answered.
-        give_to_batch(job, lease)
+        # None of it will be sent, and requests that this site would not send may have answers.
+        attach_file(job, lease)
         state, left_out = Job.State.WORKING, 0
     _settle(
         job,
@@ -276,9 +273,9 @@ def _finish(
     )
 
 
-def give_to_batch(job: Job, lease: Lease) -> None:
-    """All rows of a job whose batch was made elsewhere are in that batch until its results say
-    which of them are: what is in no batch could be sent. Raises LeaseLost."""
+def attach_file(job: Job, lease: Lease) -> None:
+    """Put all rows of an imported job into its batch until the results show which belong to it: a
+    row in no batch could be sent. Raises LeaseLost."""
     batch = job.batches.get(is_external=True)
     rows = Row.objects.filter(job=job)
     for some in rows.value_slices(SLICE):
@@ -290,8 +287,8 @@ def give_to_batch(job: Job, lease: Lease) -> None:
 
 
 def make_rows(job: Job, lease: Lease) -> None:
-    """The rows of a job whose batch was brought in without a file: as many as it has requests. The
-    results will say what they are. Begun anew when it was cut short. Raises LeaseLost."""
+    """Create the rows of a batch imported without its file, one per request. The results identify
+    them later. Safe to repeat after a crash. Raises LeaseLost."""
     size = job.batches.get(is_external=True).size
     delete_rows(Row.objects.filter(job=job), lease)
     for begin in range(0, size, SLICE):
@@ -299,7 +296,7 @@ def make_rows(job: Job, lease: Lease) -> None:
         rows = [(begin + n, '{"custom_id": ""}', 0, "") for n in range(1, count + 1)]
         _store(job, rows, begin)
         lease.renew()
-    give_to_batch(job, lease)
+    attach_file(job, lease)
     same = Job.objects.filter(readings=job.readings)
     if not same.try_move(job.pk, Job.State.READING, Job.State.WORKING, row_count=size):
         raise LeaseLost
@@ -314,13 +311,13 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
     recipe = recipe_of(job)
     if summary.kind != Job.Kind.TABLE:
         if recipe.prompt.strip():
-            text = "Your prompt is not used: the requests in this file bring their own."
+            text = "Your prompt is not used. The requests in this file have their own."
             summary.note(Finding("prompt_not_used", text))
         return {}
     names = column_matching.same_columns(recipe, summary.columns)
     for name, column in names.items():
-        text = f"The prompt says {{{{{column}}}}} now, where it said {{{{{name}}}}}: "
-        summary.note(Finding("renamed", f"{text}that is how this file writes it."))
+        text = f"The prompt now uses {{{{{column}}}}} instead of {{{{{name}}}}}, as in this file."
+        summary.note(Finding("renamed", text))
     return stored_recipe(column_matching.with_columns(recipe, names)) if names else {}
 
 
@@ -342,7 +339,7 @@ def _in_short(summary: UploadSummary) -> dict[str, Any]:
 
 
 def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> None:
-    """The end of a reading. Raises LeaseLost when the job is to be read in another way by now."""
+    """Store the outcome of a reading. Raises LeaseLost if the choices have changed."""
     with transaction.atomic():
         FileProblem.objects.bulk_create(
             FileProblem(
@@ -371,12 +368,14 @@ def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> 
 
 
 def read_corrected(job: Job, path: str, lease: Lease | None = None) -> CorrectedFile:
-    """The rows that were corrected of a job that was sent. Raises Unreadable, LeaseLost."""
+    """Read a corrected file of a sent job. Raises Unreadable, LeaseLost."""
     like = Choices(
         encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
     )
     rows: list[tuple[int, list[str | None]]] = []
-    for answer in read_apart(ReaderInput(path, like, limits(), SLICE, corrected=True), lease):
+    for answer in read_apart(
+        ReaderInput(path, like, reading_limits(), SLICE, corrected=True), lease
+    ):
         if isinstance(answer, CorrectedRowsRead):
             rows += answer.rows
         elif isinstance(answer, CorrectedFileRead):
@@ -386,13 +385,13 @@ def read_corrected(job: Job, path: str, lease: Lease | None = None) -> Corrected
     raise AssertionError("read_apart ends with an answer or an exception")
 
 
-# --- The process that reads -----------------------------------------------------------------------
+# --- The child process ----------------------------------------------------------------------------
 
 
 def read_apart(order: ReaderInput, lease: Lease | None = None) -> Iterator[ReaderOutput]:
-    """What a process of its own says of the file; it is stopped when nobody listens any more.
+    """Yield what a child process reads from a file. Closing the generator stops the child.
 
-    Raises Unreadable when it dies, LeaseLost.
+    Raises Unreadable if it dies, LeaseLost.
     """
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
@@ -402,7 +401,7 @@ def read_apart(order: ReaderInput, lease: Lease | None = None) -> Iterator[Reade
             stderr=errors,
             cwd=settings.BASE_DIR,
             env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1"},
-            start_new_session=True,  # Ctrl-C is for us; the child ends when we do
+            start_new_session=True,  # Ctrl-C is for the parent; the child ends with it
         )
         assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for
         ended = False
@@ -418,7 +417,7 @@ def read_apart(order: ReaderInput, lease: Lease | None = None) -> Iterator[Reade
             child.stdout.close()
         if not ended:
             if lease is not None and child.returncode in STOPPED:
-                raise LeaseLost  # the site is being stopped; it is read again
+                raise LeaseLost  # the site is stopping; the file is read again later
             errors.seek(0)
             said = errors.read(10_000).decode(errors="replace")
             raise _cause_of_death(order, child.returncode, said)

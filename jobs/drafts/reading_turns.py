@@ -1,5 +1,5 @@
-"""Who may have a file read now. One file a person at a time, a few large ones in all, and whoever
-was served last comes last: nobody's files keep another person waiting."""
+"""Whose file is read next: one file per person at a time, a few large files in total, and the
+person served last comes last, so that no one's files block another person's."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from django.db.models import Max, Min, Q
 
 from ..models import Installation, Job, clock
 
-# Large files that are read at the same time. Each takes a processor and a thread of the worker.
+# Large files read at the same time. Each takes a processor and a worker thread.
 LARGE_AT_ONCE = 3
 # Up to this size a file is read in about a second, even if it is compressed.
 SMALL_BYTES = 100_000
 NEVER = datetime.min.replace(tzinfo=UTC)
-WAIT = timedelta(seconds=1)  # until a file that has no turn yet asks again
+WAIT = timedelta(seconds=1)  # until a waiting file tries again
 
 
 def begin_reading(job: Job) -> bool:
-    """Take the turn of the owner of `job`, who has a lease on it. False when another file of theirs
-    is being read, or it is the turn of others."""
+    """Take a turn for the owner of a leased job. False if another file of theirs is being read, or
+    if others come first."""
     now = clock.now()
     with transaction.atomic():
-        # Whoever comes second sees what the first has taken.
+        # Locked, so that two workers cannot take the same turn.
         Installation.objects.select_for_update().get(pk=1)
         reading = Job.objects.filter(is_being_read=True).exclude(pk=job.pk)
-        # What a worker that died had begun keeps nobody waiting.
+        # Free the turns of workers that died.
         over = Q(lease_until=None) | Q(lease_until__lt=now) | ~Q(state=Job.State.READING)
         reading.filter(over).update(is_being_read=False)
         if reading.filter(owner=job.owner_id).exists():
@@ -39,8 +39,8 @@ def begin_reading(job: Job) -> bool:
 
 
 def _has_turn(job: Job, now: datetime) -> bool:
-    """Whether a large file may be read now: fewer people who wait for one were served longer ago
-    than there are free places."""
+    """Whether a large file may be read now: there are more free places than waiting people who were
+    served longer ago."""
     large = Job.objects.filter(state=Job.State.READING, upload_bytes__gt=SMALL_BYTES)
     being_read = large.filter(is_being_read=True).exclude(pk=job.pk)
     places = LARGE_AT_ONCE - being_read.count()
@@ -61,13 +61,13 @@ def _has_turn(job: Job, now: datetime) -> bool:
 
 
 def waits_for_turn(job: Job) -> bool:
-    """Whether `job` is to be read once another file of its owner was."""
+    """Whether `job` waits for another file of its owner."""
     if job.state != Job.State.READING or job.is_being_read:
         return False
     return Job.objects.filter(owner=job.owner_id, is_being_read=True).exclude(pk=job.pk).exists()
 
 
 def end_reading(job: Job, owner_of_lease: str) -> None:
-    """Give the turn back, unless another worker has taken over."""
+    """End the turn, unless another worker has taken over the job."""
     mine = Job.objects.filter(pk=job.pk, lease_owner=owner_of_lease)
     mine.update(is_being_read=False, read_at=clock.now())

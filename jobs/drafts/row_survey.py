@@ -1,5 +1,5 @@
-"""What the rows of a table hold for a recipe: cells that are empty, rows that repeat another, and
-rows that the job before has answered. The worker passes over all rows, in slices."""
+"""What a recipe finds in the rows of a table: empty cells, duplicates, and rows that the previous
+job has answered. The worker reads all rows, in slices."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG, RowContents
 
 SLICE = 2_000  # rows read at a time
-# Rows whose contents are kept in mind at a time: more of them take several passes, not more memory.
-KEPT_IN_MIND = 200_000
+# Rows held in memory at a time. A larger job takes more passes, not more memory.
+ROWS_IN_MEMORY = 200_000
 _cells_decoder = msgspec.json.Decoder(list[str])
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Rows that can be sent, by what is in the cells that the recipe uses. Bytes are those of these
-    cells, each as often as it stands in the prompt."""
+    """Counts of rows that can be sent, by the cells that the recipe uses. Bytes count each of these
+    cells as often as the prompt uses it."""
 
-    empty: int = 0  # rows with an empty cell, those of `blank` too
-    blank: int = 0  # rows whose prompt is empty when filled in: these cannot be sent
-    emptiest: int = 0  # the number of the row with the most empty cells; 0: none has any
-    left_out: int = 0  # rows that are not sent because of that
+    empty: int = 0  # rows with an empty cell, including `blank`
+    blank: int = 0  # rows whose filled prompt is empty: cannot be sent
+    emptiest: int = 0  # number of the row with the most empty cells; 0: none
+    left_out: int = 0  # rows skipped because of empty cells
     left_out_bytes: int = 0
-    known: int = 0  # rows that the job before has answered, of those that could be sent
+    known: int = 0  # rows that the previous job has answered
     known_bytes: int = 0
-    long: int = 0  # rows that may cost more because of their length, of all that can be sent
+    long: int = 0  # rows long enough to cost more per token
     long_bytes: int = 0
-    alike: int = 0  # rows that repeat an earlier one, of those that are sent
+    alike: int = 0  # duplicates of an earlier row
     alike_bytes: int = 0
 
 
-def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
-    """Look through the rows of a draft whose recipe can be sent. Rows that need not be sent are all
-    found when they are not to be sent, and else among the first ones. Raises LeaseLost."""
+def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
+    """Read the rows of a draft whose recipe can be sent. Repeated rows are all found if the recipe
+    skips them, and otherwise only among the first ROWS_IN_MEMORY. Raises LeaseLost."""
     contents = RowContents(recipe, job.columns)
     empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
     for number, cells in _rows(job, lease):
-        # What of a row is not from its cells is short of LONG too, or else all rows may cost more.
+        # The text around the cells is shorter than LONG, or else all rows count as long.
         if contents.may_be_long(cells) and (size := contents.bytes(cells)) > LONG:
             long, long_bytes = long + 1, long_bytes + size
         if found := contents.empty(cells):
@@ -57,10 +57,10 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
                 left_out_bytes += contents.bytes(cells)
     known = known_bytes = alike = alike_bytes = 0
     whole = recipe.only_new or recipe.same_once
-    # Those that are not sent anyway are none that repeat another; else a row may be both.
+    # An answered row that is not sent is no duplicate as well; otherwise a row may be both.
     passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
     for only_new, same_once in passes:
-        for one in spared_rows(job, recipe, only_new, same_once, whole, lease):
+        for one in find_repeated_rows(job, recipe, only_new, same_once, whole, lease):
             size = contents.bytes(one.cells)
             if one.earlier:
                 known, known_bytes = known + 1, known_bytes + size
@@ -81,26 +81,26 @@ def survey(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     )
 
 
-# --- Rows that need not be sent -------------------------------------------------------------------
+# --- Repeated rows --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
-    """A row that need not be sent, because another one with the same request is or was."""
+class RepeatedRow:
+    """A row that need not be sent: a row with the same request is, or was."""
 
     number: int
     cells: list[str]
-    earlier: int = 0  # the number of that row in the job before, which has a good answer
-    same_as: int = 0  # .. or in this job
+    earlier: int = 0  # number of the answered row in the previous job
+    same_as: int = 0  # number of the earlier row in this job
 
 
-def job_before(job: Job) -> Job | None:
-    """The job that `job` runs again, while its answers can be used: it has finished, it asked the
-    provider that this site asks now, and it asked the same. None for any other job."""
+def find_previous_job(job: Job) -> Job | None:
+    """The job that `job` repeats, if its answers can be reused: it has finished, with the same
+    prompt and in the same mode (practice or not). None otherwise."""
     before = job.previous
     if before is None or before.state != Job.State.FINISHED or before.kind != job.kind:
         return None
-    # What the simulator made up is no answer to a real question.
+    # Never reuse the simulator's made-up answers in a real job.
     if before.practice != settings.PRACTICE:
         return None
     return (
@@ -108,49 +108,50 @@ def job_before(job: Job) -> Job | None:
     )
 
 
-def spared_rows(
+def find_repeated_rows(
     job: Job,
     recipe: Recipe,
     only_new: bool,
     same_once: bool,
     whole: bool,
     lease: Lease | None = None,
-) -> Iterator[Spared]:
-    """The rows that need not be sent: with `only_new` those that the job before has answered well,
-    with `same_once` those that repeat an earlier row. Without `whole` only among the first rows.
+) -> Iterator[RepeatedRow]:
+    """Yield the rows that need not be sent: with `only_new` those with a good answer in the
+    previous job, with `same_once` duplicates of an earlier row. Without `whole`, looks at the
+    first ROWS_IN_MEMORY rows only.
 
     Raises LeaseLost.
     """
-    before = job_before(job) if only_new else None
+    before = find_previous_job(job) if only_new else None
     if before is None and not same_once:
         return
     contents = RowContents(recipe, job.columns)
     rows = max(job.row_count, before.row_count if before else 0)
-    parts = -(-rows // KEPT_IN_MIND) if whole else 1
+    parts = -(-rows // ROWS_IN_MEMORY) if whole else 1
     for part in range(parts):
         answered: dict[bytes, int] = {}
         if before:
             then = RowContents(recipe_of(before), before.columns)
             for number, cells in _rows(before, lease, only_good=True):
-                if not whole and number > KEPT_IN_MIND:
+                if not whole and number > ROWS_IN_MEMORY:
                     break
                 if (key := then.key(cells))[0] % parts == part:
                     answered.setdefault(key, number)
         first: dict[bytes, int] = {}
         for number, cells in _rows(job, lease):
-            if not whole and number > KEPT_IN_MIND:
+            if not whole and number > ROWS_IN_MEMORY:
                 break
             key = contents.key(cells)
             if key[0] % parts != part or contents.is_skipped(contents.empty(cells)):
                 continue
             if earlier := answered.get(key):
-                yield Spared(number, cells, earlier=earlier)
+                yield RepeatedRow(number, cells, earlier=earlier)
             elif same_once and first.setdefault(key, number) != number:
-                yield Spared(number, cells, same_as=first[key])
+                yield RepeatedRow(number, cells, same_as=first[key])
 
 
-def _asked_otherwise(job: Job) -> list[int]:
-    """The rounds whose rows were asked something else than the job says."""
+def _rounds_with_other_prompt(job: Job) -> list[int]:
+    """The rounds that had another prompt than the job."""
     question = normalize_recipe(recipe_of(job))
     rounds = job.rounds.values_list("number", flat=True)
     return [one for one in rounds if normalize_recipe(recipe_of_round(job, one)) != question]
@@ -159,13 +160,13 @@ def _asked_otherwise(job: Job) -> list[int]:
 def _rows(
     job: Job, lease: Lease | None, *, only_good: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of the rows that can be or were sent, or that have a good answer, a slice at
-    a time, for as long as the lease is ours."""
+    """Number and cells of the rows that can be sent, or, with `only_good`, of those with a good
+    answer to the job's own prompt. Raises LeaseLost."""
     cells_of = _cells_decoder.decode
     wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
-        if others := _asked_otherwise(job):
+        if others := _rounds_with_other_prompt(job):
             wanted = wanted.exclude(round__in=others)
     for rows in wanted.value_slices(SLICE, "source"):
         if lease:

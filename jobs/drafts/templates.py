@@ -1,5 +1,5 @@
-"""What was written once is used again: a recipe is kept as a template, and a new job begins with a
-template or with the recipe of an earlier job."""
+"""Templates: saved recipes. A new job starts from a template or from the recipe of an earlier
+job."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LONGEST_ID = 18  # digits
 
 
 class NothingToStartWith(Exception):
-    """What was asked for to begin a job with is not there; the message says so."""
+    """The template or job to start from does not exist; the message says so."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a new job begins with: `recipe`, from a template or from the job that it runs again."""
+    """What a new job starts from: the recipe of a template or of an earlier job."""
 
     recipe: Recipe
     template: Template | None = None
@@ -41,42 +41,41 @@ class Start:
     def in_words(self) -> str:
         """For the log of the job."""
         if self.previous:
-            return f"Runs job {self.previous.pk} “{self.previous.name}” again on another file."
-        return f"Begun with the template “{self.template}”."
+            return f"Started from job {self.previous.pk} “{self.previous.name}”."
+        return f"Started from the template “{self.template}”."
 
 
-def kept_recipe(template: Template) -> Recipe:
+def template_recipe(template: Template) -> Recipe:
     return template.recipe
 
 
 def find_start(user: User, template: str, like: str) -> Start | None:
-    """What `user` asked for: the id of a template or of a job, as a form or an address says it;
-    None when neither is given. Raises NothingToStartWith."""
+    """What `user` chose: `template` and `like` are the id of a template or of a job, as text. None
+    if both are empty. Raises NothingToStartWith."""
     if template:
         kept = Template.objects.visible_to(user).filter(pk=_id(template)).first()
         if kept is None:
-            raise NothingToStartWith("The template that you wanted to use is not there any more.")
-        return Start(kept_recipe(kept), template=kept)
+            raise NothingToStartWith("This template no longer exists. Choose another one.")
+        return Start(template_recipe(kept), template=kept)
     if like:
         jobs = Job.objects.visible_to(user).filter(pk=_id(like), kind=Job.Kind.TABLE)
         job = jobs.exclude(prompt="").first()
         if job is None:
-            raise NothingToStartWith("The job that you wanted to run again is not there any more.")
+            raise NothingToStartWith("The job to start from no longer exists. Choose another one.")
         return Start(recipe_of(job), previous=job)
     return None
 
 
 def _id(text: str) -> int:
-    """The id that `text` says; 0, which nothing has, when it says none."""
+    """The id in `text`; 0, which nothing has, if it is not a number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else 0
 
 
 # --- Templates ------------------------------------------------------------------------------------
 
 
-def keep(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
-    """Keep `recipe` as the template `name` of `owner`. True when it took the place of one of that
-    name."""
+def save_template(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
+    """Save `recipe` as the template `name` of `owner`. True if it replaced one of that name."""
     values = {
         "recipe": recipe,
         "shared": shared,
@@ -86,8 +85,8 @@ def keep(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
     return not is_new
 
 
-def rename(template: Template, name: str) -> bool:
-    """False when its owner has another template of that name."""
+def rename_template(template: Template, name: str) -> bool:
+    """False if its owner has another template of that name."""
     try:
         with transaction.atomic():
             Template.objects.filter(pk=template.pk).update(name=name, changed_at=timezone.now())
@@ -96,5 +95,5 @@ def rename(template: Template, name: str) -> bool:
     return True
 
 
-def share(template: Template, shared: bool) -> None:
+def share_template(template: Template, shared: bool) -> None:
     Template.objects.filter(pk=template.pk).update(shared=shared)

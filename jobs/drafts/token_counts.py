@@ -1,5 +1,5 @@
-"""How many tokens the rows of a draft have: a spread of them is counted by the provider, tokens are
-related to bytes, and the bytes of all rows are known from reading."""
+"""Tokens of a draft's rows: the provider counts a sample, which gives tokens per byte, and the
+bytes of all rows are known from reading."""
 
 from __future__ import annotations
 
@@ -16,38 +16,37 @@ from ..rules import recipes
 from ..rules.model_capabilities import model_rules
 from ..rules.recipes import Recipe
 
-SAMPLE = 20  # rows that are counted
-OVERHEAD = 12  # tokens of a request around its text
-LEAST_TOKEN_BYTES = 1  # in any language: a token that is no character is a byte of one
-TOKEN_BYTES = 2.5  # bytes a token of what cannot be counted (token counting page)
+SAMPLE = 20  # rows to count
+OVERHEAD = 12  # tokens of a request besides its text
+LEAST_TOKEN_BYTES = 1  # in any language: a token is at least one byte
+TOKEN_BYTES = 2.5  # bytes per token where it cannot be counted (token counting page)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows that were counted: bytes and tokens of each. Empty when the provider was not to be
-    asked."""
+    """Bytes and tokens of the counted rows. Empty if the provider was not available."""
 
     sizes: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
-    # Of the instructions, when all rows have the same and they are long enough to be worth it.
+    # Tokens of the background, if all rows share it and it is long enough to cache.
     shared: int = 0
     refused: int = 0  # bytes of the longest row that was not counted
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row; it is always among them."""
+        """Tokens of the longest row, which is always in the sample."""
         return max(round(self.refused / TOKEN_BYTES), *self.tokens, 0)
 
     @property
     def least(self) -> int:
-        """Tokens of the shortest row: at least those of what all rows repeat. 0 when none was
+        """Tokens of the shortest row: a bound for the text that all rows repeat. 0 if none was
         counted."""
         return min(self.tokens, default=0)
 
     def tokens_of(self, rows: int, size: int, token_bytes: float) -> tuple[float, float]:
-        """Tokens of `rows` rows with `size` bytes in all: expected, and plus or minus.
+        """Tokens of `rows` rows with `size` bytes in total: the expected number, and the margin.
 
-        `token_bytes` are the bytes of a token when nothing was counted.
+        `token_bytes`: bytes per token if nothing was counted.
         """
         if not self.tokens:
             expected = size / token_bytes + OVERHEAD * rows
@@ -56,14 +55,14 @@ class Counts:
         expected = overhead * rows + rate * size
         pairs = zip(self.sizes, self.tokens, strict=True)
         off = [count - overhead - rate * one for one, count in pairs]
-        # Twice the standard error of a mean, and 2 % for what counting itself leaves open.
+        # Twice the standard error of the mean, and 2% because counting is an estimate itself.
         spread = 2 * stdev(off) / len(off) ** 0.5 if len(off) > 2 else 0.1 * expected / max(rows, 1)
         return expected, spread * rows + 0.02 * expected
 
 
-def count(job: Job, lease: Lease | None = None) -> Counts:
-    """Have a spread of rows counted, free of charge; when that is not possible now, there are no
-    tokens. Raises LeaseLost."""
+def count_tokens(job: Job, lease: Lease | None = None) -> Counts:
+    """Have the provider count a sample of rows, free of charge. Without tokens if that is not
+    possible now. Raises LeaseLost."""
     sample = _sample(job)
     asked = [params for params, _size in sample]
     shared = _shared_params(recipe_of(job)) if job.kind == Job.Kind.TABLE else None
@@ -84,7 +83,7 @@ def count(job: Job, lease: Lease | None = None) -> Counts:
 
 
 def _shared_params(recipe: Recipe) -> dict[str, Any] | None:
-    """A request with hardly more than the instructions; None when these cannot be kept."""
+    """A request with little more than the background; None if it cannot be cached."""
     if not recipes.has_shared_system(recipe):
         return None
     # Anything shorter is below the minimum.
@@ -96,8 +95,8 @@ def _shared_params(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
-    """Up to SAMPLE rows, evenly spread over the file and the longest always: the `params` of each
-    and its bytes, measured as `text_bytes` says, or as input_sizes does if they are ready-made."""
+    """Up to SAMPLE rows, spread evenly over the file and including the longest: the `params` and
+    bytes of each, as `text_bytes` measures them, or as input_sizes does for ready-made requests."""
     last = max(job.row_count - 1, 0)
     spread = {1 + index * last // (SAMPLE - 2) for index in range(SAMPLE - 1)}
     rows = Row.objects.filter(
@@ -116,8 +115,8 @@ def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
 
 
 def _line_through(sizes: Sequence[int], tokens: Sequence[int]) -> tuple[float, float]:
-    """Overhead and tokens a byte by least squares; by the plain ratio where the sample's rows are
-    too alike for a line to mean anything."""
+    """Overhead and tokens per byte by least squares, or by the plain ratio if the sampled rows are
+    too alike for a line."""
     mean_size, mean_tokens = fmean(sizes), fmean(tokens)
     spread = sum((size - mean_size) ** 2 for size in sizes)
     if spread > 0:

@@ -1,8 +1,8 @@
-"""Rows of a draft answered at once, through the Messages API, so that a person sees what the prompt
-does before the whole job is paid.
+"""Tests: a few rows of a draft answered now through the Messages API, to see what a prompt does
+before paying for the whole job.
 
-Each is sent at most once: that it is being sent is committed before, and one whose answer was lost
-is not sent again, because it may have been charged. It is only a look; the person can try again.
+Each is sent at most once: its state is committed before it is sent, and it is not sent again if its
+answer is lost, because it may have been charged. The person can run another test.
 """
 
 from __future__ import annotations
@@ -47,27 +47,25 @@ from .token_counts import LEAST_TOKEN_BYTES
 logger = logging.getLogger(__name__)
 
 MOST_ROWS = 20
-# Rows that are looked at for those that would be sent: at a time, and at most.
+# Rows read to find some that can be sent: at a time, and at most.
 SLICE, LOOKED_AT = 200, 20_000
 SECONDS = 300.0  # for one answer
 LATE = timedelta(minutes=10)
-TOO_LATE = "It waited for too long, so it was not asked for. Try it again."
-LOST = (
-    "The answer did not arrive, and it may have been charged. It was not asked for again by itself."
-)
+TOO_LATE = "This test waited too long and was not sent. Test this row again."
+LOST = "The answer did not arrive and may have been charged. The row was not sent again."
 
 _encoder = msgspec.json.Encoder()
 
 
 def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
-    """Up to `count` rows of a draft that would be sent: the first ones, or any."""
+    """Up to `count` rows of a draft that can be sent: the first ones, or random ones."""
     contents = RowContents(recipe_of(job), job.columns) if job.kind == Job.Kind.TABLE else None
 
     def would_be_sent(row: Row) -> bool:
         return contents is None or not contents.is_skipped(contents.empty(row.content))
 
     every: Sequence[int] = range(1, job.row_count + 1)
-    # Not all of them are put in order: a million take seconds.
+    # Do not sort all rows: a million take seconds.
     numbers = random.sample(every, min(len(every), LOOKED_AT)) if at_random else every
     looked_at = (numbers[at : at + SLICE] for at in range(0, min(len(numbers), LOOKED_AT), SLICE))
     found = (row for some in looked_at for row in _in_order_of(job, some) if would_be_sent(row))
@@ -80,9 +78,9 @@ def _in_order_of(job: Job, numbers: Sequence[int]) -> Iterator[Row]:
     return (by_number[number] for number in numbers if number in by_number)
 
 
-def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Trial]:
-    """What is to be asked for each of `rows`; not stored. Those that would not be sent, because of
-    empty cells, are left out. Raises UnknownPrice."""
+def plan_trials(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[Trial]:
+    """The tests for `rows`, not stored yet, without rows that are skipped for empty cells. Raises
+    UnknownPrice."""
     params_of = recipes.compile_recipe(recipe, job.columns)
     contents = RowContents(recipe, job.columns)
     used = dict.fromkeys(recipes.columns_used(recipe.prompt))
@@ -111,10 +109,10 @@ def plan(job: Job, rows: list[Row], recipe: Recipe, round_number: int) -> list[T
 
 
 def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
-    """US dollars that the answer to one row can cost, at the normal rate. Raises UnknownPrice."""
+    """The most that one row can cost at the normal rate, in US dollars. Raises UnknownPrice."""
     around = AROUND_FORM if output_format(recipe.answer) else AROUND
     tokens = recipes.text_bytes(params) // LEAST_TOKEN_BYTES + around
-    # What is to be kept at the provider is paid when it is written.
+    # Cache writes are charged.
     written = tokens if recipe.cached else 0
     return pricing.ceiling_of_tokens(
         recipe.model, tokens - written, recipe.longest, tokens, written=written, batch=False
@@ -122,8 +120,8 @@ def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
 
 
 def answer_next(job: Job, lease: Lease) -> bool:
-    """Have the next row that waits answered; False when none waits. Raises LeaseLost."""
-    # Nobody else works on this job, so what is still being sent was begun by a worker that died.
+    """Send the next waiting test; False if none waits. Raises LeaseLost."""
+    # This worker holds the job, so a test that is being sent was left by a worker that died.
     for cut_off in job.trials.filter(state=Trial.State.SENDING):
         _settle(cut_off, Trial.State.UNKNOWN, message=LOST)
     waiting = job.trials.filter(state=Trial.State.WAITING)
@@ -154,7 +152,7 @@ def _answer(one: Trial) -> None:
         words = _why_not(error)
         _settle(one, Trial.State.FAILED, message=words)
         if not isinstance(error, errors.Refused) or error.is_about_account or error.is_rate_limit:
-            # The others of this round would fare no better.
+            # The rest of this test would fail as well.
             rest = Trial.objects.filter(job=one.job_id, round=one.round, state=Trial.State.WAITING)
             rest.update(state=Trial.State.FAILED, message=words)
     except errors.ProviderError as error:
@@ -170,7 +168,7 @@ def _why_not(error: errors.Unreachable | errors.Refused) -> str:
         return str(error)
     if isinstance(error, errors.NotFound):
         said = f" ({error.message})" if error.message else ""
-        return f"The provider does not know this model, or this site’s key may not use it.{said}"
+        return f"Anthropic does not know this model, or this site’s key may not use it.{said}"
     return holds.in_words(error)
 
 
@@ -178,13 +176,12 @@ def _cost(one: Trial, judged: Judgment) -> int:
     try:
         return pricing.cost_in_pico(judged, batch=False)
     except pricing.UnknownPrice:
-        # It is called otherwise than it was asked for by: the price is the same.
+        # The answer names the model differently; the price is the same.
         return pricing.cost_in_pico(replace(judged, answered_by=one.model), batch=False)
 
 
 def _settle(one: Trial, state: str, **values: Any) -> None:
-    """Store what came of it; an answer that comes after it was given up counts as well. Raises
-    NotMoved when it is settled already."""
+    """Store the result of a test, also of one given up as lost. Raises NotMoved if it has one."""
     texts = {
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
         for name, value in values.items()

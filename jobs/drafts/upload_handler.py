@@ -1,5 +1,5 @@
-"""Taking in a file from the browser: straight to the disk that keeps it, and no further than there
-is room for it."""
+"""Receive uploads: straight to the disk that stores them, within size limits, quota and free
+space."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.core.files.uploadhandler import StopUpload, TemporaryFileUploadHandl
 from ..models import storage
 from ..rules.wording import size
 
-LOOK_EVERY = 8_000_000  # bytes between two looks at the free disk
-LARGEST_FORM = 1_000_000  # bytes of an upload's other fields, and of the lines between them
+LOOK_EVERY = 8_000_000  # bytes between checks of free disk space
+LARGEST_FORM = 1_000_000  # bytes of an upload's other fields and boundaries
 
 
 class LimitedUploadHandler(TemporaryFileUploadHandler):
@@ -41,7 +41,7 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         request: Any = self.request  # Django always gives a handler its request
         if not request.user.is_authenticated:
-            raise StopUpload(connection_reset=False)  # no page that is open to all takes files
+            raise StopUpload(connection_reset=False)  # no public page takes files
         if self._announced > settings.MAX_UPLOAD_BYTES + LARGEST_FORM:
             self._refuse(_too_large())
         try:
@@ -86,11 +86,11 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
 
 def _too_large() -> str:
     return (
-        f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the most this site takes. "
-        "Split it into several files and make a job of each."
+        f"This file is larger than {size(settings.MAX_UPLOAD_BYTES)}, the limit of this site. "
+        "Split it into several files and create a job for each."
     )
 
 
 def why_refused(request: Any) -> str:
-    """Why the upload of a request was not taken, for the person; "" when it was."""
+    """Why the upload of a request was refused, as a sentence; "" if it was not."""
     return str(getattr(request, "upload_refused", ""))

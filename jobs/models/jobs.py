@@ -115,7 +115,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
     edits_version = models.IntegerField(default=0)  # counts changes of its edits
-    # edits.Measured of all edits, and of which versions of edits and rows that is.
+    # retry_estimates.RetrySize of all edits, and of which versions of edits and rows that is.
     edits_measured = models.JSONField(default=dict)
     # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
     # worked out from, and what it was when they were: see tally.py.
@@ -179,8 +179,8 @@ class Job(models.Model):
     spent_pico = models.BigIntegerField(default=0)
     reserved_pico = models.BigIntegerField(default=0)
     # The plan that a second person was asked to approve: of a draft its `plan_sha256`, of rows to
-    # be sent again the rounds.Plan.key, and then which rows and how (rounds.Again). Who asked, and
-    # who has approved that very plan. What was sent remembers its approver in `approved_by`.
+    # be sent again RetryPlan.key, and then which rows and how (RetryChoice). Who asked, and who
+    # has approved that very plan. What was sent remembers its approver in `approved_by`.
     approval_plan = models.CharField(max_length=64, default="")
     approval_again = models.JSONField(null=True)
     approval_asked_at = models.DateTimeField(null=True)

@@ -181,7 +181,7 @@ class RowChange(models.Model):
     job = models.OneToOneField("Job", on_delete=models.CASCADE, related_name="row_change")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     cause = models.CharField(max_length=60, default="")  # of the rows
-    # Of EDIT: what edits.change_all is told; of MARK: {"number", "good", "note"}.
+    # Of EDIT: what edits.change_rows is told; of MARK: {"number", "good", "note"}.
     how = models.JSONField(default=dict)
     rows = models.IntegerField()  # as many as there were
     done_to = models.IntegerField(default=0)  # the last row number looked at

@@ -15,7 +15,7 @@ class CorrectedUpload(models.Model):
     name = models.CharField(max_length=255)  # as its owner calls it
     file = models.CharField(max_length=64)  # as it lies among the uploads
     sha256 = models.CharField(max_length=64, default="")  # "": from a version that did not note it
-    found = models.JSONField(null=True)  # corrected_files.Found; None: it is to be read
+    found = models.JSONField(null=True)  # corrected_files.Findings; None: it is to be read
 
     def __str__(self) -> str:
         return f"{self.name} for job {self.job_id}"

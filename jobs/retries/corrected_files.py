@@ -1,7 +1,7 @@
-"""The problem file of a finished job that comes back corrected: the rows that are different in it
-wait as Edits to be sent, and what else it has is said.
+"""Corrected problem files: rows that a person changed in the problem file of a finished job become
+Edits that wait to be sent, and the rest is reported.
 
-What is said of a row names it as the file does: by its line in the upload, as a rule.
+Reports name a row as the file does: usually by its line in the upload.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, choices_of, 
 from ..rules.structs import reader_of
 from . import edits
 
-SLICE = 1_000  # rows that are looked at together
-GONE = "It is not there any more. Upload it again."
-DAMAGED = "Our copy of it is damaged. Upload it again."
-SAME_ID = "its custom_id is that of another request."
+SLICE = 1_000  # rows handled at a time
+GONE = "The corrected file no longer exists. Upload it again."
+DAMAGED = "Our copy of the corrected file is damaged. Upload it again."
+SAME_ID = "another request has the same custom_id."
 TOO_DEEP = Finding("request", "It is nested too deeply.")
 
 
 class NotFinished(Exception):
-    """The job is not finished any more: rows of it are being sent again."""
+    """The job is no longer finished: some of its rows are being retried."""
 
 
-class Found(msgspec.Struct):
-    """What came of a corrected file: how many of its rows are what, and sentences."""
+class Findings(msgspec.Struct):
+    """The outcome of a corrected file: counts of rows, and sentences."""
 
-    changed: int = 0  # they wait as Edits
+    changed: int = 0  # saved as Edits
     unchanged: int = 0
-    good: int = 0  # have a good answer by now
-    wrong: int = 0  # cannot be sent as they were corrected
-    unknown: int = 0  # are not in the upload
+    good: int = 0  # already have a good answer
+    wrong: int = 0  # cannot be sent as corrected
+    unknown: int = 0  # not in the upload
     notes: list[str] = []
-    trouble: list[str] = []  # why nothing of the file was used; empty when it was
+    trouble: list[str] = []  # why the file was not used; empty if it was
 
     @property
     def in_short(self) -> str:
@@ -64,15 +64,15 @@ class Found(msgspec.Struct):
         return ", ".join(said) or "no rows"
 
 
-_read_found = reader_of(Found)
+_read_found = reader_of(Findings)
 
 
 # --- The worker -----------------------------------------------------------------------------------
 
 
 def read_next(job: Job, lease: Lease) -> bool:
-    """Read the corrected file that waits for that; False when there is none. When it is cut off,
-    it is begun anew, and comes to the same. Raises LeaseLost."""
+    """Read the waiting corrected file; False if there is none. Safe to repeat after a crash. Raises
+    LeaseLost."""
     waiting = CorrectedUpload.objects.filter(job=job, found__isnull=True).first()
     if waiting is None:
         return False
@@ -80,57 +80,57 @@ def read_next(job: Job, lease: Lease) -> bool:
     try:
         if not reading.is_as_uploaded(waiting.file, waiting.sha256, lease):
             raise Unreadable(Finding("damaged_copy", DAMAGED))
-        found, changed = match(job, reading.read_corrected(job, str(path), lease), lease)
+        found, changed = match_rows(job, reading.read_corrected(job, str(path), lease), lease)
     except FileNotFoundError:
-        found, changed = Found(trouble=[GONE]), {}
+        found, changed = Findings(trouble=[GONE]), {}
     except Unreadable as error:
-        found, changed = Found(trouble=list(in_words(error))), {}
+        found, changed = Findings(trouble=list(describe_error(error))), {}
     if len(changed) > SLICE:
         _begin(job, waiting, len(changed))
         for some in _slices(changed):
             with slice_transaction():
-                edits.put(job, some)
+                edits.store_sources(job, some)
                 RowChange.objects.filter(job=job).update(done=F("done") + len(some))
             lease.renew()
     with transaction.atomic():
-        # Not what was uploaded in its place meanwhile.
+        # Unless another file has replaced it in the meantime.
         same = CorrectedUpload.objects.filter(pk=waiting.pk, file=waiting.file)
         if same.update(found=msgspec.to_builtins(found)) and len(changed) <= SLICE:
             try:
-                keep(job, changed)
+                save_changes(job, changed)
             except NotFinished:
-                raise LeaseLost from None  # it is read when the job has finished again
+                raise LeaseLost from None  # read it once the job has finished again
         RowChange.objects.filter(job=job, kind=RowChange.Kind.CORRECT).delete()
     return True
 
 
 def _begin(job: Job, waiting: CorrectedUpload, rows: int) -> None:
-    """More rows are to be kept than fit into one transaction: until all are kept nothing else may
-    change or send rows of the job. Raises LeaseLost."""
+    """Reserve the job for more edits than fit into one transaction: nothing else may change or send
+    rows until all are stored. Raises LeaseLost."""
     with transaction.atomic():
         locked = Job.objects.select_for_update().get(pk=job.pk)
         same = CorrectedUpload.objects.filter(pk=waiting.pk, file=waiting.file)
         other = RowChange.objects.filter(job=job).exclude(kind=RowChange.Kind.CORRECT)
         if locked.state != Job.State.FINISHED or not same.exists() or other.exists():
-            raise LeaseLost  # it is read when the job has finished again
-        # One that was begun by a worker that died begins anew: the same rows come to the same.
+            raise LeaseLost  # read it once the job has finished again
+        # Start over if a worker died: storing the same edits again is harmless.
         values = {"kind": RowChange.Kind.CORRECT, "rows": rows, "done": 0}
         RowChange.objects.update_or_create(job=job, defaults=values)
 
 
-def found_of(corrected: CorrectedUpload) -> Found | None:
-    """What came of it; None while it is to be read."""
+def read_findings(corrected: CorrectedUpload) -> Findings | None:
+    """The findings; None until the file has been read."""
     return None if corrected.found is None else _read_found(corrected.found)
 
 
-def keep(job: Job, changed: dict[int, str]) -> None:
-    """Let rows (their source, by number) wait to be sent as they were corrected, in a transaction
-    for each slice of them. Raises NotFinished."""
+def save_changes(job: Job, changed: dict[int, str]) -> None:
+    """Store corrected sources by row number as Edits, one transaction per slice. Raises
+    NotFinished."""
     for some in _slices(changed):
         with slice_transaction():
             if not edits.is_open(job):
                 raise NotFinished
-            edits.put(job, some)
+            edits.store_sources(job, some)
 
 
 def _slices(changed: dict[int, str]) -> Iterator[dict[int, str]]:
@@ -139,8 +139,8 @@ def _slices(changed: dict[int, str]) -> Iterator[dict[int, str]]:
         yield {number: changed[number] for number in some}
 
 
-def in_words(error: Unreadable) -> Iterator[str]:
-    """Why a corrected file cannot be used, with the line as a spreadsheet shows it."""
+def describe_error(error: Unreadable) -> Iterator[str]:
+    """Why a corrected file cannot be used, with line numbers as a spreadsheet shows them."""
     for finding in error.findings:
         yield f"Line {finding.line:,}: {finding.text}" if finding.line else finding.text
 
@@ -148,11 +148,11 @@ def in_words(error: Unreadable) -> Iterator[str]:
 # --- Which rows it changes ------------------------------------------------------------------------
 
 
-def match(
+def match_rows(
     job: Job, corrected: CorrectedFile, lease: Lease | None = None
-) -> tuple[Found, dict[int, str]]:
-    """What came of a corrected file, and the rows that it changes: their new source, by number.
-    Nothing is stored. Raises NotCorrected, LeaseLost."""
+) -> tuple[Findings, dict[int, str]]:
+    """The findings of a corrected file, and the new sources by row number. Stores nothing. Raises
+    NotCorrected, LeaseLost."""
     corrections = Corrections([corrected])
     is_table = job.kind == Job.Kind.TABLE
     corrections.bind(job.columns if is_table else [REQUEST])
@@ -161,7 +161,7 @@ def match(
     corrected_line = _table_line if is_table else _request_line
     checks = _Checks(job)
     what = "Row" if job.reading.get("format") == "JSON" else "Line"  # as shapes.row_name
-    found, changed, wrong = Found(), {}, []
+    found, changed, wrong = Findings(), {}, []
     edited = set(job.edits.values_list("number", flat=True))
     stays = 0
     for row in _rows(job, sorted(numbers), lease):
@@ -185,29 +185,25 @@ def match(
     notes += _first(wrong)
     notes += _first(
         [
-            f"{what} {name:,} has a good answer by now, so it stays as it is."
+            f"{what} {name:,} already has a good answer, so it was not changed."
             for name in sorted(good)
         ]
     )
     notes += _first(
-        [
-            f"The corrected file has a {what.lower()} {name:,}, which your file does not have."
-            for name in unknown
-        ]
+        [f"{what} {name:,} of the corrected file is not in your upload." for name in unknown]
     )
     if stays:
-        wait = "waits as you changed it" if stays == 1 else "wait as you changed them"
-        notes.append(f"Of those not changed in the file, {stays:,} {wait} before.")
+        notes.append(f"Earlier edits that still wait to be sent: {stays:,}.")
     found.notes = notes
     return found, changed
 
 
 def _rows_named(job: Job, names: set[int], lease: Lease | None) -> tuple[dict[int, int], set[int]]:
-    """Of the rows that a file names: the names of those that can be changed, by number, and the
-    names of those that cannot, because they are good by now."""
+    """Of the rows that a file names: the names of editable rows by number, and the names of rows
+    that already have a good answer."""
     numbers, good = {}, set()
     format_ = job.reading.get("format", "")
-    # No row has a larger number than name: lines that hold none are counted, too.
+    # A row's number is never larger than its name: names count empty lines, too.
     rows = Row.objects.filter(job=job, number__lte=max(names, default=0))
     for some in rows.value_slices(10 * SLICE, "line", "outcome"):
         for number, line, outcome in some:
@@ -230,18 +226,18 @@ def _rows(job: Job, numbers: list[int], lease: Lease | None) -> Iterator[Row]:
 
 
 class _Checks:
-    """What a row has to be like that is sent: as when its upload was read."""
+    """The checks of a row before it is sent: the same as when an upload is read."""
 
     def __init__(self, job: Job) -> None:
         choices = choices_of(job)
-        self.limits: Limits = reading.limits()
+        self.limits: Limits = reading.reading_limits()
         self.width = len(job.columns)
         self.fill = choices.fill
         self.requests = RequestReader(choices.remedies, self.limits)
 
 
 def _table_line(corrections: Corrections, checks: _Checks, name: int, row: Row) -> ParsedRow | None:
-    """A row of a table as it was corrected; None when it was not."""
+    """The corrected row of a table; None if unchanged."""
     cells = row.content
     now = corrections.cells(name, cells)
     if now is cells:
@@ -252,7 +248,7 @@ def _table_line(corrections: Corrections, checks: _Checks, name: int, row: Row) 
 def _request_line(
     corrections: Corrections, checks: _Checks, name: int, row: Row
 ) -> ParsedRow | None:
-    """A ready-made request as it was corrected; None when it was not. Raises NotCorrected."""
+    """The corrected ready-made request; None if unchanged. Raises NotCorrected."""
     text, request = corrections.request(name, row.source, row.content)
     if name not in corrections.changed:
         return None
@@ -266,10 +262,10 @@ def _request_line(
 
 
 def _with_the_id_of_another(job: Job, changed: dict[int, str], lease: Lease | None) -> list[int]:
-    """Those of `changed` whose custom_id is that of another row that was sent."""
+    """The rows in `changed` whose custom_id belongs to another sent row."""
     ids = {_id_decoder.decode(source).custom_id: number for number, source in changed.items()}
     taken: set[int] = set()
-    # What was left out from the start has no claim to its id.
+    # Rows that were skipped from the start do not count.
     others = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT, batch=None)
     for some in others.value_slices(SLICE, "source") if ids else ():
         for number, source in some:
@@ -293,6 +289,6 @@ def _content(line: ParsedRow) -> Any:
 
 
 def _first(sentences: list[str]) -> list[str]:
-    """The first sentences of one kind, and how many more there are."""
+    """The first sentences of one kind, and the number of the rest."""
     more = len(sentences) - LINES_NAMED
     return [*sentences[:LINES_NAMED], *([f"And {more:,} more like this."] if more > 0 else [])]

@@ -1,5 +1,5 @@
-"""Rows of a finished job that are changed before they are sent again: by hand, or all of a group at
-once. What is changed waits as an Edit until it is sent, and is shown beside what was there."""
+"""Edit rows of a finished job before a retry: by hand, or a whole group at once. An Edit waits
+until it is sent, and is shown beside the old text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db.models import F
 from ..models import NOT_GOOD, Edit, Job, Outcome, Row, RowChange, RowQuerySet, clock
 from ..models.statements import insert_statement
 from ..rules.judging import LONGER, SHORTEN, WITHOUT
-from . import rounds
+from . import rounds, selection
 
 _PUT = (
     insert_statement(Edit, ["job_id", "number", "source"])
@@ -26,7 +26,7 @@ CAN_BE_EDITED = (*NOT_GOOD, Outcome.LEFT_OUT)
 
 @dataclass(frozen=True)
 class Change:
-    """What is different in one cell, or one part of a request."""
+    """The change in one cell, or in one part of a request."""
 
     name: str
     before: str
@@ -34,120 +34,121 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """A row that waits to be sent as it was changed."""
+class EditedRow:
+    """A row with an edit that waits to be sent."""
 
     row: Row
     changes: list[Change]
 
 
-def can_be_edited(job: Job) -> RowQuerySet:
-    """The rows of a finished job that can be changed and sent again."""
+def editable_rows(job: Job) -> RowQuerySet:
+    """The rows of a finished job that can be edited and retried."""
     if job.state != Job.State.FINISHED or not rounds.knows_rows(job):
         return Row.objects.none()
     return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
 
 
-def why_not(job: Job, row: Row) -> str:
-    """Why a row cannot be changed, as a sentence."""
+def why_not_editable(job: Job, row: Row) -> str:
+    """Why a row cannot be edited, as a sentence."""
     if job.state != Job.State.FINISHED:
-        return "Rows can be edited when the job has finished."
+        return "You can edit rows once the job has finished."
     if not rounds.knows_rows(job):
-        return "The batch came without its file, so its rows cannot be edited."
-    return f"Row {row.number:,} has a good answer, so it stays as it is."
+        return "This batch was imported without its file, so its rows cannot be edited."
+    return f"Row {row.number:,} has a good answer, so it cannot be edited."
 
 
-def edit(row: Row, cells: list[str]) -> bool:
-    """Keep what a row of a table is to be. False when that is what it is already; an earlier change
-    of it is forgotten then."""
-    return keep(row.job, [(row, _as_json(cells))]) == 1
+def edit_row(row: Row, cells: list[str]) -> bool:
+    """Save an edit of a row of a table. False if nothing differs: an earlier edit is discarded
+    then."""
+    return save_edits(row.job, [(row, _as_json(cells))]) == 1
 
 
 def _as_json(cells: list[str]) -> str:
     return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
 
 
-def keep(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
-    """Keep what rows are to be, as Row.source; how many of them are not as they were. 0 while other
-    rows of the job are being changed."""
+def save_edits(job: Job, wanted: Sequence[tuple[Row, str]]) -> int:
+    """Save edits, as Row.source; returns how many rows differ. 0 while rows of the job are being
+    changed by the worker."""
     with transaction.atomic():
-        # Locked: a round that starts meanwhile comes after us, or has come before.
-        return put_changed(job, Wanted.of(wanted)) if is_open(job) else 0
+        # Locked: a retry starts either before this or after it.
+        return store_edits(job, EditedSources.of(wanted)) if is_open(job) else 0
 
 
 def is_open(job: Job) -> bool:
-    """Whether its rows can be edited, within a transaction: until its end nobody else does."""
+    """Whether rows can be edited. Locks the job until the end of the transaction."""
     locked = Job.objects.select_for_update().get(pk=job.pk)
     busy = RowChange.objects.filter(job=job).exists()
     return locked.state == Job.State.FINISHED and not busy
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What rows are to be, by number, and those that are so already."""
+class EditedSources:
+    """New sources by row number, and the rows whose source would not change."""
 
     sources: dict[int, str]
     same: set[int]
 
     @classmethod
-    def of(cls, wanted: Sequence[tuple[Row, str]]) -> Wanted:
+    def of(cls, wanted: Sequence[tuple[Row, str]]) -> EditedSources:
         same = {row.number for row, source in wanted if json.loads(source) == row.content}
         return cls({row.number: source for row, source in wanted if row.number not in same}, same)
 
 
-def put_changed(job: Job, wanted: Wanted) -> int:
-    """As `keep`, of a job that is open or that the worker is changing."""
+def store_edits(job: Job, wanted: EditedSources) -> int:
+    """As `save_edits`, if the job is open or the worker is changing it."""
     Edit.objects.filter(job=job, number__in=wanted.same).delete()
-    put(job, wanted.sources)
+    store_sources(job, wanted.sources)
     return len(wanted.sources)
 
 
-def put(job: Job, sources: Mapping[int, str]) -> None:
-    """Keep what rows are to be, by number, in place of earlier changes of them."""
-    # bulk_create takes ten times as long.
+def store_sources(job: Job, sources: Mapping[int, str]) -> None:
+    """Store edits by row number, over earlier ones."""
+    # bulk_create is ten times slower.
     with connection.cursor() as cursor:
         cursor.executemany(_PUT, [(job.pk, *edit) for edit in sources.items()])
     note_edits(job)
 
 
 def note_edits(job: Job) -> None:
-    """Say, in the transaction that changes edits of a job, that they are not what they were: a plan
-    that was shown is old, and the worker measures them anew."""
+    """Note a change of edits, in its transaction: plans that were shown become stale, and the
+    worker measures the edits again."""
     changed = Job.objects.filter(pk=job.pk)
     changed.update(edits_version=F("edits_version") + 1, next_action_at=clock.now())
 
 
-def change_all(job: Job, cause: str, code: str, name: str, number: int) -> int:
-    """Change all rows with one cause in the same way; how many were changed. For a few rows: as
-    many as there are, it takes as long. `code`: SHORTEN the column `name` to `number` characters,
-    take the parameter `name` WITHOUT, or allow a LONGER answer of `number` tokens in ready-made
-    requests."""
+def change_rows(job: Job, cause: str, code: str, name: str, number: int) -> int:
+    """Edit all rows with one cause in the same way; returns how many. In one transaction, so for
+    few rows. `code`: SHORTEN the column `name` to `number` characters, remove the parameter `name`
+    (WITHOUT), or allow a LONGER answer of `number` tokens in ready-made requests."""
     if not can_change(job, code, name, number):
         return 0
     with transaction.atomic():
         if not is_open(job):
             return 0
-        return put_changed(job, changed(job, to_change(job, cause), code, name, number))
+        return store_edits(
+            job, change_sources(job, changeable_rows(job, cause), code, name, number)
+        )
 
 
 def can_change(job: Job, code: str, name: str, number: int) -> bool:
-    """Whether this is a change of all rows that there is."""
+    """Whether `change_rows` knows such a change."""
     return code in _changes(job, name, number)
 
 
-def to_change(job: Job, cause: str) -> RowQuerySet:
-    """The rows of a group that `change_all` changes."""
-    return can_be_edited(job).failed().filter(cause=cause)
+def changeable_rows(job: Job, cause: str) -> RowQuerySet:
+    """The rows that `change_rows` edits."""
+    return editable_rows(job).failed().filter(cause=cause)
 
 
-def changed(job: Job, rows: RowQuerySet, code: str, name: str, number: int) -> Wanted:
-    """What `change_all` makes of `rows`."""
+def change_sources(job: Job, rows: RowQuerySet, code: str, name: str, number: int) -> EditedSources:
+    """The edits that `change_rows` makes in `rows`."""
     change = _changes(job, name, number)[code]
     found = list(rows.in_order())
-    # One that was changed before is changed further.
+    # Continue from an earlier edit.
     numbers = [row.number for row in found]
     before = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-    return Wanted.of([(row, change(before.get(row.number, row.source))) for row in found])
+    return EditedSources.of([(row, change(before.get(row.number, row.source))) for row in found])
 
 
 _Parts = dict[str, msgspec.Raw]
@@ -155,7 +156,7 @@ _parts_decoder = msgspec.json.Decoder(_Parts)
 
 
 def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]]:
-    """From the source of a row to another one. Of a request all else stays to the letter."""
+    """Functions from old to new source, by code. The rest of a request stays byte for byte."""
 
     def shorten(source: str) -> str:
         cells, at = json.loads(source), job.columns.index(name)
@@ -192,23 +193,23 @@ def _joined(request: _Parts, params: _Parts) -> str:
     ).decode()
 
 
-def waiting(job: Job) -> RowQuerySet:
-    """The rows that wait to be sent as they were changed."""
-    return can_be_edited(job).filter(number__in=job.edits.values("number"))
+def waiting_rows(job: Job) -> RowQuerySet:
+    """The rows with edits that wait to be sent."""
+    return editable_rows(job).filter(number__in=job.edits.values("number"))
 
 
 def count_waiting(job: Job) -> int:
-    """How many rows wait to be sent as they were changed."""
-    measured = rounds.count_edited(job)
-    return waiting(job).count() if measured is None else measured
+    """How many rows have edits that wait to be sent."""
+    measured = selection.count_edited(job)
+    return waiting_rows(job).count() if measured is None else measured
 
 
-def changed_rows(job: Job, limit: int) -> list[Changed]:
-    """The first `limit` rows that wait to be sent as they were changed, with what is different."""
-    rows = waiting(job).in_order()[:limit]
+def changed_rows(job: Job, limit: int) -> list[EditedRow]:
+    """The first `limit` rows with edits, and what differs in them."""
+    rows = waiting_rows(job).in_order()[:limit]
     numbers = [row.number for row in rows]
     edits = dict(job.edits.filter(number__in=numbers).values_list("number", "source"))
-    return [Changed(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
+    return [EditedRow(row, _differences(job, row, json.loads(edits[row.number]))) for row in rows]
 
 
 def _differences(job: Job, row: Row, after: Any) -> list[Change]:
@@ -229,8 +230,8 @@ def _part(request: dict[str, Any], key: str) -> str:
     return json.dumps(params[key], ensure_ascii=False) if key in params else ""
 
 
-def forget(job: Job, number: int | None = None) -> None:
-    """Take back what was changed, in one row or in all, unless rows are being changed or sent."""
+def discard_edits(job: Job, number: int | None = None) -> None:
+    """Discard the edits of one row or of all, unless rows are being changed or sent."""
     edits = Edit.objects.filter(job=job)
     with transaction.atomic():
         if is_open(job):

@@ -1,9 +1,9 @@
-"""A round is prepared before any of it is sent: the worker takes its rows slice by slice. What a
-row came to is kept as an attempt, what a person changed is put into it, and it waits to be sent.
+"""Prepare a retry before any of it is sent. The worker takes its rows in slices: it stores the last
+result as an attempt, applies the edit, and lets the row wait to be sent.
 
-A slice is a range of row numbers and one short transaction, in which the round also notes how far
-it is. So when a worker dies, the next one continues, and each row is taken once. A job that is
-stopped meanwhile takes no more rows; those that it has not come to stay as they are.
+A slice is a range of row numbers and one short transaction, which also stores how far the round is.
+If a worker dies, the next one continues, and each row is taken once. If the job is stopped, it
+takes no more rows, and the rest stay as they are.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ..batches import attempts
 from ..batches.slices import slice_transaction
 from ..models import Attempt, Edit, Job, Outcome, Round, Row, RowQuerySet, note_change
 from ..models.statements import update_statement
-from . import rounds
-from .rounds import EDITED
+from . import measurements, selection
+from .selection import EDITED
 
 SLICE = 500  # row numbers of one transaction
-# A row that was changed asks something else now than the one that it was the same as.
+# An edited row is no duplicate any more.
 _EDIT = update_statement(Row, ["source", "size", "same_as", "earlier"], ["job_id", "number"])
 _STAND_FOR = update_statement(Row, ["same_as"], ["job_id", "number"])
 
 
 def prepare_next(job: Job) -> bool:
-    """Take the next slice of the rows of a round; False when no round is being prepared."""
+    """Take the next slice of a round's rows; False if no round is being prepared."""
     one = job.rounds.exclude(step=Round.Step.READY).last()
     if one is None:
         return False
@@ -35,7 +35,7 @@ def prepare_next(job: Job) -> bool:
     end = min(one.done_to + SLICE, last)
     rows = Row.objects.filter(job=job, number__gt=one.done_to, number__lte=end)
     with slice_transaction():
-        # Locked: whoever stops the job comes before us or after us.
+        # Locked: a stop comes either before this or after it.
         locked = Job.objects.select_for_update().get(pk=job.pk)
         note_change(job.pk)
         mine = Round.objects.filter(pk=one.pk, step=one.step, done_to=one.done_to)
@@ -59,15 +59,15 @@ def _end_step(job: Job, one: Round) -> None:
     if one.step == Round.Step.TAKING and one.which == EDITED and copies.exists():
         now.update(step=Round.Step.PARTING, done_to=0)
     elif now.filter(taken=0).exists():
-        now.delete()  # it was stopped before it had any
+        now.delete()  # stopped before it took any row
     else:
         now.update(step=Round.Step.READY, rows=F("taken"))
 
 
 def _take(job: Job, one: Round, between: tuple[int, int]) -> int:
-    """Let those rows wait that the round sends again; how many."""
-    chosen = rounds.of_rounds(rounds.all_rows_of(job, one.which, between), one.earlier)
-    # Never more than the price was for.
+    """Let the rows of this slice wait to be sent; returns how many."""
+    chosen = selection.in_rounds(selection.candidate_rows(job, one.which, between), one.earlier)
+    # Never more rows than were confirmed.
     numbers = list(chosen.values_list("number", flat=True)[: max(one.rows - one.taken, 0)])
     if not numbers:
         return 0
@@ -79,13 +79,13 @@ def _take(job: Job, one: Round, between: tuple[int, int]) -> int:
 
 
 def _take_edits(job: Job, numbers: Sequence[int]) -> None:
-    """Put what a person wrote into these rows. Earlier attempts remember what was there."""
+    """Apply the edits of these rows. Earlier attempts keep the text that they sent."""
     row = Row.objects.filter(job=job, number=OuterRef("number"))
     before = Attempt.objects.filter(job=job, number__in=numbers, source="")
     before.update(source=Subquery(row.values("source")))
     edits = Edit.objects.filter(job=job, number__in=numbers)
     edited = [
-        (source, rounds.size_of(job, source), None, None, job.pk, number)
+        (source, measurements.row_size(job, source), None, None, job.pk, number)
         for number, source in edits.values_list("number", "source")
     ]
     with connection.cursor() as cursor:
@@ -93,12 +93,12 @@ def _take_edits(job: Job, numbers: Sequence[int]) -> None:
     edits.delete()
 
 
-# --- Rows that are the same as one of them --------------------------------------------------------
-# They come after the row that they are the same as, so that one was taken by now if it ever is.
+# --- Duplicates -----------------------------------------------------------------------------------
+# They come after their original, so it has been taken by now, if at all.
 
 
 def _of_changed(job: Job, one: Round, rows: RowQuerySet) -> RowQuerySet:
-    """Those of `rows` that are the same as one that the round has taken, and not good."""
+    """The duplicates among `rows` whose original the round has taken, except good ones."""
     original = Row.objects.filter(job=job, number=OuterRef("same_as"), round=one.number)
     return rows.filter(Exists(original), same_as__isnull=False).exclude(outcome=Outcome.GOOD)
 
@@ -106,8 +106,8 @@ def _of_changed(job: Job, one: Round, rows: RowQuerySet) -> RowQuerySet:
 def _change_copies(job: Job, one: Round, rows: RowQuerySet) -> None:
     copies = _of_changed(job, one, rows)
     if one.which == EDITED:
-        # They are not the same as it any more: the first of them stands for the others now. It is
-        # found by what it was the same as, so it gets rid of that last.
+        # The original has changed, so the first duplicate stands for the others now. It is found
+        # by its `same_as`, which it therefore loses last.
         alike = Row.objects.filter(job=job, same_as=OuterRef("same_as"))
         first = alike.exclude(outcome=Outcome.GOOD).order_by("number").values("number")[:1]
         found = copies.annotate(first=Subquery(first)).values_list("number", "first")
@@ -117,7 +117,7 @@ def _change_copies(job: Job, one: Round, rows: RowQuerySet) -> None:
                 [(to, job.pk, number) for number, to in found if to != number],
             )
     elif one.asks_otherwise:
-        copies.update(same_as=None)  # in what is used now they may differ
+        copies.update(same_as=None)  # with another prompt they may differ
     else:
-        # They wait for the answer of the row that they are like.
+        # They wait for the answer of their original.
         copies.update(**attempts.NO_RESULT, round=one.number)

@@ -17,50 +17,50 @@ from ..models import NOT_GOOD, Job, Row, RowQuerySet, dollars
 from ..rules import judging, pricing, recipes
 from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, describe_cause
 from ..rules.recipes import Recipe
-from . import rounds
-from .rounds import Again, Plan
+from . import rounds, selection
+from .rounds import RetryChoice, RetryPlan
 
 LOOKED_AT = 1_000  # rows of a group whose messages are read
 MESSAGES = 3  # of a group that are shown
-SAMPLE = 200  # rows of a group whose cells are measured
-# Parameters without which there is no request.
+SAMPLE = 200  # rows of a group to measure cells of
+# Parameters that every request needs.
 NEEDED = ("model", "messages", "max_tokens")
-# What a provider says of a prompt that does not fit: "prompt is too long: 250000 tokens > 200000
-# maximum", "input length and `max_tokens` exceed context limit".
+# The provider's messages about a prompt that does not fit: "prompt is too long: 250000 tokens >
+# 200000 maximum", "input length and `max_tokens` exceed context limit".
 _TOO_LONG = re.compile(r"too long|context (?:limit|window|length)|exceed", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Said:
-    """Words of the provider, and how many of the rows that were looked at have them."""
+class ProviderMessage:
+    """A message of the provider, and how many of the first rows have it."""
 
     words: str
     rows: int
-    request_id: str  # of one of them
+    request_id: str  # of one of these rows
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something that can be done about a group of rows."""
+    """One way to fix a group of rows."""
 
     code: str  # of judging.AGAIN, LONGER, ...
     words: str
-    plan: Plan | None = None  # what it costs; None: nothing, or it is said later
-    value: str = ""  # the longest answer, the column, or the parameter
-    number: int = 0  # characters of the column that fit
+    plan: RetryPlan | None = None  # with its price; None: free, or priced later
+    value: str = ""  # maximum answer length, column, or parameter
+    number: int = 0  # characters of the column to keep
 
 
 @dataclass(frozen=True)
-class Group:
-    """Rows of a job that are not good for one reason."""
+class ProblemGroup:
+    """Rows of a job with the same problem."""
 
     job: Job
     outcome: str
     name: str  # of the cause
     rows: int
-    own: int  # rows that would be sent; the others are the same as one of them
-    charged: Decimal  # US dollars, for all of them
-    first: datetime | None  # when the provider was done with the first of them
+    own: int  # rows without duplicates
+    charged: Decimal  # US dollars, for all rows
+    first: datetime | None  # when the provider ended the first of these rows
     last: datetime | None
 
     @property
@@ -74,7 +74,7 @@ class Group:
 
     @property
     def is_moment(self) -> bool:
-        """The first and the last were over within a minute."""
+        """Whether all of them ended within a minute."""
         if self.first is None or self.last is None:
             return False
         return self.last - self.first < timedelta(minutes=1)
@@ -84,17 +84,19 @@ class Group:
         return self.cause is not OTHER_ERROR
 
     @cached_property
-    def said(self) -> list[Said]:
-        """What the provider said of the first rows, the most frequent first."""
+    def messages(self) -> list[ProviderMessage]:
+        """The provider's messages for the first rows, most frequent first."""
         some = self.all_rows.exclude(message="").in_order()
         found = list(some.values_list("message", "request_id")[:LOOKED_AT])
         ids = dict(reversed(found))
         counts = Counter(message for message, _id in found)
-        return [Said(text, rows, ids[text]) for text, rows in counts.most_common(MESSAGES)]
+        return [
+            ProviderMessage(text, rows, ids[text]) for text, rows in counts.most_common(MESSAGES)
+        ]
 
     @cached_property
     def remedies(self) -> list[Remedy]:
-        """What can be done, the best first. Nothing is offered that cannot succeed."""
+        """Ways to fix the group, best first, and none that cannot succeed."""
         if self.job.state != Job.State.FINISHED or self.job.practice != settings.PRACTICE:
             return []
         codes = self.cause.remedies
@@ -103,7 +105,7 @@ class Group:
         elif self._is_unknown:
             codes = (judging.ASK, judging.EDIT, LEAVE_OUT)
         found = [remedy for code in codes if (remedy := self._remedy(code))]
-        # The same again cannot be had, such as of a model that is not offered any more.
+        # A plain retry is impossible, for instance because the model was retired.
         has_no_way = not {judging.AGAIN, judging.ASK} & {one.code for one in found}
         if judging.AGAIN in codes and has_no_way and self._can_be_asked():
             found.insert(0, self._ask())
@@ -111,11 +113,11 @@ class Group:
 
     @cached_property
     def _is_unknown(self) -> bool:
-        return self.job.is_external and rounds.is_unknown(self.job, self.recipe)
+        return self.job.is_external and rounds.lacks_prompt(self.job, self.recipe)
 
     def _can_be_asked(self) -> bool:
-        can = rounds.can_be_asked(self.job)
-        return can and rounds.rows_of(self.job, self.name).exists()
+        can = rounds.can_change_prompt(self.job)
+        return can and selection.retry_rows(self.job, self.name).exists()
 
     @property
     def all_rows(self) -> RowQuerySet:
@@ -127,7 +129,7 @@ class Group:
             return None
         match code:
             case judging.AGAIN:
-                plan = rounds.plan(self.job, Again(self.name))
+                plan = rounds.find_plan(self.job, RetryChoice(self.name))
                 return Remedy(code, self._words_for_again(), plan) if plan else None
             case judging.LONGER:
                 return self._longer() if is_table else self._longer_of_requests()
@@ -158,7 +160,7 @@ class Group:
         tokens = longer_answer(self.recipe)
         if not tokens:
             return None
-        plan = rounds.plan(self.job, Again(self.name, max_tokens=tokens))
+        plan = rounds.find_plan(self.job, RetryChoice(self.name, max_tokens=tokens))
         words = f"Allow answers of {tokens:,} tokens and send again"
         return Remedy(LONGER, words, plan, str(tokens)) if plan else None
 
@@ -174,12 +176,12 @@ class Group:
     @cached_property
     def recipe(self) -> Recipe:
         """What its rows were asked last."""
-        return Again(self.name).recipe(self.job)
+        return RetryChoice(self.name).recipe(self.job)
 
     def _shorten(self) -> Remedy | None:
         """Of the columns that the prompt uses, the one with the longest cells in these rows."""
         if self.name == "invalid_request_error" and not any(
-            _TOO_LONG.search(said.words) for said in self.said
+            _TOO_LONG.search(message.words) for message in self.messages
         ):
             return None
         used = set(recipes.columns_used(self.recipe.template))
@@ -212,26 +214,26 @@ class Group:
             return (
                 Remedy(WITHOUT, "Take the tools out", value="tools") if "tools" in params else None
             )
-        for said in self.said:
+        for message in self.messages:
             for name in params:
-                if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", said.words):
+                if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", message.words):
                     return Remedy(WITHOUT, f"Take “{name}” out of the requests", value=name)
         return None
 
 
 def longer_answer(recipe: Recipe) -> int:
-    """Tokens of the longest answer to allow, when `recipe` allowed too few: twice as many, as far
-    as the model can; 0 when it cannot."""
+    """The maximum answer length to try after that of `recipe` was too short: twice as many tokens,
+    up to the model's limit. 0 if the model allows no more."""
     known = pricing.find_model(recipe.model)
     most = known.max_output if known and known.max_output else 2 * recipe.longest
     tokens = min(2 * recipe.longest, most)
     return tokens if tokens > recipe.longest else 0
 
 
-def groups(job: Job) -> list[Group]:
-    """Why rows of a job that was sent are not good, the most frequent reason first."""
+def find_groups(job: Job) -> list[ProblemGroup]:
+    """The problems of a sent job, most rows first."""
     found = [
-        Group(
+        ProblemGroup(
             job,
             one["outcome"],
             one["cause"],
@@ -247,12 +249,12 @@ def groups(job: Job) -> list[Group]:
     return sorted(found, key=lambda group: -group.rows)
 
 
-def find_group(job: Job, cause: str) -> Group | None:
-    return next((group for group in groups(job) if group.name == cause), None)
+def find_group(job: Job, cause: str) -> ProblemGroup | None:
+    return next((group for group in find_groups(job) if group.name == cause), None)
 
 
 def _counted(job: Job) -> list[dict[str, Any]]:
-    """The tally of an older version knows only how many there are."""
+    """Groups from the tally. That of an older version has only the counts."""
     nothing = {"cost_pico": 0, "first": None, "last": None}
     return job.tally.get("groups") or [
         {"outcome": outcome, "cause": cause, "rows": rows, "own": rows, **nothing}

@@ -23,87 +23,108 @@ NOBODY = (
     "Nobody can approve it now. Approval takes an administrator other than the owner, the person "
     "who asked, and the person who made the last change. Add another administrator first."
 )
+# What to say by the cap that is in the way.
+JOB_OVER = {
+    "job": (
+        "This job may cost up to {total}, but the limit per job is {cap}. Send fewer rows, allow "
+        "shorter answers, or ask an administrator."
+    ),
+    "person": (
+        "This job may cost up to {most}. Your limit is {cap} per month, and {left} of it is left. "
+        "Send fewer rows, wait for next month, or ask an administrator."
+    ),
+    "everyone": (
+        "This job may cost up to {most}. The limit for all jobs is {cap} per month, and {left} of "
+        "it is left. Send fewer rows, wait for next month, or ask an administrator."
+    ),
+}
+TEST_OVER = {
+    "job": (
+        "With this test, this job may cost up to {total}, but the limit per job is {cap}. Test "
+        "fewer rows, allow shorter answers, or ask an administrator."
+    ),
+    "person": (
+        "This test may cost up to {most}. Your limit is {cap} per month, and {left} of it is left. "
+        "Test fewer rows, wait for next month, or ask an administrator."
+    ),
+    "everyone": (
+        "This test may cost up to {most}. The limit for all jobs is {cap} per month, and {left} of "
+        "it is left. Test fewer rows, wait for next month, or ask an administrator."
+    ),
+    "approval": (
+        "This test may cost up to {most}, and this job has already used {so_far}. Above {above}, a "
+        "second person must approve the job and rows cannot be tested. Test fewer rows."
+    ),
+}
 
 
 class NotAllowed(Exception):
     """It would spend more than is allowed, or nothing is to be spent; the message says why."""
 
 
-def lock() -> SpendingCaps:
+def lock_caps() -> SpendingCaps:
     """The caps, for a transaction that takes some of them up: whoever comes second waits, and sees
     what the first has reserved."""
     return SpendingCaps.objects.select_for_update().get(pk=1)
 
 
-def in_the_way(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
+def why_over_cap(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
     """Why `job` cannot cost `most` US dollars more than it has until now, as a sentence; "" when it
     can."""
-    so_far = ledger.of_job(job)
-    return _why_not(job, so_far, most, allowed, now, "This job", "Send fewer rows")
+    return _why_over(job, most, allowed, now, JOB_OVER)
 
 
-def in_the_way_of_trial(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
-    """Why rows of `job` that cost up to `most` US dollars cannot be tried, as a sentence; "" when
+def why_trial_over_cap(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
+    """Why rows of `job` that cost up to `most` US dollars cannot be tested, as a sentence; "" when
     they can."""
-    so_far = ledger.of_job(job)
-    if why := _why_not(job, so_far, most, allowed, now, "Trying this", "Try fewer rows"):
+    if why := _why_over(job, most, allowed, now, TEST_OVER):
         return why
     if needs_approval(job, most, allowed):
-        return (
-            f"Trying this may cost up to {_up(most)}, and {_sum(so_far)} was taken up for this job "
-            f"before. Above {_sum(allowed.approval_above or Decimal(0))} a second person has to "
-            "approve the job, and rows cannot be tried. Try fewer rows."
+        return TEST_OVER["approval"].format(
+            most=_round_up(most),
+            so_far=_format_sum(ledger.committed_to_job(job)),
+            above=_format_sum(allowed.approval_above or Decimal(0)),
         )
     return ""
 
 
-def _why_not(
-    job: Job,
-    so_far: Decimal,
-    most: Decimal,
-    allowed: SpendingCaps,
-    now: datetime,
-    what: str,
-    fewer: str,
+def _why_over(
+    job: Job, most: Decimal, allowed: SpendingCaps, now: datetime, messages: dict[str, str]
 ) -> str:
     if allowed.stopped_at:
         return SPENDING_IS_STOPPED
-    if allowed.most_a_job is not None and so_far + most > allowed.most_a_job:
-        return (
-            f"This job may cost up to {_up(so_far + most)}, and no job may cost more than "
-            f"{_sum(allowed.most_a_job)} here. {fewer}, allow shorter answers, or ask an "
-            "administrator."
-        )
-    if so_far + most > MOST:
-        return f"This job may cost up to {_up(so_far + most)}. {estimates.TOO_MUCH}"
-    for cap, left, words in _left(job.owner, allowed, now):
+    total = ledger.committed_to_job(job) + most
+    if allowed.most_a_job is not None and total > allowed.most_a_job:
+        per_job = _format_sum(allowed.most_a_job)
+        return messages["job"].format(total=_round_up(total), cap=per_job)
+    if total > MOST:
+        return estimates.TOO_MUCH.format(most=_round_up(total))
+    for whose, cap, left in _left(job.owner, allowed, now):
         if most > left:
-            return (
-                f"{what} may cost up to {_up(most)}. {words} may cost {_sum(cap)} a month, and "
-                f"{_sum(left)} of it is left. {fewer}, wait for the next month, or ask an "
-                "administrator."
+            return messages[whose].format(
+                most=_round_up(most), cap=_format_sum(cap), left=_format_sum(left)
             )
     return ""
 
 
 def _left(
     owner: User, allowed: SpendingCaps, now: datetime
-) -> Iterator[tuple[Decimal, Decimal, str]]:
-    """The caps of this month, what is left of each, and whose it is."""
+) -> Iterator[tuple[str, Decimal, Decimal]]:
+    """The caps of this month: whose it is, as in JOB_OVER, how much it is, and what is left."""
     month = ledger.month_of(now)
-    for cap, whose, words in (
-        (allowed.most_a_person, owner, "Your jobs"),
-        (allowed.most_a_month, None, "All jobs together"),
+    for whose, cap, user in (
+        ("person", allowed.most_a_person, owner),
+        ("everyone", allowed.most_a_month, None),
     ):
         if cap is not None:
-            yield cap, max(cap - ledger.taken_up(month, whose), Decimal(0)), words
+            yield whose, cap, max(cap - ledger.committed_since(month, user), Decimal(0))
 
 
 def needs_approval(job: Job, most: Decimal, allowed: SpendingCaps) -> bool:
     """Whether a second person has to approve that `job` costs up to `most` more. What nobody has
     approved of it counts together, so that small steps do not lead around it."""
     above = allowed.approval_above
-    return above is not None and ledger.not_approved(job) + most > above
+    return above is not None and ledger.unapproved_amount(job) + most > above
 
 
 def approvers(job: Job) -> QuerySet[User]:
@@ -152,10 +173,10 @@ def why_approval_is_missing(job: Job, plan: str, user: User) -> str:
     return ""
 
 
-def _sum(amount: Decimal) -> str:
+def _format_sum(amount: Decimal) -> str:
     return pricing.format_dollars(amount)
 
 
-def _up(amount: Decimal) -> str:
+def _round_up(amount: Decimal) -> str:
     """A most is never rounded down."""
     return pricing.format_dollars(pricing.round_up(amount))

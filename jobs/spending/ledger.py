@@ -36,13 +36,13 @@ DELETED = "(deleted)"
 LATE_BATCHES = "late batches"
 _NAMES = ("job__owner__username", "job__template__name")
 _PART = 1_000_000_000
-# Tests whose cost is not known: still to be answered, or the answer was lost.
+# Tests whose cost is unknown: not answered yet, or the answer was lost.
 _OPEN_TRIES = (Trial.State.WAITING, Trial.State.SENDING, Trial.State.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Charge:
-    """What one job, one of its retries, or the rows tried in it, were charged by one model."""
+    """What a job, one of its retries or its tests were charged for one model."""
 
     at: datetime
     person: str
@@ -54,8 +54,8 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class Open:
-    """What may still be charged: the most that is to come, or that nobody can rule out."""
+class OpenCharge:
+    """What may still be charged, at most: for rows under way, or for requests in doubt."""
 
     at: datetime
     owner_pk: int
@@ -63,13 +63,13 @@ class Open:
 
 
 def month_of(moment: datetime) -> datetime:
-    """When the month of `moment` begins; by UTC, so that it is the same for everybody."""
+    """When the month of `moment` begins, in UTC: the same for everyone."""
     there = moment.astimezone(UTC)
     return there.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def sum_pico(rows: QuerySet[Any], column: str) -> int:
-    """The sum of a column of amounts. In two parts, because SQLite adds up no more than 9.2 million
+    """The sum of a column of amounts, in two parts: SQLite's sum overflows at 9.2 million
     dollars."""
     parts = rows.aggregate(high=Sum(F(column) / _PART), low=Sum(F(column) % _PART))
     return int(parts["high"] or 0) * _PART + int(parts["low"] or 0)
@@ -78,20 +78,20 @@ def sum_pico(rows: QuerySet[Any], column: str) -> int:
 # --- All of it ------------------------------------------------------------------------------------
 
 
-def taken_up(since: datetime, owner: User | None = None) -> Decimal:
-    """What counts for the caps since then: what was charged, and what may still be."""
-    mine = [one.amount for one in still_open(since) if owner is None or one.owner_pk == owner.pk]
-    return spent(since, owner) + sum(mine, Decimal(0))
+def committed_since(since: datetime, owner: User | None = None) -> Decimal:
+    """US dollars that count toward the caps since then: charged, or may still be charged."""
+    mine = [one.amount for one in open_charges(since) if owner is None or one.owner_pk == owner.pk]
+    return spent_since(since, owner) + sum(mine, Decimal(0))
 
 
-def spent(since: datetime, owner: User | None = None) -> Decimal:
-    """What was charged since then; the sum of `charges`."""
+def spent_since(since: datetime, owner: User | None = None) -> Decimal:
+    """US dollars charged since then: the sum of `charges`."""
     mine = {} if owner is None else {"owner": owner}
     job_mine = {} if owner is None else {"job__owner": owner}
     here, job_here = {"practice": settings.PRACTICE}, {"job__practice": settings.PRACTICE}
     rounds = Round.objects.filter(**job_here, **job_mine)
     jobs = Job.objects.filter(confirmed_at__gte=since, **here, **mine)
-    # Retries count for their own month, and not for that of their job.
+    # Retries count toward the month in which they were confirmed, not that of their job.
     total = sum_pico(jobs, "spent_pico")
     total -= sum_pico(rounds.filter(job__confirmed_at__gte=since), "spent_pico")
     total += sum_pico(rounds.filter(asked_at__gte=since), "spent_pico")
@@ -100,8 +100,8 @@ def spent(since: datetime, owner: User | None = None) -> Decimal:
     return dollars(total + sum_pico(trials, "cost_pico") + sum_pico(past, "spent_pico"))
 
 
-def still_open(since: datetime) -> Iterator[Open]:
-    """What may still be charged of what was begun since then: what is under way or in doubt."""
+def open_charges(since: datetime) -> Iterator[OpenCharge]:
+    """What may still be charged for what was confirmed since then: under way, or in doubt."""
     here = {"practice": settings.PRACTICE}
     now = clock.now()
     under_way = Job.objects.filter(reserved_pico__gt=0, **here).annotate(
@@ -109,21 +109,21 @@ def still_open(since: datetime) -> Iterator[Open]:
     )
     for at, owner, most in under_way.values_list("begun", "owner", "reserved_pico"):
         if at >= since:
-            yield Open(at, owner, dollars(most))
+            yield OpenCharge(at, owner, dollars(most))
     for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
         if (at := _begun(batch)) >= since:
-            yield Open(at, batch.job.owner_id, _doubt(batch))
+            yield OpenCharge(at, batch.job.owner_id, _doubt(batch))
     trials = Trial.objects.filter(state__in=_OPEN_TRIES, asked_at__gte=since, **here)
     for at, owner, most in trials.values_list("asked_at", "job__owner", "most_pico"):
-        yield Open(at, owner, dollars(most))
+        yield OpenCharge(at, owner, dollars(most))
     past = PastSpending.objects.filter(open_pico__gt=0, at__gte=since, **here)
     past = past.filter(Q(open_until=None) | Q(open_until__gt=now))
     for at, owner, most in past.values_list("at", "owner", "open_pico"):
-        yield Open(at, owner, dollars(most))
+        yield OpenCharge(at, owner, dollars(most))
 
 
 def charges(since: datetime) -> Iterator[Charge]:
-    """All that was charged since then, the newest jobs first. In practice mode: would have been."""
+    """All charges since then, newest jobs first. In practice mode: what would have been charged."""
     begun = Q(confirmed_at__gte=since) | Q(rounds__asked_at__gte=since)
     sent = Job.objects.filter(begun, practice=settings.PRACTICE, spent_pico__gt=0).distinct()
     for job in sent.select_related("owner", "template").order_by("-confirmed_at", "-pk"):
@@ -147,15 +147,15 @@ def charges(since: datetime) -> Iterator[Charge]:
 # --- One job --------------------------------------------------------------------------------------
 
 
-def of_job(job: Job) -> Decimal:
-    """What a job takes up of the cap for one job: all that it was charged, tests included, and all
-    that may still be charged."""
+def committed_to_job(job: Job) -> Decimal:
+    """US dollars of a job that count toward the cap per job: charged or may still be charged, with
+    its tests."""
     job = Job.objects.get(pk=job.pk)
     return dollars(job.spent_pico + job.reserved_pico) + _of_tests(job) + _doubts(job)
 
 
-def not_approved(job: Job) -> Decimal:
-    """As `of_job`, without what a second person has approved."""
+def unapproved_amount(job: Job) -> Decimal:
+    """As `committed_to_job`, without what a second person has approved."""
     job = Job.objects.get(pk=job.pk)
     rounds = list(job.rounds.all())
     first = job.spent_pico - sum(one.spent_pico for one in rounds)
@@ -165,23 +165,23 @@ def not_approved(job: Job) -> Decimal:
         counted += job.reserved_pico
     if job.approved_by_id is None:
         counted += first
-    # Whoever approved the job has seen its tests.
+    # Approval of the job covers its tests.
     tests = Decimal(0) if job.approved_by_id else _of_tests(job)
     return dollars(counted) + tests + _doubts(job)
 
 
-def may_be_charged(job: Job) -> Decimal:
-    """What may have been charged without an answer to show for it: tests whose answer was lost, and
-    batches that were sent again because they seemed never to have arrived."""
+def possible_charges(job: Job) -> Decimal:
+    """US dollars that may have been charged without any answer: for tests whose answer was lost,
+    and for batches sent again because they seemed not to have arrived."""
     lost = job.trials.filter(practice=job.practice, state=Trial.State.UNKNOWN)
     return dollars(sum_pico(lost, "most_pico")) + _doubts(job)
 
 
-def remember(job: Job) -> None:
-    """Write down what a job has cost, and may still be charged, in the transaction that deletes it;
-    whatever mode it was in."""
-    # Locked: whoever stores what a test or a late batch has cost comes before all that is read
-    # here, or after the job is gone. What came in between would be forgotten.
+def keep_spending(job: Job) -> None:
+    """Keep what a job has cost and may still be charged, in the transaction that deletes it, for
+    both modes."""
+    # Locked: costs of tests and late batches are stored either before this reads them, or after the
+    # job is gone. Otherwise some could be lost in between.
     Job.objects.select_for_update().get(pk=job.pk)
     list(job.trials.select_for_update().values_list("pk"))
     template = job.template.name if job.template else ""
@@ -198,7 +198,7 @@ def remember(job: Job) -> None:
             models_used={charge.model: format(charge.amount, "f")},
             spent_pico=int(charge.amount.scaleb(12)),
         )
-    # One that is still being sent was begun by a worker that is gone; what waits never was.
+    # A test that is being sent may be charged; one that waits was never sent.
     sent = job.trials.filter(state__in=[Trial.State.SENDING, Trial.State.UNKNOWN])
     for at, practice, most in sent.values_list("asked_at", "practice", "most_pico"):
         _remember_open(job, at, practice, most, None)
@@ -222,7 +222,7 @@ def _remember_open(
 
 
 def _of_tests(job: Job) -> Decimal:
-    """What the tests of a job were charged, and may still be, in the mode that this site is in."""
+    """What the tests of a job were charged or may still be, in the current mode."""
     trials = job.trials.filter(practice=settings.PRACTICE)
     open_trials = trials.filter(state__in=_OPEN_TRIES)
     return dollars(sum_pico(trials, "cost_pico") + sum_pico(open_trials, "most_pico"))
@@ -233,7 +233,7 @@ def _doubts(job: Job) -> Decimal:
 
 
 def _in_doubt(batches: QuerySet[Batch], now: datetime) -> QuerySet[Batch]:
-    """Batches of which an earlier try may still turn up, or has and is not over."""
+    """Batches with a lost submission that may still turn up, or has and is still running."""
     running = LateBatch.objects.filter(ended_at=None).values("batch")
     return batches.filter(Q(late_until__gt=now) | Q(pk__in=running), given_up__gt=0)
 
@@ -243,7 +243,7 @@ def _doubt(batch: Batch) -> Decimal:
 
 
 def _begun(batch: Batch) -> datetime:
-    """When the job, or the retry, was confirmed that a batch is of."""
+    """When the job or retry of a batch was confirmed."""
     again = Round.objects.filter(job=batch.job_id, number=batch.round).first()
     return again.asked_at if again else batch.job.confirmed_at or batch.job.created_at
 

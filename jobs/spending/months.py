@@ -1,4 +1,4 @@
-"""What was spent, month by month: by person, by template and by model."""
+"""Spending by month: by person, template and model."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Month:
 
     begins: datetime
     charged: Decimal = Decimal(0)
-    reserved: Decimal = Decimal(0)  # the most that may still be charged
+    reserved: Decimal = Decimal(0)  # may still be charged, at most
     by_person: Sums = field(default_factory=lambda: defaultdict(Decimal))
     by_template: Sums = field(default_factory=lambda: defaultdict(Decimal))
     by_model: Sums = field(default_factory=lambda: defaultdict(Decimal))
     in_batches: Decimal = Decimal(0)
-    kept: Decimal = Decimal(0)  # saved by keeping instructions
+    saved_by_caching: Decimal = Decimal(0)
 
     @property
     def saved_by_batches(self) -> Decimal:
-        """Without batches the same would have cost twice as much."""
+        """Batches cost half the normal price."""
         return self.in_batches / pricing.BATCH - self.in_batches
 
 
@@ -45,20 +45,19 @@ class Accuracy:
     """How good the estimates of finished jobs were."""
 
     jobs: int
-    in_range: int  # cost what was said to be usual
-    within: int  # per cent: half of the jobs cost the middle of the usual, give or take so much
+    in_range: int  # jobs whose cost was within the usual range
+    within: int  # percent: half of the jobs were this close to the middle of the range
 
 
-def accuracy(since: datetime) -> Accuracy | None:
-    """Over the jobs that were confirmed since then and all of whose rows were answered; None when
-    there is none."""
+def measure_accuracy(since: datetime) -> Accuracy | None:
+    """Over jobs confirmed since then with all rows answered and no retry; None without any."""
     finished = Job.objects.filter(
         state=Job.State.FINISHED, confirmed_at__gte=since, practice=settings.PRACTICE
     )
     off, in_range = [], 0
-    # What was sent again was said to cost more.
+    # Retries have estimates of their own.
     for job in finished.filter(rounds=None).only("estimate", "tally", "spent_pico", "state"):
-        estimate = estimates.as_listed(job)
+        estimate = estimates.stored_estimate(job)
         if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
             continue
         cost, middle = dollars(job.spent_pico), (estimate.low + estimate.high) / 2
@@ -75,28 +74,29 @@ def months_back(now: datetime) -> list[datetime]:
     return begins
 
 
-def months(now: datetime) -> list[Month]:
-    """The last MONTHS months, the newest first; those before the first one that cost anything are
-    left out."""
+def list_months(now: datetime) -> list[Month]:
+    """The last MONTHS months, newest first, without those before the first spending."""
     begins = months_back(now)
     found = {begin: Month(begin) for begin in begins}
     for charge in ledger.charges(begins[-1]):
         month = found.get(ledger.month_of(charge.at))
         if month is None:
-            continue  # ahead of us: the clock was wrong, and was set back
+            continue  # in the future: the clock was wrong and was set back
         month.charged += charge.amount
         month.by_person[charge.person] += charge.amount
         month.by_template[charge.template] += charge.amount
         month.by_model[charge.model] += charge.amount
         if charge.what != "tries":
             month.in_batches += charge.amount
-    kept = Job.objects.filter(confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True)
-    for at, model, tally in kept.values_list("confirmed_at", "model", "tally"):
+    cached = Job.objects.filter(
+        confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True
+    )
+    for at, model, tally in cached.values_list("confirmed_at", "model", "tally"):
         tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
         assert at is not None  # noqa: S101 - as asked for
-        with suppress(pricing.UnknownPrice, KeyError):  # KeyError: ahead of us
-            found[ledger.month_of(at)].kept += pricing.caching_savings(model, *tokens)
-    for one in ledger.still_open(begins[-1]):
+        with suppress(pricing.UnknownPrice, KeyError):  # KeyError: in the future
+            found[ledger.month_of(at)].saved_by_caching += pricing.caching_savings(model, *tokens)
+    for one in ledger.open_charges(begins[-1]):
         if month := found.get(ledger.month_of(one.at)):
             month.reserved += one.amount
     newest = list(found.values())

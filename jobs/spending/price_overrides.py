@@ -1,5 +1,4 @@
-"""Prices that administrators have entered: over those that come with batchsite, or of models that
-it does not know."""
+"""Prices that administrators have entered: instead of the bundled ones, or for unknown models."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ from ..rules.pricing import ModelFacts, PricedModel, TokenPrices
 WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
 
 
-def refresh() -> None:
-    """Take the prices that hold today. Called before anything is done about money, in every
-    process; one small query where nothing was ever entered."""
+def load_prices() -> None:
+    """Load the prices in force today. Called in every process before anything about money; one
+    small query if no price was ever entered."""
     today = timezone.now().astimezone(UTC).date()
     pricing.use_prices(_in_force(today), today)
 
@@ -46,7 +45,7 @@ def _in_force(today: date) -> Iterator[PricedModel]:
 
 
 def _known(model_id: str, listed: dict[str, object]) -> ModelFacts:
-    """What else is known of a model: from the table, else from what the provider lists."""
+    """Other facts about a model: from the bundled table, else from the provider's list."""
     return pricing.find_model(model_id) or ModelFacts(
         id=model_id,
         aliases=(),
@@ -60,9 +59,10 @@ def _known(model_id: str, listed: dict[str, object]) -> ModelFacts:
     )
 
 
-def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
-    """From `since` on a million tokens of input cost `read` US dollars, and of output `written`;
-    keeping in proportion to the input, as the provider has it for nearly all models."""
+def add_price(model_id: str, since: date, read: Decimal, written: Decimal, user: User) -> None:
+    """Set prices from `since` on, in US dollars per million tokens: `read` of input, `written` of
+    output. Cache prices follow from the input price, as the provider has it for nearly all
+    models."""
     PriceOverride.objects.create(
         model=model_id,
         since=since,
@@ -76,12 +76,13 @@ def enter(model_id: str, since: date, read: Decimal, written: Decimal, user: Use
     _take_effect()
 
 
-def withdraw(pk: int) -> None:
+def withdraw_price(pk: int) -> None:
     PriceOverride.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
     _take_effect()
 
 
 def _take_effect() -> None:
-    """Here at once, elsewhere with the next request; drafts get a new price now."""
-    refresh()
+    """Apply prices here now, in other processes with their next request. Drafts are estimated
+    again."""
+    load_prices()
     Job.objects.priced_drafts().price_anew(timezone.now())

@@ -1,4 +1,4 @@
-"""What a job was charged, by what the provider reports of each result, and what was not charged."""
+"""Receipts: what a job was charged by the provider's results, and what was not charged."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tried before", "Turned
 
 
 @dataclass(frozen=True)
-class Line:
-    """What one model was charged for."""
+class ReceiptLine:
+    """The charges for one model."""
 
     what: str  # ROWS, EARLIER, TRIES or LATE
     model: str  # as the provider names it
     rows: int
-    input_tokens: int  # without those of the cache
+    input_tokens: int  # without cache reads and writes
     cache_write_tokens: int
     cache_read_tokens: int
     output_tokens: int  # thinking included
@@ -34,27 +34,27 @@ class Line:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Money is US dollars. In practice it is what would have been charged."""
+    """Amounts are US dollars; in practice mode, what would have been charged."""
 
-    lines: list[Line]
-    not_charged: dict[str, int]  # why, in words, and how many rows
-    unpriced: int  # rows that were answered by a model without a price: not in the sum
-    estimate: PartEstimate | None  # of the rows, without the tries
-    may_be_charged: Decimal  # the most that was charged besides without an answer to show for it
+    lines: list[ReceiptLine]
+    not_charged: dict[str, int]  # rows by the reason, in words
+    unpriced: int  # rows answered by a model without a price: not in the sum
+    estimate: PartEstimate | None  # of the rows, without tests
+    may_be_charged: Decimal  # may have been charged in addition, without an answer
 
     @property
     def charged(self) -> Decimal:
-        """To the last digit the sum of its rows, its tries and what turned up late."""
+        """Exactly the sum of rows, tests and late batches."""
         return sum((line.cost for line in self.lines), Decimal(0))
 
     @property
     def for_rows(self) -> Decimal:
-        """What the estimate was for."""
+        """What the estimate covers: rows and retries, not tests."""
         return sum((line.cost for line in self.lines if line.what in (ROWS, EARLIER)), Decimal(0))
 
 
 def receipt_of(job: Job) -> Receipt:
-    """The receipt of a job that was sent, as far as its results are in."""
+    """The receipt of a sent job, for the results collected so far."""
     return Receipt(
         [
             *_of_results(ROWS, Row.objects.filter(job=job)),
@@ -64,15 +64,15 @@ def receipt_of(job: Job) -> Receipt:
         ],
         _not_charged(job),
         job.tally.get("unpriced", 0),
-        # Of a batch that was made elsewhere nobody here said what it costs.
-        None if job.is_external else estimates.said(job),
-        ledger.may_be_charged(job),
+        # Nobody here estimated an imported batch.
+        None if job.is_external else estimates.total_estimate(job),
+        ledger.possible_charges(job),
     )
 
 
 def _of_results(
     what: str, results: QuerySet[Row] | QuerySet[Attempt] | QuerySet[Trial]
-) -> list[Line]:
+) -> list[ReceiptLine]:
     groups = (
         results.filter(cost_pico__gt=0)
         .values("answered_by")
@@ -87,7 +87,7 @@ def _of_results(
         )
     )
     return [
-        Line(
+        ReceiptLine(
             what,
             group["answered_by"],
             group["rows"],
@@ -102,19 +102,21 @@ def _of_results(
     ]
 
 
-def _of_trials(job: Job) -> list[Line]:
-    """At the normal rate. One whose answer was lost is not in it, though it may be charged."""
+def _of_trials(job: Job) -> list[ReceiptLine]:
+    """Tests, at the normal rate, without those whose answer was lost: these may be charged."""
     return _of_results(TRIES, Trial.objects.filter(job=job, practice=job.practice))
 
 
-def _of_late_ones(job: Job) -> list[Line]:
-    """Batches that turned up after their rows had been sent again: paid twice."""
+def _of_late_ones(job: Job) -> list[ReceiptLine]:
+    """Batches that turned up after their rows were sent again: charged twice."""
     late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
-    return [Line(LATE, one.provider_id, one.finished, 0, 0, 0, 0, 0, one.cost) for one in late]
+    return [
+        ReceiptLine(LATE, one.provider_id, one.finished, 0, 0, 0, 0, 0, one.cost) for one in late
+    ]
 
 
 def _not_charged(job: Job) -> dict[str, int]:
-    """Why rows that are over were not charged, and how many."""
+    """How many finished rows were not charged, by the reason."""
     copies = Q(earlier__isnull=False) | Q(same_as__isnull=False)
     free = Row.objects.filter(job=job, cost_pico=0, output_tokens=0).exclude(outcome="waiting")
     groups = free.exclude(copies).values("outcome", "cause").annotate(rows=Count("pk"))

@@ -65,7 +65,7 @@ def prices_in_force(get_response: GetResponse) -> GetResponse:
     """What an administrator entered on another process a moment ago holds on this one, too."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        price_overrides.refresh()
+        price_overrides.load_prices()
         return get_response(request)
 
     return middleware

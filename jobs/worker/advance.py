@@ -32,7 +32,7 @@ from ..batches import (
 from ..batches.holds import SEE_THE_LOG
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import delete_rows, slice_transaction
-from ..drafts import deduplication, estimates, trials
+from ..drafts import deduplication, estimates, shares, trials
 from ..drafts import reading_turns as turns
 from ..drafts.reading import make_rows, read_upload
 from ..models import (
@@ -58,7 +58,7 @@ from ..models import (
 )
 from ..provider import client, errors
 from ..results import builder, statistics
-from ..retries import corrected_files, preparation, rounds
+from ..retries import corrected_files, measurements, preparation
 from ..rules import wording
 from ..spending import ledger, price_overrides
 from . import row_changes, tally
@@ -182,7 +182,7 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
     if lease is None:
         return
     try:
-        price_overrides.refresh()
+        price_overrides.load_prices()
         next_action_at = _take_turn(lease, slot)
     except LeaseLost:
         # Another worker took over, or the job is not wanted any more; a lease that is still ours
@@ -278,7 +278,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if kind == slots.TRYING:
             trials.answer_next(job, lease)
             return NOW
-        if estimates.lacks_bounds(job.reading.get("models") or {}):
+        if shares.lacks_bounds(job.reading.get("models") or {}):
             _read_for_bounds(job)
             return NOW
         estimate = estimates.estimate_job(job, lease)
@@ -296,7 +296,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
             statistics.count_answers(job, lease)  # it finished with a version that did not do that
         if corrected_files.read_next(job, lease):
             return NOW
-        rounds.measure_edits(job, lease)
+        measurements.measure_edits(job, lease)
         return _look_after_files(job, lease, kind)
     if job.state == state.DELETING:
         _delete_all(job, lease)
@@ -450,7 +450,7 @@ def _until_due(batches: list[Batch]) -> timedelta:
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     if (job.same_once or job.only_new) and not job.spared:
-        deduplication.find(job, lease)
+        deduplication.mark_repeated_rows(job, lease)
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
     if not planned:
@@ -567,7 +567,7 @@ def price_stale_drafts() -> None:
     """Drafts whose price is for other prices or for the other mode get a new one: some of them each
     time, however many there are. What else a price depends on has each draft priced anew when it
     changes; should that have been missed, a look at a few of them in turn finds it."""
-    price_overrides.refresh()
+    price_overrides.load_prices()
     drafts = Job.objects.priced_drafts().order_by("pk")
     # One of an older version does not say by which prices it was worked out.
     others = ~Q(estimate__has_key="prices") | ~Q(estimate__prices=estimates.price_list())
@@ -642,5 +642,5 @@ def _delete_all(job: Job, lease: Lease) -> None:
         delete_rows(rows.filter(job=job), lease)
     FileProblem.objects.filter(job=job).delete()
     with transaction.atomic():
-        ledger.remember(job)
+        ledger.keep_spending(job)
         job.delete()

@@ -16,7 +16,7 @@ from ..batches.slices import slice_transaction
 from ..models import NOT_GOOD, Edit, Job, JobEvent, Outcome, Row, RowChange, RowQuerySet, clock
 from ..results import builder
 from ..retries import edits as editing
-from ..retries import rounds
+from ..retries import rounds, selection
 from ..rules import wording
 from ..rules.judging import IGNORED, MARKED_DOWN, describe_cause
 from . import tally
@@ -66,10 +66,10 @@ def change_all(job: Job, cause: str, user: User, *, code: str, name: str, number
     if not editing.can_change(job, code, name, number):
         return 0
     shown = Job.objects.get(pk=job.pk)
-    counted = rounds.count_with_cause(shown, cause)
-    count = editing.to_change(shown, cause).count() if counted is None else counted
+    counted = selection.count_with_cause(shown, cause)
+    count = editing.changeable_rows(shown, cause).count() if counted is None else counted
     if count <= AT_ONCE:
-        return editing.change_all(shown, cause, code, name, number)
+        return editing.change_rows(shown, cause, code, name, number)
     how = {"code": code, "name": name, "number": number}
     with transaction.atomic():
         begun = _begin(shown, user, kind=Kind.EDIT, cause=cause, how=how, rows=count)
@@ -81,7 +81,7 @@ def forget_all(job: Job, user: User) -> None:
     shown = Job.objects.get(pk=job.pk)
     count = shown.edits.count()
     if count <= AT_ONCE:
-        editing.forget(shown)
+        editing.discard_edits(shown)
         return
     with transaction.atomic():
         _begin(shown, user, kind=Kind.FORGET, rows=count)
@@ -143,10 +143,10 @@ def work_next(job: Job) -> bool:
         return False
     end, is_last = _end_of_slice(change)
     here = {"number__gt": change.done_to, "number__lte": end}
-    wanted = editing.Wanted({}, set())
+    wanted = editing.EditedSources({}, set())
     if change.kind == Kind.EDIT:  # nobody else changes the rows, so this holds
-        rows = editing.to_change(job, change.cause).filter(**here)
-        wanted = editing.changed(job, rows, **change.how)
+        rows = editing.changeable_rows(job, change.cause).filter(**here)
+        wanted = editing.change_sources(job, rows, **change.how)
     with slice_transaction():
         locked = Job.objects.select_for_update().get(pk=job.pk)
         # Answers are marked while others are still awaited.
@@ -159,7 +159,7 @@ def work_next(job: Job) -> bool:
         elif change.kind == Kind.MARK:
             done = _mark_copies(change, here)
         elif change.kind == Kind.EDIT:
-            done = editing.put_changed(job, wanted)
+            done = editing.store_edits(job, wanted)
         else:
             done, _ = Edit.objects.filter(job=job, **here).delete()
             editing.note_edits(job)

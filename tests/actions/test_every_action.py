@@ -24,7 +24,7 @@ from jobs import actions
 from jobs.batches import external_ids
 from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
-from jobs.retries import rounds
+from jobs.retries import measurements, rounds, selection
 from jobs.rules.recipes import Recipe
 from jobs.worker import row_changes, tally
 
@@ -47,7 +47,7 @@ def both_sizes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done at once for few rows is done at once for fewer than there are here."""
     monkeypatch.setattr(row_changes, "AT_ONCE", 50)
     monkeypatch.setattr(row_changes, "COUNTED_AT_ONCE", 50)
-    monkeypatch.setattr(rounds, "MEASURED_AT_ONCE", 50)
+    monkeypatch.setattr(selection, "MEASURED_AT_ONCE", 50)
     monkeypatch.setattr(review_sample, "SLICE", 100)
 
 
@@ -93,7 +93,7 @@ def edited(owner: User, size: int) -> Job:
         job.edits.model(job=job, number=number, source='["a", "new"]')
         for number in range(1, size + 1)
     )
-    rounds.measure_edits(job)
+    measurements.measure_edits(job)
     return job
 
 
@@ -158,7 +158,7 @@ def file(name: str = "reviews.csv") -> SimpleUploadedFile:
 
 
 def key_of(job: Job, which: str = CAUSE) -> str:
-    return rounds.make_plan(job, rounds.Again(which)).key
+    return rounds.make_plan(job, rounds.RetryChoice(which)).key
 
 
 Given = dict[str, Any]
@@ -216,7 +216,7 @@ ACTS = [
     Act(
         "again",
         edited,
-        lambda job: {"which": rounds.EDITED, "key": key_of(job, rounds.EDITED)},
+        lambda job: {"which": selection.EDITED, "key": key_of(job, selection.EDITED)},
         ("send_round",),
     ),
     Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job), "approval": "ask"}),

@@ -27,8 +27,9 @@ from jobs.models import (
     pico,
 )
 from jobs.results import review_sample
-from jobs.retries import corrected_files, edits, preparation, rounds
-from jobs.retries.rounds import EDITED, Again
+from jobs.retries import corrected_files, edits, measurements, preparation, rounds
+from jobs.retries.rounds import RetryChoice
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import IGNORED, MARKED_DOWN
 from jobs.worker import advance, row_changes, tally
 
@@ -49,8 +50,8 @@ def failed(alice: User) -> Job:
     return finished(alice, MANY, Outcome.ERRORED, "overloaded_error")
 
 
-def plan_of(job: Job, which: str) -> rounds.Plan:
-    planned = rounds.plan(job, Again(which))
+def plan_of(job: Job, which: str) -> rounds.RetryPlan:
+    planned = rounds.find_plan(job, RetryChoice(which))
     assert planned is not None
     return planned
 
@@ -156,7 +157,7 @@ def test_while_a_round_is_prepared_nothing_else_changes_its_rows(alice: User) ->
     key = review_sample.answer_key(job.rows.get(number=3_000))
     assert not actions.mark_answer(job, 3_000, key, False, "", alice)
     assert not actions.leave_out(job, "overloaded_error", 2_999, alice)
-    assert not edits.edit(job.rows.get(number=2_900), ["a", "b"])
+    assert not edits.edit_row(job.rows.get(number=2_900), ["a", "b"])
     work(job, lambda: not attempts.is_preparing(job))
     assert job.rows.filter(outcome=Outcome.WAITING).count() == 2_999
 
@@ -166,7 +167,7 @@ def test_copies_of_a_changed_row_part_with_it_however_far_away_they_are(alice: U
     job = finished(alice, 9_000, Outcome.ERRORED, "overloaded_error", same_once=True)
     job.rows.filter(number__in=[3_000, 5_000, 7_000, 8_999]).update(same_as=1)
     job.rows.filter(number=5_000).update(outcome=Outcome.GOOD)
-    assert edits.edit(job.rows.get(number=1), ["changed", "row"])
+    assert edits.edit_row(job.rows.get(number=1), ["changed", "row"])
     assert send_again(job, alice, EDITED) == 1
     work(job, lambda: not attempts.is_preparing(job))
     found = dict(job.rows.exclude(same_as=None).values_list("number", "same_as"))
@@ -179,14 +180,14 @@ def test_many_edits_are_measured_by_the_worker_and_priced_by_that(alice: User) -
     Edit.objects.bulk_create(
         Edit(job=job, number=number, source='["a", "bb"]') for number in range(1, 5_001)
     )
-    assert rounds.plan(job, Again(EDITED)) is None
-    with pytest.raises(rounds.CannotBeSent, match="still being checked"):
-        rounds.make_plan(job, Again(EDITED))
-    rounds.measure_edits(job)
+    assert rounds.find_plan(job, RetryChoice(EDITED)) is None
+    with pytest.raises(measurements.CannotRetry, match="still being checked"):
+        rounds.make_plan(job, RetryChoice(EDITED))
+    measurements.measure_edits(job)
     job.refresh_from_db()
     with touched() as click:
         planned = plan_of(job, EDITED)
-        assert actions.send_round(job, Again(EDITED), planned.key, alice)
+        assert actions.send_round(job, RetryChoice(EDITED), planned.key, alice)
     assert (planned.rows, planned.bytes) == (5_000, 15_000) and click.rows == 0
 
 
@@ -208,9 +209,9 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
     failed.refresh_from_db()
     assert not actions.leave_out(failed, "overloaded_error", MANY - 2_000, alice)
     assert send_again(failed, alice, "overloaded_error") == 0
-    assert not edits.edit(failed.rows.get(number=9_000), ["a", "b"])
-    with pytest.raises(rounds.CannotBeSent, match="being changed"):
-        rounds.make_plan(failed, Again("overloaded_error"))
+    assert not edits.edit_row(failed.rows.get(number=9_000), ["a", "b"])
+    with pytest.raises(measurements.CannotRetry, match="being changed"):
+        rounds.make_plan(failed, RetryChoice("overloaded_error"))
     work(failed, lambda: not RowChange.objects.exists())
     failed.refresh_from_db()
     assert failed.ignored_count == MANY
@@ -220,7 +221,7 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
 
 def test_few_rows_are_left_out_by_the_click_itself(alice: User, client_alice: Client) -> None:
     job = finished(alice, 300, Outcome.ERRORED, "overloaded_error")
-    assert edits.edit(job.rows.get(number=3), ["a", "b"])
+    assert edits.edit_row(job.rows.get(number=3), ["a", "b"])
     assert actions.leave_out(job, "overloaded_error", 300, alice)
     job.refresh_from_db()
     assert job.ignored_count == 300 and not RowChange.objects.exists()
@@ -258,22 +259,24 @@ def test_many_corrected_rows_are_kept_in_slices_and_a_worker_that_died_begins_an
     changed = dict.fromkeys(range(1, 5001), '["a", "new"]')
     monkeypatch.setattr(reading, "read_corrected", lambda *_: None)
     monkeypatch.setattr(
-        corrected_files, "match", lambda *_: (corrected_files.Found(changed=5_000), dict(changed))
+        corrected_files,
+        "match_rows",
+        lambda *_: (corrected_files.Findings(changed=5_000), dict(changed)),
     )
     lease = leases.Lease(job.pk, "me", job.created_at)
-    put = edits.put
+    put = edits.store_sources
 
     def dies(job: Job, sources: dict[int, str]) -> None:
         if Edit.objects.exists():
             raise KeyboardInterrupt
         put(job, sources)
 
-    monkeypatch.setattr(edits, "put", dies)
+    monkeypatch.setattr(edits, "store_sources", dies)
     with pytest.raises(KeyboardInterrupt):
         corrected_files.read_next(job, lease)
     assert Edit.objects.count() == corrected_files.SLICE
-    assert rounds.plan(job, Again(EDITED)) is None, "not half of them"
-    monkeypatch.setattr(edits, "put", put)
+    assert rounds.find_plan(job, RetryChoice(EDITED)) is None, "not half of them"
+    monkeypatch.setattr(edits, "store_sources", put)
     with touched() as slices:
         assert corrected_files.read_next(job, lease)
     assert Edit.objects.count() == 5_000 and slices.rows <= ROWS
@@ -320,8 +323,8 @@ def test_an_answer_that_many_rows_have_is_marked_by_one_short_click_and_slices(
     assert click.rows == 1 and click.statements < CLICK and click.steps < STEPS
     # Nothing else changes these rows, or sends them, before all of them are marked.
     assert not actions.mark_answer(job, 1, key, True, "", alice)
-    with pytest.raises(rounds.CannotBeSent, match="being changed"):
-        rounds.make_plan(Job.objects.get(pk=job.pk), Again(MARKED_DOWN))
+    with pytest.raises(measurements.CannotRetry, match="being changed"):
+        rounds.make_plan(Job.objects.get(pk=job.pk), RetryChoice(MARKED_DOWN))
     with touched() as slices:
         work(job, lambda: not RowChange.objects.exists())
     assert 0 < slices.rows <= ROWS and slices.steps < STEPS
@@ -356,7 +359,7 @@ def test_marking_goes_on_while_other_rows_are_still_at_the_provider(
 @pytest.mark.parametrize("count", [50, 3_000])
 def test_leaving_out_and_sending_again_at_once_is_one_of_the_two(alice: User, count: int) -> None:
     job = finished(alice, count, Outcome.ERRORED, "overloaded_error")
-    again = Again("overloaded_error")
+    again = RetryChoice("overloaded_error")
     key = plan_of(job, "overloaded_error").key
     left, sent = at_once(
         lambda: actions.leave_out(job, "overloaded_error", count, alice),

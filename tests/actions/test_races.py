@@ -96,7 +96,7 @@ def test_the_answer_to_a_test_that_is_stored_while_its_job_goes_is_not_forgotten
     while_remembered("_of_tries", lambda: trials._settle(one, Trial.State.ANSWERED, **answered), 2)
     advance.sweep()
     assert not Job.objects.exists()
-    assert ledger.taken_up(EPOCH) in (dollars(MOST), dollars(COST))
+    assert ledger.committed_since(EPOCH) in (dollars(MOST), dollars(COST))
 
 
 def test_what_a_late_batch_was_charged_while_its_job_goes_is_not_forgotten(
@@ -127,7 +127,7 @@ def test_what_a_late_batch_was_charged_while_its_job_goes_is_not_forgotten(
     found = LateBatch.objects.create(
         batch=batch, provider_id="msgbatch_late", size=5, created_at=now, found_at=now
     )
-    before = ledger.taken_up(EPOCH)
+    before = ledger.committed_since(EPOCH)
     kinds = ("succeeded", "errored", "canceled", "expired", "processing")
     info = BatchInfo(found.provider_id, "ended", 5, dict.fromkeys(kinds, 0), now, now, now)
     monkeypatch.setattr(collection, "charged", lambda *_, **__: (5, COST))
@@ -138,7 +138,7 @@ def test_what_a_late_batch_was_charged_while_its_job_goes_is_not_forgotten(
     advance.sweep()
     assert not Job.objects.exists()
     assert before == dollars(MOST)
-    assert ledger.taken_up(EPOCH) in (dollars(MOST), dollars(COST))
+    assert ledger.committed_since(EPOCH) in (dollars(MOST), dollars(COST))
 
 
 # --- Going on without, and a download -------------------------------------------------------------

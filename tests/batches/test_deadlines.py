@@ -16,7 +16,7 @@ from jobs.batches import polling, result_proof
 from jobs.drafts import estimates
 from jobs.models import Batch, Heartbeat, Job, Outcome, clock
 from jobs.provider import client
-from jobs.retries import rounds
+from jobs.retries import rounds, selection
 from jobs.worker import advance
 
 from ..conftest import Simulator, send_again
@@ -193,9 +193,9 @@ def test_rows_that_were_not_reached_can_be_sent_again_once(
     expired = job.outcome_count(Outcome.EXPIRED)
     answered = dict(job.rows.filter(outcome=Outcome.GOOD).values_list("number", "batch__nonce"))
     simulator.reset()
-    again = rounds.Again(rounds.FOR_NOW)
+    again = rounds.RetryChoice(selection.FOR_NOW)
     assert not actions.send_round(job, again, "another", alice), "not what was shown"
-    planned = rounds.plan(job, again)
+    planned = rounds.find_plan(job, again)
     assert planned is not None and planned.rows == expired
     assert actions.send_round(job, again, planned.key, alice)
     assert not actions.send_round(job, again, planned.key, alice), "a second click sends nothing"

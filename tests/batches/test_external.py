@@ -50,7 +50,8 @@ from jobs.provider import replies
 from jobs.results import table as exports
 from jobs.results import unmatched, workbook
 from jobs.retries import problem_groups, rounds
-from jobs.retries.rounds import EDITED, Again
+from jobs.retries.rounds import RetryChoice
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, EDIT, LEAVE_OUT
 from jobs.spending import ledger
 from jobs.web.templatetags.show import job_state
@@ -364,7 +365,7 @@ def test_nothing_is_sent_and_it_counts_for_no_limit(
     job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])))
     assert job.cost > 0
     since = ledger.month_of(clock.now())
-    assert ledger.taken_up(since) == ledger.taken_up(since, root) == Decimal(0)
+    assert ledger.committed_since(since) == ledger.committed_since(since, root) == Decimal(0)
     assert not list(ledger.charges(since))
     assert (job.spent_pico, job.reserved_pico) == (0, 0)
     assert simulator.truth()["posts"] == 1, "only the one of the other program"
@@ -397,7 +398,7 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
     elsewhere = job.cost
     assert send_again(job, root) == (expired if with_file else 0)
     if not with_file:
-        assert all(not group.remedies[:-1] for group in problem_groups.groups(job))
+        assert all(not group.remedies[:-1] for group in problem_groups.find_groups(job))
         return
     job = drive(job)
     assert job.good_count == len(ids)
@@ -405,7 +406,7 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
     assert job.cost > elsewhere > 0
     own = sum((row.cost for row in job.rows.filter(batch__is_external=False)), Decimal(0))
     assert dollars(job.spent_pico) == own == job.cost - elsewhere, "only what was sent from here"
-    assert ledger.taken_up(ledger.month_of(timezone.now())) == own
+    assert ledger.committed_since(ledger.month_of(timezone.now())) == own
     assert sum(one.amount for one in ledger.charges(ledger.month_of(timezone.now()))) == own
     assert [line[0] for line in answers(job)] == ids
 
@@ -422,10 +423,10 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     expired = job.outcome_count(Outcome.EXPIRED)
     assert 0 < expired < len(ids)
 
-    (group,) = problem_groups.groups(job)
+    (group,) = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, EDIT, LEAVE_OUT]
     assert send_again(job, root) == 0
-    assert "Write what to ask" in why_not_again(job, Again("expired"))
+    assert "Write what to ask" in why_not_again(job, RetryChoice("expired"))
     ask = reverse("ask_again", args=[job.pk, "expired"])
     page = client_root.get(ask).content.decode()
     assert "not known here" in page and "{{name}}" in page
@@ -434,7 +435,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     assert "{{nobody}}" in client_root.post(ask, form).content.decode()
     shown = client_root.post(ask, {**form, "prompt": "Spell {{name}}."})
     planned = shown.context["planned"]
-    again = planned.again
+    again = planned.choice
     assert planned.rows == expired and ">Spell {{name}}.</pre>" in shown.content.decode()
     assert actions.send_round(job, again, planned.key, root)
     job = drive(job)
@@ -479,7 +480,7 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     assert "as it was changed" in client_root.get(ask).content.decode()
     form = {"prompt": "Spell {{name}}.", "model": "claude-haiku-5-5"}
     planned = client_root.post(ask, form).context["planned"]
-    assert actions.send_round(job, planned.again, planned.key, root)
+    assert actions.send_round(job, planned.choice, planned.key, root)
     job = drive(job)
     (first, second) = answers(job)
     assert "Spell Adele." in first[1] and second[1] == ""
@@ -791,13 +792,13 @@ def test_requests_that_this_site_would_not_send_are_not_sent_again(
     simulator.reset()
     page = client_root.get(reverse("attention", args=[job.pk]))
     assert page.status_code == 200
-    planned = rounds.plan(job, Again("expired"))
+    planned = rounds.find_plan(job, RetryChoice("expired"))
     if odd == "one":
         assert planned is not None and planned.rows == 1
         assert send_again(job, root, "expired") == 1
         assert drive(job).good_count == 1
     else:
-        assert planned is None and "no such rows" in why_not_again(job, Again("expired"))
+        assert planned is None and "No rows to retry" in why_not_again(job, RetryChoice("expired"))
         assert "Send again" not in page.content.decode()
 
 
@@ -831,7 +832,7 @@ def test_what_it_usually_costs_is_never_more_than_at_most(
     simulator.faults(expire_share=0.5)
     table = in_table([["id", "name"], *([one, "x"] for one in ids)])
     job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), table))
-    again = Again("expired", prompt="{{name}}", model="claude-haiku-5-5", max_tokens=1)
-    planned = rounds.plan(job, again)
+    again = RetryChoice("expired", prompt="{{name}}", model="claude-haiku-5-5", max_tokens=1)
+    planned = rounds.find_plan(job, again)
     assert planned is not None
     assert planned.price.low <= planned.price.high <= planned.price.most

@@ -435,10 +435,10 @@ def test_a_batch_that_is_found_before_it_is_sent_again_is_charged_once(
     monkeypatch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.PLANNED, attempts=1).exists())
-    assert ledger.may_be_charged(job) > 0
+    assert ledger.possible_charges(job) > 0
     simulator.faults(list_hide_seconds=0)
     job = drive(job)
     assert simulator.truth()["posts"] == 1
     assert job.good_count == len(ROWS)
-    assert ledger.may_be_charged(job) == 0
-    assert ledger.of_job(job) == job.cost
+    assert ledger.possible_charges(job) == 0
+    assert ledger.committed_to_job(job) == job.cost

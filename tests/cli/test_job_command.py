@@ -596,8 +596,8 @@ def test_a_job_is_run_again_with_what_is_new(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--like", "4711"], "not there any more"),
-        (["--like", "x"], "not there any more"),
+        (["--like", "4711"], "no longer exists"),
+        (["--like", "x"], "no longer exists"),
         (["--only-new"], "--only-new needs --like"),
         (["--only-new", "--template", "x"], "--only-new needs --like"),
     ],
@@ -881,5 +881,5 @@ def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) 
     tally.count_up(job)
     assert refusal("retry", job.pk, "--yes") == (
         1,
-        "There are no such rows to be sent again.",
+        "No rows to retry.",
     )

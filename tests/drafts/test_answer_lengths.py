@@ -11,7 +11,7 @@ from statistics import fmean, median
 import pytest
 
 from jobs.drafts import answer_lengths
-from jobs.drafts.answer_lengths import Earlier, Spread
+from jobs.drafts.answer_lengths import EarlierJob, LengthStats
 from jobs.models import Length
 from jobs.rules.answer_formats import AnswerKind
 from jobs.rules.recipes import Recipe
@@ -22,9 +22,11 @@ RECIPE = Recipe("Say: {{text}}", "", "claude-haiku-4-5", 1_000)
 ROWS = 5_000
 
 
-def earlier(mean: float = 100, deviation: float = 30, cut_off: int = 0) -> Earlier:
-    text = Spread(1_000, mean, deviation)
-    return Earlier(RECIPE.model, "", "text", (), text, Spread(1_000, 0, 0), 1_000, cut_off, None)
+def earlier(mean: float = 100, deviation: float = 30, cut_off: int = 0) -> EarlierJob:
+    text = LengthStats(1_000, mean, deviation)
+    return EarlierJob(
+        RECIPE.model, "", "text", (), text, LengthStats(1_000, 0, 0), 1_000, cut_off, None
+    )
 
 
 def seen(*tokens: int) -> list[Length]:
@@ -32,9 +34,9 @@ def seen(*tokens: int) -> list[Length]:
 
 
 def learn(
-    tokens: Sequence[int], known: Sequence[Earlier] = (), recipe: Recipe = RECIPE
+    tokens: Sequence[int], known: Sequence[EarlierJob] = (), recipe: Recipe = RECIPE
 ) -> tuple[float, float]:
-    found = answer_lengths.learned(seen(*tokens), ROWS, recipe, known)
+    found = answer_lengths.learn_lengths(seen(*tokens), ROWS, recipe, known)
     assert found is not None
     return found
 
@@ -44,7 +46,7 @@ def width(found: tuple[float, float]) -> float:
 
 
 def test_two_rows_teach_nothing() -> None:
-    assert answer_lengths.learned(seen(100, 100), ROWS, RECIPE, [earlier()] * 9) is None
+    assert answer_lengths.learn_lengths(seen(100, 100), ROWS, RECIPE, [earlier()] * 9) is None
 
 
 @pytest.mark.parametrize(("tried", "known"), [(3, 0), (3, 6), (10, 0), (10, 6)])

@@ -21,12 +21,12 @@ from jobs.batches import leases
 from jobs.batches.leases import Lease
 from jobs.drafts import advice, deduplication, estimates, row_survey
 from jobs.models import Job, Outcome, Row, recipe_of
-from jobs.results import table as exports
-from jobs.retries import rounds
+from jobs.results import table
+from jobs.retries import selection
 from jobs.worker import advance, tally
 
 from ..conftest import Simulator, send_again
-from .test_settings import priced
+from .test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -74,10 +74,10 @@ def test_rows_that_are_the_same_are_sent_once_and_all_answered(
     assert [bool(row.cost_pico) for row in rows] == [True, True, False, True, False, False]
     assert estimate.low <= job.cost <= estimate.most
     assert job.good_count == 6
-    table = list(csv.reader(io.StringIO(b"".join(exports.csv_chunks(job)).decode("utf-8-sig"))))
-    assert [line[:2] for line in table[1:]] == [list(row) for row in ROWS]
-    assert [line[2] for line in table[1:]] == [row.answer for row in rows]
-    lines = b"".join(exports.jsonl_chunks(job)).splitlines()
+    table_lines = list(csv.reader(io.StringIO(b"".join(table.csv_chunks(job)).decode("utf-8-sig"))))
+    assert [line[:2] for line in table_lines[1:]] == [list(row) for row in ROWS]
+    assert [line[2] for line in table_lines[1:]] == [row.answer for row in rows]
+    lines = b"".join(table.jsonl_chunks(job)).splitlines()
     assert [json.loads(line)["same_as"] for line in lines] == [None, None, 1, None, 1, 2]
 
 
@@ -96,7 +96,7 @@ def test_the_price_is_that_of_what_is_sent_and_the_advice_says_so(
     job = make_job(alice, Job.State.DRAFT, columns=("id", "t"), rows=rows, prompt="Of {{t}}")
     before = priced(job)
     [found] = [one for one in advice.advice_for(job, before) if one.code == "once"]
-    assert found.text.startswith("2,900 rows repeat an earlier one")
+    assert found.text.startswith("This file has 2,900 rows with the same cells as an earlier one")
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "once"})
     after = priced(job)
     assert (after.rows, job.same_once) == (100, True)
@@ -129,7 +129,7 @@ def test_what_went_wrong_went_wrong_for_all_of_them(
     first, _good, copy = job.rows.in_order()
     assert first.outcome == copy.outcome != Outcome.GOOD
     assert (first.cause, first.message) == (copy.cause, copy.message)
-    if not rounds.rows_of(job, rounds.FOR_NOW).exists():
+    if not selection.retry_rows(job, selection.FOR_NOW).exists():
         return
     address = reverse("again", args=[job.pk])
     page = client_alice.get(f"{address}?which=passing").content.decode()
@@ -147,7 +147,7 @@ def test_a_stop_keeps_the_answers_for_all_of_them(
 ) -> None:
     job = sent(same)
     lease = claimed(job)
-    deduplication.find(job, lease)
+    deduplication.mark_repeated_rows(job, lease)
     lease.release(None)
     # The first row was answered before the stop; nothing else was sent.
     Row.objects.filter(job=job, number=1).update(outcome=Outcome.GOOD, answer="yes")
@@ -164,14 +164,14 @@ def test_finding_them_may_be_cut_off_and_begun_anew(
     same: Job, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deduplication, "SLICE", 1)
-    monkeypatch.setattr(row_survey, "KEPT_IN_MIND", 2)  # several passes
+    monkeypatch.setattr(row_survey, "ROWS_IN_MEMORY", 2)  # several passes
     job = sent(same)
-    found = list(row_survey.spared_rows(job, recipe_of(job), False, True, whole=True))
+    found = list(row_survey.find_repeated_rows(job, recipe_of(job), False, True, whole=True))
     assert sorted((one.number, one.same_as) for one in found) == [(3, 1), (5, 1), (6, 2)]
     lease = claimed(job)
     Row.objects.filter(job=job, number=5).update(same_as=1)  # before it died
-    deduplication.find(job, lease)
-    deduplication.find(job, lease)
+    deduplication.mark_repeated_rows(job, lease)
+    deduplication.mark_repeated_rows(job, lease)
     marked = job.rows.in_order().values_list("same_as", flat=True)
     assert list(marked) == [None, None, 1, None, 1, 2]
     job.refresh_from_db()
@@ -182,7 +182,7 @@ def test_a_row_that_was_sent_before_is_never_made_a_copy(same: Job, simulator: S
     """As after a restore, when batches were adopted before this was known."""
     job = sent(same)
     Row.objects.filter(job=job, number=3).update(outcome=Outcome.GOOD, answer="paid")
-    deduplication.find(job, claimed(job))
+    deduplication.mark_repeated_rows(job, claimed(job))
     assert Row.objects.get(job=job, number=3).same_as is None
 
 
@@ -236,7 +236,7 @@ def june(make_job: MakeJob, before: Job, **values: object) -> Job:
 
 def cells(job: Job) -> list[list[str]]:
     """The finished file without its heading."""
-    text = b"".join(exports.csv_chunks(job)).decode("utf-8-sig")
+    text = b"".join(table.csv_chunks(job)).decode("utf-8-sig")
     return list(csv.reader(io.StringIO(text)))[1:]
 
 
@@ -349,12 +349,12 @@ def test_the_offer_names_what_it_saves(
     job = make_job(alice, Job.State.DRAFT, rows=rows, previous=before, **values)
     estimate = priced(job)
     [found] = [one for one in advice.advice_for(job, estimate) if one.code == "only_new"]
-    assert found.text.startswith(f"2,900 rows have their answers from job {before.pk}.")
+    assert found.text.startswith(f"Job {before.pk} has already answered 2,900 rows.")
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "2,900 rows have a good answer from" in page
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "only_new"})
     assert (priced(job).rows, job.only_new) == (100, True)
-    [other] = estimates.prices_with(
+    [other] = estimates.price_recipes(
         job, priced(job), [replace(recipe_of(job), model="claude-opus-5-5")]
     )
     assert other is not None and other.most > 100 * priced(job).most, "another model is new to all"
@@ -412,7 +412,7 @@ def test_a_stop_is_not_kept_waiting(
     monkeypatch.setattr(deduplication, "SLICE", 1)
     job = sent(june(make_job, may))
     assert actions.stop(job, alice)
-    deduplication.find(job, claimed(job))
+    deduplication.mark_repeated_rows(job, claimed(job))
     assert not job.rows.filter(earlier__isnull=False).exists()
 
 
@@ -424,22 +424,22 @@ def test_the_lease_is_kept_through_long_passes(
     lease = claimed(job)
     renewed: list[int] = []
     monkeypatch.setattr(Lease, "renew", lambda self: renewed.append(self.job_pk))
-    deduplication.find(job, lease)
+    deduplication.mark_repeated_rows(job, lease)
     assert len(renewed) > 3, "for every slice, although no row was found"
 
 
 def test_the_stop_page_counts_copies_apart(same: Job, client_alice: Client) -> None:
     job = sent(same)
-    deduplication.find(job, claimed(job))
+    deduplication.mark_repeated_rows(job, claimed(job))
     page = client_alice.get(reverse("stop", args=[job.pk])).content.decode()
-    assert "3 rows</strong> are not sent yet" in page
-    assert "3 rows</strong> are the same as another one" in page
+    assert "3 rows</strong> were not sent" in page
+    assert "3 rows</strong> are duplicates" in page
 
 
 def test_many_rows_are_looked_through_in_several_passes(
     may: Job, make_job: MakeJob, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_survey, "KEPT_IN_MIND", 2)
+    monkeypatch.setattr(row_survey, "ROWS_IN_MEMORY", 2)
     monkeypatch.setattr(deduplication, "SLICE", 1)
     job = june(make_job, may)
     assert priced(job).basis.survey.known == 2

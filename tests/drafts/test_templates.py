@@ -59,7 +59,7 @@ def text(client: Client, path: str, status: int = 200, **options: Any) -> str:
 def kept(
     owner: User, name: str = "Sort", recipe: Recipe = SORT, *, shared: bool = False
 ) -> Template:
-    templates.keep(owner, name, recipe, shared=shared)
+    templates.save_template(owner, name, recipe, shared=shared)
     return Template.objects.get(owner=owner, name=name)
 
 
@@ -145,7 +145,7 @@ def test_a_recipe_is_kept_whole(
 
     template = Template.objects.get()
     assert (template.owner, template.name, template.shared) == (alice, "Sort", True)
-    assert templates.kept_recipe(template) == SORT
+    assert templates.template_recipe(template) == SORT
 
 
 def test_examples_from_somebodys_rows_are_named_before_they_are_shared(
@@ -186,12 +186,12 @@ def test_a_template_is_replaced_only_when_that_was_said(
         page = html.unescape(asked.content.decode())
         assert ("You have a template “Same” already" in page) is bool(values["name"])
         assert " checked" in page or not values["name"], "it stays shared unless it is said"
-    assert templates.kept_recipe(Template.objects.get(pk=mine.pk)) == SORT
+    assert templates.template_recipe(Template.objects.get(pk=mine.pk)) == SORT
 
     client_alice.post(address, {"name": "Same", "replaces": "Same"})
     now = Template.objects.get(owner=alice)
     assert (now.pk, now.recipe.prompt, now.shared) == (mine.pk, "Other {{text}}", False)
-    assert templates.kept_recipe(Template.objects.get(pk=theirs.pk)) == SORT
+    assert templates.template_recipe(Template.objects.get(pk=theirs.pk)) == SORT
 
 
 def test_what_has_no_prompt_is_not_kept(
@@ -208,7 +208,7 @@ def test_what_has_no_prompt_is_not_kept(
 
 def test_a_recipe_that_was_kept_by_an_older_version_is_read(alice: User) -> None:
     old = {"prompt": "{{a}}", "system": "", "model": MODEL, "max_tokens": 5}
-    templates.keep(alice, "old", SORT, shared=False)
+    templates.save_template(alice, "old", SORT, shared=False)
     with connection.cursor() as cursor:
         stored = json.dumps({**old, "gone": 1})
         cursor.execute("UPDATE jobs_template SET recipe = %s", [stored])
@@ -319,7 +319,7 @@ def test_a_job_starts_with_a_template(
 
     for job in Job.objects.all():
         assert (job.owner, recipe_of(job), job.template) == (alice, SORT, template)
-        assert "Begun with the template “Sort”." in [event.text for event in job.events.all()]
+        assert "Started from the template “Sort”." in [event.text for event in job.events.all()]
     assert Job.objects.count() == 2
     template.delete()
     assert Job.objects.filter(template=None).count() == 2
@@ -363,7 +363,7 @@ def test_what_cannot_be_started_with_is_said_and_nothing_is_made(
         statuses = (shown.status_code, refused.status_code, pasted.status_code)
         assert statuses == (200, 422, 200), start
         for page in (shown, refused, pasted):
-            assert "is not there any more" in page.content.decode(), start
+            assert "no longer exists" in page.content.decode(), start
             assert 'type="hidden" name="template"' not in page.content.decode()
     assert Job.objects.count() == jobs
 
@@ -399,7 +399,7 @@ def test_columns_that_are_only_written_otherwise_are_renamed_when_the_file_is_re
     assert (job.prompt, job.system) == (r"{{TEXT x}} \{{name}}", "For {{Name}}")
     assert recipe_of(job).answer == SORT.answer
     page = text(client_alice, f"/jobs/{job.pk}/")
-    assert "The prompt says {{TEXT x}} now, where it said {{text_x}}" in page
+    assert "The prompt now uses {{TEXT x}} instead of {{text_x}}" in page
     assert "Match the columns" not in page
 
 
@@ -554,7 +554,7 @@ def test_submit_starts_with_a_template_and_what_is_said_beside_it(
     job = Job.objects.get()
     said = replace(SORT, prompt="Sort {{Text}} of {{NAME}}.", system="My own.", max_tokens=30)
     assert (recipe_of(job), job.template) == (said, own)
-    assert "The prompt says {{Text}} now, where it said {{text}}" in err
+    assert "The prompt now uses {{Text}} instead of {{text}}" in err
 
 
 def test_submit_refuses_a_template_that_it_cannot_find(

@@ -22,7 +22,7 @@ from jobs.rules.recipes import Recipe
 from jobs.worker import advance
 
 from ..conftest import Simulator
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
 

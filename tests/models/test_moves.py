@@ -46,7 +46,7 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client, errors
-from jobs.retries import rounds
+from jobs.retries import rounds, selection
 from jobs.worker import advance as lifecycle
 
 from ..batches.test_submission import listed, unknown_batch
@@ -183,8 +183,8 @@ def test_a_job_that_finished_is_not_stopped(
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
-    again = rounds.Again(rounds.FOR_NOW)
-    planned = rounds.plan(mixed, again)
+    again = rounds.RetryChoice(selection.FOR_NOW)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
     assert not actions.send_round(mixed, again, planned.key, alice)
@@ -647,11 +647,11 @@ def test_a_batch_that_moved_meanwhile_does_not_stop_the_look_at_the_others(
     Batch.objects.update(created_at=timezone.now())
     Batch.objects.update(practice=settings.PRACTICE)
     Job.objects.update(practice=settings.PRACTICE)
-    raised = iter([NotMoved("It moved."), errors.Unclear("503"), RuntimeError("A bug.")])
+    failures = iter([NotMoved("It moved."), errors.Unclear("503"), RuntimeError("A bug.")])
 
     def look(batch: Batch) -> None:
         looked.append(batch.pk)
-        raise next(raised)
+        raise next(failures)
 
     monkeypatch.setattr(client, "list_batches", lambda: iter([]))
     monkeypatch.setattr(polling, "_look_up", look)

@@ -27,7 +27,7 @@ from jobs.worker import advance, tally
 
 from ..conftest import Simulator
 from ..drafts.test_deduplication import sent
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 from ..web.test_security import HX, NASTY, inspect
 from ..web.test_views_job_page import add_batch
 from ..web.test_views_rows import text
@@ -269,7 +269,7 @@ def test_an_answer_marked_down_is_not_used_again(
 @pytest.mark.parametrize(
     ("good", "read", "least", "most"),
     [
-        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson") and published tables.
+        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson_interval") and published tables.
         (38, 40, 0.8350, 0.9862),
         (0, 10, 0.0, 0.2775),
         (10, 10, 0.7225, 1.0),

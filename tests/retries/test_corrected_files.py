@@ -27,10 +27,10 @@ from jobs.batches import leases
 from jobs.batches.leases import LeaseLost
 from jobs.cli.options import EMPTY
 from jobs.models import Attempt, CorrectedUpload, Edit, Job, Outcome, Row, files
-from jobs.results import table as exports
+from jobs.results import table
 from jobs.retries import corrected_files, edits
-from jobs.retries.corrected_files import Found
-from jobs.retries.rounds import EDITED
+from jobs.retries.corrected_files import Findings
+from jobs.retries.selection import EDITED
 from jobs.worker import advance
 
 from ..cli.test_job_command import refusal, run
@@ -71,7 +71,7 @@ def job(make: Callable[..., Job]) -> Job:
     return make()
 
 
-def upload(client: Client, job: Job, content: bytes, drive: Drive, name: str = "p.csv") -> Found:
+def upload(client: Client, job: Job, content: bytes, drive: Drive, name: str = "p.csv") -> Findings:
     """What came of a corrected file."""
     file = SimpleUploadedFile(name, content)
     answer = client.post(reverse("upload_edits", args=[job.pk]), {"file": file})
@@ -85,8 +85,8 @@ def was_read(job: Job) -> bool:
     return not CorrectedUpload.objects.filter(job=job, found__isnull=True).exists()
 
 
-def found_of(job: Job) -> Found:
-    found = corrected_files.found_of(CorrectedUpload.objects.get(job=job))
+def found_of(job: Job) -> Findings:
+    found = corrected_files.read_findings(CorrectedUpload.objects.get(job=job))
     assert found is not None
     return found
 
@@ -106,7 +106,7 @@ def changed(job: Job) -> dict[int, Any]:
 
 
 def final_file(job: Job) -> list[list[str]]:
-    return table_of(b"".join(exports.csv_chunks(job)))
+    return table_of(b"".join(table.csv_chunks(job)))
 
 
 def test_the_way_out_and_back_through_a_csv_library(
@@ -183,16 +183,16 @@ def test_semicolons_and_the_letters_of_windows(
     upload_text = UPLOAD.replace(",", ";").replace("über [simulate:cut]", text)
     job = make(upload_text.encode(encoding))
     delimiter = ";"
-    table = table_of(problem_file(client_alice, job), delimiter)
+    lines = table_of(problem_file(client_alice, job), delimiter)
 
     def saved() -> bytes:
         file = io.StringIO(newline="")
-        csv.writer(file, delimiter=delimiter).writerows(table)
+        csv.writer(file, delimiter=delimiter).writerows(lines)
         return file.getvalue().encode("cp1252", "replace")
 
     found = upload(client_alice, job, saved(), drive)
     assert (found.changed, found.unchanged, found.trouble) == (0, 4, [])
-    table[1][4] = "Schöne Grüße; für Jörg"
+    lines[1][4] = "Schöne Grüße; für Jörg"
     delimiter = ","
     found = upload(client_alice, job, saved(), drive)
     assert (found.changed, changed(job)) == (1, {2: ["Ben", "Schöne Grüße; für Jörg"]})
@@ -213,8 +213,8 @@ def test_what_a_row_of_the_file_cannot_change_is_said(
     assert found.in_short == "1 changed, 1 not changed, 1 good by now, 1 cannot be sent, 1 unknown"
     assert found.notes == [
         "Line 6 cannot be sent as you corrected it: This row has 3 cells, and there are 2 columns.",
-        "Line 2 has a good answer by now, so it stays as it is.",
-        "The corrected file has a line 99, which your file does not have.",
+        "Line 2 already has a good answer, so it was not changed.",
+        "Line 99 of the corrected file is not in your upload.",
     ]
     assert changed(job) == {2: ["Ben", "good"]}
     page = page_of(client_alice, job)
@@ -226,12 +226,12 @@ def test_a_later_file_replaces_what_it_changes_and_nothing_else(
     job: Job, client_alice: Client, drive: Drive
 ) -> None:
     header, ben, cid, dan, _eve = table_of(problem_file(client_alice, job))
-    edits.edit(job.rows.get(number=4), ["Dan", "by hand"])
+    edits.edit_row(job.rows.get(number=4), ["Dan", "by hand"])
     first = as_csv([header, [*ben[:4], "one"], [*cid[:4], "two"]])
     upload(client_alice, job, first, drive)
     found = upload(client_alice, job, as_csv([header, [*ben[:4], "three"], dan]), drive)
     assert (found.changed, found.unchanged) == (1, 1)
-    assert found.notes == ["Of those not changed in the file, 1 waits as you changed it before."]
+    assert found.notes == ["Earlier edits that still wait to be sent: 1."]
     assert changed(job) == {2: ["Ben", "three"], 3: ["Cid", "two"], 4: ["Dan", "by hand"]}
     assert len(list((files.stored_path(job.upload_file)).parent.glob(f"{job.upload_file}.*"))) == 1
 
@@ -287,7 +287,7 @@ def test_ready_made_requests_come_back_as_lines_of_json(
     given[2]["request"]["custom_id"] = "r0"
     found = upload(client_alice, job, (json.dumps(given[2]) + "\n").encode(), drive, "r.jsonl")
     assert found.notes == [
-        "Line 4 cannot be sent as you corrected it: its custom_id is that of another request."
+        "Line 4 cannot be sent as you corrected it: another request has the same custom_id."
     ]
     assert list(changed(job)) == [2]
     assert send_again(job, alice, EDITED) == 1
@@ -308,30 +308,30 @@ def test_a_worker_that_dies_begins_anew_and_one_that_comes_late_changes_nothing(
     header, ben, *_ = table_of(problem_file(client_alice, job))
     content = as_csv([header, [*ben[:4], "kinder"]])
     assert actions.take_corrected(job, ContentFile(content, "a.csv"), alice)
-    keep = corrected_files.keep
+    keep = corrected_files.save_changes
 
     def dies(*_: Any) -> None:
         keep(job, {2: '["Ben","kinder"]'})
         raise LeaseLost
 
     with monkeypatch.context() as patched:
-        patched.setattr(corrected_files, "keep", dies)
+        patched.setattr(corrected_files, "save_changes", dies)
         advance.sweep()
     assert not was_read(job) and not changed(job), "all of it or nothing"
     drive(job, until=was_read)
     assert changed(job) == {2: ["Ben", "kinder"]}
 
     # Another file is uploaded while one is read: what came of the first is not kept.
-    edits.forget(job)
+    edits.discard_edits(job)
     assert actions.take_corrected(job, ContentFile(content, "b.csv"), alice)
-    match = corrected_files.match
+    match = corrected_files.match_rows
 
     def is_late(*given: Any) -> Any:
         actions.take_corrected(job, ContentFile(as_csv([header, ben]), "c.csv"), alice)
         return match(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(corrected_files, "match", is_late)
+        patched.setattr(corrected_files, "match_rows", is_late)
         lease = leases.claim(job.pk)
         assert lease is not None
         corrected_files.read_next(job, lease)
@@ -421,7 +421,7 @@ def test_the_shell_sends_what_is_different(
     status, why = refusal("resend", job.pk, path, "--yes")
     assert status == 4 and "Line 3: Row 3 appears twice." in why
     assert not changed(job)
-    edits.edit(job.rows.get(number=4), ["Dan", "by hand"])
+    edits.edit_row(job.rows.get(number=4), ["Dan", "by hand"])
     path.write_bytes(as_csv([header, [*ben[:4], "kinder"], cid]))
     _, err = run("resend", job.pk, path, "--yes")
     assert "Rows: 1 changed, 1 not changed." in err and "at most $" in err
@@ -440,7 +440,7 @@ def test_rows_that_were_the_same_as_a_changed_one_are_so_no_more(
     values = {"prompt": "Say: {{text}}", "model": "claude-haiku-4-5", "max_tokens": 500}
     job = sent(make_job, alice, drive, rows, same_once=True, **values)
     assert list(job.rows.in_order().values_list("same_as", flat=True)) == [None, None, 2, 2]
-    edits.edit(job.rows.get(number=2), ["b", "changed"])
+    edits.edit_row(job.rows.get(number=2), ["b", "changed"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
     assert [row.outcome for row in job.rows.in_order()] == ["good", "good", "look", "look"]

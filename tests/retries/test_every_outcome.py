@@ -19,8 +19,8 @@ from jobs import actions
 from jobs.batches import collection, result_proof
 from jobs.models import Job, Outcome
 from jobs.results import review_sample
-from jobs.retries import edits, problem_groups, rounds
-from jobs.retries.rounds import EDITED, FOR_NOW
+from jobs.retries import edits, problem_groups, rounds, selection
+from jobs.retries.selection import EDITED, FOR_NOW
 from jobs.rules.answer_formats import AnswerKind
 from jobs.rules.judging import (
     ADMINISTRATOR,
@@ -63,6 +63,8 @@ class Group:
     charged: bool | None = False  # None: some of them are
     rows: int = 1
 
+
+IS_GOOD = (Outcome.GOOD, "")
 
 GROUPS = {
     "cut_off": Group(LOOK, YOU, (LONGER, ASK, LEAVE_OUT), True),
@@ -134,9 +136,9 @@ class Desk:
         planned = self.post("ask_again", which, **asked).context["planned"]
         self.confirm(planned, rows, asks="prompt", prompt=asked["prompt"])
 
-    def confirm(self, planned: rounds.Plan, rows: int, **different: Any) -> None:
-        which = planned.again.which
-        numbers = list(rounds.rows_of(self.job, which).values_list("number", flat=True))
+    def confirm(self, planned: rounds.RetryPlan, rows: int, **different: Any) -> None:
+        which = planned.choice.which
+        numbers = list(selection.retry_rows(self.job, which).values_list("number", flat=True))
         assert planned.rows == len(numbers) == rows
         self.post("again", which=which, key=planned.key, **different)
         self.books.may_be_sent.update(numbers)
@@ -179,7 +181,7 @@ def desk(alice: User, client_alice: Client, simulator: Simulator, drive: Drive) 
 
 
 def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> None:
-    found = {group.name: group for group in problem_groups.groups(desk.job)}
+    found = {group.name: group for group in problem_groups.find_groups(desk.job)}
     assert found.keys() == GROUPS.keys()
     for name, wanted in GROUPS.items():
         group = found[name]
@@ -211,39 +213,52 @@ def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> N
     assert desk.job.good_count == 1 and desk.job.left_out_count == 1
 
 
-def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(
+def test_every_problem_can_be_fixed_and_the_file_is_whole_after_each_retry(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = (Outcome.GOOD, "")
+    change_prompts(desk)
+    correct_rows(desk)
+    retry_too_early(desk)
+    lose_and_stop_a_row(desk, monkeypatch)
+    retry_what_works_now(desk)
+    ignore_the_last(desk)
 
-    # What has to be asked otherwise.
+
+def change_prompts(desk: Desk) -> None:
+    """Ask some rows something else."""
     for cause in ("refused", "not_in_form", "unfinished", "not_found_error", MARKED_DOWN):
         desk.ask(cause, GROUPS[cause].rows)
         desk.finish()
-        assert desk.outcome(cause) == good
+        assert desk.outcome(cause) == IS_GOOD
 
-    # What is too long is shortened, and the marker at its end with it.
+
+def correct_rows(desk: Desk) -> None:
+    """Shorten what is too long, with the marker at its end; edit what was not accepted and what
+    was skipped."""
     for cause in ("too_long", "request_too_large"):
         shortened = {"code": SHORTEN, "name": "text", "number": len("text")}
         desk.post("change_rows", cause, **shortened)
     assert "2 rows changed" in desk.page("edits")
     desk.send(EDITED, 2)
     desk.finish()
-    assert desk.outcome("too_long") == desk.outcome("request_too_large") == good
+    assert desk.outcome("too_long") == desk.outcome("request_too_large") == IS_GOOD
 
-    # Edited: one that was not accepted, and one that was left out from the start.
     for cause in ("invalid_request_error", "left_out"):
         desk.post("edit_row", desk.number_of[cause], cell=[cause, "better"])
     desk.send(EDITED, 2)
     desk.finish()
-    assert desk.outcome("invalid_request_error") == desk.outcome("left_out") == good
+    assert desk.outcome("invalid_request_error") == desk.outcome("left_out") == IS_GOOD
 
-    # Sent again too early: it fails again, and is one attempt more.
+
+def retry_too_early(desk: Desk) -> None:
+    """The row fails again, and has one more attempt."""
     desk.send("billing_error", 1)
     desk.finish()
     assert desk.outcome("billing_error") == (ERRORED, "billing_error")
 
-    # A result of a kind that is not known; stopped on the way; and, in the end, an answer.
+
+def lose_and_stop_a_row(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Get a result of an unknown type, then stop the retry."""
     looks = [{"kind": "unknown_type", "times": result_proof.TRIES}]  # one alone is not believed
     desk.simulator.faults(results=looks)
     monkeypatch.setattr(collection, "LONGEST_PAUSE", timedelta(seconds=0.1))
@@ -260,7 +275,9 @@ def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(
     desk.finish()
     assert desk.outcome("conflict_error") == (Outcome.CANCELED, "canceled")
 
-    # The provider is well again: what passes with time, all at once, and what was mended.
+
+def retry_what_works_now(desk: Desk) -> None:
+    """Retry what passes with time all at once, then what an administrator has fixed."""
     desk.simulator.faults(ignore_markers=True)
     desk.send(FOR_NOW, 5)
     desk.finish()
@@ -270,16 +287,17 @@ def test_all_of_it_is_mended_and_the_file_is_whole_after_each_round(
     for cause in ("cut_off", "empty"):
         desk.send(cause, 1, max_tokens=2 * RECIPE.longest)
         desk.finish()
-        assert desk.outcome(cause) == good
+        assert desk.outcome(cause) == IS_GOOD
 
-    # The last is left out on purpose.
-    assert [group.name for group in problem_groups.groups(desk.job)] == ["permission_error"]
+
+def ignore_the_last(desk: Desk) -> None:
+    assert [group.name for group in problem_groups.find_groups(desk.job)] == ["permission_error"]
     desk.post("leave_out", "permission_error", rows=1)
     desk.finish()
     assert job_state(desk.job) == ("Finished", "green")
     assert desk.job.good_count == desk.job.row_count - 1
     assert "Nothing needs your attention" in desk.page("attention")
-    assert not edits.waiting(desk.job).exists()
+    assert not edits.waiting_rows(desk.job).exists()
     billing = desk.job.rows.get(number=desk.number_of["billing_error"])
     assert billing.attempts == 2, "before the one that was answered"
     assert "Attempt 2" in desk.page("row", billing.number)

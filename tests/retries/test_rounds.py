@@ -18,7 +18,8 @@ from jobs import actions
 from jobs.drafts import estimates
 from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps, recipe_of_round
 from jobs.retries import edits, problem_groups, rounds
-from jobs.retries.rounds import EDITED, Again
+from jobs.retries.rounds import RetryChoice
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import CAUSES, describe_cause
 from jobs.spending import caps, receipts
 from jobs.worker import tally
@@ -38,7 +39,7 @@ def outcomes(job: Job) -> list[str]:
 
 
 def test_every_reason_is_a_group_with_words_a_charge_and_what_can_be_done(mixed: Job) -> None:
-    found = {group.name: group for group in problem_groups.groups(mixed)}
+    found = {group.name: group for group in problem_groups.find_groups(mixed)}
     assert found.keys() == {"cut_off", "refused", "api_error"} or len(found) == 3
     assert found["cut_off"].rows == 2 and found["cut_off"].charged > 0
     assert [remedy.code for remedy in found["cut_off"].remedies] == ["longer", "ask", "leave_out"]
@@ -84,27 +85,29 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
 
 
 def test_what_was_not_shown_is_not_sent(mixed: Job, alice: User) -> None:
-    planned = rounds.plan(mixed, Again("refused"))
+    planned = rounds.find_plan(mixed, RetryChoice("refused"))
     assert planned is not None
-    other = rounds.plan(mixed, Again("cut_off", max_tokens=1000))
+    other = rounds.find_plan(mixed, RetryChoice("cut_off", max_tokens=1000))
     assert other is not None
-    assert not actions.send_round(mixed, Again("cut_off", max_tokens=2000), other.key, alice)
-    assert actions.send_round(mixed, Again("refused"), planned.key, alice)
-    assert not actions.send_round(mixed, Again("refused"), planned.key, alice), "a second click"
+    assert not actions.send_round(mixed, RetryChoice("cut_off", max_tokens=2000), other.key, alice)
+    assert actions.send_round(mixed, RetryChoice("refused"), planned.key, alice)
+    assert not actions.send_round(mixed, RetryChoice("refused"), planned.key, alice), (
+        "a second click"
+    )
     assert not Attempt.objects.filter(job=mixed).exclude(number=4).exists()
 
 
 def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     mixed: Job, alice: User, root: User, client_alice: Client, client_root: Client
 ) -> None:
-    again = Again("cut_off", max_tokens=1000)
-    planned = rounds.plan(mixed, again)
+    again = RetryChoice("cut_off", max_tokens=1000)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
     SpendingCaps.objects.update(most_a_job=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed):
         actions.send_round(mixed, again, planned.key, alice)
     page = text(client_alice, reverse("again", args=[mixed.pk]) + "?which=cut_off&max_tokens=1000")
-    assert "no job may cost more than" in page and '<button class="btn btn-primary"' not in page
+    assert "the limit per job is" in page and '<button class="btn btn-primary"' not in page
     SpendingCaps.objects.update(most_a_job=None, approval_above=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed, match="second person"):
         actions.send_round(mixed, again, planned.key, alice)
@@ -137,7 +140,7 @@ def test_rows_are_edited_in_the_page_shown_and_sent(
     address = reverse("edit_row", args=[mixed.pk, 4])
     assert client_bob.get(address).status_code == 404
     good = client_alice.get(reverse("edit_row", args=[mixed.pk, 1]), follow=True)
-    assert "Row 1 has a good answer, so it stays as it is." in good.content.decode()
+    assert "Row 1 has a good answer, so it cannot be edited." in good.content.decode()
     assert f"text 4 {REFUSED}" in text(client_alice, address)
     page = client_alice.post(address, {"cell": ["n4", "<b>kinder</b>\r\ntext"]}, follow=True)
     shown = page.content.decode()
@@ -166,7 +169,7 @@ def test_the_rows_of_a_group_can_be_edited_from_a_list(mixed: Job, client_alice:
     assert address in page
     shown = text(client_alice, address)
     assert f"n4 | text 4 {REFUSED}" in shown and reverse("edit_row", args=[mixed.pk, 4]) in shown
-    assert edits.edit(mixed.rows.get(number=4), ["n4", "kinder"])
+    assert edits.edit_row(mixed.rows.get(number=4), ["n4", "kinder"])
     assert reverse("edit_row", args=[mixed.pk, 4]) not in text(client_alice, address)
     assert client_alice.get(f"{address}%00").status_code == 200
 
@@ -187,7 +190,7 @@ def test_all_rows_of_a_group_are_shortened_and_it_is_shown_first(
     assert ">text</ins>" in client_alice.post(address, given, follow=True).content.decode()
     assert edits.changed_rows(mixed, 5)[0].changes[0].after == "text"
     for wrong in ({"name": "nope"}, {"number": "0"}, {"number": "x"}, {"code": "without"}):
-        edits.forget(mixed)
+        edits.discard_edits(mixed)
         client_alice.post(address, {**given, **wrong})
         assert not mixed.edits.exists()
 
@@ -243,7 +246,7 @@ def test_left_out_on_purpose_needs_no_attention(
     assert mixed.attention_count == 3
     for cause in (
         "cut_off",
-        *(g.name for g in problem_groups.groups(mixed) if g.name != "cut_off"),
+        *(g.name for g in problem_groups.find_groups(mixed) if g.name != "cut_off"),
     ):
         group = problem_groups.find_group(mixed, cause)
         assert group is not None and actions.leave_out(mixed, cause, group.rows, alice)

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +15,6 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from jobs import actions
-from jobs.actions import approvals
 from jobs.batches import recovery
 from jobs.models import (
     Attempt,
@@ -25,21 +22,16 @@ from jobs.models import (
     Outcome,
     Row,
     SpendingCaps,
-    clock,
-    dollars,
-    pico,
     recipe_of_round,
 )
-from jobs.results import builder, review_sample, statistics
-from jobs.results import table as exports
+from jobs.results import builder, review_sample, statistics, table
 from jobs.retries import edits, preparation, problem_groups, rounds
-from jobs.retries.rounds import EDITED, Again
-from jobs.rules import pricing
+from jobs.retries.rounds import RetryChoice
+from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, IGNORED, LEAVE_OUT, MARKED_DOWN
-from jobs.spending import caps, ledger, receipts
+from jobs.spending import caps, receipts
 from jobs.worker import advance, tally
 
-from ..batches.test_external import in_lines, in_table, made_elsewhere
 from ..batches.test_recovery import a_backup_that_comes_back
 from ..conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent, why_not_again
 from ..worker.test_advance import Drive
@@ -57,19 +49,6 @@ def let_succeed(job: Job, *numbers: int) -> None:
         Row.objects.filter(pk=row.pk).update(source=source)
 
 
-def cost_of_round(job: Job) -> Decimal:
-    """US dollars that the rows of the last round were charged."""
-    rows = job.rows.filter(batch__round=job.last_round)
-    return sum((row.cost for row in rows), Decimal(0))
-
-
-def assert_costs_no_more_than_was_said(job: Job, user: User, which: str, **different: Any) -> None:
-    planned = rounds.plan(job, Again(which, **different))
-    assert planned is not None
-    assert send_again(job, user, which, **different) == planned.rows
-    assert 0 < cost_of_round(drive_job(job)) <= planned.price.most
-
-
 def request(number: int, content: str = "hello", **params: Any) -> dict[str, Any]:
     given = {"model": "claude-haiku-4-5", "max_tokens": 50, **params}
     messages = [{"role": "user", "content": content}]
@@ -81,175 +60,17 @@ def mark_down(job: Job, number: int, user: User, note: str = "") -> None:
     assert actions.mark_answer(job, number, key, False, note, user)
 
 
-# --- What a round costs at most -------------------------------------------------------------------
-
-
-def test_requests_that_were_made_longer_before_cost_no_more_than_is_said(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    rows = [request(number, f"hello {CUT if number == 1 else ''}") for number in range(4)]
-    job = sent(make_job, alice, drive, rows)
-    assert edits.change_all(job, "cut_off", "longer", "", 20_000) == 1
-    assert send_again(job, alice, EDITED) == 1
-    assert_costs_no_more_than_was_said(drive(job), alice, "cut_off")
-
-
-def test_a_row_is_not_priced_by_columns_that_are_not_used(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    rows = [("n" * 8_000, f"hi {number}") for number in range(9)]
-    rows.append(("m", "word " * 1_000 + ERRORED))
-    job = sent(make_job, alice, drive, rows, max_tokens=20)
-    [group] = problem_groups.groups(job)
-    let_succeed(job, 10)
-    assert_costs_no_more_than_was_said(job, alice, group.name)
-
-
-def test_one_long_row_is_not_priced_as_the_short_ones(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    rows = [("n", f"{number} " + "word " * 200) for number in range(100)]
-    rows.append(("m", "word " * 90_000 + ERRORED))
-    job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
-    [group] = problem_groups.groups(job)
-    let_succeed(job, 101)
-    assert_costs_no_more_than_was_said(job, alice, group.name)
-
-
-def test_a_row_that_was_edited_to_a_long_one_is_priced_as_a_long_one(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    rows = [("a", "short"), ("b", f"short {REFUSED}"), ("c", "x")]
-    job = sent(make_job, alice, drive, rows, max_tokens=20, model="claude-haiku-5-5")
-    assert edits.edit(job.rows.get(number=2), ["b", "word " * 150_000])
-    assert_costs_no_more_than_was_said(job, alice, EDITED)
-
-
-def test_a_row_with_many_tokens_for_its_letters_costs_no_more_than_is_said(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    # 3 bytes a letter, and a letter may be two tokens; the rows that were counted are English.
-    rows = [("a", f"{number} " + "word " * 50) for number in range(40)]
-    rows.append(("b", "鬱" * 3_000 + REFUSED))
-    job = sent(make_job, alice, drive, rows, max_tokens=20)
-    planned = rounds.plan(job, Again("refused"))
-    assert planned is not None
-    assert planned.price.most >= pricing.cost_of_tokens("claude-haiku-4-5", 2 * 3_000, 20)
-
-
-def test_a_row_that_was_never_counted_costs_no_more_than_is_said(
-    root: User, simulator: Simulator, drive: Drive
-) -> None:
-    simulator.faults(expire_share=1)
-    table = in_table([["id", "name"], ["a", "鬱" * 3_000]])
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), table))
-    for model in ("claude-haiku-4-5", "claude-opus-5-5"):
-        again = Again("expired", prompt="Spell {{name}}.", max_tokens=20, model=model)
-        planned = rounds.plan(job, again)
-        assert planned is not None
-        assert planned.price.most >= pricing.cost_of_tokens(model, 2 * 3_000, 20)
-
-
-def test_longer_instructions_that_are_cached_cost_no_more_than_is_said(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    system = "Follow the rule and be kind. " * 1_000
-    rows = [("a", "x"), ("b", f"y {REFUSED}")]
-    job = sent(make_job, alice, drive, rows, max_tokens=20, system=system, cached=True)
-    asked = {"prompt": "Greet {{name}}", "system": system * 6}
-    assert_costs_no_more_than_was_said(job, alice, "refused", **asked)
-
-
-def test_the_job_its_file_and_its_receipt_agree_on_what_it_cost(
-    mixed: Job, alice: User, drive: Drive
-) -> None:
-    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
-    job = drive(mixed)
-    assert actions.leave_out(job, "cut_off", 2, alice)
-    job.refresh_from_db()
-    lines = [json.loads(line) for line in b"".join(exports.jsonl_chunks(job)).splitlines()]
-    assert [line["row"] for line in lines] == list(range(1, 9))
-    in_file = sum((Decimal(line["cost_usd"]) for line in lines), Decimal(0))
-    assert in_file == job.cost == receipts.receipt_of(job).charged
-
-
-# --- Caps -----------------------------------------------------------------------------------------
-
-
-def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User) -> None:
-    again = Again("cut_off", max_tokens=1000)
-    planned = rounds.plan(mixed, again)
-    assert planned is not None and planned.price.most < 1
-    Job.objects.filter(pk=mixed.pk).update(spent_pico=pico(Decimal(3)))
-    SpendingCaps.objects.update(most_a_job=3)
-    with pytest.raises(caps.NotAllowed, match="no job may cost more than"):
-        actions.send_round(mixed, again, planned.key, alice)
-    SpendingCaps.objects.update(most_a_job=4)
-    assert actions.send_round(mixed, again, planned.key, alice)
-
-
-def test_small_rounds_do_not_lead_around_the_second_person(
-    mixed: Job, alice: User, root: User, drive: Drive
-) -> None:
-    """What was sent before counts together, by what it was charged."""
-    again = Again("cut_off", max_tokens=1000)
-    planned = rounds.plan(mixed, again)
-    assert planned is not None
-    above = ledger.of_job(mixed) + planned.price.most
-    SpendingCaps.objects.update(approval_above=above)
-    assert actions.send_round(mixed, again, planned.key, alice)
-    job = drive(mixed)
-    again = Again("cut_off", max_tokens=1100)
-    planned = rounds.plan(job, again)
-    assert planned is not None and planned.price.most < above
-    with pytest.raises(caps.NotAllowed, match="second person"):
-        actions.send_round(job, again, planned.key, alice)
-    assert approvals.ask(job, planned.key, alice, again)
-    assert approvals.approve(job, planned.key, root)
-    assert actions.send_round(job, again, planned.key, alice)
-    job = drive(job)
-    assert ledger.not_approved(job) == ledger.of_job(job) - cost_of_round(job) > 0
-
-
-def test_a_round_of_an_older_job_counts_for_the_month_in_which_it_is_sent(
-    mixed: Job, alice: User, drive: Drive
-) -> None:
-    Job.objects.filter(pk=mixed.pk).update(confirmed_at=clock.now() - timedelta(days=62))
-    month = ledger.month_of(clock.now())
-    assert ledger.taken_up(month) == 0
-    assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
-    mixed.refresh_from_db()
-    assert ledger.taken_up(month) == dollars(mixed.reserved_pico) > 0
-    job = drive(mixed)
-    assert ledger.taken_up(month) == cost_of_round(job) > 0
-
-
-def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
-    root: User, simulator: Simulator, drive: Drive
-) -> None:
-    ids = [f"r{number}" for number in range(8)]
-    simulator.faults(expire_share=0.5)
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), in_lines(ids)))
-    simulator.reset()
-    assert send_again(job, root)
-    job.refresh_from_db()
-    reserved = job.reserved_pico
-    tally.count_up(job)
-    job.refresh_from_db()
-    assert job.reserved_pico == reserved > 0
-
-
 # --- What is sent is what was shown ---------------------------------------------------------------
 
 
 def test_what_was_edited_after_the_price_was_shown_is_not_sent(mixed: Job, alice: User) -> None:
     """Even if it is as long as what was shown."""
     row = mixed.rows.get(number=4)
-    edits.edit(row, ["n4", "aaaa"])
-    planned = rounds.plan(mixed, Again(EDITED))
+    edits.edit_row(row, ["n4", "aaaa"])
+    planned = rounds.find_plan(mixed, RetryChoice(EDITED))
     assert planned is not None
-    edits.edit(row, ["n4", "bbbb"])
-    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    edits.edit_row(row, ["n4", "bbbb"])
+    assert not actions.send_round(mixed, RetryChoice(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
@@ -257,35 +78,35 @@ def test_an_edit_that_comes_while_a_round_starts_is_not_sent(
     mixed: Job, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = mixed.rows.get(number=4)
-    edits.edit(row, ["n4", "short"])
-    planned = rounds.plan(mixed, Again(EDITED))
+    edits.edit_row(row, ["n4", "short"])
+    planned = rounds.find_plan(mixed, RetryChoice(EDITED))
     assert planned is not None
-    lock = caps.lock
+    lock = caps.lock_caps
 
     def slow() -> SpendingCaps:
-        edits.edit(row, ["n4", "long " * 100_000])
+        edits.edit_row(row, ["n4", "long " * 100_000])
         return lock()
 
-    monkeypatch.setattr(caps, "lock", slow)
-    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    monkeypatch.setattr(caps, "lock_caps", slow)
+    assert not actions.send_round(mixed, RetryChoice(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
 def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
     mixed: Job, alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = Again("refused")
-    planned = rounds.plan(mixed, again)
+    again = RetryChoice("refused")
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
-    lock, key = caps.lock, planned.key
+    lock, key = caps.lock_caps, planned.key
 
     def slow() -> SpendingCaps:
-        monkeypatch.setattr(caps, "lock", lock)
+        monkeypatch.setattr(caps, "lock_caps", lock)
         assert actions.send_round(mixed, again, key, alice)
         drive_job(mixed)
         return lock()
 
-    monkeypatch.setattr(caps, "lock", slow)
+    monkeypatch.setattr(caps, "lock_caps", slow)
     assert not actions.send_round(mixed, again, key, alice)
     assert simulator.accepted()["0000004"] == 2
 
@@ -293,8 +114,8 @@ def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
 def test_rows_that_were_changed_wait_to_be_sent_so(
     mixed: Job, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    edits.edit(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
-    edits.edit(mixed.rows.get(number=2), ["n2", "and this"])
+    edits.edit_row(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
+    edits.edit_row(mixed.rows.get(number=2), ["n2", "and this"])
     longer = {"which": "cut_off", "max_tokens": 1000}
     page = text(client_alice, f"{reverse('again', args=[mixed.pk])}?{urlencode(longer)}")
     assert "Send 1 row again?" in page and "1</strong> more was changed by you" in page
@@ -327,9 +148,9 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
 def test_a_column_that_is_not_there_is_not_asked_for_by_address(
     mixed: Job, alice: User, client_alice: Client, simulator: Simulator
 ) -> None:
-    assert rounds.plan(mixed, Again("refused", prompt="Say {{nothing}}")) is None
+    assert rounds.find_plan(mixed, RetryChoice("refused", prompt="Say {{nothing}}")) is None
     assert send_again(mixed, alice, "refused", prompt="Say {{nothing}}") == 0
-    planned = rounds.plan(mixed, Again("refused"))
+    planned = rounds.find_plan(mixed, RetryChoice("refused"))
     assert planned is not None
     given = {"which": "refused", "asks": "prompt", "prompt": "Say {{nothing}}"}
     again, attention = (reverse(name, args=[mixed.pk]) for name in ("again", "attention"))
@@ -344,9 +165,9 @@ def test_ready_made_requests_are_not_said_to_be_asked_otherwise(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, client_alice: Client
 ) -> None:
     job = sent(make_job, alice, drive, [request(1, f"hello {CUT}")])
-    assert rounds.plan(job, Again("cut_off")) is not None
+    assert rounds.find_plan(job, RetryChoice("cut_off")) is not None
     for different in ({"max_tokens": 1000}, {"model": "claude-haiku-5-5"}, {"prompt": "Greet"}):
-        assert rounds.plan(job, Again("cut_off", **different)) is None
+        assert rounds.find_plan(job, RetryChoice("cut_off", **different)) is None
     given = {"which": "cut_off", "max_tokens": "1000"}
     answer = client_alice.get(reverse("again", args=[job.pk]), given)
     assert answer.headers["Location"] == reverse("attention", args=[job.pk])
@@ -361,10 +182,10 @@ def test_rows_that_were_the_same_as_an_edited_one_do_not_get_its_answer(
     rows = [("a", f"same {ERRORED}"), ("b", f"same {ERRORED}"), ("c", "other")]
     job = sent(make_job, alice, drive, rows, same_once=True, max_tokens=300)
     assert job.rows.get(number=2).same_as == 1
-    edits.edit(job.rows.get(number=1), ["a", f"quite another question {ERRORED}"])
+    edits.edit_row(job.rows.get(number=1), ["a", f"quite another question {ERRORED}"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
-    [cause] = {group.name for group in problem_groups.groups(job)}
+    [cause] = {group.name for group in problem_groups.find_groups(job)}
     let_succeed(job, 1, 2)
     assert send_again(job, alice, cause) == 2
     job = drive(job)
@@ -394,10 +215,10 @@ def test_rows_with_one_cause_are_each_asked_what_they_were_asked_last(
     job = drive(mixed)
     assert job.rows.filter(cause=cause).count() == 2
     for row in job.rows.filter(cause=cause):
-        edits.edit(row, ["another", row.content[1]])
+        edits.edit_row(row, ["another", row.content[1]])
     page = text(client_alice, reverse("edits", args=[job.pk]))
     assert "2 rows changed" in page and "Only 1 row can be sent together" in page
-    edits.forget(job)
+    edits.discard_edits(job)
     for _ in range(2):
         assert send_again(job, alice, cause) == 1
         job = drive(job)
@@ -420,7 +241,7 @@ def test_a_longer_answer_is_never_shorter_than_a_request_allowed_already(
     group = problem_groups.find_group(job, "cut_off")
     assert group is not None
     longer = group.remedies[0]
-    assert edits.change_all(job, "cut_off", longer.code, longer.value, int(longer.value)) == 1
+    assert edits.change_rows(job, "cut_off", longer.code, longer.value, int(longer.value)) == 1
     [changed] = edits.changed_rows(job, 5)
     assert [(one.name, one.before, one.after) for one in changed.changes] == [
         ("max_tokens", "50", longer.value)
@@ -431,9 +252,9 @@ def test_a_change_of_a_group_goes_on_from_the_one_before(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [request(1, top_k=5, top_p=0.5)])
-    [group] = problem_groups.groups(job)
-    edits.change_all(job, group.name, "without", "top_k", 0)
-    edits.change_all(job, group.name, "without", "top_p", 0)
+    [group] = problem_groups.find_groups(job)
+    edits.change_rows(job, group.name, "without", "top_k", 0)
+    edits.change_rows(job, group.name, "without", "top_p", 0)
     edit = json.loads(job.edits.get().source)
     assert list(edit["params"]) == ["model", "max_tokens", "messages"]
 
@@ -445,8 +266,8 @@ def test_numbers_of_a_request_stay_to_the_letter_when_it_is_changed(
     row = job.rows.get()
     source = row.source.replace('"top_k": 5', '"top_k": 5, "x": 12345678901234567890.10')
     Row.objects.filter(pk=row.pk).update(source=source)
-    [group] = problem_groups.groups(job)
-    assert edits.change_all(job, group.name, "without", "top_k", 0) == 1
+    [group] = problem_groups.find_groups(job)
+    assert edits.change_rows(job, group.name, "without", "top_k", 0) == 1
     edit = job.edits.get().source
     assert "12345678901234567890.10" in edit and "top_k" not in edit
 
@@ -499,10 +320,10 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
 ) -> None:
     rows = [("a", ERRORED), ("b", ERRORED)]
     job = sent(make_job, alice, drive, rows, same_once=True)
-    [group] = problem_groups.groups(job)
+    [group] = problem_groups.find_groups(job)
     assert (group.rows, group.own) == (2, 1)
     assert actions.leave_out(job, group.name, 2, alice)
-    edits.edit(job.rows.get(number=1), ["a", "now good"])
+    edits.edit_row(job.rows.get(number=1), ["a", "now good"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
     assert outcomes(job) == [Outcome.GOOD, Outcome.LEFT_OUT]
@@ -540,7 +361,7 @@ def file_of(job: Job) -> bytes:
     job.refresh_from_db()
     if ready := builder.open_ready(job, "csv"):
         return b"".join(ready.blocks())
-    content = b"".join(exports.csv_chunks(job))
+    content = b"".join(table.csv_chunks(job))
     path = builder.path_of(job, "csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -662,8 +483,8 @@ def test_a_row_that_a_round_left_out_is_asked_what_that_round_asked(
     assert send_again(job, alice, "refused", **different) == 2
     job = drive(job)
     assert [row.outcome for row in job.rows.in_order()] == ["good", "left_out", "good"]
-    assert edits.edit(job.rows.get(number=2), ["Ben", "y"])
-    planned = rounds.plan(job, Again(EDITED))
+    assert edits.edit_row(job.rows.get(number=2), ["Ben", "y"])
+    planned = rounds.find_plan(job, RetryChoice(EDITED))
     assert planned is not None
     asked = planned.recipe
     assert (asked.prompt, asked.model, asked.max_tokens) == tuple(different.values())
@@ -686,7 +507,7 @@ def test_a_row_that_was_stopped_before_it_was_sent_is_asked_what_it_was_to_be_as
     assert job.rows.get(number=1).cause == "canceled"
     page = text(client_alice, reverse("row", args=[job.pk, 1]))
     assert "Greet a" in page
-    planned = rounds.plan(job, Again("canceled"))
+    planned = rounds.find_plan(job, RetryChoice("canceled"))
     assert planned is not None
     assert (planned.recipe.prompt, planned.recipe.max_tokens) == ("Greet {{name}}", 700)
 
@@ -697,9 +518,9 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")], max_tokens=500)
     address = reverse("ask_again", args=[job.pk, "refused"])
     given = {"prompt": "Greet {{name}}", "system": "", "model": job.model, "max_tokens": "500"}
-    assert client_alice.post(address, given).context["planned"].again.max_tokens is None
+    assert client_alice.post(address, given).context["planned"].choice.max_tokens is None
     planned = client_alice.post(address, {**given, "max_tokens": ""}).context["planned"]
-    assert planned.again.max_tokens == planned.recipe.max_tokens == 0
+    assert planned.choice.max_tokens == planned.recipe.max_tokens == 0
     assert planned.recipe.longest > 500
     confirmed = {"which": "refused", "key": planned.key, "max_tokens": "0", "asks": "prompt"}
     client_alice.post(reverse("again", args=[job.pk]), {**confirmed, "prompt": given["prompt"]})
@@ -713,29 +534,29 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
     actions.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
     job.refresh_from_db()
-    shown = rounds.plan(job, Again(MARKED_DOWN))
+    shown = rounds.find_plan(job, RetryChoice(MARKED_DOWN))
     assert shown is not None
     key = review_sample.answer_key(job.rows.get(number=1))
     assert actions.mark_answer(job, 1, key, None, "", alice)
     mark_down(job, 2, alice)
     job.refresh_from_db()
-    assert not actions.send_round(job, shown.again, shown.key, alice)
+    assert not actions.send_round(job, shown.choice, shown.key, alice)
 
 
 @pytest.mark.parametrize(
     ("again", "why"),
     [
-        (Again("refused", model="claude-unheard-of"), "no longer offered"),
-        (Again("refused", prompt="Say {{nothing}}"), "no column “nothing”"),
-        (Again("refused", prompt=" "), "Write what Claude should do"),
-        (Again("api_error"), "no such rows"),
+        (RetryChoice("refused", model="claude-unheard-of"), "no longer offered"),
+        (RetryChoice("refused", prompt="Say {{nothing}}"), "no column “nothing”"),
+        (RetryChoice("refused", prompt=" "), "Write what Claude should do"),
+        (RetryChoice("api_error"), "No rows to retry"),
     ],
 )
 def test_why_rows_cannot_be_sent_so(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, again: Again, why: str
+    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, again: RetryChoice, why: str
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
-    assert rounds.plan(job, again) is None
+    assert rounds.find_plan(job, again) is None
     assert why in why_not_again(job, again)
 
 
@@ -745,12 +566,12 @@ def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
     job = sent(make_job, alice, drive, [("a", f"x {ERRORED}")])
     Job.objects.filter(pk=job.pk).update(model="claude-3-haiku-20240307")
     job.refresh_from_db()
-    [group] = problem_groups.groups(job)
+    [group] = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, LEAVE_OUT]
     address = reverse("ask_again", args=[job.pk, group.name])
     asked = {"prompt": job.prompt, "model": "claude-haiku-5-5"}
     planned = client_alice.post(address, asked).context["planned"]
-    assert (planned.rows, planned.again.model) == (1, "claude-haiku-5-5")
+    assert (planned.rows, planned.choice.model) == (1, "claude-haiku-5-5")
 
 
 def test_a_practice_job_is_not_sent_again_for_money(
@@ -762,32 +583,11 @@ def test_a_practice_job_is_not_sent_again_for_money(
     settings: Settings,
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")])
-    assert edits.edit(job.rows.get(number=1), ["a", "x"])
+    assert edits.edit_row(job.rows.get(number=1), ["a", "x"])
     settings.PRACTICE = False
-    assert rounds.plan(job, Again(EDITED)) is None
-    assert "was practice" in why_not_again(job, Again(EDITED))
+    assert rounds.find_plan(job, RetryChoice(EDITED)) is None
+    assert "ran in practice mode" in why_not_again(job, RetryChoice(EDITED))
     assert "Send 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
-
-
-# --- Ready-made requests that were changed --------------------------------------------------------
-
-
-def test_requests_that_ask_another_model_now_cost_no_more_than_is_said(
-    make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    rows = [request(number, f"hello {REFUSED if number < 2 else ''}") for number in range(30)]
-    job = sent(make_job, alice, drive, rows)
-    changed = [
-        request(0, "word " * 4_000, model="claude-opus-5-5", max_tokens=4_000),
-        request(1, "short", max_tokens=50),
-    ]
-    found = list(job.rows.filter(cause="refused").in_order())
-    assert edits.keep(job, list(zip(found, map(json.dumps, changed), strict=True))) == 2
-    planned = rounds.plan(job, Again(EDITED))
-    assert planned is not None
-    opus = pricing.cost_of_tokens("claude-opus-5-5", 4_000, 4_000)
-    assert opus < planned.price.most < 3 * opus, "each is priced as what it is"
-    assert_costs_no_more_than_was_said(job, alice, EDITED)
 
 
 def test_a_changed_request_that_would_be_refused_is_named(
@@ -795,38 +595,16 @@ def test_a_changed_request_that_would_be_refused_is_named(
 ) -> None:
     job = sent(make_job, alice, drive, [request(0, f"hello {REFUSED}")])
     row = job.rows.get()
-    assert edits.keep(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
-    assert rounds.plan(job, Again(EDITED)) is None
-    why = why_not_again(job, Again(EDITED))
-    assert why.startswith("Row 1 cannot be sent as it is now") and "temperature" in why
-
-
-# --- What the pages say of a round ----------------------------------------------------------------
-
-
-def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_said(
-    make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
-) -> None:
-    job = sent(make_job, alice, drive, [("a", "x"), ("b", f"y {REFUSED}"), ("c", "z")])
-    first = job.estimate["most"] if job.estimate else ""
-    assert send_again(job, alice, "refused", prompt="{{name}} " * 20_000) == 1
-    job.refresh_from_db()
-    assert "Preparing: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
-    preparation.prepare_next(job)
-    assert "Sending the retry: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
-    simulator.faults(stuck=True)
-    job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert "Working: 0 of 1 batch done, 0 of 1 row" in text(
-        client_alice, reverse("job", args=[job.pk])
-    )
-    said = client_alice.get(reverse("stop", args=[job.pk])).context["said"]
-    assert said.most == Decimal(first) + Decimal(job.rounds.get().estimate["most"])
+    assert edits.save_edits(job, [(row, json.dumps(request(0, "hello", temperature=1)))]) == 1
+    assert rounds.find_plan(job, RetryChoice(EDITED)) is None
+    why = why_not_again(job, RetryChoice(EDITED))
+    assert why.startswith("Row 1 cannot be sent:") and "temperature" in why
 
 
 def test_what_is_left_out_on_purpose_is_not_called_never_sent(
     mixed: Job, alice: User, client_alice: Client
 ) -> None:
-    edits.edit(mixed.rows.get(cause="refused"), ["n", "changed"])
+    edits.edit_row(mixed.rows.get(cause="refused"), ["n", "changed"])
     assert actions.leave_out(mixed, "refused", 1, alice)
     assert not mixed.edits.exists(), "what was changed is not sent by and by"
     mixed.refresh_from_db()

@@ -24,8 +24,9 @@ from jobs.batches import collection, leases, planning, result_rows, submission
 from jobs.drafts import estimates
 from jobs.models import Attempt, Job, Outcome, Row
 from jobs.results import table
-from jobs.retries import edits, problem_groups, rounds
-from jobs.retries.rounds import EDITED, FOR_NOW, Again
+from jobs.retries import edits, problem_groups, selection
+from jobs.retries.rounds import RetryChoice
+from jobs.retries.selection import EDITED, FOR_NOW
 from jobs.spending import receipts
 from jobs.worker import advance, tally
 
@@ -124,20 +125,20 @@ def run(job: Job, step: Step, user: User) -> Job:
 
 def take(job: Job, step: Step, user: User) -> set[int]:
     """Do what a person does; the numbers of the rows that are sent again by it."""
-    causes = [group.name for group in problem_groups.groups(job)]
+    causes = [group.name for group in problem_groups.find_groups(job)]
     cause = causes[step.which % len(causes)] if causes else "nothing"
     if step.what == "leave_out":
         count = job.rows.failed().filter(cause=cause).count()
         actions.leave_out(job, cause, count, user)
         return set()
-    again = Again({"edit": EDITED, "passing": FOR_NOW}.get(step.what, cause))
+    again = RetryChoice({"edit": EDITED, "passing": FOR_NOW}.get(step.what, cause))
     if step.what == "longer":
-        again = Again(cause, 500 + 100 * job.last_round)
+        again = RetryChoice(cause, 500 + 100 * job.last_round)
     if step.what == "edit":
-        can_be = list(edits.can_be_edited(job).in_order())
+        can_be = list(edits.editable_rows(job).in_order())
         for place in {place % len(can_be) for place in step.rows} if can_be else ():
-            edits.edit(can_be[place], cells(can_be[place].number, step.mark))
-    numbers = set(rounds.rows_of(job, again.which).values_list("number", flat=True))
+            edits.edit_row(can_be[place], cells(can_be[place].number, step.mark))
+    numbers = set(selection.retry_rows(job, again.which).values_list("number", flat=True))
     sent = send_again(job, user, again.which, max_tokens=again.max_tokens)
     assert sent in (0, len(numbers))
     return numbers if sent else set()

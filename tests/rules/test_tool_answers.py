@@ -229,7 +229,7 @@ def test_forced_tools_fill_columns_in_every_file(mixed_tools: Job, tmp_path: Pat
 
 
 def test_what_is_good_is_not_offered_to_be_paid_again(mixed_tools: Job) -> None:
-    assert [group.name for group in problem_groups.groups(mixed_tools)] == ["cut_off"]
+    assert [group.name for group in problem_groups.find_groups(mixed_tools)] == ["cut_off"]
 
 
 def test_pages_show_the_columns(mixed_tools: Job, client_alice: Client) -> None:

@@ -34,14 +34,13 @@ from jobs.models import (
     clock,
     dollars,
 )
-from jobs.retries import rounds
-from jobs.spending import caps as limits
-from jobs.spending import ledger, months
+from jobs.retries import rounds, selection
+from jobs.spending import caps, ledger, months
 from jobs.worker import advance, tally
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, signed_in
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 from ..web.test_views_draft import with_price
 
 MakeJob = Callable[..., Job]
@@ -76,11 +75,14 @@ def test_without_a_cap_one_may_spend_as_much_as_one_likes(make_job: MakeJob, ali
 
 
 @pytest.mark.parametrize(
-    ("caps", "words"),
+    ("amounts", "words"),
     [
-        ({"most_a_job": 3}, "may cost up to $3.10, and no job may cost more than $3.00 here."),
-        ({"most_a_person": 3}, "Your jobs may cost $3.00 a month, and $3.00 of it is left."),
-        ({"most_a_month": 3}, "All jobs together may cost $3.00 a month, and $3.00 of it is left."),
+        ({"most_a_job": 3}, "may cost up to $3.10, but the limit per job is $3.00."),
+        ({"most_a_person": 3}, "Your limit is $3.00 per month, and $3.00 of it is left."),
+        (
+            {"most_a_month": 3},
+            "The limit for all jobs is $3.00 per month, and $3.00 of it is left.",
+        ),
         ({"stopped_at": timezone.now()}, SPENDING_IS_STOPPED),
     ],
 )
@@ -88,12 +90,12 @@ def test_what_is_in_the_way_is_said_before_and_holds(
     make_job: MakeJob,
     alice: User,
     client_alice: Client,
-    caps: dict[str, object],
+    amounts: dict[str, object],
     words: str,
 ) -> None:
     job = draft(make_job, alice)
-    allow(**caps)
-    with pytest.raises(limits.NotAllowed) as refused:
+    allow(**amounts)
+    with pytest.raises(caps.NotAllowed) as refused:
         confirm(job)
     assert words in str(refused.value)
     page = text(client_alice, reverse("job", args=[job.pk]))
@@ -116,8 +118,8 @@ def test_a_cap_is_the_most_that_is_allowed(make_job: MakeJob, alice: User, cap: 
 @pytest.mark.parametrize(
     ("cap", "words"),
     [
-        ("most_a_person", "Your jobs may cost $3.12 a month, and less than $0.01 of it is left."),
-        ("most_a_month", "All jobs together may cost $3.12 a month, and less than $0.01 of it"),
+        ("most_a_person", "Your limit is $3.12 per month, and less than $0.01 of it is left."),
+        ("most_a_month", "The limit for all jobs is $3.12 per month, and less than $0.01 of it"),
     ],
 )
 def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
@@ -144,7 +146,7 @@ def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
 
 def test_what_cannot_be_priced_is_not_tried(make_job: MakeJob, alice: User) -> None:
     job = make_job(alice, Job.State.DRAFT, model="claude-of-tomorrow")
-    with pytest.raises(limits.NotAllowed) as refused:
+    with pytest.raises(caps.NotAllowed) as refused:
         actions.start_trials(job, list(job.rows.all())[:1], alice)
     assert "There is no price for “claude-of-tomorrow”" in str(refused.value)
 
@@ -154,10 +156,10 @@ def test_what_is_reserved_is_not_there_for_others(
 ) -> None:
     allow(most_a_person=Decimal(4), most_a_month=Decimal(7))
     assert confirm(draft(make_job, alice))
-    with pytest.raises(limits.NotAllowed, match=r"Your jobs may cost .* \$0.90 of it is left"):
+    with pytest.raises(caps.NotAllowed, match=r"Your limit is .* \$0.90 of it is left"):
         confirm(draft(make_job, alice, "0.91"))
     assert confirm(draft(make_job, bob)), "his own cap is not touched"
-    with pytest.raises(limits.NotAllowed, match=r"All jobs together .* \$0.80 of it is left"):
+    with pytest.raises(caps.NotAllowed, match=r"The limit for all jobs .* \$0.80 of it is left"):
         confirm(draft(make_job, alice, "0.81"))
     assert confirm(draft(make_job, alice, "0.80"))
 
@@ -168,9 +170,9 @@ def test_last_month_and_the_other_mode_do_not_count(make_job: MakeJob, alice: Us
     for change in (last, {"practice": False}):
         job = draft(make_job, alice)
         assert confirm(job)
-        assert ledger.taken_up(month) == Decimal("3.10")
+        assert ledger.committed_since(month) == Decimal("3.10")
         Job.objects.filter(pk=job.pk).update(**change)
-        assert ledger.taken_up(month) == 0
+        assert ledger.committed_since(month) == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -185,7 +187,7 @@ def test_eight_who_press_at_once_do_not_go_over(make_job: MakeJob, alice: User, 
         try:
             ready.wait(timeout=30)
             found.append(confirm(job))
-        except limits.NotAllowed as why:
+        except caps.NotAllowed as why:
             found.append(str(why))
         finally:
             connection.close()
@@ -196,9 +198,9 @@ def test_eight_who_press_at_once_do_not_go_over(make_job: MakeJob, alice: User, 
     for thread in threads:
         thread.join()
     assert found.count(True) == 3
-    assert len([why for why in found if "All jobs together" in str(why)]) == 5
+    assert len([why for why in found if "The limit for all jobs" in str(why)]) == 5
     assert Job.objects.filter(state=Job.State.SUBMITTING).count() == 3
-    assert ledger.taken_up(ledger.month_of(timezone.now())) == 3
+    assert ledger.committed_since(ledger.month_of(timezone.now())) == 3
 
 
 def test_what_is_reserved_is_given_back_as_answers_come(
@@ -220,7 +222,7 @@ def test_what_is_reserved_is_given_back_as_answers_come(
     job = drive(job)
     assert job.reserved_pico == 0 and dollars(job.spent_pico) == job.cost > 0
     month = ledger.month_of(timezone.now())
-    assert ledger.taken_up(month) == ledger.taken_up(month, alice) == job.cost
+    assert ledger.committed_since(month) == ledger.committed_since(month, alice) == job.cost
 
 
 def test_rows_that_are_sent_again_are_reserved_for(
@@ -235,12 +237,12 @@ def test_rows_that_are_sent_again_are_reserved_for(
     job.refresh_from_db()
     assert job.reserved_pico == 0
     allow(most_a_job=0)
-    planned = rounds.plan(job, rounds.Again(rounds.FOR_NOW))
+    planned = rounds.find_plan(job, rounds.RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
     address = reverse("again", args=[job.pk])
-    again = {"which": rounds.FOR_NOW, "key": planned.key}
+    again = {"which": selection.FOR_NOW, "key": planned.key}
     answer = client_alice.post(address, again, follow=True).content.decode()
-    assert "Nothing was sent." in answer and "no job may cost more than $0.00" in answer
+    assert "Nothing was sent." in answer and "the limit per job is $0.00" in answer
     allow(most_a_job=None)
     client_alice.post(address, again)
     job.refresh_from_db()
@@ -316,7 +318,7 @@ def test_a_second_person_approves_what_is_dear(
     page = text(client_alice, address)
     assert "This job needs approval" in page and "Ask for approval of" in page
     assert "Practise with" not in page
-    with pytest.raises(limits.NotAllowed, match="A second person"):
+    with pytest.raises(caps.NotAllowed, match="A second person"):
         confirm(dear)
     client_alice.post(address, {"plan_sha256": dear.plan_sha256, "approval": "ask"})
     page = text(client_alice, address)
@@ -333,7 +335,7 @@ def test_a_second_person_approves_what_is_dear(
     assert "waiting for your approval" not in text(client_root, "/")
     page = text(client_root, address)
     assert "Only alice can submit it" in page and "Practise with" not in page
-    with pytest.raises(limits.NotAllowed, match="only its owner"):
+    with pytest.raises(caps.NotAllowed, match="only its owner"):
         confirm(dear, root)
     page = text(client_alice, address)
     assert "root approved this job." in page and "Practise with 2 rows" in page
@@ -346,9 +348,9 @@ def test_nobody_approves_their_own_job(dear: Job, alice: User, client_alice: Cli
     User.objects.filter(pk=alice.pk).update(is_superuser=True)
     assert approvals.ask(dear, dear.plan_sha256, alice)
     alice.refresh_from_db()
-    with pytest.raises(limits.NotAllowed, match="You own this job"):
+    with pytest.raises(caps.NotAllowed, match="You own this job"):
         approvals.approve(dear, dear.plan_sha256, alice)
-    with pytest.raises(limits.NotAllowed):
+    with pytest.raises(caps.NotAllowed):
         confirm(dear, alice)
     page = text(client_alice, reverse("confirm", args=[dear.pk]))
     assert 'value="give"' not in page
@@ -357,7 +359,7 @@ def test_nobody_approves_their_own_job(dear: Job, alice: User, client_alice: Cli
 
 def test_only_an_administrator_approves(dear: Job, alice: User, bob: User) -> None:
     assert approvals.ask(dear, dear.plan_sha256, alice)
-    with pytest.raises(limits.NotAllowed):
+    with pytest.raises(caps.NotAllowed):
         approvals.approve(dear, dear.plan_sha256, bob)
     assert signed_in(bob).get(reverse("confirm", args=[dear.pk])).status_code == 404
 
@@ -386,7 +388,7 @@ def test_a_changed_plan_needs_a_new_approval(
     with_price(dear, most="3.20")
     assert not dear.awaits_approval
     assert not actions.confirm(dear, asked, alice), "that plan is gone"
-    with pytest.raises(limits.NotAllowed):
+    with pytest.raises(caps.NotAllowed):
         confirm(dear)
     assert not approvals.approve(dear, dear.plan_sha256, root), "this one was not asked for"
     page = text(client_alice, reverse("confirm", args=[dear.pk]))
@@ -447,13 +449,13 @@ def test_the_estimates_are_held_against_what_was_charged(
     make_job: MakeJob, alice: User, client_root: Client
 ) -> None:
     month = ledger.month_of(timezone.now())
-    assert months.accuracy(month) is None
+    assert months.measure_accuracy(month) is None
     said = draft(make_job, alice).estimate  # usually $1.40 to $1.90
     for cents, outcome in ((165, Outcome.GOOD), (182, Outcome.LOOK), (300, Outcome.GOOD)):
         row = {"outcome": outcome, "cost_pico": cents * 5 * 10**9}
         make_job(alice, outcomes=[row, row], estimate=said, practice=True)
     make_job(alice, outcomes=[Outcome.ERRORED] * 2, estimate=said, practice=True)
-    found = months.accuracy(month)
+    found = months.measure_accuracy(month)
     assert found is not None and (found.jobs, found.in_range, found.within) == (3, 2, 10)
     page = text(client_root, reverse("spending"))
     assert "2 of 3 jobs</strong> cost what was said to be usual" in page
@@ -469,14 +471,17 @@ def test_a_deleted_job_has_cost_what_it_has_cost(
     assert confirm(job)
     job = drive(job)
     month = ledger.month_of(timezone.now())
-    before, charges = ledger.taken_up(month), sum(one.amount for one in ledger.charges(month))
+    before, charges = (
+        ledger.committed_since(month),
+        sum(one.amount for one in ledger.charges(month)),
+    )
     assert before == charges == job.cost + sum(one.cost for one in job.trials.all())
     assert actions.delete(job, alice)
-    assert ledger.taken_up(month) == before, "while it is being deleted"
+    assert ledger.committed_since(month) == before, "while it is being deleted"
     while Job.objects.filter(pk=job.pk).exists():
         Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
         advance.sweep()
-    assert ledger.taken_up(month, alice) == before
+    assert ledger.committed_since(month, alice) == before
     assert sum(one.amount for one in ledger.charges(month)) == before
 
 
@@ -490,13 +495,13 @@ def test_a_job_that_is_deleted_in_the_other_mode_has_cost_what_it_has_cost(
     assert confirm(job)
     job = drive(job)
     month, mode = ledger.month_of(timezone.now()), settings.PRACTICE
-    before = ledger.taken_up(month)
+    before = ledger.committed_since(month)
     settings.PRACTICE = not mode
-    ledger.remember(job)
+    ledger.keep_spending(job)
     job.delete()
-    assert ledger.taken_up(month) == 0
+    assert ledger.committed_since(month) == 0
     settings.PRACTICE = mode
-    assert ledger.taken_up(month) == before > 0
+    assert ledger.committed_since(month) == before > 0
     assert sum(one.amount for one in ledger.charges(month)) == before
 
 
@@ -509,7 +514,7 @@ def test_a_job_from_a_clock_that_was_ahead_is_no_trouble(
     Job.objects.filter(pk=job.pk).update(
         confirmed_at=ahead, cached=True, spent_pico=5, tally={"cache_read_tokens": 9}
     )
-    assert [month.charged for month in months.months(timezone.now())] == [0]
+    assert [month.charged for month in months.list_months(timezone.now())] == [0]
 
 
 def test_the_shell_says_what_is_in_the_way(
@@ -520,7 +525,7 @@ def test_the_shell_says_what_is_in_the_way(
     command = ["submit", path, "--prompt", "{{text}}", "--yes"]
     allow(most_a_job=0)
     status, said = refusal(*command)
-    assert status == 1 and "Not submitted." in said and "no job may cost more than" in said
+    assert status == 1 and "Not submitted." in said and "the limit per job is" in said
     allow(most_a_job=None, approval_above=0)
     status, said = refusal(*command)
     job = Job.objects.latest("pk")

@@ -37,15 +37,13 @@ from jobs.models import (
     recipe_of,
 )
 from jobs.provider.replies import BatchInfo
-from jobs.retries import preparation, rounds
+from jobs.retries import preparation, rounds, selection
 from jobs.rules.recipes import Recipe
-from jobs.spending import caps as limits
-from jobs.spending import ledger, receipts
-from jobs.spending import months as spending
+from jobs.spending import caps, ledger, months, receipts
 from jobs.worker import advance, tally
 
 from ..conftest import CUT, ERRORED, Simulator, drive_job, send_again, store_job
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 from ..retries.test_rounds_hard import mark_down
 from ..web.test_views_draft import with_price
 
@@ -165,14 +163,14 @@ def test_trying_and_deleting_does_not_lead_around_the_caps(make_job: MakeJob, al
         assert run_trial(job)
         most = job.trials.get().most_pico
         job.trials.update(state=Trial.State.UNKNOWN)
-        before = ledger.taken_up(EPOCH)
+        before = ledger.committed_since(EPOCH)
         delete_all_of(job)
-        assert ledger.taken_up(EPOCH) == ledger.taken_up(EPOCH, alice) == before > 0
+        assert ledger.committed_since(EPOCH) == ledger.committed_since(EPOCH, alice) == before > 0
     allow(most_a_person=Decimal("0.04"))
     job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)
-    with pytest.raises(limits.NotAllowed, match="Your jobs may cost"):
+    with pytest.raises(caps.NotAllowed, match="Your limit is"):
         run_trial(job)
-    assert ledger.taken_up(EPOCH) == dollars(2 * most)
+    assert ledger.committed_since(EPOCH) == dollars(2 * most)
 
 
 def test_the_answer_to_a_test_whose_draft_is_being_deleted_counts(
@@ -184,12 +182,12 @@ def test_the_answer_to_a_test_whose_draft_is_being_deleted_counts(
     Trial.objects.move(first.pk, Trial.State.WAITING, Trial.State.SENDING)
     assert actions.delete(job, alice)
     assert not Trial.objects.filter(pk=second.pk).exists(), "it is not asked for any more"
-    assert ledger.taken_up(EPOCH) == dollars(first.most_pico)
+    assert ledger.committed_since(EPOCH) == dollars(first.most_pico)
     cost = {"state": Trial.State.ANSWERED, "cost_pico": 3 * 10**12}
     Trial.objects.filter(pk=first.pk).update(**cost)
     while Job.objects.filter(pk=job.pk).exists():
         advance.sweep()
-    assert ledger.taken_up(EPOCH) == ledger.spent(EPOCH) == 3
+    assert ledger.committed_since(EPOCH) == ledger.spent_since(EPOCH) == 3
 
 
 # --- Every way to spend passes every gate ---------------------------------------------------------
@@ -198,19 +196,19 @@ def test_the_answer_to_a_test_whose_draft_is_being_deleted_counts(
 def test_tests_count_towards_the_limits_of_their_job(make_job: MakeJob, alice: User) -> None:
     job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)  # 1.6 cents a row
     allow(most_a_job=Decimal("0.02"))
-    with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
+    with pytest.raises(caps.NotAllowed, match="the limit per job is"):
         run_trial(job, 2)
     assert run_trial(job)
     job.trials.update(state=Trial.State.ANSWERED, cost_pico=10**10)
-    with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
+    with pytest.raises(caps.NotAllowed, match="the limit per job is"):
         run_trial(job)
     with_price(job, most="0.011")
-    with pytest.raises(limits.NotAllowed, match="no job may cost more than"):
+    with pytest.raises(caps.NotAllowed, match="the limit per job is"):
         actions.confirm(job, job.plan_sha256, alice)
     allow(most_a_job=None, approval_above=Decimal("0.02"))
-    with pytest.raises(limits.NotAllowed, match="second person"):
+    with pytest.raises(caps.NotAllowed, match="second person"):
         run_trial(job)
-    with pytest.raises(limits.NotAllowed, match="second person"):
+    with pytest.raises(caps.NotAllowed, match="second person"):
         actions.confirm(job, job.plan_sha256, alice)
     allow(approval_above=Decimal("0.03"))
     assert actions.confirm(job, job.plan_sha256, alice)
@@ -242,20 +240,20 @@ def test_what_is_sent_again_in_doubt_may_be_charged_twice_and_counts_twice(
     doubtful: Batch, alice: User, root: User
 ) -> None:
     most = Decimal("3.10")
-    for caps in ({"most_a_job": 6}, {"most_a_person": 6}, {"most_a_month": 6}):
+    for amounts in ({"most_a_job": 6}, {"most_a_person": 6}, {"most_a_month": 6}):
         allow(most_a_job=None, most_a_person=None, most_a_month=None)
-        allow(**caps)
-        with pytest.raises(limits.NotAllowed):
+        allow(**amounts)
+        with pytest.raises(caps.NotAllowed):
             actions.send_again(doubtful, alice)
     allow(most_a_job=Decimal("6.20"), most_a_month=None, approval_above=Decimal("3.20"))
-    with pytest.raises(limits.NotAllowed, match="An administrator who does not own this job"):
+    with pytest.raises(caps.NotAllowed, match="An administrator who does not own this job"):
         actions.send_again(doubtful, alice)
     assert actions.send_again(doubtful, root)
-    assert ledger.taken_up(EPOCH) == ledger.of_job(doubtful.job) == 2 * most
-    assert ledger.may_be_charged(doubtful.job) == most
+    assert ledger.committed_since(EPOCH) == ledger.committed_to_job(doubtful.job) == 2 * most
+    assert ledger.possible_charges(doubtful.job) == most
     # It did not turn up for two days.
     Batch.objects.update(late_until=clock.now())
-    assert ledger.taken_up(EPOCH) == most
+    assert ledger.committed_since(EPOCH) == most
 
 
 def test_a_late_batch_costs_what_it_costs_and_is_in_doubt_no_more(doubtful: Batch) -> None:
@@ -265,12 +263,12 @@ def test_a_late_batch_costs_what_it_costs_and_is_in_doubt_no_more(doubtful: Batc
         batch=doubtful, provider_id="x", size=2, created_at=clock.now(), found_at=clock.now()
     )
     Batch.objects.update(late_until=clock.now())
-    assert ledger.may_be_charged(job) == Decimal("3.10"), "until it has ended"
+    assert ledger.possible_charges(job) == Decimal("3.10"), "until it has ended"
     end_late(late_one, 5 * 10**11)
-    assert ledger.may_be_charged(job) == 0
-    assert ledger.spent(EPOCH) == Decimal("0.5")
+    assert ledger.possible_charges(job) == 0
+    assert ledger.spent_since(EPOCH) == Decimal("0.5")
     tally.count_up(job)
-    assert ledger.spent(EPOCH) == Decimal("0.5")
+    assert ledger.spent_since(EPOCH) == Decimal("0.5")
     assert sum(one.amount for one in ledger.charges(EPOCH)) == Decimal("0.5")
 
 
@@ -286,18 +284,18 @@ def end_late(late_one: LateBatch, cost: int) -> None:
 def test_a_retry_of_an_older_job_counts_for_its_own_month_everywhere(
     mixed: Job, alice: User, drive: Drive
 ) -> None:
-    first = ledger.spent(EPOCH)
+    first = ledger.spent_since(EPOCH)
     long_ago = clock.now() - timedelta(days=62)
     Job.objects.filter(pk=mixed.pk).update(confirmed_at=long_ago)
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     job = drive(mixed)
-    months = {month.begins: month.charged for month in spending.months(clock.now())}
+    by_month = {month.begins: month.charged for month in months.list_months(clock.now())}
     now, then = ledger.month_of(clock.now()), ledger.month_of(long_ago)
-    assert months[then] == first > 0
-    assert months[now] == ledger.taken_up(now) == ledger.spent(EPOCH) - first > 0
+    assert by_month[then] == first > 0
+    assert by_month[now] == ledger.committed_since(now) == ledger.spent_since(EPOCH) - first > 0
     assert {one.what for one in ledger.charges(now)} == {"retry"}
     delete_all_of(job)
-    assert {month.begins: month.charged for month in spending.months(clock.now())} == months
+    assert {month.begins: month.charged for month in months.list_months(clock.now())} == by_month
 
 
 # --- Sums that are too large ----------------------------------------------------------------------
@@ -307,7 +305,7 @@ def test_what_is_too_dear_to_be_stored_is_refused_in_words(
     make_job: MakeJob, alice: User, simulator: Simulator
 ) -> None:
     job = with_price(make_job(alice, Job.State.DRAFT), most="9223373")
-    with pytest.raises(limits.NotAllowed, match=r"No job can cost more than \$9,000,000"):
+    with pytest.raises(caps.NotAllowed, match=r"No job can cost more than \$9,000,000"):
         actions.confirm(job, job.plan_sha256, alice)
 
 
@@ -325,9 +323,9 @@ def test_many_large_jobs_add_up(make_job: MakeJob, alice: User) -> None:
     for _ in range(3):
         job = with_price(make_job(alice, Job.State.DRAFT), most="5000000")
         assert actions.confirm(job, job.plan_sha256, alice)
-    assert ledger.taken_up(EPOCH) == 15_000_000
+    assert ledger.committed_since(EPOCH) == 15_000_000
     Job.objects.update(spent_pico=pico(Decimal(5_000_000)) + 1, reserved_pico=0)
-    assert ledger.spent(EPOCH) == Decimal("15000000.000000000003")
+    assert ledger.spent_since(EPOCH) == Decimal("15000000.000000000003")
 
 
 # --- Four eyes are two pairs ----------------------------------------------------------------------
@@ -373,7 +371,7 @@ def test_whoever_changed_a_draft_last_does_not_approve_it(
     assert approvals.ask(job, job.plan_sha256, alice)
     assert Job.objects.awaiting_approval(other).exists()
     assert not Job.objects.awaiting_approval(root).exists()
-    with pytest.raises(limits.NotAllowed, match="made the last change"):
+    with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
     assert actions.confirm(job, job.plan_sha256, alice)
@@ -385,7 +383,7 @@ def test_whoever_asked_does_not_approve(
     job = with_price(make_job(alice, Job.State.DRAFT))
     allow(approval_above=Decimal(3))
     assert approvals.ask(job, job.plan_sha256, root)
-    with pytest.raises(limits.NotAllowed, match="asked for the approval"):
+    with pytest.raises(caps.NotAllowed, match="asked for approval"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
 
@@ -399,7 +397,7 @@ def test_an_approval_holds_as_long_as_its_giver_may_give_it(
     assert approvals.ask(job, job.plan_sha256, alice)
     assert approvals.approve(job, job.plan_sha256, root)
     User.objects.filter(pk=root.pk).update(**change)
-    with pytest.raises(limits.NotAllowed, match="A second person"):
+    with pytest.raises(caps.NotAllowed, match="A second person"):
         actions.confirm(job, job.plan_sha256, alice)
 
 
@@ -417,7 +415,7 @@ def test_an_approver_who_then_changes_the_draft_has_not_approved_it(
         assert actions.save_recipe(job, recipe, root)
     job.refresh_from_db()
     with_price(job)
-    with pytest.raises(limits.NotAllowed, match="Nobody can approve it now"):
+    with pytest.raises(caps.NotAllowed, match="Nobody can approve it now"):
         actions.confirm(job, job.plan_sha256, alice)
 
 
@@ -441,12 +439,12 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     client_root.post(address, {"cell": ["n4", "written by root"]})
     mixed.refresh_from_db()
     assert mixed.changed_by == root
-    again = rounds.Again(rounds.EDITED)
-    planned = rounds.plan(mixed, again)
+    again = rounds.RetryChoice(selection.EDITED)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
     assert approvals.ask(mixed, planned.key, alice, again)
     assert Job.objects.filter(AWAITS_APPROVAL).get().awaits_approval
-    with pytest.raises(limits.NotAllowed, match="made the last change"):
+    with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
     assert actions.send_round(mixed, again, planned.key, alice)
@@ -459,11 +457,11 @@ def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
     assert actions.leave_out(mixed, "refused", 1, root)
     mixed.refresh_from_db()
     assert mixed.changed_by == root
-    again = rounds.Again("cut_off", max_tokens=1000)
-    planned = rounds.plan(mixed, again)
+    again = rounds.RetryChoice("cut_off", max_tokens=1000)
+    planned = rounds.find_plan(mixed, again)
     assert planned is not None
     assert approvals.ask(mixed, planned.key, alice, again)
-    with pytest.raises(limits.NotAllowed, match="made the last change"):
+    with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
 
@@ -597,15 +595,15 @@ class History:
         Job.objects.filter(pk=job.pk).update(confirmed_at=ago)
 
     def check(self, *, settled: bool) -> None:
-        spent, all_ = ledger.spent(EPOCH), ledger.taken_up(EPOCH)
+        spent, all_ = ledger.spent_since(EPOCH), ledger.committed_since(EPOCH)
         assert spent == sum((one.amount for one in ledger.charges(EPOCH)), Decimal(0))
-        months = spending.months(clock.now())
-        assert spent == sum((month.charged for month in months), Decimal(0))
-        assert all_ - spent == sum((month.reserved for month in months), Decimal(0))
-        for month in months:
+        by_month = months.list_months(clock.now())
+        assert spent == sum((month.charged for month in by_month), Decimal(0))
+        assert all_ - spent == sum((month.reserved for month in by_month), Decimal(0))
+        for month in by_month:
             assert sum(month.by_person.values(), Decimal(0)) == month.charged
-        since = months[0].begins
-        assert ledger.taken_up(since) == months[0].charged + months[0].reserved
+        since = by_month[0].begins
+        assert ledger.committed_since(since) == by_month[0].charged + by_month[0].reserved
         there = Job.objects.all()
         # A draft has no receipt yet.
         sent = there.filter(state__in=[*Job.SENT, Job.State.DELETING]).exclude(confirmed_at=None)
@@ -617,7 +615,7 @@ class History:
         assert receipts_ + past <= all_
         if settled and not Job.objects.stale().exists():
             assert receipts_ + past == spent
-        by_job = sum((ledger.of_job(job) for job in there), Decimal(0))
+        by_job = sum((ledger.committed_to_job(job) for job in there), Decimal(0))
         forgotten = PastSpending.objects.filter(open_pico__gt=0)
         open_ = sum((dollars(one.open_pico) for one in forgotten), Decimal(0))
         assert by_job + past + open_ == all_

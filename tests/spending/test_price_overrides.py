@@ -26,7 +26,7 @@ from jobs.web.templatetags import show
 from jobs.worker import advance
 
 from ..conftest import Simulator
-from ..drafts.test_settings import priced
+from ..drafts.test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
 NEW = "claude-next-1"
@@ -38,11 +38,11 @@ def today() -> date:
 
 
 def test_what_is_entered_holds_from_its_day_on(root: User) -> None:
-    price_overrides.enter(
+    price_overrides.add_price(
         "claude-haiku-5-5", today() + timedelta(days=1), Decimal(9), Decimal(9), root
     )
     assert pricing.priced_model("claude-haiku-5-5").prices.input == Decimal("0.1"), "not yet"
-    price_overrides.enter("claude-haiku-5-5", today(), Decimal("0.2"), Decimal("1.5"), root)
+    price_overrides.add_price("claude-haiku-5-5", today(), Decimal("0.2"), Decimal("1.5"), root)
     known = pricing.priced_model("claude-haiku-5-5")
     assert (known.prices.input, known.prices.cache_write_1h) == (Decimal("0.2"), Decimal("0.4"))
     assert known.source == f"entered by root on {today()}, from {today()} on"
@@ -50,11 +50,13 @@ def test_what_is_entered_holds_from_its_day_on(root: User) -> None:
     judged = Judgment("good", answered_by=known.id, usage=Usage(input_tokens=1_000_000))
     assert pricing.cost_in_pico(judged) == 10**11
     assert pricing.cost_of_tokens(known.id, 1_000_000, 0, 500_000) == Decimal("0.1"), "one price"
-    price_overrides.enter("claude-haiku-4-5", today(), Decimal(7), Decimal(8), root)
+    price_overrides.add_price("claude-haiku-4-5", today(), Decimal(7), Decimal(8), root)
     assert pricing.priced_model("claude-haiku-4-5-20251001").prices.input == 7, (
         "by its other name, too"
     )
-    price_overrides.withdraw(PriceOverride.objects.get(model="claude-haiku-5-5", since=today()).pk)
+    price_overrides.withdraw_price(
+        PriceOverride.objects.get(model="claude-haiku-5-5", since=today()).pk
+    )
     assert pricing.priced_model("claude-haiku-5-5").prices.input == Decimal("0.1")
 
 
@@ -63,7 +65,7 @@ def test_a_draft_is_priced_anew(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
     before = priced(job)
-    price_overrides.enter(job.model, today(), Decimal(1), Decimal(5), root)
+    price_overrides.add_price(job.model, today(), Decimal(1), Decimal(5), root)
     assert not actions.confirm(job, job.plan_sha256, alice), "that price holds no more"
     advance.advance(job.pk)
     job.refresh_from_db()
@@ -99,7 +101,7 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
     assert '$3.00</span> read, <span class="num">$15.00' in page and "$0.005" not in page
     assert "$0.01</td>" in page, "all digits of what the cheapest costs to read again"
     assert checks.problems(job) == []
-    offer = model_catalog.find(NEW)
+    offer = model_catalog.find_model(NEW)
     assert offer is not None and offer.has_price and (offer.context, offer.longest) == (5000, 900)
     answer = client_root.post(address, {"withdraw": PriceOverride.objects.get().pk}, follow=True)
     assert "No price is known for" in answer.content.decode()
@@ -112,7 +114,7 @@ def test_the_page_says_where_each_price_is_from_and_how_old_it_is(
     def page() -> str:
         return html.unescape(client_root.get(reverse("spending_prices")).content.decode())
 
-    price_overrides.enter("claude-opus-5-5", today(), Decimal(3), Decimal(9), root)
+    price_overrides.add_price("claude-opus-5-5", today(), Decimal(3), Decimal(9), root)
     text = page()
     assert f"compared with Anthropic's own pages on 2026-11-23 ({show.days_ago(COMPARED)})" in text
     assert f"own table, from Anthropic's pages (2026-11-23) · {show.days_ago(COMPARED)}" in text

@@ -452,7 +452,7 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
     )
     recipe = Recipe(NASTY + "{{" + "<b>" * 30 + "}}", NASTY, NASTY, 5)
     for shared in (True, False):
-        templates.keep(alice, f"{shared}{NASTY}"[:100], recipe, shared=shared)
+        templates.save_template(alice, f"{shared}{NASTY}"[:100], recipe, shared=shared)
     priced = make_job(alice, Job.State.DRAFT, **{**texts, "held": "", "prompt": "{{text}}"})
     jobs.append(with_price(priced))
     for job in jobs:

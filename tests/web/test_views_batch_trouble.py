@@ -32,7 +32,7 @@ from jobs.models import (
     files,
     key_fingerprint,
 )
-from jobs.retries import preparation, rounds
+from jobs.retries import preparation, rounds, selection
 from jobs.web.templatetags.show import at_most
 from jobs.worker import tally
 
@@ -536,7 +536,7 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     assert f'href="{address}?which=passing"' in page_of(client_alice, job)
     page = text(client_alice, f"{address}?which=passing")
     job.refresh_from_db()  # the plan comes from what was counted
-    planned = rounds.plan(job, rounds.Again(rounds.FOR_NOW))
+    planned = rounds.find_plan(job, rounds.RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
     assert f"Send 2 rows – {at_most(planned.price.most)}</button>" in page
     assert "The first time was not charged" in page

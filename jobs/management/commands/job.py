@@ -61,10 +61,9 @@ from ...cli.options import (
 from ...cli.verify import look_for_damage
 from ...drafts import checks, estimates, model_catalog
 from ...drafts.estimates import Estimate, PartEstimate
-from ...drafts.model_catalog import Offer
-from ...drafts.reading import limits as reading_limits
-from ...drafts.reading import read_apart, read_corrected
-from ...drafts.templates import kept_recipe
+from ...drafts.model_catalog import OfferedModel
+from ...drafts.reading import read_apart, read_corrected, reading_limits
+from ...drafts.templates import template_recipe
 from ...drafts.trials import MOST_ROWS, choose_rows
 from ...ingest.descriptions import how_it_is_read
 from ...ingest.protocol import Failed, FileRead, ReaderInput, UploadSummary
@@ -72,8 +71,9 @@ from ...ingest.shapes import Unreadable
 from ...models import Heartbeat, Job, Outcome, SiteState, SpendingCaps, Template, Trial, recipe_of
 from ...provider.errors import ProviderError
 from ...results import table, unmatched, workbook
-from ...retries import corrected_files, problem_groups, rounds
-from ...retries.rounds import EDITED, Again
+from ...retries import corrected_files, measurements, problem_groups, rounds, selection
+from ...retries.rounds import RetryChoice
+from ...retries.selection import EDITED
 from ...rules import pricing, wording
 from ...rules.column_matching import needed_columns
 from ...rules.judging import describe_problem
@@ -211,7 +211,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         self.stdout, self.stderr = plain(self.stdout), plain(self.stderr)
         if action != "check":  # which needs no database
-            price_overrides.refresh()
+            price_overrides.load_prices()
         try:
             getattr(self, f"do_{action}")(options)
         except CommandError as error:
@@ -621,13 +621,13 @@ class Command(BaseCommand):
         job = find_job(options["id"])
         self.send_round(job, again_from(options), options)
 
-    def send_round(self, job: Job, again: Again, options: dict[str, Any]) -> None:
+    def send_round(self, job: Job, again: RetryChoice, options: dict[str, Any]) -> None:
         """Say what sending rows again costs, ask, and send them. Raises CommandError."""
         try:
             planned = rounds.make_plan(job, again)
-        except rounds.CannotBeSent as why:
+        except measurements.CannotRetry as why:
             raise CommandError(str(why)) from why
-        self.say(rounds.in_words(job, planned))
+        self.say(rounds.describe_retry(job, planned))
         self.say(f"Cost in US dollars: {price_in_words(planned.price)}.")
         if not options["yes"] and not self.agrees(planned.rows, planned.price.most):
             raise CommandError("Nothing was sent.")
@@ -656,11 +656,13 @@ class Command(BaseCommand):
             with path.open("rb"):
                 pass
             corrected = read_corrected(job, str(path.resolve()))
-            found, changed = corrected_files.match(job, corrected)
+            found, changed = corrected_files.match_rows(job, corrected)
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
         except Unreadable as error:
-            why = " ".join([*corrected_files.in_words(error), "Nothing of the file was used."])
+            why = " ".join(
+                [*corrected_files.describe_error(error), "Nothing of the file was used."]
+            )
             raise CommandError(why, returncode=UNREADABLE) from error
         self.say(f"Rows: {found.in_short}.")
         for note in found.notes:
@@ -668,18 +670,18 @@ class Command(BaseCommand):
         if not changed:
             raise CommandError("Nothing was sent: no row is different in the file.")
         try:
-            corrected_files.keep(job, changed)
+            corrected_files.save_changes(job, changed)
         except corrected_files.NotFinished as error:
             raise CommandError(f"Nothing was sent: job {job.pk} was changed meanwhile.") from error
         job.refresh_from_db()
-        rounds.measure_edits(job)
-        if waited := rounds.rows_of(job, EDITED).count() - len(changed):
+        measurements.measure_edits(job)
+        if waited := selection.retry_rows(job, EDITED).count() - len(changed):
             self.say(f"Changed before, and sent with them: {wording.rows(waited)}.")
-        self.send_round(job, Again(EDITED), options)
+        self.send_round(job, RetryChoice(EDITED), options)
 
     def do_attention(self, options: dict[str, Any]) -> None:
         job = find_job(options["id"])
-        found = problem_groups.groups(job)
+        found = problem_groups.find_groups(job)
         if options["json"]:
             groups = [facts_of_group(group) for group in found]
             self.stdout.write(json.dumps(groups, indent=1, ensure_ascii=False))
@@ -731,7 +733,7 @@ class Command(BaseCommand):
             )
 
     def do_models(self, options: dict[str, Any]) -> None:
-        found = model_catalog.offered()
+        found = model_catalog.list_models()
         if options["json"]:
             self.stdout.write(json.dumps([facts_of_model(offer) for offer in found], indent=1))
             return
@@ -750,7 +752,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(found, indent=1))
             return
         for template in templates:
-            recipe = kept_recipe(template)
+            recipe = template_recipe(template)
             shared = "shared" if template.shared else "not shared"
             self.stdout.write(
                 f"{template.name}  ({template.owner.username}, {shared})  {recipe.model}  "
@@ -831,7 +833,7 @@ def is_late(began: float) -> bool:
     return time.monotonic() - began > WORKER_SECONDS
 
 
-def model_price(offer: Offer) -> str:
+def model_price(offer: OfferedModel) -> str:
     if not offer.has_price:
         return "no price known"
     prices = pricing.priced_model(offer.id).prices

@@ -28,7 +28,7 @@ from .styled import StyledForm, shorten
 
 def model_choices() -> list[tuple[str, str]]:
     """The models that can be chosen."""
-    return [(offer.id, offer.name) for offer in model_catalog.offered() if offer.has_price]
+    return [(offer.id, offer.name) for offer in model_catalog.list_models() if offer.has_price]
 
 
 ANSWER_KINDS = {
@@ -113,7 +113,7 @@ class RecipeForm(StyledForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        offer = model_catalog.find(cleaned.get("model", ""))
+        offer = model_catalog.find_model(cleaned.get("model", ""))
         if offer and (cleaned.get("max_tokens") or 0) > offer.longest:
             self.add_error(
                 "max_tokens",

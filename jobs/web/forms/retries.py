@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 
-from ...retries.rounds import Again
+from ...retries.rounds import RetryChoice
 from ...rules.recipes import Recipe
 from .recipes import model_choices
 from .styled import StyledForm
@@ -36,13 +36,13 @@ class AskForm(StyledForm):
         widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
     )
 
-    def again(self, which: str, before: Recipe) -> Again:
+    def again(self, which: str, before: Recipe) -> RetryChoice:
         """What is different from `before`."""
         given = self.cleaned_data
         longest = given["max_tokens"] or 0
         # A browser sends every line break as two characters.
         prompt, system = (given[name].replace("\r\n", "\n") for name in ("prompt", "system"))
-        return Again(
+        return RetryChoice(
             which,
             max_tokens=longest if longest != before.max_tokens else None,
             model=given["model"] if given["model"] != before.model else "",
@@ -66,10 +66,10 @@ class AgainForm(forms.Form):
     key = forms.CharField(required=False, max_length=64)
 
     @property
-    def again(self) -> Again:
+    def again(self) -> RetryChoice:
         given = self.cleaned_data
         texts = {name: given[name].replace("\r\n", "\n") for name in given["asks"]}
-        return Again(given["which"], given["max_tokens"], given["model"], **texts)
+        return RetryChoice(given["which"], given["max_tokens"], given["model"], **texts)
 
 
 class ChangeForm(forms.Form):

@@ -220,7 +220,7 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
     """`code`: of the advice that is taken."""
     job = find_job(request, pk)
     if job.state == Job.State.DRAFT:
-        found = advice.find(job, estimates.current(job), request.POST.get("code", ""))
+        found = advice.find_advice(job, estimates.current(job), request.POST.get("code", ""))
         if found:
             actions.save_recipe(job, found.recipe, person(request))
             messages.success(request, "Changed. The price is worked out anew.")

@@ -10,8 +10,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from ...drafts import advice, checks, estimates, model_catalog
-from ...drafts.estimates import Estimate, Prices
+from ...drafts import advice, checks, estimates, model_catalog, prompt_caching
+from ...drafts.estimates import Estimate
+from ...drafts.price_ranges import PriceRange
 from ...models import Job, SpendingCaps, recipe_of
 from ...rules import wording
 from ...rules.model_capabilities import NONE, effort_choices, effort_of
@@ -62,13 +63,13 @@ def price(job: Job) -> dict[str, Any]:
 
 def _not_allowed(job: Job, estimate: Estimate) -> str:
     """Why so much may not be spent now; "" when it may."""
-    return caps.in_the_way(job, estimate.most, SpendingCaps.get(), timezone.now())
+    return caps.why_over_cap(job, estimate.most, SpendingCaps.get(), timezone.now())
 
 
 def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
     """What is odd about a draft that can be sent, each as a sentence."""
     found = checks.remarks(job)
-    offer = model_catalog.find(job.model)
+    offer = model_catalog.find_model(job.model)
     if estimate and offer and estimate.basis.counts.longest > offer.context:
         found.append(
             f"Row {job.reading.get('longest_row'):,} is longer than {offer.name} can read "
@@ -90,22 +91,22 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
 
 def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
     """What the settings of a recipe mean for this job: beside each model its price, and so on."""
-    models, recipe = model_catalog.offered(), recipe_of(job)
+    models, recipe = model_catalog.list_models(), recipe_of(job)
     others = [dataclasses.replace(recipe, model=offer.id) for offer in models]
-    none: list[Prices | None] = [None] * len(models)
-    prices = estimates.prices_with(job, estimate, others) if estimate else none
+    none: list[PriceRange | None] = [None] * len(models)
+    prices = estimates.price_recipes(job, estimate, others) if estimate else none
     shown = list(zip(models, prices, strict=True))
     newest = {offer.family: offer for offer in reversed(models) if not offer.deprecated}
     first = [newest[family] for family in model_catalog.FAMILIES if family in newest]
     return {
         "current_models": [pair for one in first for pair in shown if pair[0] is one],
         "older_models": [pair for pair in shown if pair[0] not in first],
-        "models_asked_at": model_catalog.asked_at(),
+        "models_asked_at": model_catalog.last_refresh(),
         **trial_hint(job),
         "longest": recipe.longest,
         "thinks": effort_of(recipe.model, recipe.effort) != NONE,
         "effort_choices": effort_choices(recipe.model, recipe.effort),
-        "keeping": estimates.keeping(job, estimate) if estimate else None,
+        "keeping": prompt_caching.offer_caching(job, estimate) if estimate else None,
         "advice": advice.advice_for(job, estimate),
     }
 

@@ -183,7 +183,7 @@ def _progress(now: Sequence[Batch], again: Round) -> tuple[int, int]:
 def _said(job: Job, batches: Sequence[Batch]) -> Estimate | PartEstimate | None:
     """What was said that the job costs; rounds are looked for only where there are some."""
     again = any(batch.round > 1 for batch in batches)
-    return estimates.said(job) if again else estimates.current(job)
+    return estimates.total_estimate(job) if again else estimates.current(job)
 
 
 @dataclass(frozen=True)
@@ -397,7 +397,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
         "fates": fates,
         "preparing": job.rounds.exclude(step=Round.Step.READY).last(),
         "runs_on": fates["sent"] or fates["unsure"],
-        "said": None if job.is_external else estimates.said(job),
+        "said": None if job.is_external else estimates.total_estimate(job),
         "elsewhere_runs": elsewhere is not None and not elsewhere.is_final,
     }
     return render(request, "job_page/stop.html", context)

@@ -13,9 +13,10 @@ from ...actions import approvals
 from ...drafts import model_catalog
 from ...models import CorrectedUpload, Job, Row, SiteState, SpendingCaps, recipe_of_round
 from ...models.clock import now
-from ...retries import corrected_files, problem_groups, rounds
+from ...retries import corrected_files, measurements, problem_groups, rounds, selection
 from ...retries import edits as editing
-from ...retries.rounds import EDITED, FOR_NOW, Again
+from ...retries.rounds import RetryChoice
+from ...retries.selection import EDITED, FOR_NOW
 from ...rules import recipes
 from ...rules.judging import IGNORED, describe_cause
 from ...spending import caps
@@ -37,14 +38,14 @@ CHANGED = "Nothing was sent, because the rows or their price have changed. Check
 @require_safe
 def attention(request: HttpRequest, pk: int) -> HttpResponse:
     job = _find(request, pk)
-    set_aside = Again(IGNORED)
+    set_aside = RetryChoice(IGNORED)
     context = {
         "job": job,
         "changing": row_changes.find(job),
-        "groups": problem_groups.groups(job),
+        "groups": problem_groups.find_groups(job),
         "edited": editing.count_waiting(job),
         "can_send": job.state == Job.State.FINISHED,
-        "set_aside": rounds.plan(job, set_aside) if job.ignored_count else None,
+        "set_aside": rounds.find_plan(job, set_aside) if job.ignored_count else None,
     }
     return render(request, "problems/list.html", context)
 
@@ -69,13 +70,13 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
             return _send(request, job, wanted, key)
     try:
         planned = rounds.make_plan(job, wanted)
-    except rounds.CannotBeSent as why:
+    except measurements.CannotRetry as why:
         messages.info(request, str(why))
         return redirect("attention", pk)
     return _show_plan(request, job, planned)
 
 
-def _send(request: HttpRequest, job: Job, wanted: Again, key: str) -> HttpResponse:
+def _send(request: HttpRequest, job: Job, wanted: RetryChoice, key: str) -> HttpResponse:
     try:
         sent = actions.send_round(job, wanted, key, person(request))
     except caps.NotAllowed as why:
@@ -89,7 +90,7 @@ def _send(request: HttpRequest, job: Job, wanted: Again, key: str) -> HttpRespon
 
 
 def _approve(
-    request: HttpRequest, job: Job, approval: str, wanted: Again, key: str
+    request: HttpRequest, job: Job, approval: str, wanted: RetryChoice, key: str
 ) -> HttpResponse:
     """`approval`: "ask" for that of a second person, "give" it, or "withdraw" what was asked."""
     user = person(request)
@@ -111,7 +112,7 @@ def _approve(
     return redirect(to, job.pk)
 
 
-def _approval(request: HttpRequest, job: Job, planned: rounds.Plan) -> dict[str, object]:
+def _approval(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> dict[str, object]:
     """Whether a second person has to approve these rows, whether this one can, or somebody has."""
     user = person(request)
     if not caps.needs_approval(job, planned.price.most, SpendingCaps.get()):
@@ -129,19 +130,19 @@ def _approval(request: HttpRequest, job: Job, planned: rounds.Plan) -> dict[str,
     }
 
 
-def _show_plan(request: HttpRequest, job: Job, planned: rounds.Plan) -> HttpResponse:
-    why = caps.in_the_way(job, planned.price.most, SpendingCaps.get(), now())
-    which = planned.again.which
+def _show_plan(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> HttpResponse:
+    why = caps.why_over_cap(job, planned.price.most, SpendingCaps.get(), now())
+    which = planned.choice.which
     context = {
         "job": job,
         "planned": planned,
-        "again": planned.again,
-        "changed_rows": rounds.changed_of(job, which),
+        "again": planned.choice,
+        "changed_rows": selection.count_edited_with_cause(job, which),
         "cause": None if which in (EDITED, FOR_NOW) else describe_cause(which),
         "passing": which == FOR_NOW,
         "edited": editing.changed_rows(job, SHOWN) if which == EDITED else [],
-        "asked_otherwise": planned.again.prompt is not None or planned.again.system is not None,
-        "model": model_catalog.name_of(planned.again.model) if planned.again.model else "",
+        "asked_otherwise": planned.choice.prompt is not None or planned.choice.system is not None,
+        "model": model_catalog.name_of(planned.choice.model) if planned.choice.model else "",
         "in_the_way": why,
         **_approval(request, job, planned),
     }
@@ -153,13 +154,13 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     """A form for asking rows otherwise: those with one cause, or EDITED; POST shows what that
     costs."""
     job = _find(request, pk, which)
-    rows = rounds.rows_of(job, which)
+    rows = selection.retry_rows(job, which)
     count = rows.count()
-    if not rounds.can_be_asked(job) or not count:
+    if not rounds.can_change_prompt(job) or not count:
         return redirect("attention", pk)
-    before = Again(which).recipe(job)
+    before = RetryChoice(which).recipe(job)
     # Whoever wrote what to ask once does not write it for each group.
-    shown = recipe_of_round(job, job.last_round) if rounds.is_unknown(job, before) else before
+    shown = recipe_of_round(job, job.last_round) if rounds.lacks_prompt(job, before) else before
     initial = {
         "prompt": shown.prompt,
         "system": shown.system,
@@ -170,7 +171,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             planned = rounds.make_plan(job, form.again(which, before))
-        except rounds.CannotBeSent as why:
+        except measurements.CannotRetry as why:
             form.add_error(None, str(why))
         else:
             return _show_plan(request, job, planned)
@@ -178,10 +179,10 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
         "job": job,
         "count": count,
         # They were asked something else, so they come after these.
-        "others": rounds.all_rows_of(job, which).count() - count,
+        "others": selection.candidate_rows(job, which).count() - count,
         "cause": None if which in (EDITED, FOR_NOW) else describe_cause(which),
         "is_edited": which == EDITED,
-        "is_unknown": rounds.is_unknown(job, before),
+        "is_unknown": rounds.lacks_prompt(job, before),
         "answer": before.answer,
         "form": form,
         "columns": job.columns,
@@ -230,8 +231,8 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("edits", pk)
     planned, why_not = None, ""
     try:
-        planned = rounds.make_plan(job, Again(EDITED))
-    except rounds.CannotBeSent as why:
+        planned = rounds.make_plan(job, RetryChoice(EDITED))
+    except measurements.CannotRetry as why:
         why_not = str(why)
     cause = request.GET.get("cause", "")
     context = {
@@ -244,7 +245,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         "count": editing.count_waiting(job),
         "planned": planned,
         "why_not": why_not,
-        "can_ask": rounds.can_be_asked(job),
+        "can_ask": rounds.can_change_prompt(job),
         "part": corrected,
         "failed": job.outcome_count(*editing.CAN_BE_EDITED),
         "can_upload": job.state == Job.State.FINISHED,
@@ -257,7 +258,7 @@ def _to_edit(job: Job, cause: str) -> list[tuple[int, str]]:
     """Number and cells of the first rows with one cause that can be edited in the page."""
     if job.kind != Job.Kind.TABLE:
         return []
-    rows = editing.can_be_edited(job).filter(cause=cause.replace("\0", "")).in_order()
+    rows = editing.editable_rows(job).filter(cause=cause.replace("\0", "")).in_order()
     rows = rows.exclude(number__in=job.edits.values("number"))[:SHOWN]
     return [(row.number, " | ".join(row.content)[:MOST_TEXT]) for row in rows]
 
@@ -268,7 +269,7 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
     corrected = CorrectedUpload.objects.filter(job=job).first()
     if corrected is None:
         return None
-    found = corrected_files.found_of(corrected)
+    found = corrected_files.read_findings(corrected)
     context = {
         "job": job,
         "corrected": corrected,
@@ -302,8 +303,8 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     row = get_object_or_404(job.rows, number=number)
     if row_changes.find(job):
         return _busy(request, job)
-    if not editing.can_be_edited(job).filter(pk=row.pk).exists():
-        messages.info(request, editing.why_not(job, row))
+    if not editing.editable_rows(job).filter(pk=row.pk).exists():
+        messages.info(request, editing.why_not_editable(job, row))
         return redirect("row", pk, number)
     waiting = job.edits.filter(number=number).first()
     cells: list[str] = Row(source=waiting.source).content if waiting else row.content
@@ -317,7 +318,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         changed = dict(zip(shown, given, strict=True))
         new = [_as_it_was(changed.get(at, old), old) for at, old in enumerate(cells)]
         actions.note_changer(job, person(request))
-        if editing.edit(row, new):
+        if editing.edit_row(row, new):
             messages.success(
                 request, f"Row {number} is kept as you changed it. Nothing is sent yet."
             )

@@ -34,7 +34,7 @@ def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | No
         return None
     content = row.content
     is_table = job.kind == Job.Kind.TABLE
-    if rounds.is_unknown(job, recipe) or not (is_table or _has_params(content)):
+    if rounds.lacks_prompt(job, recipe) or not (is_table or _has_params(content)):
         return ReadableRequest("", None, "", "", 0, "", is_cut=False, is_unknown=True)
     if is_table:
         # One with too few cells is left out when its turn comes; see planning.py.

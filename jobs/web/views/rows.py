@@ -336,7 +336,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "request_sent": readable_request(job, found, recipe_of_round(job, found.round)),
         "attempts": _attempts(job, found),
         "can_be_edited": _can_be_edited(job, found),
-        "is_changed": edits.waiting(job).filter(pk=found.pk).exists(),
+        "is_changed": edits.waiting_rows(job).filter(pk=found.pk).exists(),
         "values": values_of(job, found),
         "cause": describe_cause(found.cause) if found.outcome in ATTENTION else None,
         "here": _address(request),
@@ -377,7 +377,7 @@ def _attempts(job: Job, row: Row) -> list[Earlier]:
 
 
 def _can_be_edited(job: Job, row: Row) -> bool:
-    return job.kind == Job.Kind.TABLE and edits.can_be_edited(job).filter(pk=row.pk).exists()
+    return job.kind == Job.Kind.TABLE and edits.editable_rows(job).filter(pk=row.pk).exists()
 
 
 def _neighbour(job: Job, wanted: RowFilter, row: Row, step: int) -> Neighbour | None:

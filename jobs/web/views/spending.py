@@ -39,7 +39,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         if why := caps.why_approval_is_short(form.cleaned_data["approval_above"]):
             messages.warning(request, why)
         return redirect("spending")
-    months = spending.months(timezone.now())
+    months = spending.list_months(timezone.now())
     now = months[0]
     context = {
         "caps": allowed,
@@ -47,8 +47,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         "now": now,
         "months": months,
         "dearest": max((month.charged for month in months), default=0),
-        "accuracy": spending.accuracy(months[-1].begins),
-        "taken_up": ledger.taken_up(now.begins),
+        "accuracy": spending.measure_accuracy(months[-1].begins),
+        "taken_up": ledger.committed_since(now.begins),
         "parts": [
             ("By person", _sorted(now.by_person)),
             ("By template", _sorted(now.by_template)),
@@ -69,17 +69,17 @@ def prices(request: HttpRequest) -> HttpResponse:
     one with the id `withdraw`."""
     form = PriceForm(request.POST or None, initial={"since": timezone.now().date()})
     if request.method == "POST" and "withdraw" in request.POST:
-        price_overrides.withdraw(whole_number(request.POST["withdraw"]))
+        price_overrides.withdraw_price(whole_number(request.POST["withdraw"]))
         messages.success(request, "Withdrawn. Drafts are priced anew.")
         return redirect("spending_prices")
     if request.method == "POST" and form.is_valid():
-        price_overrides.enter(**form.cleaned_data, user=person(request))
+        price_overrides.add_price(**form.cleaned_data, user=person(request))
         messages.success(request, "Entered. It holds from that day on; drafts are priced anew.")
         return redirect("spending_prices")
     context = {
         "form": form,
         "models": [known for known in pricing.priced_models() if known.status != "retired"],
-        "without_price": [offer for offer in model_catalog.offered() if not offer.has_price],
+        "without_price": [offer for offer in model_catalog.list_models() if not offer.has_price],
         "own": PriceOverride.objects.filter(withdrawn_at=None).select_related("entered_by"),
         "usual": pricing.source(),
     }

@@ -96,7 +96,7 @@ def templates(request: HttpRequest) -> HttpResponse:
         .values_list("pk", flat=True)
     )
     shown = [
-        Shown(template, reusing.kept_recipe(template), template.pk in changeable)
+        Shown(template, reusing.template_recipe(template), template.pk in changeable)
         for template in page.object_list
     ]
     context = {
@@ -135,7 +135,7 @@ def keep(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _kept(request: HttpRequest, job: Job, recipe: Recipe, form: TemplateForm) -> HttpResponse:
     name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]
-    replaced = reusing.keep(person(request), name, recipe, shared=shared)
+    replaced = reusing.save_template(person(request), name, recipe, shared=shared)
     words = "is as in this job now" if replaced else "is kept"
     messages.success(request, f"The template “{name}” {words}. You find it under “Templates”.")
     return redirect("job", job.pk)
@@ -160,7 +160,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     form = TemplateNameForm(request.POST)
     if not form.is_valid():
         messages.error(request, " ".join(map(str, form.errors["name"])))
-    elif reusing.rename(template, name := form.cleaned_data["name"]):
+    elif reusing.rename_template(template, name := form.cleaned_data["name"]):
         messages.success(request, f"The template is called “{name}” now.")
     else:
         messages.error(request, f"There is another template “{name}” already. Choose another name.")
@@ -172,7 +172,7 @@ def share(request: HttpRequest, pk: int) -> HttpResponse:
     """`shared`: "yes", or "no" to keep it to its owner."""
     template = _find(request, pk)
     shared = request.POST.get("shared") == "yes"
-    reusing.share(template, shared)
+    reusing.share_template(template, shared)
     words = "Everyone on this site can start with" if shared else "Only its owner can start with"
     messages.success(request, f"{words} “{template.name}” now.")
     return redirect("templates")

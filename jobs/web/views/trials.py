@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ... import actions
 from ...drafts import checks, estimates, model_catalog, trials
-from ...drafts.estimates import Prices
+from ...drafts.price_ranges import PriceRange
 from ...models import Job, Outcome, Trial, recipe_of
 from ...rules import pricing
 from ...rules.answer_formats import COLUMNS, TEXT, as_cell, stored_values
@@ -128,7 +128,7 @@ def _rounds(job: Job) -> list[Round]:
 
 def trial_hint(job: Job) -> dict[str, Any]:
     """Whether a draft can be tried, and what that costs a row, with each model."""
-    names = {offer.id: offer.name for offer in model_catalog.offered() if offer.has_price}
+    names = {offer.id: offer.name for offer in model_catalog.list_models() if offer.has_price}
     prices = _prices_of_a_row(job, list(names))
     own = prices.pop(job.model, None)
     others = sorted(prices.items(), key=lambda pair: pair[1])
@@ -162,7 +162,7 @@ def _prices_of_a_row(job: Job, models: list[str]) -> dict[str, Decimal]:
     if estimate is None or estimate.trouble or not estimate.rows:
         return {}
     recipes = [replace(recipe_of(job), model=model) for model in models]
-    found = zip(models, estimates.prices_with(job, estimate, recipes), strict=True)
+    found = zip(models, estimates.price_recipes(job, estimate, recipes), strict=True)
     return {
         model: prices.most / pricing.BATCH / prices.rows
         for model, prices in found
@@ -290,13 +290,13 @@ def _agreement(pairs: list[Pair]) -> list[tuple[str, int]]:
     return [(name, same[name]) for name in dict.fromkeys(names) if name in same]
 
 
-def _priced(job: Job, both: list[Round]) -> list[tuple[Round, Prices | None]]:
+def _priced(job: Job, both: list[Round]) -> list[tuple[Round, PriceRange | None]]:
     """Each with about what the whole job would cost so."""
     estimate = estimates.current(job)
     known = [with_rows_of(recipe_of(job), shown.recipe) for shown in both if shown.recipe]
     if estimate is None or estimate.trouble or len(known) < len(both):
         return [(shown, None) for shown in both]
-    return list(zip(both, estimates.prices_with(job, estimate, known), strict=True))
+    return list(zip(both, estimates.price_recipes(job, estimate, known), strict=True))
 
 
 def _answer(request: HttpRequest, job: Job, error: str = "") -> HttpResponse:

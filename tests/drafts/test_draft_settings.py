@@ -7,7 +7,6 @@ import html
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,19 +21,12 @@ from pytest_django import Settings
 
 from jobs import actions
 from jobs.drafts import advice as advising
-from jobs.drafts import checks, estimates, model_catalog
+from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
-from jobs.models import Job, ModelCatalog, Outcome, Trial, recipe_of, trial_key
-from jobs.provider.replies import ModelInfo
+from jobs.models import Job, Outcome, Trial, recipe_of, trial_key
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
-from jobs.rules.recipes import (
-    Recipe,
-    compile_recipe,
-    compile_template,
-    expected_output,
-    static_text,
-)
+from jobs.rules.recipes import Recipe, compile_template, expected_output, static_text
 from jobs.worker import advance
 
 from ..conftest import Simulator
@@ -60,6 +52,10 @@ def save(client: Client, job: Job, **values: object) -> str:
     answer = client.post(reverse("recipe", args=[job.pk]), form, headers=HX)
     job.refresh_from_db()
     return html.unescape(answer.content.decode())
+
+
+def advice(job: Job) -> dict[str, advising.Advice]:
+    return {one.code: one for one in advising.advice_for(job, priced(job))}
 
 
 def shown(client: Client, job: Job) -> str:
@@ -145,7 +141,7 @@ def test_a_job_of_which_nothing_is_left_cannot_be_confirmed(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=[("Ada", ""), ("Ben", "")], prompt="{{text}}")
     estimate = priced(job)
-    assert "No row is left to send" in estimate.trouble
+    assert "All rows are skipped" in estimate.trouble
     assert estimate.rows == 0 and job.plan_sha256 == ""
 
 
@@ -165,101 +161,14 @@ def test_what_is_odd_is_said_before_the_last_button_too(
     assert "In 3 rows a cell that is used is empty." in page
 
 
-# --- Models ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def with_key(db: None, settings: Settings) -> None:
-    settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
-
-
-def test_what_the_provider_offers_goes_before_what_is_bundled(
-    with_key: None, simulator: Simulator, client_alice: Client, alice: User, make_job: MakeJob
-) -> None:
-    assert model_catalog.asked_at() is None
-    assert model_catalog.find("claude-haiku-5-5") is not None, (
-        "the bundled table, until it was asked"
-    )
-    assert model_catalog.find("claude-mythos-5-2") is None
-    model_catalog.refresh()
-    assert model_catalog.asked_at() is not None
-    assert model_catalog.find("claude-mythos-5-2") is not None, "this account was let in"
-    assert model_catalog.find("claude-opus-4-1") is None, "it is retired"
-    assert model_catalog.find("claude-haiku-4-5") is not None, "listed by its other name"
-    unpriced = model_catalog.find("claude-mythos-preview")
-    assert unpriced is not None and not unpriced.has_price
-    job = make_job(alice, Job.State.DRAFT, model="claude-mythos-preview")
-    assert "no price for Claude Mythos Preview" in checks.problems(job)[0]
-    page = shown(client_alice, job)
-    assert "Anthropic listed these models" in page and "Claude Mythos 5.2" in page
-    assert [offer.family for offer in model_catalog.offered()][:2] == ["haiku", "haiku"], (
-        "cheapest first"
-    )
-
-
-def test_the_list_is_asked_for_now_and_then_and_for_each_key(
-    with_key: None, simulator: Simulator, settings: Settings
-) -> None:
-    model_catalog.refresh()
-    first = model_catalog.asked_at()
-    model_catalog.refresh()
-    assert model_catalog.asked_at() == first, "that was lately"
-    due = timezone.now() - timedelta(minutes=1)
-    ModelCatalog.objects.update(due_at=due)
-    model_catalog.refresh()
-    assert model_catalog.asked_at() != first
-    settings.ANTHROPIC_API_KEY = "sk-ant-another"
-    assert model_catalog.asked_at() is None, "what another key saw says nothing of this one"
-    simulator.stop()
-    model_catalog.refresh()
-    assert model_catalog.asked_at() is None
-    assert model_catalog.find("claude-haiku-5-5") is not None
-    assert ModelCatalog.get().due_at > timezone.now(), "not again at once"
-
-
-def test_a_model_that_is_switched_off_is_refused_and_its_successor_named(
-    alice: User, make_job: MakeJob, client_alice: Client
-) -> None:
-    job = make_job(alice, Job.State.DRAFT, model="claude-opus-4-1")
-    words = "Claude Opus 4.1 is no longer offered. Choose Claude Opus 5.5 instead."
-    assert checks.problems(job) == [words]
-    assert words in shown(client_alice, job)
-    estimates.estimate_job(job)
-    job.refresh_from_db()
-    assert not job.plan_sha256, "it cannot be confirmed"
-
-
-def test_a_model_that_will_be_switched_off_warns(alice: User, make_job: MakeJob) -> None:
-    job = make_job(alice, Job.State.DRAFT, model="claude-sonnet-4-5")
-    assert checks.problems(job) == []
-    assert checks.remarks(job) == [
-        "Claude Sonnet 4.5 will be switched off on 30 November 2026. Choose Claude Sonnet 5.5 "
-        "instead."
-    ]
-
-
-def test_the_provider_says_when_a_model_is_switched_off(with_key: None) -> None:
-    told = ModelInfo(
-        "claude-haiku-5-5",
-        "Claude Haiku 5.5",
-        lifecycle="deprecated",
-        retires_at=timezone.now().replace(year=2027, month=3, day=1),
-        max_input_tokens=5_000,
-        max_tokens=100,
-    )
-    offer = model_catalog._of_list(told)
-    assert (offer.deprecated, offer.context, offer.longest) == (True, 5_000, 100)
-    assert offer.retires is not None and offer.retires.month == 3
-
-
 def test_each_model_has_its_price_for_this_very_job(
     alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
 ) -> None:
     rows = [(f"n{number}", "word " * 50) for number in range(100)]
     job = make_job(alice, Job.State.DRAFT, rows=rows, prompt="About {{text}}")
-    estimate = priced(job)
+    estimate, recipe = priced(job), recipe_of(job)
     found = {
-        model.id: estimates.prices_with(job, estimate, [replace(recipe_of(job), model=model.id)])[0]
+        model.id: estimates.price_recipes(job, estimate, [replace(recipe, model=model.id)])[0]
         for model in pricing.choosable_models()
     }
     own = found[job.model]
@@ -313,13 +222,13 @@ def test_how_much_it_thinks_is_chosen_among_what_the_model_has(
     job = make_job(alice, Job.State.DRAFT)
     answer = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert efforts_in(answer) == ["", "none", "low", "medium", "high", "max"]
-    assert "Automatic (medium)" in answer
+    assert "As usual for the model (some)" in answer
     page = save(client_alice, job, model="claude-opus-5-5")
     assert efforts_in(page) == ["", "low", "medium", "high", "max"], "it always thinks"
     page = save(client_alice, job, prompt="Other {{name}}")
     assert "id_effort" not in page, "nobody’s open list is taken away while they choose"
     page = save(client_alice, job, model="claude-haiku-4-5", effort="high")
-    assert efforts_in(page) == ["", "high"] and "High (not with this model)" in page
+    assert efforts_in(page) == ["", "high"] and "Much (not with this model)" in page
     assert "is no choice for this model" in page
 
 
@@ -327,72 +236,6 @@ def efforts_in(page: str) -> list[str]:
     found = re.search(r'<select[^>]* id="id_effort".*?</select>', page, re.DOTALL)
     assert found
     return re.findall(r'value="(\w*)"', found[0])
-
-
-# --- Kept instructions ----------------------------------------------------------------------------
-
-
-@pytest.mark.no_database
-def test_only_instructions_that_all_rows_share_are_kept() -> None:
-    kept = compile_recipe(Recipe("{{a}}", "Be brief.", "m", cached=True), ["a"])(["x"])
-    assert kept["system"] == [
-        {
-            "type": "text",
-            "text": "Be brief.",
-            "cache_control": {"type": "ephemeral", "ttl": "1h"},
-        }
-    ]
-    own = compile_recipe(Recipe("Go", "Be {{a}}.", "m", cached=True), ["a"])(["x"])
-    assert own["system"] == "Be x."
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_keeping_instructions_costs_what_was_said(
-    alice: User,
-    make_job: MakeJob,
-    simulator: Simulator,
-    drive: Drive,
-    client_alice: Client,
-    cached: bool,
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(40)]
-    job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG, cached=cached, effort="none")
-    estimate = priced(job)
-    offer = estimates.keeping(job, estimate)
-    assert offer is not None and offer.is_possible
-    assert offer.tokens == pytest.approx(len(LONG) / 2.55, rel=0.1)
-    assert offer.saves > 0, "most rows find it"
-    assert offer.costs > 0, "few do: written again and again, at twice the price of reading"
-    assert actions.confirm(job, job.plan_sha256, job.owner)
-    job = drive(job)
-    assert job.cost <= estimate.most
-    assert estimate.low <= job.cost <= estimate.high
-    assert bool(job.tally["cache_read_tokens"]) is cached
-    hits = job.rows.filter(cache_read_tokens__gt=0).count()
-    assert job.tally["cache_hits"] == hits
-    page = shown(client_alice, job)
-    assert (f"{hits} of 40 rows found them" in page) is cached
-    if cached:
-        plain = pricing.cost_of_tokens(
-            job.model, job.tally["input_tokens"], job.tally["output_tokens"]
-        )
-        assert f"would have saved {pricing.format_dollars(plain - job.cost)}" in page
-
-
-def test_short_instructions_are_not_worth_keeping(
-    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
-) -> None:
-    job = make_job(alice, Job.State.DRAFT, system="Be brief.", cached=True)
-    estimate = priced(job)
-    offer = estimates.keeping(job, estimate)
-    assert offer is not None and not offer.is_possible
-    assert "It saves nothing here: this model keeps instructions from 1,024 tokens on" in shown(
-        client_alice, job
-    )
-    Job.objects.filter(pk=job.pk).update(cached=False, plan_sha256="")
-    without = priced(job)
-    assert (without.low, without.high) == (estimate.low, estimate.high)
-    assert without.most < estimate.most, "the least length that is kept is a guess"
 
 
 # --- What tried rows teach ------------------------------------------------------------------------
@@ -577,7 +420,7 @@ def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
     advance.price_stale_drafts()
     advance.advance(job.pk)
     page = client_alice.get(reverse("price", args=[job.pk]), headers=HX).content.decode()
-    assert "No row is left to send" in page and "Working out" not in page
+    assert "All rows are skipped" in page and "Working out" not in page
 
 
 def test_a_list_of_drafts_takes_few_queries(
@@ -608,109 +451,3 @@ def test_estimates_of_an_older_version_can_be_read(
     estimate = estimates.current(job)
     assert estimate is not None and estimate.most == Decimal("1.25")
     assert client_alice.get(reverse("job", args=[job.pk])).status_code == 200
-
-
-def test_answers_that_were_cut_off_when_tried_warn_before_all_of_them_are_paid(
-    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
-) -> None:
-    job = make_job(alice, Job.State.DRAFT, max_tokens=50)
-    tried(job, [50, 30, 50])
-    job.trials.filter(output_tokens=50).update(outcome=Outcome.LOOK, cause="cut_off")
-    words = "2 of 3 rows that you tried were cut off at 50 tokens."
-    assert words in shown(client_alice, job)
-    priced(job)
-    assert words in client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
-    Job.objects.filter(pk=job.pk).update(max_tokens=80)
-    assert "cut off at" not in shown(client_alice, job), "longer ones are allowed by now"
-
-
-# --- Advice ---------------------------------------------------------------------------------------
-
-
-def advice(job: Job) -> dict[str, advising.Advice]:
-    return {one.code: one for one in advising.advice_for(job, priced(job))}
-
-
-def test_a_longest_answer_far_above_what_was_needed_is_named(
-    alice: User, make_job: MakeJob, client_alice: Client, client_bob: Client, simulator: Simulator
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(500)]
-    job = make_job(alice, Job.State.DRAFT, rows=rows, effort="none")
-    tried(job, [30, 41, 35])
-    before = priced(job)
-    found = advice(job)["shorter"]
-    assert "No tried answer needed more than 41 tokens, and 1,024 are allowed" in found.text
-    address = reverse("take_advice", args=[job.pk])
-    assert client_bob.post(address, {"code": "shorter"}).status_code == 404
-    client_alice.post(address, {"code": "shorter"})
-    job.refresh_from_db()
-    assert job.max_tokens == 100
-    after = priced(job)
-    assert (after.low, after.tried) == (before.low, 3), "as it says"
-    assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
-    saved = before.most - after.most
-    assert f"costs {pricing.format_dollars(saved)} less at most" in found.text
-    assert "shorter" not in advice(job)
-    client_alice.post(address, {"code": "nonsense"})
-    job.refresh_from_db()
-    assert job.max_tokens == 100
-
-
-def test_a_longest_answer_that_was_reached_is_not_made_shorter(
-    alice: User, make_job: MakeJob, simulator: Simulator
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(500)]
-    job = make_job(alice, Job.State.DRAFT, rows=rows)
-    tried(job, [30, 41, 35])
-    job.trials.filter(number=2).update(outcome=Outcome.LOOK, cause="cut_off")
-    assert "shorter" not in advice(job)
-
-
-def test_a_preamble_that_every_row_repeats_is_moved_and_kept(
-    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(500)]
-    prompt = f"{LONG}\nWrite \\{{{{so}}}}.\nThe text: {{{{text}}}}, by {{{{name}}}}"
-    job = make_job(alice, Job.State.DRAFT, rows=rows, prompt=prompt)
-    before = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
-    found = advice(job)["instructions"]
-    assert "Every row begins with the same text" in found.text
-    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "instructions"})
-    job.refresh_from_db()
-    assert job.cached and job.prompt == "The text: {{text}}, by {{name}}"
-    after = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
-    sent = f"{after['system'][0]['text']}\n{after['messages'][0]['content']}"
-    assert sent.split() == before["messages"][0]["content"].split(), "no word is lost"
-    assert not {"instructions", "kept"} & advice(job).keys()
-
-
-def test_long_instructions_are_worth_keeping(
-    alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(500)]
-    job = make_job(alice, Job.State.DRAFT, rows=rows, system=LONG)
-    before = priced(job)
-    found = advice(job)["kept"]
-    client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "kept"})
-    after = priced(job)
-    assert job.cached and after.low < before.low
-    assert f"cost up to {pricing.format_dollars(before.low - after.low)} less" in found.text
-
-
-def test_a_cheaper_model_that_gives_the_same_answers_is_named(
-    alice: User, make_job: MakeJob, simulator: Simulator
-) -> None:
-    rows = [(f"n{number}", "text") for number in range(5000)]
-    labels = {"kind": "labels", "labels": ["good", "bad"]}
-    job = make_job(alice, Job.State.DRAFT, rows=rows, model="claude-opus-5-5", answer_kind=labels)
-    tried(job, [50, 50, 50])
-    assert "cheaper" not in advice(job)
-    Job.objects.filter(pk=job.pk).update(model="claude-haiku-5-5", plan_sha256="")
-    tried(job, [50, 50, 50])
-    Job.objects.filter(pk=job.pk).update(model="claude-opus-5-5", plan_sha256="")
-    job.trials.update(outcome=Outcome.GOOD, answer="good")
-    found = advice(job)["cheaper"]
-    assert "Claude Haiku 5.5 gave the same answers to all 3 rows" in found.text
-    assert found.recipe == replace(recipe_of(job), model="claude-haiku-5-5")
-    job.trials.filter(model="claude-haiku-5-5", number=2).update(answer="bad")
-    assert "cheaper" not in advice(job), "they do not agree any more"

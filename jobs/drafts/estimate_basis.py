@@ -1,0 +1,71 @@
+"""What an estimate is worked out from: counted tokens, surveyed rows and earlier jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from ..batches.leases import Lease
+from ..models import Job, recipe_of
+from ..rules import recipes
+from ..rules.answer_formats import output_format
+from ..rules.structs import reader_of
+from . import answer_lengths, row_survey, token_counts
+from .answer_lengths import EarlierJob
+from .row_survey import Survey
+from .token_counts import Counts
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an estimate is made from. Each part is reused while its key is unchanged."""
+
+    counts_key: str = ""
+    counts: Counts = field(default_factory=Counts)
+    survey_key: str = ""
+    survey: Survey = field(default_factory=Survey)
+    # As of then: a job that finishes later does not change a price that is shown.
+    earlier: tuple[EarlierJob, ...] = ()
+
+
+read_basis = reader_of(Basis)
+
+
+def file_version(job: Job) -> list[Any]:
+    return [job.upload_sha256, job.choices, job.corrections]
+
+
+def reusable_answers(job: Job) -> list[int] | None:
+    """Which answers of the previous job can be reused; None without one."""
+    before = row_survey.find_previous_job(job)
+    return [before.pk, before.good_count] if before else None
+
+
+def hash_values(values: list[Any]) -> str:
+    text = json.dumps(msgspec.to_builtins(values), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_basis(job: Job, lease: Lease | None) -> Basis:
+    """Count tokens and survey rows, each only if what it depends on has changed."""
+    recipe = recipe_of(job)
+    # With repetitions and order: the survey depends on both.
+    columns = [recipes.columns_used(text) for text in (recipe.prompt, recipe.system)]
+    wordless = not recipes.static_text(recipe.prompt).strip()
+    sent = [recipe.skip_empty, recipe.same_once, recipe.only_new]
+    rows = [file_version(job), columns, wordless, sent, reusable_answers(job)]
+    texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
+    counts_key = hash_values([file_version(job), texts, recipe.effort, settings.PRACTICE])
+    survey_key = hash_values(rows)
+    basis = read_basis((job.estimate or {}).get("basis", {}))
+    if basis.counts_key != counts_key or not basis.counts.tokens:
+        basis = replace(basis, counts_key=counts_key, counts=token_counts.count_tokens(job, lease))
+    if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:
+        found = row_survey.survey_rows(job, recipe, lease)
+        basis = replace(basis, survey_key=survey_key, survey=found)
+    return replace(basis, earlier=answer_lengths.earlier_jobs(job))

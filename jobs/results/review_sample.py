@@ -1,5 +1,5 @@
 """A random sample of the good answers of a job, read by a person: drawing it, what they think of
-it, and what that says of all answers. What people do is in actions.py.
+it, and what that says of all answers. What people do is in actions/reviews.py.
 """
 
 from __future__ import annotations

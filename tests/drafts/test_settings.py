@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import drafts, submissions
 from jobs.drafts import advice as advising
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.drafts.estimates import Estimate
@@ -29,7 +29,7 @@ from jobs.provider.client import ModelInfo
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
 from jobs.rules.recipes import Recipe, compile_recipe, compile_template, static_text, usual_output
-from jobs.worker import advance
+from jobs.worker import advance, housekeeping
 
 from ..conftest import Simulator
 
@@ -122,7 +122,7 @@ def test_rows_with_an_empty_cell_can_be_left_out(
     confirmation = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
     assert "Practise with 2 rows" in confirmation
     assert "3 of 5 left out because of an empty cell" in " ".join(confirmation.split())
-    assert actions.confirm(gaps, gaps.plan_sha256, gaps.owner)
+    assert submissions.confirm(gaps, gaps.plan_sha256, gaps.owner)
     job = drive(gaps)
     assert simulator.truth()["accepted_rows"] == 2
     assert [row.outcome for row in job.rows.in_order()] == [
@@ -357,7 +357,7 @@ def test_keeping_instructions_costs_what_was_said(
     assert offer.tokens == pytest.approx(len(LONG) / 2.55, rel=0.1)
     assert offer.saves > 0, "most rows find it"
     assert offer.costs > 0, "few do: written again and again, at twice the price of reading"
-    assert actions.confirm(job, job.plan_sha256, job.owner)
+    assert submissions.confirm(job, job.plan_sha256, job.owner)
     job = drive(job)
     assert job.cost <= estimate.most
     assert estimate.low <= job.cost <= estimate.high
@@ -442,7 +442,7 @@ def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
     rows = [(f"n{number}", "text") for number in range(40)]
     first = make_job(alice, Job.State.DRAFT, rows=rows)
     guess = priced(first)
-    assert actions.confirm(first, first.plan_sha256, alice)
+    assert submissions.confirm(first, first.plan_sha256, alice)
     first = drive(first)
     again = make_job(alice, Job.State.DRAFT, rows=[*rows, ("x", "new")], previous=first)
     estimate = priced(again)
@@ -555,7 +555,7 @@ def test_what_practice_made_up_teaches_nothing_real(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     assert priced(job).tried == 0
     assert "shorter" not in advice(job)
-    assert not actions.use_as_example(job, job.trials.all()[0], job.owner)
+    assert not drafts.use_as_example(job, job.trials.all()[0], job.owner)
 
 
 def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
@@ -568,7 +568,7 @@ def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
     job = make_job(alice, Job.State.DRAFT, rows=[("a", ""), ("b", "")], prompt="{{text}}")
     assert priced(job).trouble
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
-    advance.price_stale_drafts()
+    housekeeping.price_stale_drafts()
     advance.advance(job.pk)
     page = client_alice.get(reverse("price", args=[job.pk]), headers=HX).content.decode()
     assert "No row is left to send" in page and "Working out" not in page

@@ -16,8 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from jobs import actions
-from jobs.actions import approvals
+from jobs.actions import approvals, external_batches, retries, reviews, submissions
 from jobs.batches import recovery
 from jobs.models import (
     Attempt,
@@ -37,7 +36,7 @@ from jobs.retries.rounds import EDITED, Again
 from jobs.rules import pricing
 from jobs.rules.judging import ASK, LEAVE_OUT, MARKED_DOWN, SET_ASIDE
 from jobs.spending import caps, ledger, receipts
-from jobs.worker import advance, tally
+from jobs.worker import sweep, tally
 
 from ..batches.test_external import in_lines, in_table, made_elsewhere
 from ..batches.test_recovery import a_backup_that_comes_back
@@ -78,7 +77,7 @@ def request(number: int, content: str = "hello", **params: Any) -> dict[str, Any
 
 def mark_down(job: Job, number: int, user: User, note: str = "") -> None:
     key = review_sample.answer_key(job.rows.get(number=number))
-    assert actions.mark_answer(job, number, key, False, note, user)
+    assert reviews.mark_answer(job, number, key, False, note, user)
 
 
 # --- What a round costs at most -------------------------------------------------------------------
@@ -142,7 +141,7 @@ def test_a_row_that_was_never_counted_costs_no_more_than_is_said(
 ) -> None:
     simulator.faults(expire_share=1)
     table = in_table([["id", "name"], ["a", "鬱" * 3_000]])
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), table))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ["a"]), table))
     for model in ("claude-haiku-4-5", "claude-opus-5-5"):
         again = Again("expired", prompt="Spell {{name}}.", max_tokens=20, model=model)
         planned = rounds.plan(job, again)
@@ -165,7 +164,7 @@ def test_the_job_its_file_and_its_receipt_agree_on_what_it_cost(
 ) -> None:
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     job = drive(mixed)
-    assert actions.leave_out(job, "cut_off", 2, alice)
+    assert retries.ignore_rows(job, "cut_off", 2, alice)
     job.refresh_from_db()
     lines = [json.loads(line) for line in b"".join(exports.jsonl_chunks(job)).splitlines()]
     assert [line["row"] for line in lines] == list(range(1, 9))
@@ -183,9 +182,9 @@ def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User
     Job.objects.filter(pk=mixed.pk).update(spent_pico=pico(Decimal(3)))
     SpendingCaps.objects.update(most_a_job=3)
     with pytest.raises(caps.NotAllowed, match="no job may cost more than"):
-        actions.send_round(mixed, again, planned.key, alice)
+        retries.confirm_retry(mixed, again, planned.key, alice)
     SpendingCaps.objects.update(most_a_job=4)
-    assert actions.send_round(mixed, again, planned.key, alice)
+    assert retries.confirm_retry(mixed, again, planned.key, alice)
 
 
 def test_small_rounds_do_not_lead_around_the_second_person(
@@ -197,16 +196,16 @@ def test_small_rounds_do_not_lead_around_the_second_person(
     assert planned is not None
     above = ledger.of_job(mixed) + planned.price.most
     SpendingCaps.objects.update(approval_above=above)
-    assert actions.send_round(mixed, again, planned.key, alice)
+    assert retries.confirm_retry(mixed, again, planned.key, alice)
     job = drive(mixed)
     again = Again("cut_off", max_tokens=1100)
     planned = rounds.plan(job, again)
     assert planned is not None and planned.price.most < above
     with pytest.raises(caps.NotAllowed, match="second person"):
-        actions.send_round(job, again, planned.key, alice)
-    assert approvals.ask(job, planned.key, alice, again)
+        retries.confirm_retry(job, again, planned.key, alice)
+    assert approvals.request_approval(job, planned.key, alice, again)
     assert approvals.approve(job, planned.key, root)
-    assert actions.send_round(job, again, planned.key, alice)
+    assert retries.confirm_retry(job, again, planned.key, alice)
     job = drive(job)
     assert ledger.not_approved(job) == ledger.of_job(job) - cost_of_round(job) > 0
 
@@ -229,7 +228,7 @@ def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
 ) -> None:
     ids = [f"r{number}" for number in range(8)]
     simulator.faults(expire_share=0.5)
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), in_lines(ids)))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ids), in_lines(ids)))
     simulator.reset()
     assert send_again(job, root)
     job.refresh_from_db()
@@ -249,7 +248,7 @@ def test_what_was_edited_after_the_price_was_shown_is_not_sent(mixed: Job, alice
     planned = rounds.plan(mixed, Again(EDITED))
     assert planned is not None
     edits.edit(row, ["n4", "bbbb"])
-    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    assert not retries.confirm_retry(mixed, Again(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
@@ -267,7 +266,7 @@ def test_an_edit_that_comes_while_a_round_starts_is_not_sent(
         return lock()
 
     monkeypatch.setattr(caps, "lock", slow)
-    assert not actions.send_round(mixed, Again(EDITED), planned.key, alice)
+    assert not retries.confirm_retry(mixed, Again(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
@@ -281,12 +280,12 @@ def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
 
     def slow() -> SpendingCaps:
         monkeypatch.setattr(caps, "lock", lock)
-        assert actions.send_round(mixed, again, key, alice)
+        assert retries.confirm_retry(mixed, again, key, alice)
         drive_job(mixed)
         return lock()
 
     monkeypatch.setattr(caps, "lock", slow)
-    assert not actions.send_round(mixed, again, key, alice)
+    assert not retries.confirm_retry(mixed, again, key, alice)
     assert simulator.accepted()["0000004"] == 2
 
 
@@ -312,7 +311,7 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
 ) -> None:
     cost = mixed.cost
     cause = mixed.rows.get(number=5).cause
-    assert actions.leave_out(mixed, cause, 1, alice)
+    assert retries.ignore_rows(mixed, cause, 1, alice)
     let_succeed(mixed, 5)
     page = text(client_alice, reverse("attention", args=[mixed.pk]))
     assert "1 row left out by you" in page and "Send 1 row after all – at most" in page
@@ -501,7 +500,7 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
     job = sent(make_job, alice, drive, rows, same_once=True)
     [group] = problem_groups.groups(job)
     assert (group.rows, group.own) == (2, 1)
-    assert actions.leave_out(job, group.name, 2, alice)
+    assert retries.ignore_rows(job, group.name, 2, alice)
     edits.edit(job.rows.get(number=1), ["a", "now good"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
@@ -513,7 +512,7 @@ def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(
     make_job: MakeJob, alice: User
 ) -> None:
     job = make_job(alice)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice, "first note")
     assert b"first note" in file_of(job)
     mark_down(job, 1, alice, "second note")
@@ -526,11 +525,11 @@ def test_a_file_that_lay_ready_is_not_taken_once_another_row_is_marked(
     """Even if as many rows are good as before."""
     rows = [("a", "same"), ("a", "same"), ("b", "x")]
     job = make_job(alice, rows=rows)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice, "bad")
     before = file_of(job)
     key = review_sample.answer_key(job.rows.get(number=1))
-    assert actions.mark_answer(job, 1, key, None, "", alice)
+    assert reviews.mark_answer(job, 1, key, None, "", alice)
     mark_down(job, 2, alice, "bad")
     assert file_of(job) != before
 
@@ -550,9 +549,9 @@ def file_of(job: Job) -> bytes:
 def test_answers_that_were_left_out_are_not_in_the_summary(
     mixed: Job, alice: User, drive: Drive
 ) -> None:
-    actions.draw_sample(mixed, 10, alice)
+    reviews.draw_sample(mixed, 10, alice)
     mark_down(mixed, 1, alice)
-    assert actions.leave_out(mixed, "marked_down", 1, alice)
+    assert retries.ignore_rows(mixed, "marked_down", 1, alice)
     job = drive(mixed, until=lambda job: job.next_action_at is None)
     summary = statistics.summary_of(job)
     assert summary is not None
@@ -566,9 +565,9 @@ def test_answers_of_a_job_that_an_older_version_counted_are_marked(
     job = make_job(alice)
     tally = {name: value for name, value in job.tally.items() if name != "groups"}
     Job.objects.filter(pk=job.pk).update(tally=tally)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
-    advance.sweep()
+    sweep.sweep()
     job.refresh_from_db()
     assert job.attention_count == 1
 
@@ -579,7 +578,7 @@ def test_a_round_that_was_stopped_is_sent_again_and_adds_up(
     cost = mixed.cost
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     preparation.prepare_next(mixed)
-    assert actions.stop(mixed, alice)
+    assert submissions.stop_job(mixed, alice)
     job = drive(mixed)
     assert job.cost == cost and not job.reserved_pico
     assert Attempt.objects.filter(job=job).count() == 2
@@ -681,7 +680,7 @@ def test_a_row_that_was_stopped_before_it_was_sent_is_asked_what_it_was_to_be_as
     assert send_again(job, alice, "refused", prompt="Greet {{name}}", max_tokens=700) == 1
     job.refresh_from_db()
     preparation.prepare_next(job)
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job)
     assert job.rows.get(number=1).cause == "canceled"
     page = text(client_alice, reverse("row", args=[job.pk, 1]))
@@ -710,16 +709,16 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [("a", "x"), ("b", "y")])
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
     job.refresh_from_db()
     shown = rounds.plan(job, Again(MARKED_DOWN))
     assert shown is not None
     key = review_sample.answer_key(job.rows.get(number=1))
-    assert actions.mark_answer(job, 1, key, None, "", alice)
+    assert reviews.mark_answer(job, 1, key, None, "", alice)
     mark_down(job, 2, alice)
     job.refresh_from_db()
-    assert not actions.send_round(job, shown.again, shown.key, alice)
+    assert not retries.confirm_retry(job, shown.again, shown.key, alice)
 
 
 @pytest.mark.parametrize(
@@ -827,7 +826,7 @@ def test_what_is_left_out_on_purpose_is_not_called_never_sent(
     mixed: Job, alice: User, client_alice: Client
 ) -> None:
     edits.edit(mixed.rows.get(cause="refused"), ["n", "changed"])
-    assert actions.leave_out(mixed, "refused", 1, alice)
+    assert retries.ignore_rows(mixed, "refused", 1, alice)
     assert not mixed.edits.exists(), "what was changed is not sent by and by"
     mixed.refresh_from_db()
     assert mixed.ignored_count == 1

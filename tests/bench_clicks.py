@@ -14,13 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 
-from jobs.models import Heartbeat
+from jobs.retries import measurements
 
 from .environment import clean_environment
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from jobs.models import Job
 
 PAUSE = 0.05
 
@@ -35,6 +42,8 @@ class Writer:
     def _write(self) -> None:
         from django.db import OperationalError, connection
         from django.utils import timezone
+
+        from jobs.models import Heartbeat
 
         while not self.stopped.wait(PAUSE):
             began = time.monotonic()
@@ -72,76 +81,107 @@ def failed_job(count: int, owner_name: str = "bench") -> int:
     return pk
 
 
+@dataclass
+class Clicks:
+    """What a person and the worker do to one job."""
+
+    pk: int
+    client: Client
+
+    def post(self, path: str, **given: object) -> None:
+        answer = self.client.post(f"/jobs/{self.pk}{path}", given)
+        assert answer.status_code in (200, 302), (path, answer.status_code)
+
+    def work(self, step: Callable[[Job], bool]) -> None:
+        from jobs.models import Job
+
+        while step(Job.objects.get(pk=self.pk)):
+            pass
+
+
 def measure(size: int) -> None:
     from django.contrib.auth.models import User
     from django.db import connection
     from django.test import Client
 
+    clicks = Clicks(failed_job(size), Client())
+    clicks.client.force_login(User.objects.get())
+    print(f"\nA job of {size:,} rows, {connection.vendor}: time, and the longest wait of others")
+    measure_changes(clicks)
+    measure_retry(clicks, size)
+    measure_end(clicks, size)
+
+
+def measure_changes(clicks: Clicks) -> None:
+    """Change all rows, and undo it."""
+    from jobs.models import Job
+    from jobs.worker import row_changes
+
+    clicks.client.get(f"/jobs/{clicks.pk}/attention/")
+    with measured("look: what needs attention"):
+        clicks.client.get(f"/jobs/{clicks.pk}/attention/")
+    shorten = {"code": "shorten", "name": "review", "number": "40"}
+    with measured("click: change all rows"):
+        clicks.post("/attention/overloaded_error/change/", **shorten)
+    with measured("worker: change all rows"):
+        clicks.work(row_changes.change_next_slice)
+    with measured("worker: measure what was changed"):
+        measurements.measure_edits(Job.objects.get(pk=clicks.pk))
+    with measured("look: changed rows"):
+        assert clicks.client.get(f"/jobs/{clicks.pk}/attention/edits/").status_code == 200
+    with measured("click: take all changes back"):
+        clicks.post("/attention/edits/")
+    with measured("worker: take all changes back"):
+        clicks.work(row_changes.change_next_slice)
+
+
+def measure_retry(clicks: Clicks, size: int) -> None:
+    """Retry all rows; they fail again."""
+    from jobs.models import Job, Row
+    from jobs.retries import preparation, rounds
+    from jobs.worker import tally
+
+    with measured("look: the price of sending all rows again"):
+        planned = rounds.make_plan(
+            Job.objects.get(pk=clicks.pk), rounds.RetryChoice("overloaded_error")
+        )
+    with measured("click: send all rows again"):
+        clicks.post("/attention/again/", which="overloaded_error", key=planned.key)
+    assert Job.objects.get(pk=clicks.pk).state == Job.State.SUBMITTING
+    with measured("worker: prepare all rows"):
+        clicks.work(preparation.prepare_next)
+    with measured("worker: count all rows"):
+        tally.count_up(Job.objects.get(pk=clicks.pk))
+    assert Row.objects.filter(job=clicks.pk, outcome="waiting").count() == size
+    Row.objects.filter(job=clicks.pk).update(outcome="errored", cause="overloaded_error")
+    Job.objects.filter(pk=clicks.pk).update(state=Job.State.FINISHED)
+    tally.count_up(Job.objects.get(pk=clicks.pk))
+
+
+def measure_end(clicks: Clicks, size: int) -> None:
+    """Ignore all rows, check a sample, delete the job."""
     from jobs.batches import slices
     from jobs.batches.leases import Lease
     from jobs.models import Job, Row
     from jobs.results import review_sample
-    from jobs.retries import measurements, preparation, rounds
     from jobs.worker import row_changes, tally
 
-    pk = failed_job(size)
-    job = Job.objects.get(pk=pk)
-    lease = Lease(pk, "bench", job.created_at, _renew_at=time.monotonic() + 1e9)
-    client = Client()
-    client.force_login(User.objects.get())
-    print(f"\nA job of {size:,} rows, {connection.vendor}: time, and the longest wait of others")
-
-    def post(path: str, **given: object) -> None:
-        answer = client.post(f"/jobs/{pk}{path}", given)
-        assert answer.status_code in (200, 302), (path, answer.status_code)
-
-    def work(step: Callable[[Job], bool]) -> None:
-        while step(Job.objects.get(pk=pk)):
-            pass
-
-    client.get(f"/jobs/{pk}/attention/")
-    with measured("look: what needs attention"):
-        client.get(f"/jobs/{pk}/attention/")
-    shorten = {"code": "shorten", "name": "review", "number": "40"}
-    with measured("click: change all rows"):
-        post("/attention/overloaded_error/change/", **shorten)
-    with measured("worker: change all rows"):
-        work(row_changes.work_next)
-    with measured("worker: measure what was changed"):
-        measurements.measure_edits(Job.objects.get(pk=pk))
-    with measured("look: changed rows"):
-        assert client.get(f"/jobs/{pk}/attention/edits/").status_code == 200
-    with measured("click: take all changes back"):
-        post("/attention/edits/")
-    with measured("worker: take all changes back"):
-        work(row_changes.work_next)
-    with measured("look: the price of sending all rows again"):
-        planned = rounds.make_plan(Job.objects.get(pk=pk), rounds.RetryChoice("overloaded_error"))
-    with measured("click: send all rows again"):
-        post("/attention/again/", which="overloaded_error", key=planned.key)
-    assert Job.objects.get(pk=pk).state == Job.State.SUBMITTING
-    with measured("worker: prepare all rows"):
-        work(preparation.prepare_next)
-    with measured("worker: count all rows"):
-        tally.count_up(Job.objects.get(pk=pk))
-    assert Row.objects.filter(job=pk, outcome="waiting").count() == size
-    Row.objects.filter(job=pk).update(outcome="errored", cause="overloaded_error")
-    Job.objects.filter(pk=pk).update(state=Job.State.FINISHED)
-    tally.count_up(Job.objects.get(pk=pk))
+    job = Job.objects.get(pk=clicks.pk)
+    lease = Lease(job.pk, "bench", job.created_at, _renew_at=time.monotonic() + 1e9)
     with measured("click: leave all rows out"):
-        post("/attention/overloaded_error/leave-out/", rows=size)
+        clicks.post("/attention/overloaded_error/leave-out/", rows=size)
     with measured("worker: leave all rows out"):
-        work(row_changes.work_next)
-    assert Job.objects.get(pk=pk).ignored_count == size
-    Row.objects.filter(job=pk).update(outcome="good", cause="", answer="yes")
-    tally.count_up(Job.objects.get(pk=pk))
+        clicks.work(row_changes.change_next_slice)
+    assert Job.objects.get(pk=clicks.pk).ignored_count == size
+    Row.objects.filter(job=clicks.pk).update(outcome="good", cause="", answer="yes")
+    tally.count_up(Job.objects.get(pk=clicks.pk))
     with measured("click: draw a sample"):
-        post("/review/", size=review_sample.SIZES[-1])
+        clicks.post("/review/", size=review_sample.SIZES[-1])
     with measured("click: delete the job"):
-        post("/delete/")
+        clicks.post("/delete/")
     with measured("worker: delete all rows"):
-        slices.delete_rows(Row.objects.filter(job=pk), lease)
-    Job.objects.filter(pk=pk).delete()
+        slices.delete_rows(Row.objects.filter(job=clicks.pk), lease)
+    Job.objects.filter(pk=clicks.pk).delete()
 
 
 def sizes() -> list[int]:

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
-from jobs import actions
+from jobs.actions import drafts, submissions
 from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
 from jobs.drafts.trials import choose_rows
@@ -137,10 +137,10 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
         answer_kind=ANSWERS[shape.answer],
     )
     guess = priced(job)
-    assert actions.start_trials(job, choose_rows(job, 3, at_random=True), owner)
+    assert drafts.start_trials(job, choose_rows(job, 3, at_random=True), owner)
     drive_job(job, until=lambda job: not job.trials.pending().exists())
     learned = priced(job)
-    assert actions.confirm(job, job.plan_sha256, owner)
+    assert submissions.confirm(job, job.plan_sha256, owner)
     return Found(guess, learned, drive_job(job, seconds=600).cost)
 
 

@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from jobs.retries import measurements, selection
+
 from .environment import ROOT, clean_environment
 
 # The environment decides the settings, so it is set before anything of Django is imported.
@@ -52,16 +54,16 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import retries, submissions
+from jobs.cli import worker_waits
 from jobs.drafts import estimates
 from jobs.ingest.input_sizes import AROUND
 from jobs.ingest.protocol import MODEL_FACTS
-from jobs.management.commands import job as job_command
 from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
-from jobs.retries import measurements, rounds, selection
+from jobs.retries import rounds
 from jobs.rules import pricing
 from jobs.rules.pricing import LONG_FROM
-from jobs.worker import advance, tally
+from jobs.worker import sweep, tally
 from jobs.worker.supervision import prepare_child as end_with_parent
 
 PASSWORD = "correct horse"
@@ -293,7 +295,7 @@ def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float =
     with the job's log when it does not come so far within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005
     while True:
-        advance.sweep()
+        sweep.sweep()
         now = Job.objects.get(pk=job.pk)
         if until(now):
             return now
@@ -394,8 +396,8 @@ _SHARED: list[Simulator] = []
 @pytest.fixture
 def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does its work whenever the command waits."""
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: advance.sweep())
-    monkeypatch.setattr(job_command, "time", clock)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: sweep.sweep())
+    monkeypatch.setattr(worker_waits, "time", clock)
 
 
 def let_pass(batches: QuerySet[Batch], by: timedelta) -> None:
@@ -414,7 +416,7 @@ def send_again(job: Job, user: User, which: str = selection.FOR_NOW, **different
     job.refresh_from_db()
     again = rounds.RetryChoice(which, **different)
     planned = rounds.find_plan(job, again)
-    if planned is None or not actions.send_round(job, again, planned.key, user):
+    if planned is None or not retries.confirm_retry(job, again, planned.key, user):
         return 0
     return planned.rows
 
@@ -442,7 +444,7 @@ def sent(
     job = make_job(alice, Job.State.DRAFT, rows=rows, **values)
     estimates.estimate_job(job)
     job.refresh_from_db()
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     return drive(job)
 
 

@@ -80,24 +80,19 @@ def after(owner: Any, name: str, reached: Callable[[], None]) -> None:
 
 def arrange(point: str, reached: Callable[[], None]) -> None:
     """Call `reached` whenever the product comes to `point`."""
+    stages = (arrange_planning, arrange_sending, arrange_collecting, arrange_ending)
+    if not any(stage(point, reached) for stage in stages):
+        raise SystemExit(f"There is no point {point!r}")
+
+
+def arrange_planning(point: str, reached: Callable[[], None]) -> bool:
+    """The points of reading, planning and preparing. False when `point` is none of them."""
     from jobs import models
-    from jobs.batches import (
-        collection,
-        journal,
-        leases,
-        planning,
-        reconciliation,
-        result_proof,
-        result_rows,
-        slices,
-        submission,
-    )
+    from jobs.batches import leases, planning, slices
     from jobs.drafts import reading
     from jobs.models import files
-    from jobs.provider import client
-    from jobs.results import table
     from jobs.retries import preparation
-    from jobs.worker import advance, row_changes
+    from jobs.worker import row_changes
 
     match point:
         case "reading: some rows stored":
@@ -117,7 +112,18 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(preparation, "prepare_next", reached)
         case "leaving out: some rows left out":
             row_changes.SLICE = 50
-            after(row_changes, "work_next", reached)
+            after(row_changes, "change_next_slice", reached)
+        case _:
+            return False
+    return True
+
+
+def arrange_sending(point: str, reached: Callable[[], None]) -> bool:
+    """The points of sending a batch and looking for it. False when `point` is none of them."""
+    from jobs.batches import journal, reconciliation, submission
+    from jobs.provider import client
+
+    match point:
         case "sending: before the intent":
             before(submission, "_commit_intent", reached)
         case "sending: intent committed, not journalled":
@@ -138,6 +144,17 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             from jobs.batches import polling
 
             before(polling, "_note_end", reached)
+        case _:
+            return False
+    return True
+
+
+def arrange_collecting(point: str, reached: Callable[[], None]) -> bool:
+    """The points of collecting results. False when `point` is none of them."""
+    from jobs.batches import collection, leases, result_proof, result_rows
+    from jobs.models import files
+
+    match point:
         case "collecting: half downloaded":
             download_half(reached)
         case "collecting: downloaded, not proven":
@@ -153,8 +170,22 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             after(result_rows, "store", reached)
         case "collecting: collected, not counted":
             after(collection, "collect", reached)
+        case _:
+            return False
+    return True
+
+
+def arrange_ending(point: str, reached: Callable[[], None]) -> bool:
+    """The points after the last batch. False when `point` is none of them."""
+    from jobs.batches import leases, slices
+    from jobs.models import files
+    from jobs.provider import client
+    from jobs.results import table
+    from jobs.worker import finishing
+
+    match point:
         case "finishing: counted, not finished":
-            before(advance, "_finish", reached)
+            before(finishing, "finish_job", reached)
         case "building: half written":
             table.SLICE = 50
             before(files, "require_room", lambda: reached() if called_by("_build") else None)
@@ -172,7 +203,8 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
             slices.SLICE = 50
             after(leases.Lease, "renew", lambda: reached() if called_by("delete_rows") else None)
         case _:
-            raise SystemExit(f"There is no point {point!r}")
+            return False
+    return True
 
 
 def called_by(function: str) -> bool:
@@ -270,11 +302,11 @@ def consume() -> None:
 
 def main(point: str = "", wanted: int = 0) -> None:
     django.setup()
-    from jobs.worker import advance
+    from jobs.worker import sent_jobs, sweep
 
-    advance.PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
+    sent_jobs.PAUSE_OF_A_BATCH = timedelta(seconds=0.5)  # after a look that came to nothing
     if point:
         arrange(point, die_at_pass(wanted))
     while True:
-        advance.sweep()
+        sweep.sweep()
         time.sleep(0.02)

@@ -1,7 +1,7 @@
-"""Approval by a second person: of a draft, or of rows that are to be sent again.
+"""Approval by a second person, of a draft or of a retry.
 
-It is asked for and given for one plan, exactly as it was shown, by its hash. Then the owner sends
-it: actions.confirm and actions.send_round look whether it was approved (limits.is_approved).
+Approval is for one plan, by its hash, exactly as shown. Then the owner submits it:
+`submissions.confirm` and `retries.confirm_retry` check `caps.is_approved`.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ NOTHING_ASKED: dict[str, Any] = {
 }
 
 
-def planned(job: Job, plan: str) -> Estimate | None:
-    """The estimate of a draft whose plan is the one with this hash; None when it has changed."""
+def estimate_of_plan(job: Job, plan: str) -> Estimate | None:
+    """The estimate of a draft whose plan has this hash; None if the plan has changed."""
     estimate = estimates.current(job)
     if estimate is None or not plan or job.plan_sha256 != plan:
         return None
     return estimate if estimates.plan_of(job, estimate) == plan else None
 
 
-def again_asked_for(job: Job) -> RetryChoice | None:
-    """Which rows of a finished job a second person was asked to approve, and how they are sent."""
+def requested_retry(job: Job) -> RetryChoice | None:
+    """The retry that a second person was asked to approve."""
     asked = job.approval_again if job.asks_for_approval else None
     return RetryChoice(**asked) if asked else None
 
 
-def ask(job: Job, plan: str, user: User, again: RetryChoice | None = None) -> bool:
-    """Ask a second person to approve a draft, or that rows are sent `again`, exactly as it was
-    shown. False when it has changed since."""
+def request_approval(job: Job, plan: str, user: User, again: RetryChoice | None = None) -> bool:
+    """Ask a second person to approve a draft, or the retry `again`, exactly as shown. False if it
+    has changed since."""
     with transaction.atomic():
         job = Job.objects.select_for_update().get(pk=job.pk)
         if _rows_and_most(job, plan, again) is None:
@@ -63,21 +63,21 @@ def ask(job: Job, plan: str, user: User, again: RetryChoice | None = None) -> bo
 
 
 def approve(job: Job, plan: str, user: User) -> bool:
-    """Approve what was asked for, exactly as it was shown; nothing is sent by that. False when it
-    has changed since, or was withdrawn. Raises limits.NotAllowed when `user` may not."""
+    """Approve a request, exactly as shown; this sends nothing. False if the plan has changed or
+    the request was withdrawn. Raises caps.NotAllowed if `user` may not approve it."""
     with transaction.atomic():
         job = Job.objects.select_for_update().get(pk=job.pk)
         if not job.asks_for_approval or job.approval_plan != plan:
             return False
-        found = _rows_and_most(job, plan, again_asked_for(job))
+        found = _rows_and_most(job, plan, requested_retry(job))
         if found is None:
             return False
         if not caps.can_approve(job, user):
             raise caps.NotAllowed(
-                "You own this job, asked for approval, or changed it last, so another "
+                "You own this job, asked for the approval, or made the last change. Another "
                 "administrator has to approve it."
                 if user.is_superuser
-                else "Only an administrator can approve it."
+                else "Only an administrator can approve this job."
             )
         Job.objects.filter(pk=job.pk).update(approval_by=user)
         rows, most = found
@@ -87,8 +87,8 @@ def approve(job: Job, plan: str, user: User) -> bool:
     return True
 
 
-def withdraw(job: Job, user: User) -> bool:
-    """Take back what was asked. False when nothing was."""
+def withdraw_request(job: Job, user: User) -> bool:
+    """Withdraw the request. False if there is none."""
     with transaction.atomic():
         asked = Job.objects.filter(pk=job.pk, state__in=[Job.State.DRAFT, Job.State.FINISHED])
         withdrawn = asked.exclude(approval_plan="").update(**NOTHING_ASKED)
@@ -98,9 +98,9 @@ def withdraw(job: Job, user: User) -> bool:
 
 
 def _rows_and_most(job: Job, plan: str, again: RetryChoice | None) -> tuple[int, Decimal] | None:
-    """How many rows a plan sends, and what that costs at most; None when it has changed."""
+    """How many rows a plan sends and its ceiling; None if the plan has changed."""
     if again is None:
-        estimate = planned(job, plan) if job.state == Job.State.DRAFT else None
+        estimate = estimate_of_plan(job, plan) if job.state == Job.State.DRAFT else None
         return (estimate.rows, estimate.most) if estimate else None
     found = rounds.find_plan(job, again)
     return (found.rows, found.price.most) if found and found.key == plan else None

@@ -1,5 +1,4 @@
-"""What the command tells programs, as objects for JSON. Keys are only ever added; money is US
-dollars, as decimal text."""
+"""JSON output of the command. Keys are only ever added; money is US dollars as decimal text."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from ..web.templatetags.show import days_ago
 
 
 def facts_of_file(found: UploadSummary) -> dict[str, Any]:
-    """How a file is read."""
+    """How a file was read."""
     return {
         "rows": found.rows,
         "rows_left_out": found.left_out,
@@ -50,7 +49,7 @@ def facts_of_file(found: UploadSummary) -> dict[str, Any]:
     }
 
 
-def facts(job: Job) -> dict[str, Any]:
+def facts_of_job(job: Job) -> dict[str, Any]:
     """How a job is doing."""
     return {
         "id": job.pk,
@@ -73,7 +72,7 @@ def facts(job: Job) -> dict[str, Any]:
 
 
 def facts_of_template(template: Template) -> dict[str, Any]:
-    """What is kept under a name, and what it needs."""
+    """A template and the columns that it needs."""
     recipe = template_recipe(template)
     return {
         "name": template.name,
@@ -94,7 +93,7 @@ def facts_of_estimate(estimate: Estimate | PartEstimate | None) -> dict[str, str
 
 
 def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
-    """What a draft will cost, with what that is based on."""
+    """The estimate of a draft and its basis."""
     learned = "tried rows" if estimate.tried else "earlier jobs" if estimate.earlier else "a guess"
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
@@ -123,7 +122,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
 
 
 def facts_of_trials(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Rows that were tried together, with the price of the whole job that they taught."""
+    """Rows that were tested together, with the estimate for the whole job."""
     return {
         "job": job.pk,
         "model": job.model,
@@ -152,7 +151,7 @@ def _facts_of_trial(one: Trial) -> dict[str, Any]:
 
 
 def facts_of_model(offer: OfferedModel) -> dict[str, Any]:
-    """A model that can be chosen; prices are for a million tokens in a batch."""
+    """A model to choose; prices are per million tokens in a batch."""
     prices = pricing.priced_model(offer.id).prices if offer.has_price else None
     names = ("input", "output", "cache_write_1h", "cache_read")
     return {
@@ -171,7 +170,7 @@ def facts_of_model(offer: OfferedModel) -> dict[str, Any]:
 
 
 def facts_of_receipt(receipt: Receipt) -> dict[str, Any]:
-    """What a job was charged; in practice what it would have been."""
+    """What a job was charged, or would have been in practice mode."""
     return {
         "charged": format(receipt.charged, "f"),
         "estimated": facts_of_estimate(receipt.estimate),
@@ -196,7 +195,7 @@ def facts_of_receipt(receipt: Receipt) -> dict[str, Any]:
 
 
 def facts_of_prices(model: pricing.PricedModel) -> dict[str, Any]:
-    """US dollars for a million tokens, at the normal rate and in a batch."""
+    """US dollars per million tokens, at the normal rate and in a batch."""
     above = model.long_prices
     return {
         "model": model.id,
@@ -215,7 +214,7 @@ def facts_of_prices(model: pricing.PricedModel) -> dict[str, Any]:
 
 
 def facts_of_group(group: ProblemGroup) -> dict[str, Any]:
-    """Rows that are not good for one reason, and what can be done about them."""
+    """Rows with one problem, and the remedies for it."""
     return {
         "cause": group.name,
         "outcome": group.outcome,
@@ -226,7 +225,7 @@ def facts_of_group(group: ProblemGroup) -> dict[str, Any]:
         "who": group.cause.who,
         "first": group.first and group.first.isoformat(),
         "last": group.last and group.last.isoformat(),
-        "said": [{"words": one.words, "rows": one.rows} for one in group.messages],
+        "said": [{"words": said.words, "rows": said.rows} for said in group.messages],
         "remedy": group.remedies[0].code if group.remedies else None,
         "price": _price_of(group.remedies[0]) if group.remedies else None,
         "remedies": [
@@ -243,7 +242,7 @@ def facts_of_group(group: ProblemGroup) -> dict[str, Any]:
 
 
 def _price_of(remedy: Remedy) -> dict[str, Any] | None:
-    """None: it costs nothing by itself, or that is not known yet."""
+    """None if the remedy sends nothing by itself or has no price yet."""
     if remedy.plan is None:
         return None
     price = remedy.plan.price

@@ -1,5 +1,4 @@
-"""The options of the command, read and checked: each refusal is a CommandError with the status
-WRONG_USE."""
+"""Options that several subcommands share. Wrong use raises CommandError with WRONG_USE."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.forms import BaseForm
 from django.template.defaultfilters import filesizeformat
 
-from .. import actions
+from ..actions import uploads
 from ..drafts.templates import NothingToStartWith, Start, find_start, template_recipe
 from ..ingest.descriptions import ENCODINGS, python_name
 from ..ingest.shapes import NO_HEADER, Choices
@@ -38,8 +37,8 @@ from ..rules.pricing import DEFAULT_MODEL
 from ..rules.recipes import Recipe
 from ..web.forms.recipes import RecipeForm
 from ..web.forms.retries import AgainForm
+from .exit_codes import WRONG_USE
 
-WRONG_USE = 2
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
 _columns_decoder = msgspec.json.Decoder(tuple[AnswerColumn, ...])
@@ -48,17 +47,17 @@ _columns_decoder = msgspec.json.Decoder(tuple[AnswerColumn, ...])
 def make_job(
     path: Path, owner: User, name: str, choices: Choices, start: Start | None = None
 ) -> Job:
-    """A new job from a copy of the file at `path`."""
-    with opened(path) as file:
+    """Create a job from a copy of the file at `path`."""
+    with open_upload(path) as file:
         try:
-            return actions.create_job(owner, file, name, choices, start)
+            return uploads.create_job(owner, file, name, choices, start)
         except storage.NoRoom as why:
             raise CommandError(str(why)) from None
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[File[bytes]]:
-    """The file at `path`, to be taken in."""
+def open_upload(path: Path) -> Iterator[File[bytes]]:
+    """Open the file at `path` for an upload."""
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -78,7 +77,7 @@ def opened(path: Path) -> Iterator[File[bytes]]:
 
 
 def add_choices(parser: CommandParser) -> None:
-    """How the file is to be read; what is not said is found out."""
+    """Add the options for reading the file; anything left out is detected."""
     parser.add_argument("--encoding", default="", metavar="NAME", help="such as windows-1252")
     parser.add_argument("--delimiter", default="", metavar="C", help="a character, or tab")
     parser.add_argument("--sheet", default="", metavar="NAME", help="of a workbook")
@@ -89,7 +88,7 @@ def add_choices(parser: CommandParser) -> None:
 
 
 def add_recipe(parser: CommandParser) -> None:
-    """The file, and what is to be done with each of its rows."""
+    """Add the file and the recipe."""
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
     add_choices(parser)
     parser.add_argument("--name", default="", help="name of the job (the file's)")
@@ -127,7 +126,7 @@ def add_recipe(parser: CommandParser) -> None:
 
 
 def add_prompt(parser: CommandParser) -> None:
-    """What is asked of a row."""
+    """Add the prompt."""
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", metavar="TEXT", help="what to do with a row; {{column}}")
     prompt.add_argument("--prompt-file", type=Path, metavar="F", help="the same from a file")
@@ -135,7 +134,7 @@ def add_prompt(parser: CommandParser) -> None:
 
 
 def recipe_was_given(options: dict[str, Any]) -> bool:
-    """Whether anything was said of what is to be done with a row."""
+    """Whether any option of the recipe was given."""
     texts = ("prompt", "prompt_file", "template", "like", "system", "model", "max_tokens", "effort")
     flags = ("only_new", "cache", "same_once", "skip_empty")
     said = [*texts, "labels", "columns"]
@@ -143,7 +142,7 @@ def recipe_was_given(options: dict[str, Any]) -> bool:
 
 
 def start_from(options: dict[str, Any], owner: User) -> Start | None:
-    """What the job begins with; None: with nothing."""
+    """The template or job to start from; None if neither was given."""
     if options["only_new"] and not options["like"]:
         raise CommandError(
             "--only-new needs --like: the job whose answers are used again.", returncode=WRONG_USE
@@ -158,12 +157,12 @@ def start_from(options: dict[str, Any], owner: User) -> Start | None:
 
 
 def choices_from(options: dict[str, Any]) -> Choices:
-    """How the file is to be read, as far as that was said."""
+    """The options for reading the file."""
     encoding = python_name(options["encoding"]) if options["encoding"] else ""
     if options["encoding"] and not encoding:
         known = ", ".join(ENCODINGS)
         raise CommandError(
-            f"The encoding “{options['encoding']}” is not known. Known are {known}.",
+            f"Unknown encoding “{options['encoding']}”. Use one of {known}.",
             returncode=WRONG_USE,
         )
     delimiter = DELIMITER_NAMES.get(options["delimiter"], options["delimiter"])
@@ -192,7 +191,7 @@ def owner_of(username: str | None) -> User:
 
 
 def find_template(owner: User, name: str) -> Template:
-    """The template `name` that `owner` may start with; their own goes before a shared one."""
+    """The template `name` that `owner` can use; their own takes precedence over a shared one."""
     visible = Template.objects.visible_to(owner)
     found = list(visible.filter(name=name).select_related("owner"))
     if own := [template for template in found if template.owner_id == owner.pk]:
@@ -228,9 +227,8 @@ def prompt_of(options: dict[str, Any]) -> str | None:
         raise CommandError(f"{path} is not text in UTF-8.", returncode=WRONG_USE) from None
 
 
-def again_from(options: dict[str, Any]) -> RetryChoice:
-    """Which rows are to be sent again, and what of the recipe is different, checked by the form of
-    the page."""
+def retry_from(options: dict[str, Any]) -> RetryChoice:
+    """Which rows to retry and what changes in the recipe, checked by the form of the page."""
     texts = {"prompt": prompt_of(options), "system": options["system"]}
     given = {name: text for name, text in texts.items() if text is not None}
     form = AgainForm(
@@ -256,7 +254,7 @@ def _problems_of(form: BaseForm) -> list[str]:
 
 
 def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
-    """`base` with what was said instead, checked by the form of the page."""
+    """`base` changed by the options, checked by the form of the page."""
     texts = {
         "prompt": prompt_of(options),
         **{name: options[name] for name in ("system", "model", "max_tokens")},
@@ -284,7 +282,7 @@ def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
 
 
 def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
-    """What `--labels` or `--columns` say instead of `kind`."""
+    """`kind`, or what `--labels` or `--columns` ask for."""
     if options["labels"] is not None:
         labels = (label.strip() for label in options["labels"].split(","))
         kind = AnswerKind(LABELS, labels=tuple(filter(None, labels)))
@@ -307,3 +305,14 @@ def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
     if problems := kind_problems(kind):
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
     return kind
+
+
+def visible_jobs() -> Any:
+    return Job.objects.exclude(state=Job.State.DELETING).select_related("owner")
+
+
+def find_job(pk: int) -> Job:
+    job: Job | None = visible_jobs().filter(pk=pk).first()
+    if job is None:
+        raise CommandError(f"There is no job {pk}; `job list` shows all.", returncode=WRONG_USE)
+    return job

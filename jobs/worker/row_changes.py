@@ -1,7 +1,6 @@
-"""What a person does to many rows of a job: leaving them out, changing them, taking changes back,
-marking an answer that many rows have a copy of. A click does it at once for few rows. For many it
-only records a RowChange, and the worker does it slice by slice, each in a short transaction that
-also notes how far it is.
+"""Changes by people to many rows of a job: ignore rows, edit them, undo edits, mark an answer that
+has many copies. A click changes a few rows itself. For many it only records a RowChange; the worker
+does it in slices, each in a short transaction that also records the progress.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from django.db.models import F, Max
 from ..batches.slices import slice_transaction
 from ..models import NOT_GOOD, Edit, Job, JobEvent, Outcome, Row, RowChange, RowQuerySet, clock
 from ..results import builder
-from ..retries import edits as editing
-from ..retries import rounds, selection
+from ..retries import edits, rounds, selection
 from ..rules import wording
 from ..rules.judging import IGNORED, MARKED_DOWN, describe_cause
 from . import tally
@@ -27,74 +25,73 @@ COUNTED_AT_ONCE = 20_000  # rows of a job that a click counts anew
 SLICE = 1_000  # rows, or row numbers, of one transaction of the worker
 
 
-def find(job: Job) -> RowChange | None:
-    """What is being done to the rows of a job."""
+def find_change(job: Job) -> RowChange | None:
+    """The change to rows of a job that is under way."""
     return RowChange.objects.filter(job=job).first()
 
 
-def to_leave_out(job: Job, cause: str) -> RowQuerySet:
+def ignorable_rows(job: Job, cause: str) -> RowQuerySet:
     return Row.objects.filter(job=job, outcome__in=NOT_GOOD, cause=cause)
 
 
-def count_to_leave_out(job: Job, cause: str) -> int:
-    """How many rows have this cause. They are only looked at when the job was not counted yet."""
+def count_ignorable_rows(job: Job, cause: str) -> int:
+    """How many rows have this cause: from the tally if it is up to date, else counted."""
     if job.tally_version != job.rows_version or "causes" not in job.tally:
-        return to_leave_out(job, cause).count()
+        return ignorable_rows(job, cause).count()
     found = job.tally["causes"]
     return sum(rows for outcome, why, rows in found if outcome in NOT_GOOD and why == cause)
 
 
-def leave_out(shown: Job, cause: str, count: int, user: User) -> bool:
-    """Leave out the rows with this cause: `count`, as was shown; False when the job is not as
-    `shown` any more."""
-    # The worker also does it for few rows of a large job, which takes long to count.
+def ignore_rows(shown: Job, cause: str, count: int, user: User) -> bool:
+    """Ignore the `count` rows with this cause. False if the job is no longer as `shown`."""
+    # Large jobs take long to count, so the worker does even a few of their rows.
     at_once = count <= AT_ONCE and shown.row_count <= COUNTED_AT_ONCE
-    # Found before anybody has to wait; `shown` says whether they are still these.
-    numbers = list(to_leave_out(shown, cause).values_list("number", flat=True)[:AT_ONCE])
+    # Found before the lock; the versions of `shown` tell whether they are still the same.
+    numbers = list(ignorable_rows(shown, cause).values_list("number", flat=True)[:AT_ONCE])
     with transaction.atomic():
-        change = _begin(shown, user, kind=Kind.LEAVE_OUT, cause=cause, rows=count)
+        change = _begin_change(shown, user, kind=Kind.LEAVE_OUT, cause=cause, rows=count)
         if change is not None and at_once:
-            _leave_out(change, Row.objects.filter(job=shown, number__in=numbers))
-            _end(change)
+            _ignore(change, Row.objects.filter(job=shown, number__in=numbers))
+            _end_change(change)
     if change is not None and at_once:
         tally.count_up(shown)
     return change is not None
 
 
-def change_all(job: Job, cause: str, user: User, *, code: str, name: str, number: int) -> int:
-    """As editing.change_all, of any number of rows; how many there are, when they are many."""
-    if not editing.can_change(job, code, name, number):
+def edit_rows(job: Job, cause: str, user: User, *, code: str, name: str, number: int) -> int:
+    """Like edits.change_all, for any number of rows. Returns how many."""
+    if not edits.can_change(job, code, name, number):
         return 0
     shown = Job.objects.get(pk=job.pk)
     counted = selection.count_with_cause(shown, cause)
-    count = editing.changeable_rows(shown, cause).count() if counted is None else counted
+    count = edits.changeable_rows(shown, cause).count() if counted is None else counted
     if count <= AT_ONCE:
-        return editing.change_rows(shown, cause, code, name, number)
+        return edits.change_rows(shown, cause, code, name, number)
     how = {"code": code, "name": name, "number": number}
     with transaction.atomic():
-        begun = _begin(shown, user, kind=Kind.EDIT, cause=cause, how=how, rows=count)
+        begun = _begin_change(shown, user, kind=Kind.EDIT, cause=cause, how=how, rows=count)
     return count if begun else 0
 
 
-def forget_all(job: Job, user: User) -> None:
-    """As editing.forget, of any number of edits."""
+def undo_edits(job: Job, user: User) -> None:
+    """Like edits.forget, for any number of edits."""
     shown = Job.objects.get(pk=job.pk)
     count = shown.edits.count()
     if count <= AT_ONCE:
-        editing.discard_edits(shown)
+        edits.discard_edits(shown)
         return
     with transaction.atomic():
-        _begin(shown, user, kind=Kind.FORGET, rows=count)
+        _begin_change(shown, user, kind=Kind.FORGET, rows=count)
 
 
 def count_copies(job: Job, number: int) -> int:
-    """How many rows have a copy of the answer of the row `number`."""
+    """How many rows have a copy of the answer of row `number`."""
     return Row.objects.filter(job=job, same_as=number).count() if job.same_once else 0
 
 
-def mark(row: Row, copies: int, good: bool | None, note: str, user: User) -> None:
-    """Mark the answer of a row as good or not, and those of its `copies`. The worker does these
-    when they are many. Within a transaction that keeps others from the job."""
+def mark_answer(row: Row, copies: int, good: bool | None, note: str, user: User) -> None:
+    """Mark the answer of a row and its `copies` as good or not. The worker does the copies if there
+    are many. Call it within a transaction that locks the job."""
     job = row.job
     numbers = [row.number]
     if copies <= AT_ONCE:
@@ -109,12 +106,12 @@ def mark(row: Row, copies: int, good: bool | None, note: str, user: User) -> Non
     elif changed:
         tally.count_mark(job, row, changed, good is not False)
     if changed:
-        # Answers that are not good are not used again.
+        # Answers marked as not good are not reused.
         job.runs_again().price_anew(clock.now())
 
 
 def _mark(row: Row, rows: RowQuerySet, good: bool | None, note: str) -> int:
-    """Mark those of `rows` that have the answer of `row`; how many were marked otherwise."""
+    """Mark those of `rows` that have the answer of `row`. Returns how many changed."""
     rows = rows.filter(answer=row.answer)
     down = rows.filter(outcome=Outcome.LOOK, cause=MARKED_DOWN)
     if good is not False:
@@ -124,10 +121,10 @@ def _mark(row: Row, rows: RowQuerySet, good: bool | None, note: str) -> int:
     return good_ones.update(outcome=Outcome.LOOK, cause=MARKED_DOWN, message=note)
 
 
-def _begin(shown: Job, user: User, **values: Any) -> RowChange | None:
+def _begin_change(shown: Job, user: User, **values: Any) -> RowChange | None:
     locked = Job.objects.select_for_update().get(pk=shown.pk)
     is_same = rounds.versions(locked) == rounds.versions(shown)
-    if locked.state != Job.State.FINISHED or not is_same or find(shown):
+    if locked.state != Job.State.FINISHED or not is_same or find_change(shown):
         return None
     Job.objects.filter(pk=shown.pk).update(next_action_at=clock.now(), changed_by=user)
     return RowChange.objects.create(job=shown, asked_by=user, **values)
@@ -136,37 +133,37 @@ def _begin(shown: Job, user: User, **values: Any) -> RowChange | None:
 # --- The worker -----------------------------------------------------------------------------------
 
 
-def work_next(job: Job) -> bool:
-    """Do the next slice of what is to be done to the rows of `job`; False when there is nothing."""
+def change_next_slice(job: Job) -> bool:
+    """Do the next slice of the change to rows of `job`. False if there is none."""
     change = RowChange.objects.filter(job=job).exclude(kind=Kind.CORRECT).first()
     if change is None:
         return False
     end, is_last = _end_of_slice(change)
     here = {"number__gt": change.done_to, "number__lte": end}
-    wanted = editing.EditedSources({}, set())
-    if change.kind == Kind.EDIT:  # nobody else changes the rows, so this holds
-        rows = editing.changeable_rows(job, change.cause).filter(**here)
-        wanted = editing.change_sources(job, rows, **change.how)
+    wanted = edits.EditedSources({}, set())
+    if change.kind == Kind.EDIT:  # safe outside the transaction: nothing else changes these rows
+        rows = edits.changeable_rows(job, change.cause).filter(**here)
+        wanted = edits.change_sources(job, rows, **change.how)
     with slice_transaction():
         locked = Job.objects.select_for_update().get(pk=job.pk)
-        # Answers are marked while others are still awaited.
+        # Answers can be marked while the job is still running.
         open_ = Job.SENT if change.kind == Kind.MARK else [Job.State.FINISHED]
         mine = RowChange.objects.filter(pk=change.pk, done_to=change.done_to)
         if locked.state not in open_ or not mine.update(done_to=end):
             return False
         if change.kind == Kind.LEAVE_OUT:
-            done = _leave_out(change, to_leave_out(job, change.cause).filter(**here))
+            done = _ignore(change, ignorable_rows(job, change.cause).filter(**here))
         elif change.kind == Kind.MARK:
             done = _mark_copies(change, here)
         elif change.kind == Kind.EDIT:
-            done = editing.store_edits(job, wanted)
+            done = edits.store_edits(job, wanted)
         else:
             done, _ = Edit.objects.filter(job=job, **here).delete()
-            editing.note_edits(job)
+            edits.note_edits(job)
         RowChange.objects.filter(pk=change.pk).update(done=F("done") + done)
         if is_last:
             change.refresh_from_db()
-            _end(change)
+            _end_change(change)
     if is_last and change.kind in (Kind.LEAVE_OUT, Kind.MARK):
         tally.count_up(job)
     return True
@@ -176,7 +173,7 @@ def _end_of_slice(change: RowChange) -> tuple[int, bool]:
     """The last row number of the next slice, and whether it is the last slice."""
     rows = Row.objects.filter(job=change.job)
     if change.kind == Kind.LEAVE_OUT:
-        # One by one, each is found in an index in the order of its numbers.
+        # Queried one by one, each comes from an index in order of row numbers.
         chosen = [rows.filter(outcome=outcome, cause=change.cause) for outcome in NOT_GOOD]
     elif change.kind == Kind.MARK:
         chosen = [rows.filter(same_as=change.how["number"])]
@@ -203,12 +200,12 @@ def _mark_copies(change: RowChange, here: dict[str, int]) -> int:
     return len(numbers)
 
 
-def _leave_out(change: RowChange, rows: RowQuerySet) -> int:
+def _ignore(change: RowChange, rows: RowQuerySet) -> int:
     job, title = change.job, describe_cause(change.cause).title
-    edits = Edit.objects.filter(job=job, number__in=list(rows.values_list("number", flat=True)))
-    if edits.delete()[0]:
-        editing.note_edits(job)
-    left = rows.update(outcome=Outcome.LEFT_OUT, cause=IGNORED, problem=f"Left out by you: {title}")
+    numbers = list(rows.values_list("number", flat=True))
+    if Edit.objects.filter(job=job, number__in=numbers).delete()[0]:
+        edits.note_edits(job)
+    left = rows.update(outcome=Outcome.LEFT_OUT, cause=IGNORED, problem=f"Ignored: {title}")
     if left:
         changed = {"rows_changed": F("rows_changed") + 1, "answers": None}
         Job.objects.filter(pk=job.pk).update(**changed)
@@ -216,7 +213,7 @@ def _leave_out(change: RowChange, rows: RowQuerySet) -> int:
     return left
 
 
-def _end(change: RowChange) -> None:
+def _end_change(change: RowChange) -> None:
     job, rows = change.job, change.rows
     change.delete()
     if change.kind == Kind.MARK:
@@ -227,12 +224,12 @@ def _end(change: RowChange) -> None:
         return
     if change.kind == Kind.LEAVE_OUT:
         title = describe_cause(change.cause).title
-        said = f"Left out on purpose: {wording.rows(rows)} ({title})."
+        said = f"Ignored {wording.rows(rows)}: {title}."
         job.refresh_from_db()
         builder.request_usual_exports(job)
         job.runs_again().price_anew(clock.now())
     elif change.kind == Kind.EDIT:
         said = f"Changed {wording.rows(change.done)}."
     else:
-        said = f"Took back the changes of {wording.rows(rows)}."
+        said = f"Undid the changes to {wording.rows(rows)}."
     JobEvent.objects.create(job=job, text=said, who=change.asked_by)

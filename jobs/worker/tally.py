@@ -1,16 +1,18 @@
-"""A job in numbers: its rows by outcome and cause, tokens and cost, what it was charged and what it
-still reserves. All of them are worked out here, from what is in the rows.
+"""The numbers of a job: rows by outcome and cause, tokens, cost, what was charged and what is still
+reserved. This module is the only one that computes them, from the rows.
 
-Whoever changes rows, attempts, rounds or late batches of a job calls `note_change` in the same
-transaction. `count_up` counts without a lock, because that takes as long as there are rows, and
-writes only when nothing was changed meanwhile. So a slow count never overwrites a newer one, and a
-job whose worker died in between is found by its two versions.
+Code that changes rows, attempts, rounds or late batches of a job calls `note_change` in the same
+transaction. `count_up` counts without a lock, because the time grows with the rows, and writes only
+if nothing changed meanwhile. So a slow count never overwrites a newer one, and the two versions
+reveal a job whose worker died in between.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -38,16 +40,16 @@ from ..rules.judging import IGNORED, MARKED_DOWN, PASSING_CAUSES
 
 __all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
 
-MARKED = 10_000  # rows marked as not good that are counted by the click that marks one more
-COUNTS = 3  # tries of one count while others change rows; then the next sweep has its turn
+MARKED = 10_000  # with more rows marked as not good, the worker counts them
+COUNTS = 3  # attempts while others change rows; then it is left to the next sweep
 
 
 def count_up(job: Job) -> bool:
-    """Write the numbers of a job anew from its rows. False when others changed rows all the time,
-    or the job is gone: nothing was written then, and the next sweep counts again."""
+    """Compute the numbers of a job from its rows and store them. False if rows kept changing or the
+    job is gone: then nothing was written, and the next sweep counts again."""
     for _ in range(COUNTS):
         now = Job.objects.filter(pk=job.pk).first()
-        # Of a job that is being deleted rows may be gone already: it keeps the numbers it had.
+        # A job that is being deleted keeps its numbers: some of its rows may be gone.
         if now is None or now.state == Job.State.DELETING:
             return False
         numbers, by_round = _numbers_of(now)
@@ -62,26 +64,60 @@ def count_up(job: Job) -> bool:
 
 
 def count_if_stale(job_pk: int) -> None:
-    """As `count_up`, when rows of a sent job have changed since it was counted."""
+    """Count a submitted job if its rows have changed since the last count."""
     if stale := Job.objects.stale().filter(pk=job_pk).first():
         count_up(stale)
 
 
 def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
-    """The columns of a Job that its rows, attempts, rounds and late batches decide on; and what
-    each of its rounds was charged, as Round.spent_pico."""
+    """The columns of Job derived from its rows, attempts, rounds and late batches; and for each
+    round what it was charged, for Round.spent_pico."""
+    sums = _sums_of_rows(_groups_of_rows(job))
+    _add_attempts(job, sums)
+    # What another program has sent is no spending of this site.
+    elsewhere = _charged_elsewhere(job) if job.is_external else Counter()
+    sums.by_round[1] -= elsewhere
+    spent = Counter({number: found.total() for number, found in sums.by_round.items()})
+    late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
+    for number, amount in late.values_list("batch__round", "cost_pico"):
+        spent[number] += amount
+    skipped = sums.outcomes[Outcome.LEFT_OUT] - sums.causes[Outcome.LEFT_OUT, IGNORED]
+    numbers = {
+        "skipped_count": skipped,
+        "spent_pico": spent.total(),
+        "reserved_pico": _still_to_come(job, sums.totals, sums.over),
+        "tally": {**_tally_of(sums), **_strays(job)},
+    }
+    return numbers, spent
+
+
+@dataclass
+class _Sums:
+    """What is added up over the rows and attempts of a job. Amounts are pico-dollars."""
+
+    totals: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    # By round, what each model was paid.
+    by_round: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    over: Counter[int] = field(default_factory=Counter)  # rows by round that wait no more
+
+
+def _groups_of_rows(job: Job) -> Iterable[Mapping[str, Any]]:
+    """The rows of a job, added up by outcome, cause, model and round."""
     # As big integers: the square of a long answer does not fit a plain one.
     thinking = Cast("thinking_tokens", BigIntegerField())
     text = Cast("output_tokens", BigIntegerField()) - thinking
     written = Q(outcome=Outcome.GOOD, output_tokens__gt=0)
-    groups = (
+    return (
         Row.objects.filter(job=job)
         .values("outcome", "cause", "answered_by", "round")
         .annotate(
             rows=Count("pk"),
             input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
-            cached=Sum("cache_read_tokens"),
-            kept=Sum("cache_write_tokens"),
+            cache_read=Sum("cache_read_tokens"),
+            cache_write=Sum("cache_write_tokens"),
             hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
             answered=Count("pk", filter=Q(output_tokens__gt=0)),
             sent=Count("pk", filter=Q(same_as=None)),
@@ -102,96 +138,90 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
         )
         .order_by("outcome", "cause")
     )
-    outcomes: Counter[str] = Counter()
-    sums: Counter[str] = Counter()
-    causes: Counter[tuple[str, str]] = Counter()
-    together: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    by_round: dict[int, Counter[str]] = defaultdict(Counter)
-    over: Counter[int] = Counter()  # rows of each round that do not wait any more
+
+
+def _sums_of_rows(groups: Iterable[Mapping[str, Any]]) -> _Sums:
+    sums = _Sums()
     for group in groups:
-        outcomes[group["outcome"]] += group["rows"]
-        causes[group["outcome"], group["cause"]] += group["rows"]
-        together.setdefault((group["outcome"], group["cause"]), []).append(dict(group))
-        by_round[group["round"]][group["answered_by"]] += int(group["pico"])
-        if group["outcome"] != Outcome.WAITING:
-            over[group["round"]] += group["own"]
-        if group["outcome"] != Outcome.LEFT_OUT:
-            state = "waiting" if group["outcome"] == Outcome.WAITING else "over"
-            sums[f"rows_{state}"] += group["own"]
-            sums[f"bytes_{state}"] += int(group["size"] or 0)
-        if group["outcome"] in FAILED and group["cause"] in PASSING_CAUSES:
-            sums["again"] += group["sent"]
+        outcome, key = group["outcome"], (group["outcome"], group["cause"])
+        sums.outcomes[outcome] += group["rows"]
+        sums.causes[key] += group["rows"]
+        sums.groups.setdefault(key, []).append(dict(group))
+        sums.by_round[group["round"]][group["answered_by"]] += int(group["pico"])
+        if outcome != Outcome.WAITING:
+            sums.over[group["round"]] += group["own"]
+        if outcome != Outcome.LEFT_OUT:
+            state = "waiting" if outcome == Outcome.WAITING else "over"
+            sums.totals[f"rows_{state}"] += group["own"]
+            sums.totals[f"bytes_{state}"] += int(group["size"] or 0)
+        if outcome in FAILED and group["cause"] in PASSING_CAUSES:
+            sums.totals["again"] += group["sent"]
         for name, number in group.items():
             # PostgreSQL adds up big integers as Decimal.
             if name != "round" and isinstance(number, int | Decimal):
-                sums[name] += int(number)
+                sums.totals[name] += int(number)
+    return sums
+
+
+def _add_attempts(job: Job, sums: _Sums) -> None:
+    """Add the earlier attempts of rows that were sent again."""
     earlier = Attempt.objects.filter(job=job).aggregate(
         input=Sum("input_tokens") + Sum("cache_write_tokens") + Sum("cache_read_tokens"),
-        cached=Sum("cache_read_tokens"),
-        kept=Sum("cache_write_tokens"),
+        cache_read=Sum("cache_read_tokens"),
+        cache_write=Sum("cache_write_tokens"),
         output=Sum("output_tokens"),
         thinking=Sum("thinking_tokens"),
     )
     for name, tokens in earlier.items():
-        sums[name] += int(tokens or 0)
-    kept = (
+        sums.totals[name] += int(tokens or 0)
+    charged = (
         Attempt.objects.filter(job=job, cost_pico__gt=0)
         .annotate(of_round=Coalesce("batch__round", 1))
         .values("answered_by", "of_round")
         .annotate(pico=Sum("cost_pico"))
     )
-    for model, number, amount in kept.values_list("answered_by", "of_round", "pico"):
-        by_round[number][model] += int(amount)
-        sums["pico"] += int(amount)
-    late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
-    # What somebody else has sent is no spending of this site.
-    elsewhere = _charged_elsewhere(job) if job.is_external else Counter()
-    by_round[1] -= elsewhere
-    by_model = sum(by_round.values(), Counter[str]())
-    spent = Counter({number: found.total() for number, found in by_round.items()})
-    for number, amount in late.values_list("batch__round", "cost_pico"):
-        spent[number] += amount
-    numbers = {
-        "skipped_count": outcomes[Outcome.LEFT_OUT] - causes[Outcome.LEFT_OUT, IGNORED],
-        "spent_pico": spent.total(),
-        "reserved_pico": _still_to_come(job, sums, over),
-        "tally": {
-            "outcomes": dict(outcomes),
-            "causes": [[*key, rows] for key, rows in sorted(causes.items())],
-            "groups": [_group(*key, groups) for key, groups in sorted(together.items())],
-            "by_model": {model: pico for model, pico in by_model.items() if pico},
-            # Of these, what was sent again.
-            "by_round": {
-                str(number): {model: pico for model, pico in found.items() if pico}
-                for number, found in sorted(by_round.items())
-                if number > 1
-            },
-            "input_tokens": sums["input"],
-            "cache_read_tokens": sums["cached"],
-            "cache_write_tokens": sums["kept"],
-            "cache_hits": sums["hits"],  # rows that found something kept
-            "answered": sums["answered"],  # rows that something was written for
-            "again": sums["again"],  # rows that are worth sending again
-            "output_tokens": sums["output"],
-            "thinking_tokens": sums["thinking"],
-            # Of good answers, and the sums of their tokens and of the squares of these: what later
-            # jobs learn from.
-            "lengths": {
-                "answers": sums["good"],
-                "text": [sums["good_text"], sums["good_text_squares"]],
-                "thinking": [sums["good_thinking"], sums["good_thinking_squares"]],
-            },
-            "cost_pico": sums["pico"],
-            "unpriced": sums["unpriced"],
-            **_strays(job),
+    for model, number, amount in charged.values_list("answered_by", "of_round", "pico"):
+        sums.by_round[number][model] += int(amount)
+        sums.totals["pico"] += int(amount)
+
+
+def _tally_of(sums: _Sums) -> dict[str, Any]:
+    """Job.tally, but for results that belong to no row."""
+    by_model = sum(sums.by_round.values(), Counter[str]())
+    totals = sums.totals
+    return {
+        "outcomes": dict(sums.outcomes),
+        "causes": [[*key, rows] for key, rows in sorted(sums.causes.items())],
+        "groups": [_group(*key, groups) for key, groups in sorted(sums.groups.items())],
+        "by_model": {model: pico for model, pico in by_model.items() if pico},
+        # Of these, what was sent again.
+        "by_round": {
+            str(number): {model: pico for model, pico in found.items() if pico}
+            for number, found in sorted(sums.by_round.items())
+            if number > 1
         },
+        "input_tokens": totals["input"],
+        "cache_read_tokens": totals["cache_read"],
+        "cache_write_tokens": totals["cache_write"],
+        "cache_hits": totals["hits"],  # rows that read from the prompt cache
+        "answered": totals["answered"],  # rows with output tokens
+        "again": totals["again"],  # rows that a retry may help
+        "output_tokens": totals["output"],
+        "thinking_tokens": totals["thinking"],
+        # Good answers, the sum of their tokens and of the squares: later jobs estimate from these.
+        "lengths": {
+            "answers": totals["good"],
+            "text": [totals["good_text"], totals["good_text_squares"]],
+            "thinking": [totals["good_thinking"], totals["good_thinking_squares"]],
+        },
+        "cost_pico": totals["pico"],
+        "unpriced": totals["unpriced"],
     }
-    return numbers, spent
 
 
 def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows with one outcome for one reason: how many, how many of them are sent themselves and
-    their bytes, what they cost, and when the provider was done with the first and the last."""
+    """Rows with one outcome and cause: how many, how many are sent themselves and their bytes, what
+    they cost, and when the first and last of their batches ended."""
     is_good = outcome == Outcome.GOOD  # nobody asks since when
     first = [group["first"] for group in groups if group["first"] and not is_good]
     last = [group["last"] for group in groups if group["last"] and not is_good]
@@ -209,8 +239,8 @@ def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, 
 
 
 def _by_round(groups: list[dict[str, Any]]) -> dict[str, list[int]]:
-    """Of the rows that are sent themselves, by the round that they were last in: how many, and the
-    bytes of all of them and of the largest."""
+    """Rows that are sent themselves, by their last round: how many, their bytes and those of the
+    largest."""
     found: dict[str, list[int]] = {}
     for group in groups:
         if group["own"]:
@@ -221,14 +251,13 @@ def _by_round(groups: list[dict[str, Any]]) -> dict[str, list[int]]:
 
 
 def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
-    """Bring the tally to what `count_up` would make of it, without a look at every row: a person
-    has marked the answer of `row` as good again, or as not good; with its copies these are `rows`
-    rows. Within a transaction that keeps others from the job. What is to be counted anyway is
-    left to that."""
+    """Update the tally as `count_up` would, without reading every row, after a person has marked
+    the answer of `row` as good or not. `rows` is their number with its copies. Call it within a
+    transaction that locks the job. A tally that is out of date stays so."""
     mine = Job.objects.filter(pk=job.pk)
     tally: dict[str, Any] = mine.values_list("tally", flat=True).get()
     if "lengths" not in tally or "groups" not in tally:
-        note_change(job.pk)  # it was counted by an older version
+        note_change(job.pk)  # counted by an older version
         return
     sign = 1 if good else -1
     outcomes, causes = Counter(tally["outcomes"]), Counter[tuple[str, str]]()
@@ -241,7 +270,7 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
         outcomes[key[0]] += change
         causes[key] += change
     if causes[Outcome.LOOK.value, MARKED_DOWN] > MARKED:
-        note_change(job.pk)  # there are too many to count while others wait
+        note_change(job.pk)  # too many to count within the transaction
         return
     tally["outcomes"] = {outcome: count for outcome, count in outcomes.items() if count}
     tally["causes"] = [[*key, count] for key, count in sorted(causes.items()) if count]
@@ -253,7 +282,7 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
         for name, tokens in (("text", row.output_tokens - thinking), ("thinking", thinking)):
             total, squares = lengths[name]
             lengths[name] = [total + sign * tokens, squares + sign * tokens * tokens]
-    # A tally that was true to the rows still is, and one that is to be counted still is as well.
+    # An up-to-date tally stays up to date, and an old one stays old.
     was_true = When(tally_version=F("rows_version"), then=F("rows_version") + 1)
     mine.update(
         tally=tally,
@@ -265,7 +294,7 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
 def _groups_after_mark(
     job: Job, row: Row, groups: list[dict[str, Any]], rows: int, sign: int
 ) -> list[dict[str, Any]]:
-    """Those marked as not good are few and counted anew, of the good ones is taken or given."""
+    """Rows marked as not good are few and counted again; good ones are adjusted."""
     found = {(group["outcome"], group["cause"]): group for group in groups}
     good, down = (Outcome.GOOD.value, ""), (Outcome.LOOK.value, MARKED_DOWN)
     of_good = found.setdefault(good, _group(*good, []))
@@ -280,7 +309,7 @@ def _groups_after_mark(
         pico=Coalesce(Sum("cost_pico"), 0),
         first=Min("batch__ended_at"),
         last=Max("batch__ended_at"),
-        # Under a name of its own, which is not that of a column.
+        # This name must not be that of a column.
         own_bytes=Sum("size", filter=own),
         largest=Max("size", filter=own),
     )
@@ -289,7 +318,7 @@ def _groups_after_mark(
 
 
 def _charged_elsewhere(job: Job) -> Counter[str]:
-    """By model, what the results of a batch that was brought in have cost."""
+    """What the results of an imported batch have cost, by model."""
     found: Counter[str] = Counter()
     for model in (Row, Attempt):
         results = model.objects.filter(job=job, batch__is_external=True).values("answered_by")
@@ -301,20 +330,20 @@ def _charged_elsewhere(job: Job) -> Counter[str]:
 
 
 def _strays(job: Job) -> dict[str, int]:
-    """How many results of a batch that was brought in belong to no row."""
+    """How many results of an imported batch match no row."""
     found = job.problems.filter(kind=result_rows.NO_ROW).first() if job.is_external else None
     return {"strays": found.count} if found else {}
 
 
 def _still_to_come(job: Job, sums: Counter[str], over_of_round: Counter[int]) -> int:
-    """The most that the rows which wait can cost, as stored: what was reserved for all of them,
-    less what those that are over have cost, or could have cost by the length of their answers
-    alone. How much each of them could have cost to read is not known."""
+    """What waiting rows can cost at most, in pico-dollars: the amount reserved for all rows, less
+    what finished ones have cost or could have cost for output alone. The ceiling of input is only
+    known for all rows together."""
     if not job.was_sent or job.state == Job.State.FINISHED:
         return 0
     if again := job.rounds.last():
         most, spent = Decimal(again.estimate["most"]), Decimal(0)
-        # By the rows of the round itself: those that have not joined it yet are still to come.
+        # Only rows of this round count as over; rows that have not joined it yet are still to come.
         recipe, over = recipe_of_round(job, again.number), over_of_round[again.number]
         if over >= again.rows:
             return 0

@@ -14,7 +14,7 @@ from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
 from ..batches import journal, polling, unknown_submissions
 from ..drafts import model_catalog
 from ..models import Heartbeat, clock, locks, storage
-from . import advance
+from . import advance, housekeeping, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def join_site() -> None:
 
 @db_task()
 def look(kind: str) -> None:
-    advance.take_look(kind)
+    sweep.take_look(kind)
 
 
 @db_task(priority=100)
@@ -58,7 +58,7 @@ def tick() -> None:
         raise
     if is_next:
         tick.schedule(delay=TICK_SECONDS)
-        advance.sweep(step=nudge, look=look)
+        sweep.sweep(step=nudge, look=look)
 
 
 @db_periodic_task(crontab(minute="*"))
@@ -66,7 +66,7 @@ def start_ticking() -> None:
     """At the worker's start, and every minute in case the ticking was lost."""
     journal.begin()
     tick.call_local()
-    advance.price_stale_drafts()
+    housekeeping.price_stale_drafts()
     polling.warn()
     storage.keep_ballast()
     unknown_submissions.submissions_unknown()  # pages say it before anything is sent
@@ -75,4 +75,4 @@ def start_ticking() -> None:
 
 @db_periodic_task(crontab(minute="17"))
 def tidy_up() -> None:
-    advance.tidy_up()
+    housekeeping.tidy_up()

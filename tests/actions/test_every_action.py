@@ -8,9 +8,12 @@ SQLite looks at. Not counted is what a download sends: it is the rows.
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from jobs import actions
+from jobs.actions import external_batches, reviews
 from jobs.batches import external_ids
 from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
@@ -103,7 +107,7 @@ def alike(owner: User, size: int) -> Job:
     job.rows.update(answer="yes")
     job.rows.filter(number__gt=1).update(same_as=1)
     tally.count_up(job)
-    assert actions.draw_sample(job, 1, owner) == 1
+    assert reviews.draw_sample(job, 1, owner) == 1
     return job
 
 
@@ -169,7 +173,7 @@ class Act:
     address: str
     job: Callable[[User, int], Job]
     given: Callable[[Job], Given] = lambda _job: {}
-    does: tuple[str, ...] = ()  # functions of actions.py
+    does: tuple[str, ...] = ()  # functions of jobs/actions
     args: Callable[[Job], list[Any]] | None = None
     only_shows: bool = False
 
@@ -191,8 +195,8 @@ ACTS = [
         ("save_recipe",),
     ),
     Act("keep", draft, lambda job: {"name": f"mine {job.pk}"}),
-    Act("reading", draft, lambda _: {"fill": "1"}, ("read_differently",)),
-    Act("reading", corrected, lambda _: {"uncorrected": "1"}, ("take_back_corrections",)),
+    Act("reading", draft, lambda _: {"fill": "1"}, ("change_choices",)),
+    Act("reading", corrected, lambda _: {"uncorrected": "1"}, ("undo_corrections",)),
     Act("correct", draft, lambda _: {"file": file()}, ("correct_rows",)),
     Act("replace", draft, lambda _: {"file": file("others.csv")}, ("replace_upload",)),
     Act("start_trials", draft, lambda _: {"count": "3", "which": "random"}, ("start_trials",)),
@@ -202,22 +206,22 @@ ACTS = [
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256}, ("confirm",)),
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256, "approval": "ask"}),
     # One that was sent.
-    Act("stop", sent, does=("stop",)),
-    Act("try_again", sent, does=("try_again",)),
-    Act("send_now", paused, does=("send_now",)),
-    Act("finish_without", sent, does=("finish_without",)),
+    Act("stop", sent, does=("stop_job",)),
+    Act("try_again", sent, does=("resume_job",)),
+    Act("send_now", paused, does=("resume_sending",)),
+    Act("finish_without", sent, does=("give_up_missing_answers",)),
     Act("look_again", sent, does=("look_again",)),
     Act("send_again", sent, does=("send_again",)),
-    Act("this_is_it", sent, lambda _: {"provider_id": "msgbatch_000001"}, ("this_is_it",)),
+    Act("this_is_it", sent, lambda _: {"provider_id": "msgbatch_000001"}, ("identify_batch",)),
     Act("ids", brought_in, lambda _: {"way": "number:0"}, ("choose_ids",)),
-    Act("ids", brought_in, lambda _: {"again": "1", "reading-fill": "on"}, ("read_again_for_ids",)),
+    Act("ids", brought_in, lambda _: {"again": "1", "reading-fill": "on"}, ("read_file_again",)),
     # One that has finished.
-    Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job)}, ("send_round",)),
+    Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job)}, ("confirm_retry",)),
     Act(
         "again",
         edited,
         lambda job: {"which": selection.EDITED, "key": key_of(job, selection.EDITED)},
-        ("send_round",),
+        ("confirm_retry",),
     ),
     Act("again", failed, lambda job: {"which": CAUSE, "key": key_of(job), "approval": "ask"}),
     Act(
@@ -227,9 +231,9 @@ ACTS = [
         args=lambda _: [CAUSE],
         only_shows=True,
     ),
-    Act("edits", edited, does=("note_changer", "forget_edits")),
-    Act("edits", edited, lambda _: {"number": "2"}, ("note_changer", "forget_edits")),
-    Act("upload_edits", failed, lambda _: {"file": file()}, ("take_corrected",)),
+    Act("edits", edited, does=("note_changer", "undo_edits")),
+    Act("edits", edited, lambda _: {"number": "2"}, ("note_changer", "undo_edits")),
+    Act("upload_edits", failed, lambda _: {"file": file()}, ("upload_corrections",)),
     Act(
         "change_rows",
         failed,
@@ -241,13 +245,13 @@ ACTS = [
         "leave_out",
         failed,
         lambda job: {"rows": job.row_count},
-        ("leave_out",),
+        ("ignore_rows",),
         args=lambda _: [CAUSE],
     ),
     Act("edit_row", failed, lambda _: {"cell": ["a", "new"]}, ("note_changer",)),
-    Act("rename", good, lambda _: {"name": "other"}, ("rename",)),
-    Act("delete", good, does=("delete",)),
-    Act("delete", edited, does=("delete",)),
+    Act("rename", good, lambda _: {"name": "other"}, ("rename_job",)),
+    Act("delete", good, does=("delete_job",)),
+    Act("delete", edited, does=("delete_job",)),
     Act("review", good, lambda _: {"size": "20"}, ("draw_sample",)),
     Act(
         "mark_answer",
@@ -284,14 +288,32 @@ def do(act: Act, owner: User, size: int, called: set[str]) -> Work:
     client = signed_in(owner)
     with pytest.MonkeyPatch.context() as patched, counted() as work:
         for name in act.does:
-            patched.setattr(actions, name, noted(name, called))
+            patched.setattr(ACTIONS[name], name, noted(name, called))
         answer = client.post(address, given)
     assert answer.status_code in (200, 204, 302), answer.content.decode()[:2_000]
     return work
 
 
+def find_actions() -> dict[str, ModuleType]:
+    """All actions by name, each with its module."""
+    modules = [
+        importlib.import_module(f"{actions.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(actions.__path__)
+        if found.name not in {"approvals", "events", "stored_files"}
+    ]
+    return {
+        name: module
+        for module in modules
+        for name, one in vars(module).items()
+        if inspect.isfunction(one) and one.__module__ == module.__name__ and name[0] != "_"
+    }
+
+
+ACTIONS = find_actions()
+
+
 def noted(name: str, called: set[str]) -> Callable[..., Any]:
-    real = getattr(actions, name)
+    real = getattr(ACTIONS[name], name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         result = real(*args, **kwargs)
@@ -343,7 +365,7 @@ def test_bringing_in_a_batch_leaves_its_rows_to_the_worker(
         ids = [f"r{number}" for number in range(size)]
         batch_id, upload = made_elsewhere(simulator, ids), in_table([["id"], *([i] for i in ids)])
         with counted() as work:
-            assert actions.bring_in(root, batch_id, upload)
+            assert external_batches.import_batch(root, batch_id, upload)
         works.append(work)
     assert not works[2].is_more_than(works[1]), grown(works[1], works[2])
 
@@ -385,14 +407,9 @@ def test_a_look_asks_for_the_same_however_many_rows_there_are(root: User, kind: 
 @pytest.mark.no_database
 def test_every_action_is_here() -> None:
     """An action that is added has to be bounded, too: add it to ACTS or OF_NO_JOB."""
-    public = {
-        name
-        for name, one in vars(actions).items()
-        if inspect.isfunction(one) and one.__module__ == actions.__name__ and name[0] != "_"
-    }
     asks = {"are_rows_changing"}  # changes nothing
-    elsewhere = {"create_job", "bring_in"}  # above, by themselves
-    assert public - asks - elsewhere == {name for act in ACTS for name in act.does}
+    elsewhere = {"create_job", "import_batch"}  # above, by themselves
+    assert ACTIONS.keys() - asks - elsewhere == {name for act in ACTS for name in act.does}
 
 
 @pytest.mark.no_database
@@ -406,19 +423,20 @@ def test_every_address_that_takes_a_post_is_here() -> None:
 
 @pytest.mark.no_database
 def test_the_command_changes_jobs_by_the_same_actions() -> None:
-    """What `manage.py job` calls of actions.py is bounded above."""
-    tree = ast.parse((ROOT / "jobs/management/commands/job.py").read_text())
-    called = {
-        node.func.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("actions.")
-        if isinstance(node.func, ast.Attribute)
-    }
-    known = {name for act in ACTS for name in act.does} | {"create_job", "bring_in"}
-    assert called - {"add_parser"} <= known
-    source = ast.unparse(tree)
-    assert not [
-        write
-        for write in (".update(", ".save(", ".delete(", ".create(")
-        if write in source.replace("actions.delete(", "")
-    ]
+    """What `manage.py job` calls is bounded above."""
+    sources = [ROOT / "jobs/management/commands/job.py", *(ROOT / "jobs/cli").glob("*.py")]
+    known = {name for act in ACTS for name in act.does} | {"create_job", "import_batch"}
+    modules = {module.__name__.rpartition(".")[2] for module in ACTIONS.values()}
+    called = set()
+    for path in sources:
+        tree = ast.parse(path.read_text())
+        called |= {
+            node.func.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if ast.unparse(node.func.value) in modules
+        }
+        source = ast.unparse(tree)
+        assert not [w for w in (".update(", ".save(", ".delete(", ".create(") if w in source], path
+    assert called
+    assert called <= known

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import job_basics, retries, reviews, submissions
 from jobs.batches import attempts, leases
 from jobs.drafts import reading
 from jobs.models import (
@@ -31,7 +31,7 @@ from jobs.retries import corrected_files, edits, measurements, preparation, roun
 from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules.judging import IGNORED, MARKED_DOWN
-from jobs.worker import advance, row_changes, tally
+from jobs.worker import advance, due_times, row_changes, sweep, tally
 
 from ..conftest import Simulator, send_again
 from ..many import at_once, finished, touched
@@ -60,7 +60,7 @@ def work(job: Job, until: Callable[[], bool]) -> None:
     for _ in range(200):
         if until():
             return
-        assert preparation.prepare_next(job) or row_changes.work_next(job)
+        assert preparation.prepare_next(job) or row_changes.change_next_slice(job)
     raise AssertionError("it came to no end")
 
 
@@ -135,14 +135,14 @@ def test_rows_that_a_stopped_round_had_not_taken_stay_as_they_were(
     assert send_again(job, alice, "overloaded_error") == 5_000
     assert preparation.prepare_next(job)
     job.refresh_from_db()
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job)
     counts, taken = job.tally["outcomes"], preparation.SLICE
     assert counts == {"canceled": taken, "errored": 5_000 - taken} and not job.reserved_pico
     assert (job.rounds.get().rows, job.rounds.get().step) == (taken, Round.Step.READY)
     assert send_again(job, alice, "canceled") == taken
     job = Job.objects.get(pk=job.pk)
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     assert drive(job).rounds.count() == 1, "one that took no row leaves nothing"
     assert simulator.truth()["posts"] == 0
 
@@ -152,11 +152,11 @@ def test_while_a_round_is_prepared_nothing_else_changes_its_rows(alice: User) ->
     job.rows.filter(number=3_000).update(outcome=Outcome.GOOD, cause="", answer="yes")
     tally.count_up(job)
     job.refresh_from_db()
-    assert actions.draw_sample(job, 1, alice) == 1
+    assert reviews.draw_sample(job, 1, alice) == 1
     assert send_again(job, alice, "overloaded_error") == 2_999
     key = review_sample.answer_key(job.rows.get(number=3_000))
-    assert not actions.mark_answer(job, 3_000, key, False, "", alice)
-    assert not actions.leave_out(job, "overloaded_error", 2_999, alice)
+    assert not reviews.mark_answer(job, 3_000, key, False, "", alice)
+    assert not retries.ignore_rows(job, "overloaded_error", 2_999, alice)
     assert not edits.edit_row(job.rows.get(number=2_900), ["a", "b"])
     work(job, lambda: not attempts.is_preparing(job))
     assert job.rows.filter(outcome=Outcome.WAITING).count() == 2_999
@@ -187,7 +187,7 @@ def test_many_edits_are_measured_by_the_worker_and_priced_by_that(alice: User) -
     job.refresh_from_db()
     with touched() as click:
         planned = plan_of(job, EDITED)
-        assert actions.send_round(job, RetryChoice(EDITED), planned.key, alice)
+        assert retries.confirm_retry(job, RetryChoice(EDITED), planned.key, alice)
     assert (planned.rows, planned.bytes) == (5_000, 15_000) and click.rows == 0
 
 
@@ -203,11 +203,11 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
     assert click.rows == 0 and click.steps < STEPS
     assert "Leaving rows out: 0 of 100,000 rows so far." in answer.content.decode()
     with touched() as slices:
-        assert row_changes.work_next(failed) and row_changes.work_next(failed)
+        assert row_changes.change_next_slice(failed) and row_changes.change_next_slice(failed)
     assert 0 < slices.rows <= ROWS and slices.steps < STEPS
     # Meanwhile, whatever else would change rows is refused.
     failed.refresh_from_db()
-    assert not actions.leave_out(failed, "overloaded_error", MANY - 2_000, alice)
+    assert not retries.ignore_rows(failed, "overloaded_error", MANY - 2_000, alice)
     assert send_again(failed, alice, "overloaded_error") == 0
     assert not edits.edit_row(failed.rows.get(number=9_000), ["a", "b"])
     with pytest.raises(measurements.CannotRetry, match="being changed"):
@@ -216,13 +216,13 @@ def test_leaving_many_rows_out_is_one_short_click_and_slices(
     failed.refresh_from_db()
     assert failed.ignored_count == MANY
     assert failed.rows.filter(outcome=Outcome.LEFT_OUT, cause=IGNORED).count() == MANY
-    assert failed.events.filter(text__startswith="Left out on purpose: 100,000 rows").count() == 1
+    assert failed.events.filter(text__startswith="Ignored 100,000 rows").count() == 1
 
 
 def test_few_rows_are_left_out_by_the_click_itself(alice: User, client_alice: Client) -> None:
     job = finished(alice, 300, Outcome.ERRORED, "overloaded_error")
     assert edits.edit_row(job.rows.get(number=3), ["a", "b"])
-    assert actions.leave_out(job, "overloaded_error", 300, alice)
+    assert retries.ignore_rows(job, "overloaded_error", 300, alice)
     job.refresh_from_db()
     assert job.ignored_count == 300 and not RowChange.objects.exists()
     assert not Edit.objects.exists()
@@ -291,10 +291,12 @@ def test_few_rows_of_a_large_job_are_left_out_by_the_worker_that_counts_it(
     failed.rows.filter(number__lte=3).update(cause="too_long")
     tally.count_up(failed)
     with touched() as click:
-        assert actions.leave_out(failed, "too_long", 3, alice)
+        assert retries.ignore_rows(failed, "too_long", 3, alice)
     assert click.rows == 0 and click.steps < STEPS
     assert RowChange.objects.exists(), "nothing was counted by the click"
-    assert row_changes.work_next(failed) and not RowChange.objects.exists(), "one slice does it"
+    assert row_changes.change_next_slice(failed) and not RowChange.objects.exists(), (
+        "one slice does it"
+    )
     failed.refresh_from_db()
     assert failed.ignored_count == 3 and failed.tally_version == failed.rows_version
 
@@ -309,7 +311,7 @@ def answered_once(alice: User, count: int) -> tuple[Job, str]:
     job.rows.update(answer="yes")
     job.rows.filter(number__gt=1).update(same_as=1, output_tokens=0)
     tally.count_up(job)
-    assert actions.draw_sample(job, 1, alice) == 1
+    assert reviews.draw_sample(job, 1, alice) == 1
     return job, review_sample.answer_key(job.rows.get(number=1))
 
 
@@ -319,10 +321,10 @@ def test_an_answer_that_many_rows_have_is_marked_by_one_short_click_and_slices(
     job, key = answered_once(alice, MANY)
     job.rows.filter(number=50_000).update(answer="another", same_as=None)
     with touched() as click:
-        assert actions.mark_answer(job, 1, key, False, "No.", alice)
+        assert reviews.mark_answer(job, 1, key, False, "No.", alice)
     assert click.rows == 1 and click.statements < CLICK and click.steps < STEPS
     # Nothing else changes these rows, or sends them, before all of them are marked.
-    assert not actions.mark_answer(job, 1, key, True, "", alice)
+    assert not reviews.mark_answer(job, 1, key, True, "", alice)
     with pytest.raises(measurements.CannotRetry, match="being changed"):
         rounds.make_plan(Job.objects.get(pk=job.pk), RetryChoice(MARKED_DOWN))
     with touched() as slices:
@@ -334,7 +336,7 @@ def test_an_answer_that_many_rows_have_is_marked_by_one_short_click_and_slices(
     job.refresh_from_db()
     assert job.outcome_count(Outcome.LOOK) == MANY - 1
     with touched() as click:
-        assert actions.mark_answer(job, 1, key, None, "", alice)
+        assert reviews.mark_answer(job, 1, key, None, "", alice)
     assert click.rows == 1 and click.steps < STEPS
     work(job, lambda: not RowChange.objects.exists())
     assert job.rows.filter(outcome=Outcome.GOOD, cause="", message="").count() == MANY
@@ -345,11 +347,11 @@ def test_marking_goes_on_while_other_rows_are_still_at_the_provider(
 ) -> None:
     job, key = answered_once(alice, 3_000)
     Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING, finished_at=None)
-    assert actions.mark_answer(job, 1, key, False, "No.", alice)
+    assert reviews.mark_answer(job, 1, key, False, "No.", alice)
     lease = leases.claim(job.pk)
     assert lease is not None
     while RowChange.objects.exists():
-        assert advance._step(Job.objects.get(pk=job.pk), lease, "") == advance.NOW
+        assert advance._step(Job.objects.get(pk=job.pk), lease, "") == due_times.NOW
     assert job.rows.filter(outcome=Outcome.LOOK).count() == 3_000
 
 
@@ -362,8 +364,8 @@ def test_leaving_out_and_sending_again_at_once_is_one_of_the_two(alice: User, co
     again = RetryChoice("overloaded_error")
     key = plan_of(job, "overloaded_error").key
     left, sent = at_once(
-        lambda: actions.leave_out(job, "overloaded_error", count, alice),
-        lambda: actions.send_round(job, again, key, alice),
+        lambda: retries.ignore_rows(job, "overloaded_error", count, alice),
+        lambda: retries.confirm_retry(job, again, key, alice),
     )
     assert [left, sent].count(True) == 1
     if sent:
@@ -377,12 +379,12 @@ def test_leaving_out_and_sending_again_at_once_is_one_of_the_two(alice: User, co
 def test_deleting_and_leaving_out_at_once_leaves_nothing_half_done(alice: User) -> None:
     job = finished(alice, 3_000, Outcome.ERRORED, "overloaded_error")
     deleted, left = at_once(
-        lambda: actions.delete(job, alice),
-        lambda: actions.leave_out(job, "overloaded_error", 3_000, alice),
+        lambda: job_basics.delete_job(job, alice),
+        lambda: retries.ignore_rows(job, "overloaded_error", 3_000, alice),
     )
     assert deleted and left in (True, False)
-    assert not row_changes.work_next(job), "what is being deleted is not changed"
-    advance.sweep()
+    assert not row_changes.change_next_slice(job), "what is being deleted is not changed"
+    sweep.sweep()
     assert not Row.objects.exists() and not RowChange.objects.exists()
 
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import job_basics, reviews, submissions
 from jobs.batches import collection, late, result_proof
 from jobs.drafts import trials
 from jobs.models import Batch, Job, LateBatch, NotMoved, Trial, dollars
@@ -22,7 +22,7 @@ from jobs.provider import client
 from jobs.provider.replies import BatchInfo
 from jobs.results import builder, review_sample
 from jobs.spending import ledger
-from jobs.worker import advance
+from jobs.worker import advance, sweep
 
 from ..conftest import Simulator
 from ..many import at_once
@@ -90,11 +90,11 @@ def test_the_answer_to_a_test_that_is_stored_while_its_job_goes_is_not_forgotten
         asked_at=timezone.now(),
         most_pico=MOST,
     )
-    assert actions.delete(job, alice)
+    assert job_basics.delete_job(job, alice)
     answered = {"answered_by": one.model, "cost_pico": COST}
     # It is called for real tests, and for those of practice mode.
     while_remembered("_of_tries", lambda: trials._settle(one, Trial.State.ANSWERED, **answered), 2)
-    advance.sweep()
+    sweep.sweep()
     assert not Job.objects.exists()
     assert ledger.committed_since(EPOCH) in (dollars(MOST), dollars(COST))
 
@@ -134,8 +134,8 @@ def test_what_a_late_batch_was_charged_while_its_job_goes_is_not_forgotten(
     monkeypatch.setattr(late, "is_proven", lambda _late: False)
     monkeypatch.setattr(client, "delete_batch", lambda _id: None)
     while_remembered("_of_job", lambda: late._note_end(found, info))
-    assert actions.delete(job, alice)
-    advance.sweep()
+    assert job_basics.delete_job(job, alice)
+    sweep.sweep()
     assert not Job.objects.exists()
     assert before == dollars(MOST)
     assert ledger.committed_since(EPOCH) in (dollars(MOST), dollars(COST))
@@ -161,7 +161,7 @@ def test_going_on_without_answers_while_they_are_fetched_takes_them(
     Job.objects.filter(pk=job.pk).update(next_action_at=now)
     at_once(
         lambda: advance.advance(job.pk),
-        lambda: actions.finish_without(job, alice),
+        lambda: submissions.give_up_missing_answers(job, alice),
     )
     job.batches.update(next_action_at=now)
     Job.objects.filter(pk=job.pk).update(next_action_at=now)
@@ -178,13 +178,13 @@ def test_a_mark_that_is_made_while_files_are_built_is_in_them(
     alice: User, make_job: MakeJob, _time: int
 ) -> None:
     job = make_job(alice, rows=ROWS)
-    assert actions.draw_sample(job, 5, alice)
+    assert reviews.draw_sample(job, 5, alice)
     key = review_sample.answer_key(job.rows.get(number=1))
     builder.request_usual_exports(job)
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
     _advanced, marked = at_once(
         lambda: advance.advance(job.pk),
-        lambda: actions.mark_answer(job, 1, key, False, "No.", alice),
+        lambda: reviews.mark_answer(job, 1, key, False, "No.", alice),
     )
     assert marked is True
     for _ in range(10):

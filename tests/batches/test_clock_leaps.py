@@ -20,7 +20,7 @@ from jobs.batches import absence
 from jobs.models import Batch, Heartbeat, Job, Sending, clock
 from jobs.models.clock import Moment, time_between
 from jobs.provider import client
-from jobs.worker import advance
+from jobs.worker import sweep
 
 from ..conftest import Simulator
 from ..worker.test_advance import Drive, confirmed
@@ -107,7 +107,7 @@ def look_on(times: Times, until: Callable[[], bool], most: float) -> float:
     while not until():
         assert times.passed - begun < most, f"nothing has happened for {most} seconds"
         times.let_pass(STEP)
-        advance.sweep()
+        sweep.sweep()
     return times.passed
 
 
@@ -129,12 +129,12 @@ def test_a_leap_neither_shortens_nor_stretches_the_wait_before_sending_again(
     job = doubtful("drop_before")
     while times.passed + STEP < after:
         times.let_pass(STEP)
-        advance.sweep()
+        sweep.sweep()
     times.let_pass(1.0)
     times.leap(LEAPS[leap])
     if restarted:
         times.restart()
-    advance.sweep()
+    sweep.sweep()
     waited = look_on(times, lambda: posts(simulator) > 1, WAIT + 300)
     assert waited >= WAIT - 1  # a Date has full seconds only
     looks = job.batches.get().empty_looks
@@ -149,7 +149,7 @@ def test_a_batch_that_is_listed_at_the_end_of_the_wait_is_paid_once_whatever_the
     times.let_pass(1.0)
     times.leap(LEAPS[leap])
     while times.passed < WAIT - 2 * STEP:
-        advance.sweep()
+        sweep.sweep()
         times.let_pass(STEP)
     simulator.faults(list_hide_seconds=0)
     look_on(times, lambda: Job.objects.get(pk=job.pk).state == Job.State.FINISHED, 300)
@@ -172,7 +172,7 @@ def test_no_row_of_leaps_shortens_the_wait(
         elif chance.random() < 0.5:
             times.restart()
         times.leap(chance.choice([-0.75, 0.1, 2, 24, -24]) * HOUR)
-        advance.sweep()
+        sweep.sweep()
         batch = job.batches.get()
         assert absence.of(batch).seconds <= times.passed + 2
     waited = look_on(times, lambda: posts(simulator) > 1, WAIT + 900)
@@ -188,7 +188,7 @@ def test_looks_in_a_row_count_once(
     for _ in range(5):
         job.batches.update(next_action_at=clock.now())
         Job.objects.update(next_action_at=clock.now())
-        advance.sweep()
+        sweep.sweep()
         times.let_pass(1)
     assert (job.batches.get().empty_looks, posts(simulator)) == (1, 1)
     look_on(times, lambda: posts(simulator) > 1, 4 * 60)
@@ -292,7 +292,7 @@ def test_a_sweep_that_waits_while_others_go_on_reports_no_leap(
 ) -> None:
     """Two workers, and one of them waits for the database in the middle of its sweep."""
     Heartbeat.objects.update(tick_at=timezone.now() - timedelta(minutes=1))
-    later = clock.now() + 4 * advance.LEAP
+    later = clock.now() + 4 * sweep.LEAP
     now = clock.now
 
     def others_go_on() -> datetime:
@@ -303,7 +303,7 @@ def test_a_sweep_that_waits_while_others_go_on_reports_no_leap(
 
     with monkeypatch.context() as patch:
         patch.setattr(clock, "now", others_go_on)
-        advance._note_tick()
+        sweep._note_tick()
     site = Heartbeat.get()
     assert (site.tick_at, site.next_poll_at) == (later, later)
     assert not leaps_said(caplog)
@@ -319,10 +319,10 @@ def test_of_sweeps_at_once_only_one_reports_a_leap(
     def at_once() -> datetime:
         if not nested:
             nested.append(now())
-            nested.append(advance._note_tick())
+            nested.append(sweep._note_tick())
         return now()
 
     monkeypatch.setattr(clock, "now", at_once)
-    advance._note_tick()
+    sweep._note_tick()
     assert leaps_said(caplog) == 1
     assert Heartbeat.get().tick_at == nested[1]

@@ -14,12 +14,12 @@ from django.db.models import Max
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import job_basics, submissions
 from jobs.batches import collection, leases, polling, result_proof, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client
 from jobs.provider.replies import BatchInfo
-from jobs.worker import advance
+from jobs.worker import sent_jobs, sweep
 
 from ..conftest import Simulator
 from ..worker.test_advance import Drive, confirmed, joined
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return pause
 
     monkeypatch.setattr(collection, "_try_again", soon)
-    monkeypatch.setattr(advance, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
+    monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_counts_are_read_again_before_they_condemn_a_download(
     assert batch.counts["succeeded"] == len(ROWS), "the right ones are stored"
 
 
-@pytest.mark.parametrize("action", [actions.try_again, actions.finish_without])
+@pytest.mark.parametrize("action", [submissions.resume_job, submissions.give_up_missing_answers])
 def test_whatever_a_person_does_about_wrong_counts_good_answers_are_taken(
     alice: User,
     simulator: Simulator,
@@ -174,7 +174,7 @@ def test_a_batch_that_turns_out_to_run_is_not_lost_when_a_person_gave_it_up(
     wrong = {"state": Batch.State.ENDED, "collect_failures": result_proof.TRIES}
     job.batches.update(**wrong, next_action_at=timezone.now())
     Job.objects.update(held="Its results stay incomplete.")
-    assert actions.finish_without(job, alice)
+    assert submissions.give_up_missing_answers(job, alice)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.IN_PROGRESS).exists())
     simulator.faults(stuck=False)
     assert drive(job).good_count == len(ROWS)
@@ -192,7 +192,7 @@ def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
     store = result_rows.store
 
     def gives_up_meanwhile(*args: Any, **kwargs: Any) -> int:
-        assert actions.finish_without(job, alice)
+        assert submissions.give_up_missing_answers(job, alice)
         return store(*args, **kwargs)
 
     with monkeypatch.context() as patch:
@@ -205,7 +205,7 @@ def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
 def look_now(job: Job) -> None:
     Batch.objects.update(next_action_at=timezone.now())
     Job.objects.update(next_action_at=timezone.now())
-    advance.sweep()
+    sweep.sweep()
 
 
 @pytest.mark.parametrize("answer", ["unreachable", "status_500", "status_404"])
@@ -223,8 +223,8 @@ def test_no_single_look_after_a_person_gave_up_loses_a_batch(
         settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
     else:
         simulator.faults(results=[{"kind": answer, "times": 1000}])
-    assert actions.finish_without(job, alice)
-    assert not actions.finish_without(job, alice), "a second click changes nothing"
+    assert submissions.give_up_missing_answers(job, alice)
+    assert not submissions.give_up_missing_answers(job, alice), "a second click changes nothing"
     for _ in range(2):
         look_now(job)
     assert job.batches.get().state == Batch.State.ENDED
@@ -241,13 +241,13 @@ def test_a_person_is_told_what_is_still_unknown_before_a_batch_is_lost(
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     simulator.reset()
     simulator.faults(results=[{"kind": "status_500", "times": 1000}])
-    assert actions.finish_without(job, alice)
+    assert submissions.give_up_missing_answers(job, alice)
     for _ in range(result_proof.TRIES):
         look_now(job)
     job.refresh_from_db()
     assert collection.STILL_UNKNOWN in job.held
     assert job.batches.get().state == Batch.State.ENDED
-    assert actions.finish_without(job, alice)
+    assert submissions.give_up_missing_answers(job, alice)
     look_now(job)
     assert job.batches.get().state == Batch.State.LOST
 
@@ -260,7 +260,7 @@ def test_results_that_stay_incomplete_hold_the_job_in_words(
     assert "29 of 30 results arrived" in job.held
     assert job.state != Job.State.FINISHED
     simulator.reset()
-    assert actions.try_again(job, alice)
+    assert submissions.resume_job(job, alice)
     assert drive(job).good_count == len(ROWS)
 
 
@@ -270,12 +270,12 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
     monkeypatch.setattr(collection, "NOT_YET_VISIBLE", -timedelta(minutes=15))
     simulator.faults(results=[{"kind": "status_404", "times": 1000}])
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job, until=lambda job: bool(job.held))
-    assert actions.finish_without(job, alice)
+    assert submissions.give_up_missing_answers(job, alice)
     job = drive(job)
     assert job.tally["causes"] == [["errored", "lost", len(ROWS)]]
-    assert actions.delete(job, alice)
+    assert job_basics.delete_job(job, alice)
 
 
 @pytest.mark.parametrize("kind", ["unknown_id", "missing_line", "cut_mid_line"])
@@ -312,7 +312,7 @@ def test_what_did_arrive_of_incomplete_results_can_be_used_at_once(
     assert all(f"What is {line[0]}?" in line[2] for line in lines)
     # Whole results replace them.
     simulator.reset()
-    assert actions.try_again(job, alice)
+    assert submissions.resume_job(job, alice)
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert not files.incomplete_path(batch).exists()
@@ -333,9 +333,9 @@ def test_a_person_may_go_on_without_the_answers_that_stay_away(
 ) -> None:
     job = confirmed(alice, drive, ROWS)
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    assert not actions.finish_without(job, alice), "nothing is missing yet"
+    assert not submissions.give_up_missing_answers(job, alice), "nothing is missing yet"
     job = drive(job, until=lambda job: bool(job.held))
-    assert actions.finish_without(job, alice)
+    assert submissions.give_up_missing_answers(job, alice)
     job = drive(job)
     assert (job.state, job.held) == (Job.State.FINISHED, "")
     assert job.good_count == len(ROWS) - 1

@@ -17,13 +17,13 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import external_batches, job_basics, retries, uploads
 from jobs.batches import stored_results
 from jobs.batches.stored_results import DamagedResults
 from jobs.ingest.shapes import Choices
 from jobs.models import Batch, CorrectedUpload, Export, Job, Outcome, checksums, files
 from jobs.results import builder, table
-from jobs.worker import advance
+from jobs.worker import advance, housekeeping
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator
@@ -194,7 +194,7 @@ def test_what_is_noted_of_files_goes_with_them(alice: User, make_job: MakeJob) -
     build_usual(job)
     assert len(list(folder.iterdir())) == 4
     assert len(built(job)) == 2
-    actions.delete(job, alice)
+    job_basics.delete_job(job, alice)
     advance.advance(job.pk)
     assert not list(folder.iterdir())
 
@@ -260,7 +260,7 @@ def test_what_goes_to_stdout_ends_with_an_error(
     whole = received(job).read_bytes()
     flip(received(job))
     status, why = refusal("export", job.pk, "--format", "raw", "--output", "-")
-    assert status == 1 and "Nothing whole was written" in why
+    assert status == 1 and "No complete file was written" in why
     assert len(capfdbinary.readouterr().out) < len(whole)
 
 
@@ -368,7 +368,7 @@ def test_results_that_fit_no_row_are_not_read_from_a_damaged_file(
 ) -> None:
     batch_id = made_elsewhere(simulator, ["k1", "k2", "stray"])
     rows = [["name", "key"], ["Ann", "k1"], ["Ben", "k2"]]
-    job = drive(actions.bring_in(root, batch_id, in_table(rows), id_column="key"))
+    job = drive(external_batches.import_batch(root, batch_id, in_table(rows), id_column="key"))
     url = reverse("download", args=[job.pk, "problems"])
     whole = content(client_root.get(url))
     assert b"stray" in whole
@@ -406,7 +406,7 @@ def test_damaged_corrections_are_left_out_and_said(
 ) -> None:
     job = drive(upload(alice, [["Ann", "text"], ["Ben"]]), until=lambda job: job.state == "draft")
     corrected = ContentFile(b"row,name,text\n3,Ben,now\n", "corrected.csv")
-    assert actions.correct_rows(job, corrected, alice)
+    assert uploads.correct_rows(job, corrected, alice)
     job.refresh_from_db()
     (correction,) = job.corrections
     damage(files.stored_path(correction["file"]))
@@ -424,7 +424,7 @@ def test_a_damaged_corrected_file_of_a_finished_job_changes_nothing(
     outcomes = [Outcome.GOOD, {"outcome": Outcome.ERRORED, "cause": "api_error"}]
     job = make_job(alice, outcomes=outcomes)
     corrected = ContentFile(b"row,name,text\n3,Ben,now\n", "corrected.csv")
-    assert actions.take_corrected(job, corrected, alice)
+    assert retries.upload_corrections(job, corrected, alice)
     (path,) = files.upload_path(job).parent.glob(f"{job.upload_file}.*")
     damage(path)
     advance.advance(job.pk)
@@ -439,7 +439,7 @@ def test_a_damaged_corrected_file_of_a_finished_job_changes_nothing(
 def test_a_file_is_read_anew_from_a_whole_copy_only(alice: User, drive: Drive) -> None:
     job = drive(upload(alice, ROWS), until=lambda job: job.state == "draft")
     flip(files.upload_path(job))
-    assert actions.read_differently(job, Choices(delimiter=";"), alice)
+    assert uploads.change_choices(job, Choices(delimiter=";"), alice)
     assert drive(job).state == Job.State.UNREADABLE
 
 
@@ -451,13 +451,13 @@ def test_damage_is_found_while_the_provider_still_has_the_results(
 ) -> None:
     job = finished(alice, drive)
     flip(received(job))
-    advance.tidy_up()
+    housekeeping.tidy_up()
     assert is_restored(job), "it was checked when it arrived"
     monkeypatch.setattr(stored_results, "CHECKED_EVERY", timedelta())
-    advance.tidy_up()
+    housekeeping.tidy_up()
     assert not is_restored(job)
     drive(job, until=is_restored)
-    advance.tidy_up()
+    housekeeping.tidy_up()
     assert is_restored(job)
 
 
@@ -468,7 +468,7 @@ def test_an_hour_of_checking_has_an_end(
     Batch.objects.update(results_checked_at=None)
     monkeypatch.setattr(stored_results, "BYTES_AN_HOUR", jobs[0].batches.get().results_bytes + 1)
     for left in (1, 0):
-        advance.tidy_up()
+        housekeeping.tidy_up()
         assert Batch.objects.filter(results_checked_at=None).count() == left
 
 
@@ -476,7 +476,7 @@ def test_verify_names_every_damaged_file(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = finished(alice, drive)
-    assert "All 2 files are whole" in run("verify", job.pk)[1]
+    assert "All 2 files are intact" in run("verify", job.pk)[1]
     flip(received(job))
     truncate(files.upload_path(job))
     with pytest.raises(SystemExit) as caught:

@@ -11,13 +11,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import retries, submissions
 from jobs.batches import polling, result_proof
 from jobs.drafts import estimates
 from jobs.models import Batch, Heartbeat, Job, Outcome, clock
 from jobs.provider import client
 from jobs.retries import rounds, selection
-from jobs.worker import advance
+from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, send_again
 from ..worker.test_advance import Drive, confirmed, joined
@@ -56,7 +56,7 @@ def test_a_batch_that_is_not_visible_yet_is_waited_for(
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     for _ in range(5):
         Heartbeat.objects.update(next_poll_at=timezone.now())
-        advance.sweep()
+        sweep.sweep()
     assert not Job.objects.get(pk=job.pk).held
     simulator.reset()
     assert drive(job).good_count == len(ROWS)
@@ -74,12 +74,12 @@ def test_a_batch_that_stays_away_holds_the_job_and_is_never_sent_again(
     job = drive(job, until=lambda job: bool(job.held))
     assert "not to be found" in job.held
     for _ in range(3):
-        actions.try_again(job, alice)
+        submissions.resume_job(job, alice)
         later(timedelta(hours=1))
         drive(job, until=lambda job: bool(job.held))
     assert simulator.truth()["posts"] == 1
     simulator.reset()
-    actions.try_again(job, alice)
+    submissions.resume_job(job, alice)
     assert drive(job).good_count == len(ROWS)
 
 
@@ -92,7 +92,7 @@ def test_a_job_goes_on_by_itself_when_the_batch_that_was_missing_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.BATCH_MAX_REQUESTS = 20
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(stuck=True, list_hide_seconds=1e9, retrieve_404_seconds=1e9)
     job = confirmed(alice, drive, ROWS)
@@ -164,7 +164,7 @@ def test_results_that_are_not_there_yet_are_waited_for_and_then_held(
     job = drive(job, until=lambda job: failed(0)(job) and bool(job.held))
     assert "404" in job.held
     simulator.reset()
-    actions.try_again(job, alice)
+    submissions.resume_job(job, alice)
     assert drive(job).good_count == len(ROWS)
     assert simulator.truth()["posts"] == 1
 
@@ -194,11 +194,11 @@ def test_rows_that_were_not_reached_can_be_sent_again_once(
     answered = dict(job.rows.filter(outcome=Outcome.GOOD).values_list("number", "batch__nonce"))
     simulator.reset()
     again = rounds.RetryChoice(selection.FOR_NOW)
-    assert not actions.send_round(job, again, "another", alice), "not what was shown"
+    assert not retries.confirm_retry(job, again, "another", alice), "not what was shown"
     planned = rounds.find_plan(job, again)
     assert planned is not None and planned.rows == expired
-    assert actions.send_round(job, again, planned.key, alice)
-    assert not actions.send_round(job, again, planned.key, alice), "a second click sends nothing"
+    assert retries.confirm_retry(job, again, planned.key, alice)
+    assert not retries.confirm_retry(job, again, planned.key, alice), "a second click sends nothing"
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert simulator.truth()["accepted_rows"] == len(ROWS) + expired

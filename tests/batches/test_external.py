@@ -24,7 +24,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import external_batches, job_basics, retries, submissions, uploads
 from jobs.batches import (
     collection,
     external,
@@ -55,7 +55,7 @@ from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, EDIT, LEAVE_OUT
 from jobs.spending import ledger
 from jobs.web.templatetags.show import job_state
-from jobs.worker import advance
+from jobs.worker import advance, sent_jobs, sweep
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, send_again, why_not_again
@@ -78,7 +78,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return pause
 
     monkeypatch.setattr(collection, "_try_again", soon)
-    monkeypatch.setattr(advance, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
+    monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
 def request_of(custom_id: str, text: str = "") -> dict[str, Any]:
@@ -127,7 +127,7 @@ def asks(job: Job) -> bool:
 
 def stopped(job: Job, owner: User, simulator: Simulator, drive: Drive) -> Job:
     """A job with a batch that would run for ever is stopped, and has come to its end."""
-    assert actions.stop(job, owner)
+    assert submissions.stop_job(job, owner)
     drive(job, until=lambda job: job.batches.exclude(cancel_sent_at=None).exists())
     simulator.reset()
     return drive(job)
@@ -139,7 +139,7 @@ def stopped(job: Job, owner: User, simulator: Simulator, drive: Drive) -> Job:
 def test_without_a_file_the_results_are_the_rows_in_their_order(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ODD)))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ODD)))
     path = files.results_path(job.batches.get())
     received = [json.loads(line)["custom_id"] for line in path.read_bytes().splitlines()]
     assert sorted(received) == sorted(ODD)
@@ -153,7 +153,9 @@ def test_with_the_requests_that_were_submitted_each_line_gets_its_result(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
     batch_id = made_elsewhere(simulator, [*ODD, "stray-1", "stray-2"])
-    job = drive(actions.bring_in(root, batch_id, in_lines(["never-sent", *reversed(ODD)])))
+    job = drive(
+        external_batches.import_batch(root, batch_id, in_lines(["never-sent", *reversed(ODD)]))
+    )
     (first, nothing), *others = answers(job)
     assert (first, nothing) == ("never-sent", "")
     assert [name for name, _answer in others] == ODD[::-1]
@@ -176,7 +178,7 @@ def test_requests_that_this_site_would_not_send_have_their_answers_all_the_same(
     upload = ContentFile(
         f"{json.dumps(odd)}\n{json.dumps(request_of('b'))}\n".encode(), "sent.jsonl"
     )
-    job = drive(actions.bring_in(root, batch_id, upload))
+    job = drive(external_batches.import_batch(root, batch_id, upload))
     assert (job.good_count, job.left_out_count) == (2, 0)
     assert not job.rows.exclude(problem="").exists()
 
@@ -186,7 +188,7 @@ def test_a_table_is_matched_by_the_one_column_that_has_all_ids(
 ) -> None:
     batch_id = made_elsewhere(simulator, ["k3", "k1", "gone"])
     rows = [["name", "key"], ["Ann", "k1"], ["Ben", " gone "], ["Cid", ""], ["Dan", "k3"]]
-    job = drive(actions.bring_in(root, batch_id, in_table(rows)))
+    job = drive(external_batches.import_batch(root, batch_id, in_table(rows)))
     assert job.ids_are == "column:key"
     assert [name for name, _answer in answers(job)] == ["Ann", "Ben", "Cid", "Dan"]
     given = [answer for _name, answer in answers(job)]
@@ -207,7 +209,7 @@ def test_ids_that_number_the_rows_are_recognised(
     root: User, simulator: Simulator, drive: Drive, ids: list[str], numbers: list[int]
 ) -> None:
     rows = [["text"], *([one] for one in ("anna", "bert", "carl")[: len(ids)])]
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), in_table(rows)))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ids), in_table(rows)))
     for custom_id, number in zip(ids, numbers, strict=True):
         assert is_its_own(custom_id, job.rows.get(number=number).answer)
 
@@ -217,24 +219,26 @@ def test_when_several_ways_fit_a_person_says_which(
 ) -> None:
     batch_id = made_elsewhere(simulator, ["1", "2"])
     rows = [["rank", "text"], ["2", "anna"], ["1", "bert"], ["3", "carl"]]
-    job = drive(actions.bring_in(root, batch_id, in_table(rows)), until=asks)
+    job = drive(external_batches.import_batch(root, batch_id, in_table(rows)), until=asks)
     assert job.held == external_ids.WHICH
     fits = dict(job.ids_may_be)
     assert fits == {"column:rank": 2, "number:1": 2, "number:0": 2, "column:text": 0}
-    assert not actions.choose_ids(job, "column:none", root)
-    assert actions.choose_ids(job, "column:rank", root)
+    assert not external_batches.choose_ids(job, "column:none", root)
+    assert external_batches.choose_ids(job, "column:rank", root)
     job = drive(job)
     assert is_its_own("2", job.rows.get(number=1).answer)
     assert is_its_own("1", job.rows.get(number=2).answer)
-    assert not actions.choose_ids(job, "number:1", root), "it is settled"
+    assert not external_batches.choose_ids(job, "number:1", root), "it is settled"
 
 
 def test_nothing_that_fits_is_said_and_every_answer_kept(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
     batch_id = made_elsewhere(simulator, ["b-x", "a-y"])
-    job = drive(actions.bring_in(root, batch_id, in_table([["text"], ["anna"]])), until=asks)
-    assert actions.choose_ids(job, "column:text", root)
+    job = drive(
+        external_batches.import_batch(root, batch_id, in_table([["text"], ["anna"]])), until=asks
+    )
+    assert external_batches.choose_ids(job, "column:text", root)
     job = drive(job)
     assert (job.good_count, job.left_out_count, job.problems.get().count) == (0, 1, 2)
     lines = list(csv.reader(io.StringIO(b"".join(unmatched.unmatched_chunks(job)).decode())))
@@ -249,7 +253,7 @@ def test_a_column_that_was_named_before_is_taken(
 ) -> None:
     batch_id = made_elsewhere(simulator, ["1", "2"])
     rows = [["rank", "text"], ["2", "anna"], ["1", "bert"]]
-    job = drive(actions.bring_in(root, batch_id, in_table(rows), id_column="rank"))
+    job = drive(external_batches.import_batch(root, batch_id, in_table(rows), id_column="rank"))
     assert is_its_own("2", job.rows.get(number=1).answer)
 
 
@@ -257,9 +261,9 @@ def test_a_file_that_cannot_be_read_can_be_replaced(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
     bad = ContentFile(b'{"custom_id": "a", "params": {}}\n{"half\n', "sent.jsonl")
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), bad))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ["a"]), bad))
     assert job.state == Job.State.UNREADABLE
-    assert actions.replace_upload(job, in_lines(["a"]), root)
+    assert uploads.replace_upload(job, in_lines(["a"]), root)
     assert drive(job).good_count == 1
 
 
@@ -270,7 +274,9 @@ def test_a_batch_in_progress_is_watched_to_its_end(
     root: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     simulator = start_simulator(seconds=1, failures="none")
-    job = actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"]))
+    job = external_batches.import_batch(
+        root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])
+    )
     assert job.batches.get().state == Batch.State.IN_PROGRESS
     assert drive(job).good_count == 2
 
@@ -279,7 +285,7 @@ def test_one_in_progress_can_be_stopped_by_its_owner(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(stuck=True)
-    job = actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]))
+    job = external_batches.import_batch(root, made_elsewhere(simulator, ["a", "b"]))
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     job = stopped(job, root, simulator, drive)
     assert job.outcome_count(Outcome.CANCELED) == 2
@@ -291,7 +297,9 @@ def test_results_that_are_not_whole_are_fetched_again(
     root: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     simulator.faults(results=[{"kind": "crlf"}, {"kind": kind}])  # the first is only looked at
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a", "b", "c", "d"])))
+    job = drive(
+        external_batches.import_batch(root, made_elsewhere(simulator, ["a", "b", "c", "d"]))
+    )
     assert job.good_count == 4
 
 
@@ -300,12 +308,12 @@ def test_what_did_arrive_of_incomplete_results_can_be_used(
 ) -> None:
     monkeypatch.setattr(result_proof, "TRIES", 1)
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = actions.bring_in(
+    job = external_batches.import_batch(
         root, made_elsewhere(simulator, ["a", "b", "c"]), in_lines(["a", "b", "c"])
     )
     job = drive(job, until=asks)
     assert (job.good_count, job.outcome_count(Outcome.WAITING)) == (2, 1)
-    assert actions.finish_without(job, root)
+    assert submissions.give_up_missing_answers(job, root)
     assert drive(job).tally["causes"] == [["errored", "lost", 1], ["good", "", 2]]
 
 
@@ -342,7 +350,7 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_was(
 
     batch_id = made_elsewhere(simulator, ["k1", "k2", "stray"])
     rows = [["key"], ["k2"], ["other"], ["k1"]]
-    job = actions.bring_in(root, batch_id, in_table(rows), id_column="key")
+    job = external_batches.import_batch(root, batch_id, in_table(rows), id_column="key")
     with monkeypatch.context() as patch, pytest.raises(Died):
         patch.setattr(owner, name, dies)
         drive(job)
@@ -362,7 +370,11 @@ def test_a_worker_that_dies_in_the_middle_goes_on_where_it_was(
 def test_nothing_is_sent_and_it_counts_for_no_limit(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])))
+    job = drive(
+        external_batches.import_batch(
+            root, made_elsewhere(simulator, ["a", "b"]), in_lines(["a", "b"])
+        )
+    )
     assert job.cost > 0
     since = ledger.month_of(clock.now())
     assert ledger.committed_since(since) == ledger.committed_since(since, root) == Decimal(0)
@@ -377,7 +389,7 @@ def test_nothing_is_sent_and_it_counts_for_no_limit(
 def test_the_database_forbids_that_it_could_be_sent(
     root: User, simulator: Simulator, state: str
 ) -> None:
-    job = actions.bring_in(root, made_elsewhere(simulator, ["a"]))
+    job = external_batches.import_batch(root, made_elsewhere(simulator, ["a"]))
     with pytest.raises(IntegrityError), transaction.atomic():
         job.batches.update(state=state)
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -391,7 +403,7 @@ def test_failed_rows_of_it_are_sent_again_where_their_requests_are_known(
     ids = [f"r{number}" for number in range(8)]
     simulator.faults(expire_share=0.5)
     upload = in_lines(ids) if with_file else None
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), upload))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ids), upload))
     simulator.reset()
     expired, accepted = job.outcome_count(Outcome.EXPIRED), simulator.truth()["accepted_rows"]
     assert expired and not job.spent_pico
@@ -418,7 +430,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     simulator.faults(expire_share=0.5)
     batch_id = made_elsewhere(simulator, ids)
     table = in_table([["id", "name"], *([one, f"name of {one}"] for one in ids)])
-    job = drive(actions.bring_in(root, batch_id, table))
+    job = drive(external_batches.import_batch(root, batch_id, table))
     simulator.reset()
     expired = job.outcome_count(Outcome.EXPIRED)
     assert 0 < expired < len(ids)
@@ -437,7 +449,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     planned = shown.context["planned"]
     again = planned.choice
     assert planned.rows == expired and ">Spell {{name}}.</pre>" in shown.content.decode()
-    assert actions.send_round(job, again, planned.key, root)
+    assert retries.confirm_retry(job, again, planned.key, root)
     job = drive(job)
 
     assert job.good_count == len(ids)
@@ -469,7 +481,7 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     simulator.faults(expire_share=1)
     batch_id = made_elsewhere(simulator, ["a", "b"])
     table = in_table([["id", "name"], ["a", "Ada"], ["b", "Ben"]])
-    job = drive(actions.bring_in(root, batch_id, table))
+    job = drive(external_batches.import_batch(root, batch_id, table))
     simulator.reset()
     edited = {"cell": ["a", "Adele"]}
     client_root.post(reverse("edit_row", args=[job.pk, 1]), edited)
@@ -480,7 +492,7 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     assert "as it was changed" in client_root.get(ask).content.decode()
     form = {"prompt": "Spell {{name}}.", "model": "claude-haiku-5-5"}
     planned = client_root.post(ask, form).context["planned"]
-    assert actions.send_round(job, planned.choice, planned.key, root)
+    assert retries.confirm_retry(job, planned.choice, planned.key, root)
     job = drive(job)
     (first, second) = answers(job)
     assert "Spell Adele." in first[1] and second[1] == ""
@@ -497,13 +509,15 @@ def test_deleting_it_leaves_the_batch_at_the_provider(
     root: User, simulator: Simulator, drive: Drive
 ) -> None:
     batch_id = made_elsewhere(simulator, ["a"])
-    job = drive(actions.bring_in(root, batch_id))
+    job = drive(external_batches.import_batch(root, batch_id))
     path = files.results_path(job.batches.get())
-    assert actions.delete(job, root)
-    advance.sweep()
+    assert job_basics.delete_job(job, root)
+    sweep.sweep()
     assert not Job.objects.exists() and not path.exists()
     assert not simulator.truth()["batches"][0]["deleted"]
-    assert drive(actions.bring_in(root, batch_id)).good_count == 1, "so it can come back"
+    assert drive(external_batches.import_batch(root, batch_id)).good_count == 1, (
+        "so it can come back"
+    )
 
 
 # --- What is refused ------------------------------------------------------------------------------
@@ -511,7 +525,7 @@ def test_deleting_it_leaves_the_batch_at_the_provider(
 
 def why_not(owner: User, batch_id: str) -> str:
     with pytest.raises(external.NotPossible) as caught:
-        actions.bring_in(owner, batch_id)
+        external_batches.import_batch(owner, batch_id)
     return str(caught.value)
 
 
@@ -524,12 +538,12 @@ def test_it_is_brought_in_once(
     def slowly(provider_id: str) -> replies.BatchInfo:
         info = find(provider_id)
         monkeypatch.setattr(external, "find", find)
-        actions.bring_in(root, provider_id)  # somebody else, meanwhile
+        external_batches.import_batch(root, provider_id)  # somebody else, meanwhile
         return info
 
     monkeypatch.setattr(external, "find", slowly)
     with pytest.raises(external.NotPossible, match="was brought in before: it is job"):
-        actions.bring_in(root, batch_id, in_lines(["a"]))
+        external_batches.import_batch(root, batch_id, in_lines(["a"]))
     job = Job.objects.get()
     assert f"it is job {job.pk}" in why_not(root, batch_id)
     assert not list(files.stored_path("x").parent.glob("*[0-9a-f]")), "the second file is gone"
@@ -571,7 +585,7 @@ def test_what_could_be_a_batch_of_this_site_is_not_hidden_from_it(
     drive(job, until=lambda job: job.batches.filter(state="unknown").exists())
     accepted = simulator.truth()["batches"][0]
     assert "could be that one" in why_not(root, accepted["id"])
-    assert actions.bring_in(root, made_elsewhere(simulator, ["a"])), "of another size"
+    assert external_batches.import_batch(root, made_elsewhere(simulator, ["a"])), "of another size"
     found = drive(job, until=lambda job: job.batches.filter(state="in_progress").exists())
     assert found.batches.get().provider_id == accepted["id"]
     assert simulator.truth()["posts"] == 2
@@ -587,7 +601,7 @@ def test_nor_what_could_be_one_that_shows_up_late(
     batch_id = made_elsewhere(simulator, ["a", "b"])
     assert "could be that one" in why_not(root, batch_id)
     simulator.reset()  # it ends, and its ids are not ours
-    assert drive(actions.bring_in(root, batch_id)).good_count == 2
+    assert drive(external_batches.import_batch(root, batch_id)).good_count == 2
 
 
 def test_nothing_is_brought_in_while_the_journal_knows_more(
@@ -604,7 +618,7 @@ def test_practice_and_real_never_mix(
     external.ask()
     external.list_if_asked()
     assert [one.id for one in external.listed(ExternalBatchList.get()) or []] == [batch_id]
-    job = actions.bring_in(root, batch_id)
+    job = external_batches.import_batch(root, batch_id)
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "a key"
     assert external.listed(ExternalBatchList.get()) is None
     assert "practice mode" in drive(job, until=asks).held
@@ -641,7 +655,7 @@ def test_one_is_picked_from_the_list(
     assert older not in text_of(client_root, "bring_in")
     assert client_root.post(reverse("bring_in_look")).status_code == 302
     assert "looking through the provider" in text_of(client_root, "bring_in")
-    advance.sweep()
+    sweep.sweep()
     page = text_of(client_root, "bring_in", id=older)
     assert page.index(newer) < page.index(older)
     assert "2 requests: 2 answered" in page and "results are deleted on" in page
@@ -682,7 +696,7 @@ def test_the_page_asks_where_the_ids_are_and_lists_what_does_not_match(
 ) -> None:
     batch_id = made_elsewhere(simulator, ["k1", "k2", "bstray"])
     rows = [["key", "text"], ["k1", "anna"], ["k2", "bert"], ["k3", "carl"]]
-    job = drive(actions.bring_in(root, batch_id, in_table(rows)), until=asks)
+    job = drive(external_batches.import_batch(root, batch_id, in_table(rows)), until=asks)
     assert "Say where the ids are" in text_of(client_root, "job", job.pk)
     assert client_bob.get(reverse("ids", args=[job.pk])).status_code == 404
     page = text_of(client_root, "ids", job.pk)
@@ -718,7 +732,7 @@ def test_every_page_of_such_a_job_can_be_shown(
     simulator.faults(stuck=True)
     if file:
         file.seek(0)
-    job = actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), file)
+    job = external_batches.import_batch(root, made_elsewhere(simulator, ["a", "b"]), file)
     text_of(client_root, "job", job.pk)
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert "also for whoever made it" in text_of(client_root, "stop", job.pk)
@@ -735,7 +749,7 @@ def test_a_file_that_was_read_in_the_wrong_way_is_read_again(
 ) -> None:
     batch_id = made_elsewhere(simulator, ["k1", "k2"])
     upload = ContentFile(b"k1;anna\nk2;bert\n", "people.csv")
-    job = drive(actions.bring_in(root, batch_id, upload), until=asks)
+    job = drive(external_batches.import_batch(root, batch_id, upload), until=asks)
     assert "The file is read in the wrong way" in text_of(client_root, "ids", job.pk)
     assert "Action needed: where are the IDs?" in text_of(client_root, "job", job.pk)
     address = reverse("ids", args=[job.pk])
@@ -772,7 +786,7 @@ def test_from_the_shell(root: User, simulator: Simulator, drive: Drive, tmp_path
 def test_how_the_file_is_read_can_be_chosen(root: User, simulator: Simulator, drive: Drive) -> None:
     upload = ContentFile(b"k1;x\nk2;y\n", "people.csv")
     batch_id = made_elsewhere(simulator, ["k1", "k2"])
-    job = drive(actions.bring_in(root, batch_id, upload, choices=Choices(header=-1)))
+    job = drive(external_batches.import_batch(root, batch_id, upload, choices=Choices(header=-1)))
     assert (job.row_count, job.good_count, job.ids_are) == (2, 2, "column:column_1")
 
 
@@ -788,7 +802,7 @@ def test_requests_that_this_site_would_not_send_are_not_sent_again(
         one["params"]["temperature"] = 1
     upload = ContentFile("".join(json.dumps(one) + "\n" for one in requests).encode(), "s.jsonl")
     simulator.faults(expire_share=1)
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a", "b"]), upload))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ["a", "b"]), upload))
     simulator.reset()
     page = client_root.get(reverse("attention", args=[job.pk]))
     assert page.status_code == 200
@@ -808,7 +822,7 @@ def test_a_row_with_too_few_cells_is_left_out_of_the_round_and_says_why(
     simulator.faults(expire_share=1)
     batch_id = made_elsewhere(simulator, ["a", "b"])
     table = in_table([["id", "name", "city"], ["a", "Ada", "Rome"], ["b", "Ben"]])
-    job = drive(actions.bring_in(root, batch_id, table))
+    job = drive(external_batches.import_batch(root, batch_id, table))
     simulator.reset()
     asked = {"prompt": "Where is {{city}}?", "model": "claude-haiku-5-5"}
     assert send_again(job, root, "expired", **asked) == 2
@@ -831,7 +845,7 @@ def test_what_it_usually_costs_is_never_more_than_at_most(
     ids = [f"r{number}" for number in range(8)]
     simulator.faults(expire_share=0.5)
     table = in_table([["id", "name"], *([one, "x"] for one in ids)])
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), table))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ids), table))
     again = RetryChoice("expired", prompt="{{name}}", model="claude-haiku-5-5", max_tokens=1)
     planned = rounds.find_plan(job, again)
     assert planned is not None

@@ -10,11 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import submissions
 from jobs.batches import holds
 from jobs.models import Batch, Heartbeat, Job, Sending, SiteState
 from jobs.provider import errors
-from jobs.worker import advance, tally
+from jobs.worker import due_times, sweep, tally
 
 from ..conftest import Simulator
 from ..worker.test_advance import Drive, confirmed
@@ -47,9 +47,9 @@ def test_a_refused_key_pauses_sending_for_every_job_until_a_button_is_pressed(
     assert not job.held
     for _ in range(3):
         Job.objects.update(next_action_at=timezone.now())
-        advance.sweep()
+        sweep.sweep()
     assert simulator.truth()["posts"] == 1
-    assert actions.send_now(job, alice)
+    assert submissions.resume_sending(job, alice)
     assert_goes_on(job, other, drive)
 
 
@@ -59,14 +59,14 @@ def assert_goes_on(job: Job, other: Job, drive: Drive) -> None:
     assert not Sending.get().pause
     for affected in (job, other):
         assert affected.events.filter(text="Sending has resumed.").exists() or affected == other
-    assert not actions.send_now(job, job.owner), "nothing is paused any more"
+    assert not submissions.resume_sending(job, job.owner), "nothing is paused any more"
 
 
 def test_a_pause_ends_by_itself_when_it_is_mended(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holds, "FIRST_PAUSE", timedelta(seconds=0.2))
-    monkeypatch.setattr(advance, "SAFETY", timedelta(seconds=0.2))
+    monkeypatch.setattr(due_times, "SAFETY", timedelta(seconds=0.2))
     simulator.faults(create=[{"kind": "reject_402", "times": 3}])
     job = drive(confirmed(alice, drive, ROWS))
     assert simulator.truth()["posts"] == 4

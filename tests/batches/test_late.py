@@ -10,13 +10,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import job_basics, submissions, unknown_batches
 from jobs.batches import late, ownership, submission
 from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, files
 from jobs.provider import client, errors
 from jobs.provider.replies import BatchInfo
 from jobs.spending import ledger
-from jobs.worker import advance
+from jobs.worker import advance, due_times
 
 from ..conftest import Simulator
 from ..worker.test_advance import Drive, confirmed
@@ -89,7 +89,7 @@ def test_a_stopped_job_watches_for_its_batch_as_well(
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job)
     assert job.batches.get().state == Batch.State.CANCELED
     simulator.faults(list_hide_seconds=0)
@@ -275,7 +275,7 @@ def test_only_what_is_proven_to_be_ours_is_deleted_at_the_provider(
     monkeypatch.setattr(client, "result_blocks", lambda pk: iter([line]))
     deleted: list[str] = []
     monkeypatch.setattr(client, "delete_batch", deleted.append)
-    assert actions.delete(Job.objects.get(), missed.job.owner)
+    assert job_basics.delete_job(Job.objects.get(), missed.job.owner)
     advance.advance(missed.job_id)
     assert not Job.objects.exists()
     assert deleted == (["msgbatch_late"] if is_deleted else [])
@@ -327,8 +327,8 @@ def asked(alice: User, simulator: Simulator, drive: Drive, settings: Any) -> Bat
 def test_a_person_may_say_that_it_is_sent_again(
     asked: Batch, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    assert actions.send_again(asked, alice)
-    assert not actions.send_again(asked, alice), "a second click changes nothing"
+    assert unknown_batches.send_again(asked, alice)
+    assert not unknown_batches.send_again(asked, alice), "a second click changes nothing"
     job = drive(asked.job)
     assert job.good_count == len(ROWS)
     assert simulator.truth()["posts"] == 2
@@ -345,13 +345,13 @@ def test_a_person_may_have_it_looked_for_and_it_is_adopted_when_it_turns_up(
     simulator.faults(list_hide_seconds=0)
 
     def looked(job: Job) -> bool:
-        actions.look_again(job.batches.get(), alice)
+        unknown_batches.look_again(job.batches.get(), alice)
         return job.state == Job.State.FINISHED
 
     job = drive(job, until=looked)
     assert (job.good_count, job.held) == (len(ROWS), "")
     assert simulator.truth()["posts"] == 1
-    assert not actions.look_again(job.batches.get(), alice)
+    assert not unknown_batches.look_again(job.batches.get(), alice)
 
 
 def test_a_person_may_name_the_batch(
@@ -363,12 +363,12 @@ def test_a_person_may_name_the_batch(
     batch = job.batches.get()
     (accepted,) = simulator.truth()["batches"]
     for wrong in ("msgbatch_nobody", foreign_batch(3)):
-        assert actions.this_is_it(batch, wrong, alice)
+        assert unknown_batches.identify_batch(batch, wrong, alice)
         drive(
             job,
             until=lambda job, id=wrong: job.events.filter(text__contains=f"is not {id}").exists(),
         )
-    assert actions.this_is_it(batch, accepted["id"], alice)
+    assert unknown_batches.identify_batch(batch, accepted["id"], alice)
     job = drive(job)
     assert job.good_count == len(ROWS)
     assert job.batches.get().provider_id == accepted["id"]
@@ -381,7 +381,7 @@ def test_an_id_that_the_provider_refuses_to_look_up_is_said_and_forgotten(
         raise errors.Refused(400, "invalid_request_error", "not the id of a batch", None)
 
     monkeypatch.setattr(client, "retrieve_batch", refuse)
-    assert actions.this_is_it(asked, "msgbatch_typo", alice)
+    assert unknown_batches.identify_batch(asked, "msgbatch_typo", alice)
     drive(asked.job, until=lambda job: job.events.filter(text__contains="is not msgbatch").exists())
     asked.refresh_from_db()
     assert asked.suggested_id == ""
@@ -391,7 +391,7 @@ def test_a_batch_named_wrongly_is_given_back_when_its_results_come(
     asked: Batch, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     """The right size, but somebody else's: its custom_ids say so."""
-    assert actions.this_is_it(asked, foreign_batch(len(ROWS)), alice)
+    assert unknown_batches.identify_batch(asked, foreign_batch(len(ROWS)), alice)
     given_back = without_pauses(lambda job: job.events.filter(text__contains="not ours").exists())
     job = drive(asked.job, until=given_back)
     job = drive(job, until=lambda job: bool(job.held))
@@ -406,7 +406,7 @@ def test_nobody_is_asked_about_a_job_that_is_being_stopped(
     simulator.faults(create=[{"kind": "drop_before"}])
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job)
     assert job.state == Job.State.FINISHED
     assert simulator.truth()["posts"] == 1
@@ -432,7 +432,7 @@ def test_a_batch_that_is_found_before_it_is_sent_again_is_charged_once(
     """It counted as never arrived, and nothing was sent since. Nothing of it is in doubt any more,
     and no batch of another program is taken for a second try of ours."""
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.PLANNED, attempts=1).exists())
     assert ledger.possible_charges(job) > 0

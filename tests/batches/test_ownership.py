@@ -11,11 +11,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import job_basics, submissions, unknown_batches
 from jobs.batches import collection, late, ownership, result_proof
 from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, dollars
 from jobs.provider import client
-from jobs.worker import advance
+from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator
 from ..worker.test_advance import Drive, confirmed
@@ -35,7 +35,7 @@ def is_asked(job: Job) -> bool:
 def now_due(job: Job) -> None:
     """Batches are looked after at once, and disowned ones when their own time has come."""
     now = timezone.now()
-    Batch.objects.filter(state__in=advance.LOOKED_AFTER).update(next_action_at=now)
+    Batch.objects.filter(state__in=due_times.NEED_LOOK).update(next_action_at=now)
     Job.objects.update(next_action_at=now)
 
 
@@ -99,7 +99,7 @@ def test_a_disowned_batch_is_looked_at_once_more_before_its_rows_are_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = disowned(alice, simulator, drive, wrong=result_proof.TRIES)
-    assert actions.send_again(job.batches.get(), alice)
+    assert unknown_batches.send_again(job.batches.get(), alice)
     job = drive(job)
     assert_sent_once(simulator, job)
 
@@ -109,7 +109,7 @@ def test_a_disowned_batch_that_proves_to_be_ours_after_all_rows_were_sent_again_
 ) -> None:
     """One more wrong answer, at the last look before sending."""
     job = disowned(alice, simulator, drive, wrong=result_proof.TRIES + 1)
-    assert actions.send_again(job.batches.get(), alice)
+    assert unknown_batches.send_again(job.batches.get(), alice)
     job = drive(job)
     assert simulator.truth()["posts"] == 2
     once = job.cost
@@ -192,7 +192,7 @@ def test_a_batch_whose_results_are_missing_while_it_is_there_is_not_given_back(
     job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_asked))
     assert "404" in job.held
     assert job.batches.get().provider_id
-    assert actions.try_again(job, alice)
+    assert submissions.resume_job(job, alice)
     assert_sent_once(simulator, drive(job))
 
 
@@ -212,8 +212,8 @@ def test_a_batch_found_by_listing_that_is_gone_again_is_not_sent_again_by_itself
         assert job.batches.get().doubts == looks
         now_due(job)
         with monkeypatch.context() as patch:
-            patch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
-            advance.sweep()
+            patch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
+            sweep.sweep()
     job = drive(job, until=without_pauses(is_asked))
     assert "Somebody has to say" in job.held
     assert simulator.truth()["posts"] == 1
@@ -254,10 +254,10 @@ def test_one_404_does_not_mean_that_the_copy_at_the_provider_is_deleted(
 ) -> None:
     job = drive(confirmed(alice, drive, ROWS))
     simulator.faults(delete=[{"kind": "status", "status": 404}])
-    assert actions.delete(job, alice)
-    advance.sweep()
+    assert job_basics.delete_job(job, alice)
+    sweep.sweep()
     assert Job.objects.filter(pk=job.pk).exists()
     Job.objects.update(next_action_at=timezone.now())
-    advance.sweep()
+    sweep.sweep()
     assert not Job.objects.filter(pk=job.pk).exists()
     assert simulator.truth()["batches"][0]["deleted"]

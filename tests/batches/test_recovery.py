@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from jobs import actions
+from jobs.actions import drafts, job_basics, submissions
 from jobs.batches import (
     attempts,
     journal,
@@ -29,7 +29,7 @@ from jobs.models import Batch, Job, JournalState, Outcome, Row, SiteState, Submi
 from jobs.provider import client, replies
 from jobs.retries import preparation
 from jobs.rules.recipes import Recipe
-from jobs.worker import advance
+from jobs.worker import advance, due_times, sent_jobs, sweep
 
 from ..conftest import Simulator, send_again
 from ..worker.test_advance import RECIPE, Drive, joined, priced, upload
@@ -44,7 +44,7 @@ def with_a_key(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SUBMIT_DEADLINE_SECONDS = 1
     settings.RECONCILE_GRACE_SECONDS = 1
     settings.BATCH_MAX_REQUESTS = 20
-    monkeypatch.setattr(advance, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
+    monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta(seconds=0.1))
 
 
 @contextmanager
@@ -65,13 +65,13 @@ def without_the_journal(settings: Any) -> Iterator[None]:
 
 def draft(alice: User, drive: Drive, rows: list[list[str]] = ROWS, recipe: Recipe = RECIPE) -> Job:
     job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, recipe, job.owner)
+    assert drafts.save_recipe(job, recipe, job.owner)
     return drive(job, until=priced)
 
 
 def confirm(job: Job, alice: User) -> None:
     job = Job.objects.get(pk=job.pk)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
 
 
 def sent(number: int) -> Callable[[Job], bool]:
@@ -87,7 +87,7 @@ def assert_nothing_is_sent(simulator: Simulator, drive: Drive) -> None:
     for _ in range(3):
         Job.objects.update(next_action_at=None)
         Job.objects.update(next_action_at="2020-01-01T00:00Z")
-        advance.sweep()
+        sweep.sweep()
     assert simulator.truth()["posts"] == posts
     assert "older than its journal" in SiteState().why_not_sending
 
@@ -121,7 +121,7 @@ def test_a_backup_from_the_middle_of_sending(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One batch is known, one is planned, and of one there is nothing in the database."""
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     job = draft(alice, drive)
     confirm(job, alice)
     drive(job, until=sent(1))
@@ -137,7 +137,7 @@ def test_a_backup_from_the_middle_of_sending(
 def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)
     job = draft(alice, drive)
     with a_backup_that_comes_back():
         confirm(job, alice)
@@ -213,12 +213,12 @@ def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
 def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)
     job = draft(alice, drive)
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(2))
-    assert actions.save_recipe(
+    assert drafts.save_recipe(
         job, Recipe("Another prompt: {{name}}", "", RECIPE.model, 300), job.owner
     )
     confirm(drive(job, until=priced), alice)
@@ -247,12 +247,12 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
     confirm(job, alice)
     if planned:
         with monkeypatch.context() as patch:
-            patch.setattr(advance, "TURN", -advance.SAFETY)
+            patch.setattr(advance, "TURN", -due_times.SAFETY)
             drive(job, until=lambda job: job.batches.filter(attempts=0).exists())
     with a_backup_that_comes_back():
         drive(job)
     with without_the_journal(settings):
-        assert actions.stop(job, alice)
+        assert submissions.stop_job(job, alice)
         job = drive(job)
         assert job.outcome_count(Outcome.CANCELED) == len(ROWS)
         assert job.batches.filter(state=Batch.State.CANCELED).exists() is planned
@@ -340,7 +340,7 @@ def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
         drive(job)
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
-    advance.sweep()
+    sweep.sweep()
     assert "found at Anthropic" in JournalState.get().report
     job = drive(job)
     assert (job.good_count, job.left_out_count) == (1_050, 1_050)
@@ -369,8 +369,8 @@ def test_a_backup_from_the_moment_of_sending_knows_the_attempt_and_not_its_answe
         patch.setattr(client, "create_batch", create_batch)
         job = drive(job)
     (provider_id,) = job.batches.values_list("provider_id", flat=True)
-    assert actions.delete(job, alice)
-    advance.sweep()
+    assert job_basics.delete_job(job, alice)
+    sweep.sweep()
     transaction.savepoint_rollback(points[0])
     Job.objects.update(lease_until=None, lease_owner="")
     assert Batch.objects.get().state == Batch.State.SUBMITTING
@@ -379,7 +379,7 @@ def test_a_backup_from_the_moment_of_sending_knows_the_attempt_and_not_its_answe
     assert str(provider_id) in line
     assert unknown_submissions.submissions_unknown() == 0
     Job.objects.update(next_action_at="2020-01-01T00:00Z")
-    advance.sweep()
+    sweep.sweep()
     assert Batch.objects.get().state == Batch.State.IN_PROGRESS
     assert simulator.truth()["posts"] == 1
 
@@ -421,7 +421,7 @@ def test_what_was_refused_goes_on_with_the_next_attempt(
     job = draft(alice, drive)
     confirm(job, alice)
     with monkeypatch.context() as patch:
-        patch.setattr(advance, "TURN", -advance.SAFETY)
+        patch.setattr(advance, "TURN", -due_times.SAFETY)
         drive(job, until=lambda job: job.batches.filter(attempts=0).exists())
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
     with a_backup_that_comes_back():
@@ -470,7 +470,7 @@ def test_a_job_that_the_database_does_not_have_is_named_with_its_batches(
 def confirm_anew(job: Job, alice: User) -> None:
     Job.objects.filter(pk=job.pk).update(plan_sha256="", next_action_at="2020-01-01T00:00Z")
     for _ in range(3):
-        advance.sweep()
+        sweep.sweep()
     confirm(job, alice)
 
 
@@ -484,7 +484,7 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
     assert_nothing_is_sent(simulator, drive)
     simulator.faults(list=[{"kind": "status", "status": 500}])
     assert recovery.ask()
-    advance.sweep()
+    sweep.sweep()
     assert "could not be asked" in JournalState.get().report
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
@@ -504,7 +504,7 @@ def test_an_administrator_hears_of_whatever_goes_wrong(
     assert recovery.ask()
     with monkeypatch.context() as patch:
         patch.setattr(client, "list_batches", lambda: [None])
-        advance.sweep()
+        sweep.sweep()
     state = JournalState.get()
     assert "Something went wrong" in state.report and state.asked_at is None
     assert_nothing_is_sent(simulator, drive)

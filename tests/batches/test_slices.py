@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from jobs import actions
+from jobs.actions import submissions, uploads
 from jobs.batches import result_rows, slices
 from jobs.drafts import estimates, reading
 from jobs.models import Job, Row
@@ -73,14 +73,14 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
 
     monkeypatch.setattr(reading, "_store", count)
     job = drive(
-        actions.create_job(alice, in_table(rows)), until=lambda job: job.state == Job.State.DRAFT
+        uploads.create_job(alice, in_table(rows)), until=lambda job: job.state == Job.State.DRAFT
     )
     assert stored and set(stored) == {1}
     job.prompt = "Say: {{text}}"
     job.save(update_fields=["prompt"])
     estimates.estimate_job(job)
     job.refresh_from_db()
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     monkeypatch.setattr(result_rows, "SLICE", 2)
     seen: list[int] = []
     store_results = result_rows.store

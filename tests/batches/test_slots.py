@@ -12,11 +12,11 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import drafts
 from jobs.batches import absence, external, leases, planning, reconciliation, slots, submission
 from jobs.models import Batch, Heartbeat, Job, Row, clock
 from jobs.provider import client, errors
-from jobs.worker import advance
+from jobs.worker import due_times, sweep
 
 from .. import dying_worker, forking
 from ..running import wait_for
@@ -75,10 +75,10 @@ def test_jobs_that_wait_longest_get_the_next_slots(
     jobs.append(make_job(alice, state=Job.State.DRAFT))
     now = clock.now()
     for age, job in enumerate(jobs):
-        Job.objects.filter(pk=job.pk).update(next_action_at=now - age * advance.SAFETY / 100)
+        Job.objects.filter(pk=job.pk).update(next_action_at=now - age * due_times.SAFETY / 100)
     nudged: list[int] = []
     looks: list[str] = []
-    advance.sweep(step=nudged.append, look=looks.append)
+    sweep.sweep(step=nudged.append, look=looks.append)
     oldest = [job.pk for job in jobs[::-1]]
     assert nudged == oldest[: slots.NUDGED + 1]
 
@@ -93,7 +93,7 @@ def test_a_person_with_many_jobs_that_wait_keeps_no_other_persons_job_from_being
     late = make_job(bob, state=Job.State.WORKING)
     Job.objects.filter(pk=late.pk).update(next_action_at=now)
     nudged: list[int] = []
-    advance.sweep(step=nudged.append, look=lambda _kind: None)
+    sweep.sweep(step=nudged.append, look=lambda _kind: None)
     assert late.pk in nudged and len(nudged) == slots.NUDGED_OF_ONE_PERSON + 1
 
 
@@ -153,12 +153,12 @@ def test_a_look_that_lasts_is_not_taken_twice_and_keeps_no_other_waiting(
     def look_again() -> None:
         """Of another thread, while the first one is still at it."""
         taken.append(slots.WATCHING)
-        advance.take_look(slots.WATCHING)
-        advance.take_look(slots.LATE)
+        sweep.take_look(slots.WATCHING)
+        sweep.take_look(slots.LATE)
 
     monkeypatch.setattr("jobs.batches.polling.watch", look_again)
     monkeypatch.setattr("jobs.batches.late.look", lambda: taken.append(slots.LATE))
-    advance.take_look(slots.WATCHING)
+    sweep.take_look(slots.WATCHING)
     assert taken == [slots.WATCHING, slots.LATE]
 
 
@@ -301,7 +301,7 @@ def test_slow_transfers_keep_no_file_from_being_read_and_priced(
             )
             job = upload(bob, [["Ann", "a"], ["Bob", "b"]])
             wait_for(lambda: Job.objects.get(pk=job.pk).state == Job.State.DRAFT, "the reading")
-            assert actions.save_recipe(job, RECIPE, bob)
+            assert drafts.save_recipe(job, RECIPE, bob)
             wait_for(lambda: priced(Job.objects.get(pk=job.pk)), "the price")
             # Nobody else had come to an end before.
             assert count(one.open, "/results") == slots.OF_ONE_PERSON[slots.FETCHING]

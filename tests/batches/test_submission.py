@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import submissions, unknown_batches
 from jobs.batches import (
     journal,
     leases,
@@ -41,7 +41,7 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client, errors, replies
-from jobs.worker import advance
+from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, is_over, let_pass, store_job
 from ..worker.test_advance import Drive, confirmed, joined
@@ -60,7 +60,7 @@ def without_pauses(until: Callable[[Job], bool]) -> Callable[[Job], bool]:
 
     def look(job: Job) -> bool:
         now = timezone.now()
-        Batch.objects.filter(state__in=advance.LOOKED_AFTER).update(next_action_at=now)
+        Batch.objects.filter(state__in=due_times.NEED_LOOK).update(next_action_at=now)
         DisownedBatch.objects.update(next_look_at=now)
         Job.objects.update(next_action_at=now)
         return until(job)
@@ -213,9 +213,9 @@ def test_a_clear_no_is_said_in_words_and_nothing_is_sent_until_somebody_says_so(
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     assert word in job.held
     for _ in range(3):
-        advance.sweep()
+        sweep.sweep()
     assert simulator.truth()["posts"] == 1
-    actions.try_again(job, alice)
+    submissions.resume_job(job, alice)
     assert_sent_once(simulator, drive(job))
 
 
@@ -255,7 +255,7 @@ def test_a_foreign_batch_that_was_adopted_is_given_back_and_a_person_is_asked(
     job = drive(job, until=without_pauses(lambda job: bool(job.held)))
     assert "Somebody has to say" in job.held
     assert simulator.truth()["posts"] == 1 + 1, "ours, which never arrived, and theirs"
-    assert actions.send_again(job.batches.get(), alice)
+    assert unknown_batches.send_again(job.batches.get(), alice)
     job = drive(job)
     assert job.batches.get().provider_id != theirs
     assert job.good_count == len(ROWS)
@@ -389,7 +389,7 @@ def test_a_process_that_stood_still_after_its_intent_does_not_send(
 
     with monkeypatch.context() as patch:
         patch.setattr(journal, "write", standing_still)
-        advance.sweep()
+        sweep.sweep()
     assert simulator.truth()["posts"] == 0
     assert_sent_once(simulator, drive(job))
 
@@ -588,7 +588,7 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
     job = drive(job, until=lambda job: bool(job.held))
     assert "Somebody has to say" in job.held, "a 404 never leads to sending again by itself"
     monkeypatch.setattr(client, "list_batches", lambda: iter(others))
-    assert actions.look_again(job.batches.get(), alice)
+    assert unknown_batches.look_again(job.batches.get(), alice)
     job = drive(job, until=lambda job: job.batches.exclude(provider_id=None).exists())
     assert not job.held
     assert simulator.truth()["posts"] == 2
@@ -599,7 +599,7 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
 ) -> None:
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
     job = confirmed(alice, drive, ROWS)
-    advance.sweep()
+    sweep.sweep()
     foreign_batch(len(ROWS))
     looks = 0
     original = reconciliation.reconcile
@@ -615,7 +615,7 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
     monkeypatch.setattr(reconciliation, "reconcile", original)
     job = drive(job, until=without_pauses(lambda job: bool(job.held)))
     assert "Somebody has to say" in job.held
-    assert actions.send_again(job.batches.get(), alice)
+    assert unknown_batches.send_again(job.batches.get(), alice)
     assert drive(job).good_count == len(ROWS)
 
 

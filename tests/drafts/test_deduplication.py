@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import job_basics, submissions
 from jobs.batches import leases
 from jobs.batches.leases import Lease
 from jobs.drafts import advice, deduplication, estimates, row_survey
@@ -48,7 +48,7 @@ def same(alice: User, make_job: MakeJob) -> Job:
 
 def sent(job: Job) -> Job:
     priced(job)
-    assert actions.confirm(job, job.plan_sha256, job.owner)
+    assert submissions.confirm(job, job.plan_sha256, job.owner)
     job.refresh_from_db()
     return job
 
@@ -151,7 +151,7 @@ def test_a_stop_keeps_the_answers_for_all_of_them(
     lease.release(None)
     # The first row was answered before the stop; nothing else was sent.
     Row.objects.filter(job=job, number=1).update(outcome=Outcome.GOOD, answer="yes")
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job)
     rows = list(job.rows.in_order())
     assert [row.answer for row in rows] == ["yes", "", "yes", "", "yes", ""]
@@ -365,11 +365,11 @@ def test_answers_that_are_gone_hold_the_job_before_more_is_sent_than_was_agreed(
 ) -> None:
     job = sent(june(make_job, may))
     posts = simulator.truth()["posts"]
-    assert actions.delete(may, alice)
+    assert job_basics.delete_job(may, alice)
     advance.advance(job.pk)
     job.refresh_from_db()
     assert job.held == deduplication.GONE and not job.spared
-    actions.try_again(job, alice)
+    submissions.resume_job(job, alice)
     advance.advance(job.pk)
     job.refresh_from_db()
     assert job.held == deduplication.GONE
@@ -387,10 +387,10 @@ def test_a_draft_gets_a_new_price_when_the_answers_change(
     )
     tally.count_up(may)
     assert send_again(may, alice) == 1
-    assert not actions.confirm(job, plan, alice), "that job is not finished at the moment"
+    assert not submissions.confirm(job, plan, alice), "that job is not finished at the moment"
     drive(may)
     now = drive(job, until=lambda job: estimates.current(job) is not None)
-    assert now.plan_sha256 and actions.confirm(now, now.plan_sha256, alice)
+    assert now.plan_sha256 and submissions.confirm(now, now.plan_sha256, alice)
 
 
 def test_the_offer_appears_when_the_earlier_job_has_finished(
@@ -411,7 +411,7 @@ def test_a_stop_is_not_kept_waiting(
 ) -> None:
     monkeypatch.setattr(deduplication, "SLICE", 1)
     job = sent(june(make_job, may))
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     deduplication.mark_repeated_rows(job, claimed(job))
     assert not job.rows.filter(earlier__isnull=False).exists()
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import drafts, submissions
 from jobs.drafts import advice as advising
 from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
@@ -27,7 +27,7 @@ from jobs.models import Job, Outcome, Trial, recipe_of, trial_key
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
 from jobs.rules.recipes import Recipe, compile_template, expected_output, static_text
-from jobs.worker import advance
+from jobs.worker import advance, housekeeping
 
 from ..conftest import Simulator
 
@@ -124,7 +124,7 @@ def test_rows_with_an_empty_cell_can_be_left_out(
     confirmation = client_alice.get(reverse("confirm", args=[gaps.pk])).content.decode()
     assert "Practise with 2 rows" in confirmation
     assert "3 of 5 left out because of an empty cell" in " ".join(confirmation.split())
-    assert actions.confirm(gaps, gaps.plan_sha256, gaps.owner)
+    assert submissions.confirm(gaps, gaps.plan_sha256, gaps.owner)
     job = drive(gaps)
     assert simulator.truth()["accepted_rows"] == 2
     assert [row.outcome for row in job.rows.in_order()] == [
@@ -291,7 +291,7 @@ def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
     rows = [(f"n{number}", "text") for number in range(40)]
     first = make_job(alice, Job.State.DRAFT, rows=rows)
     guess = priced(first)
-    assert actions.confirm(first, first.plan_sha256, alice)
+    assert submissions.confirm(first, first.plan_sha256, alice)
     first = drive(first)
     again = make_job(alice, Job.State.DRAFT, rows=[*rows, ("x", "new")], previous=first)
     estimate = priced(again)
@@ -404,7 +404,7 @@ def test_what_practice_made_up_teaches_nothing_real(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     assert priced(job).tried == 0
     assert "shorter" not in advice(job)
-    assert not actions.use_as_example(job, job.trials.all()[0], job.owner)
+    assert not drafts.use_as_example(job, job.trials.all()[0], job.owner)
 
 
 def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
@@ -417,7 +417,7 @@ def test_a_draft_that_cannot_be_sent_is_priced_anew_all_the_same(
     job = make_job(alice, Job.State.DRAFT, rows=[("a", ""), ("b", "")], prompt="{{text}}")
     assert priced(job).trouble
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
-    advance.price_stale_drafts()
+    housekeeping.price_stale_drafts()
     advance.advance(job.pk)
     page = client_alice.get(reverse("price", args=[job.pk]), headers=HX).content.decode()
     assert "All rows are skipped" in page and "Working out" not in page

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 
-from jobs import actions
+from jobs.actions import submissions, uploads
 from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
 from jobs.models import Job
@@ -40,7 +40,7 @@ def charged(job: Job, drive: Drive) -> Job:
     """The same job, sent: what it came to."""
     Job.objects.filter(pk=job.pk).update(next_action_at="2020-01-01T00:00:00Z")
     job.refresh_from_db()
-    assert actions.confirm(job, job.plan_sha256, job.owner)
+    assert submissions.confirm(job, job.plan_sha256, job.owner)
     return drive(job)
 
 
@@ -96,7 +96,7 @@ def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: 
     for row in rows[1:]:
         row["params"]["tools"] = tools
     upload = ContentFile("\n".join(map(json.dumps, rows)).encode(), "requests.jsonl")
-    job = drive(actions.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
+    job = drive(uploads.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
     estimate = estimates.current(job)
     assert estimate is not None
     assert estimate.counted == 1, "what has such tools is not counted"
@@ -108,7 +108,7 @@ def test_requests_that_search_the_web(alice: User, simulator: Simulator, drive: 
     assert estimate.low < pricing.SEARCH, "the model may do without"
     assert estimate.normal_high == 2 * (estimate.high - fees) + fees
     assert not estimate.is_half
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     assert estimate.low < job.cost <= estimate.most
     lines = b"".join(table.raw_chunks(job)).splitlines()
@@ -157,7 +157,7 @@ def test_what_is_to_be_kept_is_seen_however_it_is_written(
     most = []
     for text in (plain, kept):
         upload = ContentFile(text.encode(), "requests.jsonl")
-        job = drive(actions.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
+        job = drive(uploads.create_job(alice, upload), until=lambda job: bool(job.plan_sha256))
         estimate = estimates.current(job)
         assert estimate is not None
         most.append(estimate.most)

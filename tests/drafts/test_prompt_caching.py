@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import submissions
 from jobs.drafts import prompt_caching
 from jobs.models import Job, recipe_of
 from jobs.rules import pricing
@@ -50,7 +50,7 @@ def test_keeping_instructions_costs_what_was_said(
     assert offer.tokens == pytest.approx(len(LONG) / 2.55, rel=0.1)
     assert offer.saves > 0, "most rows find it"
     assert offer.costs > 0, "few do: written again and again, at twice the price of reading"
-    assert actions.confirm(job, job.plan_sha256, job.owner)
+    assert submissions.confirm(job, job.plan_sha256, job.owner)
     job = drive(job)
     assert job.cost <= estimate.most
     assert estimate.low <= job.cost <= estimate.high

@@ -18,7 +18,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import job_basics, uploads
 from jobs.drafts import reading
 from jobs.ingest import protocol
 from jobs.ingest.protocol import Failed, FileRead, ReaderInput, RowsRead
@@ -39,7 +39,7 @@ def order(path: Path, content: bytes, **limits: int) -> ReaderInput:
 
 def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:
     upload = ContentFile(content, "people.csv")
-    job = actions.create_job(owner, upload, choices=Choices(**choices))
+    job = uploads.create_job(owner, upload, choices=Choices(**choices))
     return drive(job, until=lambda job: job.state != Job.State.READING)
 
 
@@ -262,7 +262,7 @@ def test_a_job_that_was_confirmed_is_not_read_anew(
     alice: User, make_job: Callable[..., Job], client_alice: Client
 ) -> None:
     job = make_job(alice, Job.State.WORKING)
-    assert not actions.read_differently(job, Choices(fill=True), job.owner)
+    assert not uploads.change_choices(job, Choices(fill=True), job.owner)
     client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
     job.refresh_from_db()
     assert (job.state, job.choices) == (Job.State.WORKING, {})
@@ -273,12 +273,12 @@ def test_a_choice_while_it_is_read_begins_anew(
 ) -> None:
     monkeypatch.setattr(reading, "SLICE", 10)
     rows = b"".join(b"%d,x\n" % n for n in range(100))
-    job = actions.create_job(alice, ContentFile(b"a,b\n" + rows, "people.csv"))
+    job = uploads.create_job(alice, ContentFile(b"a,b\n" + rows, "people.csv"))
     store = reading._store
 
     def choose_meanwhile(*args: Any) -> None:
         store(*args)
-        actions.read_differently(job, Choices(header=-1), job.owner)
+        uploads.change_choices(job, Choices(header=-1), job.owner)
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_store", choose_meanwhile)
@@ -291,14 +291,14 @@ def test_a_job_that_is_deleted_is_read_no_further(
     alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "SLICE", 10)
-    job = actions.create_job(alice, ContentFile(b"a,b\n" + b"1,2\n" * 100, "people.csv"))
+    job = uploads.create_job(alice, ContentFile(b"a,b\n" + b"1,2\n" * 100, "people.csv"))
     store, stored = reading._store, 0
 
     def delete_meanwhile(*args: Any) -> None:
         nonlocal stored
         stored += 1
         store(*args)
-        actions.delete(job, alice)
+        job_basics.delete_job(job, alice)
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_store", delete_meanwhile)

@@ -12,7 +12,7 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django.test import Client
 
-from jobs import actions
+from jobs.actions import uploads
 from jobs.batches import leases
 from jobs.drafts import reading_turns
 from jobs.models import Job, clock
@@ -24,7 +24,7 @@ CSV = b"name,text\nAda,likes it\n"
 @pytest.fixture
 def waiting(db: None) -> Callable[..., Job]:
     def make(owner: User, *, large: bool = True) -> Job:
-        job = actions.create_job(owner, ContentFile(CSV, "reviews.csv"))
+        job = uploads.create_job(owner, ContentFile(CSV, "reviews.csv"))
         if large:
             Job.objects.filter(pk=job.pk).update(upload_bytes=reading_turns.SMALL_BYTES + 1)
             job.refresh_from_db()
@@ -116,7 +116,7 @@ def test_a_turn_ends_with_the_reading(waiting: Callable[..., Job], alice: User) 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_workers_at_once_one_reads_a_file_of_a_person(alice: User) -> None:
-    jobs = [actions.create_job(alice, ContentFile(CSV, f"{n}.csv")) for n in range(4)]
+    jobs = [uploads.create_job(alice, ContentFile(CSV, f"{n}.csv")) for n in range(4)]
 
     def one(job: Job) -> bool:
         try:

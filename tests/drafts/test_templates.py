@@ -20,14 +20,14 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import uploads
+from jobs.cli import worker_waits
 from jobs.drafts import templates
-from jobs.management.commands import job as job_command
 from jobs.models import Job, Template, recipe_of
 from jobs.rules import column_matching
 from jobs.rules.answer_formats import LABELS, AnswerKind
 from jobs.rules.recipes import Recipe, rename_columns, with_example
-from jobs.worker import advance
+from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator
@@ -382,7 +382,7 @@ def test_a_model_that_is_not_offered_any_more_is_for_the_person_to_change(
 
 def read(owner: User, drive: Drive, content: bytes, prompt: str) -> Job:
     start = templates.Start(replace(SORT, prompt=prompt, system="For {{name}}"))
-    job = actions.create_job(owner, ContentFile(content, "new.csv"), start=start)
+    job = uploads.create_job(owner, ContentFile(content, "new.csv"), start=start)
     return drive(job, until=lambda job: job.state != Job.State.READING)
 
 
@@ -542,8 +542,8 @@ def test_the_command_lists_templates(alice: User, root: User) -> None:
 def test_submit_starts_with_a_template_and_what_is_said_beside_it(
     root: User, alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: advance.sweep())
-    monkeypatch.setattr(job_command, "time", clock)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: sweep.sweep())
+    monkeypatch.setattr(worker_waits, "time", clock)
     kept(alice, shared=True)
     own = kept(root, recipe=replace(SORT, system="My own."))
     path = tmp_path / "new.csv"

@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import drafts, submissions, uploads
 from jobs.batches import leases
 from jobs.drafts import estimates, trials
 from jobs.models import Job, Outcome, Row, Trial, recipe_of
@@ -142,7 +142,7 @@ def test_an_unfinished_prompt_is_not_tried(draft: Job, client_alice: Client) -> 
 
 def test_two_clicks_are_one_try(draft: Job, client_alice: Client, alice: User) -> None:
     rows = list(draft.rows.in_order()[:3])
-    assert actions.start_trials(draft, rows, alice)
+    assert drafts.start_trials(draft, rows, alice)
     assert "the last try is not over" in ask(client_alice, draft, count=3)
     assert draft.trials.count() == 3
 
@@ -179,7 +179,7 @@ def test_an_answer_in_columns_is_shown_in_columns(
 def test_what_was_being_sent_when_the_worker_died_is_not_sent_again(
     draft: Job, client_alice: Client, drive: Drive, alice: User, simulator: Simulator
 ) -> None:
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
     first = draft.trials.get(number=1)
     assert Trial.objects.try_move(first.pk, Trial.State.WAITING, Trial.State.SENDING)
     sent: list[bytes] = []
@@ -206,7 +206,7 @@ def test_what_waited_too_long_or_was_asked_for_in_practice_costs_no_money_later(
 ) -> None:
     """The worker stood still, an old backup was restored, or the site has a key by now."""
     monkeypatch.setattr(provider, "create_message", lambda *_args: pytest.fail("it was sent"))
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
     draft.trials.update(**change)
     advance.advance(draft.pk)
     assert {one.state for one in draft.trials.all()} == {Trial.State.FAILED}
@@ -258,7 +258,7 @@ def test_what_was_not_answered_is_said_and_costs_nothing_that_we_know_of(
         raise error
 
     monkeypatch.setattr(provider, "create_message", refuse)
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:1]), alice)
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:1]), alice)
     advance.advance(draft.pk)
     one = draft.trials.get()
     assert (one.state, one.cost_pico) == (state, 0)
@@ -284,7 +284,7 @@ def test_a_round_ends_when_none_of_its_rows_can_be_answered(
         raise error
 
     monkeypatch.setattr(provider, "create_message", refuse)
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:3]), alice)
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:3]), alice)
     advance.advance(draft.pk)
     assert len(sent) == asked
     assert {one.state for one in draft.trials.all()} == {Trial.State.FAILED}
@@ -295,18 +295,18 @@ def test_what_was_to_be_tried_is_not_sent_once_the_job_is(
 ) -> None:
     estimates.estimate_job(draft)
     draft.refresh_from_db()
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:3]), alice)
-    assert actions.confirm(draft, draft.plan_sha256, alice)
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:3]), alice)
+    assert submissions.confirm(draft, draft.plan_sha256, alice)
     assert not draft.trials.exists()
 
 
 def test_a_file_that_is_read_anew_takes_back_what_was_not_asked_yet(
     draft: Job, alice: User
 ) -> None:
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
-    assert actions._read_anew(draft)
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
+    assert uploads._read_anew(draft)
     assert not draft.trials.exists()
-    assert not actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
+    assert not drafts.start_trials(draft, list(draft.rows.in_order()[:2]), alice)
 
 
 def test_without_htmx_the_page_itself_answers(draft: Job, client_alice: Client) -> None:
@@ -406,7 +406,7 @@ def test_the_second_model_is_waited_for_as_well(
     draft: Job, alice: User, simulator: Simulator
 ) -> None:
     """Each answer may take minutes; what waits for it was asked for at the same time."""
-    assert actions.start_trials(draft, list(draft.rows.in_order()[:2]), alice, "claude-opus-5-5")
+    assert drafts.start_trials(draft, list(draft.rows.in_order()[:2]), alice, "claude-opus-5-5")
     for _ in range(4):
         lease = leases.claim(draft.pk)
         assert lease is not None and trials.answer_next(draft, lease)
@@ -456,9 +456,7 @@ def test_an_earlier_prompt_can_be_used_again(
 ) -> None:
     before = recipe_of(draft)
     job = answered(client_alice, draft, drive, numbers="2")
-    actions.save_recipe(
-        job, Recipe("Something {{text}}", "Rules", "claude-opus-5-5", 50), job.owner
-    )
+    drafts.save_recipe(job, Recipe("Something {{text}}", "Rules", "claude-opus-5-5", 50), job.owner)
     address = reverse("use_trial", args=[job.pk, 1])
     assert client_bob.post(address).status_code == 404
     client_alice.post(address)

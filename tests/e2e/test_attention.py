@@ -92,4 +92,4 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     assert [row[place["status"]] for row in rows].count("Good") == 6
     assert [row[place["attempts"]] for row in rows] == ["1", "3", "2", "1", "2", "2", "1"]
     assert rows[1][place["text"]] == "Text no. 2, <b>shorter</b>"
-    assert rows[5][place["problem"]] == "Left out by you: Answer cut off"
+    assert rows[5][place["problem"]] == "Ignored: Answer cut off"

@@ -19,13 +19,13 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import job_basics, submissions, uploads
 from jobs.drafts import estimates, reading
 from jobs.ingest import corrections
 from jobs.ingest.shapes import Choices
 from jobs.models import Job, JobEvent, Outcome, files
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
-from jobs.worker import advance
+from jobs.worker import advance, sweep
 
 from ..conftest import Simulator
 from ..workbooks import fill, sheet_of, workbook, xlsx
@@ -47,7 +47,7 @@ def is_read(job: Job) -> bool:
 def make(alice: User, drive: Drive) -> Callable[..., Job]:
     def make(content: bytes = PEOPLE, name: str = "people.csv", **choices: Any) -> Job:
         upload = ContentFile(content, name)
-        job = actions.create_job(alice, upload, choices=Choices(**choices))
+        job = uploads.create_job(alice, upload, choices=Choices(**choices))
         return drive(job, until=is_read)
 
     return make
@@ -506,8 +506,8 @@ def test_the_price_is_for_the_rows_as_they_are_read_now(
     client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
     job = drive(job, until=has_price)
     assert estimates.current(job) != after
-    assert not actions.confirm(job, plan, job.owner)
-    assert actions.confirm(job, job.plan_sha256, job.owner)
+    assert not submissions.confirm(job, plan, job.owner)
+    assert submissions.confirm(job, job.plan_sha256, job.owner)
 
 
 def has_price(job: Job) -> bool:
@@ -519,13 +519,13 @@ def test_of_two_tabs_one_is_told_to_look_again(
 ) -> None:
     job = make()
     first, second = (Job.objects.get(pk=job.pk) for _tab in range(2))
-    assert actions.correct_rows(first, ContentFile(b"row,city\n3,Bonn\n", "a.csv"), alice)
-    assert not actions.correct_rows(second, ContentFile(b"row,city\n3,Kiel\n", "b.csv"), alice)
+    assert uploads.correct_rows(first, ContentFile(b"row,city\n3,Bonn\n", "a.csv"), alice)
+    assert not uploads.correct_rows(second, ContentFile(b"row,city\n3,Kiel\n", "b.csv"), alice)
     assert contents(drive(job, until=is_read))[1] == ["Ben", "red", "Bonn"]
     first, second = (Job.objects.get(pk=job.pk) for _tab in range(2))
-    assert actions.replace_upload(first, ContentFile(b"a\nx\n", "a.csv"), alice)
-    assert not actions.replace_upload(second, ContentFile(b"b\nx\n", "b.csv"), alice)
-    assert not actions.correct_rows(second, ContentFile(b"row,city\n3,Kiel\n", "b.csv"), alice)
+    assert uploads.replace_upload(first, ContentFile(b"a\nx\n", "a.csv"), alice)
+    assert not uploads.replace_upload(second, ContentFile(b"b\nx\n", "b.csv"), alice)
+    assert not uploads.correct_rows(second, ContentFile(b"row,city\n3,Kiel\n", "b.csv"), alice)
     assert contents(drive(job, until=is_read)) == [["x"]]
     folder = files.upload_path(job).parent
     assert len([path for path in folder.iterdir() if path.is_file()]) == 1
@@ -556,13 +556,13 @@ def test_corrections_are_of_one_sheet(
     job = make((tmp_path / "file").read_bytes(), "book.xlsx")
     Job.objects.filter(pk=job.pk).update(corrections=[{"file": "x", "used": True}])
     job.refresh_from_db()
-    assert actions.read_differently(job, Choices(sheet="One"), job.owner), (
+    assert uploads.change_choices(job, Choices(sheet="One"), job.owner), (
         "the one that is read anyway"
     )
     job.refresh_from_db()
     assert job.corrections
     Job.objects.filter(pk=job.pk).update(state=Job.State.DRAFT)
-    assert actions.read_differently(job, Choices(sheet="Two"), job.owner)
+    assert uploads.change_choices(job, Choices(sheet="Two"), job.owner)
     assert drive(job, until=is_read).corrections == []
 
 
@@ -571,7 +571,7 @@ def test_no_problem_file_while_the_file_is_read(
     make: Callable[..., Job], client_alice: Client
 ) -> None:
     job = make()
-    assert actions.read_differently(job, Choices(fill=True), job.owner)
+    assert uploads.change_choices(job, Choices(fill=True), job.owner)
     answer = client_alice.get(reverse("download", args=[job.pk, "problems"]))
     assert answer.status_code == 404
 
@@ -591,7 +591,7 @@ def test_a_reading_that_is_stopped_is_no_fault_of_the_file(
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", stopped)
         upload = ContentFile(b"row,city\n3,Bonn\n", "corrected.csv")
-        assert actions.correct_rows(job, upload, job.owner)
+        assert uploads.correct_rows(job, upload, job.owner)
         advance.advance(job.pk)
     job.refresh_from_db()
     assert (job.state, len(job.corrections)) == (Job.State.READING, 1)
@@ -656,13 +656,13 @@ def test_a_file_that_is_replaced_while_it_is_read_leaves_nothing(
     alice: User, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "SLICE", 10)
-    job = actions.create_job(alice, ContentFile(b"a,b\n" + b"1,2\n" * 100, "people.csv"))
+    job = uploads.create_job(alice, ContentFile(b"a,b\n" + b"1,2\n" * 100, "people.csv"))
     store = reading._store
 
     def replace_meanwhile(*args: Any) -> None:
         store(*args)
         now = Job.objects.get(pk=job.pk)
-        assert actions.replace_upload(now, ContentFile(b"c\nx\n", "other.csv"), alice)
+        assert uploads.replace_upload(now, ContentFile(b"c\nx\n", "other.csv"), alice)
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_store", replace_meanwhile)
@@ -678,6 +678,6 @@ def test_a_job_that_is_deleted_leaves_no_corrected_file(
     job = bring_back(client_alice, job, b"row,city\n3,Bonn\n", drive)
     folder = files.upload_path(job).parent
     assert len([path for path in folder.iterdir() if path.is_file()]) == 2
-    assert actions.delete(job, alice)
-    advance.sweep()
+    assert job_basics.delete_job(job, alice)
+    sweep.sweep()
     assert not [path for path in folder.iterdir() if path.is_file()]

@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import submissions, uploads
 from jobs.drafts import estimates
 from jobs.ingest import images
 from jobs.ingest.request_reader import measure_input
@@ -129,7 +129,7 @@ def file_of(*all_params: dict[str, Any]) -> ContentFile[bytes]:
 
 
 def draft_of(alice: User, drive: Drive, *all_params: dict[str, Any]) -> Job:
-    job = actions.create_job(alice, file_of(*all_params))
+    job = uploads.create_job(alice, file_of(*all_params))
     return drive(job, until=lambda job: bool(job.plan_sha256))
 
 
@@ -288,7 +288,7 @@ def test_no_job_is_charged_more_than_its_most(
     job = draft_of(alice, drive, *plain)
     estimate = estimates.current(job)
     assert estimate is not None
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     assert job.good_count >= len(plain) - 2
     assert estimate.low <= job.cost <= estimate.most
@@ -322,7 +322,7 @@ def test_one_such_request_is_priced_and_stopped_by_a_cap(
     if block["source"]["type"] in ("url", "file"):
         assert "The price of linked files is not known before they are read." in page
     with pytest.raises(Exception, match="the limit per job is"):
-        actions.confirm(job, job.plan_sha256, alice)
+        submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_long_prompts_have_their_price_however_few_bytes_they_are(
@@ -365,7 +365,7 @@ def test_rows_that_are_sent_again_have_a_most_as_well(
     """The bytes of a row say nothing of the picture in it."""
     again = request(image(png(2_576, 1_449)))
     job = draft_of(alice, drive, request(), again, again)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     job.rows.filter(number__gt=1).update(outcome=Outcome.ERRORED, cause="overloaded")
     tally.count_up(job)
@@ -407,7 +407,7 @@ def test_rows_of_a_job_of_an_older_version_are_sent_again_for_what_they_hold(
 ) -> None:
     block = linked("document", type="url", url=URL)
     job = draft_of(alice, drive, request(block))
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     Row.objects.filter(job=job).update(outcome=Outcome.ERRORED, cause="overloaded")
     forget_bounds(job)

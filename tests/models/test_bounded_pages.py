@@ -14,12 +14,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import reviews
 from jobs.drafts import trials
 from jobs.models import Job, Outcome, Row, Template, clock
 from jobs.results import review_sample
 from jobs.rules.recipes import Recipe
-from jobs.worker import advance
+from jobs.worker import due_times, housekeeping
 
 from ..conftest import Simulator
 from ..drafts.test_draft_settings import priced
@@ -41,7 +41,7 @@ def copies_of(job: Job, count: int) -> None:
 
 def statements_of_pricing() -> int:
     with CaptureQueriesContext(connection) as found:
-        advance.price_stale_drafts()
+        housekeeping.price_stale_drafts()
     return len(found)
 
 
@@ -53,16 +53,16 @@ def test_drafts_are_looked_at_in_few_statements(
     priced(job)
     job.refresh_from_db()
     copies_of(job, count - 1)
-    most = 6 + 3 * advance.LOOKED_AT_IN_TURN
+    most = 6 + 3 * housekeeping.LOOKED_AT_IN_TURN
     assert statements_of_pricing() <= most
     assert Job.objects.priced_drafts().count() == count, "nothing has changed"
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     assert statements_of_pricing() <= 6
-    left = max(count - advance.PRICED_AT_ONCE, 0)
+    left = max(count - housekeeping.PRICED_AT_ONCE, 0)
     assert Job.objects.priced_drafts().count() == left, "the others have their turn"
     while left:
         assert statements_of_pricing() <= 6
-        left = max(left - advance.PRICED_AT_ONCE, 0)
+        left = max(left - housekeeping.PRICED_AT_ONCE, 0)
         assert Job.objects.priced_drafts().count() == left
 
 
@@ -75,7 +75,7 @@ def test_a_price_of_an_older_version_is_worked_out_anew(
     assert job.estimate
     old = {name: value for name, value in job.estimate.items() if name != "prices"}
     Job.objects.filter(pk=job.pk).update(estimate=old)
-    advance.price_stale_drafts()
+    housekeeping.price_stale_drafts()
     assert not Job.objects.priced_drafts().exists()
 
 
@@ -85,15 +85,15 @@ def test_a_change_that_was_missed_is_found_in_turn(
     job = make_job(alice, Job.State.DRAFT, rows=[("a", "b")])
     priced(job)
     job.refresh_from_db()
-    copies_of(job, 2 * advance.LOOKED_AT_IN_TURN)
+    copies_of(job, 2 * housekeeping.LOOKED_AT_IN_TURN)
     last = Job.objects.order_by("pk").last()
     assert last and last.estimate
     Job.objects.filter(pk=last.pk).update(estimate={**last.estimate, "key": "of before"})
     now = clock.now()
     for minute in range(3):
-        later = now + minute * advance.SAFETY
+        later = now + minute * due_times.SAFETY
         monkeypatch.setattr(clock, "now", lambda later=later: later)
-        advance.price_stale_drafts()
+        housekeeping.price_stale_drafts()
     assert set(Job.objects.filter(plan_sha256="").values_list("pk", flat=True)) == {last.pk}
 
 
@@ -184,9 +184,9 @@ def test_any_rows_are_as_likely_as_any_other(many: Job) -> None:
 def test_a_sample_is_drawn_by_number(many: Job, alice: User) -> None:
     many.rows.update(outcome=Outcome.GOOD, answer="x")
     with CaptureQueriesContext(connection) as found:
-        assert actions.draw_sample(many, 100, alice) == 100
+        assert reviews.draw_sample(many, 100, alice) == 100
     assert not [query for query in found if "RAND" in query["sql"].upper().partition("ORDER")[2]]
-    assert actions.draw_sample(many, 100, alice) == 0
+    assert reviews.draw_sample(many, 100, alice) == 0
     assert len(set(many.sample.values_list("number", flat=True))) == 100
 
 
@@ -197,7 +197,7 @@ def test_rare_good_rows_are_all_found(
     good = [7, 1_500, 2_999]
     many.rows.filter(number__in=good).update(outcome=Outcome.GOOD, answer="x")
     assert sorted(review_sample.draw_sample(many, 10)) == good
-    assert actions.draw_sample(many, 10, alice) == 3
+    assert reviews.draw_sample(many, 10, alice) == 3
     seen = Counter(review_sample.draw_sample(many, 1)[0] for _ in range(300))
     assert all(seen[number] > 40 for number in good), seen
 

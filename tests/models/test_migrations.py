@@ -67,15 +67,15 @@ def facts(to):
 # Let the worker do its work, and a person confirm the draft and retry.
 GO_ON = """
 import time
-from jobs import actions
-from jobs.retries import rounds, selection
+from jobs.actions import retries, submissions
+from jobs.retries import rounds
 from jobs.drafts import estimates
-from jobs.worker import advance
+from jobs.worker import housekeeping, sweep
 def work(job, until):
     end = time.monotonic() + 120
     while not until(Job.objects.get(pk=job.pk)):
         assert time.monotonic() < end, list(job.events.values_list("text", flat=True))
-        advance.sweep()
+        sweep.sweep()
         time.sleep(0.05)
 def finish(job):
     work(job, lambda job: job.state == "finished")
@@ -83,15 +83,15 @@ job = Job.objects.get(name="running")
 finish(job)
 job = Job.objects.get(name="draft")
 # A new version may work out other prices.
-advance.price_stale_drafts()
+housekeeping.price_stale_drafts()
 work(job, lambda job: job.plan_sha256 and estimates.current(job))
 job.refresh_from_db()
-assert actions.confirm(job, job.plan_sha256, job.owner)
+assert submissions.confirm(job, job.plan_sha256, job.owner)
 finish(job)
 job = Job.objects.get(name="finished")
-again = rounds.RetryChoice(selection.FOR_NOW)
-plan = rounds.find_plan(job, again)
-assert actions.send_round(job, again, plan.key, job.owner)
+again = rounds.Again(rounds.FOR_NOW)
+plan = rounds.plan(job, again)
+assert retries.confirm_retry(job, again, plan.key, job.owner)
 finish(job)
 """
 

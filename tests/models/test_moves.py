@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
-from jobs import actions
+from jobs.actions import external_batches, job_basics, retries, submissions
 from jobs.batches import (
     collection,
     leases,
@@ -48,6 +48,7 @@ from jobs.models import (
 from jobs.provider import client, errors
 from jobs.retries import rounds, selection
 from jobs.worker import advance as lifecycle
+from jobs.worker import due_times, failures, finishing, sweep
 
 from ..batches.test_submission import listed, unknown_batch
 from ..conftest import Simulator
@@ -107,7 +108,7 @@ def advance(job: Job) -> Job:
 
 @pytest.fixture
 def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "TURN", -lifecycle.SAFETY)
+    monkeypatch.setattr(lifecycle, "TURN", -due_times.SAFETY)
 
 
 # --- What the code says ---------------------------------------------------------------------------
@@ -163,7 +164,7 @@ def test_a_draft_that_is_read_anew_is_not_confirmed(
     estimates.estimate_job(job)
     job.refresh_from_db()
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.READING)
-    assert not actions.confirm(job, job.plan_sha256, alice)
+    assert not submissions.confirm(job, job.plan_sha256, alice)
     job.refresh_from_db()
     assert (job.state, job.confirmed_at) == (Job.State.READING, None)
     assert not job.events.exists()
@@ -175,7 +176,7 @@ def test_a_job_that_finished_is_not_stopped(
 ) -> None:
     job = make_job(alice, Job.State.WORKING)
     meanwhile(Job, Job.State.CANCELING, state=Job.State.FINISHED)
-    assert not actions.stop(job, alice)
+    assert not submissions.stop_job(job, alice)
     assert not job.events.exists()
 
 
@@ -187,7 +188,7 @@ def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
-    assert not actions.send_round(mixed, again, planned.key, alice)
+    assert not retries.confirm_retry(mixed, again, planned.key, alice)
     assert not mixed.rounds.exists()
     assert not mixed.rows.filter(outcome=Outcome.WAITING).exists()
 
@@ -198,7 +199,7 @@ def test_a_job_whose_rows_are_sent_again_is_not_deleted(
 ) -> None:
     job = make_job(alice, Job.State.FINISHED)
     meanwhile(Job, Job.State.DELETING, state=Job.State.SUBMITTING)
-    assert not actions.delete(job, alice)
+    assert not job_basics.delete_job(job, alice)
     assert not PastSpending.objects.exists()
 
 
@@ -208,7 +209,7 @@ def test_a_file_is_not_read_for_ids_once_the_job_is_over(
 ) -> None:
     job = make_job(alice, Job.State.WORKING, is_external=True, ids_may_be=[["column:name", 1]])
     meanwhile(Job, Job.State.READING, state=Job.State.FINISHED)
-    assert not actions.read_again_for_ids(job, choices_of(job), alice)
+    assert not external_batches.read_file_again(job, choices_of(job), alice)
     job.refresh_from_db()
     assert (job.state, job.row_count) == (Job.State.FINISHED, 2)
     assert not job.events.exists()
@@ -237,7 +238,7 @@ def test_a_batch_that_was_canceled_is_not_sent(
 ) -> None:
     job = confirmed(alice, drive, [["Ann", "a"]])
     meanwhile(Batch, Batch.State.SUBMITTING, state=Batch.State.CANCELED)
-    lifecycle.sweep()
+    sweep.sweep()
     assert simulator.truth()["posts"] == 0
     assert not SubmissionEvent.objects.filter(kind="intent").exists()
     assert job.batches.get().attempts == 0
@@ -485,7 +486,7 @@ def test_a_file_that_was_read_after_all_is_not_called_unreadable(
 ) -> None:
     job = make_job(alice, Job.State.READING, failures_in_a_row=9)
     meanwhile(Job, Job.State.UNREADABLE, state=Job.State.DRAFT)
-    lifecycle._say_that_it_fails(job.pk)
+    failures.report_failures(job.pk)
     job.refresh_from_db()
     assert (job.state, job.row_count) == (Job.State.DRAFT, 2)
     assert not FileProblem.objects.exists()
@@ -542,7 +543,7 @@ def test_a_batch_that_is_being_sent_meanwhile_keeps_its_rows_and_its_body(
     files.body_path(batch).write_bytes(b"{}")
     meanwhile(Batch, Batch.State.CANCELED, state=Batch.State.SUBMITTING)
     with pytest.raises(NotMoved):
-        lifecycle._stop_one(job, batch)
+        finishing._stop_one(job, batch)
     assert files.body_path(batch).exists()
     assert not job.rows.exclude(outcome=Outcome.WAITING).exists()
 
@@ -578,7 +579,7 @@ def test_a_job_that_has_more_to_send_meanwhile_does_not_finish(
 ) -> None:
     job = make_job(alice, Job.State.WORKING, outcomes=[Outcome.GOOD] * 2)
     meanwhile(Job, Job.State.FINISHED, state=Job.State.SUBMITTING)
-    lifecycle._finish(job)
+    finishing.finish_job(job)
     job.refresh_from_db()
     assert (job.state, job.finished_at) == (Job.State.SUBMITTING, None)
     assert not job.events.exists() and not Export.objects.exists()

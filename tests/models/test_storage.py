@@ -24,7 +24,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import uploads
 from jobs.cli import options
 from jobs.ingest.shapes import Choices
 from jobs.management.commands import serve
@@ -104,7 +104,7 @@ def test_the_command_line_says_it_too(alice: User, tmp_path: Path, settings: Set
 
 
 def test_rows_that_are_stored_count(alice: User, settings: Settings) -> None:
-    job = actions.create_job(alice, ContentFile(CSV, "reviews.csv"))
+    job = uploads.create_job(alice, ContentFile(CSV, "reviews.csv"))
     advance.advance(job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.DRAFT and job.stored_bytes > 2 * storage.ROW_BYTES
@@ -115,7 +115,7 @@ def test_a_file_that_unpacks_to_more_than_the_quota_stores_no_rows(
     alice: User, settings: Settings
 ) -> None:
     rows = b"name,text\n" + b"Ada,likes it\n" * 5_000
-    job = actions.create_job(alice, ContentFile(rows, "reviews.csv"))
+    job = uploads.create_job(alice, ContentFile(rows, "reviews.csv"))
     settings.MAX_PERSON_BYTES = len(rows) + 100_000
     advance.advance(job.pk)
     job.refresh_from_db()
@@ -160,7 +160,7 @@ def test_a_disk_that_is_full_is_no_fault_of_the_site(
 
 
 def test_reading_waits_for_room_and_goes_on_by_itself(alice: User, settings: Settings) -> None:
-    job = actions.create_job(alice, ContentFile(CSV, "reviews.csv"))
+    job = uploads.create_job(alice, ContentFile(CSV, "reviews.csv"))
     reserve, settings.DISK_RESERVE_BYTES = settings.DISK_RESERVE_BYTES, 10**18
     advance.advance(job.pk)
     job.refresh_from_db()

@@ -20,11 +20,11 @@ from django.test import Client
 from django.utils import timezone
 from python_calamine import CalamineWorkbook
 
-from jobs import actions
+from jobs.actions import job_basics, retries, reviews
 from jobs.models import Batch, Export, Heartbeat, Job, Outcome, Row, checksums, files
 from jobs.results import builder, review_sample, table, workbook
 from jobs.retries import preparation
-from jobs.worker import advance, tally
+from jobs.worker import advance, due_times, housekeeping, sweep, tally
 
 from ..conftest import Simulator, send_again
 from ..web.test_views_rows import content
@@ -143,8 +143,8 @@ def test_rows_that_are_left_out_are_so_in_the_files_before_they_are_counted(
     job = make_job(alice, rows=ROWS, outcomes=[Outcome.GOOD, failed])
     build_usual(job)
     monkeypatch.setattr(tally, "count_up", lambda job: None)
-    assert actions.leave_out(job, "api_error", 1, alice)
-    assert b"Left out by you" in content(get(client_alice, job))
+    assert retries.ignore_rows(job, "api_error", 1, alice)
+    assert b"Ignored: " in content(get(client_alice, job))
 
 
 def test_files_are_built_anew_once_nobody_has_marked_an_answer_for_a_while(
@@ -152,10 +152,10 @@ def test_files_are_built_anew_once_nobody_has_marked_an_answer_for_a_while(
 ) -> None:
     job = make_job(alice, rows=ROWS)
     build_usual(job)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     for number in (1, 2):
         key = review_sample.answer_key(job.rows.get(number=number))
-        assert actions.mark_answer(job, number, key, False, "No.", alice)
+        assert reviews.mark_answer(job, number, key, False, "No.", alice)
         job.refresh_from_db()
         assert 50 < seconds_until_due(job) <= 60
     # Whoever wants them meanwhile does not wait for that.
@@ -351,7 +351,7 @@ def test_a_fault_of_ours_in_building_is_none_of_the_job(
     job = with_batch_at_provider(make_job(alice, state=Job.State.WORKING, practice=True))
     build_usual(job)
     assert (job.held, job.failures_in_a_row) == ("", 0)
-    assert 0 < seconds_until_due(job) <= advance.SAFETY.total_seconds()
+    assert 0 < seconds_until_due(job) <= due_times.SAFETY.total_seconds()
     (said,) = [event.text for event in job.events.all()]
     assert "finds it in the worker's log" in said
 
@@ -397,8 +397,8 @@ def test_a_job_that_is_deleted_takes_its_files_along(
     build_usual(other)
     folder = settings.DATA_DIR / "exports"
     (folder / f"{job.pk}-x-all.xlsx.1234.part.5678").mkdir()
-    assert actions.delete(job, alice)
-    advance.sweep()
+    assert job_basics.delete_job(job, alice)
+    sweep.sweep()
     assert not list(files.exports_of(job.pk))
     assert len(built(other)) == 2
 
@@ -417,7 +417,7 @@ def test_old_files_are_removed(
     for path, days in ((csv, 31), (xlsx, 31), (before, 2), (begun, 2)):
         os.utime(path, (time.time() - days * 24 * 3600,) * 2)
     content(get(client_alice, job, "xlsx"))
-    advance.tidy_up()
+    housekeeping.tidy_up()
     assert set(folder.iterdir()) == {xlsx, files.facts_path(xlsx)}, "it was downloaded just now"
 
 

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import reviews
 from jobs.batches import leases
 from jobs.models import Batch, Job, Outcome, Row, SampledAnswer
 from jobs.results import review_sample, statistics, table
@@ -23,7 +23,7 @@ from jobs.results.statistics import AnswerStatistics, Histogram
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
 from jobs.rules.judging import MARKED_DOWN
 from jobs.web.templatetags.show import job_state
-from jobs.worker import advance, tally
+from jobs.worker import sweep, tally
 
 from ..conftest import Simulator
 from ..drafts.test_deduplication import sent
@@ -54,14 +54,14 @@ def job(make_job: MakeJob, alice: User) -> Job:
 
 
 def drawn(job: Job, size: int = 10) -> list[int]:
-    actions.draw_sample(job, size, job.owner)
+    reviews.draw_sample(job, size, job.owner)
     job.refresh_from_db()
     return list(job.sample.values_list("number", flat=True))
 
 
 def mark(job: Job, number: int, good: bool | None, note: str = "", key: str = "") -> bool:
     key = key or review_sample.answer_key(job.rows.get(number=number))
-    done = actions.mark_answer(job, number, key, good, note, job.owner)
+    done = reviews.mark_answer(job, number, key, good, note, job.owner)
     job.refresh_from_db()
     return done
 
@@ -85,10 +85,10 @@ def test_a_sample_is_drawn_at_random_once_and_grows_by_more(job: Job, bob: User)
     first = drawn(job)
     assert len(set(first)) == 10 and first != sorted(first)
     assert set(first) <= set(range(1, 61))
-    assert actions.draw_sample(job, 10, job.owner) == 0, "it stays as it is"
+    assert reviews.draw_sample(job, 10, job.owner) == 0, "it stays as it is"
     assert drawn(job, 40)[:10] == first
     assert len(set(drawn(job, 40))) == 40 and job.drawn_from == 60
-    assert actions.draw_sample(job, 100, job.owner) == 20, "there are no more"
+    assert reviews.draw_sample(job, 100, job.owner) == 20, "there are no more"
 
 
 def test_every_answer_has_the_same_chance(job: Job) -> None:
@@ -194,7 +194,7 @@ def test_the_tally_is_what_counting_all_rows_comes_to(make_job: MakeJob, alice: 
     assert job.tally == before
     Job.objects.filter(pk=job.pk).update(tally={"outcomes": {}})  # as an old version left it
     mark(job, numbers[0], False)
-    advance.sweep()  # all rows are counted by the worker, not while others wait for the job
+    sweep.sweep()  # all rows are counted by the worker, not while others wait for the job
     job.refresh_from_db()
     assert (job.good_count, job.attention_count) == (10, 2)
 
@@ -502,7 +502,7 @@ def test_the_worker_counts_when_a_job_finishes_and_those_that_finished_before(
     assert summary is not None and summary.count == 4
     old = make_job(alice, rows=ROWS[:4], next_action_at="2020-01-01T00:00Z")
     assert old.answers is None
-    advance.sweep()
+    sweep.sweep()
     old.refresh_from_db()
     assert old.answers is not None and old.next_action_at is None
 

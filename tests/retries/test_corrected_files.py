@@ -22,7 +22,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import drafts, job_basics, retries, submissions, uploads
 from jobs.batches import leases
 from jobs.batches.leases import LeaseLost
 from jobs.cli.options import EMPTY
@@ -31,7 +31,7 @@ from jobs.results import table
 from jobs.retries import corrected_files, edits
 from jobs.retries.corrected_files import Findings
 from jobs.retries.selection import EDITED
-from jobs.worker import advance
+from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, send_again, sent
@@ -54,13 +54,13 @@ def make(alice: User, drive: Drive, simulator: Simulator) -> Callable[..., Job]:
     """A job of an upload that was sent and has finished."""
 
     def make(content: bytes = UPLOAD.encode(), name: str = "people.csv") -> Job:
-        job = drive(actions.create_job(alice, ContentFile(content, name)), until=is_read)
+        job = drive(uploads.create_job(alice, ContentFile(content, name)), until=is_read)
         if job.kind == Job.Kind.TABLE:
-            actions.save_recipe(
+            drafts.save_recipe(
                 job, replace(EMPTY, prompt="Say: {{text}}", model="claude-haiku-4-5"), alice
             )
         job = drive(job, until=lambda job: bool(job.plan_sha256))
-        assert actions.confirm(job, job.plan_sha256, alice)
+        assert submissions.confirm(job, job.plan_sha256, alice)
         return drive(job)
 
     return make
@@ -307,7 +307,7 @@ def test_a_worker_that_dies_begins_anew_and_one_that_comes_late_changes_nothing(
 ) -> None:
     header, ben, *_ = table_of(problem_file(client_alice, job))
     content = as_csv([header, [*ben[:4], "kinder"]])
-    assert actions.take_corrected(job, ContentFile(content, "a.csv"), alice)
+    assert retries.upload_corrections(job, ContentFile(content, "a.csv"), alice)
     keep = corrected_files.save_changes
 
     def dies(*_: Any) -> None:
@@ -316,18 +316,18 @@ def test_a_worker_that_dies_begins_anew_and_one_that_comes_late_changes_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(corrected_files, "save_changes", dies)
-        advance.sweep()
+        sweep.sweep()
     assert not was_read(job) and not changed(job), "all of it or nothing"
     drive(job, until=was_read)
     assert changed(job) == {2: ["Ben", "kinder"]}
 
     # Another file is uploaded while one is read: what came of the first is not kept.
     edits.discard_edits(job)
-    assert actions.take_corrected(job, ContentFile(content, "b.csv"), alice)
+    assert retries.upload_corrections(job, ContentFile(content, "b.csv"), alice)
     match = corrected_files.match_rows
 
     def is_late(*given: Any) -> Any:
-        actions.take_corrected(job, ContentFile(as_csv([header, ben]), "c.csv"), alice)
+        retries.upload_corrections(job, ContentFile(as_csv([header, ben]), "c.csv"), alice)
         return match(*given)
 
     with monkeypatch.context() as patched:
@@ -355,7 +355,7 @@ def test_what_is_uploaded_is_taken_of_a_finished_job_only_and_goes_with_it(
     with_page = client_alice.get(edits_of(job)).content.decode()
     assert "This file is empty" in with_page and not CorrectedUpload.objects.exists()
     Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING)
-    assert not actions.take_corrected(job, ContentFile(content, "p.csv"), alice)
+    assert not retries.upload_corrections(job, ContentFile(content, "p.csv"), alice)
     folder = files.stored_path(job.upload_file).parent
     assert not list(folder.glob(f"{job.upload_file}.*"))
     Job.objects.filter(pk=job.pk).update(state=Job.State.FINISHED)
@@ -363,14 +363,14 @@ def test_what_is_uploaded_is_taken_of_a_finished_job_only_and_goes_with_it(
     [stored] = folder.glob(f"{job.upload_file}.*")
     stored.unlink()
     CorrectedUpload.objects.update(found=None)
-    assert actions.take_corrected(job, ContentFile(content, "p.csv"), alice)
+    assert retries.upload_corrections(job, ContentFile(content, "p.csv"), alice)
     [stored] = folder.glob(f"{job.upload_file}.*")
     stored.unlink()
     drive(job, until=was_read)
     assert found_of(job).trouble == [corrected_files.GONE]
     upload(client_alice, job, content, drive)
-    assert actions.delete(job, alice)
-    advance.sweep()
+    assert job_basics.delete_job(job, alice)
+    sweep.sweep()
     assert not Job.objects.exists() and not CorrectedUpload.objects.exists()
     assert not list(folder.glob(f"{job.upload_file}*"))
 
@@ -379,7 +379,7 @@ def test_the_page_asks_again_until_the_file_is_read(
     job: Job, client_alice: Client, drive: Drive, alice: User
 ) -> None:
     content = problem_file(client_alice, job)
-    assert actions.take_corrected(job, ContentFile(content, "<b>.csv"), alice)
+    assert retries.upload_corrections(job, ContentFile(content, "<b>.csv"), alice)
     page = client_alice.get(edits_of(job)).content.decode()
     assert "data-poll" in page and "<b>.csv" not in page and "&lt;b&gt;.csv" in page
     [watched] = re.findall(r'hx-get="([^"]+)"', page)
@@ -397,7 +397,7 @@ def test_what_is_sent_meanwhile_is_read_when_the_job_has_finished_again(
     Row.objects.filter(job=job, number=2).update(source='["Ben","fine"]')
     assert send_again(job, alice, "cut_off", max_tokens=9000) == 1
     Job.objects.filter(pk=job.pk).update(state=Job.State.FINISHED)
-    assert actions.take_corrected(job, ContentFile(content, "p.csv"), alice)
+    assert retries.upload_corrections(job, ContentFile(content, "p.csv"), alice)
     Job.objects.filter(pk=job.pk).update(state=Job.State.SUBMITTING)
     job = drive(job, until=lambda job: job.state == Job.State.FINISHED and was_read(job))
     found = found_of(job)

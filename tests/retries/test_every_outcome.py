@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import drafts, reviews, submissions
 from jobs.batches import collection, result_proof
 from jobs.models import Job, Outcome
 from jobs.results import review_sample
@@ -164,17 +164,17 @@ def desk(alice: User, client_alice: Client, simulator: Simulator, drive: Drive) 
     number_of["left_out"] = len(rows) + 1
     rows.append(["left_out", "text", "one cell too many"])
     job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, RECIPE, job.owner)
+    assert drafts.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     wanted = dict(enumerate(rows, start=1))
     desk = Desk(client_alice, job, simulator, Books(wanted, Counter(range(1, len(rows))), {}))
     desk.number_of = number_of
     desk.finish()
     number = number_of[MARKED_DOWN]
-    actions.draw_sample(desk.job, 10, alice)
+    reviews.draw_sample(desk.job, 10, alice)
     key = review_sample.answer_key(desk.job.rows.get(number=number))
-    assert actions.mark_answer(desk.job, number, key, False, "She is sad.", alice)
+    assert reviews.mark_answer(desk.job, number, key, False, "She is sad.", alice)
     del desk.books.good[number]
     desk.finish()
     return desk
@@ -268,7 +268,7 @@ def lose_and_stop_a_row(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.simulator.faults(stuck=True)
     desk.send("unknown_result", 1)
     desk.job = drive_job(desk.job, until=lambda job: job.state == Job.State.WORKING)
-    assert actions.stop(desk.job, desk.job.owner)
+    assert submissions.stop_job(desk.job, desk.job.owner)
     stopped = desk.job.batches.exclude(cancel_sent_at=None)
     desk.job = drive_job(desk.job, until=lambda _job: stopped.exists())
     desk.simulator.reset()

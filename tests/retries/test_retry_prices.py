@@ -12,8 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
-from jobs.actions import approvals
+from jobs.actions import approvals, external_batches, retries
 from jobs.models import (
     Job,
     SpendingCaps,
@@ -110,7 +109,7 @@ def test_a_row_that_was_never_counted_costs_no_more_than_is_said(
 ) -> None:
     simulator.faults(expire_share=1)
     attached = in_table([["id", "name"], ["a", "鬱" * 3_000]])
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ["a"]), attached))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ["a"]), attached))
     for model in ("claude-haiku-4-5", "claude-opus-5-5"):
         again = RetryChoice("expired", prompt="Spell {{name}}.", max_tokens=20, model=model)
         planned = rounds.find_plan(job, again)
@@ -133,7 +132,7 @@ def test_the_job_its_file_and_its_receipt_agree_on_what_it_cost(
 ) -> None:
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     job = drive(mixed)
-    assert actions.leave_out(job, "cut_off", 2, alice)
+    assert retries.ignore_rows(job, "cut_off", 2, alice)
     job.refresh_from_db()
     lines = [json.loads(line) for line in b"".join(table.jsonl_chunks(job)).splitlines()]
     assert [line["row"] for line in lines] == list(range(1, 9))
@@ -151,9 +150,9 @@ def test_the_cap_of_a_job_counts_what_it_has_cost_before(mixed: Job, alice: User
     Job.objects.filter(pk=mixed.pk).update(spent_pico=pico(Decimal(3)))
     SpendingCaps.objects.update(most_a_job=3)
     with pytest.raises(caps.NotAllowed, match="the limit per job is"):
-        actions.send_round(mixed, again, planned.key, alice)
+        retries.confirm_retry(mixed, again, planned.key, alice)
     SpendingCaps.objects.update(most_a_job=4)
-    assert actions.send_round(mixed, again, planned.key, alice)
+    assert retries.confirm_retry(mixed, again, planned.key, alice)
 
 
 def test_small_rounds_do_not_lead_around_the_second_person(
@@ -165,16 +164,16 @@ def test_small_rounds_do_not_lead_around_the_second_person(
     assert planned is not None
     above = ledger.committed_to_job(mixed) + planned.price.most
     SpendingCaps.objects.update(approval_above=above)
-    assert actions.send_round(mixed, again, planned.key, alice)
+    assert retries.confirm_retry(mixed, again, planned.key, alice)
     job = drive(mixed)
     again = RetryChoice("cut_off", max_tokens=1100)
     planned = rounds.find_plan(job, again)
     assert planned is not None and planned.price.most < above
     with pytest.raises(caps.NotAllowed, match="second person"):
-        actions.send_round(job, again, planned.key, alice)
-    assert approvals.ask(job, planned.key, alice, again)
+        retries.confirm_retry(job, again, planned.key, alice)
+    assert approvals.request_approval(job, planned.key, alice, again)
     assert approvals.approve(job, planned.key, root)
-    assert actions.send_round(job, again, planned.key, alice)
+    assert retries.confirm_retry(job, again, planned.key, alice)
     job = drive(job)
     assert ledger.unapproved_amount(job) == ledger.committed_to_job(job) - cost_of_round(job) > 0
 
@@ -197,7 +196,7 @@ def test_what_a_round_of_a_job_that_was_brought_in_may_cost_stays_reserved(
 ) -> None:
     ids = [f"r{number}" for number in range(8)]
     simulator.faults(expire_share=0.5)
-    job = drive(actions.bring_in(root, made_elsewhere(simulator, ids), in_lines(ids)))
+    job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ids), in_lines(ids)))
     simulator.reset()
     assert send_again(job, root)
     job.refresh_from_db()

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs import actions
+from jobs.actions import retries
 from jobs.drafts import estimates
 from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps, recipe_of_round
 from jobs.retries import edits, problem_groups, rounds
@@ -89,9 +89,11 @@ def test_what_was_not_shown_is_not_sent(mixed: Job, alice: User) -> None:
     assert planned is not None
     other = rounds.find_plan(mixed, RetryChoice("cut_off", max_tokens=1000))
     assert other is not None
-    assert not actions.send_round(mixed, RetryChoice("cut_off", max_tokens=2000), other.key, alice)
-    assert actions.send_round(mixed, RetryChoice("refused"), planned.key, alice)
-    assert not actions.send_round(mixed, RetryChoice("refused"), planned.key, alice), (
+    assert not retries.confirm_retry(
+        mixed, RetryChoice("cut_off", max_tokens=2000), other.key, alice
+    )
+    assert retries.confirm_retry(mixed, RetryChoice("refused"), planned.key, alice)
+    assert not retries.confirm_retry(mixed, RetryChoice("refused"), planned.key, alice), (
         "a second click"
     )
     assert not Attempt.objects.filter(job=mixed).exclude(number=4).exists()
@@ -105,12 +107,12 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     assert planned is not None
     SpendingCaps.objects.update(most_a_job=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed):
-        actions.send_round(mixed, again, planned.key, alice)
+        retries.confirm_retry(mixed, again, planned.key, alice)
     page = text(client_alice, reverse("again", args=[mixed.pk]) + "?which=cut_off&max_tokens=1000")
     assert "the limit per job is" in page and '<button class="btn btn-primary"' not in page
     SpendingCaps.objects.update(most_a_job=None, approval_above=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed, match="second person"):
-        actions.send_round(mixed, again, planned.key, alice)
+        retries.confirm_retry(mixed, again, planned.key, alice)
     mixed.refresh_from_db()
     assert mixed.state == Job.State.FINISHED and not Attempt.objects.filter(job=mixed).exists()
     address = reverse("again", args=[mixed.pk])
@@ -125,7 +127,7 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     mixed.refresh_from_db()
     assert mixed.state == Job.State.FINISHED, "approving sends nothing"
     with pytest.raises(caps.NotAllowed, match="only its owner"):
-        actions.send_round(mixed, again, planned.key, root)
+        retries.confirm_retry(mixed, again, planned.key, root)
     page = text(client_alice, address)
     assert "root approved this." in page and "Practise with 2 rows" in page
     client_alice.post(address, form)
@@ -249,7 +251,7 @@ def test_left_out_on_purpose_needs_no_attention(
         *(g.name for g in problem_groups.find_groups(mixed) if g.name != "cut_off"),
     ):
         group = problem_groups.find_group(mixed, cause)
-        assert group is not None and actions.leave_out(mixed, cause, group.rows, alice)
+        assert group is not None and retries.ignore_rows(mixed, cause, group.rows, alice)
         mixed.refresh_from_db()
     assert mixed.attention_count == 0
     assert "Nothing needs your attention" in text(

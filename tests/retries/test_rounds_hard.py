@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import retries, reviews, submissions
 from jobs.batches import recovery
 from jobs.models import (
     Attempt,
@@ -30,7 +30,7 @@ from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, IGNORED, LEAVE_OUT, MARKED_DOWN
 from jobs.spending import caps, receipts
-from jobs.worker import advance, tally
+from jobs.worker import sweep, tally
 
 from ..batches.test_recovery import a_backup_that_comes_back
 from ..conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent, why_not_again
@@ -57,7 +57,7 @@ def request(number: int, content: str = "hello", **params: Any) -> dict[str, Any
 
 def mark_down(job: Job, number: int, user: User, note: str = "") -> None:
     key = review_sample.answer_key(job.rows.get(number=number))
-    assert actions.mark_answer(job, number, key, False, note, user)
+    assert reviews.mark_answer(job, number, key, False, note, user)
 
 
 # --- What is sent is what was shown ---------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_what_was_edited_after_the_price_was_shown_is_not_sent(mixed: Job, alice
     planned = rounds.find_plan(mixed, RetryChoice(EDITED))
     assert planned is not None
     edits.edit_row(row, ["n4", "bbbb"])
-    assert not actions.send_round(mixed, RetryChoice(EDITED), planned.key, alice)
+    assert not retries.confirm_retry(mixed, RetryChoice(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
@@ -88,7 +88,7 @@ def test_an_edit_that_comes_while_a_round_starts_is_not_sent(
         return lock()
 
     monkeypatch.setattr(caps, "lock_caps", slow)
-    assert not actions.send_round(mixed, RetryChoice(EDITED), planned.key, alice)
+    assert not retries.confirm_retry(mixed, RetryChoice(EDITED), planned.key, alice)
     assert not Attempt.objects.exists()
 
 
@@ -102,12 +102,12 @@ def test_a_round_that_came_and_went_while_one_waited_is_not_sent_a_second_time(
 
     def slow() -> SpendingCaps:
         monkeypatch.setattr(caps, "lock_caps", lock)
-        assert actions.send_round(mixed, again, key, alice)
+        assert retries.confirm_retry(mixed, again, key, alice)
         drive_job(mixed)
         return lock()
 
     monkeypatch.setattr(caps, "lock_caps", slow)
-    assert not actions.send_round(mixed, again, key, alice)
+    assert not retries.confirm_retry(mixed, again, key, alice)
     assert simulator.accepted()["0000004"] == 2
 
 
@@ -133,7 +133,7 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
 ) -> None:
     cost = mixed.cost
     cause = mixed.rows.get(number=5).cause
-    assert actions.leave_out(mixed, cause, 1, alice)
+    assert retries.ignore_rows(mixed, cause, 1, alice)
     let_succeed(mixed, 5)
     page = text(client_alice, reverse("attention", args=[mixed.pk]))
     assert "1 row left out by you" in page and "Send 1 row after all – at most" in page
@@ -322,7 +322,7 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
     job = sent(make_job, alice, drive, rows, same_once=True)
     [group] = problem_groups.find_groups(job)
     assert (group.rows, group.own) == (2, 1)
-    assert actions.leave_out(job, group.name, 2, alice)
+    assert retries.ignore_rows(job, group.name, 2, alice)
     edits.edit_row(job.rows.get(number=1), ["a", "now good"])
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
@@ -334,7 +334,7 @@ def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(
     make_job: MakeJob, alice: User
 ) -> None:
     job = make_job(alice)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice, "first note")
     assert b"first note" in file_of(job)
     mark_down(job, 1, alice, "second note")
@@ -347,11 +347,11 @@ def test_a_file_that_lay_ready_is_not_taken_once_another_row_is_marked(
     """Even if as many rows are good as before."""
     rows = [("a", "same"), ("a", "same"), ("b", "x")]
     job = make_job(alice, rows=rows)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice, "bad")
     before = file_of(job)
     key = review_sample.answer_key(job.rows.get(number=1))
-    assert actions.mark_answer(job, 1, key, None, "", alice)
+    assert reviews.mark_answer(job, 1, key, None, "", alice)
     mark_down(job, 2, alice, "bad")
     assert file_of(job) != before
 
@@ -371,9 +371,9 @@ def file_of(job: Job) -> bytes:
 def test_answers_that_were_left_out_are_not_in_the_summary(
     mixed: Job, alice: User, drive: Drive
 ) -> None:
-    actions.draw_sample(mixed, 10, alice)
+    reviews.draw_sample(mixed, 10, alice)
     mark_down(mixed, 1, alice)
-    assert actions.leave_out(mixed, "marked_down", 1, alice)
+    assert retries.ignore_rows(mixed, "marked_down", 1, alice)
     job = drive(mixed, until=lambda job: job.next_action_at is None)
     summary = statistics.read_statistics(job)
     assert summary is not None
@@ -387,9 +387,9 @@ def test_answers_of_a_job_that_an_older_version_counted_are_marked(
     job = make_job(alice)
     tally = {name: value for name, value in job.tally.items() if name != "groups"}
     Job.objects.filter(pk=job.pk).update(tally=tally)
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
-    advance.sweep()
+    sweep.sweep()
     job.refresh_from_db()
     assert job.attention_count == 1
 
@@ -400,7 +400,7 @@ def test_a_round_that_was_stopped_is_sent_again_and_adds_up(
     cost = mixed.cost
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 2
     preparation.prepare_next(mixed)
-    assert actions.stop(mixed, alice)
+    assert submissions.stop_job(mixed, alice)
     job = drive(mixed)
     assert job.cost == cost and not job.reserved_pico
     assert Attempt.objects.filter(job=job).count() == 2
@@ -502,7 +502,7 @@ def test_a_row_that_was_stopped_before_it_was_sent_is_asked_what_it_was_to_be_as
     assert send_again(job, alice, "refused", prompt="Greet {{name}}", max_tokens=700) == 1
     job.refresh_from_db()
     preparation.prepare_next(job)
-    assert actions.stop(job, alice)
+    assert submissions.stop_job(job, alice)
     job = drive(job)
     assert job.rows.get(number=1).cause == "canceled"
     page = text(client_alice, reverse("row", args=[job.pk, 1]))
@@ -531,16 +531,16 @@ def test_a_mark_that_moves_to_another_row_needs_another_look(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [("a", "x"), ("b", "y")])
-    actions.draw_sample(job, 10, alice)
+    reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
     job.refresh_from_db()
     shown = rounds.find_plan(job, RetryChoice(MARKED_DOWN))
     assert shown is not None
     key = review_sample.answer_key(job.rows.get(number=1))
-    assert actions.mark_answer(job, 1, key, None, "", alice)
+    assert reviews.mark_answer(job, 1, key, None, "", alice)
     mark_down(job, 2, alice)
     job.refresh_from_db()
-    assert not actions.send_round(job, shown.choice, shown.key, alice)
+    assert not retries.confirm_retry(job, shown.choice, shown.key, alice)
 
 
 @pytest.mark.parametrize(
@@ -605,7 +605,7 @@ def test_what_is_left_out_on_purpose_is_not_called_never_sent(
     mixed: Job, alice: User, client_alice: Client
 ) -> None:
     edits.edit_row(mixed.rows.get(cause="refused"), ["n", "changed"])
-    assert actions.leave_out(mixed, "refused", 1, alice)
+    assert retries.ignore_rows(mixed, "refused", 1, alice)
     assert not mixed.edits.exists(), "what was changed is not sent by and by"
     mixed.refresh_from_db()
     assert mixed.ignored_count == 1

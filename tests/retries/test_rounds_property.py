@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from jobs import actions
+from jobs.actions import retries, submissions
 from jobs.batches import collection, leases, planning, result_rows, submission
 from jobs.drafts import estimates
 from jobs.models import Attempt, Job, Outcome, Row
@@ -28,7 +28,7 @@ from jobs.retries import edits, problem_groups, selection
 from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED, FOR_NOW
 from jobs.spending import receipts
-from jobs.worker import advance, tally
+from jobs.worker import finishing, sent_jobs, tally
 
 from ..conftest import Simulator, drive_job, is_over, send_again, store_job
 
@@ -41,7 +41,7 @@ DEATHS: list[tuple[Any, str]] = [
     (collection, "collect"),
     (result_rows, "store"),
     (tally, "count_up"),
-    (advance, "_finish"),
+    (finishing, "finish_job"),
 ]
 
 
@@ -119,7 +119,7 @@ def run(job: Job, step: Step, user: User) -> Job:
         if step.stop_after is not None:
             looks = iter(range(step.stop_after))
             work(job, until=lambda now: is_over(now) or next(looks, None) is None)
-            actions.stop(job, user)
+            submissions.stop_job(job, user)
         return work(job)
 
 
@@ -129,7 +129,7 @@ def take(job: Job, step: Step, user: User) -> set[int]:
     cause = causes[step.which % len(causes)] if causes else "nothing"
     if step.what == "leave_out":
         count = job.rows.failed().filter(cause=cause).count()
-        actions.leave_out(job, cause, count, user)
+        retries.ignore_rows(job, cause, count, user)
         return set()
     again = RetryChoice({"edit": EDITED, "passing": FOR_NOW}.get(step.what, cause))
     if step.what == "longer":
@@ -209,7 +209,7 @@ def begin(user: User, marks: Sequence[str], same_once: bool) -> Job:
     )
     estimates.estimate_job(job)
     job.refresh_from_db()
-    assert actions.confirm(job, job.plan_sha256, user)
+    assert submissions.confirm(job, job.plan_sha256, user)
     return job
 
 
@@ -236,7 +236,7 @@ def test_after_every_round_the_job_adds_up(
     steps: list[Step],
 ) -> None:
     simulator.begin_anew()
-    monkeypatch.setattr(advance, "PAUSE_OF_A_BATCH", timedelta())
+    monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta())
     job = begin(alice, marks, same_once)
     wanted = {row.number: row.content for row in job.rows.in_order()}
     to_send = job.rows.filter(outcome=Outcome.WAITING).values_list("number", flat=True)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from jobs import actions
+from jobs.actions import submissions
 from jobs.drafts import estimates
 from jobs.ingest.request_reader import RequestReader
 from jobs.ingest.shapes import Limits
@@ -314,7 +314,7 @@ def rows_of(chunks: Any) -> list[dict[str, str]]:
 
 def finished(job: Job, drive: Callable[..., Job]) -> Job:
     job = drive(job, until=lambda job: estimates.current(job) is not None)
-    assert actions.confirm(job, job.plan_sha256, job.owner)
+    assert submissions.confirm(job, job.plan_sha256, job.owner)
     return drive(job)
 
 

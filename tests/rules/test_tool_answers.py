@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.test import Client
 
-from jobs import actions
+from jobs.actions import external_batches, reviews
 from jobs.batches import result_rows
 from jobs.models import Job, Outcome, answer_shape_of, files
 from jobs.results import statistics, table, workbook
@@ -241,7 +241,7 @@ def test_pages_show_the_columns(mixed_tools: Job, client_alice: Client) -> None:
     page = client_alice.get(f"/jobs/{mixed_tools.pk}/rows/1/").content.decode()
     assert city.split(":")[0] in page
     assert client_alice.get(f"/jobs/{mixed_tools.pk}/rows/", {"q": "Practice"}).status_code == 200
-    actions.draw_sample(mixed_tools, 10, mixed_tools.owner)
+    reviews.draw_sample(mixed_tools, 10, mixed_tools.owner)
     assert client_alice.get(f"/jobs/{mixed_tools.pk}/review/?list=1").status_code == 200
 
 
@@ -286,7 +286,9 @@ def test_a_batch_made_elsewhere_without_a_file_has_columns_from_its_answers(
         request_of("y", "Words."),
     ]
     client = anthropic.Anthropic(api_key="another program", base_url=simulator.url)
-    job = drive(actions.bring_in(root, client.messages.batches.create(requests=requests).id))
+    job = drive(
+        external_batches.import_batch(root, client.messages.batches.create(requests=requests).id)
+    )
     assert job.good_count == 2
     assert {"city", "wind"} <= set(answer_shape_of(job).column_names)
 
@@ -299,7 +301,7 @@ def test_with_its_file_the_request_decides(root: User, simulator: Simulator, dri
     client = anthropic.Anthropic(api_key="another program", base_url=simulator.url)
     batch = client.messages.batches.create(requests=requests)
     upload = ContentFile("".join(f"{json.dumps(one)}\n" for one in requests).encode(), "a.jsonl")
-    job = drive(actions.bring_in(root, batch.id, upload))
+    job = drive(external_batches.import_batch(root, batch.id, upload))
     auto, forced = job.rows.in_order()
     assert (auto.outcome, auto.cause) == (Outcome.LOOK, "unfinished")
     assert json.loads(auto.answer)["city"], "what it gave the tool is not lost"

@@ -19,8 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import actions
-from jobs.actions import approvals
+from jobs.actions import approvals, drafts, job_basics, submissions
 from jobs.batches import leases
 from jobs.drafts import estimates
 from jobs.models import (
@@ -36,7 +35,7 @@ from jobs.models import (
 )
 from jobs.retries import rounds, selection
 from jobs.spending import caps, ledger, months
-from jobs.worker import advance, tally
+from jobs.worker import sweep, tally
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, signed_in
@@ -58,7 +57,7 @@ def draft(make_job: MakeJob, owner: User, most: str = "3.10") -> Job:
 
 
 def confirm(job: Job, user: User | None = None) -> bool:
-    return actions.confirm(job, job.plan_sha256, user or job.owner)
+    return submissions.confirm(job, job.plan_sha256, user or job.owner)
 
 
 def text(client: Client, path: str) -> str:
@@ -130,7 +129,7 @@ def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
     allow(**{cap: "3.12"})
     assert confirm(draft(make_job, alice))
     job = make_job(alice, Job.State.DRAFT, max_tokens=32_000)
-    assert actions.start_trials(job, list(job.rows.all())[:1], alice)
+    assert drafts.start_trials(job, list(job.rows.all())[:1], alice)
     lost = job.trials.get()
     assert Decimal("0.0176") < dollars(lost.most_pico) < Decimal("0.0177")
     # It may have been charged, so it stays reserved.
@@ -139,15 +138,13 @@ def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
     assert words in html.unescape(answer.content.decode())
     assert job.trials.count() == 1
     job.trials.update(state=Trial.State.ANSWERED, cost_pico=10**9)
-    assert actions.start_trials(job, list(job.rows.all())[:1], alice), (
-        "what was not charged is free"
-    )
+    assert drafts.start_trials(job, list(job.rows.all())[:1], alice), "what was not charged is free"
 
 
 def test_what_cannot_be_priced_is_not_tried(make_job: MakeJob, alice: User) -> None:
     job = make_job(alice, Job.State.DRAFT, model="claude-of-tomorrow")
     with pytest.raises(caps.NotAllowed) as refused:
-        actions.start_trials(job, list(job.rows.all())[:1], alice)
+        drafts.start_trials(job, list(job.rows.all())[:1], alice)
     assert "There is no price for “claude-of-tomorrow”" in str(refused.value)
 
 
@@ -270,7 +267,7 @@ def test_the_switch_stops_everything_that_costs_money(
     assert SPENDING_IS_STOPPED in answer.content.decode()
     assert not tested.trials.exists()
     for _ in range(5):
-        advance.sweep()
+        sweep.sweep()
         Job.objects.filter(pk=waiting.pk).update(next_action_at=clock.now())
     assert simulator.truth()["posts"] == 0, "what was confirmed before is not sent either"
     page = text(client_alice, reverse("job", args=[waiting.pk]))
@@ -284,7 +281,7 @@ def test_what_was_to_be_tried_is_not_sent_after_the_switch(
     make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert actions.start_trials(job, list(job.rows.all()), alice)
+    assert drafts.start_trials(job, list(job.rows.all()), alice)
     allow(stopped_at=timezone.now())
     drive(job, until=lambda job: not job.trials.pending().exists())
     assert {one.message for one in job.trials.all()} == {SPENDING_IS_STOPPED}
@@ -346,7 +343,7 @@ def test_a_second_person_approves_what_is_dear(
 
 def test_nobody_approves_their_own_job(dear: Job, alice: User, client_alice: Client) -> None:
     User.objects.filter(pk=alice.pk).update(is_superuser=True)
-    assert approvals.ask(dear, dear.plan_sha256, alice)
+    assert approvals.request_approval(dear, dear.plan_sha256, alice)
     alice.refresh_from_db()
     with pytest.raises(caps.NotAllowed, match="You own this job"):
         approvals.approve(dear, dear.plan_sha256, alice)
@@ -358,7 +355,7 @@ def test_nobody_approves_their_own_job(dear: Job, alice: User, client_alice: Cli
 
 
 def test_only_an_administrator_approves(dear: Job, alice: User, bob: User) -> None:
-    assert approvals.ask(dear, dear.plan_sha256, alice)
+    assert approvals.request_approval(dear, dear.plan_sha256, alice)
     with pytest.raises(caps.NotAllowed):
         approvals.approve(dear, dear.plan_sha256, bob)
     assert signed_in(bob).get(reverse("confirm", args=[dear.pk])).status_code == 404
@@ -368,33 +365,33 @@ def test_what_nobody_asked_for_or_was_withdrawn_cannot_be_approved(
     dear: Job, alice: User, root: User, client_alice: Client, client_root: Client
 ) -> None:
     assert not approvals.approve(dear, dear.plan_sha256, root)
-    assert approvals.ask(dear, dear.plan_sha256, alice)
+    assert approvals.request_approval(dear, dear.plan_sha256, alice)
     client_alice.post(reverse("confirm", args=[dear.pk]), {"approval": "withdraw"})
     give = {"plan_sha256": dear.plan_sha256, "approval": "give"}
     client_root.post(reverse("confirm", args=[dear.pk]), give)
     dear.refresh_from_db()
     assert dear.approval_by is None and not dear.awaits_approval
-    assert not approvals.withdraw(dear, alice)
+    assert not approvals.withdraw_request(dear, alice)
 
 
 def test_a_changed_plan_needs_a_new_approval(
     dear: Job, alice: User, root: User, client_alice: Client
 ) -> None:
     asked = dear.plan_sha256
-    assert approvals.ask(dear, asked, alice)
+    assert approvals.request_approval(dear, asked, alice)
     assert approvals.approve(dear, asked, root)
     Job.objects.filter(pk=dear.pk).update(prompt="Other {{name}}", plan_sha256="")
     dear.refresh_from_db()
     with_price(dear, most="3.20")
     assert not dear.awaits_approval
-    assert not actions.confirm(dear, asked, alice), "that plan is gone"
+    assert not submissions.confirm(dear, asked, alice), "that plan is gone"
     with pytest.raises(caps.NotAllowed):
         confirm(dear)
     assert not approvals.approve(dear, dear.plan_sha256, root), "this one was not asked for"
     page = text(client_alice, reverse("confirm", args=[dear.pk]))
     assert "The job has changed since you last asked" in page
-    assert not approvals.ask(dear, asked, alice)
-    assert approvals.ask(dear, dear.plan_sha256, alice)
+    assert not approvals.request_approval(dear, asked, alice)
+    assert approvals.request_approval(dear, dear.plan_sha256, alice)
     assert approvals.approve(dear, dear.plan_sha256, root)
     assert confirm(dear)
 
@@ -465,7 +462,7 @@ def test_a_deleted_job_has_cost_what_it_has_cost(
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert actions.start_trials(job, list(job.rows.all()), alice)
+    assert drafts.start_trials(job, list(job.rows.all()), alice)
     drive(job, until=lambda job: not job.trials.pending().exists())
     priced(job)
     assert confirm(job)
@@ -476,11 +473,11 @@ def test_a_deleted_job_has_cost_what_it_has_cost(
         sum(one.amount for one in ledger.charges(month)),
     )
     assert before == charges == job.cost + sum(one.cost for one in job.trials.all())
-    assert actions.delete(job, alice)
+    assert job_basics.delete_job(job, alice)
     assert ledger.committed_since(month) == before, "while it is being deleted"
     while Job.objects.filter(pk=job.pk).exists():
         Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
-        advance.sweep()
+        sweep.sweep()
     assert ledger.committed_since(month, alice) == before
     assert sum(one.amount for one in ledger.charges(month)) == before
 
@@ -489,7 +486,7 @@ def test_a_job_that_is_deleted_in_the_other_mode_has_cost_what_it_has_cost(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert actions.start_trials(job, list(job.rows.all()), alice)
+    assert drafts.start_trials(job, list(job.rows.all()), alice)
     drive(job, until=lambda job: not job.trials.pending().exists())
     priced(job)
     assert confirm(job)

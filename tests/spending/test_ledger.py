@@ -18,8 +18,16 @@ from django.urls import reverse
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from jobs import actions
-from jobs.actions import approvals
+from jobs.actions import (
+    approvals,
+    drafts,
+    job_basics,
+    retries,
+    reviews,
+    submissions,
+    unknown_batches,
+    uploads,
+)
 from jobs.batches import collection, late, reconciliation
 from jobs.drafts import estimates
 from jobs.ingest.shapes import Choices
@@ -40,7 +48,7 @@ from jobs.provider.replies import BatchInfo
 from jobs.retries import preparation, rounds, selection
 from jobs.rules.recipes import Recipe
 from jobs.spending import caps, ledger, months, receipts
-from jobs.worker import advance, tally
+from jobs.worker import sent_jobs, sweep, tally
 
 from ..conftest import CUT, ERRORED, Simulator, drive_job, send_again, store_job
 from ..drafts.test_draft_settings import priced
@@ -62,14 +70,14 @@ def allow(**values: object) -> None:
 
 def run_trial(job: Job, rows: int = 1) -> bool:
     job.refresh_from_db()
-    return actions.start_trials(job, list(job.rows.in_order()[:rows]), job.owner)
+    return drafts.start_trials(job, list(job.rows.in_order()[:rows]), job.owner)
 
 
 def delete_all_of(job: Job) -> None:
-    assert actions.delete(job, job.owner)
+    assert job_basics.delete_job(job, job.owner)
     while Job.objects.filter(pk=job.pk).exists():
         Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
-        advance.sweep()
+        sweep.sweep()
 
 
 # --- Counting -------------------------------------------------------------------------------------
@@ -93,7 +101,7 @@ def test_what_a_round_reserves_survives_a_count_that_began_before_it(
 
     monkeypatch.setattr(tally, "_numbers_of", slow)
     if what == "leave_out":
-        assert actions.leave_out(mixed, "refused", 1, alice)
+        assert retries.ignore_rows(mixed, "refused", 1, alice)
     else:
         tally.count_up(mixed)
     assert started == [2]
@@ -129,9 +137,9 @@ def test_what_a_crash_left_uncounted_is_counted_by_the_next_sweep(
     with monkeypatch.context() as patched:
         patched.setattr(tally, "count_up", dies)
         with pytest.raises(Killed):
-            actions.leave_out(mixed, "refused", 1, alice)
+            retries.ignore_rows(mixed, "refused", 1, alice)
     assert [job.pk for job in Job.objects.stale()] == [mixed.pk]
-    advance.sweep()
+    sweep.sweep()
     mixed.refresh_from_db()
     assert mixed.ignored_count == 1 and not Job.objects.stale().exists()
 
@@ -144,7 +152,7 @@ def test_looking_for_uncounted_jobs_reads_no_others(make_job: MakeJob, alice: Us
 
 
 def test_a_mark_keeps_a_true_tally_true_and_a_stale_one_stale(mixed: Job, alice: User) -> None:
-    actions.draw_sample(mixed, 10, alice)
+    reviews.draw_sample(mixed, 10, alice)
     mark_down(mixed, 1, alice)
     assert not Job.objects.stale().exists()
     tally.note_change(mixed.pk)
@@ -180,13 +188,13 @@ def test_the_answer_to_a_test_whose_draft_is_being_deleted_counts(
     assert run_trial(job, 2)
     first, second = job.trials.order_by("number")
     Trial.objects.move(first.pk, Trial.State.WAITING, Trial.State.SENDING)
-    assert actions.delete(job, alice)
+    assert job_basics.delete_job(job, alice)
     assert not Trial.objects.filter(pk=second.pk).exists(), "it is not asked for any more"
     assert ledger.committed_since(EPOCH) == dollars(first.most_pico)
     cost = {"state": Trial.State.ANSWERED, "cost_pico": 3 * 10**12}
     Trial.objects.filter(pk=first.pk).update(**cost)
     while Job.objects.filter(pk=job.pk).exists():
-        advance.sweep()
+        sweep.sweep()
     assert ledger.committed_since(EPOCH) == ledger.spent_since(EPOCH) == 3
 
 
@@ -204,21 +212,21 @@ def test_tests_count_towards_the_limits_of_their_job(make_job: MakeJob, alice: U
         run_trial(job)
     with_price(job, most="0.011")
     with pytest.raises(caps.NotAllowed, match="the limit per job is"):
-        actions.confirm(job, job.plan_sha256, alice)
+        submissions.confirm(job, job.plan_sha256, alice)
     allow(most_a_job=None, approval_above=Decimal("0.02"))
     with pytest.raises(caps.NotAllowed, match="second person"):
         run_trial(job)
     with pytest.raises(caps.NotAllowed, match="second person"):
-        actions.confirm(job, job.plan_sha256, alice)
+        submissions.confirm(job, job.plan_sha256, alice)
     allow(approval_above=Decimal("0.03"))
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
 
 
 @pytest.fixture
 def doubtful(make_job: MakeJob, alice: User) -> Batch:
     """A batch of which a person has to say whether it is sent again; it costs up to $3.10."""
     job = with_price(make_job(alice, Job.State.DRAFT))
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     now = clock.now()
     batch = Batch.objects.create(
         job=job,
@@ -244,11 +252,11 @@ def test_what_is_sent_again_in_doubt_may_be_charged_twice_and_counts_twice(
         allow(most_a_job=None, most_a_person=None, most_a_month=None)
         allow(**amounts)
         with pytest.raises(caps.NotAllowed):
-            actions.send_again(doubtful, alice)
+            unknown_batches.send_again(doubtful, alice)
     allow(most_a_job=Decimal("6.20"), most_a_month=None, approval_above=Decimal("3.20"))
     with pytest.raises(caps.NotAllowed, match="An administrator who does not own this job"):
-        actions.send_again(doubtful, alice)
-    assert actions.send_again(doubtful, root)
+        unknown_batches.send_again(doubtful, alice)
+    assert unknown_batches.send_again(doubtful, root)
     assert ledger.committed_since(EPOCH) == ledger.committed_to_job(doubtful.job) == 2 * most
     assert ledger.possible_charges(doubtful.job) == most
     # It did not turn up for two days.
@@ -306,7 +314,7 @@ def test_what_is_too_dear_to_be_stored_is_refused_in_words(
 ) -> None:
     job = with_price(make_job(alice, Job.State.DRAFT), most="9223373")
     with pytest.raises(caps.NotAllowed, match=r"No job can cost more than \$9,000,000"):
-        actions.confirm(job, job.plan_sha256, alice)
+        submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_the_price_says_that_it_is_too_dear(
@@ -322,7 +330,7 @@ def test_many_large_jobs_add_up(make_job: MakeJob, alice: User) -> None:
     """Three of them are more than the database adds up in one column."""
     for _ in range(3):
         job = with_price(make_job(alice, Job.State.DRAFT), most="5000000")
-        assert actions.confirm(job, job.plan_sha256, alice)
+        assert submissions.confirm(job, job.plan_sha256, alice)
     assert ledger.committed_since(EPOCH) == 15_000_000
     Job.objects.update(spent_pico=pico(Decimal(5_000_000)) + 1, reserved_pico=0)
     assert ledger.spent_since(EPOCH) == Decimal("15000000.000000000003")
@@ -337,18 +345,18 @@ def other(db: None) -> User:
 
 
 CHANGES: dict[str, Callable[[Job, User], object]] = {
-    "the prompt": lambda job, user: actions.save_recipe(
+    "the prompt": lambda job, user: drafts.save_recipe(
         job, Recipe("Other {{name}}", "", job.model, 0), user
     ),
-    "the file": lambda job, user: actions.replace_upload(
+    "the file": lambda job, user: uploads.replace_upload(
         job, ContentFile(b"name,text\nx,y\n", "b.csv"), user
     ),
-    "corrected rows": lambda job, user: actions.correct_rows(
+    "corrected rows": lambda job, user: uploads.correct_rows(
         job, ContentFile(b"row,name\n1,z\n", "c.csv"), user
     ),
-    "how it is read": lambda job, user: actions.read_differently(job, Choices(fill=True), user),
-    "a test's prompt": lambda job, user: actions.use_tested_recipe(job, 1, user),
-    "an example": lambda job, user: actions.use_as_example(job, job.trials.get(), user),
+    "how it is read": lambda job, user: uploads.change_choices(job, Choices(fill=True), user),
+    "a test's prompt": lambda job, user: drafts.use_tested_recipe(job, 1, user),
+    "an example": lambda job, user: drafts.use_as_example(job, job.trials.get(), user),
 }
 
 
@@ -368,13 +376,13 @@ def test_whoever_changed_a_draft_last_does_not_approve_it(
     job.refresh_from_db()
     with_price(job)
     allow(approval_above=Decimal(3))
-    assert approvals.ask(job, job.plan_sha256, alice)
+    assert approvals.request_approval(job, job.plan_sha256, alice)
     assert Job.objects.awaiting_approval(other).exists()
     assert not Job.objects.awaiting_approval(root).exists()
     with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_whoever_asked_does_not_approve(
@@ -382,7 +390,7 @@ def test_whoever_asked_does_not_approve(
 ) -> None:
     job = with_price(make_job(alice, Job.State.DRAFT))
     allow(approval_above=Decimal(3))
-    assert approvals.ask(job, job.plan_sha256, root)
+    assert approvals.request_approval(job, job.plan_sha256, root)
     with pytest.raises(caps.NotAllowed, match="asked for approval"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
@@ -394,11 +402,11 @@ def test_an_approval_holds_as_long_as_its_giver_may_give_it(
 ) -> None:
     job = with_price(make_job(alice, Job.State.DRAFT))
     allow(approval_above=Decimal(3))
-    assert approvals.ask(job, job.plan_sha256, alice)
+    assert approvals.request_approval(job, job.plan_sha256, alice)
     assert approvals.approve(job, job.plan_sha256, root)
     User.objects.filter(pk=root.pk).update(**change)
     with pytest.raises(caps.NotAllowed, match="A second person"):
-        actions.confirm(job, job.plan_sha256, alice)
+        submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_an_approver_who_then_changes_the_draft_has_not_approved_it(
@@ -407,16 +415,16 @@ def test_an_approver_who_then_changes_the_draft_has_not_approved_it(
     """Not even when the change is taken back, so that the plan is the same again."""
     job = with_price(make_job(alice, Job.State.DRAFT))
     allow(approval_above=Decimal(3))
-    assert approvals.ask(job, job.plan_sha256, alice)
+    assert approvals.request_approval(job, job.plan_sha256, alice)
     assert approvals.approve(job, job.plan_sha256, root)
     before = recipe_of(job)
     for recipe in (Recipe("Other {{name}}", "", job.model, 0), before):
         job.refresh_from_db()
-        assert actions.save_recipe(job, recipe, root)
+        assert drafts.save_recipe(job, recipe, root)
     job.refresh_from_db()
     with_price(job)
     with pytest.raises(caps.NotAllowed, match="Nobody can approve it now"):
-        actions.confirm(job, job.plan_sha256, alice)
+        submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_that_nobody_can_approve_is_said_when_the_limit_is_saved(
@@ -442,25 +450,25 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     again = rounds.RetryChoice(selection.EDITED)
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
-    assert approvals.ask(mixed, planned.key, alice, again)
+    assert approvals.request_approval(mixed, planned.key, alice, again)
     assert Job.objects.filter(AWAITS_APPROVAL).get().awaits_approval
     with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
-    assert actions.send_round(mixed, again, planned.key, alice)
+    assert retries.confirm_retry(mixed, again, planned.key, alice)
 
 
 def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
     mixed: Job, alice: User, root: User, other: User
 ) -> None:
     allow(approval_above=0)
-    assert actions.leave_out(mixed, "refused", 1, root)
+    assert retries.ignore_rows(mixed, "refused", 1, root)
     mixed.refresh_from_db()
     assert mixed.changed_by == root
     again = rounds.RetryChoice("cut_off", max_tokens=1000)
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
-    assert approvals.ask(mixed, planned.key, alice, again)
+    assert approvals.request_approval(mixed, planned.key, alice, again)
     with pytest.raises(caps.NotAllowed, match="changed it last"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
@@ -527,7 +535,7 @@ class History:
     def confirm(self, job: Job) -> None:
         priced(job)
         job.refresh_from_db()
-        assert actions.confirm(job, job.plan_sha256, self.user)
+        assert submissions.confirm(job, job.plan_sha256, self.user)
 
     def work(self, job: Job) -> None:
         if job.state == Job.State.DRAFT:
@@ -549,17 +557,17 @@ class History:
                 Job.objects.update(lease_until=None, lease_owner="", next_action_at=clock.now())
 
     def stop(self, job: Job) -> None:
-        assert actions.stop(job, self.user)
+        assert submissions.stop_job(job, self.user)
 
     def round(self, job: Job) -> None:
         send_again(job, self.user, "cut_off", max_tokens=500 + 10 * job.last_round)
 
     def leave_out(self, job: Job) -> None:
         count = job.rows.failed().filter(cause="cut_off").count()
-        actions.leave_out(job, "cut_off", count, self.user)
+        retries.ignore_rows(job, "cut_off", count, self.user)
 
     def mark(self, job: Job) -> None:
-        actions.draw_sample(job, 1, self.user)
+        reviews.draw_sample(job, 1, self.user)
         if sample := job.sample.first():
             row = job.rows.get(number=sample.number)
             if row.outcome == "good":
@@ -583,11 +591,11 @@ class History:
         end_late(late_one, 777_000)
 
     def delete(self, job: Job) -> None:
-        assert actions.delete(job, self.user)
+        assert job_basics.delete_job(job, self.user)
         self.check(settled=False)
         while Job.objects.filter(pk=job.pk).exists():
             Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
-            advance.sweep()
+            sweep.sweep()
 
     def month(self, job: Job) -> None:
         """It was confirmed last month."""
@@ -640,7 +648,7 @@ def test_after_any_history_everyone_says_the_same(
     steps: list[tuple[str, int]],
 ) -> None:
     simulator.begin_anew()
-    monkeypatch.setattr(advance, "PAUSE_OF_A_BATCH", timedelta())
+    monkeypatch.setattr(sent_jobs, "PAUSE_OF_A_BATCH", timedelta())
     history = History(alice)
     for what, which in [
         ("draft", 0),
@@ -654,7 +662,7 @@ def test_after_any_history_everyone_says_the_same(
         history.check(settled=what not in ("kill", "stop"))
     for job in history.jobs(Job.State.SUBMITTING, Job.State.WORKING, Job.State.CANCELING):
         drive_job(job)
-    advance.sweep()
+    sweep.sweep()
     assert not Job.objects.stale().exists()
     history.check(settled=True)
     for job in history.jobs(Job.State.DRAFT, Job.State.FINISHED):

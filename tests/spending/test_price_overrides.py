@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from jobs import actions
+from jobs.actions import submissions
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.models import Job, ModelCatalog, PriceOverride, key_fingerprint
 from jobs.provider.replies import ModelInfo
@@ -66,12 +66,12 @@ def test_a_draft_is_priced_anew(
     job = make_job(alice, Job.State.DRAFT)
     before = priced(job)
     price_overrides.add_price(job.model, today(), Decimal(1), Decimal(5), root)
-    assert not actions.confirm(job, job.plan_sha256, alice), "that price holds no more"
+    assert not submissions.confirm(job, job.plan_sha256, alice), "that price holds no more"
     advance.advance(job.pk)
     job.refresh_from_db()
     after = estimates.current(job)
     assert after is not None and after.most == pytest.approx(10 * before.most)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_a_model_without_a_price_can_be_sent_once_one_is_entered(

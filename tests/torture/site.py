@@ -222,13 +222,13 @@ def quicken() -> None:
     keeps a batch from being sent twice."""
     from jobs.batches import collection, holds, reconciliation
     from jobs.provider import client
-    from jobs.worker import advance
+    from jobs.worker import sent_jobs
 
     short = timedelta(seconds=1)
     client.READ_SECONDS = 3.0
     holds.FIRST_PAUSE, holds.LONGEST_PAUSE, holds.FIRST_GO = short, 3 * short, short
     holds.USUAL_WAIT = 2.0
-    advance.PAUSE_OF_A_BATCH = advance.LONGEST_PAUSE_OF_A_BATCH = short
+    sent_jobs.PAUSE_OF_A_BATCH = sent_jobs.LONGEST_PAUSE_OF_A_BATCH = short
     look_again, try_again = reconciliation._look_again, collection._try_again
 
     def looked_at_soon(batch: Any, pause: timedelta, *arguments: Any) -> timedelta:

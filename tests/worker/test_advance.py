@@ -7,9 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
-from jobs import actions
+from jobs.actions import drafts, submissions, uploads
 from jobs.batches import journal, planning
 from jobs.drafts import checks, estimates
 from jobs.models import (
@@ -31,16 +29,14 @@ from jobs.models import (
     Row,
     Sending,
     SiteState,
-    SubmissionEvent,
     dollars,
     files,
 )
-from jobs.provider import client, errors
 from jobs.results import table
 from jobs.rules.recipes import Recipe
-from jobs.worker import advance, tasks
+from jobs.worker import advance, due_times, failures, housekeeping, sweep, tasks
 
-from ..conftest import Simulator, let_pass
+from ..conftest import Simulator
 
 Drive = Callable[..., Job]
 RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
@@ -49,7 +45,7 @@ RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
 def upload(owner: User, rows: list[list[str]], name: str = "people.csv") -> Job:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["name", "text"], *rows])
-    return actions.create_job(owner, ContentFile(text.getvalue().encode(), name))
+    return uploads.create_job(owner, ContentFile(text.getvalue().encode(), name))
 
 
 def priced(job: Job) -> bool:
@@ -58,9 +54,9 @@ def priced(job: Job) -> bool:
 
 def confirmed(owner: User, drive: Drive, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
     job = drive(upload(owner, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert actions.save_recipe(job, recipe, job.owner)
+    assert drafts.save_recipe(job, recipe, job.owner)
     job = drive(job, until=priced)
-    assert actions.confirm(job, job.plan_sha256, owner)
+    assert submissions.confirm(job, job.plan_sha256, owner)
     return job
 
 
@@ -121,10 +117,10 @@ def test_ready_made_requests_are_sent_as_they_are(
         return json.dumps({"custom_id": f"id/{number} ü", "params": body}, ensure_ascii=False)
 
     lines = [line(1), line(2, stream=True), line(3)]
-    job = actions.create_job(alice, ContentFile("\n".join(lines).encode(), "requests.jsonl"))
+    job = uploads.create_job(alice, ContentFile("\n".join(lines).encode(), "requests.jsonl"))
     job = drive(job, until=priced)
     assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 3, 1)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     header, *rows = joined(job)
     assert header[0] == "custom_id"
@@ -137,15 +133,15 @@ def test_a_job_is_confirmed_once_and_only_as_it_was_shown(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    assert not actions.confirm(job, "", alice)
-    actions.save_recipe(job, RECIPE, job.owner)
+    assert not submissions.confirm(job, "", alice)
+    drafts.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     shown = job.plan_sha256
-    actions.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300), job.owner)
-    assert not actions.confirm(job, shown, alice), "the recipe is not the one that was shown"
+    drafts.save_recipe(job, Recipe("Other {{name}}", "", "claude-haiku-5-5", 300), job.owner)
+    assert not submissions.confirm(job, shown, alice), "the recipe is not the one that was shown"
     job = drive(Job.objects.get(pk=job.pk), until=priced)
-    assert actions.confirm(job, job.plan_sha256, alice)
-    assert not actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    assert not submissions.confirm(job, job.plan_sha256, alice)
     drive(job)
     assert simulator.truth()["posts"] == 1
 
@@ -154,9 +150,9 @@ def test_a_price_that_was_worked_out_for_an_older_recipe_is_not_kept(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE, job.owner)
+    drafts.save_recipe(job, RECIPE, job.owner)
     stale = Job.objects.get(pk=job.pk)
-    actions.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300), stale.owner)
+    drafts.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300), stale.owner)
     stale.prompt = RECIPE.prompt
     estimates.estimate_job(stale)
     assert Job.objects.get(pk=job.pk).estimate is None
@@ -167,7 +163,7 @@ def test_without_a_connection_the_price_is_worked_out_from_the_length(
 ) -> None:
     simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE, job.owner)
+    drafts.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
     estimate = estimates.current(job)
     assert estimate is not None
@@ -179,13 +175,13 @@ def test_a_model_without_a_price_cannot_be_confirmed(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300), job.owner)
+    drafts.save_recipe(job, Recipe("Hi {{name}}", "", "claude-unheard-of", 300), job.owner)
     job.refresh_from_db()
     assert checks.problems(job) == ["claude-unheard-of is no longer offered. Choose another model."]
     estimates.estimate_job(job)
     job.refresh_from_db()
     assert estimates.current(job) is None and job.plan_sha256 == ""
-    assert not actions.confirm(job, "", alice)
+    assert not submissions.confirm(job, "", alice)
 
 
 def test_rows_whose_prompt_is_empty_are_left_out_and_said(
@@ -227,62 +223,6 @@ def test_every_kind_of_failure_is_an_outcome_of_its_row(
     assert sum(count for _, _, count in job.tally["causes"]) == 7
 
 
-def test_stopping_before_anything_is_sent_costs_nothing(
-    alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    assert actions.stop(job, alice)
-    assert not actions.stop(job, alice)
-    job = drive(job)
-    assert simulator.truth()["posts"] == 0
-    assert job.outcome_count(Outcome.CANCELED) == 1
-    assert job.cost == Decimal(0)
-
-
-def test_stopping_keeps_what_is_finished_and_every_row_has_one_outcome(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    simulator = start_simulator(seconds=3, failures="none")
-    job = confirmed(alice, drive, [[f"n{n}", "x"] for n in range(400)])
-    job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert actions.stop(job, alice)
-    job = drive(job)
-    assert job.done_count == 400
-    assert job.outcome_count(Outcome.GOOD, Outcome.CANCELED) == 400
-    assert job.outcome_count(Outcome.CANCELED) > 0
-    assert simulator.truth()["posts"] == job.batches.count()
-
-
-@pytest.mark.parametrize("kind", ["drop", "drop_after", "stall", "status"])
-def test_a_stop_that_is_not_answered_is_asked_for_again(
-    alice: User,
-    start_simulator: Callable[..., Simulator],
-    drive: Drive,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-) -> None:
-    monkeypatch.setattr(client, "READ_SECONDS", 0.5)
-    simulator = start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    drive(job, until=lambda job: job.state == Job.State.WORKING)
-    simulator.faults(cancel=[{"kind": kind, "status": 500}])
-    assert actions.stop(job, alice)
-    job = drive(job)
-    assert job.outcome_count(Outcome.CANCELED) == 1
-
-
-@pytest.mark.parametrize("kind", ["drop", "drop_after", "status"])
-def test_a_deletion_that_is_not_answered_is_asked_for_again(
-    alice: User, simulator: Simulator, drive: Drive, kind: str
-) -> None:
-    job = drive(confirmed(alice, drive, [["Ann", "a"]]))
-    simulator.faults(delete=[{"kind": kind, "status": 500}])
-    assert actions.delete(job, alice)
-    with suppress(Job.DoesNotExist):
-        drive(job, until=lambda _job: False)
-    assert simulator.truth()["batches"][0]["deleted"]
-
-
 def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
@@ -290,46 +230,16 @@ def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(
     job = drive(confirmed(alice, drive, [["Ann", "a"]]), until=lambda job: bool(job.held))
     assert "refused" in job.held
     assert job.batches.get().state == Batch.State.BLOCKED
-    advance.sweep()
+    sweep.sweep()
     assert simulator.truth()["posts"] == 1, "a held job must not send"
-    assert actions.try_again(job, alice)
+    assert submissions.resume_job(job, alice)
     job = drive(job)
     assert job.good_count == 1
     assert simulator.truth()["accepted_rows"] == 1
 
 
-def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
-    alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    job = drive(confirmed(alice, drive, [["Ann", "a"]]))
-    (batch,) = job.batches.all()
-    results, uploaded = files.results_path(batch), files.upload_path(job)
-    assert results.exists()
-    assert uploaded.exists()
-    assert actions.delete(job, alice)
-    assert not Job.objects.visible_to(alice).exists()
-    advance.sweep()
-    assert not Job.objects.filter(pk=job.pk).exists()
-    assert not Row.objects.exists()
-    assert not results.exists()
-    assert not uploaded.exists()
-    with pytest.raises(errors.NotFound):
-        client.retrieve_batch(str(batch.provider_id))
-    # What was sent stays known, so that no other job can take that batch for its own.
-    assert SubmissionEvent.objects.filter(provider_id=batch.provider_id).exists()
-
-
-def test_a_job_with_the_provider_cannot_be_deleted(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    start_simulator(seconds=80_000)
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert not actions.delete(job, alice)
-
-
 def test_a_file_that_cannot_be_read_says_why(alice: User, drive: Drive) -> None:
-    job = actions.create_job(alice, ContentFile(b'a,b\n1,"x\n', "broken.csv"))
+    job = uploads.create_job(alice, ContentFile(b'a,b\n1,"x\n', "broken.csv"))
     job = drive(job)
     assert job.state == Job.State.UNREADABLE
     (problem,) = job.problems.all()
@@ -339,7 +249,7 @@ def test_a_file_that_cannot_be_read_says_why(alice: User, drive: Drive) -> None:
 
 
 def test_an_upload_is_kept_under_a_name_of_ours(alice: User, settings: Any) -> None:
-    job = actions.create_job(alice, ContentFile(b"a\n1\n", "x"), name="../../etc/passwd")
+    job = uploads.create_job(alice, ContentFile(b"a\n1\n", "x"), name="../../etc/passwd")
     assert files.upload_path(job).parent == Path(settings.DATA_DIR, "uploads")
     assert (job.name, job.upload_name) == ("../../etc/passwd", "x")
 
@@ -376,7 +286,7 @@ def test_a_job_of_practice_mode_is_never_sent_with_a_key(
     job = drive(job, until=lambda job: bool(job.held))
     assert "practice mode" in job.held
     assert simulator.truth()["posts"] == 0
-    actions.stop(job, alice)
+    submissions.stop_job(job, alice)
     job = drive(job)
     assert job.outcome_count(Outcome.CANCELED) == 1
     assert simulator.truth()["posts"] == 0
@@ -390,7 +300,7 @@ def test_a_job_sent_with_a_key_waits_until_there_is_one_again(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = True, ""
     job = drive(job, until=lambda job: bool(job.held))
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
-    actions.try_again(job, alice)
+    submissions.resume_job(job, alice)
     assert drive(job).good_count == 1
 
 
@@ -399,9 +309,9 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
 ) -> None:
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "bad key"
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE, job.owner)
+    drafts.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
-    actions.confirm(job, job.plan_sha256, alice)
+    submissions.confirm(job, job.plan_sha256, alice)
     drive(job, until=lambda _job: bool(Sending.get().pause))
     assert "did not accept this site's key" in SiteState().why_not_sending
     settings.ANTHROPIC_API_KEY = "good key"
@@ -414,127 +324,14 @@ def test_a_page_shown_in_practice_mode_cannot_confirm_a_job_that_costs_money(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = drive(upload(alice, [["Ann", "a"]]), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE, job.owner)
+    drafts.save_recipe(job, RECIPE, job.owner)
     shown = drive(job, until=priced).plan_sha256
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
-    assert not actions.confirm(job, shown, alice)
-    advance.price_stale_drafts()
+    assert not submissions.confirm(job, shown, alice)
+    housekeeping.price_stale_drafts()
     job = drive(job, until=priced)
     assert job.plan_sha256 != shown
-    assert actions.confirm(job, job.plan_sha256, alice)
-
-
-def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
-    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    original = client.list_batches
-
-    def stopped_meanwhile() -> Any:
-        actions.stop(job, alice)
-        return original()
-
-    monkeypatch.setattr(client, "list_batches", stopped_meanwhile)
-    advance.sweep()
-    monkeypatch.setattr(client, "list_batches", original)
-    job = drive(job, seconds=10)
-    assert job.outcome_count(Outcome.CANCELED) == 1
-    assert simulator.truth()["posts"] == 0
-
-
-def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    drive(job, until=lambda job: job.state == Job.State.WORKING)
-    job.batches.update(provider_id="msgbatch_gone")
-    let_pass(job.batches.all(), timedelta(hours=1))
-    job = drive(job, until=lambda job: bool(job.held))
-    assert "not to be found" in job.held
-    actions.stop(job, alice)
-    job = drive(job, until=lambda job: bool(job.held))
-    assert job.state == Job.State.CANCELING, "only a person gives up what was paid"
-    assert actions.finish_without(job, alice)
-    job = drive(job)
-    assert job.tally["causes"] == [["errored", "lost", 1]]
-
-
-def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    """The first 404 may only mean that it is not visible yet; the job ends when it stays so."""
-    start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    drive(job, until=lambda job: job.state == Job.State.WORKING)
-    job.batches.update(provider_id="msgbatch_gone")
-    advance.sweep()
-    assert not Job.objects.get(pk=job.pk).held
-    actions.stop(job, alice)
-    advance.sweep()
-    assert Job.objects.get(pk=job.pk).state == Job.State.CANCELING
-    let_pass(job.batches.all(), timedelta(hours=1))
-    job = drive(job, until=lambda job: bool(job.held))
-    assert actions.finish_without(job, alice)
-    job = drive(job)
-    assert job.tally["causes"] == [["errored", "lost", 1]]
-
-
-def test_a_stopped_job_gives_no_batch_up_by_itself(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    """The one 404 may be about anything: a proxy, a key of another workspace."""
-    simulator = start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    drive(job, until=lambda job: job.state == Job.State.WORKING)
-    let_pass(Batch.objects.all(), timedelta(hours=1))
-    simulator.faults(cancel=[{"kind": "status", "status": 404}])
-    assert actions.stop(job, alice)
-    job = drive(job)
-    assert job.batches.get().state == Batch.State.COLLECTED
-    assert job.outcome_count(Outcome.CANCELED) == 1
-    assert simulator.truth()["batches"][0]["cancel_requested"], "it was asked for again"
-
-
-def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(
-    alice: User,
-    start_simulator: Callable[..., Simulator],
-    drive: Drive,
-    settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    start_simulator(seconds=80_000, failures="none")
-    settings.BATCH_MAX_REQUESTS = 2
-    job = confirmed(alice, drive, [["Ann", "a"]] * 3)
-    drive(job, until=lambda job: job.state == Job.State.WORKING)
-    first, second = job.batches.order_by("number")
-    cancel = client.cancel_batch
-
-    def cancel_all_but_the_first(provider_id: str) -> None:
-        if provider_id == first.provider_id:
-            raise errors.Unclear("The provider answered with status 500.")
-        cancel(provider_id)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(client, "cancel_batch", cancel_all_but_the_first)
-        assert actions.stop(job, alice)
-        drive(job, until=lambda job: job.batches.exclude(cancel_sent_at=None).exists())
-    assert job.batches.exclude(cancel_sent_at=None).get() == second
-    assert drive(job).outcome_count(Outcome.CANCELED) == 3
-
-
-def test_a_batch_that_is_not_stopped_and_still_runs_is_stopped_again(
-    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
-) -> None:
-    """A refusal usually means that it has ended. While it has not, it goes on to cost."""
-    simulator = start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
-    drive(job, until=lambda job: job.state == Job.State.WORKING)
-    simulator.faults(cancel=[{"kind": "status", "status": 400}])
-    assert actions.stop(job, alice)
-    job = drive(job)
-    assert job.outcome_count(Outcome.CANCELED) == 1
-    assert simulator.truth()["batches"][0]["cancel_requested"]
+    assert submissions.confirm(job, job.plan_sha256, alice)
 
 
 def test_a_refused_batch_is_not_forgotten_when_the_job_is_held_no_more(
@@ -559,7 +356,7 @@ def test_a_refused_batch_is_sent_after_one_went_on_without_another(
 ) -> None:
     """The last batch is refused, and the answers of the one before stay incomplete."""
     settings.BATCH_MAX_REQUESTS = 2
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     simulator.faults(stuck=True, create=[{"kind": "reject_400", "after": 1}])
     job = confirmed(alice, drive, [["Ann", "a"]] * 3)
     job = drive(job, until=lambda job: job.batches.filter(state=Batch.State.BLOCKED).exists())
@@ -579,12 +376,12 @@ def test_a_refused_batch_is_sent_after_one_went_on_without_another(
         return job.state == Job.State.FINISHED
 
     job = drive(job, until=is_incomplete)
-    assert actions.finish_without(job, alice)
+    assert submissions.give_up_missing_answers(job, alice)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.LOST).exists())
     job = drive(job, until=lambda job: bool(job.held))
     assert job.state == Job.State.SUBMITTING
     simulator.reset()
-    assert actions.try_again(job, alice)
+    assert submissions.resume_job(job, alice)
     job = drive(job, until=is_finished)
     assert job.batches.filter(state=Batch.State.COLLECTED).count() == 1
 
@@ -593,7 +390,7 @@ def test_a_refused_batch_is_sent_after_one_went_on_without_another(
 def test_a_batch_with_a_time_of_a_clock_that_was_ahead_is_not_waited_for(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    monkeypatch.setattr(advance, "TURN", -advance.SAFETY)  # one step a sweep
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     if state == Batch.State.ENDED:
         simulator.faults(results=[{"kind": "missing_line"}])  # so that it is seen in this state
     job = confirmed(alice, drive, [["Ann", "a"]])
@@ -629,7 +426,7 @@ def test_a_body_that_is_gone_is_planned_anew(
 ) -> None:
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 2}])
     job = confirmed(alice, drive, [["Ann", "a"], ["Ben", "b"]])
-    advance.sweep()
+    sweep.sweep()
     files.body_path(job.batches.get()).unlink()
     job = drive(job)
     assert job.good_count == 2
@@ -656,12 +453,12 @@ def test_a_step_that_fails_again_and_again_is_said(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = confirmed(alice, drive, [["Ann", "a"]])
-    monkeypatch.setattr(advance, "_after_failure", count_failure)
+    monkeypatch.setattr(failures, "after_failure", count_failure)
     with monkeypatch.context() as patch:
         patch.setattr(planning, "plan_next_batch", broken)
         job = drive(job, until=lambda job: bool(job.held))
-    assert "again and again" in job.held
-    actions.try_again(job, alice)
+    assert "keeps failing" in job.held
+    submissions.resume_job(job, alice)
     assert drive(job).good_count == 1
 
 
@@ -677,10 +474,10 @@ def broken(*_: object) -> bool:
 def test_a_table_without_a_row_that_can_be_sent_has_no_price_and_no_end_of_trying(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = actions.create_job(alice, ContentFile(b"a,b\n1\n2\n", "ragged.csv"))
+    job = uploads.create_job(alice, ContentFile(b"a,b\n1\n2\n", "ragged.csv"))
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10), job.owner)
-    advance.sweep()
+    drafts.save_recipe(job, Recipe("{{a}}", "", "claude-haiku-5-5", 10), job.owner)
+    sweep.sweep()
     job.refresh_from_db()
     assert (job.sendable_count, job.estimate, job.failures_in_a_row) == (0, None, 0)
 
@@ -689,13 +486,13 @@ def test_uploads_that_broke_off_are_removed_after_a_day(
     alice: User, make_job: Callable[..., Job], settings: Any
 ) -> None:
     job = make_job(alice)
-    uploads = Path(settings.DATA_DIR, "uploads")
-    stray, fresh = uploads / "incoming" / "tmp.upload", uploads / "fresh.part"
+    folder = Path(settings.DATA_DIR, "uploads")
+    stray, fresh = folder / "incoming" / "tmp.upload", folder / "fresh.part"
     for path in (stray, fresh):
         path.write_text("x")
     for path in (stray, files.upload_path(job)):
         os.utime(path, (0, 0))
-    advance.tidy_up()
+    housekeeping.tidy_up()
     assert not stray.exists()
     assert fresh.exists()
     assert files.upload_path(job).exists()

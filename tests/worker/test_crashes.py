@@ -22,10 +22,10 @@ from django.db import connection
 from huey import PostgresHuey
 from python_calamine import CalamineWorkbook
 
-from jobs import actions
+from jobs.actions import drafts, job_basics, retries, submissions
 from jobs.models import Attempt, Job, Outcome, Row, RowChange, checksums, files
 from jobs.results import builder, table
-from jobs.worker import advance, row_changes, tally
+from jobs.worker import row_changes, sweep, tally
 
 from .. import dying_worker, forking
 from ..conftest import Simulator, send_again
@@ -141,9 +141,9 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_pays_once(
     if point.startswith("reading"):
         die_at(point, simulator, settings.DATA_DIR, WORKERS)
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE, job.owner)
+    drafts.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     if point in FAULTS:
         simulator.faults(create=[{"kind": FAULTS[point]}])
     if not point.startswith("reading"):
@@ -165,7 +165,7 @@ if connection.vendor == "sqlite":
         simulator = start_simulator(seconds=3600, failures="none")
         job = confirmed(alice, drive, ROWS)
         job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-        assert actions.stop(job, alice)
+        assert submissions.stop_job(job, alice)
         die_at(point, simulator, settings.DATA_DIR)
         job = drive(job)
         assert all(batch["cancel_requested"] for batch in simulator.truth()["batches"])
@@ -199,10 +199,10 @@ if connection.vendor == "sqlite":
         alice: User, simulator: Simulator, drive: Drive, settings: Any, point: str
     ) -> None:
         job = drive(confirmed(alice, drive, ROWS))
-        assert actions.delete(job, alice)
+        assert job_basics.delete_job(job, alice)
         die_at(point, simulator, settings.DATA_DIR)
         assert Job.objects.filter(pk=job.pk).exists(), "it had more to do"
-        advance.sweep()
+        sweep.sweep()
         assert not Job.objects.filter(pk=job.pk).exists()
         assert not Row.objects.filter(job_id=job.pk).exists()
         assert all(batch["deleted"] for batch in simulator.truth()["batches"])
@@ -244,7 +244,7 @@ def test_a_worker_killed_while_it_leaves_rows_out_leaves_all_of_them_out(
 ) -> None:
     job = all_failed(alice, drive)
     monkeypatch.setattr(row_changes, "AT_ONCE", 0)
-    assert actions.leave_out(job, "overloaded_error", len(ROWS), alice)
+    assert retries.ignore_rows(job, "overloaded_error", len(ROWS), alice)
     die_at(point, simulator, settings.DATA_DIR)
     assert RowChange.objects.exists(), "it had more to do"
     job = drive(job, until=lambda job: not RowChange.objects.exists() and not job.exports.exists())
@@ -259,7 +259,7 @@ def test_the_lease_of_a_dead_worker_is_freed_at_once(
     die_at("reading: some rows stored", simulator, settings.DATA_DIR)
     job.refresh_from_db()
     assert job.lease_owner
-    advance.sweep()
+    sweep.sweep()
     job.refresh_from_db()
     assert (job.state, job.lease_owner) == (Job.State.DRAFT, "")
 
@@ -269,9 +269,9 @@ def test_three_workers_at_once_send_once(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     job = drive(upload(alice, ROWS), until=lambda job: job.state == Job.State.DRAFT)
-    actions.save_recipe(job, RECIPE, job.owner)
+    drafts.save_recipe(job, RECIPE, job.owner)
     job = drive(job, until=priced)
-    assert actions.confirm(job, job.plan_sha256, alice)
+    assert submissions.confirm(job, job.plan_sha256, alice)
     workers = [worker(simulator, settings.DATA_DIR) for _ in range(3)]
     try:
         deadline = time.monotonic() + 60

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from jobs.batches import absence, holds, submission
 from jobs.models import Batch, Heartbeat, Job, files
-from jobs.worker import advance
+from jobs.worker import sweep
 
 from ..batches.test_submission import assert_sent_once
 from ..conftest import Simulator, let_pass
@@ -38,9 +38,9 @@ def goes_on(job: Job, drive: Drive) -> Job:
     Job.objects.update(next_action_at=timezone.now())
     job = drive(job)
     assert not job.held
-    advance.sweep()
+    sweep.sweep()
     Heartbeat.objects.update(next_poll_at=timezone.now())
-    advance.sweep()
+    sweep.sweep()
     assert not Heartbeat.get().site_trouble
     return job
 
@@ -118,7 +118,7 @@ def test_a_disk_that_is_full(
             with suppress(OperationalError):
                 Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
                 Heartbeat.objects.update(next_poll_at=timezone.now())
-                advance.sweep()
+                sweep.sweep()
         assert not job.batches.filter(state=Batch.State.COLLECTED).exists()
     assert simulator.truth()["accepted_rows"] == (30 if after == "sending" else 0)
     job = goes_on(job, drive)
@@ -168,7 +168,7 @@ def test_a_database_that_is_locked(
     with the_database_locked():
         for _ in range(3):
             with suppress(OperationalError):
-                advance.sweep()
+                sweep.sweep()
     assert simulator.truth()["posts"] == 0
     assert_sent_once(simulator, goes_on(job, drive))
 
@@ -196,7 +196,7 @@ def test_a_database_that_goes_away_in_the_middle_of_sending(
 
         patch.setattr(submission, step, cut_off)
         with suppress(OperationalError, InterfaceError):
-            advance.sweep()
+            sweep.sweep()
     # Its lease would run out in a minute, and its deadline in ten.
     Job.objects.update(lease_until=None, lease_owner="")
     let_pass(Batch.objects.all(), timedelta(minutes=10))

@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ... import actions
+from ...actions import submissions, unknown_batches
 from ...batches import absence, result_proof, stored_results
 from ...batches.polling import KEPT
 from ...drafts import estimates
@@ -209,7 +209,7 @@ def _why_lost(batch: Batch) -> str:
 def try_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Whatever held the job is mended, a person says."""
     job = find_job(request, pk)
-    if actions.try_again(job, person(request)):
+    if submissions.resume_job(job, person(request)):
         messages.success(request, "The job is running again.")
     else:
         messages.info(request, "The job did not need anything.")
@@ -220,7 +220,7 @@ def try_again(request: HttpRequest, pk: int) -> HttpResponse:
 def send_now(request: HttpRequest, pk: int) -> HttpResponse:
     """Try to send at once, although sending is paused."""
     job = find_job(request, pk)
-    if job.sends and actions.send_now(job, person(request)):
+    if job.sends and submissions.resume_sending(job, person(request)):
         messages.success(request, "Trying to send now. If it fails, this page says why.")
     else:
         messages.info(request, "Sending is no longer paused.")
@@ -232,7 +232,7 @@ def finish_without(request: HttpRequest, pk: int) -> HttpResponse:
     """GET says what giving up on missing answers means, POST gives them up."""
     job = find_job(request, pk)
     if request.method == "POST":
-        if actions.finish_without(job, person(request)):
+        if submissions.give_up_missing_answers(job, person(request)):
             messages.success(request, "The job continues without the missing answers.")
         else:
             messages.info(request, "No answers are missing anymore.")
@@ -262,7 +262,7 @@ def can_be_sent_again(job: Job) -> int:
 def look_again(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     batch = _find_batch(request, pk, number)
     looking = f"Looking for batch {number} again. The log below shows the result."
-    return _decided(request, batch, actions.look_again, looking)
+    return _decided(request, batch, unknown_batches.look_again, looking)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -270,7 +270,9 @@ def send_again(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """GET says what is known and what it may cost, POST sends the batch again."""
     batch = _find_batch(request, pk, number)
     if request.method == "POST":
-        return _decided(request, batch, actions.send_again, f"Sending batch {number} again.")
+        return _decided(
+            request, batch, unknown_batches.send_again, f"Sending batch {number} again."
+        )
     if not doubts(batch.job, [batch]):
         messages.info(request, SETTLED.format(number))
         return redirect("job", pk)
@@ -287,7 +289,7 @@ def this_is_it(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         found = form.cleaned_data["provider_id"]
 
         def suggest(batch: Batch, user: User) -> bool:
-            return actions.this_is_it(batch, found, user)
+            return unknown_batches.identify_batch(batch, found, user)
 
         checking = f"Checking {found}. The log below shows the result."
         return _decided(request, batch, suggest, checking)

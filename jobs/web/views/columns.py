@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from ... import actions
+from ...actions import drafts
 from ...models import Job, recipe_of
 from ...rules import column_matching
 from .access import find_job, person
@@ -90,7 +90,7 @@ def _matched(request: HttpRequest, job: Job) -> HttpResponse:
     if not names:
         messages.warning(request, "Nothing was changed, because no column was chosen.")
         return redirect("columns" if missing else "job", job.pk)
-    if actions.save_recipe(job, column_matching.with_columns(recipe, names), person(request)):
+    if drafts.save_recipe(job, column_matching.with_columns(recipe, names), person(request)):
         left = len(missing) - len(names)
         use = "now" if not left else f"now, but for {left} that {'is' if left == 1 else 'are'} left"
         messages.success(request, f"The prompt uses the columns of this file {use}.")

@@ -10,8 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from ... import actions
-from ...actions import approvals
+from ...actions import approvals, submissions
 from ...drafts import model_catalog
 from ...drafts.estimates import Estimate
 from ...models import Job, SpendingCaps, answer_kind_of, recipe_of
@@ -86,18 +85,18 @@ def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
     plan, user = request.POST.get("plan_sha256", "").replace("\0", ""), person(request)
     approval, to = request.POST.get("approval"), "confirm"
     if approval == "withdraw":
-        if approvals.withdraw(job, user):
+        if approvals.withdraw_request(job, user):
             messages.success(request, "Request withdrawn.")
         return redirect("job", job.pk)
     try:
         if approval == "ask":
-            done = approvals.ask(job, plan, user)
+            done = approvals.request_approval(job, plan, user)
         elif approval == "give":
             done = approvals.approve(job, plan, user)
             if done:
                 messages.success(request, f"Approved. {job.owner.username} can submit it now.")
         else:
-            done, to = actions.confirm(job, plan, user), "job"
+            done, to = submissions.confirm(job, plan, user), "job"
     except caps.NotAllowed as why:
         messages.warning(request, f"Nothing was sent. {why}")
         return redirect("job", job.pk)

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from ... import actions
+from ...actions import drafts, uploads
 from ...drafts import advice, estimates
 from ...drafts.upload_handler import why_refused
 from ...ingest.descriptions import how_it_is_read
@@ -192,7 +192,7 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
     model_before = job.model
-    actions.save_recipe(job, form.recipe(saved=recipe_of(job)), person(request))
+    drafts.save_recipe(job, form.recipe(saved=recipe_of(job)), person(request))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
@@ -222,7 +222,7 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
     if job.state == Job.State.DRAFT:
         found = advice.find_advice(job, estimates.current(job), request.POST.get("code", ""))
         if found:
-            actions.save_recipe(job, found.recipe, person(request))
+            drafts.save_recipe(job, found.recipe, person(request))
             messages.success(request, "Changed. The price is worked out anew.")
         else:
             messages.info(request, "Nothing was changed: the job has changed since you looked.")
@@ -238,7 +238,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
     if job.state not in Job.OPEN:
         return redirect_to_job(request, job)
     if request.POST.get("uncorrected"):
-        actions.take_back_corrections(job, person(request))
+        uploads.undo_corrections(job, person(request))
         return redirect("job", pk)
     chosen = choices_of(job)
     if request.POST.get("plain"):
@@ -254,7 +254,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, " ".join(texts))
             return redirect("job", pk)
         chosen = form.choices()
-    if not actions.read_differently(job, chosen, person(request)):
+    if not uploads.change_choices(job, chosen, person(request)):
         messages.info(request, "It is read in this very way already.")
     return redirect("job", pk)
 
@@ -263,7 +263,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
 def correct(request: HttpRequest, pk: int) -> HttpResponse:
     """`file`: the problem file, corrected."""
     job = find_job(request, pk)
-    take_file(request, job, actions.correct_rows)
+    take_file(request, job, uploads.correct_rows)
     return redirect("job", pk)
 
 
@@ -271,7 +271,7 @@ def correct(request: HttpRequest, pk: int) -> HttpResponse:
 def replace(request: HttpRequest, pk: int) -> HttpResponse:
     """`file`: another one in place of the upload."""
     job = find_job(request, pk)
-    take_file(request, job, actions.replace_upload)
+    take_file(request, job, uploads.replace_upload)
     return redirect("job", pk)
 
 

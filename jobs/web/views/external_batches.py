@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ... import actions
+from ...actions import external_batches
 from ...batches import external, external_ids
 from ...batches.result_rows import NO_ROW
 from ...drafts.upload_handler import why_refused
@@ -35,7 +35,7 @@ def bring_in(request: HttpRequest) -> HttpResponse:
         form = BringInForm(request.POST, request.FILES)
         if form.is_valid():
             try:
-                job = actions.bring_in(
+                job = external_batches.import_batch(
                     person(request), form.cleaned_data["provider_id"], form.cleaned_data["file"]
                 )
             except external.NotPossible as why:
@@ -142,7 +142,7 @@ def ids(request: HttpRequest, pk: int) -> HttpResponse:
     choices = [(way, _in_words(way, fits.get(way, 0))) for way in dict.fromkeys(ways)]
     form = IdsForm(choices, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        if actions.choose_ids(job, form.cleaned_data["way"], person(request)):
+        if external_batches.choose_ids(job, form.cleaned_data["way"], person(request)):
             messages.success(request, "The answers go to their rows now.")
         return redirect("job", pk)
     first = [(row.number, row.content) for row in job.rows.in_order()[:3]]
@@ -162,7 +162,7 @@ def _read_again(request: HttpRequest, job: Job) -> HttpResponse:
         texts = [str(error) for errors in form.errors.values() for error in errors]
         messages.error(request, " ".join(texts))
         return redirect("ids", job.pk)
-    actions.read_again_for_ids(job, form.choices(), person(request))
+    external_batches.read_file_again(job, form.choices(), person(request))
     return redirect("job", job.pk)
 
 

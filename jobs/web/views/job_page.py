@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from ... import actions
+from ...actions import submissions
 from ...batches import external_ids
 from ...drafts import estimates, model_catalog, reading_turns
 from ...drafts.estimates import Estimate, PartEstimate
@@ -64,14 +64,14 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
     found = find_job(request, pk)
     if not request.headers.get("HX-Request"):
         return redirect("job", pk)
-    if not found.is_moving and row_changes.find(found) is None:
+    if not found.is_moving and row_changes.find_change(found) is None:
         return reload_page()
     return answer(request, _part(request, found, SiteState()))
 
 
 def _part(request: HttpRequest, job: Job, site: SiteState) -> Part:
     url = reverse("status", args=[job.pk])
-    changing = row_changes.find(job) if job.state == Job.State.FINISHED else None
+    changing = row_changes.find_change(job) if job.state == Job.State.FINISHED else None
     seconds = _seconds(job) if job.is_moving else ROWS_SECONDS if changing else None
     context: dict[str, Any]
     if job.state == Job.State.READING:
@@ -383,7 +383,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """GET says what stopping means and costs, POST stops."""
     job = find_job(request, pk)
     if request.method == "POST":
-        if actions.stop(job, person(request)):
+        if submissions.stop_job(job, person(request)):
             messages.success(request, "The job is being stopped.")
         else:
             messages.info(request, "There was nothing left to stop.")

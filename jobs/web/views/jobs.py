@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ... import actions
+from ...actions import job_basics, uploads
 from ...drafts import estimates
 from ...drafts.templates import NothingToStartWith, Start, find_start
 from ...drafts.upload_handler import why_refused
@@ -185,7 +185,7 @@ def _made(
     choices: Choices | None = None,
     start: Start | None = None,
 ) -> HttpResponse:
-    job = actions.create_job(person(request), upload, choices=choices, start=start)
+    job = uploads.create_job(person(request), upload, choices=choices, start=start)
     address = reverse("job", args=[job.pk])
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})
@@ -204,7 +204,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     form = NameForm(request.POST)
     if form.is_valid():
-        actions.rename(job, form.cleaned_data["name"])
+        job_basics.rename_job(job, form.cleaned_data["name"])
         messages.success(request, "The job has a new name.")
     else:
         messages.error(request, " ".join(map(str, form.errors["name"])))
@@ -217,7 +217,7 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_job(request, pk)
     if request.method != "POST":
         return render(request, "jobs/delete.html", {"job": job})
-    if actions.delete(job, person(request)):
+    if job_basics.delete_job(job, person(request)):
         messages.success(request, f"“{job.name}” and everything of it is being deleted.")
         return redirect("jobs")
     messages.error(

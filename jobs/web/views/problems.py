@@ -8,8 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ... import actions
-from ...actions import approvals
+from ...actions import approvals, retries
 from ...drafts import model_catalog
 from ...models import CorrectedUpload, Job, Row, SiteState, SpendingCaps, recipe_of_round
 from ...models.clock import now
@@ -41,7 +40,7 @@ def attention(request: HttpRequest, pk: int) -> HttpResponse:
     set_aside = RetryChoice(IGNORED)
     context = {
         "job": job,
-        "changing": row_changes.find(job),
+        "changing": row_changes.find_change(job),
         "groups": problem_groups.find_groups(job),
         "edited": editing.count_waiting(job),
         "can_send": job.state == Job.State.FINISHED,
@@ -56,7 +55,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     person was asked to approve. POST with the `key` of what was shown sends them, or with
     `approval` does that."""
     job = _find(request, pk)
-    asked = approvals.again_asked_for(job)
+    asked = approvals.requested_retry(job)
     if request.method == "GET" and not request.GET and asked:
         wanted = asked  # the address that an approver is given
     else:
@@ -78,7 +77,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _send(request: HttpRequest, job: Job, wanted: RetryChoice, key: str) -> HttpResponse:
     try:
-        sent = actions.send_round(job, wanted, key, person(request))
+        sent = retries.confirm_retry(job, wanted, key, person(request))
     except caps.NotAllowed as why:
         messages.warning(request, f"Nothing was sent. {why}")
         return redirect("attention", job.pk)
@@ -96,11 +95,11 @@ def _approve(
     user = person(request)
     try:
         if approval == "ask":
-            done = approvals.ask(job, key, user, wanted)
+            done = approvals.request_approval(job, key, user, wanted)
         elif approval == "give":
             done = approvals.approve(job, key, user)
         else:
-            done = approvals.withdraw(job, user)
+            done = approvals.withdraw_request(job, user)
     except caps.NotAllowed as why:
         messages.warning(request, str(why))
         return redirect("attention", job.pk)
@@ -194,14 +193,14 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
 def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """Change all rows with one cause in the same way; then the changes are shown."""
     job = _find(request, pk, cause)
-    if row_changes.find(job):
+    if row_changes.find_change(job):
         return _busy(request, job)
     form = ChangeForm(request.POST)
     changed = 0
-    actions.note_changer(job, person(request))
+    retries.note_changer(job, person(request))
     if form.is_valid():
-        changed = actions.change_rows(job, cause, person(request), **form.cleaned_data)
-    if row_changes.find(job):
+        changed = retries.change_rows(job, cause, person(request), **form.cleaned_data)
+    if row_changes.find_change(job):
         return redirect("job", pk)
     if not changed:
         messages.info(request, "Nothing is different in these rows.")
@@ -219,13 +218,13 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
         waits = corrected and corrected.seconds
         return answer(request, corrected) if corrected and waits else reload_page()
     if request.method == "POST":
-        if row_changes.find(job):
+        if row_changes.find_change(job):
             return _busy(request, job)
         number = request.POST.get("number")
-        actions.note_changer(job, person(request))
+        retries.note_changer(job, person(request))
         one = None if number is None else whole_number(number)
-        actions.forget_edits(job, person(request), one)
-        if row_changes.find(job):
+        retries.undo_edits(job, person(request), one)
+        if row_changes.find_change(job):
             return redirect("job", pk)
         messages.success(request, "Taken back.")
         return redirect("edits", pk)
@@ -237,7 +236,7 @@ def edits(request: HttpRequest, pk: int) -> HttpResponse:
     cause = request.GET.get("cause", "")
     context = {
         "job": job,
-        "changing": row_changes.find(job),
+        "changing": row_changes.find_change(job),
         "cause": describe_cause(cause) if cause else None,
         "to_edit": _to_edit(job, cause) if cause else [],
         "first": SHOWN,
@@ -290,7 +289,7 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
 def upload_edits(request: HttpRequest, pk: int) -> HttpResponse:
     """`file`: the problem file, corrected."""
     job = _find(request, pk)
-    take_file(request, job, actions.take_corrected)
+    take_file(request, job, retries.upload_corrections)
     return redirect("edits", pk)
 
 
@@ -301,7 +300,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     if job.kind != Job.Kind.TABLE:
         raise Http404
     row = get_object_or_404(job.rows, number=number)
-    if row_changes.find(job):
+    if row_changes.find_change(job):
         return _busy(request, job)
     if not editing.editable_rows(job).filter(pk=row.pk).exists():
         messages.info(request, editing.why_not_editable(job, row))
@@ -317,7 +316,7 @@ def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
             raise Http404
         changed = dict(zip(shown, given, strict=True))
         new = [_as_it_was(changed.get(at, old), old) for at, old in enumerate(cells)]
-        actions.note_changer(job, person(request))
+        retries.note_changer(job, person(request))
         if editing.edit_row(row, new):
             messages.success(
                 request, f"Row {number} is kept as you changed it. Nothing is sent yet."
@@ -356,13 +355,13 @@ def _as_it_was(new: str, old: str) -> str:
 def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """GET says what leaving rows out means, POST leaves out as many as were shown."""
     job = _find(request, pk, cause)
-    if row_changes.find(job):
+    if row_changes.find_change(job):
         return _busy(request, job)
     group = problem_groups.find_group(job, cause)
     if request.method == "POST":
         count = whole_number(request.POST.get("rows", ""))
-        if actions.leave_out(job, cause, count, person(request)):
-            if row_changes.find(job):
+        if retries.ignore_rows(job, cause, count, person(request)):
+            if row_changes.find_change(job):
                 return redirect("job", pk)
             messages.success(request, "These rows are now left out.")
         else:

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ... import actions
+from ...actions import retries, reviews
 from ...models import Job, Row, answer_shape_of
 from ...results import review_sample, statistics
 from ...results.review_sample import ReviewedRow
@@ -62,7 +62,7 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
     job = _find_sent_job(request, pk)
     if request.method == "POST":
         size = whole_number(request.POST.get("size"))
-        if size in review_sample.SIZES and not actions.draw_sample(job, size, person(request)):
+        if size in review_sample.SIZES and not reviews.draw_sample(job, size, person(request)):
             messages.info(request, "There are no more answers to draw.")
         return redirect("review", pk)
     found = review_sample.load_sample(job, with_cells=True)
@@ -158,11 +158,11 @@ def mark(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     good = read.good if said == "note" else MARKS.get(said)
     note = request.POST.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE]
     key = request.POST.get("key", "")
-    done = (said == "note" or said in MARKS) and actions.mark_answer(
+    done = (said == "note" or said in MARKS) and reviews.mark_answer(
         job, number, key, good, note, person(request)
     )
     if not done:
-        if actions.are_rows_changing(job):
+        if retries.are_rows_changing(job):
             why = "Rows of this job are being changed just now. Try again in a moment."
         else:
             why = f"Row {number:,} has another answer now."

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from ... import actions
+from ...actions import drafts
 from ...drafts import checks, estimates, model_catalog, trials
 from ...drafts.price_ranges import PriceRange
 from ...models import Job, Outcome, Trial, recipe_of
@@ -190,7 +190,7 @@ def start_trials(request: HttpRequest, pk: int) -> HttpResponse:
     if not rows:
         return _answer(request, job, "None of these rows can be sent.")
     try:
-        asked = actions.start_trials(job, rows, person(request), form.cleaned_data["also"])
+        asked = drafts.start_trials(job, rows, person(request), form.cleaned_data["also"])
     except caps.NotAllowed as why:
         return _answer(request, job, str(why))
     if not asked:
@@ -215,7 +215,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
 def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """Go on with the prompt and the settings of try `number`."""
     job = find_job(request, pk)
-    if actions.use_tested_recipe(job, number, person(request)):
+    if drafts.use_tested_recipe(job, number, person(request)):
         messages.success(request, f"Prompt and settings are those of try {number} again.")
     return redirect("job", job.pk)
 
@@ -225,7 +225,7 @@ def example(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
     """Put a tried row and its answer into the instructions."""
     job = find_job(request, pk)
     one = get_object_or_404(job.trials, pk=trial_pk)
-    if actions.use_as_example(job, one, person(request)):
+    if drafts.use_as_example(job, one, person(request)):
         words = f"Row {one.number:,} and its answer are an example in the instructions now."
         messages.success(request, words)
     return redirect(f"{reverse('job', args=[job.pk])}#instructions")

@@ -1,0 +1,125 @@
+"""Submit a job, stop it, and continue one that is on hold."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from ..batches import result_proof
+from ..models import Batch, Job, Sending, Trial, clock, note_change, pico
+from ..rules import wording
+from ..spending import caps
+from . import approvals
+from .events import log_event, nudge_worker
+
+
+def confirm(job: Job, plan_sha256: str, user: User) -> bool:
+    """Submit a draft exactly as shown: `plan_sha256` is the hash of that plan. False if the draft
+    or its price has changed, or it was submitted before.
+
+    The ceiling is reserved. Raises caps.NotAllowed if it exceeds a limit, if a second person has
+    to approve the job first, or if approval is needed and `user` is not the owner.
+    """
+    with transaction.atomic():
+        allowed, now = caps.lock_caps(), clock.now()
+        # Locked: a concurrent change is either seen here or waits for us.
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        estimate = approvals.estimate_of_plan(job, plan_sha256)
+        if estimate is None:
+            return False
+        if why := caps.why_over_cap(job, estimate.most, allowed, now):
+            raise caps.NotAllowed(why)
+        approved = {}
+        if caps.needs_approval(job, estimate.most, allowed):
+            if why := caps.why_approval_is_missing(job, plan_sha256, user):
+                raise caps.NotAllowed(why)
+            approved = {"approved_by": job.approval_by}
+        note_change(job.pk)
+        confirmed = Job.objects.filter(plan_sha256=plan_sha256).try_move(
+            job.pk,
+            Job.State.DRAFT,
+            Job.State.SUBMITTING,
+            confirmed_at=now,
+            practice=settings.PRACTICE,
+            next_action_at=now,
+            reserved_pico=pico(estimate.most),
+            **approved,
+            **approvals.NOTHING_ASKED,
+        )
+        if confirmed:
+            # Tests that have not been sent are no longer needed.
+            job.trials.filter(state=Trial.State.WAITING).delete()
+            log_event(job, f"Submitted {wording.rows(estimate.rows)}.", user)
+            nudge_worker(job)
+    return confirmed
+
+
+def stop_job(job: Job, user: User) -> bool:
+    """Stop a job: unsent rows stay unsent, and batches at the provider are canceled."""
+    with transaction.atomic():
+        stopped = Job.objects.try_move(
+            job.pk,
+            [Job.State.SUBMITTING, Job.State.WORKING],
+            Job.State.CANCELING,
+            held="",
+            next_action_at=clock.now(),
+        )
+        if stopped:
+            log_event(job, "Stop requested.", user)
+            nudge_worker(job)
+    return stopped
+
+
+def resume_job(job: Job, user: User) -> bool:
+    """Continue a job on hold: what was refused may be sent again. False if it is not on hold."""
+    with transaction.atomic():
+        freed = (
+            Job.objects.filter(pk=job.pk)
+            .exclude(held="")
+            .update(held="", next_action_at=clock.now())
+        )
+        if freed:
+            # A refused batch was never accepted, so sending it again cannot be charged twice.
+            job.batches.filter(state=Batch.State.BLOCKED).update(
+                state=Batch.State.PLANNED, next_action_at=None
+            )
+            job.batches.filter(state=Batch.State.ENDED).update(
+                collect_failures=0, next_action_at=clock.now()
+            )
+            Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
+            log_event(job, "Trying again.", user)
+            nudge_worker(job)
+    return bool(freed)
+
+
+def resume_sending(job: Job, user: User) -> bool:
+    """Retry sending now, for all jobs. False if sending is not paused."""
+    now = clock.now()
+    paused = Sending.row().exclude(pause="")
+    if not paused.update(send_after=now):
+        return False
+    with transaction.atomic():
+        for waiting in Job.objects.sending():
+            Job.objects.filter(pk=waiting.pk).update(next_action_at=now)
+            nudge_worker(waiting)
+        log_event(job, "Trying to send again.", user)
+    return True
+
+
+def give_up_missing_answers(job: Job, user: User) -> bool:
+    """Give up on batches whose results stay incomplete or that the provider no longer has. The
+    worker checks each once more; then only the results that arrived are used. False if there are
+    no such batches."""
+    now = clock.now()
+    with transaction.atomic():
+        held = Job.objects.filter(pk=job.pk).exclude(held="")
+        if not held.update(held="", next_action_at=now):
+            return False
+        away = job.batches.staying_away(result_proof.TRIES)
+        if not away.update(given_up_at=now, next_action_at=now):
+            transaction.set_rollback(True)
+            return False
+        log_event(job, "Continuing without the missing answers.", user)
+        nudge_worker(job)
+    return True

@@ -1,0 +1,40 @@
+"""`manage.py job status`: say how a job is doing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ..drafts import estimates
+from ..rules.pricing import format_dollars
+from .console import Console
+from .facts import facts_of_job
+from .options import find_job
+from .price_words import price_in_words
+
+HELP = "say how a job is doing"
+
+
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("id", type=int, metavar="ID")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(console: Console, options: dict[str, Any]) -> None:
+    job = find_job(options["id"])
+    if options["json"]:
+        console.write(json.dumps(facts_of_job(job), indent=1))
+        return
+    console.write(f"Job {job.pk} “{job.name}”: {job.get_state_display()}")
+    if job.held:
+        console.write(f"Held: {job.held}")
+    console.write(
+        f"{job.row_count:,} rows: {job.done_count:,} done, {job.good_count:,} good, "
+        f"{job.attention_count:,} need attention, {job.left_out_count:,} left out"
+    )
+    if job.was_sent:
+        console.write(f"Cost so far: {format_dollars(job.cost)} (US dollars)")
+    if (estimate := estimates.current(job)) and not estimate.trouble:
+        console.write(f"Estimate: {price_in_words(estimate)}")

@@ -1,0 +1,67 @@
+"""Delete a job at the provider, on disk and in the database."""
+
+from __future__ import annotations
+
+import logging
+
+from django.conf import settings
+from django.db import transaction
+
+from ..batches import late
+from ..batches.leases import Lease
+from ..batches.slices import delete_rows
+from ..models import Attempt, Batch, Edit, FileProblem, Job, LateBatch, Row, files
+from ..provider import client, errors
+from ..spending import ledger
+
+logger = logging.getLogger(__name__)
+
+
+def _is_deleted_at_provider(provider_id: str) -> bool:
+    """Confirm by a second call that the provider does not have a batch."""
+    try:
+        client.retrieve_batch(provider_id)
+    except errors.NotFound:
+        return True
+    return False
+
+
+def delete_job(job: Job, lease: Lease) -> None:
+    """Delete a job at the provider, on disk and in the database. An imported batch stays at the
+    provider. Repeatable."""
+    theirs: list[str] = []
+    if job.practice == settings.PRACTICE:
+        late_ones = LateBatch.objects.filter(batch__job=job)
+        # Only batches proven to be ours, by their results or by the answer to our own POST.
+        ours = job.batches.exclude(provider_id=None).exclude(is_external=True)
+        proven = ours.exclude(recovered=True, state=Batch.State.LOST)
+        theirs += map(str, proven.values_list("provider_id", flat=True))
+        theirs += [one.provider_id for one in late_ones if late.is_proven(one)]
+    for provider_id in theirs:
+        try:
+            client.delete_batch(provider_id)
+        except errors.NotFound:
+            # Deleted before, or the provider's 29 days are over.
+            if not _is_deleted_at_provider(provider_id):
+                raise
+        except errors.Refused as error:
+            if error.is_rate_limit or error.status in (401, 403):
+                raise  # has to be done later
+            # The batch is still running; this cannot be forced.
+            logger.warning("job %s: the provider keeps %s: %s", job.pk, provider_id, error)
+        lease.renew()
+    for batch in job.batches.all():
+        files.body_path(batch).unlink(missing_ok=True)
+        files.results_path(batch).unlink(missing_ok=True)
+        files.incomplete_path(batch).unlink(missing_ok=True)
+        files.remove_incoming(batch)
+    files.remove_stray_bodies(job)
+    for path in files.exports_of(job.pk):
+        files.remove_export(path)
+    files.remove_upload(job.upload_file)
+    for rows in (Row.objects, Attempt.objects, Edit.objects):
+        delete_rows(rows.filter(job=job), lease)
+    FileProblem.objects.filter(job=job).delete()
+    with transaction.atomic():
+        ledger.keep_spending(job)
+        job.delete()

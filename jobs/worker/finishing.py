@@ -1,0 +1,111 @@
+"""Stop a job, and finish one that has all its answers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from ..batches import holds, slices
+from ..batches.leases import Lease
+from ..batches.slices import slice_transaction
+from ..drafts import deduplication
+from ..models import Batch, Job, Outcome, Row, clock, files, note_change
+from ..provider import client, errors
+from ..results import builder, statistics
+from ..rules import wording
+from . import tally
+from .due_times import until_due
+
+
+def stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: bool) -> bool:
+    """Stop every batch that is not stopped yet. False if there was none. A batch that cannot be
+    stopped does not keep the others from it. Raises ProviderError if none could be stopped, unless
+    that `can_wait` because there is other work."""
+    stopped = False
+    trouble: errors.ProviderError | None = None
+    for batch in batches:
+        try:
+            stopped |= _stop_one(job, batch)
+        except errors.ProviderError as error:
+            trouble = error
+        lease.renew()
+    if trouble and not stopped and not can_wait:
+        raise trouble
+    return stopped
+
+
+def _stop_one(job: Job, batch: Batch) -> bool:
+    """Cancel an unsent batch here, a sent one at the provider. False if that is already done."""
+    if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+        Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
+        files.body_path(batch).unlink(missing_ok=True)
+        return True
+    if batch.state != Batch.State.IN_PROGRESS or batch.cancel_sent_at is not None:
+        return False
+    try:
+        client.cancel_batch(str(batch.provider_id))
+    except errors.Refused as error:
+        # Not visible yet, or not with this key: if that lasts, polling tells a person.
+        if error.status == 404 or error.is_rate_limit or error.is_about_account:
+            raise
+        # It has probably ended. While it runs it costs money, so try again.
+        if client.retrieve_batch(str(batch.provider_id)).status == "in_progress":
+            raise
+        holds.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
+    # Noted afterwards: a crash before this only repeats the request.
+    Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=clock.now())
+    return True
+
+
+def step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
+    """Cancel rows that were never planned, then wait for what the provider still has."""
+    # A duplicate gets a copy of the answer of its first row.
+    unsent = Q(batch=None, same_as=None) | Q(batch__state=Batch.State.CANCELED)
+    if stop_rows(job, unsent, lease):
+        tally.count_up(job)
+    if not batches:
+        deduplication.copy_answers(job, lease)
+        statistics.count_answers(job, lease)
+        finish_job(job)
+    return until_due(batches)
+
+
+def stop_rows(job: Job, which: Q, lease: Lease) -> int:
+    """Cancel the waiting rows among `which`; returns how many. Raises LeaseLost."""
+    waiting = Row.objects.filter(job=job, outcome=Outcome.WAITING)
+    stopped = 0
+    for some in waiting.filter(which).value_slices(slices.SLICE):
+        with slice_transaction():
+            note_change(job.pk)
+            numbers = [number for (number,) in some]
+            stopped += waiting.filter(which, number__in=numbers).update(
+                outcome=Outcome.CANCELED, cause="canceled"
+            )
+        lease.renew()
+    return stopped
+
+
+def finish_job(job: Job) -> None:
+    """Finish a job once it is counted: the ledger takes its cost from the count when the job is
+    deleted."""
+    if not tally.count_up(job):
+        return
+    old = [Job.State.WORKING, Job.State.CANCELING]
+    with transaction.atomic():
+        finished = Job.objects.try_move(
+            job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()
+        )
+        if finished:
+            builder.request_usual_exports(job)
+    if finished:
+        job.refresh_from_db()
+        parts = [f"{wording.rows(job.good_count)} good"]
+        if job.attention_count:
+            need = "needs" if job.attention_count == 1 else "need"
+            parts.append(f"{wording.rows(job.attention_count)} {need} attention")
+        if stopped := job.outcome_count(Outcome.CANCELED):
+            parts.append(f"{wording.rows(stopped)} stopped")
+        holds.log(job.pk, f"Finished: {', '.join(parts)}.")
+        job.runs_again().price_anew(clock.now())

@@ -1,0 +1,146 @@
+"""The steps of a job from its submission until it has finished."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from ..batches import (
+    collection,
+    holds,
+    planning,
+    polling,
+    reconciliation,
+    submission,
+    unknown_submissions,
+)
+from ..batches.leases import Lease
+from ..drafts import deduplication
+from ..models import Batch, Job, SpendingCaps, clock
+from ..provider import client, errors
+from ..results import statistics
+from ..retries import preparation
+from . import due_times, finishing, row_changes, tally
+from .due_times import NOW, is_waiting, needs_look, until_due
+from .failures import note_trouble
+
+logger = logging.getLogger(__name__)
+
+# The wait of a batch after a failed attempt to settle or collect it.
+PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
+
+
+def step_of_sent(job: Job, lease: Lease) -> timedelta:
+    """Take one step of a submitted job. Returns the wait before the next."""
+    if row_changes.change_next_slice(job):
+        return NOW
+    if job.state != Job.State.WORKING and preparation.prepare_next(job):
+        return NOW
+    batches = list(job.batches.exclude(state__in=Batch.FINAL))
+    if job.practice != settings.PRACTICE:
+        return _step_in_other_mode(job, batches, lease)
+    due = [batch for batch in batches if needs_look(batch) and not is_waiting(batch)]
+    for batch in batches:
+        if batch.state == Batch.State.PLANNING:
+            planning.empty(batch)  # a worker died before it had its rows
+            return NOW
+        if batch.state == Batch.State.SUBMITTING:
+            submission.doubt(batch)
+            return NOW
+        if batch.state == Batch.State.BLOCKED and job.state == Job.State.SUBMITTING:
+            if not job.held:
+                holds.hold(job.pk, f"Anthropic refused: {batch.refusal}")
+                return NOW
+        elif batch.state == Batch.State.PLANNED and job.state == Job.State.WORKING:
+            Job.objects.move(job.pk, job.state, Job.State.SUBMITTING)
+            return NOW
+    stopping = job.state == Job.State.CANCELING
+    # After a restore, more may have been sent than the database knows.
+    not_yet = stopping and unknown_submissions.submissions_unknown() > 0
+    if stopping and not not_yet and finishing.stop_batches(job, batches, lease, can_wait=bool(due)):
+        return NOW
+    if due:
+        _settle_or_collect(job, due[0], lease)
+        return NOW
+    if stopping:
+        return until_due(batches) if not_yet else finishing.step_of_stopping(job, batches, lease)
+    if job.state == Job.State.SUBMITTING and not job.held:
+        return _step_of_sending(job, batches, lease)
+    if job.state == Job.State.WORKING and not batches:
+        deduplication.copy_answers(job, lease)
+        statistics.count_answers(job, lease)
+        finishing.finish_job(job)
+    return until_due(batches)
+
+
+def _settle_or_collect(job: Job, batch: Batch, lease: Lease) -> None:
+    """Settle an unknown batch, or collect the results of one that has ended. If the provider fails
+    here, other batches get their turn before this one is tried again."""
+    now = clock.now()
+    # The wait grows with the time since it ended, or was due.
+    if batch.ended_at:
+        age = (client.now() or now) - batch.ended_at  # both by the provider's clock
+    else:
+        age = now - (batch.deadline_at or now)
+    pause = min(max(age / 10, PAUSE_OF_A_BATCH), LONGEST_PAUSE_OF_A_BATCH)
+    Batch.objects.filter(pk=batch.pk, state=batch.state).update(next_action_at=now + pause)
+    try:
+        if batch.state == Batch.State.UNKNOWN:
+            reconciliation.reconcile(batch)
+        elif batch.state == Batch.State.IN_PROGRESS:
+            polling.give_up(batch, lease)
+        else:
+            collection.collect(batch, lease)
+    except errors.ProviderError as error:
+        logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
+        note_trouble(error)
+        if isinstance(error, errors.Refused) and error.needs_action and not error.is_about_account:
+            holds.hold(job.pk, holds.in_words(error))
+    tally.count_up(job)
+
+
+def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
+    """Hold a practice job when the site has a key now, or the reverse: nothing may be sent or
+    fetched. A practice job can be stopped."""
+    if job.practice and job.state == Job.State.CANCELING:
+        for batch in batches:
+            Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
+        finishing.stop_rows(job, Q(), lease)
+        finishing.finish_job(job)
+        return due_times.SAFETY
+    why = (
+        "This job was submitted in practice mode, but the site has an API key now. Nothing is "
+        "sent or charged. Stop this job and submit a new one."
+        if job.practice
+        else "This job was submitted with an API key, but the site has none now. Once "
+        "ANTHROPIC_API_KEY is set again, press “Try again”."
+    )
+    holds.hold(job.pk, why)
+    return due_times.SAFETY
+
+
+def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
+    if (job.same_once or job.only_new) and not job.spared:
+        deduplication.mark_repeated_rows(job, lease)
+        return NOW
+    planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
+    if not planned:
+        if planning.plan_next_batch(job, lease):
+            return NOW
+        if any(batch.state == Batch.State.UNKNOWN for batch in batches):
+            return until_due(batches)
+        if Job.objects.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
+            holds.log(job.pk, "Everything has been sent.")
+        tally.count_up(job)
+        return NOW
+    batch = planned[0]
+    if batch.next_action_at and is_waiting(batch):
+        return min(batch.next_action_at - clock.now(), due_times.SAFETY)
+    if unknown_submissions.submissions_unknown() or SpendingCaps.get().stopped_at:
+        return due_times.SAFETY
+    if (pause := holds.wait_before_sending(job)) > NOW:
+        return min(pause, due_times.SAFETY)
+    return submission.submit(batch, lease)

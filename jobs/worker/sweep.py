@@ -1,0 +1,116 @@
+"""Find what is due: looks at the provider, and jobs that can take a step."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from ..batches import external, holds, late, leases, polling, recovery, slots
+from ..models import (
+    Batch,
+    ExternalBatchList,
+    Heartbeat,
+    Job,
+    JournalState,
+    ModelCatalog,
+    Sending,
+    clock,
+)
+from ..provider import errors
+from .advance import advance
+from .failures import note_trouble
+
+logger = logging.getLogger(__name__)
+
+LEAP = timedelta(seconds=5)  # smaller steps back of the clock are ignored
+
+
+# Checks at the provider by kind of slot; only one of a kind runs at a time.
+LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
+    slots.WATCHING: (lambda: polling.watch(),),
+    slots.LATE: (lambda: late.look(),),
+    slots.ASKED: (lambda: recovery.restore_if_asked(), lambda: external.list_if_asked()),
+}
+
+
+def sweep(
+    step: Callable[[int], None] | None = None, look: Callable[[str], None] | None = None
+) -> None:
+    """Call `look` (usually `take_look`) for every look at the provider that is due, and `step`
+    (usually `advance`) for every job that is due and may find a slot; those that wait longest come
+    first. Safe to call at any time, from anywhere, as often as one likes. Asks the provider nothing
+    itself."""
+    now = _note_tick()
+    heartbeat = Heartbeat.row()
+    leases.free_leases_of_the_dead()
+    poll = timedelta(seconds=settings.POLL_SECONDS)
+    due = heartbeat.filter(clock.over("next_poll_at", poll, now))
+    if due.update(next_poll_at=now + poll) == 1:
+        (look or take_look)(slots.WATCHING)
+        (look or take_look)(slots.LATE)
+        holds.end_site_trouble()
+    if any(one.row().exclude(asked_at=None).exists() for one in (JournalState, ExternalBatchList)):
+        (look or take_look)(slots.ASKED)
+    _schedule_stale_counts(now)
+    nudged: Counter[str] = Counter()
+    of_one: Counter[tuple[str, int]] = Counter()
+    for pk, kind, owner in slots.next_steps(
+        Job.objects.due(clock.now()).order_by("next_action_at")
+    ):
+        if nudged[kind] < slots.NUDGED and of_one[kind, owner] < slots.NUDGED_OF_ONE_PERSON:
+            nudged[kind] += 1
+            of_one[kind, owner] += 1
+            (step or advance)(pk)
+
+
+def _note_tick() -> datetime:
+    """Note that the worker is alive, and whether the clock was set back. Returns the time.
+
+    The last tick is read before the clock: it can be ahead of the clock only if the clock was set
+    back in between, however long this sweep or another one waits for the database. Of several
+    sweeps at once, only the first one counts.
+    """
+    heartbeat = Heartbeat.row()
+    last = heartbeat.values_list("tick_at", flat=True).first()
+    now = clock.now()
+    mine = heartbeat.filter(tick_at=last)
+    if last is None or last <= now + LEAP:
+        mine.update(tick_at=now)
+        return now
+    with transaction.atomic():
+        if not mine.update(tick_at=now, next_poll_at=now):
+            return now
+        Sending.row().update(send_after=now)
+        ModelCatalog.row().update(due_at=now)
+    # Without this, work would wait until the clock is back where it was. Being due too early
+    # costs nothing; absence.py guards what would.
+    logger.warning("the clock was set back; what waits is looked at now")
+    for waiting in (Job.objects.all(), Batch.objects.all()):
+        waiting.filter(next_action_at__gt=now).update(next_action_at=now)
+    return now
+
+
+def _schedule_stale_counts(now: datetime) -> None:
+    """Make jobs due whose numbers are out of date, after a worker died or a person changed rows.
+    The next step counts them. A job whose steps fail waits for its own time."""
+    stale = Job.objects.stale().filter(lease_until=None, failures_in_a_row=0)
+    if pks := list(stale.exclude(next_action_at__lte=now).values_list("pk", flat=True)):
+        Job.objects.filter(pk__in=pks).update(next_action_at=now)
+
+
+def take_look(kind: str) -> None:
+    """Run the checks of a kind at the provider, unless another thread does."""
+    with slots.Slot() as slot:
+        if not slot.take(kind):
+            return
+        for look in LOOKS[kind]:
+            try:
+                look()
+            except errors.ProviderError as error:
+                note_trouble(error)
+                logger.warning("the provider could not be asked: %s", error)

@@ -76,7 +76,7 @@ def reconcile(batch: Batch) -> timedelta:
     if found := candidates(batch):
         chosen = _choose(batch, found)
         if chosen is None:
-            return _look_again(batch, absence.LONGEST_PAUSE, absent)
+            return _look_again(batch, absence.pause(), absent)
         _adopt(batch, chosen)
         return timedelta()
     looks = batch.empty_looks

@@ -107,7 +107,7 @@ MUTANTS = (
     ),
     CodeMutant(
         "counts of before condemn a download",
-        "        counts = _ask_anew(batch).counts\n",
+        "        counts = ask_anew(batch).counts\n",
         "        counts = batch.counts\n",
         COLLECTION,
     ),

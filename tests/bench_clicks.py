@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import django
 
-from jobs.retries import measurements
 
 from .environment import clean_environment
 

@@ -9,8 +9,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from jobs.retries import measurements, selection
-
 from .environment import ROOT, clean_environment
 
 # The environment decides the settings, so it is set before anything of Django is imported.
@@ -60,7 +58,7 @@ from jobs.drafts import estimates
 from jobs.ingest.input_sizes import AROUND
 from jobs.ingest.protocol import MODEL_FACTS
 from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
-from jobs.retries import rounds
+from jobs.retries import measurements, rounds, selection
 from jobs.rules import pricing
 from jobs.rules.pricing import LONG_FROM
 from jobs.worker import sweep, tally

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import django
 
-
 from .environment import clean_environment
 
 if TYPE_CHECKING:
@@ -114,6 +113,7 @@ def measure(size: int) -> None:
 def measure_changes(clicks: Clicks) -> None:
     """Change all rows, and undo it."""
     from jobs.models import Job
+    from jobs.retries import measurements
     from jobs.worker import row_changes
 
     clicks.client.get(f"/jobs/{clicks.pk}/attention/")

@@ -1,12 +1,15 @@
-"""What the docs promise is held by tests that exist."""
+"""What the docs promise is held by tests that exist, and what they link to and name is there."""
 
 from __future__ import annotations
 
+import argparse
 import re
+from pathlib import Path
 
 import pytest
+from django.core.management import load_command_class
 
-from .environment import ROOT
+from .environment import ROOT, setting_names
 from .run import QUICK
 
 pytestmark = pytest.mark.no_database
@@ -32,3 +35,74 @@ def test_every_guarantee_names_the_tests_that_hold_it() -> None:
 
 def test_the_quick_tests_are_files_that_exist() -> None:
     assert all((ROOT / name).exists() for name in QUICK)
+
+
+def pages() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def without_code(page: Path) -> str:
+    return re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", without_code(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_link_leads_to_a_page_and_a_heading_that_exist() -> None:
+    found, broken = 0, []
+    for page in pages():
+        for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+            if target.startswith(("https://", "http://")):
+                continue
+            found += 1
+            name, _, anchor = target.partition("#")
+            other = (page.parent / name).resolve() if name else page
+            if not other.exists() or (anchor and anchor not in anchors(other)):
+                broken.append((page.name, target))
+    assert found > 60
+    assert not broken
+
+
+def test_pages_for_contributors_name_files_and_code_that_exist() -> None:
+    text = "\n".join(
+        (ROOT / name).read_text()
+        for name in ("docs/contributing.md", "docs/guarantees.md", "CONTRIBUTING.md")
+    )
+    named = set(re.findall(r"`((?:jobs|tests|docs|templates|static)/[\w./-]*)`", text))
+    assert len(named) > 40
+    assert not {name for name in named if not (ROOT / name).exists()}
+    rows = re.findall(r"^\|[^|\n]+\| `([\w/]+\.py)`: `(\w+)`", text, flags=re.MULTILINE)
+    assert len(rows) > 8
+    for module, name in rows:
+        assert re.search(rf"\b{name}\b", (ROOT / module).read_text()), (module, name)
+
+
+def test_the_command_line_page_has_every_subcommand_and_option() -> None:
+    page = (ROOT / "docs" / "using" / "command-line.md").read_text()
+    parser = load_command_class("jobs", "job").create_parser("manage.py", "job")
+    (actions,) = (
+        action.choices
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    assert len(actions) > 15
+    assert not {name for name in actions if f"`job {name}" not in page}
+    options = {
+        option
+        for one in actions.values()
+        for action in one._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    }
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) == options
+
+
+def test_every_setting_that_a_page_names_exists() -> None:
+    known = {*setting_names(), "DATA_DIR"}
+    for page in (ROOT / "docs").rglob("*.md"):
+        named = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", without_code(page)))
+        unknown = named - known - {"ANSWER_COLUMNS"}
+        assert not unknown, page.name

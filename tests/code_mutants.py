@@ -146,13 +146,13 @@ MUTANTS = (
     ),
     CodeMutant(
         "a cap for a job forgets what it has cost",
-        "allowed.most_a_job is not None and so_far + most > allowed.most_a_job:",
+        "allowed.most_a_job is not None and total > allowed.most_a_job:",
         "allowed.most_a_job is not None and most > allowed.most_a_job:",
         CAPS,
     ),
     CodeMutant(
         "small steps lead around the approval",
-        "    return above is not None and ledger.not_approved(job) + most > above",
+        "    return above is not None and ledger.unapproved_amount(job) + most > above",
         "    return above is not None and most > above",
         CAPS,
     ),

@@ -19,6 +19,7 @@ from jobs.actions import external_batches
 from jobs.batches import (
     external,
 )
+from jobs.ingest.shapes import Choices
 from jobs.models import (
     Job,
 )

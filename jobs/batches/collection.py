@@ -57,7 +57,7 @@ STILL_UNKNOWN = (
 
 
 def collect(batch: Batch, lease: Lease) -> timedelta:
-    """Bring in the results of an ended batch. Returns how long to wait before the next look at it.
+    """Fetch and store the results of an ended batch. Returns how long to wait before the next look.
 
     Raises LeaseLost, NotMoved when somebody changed the batch meanwhile, and ProviderError when the
     results cannot be fetched now.

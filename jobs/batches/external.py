@@ -1,4 +1,4 @@
-"""Batches that were made elsewhere - by a script, by another program - and are brought in: which
+"""Batches that were made elsewhere - by a script, by another program - and are imported: which
 ones there are at the provider, and whether one of them can be.
 
 Nothing of such a batch is ever sent. It becomes a job with one batch that the provider already has,
@@ -39,7 +39,7 @@ BECAME = {
 
 
 class NotPossible(Exception):
-    """This batch cannot be brought in; the message says why."""
+    """This batch cannot be imported; the message says why."""
 
 
 class Listed(msgspec.Struct):
@@ -125,7 +125,7 @@ def _known_ids() -> set[str]:
 
 
 def find(provider_id: str) -> BatchInfo:
-    """The batch that the provider calls `provider_id`, if it can be brought in. Asks the provider,
+    """The batch that the provider calls `provider_id`, if it can be imported. Asks the provider,
     so it has no place in a transaction. Raises NotPossible."""
     refuse_known(provider_id)
     with slots.Slot() as slot:
@@ -170,7 +170,7 @@ def refuse_known(provider_id: str) -> None:
     if batch is None:
         return
     if batch.is_external:
-        raise NotPossible(f"This batch was brought in before: it is job {batch.job_id}.")
+        raise NotPossible(f"This batch was imported before: it is job {batch.job_id}.")
     raise NotPossible(OURS.format(batch.number, batch.job_id))
 
 
@@ -185,7 +185,7 @@ def _refuse_ours(info: BatchInfo) -> None:
     if unknown_submissions.submissions_unknown():
         raise NotPossible(
             "The database of this site is older than its journal. First the batches that were sent "
-            "since have to be looked for; then others can be brought in."
+            "since have to be looked for; then others can be imported."
         )
     if info.status == "ended":
         try:

@@ -24,7 +24,7 @@ SLICE = 2_000  # rows read at a time
 WAYS_KEPT = 20
 COLUMN, NUMBER = "column:", "number:"
 WHICH = "It is not certain which row of the file each result belongs to. Say where their ids are."
-NO_RESULT = "The batch that was brought in has no result for this row."
+NO_RESULT = "The imported batch has no result for this row."
 
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})\Z")
 

@@ -56,16 +56,16 @@ def hold(job_pk: int, why: str) -> None:
 
 
 def in_words(error: Refused) -> str:
-    """Why a job cannot go on after a clear no, for the person, with who can mend it."""
+    """Why a job cannot go on after a clear no, for the person, with who can fix it."""
     said = error.message or f"status {error.status}"
     if error.status == 401:
         return (
-            f"The provider did not accept this site's key. An administrator can mend it. ({said})"
+            f"The provider did not accept this site's key. An administrator can fix it. ({said})"
         )
     if error.is_about_billing:
         return f"Credit or a spending limit at the provider is used up. ({said})"
     if error.status == 403:
-        return f"This site's key may not do this. An administrator can mend it. ({said})"
+        return f"This site's key may not do this. An administrator can fix it. ({said})"
     if error.is_rate_limit:
         return f"The provider has no room at the moment. Try it again in a minute. ({said})"
     if error.status == 413:
@@ -136,7 +136,7 @@ def pause(error: Refused) -> timedelta:
 
 
 def end_pause() -> None:
-    """The provider took a batch: whatever was in the way is mended."""
+    """The provider took a batch: whatever was in the way is gone."""
     paused = Sending.row().exclude(pause="")
     now = clock.now()
     if paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now):

@@ -96,7 +96,7 @@ def find_disowned(batch: Batch, *, at_once: bool = False) -> BatchInfo | None:
         if clock.is_waiting(one.next_look_at, LONGEST_PAUSE) and not at_once:
             continue
         if Batch.objects.filter(provider_id=one.provider_id).exists():
-            continue  # it is another one of ours, or was brought in
+            continue  # it is another one of ours, or was imported
         now = clock.now()
         try:
             info = client.retrieve_batch(one.provider_id)

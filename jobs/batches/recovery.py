@@ -50,11 +50,11 @@ TRIED_AGAIN_AFTER = timedelta(minutes=5)
 
 WAS_A_DRAFT = (
     "The database of this site was restored from a copy in which this job was not confirmed yet. "
-    "What had been sent by then is brought in; the rest is not sent."
+    "What had been sent by then is restored; the rest is not sent."
 )
 HAS_ANOTHER_RECIPE = (
     "The database of this site was restored from an older copy, in which this job has another "
-    "prompt or model than what was sent. What had been sent is brought in; the rest is not sent."
+    "prompt or model than what was sent. What had been sent is restored; the rest is not sent."
 )
 WAS_STOPPED = (
     "Some of this job had been sent before the database of this site was restored. That is brought "
@@ -132,7 +132,7 @@ def _give_up(submission: Submission) -> str:
     return (
         f"Job {submission.job}: {submission.provider_id} was sent, but the journal does not say "
         "any more with which rows. Its answers stay at the provider for 29 days, and can be "
-        "brought in under “New job”."
+        "imported under “New job”."
     )
 
 

@@ -1,4 +1,4 @@
-"""`manage.py job adopt`: bring in a batch that was made elsewhere."""
+"""`manage.py job adopt`: import a batch that was made elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .console import Console
 from .exit_codes import WRONG_USE
 from .options import add_choices, choices_from, open_upload, owner_of
 
-HELP = "bring in a batch that was made elsewhere"
+HELP = "import a batch that was made elsewhere"
 PROVIDER_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 

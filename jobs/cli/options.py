@@ -115,7 +115,7 @@ def add_recipe(parser: CommandParser) -> None:
         help="how much it thinks first (as the model does by itself)",
     )
     parser.add_argument(
-        "--cache", action="store_true", help="keep the instructions at the provider meanwhile"
+        "--cache", action="store_true", help="use prompt caching for what all rows share"
     )
     parser.add_argument(
         "--same-once", action="store_true", help="of rows that are the same, send one"

@@ -326,7 +326,7 @@ class Job(models.Model):
 
     @property
     def stray_count(self) -> int:
-        """Results of a batch that was brought in which belong to no row."""
+        """Results of an imported batch that belong to no row."""
         return int(self.tally.get("strays", 0))
 
     @property

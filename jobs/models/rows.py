@@ -83,7 +83,7 @@ class Row(RowResult):
     # A table's row is a list of its cells; a ready-made request is the uploaded object.
     source = models.TextField()
     size = models.IntegerField()  # bytes of the cells (table) or of `params` (requests), in UTF-8
-    # Why it is left out, and on a second line how to mend it.
+    # Why it is left out, and on a second line how to fix it.
     problem = models.TextField(default="")
 
     batch = models.ForeignKey("Batch", on_delete=models.SET_NULL, null=True, related_name="rows")

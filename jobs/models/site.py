@@ -176,7 +176,7 @@ class SiteState:
 
     @property
     def why_not_sending(self) -> str:
-        """Why no job can send anything until somebody has mended it; "" when they can."""
+        """Why no job can send anything until somebody has fixed it; "" when they can."""
         if self.journal.is_ahead:
             return BEHIND_JOURNAL
         if self.caps.stopped_at:

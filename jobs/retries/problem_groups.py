@@ -1,4 +1,4 @@
-"""What went wrong in a finished job, as a to-do list: rows together that failed for one reason, in
+"""The problems of a finished job: rows together that failed for one reason, in
 plain words, with what can be done about them and what that costs."""
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class ProblemGroup:
         if self.name == "billing_error":
             return "Top up the credit, then send again"
         if self.cause.who == judging.ADMINISTRATOR:
-            return "Once that is mended, send again"
+            return "Once this is fixed, retry"
         return "Send again"
 
     def _ask(self) -> Remedy:

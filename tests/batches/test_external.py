@@ -1,4 +1,4 @@
-"""Batches that a plain script made are brought in: nothing is sent, nothing is lost, and each
+"""Batches that a plain script made are imported: nothing is sent, nothing is lost, and each
 answer comes beside the row that it belongs to."""
 
 from __future__ import annotations
@@ -539,7 +539,7 @@ def test_it_is_brought_in_once(
         return info
 
     monkeypatch.setattr(external, "find", slowly)
-    with pytest.raises(external.NotPossible, match="was brought in before: it is job"):
+    with pytest.raises(external.NotPossible, match="was imported before: it is job"):
         external_batches.import_batch(root, batch_id, in_lines(["a"]))
     job = Job.objects.get()
     assert f"it is job {job.pk}" in why_not(root, batch_id)

@@ -179,7 +179,7 @@ def test_from_the_shell(root: User, simulator: Simulator, drive: Drive, tmp_path
     assert (job.name, job.good_count) == ("People", 2)
     assert is_its_own("2", job.rows.get(number=1).answer)
     status, said = refusal("adopt", batch_id)
-    assert status == 1 and "was brought in before" in said
+    assert status == 1 and "was imported before" in said
     assert refusal("adopt", "no id!")[0] == 2
     assert refusal("adopt", batch_id, "--id-column", "rank")[0] == 2
     assert refusal("adopt", batch_id, "--file", tmp_path / "none.csv")[0] == 2

@@ -70,7 +70,7 @@ def in_words(restored: Restored) -> list[str]:
         lines.append(
             "The journal of the time after this backup is not here, so batches may have been sent "
             "that nobody here knows of. Spending is stopped. Look at the batches in Anthropic’s "
-            "console and bring in those that are missing. Then press “Let jobs be sent again” on "
+            "console and import those that are missing. Then press “Let jobs be sent again” on "
             "the Spending page."
         )
     return lines

@@ -75,7 +75,7 @@ class RecipeForm(StyledForm):
         "share of the longest answer, too.",
     )
     cached = forms.BooleanField(
-        label="Keep the instructions at Anthropic while the job runs",
+        label="Use prompt caching for what all rows share",
         required=False,
     )
     same_once = forms.BooleanField(label="Send rows that are the same only once", required=False)

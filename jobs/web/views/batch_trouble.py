@@ -207,7 +207,7 @@ def _why_lost(batch: Batch) -> str:
 
 @require_POST
 def try_again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Whatever held the job is mended, a person says."""
+    """A person says that what held the job is fixed."""
     job = find_job(request, pk)
     if submissions.resume_job(job, person(request)):
         messages.success(request, "The job is running again.")

@@ -41,7 +41,7 @@ def price(job: Job) -> dict[str, Any]:
     estimate = None if problems else estimates.current(job)
     blocked = ""
     if not job.sendable_count:
-        blocked = "No row of this file can be sent. Mend the problems above and upload it again."
+        blocked = "No row of this file can be sent. Fix the problems above and upload it again."
     elif problems:
         blocked = "Finish the prompt first."
     elif estimate is not None:

@@ -84,7 +84,7 @@ def look(request: HttpRequest) -> HttpResponse:
     return redirect("bring_in")
 
 
-# --- A job that was brought in --------------------------------------------------------------------
+# --- An imported job ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

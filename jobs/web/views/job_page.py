@@ -155,7 +155,7 @@ def sent_context(job: Job, site: SiteState) -> dict[str, Any]:
         "counts": _counts(job),
         "causes": _causes(job),
         "cost": job.cost,
-        "own_cost": dollars(job.spent_pico),  # of one that was brought in: not charged elsewhere
+        "own_cost": dollars(job.spent_pico),  # of an imported one: not charged elsewhere
         "estimate": estimates.current(job),
         "said": _said(job, batches),
         "kept": _kept(job),

@@ -1,4 +1,4 @@
-"""What went wrong in a finished job, as a to-do list, and the ways to mend it."""
+"""What went wrong in a finished job, and the ways to fix it."""
 
 from __future__ import annotations
 

@@ -102,14 +102,14 @@ def test_check_in_words(tmp_path: Path) -> None:
     assert "3 rows, 2 skipped" in out.getvalue()
     assert "Columns: name, text, n" in out.getvalue()
     assert "semicolons, Western European (Windows-1252), names in line 3" in out.getvalue()
-    assert "2: These rows have fewer cells" in err.getvalue()
+    assert "2: These rows have too few cells" in err.getvalue()
     assert "Line 6: This row has 1 cell" in err.getvalue()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--encoding", "klingon"], "is not known"),
+        (["--encoding", "klingon"], "Unknown encoding"),
         (["--delimiter", "ab"], "one character"),
         (["--header-row", "-2"], "from 1 on"),
     ],
@@ -249,12 +249,12 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     assert Decimal(lines["Tried before"]["cost"]) == trials > 0
     assert Decimal(found["charged"]) == job.cost + trials
     assert sum((row.cost for row in job.rows.all()), Decimal(0)) == job.cost
-    assert found["not_charged"]["Provider overloaded"] == 1
+    assert found["not_charged"]["Anthropic overloaded"] == 1
     assert found["currency"] == "USD" and found["estimated"]["most"]
     assert lines["Rows"]["rows"] + sum(found["not_charged"].values()) == len(fates)
     said = run("receipt", job.pk)[0]
     assert "would have been charged: practice mode" in said
-    assert "Not charged: 1 row: Provider overloaded" in said
+    assert "Not charged: 1 row: Anthropic overloaded" in said
     assert refusal("receipt", make_job(root, Job.State.DRAFT).pk)[0] == 1
 
 
@@ -555,5 +555,5 @@ def test_retry_needs_a_yes_and_something_to_send(root: User, make_job: MakeJob) 
     tally.count_up(job)
     assert refusal("retry", job.pk, "--yes") == (
         1,
-        "There are no such rows to be sent again.",
+        "No rows to retry.",
     )

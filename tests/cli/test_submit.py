@@ -230,7 +230,7 @@ def test_submit_asks_for_labels_or_columns(
     [
         ("{}", "is not a JSON list of columns"),
         ('[{"nmae": "x"}]', "is not a JSON list of columns"),
-        ('[{"name": "x", "kind": "choice"}]', "list at least two"),
+        ('[{"name": "x", "kind": "choice"}]', "enter at least two"),
     ],
 )
 def test_submit_says_what_is_wrong_with_columns(
@@ -252,7 +252,7 @@ def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_pat
 
     assert caught.value.code == 1
     assert "Line 2: A quotation mark is opened in this row and never closed" in err.getvalue()
-    assert "Close what was opened" in err.getvalue(), "in the words of the page"
+    assert "Close it." in err.getvalue(), "in the words of the page"
     assert "The file could not be read." in err.getvalue()
     assert not visible()
 
@@ -309,8 +309,8 @@ def test_a_job_is_run_again_with_what_is_new(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--like", "4711"], "not there any more"),
-        (["--like", "x"], "not there any more"),
+        (["--like", "4711"], "no longer exists"),
+        (["--like", "x"], "no longer exists"),
         (["--only-new"], "--only-new needs --like"),
         (["--only-new", "--template", "x"], "--only-new needs --like"),
     ],

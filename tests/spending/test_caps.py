@@ -526,7 +526,7 @@ def test_the_shell_says_what_is_in_the_way(
     allow(most_a_job=None, approval_above=0)
     status, said = refusal(*command)
     job = Job.objects.latest("pk")
-    assert status == 1 and f"a second person has to approve job {job.pk}" in said
+    assert status == 1 and f"job {job.pk} needs approval by a second person" in said
     assert job.awaits_approval
     allow(approval_above=None, stopped_at=timezone.now())
     assert SPENDING_IS_STOPPED in refusal("try", path, "--prompt", "{{text}}")[1]

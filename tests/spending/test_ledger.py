@@ -379,7 +379,7 @@ def test_whoever_changed_a_draft_last_does_not_approve_it(
     assert approvals.request_approval(job, job.plan_sha256, alice)
     assert Job.objects.awaiting_approval(other).exists()
     assert not Job.objects.awaiting_approval(root).exists()
-    with pytest.raises(caps.NotAllowed, match="changed it last"):
+    with pytest.raises(caps.NotAllowed, match="made the last change"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
     assert submissions.confirm(job, job.plan_sha256, alice)
@@ -391,7 +391,7 @@ def test_whoever_asked_does_not_approve(
     job = with_price(make_job(alice, Job.State.DRAFT))
     allow(approval_above=Decimal(3))
     assert approvals.request_approval(job, job.plan_sha256, root)
-    with pytest.raises(caps.NotAllowed, match="asked for approval"):
+    with pytest.raises(caps.NotAllowed, match="asked for the approval"):
         approvals.approve(job, job.plan_sha256, root)
     assert approvals.approve(job, job.plan_sha256, other)
 
@@ -452,7 +452,7 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     assert planned is not None
     assert approvals.request_approval(mixed, planned.key, alice, again)
     assert Job.objects.filter(AWAITS_APPROVAL).get().awaits_approval
-    with pytest.raises(caps.NotAllowed, match="changed it last"):
+    with pytest.raises(caps.NotAllowed, match="made the last change"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
     assert retries.confirm_retry(mixed, again, planned.key, alice)
@@ -469,7 +469,7 @@ def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     assert approvals.request_approval(mixed, planned.key, alice, again)
-    with pytest.raises(caps.NotAllowed, match="changed it last"):
+    with pytest.raises(caps.NotAllowed, match="made the last change"):
         approvals.approve(mixed, planned.key, root)
     assert approvals.approve(mixed, planned.key, other)
 

@@ -90,7 +90,7 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
         listed_at=timezone.now(),
     )
     job = make_job(alice, Job.State.DRAFT, model=NEW)
-    assert "have an administrator enter its price" in checks.problems(job)[0]
+    assert "ask an administrator to enter its price" in checks.problems(job)[0]
     address = reverse("spending_prices")
     page = html.unescape(client_root.get(address).content.decode())
     assert "No price is known for" in page and NEW in page

@@ -19,7 +19,7 @@ FORM_FAULTS = ("results: duplicate_line", "results: crlf", "results: blank_tail"
 
 
 # A job was stopped, or restored from a time before it was confirmed: the rest is not sent.
-STOPPED = ("Stop asked for", "The database of this site was restored from a copy in which this job")
+STOPPED = ("Stop requested", "The database of this site was restored from a copy in which this job")
 
 
 @dataclass

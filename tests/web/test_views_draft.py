@@ -356,7 +356,7 @@ def test_a_confirmed_job_is_sent_once(draft: Job, client_alice: Client) -> None:
     assert "It was not submitted again" in second.content.decode()
     draft.refresh_from_db()
     assert draft.state == Job.State.SUBMITTING
-    assert JobEvent.objects.filter(job=draft, text__startswith="Confirmed").count() == 1
+    assert JobEvent.objects.filter(job=draft, text__startswith="Submitted").count() == 1
     assert client_alice.get(address).headers["Location"] == f"/jobs/{draft.pk}/"
 
 

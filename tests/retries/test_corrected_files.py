@@ -425,7 +425,7 @@ def test_the_shell_sends_what_is_different(
     path.write_bytes(as_csv([header, [*ben[:4], "kinder"], cid]))
     _, err = run("resend", job.pk, path, "--yes")
     assert "Rows: 1 changed, 1 not changed." in err and "at most $" in err
-    assert "Changed before, and sent with them: 1 row." in err
+    assert "Also sent, because they were changed earlier: 1 row." in err
     assert "To be sent again: 2 rows." in err
     assert refusal("resend", job.pk, path, "--yes")[0] == 1, "it has not finished"
     job = drive(job)

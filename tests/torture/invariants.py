@@ -85,7 +85,7 @@ def accepted_once(facts: Facts) -> list[str]:
     if paid := paid_too_often(facts):
         wrong.append(f"Paid more often than asked for: rows {some(paid)}.")
     confirmed = Counter(
-        event["job_id"] for event in facts.log if event["text"].startswith("Confirmed")
+        event["job_id"] for event in facts.log if event["text"].startswith("Submitted")
     )
     if twice := [job for job, times in confirmed.items() if times > 1]:
         wrong.append(f"Confirmed more than once: jobs {some(twice)}.")

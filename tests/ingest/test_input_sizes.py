@@ -320,7 +320,7 @@ def test_one_such_request_is_priced_and_stopped_by_a_cap(
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "the limit per job is" in page
     if block["source"]["type"] in ("url", "file"):
-        assert "The price of linked files is not known before they are read." in page
+        assert "The price of linked files is unknown until they are read." in page
     with pytest.raises(Exception, match="the limit per job is"):
         submissions.confirm(job, job.plan_sha256, alice)
 

@@ -294,7 +294,7 @@ def test_the_share_in_words() -> None:
         review_sample.ReviewResult(6, 5, 6, everything=True).in_words
         == "5 of 6 checked answers are good. These are all answers of the job"
     )
-    assert "between" in review_sample.ReviewResult(5, 5, 6, everything=True).in_words
+    assert "Likely" in review_sample.ReviewResult(5, 5, 6, everything=True).in_words
 
 
 def test_the_share_is_on_the_pages(job: Job, client_alice: Client) -> None:

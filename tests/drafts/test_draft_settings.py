@@ -222,14 +222,14 @@ def test_how_much_it_thinks_is_chosen_among_what_the_model_has(
     job = make_job(alice, Job.State.DRAFT)
     answer = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert efforts_in(answer) == ["", "none", "low", "medium", "high", "max"]
-    assert "As usual for the model (some)" in answer
+    assert "Automatic" in answer
     page = save(client_alice, job, model="claude-opus-5-5")
     assert efforts_in(page) == ["", "low", "medium", "high", "max"], "it always thinks"
     page = save(client_alice, job, prompt="Other {{name}}")
     assert "id_effort" not in page, "nobody’s open list is taken away while they choose"
     page = save(client_alice, job, model="claude-haiku-4-5", effort="high")
-    assert efforts_in(page) == ["", "high"] and "Much (not with this model)" in page
-    assert "is no choice for this model" in page
+    assert efforts_in(page) == ["", "high"] and "High (not with this model)" in page
+    assert "is not available for this model" in page
 
 
 def efforts_in(page: str) -> list[str]:

@@ -65,7 +65,7 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     assert_fits(page)
     expect(page.locator("#status")).to_contain_text("2 rows need attention")
     expect(page.locator(".log")).to_contain_text("Finished")
-    assert page.locator(".log").inner_text().count("Confirmed") == 1
+    assert page.locator(".log").inner_text().count("Submitted") == 1
 
     # What failed, then one row of it.
     page.get_by_role("link", name="See them").click()

@@ -37,7 +37,6 @@ from .result_proof import (
     GONE,
     NO_RESULTS,
     NOT_ENDED,
-    TRIES,
     UNCLEAR,
     Incomplete,
 )
@@ -214,8 +213,10 @@ def _try_again(
     pause = min(timedelta(seconds=5 * 2 ** min(batch.collect_failures, 10)), LONGEST_PAUSE)
     ended.update(next_action_at=clock.now() + pause)
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, incomplete)
-    agreed = batch.doubts >= TRIES and not patient
-    if batch.doubt == NOT_ENDED and (batch.given_up_at or batch.collect_failures < TRIES):
+    agreed = batch.doubts >= result_proof.TRIES and not patient
+    if batch.doubt == NOT_ENDED and (
+        batch.given_up_at or batch.collect_failures < result_proof.TRIES
+    ):
         wait_again(batch, lease)
         Batch.objects.move(
             batch.pk,
@@ -225,9 +226,9 @@ def _try_again(
             counts={},
             given_up_at=None,
         )
-    elif batch.given_up_at and batch.doubt in COUNTED and batch.doubts < TRIES:
+    elif batch.given_up_at and batch.doubt in COUNTED and batch.doubts < result_proof.TRIES:
         ended.update(next_action_at=clock.now() + timedelta(seconds=5 * 2**batch.doubts))
-    elif batch.given_up_at and batch.doubt == UNCLEAR and batch.doubts == TRIES:
+    elif batch.given_up_at and batch.doubt == UNCLEAR and batch.doubts == result_proof.TRIES:
         # The person decided before that was known, and decides again.
         ended.update(given_up_at=None)
         holds.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}. {STILL_UNKNOWN}")
@@ -237,7 +238,7 @@ def _try_again(
         lose(batch, lease, f"{said[0].upper()}{said[1:]}." if batch.doubt == DELETED else "")
     elif agreed and _is_not_ours(batch):
         reconciliation.give_back(batch, "given_back" if batch.doubt == FOREIGN else "vanished")
-    elif batch.collect_failures >= TRIES and not patient:
+    elif batch.collect_failures >= result_proof.TRIES and not patient:
         _take_what_arrived(batch, lease)
         holds.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}.")
     return pause

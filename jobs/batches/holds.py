@@ -59,9 +59,7 @@ def in_words(error: Refused) -> str:
     """Why a job cannot go on after a clear no, for the person, with who can fix it."""
     said = error.message or f"status {error.status}"
     if error.status == 401:
-        return (
-            f"The provider did not accept this site's key. An administrator can fix it. ({said})"
-        )
+        return f"The provider did not accept this site's key. An administrator can fix it. ({said})"
     if error.is_about_billing:
         return f"Credit or a spending limit at the provider is used up. ({said})"
     if error.status == 403:

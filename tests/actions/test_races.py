@@ -93,7 +93,7 @@ def test_the_answer_to_a_test_that_is_stored_while_its_job_goes_is_not_forgotten
     assert job_basics.delete_job(job, alice)
     answered = {"answered_by": one.model, "cost_pico": COST}
     # It is called for real tests, and for those of practice mode.
-    while_remembered("_of_tries", lambda: trials._settle(one, Trial.State.ANSWERED, **answered), 2)
+    while_remembered("_of_trials", lambda: trials._settle(one, Trial.State.ANSWERED, **answered), 2)
     sweep.sweep()
     assert not Job.objects.exists()
     assert ledger.committed_since(EPOCH) in (dollars(MOST), dollars(COST))

@@ -68,7 +68,7 @@ def facts(to):
 GO_ON = """
 import time
 from jobs.actions import retries, submissions
-from jobs.retries import rounds
+from jobs.retries import rounds, selection
 from jobs.drafts import estimates
 from jobs.worker import housekeeping, sweep
 def work(job, until):
@@ -89,8 +89,8 @@ job.refresh_from_db()
 assert submissions.confirm(job, job.plan_sha256, job.owner)
 finish(job)
 job = Job.objects.get(name="finished")
-again = rounds.Again(rounds.FOR_NOW)
-plan = rounds.plan(job, again)
+again = rounds.RetryChoice(selection.FOR_NOW)
+plan = rounds.find_plan(job, again)
 assert retries.confirm_retry(job, again, plan.key, job.owner)
 finish(job)
 """

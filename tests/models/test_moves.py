@@ -170,7 +170,7 @@ def test_a_draft_that_is_read_anew_is_not_confirmed(
     assert not job.events.exists()
 
 
-@of("stop")
+@of("stop_job")
 def test_a_job_that_finished_is_not_stopped(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -180,7 +180,7 @@ def test_a_job_that_finished_is_not_stopped(
     assert not job.events.exists()
 
 
-@of("send_round")
+@of("confirm_retry")
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -193,7 +193,7 @@ def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     assert not mixed.rows.filter(outcome=Outcome.WAITING).exists()
 
 
-@of("delete")
+@of("delete_job")
 def test_a_job_whose_rows_are_sent_again_is_not_deleted(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -203,7 +203,7 @@ def test_a_job_whose_rows_are_sent_again_is_not_deleted(
     assert not PastSpending.objects.exists()
 
 
-@of("read_again_for_ids")
+@of("read_file_again")
 def test_a_file_is_not_read_for_ids_once_the_job_is_over(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -480,7 +480,7 @@ def test_what_is_settled_is_not_settled_otherwise(
 # --- The worker -----------------------------------------------------------------------------------
 
 
-@of("_say_that_it_fails")
+@of("report_failures")
 def test_a_file_that_was_read_after_all_is_not_called_unreadable(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -492,7 +492,7 @@ def test_a_file_that_was_read_after_all_is_not_called_unreadable(
     assert not FileProblem.objects.exists()
 
 
-@of("_step_of_sent")
+@of("step_of_sent")
 def test_a_job_that_is_stopped_meanwhile_takes_its_next_step_from_there(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, one_step: None
 ) -> None:
@@ -507,7 +507,7 @@ def test_a_job_that_is_stopped_meanwhile_takes_its_next_step_from_there(
     assert job.batches.get().state == Batch.State.CANCELED
 
 
-@of("_step_in_the_other_mode")
+@of("_step_in_other_mode")
 def test_practice_does_not_end_while_a_batch_is_still_being_seen_to(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, one_step: None, settings: Any
 ) -> None:
@@ -573,7 +573,7 @@ def test_a_batch_that_is_taken_back_meanwhile_is_not_planned(
     assert job.batches.get().state == Batch.State.PLANNING
 
 
-@of("_finish")
+@of("finish_job")
 def test_a_job_that_has_more_to_send_meanwhile_does_not_finish(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -644,7 +644,8 @@ def test_a_batch_that_moved_meanwhile_does_not_stop_the_look_at_the_others(
     looked: list[int] = []
     for number in range(3):
         job = make_job(alice, Job.State.WORKING)
-        unknown_batch(job, 1, 5, state=Batch.State.IN_PROGRESS, provider_id=f"msgbatch_{number}")
+        one = unknown_batch(job, 1, 5, state=Batch.State.IN_PROGRESS, provider_id=f"msg_{number}")
+        Batch.objects.filter(pk=one.pk).update(nonce=f"nonce{number}")
     Batch.objects.update(created_at=timezone.now())
     Batch.objects.update(practice=settings.PRACTICE)
     Job.objects.update(practice=settings.PRACTICE)

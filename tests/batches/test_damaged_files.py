@@ -484,7 +484,7 @@ def test_verify_names_every_damaged_file(
     assert caught.value.code == 1
     text = capsys.readouterr()
     assert "results file of batch 1 does not hold" in text.out
-    assert "The upload does not hold" in text.out
+    assert "The upload has changed" in text.out
     drive(job, until=is_restored)
 
 

@@ -52,7 +52,7 @@ from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, EDIT, LEAVE_OUT
 from jobs.spending import ledger
 from jobs.web.templatetags.show import job_state
-from jobs.worker import advance, sent_jobs, sweep
+from jobs.worker import finishing, sent_jobs, sweep
 
 from ..cli.test_job_command import run
 from ..conftest import Simulator, send_again, why_not_again
@@ -317,12 +317,12 @@ def test_what_did_arrive_of_incomplete_results_can_be_used(
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (reading, "give_to_batch"),
+        (reading, "attach_file"),
         (reading, "_settle"),
         (files, "keep"),
         (result_rows, "store"),
         (result_rows, "say_what_fits"),
-        (advance, "_finish"),
+        (finishing, "finish_job"),
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -435,7 +435,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     (group,) = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, EDIT, LEAVE_OUT]
     assert send_again(job, root) == 0
-    assert "Write what to ask" in why_not_again(job, RetryChoice("expired"))
+    assert "Write a prompt for these rows" in why_not_again(job, RetryChoice("expired"))
     ask = reverse("ask_again", args=[job.pk, "expired"])
     page = client_root.get(ask).content.decode()
     assert "not known here" in page and "{{name}}" in page
@@ -463,7 +463,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     summary = openpyxl.load_workbook(tmp_path / "answers.xlsx")["Summary"].values
     said = {what: (value, remark) for what, value, remark in summary}
     assert said["Would have been charged, in US dollars"][0] == pytest.approx(float(job.cost))
-    assert "charged there. Of the sum, " in said["Would have been charged, in US dollars"][1]
+    assert "charged elsewhere. Of this, " in said["Would have been charged, in US dollars"][1]
     page = client_root.get(reverse("job", args=[job.pk])).content.decode()
     assert "for what was sent again from here" in page and "Sending again was estimated" in page
     assert (
@@ -483,7 +483,7 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     edited = {"cell": ["a", "Adele"]}
     client_root.post(reverse("edit_row", args=[job.pk, 1]), edited)
     page = client_root.get(reverse("edits", args=[job.pk])).content.decode()
-    assert "Say what to ask" in page and "Write what to ask" in page
+    assert "Say what to ask" in page and "Write a prompt for these rows" in page
     assert "Send 1 row" not in page
     ask = reverse("ask_again", args=[job.pk, EDITED])
     assert "as it was changed" in client_root.get(ask).content.decode()

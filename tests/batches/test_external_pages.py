@@ -142,7 +142,7 @@ def test_every_page_of_such_a_job_can_be_shown(
     job = external_batches.import_batch(root, made_elsewhere(simulator, ["a", "b"]), file)
     text_of(client_root, "job", job.pk)
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert "also for whoever made it" in text_of(client_root, "stop", job.pk)
+    assert "whoever made it, too" in text_of(client_root, "stop", job.pk)
     text_of(client_root, "row", job.pk, 1)
     job = stopped(job, root, simulator, drive)
     for name in ("job", "rows", "receipt", "delete"):

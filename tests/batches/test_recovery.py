@@ -462,7 +462,7 @@ def test_a_job_that_the_database_does_not_have_is_named_with_its_batches(
     assert_nothing_is_sent(simulator, drive)
     report = "\n".join(recovery.restore())
     assert all(str(id) in report for id in ids)
-    assert "does not have the job" in report
+    assert "is not in the database" in report
     drive(other)
     assert simulator.truth()["posts"] == 6, "another job is sent like any other"
 

@@ -22,7 +22,7 @@ from ..environment import ROOT
 from .test_external import in_table
 
 # One that is tried anew, and one of batches, not of rows, within the transaction of a restore.
-NOT_SLICES = {"tally.count_up", "restoring._take_back_what_was_planned"}
+NOT_SLICES = {"tally.count_up", "restored_batches._take_back_what_was_planned"}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def loops_with_transactions() -> Iterator[str]:
-    for path in sorted((ROOT / "jobs").glob("*.py")):
+    for path in sorted((ROOT / "jobs").rglob("*.py")):
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef):
                 continue

@@ -42,7 +42,7 @@ POINTS = {
     "collecting: downloaded, not proven": 1,
     "collecting: proven, not named": 2,
     "collecting: named, nothing stored": 1,
-    "collecting: some rows stored": 50,
+    "collecting: some rows stored": 5,
     "collecting: rows stored, batch not": 2,
     "collecting: collected, not counted": 1,
     "finishing: counted, not finished": 1,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-
-from ..rules.structs import reader_of
 
 T = TypeVar("T")
 if TYPE_CHECKING:
@@ -21,12 +20,11 @@ else:
 
 
 class StructField(_JSONField[T, T]):
-    """A column of `kind`, and its only reader and writer. Migrations see plain JSON. Raises
-    msgspec.ValidationError when what is stored does not fit."""
+    """A column of structs, and their only reader and writer: `read` is made by `reader_of`.
+    Migrations see plain JSON. Raises msgspec.ValidationError when what is stored does not fit."""
 
-    def __init__(self, kind: type[Any], **options: Any) -> None:
-        self.kind = kind
-        self._read = reader_of(kind)
+    def __init__(self, read: Callable[[object], T], **options: Any) -> None:
+        self._read = read
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
@@ -36,7 +34,7 @@ class StructField(_JSONField[T, T]):
         return name, "django.db.models.JSONField", arguments, options
 
     def clone(self) -> Any:
-        return type(self)(self.kind, **super().deconstruct()[3])
+        return type(self)(self._read, **super().deconstruct()[3])
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:  # of a row that a join has not found
@@ -51,8 +49,8 @@ class StructField(_JSONField[T, T]):
 class OptionalStructField(StructField[T | None]):
     """As StructField, of a column that may be empty: that is None here, and {} in the database."""
 
-    def __init__(self, kind: type[Any], **options: Any) -> None:
-        super().__init__(kind, **{"default": None, **options})
+    def __init__(self, read: Callable[[object], T], **options: Any) -> None:
+        super().__init__(read, **{"default": None, **options})
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if value == "{}":

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from ..rules.recipes import Recipe
+from ..rules.structs import reader_of
 from .fields import OptionalStructField
 
 
@@ -20,7 +21,7 @@ class Round(models.Model):
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="rounds")
     number = models.IntegerField()  # 2, 3, ... within the job
-    recipe = OptionalStructField[Recipe](Recipe)  # None: of ready-made requests
+    recipe = OptionalStructField[Recipe](reader_of(Recipe))  # None: of ready-made requests
     what = models.CharField(max_length=200)  # which rows, and what is different, for people
     rows = models.IntegerField()
     bytes = models.BigIntegerField()  # of these rows, as Row.size

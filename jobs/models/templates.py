@@ -12,6 +12,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from ..rules.recipes import Recipe
+from ..rules.structs import reader_of
 from .fields import StructField
 
 BY_NAME = (Lower("name"), "pk")  # the order of templates
@@ -39,7 +40,9 @@ class Template(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
     name = models.CharField(max_length=100)
     shared = models.BooleanField(default=False)  # everyone on this site may start with it
-    recipe = StructField[Recipe](Recipe)  # recipes.Recipe; what it lacks is as a new Recipe has it
+    recipe = StructField[Recipe](
+        reader_of(Recipe)
+    )  # recipes.Recipe; what is missing is as in Recipe()
     changed_at = models.DateTimeField(default=timezone.now)
 
     objects = TemplateQuerySet.as_manager()

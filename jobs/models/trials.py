@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from ..rules.answer_formats import AnswerKind
 from ..rules.recipes import Recipe
+from ..rules.structs import reader_of
 from .fields import OptionalStructField, StructField
 from .querysets import StateQuerySet
 from .results import RowResult
@@ -60,11 +61,11 @@ class Trial(RowResult):
     number = models.IntegerField()  # of the row, as the file was read then
     cells = models.JSONField()  # [column, cell] of what the prompt used
     params = models.TextField()  # JSON text: the request, as it is sent
-    recipe = OptionalStructField[Recipe](Recipe)  # as it was then
+    recipe = OptionalStructField[Recipe](reader_of(Recipe))  # as it was then
     recipe_key = models.CharField(max_length=16, default="")  # trial_key
     model = models.CharField(max_length=100)  # as in `params`
     practice = models.BooleanField()  # asked for in practice mode: it must never cost money
-    answer_kind = StructField[AnswerKind](AnswerKind, default=AnswerKind)
+    answer_kind = StructField[AnswerKind](reader_of(AnswerKind), default=AnswerKind)
     asked_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open

@@ -602,5 +602,5 @@ def test_j17_ready_made_requests_are_recognised_and_checked(
     assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 4, 2)
     page = html.unescape(client_alice.get(reverse("job", args=[job.pk])).content.decode())
     assert "The custom_id “1” is already used on line 1" in page
-    assert "These requests ask for streaming, which batches do not support" in page
+    assert "Batches do not support streaming." in page
     assert check(path)[0] == 3

@@ -426,7 +426,7 @@ def test_the_shell_sends_what_is_different(
     _, err = run("resend", job.pk, path, "--yes")
     assert "Rows: 1 changed, 1 not changed." in err and "at most $" in err
     assert "Also sent, because they were changed earlier: 1 row." in err
-    assert "To be sent again: 2 rows." in err
+    assert "Retrying 2 rows." in err
     assert refusal("resend", job.pk, path, "--yes")[0] == 1, "it has not finished"
     job = drive(job)
     assert job.rows.get(number=2).content == ["Ben", "kinder"]

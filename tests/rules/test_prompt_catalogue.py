@@ -75,7 +75,7 @@ CASES = [
     refused(
         "P2 in the instructions",
         "{{name}}",
-        "Instructions: The {{ at line 1, character 4",
+        "Background: The {{ at line 1, character 4",
         more={"system": "Be {{x"},
         options=["--system", "Be {{x"],
     ),
@@ -173,10 +173,10 @@ def test_p8_nothing_written(
         ("{", "not a JSON list of columns"),
         ("[1]", "not a JSON list of columns"),
         ('[{"nme": "x"}]', "not a JSON list of columns"),
-        ('[{"name": "x", "kind": "date"}]', "unknown kind"),
-        ('[{"name": "x", "kind": "choice"}]', "list at least two"),
+        ('[{"name": "x", "kind": "date"}]', "unknown type"),
+        ('[{"name": "x", "kind": "choice"}]', "enter at least two"),
         ('[{"name": "x"}, {"name": "X"}]', "called “X”"),
-        (json.dumps([{"name": f"c{n}"} for n in range(51)]), "At most 50"),
+        (json.dumps([{"name": f"c{n}"} for n in range(51)]), "The limit is 50 columns"),
     ],
     ids=["cut", "no object", "odd key", "odd kind", "no choices", "twice", "too many"],
 )

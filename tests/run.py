@@ -44,6 +44,48 @@ QUICK = (
     "tests/test_version.py",
 )
 
+# PostgreSQL runs what holds SQL and locks: these folders,
+ON_POSTGRES = (
+    "tests/actions",
+    "tests/batches",
+    "tests/drafts",
+    "tests/models",
+    "tests/results",
+    "tests/retries",
+    "tests/spending",
+    "tests/web",
+    "tests/worker",
+)
+# without the files that ask about something else: clocks, words, files on disk, one page each.
+ON_SQLITE_ONLY = (
+    "tests/batches/test_clock_leaps.py",
+    "tests/batches/test_damaged_files.py",
+    "tests/batches/test_deadlines.py",
+    "tests/batches/test_external_pages.py",
+    "tests/batches/test_holds.py",
+    "tests/batches/test_late.py",
+    "tests/batches/test_ownership.py",
+    "tests/batches/test_slots.py",
+    "tests/batches/test_submission.py",
+    "tests/drafts/test_advice.py",
+    "tests/drafts/test_draft_settings.py",
+    "tests/drafts/test_estimates.py",
+    "tests/drafts/test_model_catalog.py",
+    "tests/drafts/test_prompt_caching.py",
+    "tests/drafts/test_trials.py",
+    "tests/results/test_builder.py",
+    "tests/results/test_table.py",
+    "tests/retries/test_corrected_files.py",
+    "tests/retries/test_retry_prices.py",
+    "tests/web/test_accounts.py",
+    "tests/web/test_security.py",
+    "tests/web/test_views_batch_trouble.py",
+    "tests/web/test_views_draft.py",
+    "tests/web/test_views_job_page.py",
+    "tests/web/test_views_stop.py",
+    "tests/worker/test_finishing.py",
+)
+
 
 @dataclass
 class Tests:
@@ -193,8 +235,10 @@ def tests(run: Run) -> None:
         except prepare.NotAvailable as error:
             run.not_run.append(f"{name} not run: {error}.")
         else:
-            about_it = [*SIDE_BY_SIDE, "-m", "not browser and not no_database"]
-            run.pytest(name, about_it, {"DATABASE_URL": address})
+            marks = ["-m", "not browser and not no_database"]
+            left_out = [f"--ignore={path}" for path in ON_SQLITE_ONLY]
+            arguments = [*SIDE_BY_SIDE, *marks, *left_out, *ON_POSTGRES]
+            run.pytest(name, arguments, {"DATABASE_URL": address})
 
 
 def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .environment import ROOT
+from .run import ON_POSTGRES, ON_SQLITE_ONLY, QUICK
 
 pytestmark = pytest.mark.no_database
 
@@ -125,6 +126,12 @@ def test_pure_packages_know_neither_django_nor_the_database() -> None:
     }
 
     assert not impure
+
+
+def test_what_the_runs_of_the_suite_name_is_there() -> None:
+    assert not [
+        path for path in (*ON_POSTGRES, *ON_SQLITE_ONLY, *QUICK) if not (ROOT / path).exists()
+    ]
 
 
 def test_only_one_module_talks_to_the_provider() -> None:

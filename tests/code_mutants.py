@@ -95,20 +95,20 @@ MUTANTS = (
     # --- Collection ---
     CodeMutant(
         "missing results count as complete",
-        "    if len(seen) != planned:",
-        "    if len(seen) > planned:",
+        "    if len(seen) != size:",
+        "    if len(seen) > size:",
         COLLECTION,
     ),
     CodeMutant(
         "of two different results for a row the first is taken",
-        "                if seen[result.custom_id] != fingerprint:",
-        "                if not fingerprint:",
+        "            if seen[result.custom_id] != fingerprint:",
+        "            if not fingerprint:",
         COLLECTION,
     ),
     CodeMutant(
         "counts of before condemn a download",
-        "        counts = ask_anew(batch).counts\n",
-        "        counts = batch.counts\n",
+        "require_counts(proof, ask_anew(batch).counts)",
+        "require_counts(proof, batch.counts)",
         COLLECTION,
     ),
     CodeMutant(

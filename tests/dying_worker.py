@@ -88,7 +88,7 @@ def arrange(point: str, reached: Callable[[], None]) -> None:
 def arrange_planning(point: str, reached: Callable[[], None]) -> bool:
     """The points of reading, planning and preparing. False when `point` is none of them."""
     from jobs import models
-    from jobs.batches import leases, planning, slices
+    from jobs.batches import leases, slices
     from jobs.drafts import reading
     from jobs.models import files
     from jobs.retries import preparation
@@ -99,7 +99,11 @@ def arrange_planning(point: str, reached: Callable[[], None]) -> bool:
             reading.SLICE = 50
             after(reading, "_store", reached)
         case "planning: body half written":
-            after(planning, "custom_id", reached)
+            after(
+                models.Batch,
+                "custom_id_of",
+                lambda: reached() if called_by("_write_body") else None,
+            )
         case "planning: body written, batch not":
             after(files, "keep", lambda: reached() if called_by("plan_next_batch") else None)
         case "planning: some rows given":
@@ -151,8 +155,9 @@ def arrange_sending(point: str, reached: Callable[[], None]) -> bool:
 
 def arrange_collecting(point: str, reached: Callable[[], None]) -> bool:
     """The points of collecting results. False when `point` is none of them."""
-    from jobs.batches import collection, leases, result_proof, result_rows
+    from jobs.batches import collection, leases, result_rows
     from jobs.models import files
+    from jobs.rules import result_proof
 
     match point:
         case "collecting: half downloaded":
@@ -160,7 +165,7 @@ def arrange_collecting(point: str, reached: Callable[[], None]) -> bool:
         case "collecting: downloaded, not proven":
             before(result_proof, "prove_complete", reached)
         case "collecting: proven, not named":
-            before(files, "keep", lambda: reached() if called_by("_download") else None)
+            before(files, "keep", lambda: reached() if called_by("collect") else None)
         case "collecting: named, nothing stored":
             before(result_rows, "store", reached)
         case "collecting: some rows stored":

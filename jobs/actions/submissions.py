@@ -6,9 +6,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..batches import result_proof
 from ..models import Batch, Job, Sending, Trial, clock, note_change, pico
-from ..rules import wording
+from ..rules import result_proof, wording
 from ..spending import caps
 from . import approvals
 from .events import log_event, nudge_worker

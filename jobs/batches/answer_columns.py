@@ -9,10 +9,8 @@ import msgspec
 
 from ..models import Batch, Job, Row
 from ..rules.answer_formats import stored_values
-from ..rules.judging import GOOD, Judgment, Result
-from ..rules.tool_answers import add_columns, columns_of, forced_tool, stored_columns
-
-CALLED = "tool_use"  # the stop reason of an answer that ends with the call of a tool
+from ..rules.judging import CALLED, GOOD, Judgment
+from ..rules.tool_answers import add_columns, columns_of, stored_columns
 
 
 class _Request(msgspec.Struct):
@@ -22,18 +20,13 @@ class _Request(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Request)
 
 
-def requests_of(batch: Batch, results: Sequence[tuple[int | None, Result]]) -> dict[int, Any]:
-    """The `params` of the rows whose answer ended with the call of a tool, by number; without those
-    that nobody knows: of a batch that was made elsewhere, from a table or without a file."""
-    called = [
-        number
-        for number, result in results
-        if number is not None and result.message and result.message.stop_reason == CALLED
-    ]
-    if not called or batch.job.kind != Job.Kind.REQUESTS:
+def requests_of(batch: Batch, numbers: Sequence[int]) -> dict[int, Any]:
+    """The `params` of these rows, by number; without those that nobody knows: of a batch that was
+    made elsewhere, from a table or without a file."""
+    if batch.job.kind != Job.Kind.REQUESTS:
         return {}
     found = {}
-    rows = Row.objects.filter(batch=batch, number__in=called)
+    rows = Row.objects.filter(batch=batch, number__in=numbers)
     for number, source in rows.values_list("number", "source"):
         try:
             params = _decoder.decode(source).params
@@ -42,13 +35,6 @@ def requests_of(batch: Batch, results: Sequence[tuple[int | None, Result]]) -> d
         if params is not None:
             found[number] = params
     return found
-
-
-def forced(batch: Batch, params: Any) -> str | None:
-    """As `judge_result` wants it: the tool that the request forced; None for an unknown request."""
-    if params is None:
-        return None if batch.is_external else ""
-    return forced_tool(params)
 
 
 def store_columns(job_pk: int, answers: Sequence[tuple[int, Any, Judgment]]) -> None:

@@ -3,12 +3,11 @@ the rows. Each step can be repeated with the same result."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from collections import Counter
 from datetime import timedelta
-from itertools import chain
+from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -24,13 +23,14 @@ from ..models import (
     clock,
     files,
     note_change,
+    recipe_of_round,
 )
-from ..provider import errors
+from ..provider import client, errors
 from ..provider.replies import BatchInfo
+from ..rules import result_proof
 from ..rules.judging import judge_result
-from . import absence, external_ids, holds, reconciliation, result_files, result_proof, result_rows
-from .leases import Lease, LeaseLost
-from .result_proof import (
+from ..rules.pricing import known_cost_in_pico
+from ..rules.result_proof import (
     COUNTED,
     DELETED,
     FOREIGN,
@@ -38,17 +38,19 @@ from .result_proof import (
     NO_RESULTS,
     NOT_ENDED,
     UNCLEAR,
+    Expected,
     Incomplete,
 )
-from .result_rows import SLICE, cost_of
+from . import absence, external_ids, holds, reconciliation, result_files, result_rows
+from .leases import Lease, LeaseLost
+from .result_rows import SLICE
 from .slices import slice_transaction
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = timedelta(minutes=10)  # before they are fetched anew
 # A new batch and its results can be answered with 404 for a while (seen by users of the API).
 NOT_YET_VISIBLE = timedelta(minutes=15)
-
-
+STAY_INCOMPLETE = "The results of batch {} stay incomplete:"
 STILL_UNKNOWN = (
     "We still do not know whether the provider has the missing answers. They may have been "
     "charged. You can try again later, or go on without them."
@@ -61,17 +63,28 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     Raises LeaseLost, NotMoved when somebody changed the batch meanwhile, and ProviderError when the
     results cannot be fetched now.
     """
+    expected = expect_results(batch)
+    recipe = recipe_of_round(batch.job, batch.round)
     path = files.results_path(batch)
     if batch.is_external and external_ids.is_open(batch.job) and path.exists():
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
     try:
-        # A file that is there already was proven by a worker that died before it could say so.
-        sha256 = (
-            result_proof.prove_complete(batch, path, lease)
-            if path.exists()
-            else _download(batch, lease)
-        )
+        # A file that has its name was proven by a worker that died before it could say so.
+        received = path
+        if not path.exists():
+            incoming = files.begin_incoming(batch)
+            received = result_files.receive(batch, recipe, incoming, lease)
+        with received.open("rb") as file:
+            lines = result_files.lines(file)
+            proof = result_proof.prove_complete(lines, expected, lease.renew)
+        if batch.counts and result_proof.contradiction(batch.counts, proof.kinds):
+            # They were stored when the end was first seen: what condemns a download has to be as
+            # fresh.
+            result_proof.require_counts(proof, ask_anew(batch).counts)
+        result_proof.require_understood(proof, batch.doubt, batch.doubts)
+        if received != path:
+            files.keep(received, path, mode=0o440)
     except errors.NotFound:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
@@ -82,12 +95,44 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         what = f"the provider did not say whether it has them ({error})"
         return _try_again(batch, Incomplete(what, UNCLEAR), lease)
     try:
-        cost = result_rows.store(batch, path, lease)
+        rows = expected.rows
+        if rows is None:
+            rows = result_rows.match_imported(batch, path, lease)
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
+    cost = result_rows.store(batch, path, rows, lease)
     if batch.is_external:
         result_rows.say_what_fits(batch, path, lease)
+    _note_collected(batch, path, proof.sha256, cost, lease)
+    return timedelta()
+
+
+def expect_results(batch: Batch) -> Expected:
+    """What the results of a batch have to be."""
+    if batch.is_external:
+        return Expected(batch.size, None, batch.recovered)
+    numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
+    rows = {batch.custom_id_of(number): number for number in numbers.iterator()}
+    return Expected(len(rows), rows, batch.recovered)
+
+
+def ask_anew(batch: Batch) -> BatchInfo:
+    """What the provider says of an ended batch now; its counts and times are stored. Raises
+    Incomplete when it has not ended after all, and then it is watched on; and ProviderError."""
+    info = client.retrieve_batch(str(batch.provider_id))
+    if info.status != "ended":
+        raise Incomplete("the provider is still at work on it", NOT_ENDED)
+    batch.counts, batch.ended_at = info.counts, info.ended_at or batch.ended_at
+    ended = Batch.objects.filter(pk=batch.pk, provider_id=batch.provider_id)
+    ended.update(counts=batch.counts, ended_at=batch.ended_at, expires_at=info.expires_at)
+    return info
+
+
+def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lease) -> None:
+    """All results are in their rows. Raises LeaseLost, NotMoved."""
+    # The rows and the recipe can make the body again.
+    not_needed = [files.body_path(batch), files.incomplete_path(batch)]
     with transaction.atomic():
         mine = Job.objects.filter(pk=batch.job_id, lease_owner=lease.owner)
         if not mine.update(lease_owner=lease.owner):
@@ -104,12 +149,11 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
             next_action_at=None,
             cost_pico=cost,
         )
-        holds.log(batch.job_id, f"The answers of batch {batch.number} are in.")
-        holds.release(batch.job_id, _stay_incomplete(batch))
+        holds.release(batch.job_id, STAY_INCOMPLETE.format(batch.number))
         holds.release(batch.job_id, external_ids.WHICH)
-    files.body_path(batch).unlink(missing_ok=True)  # the rows and the recipe can make it again
-    files.incomplete_path(batch).unlink(missing_ok=True)
-    return timedelta()
+        holds.log(batch.job_id, f"The answers of batch {batch.number} are in.")
+    for one in not_needed:
+        one.unlink(missing_ok=True)
 
 
 def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> timedelta:
@@ -119,7 +163,7 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
         files.remove_incoming(batch)
         files.results_path(batch).unlink(missing_ok=True)
         try:
-            result_proof.ask_anew(batch)
+            ask_anew(batch)
         except errors.NotFound:
             return _without_results(batch, lease)
         except Incomplete as other:
@@ -145,41 +189,13 @@ def may_be_too_new(batch: Batch) -> bool:
     return batch.deadline_at is not None and clock.now() < batch.deadline_at + NOT_YET_VISIBLE
 
 
-def _download(batch: Batch, lease: Lease) -> str:
-    """Fetch the results to disk, and give the file its name only when it is proven complete; its
-    SHA-256."""
-    files.remove_incoming(batch)
-    part = files.incoming_path(batch)
-    files.require_room(part.parent, 3 * batch.body_bytes)
-    assert batch.provider_id  # noqa: S101 - a database constraint
-    with part.open("wb") as file:
-        failures = batch.collect_failures
-        try:
-            result_files.download(batch.provider_id, batch, file, lease, failures)
-        except errors.TooLong as error:
-            raise Incomplete(
-                f"more than the {file.tell():,} bytes arrived that {batch.size:,} answers can have"
-            ) from error
-        except errors.Unclear as error:
-            if not file.tell():
-                raise
-            what = f"the connection broke off after {file.tell():,} bytes"
-            raise Incomplete(what, UNCLEAR) from error
-        except OSError:
-            part.unlink()  # the disk is full: the room is needed
-            raise
-    sha256 = result_proof.prove_complete(batch, part, lease)
-    files.keep(part, files.results_path(batch), mode=0o440)
-    return sha256
-
-
 def _without_results(batch: Batch, lease: Lease) -> timedelta:
     """The provider answers 404: for a while after a batch was made or has ended, or because the
     results are gone for good. Raises ProviderError."""
     patient = may_be_too_new(batch)
     what, doubt = "the provider does not have them (404)", NO_RESULTS
     try:
-        archived_at = result_proof.ask_anew(batch).archived_at
+        archived_at = ask_anew(batch).archived_at
     except errors.NotFound:
         doubt = GONE
     except Incomplete as incomplete:
@@ -214,6 +230,7 @@ def _try_again(
     ended.update(next_action_at=clock.now() + pause)
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, incomplete)
     agreed = batch.doubts >= result_proof.TRIES and not patient
+    stays = STAY_INCOMPLETE.format(batch.number)
     if batch.doubt == NOT_ENDED and (
         batch.given_up_at or batch.collect_failures < result_proof.TRIES
     ):
@@ -231,7 +248,7 @@ def _try_again(
     elif batch.given_up_at and batch.doubt == UNCLEAR and batch.doubts == result_proof.TRIES:
         # The person decided before that was known, and decides again.
         ended.update(given_up_at=None)
-        holds.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}. {STILL_UNKNOWN}")
+        holds.hold(batch.job_id, f"{stays} {incomplete}. {STILL_UNKNOWN}")
     elif batch.given_up_at or (agreed and batch.doubt == DELETED):
         _take_what_arrived(batch, lease)
         said = str(incomplete)
@@ -240,7 +257,7 @@ def _try_again(
         reconciliation.give_back(batch, "given_back" if batch.doubt == FOREIGN else "vanished")
     elif batch.collect_failures >= result_proof.TRIES and not patient:
         _take_what_arrived(batch, lease)
-        holds.hold(batch.job_id, f"{_stay_incomplete(batch)} {incomplete}.")
+        holds.hold(batch.job_id, f"{stays} {incomplete}.")
     return pause
 
 
@@ -251,10 +268,6 @@ def _is_not_ours(batch: Batch) -> bool:
     return batch.doubt == GONE and reconciliation.was_found_by_listing(batch)
 
 
-def _stay_incomplete(batch: Batch) -> str:
-    return f"The results of batch {batch.number} stay incomplete:"
-
-
 def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     """Put the results that did arrive into their rows, so that they can be used; the batch stays
     uncollected. Of contradicting results none is taken."""
@@ -263,28 +276,17 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         return
     size, sha256 = checksums.facts_of(part)
     Batch.objects.filter(pk=batch.pk).update(results_bytes=size, results_sha256=sha256)
-    planned = result_proof.planned_ids(batch)
-    lines: dict[str, bytes] = {}
-    contradicting = set()
-    for line in chain.from_iterable(result_rows.slices(part)):
-        try:
-            found = result_proof.result_of(line).custom_id
-        except Incomplete:
-            continue
-        if planned is not None and found not in planned:
-            continue
-        if found not in lines and len(lines) == batch.size:
-            break  # more results than requests
-        fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
-        if lines.setdefault(found, fingerprint) != fingerprint:
-            contradicting.add(found)
-        lease.renew()
-    taken = lines.keys() - contradicting
+    expected = expect_results(batch)
+    with part.open("rb") as file:
+        taken = result_proof.find_usable(result_files.lines(file), expected, lease.renew)
     try:
-        result_rows.store(batch, part, lease, only=taken)
+        rows = expected.rows
+        if rows is None:
+            rows = result_rows.match_imported(batch, part, lease)
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return
+    result_rows.store(batch, part, rows, lease, only=taken)
     if Batch.objects.filter(pk=batch.pk).exclude(arrived=len(taken)).update(arrived=len(taken)):
         holds.log(
             batch.job_id,
@@ -302,14 +304,15 @@ def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[i
     with tempfile.TemporaryFile(dir=files.scratch()) as file:
         # How often it failed before is not known.
         failures = result_files.MOST_HALVINGS
-        result_files.download(info.id, batch, file, failures=failures)
+        recipe = recipe_of_round(batch.job, batch.round)
+        result_files.download(info.id, batch, recipe, file, failures=failures)
         file.seek(0)
         for line in result_files.lines(file):
             if line.strip():
                 found = result_proof.result_of(line)
                 kinds[found.custom_id] = found.result.type
                 if found.result.type == "succeeded":
-                    costs[found.custom_id] = cost_of(judge_result(found.result))
+                    costs[found.custom_id] = known_cost_in_pico(judge_result(found.result))
     if len(kinds) != info.total:
         raise Incomplete(f"{len(kinds):,} of {info.total:,} results arrived")
     if by_counts and (what := result_proof.contradiction(info.counts, Counter(kinds.values()))):

@@ -17,9 +17,9 @@ from django.db.models import F
 from ..models import Batch, Job, LateBatch, Round, SubmissionEvent, clock, dollars, note_change
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
-from ..rules import wording
+from ..rules import result_proof, wording
 from ..rules.pricing import format_dollars
-from . import absence, collection, holds, journal, ownership, reconciliation, result_proof
+from . import absence, collection, holds, journal, ownership, reconciliation
 
 logger = logging.getLogger(__name__)
 

@@ -48,11 +48,6 @@ _ready_made = msgspec.json.Decoder(_ReadyMade)
 _cells_decoder = msgspec.json.Decoder(list[str])
 
 
-def custom_id(nonce: str, number: int) -> str:
-    """The id of a row on the wire. It proves which batch a result line belongs to."""
-    return f"{nonce}-{number:07d}"
-
-
 def new_nonce() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
 
@@ -264,7 +259,7 @@ def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: L
             body.left_out.setdefault(str(why), []).append(number)
         else:
             request = b'\n{"custom_id":"%b","params":%b}' % (
-                custom_id(batch.nonce, number).encode(),
+                batch.custom_id_of(number).encode(),
                 params,
             )
             if body.bytes + len(request) + len(closing) + 1 > settings.BATCH_MAX_BYTES:

@@ -13,7 +13,8 @@ from django.db import DatabaseError, InterfaceError
 from ..models import Batch, Job, NotMoved, clock
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
-from . import collection, holds, reconciliation, result_proof
+from ..rules import result_proof
+from . import collection, holds, reconciliation
 from .leases import Lease
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,15 @@ What the provider, or a proxy, sends is bounded before it fills the disk or the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 from django.db.models import Q
 
-from ..models import Batch, Job, Row, files, recipe_of_round
-from ..provider import client
+from ..models import Batch, Job, Row, files
+from ..provider import client, errors
+from ..rules.recipes import Recipe
+from ..rules.result_proof import UNCLEAR, Incomplete
 from .leases import Lease
 
 # Bytes that arrive between two looks at the free disk.
@@ -20,7 +23,7 @@ ROOM_CHECKED_EVERY = 8_000_000
 MOST_HALVINGS = 5
 
 
-def max_answer_bytes(batch: Batch) -> int:
+def max_answer_bytes(batch: Batch, recipe: Recipe) -> int:
     """Bytes that the results of `batch` have at most, by the lengths that were asked for, with room
     for one result of any length: what was paid for is not given up for a bound that is too tight.
 
@@ -32,28 +35,57 @@ def max_answer_bytes(batch: Batch) -> int:
     if batch.is_external:
         return any_one + batch.size * any_one
     if job.kind == Job.Kind.TABLE:
-        longest = recipe_of_round(job, batch.round).longest
-        return any_one + batch.size * client.max_answer_bytes(longest)
+        return any_one + batch.size * client.max_answer_bytes(recipe.longest)
     models = job.reading.get("models", {}).values()
     longest = max((model.get("max_tokens_most", 300_000) for model in models), default=300_000)
-    longest = max(longest, recipe_of_round(job, batch.round).max_tokens)
+    longest = max(longest, recipe.max_tokens)
     quoting = Q(source__contains='"tools"') | Q(source__contains='"citations"')
     quoting |= Q(source__contains='"mcp_servers"')
     long = Row.objects.filter(quoting, batch=batch).count()
     return (1 + long) * any_one + (batch.size - long) * client.max_answer_bytes(longest)
 
 
+def receive(batch: Batch, recipe: Recipe, path: Path, lease: Lease) -> Path:
+    """Fetch the results of an ended batch into a new file at `path`, which is returned.
+
+    Raises Incomplete when not all can have arrived, ProviderError, LeaseLost, and OSError when the
+    disk is full.
+    """
+    assert batch.provider_id  # noqa: S101 - a database constraint
+    with path.open("wb") as file:
+        try:
+            download(batch.provider_id, batch, recipe, file, lease, batch.collect_failures)
+        except errors.TooLong as error:
+            raise Incomplete(
+                f"more than the {file.tell():,} bytes arrived that {batch.size:,} answers can have"
+            ) from error
+        except errors.Unclear as error:
+            if not file.tell():
+                raise
+            what = f"the connection broke off after {file.tell():,} bytes"
+            raise Incomplete(what, UNCLEAR) from error
+        except OSError:
+            path.unlink()  # the room is needed
+            raise
+    return path
+
+
 def download(
-    provider_id: str, batch: Batch, file: IO[bytes], lease: Lease | None = None, failures: int = 0
+    provider_id: str,
+    batch: Batch,
+    recipe: Recipe,
+    file: IO[bytes],
+    lease: Lease | None = None,
+    failures: int = 0,
 ) -> None:
-    """Write the results of the provider's batch `provider_id` to `file`: those of `batch`, or of
-    one like it. `failures`: how often that failed before.
+    """Write the results of the provider's batch `provider_id` to `file`: those of `batch`, which
+    was sent with `recipe`, or of one like it. `failures`: how often that failed before.
 
     Raises ProviderError, LeaseLost, and OSError when the disk is full.
     """
     pace = client.PACE >> min(failures, MOST_HALVINGS)
     checked = 0
-    for block in client.result_blocks(provider_id, max_answer_bytes(batch), pace):
+    for block in client.result_blocks(provider_id, max_answer_bytes(batch, recipe), pace):
         file.write(block)
         if (arrived := file.tell()) >= checked + ROOM_CHECKED_EVERY:
             checked = arrived

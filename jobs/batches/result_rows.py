@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from django.db import connection, transaction
 
-from ..models import (
-    Batch,
-    FileProblem,
-    Outcome,
-    Row,
-    answer_kind_of,
-    note_change,
-    results,
-)
+from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, note_change, results
 from ..models.statements import update_statement
-from ..rules import pricing, wording
-from ..rules.judging import Judgment, Result, judge_result, read_line
+from ..rules import wording
+from ..rules.judging import ResultLine, judge_result, read_line
+from ..rules.pricing import known_cost_in_pico
+from ..rules.tool_answers import forced_tool
 from . import answer_columns, external_ids, holds, result_files
 from .leases import Lease
 from .slices import slice_transaction
@@ -35,37 +29,30 @@ _UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number", "batch_i
 _NAME = update_statement(Row, ["source"], ["job_id", "number"])
 
 
-def store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = None) -> int:
-    """Judge every result and put it into its row; the sum of their cost, as in Row.cost_pico.
-    Repeatable: the same file gives the same rows. `only`: the custom_ids to take, when the file is
-    not proven complete. Raises foreign.Undecided."""
+def store(
+    batch: Batch,
+    path: Path,
+    rows: Mapping[str, int],
+    lease: Lease,
+    only: Container[str] | None = None,
+) -> int:
+    """Judge every result and put it into its row, whose number `rows` has by custom_id; the sum of
+    their cost, as in Row.cost_pico. Repeatable: the same file gives the same rows. `only`: the
+    custom_ids to take, when the file is not proven complete."""
     total = 0
-    counted = set()  # a line that is there twice is paid once
+    stored: set[str] = set()  # a line that is there twice is paid once
     wanted = answer_kind_of(batch.job)
-    rows = _rows_brought_in(batch, path, lease) if batch.is_external else None
+    unknown_tool = None if batch.is_external else ""  # for a request that nobody knows
     for lines in slices(path):
-        found_here: list[tuple[int | None, Result]] = []
-        for line in lines:
-            try:
-                result = read_line(line)
-            except (msgspec.DecodeError, RecursionError):
-                if only is None:
-                    raise
-                continue
-            if result.custom_id in counted or (only is not None and result.custom_id not in only):
-                continue
-            counted.add(result.custom_id)
-            if rows is None:
-                number: int | None = int(result.custom_id.rpartition("-")[2])
-            else:
-                number = rows.get(result.custom_id)
-            found_here.append((number, result.result))
-        requests = answer_columns.requests_of(batch, found_here)
+        found = [(rows.get(one.custom_id), one.result) for one in _new_results(lines, stored, only)]
+        calls = [number for number, result in found if result.ends_with_call and number is not None]
+        requests = answer_columns.requests_of(batch, calls) if calls else {}
         updates, answers = [], []
-        for number, found in found_here:
-            params = requests.get(number) if number is not None else None
-            judged = judge_result(found, wanted, answer_columns.forced(batch, params))
-            cost = cost_of(judged)
+        for number, result in found:
+            params = None if number is None else requests.get(number)
+            tool = unknown_tool if params is None else forced_tool(params)
+            judged = judge_result(result, wanted, tool)
+            cost = known_cost_in_pico(judged)
             total += cost
             if number is not None:  # else it fits no row, which is said in the end
                 values = results.result_values(judged, cost).values()
@@ -75,14 +62,31 @@ def store(batch: Batch, path: Path, lease: Lease, only: Container[str] | None = 
         with slice_transaction(), connection.cursor() as cursor:
             note_change(batch.job_id)
             cursor.executemany(_UPDATE, updates)
-            answer_columns.store_columns(batch.job_id, answers)
+            if calls:
+                answer_columns.store_columns(batch.job_id, answers)
         lease.renew()
     return total
 
 
-def _rows_brought_in(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
+def _new_results(
+    lines: Sequence[bytes], stored: set[str], only: Container[str] | None
+) -> Iterator[ResultLine]:
+    """What these lines hold, without what is `stored` already, which grows by them."""
+    for line in lines:
+        try:
+            found = read_line(line)
+        except (msgspec.DecodeError, RecursionError):
+            if only is None:
+                raise
+            continue
+        if found.custom_id not in stored and (only is None or found.custom_id in only):
+            stored.add(found.custom_id)
+            yield found
+
+
+def match_imported(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
     """Which row each result of a batch that was made elsewhere belongs to. Without a file the rows
-    get their ids here. Raises foreign.Undecided."""
+    get their ids here. Raises external_ids.Undecided."""
     job = batch.job
     ids = external_ids.ids_of(path, lease)
     external_ids.decide(job, ids, lease)
@@ -145,10 +149,3 @@ def slices(path: Path) -> Iterator[list[bytes]]:
                 lines, size = [], 0
     if lines:
         yield lines
-
-
-def cost_of(judged: Judgment) -> int:
-    try:
-        return pricing.cost_in_pico(judged)
-    except pricing.UnknownPrice:
-        return 0  # counted as unpriced in the job's tally

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from ..models import Batch, Job, checksums, clock, files
+from ..models import Batch, Job, checksums, clock, files, recipe_of_round
 from ..models.checksums import CheckedFile, Damaged
 from ..provider import errors
 from . import holds, result_files
@@ -170,7 +170,8 @@ def _fetch(batch: Batch, lease: Lease) -> None:
         part = files.incoming_path(batch)
         files.require_room(part.parent, batch.results_bytes)
         with part.open("wb") as file:
-            result_files.download(str(batch.provider_id), batch, file, lease)
+            recipe = recipe_of_round(batch.job, batch.round)
+            result_files.download(str(batch.provider_id), batch, recipe, file, lease)
         checksums.open_checked(part, batch.results_bytes, batch.results_sha256).require_whole(
             lease.renew
         )

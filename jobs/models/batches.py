@@ -180,6 +180,10 @@ class Batch(models.Model):
     def __str__(self) -> str:
         return f"batch {self.number} of job {self.job_id}"
 
+    def custom_id_of(self, number: int) -> str:
+        """The id of a row on the wire. It proves which batch a result line belongs to."""
+        return f"{self.nonce}-{number:07d}"
+
     @property
     def is_final(self) -> bool:
         return self.state in self.FINAL

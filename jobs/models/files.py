@@ -97,6 +97,15 @@ def remove_incoming(batch: Batch) -> None:
         path.unlink(missing_ok=True)
 
 
+def begin_incoming(batch: Batch) -> Path:
+    """Where to write the results of a batch that are about to arrive; what arrived of them before
+    is removed. Raises OSError when they hardly fit on the disk."""
+    remove_incoming(batch)
+    path = incoming_path(batch)
+    require_room(path.parent, 3 * batch.body_bytes)
+    return path
+
+
 def incomplete_path(batch: Batch) -> Path:
     """What did arrive of results that stay incomplete."""
     return results_path(batch).with_suffix(".incomplete")

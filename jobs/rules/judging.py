@@ -218,6 +218,8 @@ def describe_problem(cause: str, message: str) -> str:
 
 # --- The shape of a result line (Message Batches API, results) ----------------------------------
 
+CALLED = "tool_use"  # the stop reason of an answer that ends with the call of a tool
+
 
 class OutputDetails(msgspec.Struct):
     thinking_tokens: int | None = None
@@ -285,6 +287,11 @@ class Result(msgspec.Struct):
     type: str
     message: Message | None = None
     error: ErrorResponse | None = None
+
+    @property
+    def ends_with_call(self) -> bool:
+        """Whether the answer ended with the call of a tool."""
+        return self.message is not None and self.message.stop_reason == CALLED
 
 
 class ResultLine(msgspec.Struct):

@@ -283,6 +283,14 @@ def cost_in_pico(judged: Judgment, *, batch: bool = True) -> int:
     return _usage_in_pico(usage, judged.answered_by, BATCH if batch else Decimal(1))
 
 
+def known_cost_in_pico(judged: Judgment) -> int:
+    """As `cost_in_pico`, of a row of a batch; 0 without a price, which the job's tally counts."""
+    try:
+        return cost_in_pico(judged)
+    except UnknownPrice:
+        return 0
+
+
 def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     written = usage.cache_creation_input_tokens or 0
     read = usage.cache_read_input_tokens or 0

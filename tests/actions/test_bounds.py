@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from jobs.batches import collection, leases, ownership, result_files, result_proof
-from jobs.models import Batch, Job, Row, clock, files
+from jobs.batches import collection, leases, ownership, result_files
+from jobs.models import Batch, Job, Row, clock, files, recipe_of_round
 from jobs.provider import client, connections
 from jobs.provider.errors import NotFound, ProviderError, Refused, TooLong, Unclear
+from jobs.rules import result_proof
 
 from ..provider.test_client import PARAMS
 from ..slow_provider import HEAD, SlowProvider
@@ -259,6 +260,10 @@ def claim(batch: Batch) -> leases.Lease:
     return lease
 
 
+def most_bytes(batch: Batch) -> int:
+    return result_files.max_answer_bytes(batch, recipe_of_round(batch.job, batch.round))
+
+
 def endless_results(one: SlowProvider) -> Iterator[bytes]:
     line = b'{"custom_id":"abc123-0000001","result":{"type":"canceled"}}\n'
     yield HEAD + b"\r\n"
@@ -275,12 +280,10 @@ def test_results_without_end_are_bounded_by_what_was_asked_for(
     ended.refresh_from_db()
     assert ended.collect_failures == 1
     (part,) = files.results_path(ended).parent.glob("*.part")
-    assert part.stat().st_size == result_files.max_answer_bytes(ended)
+    assert part.stat().st_size == most_bytes(ended)
     # One result of any length, and three that are as long as was asked for.
     longest = 300
-    assert result_files.max_answer_bytes(ended) <= 4 * MIB + 3 * (
-        100_000 + 100 * max(longest, 4096)
-    )
+    assert most_bytes(ended) <= 4 * MIB + 3 * (100_000 + 100 * max(longest, 4096))
 
 
 def test_a_disk_that_fills_up_while_results_arrive_ends_the_download(
@@ -311,8 +314,9 @@ def test_a_line_without_end_is_not_read_into_memory(
     path.write_bytes(b'{"custom_id":"abc123-0000001","result":"' + b"x" * 20 * MIB + b'"}\n')
     tracemalloc.start()
     try:
-        with pytest.raises(result_proof.Incomplete):
-            result_proof.prove_complete(ended, path, claim(ended))
+        expected = collection.expect_results(ended)
+        with path.open("rb") as file, pytest.raises(result_proof.Incomplete):
+            result_proof.prove_complete(result_files.lines(file), expected)
         _now, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -345,4 +349,4 @@ def test_what_tools_found_may_be_longer_than_what_was_asked_for(
     Row.objects.filter(job=job).update(batch=ended)
     Batch.objects.filter(pk=ended.pk).update(job=job, size=2)
     batch = Batch.objects.get(pk=ended.pk)
-    assert result_files.max_answer_bytes(batch) == 2 * client.RESULT_BYTES + 200_000
+    assert most_bytes(batch) == 2 * client.RESULT_BYTES + 200_000

@@ -15,12 +15,13 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.actions import job_basics, reviews, submissions
-from jobs.batches import collection, late, result_proof
+from jobs.batches import collection, late
 from jobs.drafts import trials
 from jobs.models import Batch, Job, LateBatch, NotMoved, Trial, dollars
 from jobs.provider import client
 from jobs.provider.replies import BatchInfo
 from jobs.results import builder, review_sample
+from jobs.rules import result_proof
 from jobs.spending import ledger
 from jobs.worker import advance, sweep
 

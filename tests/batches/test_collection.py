@@ -15,10 +15,11 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from jobs.actions import job_basics, submissions
-from jobs.batches import collection, leases, polling, result_proof, result_rows
+from jobs.batches import collection, leases, polling, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client
 from jobs.provider.replies import BatchInfo
+from jobs.rules import result_proof
 from jobs.worker import sent_jobs, sweep
 
 from ..conftest import Simulator

@@ -343,7 +343,7 @@ def test_what_arrived_of_incomplete_results_is_not_given_out_damaged(
     damage: Damage,
 ) -> None:
     simulator.faults(results=[{"kind": "clean_early_end"}] * 50)
-    monkeypatch.setattr("jobs.batches.result_proof.TRIES", 1)
+    monkeypatch.setattr("jobs.rules.result_proof.TRIES", 1)
     job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
     batch = job.batches.get()
     url = reverse("batch_raw", args=[job.pk, 1])

@@ -12,11 +12,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs.actions import retries, submissions
-from jobs.batches import polling, result_proof
+from jobs.batches import polling
 from jobs.drafts import estimates
 from jobs.models import Batch, Heartbeat, Job, Outcome, clock
 from jobs.provider import client
 from jobs.retries import rounds, selection
+from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, send_again

@@ -28,7 +28,6 @@ from jobs.batches import (
     collection,
     external,
     external_ids,
-    result_proof,
     result_rows,
     unknown_submissions,
 )
@@ -49,6 +48,7 @@ from jobs.results import unmatched, workbook
 from jobs.retries import problem_groups, rounds
 from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
+from jobs.rules import result_proof
 from jobs.rules.judging import ASK, EDIT, LEAVE_OUT
 from jobs.spending import ledger
 from jobs.web.templatetags.show import job_state

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 
-from jobs.batches import collection, external_ids, leases, polling, result_proof, result_rows
+from jobs.batches import collection, external_ids, leases, polling, result_rows
 from jobs.models import Batch, Job, Outcome, Row, files
 from jobs.provider import client, errors
+from jobs.rules import result_proof
 
 from ..many import finished, touched
 

@@ -12,9 +12,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs.actions import job_basics, submissions, unknown_batches
-from jobs.batches import collection, late, ownership, result_proof
+from jobs.batches import collection, late, ownership
 from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, dollars
 from jobs.provider import client
+from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator

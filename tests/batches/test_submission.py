@@ -24,7 +24,6 @@ from jobs.batches import (
     planning,
     polling,
     reconciliation,
-    result_proof,
     submission,
 )
 from jobs.batches.leases import LeaseLost
@@ -41,6 +40,7 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client, errors, replies
+from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, is_over, let_pass, store_job

@@ -22,7 +22,6 @@ from jobs.batches import (
     reconciliation,
     recovery,
     restored_batches,
-    result_proof,
     result_rows,
     submission,
     unknown_submissions,
@@ -47,6 +46,7 @@ from jobs.models import (
 )
 from jobs.provider import client, errors
 from jobs.retries import rounds, selection
+from jobs.rules import result_proof
 from jobs.worker import advance as lifecycle
 from jobs.worker import due_times, failures, finishing, sweep
 

@@ -16,11 +16,12 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.actions import drafts, reviews, submissions
-from jobs.batches import collection, result_proof
+from jobs.batches import collection
 from jobs.models import Job, Outcome
 from jobs.results import review_sample
 from jobs.retries import edits, problem_groups, rounds, selection
 from jobs.retries.selection import EDITED, FOR_NOW
+from jobs.rules import result_proof
 from jobs.rules.answer_formats import AnswerKind
 from jobs.rules.judging import (
     ADMINISTRATOR,

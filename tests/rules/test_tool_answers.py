@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 
 from jobs.actions import external_batches, reviews
-from jobs.batches import result_rows
+from jobs.batches import collection, result_rows
 from jobs.models import Job, Outcome, answer_shape_of, files
 from jobs.results import statistics, table, workbook
 from jobs.retries import problem_groups
@@ -315,6 +315,8 @@ def test_results_that_are_stored_again_give_the_same_columns(
     before = mixed_tools.answer_columns
     batch = mixed_tools.batches.get()
     lease: Any = type("Lease", (), {"renew": lambda self: None})()
-    result_rows.store(batch, files.results_path(batch), lease)
+    rows = collection.expect_results(batch).rows
+    assert rows
+    result_rows.store(batch, files.results_path(batch), rows, lease)
     mixed_tools.refresh_from_db()
     assert mixed_tools.answer_columns == before

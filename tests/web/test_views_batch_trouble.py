@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.batches import result_proof
 from jobs.drafts.estimates import Estimate
 from jobs.models import (
     PICO,
@@ -33,6 +32,7 @@ from jobs.models import (
     key_fingerprint,
 )
 from jobs.retries import preparation, rounds, selection
+from jobs.rules import result_proof
 from jobs.web.templatetags.show import at_most
 from jobs.worker import tally
 

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from jobs.batches import result_proof
 from jobs.models import Batch, Job, Outcome
+from jobs.rules import result_proof
 
 from .test_views_batch_trouble import ESTIMATE, live, with_rows
 from .test_views_job_page import MakeJob, text

@@ -1,0 +1,158 @@
+"""Whether results are complete: exactly one for every row of the batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from .judging import ResultLine, is_understood, read_line
+
+KINDS = ("succeeded", "errored", "canceled", "expired")
+# Before a person is told that results stay incomplete. As many looks in a row have to agree before
+# one of them counts for good.
+TRIES = 5
+
+
+class Incomplete(Exception):
+    """The results that came are not all of them, or not what was sent; says what is missing.
+
+    `doubt` is what could not be undone if this one look counted: it counts when TRIES looks in a
+    row have come to the same.
+    """
+
+    def __init__(self, what: str, doubt: str = "") -> None:
+        super().__init__(what)
+        self.doubt = doubt
+
+
+FOREIGN = "foreign"  # the results belong to another batch than the one that was recovered
+GONE = "gone"  # the provider has neither the results nor the batch
+DELETED = "deleted"  # the provider says that it has deleted the results
+NOT_ENDED = "not ended"  # the provider says that it is still at work
+NO_RESULTS = "no results"  # the provider has the batch, and no results of it
+UNCLEAR = "unclear"  # no whole answer came, which says nothing about the results
+
+
+# Of these, one look ends nothing, even after a person has given up the results.
+COUNTED = (GONE, DELETED, NO_RESULTS, UNCLEAR)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the results of a batch have to be: `size` of them, each with an id of its own."""
+
+    size: int
+    # The number of the row of each custom_id; None if only whoever made the batch elsewhere knows
+    # the ids.
+    rows: Mapping[str, int] | None
+    recovered: bool  # the batch was found by listing, so it may be another program's
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What complete results are."""
+
+    sha256: str
+    kinds: Counter[str]  # how many results there are of each type
+    doubt: str  # names the results that are not understood; "" without any
+
+
+def prove_complete(
+    lines: Iterable[bytes], expected: Expected, between: Callable[[], object] = lambda: None
+) -> Proof:
+    """Make certain that these lines hold exactly the results that are expected. A line that is
+    there twice to the letter counts once. Calls `between` after each result. Raises Incomplete.
+    """
+    planned, size = expected.rows, expected.size
+    digest = hashlib.sha256()
+    kinds: Counter[str] = Counter()
+    seen: dict[str, bytes] = {}
+    puzzle = 0  # of all results that are not understood, in whatever order they came
+    ends_whole = True
+    strange = ""
+    for line in lines:
+        digest.update(line)
+        ends_whole = line.endswith(b"\n")
+        if not line.strip():
+            continue
+        result = result_of(line)
+        fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
+        if result.custom_id in seen:
+            if seen[result.custom_id] != fingerprint:
+                raise Incomplete(f"two different results for {result.custom_id}")
+        elif planned is None or result.custom_id in planned:
+            if len(seen) == size:  # of a batch that was made elsewhere
+                raise Incomplete(f"more than {size:,} results arrived")
+            seen[result.custom_id] = fingerprint
+            kinds[result.result.type] += 1
+            if not is_understood(result.result):
+                puzzle ^= int.from_bytes(fingerprint)
+        else:
+            strange = strange or result.custom_id
+        between()
+    if strange:
+        what = f"a result for {strange[:64]}, which we did not send"
+        raise Incomplete(what, FOREIGN if expected.recovered and not seen else "")
+    if len(seen) != size:
+        raise Incomplete(f"{len(seen):,} of {size:,} results arrived")
+    if not ends_whole:
+        raise Incomplete("the last line is cut off")
+    return Proof(digest.hexdigest(), kinds, f"puzzle {puzzle:016x}" if puzzle else "")
+
+
+def contradiction(counts: dict[str, int], kinds: Counter[str]) -> str:
+    """In which way results of these kinds are not what the provider counts, in words."""
+    # Results of a kind that is new to us count as any kind for the provider.
+    new_kinds = sum(count for kind, count in kinds.items() if kind not in KINDS)
+    for kind in KINDS:
+        if not 0 <= counts[kind] - kinds[kind] <= new_kinds:
+            return f"{kinds[kind]:,} rows are {kind}, the provider counts {counts[kind]:,}"
+    return ""
+
+
+def require_counts(proof: Proof, counts: dict[str, int]) -> None:
+    """Raises Incomplete when the provider counts other results than arrived."""
+    if what := contradiction(counts, proof.kinds):
+        raise Incomplete(what)
+
+
+def require_understood(proof: Proof, doubt: str, doubts: int) -> None:
+    """Raises Incomplete when some results are not understood, until looks in a row agree on them:
+    `doubts` looks came to `doubt` before."""
+    if proof.doubt and (doubt != proof.doubt or doubts < TRIES - 1):
+        raise Incomplete("some results are of a kind that is not known here", proof.doubt)
+
+
+def find_usable(
+    lines: Iterable[bytes], expected: Expected, between: Callable[[], object]
+) -> set[str]:
+    """The custom_ids of the results that can be used of incomplete ones: those that were expected
+    and do not contradict each other."""
+    planned, size = expected.rows, expected.size
+    found: dict[str, bytes] = {}
+    contradicting = set()
+    for line in lines:
+        try:
+            custom_id = result_of(line).custom_id
+        except Incomplete:
+            continue
+        if planned is not None and custom_id not in planned:
+            continue
+        if custom_id not in found and len(found) == size:
+            break  # more results than requests
+        fingerprint = hashlib.blake2b(line.strip(), digest_size=8).digest()
+        if found.setdefault(custom_id, fingerprint) != fingerprint:
+            contradicting.add(custom_id)
+        between()
+    return found.keys() - contradicting
+
+
+def result_of(line: bytes) -> ResultLine:
+    try:
+        return read_line(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Incomplete("a line is cut off or not JSON") from error

@@ -161,12 +161,12 @@ def measure_end(clicks: Clicks, size: int) -> None:
     """Ignore all rows, check a sample, delete the job."""
     from jobs.batches import slices
     from jobs.batches.leases import Lease
-    from jobs.models import Job, Row
+    from jobs.models import Job, Row, clock
     from jobs.results import review_sample
     from jobs.worker import row_changes, tally
 
     job = Job.objects.get(pk=clicks.pk)
-    lease = Lease(job.pk, "bench", job.created_at, _renew_at=time.monotonic() + 1e9)
+    lease = Lease(job.pk, "bench", job.created_at, _renewed=clock.Countdown(1e9))
     with measured("click: leave all rows out"):
         clicks.post("/attention/overloaded_error/leave-out/", rows=size)
     with measured("worker: leave all rows out"):

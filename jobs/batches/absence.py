@@ -6,7 +6,7 @@ added up from look to look, and no leap of a clock makes it longer than it was.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -14,7 +14,6 @@ from django.conf import settings
 
 from ..models import Batch, clock
 from ..models.clock import Moment, time_between
-from ..provider import client
 from ..rules.structs import reader_of
 
 LOOKS_BEFORE_RESEND = 3
@@ -35,7 +34,7 @@ _read = reader_of(Absence)
 
 def begin() -> dict[str, Any]:
     """For `Batch.absence`, when a batch is about to be sent."""
-    return begin_at(_moment())
+    return begin_at(clock.moment())
 
 
 def begin_at(moment: Moment) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def begin_at(moment: Moment) -> dict[str, Any]:
 
 def of(batch: Batch) -> Absence:
     """Counted up to now. What was sent by an older version counts from now on."""
-    moment = _moment()
+    moment = clock.moment()
     if not batch.absence:
         return Absence(moment, moment)
     absent = _read(batch.absence)
@@ -74,22 +73,3 @@ def is_long_enough(absent: Absence, looks: int) -> bool:
     """Whether a batch counts as never arrived after so many `looks` that found nothing."""
     wait = settings.SUBMIT_DEADLINE_SECONDS + settings.RECONCILE_GRACE_SECONDS
     return absent.seconds >= wait and looks >= LOOKS_BEFORE_RESEND
-
-
-def earliest_now() -> datetime:
-    """By our clock or the provider's, whichever is behind: what must not end early ends by it."""
-    return min(_clocks())
-
-
-def latest_now() -> datetime:
-    """By our clock or the provider's, whichever is ahead."""
-    return max(_clocks())
-
-
-def _clocks() -> list[datetime]:
-    there = client.now()
-    return [clock.now(), *([there] if there else [])]
-
-
-def _moment() -> Moment:
-    return clock.moment(client.now())

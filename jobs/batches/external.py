@@ -20,7 +20,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
 from ..rules.structs import reader_of
-from . import absence, holds, ownership, slots, unknown_submissions
+from . import holds, ownership, slots, unknown_submissions
 from .polling import KEPT
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _unknown() -> Iterator[Listed]:
     """What the provider lists and this site does not know, the newest first, as long as the results
     are there. Raises ProviderError."""
     known = _known_ids()
-    now = client.now() or clock.now()
+    now = clock.provider_now_or_ours()
     # What is listed later is older, and its results are gone as well.
     kept = takewhile(lambda info: info.created_at > now - KEPT, client.list_batches())
     for info in kept:
@@ -175,7 +175,7 @@ def refuse_known(provider_id: str) -> None:
 
 
 def _is_too_old(info: BatchInfo) -> bool:
-    now = client.now()
+    now = clock.provider_now()
     return now is not None and info.created_at <= now - KEPT
 
 
@@ -202,7 +202,7 @@ def _refuse_ours(info: BatchInfo) -> None:
             return
     # Its size is all that tells.
     open_ = Batch.objects.whose_fate_is_open() | Batch.objects.late_ones_possible(
-        absence.earliest_now()
+        clock.earliest_now()
     )
     if open_.filter(size=info.total).exists():
         raise NotPossible(

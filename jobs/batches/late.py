@@ -19,7 +19,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof, wording
 from ..rules.pricing import format_dollars
-from . import absence, collection, holds, journal, ownership, reconciliation
+from . import collection, holds, journal, ownership, reconciliation
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
     to those that turned up. Raises ProviderError."""
     trouble = None
-    now = absence.earliest_now()
+    now = clock.earliest_now()
     missed = list(Batch.objects.late_ones_possible(now).select_related("job"))
     if missed:
         listing = list(_listed_lately())
@@ -61,7 +61,7 @@ def look() -> None:
 
 
 def _listed_lately() -> list[BatchInfo]:
-    now = client.now()
+    now = clock.provider_now()
     since = now - ownership.LATE_FOR - timedelta(days=1) if now else None
     listing = client.list_batches()
     return list(takewhile(lambda info: since is None or info.created_at >= since, listing))
@@ -77,7 +77,7 @@ def _is_ours(batch: Batch, info: BatchInfo) -> bool:
     """
     if info.status == "ended":
         return ownership.is_proven(batch, info.id)
-    now = client.now()
+    now = clock.provider_now()
     # The size is all there is to go by: a batch of that size whose own fate is open comes first.
     # Asked after the list was fetched, so that nothing in it slips through.
     if now is None or Batch.objects.whose_fate_is_open().filter(size=batch.size).exists():

@@ -34,20 +34,20 @@ class Lease:
     job_pk: int
     owner: str
     until: datetime  # what `claim` wrote into `next_action_at` as well
-    _renew_at: float = field(default_factory=lambda: clock.uptime() + RENEW_SECONDS)
+    _renewed: clock.Countdown = field(default_factory=lambda: clock.Countdown(RENEW_SECONDS))
 
     def renew(self) -> None:
         """Keep the lease; call it often, it writes every ten seconds. Raises LeaseLost."""
-        if clock.uptime() < self._renew_at:
+        if not self._renewed.is_over:
             return
-        self._renew_at = clock.uptime() + RENEW_SECONDS
+        self._renewed = clock.Countdown(RENEW_SECONDS)
         mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
         if mine.update(lease_until=clock.now() + LENGTH) != 1:
             raise LeaseLost
 
     def hold_for(self, seconds: float) -> None:
         """Keep the lease through a step that cannot renew it. Raises LeaseLost."""
-        self._renew_at = clock.uptime() + seconds
+        self._renewed = clock.Countdown(seconds)
         mine = Job.objects.filter(pk=self.job_pk, lease_owner=self.owner)
         until = clock.now() + LENGTH + timedelta(seconds=seconds)
         if mine.update(lease_until=until) != 1:

@@ -18,7 +18,7 @@ from django.db.models import F
 from ..models import Batch, DisownedBatch, SubmissionEvent, clock
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
-from . import absence, holds
+from . import holds
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def _exclude(batch: Batch, provider_id: str) -> None:
     if provider_id in batch.baseline_ids:
         return
     batch.baseline_ids = [*batch.baseline_ids, provider_id]
-    now = absence.latest_now()
+    now = clock.latest_now()
     late_until = max(now + LATE_FOR, same.late_until or now)
     Batch.objects.filter(pk=batch.pk).update(baseline_ids=batch.baseline_ids, late_until=late_until)
     _record(batch, "given_back", provider_id)

@@ -120,7 +120,7 @@ def plan_again(batch: Batch, **detail: object) -> bool:
             next_action_at=None,
             asked_at=None,
             suggested_id="",
-            late_until=absence.latest_now() + LATE_FOR,
+            late_until=clock.latest_now() + LATE_FOR,
             given_up=F("given_up") + 1,
             most_pico=most,
         )

@@ -155,8 +155,7 @@ def _next_to_fetch(job: Job) -> Batch | None:
 
 
 def _wait(batch: Batch) -> timedelta:
-    wait = (batch.next_action_at or clock.now()) - clock.now()
-    return wait if timedelta() < wait <= LONGEST_PAUSE else timedelta()
+    return clock.time_left(batch.next_action_at, LONGEST_PAUSE)
 
 
 def _fetch(batch: Batch, lease: Lease) -> None:

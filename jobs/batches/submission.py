@@ -271,7 +271,7 @@ def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
     if later is not None and later.attempts > batch.attempts:
         record(later, "never_arrived", **time_of_try(later))
         # It is in doubt now, instead of the try that is known.
-        values = {**values, "late_until": absence.latest_now() + LATE_FOR}
+        values = {**values, "late_until": clock.latest_now() + LATE_FOR}
     open_.filter(state=Batch.State.PLANNED, given_up__gt=0).update(given_up=F("given_up") - 1)
     open_.update(state=state, asked_at=None, **values)
 

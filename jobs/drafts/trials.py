@@ -126,8 +126,7 @@ def answer_next(job: Job, lease: Lease) -> bool:
         _settle(cut_off, Trial.State.UNKNOWN, message=LOST)
     waiting = job.trials.filter(state=Trial.State.WAITING)
     # A person who asked so long ago, or of another provider, does not expect to pay for it now.
-    # A time that is ahead is from a clock that was wrong then.
-    in_time = Q(asked_at__range=(clock.now() - LATE, clock.now() + LATE))
+    in_time = clock.near("asked_at", LATE, clock.now())
     Trial.objects.filter(pk__in=waiting.values("pk")).filter(
         ~in_time | ~Q(practice=settings.PRACTICE)
     ).update(state=Trial.State.FAILED, message=TOO_LATE)

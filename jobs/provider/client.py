@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
@@ -78,13 +78,13 @@ class _Body:
 
     def __init__(self, file: IO[bytes], seconds: float) -> None:
         self._file = file
-        self._until = clock.uptime() + seconds
+        self._time = clock.Countdown(seconds)
 
     def fileno(self) -> int:
         return self._file.fileno()
 
     def read(self, size: int = -1) -> bytes:
-        if clock.uptime() > self._until:
+        if self._time.is_over:
             raise Unclear("Sending was interrupted for too long.")
         return self._file.read(size)
 
@@ -98,22 +98,9 @@ def _certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
 
 
-# The Date of the provider's last reply to this process, and clock.uptime() when it arrived.
-_last_date: tuple[datetime, float] | None = None
-
-
-def now() -> datetime | None:
-    """The time by the provider's clock, to the second; None before its first reply."""
-    if _last_date is None:
-        return None
-    date, at = _last_date
-    return date + timedelta(seconds=clock.uptime() - at)
-
-
 def _read_clock(response: httpx2.Response) -> None:
-    global _last_date
     if date := _date(response.headers.get("date", "")):
-        _last_date = date, clock.uptime()
+        clock.note_provider_date(date)
 
 
 class _Http(LimitedClient, anthropic.DefaultHttpxClient):
@@ -145,8 +132,8 @@ def _client(deadline: Deadline, most: int = ANSWER_BYTES) -> Iterator[anthropic.
 
 
 def sync_clock() -> None:
-    """Make `now` return a time. Raises ProviderError."""
-    if _last_date is None:
+    """Make clock.provider_now return a time. Raises ProviderError."""
+    if clock.provider_now() is None:
         next(list_batches(), None)
 
 

@@ -72,7 +72,7 @@ def _advance(job_pk: int, slot: slots.Slot) -> None:
 def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
     """Take steps until the job has to wait, its turn is over or no slot is free. Returns when the
     job is due again."""
-    until = clock.uptime() + TURN.total_seconds()
+    turn = clock.Countdown(TURN.total_seconds())
     while True:
         kind = slot.take_for(lease.job_pk)
         job = Job.objects.filter(pk=lease.job_pk).first()
@@ -88,7 +88,7 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         # A step that only waits does not prove that the failed one works.
         if job.failures_in_a_row and not wait:
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
-        if wait or clock.uptime() > until:
+        if wait or turn.is_over:
             return clock.now() + min(wait, LONGEST_WAIT)
         lease.renew()
 

@@ -20,8 +20,9 @@ def needs_look(batch: Batch) -> bool:
     return given_up or batch.state in NEED_LOOK
 
 
-def is_waiting(batch: Batch) -> bool:
-    return clock.is_waiting(batch.next_action_at, collection.LONGEST_PAUSE)
+def time_left(batch: Batch) -> timedelta:
+    """How long a batch still waits for its next step; 0: no longer."""
+    return clock.time_left(batch.next_action_at, collection.LONGEST_PAUSE)
 
 
 def until_due(batches: list[Batch]) -> timedelta:

@@ -20,11 +20,11 @@ from ..batches import (
 from ..batches.leases import Lease
 from ..drafts import deduplication
 from ..models import Batch, Job, SpendingCaps, clock
-from ..provider import client, errors
+from ..provider import errors
 from ..results import statistics
 from ..retries import preparation
 from . import due_times, finishing, row_changes, tally
-from .due_times import NOW, is_waiting, needs_look, until_due
+from .due_times import NOW, needs_look, time_left, until_due
 from .failures import note_trouble
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_other_mode(job, batches, lease)
-    due = [batch for batch in batches if needs_look(batch) and not is_waiting(batch)]
+    due = [batch for batch in batches if needs_look(batch) and not time_left(batch)]
     for batch in batches:
         if batch.state == Batch.State.PLANNING:
             planning.empty(batch)  # a worker died before it had its rows
@@ -82,7 +82,7 @@ def _settle_or_collect(job: Job, batch: Batch, lease: Lease) -> None:
     now = clock.now()
     # The wait grows with the time since it ended, or was due.
     if batch.ended_at:
-        age = (client.now() or now) - batch.ended_at  # both by the provider's clock
+        age = clock.provider_now_or_ours() - batch.ended_at
     else:
         age = now - (batch.deadline_at or now)
     pause = min(max(age / 10, PAUSE_OF_A_BATCH), LONGEST_PAUSE_OF_A_BATCH)
@@ -137,8 +137,8 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         tally.count_up(job)
         return NOW
     batch = planned[0]
-    if batch.next_action_at and is_waiting(batch):
-        return min(batch.next_action_at - clock.now(), due_times.SAFETY)
+    if wait := time_left(batch):
+        return min(wait, due_times.SAFETY)
     if unknown_submissions.submissions_unknown() or SpendingCaps.get().stopped_at:
         return due_times.SAFETY
     if (pause := holds.wait_before_sending(job)) > NOW:

@@ -27,9 +27,6 @@ from .failures import note_trouble
 
 logger = logging.getLogger(__name__)
 
-LEAP = timedelta(seconds=5)  # smaller steps back of the clock are ignored
-
-
 # Checks at the provider by kind of slot; only one of a kind runs at a time.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
     slots.WATCHING: (lambda: polling.watch(),),
@@ -79,7 +76,7 @@ def _note_tick() -> datetime:
     last = heartbeat.values_list("tick_at", flat=True).first()
     now = clock.now()
     mine = heartbeat.filter(tick_at=last)
-    if last is None or last <= now + LEAP:
+    if not clock.was_set_back(last, now):
         mine.update(tick_at=now)
         return now
     with transaction.atomic():

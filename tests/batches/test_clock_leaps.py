@@ -19,7 +19,6 @@ from django.utils import timezone
 from jobs.batches import absence
 from jobs.models import Batch, Heartbeat, Job, Sending, clock
 from jobs.models.clock import Moment, time_between
-from jobs.provider import client
 from jobs.worker import sweep
 
 from ..conftest import Simulator
@@ -67,7 +66,7 @@ class Times:
     def restart(self) -> None:
         """The machine is started again: its uptime counts from 0, and no process knows anything."""
         self._patch.setattr(clock, "BOOT", f"boot after {self._jumped}")
-        self._patch.setattr(client, "_last_date", None)
+        self._patch.setattr(clock, "_provider_date", None)
 
     def _tell(self) -> None:
         self._simulator.faults(clock_ahead_seconds=self._jumped + self._there)
@@ -292,7 +291,7 @@ def test_a_sweep_that_waits_while_others_go_on_reports_no_leap(
 ) -> None:
     """Two workers, and one of them waits for the database in the middle of its sweep."""
     Heartbeat.objects.update(tick_at=timezone.now() - timedelta(minutes=1))
-    later = clock.now() + 4 * sweep.LEAP
+    later = clock.now() + 4 * clock.LEAP
     now = clock.now
 
     def others_go_on() -> datetime:

@@ -312,7 +312,7 @@ def test_a_suspension_while_a_batch_is_sent_ends_the_sending(
     read = client._Body.read
 
     def suspended(body: client._Body, size: int = -1) -> bytes:
-        body._until -= 3600
+        body._time = clock.Countdown(-3600)
         return read(body, size)
 
     with monkeypatch.context() as patch:

@@ -18,7 +18,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from jobs.models import Batch, Job
+from jobs.models import Batch, Job, clock
 from jobs.provider import client
 from jobs.provider.errors import NotFound, ProviderError, Refused, Unclear
 
@@ -409,13 +409,13 @@ def test_a_provider_may_say_when_to_ask_again_as_a_date(
 def test_a_date_that_is_none_is_not_the_time(
     answers: Answers, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
-    monkeypatch.setattr(client, "_last_date", None)
+    monkeypatch.setattr(clock, "_provider_date", None)
     page = {"data": [], "has_more": False}
     answers.give(page, date="Mon, 23 Nov 2026 10:00:00 GMT")
     assert listed() == []
     answers.give(page, date=date)
     assert listed() == []
-    now = client.now()
+    now = clock.provider_now()
     assert now is not None
     assert now - datetime(2026, 11, 23, 10, tzinfo=UTC) < timedelta(hours=1)
 

@@ -106,7 +106,7 @@ def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
     job = batch.job
     ids = external_ids.ids_of(path, lease)
     found = external_ids.numbers(job, ids, lease)
-    strays = [custom_id for custom_id in ids if custom_id not in found]
+    unmatched = [custom_id for custom_id in ids if custom_id not in found]
     theirs = Row.objects.filter(job=job, batch=batch)
     for some in theirs.value_slices(SLICE):
         here = theirs.filter(number__in=[number for (number,) in some])
@@ -120,17 +120,17 @@ def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
         lease.renew()
     with transaction.atomic():
         FileProblem.objects.filter(job=job, kind=NO_ROW).delete()
-        if strays:
-            texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in strays[:IDS_SHOWN]]
+        if unmatched:
+            texts = [custom_id.replace("\0", "\ufffd")[:64] for custom_id in unmatched[:IDS_SHOWN]]
             FileProblem.objects.create(
-                job=job, kind=NO_ROW, count=len(strays), texts=texts, lines=[0] * len(texts)
+                job=job, kind=NO_ROW, count=len(unmatched), texts=texts, lines=[0] * len(texts)
             )
     if job.upload_bytes:
         where = f" by {external_ids.in_words(job.ids_are)}" if job.ids_are else ""
         holds.log(
             job.pk,
             f"Matched with the file{where}: {wording.rows(len(found))} with a result, "
-            f"{wording.rows(job.row_count - len(found))} without, and {len(strays):,} of "
+            f"{wording.rows(job.row_count - len(found))} without, and {len(unmatched):,} of "
             f"{len(ids):,} results that belong to no row.",
         )
 

@@ -19,12 +19,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from ..models import LONGEST_WAIT, Batch, Export, Job, Trial, clock
 
-# Steps of jobs: reading files, pricing and trying drafts, sending batches, fetching results (and
+# Steps of jobs: reading files, pricing and testing drafts, sending batches, fetching results (and
 # canceling and deleting at the provider), building finished files.
-READING, PRICING, TRYING, SENDING, FETCHING, BUILDING = (
+READING, PRICING, TESTING, SENDING, FETCHING, BUILDING = (
     "reading",
     "pricing",
-    "trying",
+    "testing",
     "sending",
     "fetching",
     "building",
@@ -40,12 +40,12 @@ _KINDS: dict[str, str] = {
     Job.State.CANCELING: FETCHING,
     Job.State.FINISHED: BUILDING,
     Job.State.DELETING: FETCHING,
-}  # a draft's depends on whether rows of it are to be tried; see also _next_kind
+}  # a draft's depends on whether rows of it wait to be tested; see also _next_kind
 
 SIZES = {
     READING: 4,  # one more than large files are read at once, so that small ones go on
     PRICING: 3,
-    TRYING: 3,
+    TESTING: 3,
     SENDING: 6,
     FETCHING: 5,
     BUILDING: 2,
@@ -54,7 +54,7 @@ SIZES = {
     ASKED: 1,
 }
 # How many of them the jobs of one person may have at a time.
-OF_ONE_PERSON = {PRICING: 2, TRYING: 2, SENDING: 4, FETCHING: 3}
+OF_ONE_PERSON = {PRICING: 2, TESTING: 2, SENDING: 4, FETCHING: 3}
 # In a web process: people who wait for the provider to say what a batch is.
 FINDING, FINDING_SIZE = "finding", 2
 # One more for the tick, one for what is done every minute, and one to find that no slot is free.
@@ -104,7 +104,7 @@ def _next_kind(
     state: str, held: str, has_trials: bool, has_results: bool, has_damage: bool, has_wish: bool
 ) -> str:
     if state == Job.State.DRAFT:
-        return TRYING if has_trials else PRICING
+        return TESTING if has_trials else PRICING
     # Jobs that still send, and finished ones, may have something to fetch. Files that people wait
     # for are built first.
     if state == Job.State.SUBMITTING and (has_results or (held and has_damage)):

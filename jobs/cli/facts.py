@@ -94,7 +94,7 @@ def facts_of_estimate(estimate: Estimate | PartEstimate | None) -> dict[str, str
 
 def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     """The estimate of a draft and its basis."""
-    learned = "tried rows" if estimate.tried else "earlier jobs" if estimate.earlier else "a guess"
+    learned = "tested rows" if estimate.tried else "earlier jobs" if estimate.earlier else "a guess"
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,

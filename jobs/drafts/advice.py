@@ -16,7 +16,7 @@ from ..rules.answer_formats import TEXT
 from ..rules.model_capabilities import model_rules
 from ..rules.recipes import Recipe
 from . import estimates, model_catalog, prompt_caching
-from .answer_lengths import LEAST_TRIED
+from .answer_lengths import LEAST_TESTED
 from .estimates import Estimate
 
 # A maximum answer length is too large if it is this many times what was needed.
@@ -59,7 +59,7 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     tested = job.trials.to_learn_from().filter(recipe_key=trial_key(job, recipe))
     needed = list(tested.values_list("number", "output_tokens", "outcome"))
     rows = {number for number, _tokens, _outcome in needed}
-    if len(rows) < LEAST_TRIED or any(outcome != Outcome.GOOD for _, _, outcome in needed):
+    if len(rows) < LEAST_TESTED or any(outcome != Outcome.GOOD for _, _, outcome in needed):
         return
     longest = max(tokens for _, tokens, _ in needed)
     if recipe.longest < FAR_ABOVE * longest:
@@ -175,7 +175,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
     for other, prices in zip(others, estimates.price_recipes(job, estimate, others), strict=True):
         theirs = answers.get(trial_key(job, other), {})
         both = mine.keys() & theirs.keys()
-        if prices is None or len(both) < LEAST_TRIED:
+        if prices is None or len(both) < LEAST_TESTED:
             continue
         saves = (estimate.low + estimate.high - prices.low - prices.high) / 2
         agree = all(mine[row] == theirs[row] for row in both)

@@ -20,7 +20,7 @@ from ..rules.answer_formats import COLUMNS, LABELS, TEXT
 from ..rules.model_capabilities import effort_of
 from ..rules.recipes import Recipe, normalize_recipe
 
-LEAST_TRIED = 3  # rows to learn from
+LEAST_TESTED = 3  # rows to learn from
 REMEMBERED = 60  # newest jobs to learn from
 LEAST_JOBS = 3  # jobs needed to know how much jobs differ
 LEAST_ANSWERS = 30  # answers needed for a meaningful average
@@ -108,7 +108,7 @@ def learn_lengths(
 ) -> tuple[float, float] | None:
     """The 95% range of the average tokens of an answer over `rows` rows, from the tested ones in
     `seen`. None if there are too few."""
-    if len(seen) < LEAST_TRIED:
+    if len(seen) < LEAST_TESTED:
         return None
     known, rows = list(earlier), max(rows, 1)
     kind, model = recipe.answer.kind, recipe.model

@@ -45,10 +45,10 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
     if _fewer_than_agreed(job, answered):
         holds.hold(job.pk, GONE)
     else:
-        Job.objects.filter(pk=job.pk).update(spared=True)
+        Job.objects.filter(pk=job.pk).update(deduplicated=True)
         if answered:
-            kept = wording.rows(answered)
-            holds.log(job.pk, f"Reused the answers of {kept} from job {job.previous_id}.")
+            rows = wording.rows(answered)
+            holds.log(job.pk, f"Reused the answers of {rows} from job {job.previous_id}.")
 
 
 # Only rows that wait and were never in a batch: what was sent may have been charged.

@@ -24,7 +24,7 @@ from ..models import MOST, Job, Length, RowQuerySet, recipe_of, stored_recipe, t
 from ..rules import column_matching, pricing
 from ..rules.recipes import Recipe
 from . import checks
-from .answer_lengths import LEAST_TRIED
+from .answer_lengths import LEAST_TESTED
 from .estimate_basis import (
     Basis,
     file_version,
@@ -121,8 +121,8 @@ def key_of(job: Job) -> str:
     prices and mode."""
     recipe = recipe_of(job)
     seen = job.trials.lengths().get(trial_key(job, recipe), [])
-    tried = seen if len(seen) >= LEAST_TRIED else [one.pk for one in find_same_jobs(job)]
-    return hash_values([file_version(job), recipe, tried, reusable_answers(job), price_list()])
+    known = seen if len(seen) >= LEAST_TESTED else [one.pk for one in find_same_jobs(job)]
+    return hash_values([file_version(job), recipe, known, reusable_answers(job), price_list()])
 
 
 def price_list() -> str:
@@ -211,7 +211,7 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
         rows=sum(share.rows for share in shares),
         counted=len(basis.counts.tokens),
         trouble=_trouble(job, basis, unpriced) or _too_much(priced),
-        tried=sum(share.tried for share in shares),
+        tried=sum(share.tested for share in shares),
         earlier=sum(share.earlier for share in shares),
         basis=basis,
         prices=price_list(),
@@ -248,15 +248,15 @@ def price_recipes(
 ) -> list[PriceRange | None]:
     """About what a draft would cost with each of these recipes, by the token counts of its own.
     None without a price, or if the file lacks a column."""
-    tried = job.trials.lengths()
-    return [_price_recipe(job, one, estimate, tried) for one in others]
+    tested = job.trials.lengths()
+    return [_price_recipe(job, one, estimate, tested) for one in others]
 
 
 def _price_recipe(
-    job: Job, recipe: Recipe, estimate: Estimate, tried: dict[str, list[Length]]
+    job: Job, recipe: Recipe, estimate: Estimate, tested: dict[str, list[Length]]
 ) -> PriceRange | None:
     if column_matching.missing_columns(recipe, job.columns):
         return None
     with suppress(pricing.UnknownPrice):
-        return price_share(build_table_share(job, recipe, estimate.basis, tried), estimate.basis)
+        return price_share(build_table_share(job, recipe, estimate.basis, tested), estimate.basis)
     return None

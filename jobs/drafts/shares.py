@@ -54,7 +54,7 @@ class Share:
     output_low: int  # tokens of all answers: the usual range
     output_high: int
     longest: int  # tokens of all answers if each is as long as allowed
-    tried: int = 0
+    tested: int = 0  # rows that the length of answers was learned from
     earlier: int = 0
     cached: int = 0  # tokens of each row that are sent with prompt caching
     is_cached: bool = False  # enough tokens for the model to cache, as far as is known
@@ -135,9 +135,9 @@ def count_reused(job: Job, recipe: Recipe, survey: Survey) -> int:
 
 
 def build_table_share(
-    job: Job, recipe: Recipe, basis: Basis, tried: dict[str, list[Length]]
+    job: Job, recipe: Recipe, basis: Basis, tested: dict[str, list[Length]]
 ) -> Share:
-    """All rows of a table, if sent with `recipe`. `tried`: TrialQuerySet.lengths."""
+    """All rows of a table, if sent with `recipe`. `tested`: TrialQuerySet.lengths."""
     survey = basis.survey
     rows = max(count_sent(job, recipe, survey), 0)
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
@@ -146,7 +146,7 @@ def build_table_share(
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
-    seen = tried.get(trial_key(job, recipe), [])
+    seen = tested.get(trial_key(job, recipe), [])
     learned = answer_lengths.learn_lengths(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.model else find_same_jobs(job)
     low, high = learned or _average_output(earlier, recipe) or recipes.expected_output(recipe)
@@ -162,7 +162,7 @@ def build_table_share(
         round(low * rows),
         round(high * rows),
         recipe.longest * rows,
-        tried=len(seen) if learned else 0,
+        tested=len(seen) if learned else 0,
         earlier=sum(one.tally["answered"] for one in earlier),
         cached=(cached := count_cached(recipe, basis)),
         is_cached=basis.counts.shared > 0 and cached >= model_rules(recipe.model).cache_from,

@@ -186,4 +186,4 @@ def _settle(one: Trial, state: str, **values: Any) -> None:
         for name, value in values.items()
     }
     Trial.objects.move(one.pk, [Trial.State.SENDING, Trial.State.UNKNOWN], state, **texts)
-    logger.info("job %s: try of row %s: %s", one.job_id, one.number, state)
+    logger.info("job %s: test of row %s: %s", one.job_id, one.number, state)

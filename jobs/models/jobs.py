@@ -163,7 +163,9 @@ class Job(models.Model):
     skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
     same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
     only_new = models.BooleanField(default=False)  # rows that `previous` answered are not sent
-    spared = models.BooleanField(default=False)  # these were found, after it was confirmed
+    deduplicated = models.BooleanField(
+        default=False
+    )  # both were looked for, after it was confirmed
 
     # What it began with: a template, or the job that it runs again on another file.
     template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")

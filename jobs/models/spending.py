@@ -35,7 +35,7 @@ class PastSpending(models.Model):
     """What a job had cost that was deleted: its rows are gone, the money is spent all the same."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
-    at = models.DateTimeField()  # when it was confirmed, or tried
+    at = models.DateTimeField()  # when it was confirmed, or tested
     practice = models.BooleanField()
     template = models.CharField(max_length=100, default="")
     models_used = models.JSONField(default=dict)  # US dollars, as text, by model

@@ -63,7 +63,7 @@ def stamp_of(job: Job) -> str:
         job.state,
         job.finished_at and job.finished_at.isoformat(),
         job.rows_changed,
-        job.spared,
+        job.deduplicated,
         job.name,
         job.tally,
         job.spent_pico,

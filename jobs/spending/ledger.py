@@ -37,7 +37,7 @@ LATE_BATCHES = "late batches"
 _NAMES = ("job__owner__username", "job__template__name")
 _PART = 1_000_000_000
 # Tests whose cost is unknown: not answered yet, or the answer was lost.
-_OPEN_TRIES = (Trial.State.WAITING, Trial.State.SENDING, Trial.State.UNKNOWN)
+_OPEN_TRIALS = (Trial.State.WAITING, Trial.State.SENDING, Trial.State.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Charge:
     template: str
     job: str
     model: str
-    what: str  # "rows", "retry", "tries" or "deleted job"
+    what: str  # "rows", "retry", "tests" or "deleted job"
     amount: Decimal
 
 
@@ -113,7 +113,7 @@ def open_charges(since: datetime) -> Iterator[OpenCharge]:
     for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
         if (at := _begun(batch)) >= since:
             yield OpenCharge(at, batch.job.owner_id, _doubt(batch))
-    trials = Trial.objects.filter(state__in=_OPEN_TRIES, asked_at__gte=since, **here)
+    trials = Trial.objects.filter(state__in=_OPEN_TRIALS, asked_at__gte=since, **here)
     for at, owner, most in trials.values_list("asked_at", "job__owner", "most_pico"):
         yield OpenCharge(at, owner, dollars(most))
     past = PastSpending.objects.filter(open_pico__gt=0, at__gte=since, **here)
@@ -224,7 +224,7 @@ def _remember_open(
 def _of_tests(job: Job) -> Decimal:
     """What the tests of a job were charged or may still be, in the current mode."""
     trials = job.trials.filter(practice=settings.PRACTICE)
-    open_trials = trials.filter(state__in=_OPEN_TRIES)
+    open_trials = trials.filter(state__in=_OPEN_TRIALS)
     return dollars(sum_pico(trials, "cost_pico") + sum_pico(open_trials, "most_pico"))
 
 
@@ -293,6 +293,6 @@ def _of_trials(trials: TrialQuerySet) -> Iterator[Charge]:
             group["job__template__name"] or NO_TEMPLATE,
             DELETED if group["job__state"] == Job.State.DELETING else group["job__name"],
             group["model"],
-            "tries",
+            "tests",
             dollars(int(group["pico"])),
         )

@@ -86,7 +86,7 @@ def list_months(now: datetime) -> list[Month]:
         month.by_person[charge.person] += charge.amount
         month.by_template[charge.template] += charge.amount
         month.by_model[charge.model] += charge.amount
-        if charge.what != "tries":
+        if charge.what != "tests":
             month.in_batches += charge.amount
     cached = Job.objects.filter(
         confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True

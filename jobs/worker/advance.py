@@ -12,8 +12,7 @@ from ..batches import (
     stored_results,
 )
 from ..batches.leases import Lease, LeaseLost
-from ..drafts import estimates, shares, trials
-from ..drafts import reading_turns as turns
+from ..drafts import estimates, reading_turns, shares, trials
 from ..drafts.reading import make_rows, read_upload
 from ..models import LONGEST_WAIT, Job, NotMoved, clock
 from ..provider import errors
@@ -99,7 +98,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
     if job.state == state.READING:
         return _step_of_reading(job, lease)
     if job.state == state.DRAFT:
-        if kind == slots.TRYING:
+        if kind == slots.TESTING:
             trials.answer_next(job, lease)
             return NOW
         if shares.lacks_bounds(job.reading.get("models") or {}):
@@ -131,12 +130,12 @@ def _step_of_reading(job: Job, lease: Lease) -> timedelta:
     if job.is_external and not job.upload_bytes:
         make_rows(job, lease)
         return NOW
-    if not turns.begin_reading(job):
-        return turns.WAIT
+    if not reading_turns.begin_reading(job):
+        return reading_turns.WAIT
     try:
         read_upload(job, lease)
     finally:
-        turns.end_reading(job, lease.owner)
+        reading_turns.end_reading(job, lease.owner)
     return NOW
 
 

@@ -23,7 +23,7 @@ from jobs.ingest.shapes import Choices
 from jobs.models import (
     Job,
 )
-from jobs.results import table as exports
+from jobs.results.table import jsonl_chunks
 from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
@@ -148,7 +148,7 @@ def test_every_page_of_such_a_job_can_be_shown(
     for name in ("job", "rows", "receipt", "delete"):
         page = text_of(client_root, name, job.pk)
     assert "stays with the provider" in page and "copies that Anthropic keeps" not in page
-    assert b"".join(exports.jsonl_chunks(job)).count(b"\n") == 2
+    assert b"".join(jsonl_chunks(job)).count(b"\n") == 2
 
 
 def test_a_file_that_was_read_in_the_wrong_way_is_read_again(

@@ -20,7 +20,7 @@ from jobs.actions import submissions
 from jobs.drafts import estimates
 from jobs.drafts.estimates import Estimate
 from jobs.models import Job, Outcome
-from jobs.results import table as exports
+from jobs.results.table import csv_chunks, jsonl_chunks
 from jobs.retries import preparation
 from jobs.rules.judging import IGNORED
 from jobs.web.templatetags.show import days_ago
@@ -412,7 +412,7 @@ def test_export_writes_what_the_page_downloads(
 
     run("export", job.pk, "--format", kind, "--output", output)
 
-    chunks = {"csv": exports.csv_chunks, "jsonl": exports.jsonl_chunks}[kind]
+    chunks = {"csv": csv_chunks, "jsonl": jsonl_chunks}[kind]
     assert output.read_bytes() == b"".join(chunks(job))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", output.name]
 
@@ -424,7 +424,7 @@ def test_export_writes_to_stdout(
 
     call_command("job", "export", str(job.pk), "--output", "-")
 
-    assert capfdbinary.readouterr().out == b"".join(exports.csv_chunks(job))
+    assert capfdbinary.readouterr().out == b"".join(csv_chunks(job))
 
 
 def test_export_that_fails_leaves_the_old_file(
@@ -437,7 +437,7 @@ def test_export_that_fails_leaves_the_old_file(
     job = make_job(root)
     output = tmp_path / "out.csv"
     output.write_text("an older one")
-    monkeypatch.setattr(exports, "csv_chunks", full_disk)
+    monkeypatch.setattr("jobs.results.table.csv_chunks", full_disk)
 
     status, said = refusal("export", job.pk, "--output", output)
 

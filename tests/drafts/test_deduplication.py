@@ -175,7 +175,7 @@ def test_finding_them_may_be_cut_off_and_begun_anew(
     marked = job.rows.in_order().values_list("same_as", flat=True)
     assert list(marked) == [None, None, 1, None, 1, 2]
     job.refresh_from_db()
-    assert job.spared
+    assert job.deduplicated
 
 
 def test_a_row_that_was_sent_before_is_never_made_a_copy(same: Job, simulator: Simulator) -> None:
@@ -368,7 +368,7 @@ def test_answers_that_are_gone_hold_the_job_before_more_is_sent_than_was_agreed(
     assert job_basics.delete_job(may, alice)
     advance.advance(job.pk)
     job.refresh_from_db()
-    assert job.held == deduplication.GONE and not job.spared
+    assert job.held == deduplication.GONE and not job.deduplicated
     submissions.resume_job(job, alice)
     advance.advance(job.pk)
     job.refresh_from_db()

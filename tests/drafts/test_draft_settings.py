@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from jobs.actions import drafts, submissions
-from jobs.drafts import advice as advising
 from jobs.drafts import estimates
+from jobs.drafts.advice import Advice, advice_for
 from jobs.drafts.estimates import Estimate
 from jobs.models import Job, Outcome, Trial, recipe_of, trial_key
 from jobs.rules import pricing
@@ -54,8 +54,8 @@ def save(client: Client, job: Job, **values: object) -> str:
     return html.unescape(answer.content.decode())
 
 
-def advice(job: Job) -> dict[str, advising.Advice]:
-    return {one.code: one for one in advising.advice_for(job, priced(job))}
+def advice(job: Job) -> dict[str, Advice]:
+    return {one.code: one for one in advice_for(job, priced(job))}
 
 
 def shown(client: Client, job: Job) -> str:

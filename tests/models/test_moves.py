@@ -47,8 +47,7 @@ from jobs.models import (
 from jobs.provider import client, errors
 from jobs.retries import rounds, selection
 from jobs.rules import result_proof
-from jobs.worker import advance as lifecycle
-from jobs.worker import due_times, failures, finishing, sweep
+from jobs.worker import advance, due_times, failures, finishing, sweep
 
 from ..batches.test_submission import listed, unknown_batch
 from ..conftest import Simulator
@@ -98,17 +97,17 @@ def lease_on(job: Job) -> Lease:
     return lease
 
 
-def advance(job: Job) -> Job:
+def take_turn(job: Job) -> Job:
     """One turn of a worker, of one step."""
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
-    lifecycle.advance(job.pk)
+    advance.advance(job.pk)
     job.refresh_from_db()
     return job
 
 
 @pytest.fixture
 def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "TURN", -due_times.SAFETY)
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)
 
 
 # --- What the code says ---------------------------------------------------------------------------
@@ -344,7 +343,7 @@ def test_the_end_of_a_batch_that_was_collected_meanwhile_is_no_news(
     assert (job.next_action_at, batch.state) == (None, Batch.State.COLLECTED)
 
 
-@of("collect")
+@of("_note_collected")
 @pytest.mark.parametrize(
     "changed",
     [{"state": Batch.State.LOST}, {"state": Batch.State.UNKNOWN, "provider_id": None}],
@@ -500,10 +499,10 @@ def test_a_job_that_is_stopped_meanwhile_takes_its_next_step_from_there(
     job = make_job(alice, Job.State.WORKING, practice=True)
     unknown_batch(job, 1, 5, state=Batch.State.PLANNED, attempts=0)
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.CANCELING)
-    advance(job)
+    take_turn(job)
     assert (job.state, job.failures_in_a_row) == (Job.State.CANCELING, 0)
     assert job.next_action_at and job.next_action_at <= timezone.now()
-    advance(job)
+    take_turn(job)
     assert job.batches.get().state == Batch.State.CANCELED
 
 
@@ -515,9 +514,9 @@ def test_practice_does_not_end_while_a_batch_is_still_being_seen_to(
     job = make_job(alice, Job.State.CANCELING, practice=True)
     batch = unknown_batch(job, 1, 5, state=Batch.State.PLANNED)
     meanwhile(Batch, Batch.State.CANCELED, **ACCEPTED)
-    assert advance(job).state == Job.State.CANCELING
+    assert take_turn(job).state == Job.State.CANCELING
     assert not job.rows.exclude(outcome=Outcome.WAITING).exists()
-    assert advance(job).state == Job.State.FINISHED
+    assert take_turn(job).state == Job.State.FINISHED
     batch.refresh_from_db()
     assert batch.state == Batch.State.CANCELED
 
@@ -528,7 +527,7 @@ def test_a_job_that_is_stopped_meanwhile_does_not_say_that_all_was_sent(
 ) -> None:
     job = make_job(alice, Job.State.SUBMITTING, practice=True, outcomes=[Outcome.GOOD] * 2)
     meanwhile(Job, Job.State.WORKING, state=Job.State.CANCELING)
-    assert advance(job).state == Job.State.CANCELING
+    assert take_turn(job).state == Job.State.CANCELING
     assert not job.events.exists()
 
 

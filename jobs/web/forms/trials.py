@@ -14,7 +14,7 @@ from .styled import StyledForm
 
 
 class TrialForm(StyledForm):
-    """Which rows are to be tried."""
+    """Which rows to test."""
 
     count = forms.IntegerField(
         label="How many", min_value=1, max_value=MOST_ROWS, initial=3, required=False
@@ -45,7 +45,7 @@ class TrialForm(StyledForm):
             numbers += islice(range(int(first or 0), int(last or first or 0) + 1), MOST_ROWS + 1)
         numbers = list(dict.fromkeys(number for number in numbers if number))
         if len(numbers) > MOST_ROWS:
-            raise forms.ValidationError(f"At most {MOST_ROWS} rows can be tried at once.")
+            raise forms.ValidationError(f"At most {MOST_ROWS} rows can be tested at once.")
         return numbers
 
     def not_there(self, job: Job) -> list[int]:

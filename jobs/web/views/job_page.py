@@ -200,7 +200,7 @@ class Kept:
 
 
 def _tested(job: Job) -> dict[str, Any]:
-    """What was tried before, and what that cost."""
+    """What was tested before, and what that cost."""
     tested = job.trials.aggregate(rows=models.Count("pk"), pico=models.Sum("cost_pico"))
     return {"tested": tested, "tested_cost": dollars(int(tested["pico"] or 0))}
 

@@ -1,4 +1,4 @@
-"""Trying a draft: a few rows answered at once, beside their cells."""
+"""Tests of a draft: a few rows answered at once, beside their cells."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROUNDS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Tested:
-    """One row of a try, to be shown."""
+    """One row of a test, to be shown."""
 
     one: Trial
     cells: list[tuple[str, str]]
@@ -47,14 +47,14 @@ class Tested:
 
 @dataclass(frozen=True)
 class Round:
-    """The rows that were tried together."""
+    """The rows that were tested together."""
 
     number: int
     rows: list[Tested]
 
     @property
     def recipe(self) -> Recipe | None:
-        """What was asked; None for a try of an older version."""
+        """What was asked; None for a test of an older version."""
         return self.rows[0].one.recipe
 
     @property
@@ -90,7 +90,7 @@ class Round:
 
 
 def trials_context(job: Job) -> dict[str, Any]:
-    """What was tried, the newest first, and what a try costs at most."""
+    """All tests, the newest first, and what one row costs at most."""
     rounds = _rounds(job)
     comparable = {
         shown.number: earlier.number
@@ -109,7 +109,7 @@ def trials_context(job: Job) -> dict[str, Any]:
 
 
 def _with_other_model(rounds: list[Round]) -> int:
-    """The number of the try before the newest, when it asked another model the same; else 0."""
+    """The number of the test before the newest if it asked another model the same; else 0."""
     if len(rounds) < 2:
         return 0
     newest, before = rounds[0].recipe, rounds[1].recipe
@@ -118,7 +118,7 @@ def _with_other_model(rounds: list[Round]) -> int:
 
 
 def _rounds(job: Job) -> list[Round]:
-    """What was tried, the newest first."""
+    """All tests, the newest first."""
     newest = job.trials.defer("params")[: ROUNDS_SHOWN * trials.MOST_ROWS]
     return [
         Round(number, [_tested(one) for one in together])
@@ -127,7 +127,7 @@ def _rounds(job: Job) -> list[Round]:
 
 
 def trial_hint(job: Job) -> dict[str, Any]:
-    """Whether a draft can be tried, and what that costs a row, with each model."""
+    """Whether a draft can be tested, and what that costs a row, with each model."""
     names = {offer.id: offer.name for offer in model_catalog.list_models() if offer.has_price}
     prices = _prices_of_a_row(job, list(names))
     own = prices.pop(job.model, None)
@@ -203,7 +203,7 @@ def start_trials(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 def show(request: HttpRequest, pk: int) -> HttpResponse:
-    """What was tried as a part of the draft's page; it comes back until all answers are there."""
+    """The tests as a part of the draft's page; it comes back until all answers are there."""
     job = find_job(request, pk)
     answer = _answer(request, job)
     if not job.trials.pending().exists():
@@ -213,7 +213,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    """Go on with the prompt and the settings of try `number`."""
+    """Continue with the prompt and settings of test `number`."""
     job = find_job(request, pk)
     if drafts.use_tested_recipe(job, number, person(request)):
         messages.success(request, f"Prompt and settings are those of try {number} again.")
@@ -222,7 +222,7 @@ def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 
 @require_POST
 def example(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
-    """Put a tried row and its answer into the instructions."""
+    """Put a tested row and its answer into the background."""
     job = find_job(request, pk)
     one = get_object_or_404(job.trials, pk=trial_pk)
     if drafts.use_as_example(job, one, person(request)):
@@ -233,7 +233,7 @@ def example(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Pair:
-    """The answers to one row in two tries."""
+    """The answers to one row in two tests."""
 
     first: Tested
     second: Tested
@@ -246,7 +246,7 @@ class Pair:
 
 @require_safe
 def compare(request: HttpRequest, pk: int) -> HttpResponse:
-    """Two tries side by side, on the rows that are in both: `first` and `second` are their numbers;
+    """Two tests side by side, on the rows that are in both: `first` and `second` are their numbers;
     without them the newest two that can be compared."""
     job = find_job(request, pk)
     context = trials_context(job)

@@ -295,8 +295,8 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
 
 def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[int, int]:
     """How many requests of an ended batch at the provider succeeded, and what they cost, as in
-    Row.cost_pico, by its whole results. It is one like `batch`. `by_counts`: they have to be what
-    the provider counts. Nothing is stored. Raises Incomplete and ProviderError."""
+    Row.cost_pico, by its whole results. It was made by a try of `batch`. `by_counts`: they have to
+    be what the provider counts. Nothing is stored. Raises Incomplete, NotOurs, ProviderError."""
     costs: dict[str, int] = {}
     kinds: dict[str, str] = {}
     with tempfile.TemporaryFile(dir=files.scratch()) as file:
@@ -307,6 +307,8 @@ def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[i
         for line in result_files.lines(file):
             if line.strip():
                 found = result_proof.result_of(line)
+                if not found.custom_id.startswith(f"{batch.nonce}-"):
+                    raise result_proof.NotOurs(f"{info.id} is not batch {batch.pk}")
                 kinds[found.custom_id] = found.result.type
                 if found.result.type == "succeeded":
                     costs[found.custom_id] = cost_of(judge_result(found.result))

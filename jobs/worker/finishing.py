@@ -38,7 +38,8 @@ def stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: bool
 
 def _stop_one(job: Job, batch: Batch) -> bool:
     """Cancel an unsent batch here, a sent one at the provider. False if that is already done."""
-    if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+    # Nobody stops a batch that is being restored while the journal says what was sent.
+    if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED, Batch.State.RESTORING):
         Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
         files.body_path(batch).unlink(missing_ok=True)
         return True

@@ -116,8 +116,8 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
     """What arrived cannot be taken: it is fetched again, unless another batch is proven to be the
     right one. Raises ProviderError."""
     if incomplete.doubt == FOREIGN:
-        files.remove_incoming(batch)
-        files.results_path(batch).unlink(missing_ok=True)
+        if batch.doubt == FOREIGN:  # the look before said so, too
+            _remove_foreign(batch)
         try:
             result_proof.ask_anew(batch)
         except errors.NotFound:
@@ -126,8 +126,15 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
             incomplete = other
         else:
             if reconciliation.replace_by_proven(batch):
+                _remove_foreign(batch)
                 return timedelta()
     return _try_again(batch, incomplete, lease)
+
+
+def _remove_foreign(batch: Batch) -> None:
+    """Another program's results have no place on our disk."""
+    files.remove_incoming(batch)
+    files.results_path(batch).unlink(missing_ok=True)
 
 
 def cannot_be_asked(error: errors.ProviderError) -> bool:
@@ -148,7 +155,8 @@ def may_be_too_new(batch: Batch) -> bool:
 def _download(batch: Batch, lease: Lease) -> str:
     """Fetch the results to disk, and give the file its name only when it is proven complete; its
     SHA-256."""
-    files.remove_incoming(batch)
+    # What arrived before may be all that there will ever be.
+    files.remove_incoming(batch, but_largest=True)
     part = files.incoming_path(batch)
     files.require_room(part.parent, 3 * batch.body_bytes)
     assert batch.provider_id  # noqa: S101 - a database constraint
@@ -170,6 +178,7 @@ def _download(batch: Batch, lease: Lease) -> str:
             raise
     sha256 = result_proof.prove_complete(batch, part, lease)
     files.keep(part, files.results_path(batch), mode=0o440)
+    files.remove_incoming(batch)
     return sha256
 
 
@@ -258,7 +267,7 @@ def _stay_incomplete(batch: Batch) -> str:
 def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     """Put the results that did arrive into their rows, so that they can be used; the batch stays
     uncollected. Of contradicting results none is taken."""
-    part = files.keep_incomplete(batch)
+    part = None if batch.doubt == FOREIGN else files.keep_incomplete(batch)
     if part is None:
         return
     size, sha256 = checksums.facts_of(part)

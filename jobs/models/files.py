@@ -92,8 +92,12 @@ def incoming_path(batch: Batch) -> Path:
     return results_path(batch).with_suffix(f".{secrets.token_hex(4)}.part")
 
 
-def remove_incoming(batch: Batch) -> None:
-    for path in results_path(batch).parent.glob(f"{results_path(batch).stem}.*.part"):
+def remove_incoming(batch: Batch, *, but_largest: bool = False) -> None:
+    """Remove what arrived of a batch's results; `but_largest` keeps the file with the most."""
+    parts = list(results_path(batch).parent.glob(f"{results_path(batch).stem}.*.part"))
+    if parts and but_largest:
+        parts.remove(max(parts, key=lambda path: path.stat().st_size))
+    for path in parts:
         path.unlink(missing_ok=True)
 
 

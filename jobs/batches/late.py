@@ -39,6 +39,7 @@ from . import (
     reconciliation,
     result_proof,
 )
+from .isolation import isolated
 
 logger = logging.getLogger(__name__)
 
@@ -49,34 +50,47 @@ LISTED_LATE = "turned up at Anthropic after all, long after it was sent ({})"
 
 def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
-    to those that turned up. Raises ProviderError."""
-    trouble = None
+    to those that turned up. One that fails does not stop the others. Raises ProviderError."""
+    troubles: list[errors.ProviderError] = []
     now = absence.earliest_now()
     missed = list(Batch.objects.late_ones_possible(now).select_related("job"))
-    if missed:
-        listing = _listed_lately(missed)
-        for batch in missed:
-            disowned = ownership.find_disowned(batch)
-            if not (batch.is_final or ownership.was_given_up(batch)):
-                continue  # it was sent once, so what turns up is the batch itself
-            if disowned:
-                _take(batch, disowned, f"is {disowned.id} after all, as its results say now")
-            for info in reconciliation.candidates(batch, listing):
-                try:
-                    is_ours = _is_ours(batch, info)
-                except errors.ProviderError as error:
-                    trouble = error  # the others get their turn
-                    continue
-                if is_ours:
-                    _take(batch, info, LISTED_LATE.format(info.id))
+    try:
+        listing = _listed_lately(missed) if missed else []
+    except errors.ProviderError as error:
+        troubles.append(error)
+        missed = []
+    for batch in missed:
+        with isolated(f"job {batch.job_id} batch {batch.number}: the look for a late one"):
+            troubles += _look_for(batch, listing)
     for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
         if late.batch.late_until and now < late.batch.late_until + timedelta(days=2):
-            try:
-                follow(late)
-            except errors.ProviderError as error:
-                trouble = error
-    if trouble:
-        raise trouble
+            with isolated(f"job {late.batch.job_id}: the look at {late.provider_id}"):
+                try:
+                    follow(late)
+                except errors.ProviderError as error:
+                    troubles.append(error)
+    if troubles:
+        raise troubles[-1]
+
+
+def _look_for(batch: Batch, listing: list[BatchInfo]) -> list[errors.ProviderError]:
+    """Look for the missing tries of one batch. What the provider did not answer is returned, so
+    that every candidate gets its turn."""
+    troubles = []
+    disowned = ownership.find_disowned(batch)
+    if not (batch.is_final or ownership.was_given_up(batch)):
+        return []  # it was sent once, so what turns up is the batch itself
+    if disowned:
+        _take(batch, disowned, f"is {disowned.id} after all, as its results say now")
+    for info in reconciliation.candidates(batch, listing):
+        try:
+            is_ours = _is_ours(batch, info)
+        except errors.ProviderError as error:
+            troubles.append(error)
+            continue
+        if is_ours:
+            _take(batch, info, LISTED_LATE.format(info.id))
+    return troubles
 
 
 def _listed_lately(missed: list[Batch]) -> list[BatchInfo]:
@@ -93,13 +107,26 @@ def _listed_lately(missed: list[Batch]) -> list[BatchInfo]:
 def _is_ours(batch: Batch, info: BatchInfo) -> bool:
     """Whether a batch of the size of `batch`, that nobody here knows, was made by one of its tries.
 
-    Once it has ended, its custom_ids tell. While it runs, it is ours if it was made while a try was
-    under way that counted as never arrived and has not been found since. Another program's batch of
-    that time would have been in the list before the try was given up, unless it was listed late,
-    too.
+    Once it has ended, its custom_ids tell. While it runs, two looks have to agree that it was made
+    while a try was under way that counted as never arrived and has not been found since. Another
+    program's batch of that time would have been in the list before the try was given up, unless it
+    was listed late, too.
     """
+    if info.status != "ended":
+        if not _fits_a_missing_try(batch, info):
+            return False
+        # It will be canceled, so look again, by another call.
+        try:
+            info = client.retrieve_batch(info.id)
+        except errors.NotFound:
+            return False
     if info.status == "ended":
         return ownership.is_proven(batch, info.id)
+    return info.total == batch.size and _fits_a_missing_try(batch, info)
+
+
+def _fits_a_missing_try(batch: Batch, info: BatchInfo) -> bool:
+    """Whether a missing try of `batch`, and nothing else of ours, can have made a running batch."""
     now = client.now()
     # The size is all there is to go by: a batch of that size whose own fate is open comes first.
     # Asked after the list was fetched, so that nothing in it slips through.

@@ -148,10 +148,15 @@ def listed(id: str, minutes_ago: float, total: int = 2, status: str = "in_progre
 
 @pytest.fixture
 def canceled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The ids that were canceled, instead of canceling."""
+    """The ids that were canceled, instead of canceling. Of a batch, the provider says what its list
+    says."""
     ids: list[str] = []
+
+    def retrieve(provider_id: str) -> BatchInfo:
+        return next(info for info in client.list_batches() if info.id == provider_id)
+
     monkeypatch.setattr(client, "cancel_batch", ids.append)
-    monkeypatch.setattr(client, "retrieve_batch", lambda pk: listed(pk, 25))
+    monkeypatch.setattr(client, "retrieve_batch", retrieve)
     yield ids
 
 
@@ -181,6 +186,54 @@ def test_only_what_a_try_of_ours_can_have_made_is_canceled(
     for _ in range(2):
         late.look()
     assert canceled == ([id] if is_taken else [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [listed("msgbatch_late", 25, 3), listed("msgbatch_late", 40), None],
+    ids=["another size", "another time", "not there"],
+)
+def test_nothing_is_canceled_that_only_one_look_takes_for_ours(
+    missed: Batch,
+    canceled: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    said: BatchInfo | None,
+) -> None:
+    """The list says that it could be ours, and the batch itself says otherwise."""
+    listing = [listed("msgbatch_late", 25)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+
+    def retrieve(provider_id: str) -> BatchInfo:
+        if said is None:
+            raise errors.NotFound(404, "not_found_error", "", None)
+        return said
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "retrieve_batch", retrieve)
+        for _ in range(2):
+            late.look()
+    assert canceled == []
+    assert not LateBatch.objects.exists()
+    late.look()
+    assert canceled == ["msgbatch_late"], "now both looks agree"
+
+
+def test_one_that_ended_between_two_looks_is_known_by_its_results(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [listed("msgbatch_late", 25)]
+    ended = listed("msgbatch_late", 25, status="ended")
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    monkeypatch.setattr(client, "retrieve_batch", lambda pk: ended)
+    lines = iter([b'{"custom_id":"theirs-1"}\n', b'{"custom_id":"abc123-1"}\n'])
+    monkeypatch.setattr(client, "result_blocks", lambda pk: iter([next(lines)]))
+    late.look()
+    assert not LateBatch.objects.exists()
+    DisownedBatch.objects.update(next_look_at=clock.now())
+    monkeypatch.setattr(late, "follow", lambda late: None)
+    late.look()
+    assert LateBatch.objects.get().provider_id == "msgbatch_late"
+    assert canceled == []
 
 
 def given_up_by_listing(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .batches import Batch
     from .jobs import Job
 
+logger = logging.getLogger(__name__)
 
 FACTS = ".sha256"  # ends the name of what is noted of a finished file: see checksums.py
 ROOM_LEFT = 50_000_000  # bytes of the disk that our files leave to the database
@@ -187,15 +189,18 @@ def remove_old_strays(known_uploads: Callable[[list[str]], set[str]]) -> None:
     which of some names of uploads belong to a job."""
     day_ago = time.time() - 24 * 3600
     uploads = Path(settings.DATA_DIR, "uploads")
-    old = [
-        path
-        for path in [*uploads.glob("*"), *uploads.glob("incoming/*")]
-        if path.is_file() and path.stat().st_mtime < day_ago
-    ]
+    old = []
+    for path in [*uploads.glob("*"), *uploads.glob("incoming/*")]:
+        with suppress(FileNotFoundError):  # the upload has just ended
+            if path.is_file() and path.stat().st_mtime < day_ago:
+                old.append(path)
     known = known_uploads([path.name.split(".")[0] for path in old])
     for path in old:
         if path.name.split(".")[0] not in known:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("%s cannot be removed: %s", path.name, error.strerror)
 
 
 @contextmanager

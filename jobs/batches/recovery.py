@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 TRIED_AGAIN_AFTER = timedelta(minutes=5)
 
+SEE_THE_LOG = "Something went wrong on this site. The reason is in the worker's log."
 WAS_A_DRAFT = (
     "The database of this site was restored from a copy in which this job was not confirmed yet. "
     "What had been sent by then is restored; the rest is not sent."
@@ -93,7 +94,7 @@ def restore_if_asked() -> None:
     except Exception:
         # Whatever it is: a person waits for an answer, and jobs wait for their turn.
         logger.exception("what is only in the journal could not be restored")
-        report = "Something went wrong on this site. The reason is in the worker's log."
+        report = SEE_THE_LOG
     JournalState.row().update(asked_at=None, report=report)
 
 
@@ -123,6 +124,10 @@ def restore() -> list[str]:
             report += _restore_job(job_pk, upload, batches, listing)
         except NotYet as error:
             report.append(_not_yet(job_pk, str(error)))
+        except Exception:
+            # The other jobs get their batches back all the same.
+            logger.exception("the batches of job %s could not be restored", job_pk)
+            report.append(f"Job {job_pk}: not checked yet: {SEE_THE_LOG}")
     left, end = find_unknown(0)
     if left:
         report.append("Some batches could not be checked yet. Nothing is sent until they are.")

@@ -217,6 +217,39 @@ def test_no_transaction_changes_more_rows_than_a_slice(
     assert_whole(drive(job), simulator)
 
 
+def test_a_job_that_cannot_be_restored_does_not_stop_the_others(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.BATCH_MAX_REQUESTS = 100
+    jobs = [draft(alice, drive, rows) for rows in (ROWS, [["other", "x"]])]
+    for job in jobs:
+        confirm(job, alice)
+    with a_backup_that_comes_back():
+        for job in jobs:
+            drive(job)
+    give_back = restored_rows.give_rows_back
+
+    def fail_first(job: Job, *args: Any) -> bool:
+        if job == jobs[0]:
+            raise RuntimeError
+        return give_back(job, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restored_rows, "give_rows_back", fail_first)
+        first, second, left = recovery.restore()
+    assert f"Job {jobs[0].pk}: not checked yet: Something went wrong" in first
+    assert "found at Anthropic" in second
+    assert "until they are" in left
+    assert_nothing_is_sent(simulator, drive)
+    recovery.restore()
+    assert [drive(job).good_count for job in jobs] == [len(ROWS), 1]
+    assert simulator.truth()["posts"] == 2
+
+
 def test_rows_that_are_not_free_are_not_sent_again(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:

@@ -23,7 +23,9 @@ LEAST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 class Absence(msgspec.Struct):
     """What `Batch.absence` holds."""
 
-    begun: Moment  # just before the intent was committed
+    # Just before the intent was committed. None: an older version sent it without saying when, and
+    # `seconds` count from the first look.
+    begun: Moment | None
     until: Moment  # up to when `seconds` are counted
     seconds: float = 0.0  # since `begun`
     looked: float = 0.0  # `seconds` at the last look that counts
@@ -46,7 +48,7 @@ def of(batch: Batch) -> Absence:
     """Counted up to now. What was sent by an older version counts from now on."""
     moment = clock.moment()
     if not batch.absence:
-        return Absence(moment, moment)
+        return Absence(None, moment)
     absent = _read(batch.absence)
     absent.seconds += time_between(absent.until, moment).total_seconds()
     absent.until = moment

@@ -85,6 +85,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         result_proof.require_understood(proof, batch.doubt, batch.doubts)
         if received != path:
             files.keep(received, path, mode=0o440)
+            files.remove_incoming(batch)
     except errors.NotFound:
         return _without_results(batch, lease)
     except Incomplete as incomplete:
@@ -160,8 +161,8 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
     """What arrived cannot be taken: it is fetched again, unless another batch is proven to be the
     right one. Raises ProviderError."""
     if incomplete.doubt == FOREIGN:
-        files.remove_incoming(batch)
-        files.results_path(batch).unlink(missing_ok=True)
+        if batch.doubt == FOREIGN:  # the look before said so, too
+            _remove_foreign(batch)
         try:
             ask_anew(batch)
         except errors.NotFound:
@@ -170,8 +171,15 @@ def _after_incomplete(batch: Batch, incomplete: Incomplete, lease: Lease) -> tim
             incomplete = other
         else:
             if reconciliation.replace_by_proven(batch):
+                _remove_foreign(batch)
                 return timedelta()
     return _try_again(batch, incomplete, lease)
+
+
+def _remove_foreign(batch: Batch) -> None:
+    """Another program's results have no place on our disk."""
+    files.remove_incoming(batch)
+    files.results_path(batch).unlink(missing_ok=True)
 
 
 def cannot_be_asked(error: errors.ProviderError) -> bool:
@@ -271,7 +279,7 @@ def _is_not_ours(batch: Batch) -> bool:
 def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     """Put the results that did arrive into their rows, so that they can be used; the batch stays
     uncollected. Of contradicting results none is taken."""
-    part = files.keep_incomplete(batch)
+    part = None if batch.doubt == FOREIGN else files.keep_incomplete(batch)
     if part is None:
         return
     size, sha256 = checksums.facts_of(part)
@@ -297,8 +305,8 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
 
 def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[int, int]:
     """How many requests of an ended batch at the provider succeeded, and what they cost, as in
-    Row.cost_pico, by its whole results. It is one like `batch`. `by_counts`: they have to be what
-    the provider counts. Nothing is stored. Raises Incomplete and ProviderError."""
+    Row.cost_pico, by its whole results. It was made by a try of `batch`. `by_counts`: they have to
+    be what the provider counts. Nothing is stored. Raises Incomplete, NotOurs, ProviderError."""
     costs: dict[str, int] = {}
     kinds: dict[str, str] = {}
     with tempfile.TemporaryFile(dir=files.scratch()) as file:
@@ -310,6 +318,8 @@ def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[i
         for line in result_files.lines(file):
             if line.strip():
                 found = result_proof.result_of(line)
+                if not found.custom_id.startswith(f"{batch.nonce}-"):
+                    raise result_proof.NotOurs(f"{info.id} is not batch {batch.pk}")
                 kinds[found.custom_id] = found.result.type
                 if found.result.type == "succeeded":
                     costs[found.custom_id] = known_cost_in_pico(judge_result(found.result))

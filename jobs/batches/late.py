@@ -8,18 +8,29 @@ canceled requests are not charged, and what it had finished by then is said with
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 
 from django.db import transaction
 from django.db.models import F
 
-from ..models import Batch, Job, LateBatch, Round, SubmissionEvent, clock, dollars, note_change
+from ..models import (
+    Batch,
+    Job,
+    JournalState,
+    LateBatch,
+    Round,
+    SubmissionEvent,
+    clock,
+    dollars,
+    note_change,
+)
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof, wording
 from ..rules.pricing import format_dollars
-from . import collection, holds, journal, ownership, reconciliation
+from . import acceptance_windows, collection, holds, journal, ownership, reconciliation
+from .isolation import isolated
 
 logger = logging.getLogger(__name__)
 
@@ -30,39 +41,56 @@ LISTED_LATE = "turned up at Anthropic after all, long after it was sent ({})"
 
 def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
-    to those that turned up. Raises ProviderError."""
-    trouble = None
+    to those that turned up. One that fails does not stop the others. Raises ProviderError."""
+    troubles: list[errors.ProviderError] = []
     now = clock.earliest_now()
     missed = list(Batch.objects.late_ones_possible(now).select_related("job"))
-    if missed:
-        listing = list(_listed_lately())
-        for batch in missed:
-            disowned = ownership.find_disowned(batch)
-            if not (batch.is_final or ownership.was_given_up(batch)):
-                continue  # it was sent once, so what turns up is the batch itself
-            if disowned:
-                _take(batch, disowned, f"is {disowned.id} after all, as its results say now")
-            for info in reconciliation.candidates(batch, listing):
-                try:
-                    is_ours = _is_ours(batch, info)
-                except errors.ProviderError as error:
-                    trouble = error  # the others get their turn
-                    continue
-                if is_ours:
-                    _take(batch, info, LISTED_LATE.format(info.id))
+    try:
+        listing = _listed_lately(missed) if missed else []
+    except errors.ProviderError as error:
+        troubles.append(error)
+        missed = []
+    for batch in missed:
+        with isolated(f"job {batch.job_id} batch {batch.number}: the look for a late one"):
+            troubles += _look_for(batch, listing)
     for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
         if late.batch.late_until and now < late.batch.late_until + timedelta(days=2):
-            try:
-                _follow(late)
-            except errors.ProviderError as error:
-                trouble = error
-    if trouble:
-        raise trouble
+            with isolated(f"job {late.batch.job_id}: the look at {late.provider_id}"):
+                try:
+                    follow(late)
+                except errors.ProviderError as error:
+                    troubles.append(error)
+    if troubles:
+        raise troubles[-1]
 
 
-def _listed_lately() -> list[BatchInfo]:
+def _look_for(batch: Batch, listing: list[BatchInfo]) -> list[errors.ProviderError]:
+    """Look for the missing tries of one batch. What the provider did not answer is returned, so
+    that every candidate gets its turn."""
+    troubles = []
+    disowned = ownership.find_disowned(batch)
+    if not (batch.is_final or ownership.was_given_up(batch)):
+        return []  # it was sent once, so what turns up is the batch itself
+    if disowned:
+        _take(batch, disowned, f"is {disowned.id} after all, as its results say now")
+    for info in reconciliation.candidates(batch, listing):
+        try:
+            is_ours = _is_ours(batch, info)
+        except errors.ProviderError as error:
+            troubles.append(error)
+            continue
+        if is_ours:
+            _take(batch, info, LISTED_LATE.format(info.id))
+    return troubles
+
+
+def _listed_lately(missed: list[Batch]) -> list[BatchInfo]:
+    """The provider's list back to when the first of `missed` was sent. That may be long ago: a
+    person can take days to answer, and a backup can be old."""
     now = clock.provider_now()
-    since = now - ownership.LATE_FOR - timedelta(days=1) if now else None
+    since = now - ownership.LATE_FOR if now else None
+    sent = [batch.intent_at for batch in missed if batch.intent_at]
+    since = since and min(since, *sent) - timedelta(days=1)
     listing = client.list_batches()
     return list(takewhile(lambda info: since is None or info.created_at >= since, listing))
 
@@ -70,34 +98,35 @@ def _listed_lately() -> list[BatchInfo]:
 def _is_ours(batch: Batch, info: BatchInfo) -> bool:
     """Whether a batch of the size of `batch`, that nobody here knows, was made by one of its tries.
 
-    Once it has ended, its custom_ids say so. While it runs: when it was made in the very time in
-    which a try that counted as never arrived was under way, by the provider's clock. One of another
-    program from that time would have been in the list that was looked through before the try was
-    given up, unless it was listed as late.
+    Once it has ended, its custom_ids tell. While it runs, two looks have to agree that it was made
+    while a try was under way that counted as never arrived and has not been found since. Another
+    program's batch of that time would have been in the list before the try was given up, unless it
+    was listed late, too.
     """
+    if info.status != "ended":
+        if not _fits_a_missing_try(batch, info):
+            return False
+        # It will be canceled, so look again, by another call.
+        try:
+            info = client.retrieve_batch(info.id)
+        except errors.NotFound:
+            return False
     if info.status == "ended":
         return ownership.is_proven(batch, info.id)
+    return info.total == batch.size and _fits_a_missing_try(batch, info)
+
+
+def _fits_a_missing_try(batch: Batch, info: BatchInfo) -> bool:
+    """Whether a missing try of `batch`, and nothing else of ours, can have made a running batch."""
     now = clock.provider_now()
     # The size is all there is to go by: a batch of that size whose own fate is open comes first.
     # Asked after the list was fetched, so that nothing in it slips through.
     if now is None or Batch.objects.whose_fate_is_open().filter(size=batch.size).exists():
         return False
-    tries = _tries_given_up(batch, now - clock.now())
-    return batch.late_ones.count() < len(tries) and any(
-        earliest <= info.created_at <= latest for earliest, latest in tries
-    )
-
-
-def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, datetime]]:
-    """When each try that counted as never arrived can have been accepted, by the provider's clock,
-    which is `ahead` of ours."""
-    margin = reconciliation.CLOCK_MARGIN
-    tries = []
-    for event in SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived"):
-        begin, end = (datetime.fromisoformat(event.detail[name]) for name in ("from", "until"))
-        shift = timedelta() if event.detail.get("clock") == "provider" else ahead
-        tries.append((begin + shift - margin, end + shift + margin))
-    return tries
+    if JournalState.get().ahead:
+        return False  # so does one that was sent before the database was restored
+    missing = acceptance_windows.missing_tries(batch, now - clock.now())
+    return any(window.includes(info.created_at) for window in missing)
 
 
 def _take(batch: Batch, info: BatchInfo, how: str) -> None:
@@ -125,8 +154,8 @@ def _take(batch: Batch, info: BatchInfo, how: str) -> None:
     logger.warning("job %s batch %s: %s turned up late", batch.job_id, batch.number, info.id)
 
 
-def _follow(late: LateBatch) -> None:
-    """Cancel a late batch, and note what it had finished when it has ended."""
+def follow(late: LateBatch) -> None:
+    """Cancel a late batch. Once it has ended, note what it had finished. Raises ProviderError."""
     try:
         info = client.retrieve_batch(late.provider_id)
     except errors.NotFound:
@@ -139,19 +168,42 @@ def _follow(late: LateBatch) -> None:
 
 
 def is_proven(late: LateBatch) -> bool:
-    """Whether its results say that it is ours. Raises ProviderError."""
+    """Whether its results say twice in a row that it is ours. One answer can be wrong, and what is
+    deleted at Anthropic cannot be had back. Raises ProviderError."""
+    ours = f"{late.batch.nonce}-"
     try:
-        first = ownership.first_custom_id(late.provider_id)
-        return first.startswith(f"{late.batch.nonce}-")
+        return all(ownership.first_custom_id(late.provider_id).startswith(ours) for _ in range(2))
     except errors.NotFound:
         return False
+
+
+def _count_against(late: LateBatch) -> None:
+    """Count one look that says its results are another batch's. After enough of them, drop it: we
+    do not count its cost, and keep looking for the try it was taken for."""
+    with transaction.atomic():
+        ownership.count_against(late.batch, late.provider_id)
+        disowned = late.batch.disowned.filter(provider_id=late.provider_id)
+        if not disowned.filter(looks__gte=ownership.LOOKS).exists():
+            return
+        late.delete()
+        canceled = " We had canceled it by then." if late.cancel_sent_at else ""
+        holds.log(
+            late.batch.job_id,
+            f"{late.provider_id} was not batch {late.batch.number}: its results belong to another "
+            f"batch.{canceled} This job is not charged for it.",
+        )
 
 
 def _note_end(late: LateBatch, info: BatchInfo) -> None:
     # By the results themselves. For an hour they have to be what the provider counts.
     by_counts = clock.now() < late.found_at + COUNTS_COUNT
+    if ownership.is_waiting(late.batch, late.provider_id):
+        return
     try:
         finished, cost = collection.charged(late.batch, info, by_counts=by_counts)
+    except result_proof.NotOurs:
+        _count_against(late)
+        return
     except result_proof.Incomplete:
         return  # the next look fetches it anew
     with transaction.atomic():

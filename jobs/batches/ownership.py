@@ -55,8 +55,7 @@ def is_proven(batch: Batch, provider_id: str) -> bool:
     """Whether the results of an ended batch prove that it is `batch`. If they say otherwise, that
     is one more look against it; when the next one is not due yet, none is taken. Raises
     ProviderError."""
-    against = batch.disowned.filter(provider_id=provider_id).first()
-    if against and clock.is_waiting(against.next_look_at, LONGEST_PAUSE):
+    if is_waiting(batch, provider_id):
         return False
     first = first_custom_id(provider_id)
     if first.startswith(f"{batch.nonce}-"):
@@ -65,6 +64,12 @@ def is_proven(batch: Batch, provider_id: str) -> bool:
     if first:  # a result that cannot be read says nothing
         count_against(batch, provider_id)
     return False
+
+
+def is_waiting(batch: Batch, provider_id: str) -> bool:
+    """Whether a look said that this is not `batch`, and the next one is not due yet."""
+    against = batch.disowned.filter(provider_id=provider_id).first()
+    return against is not None and clock.is_waiting(against.next_look_at, LONGEST_PAUSE)
 
 
 def suspects(batch: Batch) -> set[str]:

@@ -15,6 +15,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof
 from . import collection, holds, reconciliation
+from .isolation import isolated
 from .leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -101,16 +102,21 @@ def warn() -> None:
     having been fetched. Each warning is given once."""
     now = clock.now()
     for batch in Batch.objects.not_fetched(now):
-        given = warnings_due(batch, now)
-        last = Batch.objects.filter(pk=batch.pk, warnings_given=batch.warnings_given)
-        if given > batch.warnings_given and last.update(warnings_given=given):
-            assert batch.created_at is not None  # noqa: S101 - it was sent
-            text = (
-                f"The answers of batch {batch.number} are ready, but we couldn’t fetch them yet. "
-                f"Anthropic deletes them on {batch.created_at + KEPT:%-d %B %Y}."
-            )
-            holds.log(batch.job_id, text)
-            logger.error("job %s: %s", batch.job_id, text)
+        with isolated(f"job {batch.job_id} batch {batch.number}: the warning"):
+            _warn_of(batch, now)
+
+
+def _warn_of(batch: Batch, now: datetime) -> None:
+    given = warnings_due(batch, now)
+    last = Batch.objects.filter(pk=batch.pk, warnings_given=batch.warnings_given)
+    if given > batch.warnings_given and last.update(warnings_given=given):
+        assert batch.created_at is not None  # noqa: S101 - it was sent
+        text = (
+            f"The answers of batch {batch.number} are ready, but we couldn’t fetch them yet. "
+            f"Anthropic deletes them on {batch.created_at + KEPT:%-d %B %Y}."
+        )
+        holds.log(batch.job_id, text)
+        logger.error("job %s: %s", batch.job_id, text)
 
 
 def warnings_due(batch: Batch, now: datetime) -> int:

@@ -28,12 +28,12 @@ from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import absence, ceilings, holds, ownership
 from .absence import Absence
+from .acceptance_windows import CLOCK_MARGIN, window_of_last_try
 from .ownership import LATE_FOR
 from .submission_records import (
     journal_outcome,
     provider_facts,
     record,
-    time_of_try,
     try_move,
     until_deadline,
 )
@@ -42,9 +42,6 @@ logger = logging.getLogger(__name__)
 
 # How much older than the newest listed batch one may be that is listed only later.
 LISTED_LATE = timedelta(minutes=10)
-# How wrong a time by the provider's clock can be that was worked out from its Date, which has full
-# seconds only.
-CLOCK_MARGIN = timedelta(seconds=3)
 # Between two looks at a batch of which a person is to say whether it is sent again.
 LOOK_WHILE_ASKED = timedelta(minutes=1)
 # What is said when a batch that was found by listing is given back.
@@ -109,7 +106,7 @@ def _list_may_not_show(batch: Batch) -> bool:
 def plan_again(batch: Batch, **detail: object) -> bool:
     """An unknown batch counts as never arrived: it may be sent again. Should it turn up all the
     same, it is found (late.py). False when it was settled otherwise meanwhile."""
-    detail |= time_of_try(batch)
+    detail |= window_of_last_try(batch).detail
     # It may have arrived all the same, and then this try is charged as well as the next.
     most = pico(ceilings.ceiling_of_batch(batch))
     with transaction.atomic():
@@ -299,7 +296,13 @@ def was_found_by_listing(batch: Batch) -> bool:
 
 
 def _adopt(batch: Batch, info: BatchInfo) -> None:
-    """Take a batch found by listing as `batch`; its results will prove it."""
+    """Take a batch found by listing as `batch`; its results will prove it. If an earlier try that
+    was given up made it, the last try is in doubt instead, because it may turn up as well."""
+    last_try: dict[str, object] = {}
+    begun = absence.of(batch).begun
+    last_began = begun and begun.provider and begun.provider - CLOCK_MARGIN
+    if batch.given_up and last_began and info.created_at < last_began:
+        last_try = {"late_until": clock.latest_now() + LATE_FOR}
     with transaction.atomic():
         moved = try_move(
             batch,
@@ -308,9 +311,12 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
             recovered=True,
             asked_at=None,
             suggested_id="",
+            **last_try,
             **provider_facts(info),
         )
         if moved:
+            if last_try:
+                record(batch, "never_arrived", **window_of_last_try(batch).detail)
             batch.provider_id, batch.state = info.id, Batch.State.IN_PROGRESS
             record(batch, "adopted")
             holds.log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")

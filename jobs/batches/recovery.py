@@ -3,7 +3,8 @@
 Then the journal knows of submissions that the database does not - an attempt, or the name that the
 provider gave to a batch - and sending would pay for their rows again. So nothing is sent until
 somebody asks for `restore`. It goes through the provider's list and gives the jobs their batches
-back, all of one job in one transaction, so that the worker never sees a part of it:
+back. Rows come back slice by slice (restored_rows.py). Then all batches of a job are settled in one
+transaction, so that the worker never sees only some of them:
 
 - A batch whose provider's id is in the journal is *in progress*, one without it *unknown*. One that
   the provider had clearly refused is as it was before it was sent.
@@ -21,33 +22,30 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 
-from ..models import (
-    Batch,
-    Job,
-    JournalState,
-    Outcome,
-    Row,
-    SubmissionEvent,
-    clock,
-    note_change,
-)
+from ..models import Batch, Job, JournalState, SubmissionEvent, clock, note_change, pico
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import attempts, holds, planning, restored_batches
-from .restored_batches import UNSETTLED, NotYet
-from .unknown_submissions import Submission, find_unknown, unknown_nonces
+from . import attempts, ceilings, holds, planning, restored_batches, restored_rows
+from .journaled_batches import JournaledBatch
+from .ownership import LATE_FOR
+from .restored_batches import UNSETTLED
+from .restored_rows import NO_ROWS, NotYet
+from .unknown_submissions import find_unknown, unknown_nonces
 
 logger = logging.getLogger(__name__)
 
 TRIED_AGAIN_AFTER = timedelta(minutes=5)
 
+SEE_THE_LOG = "Something went wrong on this site. The reason is in the worker's log."
 WAS_A_DRAFT = (
     "The database of this site was restored from a copy in which this job was not confirmed yet. "
     "What had been sent by then is restored; the rest is not sent."
@@ -60,6 +58,15 @@ WAS_STOPPED = (
     "Some of this job had been sent before the database of this site was restored. That is brought "
     "in; nothing else is sent."
 )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch of which everything slow is done."""
+
+    journaled: JournaledBatch
+    has_rows: bool  # False: its rows are not free any more
+    most_pico: int  # the most that one try of it costs; 0 if it was tried once
 
 
 # --- Asking for it --------------------------------------------------------------------------------
@@ -87,7 +94,7 @@ def restore_if_asked() -> None:
     except Exception:
         # Whatever it is: a person waits for an answer, and jobs wait for their turn.
         logger.exception("what is only in the journal could not be restored")
-        report = "Something went wrong on this site. The reason is in the worker's log."
+        report = SEE_THE_LOG
     JournalState.row().update(asked_at=None, report=report)
 
 
@@ -100,19 +107,27 @@ def restore() -> list[str]:
         JournalState.row().update(asked_at=None)
         return ["This site is in practice mode, without a key; there is nothing to look for."]
     unknown, _end = find_unknown(0)
+    if unknown:
+        # First of all: while this is set, nothing is planned or sent.
+        JournalState.row().update(ahead=len(unknown))
+        _watch_on()
     listing = {info.id: info for info in client.list_batches()} if unknown else {}
-    by_job: dict[tuple[int, str], list[Submission]] = defaultdict(list)
+    by_job: dict[tuple[int, str], list[JournaledBatch]] = defaultdict(list)
     report = []
-    for submission in unknown:
-        if submission.intents:
-            by_job[submission.job, submission.last.upload].append(submission)
+    for journaled in unknown:
+        if journaled.intents:
+            by_job[journaled.job, journaled.last.upload].append(journaled)
         else:
-            report.append(_give_up(submission))
-    for (job_pk, upload), submissions in by_job.items():
+            report.append(_give_up(journaled))
+    for (job_pk, upload), batches in by_job.items():
         try:
-            report += _restore_job(job_pk, upload, submissions, listing)
+            report += _restore_job(job_pk, upload, batches, listing)
         except NotYet as error:
             report.append(_not_yet(job_pk, str(error)))
+        except Exception:
+            # The other jobs get their batches back all the same.
+            logger.exception("the batches of job %s could not be restored", job_pk)
+            report.append(f"Job {job_pk}: not checked yet: {SEE_THE_LOG}")
     left, end = find_unknown(0)
     if left:
         report.append("Some batches could not be checked yet. Nothing is sent until they are.")
@@ -126,29 +141,38 @@ def restore() -> list[str]:
     return report
 
 
-def _give_up(submission: Submission) -> str:
+def _watch_on() -> None:
+    """What the late watch looked for when the backup was made, it looks for two more days: what
+    appeared since then is not known here any more."""
+    made = SubmissionEvent.objects.aggregate(last=Max("at"))["last"] or clock.now()
+    watched = Batch.objects.filter(late_until__gt=made, practice=False)
+    watched.update(late_until=clock.latest_now() + LATE_FOR)
+
+
+def _give_up(journaled: JournaledBatch) -> str:
     """The journal's lines with the intents are damaged."""
-    _remember(None, submission)
+    _remember(None, journaled)
     return (
-        f"Job {submission.job}: {submission.provider_id} was sent, but the journal does not say "
+        f"Job {journaled.job}: {journaled.provider_id} was sent, but the journal does not say "
         "any more with which rows. Its answers stay at the provider for 29 days, and can be "
         "imported under “New job”."
     )
 
 
-def _remember(job: Job | None, submission: Submission, *, ends: bool = False) -> None:
+def _remember(job: Job | None, journaled: JournaledBatch, *, ends: bool = False) -> None:
     """From now on the database knows of it."""
     details = [
         {"attempt": intent.attempt, "size": intent.size, "ends": ends}
-        for intent in submission.intents
+        for intent in journaled.intents
     ]
     events = [SubmissionEvent(kind="restored", detail=detail) for detail in details]
-    for provider_id in submission.ids:
+    for provider_id in journaled.ids:
         # One that was taken for it by mistake may be another of ours.
-        kind = "restored" if provider_id == submission.provider_id else "given_back"
-        events.append(SubmissionEvent(kind=kind, provider_id=provider_id))
+        kind = "restored" if provider_id == journaled.provider_id else "given_back"
+        detail = {"attempt": journaled.attempt_of(provider_id)}
+        events.append(SubmissionEvent(kind=kind, provider_id=provider_id, detail=detail))
     for event in events:
-        event.job, event.nonce = job, submission.nonce
+        event.job, event.nonce = job, journaled.nonce
     SubmissionEvent.objects.bulk_create(events)
 
 
@@ -156,39 +180,59 @@ def _remember(job: Job | None, submission: Submission, *, ends: bool = False) ->
 
 
 def _restore_job(
-    job_pk: int, upload: str, submissions: list[Submission], listing: dict[str, BatchInfo]
+    job_pk: int, upload: str, batches: list[JournaledBatch], listing: dict[str, BatchInfo]
 ) -> list[str]:
-    """Restore what was sent of one job. What became of each submission, in words. Raises NotYet
-    when nothing was done because the job changed meanwhile."""
+    """Restore what was sent of one job. What became of each batch, in words. Raises NotYet if
+    nothing was settled because the job changed meanwhile."""
+    jobs = Job.objects.filter(pk=job_pk, upload_sha256=upload, practice=False)
+    jobs = jobs.exclude(state__in=NO_ROWS)
+    said: dict[str, str] = {}  # of each, by its nonce
+    prepared = []
+    job = jobs.first()
+    for journaled in batches:
+        said[journaled.nonce] = ""
+        try:
+            prepared.append(_prepare(job, journaled))
+        except NotYet as error:
+            said[journaled.nonce] = _not_yet(job_pk, str(error))
     with transaction.atomic():
         # Locked: a worker that plans or sends, and a person who stops or deletes, come after us.
-        jobs = Job.objects.select_for_update().filter(pk=job_pk, upload_sha256=upload)
-        no_rows = (Job.State.READING, Job.State.UNREADABLE, Job.State.DELETING)
-        job = jobs.filter(practice=False).exclude(state__in=no_rows).first()
+        job = jobs.select_for_update().first()
         if job:
             note_change(job.pk)
         # Somebody else may have asked for it, too.
-        submissions = [one for one in submissions if unknown_nonces(one.entries)]
-        why_it_ends = _why_it_ends(job, submissions) if job else ""
-        report = [
-            _restore_one(job, submission, listing, ends=bool(why_it_ends))
-            for submission in submissions
-        ]
-        theirs = Batch.objects.filter(nonce__in=[submission.nonce for submission in submissions])
-        if job and theirs.exclude(state__in=Batch.FINAL).exists():
-            _set_going(job, submissions[0], why_it_ends)
-    return report
+        prepared = [one for one in prepared if unknown_nonces(one.journaled.entries)]
+        batches = [one.journaled for one in prepared]
+        why_it_ends = _why_it_ends(job, batches) if job else ""
+        for one in prepared:
+            said[one.journaled.nonce] = _restore_one(job, one, listing, ends=bool(why_it_ends))
+        theirs = Batch.objects.filter(nonce__in=[journaled.nonce for journaled in batches])
+        settled = theirs.exclude(state__in=[*Batch.FINAL, Batch.State.RESTORING])
+        if job and settled.exists():
+            _set_going(job, batches[0], why_it_ends)
+    return list(filter(None, said.values()))
 
 
-def _why_it_ends(job: Job, submissions: list[Submission]) -> str:
+def _prepare(job: Job | None, journaled: JournaledBatch) -> _Prepared:
+    """Do what takes long, in short transactions. Raises NotYet."""
+    if job is None or journaled.was_refused:
+        return _Prepared(journaled, True, 0)
+    has_rows = restored_rows.give_rows_back(job, journaled.last)
+    batch = Batch.objects.filter(job=job, nonce=journaled.nonce).first()
+    was_tried_again = len(journaled.settled) > 1
+    most = pico(ceilings.ceiling_of_batch(batch)) if batch and was_tried_again else 0
+    return _Prepared(journaled, has_rows, most)
+
+
+def _why_it_ends(job: Job, batches: list[JournaledBatch]) -> str:
     """Why nothing but what was sent already is wanted of a job; "" when it goes on."""
     if job.state == Job.State.DRAFT:
         return WAS_A_DRAFT
     known = "", planning.recipe_hash(job, job.last_round)
-    if any(one.last.recipe not in known for one in submissions):
+    if any(one.last.recipe not in known for one in batches):
         return HAS_ANOTHER_RECIPE
     if job.state == Job.State.FINISHED:
-        stopped = Row.objects.filter(job=job, outcome=Outcome.CANCELED).exists()
+        stopped = restored_rows.was_stopped(job, [one.nonce for one in batches])
     else:
         # Not by a person, but because of other batches of it that were restored before.
         ended = SubmissionEvent.objects.filter(job=job, kind="restored", detail__ends=True)
@@ -196,7 +240,7 @@ def _why_it_ends(job: Job, submissions: list[Submission]) -> str:
     return WAS_STOPPED if stopped else ""
 
 
-def _set_going(job: Job, first: Submission, why_it_ends: str) -> None:
+def _set_going(job: Job, first: JournaledBatch, why_it_ends: str) -> None:
     """Bring a job to the state in which its open batches are seen to. Raises NotYet."""
     if why_it_ends:
         # Nobody wants these stopped: the job ends, but what was sent runs on.
@@ -221,51 +265,58 @@ def _set_going(job: Job, first: Submission, why_it_ends: str) -> None:
 
 
 def _restore_one(
-    job: Job | None, submission: Submission, listing: dict[str, BatchInfo], *, ends: bool
+    job: Job | None, prepared: _Prepared, listing: dict[str, BatchInfo], *, ends: bool
 ) -> str:
+    journaled = prepared.journaled
     try:
         with transaction.atomic():
-            _remember(job, submission, ends=ends)
-            became = _bring_in(job, submission, listing)
+            _remember(job, journaled, ends=ends)
+            became = _bring_in(job, prepared, listing)
     except NotYet as error:
-        return _not_yet(submission.job, str(error))
+        return _not_yet(journaled.job, str(error))
     except IntegrityError:
-        return _not_yet(submission.job, "another batch has to be found first")
-    return f"Job {submission.job}, {wording.rows(submission.last.size)}: {became}"
+        return _not_yet(journaled.job, "another batch has to be found first")
+    return f"Job {journaled.job}, {wording.rows(journaled.last.size)}: {became}"
 
 
 def _not_yet(job_pk: int, why: str) -> str:
     return f"Job {job_pk}: not checked yet: {why}. Look again in a minute."
 
 
-def _bring_in(job: Job | None, submission: Submission, listing: dict[str, BatchInfo]) -> str:
+def _bring_in(job: Job | None, prepared: _Prepared, listing: dict[str, BatchInfo]) -> str:
     """Bring a batch to where its last attempt left it; says where that is. Raises NotYet."""
-    if job is None and _is_being_read(submission.job):
+    journaled = prepared.journaled
+    if job is None and _is_being_read(journaled.job):
         raise NotYet("the file is being read")
     if job and attempts.is_preparing(job):
-        # It would go on without the rows that have come back, and forget what they were asked.
+        # The retry would miss the rows that come back, and lose how they were asked.
         raise NotYet("the rows of a retry are being prepared")
-    if submission.was_refused:
-        _refuse(submission)
+    if journaled.was_refused:
+        _refuse(journaled)
         return "Anthropic refused it, so nothing was charged. Nothing to do."
     if job is None:
         return (
             "this job is not in the database. "
-            f"{submission.provider_id or 'The batch'} was sent. Anthropic keeps its answers for "
+            f"{journaled.provider_id or 'The batch'} was sent. Anthropic keeps its answers for "
             "29 days. You can import them under “New job”."
         )
-    batch = restored_batches.batch_with_its_rows(job, submission)
-    if batch is None:
+    if not prepared.has_rows:
         return (
             "its rows have changed since, so its answers can’t be matched. Rows that were "
             "waiting are not sent again."
         )
+    batch = Batch.objects.filter(job=job, nonce=journaled.nonce).first()
+    if batch is None or batch.state in (Batch.State.PLANNING, Batch.State.CANCELED):
+        raise NotYet("it changed just now")
     if batch.state not in UNSETTLED:
+        restored_batches.doubt_other_tries(batch, journaled, batch.provider_id, prepared.most_pico)
         return f"already in the database as batch {batch.number}. Nothing to do."
-    provider_id = submission.provider_id
-    if Batch.objects.filter(provider_id=provider_id).exclude(pk=batch.pk).exists():
-        provider_id = ""  # it turned out to be another of ours
-    restored_batches.settle(batch, submission, provider_id, listing.get(provider_id))
+    if batch.state == Batch.State.RESTORING and not restored_rows.has_all_rows(batch):
+        raise NotYet("its rows changed just now")
+    provider_id = restored_batches.find_free_id(batch, journaled)
+    restored_batches.settle(batch, journaled, provider_id, listing.get(provider_id))
+    batch.refresh_from_db()
+    restored_batches.doubt_other_tries(batch, journaled, provider_id or None, prepared.most_pico)
     state = "found" if provider_id in listing else "being looked for"
     holds.log(
         job.pk,
@@ -280,13 +331,12 @@ def _is_being_read(job_pk: int) -> bool:
     return reading.exists()
 
 
-def _refuse(submission: Submission) -> None:
+def _refuse(journaled: JournaledBatch) -> None:
     """Nothing of it arrived, so a batch that the database has can simply be sent. It goes on with
     the next attempt: the journal tells attempts apart by their number."""
-    batches = Batch.objects.filter(nonce=submission.nonce, attempts__lt=submission.last.attempt)
-    open_ = batches.filter(state__in=UNSETTLED).exclude(state=Batch.State.CANCELED)
-    open_.update(
+    batches = Batch.objects.filter(nonce=journaled.nonce, attempts__lt=journaled.last.attempt)
+    batches.filter(state__in=UNSETTLED).update(
         state=Batch.State.PLANNED,
         next_action_at=None,
-        **restored_batches.of_last_attempt(submission),
+        **restored_batches.of_last_attempt(journaled),
     )

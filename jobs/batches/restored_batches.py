@@ -1,49 +1,33 @@
-"""Batches that only the journal knows come back into the database, with their rows."""
+"""What becomes of a batch that only the journal knew, once it has its rows back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import F
 
-from ..models import (
-    Batch,
-    Job,
-    NotMoved,
-    Outcome,
-    Row,
-    RowQuerySet,
-    clock,
-)
+from ..models import Batch, Job, LateBatch, SubmissionEvent, clock
 from ..provider.replies import BatchInfo
-from . import absence, attempts, journal, planning
-from .unknown_submissions import CLEAR_NO, Submission
+from . import absence
+from .journaled_batches import CLEAR_NO, JournaledBatch
+from .ownership import LATE_FOR
+from .restored_rows import NotYet
 
-RANGES_AT_ONCE = 200  # runs of rows in one query: SQLite takes a thousand conditions
 # States in the database of a batch of which the journal may know more.
-UNSETTLED = (*CLEAR_NO, Batch.State.SUBMITTING, Batch.State.UNKNOWN, Batch.State.CANCELED)
-NEVER_SENT = {"outcome": Outcome.WAITING, "cause": "", "message": ""}
+UNSETTLED = (*CLEAR_NO, Batch.State.RESTORING, Batch.State.SUBMITTING, Batch.State.UNKNOWN)
 
 
-class NotYet(Exception):
-    """This one cannot be given back now; says why."""
-
-
-class _NotFree(Exception):
-    """The rows of a batch are not its own any more."""
-
-
-def settle(batch: Batch, submission: Submission, provider_id: str, info: BatchInfo | None) -> None:
+def settle(
+    batch: Batch, journaled: JournaledBatch, provider_id: str, info: BatchInfo | None
+) -> None:
     """A batch goes on as the one that the provider calls `provider_id`, and of which its list says
     `info`; without an id it is looked for. Raises NotYet."""
-    values = of_last_attempt(submission)
+    values = of_last_attempt(journaled)
     values["attempts"] = max(batch.attempts, values["attempts"])
     values["intent_at"] = batch.intent_at or values["intent_at"]
     if provider_id:
-        made = info.created_at if info else submission.last.at
+        made = info.created_at if info else journaled.last.at
         values |= {
             "state": Batch.State.IN_PROGRESS,
             "provider_id": provider_id,
@@ -63,12 +47,12 @@ def settle(batch: Batch, submission: Submission, provider_id: str, info: BatchIn
     Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
 
 
-def of_last_attempt(submission: Submission) -> dict[str, Any]:
+def of_last_attempt(journaled: JournaledBatch) -> dict[str, Any]:
     """The columns of a batch that its last intent had committed."""
-    last = submission.last
+    last = journaled.last
     return {
         "attempts": last.attempt,
-        "intent_at": submission.intents[0].at,
+        "intent_at": journaled.intents[0].at,
         "deadline_at": last.deadline,
         "absence": absence.begin_at(last.begun) if last.begun else None,
         "baseline_ids": last.baseline,
@@ -76,89 +60,40 @@ def of_last_attempt(submission: Submission) -> dict[str, Any]:
     }
 
 
-# --- The rows of a batch --------------------------------------------------------------------------
+def find_free_id(batch: Batch, journaled: JournaledBatch) -> str:
+    """The id that the provider gave it last; "" if that turned out to be another batch of ours. A
+    batch that appeared late does not count: its charge is noted already."""
+    late = LateBatch.objects.filter(provider_id__in=journaled.ids)
+    known_late = set(late.values_list("provider_id", flat=True))
+    ids = [one for one in journaled.ids if one not in known_late]
+    others = Batch.objects.filter(provider_id__in=ids[-1:]).exclude(pk=batch.pk)
+    return ids[-1] if ids and not others.exists() else ""
 
 
-def batch_with_its_rows(job: Job, submission: Submission) -> Batch | None:
-    """The batch with its rows, made anew if the database does not have it; None when they are not
-    free any more, and then those that wait are stopped. Raises NotYet."""
-    known = Batch.objects.filter(job=job, nonce=submission.nonce).first()
-    if known and known.state == Batch.State.PLANNING:
-        # It has some of its rows. The worker empties it, and then it is made anew with all of them.
-        raise NotYet("the batch was being prepared when the backup was made")
-    if known and known.state != Batch.State.CANCELED:
-        return known
-    ranges = submission.last.rows
-    _take_back_what_was_planned(job, ranges)
-    try:
-        with transaction.atomic():
-            batch = known or _new_batch(job, submission.last)
-            if _take_rows(batch, ranges) != batch.size:
-                raise _NotFree
-    except _NotFree:
-        for rows in _slices(job, ranges):
-            waiting = rows.filter(batch=None, outcome=Outcome.WAITING)
-            waiting.update(outcome=Outcome.CANCELED, cause="canceled")
-        return None
-    return batch
-
-
-def _take_back_what_was_planned(job: Job, ranges: list[tuple[int, int]]) -> None:
-    """What was planned with these rows since then was never sent. Raises NotYet when some are in
-    a batch that was, because they were sent again only after that one had ended."""
-    open_ = {batch.pk: batch for batch in job.batches.exclude(state__in=Batch.FINAL)}
-    for rows in _slices(job, ranges):
-        for pk in rows.exclude(batch=None).values_list("batch", flat=True).distinct():
-            batch = open_.pop(pk, None)
-            if batch is None:
-                continue
-            if batch.state not in CLEAR_NO:
-                raise NotYet("an earlier batch of these rows comes first")
-            try:
-                with transaction.atomic():
-                    Batch.objects.move(pk, CLEAR_NO, Batch.State.PLANNED)
-                    planning.unplan(batch)
-            except NotMoved:
-                raise NotYet("an earlier batch of these rows is being sent") from None
-
-
-def _new_batch(job: Job, intent: journal.Intent) -> Batch:
-    number = intent.number
-    if job.batches.filter(number=number).exists():
-        number = (job.batches.aggregate(last=Max("number"))["last"] or 0) + 1
-    return Batch.objects.create(
-        job=job,
-        number=number,
-        round=job.last_round,
-        nonce=intent.nonce,
-        size=intent.size,
-        practice=False,
-        body_sha256=intent.sha256,
-        body_bytes=intent.bytes,
+def doubt_other_tries(
+    batch: Batch, journaled: JournaledBatch, provider_id: str | None, most_pico: int
+) -> None:
+    """Have the late watch look for the tries that were given up without the database knowing it.
+    `provider_id` is the id of the batch, None while it is looked for; `most_pico` is the most that
+    one try costs."""
+    own = journaled.attempt_of(provider_id)
+    in_doubt = journaled.attempts_in_doubt(batch.attempts if own is None else own)
+    events = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived")
+    known = {event.detail.get("attempt") for event in events}
+    new = [attempt for attempt in in_doubt if attempt not in known]
+    if not new:
+        return
+    SubmissionEvent.objects.bulk_create(
+        SubmissionEvent(
+            job_id=batch.job_id,
+            nonce=batch.nonce,
+            kind="never_arrived",
+            detail={"attempt": attempt, **journaled.window_of(attempt).detail},
+        )
+        for attempt in new
     )
-
-
-def _take_rows(batch: Batch, ranges: list[tuple[int, int]]) -> int:
-    """Give a batch the rows that are free of those it was sent with; how many these are."""
-    stopped = batch.job.batches.filter(state=Batch.State.CANCELED).values_list("pk", flat=True)
-    # A list: in a query of its own, an UPDATE would not see what others change meanwhile.
-    not_sent = Q(batch=None) | Q(batch__in=list(stopped))
-    taken = 0
-    for rows in _slices(batch.job, ranges):
-        free = rows.filter(not_sent, outcome__in=[Outcome.WAITING, Outcome.CANCELED])
-        taken += free.update(batch=batch, round=batch.round, **NEVER_SENT)
-        # Rows that had their answer, or none, may have been sent again after the backup.
-        settled = rows.exclude(outcome=Outcome.WAITING)
-        attempts.keep_attempts(settled)
-        again = {"batch": batch, "round": batch.round}
-        taken += settled.update(**{**attempts.NO_RESULT, **again})
-    return taken
-
-
-def _slices(job: Job, ranges: list[tuple[int, int]]) -> Iterator[RowQuerySet]:
-    """The rows of a job with these numbers, in as many parts as the database needs."""
-    for begin in range(0, len(ranges), RANGES_AT_ONCE):
-        wanted = Q()
-        for first, last in ranges[begin : begin + RANGES_AT_ONCE]:
-            wanted |= Q(number__gte=first, number__lte=last)
-        yield Row.objects.filter(wanted, job=job)
+    # Nobody knows how long they were looked for before the database was lost.
+    until = clock.latest_now() + LATE_FOR
+    Batch.objects.filter(pk=batch.pk).update(
+        given_up=F("given_up") + len(new), most_pico=most_pico, late_until=until
+    )

@@ -20,6 +20,7 @@ from ..models import Batch, Job, checksums, clock, files, recipe_of_round
 from ..models.checksums import CheckedFile, Damaged
 from ..provider import errors
 from . import holds, result_files
+from .isolation import isolated
 from .leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ def blocks(batch: Batch) -> Iterator[bytes]:
         yield from open_results(batch).blocks()
     except Damaged as fault:
         raise DamagedResults(batch, str(fault)) from fault
+    except OSError as error:  # a bad sector, say
+        raise DamagedResults(batch, f"cannot be read ({error.strerror})") from error
 
 
 def require_whole(batch: Batch, between: Callable[[], object] = lambda: None) -> Path:
@@ -214,7 +217,8 @@ def check_some() -> None:
         if left <= 0:
             return
         left -= batch.results_bytes
-        check(batch)
+        with isolated(f"job {batch.job_id} batch {batch.number}: the check of its results"):
+            check(batch)
 
 
 def check(batch: Batch) -> DamagedResults | None:

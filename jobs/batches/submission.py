@@ -29,6 +29,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import absence, holds, journal, ownership, planning, reconciliation
+from .acceptance_windows import window_of_last_try
 from .leases import Lease, LeaseLost
 from .ownership import LATE_FOR
 from .reconciliation import LISTED_LATE
@@ -37,7 +38,6 @@ from .submission_records import (
     journal_outcome,
     provider_facts,
     record,
-    time_of_try,
     try_move,
 )
 
@@ -269,7 +269,7 @@ def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
     open_ = open_.filter(state__in=[Batch.State.UNKNOWN, Batch.State.PLANNED])
     later = open_.select_for_update().filter(state=Batch.State.UNKNOWN).first()
     if later is not None and later.attempts > batch.attempts:
-        record(later, "never_arrived", **time_of_try(later))
+        record(later, "never_arrived", **window_of_last_try(later).detail)
         # It is in doubt now, instead of the try that is known.
         values = {**values, "late_until": clock.latest_now() + LATE_FOR}
     open_.filter(state=Batch.State.PLANNED, given_up__gt=0).update(given_up=F("given_up") - 1)

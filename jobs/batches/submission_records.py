@@ -33,18 +33,6 @@ def journal_outcome(batch: Batch) -> None:
     )
 
 
-def time_of_try(batch: Batch) -> dict[str, str]:
-    """When the provider can have accepted the last try of a batch: by its own clock if it had said
-    its time by then, else by ours."""
-    length = timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
-    if batch.absence and (begun := absence.of(batch).begun.provider):
-        until, by = begun + length, "provider"
-    else:
-        assert batch.deadline_at is not None  # noqa: S101 - set with the intent
-        begun, until, by = batch.deadline_at - length, batch.deadline_at, "here"
-    return {"from": begun.isoformat(), "until": until.isoformat(), "clock": by}
-
-
 def first_look(batch: Batch) -> datetime:
     """When an unknown batch is due for the first time."""
     return clock.now() + until_deadline(absence.of(batch))

@@ -4,74 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
 from django.conf import settings
 
-from ..models import (
-    Batch,
-    JournalState,
-    SubmissionEvent,
-)
+from ..models import JournalState, SubmissionEvent
 from . import journal
+from .journaled_batches import Entry, JournaledBatch
 
 logger = logging.getLogger(__name__)
 
-Entry = journal.Intent | journal.Outcome
-CLEAR_NO = (Batch.State.PLANNED, Batch.State.BLOCKED)
 READ_AT_ONCE = 500  # entries that are compared by one query
-
-
-@dataclass
-class Submission:
-    """All that the journal says of one batch."""
-
-    nonce: str
-    job: int
-    intents: list[journal.Intent] = field(default_factory=list)
-    outcomes: list[journal.Outcome] = field(default_factory=list)
-    settled: dict[int, str] = field(default_factory=dict)  # attempt -> state after it; "": open
-
-    def add(self, entry: Entry) -> None:
-        if isinstance(entry, journal.Intent):
-            self.intents.append(entry)
-            self.settled[entry.attempt] = ""
-        else:
-            self.outcomes.append(entry)
-            self.settled[entry.attempt] = entry.state
-
-    @property
-    def entries(self) -> list[Entry]:
-        return [*self.intents, *self.outcomes]
-
-    @property
-    def last(self) -> journal.Intent:
-        return self.intents[-1]
-
-    @property
-    def was_practice(self) -> bool:
-        return any(intent.practice for intent in self.intents)
-
-    @property
-    def ids(self) -> list[str]:
-        """The names that the provider gave it, that of the last attempt last. Several, when one was
-        taken for it by mistake, or when an attempt was answered too late."""
-        by_attempt = sorted(self.outcomes, key=lambda outcome: outcome.attempt)
-        named = [outcome.provider_id for outcome in by_attempt if outcome.provider_id]
-        return list(dict.fromkeys(reversed(named)))[::-1]
-
-    @property
-    def provider_id(self) -> str:
-        return self.ids[-1] if self.ids else ""
-
-    @property
-    def was_refused(self) -> bool:
-        """Every attempt got a clear no."""
-        return not self.ids and all(state in CLEAR_NO for state in self.settled.values())
-
-
-# --- What the database does not know -------------------------------------------------------------
 
 
 def submissions_unknown() -> int:
@@ -101,7 +44,7 @@ def count_unknown() -> tuple[int, int]:
     return len(unknown), sum(one.last.size for one in unknown if one.intents)
 
 
-def find_unknown(begin: int) -> tuple[list[Submission], int]:
+def find_unknown(begin: int) -> tuple[list[JournaledBatch], int]:
     """What the journal says of the batches of which it has, from byte `begin` on, something that
     the database does not know; and where the journal ends."""
     nonces: set[str] = set()
@@ -110,7 +53,7 @@ def find_unknown(begin: int) -> tuple[list[Submission], int]:
     while part := list(islice(entries, READ_AT_ONCE)):
         end = part[-1][0]
         nonces |= unknown_nonces([entry for _end, entry in part if entry])
-    return (_submissions(nonces) if nonces else []), end
+    return (_read_batches(nonces) if nonces else []), end
 
 
 def unknown_nonces(entries: Sequence[Entry]) -> set[str]:
@@ -135,11 +78,11 @@ def unknown_nonces(entries: Sequence[Entry]) -> set[str]:
     }
 
 
-def _submissions(nonces: Collection[str]) -> list[Submission]:
+def _read_batches(nonces: Collection[str]) -> list[JournaledBatch]:
     """All that the journal says of the batches with `nonces`, in the order in which they were sent.
     What was only practice is left out."""
-    found: dict[str, Submission] = {}
+    found: dict[str, JournaledBatch] = {}
     for _end, entry in journal.entries():
         if entry and entry.nonce in nonces:
-            found.setdefault(entry.nonce, Submission(entry.nonce, entry.job)).add(entry)
-    return [submission for submission in found.values() if not submission.was_practice]
+            found.setdefault(entry.nonce, JournaledBatch(entry.nonce, entry.job)).add(entry)
+    return [journaled for journaled in found.values() if not journaled.was_practice]

@@ -50,14 +50,19 @@ class BatchQuerySet(StateQuerySet["Batch"]):
     def late_ones_possible(self, now: datetime) -> Self:
         """Batches that were sent again, or given up, lately: an earlier try may still turn up."""
         return self.filter(late_until__gt=now, practice=settings.PRACTICE).exclude(
-            state__in=[Batch.State.PLANNED, Batch.State.SUBMITTING, Batch.State.UNKNOWN]
+            state__in=[
+                Batch.State.RESTORING,
+                Batch.State.PLANNED,
+                Batch.State.SUBMITTING,
+                Batch.State.UNKNOWN,
+            ]
         )
 
     def whose_fate_is_open(self) -> Self:
         """Batches that were sent, of which one may yet be found at the provider."""
+        open_ = [Batch.State.RESTORING, Batch.State.SUBMITTING, Batch.State.UNKNOWN]
         return self.filter(
-            Q(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
-            | Q(state=Batch.State.PLANNED, attempts__gt=0),
+            Q(state__in=open_) | Q(state=Batch.State.PLANNED, attempts__gt=0),
             practice=settings.PRACTICE,
         )
 
@@ -70,6 +75,8 @@ class Batch(models.Model):
     """One Message Batch: planned here, submitted once, watched, collected once."""
 
     class State(models.TextChoices):
+        # It was sent, and only the journal knew. It gets its rows back, see restored_rows.py.
+        RESTORING = "restoring", "Being restored"
         PLANNING = "planning", "Being prepared"
         PLANNED = "planned", "Ready to send"
         SUBMITTING = "submitting", "Sending"

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .batches import Batch
     from .jobs import Job
 
+logger = logging.getLogger(__name__)
 
 FACTS = ".sha256"  # ends the name of what is noted of a finished file: see checksums.py
 ROOM_LEFT = 50_000_000  # bytes of the disk that our files leave to the database
@@ -92,15 +94,20 @@ def incoming_path(batch: Batch) -> Path:
     return results_path(batch).with_suffix(f".{secrets.token_hex(4)}.part")
 
 
-def remove_incoming(batch: Batch) -> None:
-    for path in results_path(batch).parent.glob(f"{results_path(batch).stem}.*.part"):
+def remove_incoming(batch: Batch, *, but_largest: bool = False) -> None:
+    """Remove what arrived of a batch's results; `but_largest` keeps the file with the most."""
+    parts = list(results_path(batch).parent.glob(f"{results_path(batch).stem}.*.part"))
+    if parts and but_largest:
+        parts.remove(max(parts, key=lambda path: path.stat().st_size))
+    for path in parts:
         path.unlink(missing_ok=True)
 
 
 def begin_incoming(batch: Batch) -> Path:
-    """Where to write the results of a batch that are about to arrive; what arrived of them before
-    is removed. Raises OSError when they hardly fit on the disk."""
-    remove_incoming(batch)
+    """Where to write the results of a batch that are about to arrive. Of what arrived of them
+    before, the most stays: it may be all that there will ever be. Raises OSError when they hardly
+    fit on the disk."""
+    remove_incoming(batch, but_largest=True)
     path = incoming_path(batch)
     require_room(path.parent, 3 * batch.body_bytes)
     return path
@@ -192,15 +199,18 @@ def remove_old_strays(known_uploads: Callable[[list[str]], set[str]]) -> None:
     which of some names of uploads belong to a job."""
     day_ago = time.time() - 24 * 3600
     uploads = Path(settings.DATA_DIR, "uploads")
-    old = [
-        path
-        for path in [*uploads.glob("*"), *uploads.glob("incoming/*")]
-        if path.is_file() and path.stat().st_mtime < day_ago
-    ]
+    old = []
+    for path in [*uploads.glob("*"), *uploads.glob("incoming/*")]:
+        with suppress(FileNotFoundError):  # the upload has just ended
+            if path.is_file() and path.stat().st_mtime < day_ago:
+                old.append(path)
     known = known_uploads([path.name.split(".")[0] for path in old])
     for path in old:
         if path.name.split(".")[0] not in known:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("%s cannot be removed: %s", path.name, error.strerror)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Q
 
 from ..batches import holds
+from ..batches.isolation import isolated
 from ..batches.leases import Lease, LeaseLost
 from ..models import Export, Job, checksums, clock, files
 from ..models.checksums import CheckedFile, Damaged
@@ -251,7 +252,7 @@ def remove_old_exports() -> None:
     for path in sorted(files.exports_of()):
         if path.suffix == files.FACTS and path.with_suffix("").exists():
             continue  # removed together with its file
-        with suppress(FileNotFoundError):
+        with isolated(f"removing {path.name}"), suppress(FileNotFoundError):
             age = now - path.stat().st_mtime
             pk, stamp, *_ = [*path.name.split("-"), ""]
             if pk not in stamps:

@@ -29,6 +29,10 @@ class Incomplete(Exception):
         self.doubt = doubt
 
 
+class NotOurs(Exception):
+    """The results are another batch's: a custom_id does not begin with our nonce."""
+
+
 FOREIGN = "foreign"  # the results belong to another batch than the one that was recovered
 GONE = "gone"  # the provider has neither the results nor the batch
 DELETED = "deleted"  # the provider says that it has deleted the results

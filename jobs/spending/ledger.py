@@ -182,7 +182,7 @@ def keep_spending(job: Job) -> None:
     both modes."""
     # Locked: costs of tests and late batches are stored either before this reads them, or after the
     # job is gone. Otherwise some could be lost in between.
-    Job.objects.select_for_update().get(pk=job.pk)
+    job = Job.objects.select_for_update().get(pk=job.pk)
     list(job.trials.select_for_update().values_list("pk"))
     template = job.template.name if job.template else ""
     charged = [(job.practice, charge) for charge in _of_job(job)]

@@ -32,6 +32,11 @@ def delete_job(job: Job, lease: Lease) -> None:
     theirs: list[str] = []
     if job.practice == settings.PRACTICE:
         late_ones = LateBatch.objects.filter(batch__job=job)
+        for one in late_ones.filter(ended_at=None):
+            # Its cost cannot be found out once its results are gone.
+            lease.hold_for(settings.SUBMIT_DEADLINE_SECONDS)
+            late.follow(one)
+        lease.hold_for(0)
         # Only batches proven to be ours, by their results or by the answer to our own POST.
         ours = job.batches.exclude(provider_id=None).exclude(is_external=True)
         proven = ours.exclude(recovered=True, state=Batch.State.LOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from django.db import transaction
@@ -11,24 +12,29 @@ from ..batches import holds, slices
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
 from ..drafts import deduplication
-from ..models import Batch, Job, Outcome, Row, clock, files, note_change
+from ..models import Batch, Job, NotMoved, Outcome, Row, clock, files, note_change
 from ..provider import client, errors
 from ..results import builder, statistics
 from ..rules import wording
 from . import tally
 from .due_times import until_due
 
+logger = logging.getLogger(__name__)
+
 
 def stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: bool) -> bool:
     """Stop every batch that is not stopped yet. False if there was none. A batch that cannot be
-    stopped does not keep the others from it. Raises ProviderError if none could be stopped, unless
-    that `can_wait` because there is other work."""
+    stopped does not keep the others from it. Raises its error if none could be stopped, unless that
+    `can_wait` because there is other work. Raises LeaseLost."""
     stopped = False
-    trouble: errors.ProviderError | None = None
+    trouble: Exception | None = None
     for batch in batches:
         try:
             stopped |= _stop_one(job, batch)
-        except errors.ProviderError as error:
+        except (errors.ProviderError, NotMoved) as error:
+            trouble = error
+        except Exception as error:
+            logger.exception("job %s: batch %s could not be stopped", job.pk, batch.number)
             trouble = error
         lease.renew()
     if trouble and not stopped and not can_wait:
@@ -38,7 +44,8 @@ def stop_batches(job: Job, batches: list[Batch], lease: Lease, *, can_wait: bool
 
 def _stop_one(job: Job, batch: Batch) -> bool:
     """Cancel an unsent batch here, a sent one at the provider. False if that is already done."""
-    if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED):
+    # Nobody stops a batch that is being restored while the journal says what was sent.
+    if batch.state in (Batch.State.PLANNED, Batch.State.BLOCKED, Batch.State.RESTORING):
         Batch.objects.move(batch.pk, batch.state, Batch.State.CANCELED)
         files.body_path(batch).unlink(missing_ok=True)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Q
 
 from ..batches import stored_results
+from ..batches.isolation import isolated
 from ..drafts import estimates
 from ..models import Job, clock, files
 from ..results import builder
@@ -30,16 +31,24 @@ def price_stale_drafts() -> None:
     if turns:
         begin = int(clock.now().timestamp() // 60) % turns * LOOKED_AT_IN_TURN
         some = drafts.select_related("previous")[begin : begin + LOOKED_AT_IN_TURN]
-        old = [job.pk for job in some if estimates.current(job) is None]
+        old = []
+        for job in some:
+            with isolated(f"job {job.pk}: the look at its price"):
+                if estimates.current(job) is None:
+                    old.append(job.pk)
         Job.objects.filter(pk__in=old).price_anew(clock.now())
 
 
 def tidy_up() -> None:
     """Remove files of interrupted uploads and old exports; check some results for damage."""
-    builder.remove_old_exports()
-    stored_results.check_some()
-    files.remove_old_strays(
-        lambda names: set(
-            Job.objects.filter(upload_file__in=names).values_list("upload_file", flat=True)
-        )
-    )
+    with isolated("removing old exports"):
+        builder.remove_old_exports()
+    with isolated("checking results for damage"):
+        stored_results.check_some()
+    with isolated("removing interrupted uploads"):
+        files.remove_old_strays(_known_uploads)
+
+
+def _known_uploads(names: list[str]) -> set[str]:
+    jobs = Job.objects.filter(upload_file__in=names)
+    return set(jobs.values_list("upload_file", flat=True))

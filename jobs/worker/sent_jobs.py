@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 
 # The wait of a batch after a failed attempt to settle or collect it.
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
+JOURNAL_IS_GONE = (
+    "The database was restored from a backup. While we were restoring a batch of this job, the "
+    "journal went missing, so we do not know what was sent. Nothing else is sent. Put "
+    "journal.jsonl back into DATA_DIR, or stop the job: then its other rows are not sent."
+)
 
 
 def step_of_sent(job: Job, lease: Lease) -> timedelta:
@@ -123,6 +128,11 @@ def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedel
 
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
+    if unknown_submissions.submissions_unknown():
+        return due_times.SAFETY  # rows that wait may have been sent
+    if any(batch.state == Batch.State.RESTORING for batch in batches):
+        holds.hold(job.pk, JOURNAL_IS_GONE)
+        return due_times.SAFETY
     if (job.same_once or job.only_new) and not job.deduplicated:
         deduplication.mark_repeated_rows(job, lease)
         return NOW

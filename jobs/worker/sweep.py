@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from ..batches import external, holds, late, leases, polling, recovery, slots
+from ..batches.isolation import isolated
 from ..models import (
     Batch,
     ExternalBatchList,
@@ -40,20 +41,25 @@ def sweep(
 ) -> None:
     """Call `look` (usually `take_look`) for every look at the provider that is due, and `step`
     (usually `advance`) for every job that is due and may find a slot; those that wait longest come
-    first. Safe to call at any time, from anywhere, as often as one likes. Asks the provider nothing
-    itself."""
+    first. One that fails does not stop the others. Safe to call at any time, from anywhere, as
+    often as one likes. Asks the provider nothing itself."""
     now = _note_tick()
     heartbeat = Heartbeat.row()
-    leases.free_leases_of_the_dead()
+    with isolated("the leases of dead workers"):
+        leases.free_leases_of_the_dead()
     poll = timedelta(seconds=settings.POLL_SECONDS)
     due = heartbeat.filter(clock.over("next_poll_at", poll, now))
+    kinds = []
     if due.update(next_poll_at=now + poll) == 1:
-        (look or take_look)(slots.WATCHING)
-        (look or take_look)(slots.LATE)
+        kinds = [slots.WATCHING, slots.LATE]
         holds.end_site_trouble()
     if any(one.row().exclude(asked_at=None).exists() for one in (JournalState, ExternalBatchList)):
-        (look or take_look)(slots.ASKED)
-    _schedule_stale_counts(now)
+        kinds.append(slots.ASKED)
+    for kind in kinds:
+        with isolated(f"the look {kind!r}"):
+            (look or take_look)(kind)
+    with isolated("jobs to be counted"):
+        _schedule_stale_counts(now)
     nudged: Counter[str] = Counter()
     of_one: Counter[tuple[str, int]] = Counter()
     for pk, kind, owner in slots.next_steps(
@@ -62,7 +68,8 @@ def sweep(
         if nudged[kind] < slots.NUDGED and of_one[kind, owner] < slots.NUDGED_OF_ONE_PERSON:
             nudged[kind] += 1
             of_one[kind, owner] += 1
-            (step or advance)(pk)
+            with isolated(f"job {pk}"):
+                (step or advance)(pk)
 
 
 def _note_tick() -> datetime:
@@ -106,8 +113,9 @@ def take_look(kind: str) -> None:
         if not slot.take(kind):
             return
         for look in LOOKS[kind]:
-            try:
-                look()
-            except errors.ProviderError as error:
-                note_trouble(error)
-                logger.warning("the provider could not be asked: %s", error)
+            with isolated(f"the look {kind!r}"):
+                try:
+                    look()
+                except errors.ProviderError as error:
+                    note_trouble(error)
+                    logger.warning("the provider could not be asked: %s", error)

@@ -12,6 +12,7 @@ from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
 
 from ..batches import journal, polling, unknown_submissions
+from ..batches.isolation import isolated
 from ..drafts import model_catalog
 from ..models import Heartbeat, clock, locks, storage
 from . import advance, housekeeping, sweep
@@ -64,13 +65,19 @@ def tick() -> None:
 @db_periodic_task(crontab(minute="*"))
 def start_ticking() -> None:
     """At the worker's start, and every minute in case the ticking was lost."""
-    journal.begin()
-    tick.call_local()
-    housekeeping.price_stale_drafts()
-    polling.warn()
-    storage.keep_ballast()
-    unknown_submissions.submissions_unknown()  # pages say it before anything is sent
-    model_catalog.refresh()  # the last: the provider may take its time
+    for what, do in (
+        ("the journal", journal.begin),
+        ("the tick", tick.call_local),
+        ("pricing drafts", housekeeping.price_stale_drafts),
+        ("warnings of answers that are not fetched", polling.warn),
+        ("the ballast", storage.keep_ballast),
+        # Pages say it before anything is sent.
+        ("comparing the journal", unknown_submissions.submissions_unknown),
+        # The last: the provider may take its time.
+        ("the list of models", model_catalog.refresh),
+    ):
+        with isolated(what):
+            do()
 
 
 @db_periodic_task(crontab(minute="17"))

@@ -132,6 +132,7 @@ def test_what_a_late_batch_was_charged_while_its_job_goes_is_not_forgotten(
     kinds = ("succeeded", "errored", "canceled", "expired", "processing")
     info = BatchInfo(found.provider_id, "ended", 5, dict.fromkeys(kinds, 0), now, now, now)
     monkeypatch.setattr(collection, "charged", lambda *_, **__: (5, COST))
+    monkeypatch.setattr(late, "follow", lambda _late: None)  # it had not ended by then
     monkeypatch.setattr(late, "is_proven", lambda _late: False)
     monkeypatch.setattr(client, "delete_batch", lambda _id: None)
     while_remembered("_of_job", lambda: late._note_end(found, info))

@@ -71,6 +71,20 @@ def test_an_incomplete_download_is_fetched_again(
     assert list(results.parent.iterdir()) == [results], "nothing half-received is left"
 
 
+def test_what_arrived_stays_until_more_has_arrived(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    """The provider may never give the results again."""
+    simulator.faults(results=[{"kind": "missing_line"}, {"kind": "cut_at_line", "times": 10}])
+    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    assert job.good_count == len(ROWS) - 1, "what arrived first can be used"
+    simulator.faults(results=[])
+    assert submissions.resume_job(job, alice)
+    assert drive(job).good_count == len(ROWS)
+    results = files.results_path(job.batches.get())
+    assert list(results.parent.iterdir()) == [results]
+
+
 @pytest.mark.parametrize("kind", ["duplicate_line", "crlf", "blank_tail"])
 def test_what_is_odd_but_whole_is_taken(
     alice: User, simulator: Simulator, drive: Drive, kind: str

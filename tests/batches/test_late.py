@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs.actions import job_basics, submissions, unknown_batches
-from jobs.batches import late, ownership, submission
-from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, files
+from jobs.batches import absence, late, ownership, reconciliation, submission
+from jobs.models import (
+    Batch,
+    DisownedBatch,
+    Job,
+    LateBatch,
+    PastSpending,
+    SubmissionEvent,
+    clock,
+    files,
+)
 from jobs.provider import client, errors
 from jobs.provider.replies import BatchInfo
 from jobs.spending import ledger
@@ -138,10 +148,15 @@ def listed(id: str, minutes_ago: float, total: int = 2, status: str = "in_progre
 
 @pytest.fixture
 def canceled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The ids that were canceled, instead of canceling."""
+    """The ids that were canceled, instead of canceling. Of a batch, the provider says what its list
+    says."""
     ids: list[str] = []
+
+    def retrieve(provider_id: str) -> BatchInfo:
+        return next(info for info in client.list_batches() if info.id == provider_id)
+
     monkeypatch.setattr(client, "cancel_batch", ids.append)
-    monkeypatch.setattr(client, "retrieve_batch", lambda pk: listed(pk, 25))
+    monkeypatch.setattr(client, "retrieve_batch", retrieve)
     yield ids
 
 
@@ -171,6 +186,194 @@ def test_only_what_a_try_of_ours_can_have_made_is_canceled(
     for _ in range(2):
         late.look()
     assert canceled == ([id] if is_taken else [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [listed("msgbatch_late", 25, 3), listed("msgbatch_late", 40), None],
+    ids=["another size", "another time", "not there"],
+)
+def test_nothing_is_canceled_that_only_one_look_takes_for_ours(
+    missed: Batch,
+    canceled: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    said: BatchInfo | None,
+) -> None:
+    """The list says that it could be ours, and the batch itself says otherwise."""
+    listing = [listed("msgbatch_late", 25)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+
+    def retrieve(provider_id: str) -> BatchInfo:
+        if said is None:
+            raise errors.NotFound(404, "not_found_error", "", None)
+        return said
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "retrieve_batch", retrieve)
+        for _ in range(2):
+            late.look()
+    assert canceled == []
+    assert not LateBatch.objects.exists()
+    late.look()
+    assert canceled == ["msgbatch_late"], "now both looks agree"
+
+
+def test_one_that_ended_between_two_looks_is_known_by_its_results(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = [listed("msgbatch_late", 25)]
+    ended = listed("msgbatch_late", 25, status="ended")
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    monkeypatch.setattr(client, "retrieve_batch", lambda pk: ended)
+    lines = iter([b'{"custom_id":"theirs-1"}\n', b'{"custom_id":"abc123-1"}\n'])
+    monkeypatch.setattr(client, "result_blocks", lambda pk: iter([next(lines)]))
+    late.look()
+    assert not LateBatch.objects.exists()
+    DisownedBatch.objects.update(next_look_at=clock.now())
+    monkeypatch.setattr(late, "follow", lambda late: None)
+    late.look()
+    assert LateBatch.objects.get().provider_id == "msgbatch_late"
+    assert canceled == []
+
+
+def given_up_by_listing(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`batch`, which is unknown, counts as never arrived after some looks at an empty list."""
+    monkeypatch.setattr(client, "list_batches", lambda: iter([]))
+    for _ in range(absence.LOOKS_BEFORE_RESEND + 1):
+        batch.refresh_from_db()
+        if batch.state != Batch.State.UNKNOWN:
+            break
+        reconciliation.reconcile(batch)
+        absent = absence._read(Batch.objects.get(pk=batch.pk).absence)
+        absent.seconds += 10_000  # as if so much time had passed
+        Batch.objects.filter(pk=batch.pk).update(absence=msgspec.to_builtins(absent))
+    assert Batch.objects.get(pk=batch.pk).state == Batch.State.PLANNED
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "deadline_then"), [(70, 600), (70, 3_600), (61, 600)], ids=str
+)
+def test_a_try_of_an_older_version_is_found_although_nobody_noted_when_it_began(
+    missed: Batch,
+    canceled: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    minutes_ago: float,
+    deadline_then: int,
+) -> None:
+    """It is looked for first after the update, an hour after it was sent, and the deadline of a
+    submission may have been another one."""
+    settings.SUBMIT_DEADLINE_SECONDS = 60
+    SubmissionEvent.objects.all().delete()
+    deadline = clock.now() - timedelta(minutes=70) + timedelta(seconds=deadline_then)
+    old = {"state": Batch.State.UNKNOWN, "provider_id": None, "absence": None, "attempts": 1}
+    Job.objects.update(state=Job.State.SUBMITTING)
+    Batch.objects.update(**old, deadline_at=deadline, late_until=None, created_at=None)
+    given_up_by_listing(missed, monkeypatch)
+    later = {"state": Batch.State.IN_PROGRESS, "provider_id": "msgbatch_second", "attempts": 2}
+    Batch.objects.update(**later)
+    listing = [listed("msgbatch_of_the_first", minutes_ago)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == ["msgbatch_of_the_first"]
+
+
+def test_a_try_is_found_however_late_in_its_time_it_was_accepted(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """A proxy held it back, or the deadline was made shorter while it was in doubt."""
+    settings.SUBMIT_DEADLINE_SECONDS = 600
+    SubmissionEvent.objects.all().delete()
+    now = clock.now()
+    begun = clock.Moment(now - timedelta(minutes=30), now - timedelta(minutes=30), "", 0.0)
+    Batch.objects.update(
+        state=Batch.State.UNKNOWN,
+        provider_id=None,
+        deadline_at=now - timedelta(minutes=5),
+        absence=absence.begin_at(begun),
+        late_until=None,
+    )
+    missed.refresh_from_db()
+    settings.SUBMIT_DEADLINE_SECONDS = 1
+    assert reconciliation.plan_again(missed)
+    later = {"provider_id": "msgbatch_second", "created_at": clock.now() + timedelta(minutes=1)}
+    Batch.objects.update(**later, state=Batch.State.IN_PROGRESS)
+    listing = [listed("msgbatch_late", 6), listed("msgbatch_before_it", 31)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == ["msgbatch_late"]
+
+
+def test_a_try_that_was_found_itself_leaves_nothing_to_cancel(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counted as never arrived, was listed before it was sent again, and counts as never arrived
+    no more. Another program's batch of its size and time is not ours."""
+    SubmissionEvent.objects.update(detail=SubmissionEvent.objects.get().detail | {"attempt": 1})
+    made = clock.now() - timedelta(minutes=26)
+    Batch.objects.update(attempts=1, recovered=True, created_at=made)
+    listing = [listed("msgbatch_theirs", 25), listed("msgbatch_second", 26)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == []
+
+
+def test_one_try_that_was_given_up_twice_is_looked_for_once(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = SubmissionEvent.objects.get()
+    first.detail |= {"attempt": 1}
+    first.save()
+    SubmissionEvent.objects.create(nonce="abc123", kind="never_arrived", detail=first.detail)
+    listing = [listed("msgbatch_late", 25), listed("msgbatch_theirs", 24)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    for _ in range(2):
+        late.look()
+    assert canceled == ["msgbatch_late"]
+
+
+def test_when_an_earlier_try_is_found_the_last_one_is_in_doubt(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try had been given up, and the answer to the second was lost. The first is listed
+    now; the second may have arrived as well."""
+    SubmissionEvent.objects.update(detail=SubmissionEvent.objects.get().detail | {"attempt": 1})
+    now = clock.now()
+    begun = clock.Moment(now - timedelta(minutes=10), now - timedelta(minutes=10), clock.BOOT, 0.0)
+    Job.objects.update(state=Job.State.SUBMITTING)
+    Batch.objects.update(
+        state=Batch.State.UNKNOWN,
+        provider_id=None,
+        created_at=None,
+        given_up=1,
+        absence=absence.begin_at(begun),
+    )
+    listing = [listed("msgbatch_first", 25)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    missed.refresh_from_db()
+    reconciliation.reconcile(missed)
+    assert Batch.objects.get().provider_id == "msgbatch_first"
+    listing = [listed("msgbatch_of_the_second", 9), *listing]
+    late.look()
+    assert canceled == ["msgbatch_of_the_second"]
+    listing = [listed("msgbatch_theirs", 8), *listing]
+    late.look()
+    assert canceled == ["msgbatch_of_the_second"]
+
+
+def test_a_try_from_days_ago_is_found_when_a_person_answered_late(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = SubmissionEvent.objects.get()
+    for name in ("from", "until"):
+        moved = datetime.fromisoformat(event.detail[name]) - timedelta(days=6)
+        event.detail[name] = moved.isoformat()
+    event.save()
+    Batch.objects.update(intent_at=clock.now() - timedelta(days=6, minutes=30))
+    listing = [listed("msgbatch_new", 1, 3), listed("msgbatch_late", 6 * 24 * 60 + 25)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == ["msgbatch_late"]
 
 
 def test_no_more_are_canceled_than_tries_were_given_up(
@@ -279,6 +482,60 @@ def test_only_what_is_proven_to_be_ours_is_deleted_at_the_provider(
     advance.advance(missed.job_id)
     assert not Job.objects.exists()
     assert deleted == (["msgbatch_late"] if is_deleted else [])
+
+
+def test_nothing_is_deleted_at_the_provider_after_one_answer(
+    missed: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one was that to another question."""
+    now = clock.now()
+    LateBatch.objects.create(
+        batch=missed, provider_id="msgbatch_late", size=2, created_at=now, found_at=now
+    )
+    answers = iter([b'{"custom_id":"abc123-1"}\n', b'{"custom_id":"theirs-1"}\n'])
+    monkeypatch.setattr(client, "result_blocks", lambda pk: iter([next(answers)]))
+    assert not late.is_proven(LateBatch.objects.get())
+
+
+def test_what_another_programs_batch_cost_is_never_counted(
+    missed: Batch, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken for ours by its size and time, and canceled; its results say that it is not.
+    One answer may be wrong, so they are looked at several times."""
+    theirs = foreign_batch(2)
+    info = client.retrieve_batch(theirs)
+    late._take(missed, info, late.LISTED_LATE)
+    Job.objects.update(spent_pico=0)
+    Batch.objects.update(given_up=1)
+    for _ in range(ownership.LOOKS):
+        assert LateBatch.objects.filter(ended_at=None).exists()
+        late.look()
+        DisownedBatch.objects.update(next_look_at=clock.now())
+    assert not LateBatch.objects.exists()
+    assert Job.objects.get().spent_pico == 0
+    missed.refresh_from_db()
+    assert missed.given_up == 1, "the try itself may still turn up"
+    assert missed.job.events.filter(text__contains=f"{theirs} was not batch").exists()
+    late.look()
+    assert not LateBatch.objects.exists(), "it is not taken for ours again"
+
+
+def test_a_batch_is_deleted_with_its_late_one_only_when_that_is_counted(
+    alice: User, start_simulator: Callable[..., Simulator], drive: Drive
+) -> None:
+    """What the late one cost is not to be had once its results are gone."""
+    simulator = start_simulator(seconds=0.5, failures="none")
+    job = drive(sent_twice(alice, simulator, drive))
+    batch = job.batches.get()
+    (other,) = {one["id"] for one in simulator.truth()["batches"]} - {batch.provider_id}
+    # As if the watch had only just found it.
+    LateBatch.objects.all().delete()
+    Job.objects.update(spent_pico=batch.cost_pico)
+    late._take(batch, client.retrieve_batch(str(other)), late.LISTED_LATE)
+    assert job_basics.delete_job(job, alice)
+    advance.advance(job.pk)
+    assert not Job.objects.exists()
+    assert sum(PastSpending.objects.values_list("spent_pico", flat=True)) == 2 * batch.cost_pico
 
 
 def test_a_batch_of_another_program_that_has_ended_is_known_by_its_custom_ids(

@@ -13,7 +13,16 @@ from django.utils import timezone
 
 from jobs.actions import job_basics, submissions, unknown_batches
 from jobs.batches import collection, late, ownership
-from jobs.models import Batch, DisownedBatch, Job, LateBatch, SubmissionEvent, clock, dollars
+from jobs.models import (
+    Batch,
+    DisownedBatch,
+    Job,
+    LateBatch,
+    SubmissionEvent,
+    clock,
+    dollars,
+    files,
+)
 from jobs.provider import client
 from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
@@ -84,6 +93,50 @@ def test_looks_have_to_agree_in_a_row_before_a_batch_is_disowned(
     )
     job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_finished))
     assert_sent_once(simulator, job)
+
+
+def files_here() -> list[bytes]:
+    """What arrived of results, under whatever name."""
+    return [path.read_bytes() for path in files.scratch().iterdir()]
+
+
+def looks_that_say_foreign(number: int) -> Callable[[Job], bool]:
+    def seen(job: Job) -> bool:
+        now_due(job)
+        return job.batches.filter(doubt=result_proof.FOREIGN, doubts=number).exists()
+
+    return seen
+
+
+@pytest.mark.parametrize("was_proven", [False, True], ids=["downloaded", "proven before"])
+def test_a_file_is_removed_only_when_a_second_look_says_that_it_is_another_batchs(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    was_proven: bool,
+) -> None:
+    """One look can be wrong, and the file may be all that there is of paid answers."""
+    monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
+    foreign = {"kind": "foreign_nonce", "times": 3}
+    simulator.faults(create=[{"kind": "drop_after_accept"}], results=[foreign])
+    job = confirmed(alice, drive, ROWS)
+    if was_proven:
+        job = drive(job, until=lambda job: job.batches.filter(recovered=True).exists())
+        files.scratch()  # makes the folder
+        line = b'{"custom_id":"theirs-1","result":{"type":"expired"}}\n'
+        files.results_path(job.batches.get()).write_bytes(line * 9_000)
+        wrong = b"theirs-1"
+    else:
+        wrong = b"-0000001"
+    job = drive(job, until=looks_that_say_foreign(1))
+    (first,) = files_here()
+    assert wrong in first
+    job = drive(job, until=looks_that_say_foreign(2))
+    assert files_here() == []
+    job = drive(job, until=without_pauses(is_finished))
+    assert_sent_once(simulator, job)
+    assert len(files_here()) == 1, "nothing of the wrong downloads is left"
 
 
 def test_a_disowned_batch_whose_results_prove_it_later_is_taken_back(

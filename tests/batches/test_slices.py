@@ -21,8 +21,8 @@ from ..conftest import Simulator
 from ..environment import ROOT
 from .test_external import in_table
 
-# One that is tried anew, and one of batches, not of rows, within the transaction of a restore.
-NOT_SLICES = {"tally.count_up", "restored_batches._take_back_what_was_planned"}
+# One that is tried anew.
+NOT_SLICES = {"tally.count_up"}
 
 
 @pytest.fixture

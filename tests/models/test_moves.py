@@ -16,15 +16,15 @@ from django.utils import timezone
 from jobs.actions import external_batches, job_basics, retries, submissions
 from jobs.batches import (
     collection,
+    journaled_batches,
     leases,
     planning,
     polling,
     reconciliation,
     recovery,
-    restored_batches,
+    restored_rows,
     result_rows,
     submission,
-    unknown_submissions,
 )
 from jobs.batches.leases import Lease, LeaseLost
 from jobs.drafts import estimates, reading, trials
@@ -619,21 +619,21 @@ def test_a_job_that_is_deleted_meanwhile_is_not_restored(
     job = make_job(alice, Job.State.FINISHED)
     first: Any = SimpleNamespace(intents=[SimpleNamespace(at=timezone.now())])
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
-    with pytest.raises(restored_batches.NotYet):
+    with pytest.raises(restored_rows.NotYet):
         recovery._set_going(job, first, "")
 
 
 @of("_take_back_what_was_planned")
-@pytest.mark.parametrize("state", unknown_submissions.CLEAR_NO)
+@pytest.mark.parametrize("state", journaled_batches.CLEAR_NO)
 def test_what_is_being_sent_meanwhile_is_not_taken_back(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile, state: str
 ) -> None:
     job = make_job(alice, Job.State.SUBMITTING)
     batch = unknown_batch(job, 1, 5, state=state)
     job.rows.update(batch=batch)
-    meanwhile(Batch, Batch.State.PLANNED, state=Batch.State.SUBMITTING)
-    with pytest.raises(restored_batches.NotYet):
-        restored_batches._take_back_what_was_planned(job, [(1, 2)])
+    meanwhile(Batch, Batch.State.PLANNING, state=Batch.State.SUBMITTING)
+    with pytest.raises(restored_rows.NotYet):
+        restored_rows._take_back_what_was_planned(job, [[(1, 2)]], "another")
     assert job.rows.filter(batch=batch).count() == 2
 
 
@@ -659,3 +659,15 @@ def test_a_batch_that_moved_meanwhile_does_not_stop_the_look_at_the_others(
     with pytest.raises(errors.Unclear):
         polling.watch()
     assert len(looked) == 3
+
+
+@of("_begin")
+def test_a_batch_that_goes_on_meanwhile_is_not_given_its_rows_again(
+    make_job: MakeJob, alice: User, meanwhile: Meanwhile
+) -> None:
+    job = make_job(alice, Job.State.SUBMITTING, practice=False)
+    batch = unknown_batch(job, 1, 5, state=Batch.State.CANCELED)
+    intent: Any = SimpleNamespace(nonce=batch.nonce)
+    meanwhile(Batch, Batch.State.RESTORING, state=Batch.State.PLANNING)
+    with pytest.raises(restored_rows.NotYet):
+        restored_rows._begin(job, intent)

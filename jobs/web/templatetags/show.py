@@ -187,6 +187,7 @@ BATCH_COLOURS: dict[str, str] = {
     Batch.State.BLOCKED: "red",
     Batch.State.LOST: "red",
     Batch.State.UNKNOWN: "yellow",
+    Batch.State.RESTORING: "yellow",
     Batch.State.PLANNING: "secondary",
     Batch.State.PLANNED: "secondary",
     Batch.State.CANCELED: "secondary",

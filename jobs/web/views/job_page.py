@@ -423,7 +423,7 @@ def _fate(outcome: str, batch: Batch | None) -> str:
     unsent = (Batch.State.PLANNING, Batch.State.PLANNED, Batch.State.BLOCKED)
     if batch is None or batch.state in unsent:
         return "unsent"
-    if batch.state in (Batch.State.SUBMITTING, Batch.State.UNKNOWN):
+    if batch.state in (Batch.State.RESTORING, Batch.State.SUBMITTING, Batch.State.UNKNOWN):
         return "unsure"
     if batch.state == Batch.State.IN_PROGRESS:
         return "sent"

@@ -1,0 +1,120 @@
+"""When Anthropic can have accepted a try that counted as never arrived.
+
+The late watch cancels a running batch only if it was made in such a window. A window that is too
+narrow would miss one of ours. A wider one is safe as long as it ends when the try was given up:
+until then the list showed no such batch. If the start of a try is not known, its window has no
+start, and the batch only has to be newer than the baseline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from ..models import Batch, SubmissionEvent, clock
+from . import absence, journal
+
+# How wrong a time can be that was worked out from the provider's Date, which has whole seconds.
+CLOCK_MARGIN = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Both ends are included. By the provider's clock, or by ours."""
+
+    begin: datetime | None  # None: as early as the baseline of its batch allows
+    end: datetime
+    by_provider: bool
+
+    @property
+    def detail(self) -> dict[str, str | None]:
+        """For the `never_arrived` event of the try."""
+        return {
+            "from": self.begin.isoformat() if self.begin else None,
+            "until": self.end.isoformat(),
+            "clock": "provider" if self.by_provider else "here",
+        }
+
+    def includes(self, moment: datetime, margin: timedelta = CLOCK_MARGIN) -> bool:
+        """Whether the provider can have accepted the try at `moment`, by the same clock."""
+        is_new = self.begin is None or self.begin - margin <= moment
+        return is_new and moment <= self.end + margin
+
+
+def window_of_last_try(batch: Batch) -> Window:
+    """For a try that is given up now."""
+    absent, there, here = absence.of(batch), clock.provider_now(), clock.now()
+    deadline = batch.deadline_at or here
+    if absent.begun and (begun := absent.begun.provider):
+        length = timedelta(seconds=max(settings.SUBMIT_DEADLINE_SECONDS, absent.seconds))
+        # The setting may have changed since the try began.
+        length = max(length, deadline - absent.begun.here)
+        return Window(begun, max(begun + length, there or begun), by_provider=True)
+    if there is None:
+        return Window(None, max(deadline, here), by_provider=False)
+    return Window(None, max(deadline + (there - here), there), by_provider=True)
+
+
+def window_of_intent(intent: journal.Intent, following: journal.Intent | None) -> Window:
+    """For a try that only the journal knows. It was given up before the `following` one began;
+    None if it was the last."""
+    begun = intent.begun
+    begin = begun.provider if begun else None
+    if following is None:
+        ends_at, end_there = intent.deadline, None
+        if begun and begun.provider:
+            end_there = begun.provider + max(intent.deadline - begun.here, timedelta())
+    else:
+        ends_at = following.at
+        end_there = following.begun.provider if following.begun else None
+    if begin and end_there:
+        return Window(begin, max(begin, end_there), by_provider=True)
+    if end_there:
+        return Window(None, end_there, by_provider=True)
+    return Window(None, ends_at, by_provider=False)
+
+
+def missing_tries(batch: Batch, ahead: timedelta) -> list[Window]:
+    """The windows of the tries of `batch` that counted as never arrived and have not been found
+    since. By the provider's clock, which is `ahead` of ours."""
+    windows = _windows_given_up(batch, ahead)
+    windows.pop(_key_of_batch(batch, windows), None)
+    for made in batch.late_ones.values_list("created_at", flat=True):
+        if not windows:
+            return []
+        matching = [key for key, window in windows.items() if window.includes(made)]
+        # A late batch that its results prove may have been made at any time.
+        windows.pop(matching[0] if matching else next(iter(windows)))
+    return list(windows.values())
+
+
+def _windows_given_up(batch: Batch, ahead: timedelta) -> dict[object, Window]:
+    """Windows by the number of the try. A try that was given up, listed and given up again counts
+    once."""
+    found: dict[object, Window] = {}
+    events = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived")
+    for event in events.order_by("pk"):
+        begin, end = event.detail.get("from"), datetime.fromisoformat(event.detail["until"])
+        shift = timedelta() if event.detail.get("clock") == "provider" else ahead
+        window = Window(begin and datetime.fromisoformat(begin) + shift, end + shift, True)
+        key = event.detail.get("attempt") or f"event {event.pk}"
+        if before := found.get(key):
+            begins = (before.begin, window.begin)
+            first = None if None in begins else min(filter(None, begins))
+            window = Window(first, max(before.end, window.end), True)
+        found[key] = window
+    return found
+
+
+def _key_of_batch(batch: Batch, windows: dict[object, Window]) -> object:
+    """Which of the tries that were given up turned out to be `batch` itself; None if none did."""
+    if not batch.provider_id or not batch.created_at:
+        return None
+    named = SubmissionEvent.objects.filter(nonce=batch.nonce, provider_id=batch.provider_id)
+    if answered := named.filter(kind__in=["accepted", "restored"]).order_by("pk").last():
+        return answered.detail.get("attempt")
+    # It was found in the list, so only its time tells.
+    made, exact = batch.created_at, timedelta()
+    return next((key for key, window in windows.items() if window.includes(made, exact)), None)

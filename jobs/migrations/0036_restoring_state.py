@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0001_squashed_0035_one_row_models"),
+        ("jobs", "0035_one_row_models"),
     ]
 
     operations = [

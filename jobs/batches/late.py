@@ -90,7 +90,7 @@ def _listed_lately(missed: list[Batch]) -> list[BatchInfo]:
     now = clock.provider_now()
     since = now - ownership.LATE_FOR if now else None
     sent = [batch.intent_at for batch in missed if batch.intent_at]
-    since = since and min(since, *sent) - timedelta(days=1)
+    since = since and min([since, *sent]) - timedelta(days=1)
     listing = client.list_batches()
     return list(takewhile(lambda info: since is None or info.created_at >= since, listing))
 

@@ -91,8 +91,7 @@ def use_as_example(job: Job, one: Trial, user: User) -> bool:
     if one.practice != settings.PRACTICE:
         return False  # a made-up answer must not get into a real prompt, or the reverse
     recipe = recipe_of(job)
-    cells = [(name, cell) for name, cell in one.cells]
     answer = as_written(one.answer_kind, one.answer)
-    system = with_example(recipe.system, cells, answer)
+    system = with_example(recipe.system, one.cells, answer)
     save_recipe(job, replace(recipe, system=system), user)
     return True

@@ -11,6 +11,8 @@ from django.db import models
 from django.db.models import Q
 
 from ..rules import wording
+from ..rules.structs import reader_of
+from .fields import StructField
 from .money import dollars
 from .querysets import StateQuerySet
 
@@ -102,7 +104,7 @@ class Batch(models.Model):
     attempts = models.IntegerField(default=0)
     intent_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)
-    baseline_ids = models.JSONField(null=True)
+    baseline_ids = StructField[list[str] | None](reader_of(list[str]), null=True)
     baseline_at = models.DateTimeField(null=True)
     empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
     absence = models.JSONField(null=True)  # how long that has been so for sure: absence.Absence
@@ -126,7 +128,8 @@ class Batch(models.Model):
     expires_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     cancel_sent_at = models.DateTimeField(null=True)
-    counts = models.JSONField(default=dict)  # request_counts once it has ended
+    # request_counts once it has ended.
+    counts = StructField[dict[str, int]](reader_of(dict[str, int]), default=dict)
 
     # The results on our disk, exactly as received; of results that stay incomplete, what arrived.
     results_sha256 = models.CharField(max_length=64, default="")

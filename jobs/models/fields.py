@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.fields.json import KeyTransform
 
 T = TypeVar("T")
 if TYPE_CHECKING:
@@ -20,8 +21,13 @@ else:
 
 
 class StructField(_JSONField[T, T]):
-    """A column of structs, and their only reader and writer: `read` is made by `reader_of`.
-    Migrations see plain JSON. Raises msgspec.ValidationError when what is stored does not fit."""
+    """A column of structs, or of lists or maps of them, and their only reader and writer: `read` is
+    made by `reader_of`. Keys that are missing in the database get the struct's defaults, and
+    unknown ones are ignored. With null=True the column may be empty: None here, NULL there.
+    Lookups and transforms of JSONField work on what is stored. Migrations see plain JSON.
+
+    Raises msgspec.ValidationError when what is stored does not fit.
+    """
 
     def __init__(self, read: Callable[[object], T], **options: Any) -> None:
         self._read = read
@@ -30,7 +36,8 @@ class StructField(_JSONField[T, T]):
     def deconstruct(self) -> Any:
         name, _path, arguments, options = super().deconstruct()
         if "default" in options:
-            options["default"] = dict
+            is_list = isinstance(msgspec.to_builtins(self.get_default()), list | tuple)
+            options["default"] = list if is_list else dict
         return name, "django.db.models.JSONField", arguments, options
 
     def clone(self) -> Any:
@@ -39,7 +46,9 @@ class StructField(_JSONField[T, T]):
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:  # of a row that a join has not found
             return None
-        return self._read(super().from_db_value(value, expression, connection))
+        plain = super().from_db_value(value, expression, connection)
+        # A part of what is stored is as it is there.
+        return plain if isinstance(expression, KeyTransform) else self._read(plain)
 
     def get_prep_value(self, value: Any) -> Any:
         prepared = super().get_prep_value(value)

@@ -13,7 +13,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from ..rules.judging import IGNORED
+from ..rules.structs import reader_of
 from . import clock
+from .fields import StructField
 from .money import dollars
 from .outcomes import ATTENTION, Outcome
 from .querysets import StateQuerySet
@@ -126,7 +128,7 @@ class Job(models.Model):
     # while that is open; and the ways there are, each with how many results it fits, best first.
     is_external = models.BooleanField(default=False)
     ids_are = models.CharField(max_length=220, default="")
-    ids_may_be = models.JSONField(default=list)
+    ids_may_be = StructField[list[tuple[str, int]]](reader_of(list[tuple[str, int]]), default=list)
 
     # The upload, as it arrived, and what was found in it.
     upload_name = models.CharField(max_length=255)
@@ -139,7 +141,8 @@ class Job(models.Model):
     is_being_read = models.BooleanField(default=False, db_default=False)
     read_at = models.DateTimeField(null=True)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TABLE)
-    columns = models.JSONField(default=list)  # names, in the order of the file
+    # Names, in the order of the file.
+    columns = StructField[list[str]](reader_of(list[str]), default=list)
     row_count = models.IntegerField(default=0)
     skipped_count = models.IntegerField(default=0)  # rows that cannot be sent
     problem_count = models.IntegerField(default=0)

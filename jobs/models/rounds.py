@@ -7,7 +7,7 @@ from django.db import models
 
 from ..rules.recipes import Recipe
 from ..rules.structs import reader_of
-from .fields import OptionalStructField
+from .fields import OptionalStructField, StructField
 
 
 class Round(models.Model):
@@ -39,7 +39,7 @@ class Round(models.Model):
     # `which` rows, of those that were last in one of the `earlier` rounds (of any: empty).
     step = models.CharField(max_length=8, choices=Step.choices, default=Step.READY)
     which = models.CharField(max_length=60, default="")
-    earlier = models.JSONField(default=list)
+    earlier = StructField[list[int]](reader_of(list[int]), default=list)
     asks_otherwise = models.BooleanField(default=False)
     done_to = models.IntegerField(default=0)  # the last row number looked at
     taken = models.IntegerField(default=0)  # rows, so far

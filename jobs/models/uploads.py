@@ -6,6 +6,8 @@ from django.db import models
 
 from ..ingest.descriptions import remedy_of, title_of
 from ..ingest.request_fixes import fix_label
+from ..rules.structs import reader_of
+from .fields import StructField
 
 
 class CorrectedUpload(models.Model):
@@ -28,8 +30,8 @@ class FileProblem(models.Model):
     kind = models.CharField(max_length=20, default="")
     count = models.IntegerField(default=1)
     # The first ones: their lines (0: the file as a whole), and each in words.
-    lines = models.JSONField(default=list)
-    texts = models.JSONField(default=list)
+    lines = StructField[list[int]](reader_of(list[int]), default=list)
+    texts = StructField[list[str]](reader_of(list[str]), default=list)
     leaves_out = models.BooleanField(default=False)  # the rows, or the file, cannot be sent
     fix = models.CharField(max_length=200, default="")  # a code for Choices.remedies
 

@@ -140,7 +140,7 @@ def charges(since: datetime) -> Iterator[Charge]:
                 DELETED,
                 model,
                 "deleted job",
-                Decimal(amount),
+                amount,
             )
 
 
@@ -195,7 +195,7 @@ def keep_spending(job: Job) -> None:
             at=charge.at,
             practice=practice,
             template=template,
-            models_used={charge.model: format(charge.amount, "f")},
+            models_used={charge.model: charge.amount},
             spent_pico=int(charge.amount.scaleb(12)),
         )
     # A test that is being sent may be charged; one that waits was never sent.

@@ -81,6 +81,7 @@ def store(count: int) -> int:
     from django.db import connection, transaction
 
     from jobs.drafts.estimates import Estimate
+    from jobs.ingest.protocol import FileFacts
     from jobs.models import Job
     from jobs.worker import tally
 
@@ -95,7 +96,7 @@ def store(count: int) -> int:
         upload_name="reviews.csv",
         upload_file=f"bench-{count}",
         upload_bytes=1,
-        reading={"column_bytes": [count] * 4, "text_bytes": 4 * count, "longest_row": 1},
+        reading=FileFacts(column_bytes=[count] * 4, text_bytes=4 * count, longest_row=1),
         row_count=count,
         prompt="Sort this: {{review}}",
         model="claude-haiku-5-5",

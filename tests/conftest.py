@@ -39,6 +39,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import django
+import msgspec
 import pytest
 
 django.setup()
@@ -56,7 +57,7 @@ from jobs.actions import retries, submissions
 from jobs.cli import worker_waits
 from jobs.drafts import estimates
 from jobs.ingest.input_sizes import AROUND
-from jobs.ingest.protocol import MODEL_FACTS
+from jobs.ingest.protocol import MODEL_FACTS, FileFacts
 from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
 from jobs.retries import measurements, rounds, selection
 from jobs.rules import pricing
@@ -228,7 +229,7 @@ def size_of(row: Cells | Request) -> int:
     return sum(len(cell.encode()) for cell in row)
 
 
-def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) -> dict[str, Any]:
+def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) -> FileFacts:
     """What the reader would have stored in `Job.reading`."""
     models: dict[str, dict[str, int]] = {}
     column_bytes = [0] * (0 if ready_made else width)
@@ -253,16 +254,15 @@ def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) ->
             for index, cell in enumerate(row[:width]):
                 column_bytes[index] += len(cell.encode())
     sizes = [size_of(row) for row in rows]
-    return {
-        "format": "JSONL" if ready_made else "CSV",
-        "encoding": "UTF-8",
-        "delimiter": "" if ready_made else ",",
-        "blank_lines": 0,
-        "text_bytes": sum(sizes),
-        "column_bytes": column_bytes,
-        "longest_row": sizes.index(max(sizes)) + 1 if sizes else 0,
-        "models": models,
-    }
+    return FileFacts(
+        format="JSONL" if ready_made else "CSV",
+        encoding="UTF-8",
+        delimiter="" if ready_made else ",",
+        text_bytes=sum(sizes),
+        column_bytes=column_bytes,
+        longest_row=sizes.index(max(sizes)) + 1 if sizes else 0,
+        models=models,
+    )
 
 
 def line_of(row: Cells | Request) -> str:
@@ -404,7 +404,8 @@ def let_pass(batches: QuerySet[Batch], by: timedelta) -> None:
         assert batch.deadline_at is not None
         batch.deadline_at -= by
         if batch.absence:
-            batch.absence["seconds"] += by.total_seconds()
+            seconds = batch.absence.seconds + by.total_seconds()
+            batch.absence = msgspec.structs.replace(batch.absence, seconds=seconds)
         batch.save(update_fields=["deadline_at", "absence"])
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from ..models import (
+    Absence,
     Batch,
     Job,
     LateBatch,
@@ -27,7 +28,6 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import absence, ceilings, holds, ownership
-from .absence import Absence
 from .ownership import LATE_FOR
 from .submission_records import (
     journal_outcome,
@@ -82,7 +82,7 @@ def reconcile(batch: Batch) -> timedelta:
     looks = batch.empty_looks
     if absence.is_apart(absent, looks):
         looks += 1
-        absent.looked = absent.seconds
+        absent = msgspec.structs.replace(absent, looked=absent.seconds)
     if not absence.is_long_enough(absent, looks):
         return _look_again(batch, absence.pause(), absent, looks)
     wanted = batch.job.state == Job.State.SUBMITTING
@@ -164,7 +164,7 @@ def _take_suggested(batch: Batch) -> bool:
 def _look_again(batch: Batch, pause: timedelta, absent: Absence, looks: int = 0) -> timedelta:
     Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts).update(
         empty_looks=looks,
-        absence=msgspec.to_builtins(absent),
+        absence=absent,
         next_action_at=clock.now() + pause,
     )
     return pause

@@ -34,7 +34,7 @@ def max_answer_bytes(batch: Batch) -> int:
     if job.kind == Job.Kind.TABLE:
         longest = recipe_of_round(job, batch.round).longest
         return any_one + batch.size * client.max_answer_bytes(longest)
-    models = job.reading.get("models", {}).values()
+    models = job.reading.models.values()
     longest = max((model.get("max_tokens_most", 300_000) for model in models), default=300_000)
     longest = max(longest, recipe_of_round(job, batch.round).max_tokens)
     quoting = Q(source__contains='"tools"') | Q(source__contains='"citations"')

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from ..models import (
+    Absence,
     Batch,
     SubmissionEvent,
     clock,
 )
 from ..provider.replies import BatchInfo
 from . import absence, journal
-from .absence import Absence
 
 
 def try_move(batch: Batch, old: str, new: str, **values: object) -> bool:

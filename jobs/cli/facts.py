@@ -98,7 +98,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,
-        "model": job.model or ", ".join(job.reading.get("models", {})),
+        "model": job.model or ", ".join(job.reading.models),
         "input_tokens": {"low": estimate.input_low, "high": estimate.input_high},
         "output_tokens": {
             "low": estimate.output_low,

@@ -11,6 +11,7 @@ import msgspec
 from django.conf import settings
 
 from ..batches.leases import Lease
+from ..ingest.shapes import Choices
 from ..models import Job, recipe_of
 from ..rules import recipes
 from ..rules.answer_formats import output_format
@@ -37,7 +38,8 @@ read_basis = reader_of(Basis)
 
 
 def file_version(job: Job) -> list[Any]:
-    return [job.upload_sha256, job.choices, job.corrections]
+    choices = None if job.choices == Choices() else job.choices
+    return [job.upload_sha256, choices or {}, job.corrections]
 
 
 def reusable_answers(job: Job) -> list[int] | None:

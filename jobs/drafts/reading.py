@@ -42,13 +42,12 @@ from ..ingest.protocol import (
     too_long,
     too_much,
 )
-from ..ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
+from ..ingest.shapes import Choices, CorrectionFile, Finding, Limits, Unreadable, unreadable
 from ..models import (
     FileProblem,
     Job,
     Outcome,
     Row,
-    choices_of,
     files,
     note_change,
     recipe_of,
@@ -93,11 +92,11 @@ def read_upload(job: Job, lease: Lease) -> None:
     corrected file that cannot be used is left out, and what is wrong with it is said beside the
     rows. Raises LeaseLost, and OSError when our own copy of a file cannot be had.
     """
-    good: list[dict[str, Any]] = list(job.corrections)
+    good: list[CorrectionFile] = list(job.corrections)
     notes: list[Finding] = []
     damage = _damage(job, job.upload_file, job.upload_sha256, lease)
     for correction in job.corrections:
-        if fault := _damage(job, correction["file"], correction.get("sha256", ""), lease):
+        if fault := _damage(job, correction.file, correction.sha256, lease):
             text = f"Our copy of your corrected file is {fault}, so it was not used."
             notes.append(Finding("damaged_copy", text))
             good.remove(correction)
@@ -107,7 +106,7 @@ def read_upload(job: Job, lease: Lease) -> None:
         return
     while True:
         try:
-            summary = _read_rows(job, [correction["file"] for correction in good], lease)
+            summary = _read_rows(job, [correction.file for correction in good], lease)
         except Unreadable as error:
             index = _faulty_correction(error, good)
             if index is None:
@@ -144,17 +143,17 @@ def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
     return digest.hexdigest() == sha256 or not sha256
 
 
-def _applied_corrections(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _applied_corrections(job: Job, good: list[CorrectionFile]) -> list[CorrectionFile]:
     """The corrected files to keep: those that could be used, now or with earlier choices, which may
     be restored."""
     return [
-        {**correction, "used": True}
+        msgspec.structs.replace(correction, used=True)
         for correction in job.corrections
-        if correction in good or correction["used"]
+        if correction in good or correction.used
     ]
 
 
-def _faulty_correction(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
+def _faulty_correction(error: Unreadable, corrections: list[CorrectionFile]) -> int | None:
     """Index of the corrected file that is at fault; None if it is the upload itself."""
     if isinstance(error, NotCorrected):
         return error.index
@@ -174,7 +173,7 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
     delete_rows(Row.objects.filter(job=job), lease)
     order = ReaderInput(
         str(files.upload_path(job)),
-        choices_of(job),
+        job.choices,
         reading_limits(),
         SLICE,
         [str(files.stored_path(name)) for name in corrections],
@@ -201,7 +200,7 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
 def _note_how_far(job: Job, summary: UploadSummary | None) -> None:
     """Store what was understood of an unreadable file, so that people can choose how to read it."""
     if summary is not None:
-        Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
+        Job.objects.filter(pk=job.pk).update(reading=summary.facts, kind=summary.kind)
 
 
 def _require_room(job: Job) -> None:
@@ -251,7 +250,7 @@ def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
 
 
 def _finish(
-    job: Job, summary: UploadSummary, corrections: list[dict[str, Any]], lease: Lease
+    job: Job, summary: UploadSummary, corrections: list[CorrectionFile], lease: Lease
 ) -> None:
     recipe = _fitted_recipe(job, summary)
     state, left_out = Job.State.DRAFT, summary.left_out
@@ -268,7 +267,7 @@ def _finish(
         columns=summary.columns,
         skipped_count=left_out,
         corrections=corrections,
-        reading=_in_short(summary),
+        reading=summary.facts,
         **recipe,
     )
 
@@ -321,23 +320,6 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
     return stored_recipe(column_matching.with_columns(recipe, names)) if names else {}
 
 
-def _in_short(summary: UploadSummary) -> dict[str, Any]:
-    understood = summary.understood
-    return {
-        "format": summary.format,
-        "encoding": understood.encoding,
-        "delimiter": understood.delimiter,
-        "sheet": understood.sheet,
-        "sheets": summary.sheets,
-        "header": understood.header,
-        "blank_lines": summary.blank_lines,
-        "text_bytes": summary.text_bytes,
-        "column_bytes": summary.column_bytes,
-        "longest_row": summary.longest_row,
-        "models": summary.models,
-    }
-
-
 def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> None:
     """Store the outcome of a reading. Raises LeaseLost if the choices have changed."""
     with transaction.atomic():
@@ -369,9 +351,7 @@ def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> 
 
 def read_corrected(job: Job, path: str, lease: Lease | None = None) -> CorrectedFile:
     """Read a corrected file of a sent job. Raises Unreadable, LeaseLost."""
-    like = Choices(
-        encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
-    )
+    like = Choices(encoding=job.reading.encoding, delimiter=job.reading.delimiter)
     rows: list[tuple[int, list[str | None]]] = []
     for answer in read_apart(
         ReaderInput(path, like, reading_limits(), SLICE, corrected=True), lease

@@ -25,7 +25,7 @@ class RetrySize:
     bytes: int  # of all rows, as Row.size
     largest: int  # bytes of the largest
     # Of ready-made requests that differ from the file: their contents by model, as in
-    # Job.reading["models"].
+    # FileFacts.models.
     models: dict[str, dict[str, int]] = field(default_factory=dict)
 
 

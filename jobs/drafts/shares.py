@@ -79,7 +79,7 @@ class Share:
 def build_shares(job: Job, basis: Basis) -> list[Share]:
     if job.kind == Job.Kind.TABLE:
         return [build_table_share(job, recipe_of(job), basis, job.trials.lengths())]
-    return build_request_shares(job.reading["models"])
+    return build_request_shares(job.reading.models)
 
 
 def lacks_bounds(models: dict[str, dict[str, int]]) -> bool:
@@ -142,7 +142,7 @@ def build_table_share(
     rows = max(count_sent(job, recipe, survey), 0)
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
     fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
-    by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
+    by_column = dict(zip(job.columns, job.reading.column_bytes, strict=True))
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0

@@ -100,7 +100,7 @@ def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
     last = max(job.row_count - 1, 0)
     spread = {1 + index * last // (SAMPLE - 2) for index in range(SAMPLE - 1)}
     rows = Row.objects.filter(
-        job=job, outcome=Outcome.WAITING, number__in=spread | {job.reading["longest_row"]}
+        job=job, outcome=Outcome.WAITING, number__in=spread | {job.reading.longest_row}
     ).order_by("number")
     if job.kind == Job.Kind.REQUESTS:
         found = [(row.content["params"], row.size) for row in rows]

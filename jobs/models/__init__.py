@@ -22,7 +22,7 @@ a person is needed is no state of its own; `Job.held` says why.
 
 from __future__ import annotations
 
-from .batches import Batch, BatchQuerySet, DisownedBatch, LateBatch
+from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
 from .events import JobEvent, SubmissionEvent
 from .exports import Export
 from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet, note_change
@@ -32,7 +32,6 @@ from .querysets import NotMoved, StateQuerySet
 from .recipes import (
     answer_kind_of,
     answer_shape_of,
-    choices_of,
     recipe_of,
     recipe_of_round,
     stored_recipe,
@@ -71,6 +70,7 @@ __all__ = [
     "ONE_ROW_MODELS",
     "PICO",
     "SPENDING_IS_STOPPED",
+    "Absence",
     "Attempt",
     "Batch",
     "BatchQuerySet",
@@ -109,7 +109,6 @@ __all__ = [
     "TrialQuerySet",
     "answer_kind_of",
     "answer_shape_of",
-    "choices_of",
     "containing",
     "dollars",
     "key_fingerprint",

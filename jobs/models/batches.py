@@ -6,15 +6,26 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Self
 
+import msgspec
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from ..rules import wording
 from ..rules.structs import reader_of
+from .clock import Moment
 from .fields import StructField
 from .money import dollars
 from .querysets import StateQuerySet
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """How long a batch that may have been sent has surely not been in the provider's list."""
+
+    begun: Moment  # just before the intent was committed
+    until: Moment  # up to when `seconds` are counted
+    seconds: float = 0.0  # since `begun`
+    looked: float = 0.0  # `seconds` at the last look that counts
 
 
 class BatchQuerySet(StateQuerySet["Batch"]):
@@ -107,7 +118,8 @@ class Batch(models.Model):
     baseline_ids = StructField[list[str] | None](reader_of(list[str]), null=True)
     baseline_at = models.DateTimeField(null=True)
     empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
-    absence = models.JSONField(null=True)  # how long that has been so for sure: absence.Absence
+    # How long that has been so for sure.
+    absence = StructField[Absence | None](reader_of(Absence), null=True)
     next_action_at = models.DateTimeField(null=True)
     refusal = models.TextField(default="")  # the provider's words, when it refused
     recovered = models.BooleanField(default=False)  # found by listing; the results prove it

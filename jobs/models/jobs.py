@@ -12,6 +12,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from ..ingest.protocol import FileFacts
+from ..ingest.shapes import Choices, CorrectionFile
 from ..rules.judging import IGNORED
 from ..rules.structs import reader_of
 from . import clock
@@ -146,12 +148,13 @@ class Job(models.Model):
     row_count = models.IntegerField(default=0)
     skipped_count = models.IntegerField(default=0)  # rows that cannot be sent
     problem_count = models.IntegerField(default=0)
-    choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
-    # Files with corrected rows, the latest last: {"file": name, "sha256": its hash,
-    # "used": it could be used once}.
-    corrections = models.JSONField(default=list)
+    # How the owner wants it to be read.
+    choices = StructField[Choices](reader_of(Choices), default=Choices)
+    # Files with corrected rows, the latest last.
+    corrections = StructField[list[CorrectionFile]](reader_of(list[CorrectionFile]), default=list)
     readings = models.IntegerField(default=0)  # counts the times it was to be read anew
-    reading = models.JSONField(default=dict)  # ingest.UploadSummary: how it was read, sizes, models
+    # How it was read, sizes, models.
+    reading = StructField[FileFacts](reader_of(FileFacts), default=FileFacts)
 
     # The recipe of a table; ready-made requests bring their own.
     prompt = models.TextField(default="")

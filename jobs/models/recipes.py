@@ -8,19 +8,10 @@ from typing import Any
 
 import msgspec
 
-from ..ingest.shapes import Choices
 from ..rules.answer_formats import COLUMNS, FREE_TEXT, AnswerKind, read_answer_kind
 from ..rules.recipes import PLAIN_FIELDS, Recipe
-from ..rules.structs import reader_of
 from ..rules.tool_answers import stored_columns
 from .jobs import Job
-
-_read_choices = reader_of(Choices)
-
-
-def choices_of(job: Job) -> Choices:
-    """How its owner wants the file of a job to be read."""
-    return _read_choices(job.choices)
 
 
 def answer_kind_of(job: Job) -> AnswerKind:

@@ -43,7 +43,7 @@ class Round(models.Model):
     asks_otherwise = models.BooleanField(default=False)
     done_to = models.IntegerField(default=0)  # the last row number looked at
     taken = models.IntegerField(default=0)  # rows, so far
-    # Of ready-made requests that were changed: what is in them, as in Job.reading["models"].
+    # Of ready-made requests that were changed: what is in them, as in FileFacts.models.
     contents = models.JSONField(default=dict)
 
     class Meta:

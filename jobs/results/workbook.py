@@ -159,7 +159,7 @@ class _Rows:
         else:
             text = as_cell(cell)
             if len(text) > EXCEL_CELL // 2 or not text.isprintable():
-                name = row_name(self._job.reading.get("format", ""), row.number, row.line)
+                name = row_name(self._job.reading.format, row.number, row.line)
                 text = self._fitting(text, f"row {name:,}, column “{self._header[column][:80]}”")
             sheet.write_string(line, column, text, self._format_of(text))
 

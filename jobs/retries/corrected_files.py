@@ -24,7 +24,7 @@ from ..ingest.json_reader import REQUEST
 from ..ingest.request_reader import RequestReader
 from ..ingest.shapes import LINES_NAMED, Finding, Limits, ParsedRow, Unreadable, row_name
 from ..ingest.table_rows import line_of
-from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, choices_of, files
+from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, files
 from ..rules.structs import reader_of
 from . import edits
 
@@ -160,7 +160,7 @@ def match_rows(
     numbers, good = _rows_named(job, set(names), lease)
     corrected_line = _table_line if is_table else _request_line
     checks = _Checks(job)
-    what = "Row" if job.reading.get("format") == "JSON" else "Line"  # as shapes.row_name
+    what = "Row" if job.reading.format == "JSON" else "Line"  # as shapes.row_name
     found, changed, wrong = Findings(), {}, []
     edited = set(job.edits.values_list("number", flat=True))
     stays = 0
@@ -202,7 +202,7 @@ def _rows_named(job: Job, names: set[int], lease: Lease | None) -> tuple[dict[in
     """Of the rows that a file names: the names of editable rows by number, and the names of rows
     that already have a good answer."""
     numbers, good = {}, set()
-    format_ = job.reading.get("format", "")
+    format_ = job.reading.format
     # A row's number is never larger than its name: names count empty lines, too.
     rows = Row.objects.filter(job=job, number__lte=max(names, default=0))
     for some in rows.value_slices(10 * SLICE, "line", "outcome"):
@@ -229,7 +229,7 @@ class _Checks:
     """The checks of a row before it is sent: the same as when an upload is read."""
 
     def __init__(self, job: Job) -> None:
-        choices = choices_of(job)
+        choices = job.choices
         self.limits: Limits = reading.reading_limits()
         self.width = len(job.columns)
         self.fill = choices.fill

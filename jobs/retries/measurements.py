@@ -50,7 +50,7 @@ def measure_rows(
     requests = _Requests()
     # Otherwise the rows are as the file was read, with all that the price needs, or the rounds
     # have noted what changed in them.
-    is_known = not shares.lacks_bounds(job.reading.get("models") or {})
+    is_known = not shares.lacks_bounds(job.reading.models)
     is_known = is_known and not job.rounds.filter(which="").exists()
     if job.kind == Job.Kind.REQUESTS and not is_known:
         rows = in_rounds(candidate_rows(job, which), earlier)
@@ -132,7 +132,7 @@ class _Requests:
 
     @property
     def models(self) -> dict[str, dict[str, int]]:
-        """What the requests hold by model, as in Job.reading["models"]."""
+        """What the requests hold by model, as in FileFacts.models."""
         return self._summary.models
 
 

@@ -26,6 +26,7 @@ from pytest_django import Settings
 from jobs import actions
 from jobs.actions import external_batches, reviews
 from jobs.batches import external_ids
+from jobs.ingest.shapes import CorrectionFile
 from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
 from jobs.retries import measurements, rounds, selection
@@ -65,7 +66,7 @@ def draft(owner: User, size: int, **values: Any) -> Job:
 
 def corrected(owner: User, size: int) -> Job:
     files.stored_path("corrected").write_bytes(b"")
-    return draft(owner, size, corrections=[{"file": "corrected", "sha256": "", "used": True}])
+    return draft(owner, size, corrections=[CorrectionFile("corrected", used=True)])
 
 
 def tried(owner: User, size: int) -> Job:

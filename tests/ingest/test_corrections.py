@@ -371,7 +371,7 @@ def test_ready_made_requests_come_back_to_the_letter(
     job = bring_back(client_alice, job, back.encode(), drive)
     assert job.left_out_count == 1
     assert [row.content["custom_id"] for row in job.rows.in_order()] == ["my 0", "my 1", "2"]
-    assert job.reading["models"]["claude-haiku-5-5"]["rows"] == 2
+    assert job.reading.models["claude-haiku-5-5"]["rows"] == 2
 
 
 @about_files
@@ -481,7 +481,7 @@ def test_corrections_can_be_taken_back_and_stay_when_a_choice_changes(
     client_alice.post(address, {"reading-delimiter": ",", "reading-encoding": "cp1252"})
     job = drive(job, until=is_read)
     assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
-    (stored,) = (correction["file"] for correction in job.corrections)
+    (stored,) = (correction.file for correction in job.corrections)
     assert "Take back the corrected rows" in page_of(client_alice, job)
     client_alice.post(address, {"uncorrected": "yes"})
     job = drive(job, until=is_read)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -384,9 +385,10 @@ def forget_bounds(job: Job) -> None:
     new = ("most", "most_row", "surplus", "linked", "long_most")
     models = {
         model: {name: value for name, value in facts.items() if name not in new}
-        for model, facts in job.reading["models"].items()
+        for model, facts in job.reading.models.items()
     }
-    Job.objects.filter(pk=job.pk).update(reading={**job.reading, "models": models})
+    reading = msgspec.structs.replace(job.reading, models=models)
+    Job.objects.filter(pk=job.pk).update(reading=reading)
 
 
 def test_a_draft_of_an_older_version_is_read_once_more(
@@ -397,7 +399,7 @@ def test_a_draft_of_an_older_version_is_read_once_more(
     forget_bounds(job)
     Job.objects.filter(pk=job.pk).price_anew(job.created_at)
     job = drive(job, until=lambda job: bool(job.plan_sha256))
-    assert job.readings == before + 1 and "most" in job.reading["models"][OPUS]
+    assert job.readings == before + 1 and "most" in job.reading.models[OPUS]
     estimate = estimates.current(job)
     assert estimate and estimate.most >= 2
 

@@ -42,7 +42,6 @@ from jobs.models import (
     StateQuerySet,
     SubmissionEvent,
     Trial,
-    choices_of,
     files,
 )
 from jobs.provider import client, errors
@@ -209,7 +208,7 @@ def test_a_file_is_not_read_for_ids_once_the_job_is_over(
 ) -> None:
     job = make_job(alice, Job.State.WORKING, is_external=True, ids_may_be=[["column:name", 1]])
     meanwhile(Job, Job.State.READING, state=Job.State.FINISHED)
-    assert not external_batches.read_file_again(job, choices_of(job), alice)
+    assert not external_batches.read_file_again(job, job.choices, alice)
     job.refresh_from_db()
     assert (job.state, job.row_count) == (Job.State.FINISHED, 2)
     assert not job.events.exists()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -287,7 +288,8 @@ def test_ready_made_requests_without_a_price_say_which_and_lead_on(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=[READY_MADE])
     numbers = {"rows": 1, "bytes": 9, "max_tokens_sum": 5, "max_tokens_most": 5}
-    job.reading = {**job.reading, "models": {"gpt-4o": numbers, "claude-haiku-5-5": numbers}}
+    facts = {"gpt-4o": numbers, "claude-haiku-5-5": numbers}
+    job.reading = msgspec.structs.replace(job.reading, models=facts)
     job.save(update_fields=["reading"])
     with_price(job, trouble="There is no price for the model “gpt-4o”.")
 

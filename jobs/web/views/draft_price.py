@@ -31,7 +31,7 @@ def request_models(job: Job) -> list[dict[str, Any]]:
             "has_price": model_catalog.has_price(model_id),
             **numbers,
         }
-        for model_id, numbers in (job.reading.get("models") or {}).items()
+        for model_id, numbers in job.reading.models.items()
     ]
 
 
@@ -72,7 +72,7 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
     offer = model_catalog.find_model(job.model)
     if estimate and offer and estimate.basis.counts.longest > offer.context:
         found.append(
-            f"Row {job.reading.get('longest_row'):,} is longer than {offer.name} can read "
+            f"Row {job.reading.longest_row:,} is longer than {offer.name} can read "
             f"({estimate.basis.counts.longest:,} of {offer.context:,} tokens). It would be "
             "refused, at no charge. Shorten it, or choose a model that reads more."
         )

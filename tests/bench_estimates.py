@@ -22,9 +22,9 @@ from django.core.management import call_command
 
 from jobs.actions import drafts, submissions
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.drafts.trials import choose_rows
 from jobs.models import Job
+from jobs.rules.price_estimates import Estimate
 
 WORDS = {
     "english": [

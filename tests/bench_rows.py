@@ -80,9 +80,9 @@ def store(count: int) -> int:
     from django.contrib.auth.models import User
     from django.db import connection, transaction
 
-    from jobs.drafts.estimates import Estimate
     from jobs.ingest.protocol import FileFacts
     from jobs.models import Job
+    from jobs.rules.price_estimates import Estimate
     from jobs.worker import tally
 
     owner = User.objects.first() or User.objects.create_superuser("bench")
@@ -102,7 +102,7 @@ def store(count: int) -> int:
         model="claude-haiku-5-5",
         answer_kind={"kind": "labels", "labels": LABELS},
         next_action_at=None,
-        estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0).as_json(),
+        estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0),
     )
     places = ", ".join(["%s"] * 16)
     insert = f"INSERT INTO jobs_row ({COLUMNS}) VALUES ({places}, 0, 0, 0, 0)"  # noqa: S608 - ours

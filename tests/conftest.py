@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from jobs.rules.retry_choices import RetryChoice
+
 from .environment import ROOT, clean_environment
 
 # The environment decides the settings, so it is set before anything of Django is imported.
@@ -413,14 +415,14 @@ def send_again(job: Job, user: User, which: str = selection.FOR_NOW, **different
     """Send rows of a finished job again as a person does, who was shown the price just now; how
     many there were, 0: nothing was sent."""
     job.refresh_from_db()
-    again = rounds.RetryChoice(which, **different)
+    again = RetryChoice(which, **different)
     planned = rounds.find_plan(job, again)
     if planned is None or not retries.confirm_retry(job, again, planned.key, user):
         return 0
     return planned.rows
 
 
-def why_not_again(job: Job, again: rounds.RetryChoice) -> str:
+def why_not_again(job: Job, again: RetryChoice) -> str:
     """Why rows cannot be sent again so, as a person is told."""
     with pytest.raises(measurements.CannotRetry) as caught:
         rounds.make_plan(job, again)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..drafts import estimates
-from ..drafts.estimates import Estimate, PartEstimate
+from ..drafts.estimates import PartEstimate
 from ..drafts.model_catalog import OfferedModel
 from ..drafts.templates import template_recipe
 from ..ingest.protocol import UploadSummary
@@ -18,6 +18,7 @@ from ..rules.answer_formats import COLUMNS, stored_values
 from ..rules.column_matching import needed_columns
 from ..rules.judging import describe_problem
 from ..rules.model_capabilities import efforts_of
+from ..rules.price_estimates import Estimate
 from ..rules.spreadsheet_cells import plain_number
 from ..spending.receipts import Receipt
 from ..web.templatetags.show import days_ago

@@ -15,11 +15,10 @@ from ..models import Job, Length, recipe_of, trial_key
 from ..rules import pricing, recipes
 from ..rules.answer_formats import output_format
 from ..rules.model_capabilities import model_rules
+from ..rules.price_estimates import Basis, Survey
 from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG
 from . import answer_lengths
-from .estimate_basis import Basis
-from .row_survey import Survey
 from .token_counts import LEAST_TOKEN_BYTES
 
 # Guess: how much of its max_tokens the answer of a ready-made request uses, from .. to.
@@ -38,9 +37,7 @@ def find_same_jobs(job: Job) -> list[Job]:
     finished = Job.objects.filter(like, state=Job.State.FINISHED, practice=settings.PRACTICE)
     newest = finished.exclude(pk=job.pk).order_by("-pk")[:MOST_EARLIER]
     return [
-        one
-        for one in newest
-        if one.tally.get("answered") and normalize_recipe(recipe_of(one)) == question
+        one for one in newest if one.tally.answered and normalize_recipe(recipe_of(one)) == question
     ]
 
 
@@ -163,7 +160,7 @@ def build_table_share(
         round(high * rows),
         recipe.longest * rows,
         tried=len(seen) if learned else 0,
-        earlier=sum(one.tally["answered"] for one in earlier),
+        earlier=sum(one.tally.answered for one in earlier),
         cached=(cached := count_cached(recipe, basis)),
         is_cached=basis.counts.shared > 0 and cached >= model_rules(recipe.model).cache_from,
         scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
@@ -199,5 +196,5 @@ def count_cached(recipe: Recipe, basis: Basis) -> int:
 
 def _average_output(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
     """Average tokens of an answer in these jobs, from .. to, and 20% more and less."""
-    means = [one.tally["output_tokens"] / one.tally["answered"] for one in jobs]
+    means = [one.tally.output_tokens / one.tally.answered for one in jobs]
     return (min(means) * 0.8, min(max(means) * 1.2, recipe.longest)) if means else None

@@ -20,6 +20,11 @@ else:
             return cls
 
 
+def to_json(value: object) -> Any:
+    """`value` as it is stored."""
+    return msgspec.to_builtins(value, str_keys=True)
+
+
 class StructField(_JSONField[T, T]):
     """A column of structs, or of lists or maps of them, and their only reader and writer: `read` is
     made by `reader_of`. Keys that are missing in the database get the struct's defaults, and
@@ -30,7 +35,7 @@ class StructField(_JSONField[T, T]):
     """
 
     def __init__(self, read: Callable[[object], T], **options: Any) -> None:
-        self._read = read
+        self.read = read
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
@@ -41,18 +46,18 @@ class StructField(_JSONField[T, T]):
         return name, "django.db.models.JSONField", arguments, options
 
     def clone(self) -> Any:
-        return type(self)(self._read, **super().deconstruct()[3])
+        return type(self)(self.read, **super().deconstruct()[3])
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:  # of a row that a join has not found
             return None
         plain = super().from_db_value(value, expression, connection)
         # A part of what is stored is as it is there.
-        return plain if isinstance(expression, KeyTransform) else self._read(plain)
+        return plain if isinstance(expression, KeyTransform) else self.read(plain)
 
     def get_prep_value(self, value: Any) -> Any:
         prepared = super().get_prep_value(value)
-        return prepared if hasattr(prepared, "as_sql") else msgspec.to_builtins(prepared)
+        return prepared if hasattr(prepared, "as_sql") else to_json(prepared)
 
 
 class OptionalStructField(StructField[T | None]):

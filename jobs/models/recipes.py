@@ -10,7 +10,6 @@ import msgspec
 
 from ..rules.answer_formats import COLUMNS, FREE_TEXT, AnswerKind, read_answer_kind
 from ..rules.recipes import PLAIN_FIELDS, Recipe
-from ..rules.tool_answers import stored_columns
 from .jobs import Job
 
 
@@ -29,7 +28,7 @@ def answer_shape_of(job: Job) -> AnswerKind:
         return asked
     columns = asked.columns if asked.kind == COLUMNS else ()
     names = {column.name for column in columns}
-    others = (one for one in stored_columns(job.answer_columns) if one.name not in names)
+    others = (one for one in job.answer_columns if one.name not in names)
     return AnswerKind(COLUMNS, asked.labels, (*columns, *others))
 
 

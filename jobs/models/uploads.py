@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from ..ingest.corrected_file import Findings
 from ..ingest.descriptions import remedy_of, title_of
 from ..ingest.request_fixes import fix_label
 from ..rules.structs import reader_of
@@ -17,7 +18,8 @@ class CorrectedUpload(models.Model):
     name = models.CharField(max_length=255)  # as its owner calls it
     file = models.CharField(max_length=64)  # as it lies among the uploads
     sha256 = models.CharField(max_length=64, default="")  # "": from a version that did not note it
-    found = models.JSONField(null=True)  # corrected_files.Findings; None: it is to be read
+    # None: it is to be read.
+    found = StructField[Findings | None](reader_of(Findings), null=True)
 
     def __str__(self) -> str:
         return f"{self.name} for job {self.job_id}"

@@ -92,7 +92,7 @@ def list_months(now: datetime) -> list[Month]:
         confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True
     )
     for at, model, tally in cached.values_list("confirmed_at", "model", "tally"):
-        tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
+        tokens = tally.cache_write_tokens, tally.cache_read_tokens
         assert at is not None  # noqa: S101 - as asked for
         with suppress(pricing.UnknownPrice, KeyError):  # KeyError: in the future
             found[ledger.month_of(at)].saved_by_caching += pricing.caching_savings(model, *tokens)

@@ -36,9 +36,9 @@ def ignorable_rows(job: Job, cause: str) -> RowQuerySet:
 
 def count_ignorable_rows(job: Job, cause: str) -> int:
     """How many rows have this cause: from the tally if it is up to date, else counted."""
-    if job.tally_version != job.rows_version or "causes" not in job.tally:
+    if job.tally_version != job.rows_version or not job.tally.causes:
         return ignorable_rows(job, cause).count()
-    found = job.tally["causes"]
+    found = job.tally.causes
     return sum(rows for outcome, why, rows in found if outcome in NOT_GOOD and why == cause)
 
 

@@ -31,6 +31,7 @@ from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
 from jobs.retries import measurements, rounds, selection
 from jobs.rules.recipes import Recipe
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import row_changes, tally
 
 from ..batches.test_external import in_table, made_elsewhere
@@ -163,7 +164,7 @@ def file(name: str = "reviews.csv") -> SimpleUploadedFile:
 
 
 def key_of(job: Job, which: str = CAUSE) -> str:
-    return rounds.make_plan(job, rounds.RetryChoice(which)).key
+    return rounds.make_plan(job, RetryChoice(which)).key
 
 
 Given = dict[str, Any]

@@ -430,7 +430,7 @@ def test_a_damaged_corrected_file_of_a_finished_job_changes_nothing(
     advance.advance(job.pk)
 
     found = CorrectedUpload.objects.get(job=job).found
-    assert found and found["trouble"] == [
+    assert found and found.trouble == [
         "Our copy of the corrected file is damaged. Upload it again."
     ]
     assert not job.edits.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from jobs.cli import price_words, worker_waits
-from jobs.drafts.estimates import Estimate
 from jobs.models import Job, answer_kind_of
 from jobs.rules.answer_formats import AnswerColumn
+from jobs.rules.price_estimates import Estimate
 
 from ..conftest import Simulator
 from .conftest import CSV
@@ -51,9 +52,8 @@ def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: P
 
 
 def test_the_price_is_a_range_and_a_ceiling() -> None:
-    money = {"low": "1.4", "high": "1.9", "most": "3.1", "normal_low": "2.8", "normal_high": "3.8"}
-    tokens = dict.fromkeys(("input_tokens", "output_low", "output_high", "output_most"), 1)
-    estimate = Estimate.from_json({"key": "", "rows": 2, "counted": 2, **money, **tokens})
+    low, high, most = Decimal("1.4"), Decimal("1.9"), Decimal("3.1")
+    estimate = Estimate("", low, high, most, 2 * low, 2 * high, 1, 1, 1, 1, rows=2, counted=2)
 
     words = price_words.price_in_words(estimate)
 

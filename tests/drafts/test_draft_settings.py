@@ -22,10 +22,10 @@ from pytest_django import Settings
 from jobs.actions import drafts, submissions
 from jobs.drafts import advice as advising
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.models import Job, Outcome, Trial, recipe_of, trial_key
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
+from jobs.rules.price_estimates import Estimate
 from jobs.rules.recipes import Recipe, compile_template, expected_output, static_text
 from jobs.worker import advance, housekeeping
 
@@ -296,7 +296,7 @@ def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
     again = make_job(alice, Job.State.DRAFT, rows=[*rows, ("x", "new")], previous=first)
     estimate = priced(again)
     assert (estimate.tried, estimate.earlier) == (0, 40)
-    mean = first.tally["output_tokens"] / 40
+    mean = first.tally.output_tokens / 40
     assert estimate.output_low < 41 * mean < estimate.output_high
     assert estimate.high - estimate.low < guess.high - guess.low
     assert "learned from 40 rows of earlier jobs" in shown(client_alice, again)

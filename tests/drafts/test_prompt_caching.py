@@ -54,15 +54,13 @@ def test_keeping_instructions_costs_what_was_said(
     job = drive(job)
     assert job.cost <= estimate.most
     assert estimate.low <= job.cost <= estimate.high
-    assert bool(job.tally["cache_read_tokens"]) is cached
+    assert bool(job.tally.cache_read_tokens) is cached
     hits = job.rows.filter(cache_read_tokens__gt=0).count()
-    assert job.tally["cache_hits"] == hits
+    assert job.tally.cache_hits == hits
     page = shown(client_alice, job)
     assert (f"{hits} of 40 rows found them" in page) is cached
     if cached:
-        plain = pricing.cost_of_tokens(
-            job.model, job.tally["input_tokens"], job.tally["output_tokens"]
-        )
+        plain = pricing.cost_of_tokens(job.model, job.tally.input_tokens, job.tally.output_tokens)
         assert f"would have saved {pricing.format_dollars(plain - job.cost)}" in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,6 +13,7 @@ from django.utils import timezone
 from jobs.models import Attempt, Job, Round, Row, Template, Trial, results
 from jobs.models.statements import column_list, insert_statement, update_statement
 from jobs.rules.recipes import Recipe
+from jobs.rules.retry_choices import RoundEstimate
 
 MakeJob = Callable[..., Job]
 RECIPE = Recipe("Say {{a}}", "", "claude-haiku-5-5", 5)
@@ -35,7 +37,7 @@ def test_a_round_may_have_none(alice: User, make_job: MakeJob, recipe: Recipe | 
         what="",
         rows=1,
         bytes=1,
-        estimate={},
+        estimate=RoundEstimate(Decimal(1), Decimal(2), Decimal("3.50")),
         asked_at=timezone.now(),
     )
     assert Round.objects.get().recipe == recipe

@@ -46,6 +46,7 @@ from jobs.models import (
 )
 from jobs.provider import client, errors
 from jobs.retries import rounds, selection
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance as lifecycle
 from jobs.worker import due_times, failures, finishing, sweep
 
@@ -183,7 +184,7 @@ def test_a_job_that_finished_is_not_stopped(
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
-    again = rounds.RetryChoice(selection.FOR_NOW)
+    again = RetryChoice(selection.FOR_NOW)
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
@@ -372,7 +373,7 @@ def test_answers_that_are_here_win_over_whoever_gave_the_batch_up_meanwhile(
     job = drive(job)
     batch = job.batches.get()
     assert (batch.state, job.good_count) == (Batch.State.COLLECTED, 1)
-    assert batch.cost_pico == job.tally["cost_pico"] > 0
+    assert batch.cost_pico == job.tally.cost_pico > 0
     assert files.results_path(batch).exists()
     assert simulator.truth()["posts"] == 1
     assert not job.events.filter(text__contains="fails").exists()

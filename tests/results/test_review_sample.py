@@ -19,8 +19,9 @@ from jobs.actions import reviews
 from jobs.batches import leases
 from jobs.models import Batch, Job, Outcome, Row, SampledAnswer
 from jobs.results import review_sample, statistics, table
-from jobs.results.statistics import AnswerStatistics, Histogram
+from jobs.results.statistics import Histogram
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
+from jobs.rules.answer_statistics import AnswerStatistics
 from jobs.rules.judging import MARKED_DOWN
 from jobs.web.templatetags.show import job_state
 from jobs.worker import sweep, tally
@@ -73,7 +74,7 @@ def counted(job: Job) -> AnswerStatistics:
     statistics.count_answers(job, lease)
     lease.release(None)
     job.refresh_from_db()
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None
     return summary
 
@@ -139,7 +140,7 @@ def test_the_page_draws_what_was_chosen(job: Job, client_alice: Client) -> None:
 def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> None:
     number = drawn(job)[0]
     before = job.rows.get(number=number)
-    cost = job.tally["cost_pico"]
+    cost = job.tally.cost_pico
     assert job_state(job) == ("Finished", "green")
 
     assert mark(job, number, False, "It is the other way round.")
@@ -149,7 +150,7 @@ def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> N
     assert (row.answer, row.message) == (before.answer, "It is the other way round.")
     assert (job.good_count, job.attention_count) == (59, 1)
     assert job_state(job) == ("Finished – 1 row needs attention", "yellow")
-    assert job.tally["cost_pico"] == cost
+    assert job.tally.cost_pico == cost
     lines = b"".join(table.csv_chunks(job)).decode().splitlines()
     assert "Needs a look,Marked as not good: It is the other way round." in lines[number]
     reading = job.sample.get(number=number)
@@ -498,7 +499,7 @@ def test_the_worker_counts_when_a_job_finishes_and_those_that_finished_before(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=ROWS[:4])
     job = drive(sent(job))
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None and summary.count == 4
     old = make_job(alice, rows=ROWS[:4], next_action_at="2020-01-01T00:00Z")
     assert old.answers is None

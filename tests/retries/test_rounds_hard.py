@@ -24,11 +24,12 @@ from jobs.models import (
     SpendingCaps,
     recipe_of_round,
 )
-from jobs.results import builder, review_sample, statistics, table
+from jobs.models.fields import to_json
+from jobs.results import builder, review_sample, table
 from jobs.retries import edits, preparation, problem_groups, rounds
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, IGNORED, LEAVE_OUT, MARKED_DOWN
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, receipts
 from jobs.worker import sweep, tally
 
@@ -327,7 +328,7 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
     assert outcomes(job) == [Outcome.GOOD, Outcome.LEFT_OUT]
-    assert job.tally["outcomes"] == {Outcome.GOOD: 1, Outcome.LEFT_OUT: 1}
+    assert job.tally.outcomes == {Outcome.GOOD: 1, Outcome.LEFT_OUT: 1}
 
 
 def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(
@@ -375,7 +376,7 @@ def test_answers_that_were_left_out_are_not_in_the_summary(
     mark_down(mixed, 1, alice)
     assert retries.ignore_rows(mixed, "marked_down", 1, alice)
     job = drive(mixed, until=lambda job: job.next_action_at is None)
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None
     assert summary.count == job.rows.with_usable_answer().count()
 
@@ -385,7 +386,7 @@ def test_answers_of_a_job_that_an_older_version_counted_are_marked(
 ) -> None:
     """Its tally knows no groups."""
     job = make_job(alice)
-    tally = {name: value for name, value in job.tally.items() if name != "groups"}
+    tally = {name: value for name, value in to_json(job.tally).items() if name != "groups"}
     Job.objects.filter(pk=job.pk).update(tally=tally)
     reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)

@@ -34,6 +34,7 @@ from jobs.models import (
     dollars,
 )
 from jobs.retries import rounds, selection
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, ledger, months
 from jobs.worker import sweep, tally
 
@@ -234,7 +235,7 @@ def test_rows_that_are_sent_again_are_reserved_for(
     job.refresh_from_db()
     assert job.reserved_pico == 0
     allow(most_a_job=0)
-    planned = rounds.find_plan(job, rounds.RetryChoice(selection.FOR_NOW))
+    planned = rounds.find_plan(job, RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
     address = reverse("again", args=[job.pk])
     again = {"which": selection.FOR_NOW, "key": planned.key}

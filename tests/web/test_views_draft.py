@@ -16,10 +16,10 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.models import FileProblem, Job, JobEvent, Outcome
 from jobs.provider import client as provider
 from jobs.provider import errors
+from jobs.rules.price_estimates import Estimate
 from jobs.web.templatetags.show import at_most
 from jobs.worker import advance
 
@@ -61,7 +61,7 @@ def with_price(job: Job, most: str = "3.10", counted: int = 2, trouble: str = ""
         counted=counted,
         trouble=trouble,
     )
-    job.estimate = estimate.as_json()
+    job.estimate = estimate
     job.plan_sha256 = "" if estimate.trouble else estimates.plan_of(job, estimate)
     job.save(update_fields=["estimate", "plan_sha256"])
     return job

@@ -104,7 +104,7 @@ def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, driv
     assert estimate is not None
     assert estimate.counted > 10
     assert estimate.low <= job.cost <= estimate.most
-    assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.03)
+    assert job.tally.input_tokens == pytest.approx(estimate.input_tokens, rel=0.03)
     assert estimate.normal_high == 2 * estimate.high
 
 
@@ -220,7 +220,7 @@ def test_every_kind_of_failure_is_an_outcome_of_its_row(
         7: Outcome.EXPIRED,
     }
     assert job.attention_count == 6
-    assert sum(count for _, _, count in job.tally["causes"]) == 7
+    assert sum(count for _, _, count in job.tally.causes) == 7
 
 
 def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(

@@ -252,7 +252,7 @@ def can_be_sent_again(job: Job) -> int:
     """How many rows of the job can be sent again as they are, by its tally."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE or not job.estimate:
         return 0
-    return int(job.tally.get("again", 0))
+    return job.tally.again
 
 
 # --- A batch that perhaps arrived -----------------------------------------------------------------

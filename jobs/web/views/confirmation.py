@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods
 
 from ...actions import approvals, submissions
 from ...drafts import model_catalog
-from ...drafts.estimates import Estimate
 from ...models import Job, SpendingCaps, answer_kind_of, recipe_of
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
+from ...rules.price_estimates import Estimate
 from ...spending import caps
 from .access import find_job, person
 from .draft import format_in_words

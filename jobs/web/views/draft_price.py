@@ -11,11 +11,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from ...drafts import advice, checks, estimates, model_catalog, prompt_caching
-from ...drafts.estimates import Estimate
 from ...drafts.price_ranges import PriceRange
 from ...models import Job, SpendingCaps, recipe_of
 from ...rules import wording
 from ...rules.model_capabilities import NONE, effort_choices, effort_of
+from ...rules.price_estimates import Estimate
 from ...spending import caps
 from .access import find_job
 from .columns import missing_context

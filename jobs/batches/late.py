@@ -94,8 +94,8 @@ def _tries_given_up(batch: Batch, ahead: timedelta) -> list[tuple[datetime, date
     margin = reconciliation.CLOCK_MARGIN
     tries = []
     for event in SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived"):
-        begin, end = (datetime.fromisoformat(event.detail[name]) for name in ("from", "until"))
-        shift = timedelta() if event.detail.get("clock") == "provider" else ahead
+        begin, end = map(datetime.fromisoformat, (event.detail.begin, event.detail.until))
+        shift = timedelta() if event.detail.clock == "provider" else ahead
         tries.append((begin + shift - margin, end + shift + margin))
     return tries
 

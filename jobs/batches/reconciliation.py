@@ -102,8 +102,8 @@ def _list_may_not_show(batch: Batch) -> bool:
     perhaps of another workspace; it was there once; one that was taken for it was disowned; or only
     the journal knew of it, and who can say what happened to it since?"""
     events = SubmissionEvent.objects.filter(nonce=batch.nonce)
-    keys = {event.detail.get("key", key_fingerprint()) for event in events.filter(kind="intent")}
-    return keys - {key_fingerprint()} != set() or ownership.was_doubted(batch)
+    keys = {event.detail.key for event in events.filter(kind="intent")}
+    return keys - {key_fingerprint(), None} != set() or ownership.was_doubted(batch)
 
 
 def plan_again(batch: Batch, **detail: object) -> bool:

@@ -33,6 +33,7 @@ from ..models import (
     JournalState,
     Outcome,
     Row,
+    SubmissionDetail,
     SubmissionEvent,
     clock,
     note_change,
@@ -139,8 +140,7 @@ def _give_up(submission: Submission) -> str:
 def _remember(job: Job | None, submission: Submission, *, ends: bool = False) -> None:
     """From now on the database knows of it."""
     details = [
-        {"attempt": intent.attempt, "size": intent.size, "ends": ends}
-        for intent in submission.intents
+        SubmissionDetail(intent.attempt, intent.size, ends=ends) for intent in submission.intents
     ]
     events = [SubmissionEvent(kind="restored", detail=detail) for detail in details]
     for provider_id in submission.ids:

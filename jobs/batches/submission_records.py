@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 
 from ..models import (
     Absence,
     Batch,
+    SubmissionDetail,
     SubmissionEvent,
     clock,
 )
@@ -42,7 +44,7 @@ def time_of_try(batch: Batch) -> dict[str, str]:
     else:
         assert batch.deadline_at is not None  # noqa: S101 - set with the intent
         begun, until, by = batch.deadline_at - length, batch.deadline_at, "here"
-    return {"from": begun.isoformat(), "until": until.isoformat(), "clock": by}
+    return {"begin": begun.isoformat(), "until": until.isoformat(), "clock": by}
 
 
 def first_look(batch: Batch) -> datetime:
@@ -66,11 +68,12 @@ def provider_facts(info: BatchInfo) -> dict[str, object]:
     }
 
 
-def record(batch: Batch, kind: str, **detail: object) -> None:
+def record(batch: Batch, kind: str, **detail: Any) -> None:
+    """`detail`: of SubmissionDetail."""
     SubmissionEvent.objects.create(
         job_id=batch.job_id,
         nonce=batch.nonce,
         kind=kind,
         provider_id=batch.provider_id or "",
-        detail={"attempt": batch.attempts, **detail},
+        detail=SubmissionDetail(batch.attempts, **detail),
     )

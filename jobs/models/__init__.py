@@ -23,7 +23,7 @@ a person is needed is no state of its own; `Job.held` says why.
 from __future__ import annotations
 
 from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
-from .events import JobEvent, SubmissionEvent
+from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
 from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet, note_change
 from .money import MOST, PICO, dollars, pico
@@ -39,7 +39,7 @@ from .recipes import (
 )
 from .reviews import SampledAnswer
 from .rounds import Round
-from .rows import Attempt, Edit, Row, RowChange, RowQuerySet, containing
+from .rows import Attempt, ChangeDetail, Edit, Row, RowChange, RowQuerySet, containing
 from .site import (
     ONE_ROW_MODELS,
     SPENDING_IS_STOPPED,
@@ -74,6 +74,7 @@ __all__ = [
     "Attempt",
     "Batch",
     "BatchQuerySet",
+    "ChangeDetail",
     "CorrectedUpload",
     "DisownedBatch",
     "Edit",
@@ -102,6 +103,7 @@ __all__ = [
     "SiteState",
     "SpendingCaps",
     "StateQuerySet",
+    "SubmissionDetail",
     "SubmissionEvent",
     "Template",
     "TemplateQuerySet",

@@ -18,10 +18,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ...actions import submissions, unknown_batches
 from ...batches import absence, result_proof, stored_results
-from ...batches.polling import KEPT
 from ...drafts import estimates
 from ...drafts.estimates import PartEstimate
 from ...models import Batch, Job, LateBatch, Outcome, Row, SiteState
+from ...rules.provider_lists import KEPT
 from ...spending import caps
 from ..forms.external_batches import ProviderIdForm
 from .access import find_job, person

@@ -134,7 +134,7 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
         system=INSTRUCTIONS if shape.cached else "",
         cached=shape.cached,
         model=shape.model,
-        answer_kind=ANSWERS[shape.answer],
+        answer=ANSWERS[shape.answer],
     )
     guess = priced(job)
     assert drafts.start_trials(job, choose_rows(job, 3, at_random=True), owner)

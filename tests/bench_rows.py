@@ -82,7 +82,9 @@ def store(count: int) -> int:
 
     from jobs.ingest.protocol import FileFacts
     from jobs.models import Job
+    from jobs.rules.answer_formats import AnswerKind
     from jobs.rules.price_estimates import Estimate
+    from jobs.rules.recipes import Recipe
     from jobs.worker import tally
 
     owner = User.objects.first() or User.objects.create_superuser("bench")
@@ -98,9 +100,11 @@ def store(count: int) -> int:
         upload_bytes=1,
         reading=FileFacts(column_bytes=[count] * 4, text_bytes=4 * count, longest_row=1),
         row_count=count,
-        prompt="Sort this: {{review}}",
-        model="claude-haiku-5-5",
-        answer_kind={"kind": "labels", "labels": LABELS},
+        recipe=Recipe(
+            "Sort this: {{review}}",
+            model="claude-haiku-5-5",
+            answer=AnswerKind("labels", tuple(LABELS)),
+        ),
         next_action_at=None,
         estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0),
     )

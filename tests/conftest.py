@@ -7,8 +7,11 @@ import atexit
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from jobs.rules.answer_formats import AnswerKind
+from jobs.rules.recipes import PLAIN_FIELDS, Recipe
 from jobs.rules.retry_choices import RetryChoice
 
 from .environment import ROOT, clean_environment
@@ -175,9 +178,12 @@ def store_job(
     """A job in `state` with `rows`: cells of a table, or ready-made requests.
 
     `outcomes` says what became of each row: an Outcome, or the values of its Row. Without it every
-    row of a finished job is good and every other row waits. `values` are those of the Job.
+    row of a finished job is good and every other row waits. `values` are those of the Job and of
+    its recipe.
     """
     ready_made = bool(rows) and isinstance(rows[0], Mapping)
+    usual_prompt = "" if ready_made else f"Say something about {{{{{columns[0]}}}}}."
+    values = with_recipe(Recipe(usual_prompt, model="claude-haiku-5-5"), values)
     lines = [line_of(row) for row in rows] if ready_made else csv_lines([columns, *rows])
     upload = "".join(lines).encode()
     defaults: dict[str, Any] = {
@@ -190,8 +196,6 @@ def store_job(
         "upload_sha256": hashlib.sha256(upload).hexdigest(),
         "read_bytes": len(upload),
         "row_count": len(rows),
-        "prompt": "" if ready_made else f"Say something about {{{{{columns[0]}}}}}.",
-        "model": "claude-haiku-5-5",
         "next_action_at": None,
         "reading": reading_of(rows, len(columns), ready_made),
     }
@@ -214,6 +218,22 @@ def store_job(
     tally.count_up(job)
     job.refresh_from_db()
     return job
+
+
+def with_recipe(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` for a Job, with those of a recipe put into `recipe`; `answer`: an AnswerKind, or as
+    it is stored."""
+    asked = {name: values[name] for name in (*PLAIN_FIELDS, "answer") if name in values}
+    if "answer" in asked:
+        asked["answer"] = msgspec.convert(asked["answer"], AnswerKind)
+    others = {name: value for name, value in values.items() if name not in asked}
+    return {"recipe": replace(recipe, **asked), **others}
+
+
+def change_job(job: Job, **values: Any) -> None:
+    """Change what is stored of a job: columns, and values of its recipe."""
+    stored = Job.objects.filter(pk=job.pk)
+    stored.update(**with_recipe(stored.get().recipe, values))
 
 
 def new_row(job: Job, number: int, row: Cells | Request, outcome: str | Mapping[str, Any]) -> Row:

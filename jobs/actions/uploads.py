@@ -13,6 +13,7 @@ from ..drafts.templates import Start
 from ..ingest.shapes import Choices, CorrectionFile
 from ..models import Job, JobQuerySet, Trial, clock, files
 from ..rules import pricing
+from ..rules.recipes import Recipe
 from .events import log_event, nudge_worker
 from .stored_files import default_name, store_file, store_upload, upload_name_of
 
@@ -32,7 +33,7 @@ def create_job(
             owner=owner,
             name=name.strip()[:200] or default_name(upload_name),
             choices=choices or Choices(),
-            **(start.values if start else {"model": pricing.DEFAULT_MODEL}),
+            **(start.values if start else {"recipe": Recipe(model=pricing.DEFAULT_MODEL)}),
             **taken,
         )
         log_event(job, f"Uploaded {upload_name}.", owner)

@@ -99,7 +99,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,
-        "model": job.model or ", ".join(job.reading.models),
+        "model": job.recipe.model or ", ".join(job.reading.models),
         "input_tokens": {"low": estimate.input_low, "high": estimate.input_high},
         "output_tokens": {
             "low": estimate.output_low,
@@ -126,7 +126,7 @@ def facts_of_trials(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
     """Rows that were tested together, with the estimate for the whole job."""
     return {
         "job": job.pk,
-        "model": job.model,
+        "model": job.recipe.model,
         "practice": any(one.practice for one in trials),
         "rows": [_facts_of_trial(one) for one in trials],
         "cost_usd": format(sum((one.cost for one in trials), Decimal(0)), "f"),

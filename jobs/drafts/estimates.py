@@ -13,12 +13,13 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
 from ..batches.ceilings import sent_bytes
 from ..batches.leases import Lease
-from ..models import MOST, Job, Length, RowQuerySet, recipe_of, stored_recipe, trial_key
+from ..models import MOST, Job, Length, RowQuerySet, recipe_of, trial_key
 from ..rules import column_matching, pricing
 from ..rules.price_estimates import Basis, Estimate
 from ..rules.recipes import Recipe
@@ -127,12 +128,12 @@ def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
         return estimate
     if estimate is None or not estimate.counted:
         estimate = _estimate(job, lease)
-    # Matches no row if the recipe has changed since then.
-    as_it_was = {**stored_recipe(recipe_of(job)), "answer_kind": job.answer_kind}
-    Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings, **as_it_was).update(
-        estimate=estimate,
-        plan_sha256="" if estimate.trouble else plan_of(job, estimate),
-    )
+    plan = "" if estimate.trouble else plan_of(job, estimate)
+    with transaction.atomic():
+        same = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
+        # Unless the recipe has changed meanwhile.
+        if same.select_for_update().values_list("recipe", flat=True).first() == job.recipe:
+            same.update(estimate=estimate, plan_sha256=plan)
     return estimate
 
 

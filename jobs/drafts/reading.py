@@ -50,9 +50,7 @@ from ..models import (
     Row,
     files,
     note_change,
-    recipe_of,
     storage,
-    stored_recipe,
 )
 from ..models.results import NO_RESULT
 from ..models.statements import insert_statement
@@ -307,7 +305,7 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
 
     The recipe in `job` is the one that is stored: only that of a draft can be changed.
     """
-    recipe = recipe_of(job)
+    recipe = job.recipe
     if summary.kind != Job.Kind.TABLE:
         if recipe.prompt.strip():
             text = "Your prompt is not used. The requests in this file have their own."
@@ -317,7 +315,7 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
     for name, column in names.items():
         text = f"The prompt now uses {{{{{column}}}}} instead of {{{{{name}}}}}, as in this file."
         summary.note(Finding("renamed", text))
-    return stored_recipe(column_matching.with_columns(recipe, names)) if names else {}
+    return {"recipe": column_matching.with_columns(recipe, names)} if names else {}
 
 
 def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> None:

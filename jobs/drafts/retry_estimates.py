@@ -67,7 +67,7 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
         low, high = at_least, recipe.longest
     around = ceiling_around_cells(job, recipe, basis)
     cached = count_cached(recipe, basis)
-    if cached and recipe.system != job.system:  # another background was counted
+    if cached and recipe.system != job.recipe.system:  # another background was counted
         cached = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
     return Share(
         recipe.model,
@@ -78,7 +78,7 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
         recipe.longest * found.rows,
         cached=cached,
         is_cached=basis.counts.shared > 0 and cached >= model_rules(recipe.model).cache_from,
-        scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
+        scale=model_rules(job.recipe.model).token_bytes / model_rules(recipe.model).token_bytes,
         most=around * found.rows + found.bytes * times,
         most_row=around + found.largest * times,
     )

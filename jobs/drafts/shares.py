@@ -145,7 +145,7 @@ def build_table_share(
     filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
     seen = tried.get(trial_key(job, recipe), [])
     learned = answer_lengths.learn_lengths(seen, rows, recipe, basis.earlier)
-    earlier = [] if learned or recipe.model != job.model else find_same_jobs(job)
+    earlier = [] if learned or recipe.model != job.recipe.model else find_same_jobs(job)
     low, high = learned or _average_output(earlier, recipe) or recipes.expected_output(recipe)
     around = ceiling_around_cells(job, recipe, basis)
     # The text around the cells alone may make a row long.
@@ -163,7 +163,7 @@ def build_table_share(
         earlier=sum(one.tally.answered for one in earlier),
         cached=(cached := count_cached(recipe, basis)),
         is_cached=basis.counts.shared > 0 and cached >= model_rules(recipe.model).cache_from,
-        scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
+        scale=model_rules(job.recipe.model).token_bytes / model_rules(recipe.model).token_bytes,
         long=long,
         long_bytes=cells + fixed // max(rows, 1) * long,
         long_longest=recipe.longest * long,

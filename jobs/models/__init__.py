@@ -34,7 +34,6 @@ from .recipes import (
     answer_shape_of,
     recipe_of,
     recipe_of_round,
-    stored_recipe,
     trial_key,
 )
 from .reviews import SampledAnswer
@@ -118,6 +117,5 @@ __all__ = [
     "pico",
     "recipe_of",
     "recipe_of_round",
-    "stored_recipe",
     "trial_key",
 ]

@@ -18,6 +18,7 @@ from ..rules.answer_formats import AnswerColumn
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.judging import IGNORED
 from ..rules.price_estimates import Estimate
+from ..rules.recipes import Recipe
 from ..rules.retry_choices import MeasuredEdits, RetryChoice
 from ..rules.structs import reader_of
 from ..rules.tallies import Tally
@@ -160,22 +161,14 @@ class Job(models.Model):
     # How it was read, sizes, models.
     reading = StructField[FileFacts](reader_of(FileFacts), default=FileFacts)
 
-    # The recipe of a table; ready-made requests bring their own.
-    prompt = models.TextField(default="")
-    system = models.TextField(default="")
-    model = models.CharField(max_length=100, default="")
-    max_tokens = models.IntegerField(default=0)  # 0: what suits the kind of answer
-    answer_kind = models.JSONField(default=dict)  # AnswerKind
-    # Those that answers fill which came as the input of a tool: see tool_answers.py.
+    # Of a table; ready-made requests bring their own. See recipe_of.
+    recipe = StructField[Recipe](reader_of(Recipe), default=Recipe)
+    # Columns that answers fill which came as the input of a tool: see tool_answers.py.
     answer_columns = StructField[tuple[AnswerColumn, ...]](
         reader_of(tuple[AnswerColumn, ...]), default=tuple
     )
-    effort = models.CharField(max_length=10, default="")  # of model_capabilities.EFFORTS
-    cached = models.BooleanField(default=False)  # the instructions are kept from row to row
-    skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
-    same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
-    only_new = models.BooleanField(default=False)  # rows that `previous` answered are not sent
-    spared = models.BooleanField(default=False)  # these were found, after it was confirmed
+    # Rows that need not be sent were found, after it was confirmed.
+    spared = models.BooleanField(default=False)
 
     # What it began with: a template, or the job that it runs again on another file.
     template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")

@@ -253,7 +253,7 @@ def _write_summary(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> N
 
 def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     tested = dollars(int(job.trials.aggregate(pico=Sum("cost_pico"))["pico"] or 0))
-    models = [name for name in job.tally.by_model if name] or [job.model]
+    models = [name for name in job.tally.by_model if name] or [job.recipe.model]
     running = job.state != Job.State.FINISHED
     yield "Job", job.name, ""
     yield "File", job.upload_name, ""

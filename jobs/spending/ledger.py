@@ -253,7 +253,7 @@ def _of_job(job: Job) -> Iterator[Charge]:
         return
     rounds = list(job.rounds.all())
     # A tally of an older version does not tell the models, or the rounds, apart.
-    named = dict(job.tally.by_model or {job.model: job.spent_pico})
+    named = dict(job.tally.by_model or {job.recipe.model: job.spent_pico})
     first = job.spent_pico
     for one in rounds:
         again = job.tally.by_round.get(one.number, {})

@@ -123,7 +123,7 @@ def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedel
 
 
 def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
-    if (job.same_once or job.only_new) and not job.spared:
+    if (job.recipe.same_once or job.recipe.only_new) and not job.spared:
         deduplication.mark_repeated_rows(job, lease)
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]

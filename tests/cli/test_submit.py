@@ -43,7 +43,7 @@ def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: P
     assert out == f"{job.pk}\n"
     assert job.state == Job.State.SUBMITTING
     assert (job.owner, job.name, job.row_count) == (root, "reviews", 2)
-    assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 0)
+    assert (job.recipe.prompt, job.recipe.max_tokens) == ("Sentiment of {{text}}?", 0)
     assert "2 rows" in err
     assert (
         "Cost in US dollars: usually less than $0.01, at most $0.01 (half the normal price)." in err
@@ -87,8 +87,12 @@ def test_submit_takes_all_of_the_recipe(
     )
 
     job = Job.objects.get()
-    assert job.prompt == "Translate:\n{{text}}\n"
-    assert (job.model, job.max_tokens, job.system) == ("claude-sonnet-5-5", 300, "Be brief.")
+    assert job.recipe.prompt == "Translate:\n{{text}}\n"
+    assert (job.recipe.model, job.recipe.max_tokens, job.recipe.system) == (
+        "claude-sonnet-5-5",
+        300,
+        "Be brief.",
+    )
     assert (job.owner, job.name) == (alice, "March")
 
 
@@ -300,8 +304,8 @@ def test_a_job_is_run_again_with_what_is_new(
     again = ["submit", june, "--like", out.strip(), "--only-new", "--yes"]
     job = Job.objects.get(pk=run(*again)[0].strip())
     run("wait", job.pk)
-    assert (job.previous_id, job.effort, job.cached) == (int(out), "low", True)
-    assert (job.prompt, job.only_new) == ("{{Text}}", True)
+    assert (job.previous_id, job.recipe.effort, job.recipe.cached) == (int(out), "low", True)
+    assert (job.recipe.prompt, job.recipe.only_new) == ("{{Text}}", True)
     assert [row.earlier for row in job.rows.in_order()] == [2, None]
     assert simulator.truth()["accepted_rows"] == 3
 

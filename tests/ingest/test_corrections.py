@@ -27,7 +27,7 @@ from jobs.models import Job, JobEvent, Outcome, files
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
 from jobs.worker import advance, sweep
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 from ..workbooks import fill, sheet_of, workbook, xlsx
 
 Drive = Callable[..., Job]
@@ -494,7 +494,7 @@ def test_the_price_is_for_the_rows_as_they_are_read_now(
 ) -> None:
     """Whoever confirms the price that was shown before sends nothing."""
     job = make()
-    Job.objects.filter(pk=job.pk).update(prompt="Greet {{name}}.", next_action_at=timezone.now())
+    change_job(job, prompt="Greet {{name}}.", next_action_at=timezone.now())
     job = drive(job, until=has_price)
     before, plan = estimates.current(job), job.plan_sha256
     assert before and before.rows == 2
@@ -633,13 +633,13 @@ def test_a_file_takes_the_place_of_another_and_the_prompt_stays(
 ) -> None:
     job = make(b'a,b\n"Ann,x\n')
     assert job.state == Job.State.UNREADABLE
-    Job.objects.filter(pk=job.pk).update(prompt="Greet {{a}}.")
+    change_job(job, prompt="Greet {{a}}.")
     old = files.upload_path(job)
     assert "Upload the corrected file" in page_of(client_alice, job)
     upload = SimpleUploadedFile("better.csv", b"a,b\nAnn,x\n")
     client_alice.post(reverse("replace", args=[job.pk]), {"file": upload})
     job = drive(job, until=is_read)
-    assert (job.state, job.upload_name, job.name, job.prompt) == (
+    assert (job.state, job.upload_name, job.name, job.recipe.prompt) == (
         Job.State.DRAFT,
         "better.csv",
         "better",

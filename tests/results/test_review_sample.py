@@ -9,7 +9,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -20,7 +19,7 @@ from jobs.batches import leases
 from jobs.models import Batch, Job, Outcome, Row, SampledAnswer
 from jobs.results import review_sample, statistics, table
 from jobs.results.statistics import Histogram
-from jobs.rules.answer_formats import AnswerColumn, AnswerKind
+from jobs.rules.answer_formats import FREE_TEXT, AnswerColumn, AnswerKind
 from jobs.rules.answer_statistics import AnswerStatistics
 from jobs.rules.judging import MARKED_DOWN
 from jobs.web.templatetags.show import job_state
@@ -428,7 +427,7 @@ def test_whatever_stands_in_an_answer_is_only_text(
         "name": NASTY[:200],
         "prompt": "{{b}}",
         "rows": [REQUEST] * 12 if kind == "requests" else [(NASTY, NASTY)] * 12,
-        "answer_kind": msgspec.to_builtins(wanted) if kind == "columns" else {},
+        "answer": wanted if kind == "columns" else FREE_TEXT,
     }
     if kind == "requests":
         del values["columns"]
@@ -463,7 +462,7 @@ def test_each_column_is_counted_in_its_way(
         answer(stars=4.5),
         {"outcome": Outcome.LOOK, "cause": "cut_off", "answer": "{"},
     ]
-    job = make_job(alice, rows=ROWS[:5], outcomes=outcomes, answer_kind=msgspec.to_builtins(FIELDS))
+    job = make_job(alice, rows=ROWS[:5], outcomes=outcomes, answer=FIELDS)
     summary = counted(job)
     mood, stars, again, words, why = summary.columns
     assert summary.count == 4
@@ -486,7 +485,7 @@ def test_each_column_is_counted_in_its_way(
 def test_labels_and_lengths(make_job: MakeJob, alice: User) -> None:
     kind = AnswerKind("labels", ("yes", "no", "never"))
     good = [{"outcome": Outcome.GOOD, "answer": label} for label in ("no", "yes", "no")]
-    job = make_job(alice, rows=ROWS[:3], outcomes=good, answer_kind=msgspec.to_builtins(kind))
+    job = make_job(alice, rows=ROWS[:3], outcomes=good, answer=kind)
     assert counted(job).columns[0].values == [("no", 2), ("yes", 1), ("never", 0)]
     plain = make_job(alice, rows=ROWS[:3], outcomes=good)
     [lengths] = counted(plain).columns
@@ -568,7 +567,7 @@ def test_a_list_with_no_end_of_values_stays_small(
 ) -> None:
     monkeypatch.setattr(statistics, "MOST_VALUES", 50)
     outcomes = [answer(words=["often", f"w{index}", f"x{index}"]) for index in range(60)]
-    job = make_job(alice, rows=ROWS, outcomes=outcomes, answer_kind=msgspec.to_builtins(FIELDS))
+    job = make_job(alice, rows=ROWS, outcomes=outcomes, answer=FIELDS)
     words = counted(job).columns[3]
     assert words.values[0] == ("often", 60) and len(words.values) == statistics.VALUES_KEPT
     assert words.others + sum(times for _value, times in words.values) == 180

@@ -208,7 +208,12 @@ def test_rows_are_asked_otherwise(
 ) -> None:
     address = reverse("ask_again", args=[mixed.pk, "refused"])
     assert "Say: {{text}}" in text(client_alice, address)
-    given = {"prompt": "Say {{nothing}}", "system": "", "model": mixed.model, "max_tokens": "500"}
+    given = {
+        "prompt": "Say {{nothing}}",
+        "system": "",
+        "model": mixed.recipe.model,
+        "max_tokens": "500",
+    }
     answer = client_alice.post(address, given)
     assert answer.status_code == 422 and "nothing" in answer.content.decode()
     # The marker of the simulator is in the text, so the name alone is asked for.
@@ -219,12 +224,17 @@ def test_rows_are_asked_otherwise(
     client_alice.post(reverse("again", args=[mixed.pk]), fields)
     job = drive(mixed)
     assert job.rows.get(number=4).outcome == Outcome.GOOD
-    assert job.prompt == "Say: {{text}}", "what the others were asked"
+    assert job.recipe.prompt == "Say: {{text}}", "what the others were asked"
     assert recipe_of_round(job, 2).prompt == "Greet {{name}}, kindly"
     # Whoever runs the job again asks what the others were asked.
     good = job.good_count
     rows = [tuple(row.content) for row in job.rows.in_order()]
-    values = {"prompt": job.prompt, "model": job.model, "max_tokens": 500, "only_new": True}
+    values = {
+        "prompt": job.recipe.prompt,
+        "model": job.recipe.model,
+        "max_tokens": 500,
+        "only_new": True,
+    }
     again = make_job(alice, Job.State.DRAFT, rows=rows, previous=job, **values)
     estimates.estimate_job(again)
     again.refresh_from_db()

@@ -34,7 +34,17 @@ from jobs.spending import caps, receipts
 from jobs.worker import sweep, tally
 
 from ..batches.test_recovery import a_backup_that_comes_back
-from ..conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent, why_not_again
+from ..conftest import (
+    CUT,
+    ERRORED,
+    REFUSED,
+    Simulator,
+    change_job,
+    drive_job,
+    send_again,
+    sent,
+    why_not_again,
+)
 from ..worker.test_advance import Drive
 from .test_rounds import outcomes, text
 
@@ -518,7 +528,12 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")], max_tokens=500)
     address = reverse("ask_again", args=[job.pk, "refused"])
-    given = {"prompt": "Greet {{name}}", "system": "", "model": job.model, "max_tokens": "500"}
+    given = {
+        "prompt": "Greet {{name}}",
+        "system": "",
+        "model": job.recipe.model,
+        "max_tokens": "500",
+    }
     assert client_alice.post(address, given).context["planned"].choice.max_tokens is None
     planned = client_alice.post(address, {**given, "max_tokens": ""}).context["planned"]
     assert planned.choice.max_tokens == planned.recipe.max_tokens == 0
@@ -565,12 +580,12 @@ def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {ERRORED}")])
-    Job.objects.filter(pk=job.pk).update(model="claude-3-haiku-20240307")
+    change_job(job, model="claude-3-haiku-20240307")
     job.refresh_from_db()
     [group] = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, LEAVE_OUT]
     address = reverse("ask_again", args=[job.pk, group.name])
-    asked = {"prompt": job.prompt, "model": "claude-haiku-5-5"}
+    asked = {"prompt": job.recipe.prompt, "model": "claude-haiku-5-5"}
     planned = client_alice.post(address, asked).context["planned"]
     assert (planned.rows, planned.choice.model) == (1, "claude-haiku-5-5")
 

@@ -347,7 +347,7 @@ def other(db: None) -> User:
 
 CHANGES: dict[str, Callable[[Job, User], object]] = {
     "the prompt": lambda job, user: drafts.save_recipe(
-        job, Recipe("Other {{name}}", "", job.model, 0), user
+        job, Recipe("Other {{name}}", "", job.recipe.model, 0), user
     ),
     "the file": lambda job, user: uploads.replace_upload(
         job, ContentFile(b"name,text\nx,y\n", "b.csv"), user
@@ -419,7 +419,7 @@ def test_an_approver_who_then_changes_the_draft_has_not_approved_it(
     assert approvals.request_approval(job, job.plan_sha256, alice)
     assert approvals.approve(job, job.plan_sha256, root)
     before = recipe_of(job)
-    for recipe in (Recipe("Other {{name}}", "", job.model, 0), before):
+    for recipe in (Recipe("Other {{name}}", "", job.recipe.model, 0), before):
         job.refresh_from_db()
         assert drafts.save_recipe(job, recipe, root)
     job.refresh_from_db()

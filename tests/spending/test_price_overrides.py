@@ -64,7 +64,7 @@ def test_a_draft_is_priced_anew(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
     before = priced(job)
-    price_overrides.add_price(job.model, today(), Decimal(1), Decimal(5), root)
+    price_overrides.add_price(job.recipe.model, today(), Decimal(1), Decimal(5), root)
     assert not submissions.confirm(job, job.plan_sha256, alice), "that price holds no more"
     advance.advance(job.pk)
     job.refresh_from_db()

@@ -155,7 +155,7 @@ def send(client: Client, method: str, path: str, **options: Any) -> Any:
 def everything() -> list[tuple[Any, ...]]:
     """What must not change."""
     return [
-        *Job.objects.order_by("pk").values_list("pk", "state", "name", "prompt", "held"),
+        *Job.objects.order_by("pk").values_list("pk", "state", "name", "recipe", "held"),
         *User.objects.order_by("pk").values_list("pk", "is_active", "password"),
         *Batch.objects.order_by("pk").values_list("pk", "state", "suggested_id", "next_action_at"),
         *JournalState.objects.values_list("asked_at", "report"),

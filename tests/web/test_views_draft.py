@@ -134,7 +134,7 @@ def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> N
     assert "Greet Ben.\nKindly." in part and "You are does not." in part
     assert "Working out the price" in part and "data-poll" in part
     draft.refresh_from_db()
-    assert (draft.prompt, draft.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
+    assert (draft.recipe.prompt, draft.recipe.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
 
 
 def test_without_scripts_the_recipe_is_a_form(draft: Job, client_alice: Client) -> None:
@@ -172,7 +172,7 @@ def test_a_prompt_that_cannot_be_sent_says_why(
     part = html.unescape(answer.content.decode())
     assert words in part and "disabled" in part and "data-poll" not in part
     draft.refresh_from_db()
-    assert draft.prompt == prompt  # half-written, and kept
+    assert draft.recipe.prompt == prompt  # half-written, and kept
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,13 @@ def test_what_is_impossible_is_not_saved_and_the_texts_beside_it_are(
 
     assert answer.status_code == (200 if headers else 422)
     assert words in html.unescape(answer.content.decode())
-    before, prompt = (draft.model, draft.max_tokens), draft.prompt
+    before, prompt = (draft.recipe.model, draft.recipe.max_tokens), draft.recipe.prompt
     draft.refresh_from_db()
     if "prompt" in change:
-        assert draft.prompt == prompt
+        assert draft.recipe.prompt == prompt
     else:
-        assert draft.prompt == RECIPE["prompt"]
-        assert (draft.model, draft.max_tokens) == before
+        assert draft.recipe.prompt == RECIPE["prompt"]
+        assert (draft.recipe.model, draft.recipe.max_tokens) == before
     # No poll of the price, whose answer would take the note away and let the person go on.
     assert "/price/" not in answer.content.decode()
 
@@ -228,7 +228,7 @@ def test_a_job_that_was_sent_keeps_its_recipe(
 
     assert answer.headers["HX-Redirect"] == f"/jobs/{job.pk}/"
     job.refresh_from_db()
-    assert job.prompt == "as it was"
+    assert job.recipe.prompt == "as it was"
 
 
 def test_ready_made_requests_are_shown_as_they_are(
@@ -241,10 +241,10 @@ def test_ready_made_requests_are_shown_as_they_are(
     assert "Claude Sonnet 5.5" in page and "300 tokens" in page
     assert "Say hello." in page and "Be brief." in page
     assert 'id="id_prompt"' not in page
-    before = job.prompt
+    before = job.recipe.prompt
     client_alice.post(reverse("recipe", args=[job.pk]), RECIPE)
     job.refresh_from_db()
-    assert job.prompt == before
+    assert job.recipe.prompt == before
 
 
 # --- The price ------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_the_confirmation_shows_what_is_sent_and_the_sums(
     page = text(client_alice, reverse("confirm", args=[draft.pk]))
 
     assert "Submit 2 rows – at most $3.10" in page and "This costs money" in page
-    assert "Claude Haiku 5.5" in page and ">3,072<" in page and draft.prompt in page
+    assert "Claude Haiku 5.5" in page and ">3,072<" in page and draft.recipe.prompt in page
     assert draft.plan_sha256 in page
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ def test_a_price_that_was_worked_out_for_an_older_recipe_is_not_kept(
     drafts.save_recipe(job, RECIPE, job.owner)
     stale = Job.objects.get(pk=job.pk)
     drafts.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300), stale.owner)
-    stale.prompt = RECIPE.prompt
+    stale.recipe = replace(stale.recipe, prompt=RECIPE.prompt)
     estimates.estimate_job(stale)
     assert Job.objects.get(pk=job.pk).estimate is None
 

@@ -190,14 +190,14 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     form = RecipeForm(request.POST)
     number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
-    model_before = job.model
+    model_before = job.recipe.model
     drafts.save_recipe(job, form.recipe(saved=recipe_of(job)), person(request))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
             "job": job,
             "answering": True,
-            "model_changed": job.model != model_before,
+            "model_changed": job.recipe.model != model_before,
             "form_problems": _form_problems(form),
             **preview(job, number),
             **price(job),

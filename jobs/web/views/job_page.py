@@ -162,7 +162,7 @@ def sent_context(job: Job, site: SiteState) -> dict[str, Any]:
         "kept": _kept(job),
         "share": review_sample.summarize_review(job) if job.drawn_from else None,
         **_tested(job),
-        "model_name": model_catalog.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
+        "model_name": model_catalog.name_of(job.recipe.model) if job.kind == Job.Kind.TABLE else "",
         "downloads": downloads_of(job),
         "brought_in": is_external,
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
@@ -209,9 +209,9 @@ def _tested(job: Job) -> dict[str, Any]:
 def _kept(job: Job) -> Kept | None:
     """None when nothing was to be kept, or nothing has been answered yet."""
     written, read = job.tally.cache_write_tokens, job.tally.cache_read_tokens
-    if not job.cached or not (written or read):
+    if not job.recipe.cached or not (written or read):
         return None
-    saved = pricing.caching_savings(job.model, written, read)
+    saved = pricing.caching_savings(job.recipe.model, written, read)
     return Kept(job.tally.cache_hits, job.tally.answered, saved)
 
 

@@ -120,7 +120,7 @@ def _shown(job: Job, read: ReviewedRow) -> Shown:
     if read.row is None:
         return Shown(read, [], [], [], "")
     cells = _cells(job, read.row)
-    used = set(recipes.columns_used(job.prompt))
+    used = set(recipes.columns_used(job.recipe.prompt))
     first = [(name, cell) for name, cell in cells if name in used] or cells
     others = [one for one in cells if one not in first]
     values = _values(answer_shape_of(job), read.row)

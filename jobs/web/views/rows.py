@@ -267,7 +267,7 @@ def _columns_chosen(job: Job, request: HttpRequest) -> list[int]:
 def _columns_of_use(job: Job) -> list[int]:
     """The columns that the prompt uses, and the first others where these are few, in the order of
     the file."""
-    used = recipes.columns_used(job.prompt)
+    used = recipes.columns_used(job.recipe.prompt)
     first = [index for index, name in enumerate(job.columns) if name in used]
     others = [index for index in range(len(job.columns)) if index not in first]
     return sorted((first + others)[: min(max(len(first), CELLS_SHOWN), MOST_CELLS_SHOWN)])

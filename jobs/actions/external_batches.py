@@ -112,7 +112,6 @@ def read_file_again(job: Job, choices: Choices, user: User) -> bool:
             readings=F("readings") + 1,
             read_bytes=0,
             row_count=0,
-            problem_count=0,
             choices=choices,
             ids_may_be=[],
             held="",

@@ -337,7 +337,6 @@ def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> 
             job.pk,
             Job.State.READING,
             state,
-            problem_count=sum(group.count for group in groups),
             **values,
         )
         if not moved:

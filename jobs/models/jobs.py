@@ -79,7 +79,6 @@ class JobQuerySet(StateQuerySet["Job"]):
             read_bytes=0,
             row_count=0,
             skipped_count=0,
-            problem_count=0,
             plan_sha256="",
             next_action_at=now,
             **values,
@@ -152,7 +151,6 @@ class Job(models.Model):
     columns = StructField[list[str]](reader_of(list[str]), default=list)
     row_count = models.IntegerField(default=0)
     skipped_count = models.IntegerField(default=0)  # rows that cannot be sent
-    problem_count = models.IntegerField(default=0)
     # How the owner wants it to be read.
     choices = StructField[Choices](reader_of(Choices), default=Choices)
     # Files with corrected rows, the latest last.

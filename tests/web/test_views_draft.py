@@ -93,7 +93,6 @@ def test_problems_are_shown_with_their_lines(
         Job.State.DRAFT,
         rows=rows,
         outcomes=[left_out] * 25 + ["waiting"] * 5,
-        problem_count=25,
     )
     FileProblem.objects.create(
         job=job,

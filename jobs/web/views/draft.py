@@ -79,6 +79,7 @@ def file_context(job: Job) -> dict[str, Any]:
         "remarks": [
             problem for problem in found if not problem.leaves_out and problem.kind != "correction"
         ],
+        "problem_count": sum(problem.count for problem in found),
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),
         "was_chosen": any((chosen.encoding, chosen.delimiter, chosen.sheet, chosen.header)),

@@ -357,7 +357,7 @@ def test_what_was_found_in_the_rows_is_of_the_prompt_as_it_is(
     values = {"columns": ("id", "t"), "rows": rows, "same_once": True}
     job = make_job(alice, Job.State.DRAFT, **values, **before)
     priced(job)
-    Job.objects.filter(pk=job.pk).update(**after, plan_sha256="")
+    change_job(job, **after, plan_sha256="")
     changed = priced(job)
     fresh = priced(make_job(alice, Job.State.DRAFT, **values, **{**before, **after}))
     assert (changed.rows, changed.most) == (fresh.rows, fresh.most)

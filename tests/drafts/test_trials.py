@@ -435,8 +435,8 @@ def test_a_try_of_another_file_can_still_be_compared(
     for _ in range(2):
         answered(client_alice, draft, drive, numbers="2")
     columns = {"columns": ["Name", "text"], "prompt": "Greet {{Name}}. {{text}}"}
-    Job.objects.filter(pk=draft.pk).update(
-        **columns, plan_sha256="", upload_sha256="other", next_action_at=timezone.now()
+    change_job(
+        draft, **columns, plan_sha256="", upload_sha256="other", next_action_at=timezone.now()
     )
     job = drive(draft, until=lambda job: estimates.current(job) is not None)
     assert client_alice.get(reverse("compare", args=[job.pk])).status_code == 200

@@ -1,4 +1,4 @@
-"""The recipes of jobs and of their rounds, and what else a job stores as JSON."""
+"""The recipes of jobs and of their rounds."""
 
 from __future__ import annotations
 

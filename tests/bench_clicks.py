@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import django
 
+from jobs.rules.retry_choices import RetryChoice
+
 from .environment import clean_environment
 
 if TYPE_CHECKING:
@@ -141,9 +143,7 @@ def measure_retry(clicks: Clicks, size: int) -> None:
     from jobs.worker import tally
 
     with measured("look: the price of sending all rows again"):
-        planned = rounds.make_plan(
-            Job.objects.get(pk=clicks.pk), rounds.RetryChoice("overloaded_error")
-        )
+        planned = rounds.make_plan(Job.objects.get(pk=clicks.pk), RetryChoice("overloaded_error"))
     with measured("click: send all rows again"):
         clicks.post("/attention/again/", which="overloaded_error", key=planned.key)
     assert Job.objects.get(pk=clicks.pk).state == Job.State.SUBMITTING

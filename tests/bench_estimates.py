@@ -22,9 +22,9 @@ from django.core.management import call_command
 
 from jobs.actions import drafts, submissions
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.drafts.trials import choose_rows
 from jobs.models import Job
+from jobs.rules.price_estimates import Estimate
 
 WORDS = {
     "english": [
@@ -134,7 +134,7 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
         system=INSTRUCTIONS if shape.cached else "",
         cached=shape.cached,
         model=shape.model,
-        answer_kind=ANSWERS[shape.answer],
+        answer=ANSWERS[shape.answer],
     )
     guess = priced(job)
     assert drafts.start_trials(job, choose_rows(job, 3, at_random=True), owner)

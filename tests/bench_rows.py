@@ -80,8 +80,11 @@ def store(count: int) -> int:
     from django.contrib.auth.models import User
     from django.db import connection, transaction
 
-    from jobs.drafts.estimates import Estimate
+    from jobs.ingest.protocol import FileFacts
     from jobs.models import Job
+    from jobs.rules.answer_formats import AnswerKind
+    from jobs.rules.price_estimates import Estimate
+    from jobs.rules.recipes import Recipe
     from jobs.worker import tally
 
     owner = User.objects.first() or User.objects.create_superuser("bench")
@@ -95,13 +98,15 @@ def store(count: int) -> int:
         upload_name="reviews.csv",
         upload_file=f"bench-{count}",
         upload_bytes=1,
-        reading={"column_bytes": [count] * 4, "text_bytes": 4 * count, "longest_row": 1},
+        reading=FileFacts(column_bytes=[count] * 4, text_bytes=4 * count, longest_row=1),
         row_count=count,
-        prompt="Sort this: {{review}}",
-        model="claude-haiku-5-5",
-        answer_kind={"kind": "labels", "labels": LABELS},
+        recipe=Recipe(
+            "Sort this: {{review}}",
+            model="claude-haiku-5-5",
+            answer=AnswerKind("labels", tuple(LABELS)),
+        ),
         next_action_at=None,
-        estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0).as_json(),
+        estimate=Estimate("", one, one, one, one, one, 1, 1, 1, 1, rows=count, counted=0),
     )
     places = ", ".join(["%s"] * 16)
     insert = f"INSERT INTO jobs_row ({COLUMNS}) VALUES ({places}, 0, 0, 0, 0)"  # noqa: S608 - ours

@@ -7,7 +7,12 @@ import atexit
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+
+from jobs.rules.answer_formats import AnswerKind
+from jobs.rules.recipes import PLAIN_FIELDS, Recipe
+from jobs.rules.retry_choices import RetryChoice
 
 from .environment import ROOT, clean_environment
 
@@ -39,6 +44,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import django
+import msgspec
 import pytest
 
 django.setup()
@@ -56,7 +62,7 @@ from jobs.actions import retries, submissions
 from jobs.cli import worker_waits
 from jobs.drafts import estimates
 from jobs.ingest.input_sizes import AROUND
-from jobs.ingest.protocol import MODEL_FACTS
+from jobs.ingest.protocol import MODEL_FACTS, FileFacts
 from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
 from jobs.retries import measurements, rounds, selection
 from jobs.rules import pricing
@@ -172,9 +178,12 @@ def store_job(
     """A job in `state` with `rows`: cells of a table, or ready-made requests.
 
     `outcomes` says what became of each row: an Outcome, or the values of its Row. Without it every
-    row of a finished job is good and every other row waits. `values` are those of the Job.
+    row of a finished job is good and every other row waits. `values` are those of the Job and of
+    its recipe.
     """
     ready_made = bool(rows) and isinstance(rows[0], Mapping)
+    usual_prompt = "" if ready_made else f"Say something about {{{{{columns[0]}}}}}."
+    values = with_recipe(Recipe(usual_prompt, model="claude-haiku-5-5"), values)
     lines = [line_of(row) for row in rows] if ready_made else csv_lines([columns, *rows])
     upload = "".join(lines).encode()
     defaults: dict[str, Any] = {
@@ -187,8 +196,6 @@ def store_job(
         "upload_sha256": hashlib.sha256(upload).hexdigest(),
         "read_bytes": len(upload),
         "row_count": len(rows),
-        "prompt": "" if ready_made else f"Say something about {{{{{columns[0]}}}}}.",
-        "model": "claude-haiku-5-5",
         "next_action_at": None,
         "reading": reading_of(rows, len(columns), ready_made),
     }
@@ -213,6 +220,22 @@ def store_job(
     return job
 
 
+def with_recipe(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` for a Job, with those of a recipe put into `recipe`; `answer`: an AnswerKind, or as
+    it is stored."""
+    asked = {name: values[name] for name in (*PLAIN_FIELDS, "answer") if name in values}
+    if "answer" in asked:
+        asked["answer"] = msgspec.convert(asked["answer"], AnswerKind)
+    others = {name: value for name, value in values.items() if name not in asked}
+    return {"recipe": replace(recipe, **asked), **others}
+
+
+def change_job(job: Job, **values: Any) -> None:
+    """Change what is stored of a job: columns, and values of its recipe."""
+    stored = Job.objects.filter(pk=job.pk)
+    stored.update(**with_recipe(stored.get().recipe, values))
+
+
 def new_row(job: Job, number: int, row: Cells | Request, outcome: str | Mapping[str, Any]) -> Row:
     values = {"outcome": outcome} if isinstance(outcome, str) else dict(outcome)
     if values["outcome"] == Outcome.GOOD:
@@ -228,7 +251,7 @@ def size_of(row: Cells | Request) -> int:
     return sum(len(cell.encode()) for cell in row)
 
 
-def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) -> dict[str, Any]:
+def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) -> FileFacts:
     """What the reader would have stored in `Job.reading`."""
     models: dict[str, dict[str, int]] = {}
     column_bytes = [0] * (0 if ready_made else width)
@@ -253,16 +276,15 @@ def reading_of(rows: Sequence[Cells | Request], width: int, ready_made: bool) ->
             for index, cell in enumerate(row[:width]):
                 column_bytes[index] += len(cell.encode())
     sizes = [size_of(row) for row in rows]
-    return {
-        "format": "JSONL" if ready_made else "CSV",
-        "encoding": "UTF-8",
-        "delimiter": "" if ready_made else ",",
-        "blank_lines": 0,
-        "text_bytes": sum(sizes),
-        "column_bytes": column_bytes,
-        "longest_row": sizes.index(max(sizes)) + 1 if sizes else 0,
-        "models": models,
-    }
+    return FileFacts(
+        format="JSONL" if ready_made else "CSV",
+        encoding="UTF-8",
+        delimiter="" if ready_made else ",",
+        text_bytes=sum(sizes),
+        column_bytes=column_bytes,
+        longest_row=sizes.index(max(sizes)) + 1 if sizes else 0,
+        models=models,
+    )
 
 
 def line_of(row: Cells | Request) -> str:
@@ -404,7 +426,8 @@ def let_pass(batches: QuerySet[Batch], by: timedelta) -> None:
         assert batch.deadline_at is not None
         batch.deadline_at -= by
         if batch.absence:
-            batch.absence["seconds"] += by.total_seconds()
+            seconds = batch.absence.seconds + by.total_seconds()
+            batch.absence = msgspec.structs.replace(batch.absence, seconds=seconds)
         batch.save(update_fields=["deadline_at", "absence"])
 
 
@@ -412,14 +435,14 @@ def send_again(job: Job, user: User, which: str = selection.FOR_NOW, **different
     """Send rows of a finished job again as a person does, who was shown the price just now; how
     many there were, 0: nothing was sent."""
     job.refresh_from_db()
-    again = rounds.RetryChoice(which, **different)
+    again = RetryChoice(which, **different)
     planned = rounds.find_plan(job, again)
     if planned is None or not retries.confirm_retry(job, again, planned.key, user):
         return 0
     return planned.rows
 
 
-def why_not_again(job: Job, again: rounds.RetryChoice) -> str:
+def why_not_again(job: Job, again: RetryChoice) -> str:
     """Why rows cannot be sent again so, as a person is told."""
     with pytest.raises(measurements.CannotRetry) as caught:
         rounds.make_plan(job, again)

@@ -21,6 +21,7 @@ from typing import Any
 
 import django
 import msgspec
+from django.apps import apps
 from msgspec import inspect
 
 import jobs
@@ -57,6 +58,11 @@ def readers() -> Iterator[tuple[Callable[[Any], object], Any, ModuleType | None]
                     yield one.decode, one.type, msgspec.msgpack
                 elif isinstance(one, partial) and one.func is msgspec.convert:
                     yield one, one.keywords["type"], None
+    for model in apps.get_models():
+        for field in model._meta.concrete_fields:
+            read = getattr(field, "read", None)
+            if isinstance(read, partial) and read.func is msgspec.convert:
+                yield read, read.keywords["type"], None
 
 
 def samples() -> list[object]:

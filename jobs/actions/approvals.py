@@ -6,7 +6,6 @@ Approval is for one plan, by its hash, exactly as shown. Then the owner submits 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +13,11 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ..drafts import estimates
-from ..drafts.estimates import Estimate
 from ..models import Job, JobEvent, clock
 from ..retries import rounds
-from ..retries.rounds import RetryChoice
 from ..rules import pricing, wording
+from ..rules.price_estimates import Estimate
+from ..rules.retry_choices import RetryChoice
 from ..spending import caps
 
 NOTHING_ASKED: dict[str, Any] = {
@@ -40,8 +39,7 @@ def estimate_of_plan(job: Job, plan: str) -> Estimate | None:
 
 def requested_retry(job: Job) -> RetryChoice | None:
     """The retry that a second person was asked to approve."""
-    asked = job.approval_again if job.asks_for_approval else None
-    return RetryChoice(**asked) if asked else None
+    return job.approval_again if job.asks_for_approval else None
 
 
 def request_approval(job: Job, plan: str, user: User, again: RetryChoice | None = None) -> bool:
@@ -53,7 +51,7 @@ def request_approval(job: Job, plan: str, user: User, again: RetryChoice | None 
             return False
         Job.objects.filter(pk=job.pk).update(
             approval_plan=plan,
-            approval_again=asdict(again) if again else None,
+            approval_again=again,
             approval_asked_at=clock.now(),
             approval_asked_by=user,
             approval_by=None,

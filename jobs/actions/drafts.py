@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from ..drafts import trials
-from ..models import Job, Outcome, Row, Trial, clock, dollars, recipe_of, stored_recipe
+from ..models import Job, Outcome, Row, Trial, clock, dollars, recipe_of
 from ..rules import wording
 from ..rules.answer_formats import as_written
 from ..rules.pricing import UnknownPrice
@@ -27,7 +27,7 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
     or there is no price.
     """
     asked = [recipe_of(job)]
-    if also and also != job.model:
+    if also and also != job.recipe.model:
         asked.append(replace(asked[0], model=also))
     with transaction.atomic():
         allowed, now = caps.lock_caps(), clock.now()
@@ -66,7 +66,7 @@ def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:
     drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
     # Without delay: the page already waits until typing stops.
     saved = drafts.update(
-        **stored_recipe(recipe), plan_sha256="", changed_by=user, next_action_at=clock.now()
+        recipe=recipe, plan_sha256="", changed_by=user, next_action_at=clock.now()
     )
     if saved:
         nudge_worker(job)
@@ -91,8 +91,7 @@ def use_as_example(job: Job, one: Trial, user: User) -> bool:
     if one.practice != settings.PRACTICE:
         return False  # a made-up answer must not get into a real prompt, or the reverse
     recipe = recipe_of(job)
-    cells = [(name, cell) for name, cell in one.cells]
     answer = as_written(one.answer_kind, one.answer)
-    system = with_example(recipe.system, cells, answer)
+    system = with_example(recipe.system, one.cells, answer)
     save_recipe(job, replace(recipe, system=system), user)
     return True

@@ -6,7 +6,6 @@ import uuid
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
@@ -53,7 +52,7 @@ def import_batch(
                 owner=owner,
                 name=name.strip()[:200] or usual,
                 kind=Job.Kind.TABLE if upload else Job.Kind.REQUESTS,
-                choices=msgspec.to_builtins(choices) if choices else {},
+                choices=choices or Choices(),
                 practice=settings.PRACTICE,
                 is_external=True,
                 ids_are=f"{external_ids.COLUMN}{id_column[:200]}" if id_column else "",
@@ -113,8 +112,7 @@ def read_file_again(job: Job, choices: Choices, user: User) -> bool:
             readings=F("readings") + 1,
             read_bytes=0,
             row_count=0,
-            problem_count=0,
-            choices=msgspec.to_builtins(choices),
+            choices=choices,
             ids_may_be=[],
             held="",
             next_action_at=now,

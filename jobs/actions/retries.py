@@ -13,6 +13,7 @@ from ..batches import attempts
 from ..models import CorrectedUpload, Job, clock, files, note_change, pico
 from ..retries import edits, rounds
 from ..rules import wording
+from ..rules.retry_choices import RetryChoice
 from ..spending import caps
 from ..worker import row_changes
 from . import approvals
@@ -20,7 +21,7 @@ from .events import log_event, nudge_worker
 from .stored_files import store_file, upload_name_of
 
 
-def confirm_retry(job: Job, again: rounds.RetryChoice, key: str, user: User) -> bool:
+def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
     """Retry rows of a finished job exactly as shown: `key` is that of the rounds.Plan. False if
     the rows or their price have changed, or they are being sent.
 

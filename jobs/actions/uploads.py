@@ -5,15 +5,15 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import msgspec
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
 
 from ..drafts.templates import Start
-from ..ingest.shapes import Choices
-from ..models import Job, JobQuerySet, Trial, choices_of, clock, files
+from ..ingest.shapes import Choices, CorrectionFile
+from ..models import Job, JobQuerySet, Trial, clock, files
 from ..rules import pricing
+from ..rules.recipes import Recipe
 from .events import log_event, nudge_worker
 from .stored_files import default_name, store_file, store_upload, upload_name_of
 
@@ -32,8 +32,8 @@ def create_job(
         job = Job.objects.create(
             owner=owner,
             name=name.strip()[:200] or default_name(upload_name),
-            choices=msgspec.to_builtins(choices) if choices else {},
-            **(start.values if start else {"model": pricing.DEFAULT_MODEL}),
+            choices=choices or Choices(),
+            **(start.values if start else {"recipe": Recipe(model=pricing.DEFAULT_MODEL)}),
             **taken,
         )
         log_event(job, f"Uploaded {upload_name}.", owner)
@@ -46,11 +46,10 @@ def create_job(
 def change_choices(job: Job, choices: Choices, user: User) -> bool:
     """Read the file again with other settings. False if a draft already has them, or the job was
     submitted."""
-    if choices == choices_of(job) and job.state != Job.State.UNREADABLE:
+    if choices == job.choices and job.state != Job.State.UNREADABLE:
         return False
-    values: dict[str, Any] = {"choices": msgspec.to_builtins(choices)}
-    chosen_before = choices_of(job).sheet
-    if choices.sheet != chosen_before and choices.sheet != job.reading.get("sheet"):
+    values: dict[str, Any] = {"choices": choices}
+    if choices.sheet not in (job.choices.sheet, job.reading.sheet):
         values["corrections"] = []  # they belong to another sheet
     return _read_anew(job, changed_by=user, **values)
 
@@ -61,7 +60,8 @@ def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
         same = Job.objects.filter(upload_file=job.upload_file)
         if job.name == default_name(job.upload_name):
             taken["name"] = default_name(taken["upload_name"])
-        replaced = _read_anew(job, same, choices={}, corrections=[], changed_by=user, **taken)
+        as_found = {"choices": Choices(), "corrections": []}
+        replaced = _read_anew(job, same, changed_by=user, **as_found, **taken)
         if replaced:
             log_event(job, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user)
     # A worker that is reading it notices that it has been replaced.
@@ -75,7 +75,7 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
     name = f"{job.upload_file}.{uuid.uuid4().hex[:8]}"
     with store_file(job.owner, upload, name) as sha256, transaction.atomic():
         same = Job.objects.filter(upload_file=job.upload_file, readings=job.readings)
-        corrections = [*job.corrections, {"file": name, "sha256": sha256, "used": False}]
+        corrections = [*job.corrections, CorrectionFile(name, sha256)]
         corrected = _read_anew(job, same, corrections=corrections, changed_by=user)
         if corrected:
             log_event(job, f"Uploaded corrected rows: {upload_name_of(upload)}.", user)
@@ -91,7 +91,7 @@ def undo_corrections(job: Job, user: User) -> bool:
         if taken_back:
             log_event(job, "Undid the corrected rows.", user)
     for correction in job.corrections if taken_back else []:
-        files.stored_path(correction["file"]).unlink(missing_ok=True)
+        files.stored_path(correction.file).unlink(missing_ok=True)
     return taken_back
 
 

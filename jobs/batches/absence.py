@@ -7,52 +7,34 @@ added up from look to look, and no leap of a clock makes it longer than it was.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from django.conf import settings
 
-from ..models import Batch, clock
+from ..models import Absence, Batch, clock
 from ..models.clock import Moment, time_between
-from ..rules.structs import reader_of
 
 LOOKS_BEFORE_RESEND = 3
 LEAST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 
 
-class Absence(msgspec.Struct):
-    """What `Batch.absence` holds."""
-
-    # Just before the intent was committed. None: an older version sent it without saying when, and
-    # `seconds` count from the first look.
-    begun: Moment | None
-    until: Moment  # up to when `seconds` are counted
-    seconds: float = 0.0  # since `begun`
-    looked: float = 0.0  # `seconds` at the last look that counts
-
-
-_read = reader_of(Absence)
-
-
-def begin() -> dict[str, Any]:
-    """For `Batch.absence`, when a batch is about to be sent."""
+def begin() -> Absence:
+    """When a batch is about to be sent."""
     return begin_at(clock.moment())
 
 
-def begin_at(moment: Moment) -> dict[str, Any]:
-    builtins: dict[str, Any] = msgspec.to_builtins(Absence(moment, moment))
-    return builtins
+def begin_at(moment: Moment) -> Absence:
+    return Absence(moment, moment)
 
 
 def of(batch: Batch) -> Absence:
     """Counted up to now. What was sent by an older version counts from now on."""
     moment = clock.moment()
-    if not batch.absence:
+    absent = batch.absence
+    if absent is None:
         return Absence(None, moment)
-    absent = _read(batch.absence)
-    absent.seconds += time_between(absent.until, moment).total_seconds()
-    absent.until = moment
-    return absent
+    seconds = absent.seconds + time_between(absent.until, moment).total_seconds()
+    return msgspec.structs.replace(absent, seconds=seconds, until=moment)
 
 
 def time_left_to_send(batch: Batch) -> float:

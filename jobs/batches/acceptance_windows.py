@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 
@@ -29,10 +30,10 @@ class Window:
     by_provider: bool
 
     @property
-    def detail(self) -> dict[str, str | None]:
-        """For the `never_arrived` event of the try."""
+    def detail(self) -> dict[str, Any]:
+        """For the SubmissionDetail of the try that never arrived."""
         return {
-            "from": self.begin.isoformat() if self.begin else None,
+            "begin": self.begin.isoformat() if self.begin else "",
             "until": self.end.isoformat(),
             "clock": "provider" if self.by_provider else "here",
         }
@@ -96,14 +97,15 @@ def _windows_given_up(batch: Batch, ahead: timedelta) -> dict[object, Window]:
     found: dict[object, Window] = {}
     events = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived")
     for event in events.order_by("pk"):
-        begin, end = event.detail.get("from"), datetime.fromisoformat(event.detail["until"])
-        shift = timedelta() if event.detail.get("clock") == "provider" else ahead
-        window = Window(begin and datetime.fromisoformat(begin) + shift, end + shift, True)
-        key = event.detail.get("attempt") or f"event {event.pk}"
+        detail = event.detail
+        shift = timedelta() if detail.clock == "provider" else ahead
+        begin = datetime.fromisoformat(detail.begin) + shift if detail.begin else None
+        window = Window(begin, datetime.fromisoformat(detail.until) + shift, by_provider=True)
+        key = detail.attempt or f"event {event.pk}"
         if before := found.get(key):
             begins = (before.begin, window.begin)
             first = None if None in begins else min(filter(None, begins))
-            window = Window(first, max(before.end, window.end), True)
+            window = Window(first, max(before.end, window.end), by_provider=True)
         found[key] = window
     return found
 
@@ -114,7 +116,7 @@ def _key_of_batch(batch: Batch, windows: dict[object, Window]) -> object:
         return None
     named = SubmissionEvent.objects.filter(nonce=batch.nonce, provider_id=batch.provider_id)
     if answered := named.filter(kind__in=["accepted", "restored"]).order_by("pk").last():
-        return answered.detail.get("attempt")
+        return answered.detail.attempt
     # It was found in the list, so only its time tells.
     made, exact = batch.created_at, timedelta()
     return next((key for key, window in windows.items() if window.includes(made, exact)), None)

@@ -10,7 +10,7 @@ import msgspec
 from ..models import Batch, Job, Row
 from ..rules.answer_formats import stored_values
 from ..rules.judging import CALLED, GOOD, Judgment
-from ..rules.tool_answers import add_columns, columns_of, stored_columns
+from ..rules.tool_answers import add_columns, columns_of
 
 
 class _Request(msgspec.Struct):
@@ -49,10 +49,9 @@ def store_columns(job_pk: int, answers: Sequence[tuple[int, Any, Judgment]]) -> 
     if not inputs:
         return
     stored = Job.objects.select_for_update().values_list("answer_columns", flat=True).get(pk=job_pk)
-    known = {column.name: column for column in stored_columns(stored)}
+    known = {column.name: column for column in stored}
     changed = False
     for params, values in inputs:
         changed |= add_columns(known, columns_of(params, values))
     if changed:
-        columns = [msgspec.to_builtins(column) for column in known.values()]
-        Job.objects.filter(pk=job_pk).update(answer_columns=columns)
+        Job.objects.filter(pk=job_pk).update(answer_columns=tuple(known.values()))

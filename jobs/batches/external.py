@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice, takewhile
-
-import msgspec
 
 from ..models import Batch, ExternalBatchList, LateBatch, clock, key_fingerprint
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from ..rules.structs import reader_of
+from ..rules.provider_lists import KEPT, Listed
 from . import holds, ownership, slots, unknown_submissions
-from .polling import KEPT
 
 logger = logging.getLogger(__name__)
 
@@ -29,41 +26,10 @@ MOST_LISTED = 300  # of those that are not known here, the newest
 TRIED_AGAIN_AFTER = timedelta(minutes=5)
 OURS = "This batch is one of this site’s own: batch {} of job {}."
 BUSY = "Anthropic is answering slowly. Try again in a minute."
-# What became of requests, in words for people.
-BECAME = {
-    "succeeded": "answered",
-    "errored": "failed",
-    "expired": "not reached",
-    "canceled": "stopped",
-}
 
 
 class NotPossible(Exception):
     """This batch cannot be imported; the message says why."""
-
-
-class Listed(msgspec.Struct):
-    """A batch at the provider that this site does not know."""
-
-    id: str
-    size: int
-    created_at: datetime
-    ended_at: datetime | None
-    counts: dict[str, int]  # all 0 but `processing` until it has ended
-
-    @property
-    def deleted_at(self) -> datetime:
-        """When the provider deletes its results."""
-        return self.created_at + KEPT
-
-    @property
-    def outcomes(self) -> list[tuple[int, str]]:
-        """How many requests came to what, once it has ended."""
-        counted = ((self.counts.get(kind, 0), word) for kind, word in BECAME.items())
-        return [(count, word) for count, word in counted if count]
-
-
-_read_listed = reader_of(list[Listed])
 
 
 # --- The provider's list --------------------------------------------------------------------------
@@ -86,7 +52,7 @@ def list_if_asked() -> None:
     except errors.ProviderError as error:
         trouble = _in_words(error)
     ExternalBatchList.row().update(
-        entries=msgspec.to_builtins(found),
+        entries=found,
         listed_at=None if trouble else now,
         key=key,
         asked_at=None,
@@ -112,8 +78,7 @@ def listed(listing: ExternalBatchList) -> list[Listed] | None:
     if listing.listed_at is None or listing.key != key_fingerprint():
         return None
     known = _known_ids()
-    found = _read_listed(listing.entries)
-    return [one for one in found if one.id not in known]
+    return [one for one in listing.entries if one.id not in known]
 
 
 def _known_ids() -> set[str]:

@@ -90,7 +90,7 @@ def decide(job: Job, ids: list[str], lease: Lease) -> None:
         return
     found = _all_ways(job, ids, lease)
     ways = sorted(found, key=lambda way: -len(found[way]))
-    job.ids_may_be = [[way, len(found[way])] for way in ways[:WAYS_KEPT]]
+    job.ids_may_be = [(way, len(found[way])) for way in ways[:WAYS_KEPT]]
     whole = [way for way in ways if len(found[way]) == len(ids)]
     # Several are as good as one when they say the same of every result.
     if whole and all(found[way] == found[whole[0]] for way in whole):

@@ -14,6 +14,7 @@ from ..models import Batch, Job, NotMoved, clock
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof
+from ..rules.provider_lists import KEPT
 from . import collection, holds, reconciliation
 from .isolation import isolated
 from .leases import Lease
@@ -27,7 +28,6 @@ LOOKED_UP = 10  # single look-ups of one watch
 # that.
 SINCE_END = (timedelta(hours=1), timedelta(hours=24))
 SINCE_CREATION = (timedelta(days=7), timedelta(days=20), timedelta(days=27))
-KEPT = timedelta(days=29)
 
 
 def watch() -> None:

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from ..models import (
+    Absence,
     Batch,
     Job,
     LateBatch,
@@ -27,7 +28,6 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
 from . import absence, ceilings, holds, ownership
-from .absence import Absence
 from .acceptance_windows import CLOCK_MARGIN, window_of_last_try
 from .ownership import LATE_FOR
 from .submission_records import (
@@ -79,7 +79,7 @@ def reconcile(batch: Batch) -> timedelta:
     looks = batch.empty_looks
     if absence.is_apart(absent, looks):
         looks += 1
-        absent.looked = absent.seconds
+        absent = msgspec.structs.replace(absent, looked=absent.seconds)
     if not absence.is_long_enough(absent, looks):
         return _look_again(batch, absence.pause(), absent, looks)
     wanted = batch.job.state == Job.State.SUBMITTING
@@ -99,8 +99,8 @@ def _list_may_not_show(batch: Batch) -> bool:
     perhaps of another workspace; it was there once; one that was taken for it was disowned; or only
     the journal knew of it, and who can say what happened to it since?"""
     events = SubmissionEvent.objects.filter(nonce=batch.nonce)
-    keys = {event.detail.get("key", key_fingerprint()) for event in events.filter(kind="intent")}
-    return keys - {key_fingerprint()} != set() or ownership.was_doubted(batch)
+    keys = {event.detail.key for event in events.filter(kind="intent")}
+    return keys - {key_fingerprint(), None} != set() or ownership.was_doubted(batch)
 
 
 def plan_again(batch: Batch, **detail: object) -> bool:
@@ -161,7 +161,7 @@ def _take_suggested(batch: Batch) -> bool:
 def _look_again(batch: Batch, pause: timedelta, absent: Absence, looks: int = 0) -> timedelta:
     Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts).update(
         empty_looks=looks,
-        absence=msgspec.to_builtins(absent),
+        absence=absent,
         next_action_at=clock.now() + pause,
     )
     return pause

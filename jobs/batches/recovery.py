@@ -30,7 +30,16 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from ..models import Batch, Job, JournalState, SubmissionEvent, clock, note_change, pico
+from ..models import (
+    Batch,
+    Job,
+    JournalState,
+    SubmissionDetail,
+    SubmissionEvent,
+    clock,
+    note_change,
+    pico,
+)
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
@@ -162,14 +171,13 @@ def _give_up(journaled: JournaledBatch) -> str:
 def _remember(job: Job | None, journaled: JournaledBatch, *, ends: bool = False) -> None:
     """From now on the database knows of it."""
     details = [
-        {"attempt": intent.attempt, "size": intent.size, "ends": ends}
-        for intent in journaled.intents
+        SubmissionDetail(intent.attempt, intent.size, ends=ends) for intent in journaled.intents
     ]
     events = [SubmissionEvent(kind="restored", detail=detail) for detail in details]
     for provider_id in journaled.ids:
         # One that was taken for it by mistake may be another of ours.
         kind = "restored" if provider_id == journaled.provider_id else "given_back"
-        detail = {"attempt": journaled.attempt_of(provider_id)}
+        detail = SubmissionDetail(journaled.attempt_of(provider_id))
         events.append(SubmissionEvent(kind=kind, provider_id=provider_id, detail=detail))
     for event in events:
         event.job, event.nonce = job, journaled.nonce

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import F
 
-from ..models import Batch, Job, LateBatch, SubmissionEvent, clock
+from ..models import Batch, Job, LateBatch, SubmissionDetail, SubmissionEvent, clock
 from ..provider.replies import BatchInfo
 from . import absence
 from .journaled_batches import CLEAR_NO, JournaledBatch
@@ -79,7 +79,7 @@ def doubt_other_tries(
     own = journaled.attempt_of(provider_id)
     in_doubt = journaled.attempts_in_doubt(batch.attempts if own is None else own)
     events = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="never_arrived")
-    known = {event.detail.get("attempt") for event in events}
+    known = {event.detail.attempt for event in events}
     new = [attempt for attempt in in_doubt if attempt not in known]
     if not new:
         return
@@ -88,7 +88,7 @@ def doubt_other_tries(
             job_id=batch.job_id,
             nonce=batch.nonce,
             kind="never_arrived",
-            detail={"attempt": attempt, **journaled.window_of(attempt).detail},
+            detail=SubmissionDetail(attempt, **journaled.window_of(attempt).detail),
         )
         for attempt in new
     )

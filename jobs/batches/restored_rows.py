@@ -19,6 +19,7 @@ from ..models import (
     Outcome,
     Row,
     RowQuerySet,
+    SubmissionDetail,
     SubmissionEvent,
     note_change,
 )
@@ -86,7 +87,10 @@ def _begin(job: Job, intent: journal.Intent) -> Batch:
             # Nobody can tell later: the rows of the batch wait again by then.
             stopped = Row.objects.filter(job=job, outcome=Outcome.CANCELED).exists()
             SubmissionEvent.objects.create(
-                job=job, nonce=intent.nonce, kind="restoring", detail={"stopped": stopped}
+                job=job,
+                nonce=intent.nonce,
+                kind="restoring",
+                detail=SubmissionDetail(stopped=stopped),
             )
         if batch is None:
             return _create_batch(job, intent)

@@ -36,7 +36,7 @@ def max_answer_bytes(batch: Batch, recipe: Recipe) -> int:
         return any_one + batch.size * any_one
     if job.kind == Job.Kind.TABLE:
         return any_one + batch.size * client.max_answer_bytes(recipe.longest)
-    models = job.reading.get("models", {}).values()
+    models = job.reading.models.values()
     longest = max((model.get("max_tokens_most", 300_000) for model in models), default=300_000)
     longest = max(longest, recipe.max_tokens)
     quoting = Q(source__contains='"tools"') | Q(source__contains='"citations"')

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 
 from ..models import (
+    Absence,
     Batch,
+    SubmissionDetail,
     SubmissionEvent,
     clock,
 )
 from ..provider.replies import BatchInfo
 from . import absence, journal
-from .absence import Absence
 
 
 def try_move(batch: Batch, old: str, new: str, **values: object) -> bool:
@@ -54,11 +56,12 @@ def provider_facts(info: BatchInfo) -> dict[str, object]:
     }
 
 
-def record(batch: Batch, kind: str, **detail: object) -> None:
+def record(batch: Batch, kind: str, **detail: Any) -> None:
+    """`detail`: of SubmissionDetail."""
     SubmissionEvent.objects.create(
         job_id=batch.job_id,
         nonce=batch.nonce,
         kind=kind,
         provider_id=batch.provider_id or "",
-        detail={"attempt": batch.attempts, **detail},
+        detail=SubmissionDetail(batch.attempts, **detail),
     )

@@ -65,7 +65,7 @@ def unknown_nonces(entries: Sequence[Entry]) -> set[str]:
     tried = events.filter(
         nonce__in={intent.nonce for intent in intents}, kind__in=["intent", "restored"]
     )
-    attempts = {(event.nonce, event.detail.get("attempt")) for event in tried}
+    attempts = {(event.nonce, event.detail.attempt) for event in tried}
     named = {outcome.provider_id for outcome in outcomes if outcome.provider_id}
     ids = set(events.filter(provider_id__in=named).values_list("provider_id", flat=True))
     return {

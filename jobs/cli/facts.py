@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..drafts import estimates
-from ..drafts.estimates import Estimate, PartEstimate
+from ..drafts.estimates import PartEstimate
 from ..drafts.model_catalog import OfferedModel
 from ..drafts.templates import template_recipe
 from ..ingest.protocol import UploadSummary
@@ -18,6 +18,7 @@ from ..rules.answer_formats import COLUMNS, stored_values
 from ..rules.column_matching import needed_columns
 from ..rules.judging import describe_problem
 from ..rules.model_capabilities import efforts_of
+from ..rules.price_estimates import Estimate
 from ..rules.spreadsheet_cells import plain_number
 from ..spending.receipts import Receipt
 from ..web.templatetags.show import days_ago
@@ -98,7 +99,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,
-        "model": job.model or ", ".join(job.reading.get("models", {})),
+        "model": job.recipe.model or ", ".join(job.reading.models),
         "input_tokens": {"low": estimate.input_low, "high": estimate.input_high},
         "output_tokens": {
             "low": estimate.output_low,
@@ -125,7 +126,7 @@ def facts_of_trials(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
     """Rows that were tested together, with the estimate for the whole job."""
     return {
         "job": job.pk,
-        "model": job.model,
+        "model": job.recipe.model,
         "practice": any(one.practice for one in trials),
         "rows": [_facts_of_trial(one) for one in trials],
         "cost_usd": format(sum((one.cost for one in trials), Decimal(0)), "f"),

@@ -22,7 +22,6 @@ from ..drafts.templates import NothingToStartWith, Start, find_start, template_r
 from ..ingest.descriptions import ENCODINGS, python_name
 from ..ingest.shapes import NO_HEADER, Choices
 from ..models import Job, Template, storage
-from ..retries.rounds import RetryChoice
 from ..retries.selection import FOR_NOW
 from ..rules.answer_formats import (
     COLUMN_KINDS,
@@ -35,6 +34,7 @@ from ..rules.answer_formats import (
 from ..rules.model_capabilities import EFFORTS
 from ..rules.pricing import DEFAULT_MODEL
 from ..rules.recipes import Recipe
+from ..rules.retry_choices import RetryChoice
 from ..web.forms.recipes import RecipeForm
 from ..web.forms.retries import AgainForm
 from .exit_codes import WRONG_USE

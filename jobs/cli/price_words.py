@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..drafts.estimates import Estimate, PartEstimate
+from ..drafts.estimates import PartEstimate
+from ..rules.price_estimates import Estimate
 from ..web.templatetags.show import at_most, money_range
 
 

@@ -11,9 +11,9 @@ from ..drafts.reading import read_corrected
 from ..ingest.shapes import Unreadable
 from ..models import Job
 from ..retries import corrected_files, measurements, selection
-from ..retries.rounds import RetryChoice
 from ..retries.selection import EDITED
 from ..rules import wording
+from ..rules.retry_choices import RetryChoice
 from .console import Console, require_confirmation
 from .exit_codes import UNREADABLE, WRONG_USE
 from .options import find_job

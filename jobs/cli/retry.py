@@ -9,8 +9,8 @@ from django.core.management.base import CommandError, CommandParser
 from ..actions import approvals, retries
 from ..models import Job, SpendingCaps
 from ..retries import measurements, rounds
-from ..retries.rounds import RetryChoice
 from ..rules import wording
+from ..rules.retry_choices import RetryChoice
 from ..spending import caps
 from .console import Console, require_confirmation
 from .options import add_prompt, find_job, retry_from

@@ -9,8 +9,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from ..actions import approvals, submissions
 from ..drafts import estimates
-from ..drafts.estimates import Estimate
 from ..models import SpendingCaps
+from ..rules.price_estimates import Estimate
 from ..spending import caps
 from .console import Console, require_confirmation
 from .drafts import make_draft

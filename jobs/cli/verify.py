@@ -50,9 +50,7 @@ def look_for_damage(jobs: Iterable[Job]) -> Iterator[Damage | None]:
     fetches damaged results again. Exports are not checked here but on every download."""
     for job in jobs:
         uploads = [("upload", job.upload_file, job.upload_sha256)] if job.upload_bytes else []
-        uploads += [
-            ("corrected file", one["file"], one.get("sha256", "")) for one in job.corrections
-        ]
+        uploads += [("corrected file", one.file, one.sha256) for one in job.corrections]
         for what, name, sha256 in uploads:
             try:
                 whole = is_as_uploaded(name, sha256, None)

@@ -14,10 +14,10 @@ from ..models import Job, Outcome, recipe_of, trial_key
 from ..rules import pricing, recipes, wording
 from ..rules.answer_formats import TEXT
 from ..rules.model_capabilities import model_rules
+from ..rules.price_estimates import Estimate
 from ..rules.recipes import Recipe
 from . import estimates, model_catalog, prompt_caching
 from .answer_lengths import LEAST_TESTED
-from .estimates import Estimate
 
 # A maximum answer length is too large if it is this many times what was needed.
 FAR_ABOVE = 4

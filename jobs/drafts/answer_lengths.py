@@ -8,17 +8,17 @@ the average length of answers in the same format.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import exp, hypot, sqrt
 from statistics import NormalDist, fmean, variance
-from typing import Self
 
 from django.conf import settings
 
 from ..models import Job, Length, recipe_of
 from ..rules.answer_formats import COLUMNS, LABELS, TEXT
 from ..rules.model_capabilities import effort_of
+from ..rules.price_estimates import EarlierJob, LengthStats
 from ..rules.recipes import Recipe, normalize_recipe
+from ..rules.tallies import AnswerLengths
 
 LEAST_TESTED = 3  # rows to learn from
 REMEMBERED = 60  # newest jobs to learn from
@@ -37,35 +37,6 @@ RARE = 0.1  # once in ten times fewer are cut off than is said, and once in ten 
 _STUDENT = (0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
 
 
-@dataclass(frozen=True)
-class LengthStats:
-    """Answer lengths of a job in tokens: average and standard deviation."""
-
-    answers: int
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, count: int, total: int, squares: int) -> Self:
-        mean = total / count
-        return cls(count, mean, sqrt(max(squares / count - mean * mean, 0)))
-
-
-@dataclass(frozen=True)
-class EarlierJob:
-    """What the good answers of an earlier job were like."""
-
-    model: str
-    effort: str  # never empty: the default of the model is stored by its name
-    form: str  # of answer_kinds.AnswerKind.kind
-    asked: tuple[str, ...]  # the labels, or the columns
-    text: LengthStats
-    thinking: LengthStats
-    answers: int
-    cut_off: int  # answers that reached the limit
-    found: float | None  # share of rows that hit the cache; None: no caching
-
-
 def earlier_jobs(job: Job) -> tuple[EarlierJob, ...]:
     """What the newest finished jobs in this mode tell about answer lengths: one job per prompt, its
     newest."""
@@ -74,7 +45,9 @@ def earlier_jobs(job: Job) -> tuple[EarlierJob, ...]:
     )
     # The prompt of an imported batch is unknown.
     newest = finished.exclude(pk=job.pk).exclude(is_external=True).order_by("-pk")[:REMEMBERED]
-    learned_from = [one for one in newest if one.tally.get("lengths", {}).get("answers")]
+    learned_from = [
+        one for one in newest if one.tally.lengths is not None and one.tally.lengths.answers
+    ]
     # A prompt that ran often counts once.
     by_question = {normalize_recipe(recipe_of(one)): one for one in reversed(learned_from)}
     return tuple(map(_earlier, by_question.values()))
@@ -82,19 +55,19 @@ def earlier_jobs(job: Job) -> tuple[EarlierJob, ...]:
 
 def _earlier(job: Job) -> EarlierJob:
     recipe, tally = recipe_of(job), job.tally
-    lengths = tally["lengths"]
-    kept = tally["cache_read_tokens"] + tally["cache_write_tokens"]
-    cut_off = sum(rows for _outcome, cause, rows in tally["causes"] if cause == "cut_off")
+    lengths = tally.lengths or AnswerLengths()
+    kept = tally.cache_read_tokens + tally.cache_write_tokens
+    cut_off = sum(rows for _outcome, cause, rows in tally.causes if cause == "cut_off")
     return EarlierJob(
         recipe.model,
         effort_of(recipe.model, recipe.effort),
         recipe.answer.kind,
         _answer_names(recipe),
-        LengthStats.of(lengths["answers"], *lengths["text"]),
-        LengthStats.of(lengths["answers"], *lengths["thinking"]),
-        tally["answered"],
+        LengthStats.of(lengths.answers, *lengths.text),
+        LengthStats.of(lengths.answers, *lengths.thinking),
+        tally.answered,
         cut_off,
-        tally["cache_read_tokens"] / kept if kept else None,
+        tally.cache_read_tokens / kept if kept else None,
     )
 
 

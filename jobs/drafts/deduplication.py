@@ -72,7 +72,7 @@ def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
 
 def _fewer_than_agreed(job: Job, answered: int) -> bool:
     estimate = estimates.current(job)
-    if not job.only_new or estimate is None or not estimate.basis.survey.known:
+    if not job.recipe.only_new or estimate is None or not estimate.basis.survey.known:
         return False
     # Read it again: the previous job may have been deleted in the meantime.
     return (

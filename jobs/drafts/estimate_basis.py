@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from django.conf import settings
 
 from ..batches.leases import Lease
+from ..ingest.shapes import Choices
 from ..models import Job, recipe_of
 from ..rules import recipes
 from ..rules.answer_formats import output_format
-from ..rules.structs import reader_of
+from ..rules.price_estimates import Basis
 from . import answer_lengths, row_survey, token_counts
-from .answer_lengths import EarlierJob
-from .row_survey import Survey
-from .token_counts import Counts
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What an estimate is made from. Each part is reused while its key is unchanged."""
-
-    counts_key: str = ""
-    counts: Counts = field(default_factory=Counts)
-    survey_key: str = ""
-    survey: Survey = field(default_factory=Survey)
-    # As of then: a job that finishes later does not change a price that is shown.
-    earlier: tuple[EarlierJob, ...] = ()
-
-
-read_basis = reader_of(Basis)
 
 
 def file_version(job: Job) -> list[Any]:
-    return [job.upload_sha256, job.choices, job.corrections]
+    choices = None if job.choices == Choices() else job.choices
+    return [job.upload_sha256, choices or {}, job.corrections]
 
 
 def reusable_answers(job: Job) -> list[int] | None:
@@ -62,7 +46,7 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
     counts_key = hash_values([file_version(job), texts, recipe.effort, settings.PRACTICE])
     survey_key = hash_values(rows)
-    basis = read_basis((job.estimate or {}).get("basis", {}))
+    basis = job.estimate.basis if job.estimate else Basis()
     if basis.counts_key != counts_key or not basis.counts.tokens:
         basis = replace(basis, counts_key=counts_key, counts=token_counts.count_tokens(job, lease))
     if basis.survey_key != survey_key and job.kind == Job.Kind.TABLE:

@@ -9,28 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Self
 
-import msgspec
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
 from ..batches.ceilings import sent_bytes
 from ..batches.leases import Lease
-from ..models import MOST, Job, Length, RowQuerySet, recipe_of, stored_recipe, trial_key
+from ..models import MOST, Job, Length, RowQuerySet, recipe_of, trial_key
 from ..rules import column_matching, pricing
+from ..rules.price_estimates import Basis, Estimate
 from ..rules.recipes import Recipe
 from . import checks
 from .answer_lengths import LEAST_TESTED
 from .estimate_basis import (
-    Basis,
     file_version,
     find_basis,
     hash_values,
-    read_basis,
     reusable_answers,
 )
 from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
@@ -41,49 +39,6 @@ TOO_MUCH = (
     "This job may cost up to {most}. No job can cost more than $9,000,000. Split the file into "
     "several jobs."
 )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The price of a job before it is sent, in US dollars at the batch rate."""
-
-    key: str  # key_of() the job that it is for
-    low: Decimal  # the usual range
-    high: Decimal
-    most: Decimal  # the ceiling: every answer as long as allowed
-    normal_low: Decimal  # the usual range without batches
-    normal_high: Decimal
-    input_tokens: int  # expected, all rows
-    output_low: int
-    output_high: int
-    output_most: int
-    rows: int  # to be sent
-    counted: int  # rows whose tokens the provider counted; 0: estimated from their length
-    trouble: str = ""  # why there is no price: all amounts are 0 then
-    tried: int = 0  # tested rows that the output was learned from
-    earlier: int = 0  # rows of earlier jobs that it was learned from; both 0: a guess
-    input_low: int = 0
-    input_high: int = 0
-    basis: Basis = field(default_factory=Basis)
-    prices: str = ""  # price_list() at that time
-
-    @property
-    def is_half(self) -> bool:
-        """Half of the normal price: not so with web searches, whose fee is the same in a batch."""
-        return self.high == self.normal_high * pricing.BATCH
-
-    def as_json(self) -> dict[str, Any]:
-        numbers = {
-            name: str(value) if isinstance(value, Decimal) else value
-            for name, value in asdict(self).items()
-        }
-        return {**numbers, "basis": msgspec.to_builtins(self.basis)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        money = ("low", "high", "most", "normal_low", "normal_high")
-        basis = read_basis(data.get("basis", {}))
-        return cls(**{**data, "basis": basis, **{name: Decimal(data[name]) for name in money}})
 
 
 @dataclass(frozen=True)
@@ -135,9 +90,9 @@ def price_list() -> str:
 def current(job: Job) -> Estimate | None:
     """The estimate of the job as it is now; None until the worker has made it. A confirmed job
     keeps the one that it was confirmed with."""
-    if not job.estimate or (not job.was_sent and job.estimate["key"] != key_of(job)):
+    if not job.estimate or (not job.was_sent and job.estimate.key != key_of(job)):
         return None
-    return Estimate.from_json(job.estimate)
+    return job.estimate
 
 
 def total_estimate(job: Job) -> PartEstimate | None:
@@ -147,7 +102,7 @@ def total_estimate(job: Job) -> PartEstimate | None:
         return None
 
     def with_rounds(name: str) -> Decimal:
-        amounts = [Decimal(one[name]) for one in again]
+        amounts: list[Decimal] = [getattr(one, name) for one in again]
         return sum(amounts, getattr(first, name) if first else Decimal(0))
 
     rows = first.rows if first else job.sendable_count
@@ -156,8 +111,7 @@ def total_estimate(job: Job) -> PartEstimate | None:
 
 def stored_estimate(job: Job) -> Estimate | None:
     """The last estimate, maybe stale, without further queries: for lists of jobs."""
-    stored = job.estimate and (job.plan_sha256 or job.was_sent)
-    return Estimate.from_json(job.estimate) if stored and job.estimate else None
+    return job.estimate if job.plan_sha256 or job.was_sent else None
 
 
 def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
@@ -174,18 +128,18 @@ def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
         return estimate
     if estimate is None or not estimate.counted:
         estimate = _estimate(job, lease)
-    # Matches no row if the recipe has changed since then.
-    as_it_was = {**stored_recipe(recipe_of(job)), "answer_kind": job.answer_kind}
-    Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings, **as_it_was).update(
-        estimate=estimate.as_json(),
-        plan_sha256="" if estimate.trouble else plan_of(job, estimate),
-    )
+    plan = "" if estimate.trouble else plan_of(job, estimate)
+    with transaction.atomic():
+        same = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
+        # Unless the recipe has changed meanwhile.
+        if same.select_for_update().values_list("recipe", flat=True).first() == job.recipe:
+            same.update(estimate=estimate, plan_sha256=plan)
     return estimate
 
 
 def plan_of(job: Job, estimate: Estimate) -> str:
     """The hash of what a person confirms: file, rows, recipe and price."""
-    return hash_values([key_of(job), job.row_count, job.skipped_count, estimate.as_json()])
+    return hash_values([key_of(job), job.row_count, job.skipped_count, estimate])
 
 
 def _estimate(job: Job, lease: Lease | None) -> Estimate:

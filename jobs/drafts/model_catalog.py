@@ -9,20 +9,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import msgspec
 from django.conf import settings
 
 from ..models import ModelCatalog, clock, key_fingerprint
 from ..provider import client, errors
-from ..provider.replies import ModelInfo
 from ..rules import pricing
-from ..rules.structs import reader_of
+from ..rules.provider_lists import ModelInfo
 
 logger = logging.getLogger(__name__)
 
 FRESH = timedelta(hours=6)
 AGAIN = timedelta(minutes=10)  # after a failed request
-_read_models = reader_of(list[ModelInfo])
 
 # What each family of models is good for, cheapest first.
 FAMILIES = {
@@ -69,9 +66,7 @@ def refresh() -> None:
     except errors.ProviderError as error:
         logger.warning("could not fetch the list of models: %s", error)
         return
-    catalog.filter(key=key).update(
-        entries=msgspec.to_builtins(found), listed_at=now, due_at=now + FRESH
-    )
+    catalog.filter(key=key).update(entries=found, listed_at=now, due_at=now + FRESH)
 
 
 def list_models() -> list[OfferedModel]:
@@ -98,7 +93,7 @@ def _listed() -> list[ModelInfo] | None:
     catalog = ModelCatalog.get()
     if not _is_known(catalog):
         return None
-    return _read_models(catalog.entries)
+    return catalog.entries
 
 
 def _is_known(catalog: ModelCatalog) -> bool:

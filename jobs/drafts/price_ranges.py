@@ -8,10 +8,9 @@ from decimal import Decimal
 
 from ..rules import pricing
 from ..rules.model_capabilities import model_rules
+from ..rules.price_estimates import Basis, Counts
 from . import answer_lengths
-from .estimate_basis import Basis
 from .shares import Share
-from .token_counts import Counts
 
 # Guess: tokens that a model reads of tool results in each turn.
 USUAL_FIND = 20_000

@@ -8,7 +8,7 @@ from decimal import Decimal
 from ..models import Job, recipe_of
 from ..rules import pricing, recipes
 from ..rules.model_capabilities import model_rules
-from .estimates import Estimate
+from ..rules.price_estimates import Estimate
 from .price_ranges import MANY_HITS
 
 

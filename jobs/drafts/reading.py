@@ -42,18 +42,15 @@ from ..ingest.protocol import (
     too_long,
     too_much,
 )
-from ..ingest.shapes import Choices, Finding, Limits, Unreadable, unreadable
+from ..ingest.shapes import Choices, CorrectionFile, Finding, Limits, Unreadable, unreadable
 from ..models import (
     FileProblem,
     Job,
     Outcome,
     Row,
-    choices_of,
     files,
     note_change,
-    recipe_of,
     storage,
-    stored_recipe,
 )
 from ..models.results import NO_RESULT
 from ..models.statements import insert_statement
@@ -93,11 +90,11 @@ def read_upload(job: Job, lease: Lease) -> None:
     corrected file that cannot be used is left out, and what is wrong with it is said beside the
     rows. Raises LeaseLost, and OSError when our own copy of a file cannot be had.
     """
-    good: list[dict[str, Any]] = list(job.corrections)
+    good: list[CorrectionFile] = list(job.corrections)
     notes: list[Finding] = []
     damage = _damage(job, job.upload_file, job.upload_sha256, lease)
     for correction in job.corrections:
-        if fault := _damage(job, correction["file"], correction.get("sha256", ""), lease):
+        if fault := _damage(job, correction.file, correction.sha256, lease):
             text = f"Our copy of your corrected file is {fault}, so it was not used."
             notes.append(Finding("damaged_copy", text))
             good.remove(correction)
@@ -107,7 +104,7 @@ def read_upload(job: Job, lease: Lease) -> None:
         return
     while True:
         try:
-            summary = _read_rows(job, [correction["file"] for correction in good], lease)
+            summary = _read_rows(job, [correction.file for correction in good], lease)
         except Unreadable as error:
             index = _faulty_correction(error, good)
             if index is None:
@@ -144,17 +141,17 @@ def is_as_uploaded(name: str, sha256: str, lease: Lease | None) -> bool:
     return digest.hexdigest() == sha256 or not sha256
 
 
-def _applied_corrections(job: Job, good: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _applied_corrections(job: Job, good: list[CorrectionFile]) -> list[CorrectionFile]:
     """The corrected files to keep: those that could be used, now or with earlier choices, which may
     be restored."""
     return [
-        {**correction, "used": True}
+        msgspec.structs.replace(correction, used=True)
         for correction in job.corrections
-        if correction in good or correction["used"]
+        if correction in good or correction.used
     ]
 
 
-def _faulty_correction(error: Unreadable, corrections: list[dict[str, Any]]) -> int | None:
+def _faulty_correction(error: Unreadable, corrections: list[CorrectionFile]) -> int | None:
     """Index of the corrected file that is at fault; None if it is the upload itself."""
     if isinstance(error, NotCorrected):
         return error.index
@@ -174,7 +171,7 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
     delete_rows(Row.objects.filter(job=job), lease)
     order = ReaderInput(
         str(files.upload_path(job)),
-        choices_of(job),
+        job.choices,
         reading_limits(),
         SLICE,
         [str(files.stored_path(name)) for name in corrections],
@@ -201,7 +198,7 @@ def _read_rows(job: Job, corrections: list[str], lease: Lease) -> UploadSummary:
 def _note_how_far(job: Job, summary: UploadSummary | None) -> None:
     """Store what was understood of an unreadable file, so that people can choose how to read it."""
     if summary is not None:
-        Job.objects.filter(pk=job.pk).update(reading=_in_short(summary), kind=summary.kind)
+        Job.objects.filter(pk=job.pk).update(reading=summary.facts, kind=summary.kind)
 
 
 def _require_room(job: Job) -> None:
@@ -251,7 +248,7 @@ def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
 
 
 def _finish(
-    job: Job, summary: UploadSummary, corrections: list[dict[str, Any]], lease: Lease
+    job: Job, summary: UploadSummary, corrections: list[CorrectionFile], lease: Lease
 ) -> None:
     recipe = _fitted_recipe(job, summary)
     state, left_out = Job.State.DRAFT, summary.left_out
@@ -268,7 +265,7 @@ def _finish(
         columns=summary.columns,
         skipped_count=left_out,
         corrections=corrections,
-        reading=_in_short(summary),
+        reading=summary.facts,
         **recipe,
     )
 
@@ -308,7 +305,7 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
 
     The recipe in `job` is the one that is stored: only that of a draft can be changed.
     """
-    recipe = recipe_of(job)
+    recipe = job.recipe
     if summary.kind != Job.Kind.TABLE:
         if recipe.prompt.strip():
             text = "Your prompt is not used. The requests in this file have their own."
@@ -318,24 +315,7 @@ def _fitted_recipe(job: Job, summary: UploadSummary) -> dict[str, Any]:
     for name, column in names.items():
         text = f"The prompt now uses {{{{{column}}}}} instead of {{{{{name}}}}}, as in this file."
         summary.note(Finding("renamed", text))
-    return stored_recipe(column_matching.with_columns(recipe, names)) if names else {}
-
-
-def _in_short(summary: UploadSummary) -> dict[str, Any]:
-    understood = summary.understood
-    return {
-        "format": summary.format,
-        "encoding": understood.encoding,
-        "delimiter": understood.delimiter,
-        "sheet": understood.sheet,
-        "sheets": summary.sheets,
-        "header": understood.header,
-        "blank_lines": summary.blank_lines,
-        "text_bytes": summary.text_bytes,
-        "column_bytes": summary.column_bytes,
-        "longest_row": summary.longest_row,
-        "models": summary.models,
-    }
+    return {"recipe": column_matching.with_columns(recipe, names)} if names else {}
 
 
 def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> None:
@@ -357,7 +337,6 @@ def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> 
             job.pk,
             Job.State.READING,
             state,
-            problem_count=sum(group.count for group in groups),
             **values,
         )
         if not moved:
@@ -369,9 +348,7 @@ def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> 
 
 def read_corrected(job: Job, path: str, lease: Lease | None = None) -> CorrectedFile:
     """Read a corrected file of a sent job. Raises Unreadable, LeaseLost."""
-    like = Choices(
-        encoding=job.reading.get("encoding") or "", delimiter=job.reading.get("delimiter") or ""
-    )
+    like = Choices(encoding=job.reading.encoding, delimiter=job.reading.delimiter)
     rows: list[tuple[int, list[str | None]]] = []
     for answer in read_apart(
         ReaderInput(path, like, reading_limits(), SLICE, corrected=True), lease

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..models import Job
 from ..rules import pricing, recipes
 from ..rules.answer_formats import output_format
 from ..rules.model_capabilities import model_rules
+from ..rules.price_estimates import Basis
 from ..rules.recipes import Recipe
-from .estimate_basis import Basis
+from ..rules.retry_choices import RetrySize
 from .estimates import PartEstimate, current
 from .price_ranges import price_share, sum_ranges
 from .shares import Share, build_request_shares, build_shares, ceiling_around_cells, count_cached
 from .token_counts import LEAST_TOKEN_BYTES
-
-
-@dataclass(frozen=True)
-class RetrySize:
-    """Number and size of the rows that a retry would send."""
-
-    rows: int
-    bytes: int  # of all rows, as Row.size
-    largest: int  # bytes of the largest
-    # Of ready-made requests that differ from the file: their contents by model, as in
-    # Job.reading["models"].
-    models: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def estimate_retry(
@@ -78,7 +67,7 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
         low, high = at_least, recipe.longest
     around = ceiling_around_cells(job, recipe, basis)
     cached = count_cached(recipe, basis)
-    if cached and recipe.system != job.system:  # another background was counted
+    if cached and recipe.system != job.recipe.system:  # another background was counted
         cached = len(recipe.system.encode()) // LEAST_TOKEN_BYTES
     return Share(
         recipe.model,
@@ -89,7 +78,7 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
         recipe.longest * found.rows,
         cached=cached,
         is_cached=basis.counts.shared > 0 and cached >= model_rules(recipe.model).cache_from,
-        scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
+        scale=model_rules(job.recipe.model).token_bytes / model_rules(recipe.model).token_bytes,
         most=around * found.rows + found.bytes * times,
         most_row=around + found.largest * times,
     )
@@ -97,10 +86,10 @@ def _table_share(job: Job, found: RetrySize, recipe: Recipe, at_least: int, basi
 
 def _earlier_lengths(job: Job, recipe: Recipe) -> tuple[float, float]:
     """Tokens of an answer, from .. to, by the good ones of the job; a guess without any."""
-    lengths = job.tally.get("lengths") or {"answers": 0}
-    if not lengths["answers"]:
+    lengths = job.tally.lengths
+    if lengths is None or not lengths.answers:
         return recipes.expected_output(recipe)
-    mean = (lengths["text"][0] + lengths["thinking"][0]) / lengths["answers"]
+    mean = (lengths.text[0] + lengths.thinking[0]) / lengths.answers
     return min(mean * 0.5, recipe.longest), min(mean * 2, recipe.longest)
 
 

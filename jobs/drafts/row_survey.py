@@ -11,6 +11,7 @@ from django.conf import settings
 
 from ..batches.leases import Lease
 from ..models import Job, Outcome, Row, recipe_of, recipe_of_round
+from ..rules.price_estimates import Survey
 from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG, RowContents
 
@@ -18,24 +19,6 @@ SLICE = 2_000  # rows read at a time
 # Rows held in memory at a time. A larger job takes more passes, not more memory.
 ROWS_IN_MEMORY = 200_000
 _cells_decoder = msgspec.json.Decoder(list[str])
-
-
-@dataclass(frozen=True)
-class Survey:
-    """Counts of rows that can be sent, by the cells that the recipe uses. Bytes count each of these
-    cells as often as the prompt uses it."""
-
-    empty: int = 0  # rows with an empty cell, including `blank`
-    blank: int = 0  # rows whose filled prompt is empty: cannot be sent
-    emptiest: int = 0  # number of the row with the most empty cells; 0: none
-    left_out: int = 0  # rows skipped because of empty cells
-    left_out_bytes: int = 0
-    known: int = 0  # rows that the previous job has answered
-    known_bytes: int = 0
-    long: int = 0  # rows long enough to cost more per token
-    long_bytes: int = 0
-    alike: int = 0  # duplicates of an earlier row
-    alike_bytes: int = 0
 
 
 def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:

@@ -15,11 +15,10 @@ from ..models import Job, Length, recipe_of, trial_key
 from ..rules import pricing, recipes
 from ..rules.answer_formats import output_format
 from ..rules.model_capabilities import model_rules
+from ..rules.price_estimates import Basis, Survey
 from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG
 from . import answer_lengths
-from .estimate_basis import Basis
-from .row_survey import Survey
 from .token_counts import LEAST_TOKEN_BYTES
 
 # Guess: how much of its max_tokens the answer of a ready-made request uses, from .. to.
@@ -38,9 +37,7 @@ def find_same_jobs(job: Job) -> list[Job]:
     finished = Job.objects.filter(like, state=Job.State.FINISHED, practice=settings.PRACTICE)
     newest = finished.exclude(pk=job.pk).order_by("-pk")[:MOST_EARLIER]
     return [
-        one
-        for one in newest
-        if one.tally.get("answered") and normalize_recipe(recipe_of(one)) == question
+        one for one in newest if one.tally.answered and normalize_recipe(recipe_of(one)) == question
     ]
 
 
@@ -79,7 +76,7 @@ class Share:
 def build_shares(job: Job, basis: Basis) -> list[Share]:
     if job.kind == Job.Kind.TABLE:
         return [build_table_share(job, recipe_of(job), basis, job.trials.lengths())]
-    return build_request_shares(job.reading["models"])
+    return build_request_shares(job.reading.models)
 
 
 def lacks_bounds(models: dict[str, dict[str, int]]) -> bool:
@@ -142,13 +139,13 @@ def build_table_share(
     rows = max(count_sent(job, recipe, survey), 0)
     form = recipes.form_bytes({"format": output_format(recipe.answer)})
     fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
-    by_column = dict(zip(job.columns, job.reading["column_bytes"], strict=True))
+    by_column = dict(zip(job.columns, job.reading.column_bytes, strict=True))
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.same_once else 0)
     filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
     seen = tested.get(trial_key(job, recipe), [])
     learned = answer_lengths.learn_lengths(seen, rows, recipe, basis.earlier)
-    earlier = [] if learned or recipe.model != job.model else find_same_jobs(job)
+    earlier = [] if learned or recipe.model != job.recipe.model else find_same_jobs(job)
     low, high = learned or _average_output(earlier, recipe) or recipes.expected_output(recipe)
     around = ceiling_around_cells(job, recipe, basis)
     # The text around the cells alone may make a row long.
@@ -163,10 +160,10 @@ def build_table_share(
         round(high * rows),
         recipe.longest * rows,
         tested=len(seen) if learned else 0,
-        earlier=sum(one.tally["answered"] for one in earlier),
+        earlier=sum(one.tally.answered for one in earlier),
         cached=(cached := count_cached(recipe, basis)),
         is_cached=basis.counts.shared > 0 and cached >= model_rules(recipe.model).cache_from,
-        scale=model_rules(job.model).token_bytes / model_rules(recipe.model).token_bytes,
+        scale=model_rules(job.recipe.model).token_bytes / model_rules(recipe.model).token_bytes,
         long=long,
         long_bytes=cells + fixed // max(rows, 1) * long,
         long_longest=recipe.longest * long,
@@ -199,5 +196,5 @@ def count_cached(recipe: Recipe, basis: Basis) -> int:
 
 def _average_output(jobs: Sequence[Job], recipe: Recipe) -> tuple[float, float] | None:
     """Average tokens of an answer in these jobs, from .. to, and 20% more and less."""
-    means = [one.tally["output_tokens"] / one.tally["answered"] for one in jobs]
+    means = [one.tally.output_tokens / one.tally.answered for one in jobs]
     return (min(means) * 0.8, min(max(means) * 1.2, recipe.longest)) if means else None

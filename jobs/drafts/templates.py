@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from ..models import Job, Template, recipe_of, stored_recipe
+from ..models import Job, Template, recipe_of
 from ..rules.recipes import Recipe
 
 LONGEST_ID = 18  # digits
@@ -32,7 +32,7 @@ class Start:
     def values(self) -> dict[str, Any]:
         """The columns of the Job."""
         return {
-            **stored_recipe(self.recipe),
+            "recipe": self.recipe,
             "template": self.template,
             "previous": self.previous,
         }
@@ -59,7 +59,7 @@ def find_start(user: User, template: str, like: str) -> Start | None:
         return Start(template_recipe(kept), template=kept)
     if like:
         jobs = Job.objects.visible_to(user).filter(pk=_id(like), kind=Job.Kind.TABLE)
-        job = jobs.exclude(prompt="").first()
+        job = jobs.exclude(recipe__prompt="").first()
         if job is None:
             raise NothingToStartWith("The job to start from no longer exists. Choose another one.")
         return Start(recipe_of(job), previous=job)

@@ -3,9 +3,6 @@ bytes of all rows are known from reading."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
 from ..batches.leases import Lease
@@ -14,50 +11,11 @@ from ..models import Job, Outcome, Row, recipe_of
 from ..provider import client, errors
 from ..rules import recipes
 from ..rules.model_capabilities import model_rules
+from ..rules.price_estimates import OVERHEAD, Counts
 from ..rules.recipes import Recipe
 
 SAMPLE = 20  # rows to count
-OVERHEAD = 12  # tokens of a request besides its text
 LEAST_TOKEN_BYTES = 1  # in any language: a token is at least one byte
-TOKEN_BYTES = 2.5  # bytes per token where it cannot be counted (token counting page)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Bytes and tokens of the counted rows. Empty if the provider was not available."""
-
-    sizes: tuple[int, ...] = ()
-    tokens: tuple[int, ...] = ()
-    # Tokens of the background, if all rows share it and it is long enough to cache.
-    shared: int = 0
-    refused: int = 0  # bytes of the longest row that was not counted
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest row, which is always in the sample."""
-        return max(round(self.refused / TOKEN_BYTES), *self.tokens, 0)
-
-    @property
-    def least(self) -> int:
-        """Tokens of the shortest row: a bound for the text that all rows repeat. 0 if none was
-        counted."""
-        return min(self.tokens, default=0)
-
-    def tokens_of(self, rows: int, size: int, token_bytes: float) -> tuple[float, float]:
-        """Tokens of `rows` rows with `size` bytes in total: the expected number, and the margin.
-
-        `token_bytes`: bytes per token if nothing was counted.
-        """
-        if not self.tokens:
-            expected = size / token_bytes + OVERHEAD * rows
-            return expected, expected * 0.3
-        overhead, rate = _line_through(self.sizes, self.tokens)
-        expected = overhead * rows + rate * size
-        pairs = zip(self.sizes, self.tokens, strict=True)
-        off = [count - overhead - rate * one for one, count in pairs]
-        # Twice the standard error of the mean, and 2% because counting is an estimate itself.
-        spread = 2 * stdev(off) / len(off) ** 0.5 if len(off) > 2 else 0.1 * expected / max(rows, 1)
-        return expected, spread * rows + 0.02 * expected
 
 
 def count_tokens(job: Job, lease: Lease | None = None) -> Counts:
@@ -100,7 +58,7 @@ def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
     last = max(job.row_count - 1, 0)
     spread = {1 + index * last // (SAMPLE - 2) for index in range(SAMPLE - 1)}
     rows = Row.objects.filter(
-        job=job, outcome=Outcome.WAITING, number__in=spread | {job.reading["longest_row"]}
+        job=job, outcome=Outcome.WAITING, number__in=spread | {job.reading.longest_row}
     ).order_by("number")
     if job.kind == Job.Kind.REQUESTS:
         found = [(row.content["params"], row.size) for row in rows]
@@ -112,21 +70,3 @@ def _sample(job: Job) -> list[tuple[dict[str, Any], int]]:
         for params in filled
         if params["messages"][0]["content"].strip()
     ]
-
-
-def _line_through(sizes: Sequence[int], tokens: Sequence[int]) -> tuple[float, float]:
-    """Overhead and tokens per byte by least squares, or by the plain ratio if the sampled rows are
-    too alike for a line."""
-    mean_size, mean_tokens = fmean(sizes), fmean(tokens)
-    spread = sum((size - mean_size) ** 2 for size in sizes)
-    if spread > 0:
-        rate = (
-            sum(
-                (size - mean_size) * (count - mean_tokens)
-                for size, count in zip(sizes, tokens, strict=True)
-            )
-            / spread
-        )
-        if 0.05 < rate < 2:
-            return mean_tokens - rate * mean_size, rate
-    return 0.0, mean_tokens / max(mean_size, 1)

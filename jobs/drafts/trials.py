@@ -95,7 +95,7 @@ def plan_trials(job: Job, rows: list[Row], recipe: Recipe, round_number: int) ->
                     job=job,
                     round=round_number,
                     number=row.number,
-                    cells=[[name, cells[name]] for name in used],
+                    cells=[(name, cells[name]) for name in used],
                     params=_encoder.encode(params).decode(),
                     model=recipe.model,
                     recipe=recipe,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from .descriptions import DELIMITERS
@@ -108,3 +109,28 @@ def _limited(rows: Iterator[tuple[int, Cells]]) -> Iterator[tuple[int, Cells]]:
             words = f"At most {MOST_ROWS:,} rows and {MOST_BYTES // 1_000_000} MB can be corrected"
             raise unreadable("too_many_corrected", f"{words} at once.", line)
         yield line, cells
+
+
+class Findings(msgspec.Struct):
+    """The outcome of a corrected file: counts of rows, and sentences."""
+
+    changed: int = 0  # saved as Edits
+    unchanged: int = 0
+    good: int = 0  # already have a good answer
+    wrong: int = 0  # cannot be sent as corrected
+    unknown: int = 0  # not in the upload
+    notes: list[str] = []
+    trouble: list[str] = []  # why the file was not used; empty if it was
+
+    @property
+    def in_short(self) -> str:
+        """ "14 changed, 3 not changed, 2 unknown" """
+        counts = {
+            "changed": self.changed,
+            "not changed": self.unchanged,
+            "good by now": self.good,
+            "cannot be sent": self.wrong,
+            "unknown": self.unknown,
+        }
+        said = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return ", ".join(said) or "no rows"

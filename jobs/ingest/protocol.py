@@ -82,8 +82,26 @@ class FindingGroup(msgspec.Struct):
             self.lines.append(finding.line or 0)
 
 
+class FileFacts(msgspec.Struct, frozen=True):
+    """How a file was read and what is in it; sizes in bytes of UTF-8. What an older version did not
+    store has its default."""
+
+    format: str = ""  # "" until a file was read
+    # Of its Choices, what applied: chosen or detected.
+    encoding: str = ""
+    delimiter: str = ""
+    sheet: str = ""
+    header: int = 0
+    sheets: list[str] = []
+    blank_lines: int = 0
+    text_bytes: int = 0
+    column_bytes: list[int] = []  # of a table
+    longest_row: int = 0  # its number; of ready-made requests, the one with the most tokens
+    models: dict[str, dict[str, int]] = {}  # of ready-made requests: MODEL_FACTS by model
+
+
 class UploadSummary(msgspec.Struct):
-    """What a reader found, for `Job.reading`; sizes in bytes of UTF-8."""
+    """What a reader found; sizes in bytes of UTF-8."""
 
     format: str
     kind: str
@@ -135,6 +153,23 @@ class UploadSummary(msgspec.Struct):
                 sizes[index] += size
         else:
             self.column_bytes = list(line.cell_sizes)
+
+    @property
+    def facts(self) -> FileFacts:
+        understood = self.understood
+        return FileFacts(
+            self.format,
+            understood.encoding,
+            understood.delimiter,
+            understood.sheet,
+            understood.header,
+            self.sheets,
+            self.blank_lines,
+            self.text_bytes,
+            self.column_bytes,
+            self.longest_row,
+            self.models,
+        )
 
     def note(self, finding: Finding, *, leaves_out: bool = False) -> None:
         for group in self.groups:

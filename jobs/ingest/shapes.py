@@ -38,6 +38,14 @@ class Choices(msgspec.Struct, frozen=True):
     remedies: tuple[str, ...] = ()  # codes of fixes to apply to all ready-made requests
 
 
+class CorrectionFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file with corrected rows that a person uploaded."""
+
+    file: str  # its name among the uploads
+    sha256: str = ""  # "": from a version that did not store it
+    used: bool = False  # it could be used at least once
+
+
 class Finding(msgspec.Struct, frozen=True):
     """Something a person should know about the file, of one of the kinds in descriptions.FINDINGS.
 

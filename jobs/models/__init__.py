@@ -22,8 +22,8 @@ a person is needed is no state of its own; `Job.held` says why.
 
 from __future__ import annotations
 
-from .batches import Batch, BatchQuerySet, DisownedBatch, LateBatch
-from .events import JobEvent, SubmissionEvent
+from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
+from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
 from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet, note_change
 from .money import MOST, PICO, dollars, pico
@@ -32,15 +32,13 @@ from .querysets import NotMoved, StateQuerySet
 from .recipes import (
     answer_kind_of,
     answer_shape_of,
-    choices_of,
     recipe_of,
     recipe_of_round,
-    stored_recipe,
     trial_key,
 )
 from .reviews import SampledAnswer
 from .rounds import Round
-from .rows import Attempt, Edit, Row, RowChange, RowQuerySet, containing
+from .rows import Attempt, ChangeDetail, Edit, Row, RowChange, RowQuerySet, containing
 from .site import (
     ONE_ROW_MODELS,
     SPENDING_IS_STOPPED,
@@ -71,9 +69,11 @@ __all__ = [
     "ONE_ROW_MODELS",
     "PICO",
     "SPENDING_IS_STOPPED",
+    "Absence",
     "Attempt",
     "Batch",
     "BatchQuerySet",
+    "ChangeDetail",
     "CorrectedUpload",
     "DisownedBatch",
     "Edit",
@@ -102,6 +102,7 @@ __all__ = [
     "SiteState",
     "SpendingCaps",
     "StateQuerySet",
+    "SubmissionDetail",
     "SubmissionEvent",
     "Template",
     "TemplateQuerySet",
@@ -109,7 +110,6 @@ __all__ = [
     "TrialQuerySet",
     "answer_kind_of",
     "answer_shape_of",
-    "choices_of",
     "containing",
     "dollars",
     "key_fingerprint",
@@ -117,6 +117,5 @@ __all__ = [
     "pico",
     "recipe_of",
     "recipe_of_round",
-    "stored_recipe",
     "trial_key",
 ]

@@ -6,13 +6,28 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Self
 
+import msgspec
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from ..rules import wording
+from ..rules.structs import reader_of
+from .clock import Moment
+from .fields import StructField
 from .money import dollars
 from .querysets import StateQuerySet
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """How long a batch that may have been sent has surely not been in the provider's list."""
+
+    # Just before the intent was committed. None: an older version sent it without saying when, and
+    # `seconds` count from the first look.
+    begun: Moment | None
+    until: Moment  # up to when `seconds` are counted
+    seconds: float = 0.0  # since `begun`
+    looked: float = 0.0  # `seconds` at the last look that counts
 
 
 class BatchQuerySet(StateQuerySet["Batch"]):
@@ -109,10 +124,11 @@ class Batch(models.Model):
     attempts = models.IntegerField(default=0)
     intent_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)
-    baseline_ids = models.JSONField(null=True)
+    baseline_ids = StructField[list[str] | None](reader_of(list[str]), null=True)
     baseline_at = models.DateTimeField(null=True)
     empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
-    absence = models.JSONField(null=True)  # how long that has been so for sure: absence.Absence
+    # How long that has been so for sure.
+    absence = StructField[Absence | None](reader_of(Absence), null=True)
     next_action_at = models.DateTimeField(null=True)
     refusal = models.TextField(default="")  # the provider's words, when it refused
     recovered = models.BooleanField(default=False)  # found by listing; the results prove it
@@ -133,7 +149,8 @@ class Batch(models.Model):
     expires_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     cancel_sent_at = models.DateTimeField(null=True)
-    counts = models.JSONField(default=dict)  # request_counts once it has ended
+    # request_counts once it has ended.
+    counts = StructField[dict[str, int]](reader_of(dict[str, int]), default=dict)
 
     # The results on our disk, exactly as received; of results that stay incomplete, what arrived.
     results_sha256 = models.CharField(max_length=64, default="")

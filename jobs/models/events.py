@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+
+from ..rules.structs import reader_of
+from .fields import StructField
 
 
 class JobEvent(models.Model):
@@ -22,6 +26,26 @@ class JobEvent(models.Model):
         return self.text
 
 
+class SubmissionDetail(msgspec.Struct, frozen=True, omit_defaults=True, rename={"begin": "from"}):
+    """What else is recorded of a submission: ids, counts and hashes, never text of the person."""
+
+    attempt: int | None = None
+    # Of an intent.
+    size: int | None = None
+    sha256: str = ""
+    deadline: str = ""  # ISO
+    key: str | None = None  # key_fingerprint of the key it was sent with
+    # Of one that counted as never arrived: when it can have been accepted (ISO), by whose clock.
+    begin: str = ""
+    until: str = ""
+    clock: str = ""  # "provider" or "here"
+    looks: int | None = None  # that found nothing
+    decided_by: int | None = None  # the person who said so
+    # Of one that was restored.
+    ends: bool = False  # nothing more is sent of its job
+    stopped: bool = False  # its job had been stopped
+
+
 class SubmissionEvent(models.Model):
     """Append-only: every intent, every POST and what came of it. Outlives its job, because it says
     which of the provider's batches are ours."""
@@ -31,7 +55,7 @@ class SubmissionEvent(models.Model):
     nonce = models.CharField(max_length=12)
     kind = models.CharField(max_length=20)  # intent, accepted, refused, not_sent, unknown, adopted
     provider_id = models.CharField(max_length=100, default="", db_index=True)
-    detail = models.JSONField(default=dict)  # ids, counts and hashes; never text of the person
+    detail = StructField[SubmissionDetail](reader_of(SubmissionDetail), default=SubmissionDetail)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.nonce}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.fields.json import KeyTransform
 
 T = TypeVar("T")
 if TYPE_CHECKING:
@@ -19,31 +20,44 @@ else:
             return cls
 
 
+def to_json(value: object) -> Any:
+    """`value` as it is stored."""
+    return msgspec.to_builtins(value, str_keys=True)
+
+
 class StructField(_JSONField[T, T]):
-    """A column of structs, and their only reader and writer: `read` is made by `reader_of`.
-    Migrations see plain JSON. Raises msgspec.ValidationError when what is stored does not fit."""
+    """A column of structs, or of lists or maps of them, and their only reader and writer: `read` is
+    made by `reader_of`. Keys that are missing in the database get the struct's defaults, and
+    unknown ones are ignored. With null=True the column may be empty: None here, NULL there.
+    Lookups and transforms of JSONField work on what is stored. Migrations see plain JSON.
+
+    Raises msgspec.ValidationError when what is stored does not fit.
+    """
 
     def __init__(self, read: Callable[[object], T], **options: Any) -> None:
-        self._read = read
+        self.read = read
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
         name, _path, arguments, options = super().deconstruct()
         if "default" in options:
-            options["default"] = dict
+            is_list = isinstance(msgspec.to_builtins(self.get_default()), list | tuple)
+            options["default"] = list if is_list else dict
         return name, "django.db.models.JSONField", arguments, options
 
     def clone(self) -> Any:
-        return type(self)(self._read, **super().deconstruct()[3])
+        return type(self)(self.read, **super().deconstruct()[3])
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:  # of a row that a join has not found
             return None
-        return self._read(super().from_db_value(value, expression, connection))
+        plain = super().from_db_value(value, expression, connection)
+        # A part of what is stored is as it is there.
+        return plain if isinstance(expression, KeyTransform) else self.read(plain)
 
     def get_prep_value(self, value: Any) -> Any:
         prepared = super().get_prep_value(value)
-        return prepared if hasattr(prepared, "as_sql") else msgspec.to_builtins(prepared)
+        return prepared if hasattr(prepared, "as_sql") else to_json(prepared)
 
 
 class OptionalStructField(StructField[T | None]):

@@ -12,8 +12,18 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from ..ingest.protocol import FileFacts
+from ..ingest.shapes import Choices, CorrectionFile
+from ..rules.answer_formats import AnswerColumn
+from ..rules.answer_statistics import AnswerStatistics
 from ..rules.judging import IGNORED
+from ..rules.price_estimates import Estimate
+from ..rules.recipes import Recipe
+from ..rules.retry_choices import MeasuredEdits, RetryChoice
+from ..rules.structs import reader_of
+from ..rules.tallies import Tally
 from . import clock
+from .fields import StructField
 from .money import dollars
 from .outcomes import ATTENTION, Outcome
 from .querysets import StateQuerySet
@@ -69,7 +79,6 @@ class JobQuerySet(StateQuerySet["Job"]):
             read_bytes=0,
             row_count=0,
             skipped_count=0,
-            problem_count=0,
             plan_sha256="",
             next_action_at=now,
             **values,
@@ -115,8 +124,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
     edits_version = models.IntegerField(default=0)  # counts changes of its edits
-    # retry_estimates.RetrySize of all edits, and of which versions of edits and rows that is.
-    edits_measured = models.JSONField(default=dict)
+    edits_measured = StructField[MeasuredEdits](reader_of(MeasuredEdits), default=MeasuredEdits)
     # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
     # worked out from, and what it was when they were: see tally.py.
     rows_version = models.IntegerField(default=0, db_default=0)
@@ -126,7 +134,7 @@ class Job(models.Model):
     # while that is open; and the ways there are, each with how many results it fits, best first.
     is_external = models.BooleanField(default=False)
     ids_are = models.CharField(max_length=220, default="")
-    ids_may_be = models.JSONField(default=list)
+    ids_may_be = StructField[list[tuple[str, int]]](reader_of(list[tuple[str, int]]), default=list)
 
     # The upload, as it arrived, and what was found in it.
     upload_name = models.CharField(max_length=255)
@@ -139,41 +147,34 @@ class Job(models.Model):
     is_being_read = models.BooleanField(default=False, db_default=False)
     read_at = models.DateTimeField(null=True)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TABLE)
-    columns = models.JSONField(default=list)  # names, in the order of the file
+    # Names, in the order of the file.
+    columns = StructField[list[str]](reader_of(list[str]), default=list)
     row_count = models.IntegerField(default=0)
     skipped_count = models.IntegerField(default=0)  # rows that cannot be sent
-    problem_count = models.IntegerField(default=0)
-    choices = models.JSONField(default=dict)  # ingest.Choices: how the owner wants it to be read
-    # Files with corrected rows, the latest last: {"file": name, "sha256": its hash,
-    # "used": it could be used once}.
-    corrections = models.JSONField(default=list)
+    # How the owner wants it to be read.
+    choices = StructField[Choices](reader_of(Choices), default=Choices)
+    # Files with corrected rows, the latest last.
+    corrections = StructField[list[CorrectionFile]](reader_of(list[CorrectionFile]), default=list)
     readings = models.IntegerField(default=0)  # counts the times it was to be read anew
-    reading = models.JSONField(default=dict)  # ingest.UploadSummary: how it was read, sizes, models
+    # How it was read, sizes, models.
+    reading = StructField[FileFacts](reader_of(FileFacts), default=FileFacts)
 
-    # The recipe of a table; ready-made requests bring their own.
-    prompt = models.TextField(default="")
-    system = models.TextField(default="")
-    model = models.CharField(max_length=100, default="")
-    max_tokens = models.IntegerField(default=0)  # 0: what suits the kind of answer
-    answer_kind = models.JSONField(default=dict)  # AnswerKind
-    # AnswerColumns that answers fill which came as the input of a tool: see tool_answers.py.
-    answer_columns = models.JSONField(default=list)
-    effort = models.CharField(max_length=10, default="")  # of model_capabilities.EFFORTS
-    cached = models.BooleanField(default=False)  # the instructions are kept from row to row
-    skip_empty = models.BooleanField(default=False)  # rows with an empty cell are left out
-    same_once = models.BooleanField(default=False)  # of rows that are the same one is sent
-    only_new = models.BooleanField(default=False)  # rows that `previous` answered are not sent
-    deduplicated = models.BooleanField(
-        default=False
-    )  # both were looked for, after it was confirmed
+    # Of a table; ready-made requests bring their own. See recipe_of.
+    recipe = StructField[Recipe](reader_of(Recipe), default=Recipe)
+    # Columns that answers fill which came as the input of a tool: see tool_answers.py.
+    answer_columns = StructField[tuple[AnswerColumn, ...]](
+        reader_of(tuple[AnswerColumn, ...]), default=tuple
+    )
+    # Rows that need not be sent were looked for, after it was confirmed.
+    deduplicated = models.BooleanField(default=False)
 
     # What it began with: a template, or the job that it runs again on another file.
     template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")
     previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
 
-    # estimates.Estimate for the recipe with the hash `estimate["key"]`, and the hash of all that a
-    # person confirms: file, recipe and price. Empty while there is no price for the recipe.
-    estimate = models.JSONField(null=True)
+    # The price of the recipe with the hash `estimate.key`, and the hash of all that a person
+    # confirms: file, recipe and price. Empty while there is no price for the recipe.
+    estimate = StructField[Estimate | None](reader_of(Estimate), null=True)
     plan_sha256 = models.CharField(max_length=64, default="")
 
     # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
@@ -181,10 +182,10 @@ class Job(models.Model):
     spent_pico = models.BigIntegerField(default=0)
     reserved_pico = models.BigIntegerField(default=0)
     # The plan that a second person was asked to approve: of a draft its `plan_sha256`, of rows to
-    # be sent again RetryPlan.key, and then which rows and how (RetryChoice). Who asked, and who
+    # be sent again RetryPlan.key, and then which rows and how. Who asked, and who
     # has approved that very plan. What was sent remembers its approver in `approved_by`.
     approval_plan = models.CharField(max_length=64, default="")
-    approval_again = models.JSONField(null=True)
+    approval_again = StructField[RetryChoice | None](reader_of(RetryChoice), null=True)
     approval_asked_at = models.DateTimeField(null=True)
     approval_asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
@@ -201,9 +202,9 @@ class Job(models.Model):
     )
 
     # Rows by outcome and cause, tokens and cost: tally.count_up keeps it true to the rows.
-    tally = models.JSONField(default=dict)
-    # statistics.Summary of what the answers say, once the job has finished; None: to be counted.
-    answers = models.JSONField(null=True)
+    tally = StructField[Tally](reader_of(Tally), default=Tally)
+    # What the answers say, once the job has finished; None: to be counted.
+    answers = StructField[AnswerStatistics | None](reader_of(AnswerStatistics), null=True)
     # How many answers its sample was drawn from, and whether that was before the job had finished.
     drawn_from = models.IntegerField(default=0)
     drawn_early = models.BooleanField(default=False)
@@ -292,7 +293,7 @@ class Job(models.Model):
     def to_send_count(self) -> int:
         """Rows that are sent by themselves, as was confirmed: not those that are the same as
         another one, or that an earlier job has answered."""
-        return int((self.estimate or {}).get("rows") or self.sendable_count)
+        return (self.estimate.rows if self.estimate else 0) or self.sendable_count
 
     @property
     def left_out_count(self) -> int:
@@ -303,13 +304,12 @@ class Job(models.Model):
     def ignored_count(self) -> int:
         """Rows that were left out on purpose, from the tally."""
         on_purpose = Outcome.LEFT_OUT, IGNORED
-        causes = self.tally.get("causes", [])
+        causes = self.tally.causes
         return sum(rows for outcome, cause, rows in causes if (outcome, cause) == on_purpose)
 
     def outcome_count(self, *outcomes: str) -> int:
         """Rows with one of `outcomes`, from the tally."""
-        counts: dict[str, int] = self.tally.get("outcomes", {})
-        return sum(counts.get(outcome, 0) for outcome in outcomes)
+        return sum(self.tally.outcomes.get(outcome, 0) for outcome in outcomes)
 
     @property
     def done_count(self) -> int:
@@ -329,12 +329,12 @@ class Job(models.Model):
     @property
     def stray_count(self) -> int:
         """Results of an imported batch that belong to no row."""
-        return int(self.tally.get("strays", 0))
+        return self.tally.strays
 
     @property
     def cost(self) -> Decimal:
         """US dollars charged so far, by the results that are in."""
-        return dollars(self.tally.get("cost_pico", 0))
+        return dollars(self.tally.cost_pico)
 
 
 # As Job.awaits_approval.

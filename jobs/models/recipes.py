@@ -1,33 +1,23 @@
-"""The recipes of jobs and of their rounds, and what else a job stores as JSON."""
+"""The recipes of jobs and of their rounds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from dataclasses import replace
 
 import msgspec
 
-from ..ingest.shapes import Choices
-from ..rules.answer_formats import COLUMNS, FREE_TEXT, AnswerKind, read_answer_kind
-from ..rules.recipes import PLAIN_FIELDS, Recipe
-from ..rules.structs import reader_of
-from ..rules.tool_answers import stored_columns
+from ..rules.answer_formats import COLUMNS, FREE_TEXT, AnswerKind
+from ..rules.recipes import Recipe
 from .jobs import Job
-
-_read_choices = reader_of(Choices)
-
-
-def choices_of(job: Job) -> Choices:
-    """How its owner wants the file of a job to be read."""
-    return _read_choices(job.choices)
 
 
 def answer_kind_of(job: Job) -> AnswerKind:
     """What kind of answer is wanted for each row; ready-made requests say that themselves."""
     if job.kind == Job.Kind.REQUESTS:
         return FREE_TEXT
-    return read_answer_kind(job.answer_kind)
+    return job.recipe.answer
 
 
 def answer_shape_of(job: Job) -> AnswerKind:
@@ -38,25 +28,19 @@ def answer_shape_of(job: Job) -> AnswerKind:
         return asked
     columns = asked.columns if asked.kind == COLUMNS else ()
     names = {column.name for column in columns}
-    others = (one for one in stored_columns(job.answer_columns) if one.name not in names)
+    others = (one for one in job.answer_columns if one.name not in names)
     return AnswerKind(COLUMNS, asked.labels, (*columns, *others))
 
 
 def recipe_of(job: Job) -> Recipe:
-    values = {name: getattr(job, name) for name in PLAIN_FIELDS}
-    return Recipe(**values, answer=answer_kind_of(job))
+    """What its rows were, or are to be, asked."""
+    return replace(job.recipe, answer=answer_kind_of(job))
 
 
 def recipe_of_round(job: Job, number: int) -> Recipe:
     """What the rows of a round were, or are to be, asked."""
     one = job.rounds.filter(number=number).first() if number > 1 else None
     return one.recipe if one and one.recipe else recipe_of(job)
-
-
-def stored_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The columns of a Job that hold `recipe`; the other way round of `recipe_of`."""
-    values = {name: getattr(recipe, name) for name in PLAIN_FIELDS}
-    return {**values, "answer_kind": msgspec.to_builtins(recipe.answer)}
 
 
 def trial_key(job: Job, recipe: Recipe) -> str:

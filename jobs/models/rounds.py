@@ -6,8 +6,9 @@ from django.conf import settings
 from django.db import models
 
 from ..rules.recipes import Recipe
+from ..rules.retry_choices import RoundEstimate
 from ..rules.structs import reader_of
-from .fields import OptionalStructField
+from .fields import OptionalStructField, StructField
 
 
 class Round(models.Model):
@@ -25,7 +26,7 @@ class Round(models.Model):
     what = models.CharField(max_length=200)  # which rows, and what is different, for people
     rows = models.IntegerField()
     bytes = models.BigIntegerField()  # of these rows, as Row.size
-    estimate = models.JSONField()  # US dollars as decimal text: low, high, most
+    estimate = StructField[RoundEstimate](reader_of(RoundEstimate))
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
@@ -39,12 +40,14 @@ class Round(models.Model):
     # `which` rows, of those that were last in one of the `earlier` rounds (of any: empty).
     step = models.CharField(max_length=8, choices=Step.choices, default=Step.READY)
     which = models.CharField(max_length=60, default="")
-    earlier = models.JSONField(default=list)
+    earlier = StructField[list[int]](reader_of(list[int]), default=list)
     asks_otherwise = models.BooleanField(default=False)
     done_to = models.IntegerField(default=0)  # the last row number looked at
     taken = models.IntegerField(default=0)  # rows, so far
-    # Of ready-made requests that were changed: what is in them, as in Job.reading["models"].
-    contents = models.JSONField(default=dict)
+    # Of ready-made requests that were changed: what is in them, as in FileFacts.models.
+    contents = StructField[dict[str, dict[str, int]]](
+        reader_of(dict[str, dict[str, int]]), default=dict
+    )
 
     class Meta:
         ordering = ["number"]

@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, Self
 
+import msgspec
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
 
 from ..rules.judging import MARKED_DOWN
+from ..rules.structs import reader_of
+from .fields import StructField
 from .jobs import Job
 from .outcomes import NOT_GOOD, Outcome
 from .results import RowResult
@@ -167,6 +170,16 @@ class Edit(models.Model):
         return f"edit of row {self.number} of job {self.job_id}"
 
 
+class ChangeDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What else there is to know of a RowChange."""
+
+    number: int = 0  # MARK: the row whose answer was marked; EDIT: as edits.change_rows takes it
+    code: str = ""  # EDIT: as edits.change_rows takes them
+    name: str = ""
+    good: bool | None = None  # MARK: what a person says of the answer; None: nothing any more
+    note: str = ""
+
+
 class RowChange(models.Model):
     """What a person wants done to many rows of a job. The worker does it slice by slice,
     and until that is done nothing else may change rows of the job."""
@@ -181,8 +194,7 @@ class RowChange(models.Model):
     job = models.OneToOneField("Job", on_delete=models.CASCADE, related_name="row_change")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     cause = models.CharField(max_length=60, default="")  # of the rows
-    # Of EDIT: what edits.change_rows is told; of MARK: {"number", "good", "note"}.
-    how = models.JSONField(default=dict)
+    how = StructField[ChangeDetail](reader_of(ChangeDetail), default=ChangeDetail)
     rows = models.IntegerField()  # as many as there were
     done_to = models.IntegerField(default=0)  # the last row number looked at
     done = models.IntegerField(default=0)  # rows, so far

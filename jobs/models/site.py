@@ -12,6 +12,10 @@ from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from ..rules.provider_lists import Listed, ModelInfo
+from ..rules.structs import reader_of
+from .fields import StructField
+
 SPENDING_IS_STOPPED = "An administrator has stopped all spending: nothing new is sent."
 BEHIND_JOURNAL = (
     "Nothing is sent: the database of this site is older than its journal, so some rows may have "
@@ -105,7 +109,7 @@ class SpendingCaps(OneRow):
 class ModelCatalog(OneRow):
     """The models that the provider offers."""
 
-    entries = models.JSONField(default=list)  # provider.ModelInfo
+    entries = StructField[list[ModelInfo]](reader_of(list[ModelInfo]), default=list)
     listed_at = models.DateTimeField(null=True)
     key = models.CharField(max_length=16, default="")  # key_fingerprint of the key that sees them
     due_at = models.DateTimeField(default=timezone.now)  # when to ask again
@@ -117,7 +121,7 @@ class ModelCatalog(OneRow):
 class ExternalBatchList(OneRow):
     """Batches that the provider lists and this site does not know."""
 
-    entries = models.JSONField(default=list)  # external.Listed
+    entries = StructField[list[Listed]](reader_of(list[Listed]), default=list)
     listed_at = models.DateTimeField(null=True)
     key = models.CharField(max_length=16, default="")  # key_fingerprint of the key that sees them
     asked_at = models.DateTimeField(null=True)  # when somebody asked for the list; None: it is here

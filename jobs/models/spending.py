@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+
+from ..rules.structs import reader_of
+from .fields import StructField
 
 
 class PriceOverride(models.Model):
@@ -38,7 +43,8 @@ class PastSpending(models.Model):
     at = models.DateTimeField()  # when it was confirmed, or tested
     practice = models.BooleanField()
     template = models.CharField(max_length=100, default="")
-    models_used = models.JSONField(default=dict)  # US dollars, as text, by model
+    # US dollars by model.
+    models_used = StructField[dict[str, Decimal]](reader_of(dict[str, Decimal]), default=dict)
     spent_pico = models.BigIntegerField()
     # What may have been charged besides: for tries whose answer was lost, for good, and until
     # `open_until` for batches that may still turn up.

@@ -59,7 +59,8 @@ class Trial(RowResult):
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="trials")
     round = models.IntegerField()  # 1, 2, ... within the job: those that were asked for together
     number = models.IntegerField()  # of the row, as the file was read then
-    cells = models.JSONField()  # [column, cell] of what the prompt used
+    # Column and cell of what the prompt used.
+    cells = StructField[list[tuple[str, str]]](reader_of(list[tuple[str, str]]))
     params = models.TextField()  # JSON text: the request, as it is sent
     recipe = OptionalStructField[Recipe](reader_of(Recipe))  # as it was then
     recipe_key = models.CharField(max_length=16, default="")  # trial_key

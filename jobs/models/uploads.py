@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from django.db import models
 
+from ..ingest.corrected_file import Findings
 from ..ingest.descriptions import remedy_of, title_of
 from ..ingest.request_fixes import fix_label
+from ..rules.structs import reader_of
+from .fields import StructField
 
 
 class CorrectedUpload(models.Model):
@@ -15,7 +18,8 @@ class CorrectedUpload(models.Model):
     name = models.CharField(max_length=255)  # as its owner calls it
     file = models.CharField(max_length=64)  # as it lies among the uploads
     sha256 = models.CharField(max_length=64, default="")  # "": from a version that did not note it
-    found = models.JSONField(null=True)  # corrected_files.Findings; None: it is to be read
+    # None: it is to be read.
+    found = StructField[Findings | None](reader_of(Findings), null=True)
 
     def __str__(self) -> str:
         return f"{self.name} for job {self.job_id}"
@@ -28,8 +32,8 @@ class FileProblem(models.Model):
     kind = models.CharField(max_length=20, default="")
     count = models.IntegerField(default=1)
     # The first ones: their lines (0: the file as a whole), and each in words.
-    lines = models.JSONField(default=list)
-    texts = models.JSONField(default=list)
+    lines = StructField[list[int]](reader_of(list[int]), default=list)
+    texts = StructField[list[str]](reader_of(list[str]), default=list)
     leaves_out = models.BooleanField(default=False)  # the rows, or the file, cannot be sent
     fix = models.CharField(max_length=200, default="")  # a code for Choices.remedies
 

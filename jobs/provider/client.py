@@ -26,6 +26,7 @@ from django.conf import settings
 
 from ..models import clock
 from ..rules.judging import Message
+from ..rules.provider_lists import ModelInfo
 from .connections import Deadline, LimitedClient, TooLarge
 from .errors import NotFound, ProviderError, Refused, TooLong, Unclear, Unreachable
 from .replies import (
@@ -34,7 +35,6 @@ from .replies import (
     BatchPage,
     BatchReply,
     DeletedReply,
-    ModelInfo,
     ModelPage,
     Reply,
     TokenCount,

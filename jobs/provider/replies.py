@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self, TypeVar
 import msgspec
 
 from ..rules.judging import Message
+from ..rules.provider_lists import ModelInfo
 from .errors import Unclear
 
 _KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
@@ -78,18 +79,6 @@ class BatchPage(msgspec.Struct):
     data: list[BatchReply]
     has_more: bool
     last_id: str | None = None
-
-
-class ModelInfo(msgspec.Struct):
-    """A model as the provider lists it. Lengths are in tokens."""
-
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    display_name: str = ""
-    line: str | None = None  # haiku, sonnet, ...
-    lifecycle: str = "active"  # active, deprecated
-    retires_at: datetime | None = None
-    max_input_tokens: _Number | None = None
-    max_tokens: _Number | None = None
 
 
 class ModelPage(msgspec.Struct):

@@ -28,6 +28,7 @@ from ..batches.isolation import isolated
 from ..batches.leases import Lease, LeaseLost
 from ..models import Export, Job, checksums, clock, files
 from ..models.checksums import CheckedFile, Damaged
+from ..models.fields import to_json
 from . import table, workbook
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def stamp_of(job: Job) -> str:
         job.spent_pico,
         job.answer_columns,
     ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(to_json(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def path_of(job: Job, kind: str, only: str = "all") -> Path:

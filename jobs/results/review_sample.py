@@ -49,7 +49,7 @@ def drawable_among(job: Job, numbers: Sequence[int]) -> set[int]:
 def count_drawable(job: Job) -> int:
     """How many answers can be drawn, from the job's counts where possible."""
     is_counted = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
-    if is_counted and not job.same_once and not job.only_new:
+    if is_counted and not job.recipe.same_once and not job.recipe.only_new:
         return job.good_count
     return drawable(job).count()
 

@@ -246,10 +246,9 @@ def cause_sort_key(cause: str) -> tuple[bool, str, str]:
 def _groups(job: Job, wanted: RowFilter) -> list[tuple[str, str, int]]:
     """Outcome, cause and number of rows, as far as they are wanted. Of what comes in just now the
     tally may not know yet; it does a moment later."""
-    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
     return [
         (outcome, cause, rows)
-        for outcome, cause, rows in causes
+        for outcome, cause, rows in job.tally.causes
         if (not wanted.outcome or outcome in wanted.outcomes)
         and (not wanted.cause or cause == wanted.cause)
         # Only a good answer is one of the labels.

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-import msgspec
-
 from ..batches.leases import Lease
 from ..models import Job, Row, answer_shape_of
 from ..rules.answer_formats import (
@@ -22,8 +20,8 @@ from ..rules.answer_formats import (
     fits,
     stored_values,
 )
+from ..rules.answer_statistics import AnswerStatistics, Bar, ColumnStatistics, NumberStatistics
 from ..rules.spreadsheet_cells import plain_number
-from ..rules.structs import reader_of
 
 SLICE = 1_000  # rows that are read at a time
 MOST_VALUES = 10_000  # different values that are counted; a list can contain any
@@ -32,51 +30,6 @@ LONGEST_VALUE = 100  # characters
 MOST_BINS = 1_000  # of a histogram, while counting
 BARS = 20  # in a chart, at most
 FINEST = -12  # the narrowest bin is 10 to this power
-
-
-class Bar(msgspec.Struct, frozen=True):
-    """Numbers from `least` (inclusive) to `below` (exclusive), as exact text."""
-
-    least: str
-    below: str
-    count: int
-
-
-class NumberStatistics(msgspec.Struct, frozen=True):
-    """The distribution of numbers; `least`, `most` and `mean` as text."""
-
-    count: int
-    least: str
-    most: str
-    mean: str
-    whole: bool  # all of them are whole numbers
-    bars: list[Bar]
-
-
-class ColumnStatistics(msgspec.Struct, frozen=True):
-    """Statistics of one column of the answers."""
-
-    name: str  # "" for an answer that is one text or label
-    kind: str  # of COLUMN_KINDS
-    empty: int = 0
-    values: list[tuple[str, int]] = []  # the most frequent first
-    others: int = 0  # how often another value occurs
-    numbers: NumberStatistics | None = None  # for text: its length in characters
-
-
-class AnswerStatistics(msgspec.Struct, frozen=True):
-    """Statistics of all usable answers."""
-
-    count: int = 0
-    columns: list[ColumnStatistics] = []
-
-
-_read_summary = reader_of(AnswerStatistics)
-
-
-def read_statistics(job: Job) -> AnswerStatistics | None:
-    """The stored statistics; None while they are not counted yet."""
-    return None if job.answers is None else _read_summary(job.answers)
 
 
 def count_answers(job: Job, lease: Lease) -> None:
@@ -92,7 +45,7 @@ def count_answers(job: Job, lease: Lease) -> None:
         count += len(answers)
         lease.renew()
     summary = AnswerStatistics(count, [one.summary() for one in counted])
-    Job.objects.filter(pk=job.pk).update(answers=msgspec.to_builtins(summary))
+    Job.objects.filter(pk=job.pk).update(answers=summary)
 
 
 def _columns(kind: AnswerKind) -> list[AnswerColumn]:

@@ -214,7 +214,7 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
         for rows in _slices(job, outcome__in=wanted):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
     else:
-        delimiter = job.reading.get("delimiter") or ","
+        delimiter = job.reading.delimiter or ","
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
         for rows in _slices(job, outcome__in=wanted):
@@ -246,7 +246,7 @@ def _what_is_wrong(job: Job, row: Row) -> list[str]:
     text, _, remedy = row.problem.partition("\n")
     if row.cause and row.outcome != Outcome.LEFT_OUT:
         text, remedy = problem_text(row), describe_cause(row.cause).advice
-    name = row_name(job.reading.get("format", ""), row.number, row.line)
+    name = row_name(job.reading.format, row.number, row.line)
     return [str(name), text, remedy]
 
 

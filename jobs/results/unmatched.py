@@ -53,7 +53,7 @@ def _in_json(text: str, line: bytes) -> bytes:
 
 def _in_csv(job: Job, text: str, answer: str) -> bytes:
     written = io.StringIO(newline="")
-    delimiter = job.reading.get("delimiter") or ","
+    delimiter = job.reading.delimiter or ","
     cells = ["", text, f"Its answer: {answer}" if answer else "It has no answer."]
     csv.writer(written, delimiter=delimiter).writerow(
         map(plain_cell, [*cells, *[""] * len(job.columns)])

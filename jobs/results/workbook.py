@@ -159,7 +159,7 @@ class _Rows:
         else:
             text = as_cell(cell)
             if len(text) > EXCEL_CELL // 2 or not text.isprintable():
-                name = row_name(self._job.reading.get("format", ""), row.number, row.line)
+                name = row_name(self._job.reading.format, row.number, row.line)
                 text = self._fitting(text, f"row {name:,}, column “{self._header[column][:80]}”")
             sheet.write_string(line, column, text, self._format_of(text))
 
@@ -253,7 +253,7 @@ def _write_summary(book: Any, sheet: Any, job: Job, only: str, rows: _Rows) -> N
 
 def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     tested = dollars(int(job.trials.aggregate(pico=Sum("cost_pico"))["pico"] or 0))
-    models = [name for name in job.tally.get("by_model", {}) if name] or [job.model]
+    models = [name for name in job.tally.by_model if name] or [job.recipe.model]
     running = job.state != Job.State.FINISHED
     yield "Job", job.name, ""
     yield "File", job.upload_name, ""
@@ -268,8 +268,8 @@ def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     yield "File created (UTC)", clock.now(), ""
     yield "Rows in this file", rows.count, KINDS_OF_ROWS[only]
     yield from _charged(job, tested)
-    yield "Input tokens", job.tally.get("input_tokens", 0), ""
-    yield "Output tokens", job.tally.get("output_tokens", 0), "including thinking"
+    yield "Input tokens", job.tally.input_tokens, ""
+    yield "Output tokens", job.tally.output_tokens, "including thinking"
     yield "", None, ""
     yield "Status", None, "What it means"
     for outcome, meaning in MEANINGS.items():
@@ -294,7 +294,7 @@ def _charged(job: Job, tested: Decimal) -> Iterator[SummaryLine]:
         )
     if tested:
         remark += f" Includes {tested:f} for tested rows."
-    if unpriced := job.tally.get("unpriced", 0):
+    if unpriced := job.tally.unpriced:
         remark += f" Excludes {unpriced:,} rows whose model has no known price."
     yield what, charged, remark.strip()
 

@@ -17,15 +17,14 @@ from django.db.models import F
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import slice_transaction
 from ..drafts import reading
-from ..ingest.corrected_file import CorrectedFile
+from ..ingest.corrected_file import CorrectedFile, Findings
 from ..ingest.corrections import Corrections
 from ..ingest.json_faults import find_oddity
 from ..ingest.json_reader import REQUEST
 from ..ingest.request_reader import RequestReader
 from ..ingest.shapes import LINES_NAMED, Finding, Limits, ParsedRow, Unreadable, row_name
 from ..ingest.table_rows import line_of
-from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, choices_of, files
-from ..rules.structs import reader_of
+from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, files
 from . import edits
 
 SLICE = 1_000  # rows handled at a time
@@ -37,34 +36,6 @@ TOO_DEEP = Finding("request", "It is nested too deeply.")
 
 class NotFinished(Exception):
     """The job is no longer finished: some of its rows are being retried."""
-
-
-class Findings(msgspec.Struct):
-    """The outcome of a corrected file: counts of rows, and sentences."""
-
-    changed: int = 0  # saved as Edits
-    unchanged: int = 0
-    good: int = 0  # already have a good answer
-    wrong: int = 0  # cannot be sent as corrected
-    unknown: int = 0  # not in the upload
-    notes: list[str] = []
-    trouble: list[str] = []  # why the file was not used; empty if it was
-
-    @property
-    def in_short(self) -> str:
-        """ "14 changed, 3 not changed, 2 unknown" """
-        counts = {
-            "changed": self.changed,
-            "not changed": self.unchanged,
-            "good by now": self.good,
-            "cannot be sent": self.wrong,
-            "unknown": self.unknown,
-        }
-        said = [f"{count:,} {what}" for what, count in counts.items() if count]
-        return ", ".join(said) or "no rows"
-
-
-_read_found = reader_of(Findings)
 
 
 # --- The worker -----------------------------------------------------------------------------------
@@ -95,7 +66,7 @@ def read_next(job: Job, lease: Lease) -> bool:
     with transaction.atomic():
         # Unless another file has replaced it in the meantime.
         same = CorrectedUpload.objects.filter(pk=waiting.pk, file=waiting.file)
-        if same.update(found=msgspec.to_builtins(found)) and len(changed) <= SLICE:
+        if same.update(found=found) and len(changed) <= SLICE:
             try:
                 save_changes(job, changed)
             except NotFinished:
@@ -116,11 +87,6 @@ def _begin(job: Job, waiting: CorrectedUpload, rows: int) -> None:
         # Start over if a worker died: storing the same edits again is harmless.
         values = {"kind": RowChange.Kind.CORRECT, "rows": rows, "done": 0}
         RowChange.objects.update_or_create(job=job, defaults=values)
-
-
-def read_findings(corrected: CorrectedUpload) -> Findings | None:
-    """The findings; None until the file has been read."""
-    return None if corrected.found is None else _read_found(corrected.found)
 
 
 def save_changes(job: Job, changed: dict[int, str]) -> None:
@@ -160,7 +126,7 @@ def match_rows(
     numbers, good = _rows_named(job, set(names), lease)
     corrected_line = _table_line if is_table else _request_line
     checks = _Checks(job)
-    what = "Row" if job.reading.get("format") == "JSON" else "Line"  # as shapes.row_name
+    what = "Row" if job.reading.format == "JSON" else "Line"  # as shapes.row_name
     found, changed, wrong = Findings(), {}, []
     edited = set(job.edits.values_list("number", flat=True))
     stays = 0
@@ -202,7 +168,7 @@ def _rows_named(job: Job, names: set[int], lease: Lease | None) -> tuple[dict[in
     """Of the rows that a file names: the names of editable rows by number, and the names of rows
     that already have a good answer."""
     numbers, good = {}, set()
-    format_ = job.reading.get("format", "")
+    format_ = job.reading.format
     # A row's number is never larger than its name: names count empty lines, too.
     rows = Row.objects.filter(job=job, number__lte=max(names, default=0))
     for some in rows.value_slices(10 * SLICE, "line", "outcome"):
@@ -229,7 +195,7 @@ class _Checks:
     """The checks of a row before it is sent: the same as when an upload is read."""
 
     def __init__(self, job: Job) -> None:
-        choices = choices_of(job)
+        choices = job.choices
         self.limits: Limits = reading.reading_limits()
         self.width = len(job.columns)
         self.fill = choices.fill

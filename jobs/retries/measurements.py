@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import msgspec
 
 from ..batches.leases import Lease
 from ..drafts import shares
 from ..drafts.reading import reading_limits
-from ..drafts.retry_estimates import RetrySize
 from ..ingest.protocol import UploadSummary
 from ..ingest.request_reader import RequestReader
 from ..models import (
     Edit,
     Job,
 )
+from ..rules.retry_choices import MeasuredEdits, RetrySize
 from .selection import (
     EDITED,
     MEASURED_AT_ONCE,
@@ -50,7 +50,7 @@ def measure_rows(
     requests = _Requests()
     # Otherwise the rows are as the file was read, with all that the price needs, or the rounds
     # have noted what changed in them.
-    is_known = not shares.lacks_bounds(job.reading.get("models") or {})
+    is_known = not shares.lacks_bounds(job.reading.models)
     is_known = is_known and not job.rounds.filter(which="").exists()
     if job.kind == Job.Kind.REQUESTS and not is_known:
         rows = in_rounds(candidate_rows(job, which), earlier)
@@ -62,10 +62,10 @@ def measure_rows(
 def _measured_edits(job: Job, earlier: Collection[int]) -> RetrySize:
     """The size of the edited rows: measured here if few, and otherwise by the worker before."""
     known = job.edits_measured
-    if known.get("of") == edits_key(job):
-        if known["trouble"]:
-            raise CannotRetry(known["trouble"])
-        return RetrySize(**known["measured"])
+    if known.of == edits_key(job):
+        if known.trouble:
+            raise CannotRetry(known.trouble)
+        return known.measured
     if job.edits.all()[MEASURED_AT_ONCE:].exists():
         raise CannotRetry(STILL_CHECKING)
     return _measure(job, earlier)
@@ -75,7 +75,7 @@ def measure_edits(job: Job, lease: Lease | None = None) -> None:
     """Measure the edits of a finished job if there are too many to do so in a page view. Raises
     LeaseLost."""
     of = edits_key(job)
-    if job.edits_measured.get("of") == of or not job.edits.all()[MEASURED_AT_ONCE:].exists():
+    if job.edits_measured.of == of or not job.edits.all()[MEASURED_AT_ONCE:].exists():
         return
     rounds = sizes_by_round(job, EDITED)
     trouble, measured = "", RetrySize(0, 0, 0)
@@ -83,12 +83,8 @@ def measure_edits(job: Job, lease: Lease | None = None) -> None:
         measured = _measure(job, rounds_with_main_recipe(job, rounds), lease)
     except CannotRetry as why:
         trouble = str(why)
-    found = {
-        "of": of,
-        "trouble": trouble,
-        "measured": asdict(measured),
-        "rounds": {number: [one.rows, one.bytes, one.largest] for number, one in rounds.items()},
-    }
+    by_round = {number: (one.rows, one.bytes, one.largest) for number, one in rounds.items()}
+    found = MeasuredEdits(of, trouble, measured, by_round)
     job.edits_measured = found
     Job.objects.filter(pk=job.pk, edits_version=of[0]).update(edits_measured=found)
 
@@ -132,7 +128,7 @@ class _Requests:
 
     @property
     def models(self) -> dict[str, dict[str, int]]:
-        """What the requests hold by model, as in Job.reading["models"]."""
+        """What the requests hold by model, as in FileFacts.models."""
         return self._summary.models
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
 
 from django.conf import settings
 
@@ -17,8 +16,10 @@ from ..models import NOT_GOOD, Job, Row, RowQuerySet, dollars
 from ..rules import judging, pricing, recipes
 from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, describe_cause
 from ..rules.recipes import Recipe
+from ..rules.retry_choices import RetryChoice
+from ..rules.tallies import CauseGroup
 from . import rounds, selection
-from .rounds import RetryChoice, RetryPlan
+from .rounds import RetryPlan, changed_recipe
 
 LOOKED_AT = 1_000  # rows of a group whose messages are read
 MESSAGES = 3  # of a group that are shown
@@ -176,7 +177,7 @@ class ProblemGroup:
     @cached_property
     def recipe(self) -> Recipe:
         """What its rows were asked last."""
-        return RetryChoice(self.name).recipe(self.job)
+        return changed_recipe(self.job, RetryChoice(self.name))
 
     def _shorten(self) -> Remedy | None:
         """Of the columns that the prompt uses, the one with the longest cells in these rows."""
@@ -235,16 +236,16 @@ def find_groups(job: Job) -> list[ProblemGroup]:
     found = [
         ProblemGroup(
             job,
-            one["outcome"],
-            one["cause"],
-            one["rows"],
-            one["own"],
-            dollars(one["cost_pico"]),
-            _time(one["first"]),
-            _time(one["last"]),
+            one.outcome,
+            one.cause,
+            one.rows,
+            one.own,
+            dollars(one.cost_pico),
+            _time(one.first),
+            _time(one.last),
         )
         for one in _counted(job)
-        if one["outcome"] in NOT_GOOD
+        if one.outcome in NOT_GOOD
     ]
     return sorted(found, key=lambda group: -group.rows)
 
@@ -253,12 +254,10 @@ def find_group(job: Job, cause: str) -> ProblemGroup | None:
     return next((group for group in find_groups(job) if group.name == cause), None)
 
 
-def _counted(job: Job) -> list[dict[str, Any]]:
+def _counted(job: Job) -> list[CauseGroup]:
     """Groups from the tally. That of an older version has only the counts."""
-    nothing = {"cost_pico": 0, "first": None, "last": None}
-    return job.tally.get("groups") or [
-        {"outcome": outcome, "cause": cause, "rows": rows, "own": rows, **nothing}
-        for outcome, cause, rows in job.tally.get("causes", [])
+    return job.tally.groups or [
+        CauseGroup(outcome, cause, rows, own=rows) for outcome, cause, rows in job.tally.causes
     ]
 
 

@@ -23,6 +23,7 @@ from ..models import (
 )
 from ..rules.judging import MARKED_DOWN, describe_cause
 from ..rules.recipes import Recipe
+from ..rules.retry_choices import RetryChoice, RoundEstimate
 from .measurements import CannotRetry, measure_rows
 from .selection import EDITED, FOR_NOW, last_round_of, rounds_with_main_recipe, sizes_by_round
 
@@ -41,27 +42,17 @@ PROMPT_IS_UNKNOWN = "The prompt of this imported batch is unknown. Write a promp
 BUSY = "Rows of this job are being changed. Nothing was sent. Try again in a moment."
 
 
-@dataclass(frozen=True)
-class RetryChoice:
-    """What a person wants to retry: which rows, and what changes in the recipe."""
-
-    which: str  # FOR_NOW, EDITED or a cause
-    max_tokens: int | None = None  # the longest answer; 0: recommended; None: unchanged
-    model: str = ""  # "": unchanged
-    prompt: str | None = None  # None: unchanged
-    system: str | None = None
-
-    def recipe(self, job: Job, last: int | None = None) -> Recipe:
-        """The recipe for the rows of a table: their last one, with the changes. `last`: the round
-        that their last recipe is from, if known."""
-        before = recipe_of_round(job, last_round_of(job, self.which) if last is None else last)
-        return replace(
-            before,
-            max_tokens=before.max_tokens if self.max_tokens is None else self.max_tokens,
-            model=self.model or before.model,
-            prompt=before.prompt if self.prompt is None else self.prompt,
-            system=before.system if self.system is None else self.system,
-        )
+def changed_recipe(job: Job, choice: RetryChoice, last: int | None = None) -> Recipe:
+    """The recipe for the rows of a table: their last one, with the changes. `last`: the round that
+    their last recipe is from, if known."""
+    before = recipe_of_round(job, last_round_of(job, choice.which) if last is None else last)
+    return replace(
+        before,
+        max_tokens=before.max_tokens if choice.max_tokens is None else choice.max_tokens,
+        model=choice.model or before.model,
+        prompt=before.prompt if choice.prompt is None else choice.prompt,
+        system=before.system if choice.system is None else choice.system,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,7 @@ def make_plan(job: Job, choice: RetryChoice) -> RetryPlan:
         raise CannotRetry("No rows to retry.")
     earlier = rounds_with_main_recipe(job, found_by_round)
     last = max(earlier or found_by_round)
-    recipe = choice.recipe(job, last)
+    recipe = changed_recipe(job, choice, last)
     _check(job, choice, recipe)
     chosen = [found_by_round[number] for number in earlier or found_by_round]
     found = measure_rows(job, choice.which, chosen, earlier)
@@ -199,7 +190,7 @@ def create_round(job: Job, planned: RetryPlan, what: str, user: User) -> None:
         what=what,
         rows=planned.rows,
         bytes=planned.bytes,
-        estimate={name: str(getattr(planned.price, name)) for name in ("low", "high", "most")},
+        estimate=RoundEstimate(planned.price.low, planned.price.high, planned.price.most),
         asked_by=user,
         asked_at=clock.now(),
         step=Round.Step.TAKING,

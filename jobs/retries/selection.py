@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 from django.db.models import Count, Max, Sum
 
-from ..drafts.retry_estimates import RetrySize
 from ..models import (
     NOT_GOOD,
     Edit,
@@ -19,6 +18,7 @@ from ..models import (
 )
 from ..rules.judging import IGNORED, PASSING_CAUSES
 from ..rules.recipes import Recipe
+from ..rules.retry_choices import RetrySize
 
 # Which rows to retry, besides the name of a cause.
 FOR_NOW = "passing"  # all whose cause usually passes with time
@@ -79,9 +79,9 @@ SizesByRound = dict[int, RetrySize]
 def sizes_by_round(job: Job, which: str) -> SizesByRound:
     """Count and size of the candidates by the round that they were last sent in. Uses the tally and
     the measured edits while they are current; otherwise reads all candidates."""
-    if which == EDITED and job.edits_measured.get("of") == edits_key(job):
-        stored = job.edits_measured["rounds"].items()
-        return {int(number): RetrySize(*found) for number, found in stored}
+    if which == EDITED and job.edits_measured.of == edits_key(job):
+        stored = job.edits_measured.rounds.items()
+        return {number: RetrySize(*found) for number, found in stored}
     counted = None if which == EDITED else _in_tally(job, which)
     if counted is not None and not job.edits.all()[MEASURED_AT_ONCE:].exists():
         edited = list(job.edits.values_list("number", flat=True))
@@ -91,9 +91,9 @@ def sizes_by_round(job: Job, which: str) -> SizesByRound:
 
 def _in_tally(job: Job, which: str) -> SizesByRound | None:
     """Rows with a cause, edited ones included; None if the tally does not have them."""
-    groups = job.tally.get("groups") or [{}]
+    groups = job.tally.groups
     is_current = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
-    if not is_current or not all("rounds" in group for group in groups):
+    if not is_current or not groups or any(group.rounds is None for group in groups):
         return None
     if job.is_external and job.kind == Job.Kind.REQUESTS:
         return None  # some of them cannot be sent
@@ -101,9 +101,9 @@ def _in_tally(job: Job, which: str) -> SizesByRound | None:
     causes = PASSING_CAUSES if which == FOR_NOW else (which,)
     found: SizesByRound = {}
     for group in groups:
-        if group["outcome"] in outcomes and group["cause"] in causes:
-            for number, counted in group["rounds"].items():
-                found[int(number)] = add_sizes(found.get(int(number)), RetrySize(*counted))
+        if group.outcome in outcomes and group.cause in causes:
+            for number, counted in (group.rounds or {}).items():
+                found[number] = add_sizes(found.get(number), RetrySize(*counted))
     return found
 
 
@@ -164,7 +164,7 @@ def count_with_cause(job: Job, cause: str) -> int | None:
 
 def count_edited(job: Job) -> int | None:
     """How many edited rows wait to be sent; None if not measured yet."""
-    if job.edits_measured.get("of") != edits_key(job):
+    if job.edits_measured.of != edits_key(job):
         return None
     return sum(one.rows for one in sizes_by_round(job, EDITED).values())
 

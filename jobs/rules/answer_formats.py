@@ -16,8 +16,6 @@ from typing import Any
 
 import msgspec
 
-from .structs import reader_of
-
 TEXT, LABELS, COLUMNS = "text", "labels", "columns"
 # Kinds of columns, with their names for people.
 COLUMN_KINDS = {
@@ -66,9 +64,6 @@ class AnswerKind(msgspec.Struct, frozen=True):
 FREE_TEXT = AnswerKind()
 # Those of columns that were asked for are no deeper than a list of texts.
 Value = str | int | float | bool | list[Any] | dict[str, Any] | None
-
-
-read_answer_kind = reader_of(AnswerKind)
 
 
 class DoesNotFit(Exception):

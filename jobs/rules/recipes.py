@@ -23,7 +23,6 @@ from .answer_formats import (
     output_format,
 )
 from .model_capabilities import AUTOMATIC, EFFORTS, effort_of, efforts_of, thinking_params
-from .structs import reader_of
 
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
 _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
@@ -54,9 +53,9 @@ EXAMPLES = "Here are examples of good answers:"
 class Recipe:
     """A prompt with its settings, for each row of a table."""
 
-    prompt: str
-    system: str
-    model: str
+    prompt: str = ""
+    system: str = ""
+    model: str = ""
     max_tokens: int = 0  # including thinking; 0: automatic
     answer: AnswerKind = FREE_TEXT
     effort: str = AUTOMATIC  # of model_capabilities.EFFORTS
@@ -77,10 +76,7 @@ class Recipe:
         return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
 
 
-read_recipe = reader_of(Recipe)
-
-
-# All fields but the answer: columns of Job and form fields have the same names.
+# All fields but the answer: form fields have the same names.
 PLAIN_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != "answer")
 
 

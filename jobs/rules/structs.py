@@ -20,4 +20,4 @@ def reader_of(kind: type[T]) -> Callable[[object], T]:
     """A function that turns the values of a JSON column into a `kind`. The function raises
     msgspec.ValidationError when they do not fit."""
     msgspec.json.Decoder(kind)  # works out all that msgspec needs to know of the type
-    return partial(msgspec.convert, type=kind)
+    return partial(msgspec.convert, type=kind, str_keys=True)

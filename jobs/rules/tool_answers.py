@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .answer_formats import MOST_NAME, AnswerColumn, readable
-from .structs import reader_of
 
 MOST_COLUMNS = 100  # of a job; what is in no column stays in the answer as JSON
 _PLAIN = {"number": "number", "integer": "number", "boolean": "yes_no", "string": "text"}
@@ -108,11 +107,3 @@ def _kind_of_value(value: Any) -> str:
     if isinstance(value, int | float):
         return "number"
     return "list" if isinstance(value, list) else "text"
-
-
-_read_columns = reader_of(tuple[AnswerColumn, ...])
-
-
-def stored_columns(stored: list[Any]) -> tuple[AnswerColumn, ...]:
-    """The columns in Job.answer_columns."""
-    return _read_columns(stored)

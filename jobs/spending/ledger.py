@@ -140,7 +140,7 @@ def charges(since: datetime) -> Iterator[Charge]:
                 DELETED,
                 model,
                 "deleted job",
-                Decimal(amount),
+                amount,
             )
 
 
@@ -195,7 +195,7 @@ def keep_spending(job: Job) -> None:
             at=charge.at,
             practice=practice,
             template=template,
-            models_used={charge.model: format(charge.amount, "f")},
+            models_used={charge.model: charge.amount},
             spent_pico=int(charge.amount.scaleb(12)),
         )
     # A test that is being sent may be charged; one that waits was never sent.
@@ -253,11 +253,10 @@ def _of_job(job: Job) -> Iterator[Charge]:
         return
     rounds = list(job.rounds.all())
     # A tally of an older version does not tell the models, or the rounds, apart.
-    named: dict[str, int] = dict(job.tally.get("by_model") or {job.model: job.spent_pico})
-    by_round: dict[str, dict[str, int]] = job.tally.get("by_round", {})
+    named = dict(job.tally.by_model or {job.recipe.model: job.spent_pico})
     first = job.spent_pico
     for one in rounds:
-        again = by_round.get(str(one.number)) or {}
+        again = job.tally.by_round.get(one.number, {})
         first -= one.spent_pico
         for model, amount in again.items():
             named[model] = named.get(model, 0) - amount

@@ -89,13 +89,15 @@ def list_months(now: datetime) -> list[Month]:
         if charge.what != "tests":
             month.in_batches += charge.amount
     cached = Job.objects.filter(
-        confirmed_at__gte=begins[-1], practice=settings.PRACTICE, cached=True
+        confirmed_at__gte=begins[-1], practice=settings.PRACTICE, recipe__cached=True
     )
-    for at, model, tally in cached.values_list("confirmed_at", "model", "tally"):
-        tokens = (int(tally.get(f"cache_{what}_tokens", 0)) for what in ("write", "read"))
+    for at, recipe, tally in cached.values_list("confirmed_at", "recipe", "tally"):
+        tokens = tally.cache_write_tokens, tally.cache_read_tokens
         assert at is not None  # noqa: S101 - as asked for
         with suppress(pricing.UnknownPrice, KeyError):  # KeyError: in the future
-            found[ledger.month_of(at)].saved_by_caching += pricing.caching_savings(model, *tokens)
+            found[ledger.month_of(at)].saved_by_caching += pricing.caching_savings(
+                recipe.model, *tokens
+            )
     for one in ledger.open_charges(begins[-1]):
         if month := found.get(ledger.month_of(one.at)):
             month.reserved += one.amount

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ..models import Job, ModelCatalog, PriceOverride
 from ..rules import pricing
 from ..rules.pricing import ModelFacts, PricedModel, TokenPrices
+from ..rules.provider_lists import ModelInfo
 
 # Of the price of input, where nothing else is entered (pricing page: cache writes and reads).
 WRITE_5M, WRITE_1H, READ = Decimal("1.25"), Decimal(2), Decimal("0.1")
@@ -29,13 +30,13 @@ def _in_force(today: date) -> Iterator[PricedModel]:
     latest = {own.model: own for own in entered.select_related("entered_by")}
     if not latest:
         return
-    listed = {entry["id"]: entry for entry in ModelCatalog.get().entries}
+    listed = {entry.id: entry for entry in ModelCatalog.get().entries}
     for own in latest.values():
         kept = (own.cache_write_5m, own.cache_write_1h, own.cache_read)
         who = own.entered_by.username if own.entered_by else "an administrator"
         source = f"entered by {who} on {own.entered_at:%Y-%m-%d}, from {own.since} on"
         yield PricedModel(
-            **vars(_known(own.model, listed.get(own.model, {}))),
+            **vars(_known(own.model, listed.get(own.model) or ModelInfo(own.model))),
             prices=TokenPrices(own.input, own.output, *kept),
             long_prompt_above=None,
             long_prices=None,
@@ -44,18 +45,18 @@ def _in_force(today: date) -> Iterator[PricedModel]:
         )
 
 
-def _known(model_id: str, listed: dict[str, object]) -> ModelFacts:
+def _known(model_id: str, listed: ModelInfo) -> ModelFacts:
     """Other facts about a model: from the bundled table, else from the provider's list."""
     return pricing.find_model(model_id) or ModelFacts(
         id=model_id,
         aliases=(),
-        name=str(listed.get("display_name") or model_id),
-        family=str(listed.get("line") or ""),
+        name=listed.display_name or model_id,
+        family=listed.line or "",
         status="active",
         limited=True,  # offered only where the provider lists it
         retires=None,
-        context=int(str(listed.get("max_input_tokens") or 0)),
-        max_output=int(str(listed.get("max_tokens") or 0)),
+        context=listed.max_input_tokens or 0,
+        max_output=listed.max_tokens or 0,
     )
 
 

@@ -63,7 +63,7 @@ def receipt_of(job: Job) -> Receipt:
             *_of_late_ones(job),
         ],
         _not_charged(job),
-        job.tally.get("unpriced", 0),
+        job.tally.unpriced,
         # Nobody here estimated an imported batch.
         None if job.is_external else estimates.total_estimate(job),
         ledger.possible_charges(job),

@@ -101,7 +101,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if kind == slots.TESTING:
             trials.answer_next(job, lease)
             return NOW
-        if shares.lacks_bounds(job.reading.get("models") or {}):
+        if shares.lacks_bounds(job.reading.models):
             _read_for_bounds(job)
             return NOW
         estimate = estimates.estimate_job(job, lease)

@@ -44,9 +44,7 @@ def report_failures(job_pk: int) -> None:
     """Tell a person when a step keeps failing for a reason of our own."""
     failing = Job.objects.filter(pk=job_pk, failures_in_a_row__gte=FAILURES_BEFORE_HOLD - 1)
     with transaction.atomic():
-        if failing.try_move(
-            job_pk, Job.State.READING, Job.State.UNREADABLE, problem_count=1, row_count=0
-        ):
+        if failing.try_move(job_pk, Job.State.READING, Job.State.UNREADABLE, row_count=0):
             why = f"The file could not be read. {SEE_THE_LOG}"
             FileProblem.objects.create(job_id=job_pk, lines=[0], texts=[why], leaves_out=True)
         if failing.filter(state__in=Job.SENT).exists():

@@ -12,7 +12,18 @@ from django.db import transaction
 from django.db.models import F, Max
 
 from ..batches.slices import slice_transaction
-from ..models import NOT_GOOD, Edit, Job, JobEvent, Outcome, Row, RowChange, RowQuerySet, clock
+from ..models import (
+    NOT_GOOD,
+    ChangeDetail,
+    Edit,
+    Job,
+    JobEvent,
+    Outcome,
+    Row,
+    RowChange,
+    RowQuerySet,
+    clock,
+)
 from ..results import builder
 from ..retries import edits, rounds, selection
 from ..rules import wording
@@ -36,9 +47,9 @@ def ignorable_rows(job: Job, cause: str) -> RowQuerySet:
 
 def count_ignorable_rows(job: Job, cause: str) -> int:
     """How many rows have this cause: from the tally if it is up to date, else counted."""
-    if job.tally_version != job.rows_version or "causes" not in job.tally:
+    if job.tally_version != job.rows_version or not job.tally.causes:
         return ignorable_rows(job, cause).count()
-    found = job.tally["causes"]
+    found = job.tally.causes
     return sum(rows for outcome, why, rows in found if outcome in NOT_GOOD and why == cause)
 
 
@@ -67,7 +78,7 @@ def edit_rows(job: Job, cause: str, user: User, *, code: str, name: str, number:
     count = edits.changeable_rows(shown, cause).count() if counted is None else counted
     if count <= AT_ONCE:
         return edits.change_rows(shown, cause, code, name, number)
-    how = {"code": code, "name": name, "number": number}
+    how = ChangeDetail(number, code, name)
     with transaction.atomic():
         begun = _begin_change(shown, user, kind=Kind.EDIT, cause=cause, how=how, rows=count)
     return count if begun else 0
@@ -86,7 +97,7 @@ def undo_edits(job: Job, user: User) -> None:
 
 def count_copies(job: Job, number: int) -> int:
     """How many rows have a copy of the answer of row `number`."""
-    return Row.objects.filter(job=job, same_as=number).count() if job.same_once else 0
+    return Row.objects.filter(job=job, same_as=number).count() if job.recipe.same_once else 0
 
 
 def mark_answer(row: Row, copies: int, good: bool | None, note: str, user: User) -> None:
@@ -99,7 +110,7 @@ def mark_answer(row: Row, copies: int, good: bool | None, note: str, user: User)
         numbers += same.values_list("number", flat=True)
     changed = _mark(row, Row.objects.filter(job=job, number__in=numbers), good, note)
     if copies > AT_ONCE:
-        how = {"number": row.number, "good": good, "note": note}
+        how = ChangeDetail(row.number, good=good, note=note)
         RowChange.objects.create(job=job, asked_by=user, kind=Kind.MARK, how=how, rows=copies)
         Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
         tally.note_change(job.pk)
@@ -140,10 +151,10 @@ def change_next_slice(job: Job) -> bool:
         return False
     end, is_last = _end_of_slice(change)
     here = {"number__gt": change.done_to, "number__lte": end}
-    wanted = edits.EditedSources({}, set())
+    wanted, how = edits.EditedSources({}, set()), change.how
     if change.kind == Kind.EDIT:  # safe outside the transaction: nothing else changes these rows
         rows = edits.changeable_rows(job, change.cause).filter(**here)
-        wanted = edits.change_sources(job, rows, **change.how)
+        wanted = edits.change_sources(job, rows, how.code, how.name, how.number)
     with slice_transaction():
         locked = Job.objects.select_for_update().get(pk=job.pk)
         # Answers can be marked while the job is still running.
@@ -176,7 +187,7 @@ def _end_of_slice(change: RowChange) -> tuple[int, bool]:
         # Queried one by one, each comes from an index in order of row numbers.
         chosen = [rows.filter(outcome=outcome, cause=change.cause) for outcome in NOT_GOOD]
     elif change.kind == Kind.MARK:
-        chosen = [rows.filter(same_as=change.how["number"])]
+        chosen = [rows.filter(same_as=change.how.number)]
     else:
         last = rows.aggregate(last=Max("number"))["last"] or 0
         end = min(change.done_to + SLICE, last)
@@ -191,10 +202,10 @@ def _end_of_slice(change: RowChange) -> tuple[int, bool]:
 
 def _mark_copies(change: RowChange, here: dict[str, int]) -> int:
     job, how = change.job, change.how
-    row = Row.objects.get(job=job, number=how["number"])
+    row = Row.objects.get(job=job, number=how.number)
     copies = Row.objects.filter(job=job, same_as=row.number, **here)
     numbers = list(copies.values_list("number", flat=True))
-    _mark(row, Row.objects.filter(job=job, number__in=numbers), how["good"], how["note"])
+    _mark(row, Row.objects.filter(job=job, number__in=numbers), how.good, how.note)
     Job.objects.filter(pk=job.pk).update(rows_changed=F("rows_changed") + 1)
     tally.note_change(job.pk)
     return len(numbers)

@@ -133,7 +133,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     if any(batch.state == Batch.State.RESTORING for batch in batches):
         holds.hold(job.pk, JOURNAL_IS_GONE)
         return due_times.SAFETY
-    if (job.same_once or job.only_new) and not job.deduplicated:
+    if (job.recipe.same_once or job.recipe.only_new) and not job.deduplicated:
         deduplication.mark_repeated_rows(job, lease)
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]

@@ -19,6 +19,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import BigIntegerField, Case, Count, F, Max, Min, Q, Sum, When
 from django.db.models.functions import Cast, Coalesce
+from msgspec.structs import replace
 
 from ..batches import result_rows
 from ..drafts import estimates
@@ -37,6 +38,7 @@ from ..models import (
 )
 from ..rules import pricing
 from ..rules.judging import IGNORED, MARKED_DOWN, PASSING_CAUSES
+from ..rules.tallies import AnswerLengths, CauseGroup, Tally
 
 __all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
 
@@ -86,7 +88,7 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
         "skipped_count": skipped,
         "spent_pico": spent.total(),
         "reserved_pico": _still_to_come(job, sums.totals, sums.over),
-        "tally": {**_tally_of(sums), **_strays(job)},
+        "tally": _tally_of(sums, _strays(job)),
     }
     return numbers, spent
 
@@ -185,68 +187,66 @@ def _add_attempts(job: Job, sums: _Sums) -> None:
         sums.totals["pico"] += int(amount)
 
 
-def _tally_of(sums: _Sums) -> dict[str, Any]:
-    """Job.tally, but for results that belong to no row."""
+def _tally_of(sums: _Sums, strays: int) -> Tally:
     by_model = sum(sums.by_round.values(), Counter[str]())
     totals = sums.totals
-    return {
-        "outcomes": dict(sums.outcomes),
-        "causes": [[*key, rows] for key, rows in sorted(sums.causes.items())],
-        "groups": [_group(*key, groups) for key, groups in sorted(sums.groups.items())],
-        "by_model": {model: pico for model, pico in by_model.items() if pico},
-        # Of these, what was sent again.
-        "by_round": {
-            str(number): {model: pico for model, pico in found.items() if pico}
+    return Tally(
+        outcomes=dict(sums.outcomes),
+        causes=[(*key, rows) for key, rows in sorted(sums.causes.items())],
+        groups=[_group(*key, groups) for key, groups in sorted(sums.groups.items())],
+        by_model={model: pico for model, pico in by_model.items() if pico},
+        by_round={
+            number: {model: pico for model, pico in found.items() if pico}
             for number, found in sorted(sums.by_round.items())
             if number > 1
         },
-        "input_tokens": totals["input"],
-        "cache_read_tokens": totals["cache_read"],
-        "cache_write_tokens": totals["cache_write"],
-        "cache_hits": totals["hits"],  # rows that read from the prompt cache
-        "answered": totals["answered"],  # rows with output tokens
-        "again": totals["again"],  # rows that a retry may help
-        "output_tokens": totals["output"],
-        "thinking_tokens": totals["thinking"],
-        # Good answers, the sum of their tokens and of the squares: later jobs estimate from these.
-        "lengths": {
-            "answers": totals["good"],
-            "text": [totals["good_text"], totals["good_text_squares"]],
-            "thinking": [totals["good_thinking"], totals["good_thinking_squares"]],
-        },
-        "cost_pico": totals["pico"],
-        "unpriced": totals["unpriced"],
-    }
+        input_tokens=totals["input"],
+        cache_read_tokens=totals["cache_read"],
+        cache_write_tokens=totals["cache_write"],
+        cache_hits=totals["hits"],
+        answered=totals["answered"],
+        again=totals["again"],
+        output_tokens=totals["output"],
+        thinking_tokens=totals["thinking"],
+        lengths=AnswerLengths(
+            totals["good"],
+            (totals["good_text"], totals["good_text_squares"]),
+            (totals["good_thinking"], totals["good_thinking_squares"]),
+        ),
+        cost_pico=totals["pico"],
+        unpriced=totals["unpriced"],
+        strays=strays,
+    )
 
 
-def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
+def _group(outcome: str, cause: str, groups: list[dict[str, Any]]) -> CauseGroup:
     """Rows with one outcome and cause: how many, how many are sent themselves and their bytes, what
     they cost, and when the first and last of their batches ended."""
     is_good = outcome == Outcome.GOOD  # nobody asks since when
     first = [group["first"] for group in groups if group["first"] and not is_good]
     last = [group["last"] for group in groups if group["last"] and not is_good]
-    return {
-        "outcome": outcome,
-        "cause": cause,
-        "rows": sum(group["rows"] for group in groups),
-        "own": sum(group["own"] for group in groups),
-        "bytes": sum(int(group["size"] or 0) for group in groups),
-        "rounds": {} if is_good else _by_round(groups),  # good ones are not sent again
-        "cost_pico": sum(int(group["pico"]) for group in groups),
-        "first": min(first).isoformat() if first else None,
-        "last": max(last).isoformat() if last else None,
-    }
+    return CauseGroup(
+        outcome,
+        cause,
+        rows=sum(group["rows"] for group in groups),
+        own=sum(group["own"] for group in groups),
+        bytes=sum(int(group["size"] or 0) for group in groups),
+        rounds={} if is_good else _by_round(groups),  # good ones are not sent again
+        cost_pico=sum(int(group["pico"]) for group in groups),
+        first=min(first).isoformat() if first else None,
+        last=max(last).isoformat() if last else None,
+    )
 
 
-def _by_round(groups: list[dict[str, Any]]) -> dict[str, list[int]]:
+def _by_round(groups: list[dict[str, Any]]) -> dict[int, tuple[int, int, int]]:
     """Rows that are sent themselves, by their last round: how many, their bytes and those of the
     largest."""
-    found: dict[str, list[int]] = {}
+    found: dict[int, tuple[int, int, int]] = {}
     for group in groups:
         if group["own"]:
-            rows, size, largest = found.get(str(group["round"]), (0, 0, 0))
+            rows, size, largest = found.get(group["round"], (0, 0, 0))
             rows, size = rows + group["own"], size + int(group["size"] or 0)
-            found[str(group["round"])] = [rows, size, max(largest, group["largest"] or 0)]
+            found[group["round"]] = rows, size, max(largest, group["largest"] or 0)
     return found
 
 
@@ -255,13 +255,13 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     the answer of `row` as good or not. `rows` is their number with its copies. Call it within a
     transaction that locks the job. A tally that is out of date stays so."""
     mine = Job.objects.filter(pk=job.pk)
-    tally: dict[str, Any] = mine.values_list("tally", flat=True).get()
-    if "lengths" not in tally or "groups" not in tally:
+    tally = mine.values_list("tally", flat=True).get()
+    if tally.lengths is None or not tally.groups:
         note_change(job.pk)  # counted by an older version
         return
     sign = 1 if good else -1
-    outcomes, causes = Counter(tally["outcomes"]), Counter[tuple[str, str]]()
-    for outcome, cause, count in tally["causes"]:
+    outcomes, causes = Counter(tally.outcomes), Counter[tuple[str, str]]()
+    for outcome, cause, count in tally.causes:
         causes[outcome, cause] = count
     for key, change in (
         ((Outcome.GOOD.value, ""), sign * rows),
@@ -272,16 +272,21 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     if causes[Outcome.LOOK.value, MARKED_DOWN] > MARKED:
         note_change(job.pk)  # too many to count within the transaction
         return
-    tally["outcomes"] = {outcome: count for outcome, count in outcomes.items() if count}
-    tally["causes"] = [[*key, count] for key, count in sorted(causes.items()) if count]
-    tally["groups"] = _groups_after_mark(job, row, tally["groups"], rows, sign)
+    lengths = tally.lengths
     if row.output_tokens:  # copies have none
-        lengths = tally["lengths"]
-        lengths["answers"] += sign
         thinking = row.thinking_tokens
-        for name, tokens in (("text", row.output_tokens - thinking), ("thinking", thinking)):
-            total, squares = lengths[name]
-            lengths[name] = [total + sign * tokens, squares + sign * tokens * tokens]
+        lengths = AnswerLengths(
+            lengths.answers + sign,
+            _with_answer(lengths.text, row.output_tokens - thinking, sign),
+            _with_answer(lengths.thinking, thinking, sign),
+        )
+    tally = replace(
+        tally,
+        outcomes={outcome: count for outcome, count in outcomes.items() if count},
+        causes=[(*key, count) for key, count in sorted(causes.items()) if count],
+        groups=_groups_after_mark(job, row, tally.groups, rows, sign),
+        lengths=lengths,
+    )
     # An up-to-date tally stays up to date, and an old one stays old.
     was_true = When(tally_version=F("rows_version"), then=F("rows_version") + 1)
     mine.update(
@@ -291,16 +296,26 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     )
 
 
+def _with_answer(sums: tuple[int, int], tokens: int, sign: int) -> tuple[int, int]:
+    """The sums of tokens and of their squares, with one answer more (`sign` 1) or less (-1)."""
+    total, squares = sums
+    return total + sign * tokens, squares + sign * tokens * tokens
+
+
 def _groups_after_mark(
-    job: Job, row: Row, groups: list[dict[str, Any]], rows: int, sign: int
-) -> list[dict[str, Any]]:
+    job: Job, row: Row, groups: list[CauseGroup], rows: int, sign: int
+) -> list[CauseGroup]:
     """Rows marked as not good are few and counted again; good ones are adjusted."""
-    found = {(group["outcome"], group["cause"]): group for group in groups}
+    found = {(group.outcome, group.cause): group for group in groups}
     good, down = (Outcome.GOOD.value, ""), (Outcome.LOOK.value, MARKED_DOWN)
-    of_good = found.setdefault(good, _group(*good, []))
-    changes = {"rows": rows, "own": 1, "bytes": row.size, "cost_pico": row.cost_pico}
-    for name, change in changes.items():
-        of_good[name] += sign * change
+    of_good = found.get(good) or _group(*good, [])
+    found[good] = replace(
+        of_good,
+        rows=of_good.rows + sign * rows,
+        own=of_good.own + sign,
+        bytes=of_good.bytes + sign * row.size,
+        cost_pico=of_good.cost_pico + sign * row.cost_pico,
+    )
     own = Q(same_as=None, earlier=None)
     down_rows = Row.objects.filter(job=job, outcome=Outcome.LOOK, cause=MARKED_DOWN)
     marked = down_rows.values("round").annotate(
@@ -314,7 +329,7 @@ def _groups_after_mark(
         largest=Max("size", filter=own),
     )
     found[down] = _group(*down, [{**one, "size": one["own_bytes"]} for one in marked])
-    return [group for _key, group in sorted(found.items()) if group["rows"]]
+    return [group for _key, group in sorted(found.items()) if group.rows]
 
 
 def _charged_elsewhere(job: Job) -> Counter[str]:
@@ -329,10 +344,10 @@ def _charged_elsewhere(job: Job) -> Counter[str]:
     return found
 
 
-def _strays(job: Job) -> dict[str, int]:
+def _strays(job: Job) -> int:
     """How many results of an imported batch match no row."""
     found = job.problems.filter(kind=result_rows.NO_ROW).first() if job.is_external else None
-    return {"strays": found.count} if found else {}
+    return found.count if found else 0
 
 
 def _still_to_come(job: Job, sums: Counter[str], over_of_round: Counter[int]) -> int:
@@ -342,7 +357,7 @@ def _still_to_come(job: Job, sums: Counter[str], over_of_round: Counter[int]) ->
     if not job.was_sent or job.state == Job.State.FINISHED:
         return 0
     if again := job.rounds.last():
-        most, spent = Decimal(again.estimate["most"]), Decimal(0)
+        most, spent = again.estimate.most, Decimal(0)
         # Only rows of this round count as over; rows that have not joined it yet are still to come.
         recipe, over = recipe_of_round(job, again.number), over_of_round[again.number]
         if over >= again.rows:

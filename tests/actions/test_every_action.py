@@ -26,10 +26,12 @@ from pytest_django import Settings
 from jobs import actions
 from jobs.actions import external_batches, reviews
 from jobs.batches import external_ids
+from jobs.ingest.shapes import CorrectionFile
 from jobs.models import Batch, Job, Outcome, Trial, files
 from jobs.results import review_sample
 from jobs.retries import measurements, rounds, selection
 from jobs.rules.recipes import Recipe
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import row_changes, tally
 
 from ..batches.test_external import in_table, made_elsewhere
@@ -65,7 +67,7 @@ def draft(owner: User, size: int, **values: Any) -> Job:
 
 def corrected(owner: User, size: int) -> Job:
     files.stored_path("corrected").write_bytes(b"")
-    return draft(owner, size, corrections=[{"file": "corrected", "sha256": "", "used": True}])
+    return draft(owner, size, corrections=[CorrectionFile("corrected", used=True)])
 
 
 def tried(owner: User, size: int) -> Job:
@@ -162,7 +164,7 @@ def file(name: str = "reviews.csv") -> SimpleUploadedFile:
 
 
 def key_of(job: Job, which: str = CAUSE) -> str:
-    return rounds.make_plan(job, rounds.RetryChoice(which)).key
+    return rounds.make_plan(job, RetryChoice(which)).key
 
 
 Given = dict[str, Any]

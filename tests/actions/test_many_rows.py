@@ -14,6 +14,7 @@ from django.urls import reverse
 from jobs.actions import job_basics, retries, reviews, submissions
 from jobs.batches import attempts, leases
 from jobs.drafts import reading
+from jobs.ingest.corrected_file import Findings
 from jobs.models import (
     Attempt,
     CorrectedUpload,
@@ -28,9 +29,9 @@ from jobs.models import (
 )
 from jobs.results import review_sample
 from jobs.retries import corrected_files, edits, measurements, preparation, rounds
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules.judging import IGNORED, MARKED_DOWN
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance, due_times, row_changes, sweep, tally
 
 from ..conftest import Simulator, send_again
@@ -90,7 +91,7 @@ def test_sending_many_rows_again_is_one_short_click_and_slices(
 
 
 def plan_cost(job: Job) -> Decimal:
-    return Decimal(job.rounds.get().estimate["most"])
+    return Decimal(job.rounds.get().estimate.most)
 
 
 def test_a_round_is_prepared_whole_and_each_row_is_taken_once(alice: User) -> None:
@@ -137,7 +138,7 @@ def test_rows_that_a_stopped_round_had_not_taken_stay_as_they_were(
     job.refresh_from_db()
     assert submissions.stop_job(job, alice)
     job = drive(job)
-    counts, taken = job.tally["outcomes"], preparation.SLICE
+    counts, taken = job.tally.outcomes, preparation.SLICE
     assert counts == {"canceled": taken, "errored": 5_000 - taken} and not job.reserved_pico
     assert (job.rounds.get().rows, job.rounds.get().step) == (taken, Round.Step.READY)
     assert send_again(job, alice, "canceled") == taken
@@ -261,7 +262,7 @@ def test_many_corrected_rows_are_kept_in_slices_and_a_worker_that_died_begins_an
     monkeypatch.setattr(
         corrected_files,
         "match_rows",
-        lambda *_: (corrected_files.Findings(changed=5_000), dict(changed)),
+        lambda *_: (Findings(changed=5_000), dict(changed)),
     )
     lease = leases.Lease(job.pk, "me", job.created_at)
     put = edits.store_sources

@@ -26,10 +26,18 @@ def given_up_by_listing(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         if batch.state != Batch.State.UNKNOWN:
             break
         reconciliation.reconcile(batch)
-        absent = absence._read(Batch.objects.get(pk=batch.pk).absence)
-        absent.seconds += 10_000  # as if so much time had passed
-        Batch.objects.filter(pk=batch.pk).update(absence=msgspec.to_builtins(absent))
+        absent = Batch.objects.get(pk=batch.pk).absence
+        assert absent is not None
+        later = msgspec.structs.replace(absent, seconds=absent.seconds + 10_000)
+        Batch.objects.filter(pk=batch.pk).update(absence=later)
     assert Batch.objects.get(pk=batch.pk).state == Batch.State.PLANNED
+
+
+def say_of_its_try(**detail: Any) -> None:
+    """What is recorded of the one try that was given up."""
+    event = SubmissionEvent.objects.get()
+    event.detail = msgspec.structs.replace(event.detail, **detail)
+    event.save()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +99,7 @@ def test_a_try_that_was_found_itself_leaves_nothing_to_cancel(
 ) -> None:
     """It counted as never arrived, was listed before it was sent again, and counts as never arrived
     no more. Another program's batch of its size and time is not ours."""
-    SubmissionEvent.objects.update(detail=SubmissionEvent.objects.get().detail | {"attempt": 1})
+    say_of_its_try(attempt=1)
     made = clock.now() - timedelta(minutes=26)
     Batch.objects.update(attempts=1, recovered=True, created_at=made)
     listing = [listed("msgbatch_theirs", 25), listed("msgbatch_second", 26)]
@@ -103,9 +111,8 @@ def test_a_try_that_was_found_itself_leaves_nothing_to_cancel(
 def test_one_try_that_was_given_up_twice_is_looked_for_once(
     missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    say_of_its_try(attempt=1)
     first = SubmissionEvent.objects.get()
-    first.detail |= {"attempt": 1}
-    first.save()
     SubmissionEvent.objects.create(nonce="abc123", kind="never_arrived", detail=first.detail)
     listing = [listed("msgbatch_late", 25), listed("msgbatch_theirs", 24)]
     monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
@@ -119,7 +126,7 @@ def test_when_an_earlier_try_is_found_the_last_one_is_in_doubt(
 ) -> None:
     """The first try had been given up, and the answer to the second was lost. The first is listed
     now; the second may have arrived as well."""
-    SubmissionEvent.objects.update(detail=SubmissionEvent.objects.get().detail | {"attempt": 1})
+    say_of_its_try(attempt=1)
     now = clock.now()
     begun = clock.Moment(now - timedelta(minutes=10), now - timedelta(minutes=10), clock.BOOT, 0.0)
     Job.objects.update(state=Job.State.SUBMITTING)
@@ -146,11 +153,10 @@ def test_when_an_earlier_try_is_found_the_last_one_is_in_doubt(
 def test_a_try_from_days_ago_is_found_when_a_person_answered_late(
     missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event = SubmissionEvent.objects.get()
-    for name in ("from", "until"):
-        moved = datetime.fromisoformat(event.detail[name]) - timedelta(days=6)
-        event.detail[name] = moved.isoformat()
-    event.save()
+    detail = SubmissionEvent.objects.get().detail
+    begin, until = map(datetime.fromisoformat, (detail.begin, detail.until))
+    days = timedelta(days=6)
+    say_of_its_try(begin=(begin - days).isoformat(), until=(until - days).isoformat())
     Batch.objects.update(intent_at=clock.now() - timedelta(days=6, minutes=30))
     listing = [listed("msgbatch_new", 1, 3), listed("msgbatch_late", 6 * 24 * 60 + 25)]
     monkeypatch.setattr(client, "list_batches", lambda: iter(listing))

@@ -291,7 +291,7 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
     job = drive(job, until=lambda job: bool(job.held))
     assert submissions.give_up_missing_answers(job, alice)
     job = drive(job)
-    assert job.tally["causes"] == [["errored", "lost", len(ROWS)]]
+    assert job.tally.causes == [("errored", "lost", len(ROWS))]
     assert job_basics.delete_job(job, alice)
 
 
@@ -312,7 +312,7 @@ def test_a_line_that_comes_twice_is_paid_once(
 ) -> None:
     simulator.faults(results=[{"kind": "duplicate_line"}])
     job = drive(confirmed(alice, drive, ROWS))
-    assert job.batches.get().cost_pico == job.tally["cost_pico"] > 0
+    assert job.batches.get().cost_pico == job.tally.cost_pico > 0
 
 
 def test_what_did_arrive_of_incomplete_results_can_be_used_at_once(

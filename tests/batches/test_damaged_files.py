@@ -409,7 +409,7 @@ def test_damaged_corrections_are_left_out_and_said(
     assert uploads.correct_rows(job, corrected, alice)
     job.refresh_from_db()
     (correction,) = job.corrections
-    damage(files.stored_path(correction["file"]))
+    damage(files.stored_path(correction.file))
     job = drive(job, until=lambda job: job.state == "draft", seconds=30)
     assert job.row_count == 2 and job.left_out_count == 1
     texts = [text for problem in job.problems.all() for text in problem.texts]
@@ -430,7 +430,7 @@ def test_a_damaged_corrected_file_of_a_finished_job_changes_nothing(
     advance.advance(job.pk)
 
     found = CorrectedUpload.objects.get(job=job).found
-    assert found and found["trouble"] == [
+    assert found and found.trouble == [
         "Our copy of the corrected file is damaged. Upload it again."
     ]
     assert not job.edits.exists()

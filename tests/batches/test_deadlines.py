@@ -18,6 +18,7 @@ from jobs.models import Batch, Heartbeat, Job, Outcome, clock
 from jobs.provider import client
 from jobs.retries import rounds, selection
 from jobs.rules import result_proof
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, send_again
@@ -194,7 +195,7 @@ def test_rows_that_were_not_reached_can_be_sent_again_once(
     expired = job.outcome_count(Outcome.EXPIRED)
     answered = dict(job.rows.filter(outcome=Outcome.GOOD).values_list("number", "batch__nonce"))
     simulator.reset()
-    again = rounds.RetryChoice(selection.FOR_NOW)
+    again = RetryChoice(selection.FOR_NOW)
     assert not retries.confirm_retry(job, again, "another", alice), "not what was shown"
     planned = rounds.find_plan(job, again)
     assert planned is not None and planned.rows == expired
@@ -292,7 +293,7 @@ def test_answers_that_were_deleted_before_they_were_fetched_are_lost_and_said_to
     assert job.batches.get().state == Batch.State.ENDED, "one look is not enough"
     job = drive(job, until=over_without_pauses)
     assert job.state == Job.State.FINISHED
-    assert job.tally["causes"] == [[Outcome.ERRORED, "lost", len(ROWS)]]
+    assert job.tally.causes == [(Outcome.ERRORED, "lost", len(ROWS))]
     assert job.batches.get().state == Batch.State.LOST
     row = job.rows.first()
     assert row is not None

@@ -46,10 +46,10 @@ from jobs.models import (
 from jobs.provider import replies
 from jobs.results import unmatched, workbook
 from jobs.retries import problem_groups, rounds
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules import result_proof
 from jobs.rules.judging import ASK, EDIT, LEAVE_OUT
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import ledger
 from jobs.web.templatetags.show import job_state
 from jobs.worker import finishing, sent_jobs, sweep
@@ -311,7 +311,7 @@ def test_what_did_arrive_of_incomplete_results_can_be_used(
     job = drive(job, until=asks)
     assert (job.good_count, job.outcome_count(Outcome.WAITING)) == (2, 1)
     assert submissions.give_up_missing_answers(job, root)
-    assert drive(job).tally["causes"] == [["errored", "lost", 1], ["good", "", 2]]
+    assert drive(job).tally.causes == [("errored", "lost", 1), ("good", "", 2)]
 
 
 @pytest.mark.parametrize(

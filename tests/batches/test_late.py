@@ -18,6 +18,7 @@ from jobs.models import (
     Job,
     LateBatch,
     PastSpending,
+    SubmissionDetail,
     SubmissionEvent,
     clock,
     files,
@@ -116,10 +117,10 @@ def missed(alice: User, make_job: Callable[..., Job], simulator: Simulator) -> B
     now = clock.now()
     list(client.list_batches())  # tells the provider's time
     job = make_job(alice, state=Job.State.WORKING, rows=[("a", "b")] * 2)
-    tried = {
-        "from": (now - timedelta(minutes=30)).isoformat(),
-        "until": (now - timedelta(minutes=20)).isoformat(),
-    }
+    tried = SubmissionDetail(
+        begin=(now - timedelta(minutes=30)).isoformat(),
+        until=(now - timedelta(minutes=20)).isoformat(),
+    )
     SubmissionEvent.objects.create(nonce="abc123", kind="never_arrived", detail=tried)
     return Batch.objects.create(
         job=job,
@@ -449,7 +450,7 @@ def test_a_person_may_say_that_it_is_sent_again(
     assert job.good_count == len(ROWS)
     assert simulator.truth()["posts"] == 2
     decided = SubmissionEvent.objects.get(kind="never_arrived")
-    assert decided.detail["decided_by"] == alice.pk
+    assert decided.detail.decided_by == alice.pk
 
 
 def test_a_person_may_have_it_looked_for_and_it_is_adopted_when_it_turns_up(

@@ -31,7 +31,7 @@ from jobs.retries import preparation
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, sent_jobs, sweep
 
-from ..conftest import Simulator, send_again
+from ..conftest import Simulator, change_job, send_again
 from ..worker.test_advance import RECIPE, Drive, joined, priced, upload
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
@@ -142,7 +142,7 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     with a_backup_that_comes_back():
         confirm(job, alice)
         drive(job, until=sent(2))
-    Job.objects.filter(pk=job.pk).update(prompt="Another prompt: {{name}}")
+    change_job(job, prompt="Another prompt: {{name}}")
     recovery.restore()
     job = drive(job)
     in_two_batches = sum(job.batches.values_list("size", flat=True))

@@ -17,7 +17,7 @@ from jobs.batches import result_rows, slices
 from jobs.drafts import estimates, reading
 from jobs.models import Job, Row
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 from ..environment import ROOT
 from .test_external import in_table
 
@@ -76,8 +76,8 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
         uploads.create_job(alice, in_table(rows)), until=lambda job: job.state == Job.State.DRAFT
     )
     assert stored and set(stored) == {1}
-    job.prompt = "Say: {{text}}"
-    job.save(update_fields=["prompt"])
+    change_job(job, prompt="Say: {{text}}")
+    job.refresh_from_db()
     estimates.estimate_job(job)
     job.refresh_from_db()
     assert submissions.confirm(job, job.plan_sha256, alice)

@@ -18,11 +18,11 @@ from django.core.management import CommandError, call_command
 
 from jobs.actions import submissions
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.models import Job, Outcome
 from jobs.results.table import csv_chunks, jsonl_chunks
 from jobs.retries import preparation
 from jobs.rules.judging import IGNORED
+from jobs.rules.price_estimates import Estimate
 from jobs.web.templatetags.show import days_ago
 from jobs.worker import tally
 
@@ -513,7 +513,7 @@ def failed(root: User, make_job: MakeJob) -> Job:
     job.rows.filter(number=2).update(outcome=Outcome.EXPIRED, cause="expired", answer="")
     two = Decimal(2)
     estimate = Estimate("key", two, two, two, two, two, 20, 2, 4, 8, rows=2, counted=2)
-    Job.objects.filter(pk=job.pk).update(estimate=estimate.as_json())
+    Job.objects.filter(pk=job.pk).update(estimate=estimate)
     tally.count_up(job)
     return job
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from jobs.cli import price_words, worker_waits
-from jobs.drafts.estimates import Estimate
 from jobs.models import Job, answer_kind_of
 from jobs.rules.answer_formats import AnswerColumn
+from jobs.rules.price_estimates import Estimate
 
 from ..conftest import Simulator
 from .conftest import CSV
@@ -42,7 +43,7 @@ def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: P
     assert out == f"{job.pk}\n"
     assert job.state == Job.State.SUBMITTING
     assert (job.owner, job.name, job.row_count) == (root, "reviews", 2)
-    assert (job.prompt, job.max_tokens) == ("Sentiment of {{text}}?", 0)
+    assert (job.recipe.prompt, job.recipe.max_tokens) == ("Sentiment of {{text}}?", 0)
     assert "2 rows" in err
     assert (
         "Cost in US dollars: usually less than $0.01, at most $0.01 (half the normal price)." in err
@@ -51,9 +52,8 @@ def test_submit_prints_the_id_alone_on_stdout(root: User, worker: None, table: P
 
 
 def test_the_price_is_a_range_and_a_ceiling() -> None:
-    money = {"low": "1.4", "high": "1.9", "most": "3.1", "normal_low": "2.8", "normal_high": "3.8"}
-    tokens = dict.fromkeys(("input_tokens", "output_low", "output_high", "output_most"), 1)
-    estimate = Estimate.from_json({"key": "", "rows": 2, "counted": 2, **money, **tokens})
+    low, high, most = Decimal("1.4"), Decimal("1.9"), Decimal("3.1")
+    estimate = Estimate("", low, high, most, 2 * low, 2 * high, 1, 1, 1, 1, rows=2, counted=2)
 
     words = price_words.price_in_words(estimate)
 
@@ -87,8 +87,12 @@ def test_submit_takes_all_of_the_recipe(
     )
 
     job = Job.objects.get()
-    assert job.prompt == "Translate:\n{{text}}\n"
-    assert (job.model, job.max_tokens, job.system) == ("claude-sonnet-5-5", 300, "Be brief.")
+    assert job.recipe.prompt == "Translate:\n{{text}}\n"
+    assert (job.recipe.model, job.recipe.max_tokens, job.recipe.system) == (
+        "claude-sonnet-5-5",
+        300,
+        "Be brief.",
+    )
     assert (job.owner, job.name) == (alice, "March")
 
 
@@ -300,8 +304,8 @@ def test_a_job_is_run_again_with_what_is_new(
     again = ["submit", june, "--like", out.strip(), "--only-new", "--yes"]
     job = Job.objects.get(pk=run(*again)[0].strip())
     run("wait", job.pk)
-    assert (job.previous_id, job.effort, job.cached) == (int(out), "low", True)
-    assert (job.prompt, job.only_new) == ("{{Text}}", True)
+    assert (job.previous_id, job.recipe.effort, job.recipe.cached) == (int(out), "low", True)
+    assert (job.recipe.prompt, job.recipe.only_new) == ("{{Text}}", True)
     assert [row.earlier for row in job.rows.in_order()] == [2, None]
     assert simulator.truth()["accepted_rows"] == 3
 

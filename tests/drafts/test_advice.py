@@ -11,7 +11,7 @@ from django.urls import reverse
 from jobs.models import Job, Outcome, recipe_of
 from jobs.rules import pricing
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 from .test_draft_settings import MakeJob, advice, priced, shown, tried
 
 
@@ -25,7 +25,7 @@ def test_answers_that_were_cut_off_when_tried_warn_before_all_of_them_are_paid(
     assert words in shown(client_alice, job)
     priced(job)
     assert words in client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
-    Job.objects.filter(pk=job.pk).update(max_tokens=80)
+    change_job(job, max_tokens=80)
     assert "cut off at" not in shown(client_alice, job), "longer ones are allowed by now"
 
 
@@ -45,7 +45,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     assert client_bob.post(address, {"code": "shorter"}).status_code == 404
     client_alice.post(address, {"code": "shorter"})
     job.refresh_from_db()
-    assert job.max_tokens == 100
+    assert job.recipe.max_tokens == 100
     after = priced(job)
     assert (after.low, after.tried) == (before.low, 3), "as it says"
     assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
@@ -54,7 +54,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     assert "shorter" not in advice(job)
     client_alice.post(address, {"code": "nonsense"})
     job.refresh_from_db()
-    assert job.max_tokens == 100
+    assert job.recipe.max_tokens == 100
 
 
 def test_a_longest_answer_that_was_reached_is_not_made_shorter(
@@ -72,12 +72,12 @@ def test_a_cheaper_model_that_gives_the_same_answers_is_named(
 ) -> None:
     rows = [(f"n{number}", "text") for number in range(5000)]
     labels = {"kind": "labels", "labels": ["good", "bad"]}
-    job = make_job(alice, Job.State.DRAFT, rows=rows, model="claude-opus-5-5", answer_kind=labels)
+    job = make_job(alice, Job.State.DRAFT, rows=rows, model="claude-opus-5-5", answer=labels)
     tried(job, [50, 50, 50])
     assert "cheaper" not in advice(job)
-    Job.objects.filter(pk=job.pk).update(model="claude-haiku-5-5", plan_sha256="")
+    change_job(job, model="claude-haiku-5-5", plan_sha256="")
     tried(job, [50, 50, 50])
-    Job.objects.filter(pk=job.pk).update(model="claude-opus-5-5", plan_sha256="")
+    change_job(job, model="claude-opus-5-5", plan_sha256="")
     job.trials.update(outcome=Outcome.GOOD, answer="good")
     found = advice(job)["cheaper"]
     assert "Claude Haiku 5.5 gave the same answers to all 3 rows" in found.text

@@ -11,9 +11,9 @@ from statistics import fmean, median
 import pytest
 
 from jobs.drafts import answer_lengths
-from jobs.drafts.answer_lengths import EarlierJob, LengthStats
 from jobs.models import Length
 from jobs.rules.answer_formats import AnswerKind
+from jobs.rules.price_estimates import EarlierJob, LengthStats
 from jobs.rules.recipes import Recipe
 
 pytestmark = pytest.mark.no_database

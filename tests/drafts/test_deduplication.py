@@ -25,7 +25,7 @@ from jobs.results import table
 from jobs.retries import selection
 from jobs.worker import advance, tally
 
-from ..conftest import Simulator, send_again
+from ..conftest import Simulator, change_job, send_again
 from .test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
@@ -84,7 +84,7 @@ def test_rows_that_are_the_same_are_sent_once_and_all_answered(
 def test_without_that_choice_each_row_is_sent(
     same: Job, drive: Drive, simulator: Simulator
 ) -> None:
-    Job.objects.filter(pk=same.pk).update(same_once=False)
+    change_job(same, same_once=False)
     drive(sent(same))
     assert simulator.truth()["accepted_rows"] == 6
 
@@ -99,7 +99,7 @@ def test_the_price_is_that_of_what_is_sent_and_the_advice_says_so(
     assert found.text.startswith("This file has 2,900 rows with the same cells as an earlier one")
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "once"})
     after = priced(job)
-    assert (after.rows, job.same_once) == (100, True)
+    assert (after.rows, job.recipe.same_once) == (100, True)
     assert after.most == pytest.approx(before.most / 30)
     page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
     assert "Practise with 100 rows" in page
@@ -288,7 +288,7 @@ def test_a_third_job_has_the_answers_of_the_first(
         {"system": "Be strict."},
         {"model": "claude-sonnet-5-5"},
         {"effort": "none"},
-        {"answer_kind": {"kind": "labels", "labels": ["yes", "no"]}},
+        {"answer": {"kind": "labels", "labels": ["yes", "no"]}},
         {"only_new": False},
         {"previous": None},
     ],
@@ -353,7 +353,7 @@ def test_the_offer_names_what_it_saves(
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "2,900 rows have a good answer from" in page
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "only_new"})
-    assert (priced(job).rows, job.only_new) == (100, True)
+    assert (priced(job).rows, job.recipe.only_new) == (100, True)
     [other] = estimates.price_recipes(
         job, priced(job), [replace(recipe_of(job), model="claude-opus-5-5")]
     )

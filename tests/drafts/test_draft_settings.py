@@ -22,14 +22,14 @@ from pytest_django import Settings
 from jobs.actions import drafts, submissions
 from jobs.drafts import estimates
 from jobs.drafts.advice import Advice, advice_for
-from jobs.drafts.estimates import Estimate
 from jobs.models import Job, Outcome, Trial, recipe_of, trial_key
 from jobs.rules import pricing
 from jobs.rules.answer_formats import COLUMNS, LABELS, AnswerColumn, AnswerKind
+from jobs.rules.price_estimates import Estimate
 from jobs.rules.recipes import Recipe, compile_template, expected_output, static_text
 from jobs.worker import advance, housekeeping
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -48,7 +48,12 @@ def priced(job: Job) -> Estimate:
 
 
 def save(client: Client, job: Job, **values: object) -> str:
-    form = {"prompt": job.prompt, "system": job.system, "model": job.model, **values}
+    form = {
+        "prompt": job.recipe.prompt,
+        "system": job.recipe.system,
+        "model": job.recipe.model,
+        **values,
+    }
     answer = client.post(reverse("recipe", args=[job.pk]), form, headers=HX)
     job.refresh_from_db()
     return html.unescape(answer.content.decode())
@@ -171,7 +176,7 @@ def test_each_model_has_its_price_for_this_very_job(
         model.id: estimates.price_recipes(job, estimate, [replace(recipe, model=model.id)])[0]
         for model in pricing.choosable_models()
     }
-    own = found[job.model]
+    own = found[job.recipe.model]
     assert own is not None
     assert (own.low, own.high, own.most) == (estimate.low, estimate.high, estimate.most)
     other = replace_model(job, "claude-opus-4-6")
@@ -184,7 +189,7 @@ def test_each_model_has_its_price_for_this_very_job(
 
 
 def replace_model(job: Job, model: str) -> Job:
-    Job.objects.filter(pk=job.pk).update(model=model, plan_sha256="")
+    change_job(job, model=model, plan_sha256="")
     return job
 
 
@@ -253,7 +258,7 @@ def tried(job: Job, tokens: list[int], first: int = 1) -> None:
             number=number,
             cells=[],
             params="{}",
-            model=job.model,
+            model=job.recipe.model,
             practice=True,
             state=Trial.State.ANSWERED,
             outcome=Outcome.GOOD,
@@ -296,11 +301,11 @@ def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
     again = make_job(alice, Job.State.DRAFT, rows=[*rows, ("x", "new")], previous=first)
     estimate = priced(again)
     assert (estimate.tried, estimate.earlier) == (0, 40)
-    mean = first.tally["output_tokens"] / 40
+    mean = first.tally.output_tokens / 40
     assert estimate.output_low < 41 * mean < estimate.output_high
     assert estimate.high - estimate.low < guess.high - guess.low
     assert "learned from 40 rows of earlier jobs" in shown(client_alice, again)
-    Job.objects.filter(pk=again.pk).update(prompt="Another {{name}}.", plan_sha256="")
+    change_job(again, prompt="Another {{name}}.", plan_sha256="")
     assert priced(again).earlier == 0
     Job.objects.filter(pk=first.pk).update(practice=False)
     third = make_job(alice, Job.State.DRAFT, rows=rows, previous=first)
@@ -313,7 +318,7 @@ def test_what_was_tried_with_another_recipe_teaches_nothing(
     job = make_job(alice, Job.State.DRAFT)
     tried(job, [100, 101, 102])
     assert priced(job).tried == 3
-    Job.objects.filter(pk=job.pk).update(prompt="Something else about {{name}}.", plan_sha256="")
+    change_job(job, prompt="Something else about {{name}}.", plan_sha256="")
     assert priced(job).tried == 0
 
 
@@ -325,10 +330,10 @@ def test_a_change_that_leaves_the_texts_alone_is_not_counted_again(
     simulator.faults(count_tokens=[{"kind": "status", "status": 500, "times": 50}])
     tried(job, [100, 101, 102])
     assert priced(job).counted == first.counted > 0
-    Job.objects.filter(pk=job.pk).update(max_tokens=50, plan_sha256="")
+    change_job(job, max_tokens=50, plan_sha256="")
     again = priced(job)
     assert again.counted == first.counted and again.most < first.most
-    Job.objects.filter(pk=job.pk).update(prompt="Another {{name}}.", plan_sha256="")
+    change_job(job, prompt="Another {{name}}.", plan_sha256="")
     assert priced(job).counted == 0, "this could not be counted"
 
 
@@ -352,7 +357,7 @@ def test_what_was_found_in_the_rows_is_of_the_prompt_as_it_is(
     values = {"columns": ("id", "t"), "rows": rows, "same_once": True}
     job = make_job(alice, Job.State.DRAFT, **values, **before)
     priced(job)
-    Job.objects.filter(pk=job.pk).update(**after, plan_sha256="")
+    change_job(job, **after, plan_sha256="")
     changed = priced(job)
     fresh = priced(make_job(alice, Job.State.DRAFT, **values, **{**before, **after}))
     assert (changed.rows, changed.most) == (fresh.rows, fresh.most)
@@ -368,11 +373,11 @@ def test_at_most_holds_when_nothing_could_be_counted(
     estimate = priced(job)
     assert not estimate.counted
     instructions = 40 * round(len(LONG) / 2.5)
-    written = pricing.cost_of_tokens(job.model, 0, 40, written=instructions)
+    written = pricing.cost_of_tokens(job.recipe.model, 0, 40, written=instructions)
     assert estimate.most > written, "no row may find what is kept"
     rows = [("a", "word " * 60_000), ("b", "x")]
     long = priced(make_job(alice, Job.State.DRAFT, rows=rows, prompt="{{text}}", max_tokens=1))
-    above = pricing.cost_of_tokens(job.model, 110_000, 2, 110_000)
+    above = pricing.cost_of_tokens(job.recipe.model, 110_000, 2, 110_000)
     assert long.most > above, "a long prompt has a price of its own"
 
 

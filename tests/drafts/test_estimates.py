@@ -13,10 +13,10 @@ from django.core.files.base import ContentFile
 
 from jobs.actions import submissions, uploads
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.models import Job
 from jobs.results import table
 from jobs.rules import pricing
+from jobs.rules.price_estimates import Estimate
 from jobs.spending.receipts import receipt_of
 
 from ..conftest import Simulator
@@ -55,7 +55,7 @@ def test_a_table_of_any_length(
     assert estimate.rows == count
     assert min(count, 19) <= estimate.counted <= 20, "the longest row may be one of the spread"
     job = charged(job, drive)
-    assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.05)
+    assert job.tally.input_tokens == pytest.approx(estimate.input_tokens, rel=0.05)
     assert job.cost <= estimate.most
 
 
@@ -180,7 +180,7 @@ def test_an_estimate_survives_being_stored(
 ) -> None:
     job = make_job(alice, state=Job.State.DRAFT)
     estimate = estimated(job)
-    assert Estimate.from_json(json.loads(json.dumps(estimate.as_json()))) == estimate
+    assert Job.objects.get(pk=job.pk).estimate == estimate
     assert job.plan_sha256 == estimates.plan_of(job, estimate)
 
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.models import Job, ModelCatalog
-from jobs.provider.replies import ModelInfo
+from jobs.rules.provider_lists import ModelInfo
 
 from ..conftest import Simulator
 from .test_draft_settings import MakeJob, shown

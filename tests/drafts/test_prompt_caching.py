@@ -13,7 +13,7 @@ from jobs.models import Job, recipe_of
 from jobs.rules import pricing
 from jobs.rules.recipes import Recipe, compile_recipe
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 from .test_draft_settings import LONG, Drive, MakeJob, advice, priced, shown
 
 # --- Kept instructions ----------------------------------------------------------------------------
@@ -54,14 +54,14 @@ def test_keeping_instructions_costs_what_was_said(
     job = drive(job)
     assert job.cost <= estimate.most
     assert estimate.low <= job.cost <= estimate.high
-    assert bool(job.tally["cache_read_tokens"]) is cached
+    assert bool(job.tally.cache_read_tokens) is cached
     hits = job.rows.filter(cache_read_tokens__gt=0).count()
-    assert job.tally["cache_hits"] == hits
+    assert job.tally.cache_hits == hits
     page = shown(client_alice, job)
     assert (f"{hits} of 40 rows found them" in page) is cached
     if cached:
         plain = pricing.cost_of_tokens(
-            job.model, job.tally["input_tokens"], job.tally["output_tokens"]
+            job.recipe.model, job.tally.input_tokens, job.tally.output_tokens
         )
         assert f"would have saved {pricing.format_dollars(plain - job.cost)}" in page
 
@@ -76,7 +76,7 @@ def test_short_instructions_are_not_worth_keeping(
     assert "It saves nothing here: this model keeps instructions from 1,024 tokens on" in shown(
         client_alice, job
     )
-    Job.objects.filter(pk=job.pk).update(cached=False, plan_sha256="")
+    change_job(job, cached=False, plan_sha256="")
     without = priced(job)
     assert (without.low, without.high) == (estimate.low, estimate.high)
     assert without.most < estimate.most, "the least length that is kept is a guess"
@@ -93,7 +93,7 @@ def test_a_preamble_that_every_row_repeats_is_moved_and_kept(
     assert "Every prompt begins with the same text" in found.text
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "instructions"})
     job.refresh_from_db()
-    assert job.cached and job.prompt == "The text: {{text}}, by {{name}}"
+    assert job.recipe.cached and job.recipe.prompt == "The text: {{text}}, by {{name}}"
     after = compile_recipe(recipe_of(job), job.columns)(["n", "t"])
     sent = f"{after['system'][0]['text']}\n{after['messages'][0]['content']}"
     assert sent.split() == before["messages"][0]["content"].split(), "no word is lost"
@@ -109,5 +109,5 @@ def test_long_instructions_are_worth_keeping(
     found = advice(job)["kept"]
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "kept"})
     after = priced(job)
-    assert job.cached and after.low < before.low
+    assert job.recipe.cached and after.low < before.low
     assert f"save up to {pricing.format_dollars(before.low - after.low)} if" in found.text

@@ -162,8 +162,8 @@ def test_a_messy_file_is_read_and_what_was_made_of_it_is_said(alice: User, drive
     job = read(alice, drive, MESSY)
     assert (job.state, job.columns) == (Job.State.DRAFT, ["name", "text", "city"])
     found = job.reading
-    assert (found["encoding"], found["delimiter"], found["header"]) == ("cp1252", ";", 3)
-    assert (job.row_count, job.left_out_count, found["blank_lines"]) == (3, 2, 1)
+    assert (found.encoding, found.delimiter, found.header) == ("cp1252", ";", 3)
+    assert (job.row_count, job.left_out_count, found.blank_lines) == (3, 2, 1)
     kinds = {problem.kind: problem.leaves_out for problem in job.problems.all()}
     assert kinds == {
         "few_cells": True,
@@ -188,8 +188,8 @@ def test_a_choice_is_applied_and_kept(alice: User, client_alice: Client, drive: 
     assert answer.status_code == 302
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
     assert job.columns == ["Report"]
-    assert job.reading["encoding"] == "cp850"
-    assert job.choices["fill"] is True
+    assert job.reading.encoding == "cp850"
+    assert job.choices.fill
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert '<option value="cp850" selected>' in page
     client_alice.post(reverse("reading", args=[job.pk]), {})
@@ -265,7 +265,7 @@ def test_a_job_that_was_confirmed_is_not_read_anew(
     assert not uploads.change_choices(job, Choices(fill=True), job.owner)
     client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
     job.refresh_from_db()
-    assert (job.state, job.choices) == (Job.State.WORKING, {})
+    assert (job.state, job.choices) == (Job.State.WORKING, Choices())
 
 
 def test_a_choice_while_it_is_read_begins_anew(

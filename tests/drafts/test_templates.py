@@ -30,7 +30,7 @@ from jobs.rules.recipes import Recipe, rename_columns, with_example
 from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 from ..web.test_views_draft import RECIPE
 
 MakeJob = Callable[..., Job]
@@ -155,7 +155,7 @@ def test_examples_from_somebodys_rows_are_named_before_they_are_shared(
     address = reverse("keep", args=[job.pk])
     assert "of your file" not in text(client_alice, address)
     system = with_example("Be strict.", [("name", "Ada"), ("text", "secret")], "good")
-    Job.objects.filter(pk=job.pk).update(system=with_example(system, [("name", "Ben")], "bad"))
+    change_job(job, system=with_example(system, [("name", "Ben")], "bad"))
     page = text(client_alice, address)
     assert "2 rows of your file are in it, with their answers" in page
 
@@ -169,7 +169,7 @@ def test_the_draft_is_saved_before_it_is_kept(
     answer = client_alice.post(reverse("recipe", args=[job.pk]), typed)
     assert answer.headers["Location"] == reverse("keep", args=[job.pk])
     job.refresh_from_db()
-    assert job.prompt == "New {{text}}"
+    assert job.recipe.prompt == "New {{text}}"
 
 
 def test_a_template_is_replaced_only_when_that_was_said(
@@ -391,12 +391,13 @@ def test_columns_that_are_only_written_otherwise_are_renamed_when_the_file_is_re
 ) -> None:
     job = read(alice, drive, b"Name,TEXT x\nAda,hello\n", r"{{text_x}} \{{name}} {{Name}}")
 
-    assert (job.prompt, job.system) == (r"{{text_x}} \{{name}} {{Name}}", "For {{name}}"), (
-        "the column Name is used already, so name is not sure"
-    )
+    assert (job.recipe.prompt, job.recipe.system) == (
+        r"{{text_x}} \{{name}} {{Name}}",
+        "For {{name}}",
+    ), "the column Name is used already, so name is not sure"
     job = read(alice, drive, b"Name,TEXT x\nAda,hello\n", r"{{text_x}} \{{name}}")
 
-    assert (job.prompt, job.system) == (r"{{TEXT x}} \{{name}}", "For {{Name}}")
+    assert (job.recipe.prompt, job.recipe.system) == (r"{{TEXT x}} \{{name}}", "For {{Name}}")
     assert recipe_of(job).answer == SORT.answer
     page = text(client_alice, f"/jobs/{job.pk}/")
     assert "The prompt now uses {{TEXT x}} instead of {{text_x}}" in page
@@ -464,13 +465,13 @@ def test_columns_are_matched(other_columns: Job, client_alice: Client) -> None:
     names = {"name": ["review", "mood"], "column": ["review_body", ""]}
     client_alice.post(address, names)
     other_columns.refresh_from_db()
-    assert other_columns.prompt == r"Sort {{review_body}} \{{review}} ({{mood}})"
-    assert other_columns.system == "{{review_body}} of {{nr}}"
+    assert other_columns.recipe.prompt == r"Sort {{review_body}} \{{review}} ({{mood}})"
+    assert other_columns.recipe.system == "{{review_body}} of {{nr}}"
     assert other_columns.plan_sha256 == "" and other_columns.next_action_at
 
     client_alice.post(address, {"name": "mood", "column": "Stars"})
     other_columns.refresh_from_db()
-    assert other_columns.prompt == r"Sort {{review_body}} \{{review}} ({{Stars}})"
+    assert other_columns.recipe.prompt == r"Sort {{review_body}} \{{review}} ({{Stars}})"
     assert client_alice.get(address).headers["Location"] == f"/jobs/{other_columns.pk}/"
 
 

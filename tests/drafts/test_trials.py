@@ -29,7 +29,7 @@ from jobs.rules.answer_formats import output_format
 from jobs.rules.recipes import EXAMPLES, Recipe, compile_recipe, literal
 from jobs.worker import advance
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -132,9 +132,9 @@ def test_what_cannot_be_tried_is_said(
 
 
 def test_an_unfinished_prompt_is_not_tried(draft: Job, client_alice: Client) -> None:
-    Job.objects.filter(pk=draft.pk).update(prompt="Greet {{nmae}}.")
+    change_job(draft, prompt="Greet {{nmae}}.")
     assert "Finish the prompt first" in ask(client_alice, draft, count=1)
-    Job.objects.filter(pk=draft.pk).update(prompt="{{name}}")
+    change_job(draft, prompt="{{name}}")
     Row.objects.filter(job=draft, number=1).update(source='["", ""]')
     assert "empty for these rows" in ask(client_alice, draft, numbers="1")
     assert not Trial.objects.exists()
@@ -152,7 +152,12 @@ def test_tries_are_kept_side_by_side_with_what_was_asked_then(
 ) -> None:
     ask(client_alice, draft, count=2)
     job = drive(draft, until=no_more)
-    form = {"prompt": "Insult {{name}}.", "system": "", "model": job.model, "max_tokens": "99"}
+    form = {
+        "prompt": "Insult {{name}}.",
+        "system": "",
+        "model": job.recipe.model,
+        "max_tokens": "99",
+    }
     client_alice.post(reverse("recipe", args=[job.pk]), form)
     ask(client_alice, job, numbers="1, 2")
     job = drive(job, until=no_more)
@@ -165,7 +170,7 @@ def test_an_answer_in_columns_is_shown_in_columns(
 ) -> None:
     columns = [{"name": "Mood <b>", "kind": "choice", "choices": ["good", "bad"]}]
     kind = {"kind": "columns", "columns": columns}
-    Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
+    change_job(draft, answer=kind)
     ask(client_alice, draft, count=1)
     job = drive(draft, until=no_more)
     assert json.loads(job.trials.get().params)["output_config"]["format"]["type"] == "json_schema"
@@ -329,10 +334,10 @@ def test_two_models_are_compared_on_the_same_rows(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
     labels = {"kind": "labels", "labels": ["good", "bad"]}
-    Job.objects.filter(pk=draft.pk).update(answer_kind=labels)
+    change_job(draft, answer=labels)
     draft.refresh_from_db()
     answered(client_alice, draft, drive, numbers="2, 3, 5")
-    Job.objects.filter(pk=draft.pk).update(model="claude-opus-5-5", plan_sha256="")
+    change_job(draft, model="claude-opus-5-5", plan_sha256="")
     draft.refresh_from_db()
     job = answered(client_alice, draft, drive, numbers="3, 5, 7")
     job = drive(job, until=lambda job: estimates.current(job) is not None)
@@ -361,9 +366,9 @@ def test_a_second_model_answers_the_same_rows_at_once(
         "claude-opus-5-5",
     ]
     assert asked[1, 3]["messages"] == asked[2, 3]["messages"]
-    assert job.model == "claude-haiku-5-5", "the draft stays as it is"
+    assert job.recipe.model == "claude-haiku-5-5", "the draft stays as it is"
     assert "Compare with an earlier try" in part(client_alice, job)
-    job = answered(client_alice, job, drive, numbers="2", also=job.model)
+    job = answered(client_alice, job, drive, numbers="2", also=job.recipe.model)
     assert job.trials.filter(round__gt=2).count() == 1, "its own model is no second one"
     assert "valid choice" in ask(client_alice, job, numbers="2", also="gpt-4")
 
@@ -372,7 +377,7 @@ def test_answers_in_columns_are_compared_column_by_column(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
     kind = {"kind": "columns", "columns": [{"name": "mood"}, {"name": "stars", "kind": "number"}]}
-    Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
+    change_job(draft, answer=kind)
     job = answered(client_alice, draft, drive, numbers="2, 3", also="claude-opus-5-5")
     assert part(client_alice, job).count('<details class="fold" open>') == 2, "both are shown"
     for one in job.trials.all():
@@ -418,7 +423,7 @@ def test_the_second_model_is_waited_for_as_well(
 def test_rows_that_are_not_sent_are_not_tried(
     draft: Job, client_alice: Client, drive: Drive, simulator: Simulator
 ) -> None:
-    Job.objects.filter(pk=draft.pk).update(skip_empty=True)
+    change_job(draft, skip_empty=True)
     Row.objects.filter(job=draft, number=1).update(source='["", "x"]')
     job = answered(client_alice, draft, drive, numbers="1, 2")
     assert [one.number for one in job.trials.all()] == [2]
@@ -430,8 +435,8 @@ def test_a_try_of_another_file_can_still_be_compared(
     for _ in range(2):
         answered(client_alice, draft, drive, numbers="2")
     columns = {"columns": ["Name", "text"], "prompt": "Greet {{Name}}. {{text}}"}
-    Job.objects.filter(pk=draft.pk).update(
-        **columns, plan_sha256="", upload_sha256="other", next_action_at=timezone.now()
+    change_job(
+        draft, **columns, plan_sha256="", upload_sha256="other", next_action_at=timezone.now()
     )
     job = drive(draft, until=lambda job: estimates.current(job) is not None)
     assert client_alice.get(reverse("compare", args=[job.pk])).status_code == 200
@@ -462,16 +467,16 @@ def test_an_earlier_prompt_can_be_used_again(
     client_alice.post(address)
     job.refresh_from_db()
     assert recipe_of(job) == before
-    Job.objects.filter(pk=job.pk).update(prompt="Other", skip_empty=True, same_once=True)
+    change_job(job, prompt="Other", skip_empty=True, same_once=True)
     client_alice.post(address)
     job.refresh_from_db()
     chosen = replace(before, skip_empty=True, same_once=True)
     assert recipe_of(job) == chosen, "which rows are sent is no part of it"
     client_alice.post(reverse("use_trial", args=[job.pk, 7]))
-    Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING, prompt="as sent")
+    change_job(job, state=Job.State.WORKING, prompt="as sent")
     client_alice.post(address)
     job.refresh_from_db()
-    assert job.prompt == "as sent", "a job that was sent keeps its recipe"
+    assert job.recipe.prompt == "as sent", "a job that was sent keeps its recipe"
 
 
 def test_a_good_answer_becomes_an_example_in_the_instructions(
@@ -494,18 +499,20 @@ def test_a_good_answer_becomes_an_example_in_the_instructions(
     params = compile_recipe(recipe_of(job), job.columns)(["x", "y"])
     assert params["system"].count(f"<row>\n{cell}\n</row>") == 1, "as it was, not filled"
     assert f"<answer>\n{one.answer}\n</answer>" in params["system"]
-    once = job.system
+    once = job.recipe.system
     client_alice.post(address)
     job.refresh_from_db()
-    assert job.system == once, "not twice"
+    assert job.recipe.system == once, "not twice"
     Trial.objects.filter(pk=one.pk).update(answer="better")
     client_alice.post(address)
     job.refresh_from_db()
-    assert job.system == once.replace(literal(one.answer), "better"), "in place of the one before"
+    assert job.recipe.system == once.replace(literal(one.answer), "better"), (
+        "in place of the one before"
+    )
     client_alice.post(reverse("use_example", args=[job.pk, job.trials.get(number=2).pk]))
     job.refresh_from_db()
-    assert job.system.count("<example>") == 2 and job.system.startswith(EXAMPLES)
-    assert job.system.count(EXAMPLES) == 1
+    assert job.recipe.system.count("<example>") == 2 and job.recipe.system.startswith(EXAMPLES)
+    assert job.recipe.system.count(EXAMPLES) == 1
 
 
 @pytest.mark.parametrize(
@@ -524,11 +531,11 @@ def test_an_example_is_written_as_the_answer_has_to_be(
     kind: dict[str, Any],
     written: set[str],
 ) -> None:
-    Job.objects.filter(pk=draft.pk).update(answer_kind=kind)
+    change_job(draft, answer=kind)
     job = answered(client_alice, draft, drive, numbers="2")
     client_alice.post(reverse("use_example", args=[job.pk, job.trials.get().pk]))
     job.refresh_from_db()
-    [answer] = re.findall(r"<answer>\n(.*?)\n</answer>", job.system, re.DOTALL)
+    [answer] = re.findall(r"<answer>\n(.*?)\n</answer>", job.recipe.system, re.DOTALL)
     assert json.loads(answer).keys() == written
     wanted = (output_format(recipe_of(job).answer) or {})["schema"]["properties"]
     assert wanted.keys() == written
@@ -542,4 +549,4 @@ def test_only_a_good_answer_becomes_an_example(
     assert "use as an example" not in part(client_alice, job)
     client_alice.post(reverse("use_example", args=[job.pk, job.trials.get().pk]))
     job.refresh_from_db()
-    assert job.system == ""
+    assert job.recipe.system == ""

@@ -27,7 +27,7 @@ from jobs.models import Job, JobEvent, Outcome, files
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
 from jobs.worker import advance, sweep
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 from ..workbooks import fill, sheet_of, workbook, xlsx
 
 Drive = Callable[..., Job]
@@ -371,7 +371,7 @@ def test_ready_made_requests_come_back_to_the_letter(
     job = bring_back(client_alice, job, back.encode(), drive)
     assert job.left_out_count == 1
     assert [row.content["custom_id"] for row in job.rows.in_order()] == ["my 0", "my 1", "2"]
-    assert job.reading["models"]["claude-haiku-5-5"]["rows"] == 2
+    assert job.reading.models["claude-haiku-5-5"]["rows"] == 2
 
 
 @about_files
@@ -481,7 +481,7 @@ def test_corrections_can_be_taken_back_and_stay_when_a_choice_changes(
     client_alice.post(address, {"reading-delimiter": ",", "reading-encoding": "cp1252"})
     job = drive(job, until=is_read)
     assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
-    (stored,) = (correction["file"] for correction in job.corrections)
+    (stored,) = (correction.file for correction in job.corrections)
     assert "Take back the corrected rows" in page_of(client_alice, job)
     client_alice.post(address, {"uncorrected": "yes"})
     job = drive(job, until=is_read)
@@ -494,7 +494,7 @@ def test_the_price_is_for_the_rows_as_they_are_read_now(
 ) -> None:
     """Whoever confirms the price that was shown before sends nothing."""
     job = make()
-    Job.objects.filter(pk=job.pk).update(prompt="Greet {{name}}.", next_action_at=timezone.now())
+    change_job(job, prompt="Greet {{name}}.", next_action_at=timezone.now())
     job = drive(job, until=has_price)
     before, plan = estimates.current(job), job.plan_sha256
     assert before and before.rows == 2
@@ -633,13 +633,13 @@ def test_a_file_takes_the_place_of_another_and_the_prompt_stays(
 ) -> None:
     job = make(b'a,b\n"Ann,x\n')
     assert job.state == Job.State.UNREADABLE
-    Job.objects.filter(pk=job.pk).update(prompt="Greet {{a}}.")
+    change_job(job, prompt="Greet {{a}}.")
     old = files.upload_path(job)
     assert "Upload the corrected file" in page_of(client_alice, job)
     upload = SimpleUploadedFile("better.csv", b"a,b\nAnn,x\n")
     client_alice.post(reverse("replace", args=[job.pk]), {"file": upload})
     job = drive(job, until=is_read)
-    assert (job.state, job.upload_name, job.name, job.prompt) == (
+    assert (job.state, job.upload_name, job.name, job.recipe.prompt) == (
         Job.State.DRAFT,
         "better.csv",
         "better",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -23,6 +24,7 @@ from jobs.ingest.request_reader import measure_input
 from jobs.models import Job, Outcome, Row, SpendingCaps
 from jobs.retries import rounds
 from jobs.rules import pricing
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import tally
 
 from ..conftest import Simulator
@@ -370,7 +372,7 @@ def test_rows_that_are_sent_again_have_a_most_as_well(
     job.rows.filter(number__gt=1).update(outcome=Outcome.ERRORED, cause="overloaded")
     tally.count_up(job)
     job.refresh_from_db()
-    plan = rounds.find_plan(job, rounds.RetryChoice("overloaded"))
+    plan = rounds.find_plan(job, RetryChoice("overloaded"))
     assert plan and plan.rows == 2
     tokens = 2 * 92 * 52
     assert plan.price.most >= pricing.cost_of_tokens(OPUS, tokens, 200)
@@ -384,9 +386,10 @@ def forget_bounds(job: Job) -> None:
     new = ("most", "most_row", "surplus", "linked", "long_most")
     models = {
         model: {name: value for name, value in facts.items() if name not in new}
-        for model, facts in job.reading["models"].items()
+        for model, facts in job.reading.models.items()
     }
-    Job.objects.filter(pk=job.pk).update(reading={**job.reading, "models": models})
+    reading = msgspec.structs.replace(job.reading, models=models)
+    Job.objects.filter(pk=job.pk).update(reading=reading)
 
 
 def test_a_draft_of_an_older_version_is_read_once_more(
@@ -397,7 +400,7 @@ def test_a_draft_of_an_older_version_is_read_once_more(
     forget_bounds(job)
     Job.objects.filter(pk=job.pk).price_anew(job.created_at)
     job = drive(job, until=lambda job: bool(job.plan_sha256))
-    assert job.readings == before + 1 and "most" in job.reading["models"][OPUS]
+    assert job.readings == before + 1 and "most" in job.reading.models[OPUS]
     estimate = estimates.current(job)
     assert estimate and estimate.most >= 2
 
@@ -412,5 +415,5 @@ def test_rows_of_a_job_of_an_older_version_are_sent_again_for_what_they_hold(
     Row.objects.filter(job=job).update(outcome=Outcome.ERRORED, cause="overloaded")
     forget_bounds(job)
     tally.count_up(job)
-    plan = rounds.find_plan(Job.objects.get(pk=job.pk), rounds.RetryChoice("overloaded"))
+    plan = rounds.find_plan(Job.objects.get(pk=job.pk), RetryChoice("overloaded"))
     assert plan and 2 <= plan.price.most < Decimal("2.01") * pricing.US_ONLY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from django.urls import reverse
 from jobs.actions import reviews
 from jobs.drafts import trials
 from jobs.models import Job, Outcome, Row, Template, clock
+from jobs.models.fields import to_json
 from jobs.results import review_sample
 from jobs.rules.recipes import Recipe
 from jobs.worker import due_times, housekeeping
@@ -73,7 +75,7 @@ def test_a_price_of_an_older_version_is_worked_out_anew(
     priced(job)
     job.refresh_from_db()
     assert job.estimate
-    old = {name: value for name, value in job.estimate.items() if name != "prices"}
+    old = {name: value for name, value in to_json(job.estimate).items() if name != "prices"}
     Job.objects.filter(pk=job.pk).update(estimate=old)
     housekeeping.price_stale_drafts()
     assert not Job.objects.priced_drafts().exists()
@@ -88,7 +90,7 @@ def test_a_change_that_was_missed_is_found_in_turn(
     copies_of(job, 2 * housekeeping.LOOKED_AT_IN_TURN)
     last = Job.objects.order_by("pk").last()
     assert last and last.estimate
-    Job.objects.filter(pk=last.pk).update(estimate={**last.estimate, "key": "of before"})
+    Job.objects.filter(pk=last.pk).update(estimate=replace(last.estimate, key="of before"))
     now = clock.now()
     for minute in range(3):
         later = now + minute * due_times.SAFETY

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, models
 from django.utils import timezone
 
+from jobs.ingest.protocol import FileFacts
+from jobs.ingest.shapes import Choices
 from jobs.models import Attempt, Job, Round, Row, Template, Trial, results
+from jobs.models.fields import StructField, to_json
 from jobs.models.statements import column_list, insert_statement, update_statement
 from jobs.rules.recipes import Recipe
+from jobs.rules.retry_choices import RoundEstimate
+from jobs.rules.tallies import Tally
 
 MakeJob = Callable[..., Job]
 RECIPE = Recipe("Say {{a}}", "", "claude-haiku-5-5", 5)
@@ -35,7 +43,7 @@ def test_a_round_may_have_none(alice: User, make_job: MakeJob, recipe: Recipe | 
         what="",
         rows=1,
         bytes=1,
-        estimate={},
+        estimate=RoundEstimate(Decimal(1), Decimal(2), Decimal("3.50")),
         asked_at=timezone.now(),
     )
     assert Round.objects.get().recipe == recipe
@@ -63,3 +71,50 @@ def test_a_statement_names_only_columns_that_are_there() -> None:
         insert_statement(Row, ["job_id", "gone"])
     with pytest.raises(ValueError, match="Row has no columns job"):
         update_statement(Row, ["source"], ["job"])
+
+
+def json_columns() -> list[models.Field[Any, Any]]:
+    found = [
+        field
+        for model in apps.get_app_config("jobs").get_models()
+        for field in model._meta.concrete_fields
+    ]
+    return [field for field in found if isinstance(field, models.JSONField)]
+
+
+@pytest.mark.parametrize("column", json_columns(), ids=str)
+def test_every_column_of_json_has_one_reader_that_is_made_at_import(
+    column: models.Field[Any, Any],
+) -> None:
+    assert isinstance(column, StructField)
+    usual = column.get_default()
+    if usual is not None:
+        assert column.read(to_json(usual)) == usual
+
+
+def test_what_older_and_newer_versions_stored_can_be_read(alice: User, make_job: MakeJob) -> None:
+    job = make_job(alice)
+    stored = Job.objects.filter(pk=job.pk)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs_job SET tally = %s, reading = %s, choices = %s, recipe = %s",
+            [
+                '{"causes": [["good", "", 2]], "of_tomorrow": 1}',
+                '{"format": "CSV"}',
+                "{}",
+                '{"prompt": "Say", "of_tomorrow": {"a": 1}}',
+            ],
+        )
+    job = stored.get()
+    assert job.tally == Tally(causes=[("good", "", 2)])
+    assert job.reading == FileFacts("CSV") and job.choices == Choices()
+    assert job.recipe == Recipe("Say")
+
+
+def test_parts_of_a_struct_can_be_looked_for(alice: User, make_job: MakeJob) -> None:
+    cached, plain = make_job(alice, cached=True), make_job(alice, prompt="")
+    assert list(Job.objects.filter(recipe__cached=True)) == [cached]
+    assert list(Job.objects.exclude(recipe__prompt="")) == [cached]
+    assert list(Job.objects.filter(tally__outcomes__good__gt=1).order_by("pk")) == [cached, plain]
+    models_asked = Job.objects.values_list("recipe__model", flat=True)
+    assert set(models_asked) == {"claude-haiku-5-5"}

@@ -29,17 +29,20 @@ HERE = Path(__file__).resolve().parent.parent / "data" / "old_sites"
 FACTS = """
 import json, pathlib
 from django.conf import settings
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from jobs.models import *
 from jobs.spending import receipts
 def facts(to):
     found = {"jobs": {}, "past": sum(one.spent_pico for one in PastSpending.objects.all())}
-    for job in Job.objects.all():
+    for job in Job.objects.annotate(tally_text=Cast("tally", TextField())):
         rows = job.rows.in_order().values_list(
             "number", "outcome", "cause", "answer", "cost_pico", "attempts"
         )
         found["jobs"][job.name] = {
-            "pk": job.pk, "state": job.state, "tally": job.tally, "spent_pico": job.spent_pico,
-            "reserved_pico": job.reserved_pico, "charged": str(receipts.receipt_of(job).charged),
+            "pk": job.pk, "state": job.state, "tally": json.loads(job.tally_text),
+            "spent_pico": job.spent_pico, "reserved_pico": job.reserved_pico,
+            "charged": str(receipts.receipt_of(job).charged),
             "rows": [list(row) for row in rows],
         }
     caps = SpendingCaps.get()
@@ -69,6 +72,7 @@ GO_ON = """
 import time
 from jobs.actions import retries, submissions
 from jobs.retries import rounds, selection
+from jobs.rules.retry_choices import RetryChoice
 from jobs.drafts import estimates
 from jobs.worker import housekeeping, sweep
 def work(job, until):
@@ -89,7 +93,7 @@ job.refresh_from_db()
 assert submissions.confirm(job, job.plan_sha256, job.owner)
 finish(job)
 job = Job.objects.get(name="finished")
-again = rounds.RetryChoice(selection.FOR_NOW)
+again = RetryChoice(selection.FOR_NOW)
 plan = rounds.find_plan(job, again)
 assert retries.confirm_retry(job, again, plan.key, job.owner)
 finish(job)

@@ -41,12 +41,12 @@ from jobs.models import (
     StateQuerySet,
     SubmissionEvent,
     Trial,
-    choices_of,
     files,
 )
 from jobs.provider import client, errors
 from jobs.retries import rounds, selection
 from jobs.rules import result_proof
+from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance, due_times, failures, finishing, sweep
 
 from ..batches.test_submission import listed, unknown_batch
@@ -183,7 +183,7 @@ def test_a_job_that_finished_is_not_stopped(
 def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     mixed: Job, alice: User, meanwhile: Meanwhile
 ) -> None:
-    again = rounds.RetryChoice(selection.FOR_NOW)
+    again = RetryChoice(selection.FOR_NOW)
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     meanwhile(Job, Job.State.SUBMITTING, state=Job.State.DELETING)
@@ -208,7 +208,7 @@ def test_a_file_is_not_read_for_ids_once_the_job_is_over(
 ) -> None:
     job = make_job(alice, Job.State.WORKING, is_external=True, ids_may_be=[["column:name", 1]])
     meanwhile(Job, Job.State.READING, state=Job.State.FINISHED)
-    assert not external_batches.read_file_again(job, choices_of(job), alice)
+    assert not external_batches.read_file_again(job, job.choices, alice)
     job.refresh_from_db()
     assert (job.state, job.row_count) == (Job.State.FINISHED, 2)
     assert not job.events.exists()
@@ -372,7 +372,7 @@ def test_answers_that_are_here_win_over_whoever_gave_the_batch_up_meanwhile(
     job = drive(job)
     batch = job.batches.get()
     assert (batch.state, job.good_count) == (Batch.State.COLLECTED, 1)
-    assert batch.cost_pico == job.tally["cost_pico"] > 0
+    assert batch.cost_pico == job.tally.cost_pico > 0
     assert files.results_path(batch).exists()
     assert simulator.truth()["posts"] == 1
     assert not job.events.filter(text__contains="fails").exists()

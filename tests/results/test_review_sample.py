@@ -9,7 +9,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -19,8 +18,9 @@ from jobs.actions import reviews
 from jobs.batches import leases
 from jobs.models import Batch, Job, Outcome, Row, SampledAnswer
 from jobs.results import review_sample, statistics, table
-from jobs.results.statistics import AnswerStatistics, Histogram
-from jobs.rules.answer_formats import AnswerColumn, AnswerKind
+from jobs.results.statistics import Histogram
+from jobs.rules.answer_formats import FREE_TEXT, AnswerColumn, AnswerKind
+from jobs.rules.answer_statistics import AnswerStatistics
 from jobs.rules.judging import MARKED_DOWN
 from jobs.web.templatetags.show import job_state
 from jobs.worker import sweep, tally
@@ -73,7 +73,7 @@ def counted(job: Job) -> AnswerStatistics:
     statistics.count_answers(job, lease)
     lease.release(None)
     job.refresh_from_db()
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None
     return summary
 
@@ -139,7 +139,7 @@ def test_the_page_draws_what_was_chosen(job: Job, client_alice: Client) -> None:
 def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> None:
     number = drawn(job)[0]
     before = job.rows.get(number=number)
-    cost = job.tally["cost_pico"]
+    cost = job.tally.cost_pico
     assert job_state(job) == ("Finished", "green")
 
     assert mark(job, number, False, "It is the other way round.")
@@ -149,7 +149,7 @@ def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> N
     assert (row.answer, row.message) == (before.answer, "It is the other way round.")
     assert (job.good_count, job.attention_count) == (59, 1)
     assert job_state(job) == ("Finished – 1 row needs attention", "yellow")
-    assert job.tally["cost_pico"] == cost
+    assert job.tally.cost_pico == cost
     lines = b"".join(table.csv_chunks(job)).decode().splitlines()
     assert "Needs a look,Marked as not good: It is the other way round." in lines[number]
     reading = job.sample.get(number=number)
@@ -427,7 +427,7 @@ def test_whatever_stands_in_an_answer_is_only_text(
         "name": NASTY[:200],
         "prompt": "{{b}}",
         "rows": [REQUEST] * 12 if kind == "requests" else [(NASTY, NASTY)] * 12,
-        "answer_kind": msgspec.to_builtins(wanted) if kind == "columns" else {},
+        "answer": wanted if kind == "columns" else FREE_TEXT,
     }
     if kind == "requests":
         del values["columns"]
@@ -462,7 +462,7 @@ def test_each_column_is_counted_in_its_way(
         answer(stars=4.5),
         {"outcome": Outcome.LOOK, "cause": "cut_off", "answer": "{"},
     ]
-    job = make_job(alice, rows=ROWS[:5], outcomes=outcomes, answer_kind=msgspec.to_builtins(FIELDS))
+    job = make_job(alice, rows=ROWS[:5], outcomes=outcomes, answer=FIELDS)
     summary = counted(job)
     mood, stars, again, words, why = summary.columns
     assert summary.count == 4
@@ -485,7 +485,7 @@ def test_each_column_is_counted_in_its_way(
 def test_labels_and_lengths(make_job: MakeJob, alice: User) -> None:
     kind = AnswerKind("labels", ("yes", "no", "never"))
     good = [{"outcome": Outcome.GOOD, "answer": label} for label in ("no", "yes", "no")]
-    job = make_job(alice, rows=ROWS[:3], outcomes=good, answer_kind=msgspec.to_builtins(kind))
+    job = make_job(alice, rows=ROWS[:3], outcomes=good, answer=kind)
     assert counted(job).columns[0].values == [("no", 2), ("yes", 1), ("never", 0)]
     plain = make_job(alice, rows=ROWS[:3], outcomes=good)
     [lengths] = counted(plain).columns
@@ -498,7 +498,7 @@ def test_the_worker_counts_when_a_job_finishes_and_those_that_finished_before(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=ROWS[:4])
     job = drive(sent(job))
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None and summary.count == 4
     old = make_job(alice, rows=ROWS[:4], next_action_at="2020-01-01T00:00Z")
     assert old.answers is None
@@ -567,7 +567,7 @@ def test_a_list_with_no_end_of_values_stays_small(
 ) -> None:
     monkeypatch.setattr(statistics, "MOST_VALUES", 50)
     outcomes = [answer(words=["often", f"w{index}", f"x{index}"]) for index in range(60)]
-    job = make_job(alice, rows=ROWS, outcomes=outcomes, answer_kind=msgspec.to_builtins(FIELDS))
+    job = make_job(alice, rows=ROWS, outcomes=outcomes, answer=FIELDS)
     words = counted(job).columns[3]
     assert words.values[0] == ("often", 60) and len(words.values) == statistics.VALUES_KEPT
     assert words.others + sum(times for _value, times in words.values) == 180

@@ -10,10 +10,10 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import openpyxl
 import pytest
 from django.contrib.auth.models import User
@@ -191,7 +191,7 @@ def add_typed_answers(job: Job) -> None:
     """Answers in columns: 1 is whole, 2 has a formula, a long number and nothing left out."""
     kinds = [("mood", "text"), ("score", "number"), ("angry", "yes_no"), ("words", "list")]
     columns = tuple(AnswerColumn(name, kind) for name, kind in kinds)
-    job.answer_kind = msgspec.to_builtins(AnswerKind("columns", columns=columns))
+    job.recipe = replace(job.recipe, answer=AnswerKind("columns", columns=columns))
     job.save()
     batch = Batch.objects.create(
         job=job, number=1, size=2, nonce="n", state="collected", provider_id="x", body_bytes=1
@@ -314,7 +314,7 @@ def test_the_summary_says_what_the_file_is(alice: User, make_job: MakeJob, tmp_p
     job.spent_pico = 1_500_000_000_000
     path = written(job, tmp_path, "attention")
     found = summary_of(path)
-    assert (found["Job"], found["File"], found["Model"]) == ("May", "reviews.csv", job.model)
+    assert (found["Job"], found["File"], found["Model"]) == ("May", "reviews.csv", job.recipe.model)
     assert found["Charged, in US dollars"] == 1.5
     assert found["Rows in this file"] == 2
     assert (found["Good"], found["Needs a look"], found["Not reached in 24 hours"]) == (1, 1, 1)

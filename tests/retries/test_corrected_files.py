@@ -26,10 +26,10 @@ from jobs.actions import drafts, job_basics, retries, submissions, uploads
 from jobs.batches import leases
 from jobs.batches.leases import LeaseLost
 from jobs.cli.options import EMPTY
+from jobs.ingest.corrected_file import Findings
 from jobs.models import Attempt, CorrectedUpload, Edit, Job, Outcome, Row, files
 from jobs.results import table
 from jobs.retries import corrected_files, edits
-from jobs.retries.corrected_files import Findings
 from jobs.retries.selection import EDITED
 from jobs.worker import sweep
 
@@ -86,7 +86,7 @@ def was_read(job: Job) -> bool:
 
 
 def found_of(job: Job) -> Findings:
-    found = corrected_files.read_findings(CorrectedUpload.objects.get(job=job))
+    found = CorrectedUpload.objects.get(job=job).found
     assert found is not None
     return found
 

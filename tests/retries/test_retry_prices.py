@@ -22,9 +22,9 @@ from jobs.models import (
 )
 from jobs.results import table
 from jobs.retries import edits, preparation, problem_groups, rounds
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules import pricing
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, ledger, receipts
 from jobs.worker import tally
 
@@ -234,7 +234,7 @@ def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [("a", "x"), ("b", f"y {REFUSED}"), ("c", "z")])
-    first = job.estimate["most"] if job.estimate else ""
+    first = job.estimate.most if job.estimate else Decimal(0)
     assert send_again(job, alice, "refused", prompt="{{name}} " * 20_000) == 1
     job.refresh_from_db()
     assert "Preparing the retry: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
@@ -246,4 +246,4 @@ def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_
         client_alice, reverse("job", args=[job.pk])
     )
     said = client_alice.get(reverse("stop", args=[job.pk])).context["said"]
-    assert said.most == Decimal(first) + Decimal(job.rounds.get().estimate["most"])
+    assert said.most == first + job.rounds.get().estimate.most

@@ -18,9 +18,10 @@ from jobs.actions import retries
 from jobs.drafts import estimates
 from jobs.models import NOT_GOOD, Attempt, Edit, Job, Outcome, Row, SpendingCaps, recipe_of_round
 from jobs.retries import edits, problem_groups, rounds
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
+from jobs.rules.answer_statistics import AnswerStatistics
 from jobs.rules.judging import CAUSES, describe_cause
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, receipts
 from jobs.worker import tally
 
@@ -76,7 +77,7 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
     receipt = receipts.receipt_of(job)
     assert receipt.charged == job.cost
     assert recipe_of_round(job, 2).max_tokens == 1000
-    assert job.estimate is not None and job.estimate["rows"] == 8, "what was confirmed first"
+    assert job.estimate is not None and job.estimate.rows == 8, "what was confirmed first"
     number = next(iter(before))
     page = text(client_alice, reverse("row", args=[job.pk, number]))
     assert "<strong>Attempt 1</strong>: Needs a look, Answer cut off" in page
@@ -207,7 +208,12 @@ def test_rows_are_asked_otherwise(
 ) -> None:
     address = reverse("ask_again", args=[mixed.pk, "refused"])
     assert "Say: {{text}}" in text(client_alice, address)
-    given = {"prompt": "Say {{nothing}}", "system": "", "model": mixed.model, "max_tokens": "500"}
+    given = {
+        "prompt": "Say {{nothing}}",
+        "system": "",
+        "model": mixed.recipe.model,
+        "max_tokens": "500",
+    }
     answer = client_alice.post(address, given)
     assert answer.status_code == 422 and "nothing" in answer.content.decode()
     # The marker of the simulator is in the text, so the name alone is asked for.
@@ -218,12 +224,17 @@ def test_rows_are_asked_otherwise(
     client_alice.post(reverse("again", args=[mixed.pk]), fields)
     job = drive(mixed)
     assert job.rows.get(number=4).outcome == Outcome.GOOD
-    assert job.prompt == "Say: {{text}}", "what the others were asked"
+    assert job.recipe.prompt == "Say: {{text}}", "what the others were asked"
     assert recipe_of_round(job, 2).prompt == "Greet {{name}}, kindly"
     # Whoever runs the job again asks what the others were asked.
     good = job.good_count
     rows = [tuple(row.content) for row in job.rows.in_order()]
-    values = {"prompt": job.prompt, "model": job.model, "max_tokens": 500, "only_new": True}
+    values = {
+        "prompt": job.recipe.prompt,
+        "model": job.recipe.model,
+        "max_tokens": 500,
+        "only_new": True,
+    }
     again = make_job(alice, Job.State.DRAFT, rows=rows, previous=job, **values)
     estimates.estimate_job(again)
     again.refresh_from_db()
@@ -236,10 +247,10 @@ def test_left_out_on_purpose_needs_no_attention(
 ) -> None:
     address = reverse("leave_out", args=[mixed.pk, "refused"])
     assert "Leave out 1 row?" in text(client_alice, address)
-    Job.objects.filter(pk=mixed.pk).update(answers={"count": 5})
+    Job.objects.filter(pk=mixed.pk).update(answers=AnswerStatistics(5))
     client_alice.post(address, {"rows": "0"})
     client_alice.post(address, {"rows": "2"})
-    assert Job.objects.get(pk=mixed.pk).answers == {"count": 5}, "nothing has changed"
+    assert Job.objects.get(pk=mixed.pk).answers == AnswerStatistics(5), "nothing has changed"
     assert mixed.rows.get(number=4).outcome == Outcome.LOOK, "not as many as were shown"
     client_alice.post(address, {"rows": "1"})
     row = mixed.rows.get(number=4)

@@ -24,16 +24,27 @@ from jobs.models import (
     SpendingCaps,
     recipe_of_round,
 )
-from jobs.results import builder, review_sample, statistics, table
+from jobs.models.fields import to_json
+from jobs.results import builder, review_sample, table
 from jobs.retries import edits, preparation, problem_groups, rounds
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED
 from jobs.rules.judging import ASK, IGNORED, LEAVE_OUT, MARKED_DOWN
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, receipts
 from jobs.worker import sweep, tally
 
 from ..batches.test_recovery import a_backup_that_comes_back
-from ..conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent, why_not_again
+from ..conftest import (
+    CUT,
+    ERRORED,
+    REFUSED,
+    Simulator,
+    change_job,
+    drive_job,
+    send_again,
+    sent,
+    why_not_again,
+)
 from ..worker.test_advance import Drive
 from .test_rounds import outcomes, text
 
@@ -327,7 +338,7 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
     assert send_again(job, alice, EDITED) == 1
     job = drive(job)
     assert outcomes(job) == [Outcome.GOOD, Outcome.LEFT_OUT]
-    assert job.tally["outcomes"] == {Outcome.GOOD: 1, Outcome.LEFT_OUT: 1}
+    assert job.tally.outcomes == {Outcome.GOOD: 1, Outcome.LEFT_OUT: 1}
 
 
 def test_a_file_that_lay_ready_is_not_taken_once_a_note_is_another(
@@ -375,7 +386,7 @@ def test_answers_that_were_left_out_are_not_in_the_summary(
     mark_down(mixed, 1, alice)
     assert retries.ignore_rows(mixed, "marked_down", 1, alice)
     job = drive(mixed, until=lambda job: job.next_action_at is None)
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None
     assert summary.count == job.rows.with_usable_answer().count()
 
@@ -385,7 +396,7 @@ def test_answers_of_a_job_that_an_older_version_counted_are_marked(
 ) -> None:
     """Its tally knows no groups."""
     job = make_job(alice)
-    tally = {name: value for name, value in job.tally.items() if name != "groups"}
+    tally = {name: value for name, value in to_json(job.tally).items() if name != "groups"}
     Job.objects.filter(pk=job.pk).update(tally=tally)
     reviews.draw_sample(job, 10, alice)
     mark_down(job, 1, alice)
@@ -517,7 +528,12 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")], max_tokens=500)
     address = reverse("ask_again", args=[job.pk, "refused"])
-    given = {"prompt": "Greet {{name}}", "system": "", "model": job.model, "max_tokens": "500"}
+    given = {
+        "prompt": "Greet {{name}}",
+        "system": "",
+        "model": job.recipe.model,
+        "max_tokens": "500",
+    }
     assert client_alice.post(address, given).context["planned"].choice.max_tokens is None
     planned = client_alice.post(address, {**given, "max_tokens": ""}).context["planned"]
     assert planned.choice.max_tokens == planned.recipe.max_tokens == 0
@@ -564,12 +580,12 @@ def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {ERRORED}")])
-    Job.objects.filter(pk=job.pk).update(model="claude-3-haiku-20240307")
+    change_job(job, model="claude-3-haiku-20240307")
     job.refresh_from_db()
     [group] = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, LEAVE_OUT]
     address = reverse("ask_again", args=[job.pk, group.name])
-    asked = {"prompt": job.prompt, "model": "claude-haiku-5-5"}
+    asked = {"prompt": job.recipe.prompt, "model": "claude-haiku-5-5"}
     planned = client_alice.post(address, asked).context["planned"]
     assert (planned.rows, planned.choice.model) == (1, "claude-haiku-5-5")
 

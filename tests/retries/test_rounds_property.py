@@ -25,8 +25,8 @@ from jobs.drafts import estimates
 from jobs.models import Attempt, Job, Outcome, Row
 from jobs.results import table
 from jobs.retries import edits, problem_groups, selection
-from jobs.retries.rounds import RetryChoice
 from jobs.retries.selection import EDITED, FOR_NOW
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import receipts
 from jobs.worker import finishing, sent_jobs, tally
 
@@ -171,12 +171,14 @@ def check(job: Job, books: Books, simulator: Simulator) -> None:
     assert job.spent_pico == int(job.cost.scaleb(12)) and job.reserved_pico == 0
     for kind in ("input_tokens", "output_tokens"):
         place = names.index(kind)
-        assert sum(int(line[place] or 0) for line in lines) == job.tally[kind], "of all attempts"
+        assert sum(int(line[place] or 0) for line in lines) == getattr(job.tally, kind), (
+            "of all attempts"
+        )
     # The tally
     found = Counter(row.outcome for row in rows)
-    assert not found[Outcome.WAITING] and found == Counter(job.tally["outcomes"])
+    assert not found[Outcome.WAITING] and found == Counter(job.tally.outcomes)
     assert sum(found.values()) == job.row_count == len(books.wanted)
-    assert sum(group["rows"] for group in job.tally["groups"]) == job.row_count
+    assert sum(group.rows for group in job.tally.groups) == job.row_count
     # What was sent
     accepted = {int(number): count for number, count in simulator.accepted().items()}
     for number, count in accepted.items():

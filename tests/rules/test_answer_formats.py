@@ -394,5 +394,7 @@ def test_a_kind_that_is_not_complete_cannot_be_confirmed(
 
 def test_free_text_is_asked_for_as_ever(alice: User, make_job: MakeJob) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert recipe_of(job) == Recipe(job.prompt, job.system, job.model, job.max_tokens)
+    assert recipe_of(job) == Recipe(
+        job.recipe.prompt, job.recipe.system, job.recipe.model, job.recipe.max_tokens
+    )
     assert output_format(recipe_of(job).answer) is None

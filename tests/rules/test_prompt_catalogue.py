@@ -24,7 +24,7 @@ from jobs.drafts import estimates
 from jobs.models import Job, recipe_of
 from jobs.rules.recipes import compile_recipe
 
-from ..conftest import Simulator
+from ..conftest import Simulator, change_job
 
 pytestmark = pytest.mark.no_database  # what is said is the same on each of them
 
@@ -200,5 +200,5 @@ def test_p12_a_million_braces_are_answered_at_once(
     draft: Job, client_alice: Client, text: str
 ) -> None:
     """In linear time: with squares of this, the suite would not end."""
-    Job.objects.filter(pk=draft.pk).update(prompt=text)
+    change_job(draft, prompt=text)
     assert client_alice.get(reverse("job", args=[draft.pk])).status_code == 200

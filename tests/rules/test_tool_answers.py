@@ -260,7 +260,7 @@ def test_what_is_not_of_its_kind_is_summed_up_as_something_else(
     lease: Any = type("Lease", (), {"renew": lambda self: None})()
     statistics.count_answers(job, lease)
     job.refresh_from_db()
-    summary = statistics.read_statistics(job)
+    summary = job.answers
     assert summary is not None
     assert [(one.others, one.empty) for one in summary.columns] == [(1, 1), (1, 1)]
 

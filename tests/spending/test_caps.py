@@ -34,11 +34,13 @@ from jobs.models import (
     dollars,
 )
 from jobs.retries import rounds, selection
+from jobs.rules.retry_choices import RetryChoice
+from jobs.rules.tallies import Tally
 from jobs.spending import caps, ledger, months
 from jobs.worker import sweep, tally
 
 from ..cli.test_job_command import refusal, run
-from ..conftest import Simulator, signed_in
+from ..conftest import Simulator, change_job, signed_in
 from ..drafts.test_draft_settings import priced
 from ..web.test_views_draft import with_price
 
@@ -209,7 +211,7 @@ def test_what_is_reserved_is_given_back_as_answers_come(
     assert confirm(job)
     job.refresh_from_db()
     assert job.spent_pico == 0 and dollars(job.reserved_pico) >= most
-    half = {"outcome": Outcome.GOOD, "cost_pico": 1000, "answered_by": job.model}
+    half = {"outcome": Outcome.GOOD, "cost_pico": 1000, "answered_by": job.recipe.model}
     Row.objects.filter(job=job, number__lte=10).update(**half)
     tally.count_up(job)
     job.refresh_from_db()
@@ -234,7 +236,7 @@ def test_rows_that_are_sent_again_are_reserved_for(
     job.refresh_from_db()
     assert job.reserved_pico == 0
     allow(most_a_job=0)
-    planned = rounds.find_plan(job, rounds.RetryChoice(selection.FOR_NOW))
+    planned = rounds.find_plan(job, RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
     address = reverse("again", args=[job.pk])
     again = {"which": selection.FOR_NOW, "key": planned.key}
@@ -380,7 +382,7 @@ def test_a_changed_plan_needs_a_new_approval(
     asked = dear.plan_sha256
     assert approvals.request_approval(dear, asked, alice)
     assert approvals.approve(dear, asked, root)
-    Job.objects.filter(pk=dear.pk).update(prompt="Other {{name}}", plan_sha256="")
+    change_job(dear, prompt="Other {{name}}", plan_sha256="")
     dear.refresh_from_db()
     with_price(dear, most="3.20")
     assert not dear.awaits_approval
@@ -508,9 +510,7 @@ def test_a_job_from_a_clock_that_was_ahead_is_no_trouble(
     job = draft(make_job, alice)
     assert confirm(job)
     ahead = timezone.now() + timedelta(days=40)
-    Job.objects.filter(pk=job.pk).update(
-        confirmed_at=ahead, cached=True, spent_pico=5, tally={"cache_read_tokens": 9}
-    )
+    change_job(job, confirmed_at=ahead, cached=True, spent_pico=5, tally=Tally(cache_read_tokens=9))
     assert [month.charged for month in months.list_months(timezone.now())] == [0]
 
 

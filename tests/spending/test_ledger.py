@@ -47,6 +47,7 @@ from jobs.models import (
 from jobs.provider.replies import BatchInfo
 from jobs.retries import preparation, rounds, selection
 from jobs.rules.recipes import Recipe
+from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, ledger, months, receipts
 from jobs.worker import sent_jobs, sweep, tally
 
@@ -106,7 +107,7 @@ def test_what_a_round_reserves_survives_a_count_that_began_before_it(
         tally.count_up(mixed)
     assert started == [2]
     mixed.refresh_from_db()
-    reserved = Decimal(mixed.rounds.get().estimate["most"])
+    reserved = Decimal(mixed.rounds.get().estimate.most)
     assert dollars(mixed.reserved_pico) == reserved > 0
     assert mixed.outcome_count("waiting") == 2, "and it counted once more"
 
@@ -346,7 +347,7 @@ def other(db: None) -> User:
 
 CHANGES: dict[str, Callable[[Job, User], object]] = {
     "the prompt": lambda job, user: drafts.save_recipe(
-        job, Recipe("Other {{name}}", "", job.model, 0), user
+        job, Recipe("Other {{name}}", "", job.recipe.model, 0), user
     ),
     "the file": lambda job, user: uploads.replace_upload(
         job, ContentFile(b"name,text\nx,y\n", "b.csv"), user
@@ -418,7 +419,7 @@ def test_an_approver_who_then_changes_the_draft_has_not_approved_it(
     assert approvals.request_approval(job, job.plan_sha256, alice)
     assert approvals.approve(job, job.plan_sha256, root)
     before = recipe_of(job)
-    for recipe in (Recipe("Other {{name}}", "", job.model, 0), before):
+    for recipe in (Recipe("Other {{name}}", "", job.recipe.model, 0), before):
         job.refresh_from_db()
         assert drafts.save_recipe(job, recipe, root)
     job.refresh_from_db()
@@ -447,7 +448,7 @@ def test_whoever_edited_rows_does_not_approve_that_they_are_sent(
     client_root.post(address, {"cell": ["n4", "written by root"]})
     mixed.refresh_from_db()
     assert mixed.changed_by == root
-    again = rounds.RetryChoice(selection.EDITED)
+    again = RetryChoice(selection.EDITED)
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     assert approvals.request_approval(mixed, planned.key, alice, again)
@@ -465,7 +466,7 @@ def test_whoever_left_rows_out_does_not_approve_that_the_others_are_sent(
     assert retries.ignore_rows(mixed, "refused", 1, root)
     mixed.refresh_from_db()
     assert mixed.changed_by == root
-    again = rounds.RetryChoice("cut_off", max_tokens=1000)
+    again = RetryChoice("cut_off", max_tokens=1000)
     planned = rounds.find_plan(mixed, again)
     assert planned is not None
     assert approvals.request_approval(mixed, planned.key, alice, again)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, date, timedelta
 from decimal import Decimal
 
-import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -18,9 +17,9 @@ from pytest_django import Settings
 from jobs.actions import submissions
 from jobs.drafts import checks, estimates, model_catalog
 from jobs.models import Job, ModelCatalog, PriceOverride, key_fingerprint
-from jobs.provider.replies import ModelInfo
 from jobs.rules import pricing, published_prices
 from jobs.rules.judging import Judgment, Usage
+from jobs.rules.provider_lists import ModelInfo
 from jobs.spending import price_overrides
 from jobs.web.templatetags import show
 from jobs.worker import advance
@@ -65,7 +64,7 @@ def test_a_draft_is_priced_anew(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
     before = priced(job)
-    price_overrides.add_price(job.model, today(), Decimal(1), Decimal(5), root)
+    price_overrides.add_price(job.recipe.model, today(), Decimal(1), Decimal(5), root)
     assert not submissions.confirm(job, job.plan_sha256, alice), "that price holds no more"
     advance.advance(job.pk)
     job.refresh_from_db()
@@ -85,7 +84,7 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-ant-test"
     listed = [ModelInfo(NEW, "Claude Next", "sonnet", max_input_tokens=5000, max_tokens=900)]
     ModelCatalog.objects.update(
-        entries=msgspec.to_builtins(listed),
+        entries=listed,
         key=key_fingerprint(),
         listed_at=timezone.now(),
     )

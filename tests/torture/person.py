@@ -19,7 +19,7 @@ from typing import Any
 
 from . import aftermath
 from .plans import JobPlan
-from .site import PASSWORD, USER, CannotBeRead, Database
+from .site import PASSWORD, USER, CannotBeRead, Database, as_json
 
 FINAL = ("finished", "unreadable")
 LOOK_SECONDS = 1.0  # between two looks at the page of a job
@@ -215,7 +215,7 @@ class Person:
     def _confirm(self, plan: JobPlan, pk: int) -> Iterator[None]:
         saved = not plan.recipe
         while (job := self.view.job(pk))["state"] == "draft":
-            if plan.recipe and not job["prompt"]:
+            if plan.recipe and not as_json(job["recipe"])["prompt"]:
                 saved = False  # the site was restored from a time before that
             try:
                 if not saved:

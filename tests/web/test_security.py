@@ -155,7 +155,7 @@ def send(client: Client, method: str, path: str, **options: Any) -> Any:
 def everything() -> list[tuple[Any, ...]]:
     """What must not change."""
     return [
-        *Job.objects.order_by("pk").values_list("pk", "state", "name", "prompt", "held"),
+        *Job.objects.order_by("pk").values_list("pk", "state", "name", "recipe", "held"),
         *User.objects.order_by("pk").values_list("pk", "is_active", "password"),
         *Batch.objects.order_by("pk").values_list("pk", "state", "suggested_id", "next_action_at"),
         *JournalState.objects.values_list("asked_at", "report"),
@@ -421,7 +421,6 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
         "rows": [(NASTY, NASTY)] * 3,
         "prompt": NASTY + "{{text}}",
         "system": NASTY,
-        "problem_count": 1,
     }
     bad: list[Any] = [
         {"outcome": Outcome.LOOK, "cause": "refused", "answer": NASTY, "message": NASTY},
@@ -447,9 +446,7 @@ def nasty_jobs(make_job: MakeJob, alice: User) -> list[Job]:
             "messages": [{"role": "user", "content": NASTY}],
         },
     }
-    jobs.append(
-        make_job(alice, Job.State.DRAFT, rows=[request] * 3, name=NASTY[:200], problem_count=1)
-    )
+    jobs.append(make_job(alice, Job.State.DRAFT, rows=[request] * 3, name=NASTY[:200]))
     recipe = Recipe(NASTY + "{{" + "<b>" * 30 + "}}", NASTY, NASTY, 5)
     for shared in (True, False):
         templates.save_template(alice, f"{shared}{NASTY}"[:100], recipe, shared=shared)

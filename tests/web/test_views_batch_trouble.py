@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.drafts.estimates import Estimate
 from jobs.models import (
     PICO,
     Batch,
@@ -33,6 +32,8 @@ from jobs.models import (
 )
 from jobs.retries import preparation, rounds, selection
 from jobs.rules import result_proof
+from jobs.rules.price_estimates import Estimate
+from jobs.rules.retry_choices import RetryChoice
 from jobs.web.templatetags.show import at_most
 from jobs.worker import tally
 
@@ -54,7 +55,7 @@ ESTIMATE = Estimate(
     output_most=1,
     rows=6,
     counted=6,
-).as_json()
+)
 
 
 @pytest.fixture(autouse=True)
@@ -536,7 +537,7 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     assert f'href="{address}?which=passing"' in page_of(client_alice, job)
     page = text(client_alice, f"{address}?which=passing")
     job.refresh_from_db()  # the plan comes from what was counted
-    planned = rounds.find_plan(job, rounds.RetryChoice(selection.FOR_NOW))
+    planned = rounds.find_plan(job, RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
     assert f"Send 2 rows – {at_most(planned.price.most)}</button>" in page
     assert "The first time was not charged" in page

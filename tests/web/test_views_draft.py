@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -15,10 +16,10 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from jobs.drafts import estimates
-from jobs.drafts.estimates import Estimate
 from jobs.models import FileProblem, Job, JobEvent, Outcome
 from jobs.provider import client as provider
 from jobs.provider import errors
+from jobs.rules.price_estimates import Estimate
 from jobs.web.templatetags.show import at_most
 from jobs.worker import advance
 
@@ -60,7 +61,7 @@ def with_price(job: Job, most: str = "3.10", counted: int = 2, trouble: str = ""
         counted=counted,
         trouble=trouble,
     )
-    job.estimate = estimate.as_json()
+    job.estimate = estimate
     job.plan_sha256 = "" if estimate.trouble else estimates.plan_of(job, estimate)
     job.save(update_fields=["estimate", "plan_sha256"])
     return job
@@ -92,7 +93,6 @@ def test_problems_are_shown_with_their_lines(
         Job.State.DRAFT,
         rows=rows,
         outcomes=[left_out] * 25 + ["waiting"] * 5,
-        problem_count=25,
     )
     FileProblem.objects.create(
         job=job,
@@ -133,7 +133,7 @@ def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> N
     assert "Greet Ben.\nKindly." in part and "You are does not." in part
     assert "Working out the price" in part and "data-poll" in part
     draft.refresh_from_db()
-    assert (draft.prompt, draft.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
+    assert (draft.recipe.prompt, draft.recipe.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
 
 
 def test_without_scripts_the_recipe_is_a_form(draft: Job, client_alice: Client) -> None:
@@ -171,7 +171,7 @@ def test_a_prompt_that_cannot_be_sent_says_why(
     part = html.unescape(answer.content.decode())
     assert words in part and "disabled" in part and "data-poll" not in part
     draft.refresh_from_db()
-    assert draft.prompt == prompt  # half-written, and kept
+    assert draft.recipe.prompt == prompt  # half-written, and kept
 
 
 @pytest.mark.parametrize(
@@ -198,13 +198,13 @@ def test_what_is_impossible_is_not_saved_and_the_texts_beside_it_are(
 
     assert answer.status_code == (200 if headers else 422)
     assert words in html.unescape(answer.content.decode())
-    before, prompt = (draft.model, draft.max_tokens), draft.prompt
+    before, prompt = (draft.recipe.model, draft.recipe.max_tokens), draft.recipe.prompt
     draft.refresh_from_db()
     if "prompt" in change:
-        assert draft.prompt == prompt
+        assert draft.recipe.prompt == prompt
     else:
-        assert draft.prompt == RECIPE["prompt"]
-        assert (draft.model, draft.max_tokens) == before
+        assert draft.recipe.prompt == RECIPE["prompt"]
+        assert (draft.recipe.model, draft.recipe.max_tokens) == before
     # No poll of the price, whose answer would take the note away and let the person go on.
     assert "/price/" not in answer.content.decode()
 
@@ -227,7 +227,7 @@ def test_a_job_that_was_sent_keeps_its_recipe(
 
     assert answer.headers["HX-Redirect"] == f"/jobs/{job.pk}/"
     job.refresh_from_db()
-    assert job.prompt == "as it was"
+    assert job.recipe.prompt == "as it was"
 
 
 def test_ready_made_requests_are_shown_as_they_are(
@@ -240,10 +240,10 @@ def test_ready_made_requests_are_shown_as_they_are(
     assert "Claude Sonnet 5.5" in page and "300 tokens" in page
     assert "Say hello." in page and "Be brief." in page
     assert 'id="id_prompt"' not in page
-    before = job.prompt
+    before = job.recipe.prompt
     client_alice.post(reverse("recipe", args=[job.pk]), RECIPE)
     job.refresh_from_db()
-    assert job.prompt == before
+    assert job.recipe.prompt == before
 
 
 # --- The price ------------------------------------------------------------------------------------
@@ -287,7 +287,8 @@ def test_ready_made_requests_without_a_price_say_which_and_lead_on(
 ) -> None:
     job = make_job(alice, Job.State.DRAFT, rows=[READY_MADE])
     numbers = {"rows": 1, "bytes": 9, "max_tokens_sum": 5, "max_tokens_most": 5}
-    job.reading = {**job.reading, "models": {"gpt-4o": numbers, "claude-haiku-5-5": numbers}}
+    facts = {"gpt-4o": numbers, "claude-haiku-5-5": numbers}
+    job.reading = msgspec.structs.replace(job.reading, models=facts)
     job.save(update_fields=["reading"])
     with_price(job, trouble="There is no price for the model “gpt-4o”.")
 
@@ -335,7 +336,7 @@ def test_the_confirmation_shows_what_is_sent_and_the_sums(
     page = text(client_alice, reverse("confirm", args=[draft.pk]))
 
     assert "Submit 2 rows – at most $3.10" in page and "This costs money" in page
-    assert "Claude Haiku 5.5" in page and ">3,072<" in page and draft.prompt in page
+    assert "Claude Haiku 5.5" in page and ">3,072<" in page and draft.recipe.prompt in page
     assert draft.plan_sha256 in page
 
 

@@ -81,7 +81,7 @@ def test_when_a_file_was_read_the_page_becomes_the_draft(
 def test_a_file_that_cannot_be_read_says_why_and_how_to_go_on(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
-    job = make_job(alice, Job.State.UNREADABLE, rows=(), problem_count=1)
+    job = make_job(alice, Job.State.UNREADABLE, rows=())
     FileProblem.objects.create(
         job=job, lines=[7], texts=["A quote is opened and never closed."], leaves_out=True
     )

@@ -101,7 +101,7 @@ def test_a_search_finds_what_is_in_answers_of_every_kind(
     stored = as_answer(msgspec.convert(kind, AnswerKind), {"mood": 'so "so"\nlà'})
     for wanted, answer in (({}, 'so "so"\nlà'), (kind, stored)):
         outcomes = [{"outcome": "good", "answer": answer}, "good"]
-        job = make_job(alice, outcomes=outcomes, answer_kind=wanted)
+        job = make_job(alice, outcomes=outcomes, answer=wanted)
         assert numbers(client_alice, job, q='"so"') == [1]
         assert numbers(client_alice, job, q='"\nLÀ') == [1]
 
@@ -171,7 +171,7 @@ def mixed(make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch) -> Jo
         outcomes.append(kind)
     labels = {"kind": "labels", "labels": ["happy", "cross"]}
     rows = [(f"name {number}", f"Text {number % 6}") for number in range(1, 67)]
-    return make_job(alice, rows=rows, outcomes=outcomes, answer_kind=labels)
+    return make_job(alice, rows=rows, outcomes=outcomes, answer=labels)
 
 
 KEYS: dict[str, Callable[[Row], Any]] = {

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, driv
     assert estimate is not None
     assert estimate.counted > 10
     assert estimate.low <= job.cost <= estimate.most
-    assert job.tally["input_tokens"] == pytest.approx(estimate.input_tokens, rel=0.03)
+    assert job.tally.input_tokens == pytest.approx(estimate.input_tokens, rel=0.03)
     assert estimate.normal_high == 2 * estimate.high
 
 
@@ -153,7 +154,7 @@ def test_a_price_that_was_worked_out_for_an_older_recipe_is_not_kept(
     drafts.save_recipe(job, RECIPE, job.owner)
     stale = Job.objects.get(pk=job.pk)
     drafts.save_recipe(stale, Recipe("New {{name}}", "", "claude-haiku-5-5", 300), stale.owner)
-    stale.prompt = RECIPE.prompt
+    stale.recipe = replace(stale.recipe, prompt=RECIPE.prompt)
     estimates.estimate_job(stale)
     assert Job.objects.get(pk=job.pk).estimate is None
 
@@ -220,7 +221,7 @@ def test_every_kind_of_failure_is_an_outcome_of_its_row(
         7: Outcome.EXPIRED,
     }
     assert job.attention_count == 6
-    assert sum(count for _, _, count in job.tally["causes"]) == 7
+    assert sum(count for _, _, count in job.tally.causes) == 7
 
 
 def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(

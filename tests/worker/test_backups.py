@@ -189,7 +189,7 @@ def test_rows_that_change_meanwhile_are_as_they_were_at_one_moment(
         number = 0
         while not done.wait(0.001):
             number += 1
-            Job.objects.update(name=str(number), model=str(number))
+            Job.objects.update(name=str(number), upload_name=str(number))
             begun.set()
         connection.close()
 
@@ -203,8 +203,8 @@ def test_rows_that_change_meanwhile_are_as_they_were_at_one_moment(
         writer.join(60)
     for one in made:
         with closing(sqlite3.connect(paths(one)["database.sqlite3"])) as copy:
-            name, model = copy.execute("SELECT name, model FROM jobs_job").fetchone()
-            assert name == model
+            name, upload = copy.execute("SELECT name, upload_name FROM jobs_job").fetchone()
+            assert name == upload
 
 
 def test_a_file_that_rotted_in_an_earlier_backup_is_copied_anew(job: Job, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     assert job.state == Job.State.CANCELING, "only a person gives up what was paid"
     assert submissions.give_up_missing_answers(job, alice)
     job = drive(job)
-    assert job.tally["causes"] == [["errored", "lost", 1]]
+    assert job.tally.causes == [("errored", "lost", 1)]
 
 
 def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job(
@@ -166,7 +166,7 @@ def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job
     job = drive(job, until=lambda job: bool(job.held))
     assert submissions.give_up_missing_answers(job, alice)
     job = drive(job)
-    assert job.tally["causes"] == [["errored", "lost", 1]]
+    assert job.tally.causes == [("errored", "lost", 1)]
 
 
 def test_a_stopped_job_gives_no_batch_up_by_itself(

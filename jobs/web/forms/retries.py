@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django import forms
 
-from ...retries.rounds import RetryChoice
 from ...rules.recipes import Recipe
+from ...rules.retry_choices import RetryChoice
 from .recipes import model_choices
 from .styled import StyledForm
 

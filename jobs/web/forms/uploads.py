@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from ...ingest.descriptions import DELIMITERS, ENCODINGS
 from ...ingest.shapes import NO_HEADER, Choices
-from ...models import Job, choices_of
+from ...models import Job
 from .styled import StyledForm
 
 # How the names of files end that can be read; what a file is, is told from what is in it.
@@ -72,7 +72,7 @@ class ReadingForm(StyledForm):
 
     def __init__(self, job: Job, data: QueryDict | None = None) -> None:
         """For the file of `job`; fields that mean nothing for it are not there."""
-        chosen = choices_of(job)
+        chosen = job.choices
         super().__init__(
             data,
             initial={
@@ -88,14 +88,14 @@ class ReadingForm(StyledForm):
         self._remedies = chosen.remedies
         understood = job.reading
         for name, words in (("encoding", ENCODINGS), ("delimiter", DELIMITERS)):
-            found = words.get(understood.get(name, ""), "")
+            found = words.get(getattr(understood, name), "")
             empty = f"Detected: {found}" if found and not getattr(chosen, name) else "Detect it"
             self._offer(name, [("", empty), *words.items()])
-        sheets = understood.get("sheets") or []
+        sheets = understood.sheets
         first = ("", "The first one with something in it")
         self._offer("sheet", [first, *((name, name) for name in sheets)])
-        if (found := understood.get("header", 0)) > 0:
-            self.fields["header"].widget.attrs["placeholder"] = f"Detected: {found}"
+        if (line := understood.header) > 0:
+            self.fields["header"].widget.attrs["placeholder"] = f"Detected: {line}"
         for name in self.fields.keys() - fields_for(job):
             del self.fields[name]
 
@@ -128,7 +128,7 @@ class ReadingForm(StyledForm):
 
 def fields_for(job: Job) -> set[str]:
     """What can be chosen for the file of a job; all of it when nothing is known of it."""
-    read = job.reading.get("format", "")
+    read = job.reading.format
     if read == "CSV" or not read:
         return {"encoding", "delimiter", "header", "no_header", "fill"}
     if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):

@@ -18,11 +18,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ...actions import submissions, unknown_batches
 from ...batches import absence, stored_results
-from ...batches.polling import KEPT
 from ...drafts import estimates
 from ...drafts.estimates import PartEstimate
 from ...models import Batch, Job, LateBatch, Outcome, Row, SiteState
 from ...rules import result_proof
+from ...rules.provider_lists import KEPT
 from ...spending import caps
 from ..forms.external_batches import ProviderIdForm
 from .access import find_job, person
@@ -253,7 +253,7 @@ def can_be_sent_again(job: Job) -> int:
     """How many rows of the job can be sent again as they are, by its tally."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE or not job.estimate:
         return 0
-    return int(job.tally.get("again", 0))
+    return job.tally.again
 
 
 # --- A batch that perhaps arrived -----------------------------------------------------------------

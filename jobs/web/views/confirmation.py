@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods
 
 from ...actions import approvals, submissions
 from ...drafts import model_catalog
-from ...drafts.estimates import Estimate
 from ...models import Job, SpendingCaps, answer_kind_of, recipe_of
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
+from ...rules.price_estimates import Estimate
 from ...spending import caps
 from .access import find_job, person
 from .draft import format_in_words
@@ -35,11 +35,12 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
             return render(request, "draft/counting.html", {"job": job})
         messages.warning(request, sums["blocked"])
         return redirect("job", job.pk)
+    model, effort = job.recipe.model, job.recipe.effort
     context = {
         "job": job,
-        "model_name": model_catalog.name_of(job.model),
-        "effort": EFFORTS[job.effort if job.effort in efforts_of(job.model) else AUTOMATIC],
-        "thinks": effort_of(job.model, job.effort) != NONE,
+        "model_name": model_catalog.name_of(model),
+        "effort": EFFORTS[effort if effort in efforts_of(model) else AUTOMATIC],
+        "thinks": effort_of(model, effort) != NONE,
         "longest": recipe_of(job).longest,
         **_not_sent(job, sums["estimate"]),
         "answer_kind": answer_kind_of(job),
@@ -75,8 +76,8 @@ def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
     return {
         "left_out": job.skipped_count + survey.left_out,
         "left_out_empty": survey.left_out,
-        "known": survey.known if job.only_new else 0,
-        "same": survey.alike if job.same_once else 0,
+        "known": survey.known if job.recipe.only_new else 0,
+        "same": survey.alike if job.recipe.same_once else 0,
     }
 
 

@@ -23,7 +23,6 @@ from ...models import (
     Outcome,
     Row,
     answer_kind_of,
-    choices_of,
     recipe_of,
     storage,
 )
@@ -73,16 +72,17 @@ def draft_page(
 
 def file_context(job: Job) -> dict[str, Any]:
     """What is to be said of a file that was read, and of one that could not be."""
-    found = list(job.problems.all())
+    found, chosen = list(job.problems.all()), job.choices
     return {
         "problems": [problem for problem in found if problem.leaves_out],
         "not_corrected": [problem for problem in found if problem.kind == "correction"],
         "remarks": [
             problem for problem in found if not problem.leaves_out and problem.kind != "correction"
         ],
+        "problem_count": sum(problem.count for problem in found),
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),
-        "was_chosen": any(map(job.choices.get, ("encoding", "delimiter", "sheet", "header"))),
+        "was_chosen": any((chosen.encoding, chosen.delimiter, chosen.sheet, chosen.header)),
     }
 
 
@@ -100,11 +100,11 @@ def format_in_words(job: Job) -> str:
     """ "CSV, commas, UTF-8" """
     found = job.reading
     return how_it_is_read(
-        found.get("format", ""),
-        found.get("delimiter", ""),
-        found.get("encoding", ""),
-        found.get("sheet", ""),
-        found.get("header", 0),
+        found.format,
+        found.delimiter,
+        found.encoding,
+        found.sheet,
+        found.header,
     )
 
 
@@ -118,7 +118,7 @@ def same_file(request: HttpRequest, job: Job) -> Job | None:
 def _starters(job: Job) -> list[tuple[str, str, str]]:
     """Beginnings of a prompt, for the column that holds most of the text: what they are for, the
     text, and the labels that go with it."""
-    sizes = job.reading.get("column_bytes") or []
+    sizes = job.reading.column_bytes
     if not job.columns or not sizes:
         return []
     column = job.columns[sizes.index(max(sizes))]
@@ -157,7 +157,7 @@ def preview(job: Job, number: int) -> dict[str, Any]:
         "preview_row": row,
         "previous_row": number - 1,
         "next_row": number + 1 if number < job.row_count else None,
-        "longest_row": job.reading.get("longest_row") or 1,
+        "longest_row": job.reading.longest_row or 1,
     }
 
 
@@ -191,14 +191,14 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
     form = RecipeForm(request.POST)
     number = whole_number(request.POST.get("show") or request.POST.get("row"), 1)
     form.full_clean()
-    model_before = job.model
+    model_before = job.recipe.model
     drafts.save_recipe(job, form.recipe(saved=recipe_of(job)), person(request))
     job.refresh_from_db()
     if request.headers.get("HX-Request"):
         context = {
             "job": job,
             "answering": True,
-            "model_changed": job.model != model_before,
+            "model_changed": job.recipe.model != model_before,
             "form_problems": _form_problems(form),
             **preview(job, number),
             **price(job),
@@ -240,7 +240,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
     if request.POST.get("uncorrected"):
         uploads.undo_corrections(job, person(request))
         return redirect("job", pk)
-    chosen = choices_of(job)
+    chosen = job.choices
     if request.POST.get("plain"):
         chosen = msgspec.structs.replace(chosen, remedies=())
     elif request.POST.get("fill"):

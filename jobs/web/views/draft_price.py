@@ -11,11 +11,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from ...drafts import advice, checks, estimates, model_catalog, prompt_caching
-from ...drafts.estimates import Estimate
 from ...drafts.price_ranges import PriceRange
 from ...models import Job, SpendingCaps, recipe_of
 from ...rules import wording
 from ...rules.model_capabilities import NONE, effort_choices, effort_of
+from ...rules.price_estimates import Estimate
 from ...spending import caps
 from .access import find_job
 from .columns import missing_context
@@ -31,7 +31,7 @@ def request_models(job: Job) -> list[dict[str, Any]]:
             "has_price": model_catalog.has_price(model_id),
             **numbers,
         }
-        for model_id, numbers in (job.reading.get("models") or {}).items()
+        for model_id, numbers in job.reading.models.items()
     ]
 
 
@@ -52,7 +52,7 @@ def price(job: Job) -> dict[str, Any]:
         "recipe_problems": problems,
         **missing_context(job),
         # That nothing is written yet needs no warning.
-        "notes": [*problems, *_remarks(job, estimate)] if job.prompt.strip() else [],
+        "notes": [*problems, *_remarks(job, estimate)] if job.recipe.prompt.strip() else [],
         **(_what_it_means(job, estimate) if job.kind == Job.Kind.TABLE else {}),
         "estimate": estimate,
         "is_counting": not problems and not blocked and estimate is None,
@@ -69,19 +69,19 @@ def _not_allowed(job: Job, estimate: Estimate) -> str:
 def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
     """What is odd about a draft that can be sent, each as a sentence."""
     found = checks.remarks(job)
-    offer = model_catalog.find_model(job.model)
+    offer = model_catalog.find_model(job.recipe.model)
     if estimate and offer and estimate.basis.counts.longest > offer.context:
         found.append(
-            f"Row {job.reading.get('longest_row'):,} is longer than {offer.name} can read "
+            f"Row {job.reading.longest_row:,} is longer than {offer.name} can read "
             f"({estimate.basis.counts.longest:,} of {offer.context:,} tokens). It would be "
             "refused, at no charge. Shorten it, or choose a model that reads more."
         )
-    if estimate and job.only_new and job.previous_id and not estimate.basis.survey.known:
+    if estimate and job.recipe.only_new and job.previous_id and not estimate.basis.survey.known:
         found.append(
             f"No row keeps its answer from job {job.previous_id}, so all are sent: the prompt, the "
             "kind of answer, the model or the cells are not the same as there."
         )
-    if estimate and (count := estimate.basis.survey.empty) and not job.skip_empty:
+    if estimate and (count := estimate.basis.survey.empty) and not job.recipe.skip_empty:
         found.append(
             f"In {wording.rows(count)} a cell that is used is empty. They are sent all the same, "
             "unless you choose to leave them out."

@@ -21,12 +21,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ...actions import submissions
 from ...batches import external_ids
 from ...drafts import estimates, model_catalog, reading_turns
-from ...drafts.estimates import Estimate, PartEstimate
+from ...drafts.estimates import PartEstimate
 from ...models import ATTENTION, Batch, Job, Outcome, Round, SiteState, dollars
 from ...results import review_sample
 from ...retries import edits
 from ...rules import pricing
 from ...rules.judging import Cause, describe_cause
+from ...rules.price_estimates import Estimate
 from ...worker import row_changes
 from ..templatetags.show import OUTCOME_COLOURS, job_state, rows
 from .access import find_job, person
@@ -161,7 +162,7 @@ def sent_context(job: Job, site: SiteState) -> dict[str, Any]:
         "kept": _kept(job),
         "share": review_sample.summarize_review(job) if job.drawn_from else None,
         **_tested(job),
-        "model_name": model_catalog.name_of(job.model) if job.kind == Job.Kind.TABLE else "",
+        "model_name": model_catalog.name_of(job.recipe.model) if job.kind == Job.Kind.TABLE else "",
         "downloads": downloads_of(job),
         "brought_in": is_external,
         "events": job.events.select_related("who").order_by("-pk")[:EVENTS_SHOWN],
@@ -207,11 +208,11 @@ def _tested(job: Job) -> dict[str, Any]:
 
 def _kept(job: Job) -> Kept | None:
     """None when nothing was to be kept, or nothing has been answered yet."""
-    written, read = (job.tally.get(f"cache_{what}_tokens", 0) for what in ("write", "read"))
-    if not job.cached or not (written or read):
+    written, read = job.tally.cache_write_tokens, job.tally.cache_read_tokens
+    if not job.recipe.cached or not (written or read):
         return None
-    saved = pricing.caching_savings(job.model, written, read)
-    return Kept(job.tally.get("cache_hits", 0), job.tally.get("answered", 0), saved)
+    saved = pricing.caching_savings(job.recipe.model, written, read)
+    return Kept(job.tally.cache_hits, job.tally.answered, saved)
 
 
 def _line(batch: Batch) -> BatchLine:
@@ -322,8 +323,7 @@ def _why_left_out(job: Job) -> str:
 
 def _counts(job: Job) -> list[Count]:
     """Rows by outcome: good ones always, the others when there are any."""
-    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
-    lost = any(cause == "lost" for _outcome, cause, _rows in causes)
+    lost = any(cause == "lost" for _outcome, cause, _rows in job.tally.causes)
     notes = {
         Outcome.LOOK: "cut off, declined or not as asked",
         Outcome.ERRORED: "some may have been charged" if lost else "not charged",
@@ -366,10 +366,9 @@ def _counts(job: Job) -> list[Count]:
 
 def _causes(job: Job) -> list[CauseCount]:
     """Why rows need attention, the most frequent reason first."""
-    causes: list[tuple[str, str, int]] = job.tally.get("causes", [])
     found = [
         CauseCount(describe_cause(cause), count, rows_url(job, outcome="attention", cause=cause))
-        for outcome, cause, count in causes
+        for outcome, cause, count in job.tally.causes
         if outcome in ATTENTION
     ]
     return sorted(found, key=lambda group: -group.rows)

@@ -12,12 +12,12 @@ from ...actions import approvals, retries
 from ...drafts import model_catalog
 from ...models import CorrectedUpload, Job, Row, SiteState, SpendingCaps, recipe_of_round
 from ...models.clock import now
-from ...retries import corrected_files, measurements, problem_groups, rounds, selection
 from ...retries import edits as editing
-from ...retries.rounds import RetryChoice
+from ...retries import measurements, problem_groups, rounds, selection
 from ...retries.selection import EDITED, FOR_NOW
 from ...rules import recipes
 from ...rules.judging import IGNORED, describe_cause
+from ...rules.retry_choices import RetryChoice
 from ...spending import caps
 from ...worker import row_changes
 from ..forms.retries import AgainForm, AskForm, ChangeForm
@@ -157,7 +157,7 @@ def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
     count = rows.count()
     if not rounds.can_change_prompt(job) or not count:
         return redirect("attention", pk)
-    before = RetryChoice(which).recipe(job)
+    before = rounds.changed_recipe(job, RetryChoice(which))
     # Whoever wrote what to ask once does not write it for each group.
     shown = recipe_of_round(job, job.last_round) if rounds.lacks_prompt(job, before) else before
     initial = {
@@ -268,7 +268,7 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
     corrected = CorrectedUpload.objects.filter(job=job).first()
     if corrected is None:
         return None
-    found = corrected_files.read_findings(corrected)
+    found = corrected.found
     context = {
         "job": job,
         "corrected": corrected,

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ...actions import retries, reviews
 from ...models import Job, Row, answer_shape_of
-from ...results import review_sample, statistics
+from ...results import review_sample
 from ...results.review_sample import ReviewedRow
-from ...results.statistics import ColumnStatistics
-from ...rules import recipes
+from ...rules import answer_statistics, recipes
 from ...rules.answer_formats import AnswerKind, as_cell, values_in
+from ...rules.answer_statistics import ColumnStatistics
 from ..templatetags.show import figure
 from .access import asked, find_job, person
 from .fragments import whole_number
@@ -120,7 +120,7 @@ def _shown(job: Job, read: ReviewedRow) -> Shown:
     if read.row is None:
         return Shown(read, [], [], [], "")
     cells = _cells(job, read.row)
-    used = set(recipes.columns_used(job.prompt))
+    used = set(recipes.columns_used(job.recipe.prompt))
     first = [(name, cell) for name, cell in cells if name in used] or cells
     others = [one for one in cells if one not in first]
     values = _values(answer_shape_of(job), read.row)
@@ -216,7 +216,7 @@ class Counted:
 def counts(request: HttpRequest, pk: int) -> HttpResponse:
     """What all answers say: how often each label is there, and how numbers and lengths lie."""
     job = _find_sent_job(request, pk)
-    found = statistics.read_statistics(job)
+    found = job.answers
     context = {
         "job": job,
         "summary": found,
@@ -240,7 +240,7 @@ def _counted(column: ColumnStatistics) -> Counted:
     return Counted(column, drawn, slot - GAP)
 
 
-def _words(bar: statistics.Bar, whole: bool) -> str:
+def _words(bar: answer_statistics.Bar, whole: bool) -> str:
     """ "3", "10 to 19" or "0.5 to below 0.6" """
     least, below = Decimal(bar.least), Decimal(bar.below)
     if not whole:

@@ -126,7 +126,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "answer_columns": kind.column_names[:VALUES_SHOWN] or ["Answer"],
         "more_columns": max(len(job.columns) - len(shown), 0),
         "more_answer_columns": max(len(kind.column_names) - VALUES_SHOWN, 0),
-        "costs": bool(job.tally.get("answered")),
+        "costs": bool(job.tally.answered),
         "lines": [_line(job, row, shown, columns) for row in page.rows],
     }
     return render(request, "rows/list.html", context)
@@ -165,8 +165,8 @@ def _address(request: HttpRequest, *without: str) -> str:
 
 def _sorts(job: Job, chosen: str) -> dict[str, str]:
     """The orders that differ: without costs there is none by cost."""
-    causes = {cause for _outcome, cause, _rows in job.tally.get("causes", [])}
-    same = set() if job.tally.get("answered") else {COST, OUTPUT}
+    causes = {cause for _outcome, cause, _rows in job.tally.causes}
+    same = set() if job.tally.answered else {COST, OUTPUT}
     same |= set() if len(causes) > 1 else {CAUSE}
     return {
         key: words
@@ -188,7 +188,7 @@ def _filters(job: Job) -> list[tuple[str, str, int]]:
 def _causes(job: Job, wanted: RowFilter) -> list[tuple[str, str, int]]:
     """The causes that can be chosen among the outcomes chosen: as stored, in words, how many."""
     counts: Counter[str] = Counter()
-    for outcome, cause, count in job.tally.get("causes", []):
+    for outcome, cause, count in job.tally.causes:
         if cause and (not wanted.outcome or outcome in wanted.outcomes or cause == wanted.cause):
             counts[cause] += count
     titles = {cause: describe_cause(cause).title for cause in counts}
@@ -203,7 +203,7 @@ def _causes(job: Job, wanted: RowFilter) -> list[tuple[str, str, int]]:
 
 def _models(job: Job) -> list[str]:
     """The models that answered, when there is more than one."""
-    found = sorted(model for model in job.tally.get("by_model", {}) if model)
+    found = sorted(model for model in job.tally.by_model if model)
     return found if len(found) > 1 else []
 
 
@@ -267,7 +267,7 @@ def _columns_chosen(job: Job, request: HttpRequest) -> list[int]:
 def _columns_of_use(job: Job) -> list[int]:
     """The columns that the prompt uses, and the first others where these are few, in the order of
     the file."""
-    used = recipes.columns_used(job.prompt)
+    used = recipes.columns_used(job.recipe.prompt)
     first = [index for index, name in enumerate(job.columns) if name in used]
     others = [index for index in range(len(job.columns)) if index not in first]
     return sorted((first + others)[: min(max(len(first), CELLS_SHOWN), MOST_CELLS_SHOWN)])

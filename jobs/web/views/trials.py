@@ -130,7 +130,7 @@ def trial_hint(job: Job) -> dict[str, Any]:
     """Whether a draft can be tested, and what that costs a row, with each model."""
     names = {offer.id: offer.name for offer in model_catalog.list_models() if offer.has_price}
     prices = _prices_of_a_row(job, list(names))
-    own = prices.pop(job.model, None)
+    own = prices.pop(job.recipe.model, None)
     others = sorted(prices.items(), key=lambda pair: pair[1])
     named = [(names[model], price) for model, price in others]
     return {

@@ -30,6 +30,7 @@ from jobs.rules.recipes import Recipe, compile_template, expected_output, static
 from jobs.worker import advance, housekeeping
 
 from ..conftest import Simulator
+from ..pages import squeezed
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -51,7 +52,7 @@ def save(client: Client, job: Job, **values: object) -> str:
     form = {"prompt": job.prompt, "system": job.system, "model": job.model, **values}
     answer = client.post(reverse("recipe", args=[job.pk]), form, headers=HX)
     job.refresh_from_db()
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def advice(job: Job) -> dict[str, advising.Advice]:

@@ -3,7 +3,6 @@ shown, by the same safe path; what they came to before is kept."""
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable
@@ -25,13 +24,14 @@ from jobs.spending import caps, receipts
 from jobs.worker import tally
 
 from ..conftest import CUT, REFUSED, Simulator, send_again, sent
+from ..pages import squeezed
 from ..worker.test_advance import Drive
 
 MakeJob = Callable[..., Job]
 
 
 def text(client: Client, address: str) -> str:
-    return " ".join(html.unescape(client.get(address).content.decode()).split())
+    return squeezed(client.get(address).content)
 
 
 def outcomes(job: Job) -> list[str]:
@@ -212,7 +212,7 @@ def test_rows_are_asked_otherwise(
     assert answer.status_code == 422 and "nothing" in answer.content.decode()
     # The marker of the simulator is in the text, so the name alone is asked for.
     page = client_alice.post(address, {**given, "prompt": "Greet {{name}}, kindly"})
-    shown = html.unescape(page.content.decode())
+    shown = squeezed(page.content)
     fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', shown))
     assert fields["prompt"] == "Greet {{name}}, kindly" and fields["asks"] == "prompt"
     client_alice.post(reverse("again", args=[mixed.pk]), fields)

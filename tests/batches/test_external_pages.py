@@ -147,7 +147,7 @@ def test_every_page_of_such_a_job_can_be_shown(
     job = stopped(job, root, simulator, drive)
     for name in ("job", "rows", "receipt", "delete"):
         page = text_of(client_root, name, job.pk)
-    assert "stays with the provider" in page and "copies that Anthropic keeps" not in page
+    assert "stays at Anthropic until" in page and "Anthropic’s copies" not in page
     assert b"".join(exports.jsonl_chunks(job)).count(b"\n") == 2
 
 

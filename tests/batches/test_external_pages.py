@@ -65,7 +65,7 @@ def test_one_is_picked_from_the_list(
     sweep.sweep()
     page = text_of(client_root, "bring_in", id=older)
     assert page.index(newer) < page.index(older)
-    assert "2 requests: 2 answered" in page and "results are deleted on" in page
+    assert "2 requests · 2 answered" in page and "results are deleted on" in page
     assert (
         f'value="{older}"' in client_root.get(reverse("bring_in"), {"id": older}).content.decode()
     )

@@ -79,7 +79,7 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
     assert job.estimate is not None and job.estimate["rows"] == 8, "what was confirmed first"
     number = next(iter(before))
     page = text(client_alice, reverse("row", args=[job.pk, number]))
-    assert "<strong>Attempt 1</strong>: Needs a look, Answer cut off" in page
+    assert "<strong>Attempt 1</strong>: Needs a look – Answer cut off" in page
     assert before[number].answer[:40] in page and '"max_tokens": 500' in page
     assert '"max_tokens": 1000' in page, "what it was asked the second time"
 

@@ -196,3 +196,19 @@ def test_no_function_is_too_long_to_read() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert not {name: length for name, length in lengths.items() if length > 60}
+
+
+def template_lines() -> Iterator[tuple[str, str]]:
+    """Each line of a page's template, with where it is."""
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            yield f"{path.relative_to(ROOT)}:{number}", line
+
+
+def test_no_line_of_a_template_is_too_long_to_read() -> None:
+    assert not [place for place, line in template_lines() if len(line) > 160]
+
+
+def test_sentences_in_templates_are_whole() -> None:
+    """Other languages have other plurals: `blocktranslate count` has each sentence whole."""
+    assert not [place for place, line in template_lines() if "pluralize" in line]

@@ -155,7 +155,7 @@ class ProblemGroup:
     def _ask(self) -> Remedy:
         if self._is_unknown:
             return Remedy(judging.ASK, "Write what to ask, and send again")
-        return Remedy(judging.ASK, "Ask these rows otherwise")
+        return Remedy(judging.ASK, "Change prompt for these rows")
 
     def _longer(self) -> Remedy | None:
         tokens = longer_answer(self.recipe)

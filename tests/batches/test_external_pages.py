@@ -66,7 +66,7 @@ def test_one_is_picked_from_the_list(
     sweep.sweep()
     page = text_of(client_root, "bring_in", id=older)
     assert page.index(newer) < page.index(older)
-    assert "2 requests: 2 answered" in page and "results are deleted on" in page
+    assert "2 requests · 2 answered" in page and "results are deleted on" in page
     assert (
         f'value="{older}"' in client_root.get(reverse("bring_in"), {"id": older}).content.decode()
     )
@@ -148,7 +148,7 @@ def test_every_page_of_such_a_job_can_be_shown(
     job = stopped(job, root, simulator, drive)
     for name in ("job", "rows", "receipt", "delete"):
         page = text_of(client_root, name, job.pk)
-    assert "stays with the provider" in page and "copies that Anthropic keeps" not in page
+    assert "stays at Anthropic until" in page and "Anthropic’s copies" not in page
     assert b"".join(jsonl_chunks(job)).count(b"\n") == 2
 
 

@@ -30,6 +30,7 @@ from jobs.rules.recipes import Recipe, compile_template, expected_output, static
 from jobs.worker import advance, housekeeping
 
 from ..conftest import Simulator, change_job
+from ..pages import squeezed
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -56,7 +57,7 @@ def save(client: Client, job: Job, **values: object) -> str:
     }
     answer = client.post(reverse("recipe", args=[job.pk]), form, headers=HX)
     job.refresh_from_db()
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def advice(job: Job) -> dict[str, Advice]:
@@ -287,7 +288,7 @@ def test_three_tried_rows_teach_the_estimate(
     assert 50 * 500 <= learned.output_low < 95 * 500 < 105 * 500 < learned.output_high <= 200 * 500
     assert learned.high - learned.low < guess.high - guess.low
     assert learned.most == guess.most, "an answer may still be as long as is allowed"
-    assert "learned from the 3 rows that you tried" in shown(client_alice, job)
+    assert "learned this from the 3 rows that you tested" in shown(client_alice, job)
 
 
 def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
@@ -304,7 +305,7 @@ def test_earlier_jobs_with_the_same_prompt_teach_the_estimate(
     mean = first.tally.output_tokens / 40
     assert estimate.output_low < 41 * mean < estimate.output_high
     assert estimate.high - estimate.low < guess.high - guess.low
-    assert "learned from 40 rows of earlier jobs" in shown(client_alice, again)
+    assert "learned this from 40 rows of earlier jobs" in shown(client_alice, again)
     change_job(again, prompt="Another {{name}}.", plan_sha256="")
     assert priced(again).earlier == 0
     Job.objects.filter(pk=first.pk).update(practice=False)

@@ -58,7 +58,7 @@ def test_keeping_instructions_costs_what_was_said(
     hits = job.rows.filter(cache_read_tokens__gt=0).count()
     assert job.tally.cache_hits == hits
     page = shown(client_alice, job)
-    assert (f"{hits} of 40 rows found them" in page) is cached
+    assert (f"{hits} of 40 rows read from the cache" in page) is cached
     if cached:
         plain = pricing.cost_of_tokens(
             job.recipe.model, job.tally.input_tokens, job.tally.output_tokens
@@ -73,7 +73,7 @@ def test_short_instructions_are_not_worth_keeping(
     estimate = priced(job)
     offer = prompt_caching.offer_caching(job, estimate)
     assert offer is not None and not offer.is_possible
-    assert "It saves nothing here: this model keeps instructions from 1,024 tokens on" in shown(
+    assert "It saves nothing here. This model caches instructions from 1,024 tokens on." in shown(
         client_alice, job
     )
     change_job(job, cached=False, plan_sha256="")

@@ -3,7 +3,6 @@ file calls something else."""
 
 from __future__ import annotations
 
-import html
 import json
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, change_job
+from ..pages import squeezed
 from ..web.test_views_draft import RECIPE
 
 MakeJob = Callable[..., Job]
@@ -53,7 +53,7 @@ def text(client: Client, path: str, status: int = 200, **options: Any) -> str:
     """The page that comes in the end, as it is read."""
     answer = client.get(path, follow=True, **options)
     assert answer.status_code == status
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def kept(
@@ -183,7 +183,7 @@ def test_a_template_is_replaced_only_when_that_was_said(
     for values in ({"name": "Same"}, {"name": "Same", "replaces": "Other"}, {"name": ""}):
         asked = client_alice.post(address, values)
         assert asked.status_code == 422
-        page = html.unescape(asked.content.decode())
+        page = squeezed(asked.content)
         assert ("You have a template “Same” already" in page) is bool(values["name"])
         assert " checked" in page or not values["name"], "it stays shared unless it is said"
     assert templates.template_recipe(Template.objects.get(pk=mine.pk)) == SORT
@@ -262,7 +262,7 @@ def test_its_owner_renames_shares_and_deletes_it(alice: User, client_alice: Clie
 
     def act(what: str, **values: str) -> str:
         path = reverse(f"template_{what}", args=[template.pk])
-        return html.unescape(client_alice.post(path, values, follow=True).content.decode())
+        return squeezed(client_alice.post(path, values, follow=True).content)
 
     assert "another template “Other” already" in act("rename", name="Other")
     assert "needs a name" in act("rename", name=" ")

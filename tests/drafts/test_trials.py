@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from jobs.rules.recipes import EXAMPLES, Recipe, compile_recipe, literal
 from jobs.worker import advance
 
 from ..conftest import Simulator, change_job
+from ..pages import squeezed
 
 MakeJob = Callable[..., Job]
 Drive = Callable[..., Job]
@@ -44,7 +44,7 @@ def draft(alice: User, make_job: MakeJob) -> Job:
 
 def ask(client: Client, job: Job, **values: object) -> str:
     answer = client.post(reverse("start_trials", args=[job.pk]), values, headers=HX)
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def no_more(job: Job) -> bool:
@@ -53,7 +53,7 @@ def no_more(job: Job) -> bool:
 
 def part(client: Client, job: Job) -> str:
     answer = client.get(reverse("trials", args=[job.pk]), headers=HX)
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 # --- What is asked --------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_two_models_are_compared_on_the_same_rows(
     job = answered(client_alice, draft, drive, numbers="3, 5, 7")
     job = drive(job, until=lambda job: estimates.current(job) is not None)
     assert "Compare with an earlier try" in part(client_alice, job)
-    page = html.unescape(client_alice.get(reverse("compare", args=[job.pk])).content.decode())
+    page = squeezed(client_alice.get(reverse("compare", args=[job.pk])).content)
     assert "Try 1: Claude Haiku 5.5" in page and "Try 2: Claude Opus 5.5" in page
     assert page.count("The whole job usually costs") == 2
     assert "text 3" in page and "text 5" in page, "in both"

@@ -67,9 +67,9 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     send(page, "1 row")
     expect(page.locator("#headline")).to_contain_text("3 rows need attention")
 
-    # The refused ones are asked otherwise: only by their number, which no marker is in.
+    # The refused ones get another prompt: only by their number, which no marker is in.
     look_after(page)
-    page.locator("#group-refused").get_by_role("link", name="Ask these rows otherwise").click()
+    page.locator("#group-refused").get_by_role("link", name="Change prompt for these rows").click()
     assert_fits(page)
     page.locator("#id_prompt").fill("Is {{id}} a number?")
     page.get_by_role("button", name="See the price").click()
@@ -79,7 +79,7 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     look_after(page)
     page.locator("#group-cut_off").get_by_role("link", name="Leave them out on purpose").click()
     assert_fits(page)
-    page.get_by_role("button", name="Leave it out").click()
+    page.get_by_role("button", name="Leave out 1 row").click()
     expect(page.get_by_role("heading", name="1 row left out by you")).to_be_visible()
     assert_fits(page)
     page.goto(job)

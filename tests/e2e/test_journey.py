@@ -57,7 +57,7 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     expect(preview).to_contain_text("Is this good or bad? Boils fast, looks lovely.")
     page.get_by_role("button", name="Next row").click()
     expect(preview).to_contain_text('She said "never again".')
-    expect(page.locator("#side")).to_contain_text(re.compile(r"usually .*\bat most ", re.DOTALL))
+    expect(page.locator("#side")).to_contain_text(re.compile(r"usually\s.*\bat most ", re.DOTALL))
     assert_fits(page)
     submit(page)
 
@@ -68,7 +68,7 @@ def test_a_table_goes_in_and_comes_back_with_answers(page: Page) -> None:
     assert page.locator(".log").inner_text().count("Submitted") == 1
 
     # What failed, then one row of it.
-    page.get_by_role("link", name="See them").click()
+    page.get_by_role("link", name="Show 2 rows").click()
     expect(page.get_by_role("row")).to_have_count(1 + len(FAILING))
     assert_fits(page)
     page.get_by_role("link", name="Row 5", exact=True).click()

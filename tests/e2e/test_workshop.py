@@ -85,9 +85,9 @@ def compare_two_models(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#tries")).to_contain_text(
-        "Haiku 5.5 (None: answers right away), would have"
+        "Haiku 5.5 (None: answers right away) – would have"
     )
-    expect(page.locator("#price")).to_contain_text("learned from the 3 rows")
+    expect(page.locator("#price")).to_contain_text("learned this from the 3 rows")
     assert_fits(page)
     press(page, "#tries a[href*=compare]", "Enter")
     page.get_by_role("heading", name="Compare two tries").wait_for()

@@ -6,7 +6,6 @@ The cases are named as in the catalogue: C for CSV and text, J for JSON, X for w
 
 from __future__ import annotations
 
-import html
 import io
 import json
 import random
@@ -28,6 +27,7 @@ from pytest_django import Settings
 from jobs.models import Job
 from jobs.results import table
 
+from ..pages import squeezed
 from ..workbooks import (
     MAIN,
     declare,
@@ -500,7 +500,7 @@ def test_a_file_of_the_catalogue(
         case.content(path)
 
     job = upload(client_alice, path, drive)
-    page = html.unescape(client_alice.get(reverse("job", args=[job.pk])).content.decode())
+    page = squeezed(client_alice.get(reverse("job", args=[job.pk])).content)
     for words in case.page:
         assert words in page
     if case.rows is None:
@@ -600,7 +600,7 @@ def test_j17_ready_made_requests_are_recognised_and_checked(
     path.write_bytes(json_lines(*lines))
     job = upload(client_alice, path, drive)
     assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 4, 2)
-    page = html.unescape(client_alice.get(reverse("job", args=[job.pk])).content.decode())
+    page = squeezed(client_alice.get(reverse("job", args=[job.pk])).content)
     assert "The custom_id “1” is already used on line 1" in page
     assert "Batches do not support streaming." in page
     assert check(path)[0] == 3

@@ -4,7 +4,6 @@ shown and sent again."""
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
@@ -36,6 +35,7 @@ from jobs.worker import sweep
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, send_again, sent
 from ..ingest.test_corrections import as_csv, is_read, problem_file, table_of
+from ..pages import squeezed
 from ..worker.test_advance import Drive
 
 # What is in a file, and what is said of it, is the same on each database.
@@ -98,7 +98,7 @@ def edits_of(job: Job) -> str:
 def page_of(client: Client, job: Job) -> str:
     answer = client.get(edits_of(job))
     assert answer.status_code == 200
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def changed(job: Job) -> dict[int, Any]:

@@ -3,7 +3,6 @@ and what can be done about it; all of that is done; and after each round the fil
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from jobs.rules.recipes import Recipe
 from jobs.web.templatetags.show import job_state
 
 from ..conftest import Simulator, drive_job
+from ..pages import squeezed
 from ..worker.test_advance import Drive, priced, upload
 from .test_rounds_property import Books, check
 
@@ -120,7 +120,7 @@ class Desk:
     def page(self, name: str, /, *args: Any) -> str:
         answer = self.client.get(reverse(name, args=[self.job.pk, *args]))
         assert answer.status_code == 200
-        return " ".join(html.unescape(answer.content.decode()).split())
+        return squeezed(answer.content)
 
     def post(self, name: str, /, *args: Any, **given: Any) -> Any:
         return self.client.post(reverse(name, args=[self.job.pk, *args]), given)

@@ -3,7 +3,6 @@ shown, by the same safe path; what they came to before is kept."""
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable
@@ -26,13 +25,14 @@ from jobs.spending import caps, receipts
 from jobs.worker import tally
 
 from ..conftest import CUT, REFUSED, Simulator, send_again, sent
+from ..pages import squeezed
 from ..worker.test_advance import Drive
 
 MakeJob = Callable[..., Job]
 
 
 def text(client: Client, address: str) -> str:
-    return " ".join(html.unescape(client.get(address).content.decode()).split())
+    return squeezed(client.get(address).content)
 
 
 def outcomes(job: Job) -> list[str]:
@@ -80,7 +80,7 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
     assert job.estimate is not None and job.estimate.rows == 8, "what was confirmed first"
     number = next(iter(before))
     page = text(client_alice, reverse("row", args=[job.pk, number]))
-    assert "<strong>Attempt 1</strong>: Needs a look, Answer cut off" in page
+    assert "<strong>Attempt 1</strong>: Needs a look – Answer cut off" in page
     assert before[number].answer[:40] in page and '"max_tokens": 500' in page
     assert '"max_tokens": 1000' in page, "what it was asked the second time"
 
@@ -218,7 +218,7 @@ def test_rows_are_asked_otherwise(
     assert answer.status_code == 422 and "nothing" in answer.content.decode()
     # The marker of the simulator is in the text, so the name alone is asked for.
     page = client_alice.post(address, {**given, "prompt": "Greet {{name}}, kindly"})
-    shown = html.unescape(page.content.decode())
+    shown = squeezed(page.content)
     fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', shown))
     assert fields["prompt"] == "Greet {{name}}, kindly" and fields["asks"] == "prompt"
     client_alice.post(reverse("again", args=[mixed.pk]), fields)

@@ -129,7 +129,7 @@ def test_rows_that_were_changed_wait_to_be_sent_so(
     edits.edit_row(mixed.rows.get(number=2), ["n2", "and this"])
     longer = {"which": "cut_off", "max_tokens": 1000}
     page = text(client_alice, f"{reverse('again', args=[mixed.pk])}?{urlencode(longer)}")
-    assert "Send 1 row again?" in page and "1</strong> more was changed by you" in page
+    assert "Send 1 row again?" in page and "1</strong> more row, which is not sent now" in page
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 1
     job = drive(mixed)
     assert sorted(job.edits.values_list("number", flat=True)) == [2, 4]

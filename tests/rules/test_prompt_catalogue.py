@@ -25,6 +25,7 @@ from jobs.models import Job, recipe_of
 from jobs.rules.recipes import compile_recipe
 
 from ..conftest import Simulator, change_job
+from ..pages import squeezed
 
 pytestmark = pytest.mark.no_database  # what is said is the same on each of them
 
@@ -116,7 +117,7 @@ def test_on_the_page(case: Case, draft: Job, client_alice: Client, simulator: Si
     draft.refresh_from_db()
     estimates.estimate_job(draft)
     draft.refresh_from_db()
-    page = html.unescape(answer.content.decode())
+    page = squeezed(answer.content)
     price = client_alice.get(reverse("price", args=[draft.pk]), headers=HX).content.decode()
     for words in case.words:
         assert words in page + html.unescape(price)

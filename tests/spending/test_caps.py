@@ -4,7 +4,6 @@ and the switch."""
 from __future__ import annotations
 
 import csv
-import html
 import io
 import threading
 from collections.abc import Callable
@@ -42,6 +41,7 @@ from jobs.worker import sweep, tally
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, change_job, signed_in
 from ..drafts.test_draft_settings import priced
+from ..pages import squeezed
 from ..web.test_views_draft import with_price
 
 MakeJob = Callable[..., Job]
@@ -65,7 +65,7 @@ def confirm(job: Job, user: User | None = None) -> bool:
 def text(client: Client, path: str) -> str:
     answer = client.get(path, follow=True)
     assert answer.status_code == 200
-    return " ".join(html.unescape(answer.content.decode()).split())
+    return squeezed(answer.content)
 
 
 # --- Caps -----------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_rows_are_tried_only_as_long_as_the_most_that_they_can_cost_is_left(
     # It may have been charged, so it stays reserved.
     job.trials.update(state=Trial.State.UNKNOWN)
     answer = client_alice.post(reverse("start_trials", args=[job.pk]), {"count": "1"}, follow=True)
-    assert words in html.unescape(answer.content.decode())
+    assert words in squeezed(answer.content)
     assert job.trials.count() == 1
     job.trials.update(state=Trial.State.ANSWERED, cost_pico=10**9)
     assert drafts.start_trials(job, list(job.rows.all())[:1], alice), "what was not charged is free"

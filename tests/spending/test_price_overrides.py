@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from datetime import UTC, date, timedelta
 from decimal import Decimal
@@ -26,6 +25,7 @@ from jobs.worker import advance
 
 from ..conftest import Simulator
 from ..drafts.test_draft_settings import priced
+from ..pages import squeezed
 
 MakeJob = Callable[..., Job]
 NEW = "claude-next-1"
@@ -91,7 +91,7 @@ def test_a_model_without_a_price_can_be_sent_once_one_is_entered(
     job = make_job(alice, Job.State.DRAFT, model=NEW)
     assert "ask an administrator to enter its price" in checks.problems(job)[0]
     address = reverse("spending_prices")
-    page = html.unescape(client_root.get(address).content.decode())
+    page = squeezed(client_root.get(address).content)
     assert "No price is known for" in page and NEW in page
     assert client_alice.post(address, {}).status_code == 404
     form = {"model_id": NEW, "since": today(), "read": "3", "written": "15"}
@@ -111,7 +111,7 @@ def test_the_page_says_where_each_price_is_from_and_how_old_it_is(
     client_root: Client, root: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def page() -> str:
-        return html.unescape(client_root.get(reverse("spending_prices")).content.decode())
+        return squeezed(client_root.get(reverse("spending_prices")).content)
 
     price_overrides.add_price("claude-opus-5-5", today(), Decimal(3), Decimal(9), root)
     text = page()
@@ -120,7 +120,7 @@ def test_the_page_says_where_each_price_is_from_and_how_old_it_is(
     assert f"entered by root on {today()}, from {today()} on · today" in text
     monkeypatch.setattr(published_prices, "version", lambda: "0.2.4")
     pricing._on.cache_clear()
-    assert "From genai-prices 0.2.4, where nothing else" in page(), "nobody compared that one"
+    assert "From genai-prices 0.2.4, unless stated otherwise" in page(), "nobody compared that one"
     pricing._on.cache_clear()
 
 

@@ -38,6 +38,7 @@ from jobs.web.templatetags.show import at_most
 from jobs.worker import tally
 
 from ..conftest import Simulator
+from ..pages import squeezed
 from ..worker.test_advance import Drive, confirmed
 from .test_views_job_page import HX, MakeJob, add_batch, page_of, text
 
@@ -93,7 +94,7 @@ def post(client: Client, name: str, *arguments: int, **data: str) -> str:
     """The page to which the answer leads."""
     answer = client.post(reverse(name, args=arguments), data, follow=True)
     assert answer.redirect_chain
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def action(name: str, *arguments: int) -> str:
@@ -500,7 +501,7 @@ def test_a_person_may_go_on_without_the_missing_answers(
     assert action("try_again", incomplete.job_id) in page and f'href="{address}"' in page
     page = text(client_alice, address)
     assert "3 of 4 answers" in page and "Continue without 1 answer</button>" in page
-    assert "may have charged for it" in page
+    assert "may have charged for lost answers" in page
     incomplete.refresh_from_db()
     assert incomplete.state == Batch.State.ENDED, "looking changes nothing"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -23,6 +22,8 @@ from jobs.rules.price_estimates import Estimate
 from jobs.web.templatetags.show import at_most
 from jobs.worker import advance
 
+from ..pages import squeezed
+
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
 RECIPE = {"prompt": "Greet {{name}}.", "system": "", "model": "claude-haiku-5-5", "max_tokens": 64}
@@ -41,7 +42,7 @@ def text(client: Client, path: str, **options: Any) -> str:
     """The page as it is read, without the marks of HTML for quotes."""
     answer = client.get(path, **options)
     assert answer.status_code == 200
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def with_price(job: Job, most: str = "3.10", counted: int = 2, trouble: str = "") -> Job:
@@ -128,7 +129,7 @@ def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> N
         headers=HX,
     )
 
-    part = html.unescape(answer.content.decode())
+    part = squeezed(answer.content)
     assert "<html" not in part
     assert "Greet Ben.\nKindly." in part and "You are does not." in part
     assert "Working out the price" in part and "data-poll" in part
@@ -168,7 +169,7 @@ def test_a_prompt_that_cannot_be_sent_says_why(
         reverse("recipe", args=[draft.pk]), {**RECIPE, "prompt": prompt}, headers=HX
     )
 
-    part = html.unescape(answer.content.decode())
+    part = squeezed(answer.content)
     assert words in part and "disabled" in part and "data-poll" not in part
     draft.refresh_from_db()
     assert draft.recipe.prompt == prompt  # half-written, and kept
@@ -197,7 +198,7 @@ def test_what_is_impossible_is_not_saved_and_the_texts_beside_it_are(
     )
 
     assert answer.status_code == (200 if headers else 422)
-    assert words in html.unescape(answer.content.decode())
+    assert words in squeezed(answer.content)
     before, prompt = (draft.recipe.model, draft.recipe.max_tokens), draft.recipe.prompt
     draft.refresh_from_db()
     if "prompt" in change:
@@ -263,7 +264,7 @@ def test_the_price_comes_by_itself(draft: Job, client_alice: Client) -> None:
     priced = text(client_alice, address, headers=HX)
 
     assert "$1.40 to $1.90" in priced and "$3.10" in priced and "$2.80 to $3.80" in priced
-    assert "counted by the provider on 2 rows" in priced
+    assert "Anthropic counted 2 rows." in priced
     assert "data-poll" not in priced and "disabled" not in priced
 
 

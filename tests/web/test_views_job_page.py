@@ -17,6 +17,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from jobs.models import Batch, FileProblem, Heartbeat, Job, JobEvent, Outcome
 from jobs.worker import tally
 
+from ..pages import squeezed
+
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
 
@@ -24,7 +26,7 @@ HX = {"HX-Request": "true"}
 def text(client: Client, path: str, **options: Any) -> str:
     answer = client.get(path, **options)
     assert answer.status_code == 200
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def page_of(client: Client, job: Job) -> str:
@@ -335,7 +337,7 @@ def test_the_receipt_says_what_was_charged_and_what_was_not(
     )
     address = reverse("receipt", args=[job.pk])
     assert client_bob.get(address).status_code == 404
-    page = client_alice.get(address).content.decode()
+    page = squeezed(client_alice.get(address).content)
     assert "$0.02</strong>" in page and "Claude Haiku 5.5, batch price" in page
     assert "1 row</span>: Anthropic overloaded" in page
     assert address in page_of(client_alice, job)

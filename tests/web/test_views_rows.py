@@ -28,6 +28,7 @@ from jobs.rules.judging import describe_cause
 from jobs.web.views import rows as rows_view
 from jobs.worker import tally
 
+from ..pages import squeezed
 from .test_views_draft import READY_MADE
 from .test_views_job_page import BAD, add_batch
 
@@ -37,7 +38,7 @@ MakeJob = Callable[..., Job]
 def text(client: Client, path: str, **options: Any) -> str:
     answer = client.get(path, **options)
     assert answer.status_code == 200
-    return html.unescape(answer.content.decode())
+    return squeezed(answer.content)
 
 
 def numbers(client: Client, job: Job, **query: str) -> list[int]:
@@ -134,10 +135,9 @@ def walked(client: Client, job: Job, rel: str = "next", **query: str) -> list[li
     while address and len(pages) < 50:
         answer = client.get(address)
         pages.append([row.number for row in answer.context["page"].rows])
-        links = re.findall(
-            r'<a class="btn[^"]*" rel="(\w+)" href="([^"]*)"', answer.content.decode()
-        )
-        link = html.unescape(dict(links).get(rel, ""))
+        page = squeezed(answer.content)
+        links = re.findall(r'<a class="btn[^"]*" rel="(\w+)" href="([^"]*)"', page)
+        link = dict(links).get(rel, "")
         address = urljoin(address, link) if link else ""
     return pages
 
@@ -395,7 +395,7 @@ def test_a_row_shows_its_request_and_its_whole_answer(
 
     assert "the end</pre>" in page and "Greet Ada." in page and "Kindly." in page
     assert "123 read, 45 written" in page and "$0.02" in page and "req_7" in page
-    assert "100 anew, 0 to be kept, 23 that were kept" in page
+    assert "100 uncached, 0 cache write, 23 cache read" in page
     assert '"content": "Greet Ada."' in page and "line 2 of reviews.csv" in page
     assert f"/jobs/{job.pk}/rows/2/" in page
 

@@ -44,11 +44,12 @@ def test_stopping_says_beforehand_what_happens_to_each_row(
         ("4 rows", "are at Anthropic"),
         ("2 rows", "are finished at Anthropic."),
         ("3 rows", "have answers that we could not fetch"),
-        ("1 row", "is done: kept, and"),
+        ("1 row", "is done and kept."),
         ("1 row", "is left out."),
     ]
     for count, words in said:
         assert f">{count}</strong> {words}" in page
     counted = re.findall(r">(\d+) rows?</strong>", page)
+    assert " was charged." in page
     assert sum(map(int, counted)) == 21 and len(counted) == len(said)
     assert "at most $30.00" in page

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from batchsite import __version__
 
-from ...models import Batch, Job, Outcome
+from ...models import Batch, Job, Outcome, RowChange
 from ...rules import pricing
 from ...rules import wording as words
 
@@ -194,6 +194,13 @@ BATCH_COLOURS: dict[str, str] = {
 }
 
 
+ROW_CHANGES: dict[str, str] = {
+    RowChange.Kind.FORGET: "Undoing changes",
+    RowChange.Kind.CORRECT: "Applying your corrected rows",
+    RowChange.Kind.MARK: "Marking identical answers",
+}
+
+
 @register.simple_tag
 def badge(words: str, colour: str) -> SafeString:
     return format_html('<span class="badge tag-{}">{}</span>', colour, words)
@@ -223,6 +230,12 @@ def outcome_badge(row: Any) -> SafeString:
 @register.filter
 def batch_badge(batch: Batch) -> SafeString:
     return badge(batch.get_state_display(), BATCH_COLOURS.get(batch.state, "blue"))
+
+
+@register.filter
+def row_change_title(change: RowChange) -> str:
+    """ "Undoing changes" """
+    return ROW_CHANGES.get(change.kind, change.get_kind_display())
 
 
 def job_state(job: Job, paused: bool = False) -> tuple[str, str]:

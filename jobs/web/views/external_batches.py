@@ -99,6 +99,14 @@ class BroughtIn:
     strays_cost: Decimal  # US dollars
     without: int  # rows of the file without a result
 
+    @property
+    def stray_ids(self) -> str:
+        """ "a-1, a-2 and more" """
+        if self.strays is None:
+            return ""
+        shown = ", ".join(self.strays.texts)
+        return f"{shown} and more" if self.strays.count > len(self.strays.texts) else shown
+
 
 def brought_in_of(job: Job) -> BroughtIn | None:
     """None for a job that was made here."""

@@ -205,7 +205,7 @@ def test_a_new_database_begins_with_one_step_for_all_that_were_squashed() -> Non
     ]
     ((_app, first),) = squashed.graph.root_nodes("jobs")
     ((_app, newest),) = squashed.graph.leaf_nodes("jobs")
-    assert first.startswith("0001_squashed") and newest == last
+    assert first.startswith("0001_squashed")
     through = whole.project_state([("jobs", last)])
     at_once = squashed.project_state([("jobs", newest)])
     assert MigrationAutodetector(through, at_once).changes(squashed.graph) == {}

@@ -78,6 +78,7 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     # And the last is left out.
     look_after(page)
     page.locator("#group-cut_off").get_by_role("link", name="Leave them out on purpose").click()
+    page.get_by_role("heading", name="Leave out 1 row?").wait_for()
     assert_fits(page)
     page.get_by_role("button", name="Leave out 1 row").click()
     expect(page.get_by_role("heading", name="1 row left out by you")).to_be_visible()

@@ -27,6 +27,7 @@ from jobs.retries import preparation
 from jobs.worker import advance, due_times, housekeeping, sweep, tally
 
 from ..conftest import Simulator, send_again
+from ..pages import squeezed
 from ..web.test_views_rows import content
 from ..worker.test_advance import Drive, confirmed
 
@@ -246,8 +247,8 @@ def test_the_page_says_that_a_workbook_waits_for_the_worker(
     page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
     assert 'id="is-prepared"' in page
     build_usual(job)
-    page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
-    assert 'id="is-prepared"' not in page and " KB</a>" in page
+    page = squeezed(client_alice.get(f"/jobs/{job.pk}/").content)
+    assert 'id="is-prepared"' not in page and " KB </a>" in page
 
 
 def test_only_a_csv_that_stays_is_built(alice: User, make_job: MakeJob) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
 from jobs.models import Job
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
@@ -26,15 +27,15 @@ RECIPES = [
 ]
 
 
+LAST, FILLED_BY = "0038_job_recipe", "0039_job_recipe_values"  # with the columns; filled by
+
+
 def migrate(name: str) -> Any:
-    """Jobs as they are after this migration."""
+    """Jobs as they are after this migration, one of those that a new database takes at once."""
     executor = MigrationExecutor(connection)
+    executor.loader = MigrationLoader(connection, replace_migrations=False)
     executor.migrate([("jobs", name)])
-    return (
-        MigrationExecutor(connection)
-        .loader.project_state([("jobs", name)])
-        .apps.get_model("jobs", "Job")
-    )
+    return executor.loader.project_state([("jobs", name)]).apps.get_model("jobs", "Job")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -44,13 +45,12 @@ def test_recipes_of_jobs_survive_the_migration_both_ways(
     owner = User.objects.create_user("ann")
     for recipe in RECIPES:
         store_job(owner, Job.State.DRAFT, recipe=recipe)
-    values = import_module("jobs.migrations.0037_job_recipe_values")
+    values = import_module(f"jobs.migrations.{FILLED_BY}")
     monkeypatch.setattr(values, "SLICE", 2)
-    newest = max(
-        name for app, name in MigrationExecutor(connection).loader.graph.nodes if app == "jobs"
-    )
+    whole = MigrationLoader(connection, replace_migrations=False)
+    newest = max(name for app, name in whole.graph.nodes if app == "jobs")
     try:
-        before = migrate("0036_job_recipe").objects.order_by("pk")
+        before = migrate(LAST).objects.order_by("pk")
         assert [one.prompt for one in before] == [one.prompt for one in RECIPES]
         assert before[2].same_once and before[2].answer_kind["columns"][0]["name"] == "mood"
         before.update(recipe={})

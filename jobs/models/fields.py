@@ -31,11 +31,14 @@ class StructField(_JSONField[T, T]):
     unknown ones are ignored. With null=True the column may be empty: None here, NULL there.
     Lookups and transforms of JSONField work on what is stored. Migrations see plain JSON.
 
-    Raises msgspec.ValidationError when what is stored does not fit.
+    Raises msgspec.ValidationError when what is stored does not fit; of what is `derived`, and so
+    can be worked out again, it is the default then: an older version may have stored it.
     """
 
-    def __init__(self, read: Callable[[object], T], **options: Any) -> None:
-        self.read = read
+    def __init__(
+        self, read: Callable[[object], T], *, derived: bool = False, **options: Any
+    ) -> None:
+        self.read, self.derived = read, derived
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
@@ -46,14 +49,20 @@ class StructField(_JSONField[T, T]):
         return name, "django.db.models.JSONField", arguments, options
 
     def clone(self) -> Any:
-        return type(self)(self.read, **super().deconstruct()[3])
+        return type(self)(self.read, derived=self.derived, **super().deconstruct()[3])
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if value is None:  # of a row that a join has not found
             return None
         plain = super().from_db_value(value, expression, connection)
-        # A part of what is stored is as it is there.
-        return plain if isinstance(expression, KeyTransform) else self.read(plain)
+        if isinstance(expression, KeyTransform):  # a part of what is stored is as it is there
+            return plain
+        try:
+            return self.read(plain)
+        except msgspec.ValidationError:
+            if not self.derived:
+                raise
+            return self.get_default()
 
     def get_prep_value(self, value: Any) -> Any:
         prepared = super().get_prep_value(value)

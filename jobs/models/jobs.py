@@ -124,7 +124,9 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
     edits_version = models.IntegerField(default=0)  # counts changes of its edits
-    edits_measured = StructField[MeasuredEdits](reader_of(MeasuredEdits), default=MeasuredEdits)
+    edits_measured = StructField[MeasuredEdits](
+        reader_of(MeasuredEdits), derived=True, default=MeasuredEdits
+    )
     # Counts the transactions that changed what the tally, `spent_pico` and `reserved_pico` are
     # worked out from, and what it was when they were: see tally.py.
     rows_version = models.IntegerField(default=0, db_default=0)
@@ -174,7 +176,7 @@ class Job(models.Model):
 
     # The price of the recipe with the hash `estimate.key`, and the hash of all that a person
     # confirms: file, recipe and price. Empty while there is no price for the recipe.
-    estimate = StructField[Estimate | None](reader_of(Estimate), null=True)
+    estimate = StructField[Estimate | None](reader_of(Estimate), derived=True, null=True)
     plan_sha256 = models.CharField(max_length=64, default="")
 
     # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
@@ -204,7 +206,9 @@ class Job(models.Model):
     # Rows by outcome and cause, tokens and cost: tally.count_up keeps it true to the rows.
     tally = StructField[Tally](reader_of(Tally), default=Tally)
     # What the answers say, once the job has finished; None: to be counted.
-    answers = StructField[AnswerStatistics | None](reader_of(AnswerStatistics), null=True)
+    answers = StructField[AnswerStatistics | None](
+        reader_of(AnswerStatistics), derived=True, null=True
+    )
     # How many answers its sample was drawn from, and whether that was before the job had finished.
     drawn_from = models.IntegerField(default=0)
     drawn_early = models.BooleanField(default=False)

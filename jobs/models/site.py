@@ -109,7 +109,7 @@ class SpendingCaps(OneRow):
 class ModelCatalog(OneRow):
     """The models that the provider offers."""
 
-    entries = StructField[list[ModelInfo]](reader_of(list[ModelInfo]), default=list)
+    entries = StructField[list[ModelInfo]](reader_of(list[ModelInfo]), derived=True, default=list)
     listed_at = models.DateTimeField(null=True)
     key = models.CharField(max_length=16, default="")  # key_fingerprint of the key that sees them
     due_at = models.DateTimeField(default=timezone.now)  # when to ask again
@@ -121,7 +121,7 @@ class ModelCatalog(OneRow):
 class ExternalBatchList(OneRow):
     """Batches that the provider lists and this site does not know."""
 
-    entries = StructField[list[Listed]](reader_of(list[Listed]), default=list)
+    entries = StructField[list[Listed]](reader_of(list[Listed]), derived=True, default=list)
     listed_at = models.DateTimeField(null=True)
     key = models.CharField(max_length=16, default="")  # key_fingerprint of the key that sees them
     asked_at = models.DateTimeField(null=True)  # when somebody asked for the list; None: it is here

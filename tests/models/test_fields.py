@@ -10,15 +10,16 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection, models
+from django.test import Client
 from django.utils import timezone
 
 from jobs.ingest.protocol import FileFacts
 from jobs.ingest.shapes import Choices
-from jobs.models import Attempt, Job, Round, Row, Template, Trial, results
+from jobs.models import Attempt, Job, ModelCatalog, Round, Row, Template, Trial, results
 from jobs.models.fields import StructField, to_json
 from jobs.models.statements import column_list, insert_statement, update_statement
 from jobs.rules.recipes import Recipe
-from jobs.rules.retry_choices import RoundEstimate
+from jobs.rules.retry_choices import MeasuredEdits, RoundEstimate
 from jobs.rules.tallies import Tally
 
 MakeJob = Callable[..., Job]
@@ -109,6 +110,24 @@ def test_what_older_and_newer_versions_stored_can_be_read(alice: User, make_job:
     assert job.tally == Tally(causes=[("good", "", 2)])
     assert job.reading == FileFacts("CSV") and job.choices == Choices()
     assert job.recipe == Recipe("Say")
+
+
+def test_what_can_be_worked_out_again_counts_as_missing_when_it_does_not_fit(
+    client_alice: Client, alice: User, make_job: MakeJob
+) -> None:
+    """An older version stored it otherwise: the pages that list the job come up all the same."""
+    job = make_job(alice, Job.State.DRAFT)
+    stored = ('{"most": "1", "of_yesterday": true}', "[1]", '{"most": {}}')
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs_job SET estimate = %s, answers = %s, edits_measured = %s", stored
+        )
+        cursor.execute("UPDATE jobs_modelcatalog SET entries = %s", ['[{"id": 1}]'])
+    job = Job.objects.get(pk=job.pk)
+    assert (job.estimate, job.answers, job.edits_measured) == (None, None, MeasuredEdits())
+    assert ModelCatalog.get().entries == []
+    for page in ("/", f"/jobs/{job.pk}/"):
+        assert client_alice.get(page).status_code == 200
 
 
 def test_parts_of_a_struct_can_be_looked_for(alice: User, make_job: MakeJob) -> None:

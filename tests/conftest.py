@@ -310,7 +310,7 @@ def is_over(job: Job) -> bool:
     return job.state in (Job.State.FINISHED, Job.State.UNREADABLE)
 
 
-def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float = 60) -> Job:
+def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float = 240) -> Job:
     """Sweep until `until(job)` is true, and return the job as it is then. Raises AssertionError
     with the job's log when it does not come so far within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005

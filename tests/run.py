@@ -21,7 +21,7 @@ from pathlib import Path
 from . import prepare
 from .environment import ROOT, clean_environment
 
-STEP_SECONDS = 900
+STEP_SECONDS = 3600  # of a step that hangs
 # Most tests wait for a process now and then, so there are three runs more than processors.
 # The tests of one file stay together: what they start may share something on this machine.
 # In the order of conftest.LONGEST_FIRST: a long file that comes last keeps all others waiting.

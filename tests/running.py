@@ -16,7 +16,7 @@ from jobs.worker.supervision import prepare_child
 
 from .environment import ROOT, clean_environment
 
-SECONDS = 60
+SECONDS = 300  # for what a quiet machine does in some seconds
 
 
 def free_port() -> int:

@@ -85,7 +85,7 @@ def doubtful(alice: User, simulator: Simulator, drive: Drive, times: Times) -> C
     def make(kind: str) -> Job:
         job = confirmed(alice, drive, ROWS)
         simulator.faults(create=[{"kind": kind}], list_hide_seconds=FOR_EVER)
-        drive(job, until=is_unknown, seconds=10)
+        drive(job, until=is_unknown)
         times.begin()
         return job
 

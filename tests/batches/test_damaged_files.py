@@ -391,7 +391,7 @@ def test_results_that_fit_no_row_are_not_read_from_a_damaged_file(
 def test_a_damaged_upload_is_not_read(alice: User, drive: Drive, damage: Damage) -> None:
     job = upload(alice, ROWS)
     damage(files.upload_path(job))
-    job = drive(job, seconds=30)
+    job = drive(job)
     assert job.state == Job.State.UNREADABLE
     problem = job.problems.get()
     word = "missing" if damage is delete else "damaged"
@@ -410,7 +410,7 @@ def test_damaged_corrections_are_left_out_and_said(
     job.refresh_from_db()
     (correction,) = job.corrections
     damage(files.stored_path(correction.file))
-    job = drive(job, until=lambda job: job.state == "draft", seconds=30)
+    job = drive(job, until=lambda job: job.state == "draft")
     assert job.row_count == 2 and job.left_out_count == 1
     texts = [text for problem in job.problems.all() for text in problem.texts]
     word = "missing" if damage is delete else "damaged"

@@ -126,7 +126,7 @@ def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
     monkeypatch.setattr(client, "list_batches", stopped_meanwhile)
     sweep.sweep()
     monkeypatch.setattr(client, "list_batches", original)
-    job = drive(job, seconds=10)
+    job = drive(job)
     assert job.outcome_count(Outcome.CANCELED) == 1
     assert simulator.truth()["posts"] == 0
 

@@ -44,6 +44,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import django
+import hypothesis
 import msgspec
 import pytest
 
@@ -81,6 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
+# How long an example takes says nothing but how busy the machine is.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 # The static files as they lie in the source: no test needs collectstatic.
 site_settings.STORAGES["staticfiles"] = {
     "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"

@@ -146,7 +146,10 @@ NAMES = st.text(
 ).filter(lambda name: name != "" and name == name.strip())
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     objects=st.lists(st.dictionaries(NAMES, TEXTS, min_size=1), min_size=1),
     as_list=st.booleans(),

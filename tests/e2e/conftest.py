@@ -132,6 +132,8 @@ def assert_fits(page: Page) -> None:
     """No page scrolls sideways, neither on a desk nor on a phone."""
     for width, height in (PHONE, DESKTOP):
         page.set_viewport_size({"width": width, "height": height})
+        # After a click the next page may only have begun.
+        page.wait_for_function("document.scrollingElement && document.readyState !== 'loading'")
         needed = page.evaluate("document.scrollingElement.scrollWidth")
         assert needed <= width, f"{page.url} is {needed} wide at {width}: {page.evaluate(WIDE)}"
 

@@ -1,9 +1,9 @@
 """When Anthropic can have accepted a try that counted as never arrived.
 
 The late watch cancels a running batch only if it was made in such a window. A window that is too
-narrow would miss one of ours. A wider one is safe as long as it ends when the try was given up:
-until then the list showed no such batch. If the start of a try is not known, its window has no
-start, and the batch only has to be newer than the baseline.
+narrow would miss one of ours; one that is too wide would take another program's batch for ours. It
+ends at the deadline of the try. If the start of a try is not known, its window has no start, and
+the batch only has to be newer than the baseline.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def window_of_last_try(batch: Batch) -> Window:
     absent, there, here = absence.of(batch), clock.provider_now(), clock.now()
     deadline = batch.deadline_at or here
     if absent.begun and (begun := absent.begun.provider):
-        length = timedelta(seconds=max(settings.SUBMIT_DEADLINE_SECONDS, absent.seconds))
-        # The setting may have changed since the try began.
+        # Not until it was given up: another program's batch of that time would be taken for it. The
+        # setting may have changed since the try began.
+        length = timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
         length = max(length, deadline - absent.begun.here)
-        return Window(begun, max(begun + length, there or begun), by_provider=True)
+        return Window(begun, begun + length, by_provider=True)
     if there is None:
         return Window(None, max(deadline, here), by_provider=False)
     return Window(None, max(deadline + (there - here), there), by_provider=True)

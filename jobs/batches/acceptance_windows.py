@@ -60,22 +60,15 @@ def window_of_last_try(batch: Batch) -> Window:
 
 
 def window_of_intent(intent: journal.Intent, following: journal.Intent | None) -> Window:
-    """For a try that only the journal knows. It was given up before the `following` one began;
-    None if it was the last."""
+    """For a try that only the journal knows. If it does not say when the try began, the try was
+    given up before the `following` one began; None if it was the last."""
     begun = intent.begun
-    begin = begun.provider if begun else None
-    if following is None:
-        ends_at, end_there = intent.deadline, None
-        if begun and begun.provider:
-            end_there = begun.provider + max(intent.deadline - begun.here, timedelta())
-    else:
-        ends_at = following.at
-        end_there = following.begun.provider if following.begun else None
-    if begin and end_there:
-        return Window(begin, max(begin, end_there), by_provider=True)
-    if end_there:
-        return Window(None, end_there, by_provider=True)
-    return Window(None, ends_at, by_provider=False)
+    if begun and begun.provider:
+        length = max(intent.deadline - begun.here, timedelta())
+        return Window(begun.provider, begun.provider + length, by_provider=True)
+    if following and following.begun and following.begun.provider:
+        return Window(None, following.begun.provider, by_provider=True)
+    return Window(None, following.at if following else intent.deadline, by_provider=False)
 
 
 def missing_tries(batch: Batch, ahead: timedelta) -> list[Window]:

@@ -94,6 +94,31 @@ def test_a_try_is_found_however_late_in_its_time_it_was_accepted(
     assert canceled == ["msgbatch_late"]
 
 
+def test_what_was_made_between_the_deadline_and_the_giving_up_is_not_ours(
+    missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Another program's batch of its size; the list showed it only after the try was given up."""
+    settings.SUBMIT_DEADLINE_SECONDS = 600
+    SubmissionEvent.objects.all().delete()
+    now = clock.now()
+    begun = clock.Moment(now - timedelta(minutes=30), now - timedelta(minutes=30), "", 0.0)
+    Batch.objects.update(
+        state=Batch.State.UNKNOWN,
+        provider_id=None,
+        deadline_at=now - timedelta(minutes=20),
+        absence=msgspec.structs.replace(absence.begin_at(begun), seconds=1_500),
+        late_until=None,
+    )
+    missed.refresh_from_db()
+    assert reconciliation.plan_again(missed)
+    later = {"provider_id": "msgbatch_second", "created_at": now + timedelta(minutes=1)}
+    Batch.objects.update(**later, state=Batch.State.IN_PROGRESS)
+    listing = [listed("msgbatch_theirs", 10), listed("msgbatch_late", 21)]
+    monkeypatch.setattr(client, "list_batches", lambda: iter(listing))
+    late.look()
+    assert canceled == ["msgbatch_late"]
+
+
 def test_a_try_that_was_found_itself_leaves_nothing_to_cancel(
     missed: Batch, canceled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,21 +246,23 @@ def moment(there: datetime | None, here: datetime = NOON) -> clock.Moment:
     return clock.Moment(here, there, "", 0.0)
 
 
-def test_a_try_was_accepted_before_the_next_one_began() -> None:
+def test_a_try_was_accepted_by_its_deadline_or_before_the_next_one_began() -> None:
     """By the provider's clock where it is known; and as early as the baseline allows where an older
     version did not say when the try began."""
     there = NOON - timedelta(hours=2)
     batch = JournaledBatch("abc123", 1)
-    batch.add(intent(1, moment(there)))
+    batch.add(intent(1, moment(there, NOON + timedelta(hours=1))))
     batch.add(intent(2))
-    batch.add(intent(3, moment(there + timedelta(hours=2))))
+    batch.add(intent(3, moment(there + timedelta(hours=2), NOON + timedelta(hours=3))))
     batch.add(intent(4, moment(there + timedelta(hours=3), NOON + timedelta(hours=4))))
     windows = [batch.window_of(attempt) for attempt in (1, 2, 3, 4)]
     window = acceptance_windows.Window
     assert windows == [
-        window(None, NOON + timedelta(hours=2), by_provider=False),
+        window(there, there + timedelta(minutes=10), by_provider=True),
         window(None, there + timedelta(hours=2), by_provider=True),
-        window(there + timedelta(hours=2), there + timedelta(hours=3), by_provider=True),
+        window(
+            there + timedelta(hours=2), there + timedelta(hours=2, minutes=10), by_provider=True
+        ),
         window(
             there + timedelta(hours=3), there + timedelta(hours=3, minutes=10), by_provider=True
         ),

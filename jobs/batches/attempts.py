@@ -25,8 +25,7 @@ def keep_attempts(rows: RowQuerySet) -> None:
     chosen, values = sent.values("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            # What is put together here are names of columns, and SQL that Django wrote.
-            f"INSERT INTO jobs_attempt (job_id, attempt, source, {_KEPT})"  # noqa: S608
+            f"INSERT INTO jobs_attempt (job_id, attempt, source, {_KEPT})"  # noqa: S608 - names of columns, and SQL of Django
             f" SELECT job_id, attempts + 1, '', {_KEPT} FROM jobs_row WHERE id IN ({chosen})",
             values,
         )

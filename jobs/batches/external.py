@@ -104,16 +104,16 @@ def _find(provider_id: str) -> BatchInfo:
         info = client.retrieve_batch(provider_id)
     except errors.NotFound as error:
         raise NotPossible(
-            "The provider has no batch with this id for the key of this site. Check the id; if it "
-            "is right, the batch was deleted or belongs to another workspace."
+            "Anthropic has no batch with this ID for this site's API key. Check the ID. If it is "
+            "right, the batch was deleted or belongs to another workspace."
         ) from error
     except errors.ProviderError as error:
         raise NotPossible(_in_words(error)) from error
     if info.archived_at or _is_too_old(info):
         day = info.archived_at or info.created_at + KEPT
         raise NotPossible(
-            f"The provider deleted the results of this batch on {day:%-d %B %Y}: it keeps them for "
-            "29 days. They cannot be had any more."
+            f"Anthropic deleted the results of this batch on {day:%-d %B %Y}. It keeps them for "
+            "29 days. They can't be recovered."
         )
     # Looked at after the batch was seen: whatever of ours made it is in the database by now.
     _refuse_ours(info)

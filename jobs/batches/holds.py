@@ -59,16 +59,16 @@ def in_words(error: Refused) -> str:
     """Why a job cannot go on after a clear no, for the person, with who can fix it."""
     said = error.message or f"status {error.status}"
     if error.status == 401:
-        return f"The provider did not accept this site's key. An administrator can fix it. ({said})"
+        return f"Anthropic rejected this site's API key. An administrator can fix it. ({said})"
     if error.is_about_billing:
-        return f"Credit or a spending limit at the provider is used up. ({said})"
+        return f"Your credit or spending limit at Anthropic is used up. ({said})"
     if error.status == 403:
-        return f"This site's key may not do this. An administrator can fix it. ({said})"
+        return f"This site's API key can't do this. An administrator can fix it. ({said})"
     if error.is_rate_limit:
-        return f"The provider has no room at the moment. Try it again in a minute. ({said})"
+        return f"Anthropic has no capacity right now. Try again in a minute. ({said})"
     if error.status == 413:
-        return "The provider says that this is too large to take."
-    return f"The provider refused: {said}"
+        return "Anthropic says that this is too large."
+    return f"Anthropic refused this: {said}"
 
 
 def release(job_pk: int, why: str) -> None:

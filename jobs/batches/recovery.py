@@ -99,7 +99,7 @@ def restore_if_asked() -> None:
         restore()
         return
     except errors.ProviderError as error:
-        report = f"The provider could not be asked: {error}"
+        report = f"We could not ask Anthropic: {error}"
     except Exception:
         # Whatever it is: a person waits for an answer, and jobs wait for their turn.
         logger.exception("what is only in the journal could not be restored")

@@ -274,8 +274,7 @@ def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
     if not form.is_valid():
         problems = _problems_of(form)
         if "model" in form.errors:
-            # A ChoiceField, which the form's own types do not say.
-            choices = form.fields["model"].choices  # type: ignore[attr-defined]
+            choices = form.fields["model"].choices  # type: ignore[attr-defined]  # a ChoiceField
             problems.append(f"Models: {', '.join(model for model, _name in choices)}.")
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
     return replace(form.recipe(), answer=answer_kind(options, base.answer))

@@ -76,11 +76,11 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
             self._refuse(storage.DISK_FULL)
             return None
         if uploaded is not None:
-            uploaded.sha256 = self._digest.hexdigest()  # type: ignore[attr-defined]
+            uploaded.sha256 = self._digest.hexdigest()  # type: ignore[attr-defined]  # for the view
         return uploaded
 
     def _refuse(self, why: str) -> None:
-        self.request.upload_refused = why  # type: ignore[union-attr] # as in new_file
+        self.request.upload_refused = why  # type: ignore[union-attr]  # as in new_file
         raise StopUpload(connection_reset=False)
 
 

@@ -16,8 +16,7 @@ def insert_statement(model: type[models.Model], columns: Collection[str]) -> str
     """INSERT of one row, with a parameter for each of these columns."""
     names = column_list(model, columns)
     places = ", ".join(["%s"] * len(columns))
-    # Only names of tables and columns are put together in this module.
-    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places})"  # noqa: S608
+    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places})"  # noqa: S608 - our names
 
 
 def update_statement(

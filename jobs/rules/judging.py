@@ -115,7 +115,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "authentication_error": Cause(
         "API key not accepted",
-        "Anthropic did not accept this site’s API key. An administrator needs to check at it.",
+        "Anthropic did not accept this site’s API key. An administrator needs to check it.",
         who=ADMINISTRATOR,
         remedies=(AGAIN, LEAVE_OUT),
     ),

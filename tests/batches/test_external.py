@@ -546,7 +546,7 @@ def test_it_is_brought_in_once(
 
 
 def test_an_id_that_is_not_there_or_too_old(root: User, simulator: Simulator) -> None:
-    assert "no batch with this id" in why_not(root, "msgbatch_none")
+    assert "no batch with this ID" in why_not(root, "msgbatch_none")
     batch_id = made_elsewhere(simulator, ["a"])
     anthropic.Anthropic(api_key="x", base_url=simulator.url).messages.batches.retrieve(batch_id)
     simulator.faults(clock_ahead_seconds=29.5 * 24 * 3600)

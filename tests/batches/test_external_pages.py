@@ -85,7 +85,7 @@ def test_why_it_cannot_be_is_said_beside_the_field(
     for given, said in (
         ("", "Paste the id"),
         ("no id!", "no id of a batch"),
-        ("msgbatch_none", "no batch with this id"),
+        ("msgbatch_none", "no batch with this ID"),
     ):
         answer = client_root.post(reverse("bring_in"), {"provider_id": given})
         assert answer.status_code == 422

@@ -23,8 +23,8 @@ from .test_submission import ROWS, assert_sent_once
 REASONS = [
     ("reject_400_spend", "limit"),
     ("reject_401", "key"),
-    ("reject_402", "Credit"),
-    ("reject_403", "may not"),
+    ("reject_402", "Your credit or spending limit"),
+    ("reject_403", "key can't do this"),
 ]
 
 

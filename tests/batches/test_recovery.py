@@ -486,7 +486,7 @@ def test_while_the_provider_cannot_be_asked_nothing_changes(
     simulator.faults(list=[{"kind": "status", "status": 500}])
     assert recovery.ask()
     sweep.sweep()
-    assert "could not be asked" in JournalState.get().report
+    assert "could not ask Anthropic" in JournalState.get().report
     assert_nothing_is_sent(simulator, drive)
     assert recovery.ask()
     assert_whole(drive(job), simulator)

@@ -229,17 +229,17 @@ def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice
         (
             errors.Refused(400, "invalid_request_error", "Too <b>long</b>", None),
             "failed",
-            "The provider refused: Too <b>long</b>",
+            "Anthropic refused this: Too <b>long</b>",
         ),
         (
             errors.Refused(429, "rate_limit_error", "Slow down", None),
             "failed",
-            "The provider has no room at the moment. Try it again in a minute. (Slow down)",
+            "Anthropic has no capacity right now. Try again in a minute. (Slow down)",
         ),
         (
             errors.Refused(401, "authentication_error", "invalid x-api-key", None),
             "failed",
-            "did not accept this site's key. An administrator can fix it. (invalid x-api-key)",
+            "rejected this site's API key. An administrator can fix it. (invalid x-api-key)",
         ),
         (
             errors.NotFound(404, "not_found_error", "model: x", None),

@@ -42,7 +42,7 @@ from ..pages import squeezed
 from ..worker.test_advance import Drive, confirmed
 from .test_views_job_page import HX, MakeJob, add_batch, page_of, text
 
-KEY_REFUSED = "The provider did not accept this site's key."
+KEY_REFUSED = "Anthropic rejected this site's API key."
 ESTIMATE = Estimate(
     key="",
     low=Decimal(6),

@@ -442,8 +442,8 @@ def test_a_row_that_was_left_out_says_why(
     assert "nothing is sent for it" in page
     assert "It has 4 cells." in text(client_alice, f"/jobs/{job.pk}/rows/")
     page = text(client_alice, f"/jobs/{job.pk}/rows/1/edit/")
-    assert "It has 4 cells." in page and "many" in page and "belongs above" in page
-    assert "belongs above" not in text(client_alice, f"/jobs/{job.pk}/rows/2/edit/")
+    assert "It has 4 cells." in page and "many" in page and "Copy what you need of them" in page
+    assert "Copy what you need" not in text(client_alice, f"/jobs/{job.pk}/rows/2/edit/")
     assert text(client_alice, f"/jobs/{job.pk}/rows/2/")
     assert "is left out: It has 4 cells." in text(
         client_alice, f"/jobs/{make_job(alice, 'draft', outcomes=[left_out] * 2).pk}/"

@@ -10,6 +10,6 @@ from huey.contrib.djhuey.management.commands import run_huey
 class Command(run_huey.Command):  # type: ignore[misc]  # huey has no types
     def handle(self, *args: Any, **options: Any) -> None:
         # Huey itself would look for them in jobs/tasks.py.
-        from ...worker import tasks  # noqa: F401
+        from ...worker import tasks  # noqa: F401 - they register themselves
 
         super().handle(*args, **{**options, "disable_autoload": True})

@@ -22,7 +22,7 @@ class SignInForm(auth_forms.AuthenticationForm):
 
 
 # The forms below are generic in the stubs only: at run time they take no type in brackets.
-class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]
+class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]  # as Django has it
     """User name and password of a new account."""
 
     bound_field_class = StyledField
@@ -60,7 +60,7 @@ class ChangePasswordForm(auth_forms.PasswordChangeForm):
         _say_rules(self.fields["new_password1"], self.fields["new_password2"])
 
 
-class SetPasswordForm(auth_forms.SetPasswordForm):  # type: ignore[type-arg]
+class SetPasswordForm(auth_forms.SetPasswordForm):  # type: ignore[type-arg]  # as Django has it
     bound_field_class = StyledField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

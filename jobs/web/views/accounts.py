@@ -57,7 +57,7 @@ class _PasswordView(auth_views.PasswordChangeView):
     form_class = ChangePasswordForm
     success_url = reverse_lazy("password")
 
-    def form_valid(self, form: ChangePasswordForm) -> HttpResponse:  # type: ignore[override]
+    def form_valid(self, form: ChangePasswordForm) -> HttpResponse:  # type: ignore[override]  # its form
         messages.success(self.request, "Your password was changed.")
         return super().form_valid(form)
 

@@ -65,7 +65,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     for job in page.object_list:
         # What it is expected to cost; the price of a draft that is being changed is not shown.
-        job.expected = estimates.stored_estimate(job)  # type: ignore[attr-defined]
+        job.expected = estimates.stored_estimate(job)  # type: ignore[attr-defined]  # for the page
     context = {
         "page": page,
         "paused": paused,

@@ -52,7 +52,8 @@ from .unknown_submissions import find_unknown, unknown_nonces
 
 logger = logging.getLogger(__name__)
 
-TRIED_AGAIN_AFTER = timedelta(minutes=5)
+# After a restore of which nothing was heard for so long: its process died.
+TRIED_AGAIN_AFTER = timedelta(minutes=1)
 
 SEE_THE_LOG = "Something went wrong on this site. The reason is in the worker's log."
 WAS_A_DRAFT = (
@@ -90,7 +91,7 @@ def ask() -> bool:
 
 
 def restore_if_asked() -> None:
-    """What `ask` asked for. Should this process die meanwhile, it is done some minutes later."""
+    """What `ask` asked for. Should this process die meanwhile, it is done a minute later."""
     now = clock.now()
     asked = JournalState.row().filter(clock.over("asked_at", TRIED_AGAIN_AFTER, now))
     if not asked.update(asked_at=now + TRIED_AGAIN_AFTER):
@@ -105,6 +106,12 @@ def restore_if_asked() -> None:
         logger.exception("what is only in the journal could not be restored")
         report = SEE_THE_LOG
     JournalState.row().update(asked_at=None, report=report)
+
+
+def _be_heard() -> None:
+    """Once a batch, so that nobody else begins while this restore goes on."""
+    asked = JournalState.row().exclude(asked_at=None)
+    asked.update(asked_at=clock.now() + TRIED_AGAIN_AFTER)
 
 
 def restore() -> list[str]:
@@ -198,6 +205,7 @@ def _restore_job(
     prepared = []
     job = jobs.first()
     for journaled in batches:
+        _be_heard()
         said[journaled.nonce] = ""
         try:
             prepared.append(_prepare(job, journaled))

@@ -13,7 +13,8 @@ from ..actions import external_batches
 from ..batches import external
 from .console import Console
 from .exit_codes import WRONG_USE
-from .options import add_choices, choices_from, open_upload, owner_of
+from .options import open_upload, owner_of
+from .reading_options import add_choices, choices_from
 
 HELP = "import a batch that was made elsewhere"
 PROVIDER_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")

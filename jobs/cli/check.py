@@ -17,8 +17,8 @@ from ..ingest.shapes import Unreadable
 from .console import Console
 from .exit_codes import ROWS_LEFT_OUT, UNREADABLE, WRONG_USE
 from .facts import facts_of_file
-from .options import add_choices, choices_from
 from .problems import show_group
+from .reading_options import add_choices, choices_from
 
 HELP = "say how a file is read, and what is wrong in it"
 
@@ -67,4 +67,4 @@ def say_how_it_is_read(console: Console, found: UploadSummary, readable: bool) -
         if found.blank_lines:
             console.write(f"Blank lines skipped: {found.blank_lines:,}")
     for group in found.groups:
-        show_group(console, group.title, group.remedy, group.places, group.count)
+        show_group(console, group)

@@ -16,13 +16,13 @@ from .exit_codes import WRONG_USE
 from .options import (
     EMPTY,
     checked_recipe,
-    choices_from,
     make_job,
     owner_of,
     recipe_was_given,
     start_from,
 )
 from .problems import show_problems
+from .reading_options import choices_from
 from .worker_waits import wait_for_worker
 
 

@@ -10,6 +10,7 @@ from ..drafts import estimates
 from ..drafts.estimates import PartEstimate
 from ..drafts.model_catalog import OfferedModel
 from ..drafts.templates import template_recipe
+from ..ingest.finding_kinds import asks
 from ..ingest.protocol import UploadSummary
 from ..models import Job, Outcome, Template, Trial
 from ..retries.problem_groups import ProblemGroup, Remedy
@@ -22,6 +23,7 @@ from ..rules.price_estimates import Estimate
 from ..rules.spreadsheet_cells import plain_number
 from ..spending.receipts import Receipt
 from ..web.templatetags.show import days_ago
+from .reading_options import flags_of
 
 
 def facts_of_file(found: UploadSummary) -> dict[str, Any]:
@@ -42,6 +44,13 @@ def facts_of_file(found: UploadSummary) -> dict[str, Any]:
                 "lines": [line for line in group.lines if line],
                 "count": group.count,
                 "message": group.title,
+                "texts": group.texts,
+                "question": asks(group.kind),
+                "options": [
+                    {"label": one.label, "flags": flags_of(one), "sample": one.sample}
+                    for offered in group.options
+                    for one in offered
+                ],
                 "remedy": group.remedy,
                 "blocking": group.leaves_out,
             }

@@ -19,8 +19,7 @@ from django.template.defaultfilters import filesizeformat
 
 from ..actions import uploads
 from ..drafts.templates import NothingToStartWith, Start, find_start, template_recipe
-from ..ingest.descriptions import ENCODINGS, python_name
-from ..ingest.shapes import NO_HEADER, Choices
+from ..ingest.shapes import Choices
 from ..models import Job, Template, storage
 from ..retries.selection import FOR_NOW
 from ..rules.answer_formats import (
@@ -38,8 +37,8 @@ from ..rules.retry_choices import RetryChoice
 from ..web.forms.recipes import RecipeForm
 from ..web.forms.retries import AgainForm
 from .exit_codes import WRONG_USE
+from .reading_options import add_choices
 
-DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|"}
 EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
 _columns_decoder = msgspec.json.Decoder(tuple[AnswerColumn, ...])
 
@@ -74,17 +73,6 @@ def open_upload(path: Path) -> Iterator[File[bytes]]:
             yield File(file, name=path.name)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
-
-
-def add_choices(parser: CommandParser) -> None:
-    """Add the options for reading the file; anything left out is detected."""
-    parser.add_argument("--encoding", default="", metavar="NAME", help="such as windows-1252")
-    parser.add_argument("--delimiter", default="", metavar="C", help="a character, or tab")
-    parser.add_argument("--sheet", default="", metavar="NAME", help="of a workbook")
-    parser.add_argument(
-        "--header-row", type=int, default=0, metavar="N", help="line of the column names; -1: none"
-    )
-    parser.add_argument("--fill", action="store_true", help="fill short rows with empty cells")
 
 
 def add_recipe(parser: CommandParser) -> None:
@@ -154,23 +142,6 @@ def start_from(options: dict[str, Any], owner: User) -> Start | None:
         return find_start(owner, "", options["like"] or "")
     except NothingToStartWith as error:
         raise CommandError(str(error), returncode=WRONG_USE) from error
-
-
-def choices_from(options: dict[str, Any]) -> Choices:
-    """The options for reading the file."""
-    encoding = python_name(options["encoding"]) if options["encoding"] else ""
-    if options["encoding"] and not encoding:
-        known = ", ".join(ENCODINGS)
-        raise CommandError(
-            f"Unknown encoding “{options['encoding']}”. Use one of {known}.",
-            returncode=WRONG_USE,
-        )
-    delimiter = DELIMITER_NAMES.get(options["delimiter"], options["delimiter"])
-    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
-        raise CommandError("--delimiter takes one character, or tab.", returncode=WRONG_USE)
-    if options["header_row"] < NO_HEADER:
-        raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
-    return Choices(encoding, delimiter, options["sheet"], options["header_row"], options["fill"])
 
 
 def owner_of(username: str | None) -> User:

@@ -28,6 +28,7 @@ from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import delete_rows, slice_transaction
 from ..ingest.corrected_file import CorrectedFile
 from ..ingest.corrections import NotCorrected
+from ..ingest.finding_kinds import asks
 from ..ingest.protocol import (
     CorrectedFileRead,
     CorrectedRowsRead,
@@ -330,8 +331,9 @@ def _settle(job: Job, state: str, groups: list[FindingGroup], **values: Any) -> 
                 texts=group.texts,
                 leaves_out=group.leaves_out,
                 fix=group.fix[:200],
+                options=group.options if any(group.options) else [],
             )
-            for group in sorted(groups, key=lambda group: not group.leaves_out)
+            for group in sorted(groups, key=lambda one: (not one.leaves_out, not asks(one.kind)))
         )
         moved = Job.objects.filter(readings=job.readings).try_move(
             job.pk,

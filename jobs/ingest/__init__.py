@@ -9,6 +9,7 @@ file can be made so that reading it uses up all memory.
 - request_reader.py and request_*.py  ready-made requests: checks, fixes and tools
 - input_sizes.py, images.py, pdf.py  how many tokens the input of a request has at most
 - corrections.py, corrected_file.py  rows that people corrected and uploaded
-- shapes.py  limits, choices, rows, findings; descriptions.py says what each finding means
+- shapes.py  limits, choices, rows, findings; descriptions.py has names for people
+- finding_kinds.py, request_kinds.py  what each kind of finding means
 - protocol.py, reader_process.py  what the process is told, does and replies
 """

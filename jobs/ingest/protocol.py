@@ -10,8 +10,8 @@ import msgspec
 
 from ..rules.pricing import LONG_FROM
 from .corrected_file import CorrectedFile
-from .descriptions import remedy_of, title_of
-from .shapes import LINES_NAMED, Choices, Finding, Limits, ParsedRow, Reader
+from .finding_kinds import remedy_of, title_of
+from .shapes import LINES_NAMED, Choices, Finding, Limits, Option, ParsedRow, Reader
 
 # Facts about the ready-made requests to one model. `cached` and `in_the_us` are 1 if any request
 # asks for it; `searches` and `turns` are sums. `bytes` of text have about as many tokens as the
@@ -51,7 +51,7 @@ class ReaderInput(msgspec.Struct):
 
 
 class FindingGroup(msgspec.Struct):
-    """Findings of one kind. `texts` and `lines` are parallel and list the first ones."""
+    """Findings of one kind. `texts`, `lines` and `options` are parallel and list the first ones."""
 
     kind: str
     count: int = 0
@@ -59,6 +59,7 @@ class FindingGroup(msgspec.Struct):
     texts: list[str] = []
     leaves_out: bool = False  # the rows cannot be sent
     fix: str = ""  # of the first finding with a fix: see request_fixes.fix_label
+    options: list[list[Option]] = []
 
     @property
     def title(self) -> str:
@@ -80,6 +81,7 @@ class FindingGroup(msgspec.Struct):
         if len(self.texts) < LINES_NAMED:
             self.texts.append(finding.text)
             self.lines.append(finding.line or 0)
+            self.options.append(list(finding.options))
 
 
 class FileFacts(msgspec.Struct, frozen=True):

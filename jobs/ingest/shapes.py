@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .descriptions import remedy_of
+from .finding_kinds import remedy_of
 
 NO_HEADER = -1
+SKIP, KEEP, FILL = "skip", "keep", "fill"  # what to do with hidden, unusual and merged cells
 LINES_NAMED = 20  # with the same problem
 
 
@@ -31,11 +32,33 @@ class Choices(msgspec.Struct, frozen=True):
     """How a person wants the file to be read. Empty values are detected."""
 
     encoding: str = ""  # a name of Python's, such as "cp1252"
-    delimiter: str = ""
+    delimiter: str = ""  # ONE_COLUMN: each line is a cell
     sheet: str = ""
     header: int = 0  # the line of the column names; NO_HEADER: there are none
     fill: bool = False  # fill rows with too few cells instead of skipping them
     remedies: tuple[str, ...] = ()  # codes of fixes to apply to all ready-made requests
+    no_quotes: bool = False  # quotation marks are text like any other
+    header_lines: int = 0  # in how many lines the column names are, from `header` on
+    first_row: int = 0  # the line of the first row; lines between it and the names are left out
+    hidden: str = ""  # rows and columns that the spreadsheet hides: SKIP or KEEP
+    merged: str = ""  # empty cells under a merge: FILL them with its text, or KEEP them empty
+    unlike: str = ""  # rows above or below the table that look unlike the others: SKIP or KEEP
+    as_shown: tuple[str, ...] = ()  # columns read with their number format
+    as_stored: tuple[str, ...] = ()  # columns read without it
+    list_key: str = ""  # the list to read in a JSON object, such as "data.items"
+    convert: str = ""  # requests in the form of another program, such as "openai"
+
+
+class Option(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another way to read the file, offered with a finding."""
+
+    label: str  # of its button
+    change: dict[str, str | int | bool | list[str]]  # fields of Choices
+    sample: list[str] = []  # the same few lines, as they are read then
+
+    def applied(self, choices: Choices) -> Choices:
+        """`choices` with the change. Raises msgspec.ValidationError if it fits no field."""
+        return msgspec.convert({**msgspec.structs.asdict(choices), **self.change}, Choices)
 
 
 class CorrectionFile(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,7 +70,7 @@ class CorrectionFile(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something a person should know about the file, of one of the kinds in descriptions.FINDINGS.
+    """Something a person should know about the file, of one of the kinds in finding_kinds.FINDINGS.
 
     `line` is the number that a spreadsheet (or, for JSON, a text editor) shows beside it: the
     header is line 1, a cell with a line break in it is in one line. None: the file as a whole.
@@ -57,6 +80,7 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
     line: int | None = None
     fix: str = ""  # a fix for all findings of this kind: see request_fixes.fix_label
+    options: tuple[Option, ...] = ()  # other ways to read the file
 
     def __post_init__(self) -> None:
         # It may quote the file, and PostgreSQL takes no NUL in a text.

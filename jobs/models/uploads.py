@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.db import models
 
 from ..ingest.corrected_file import Findings
-from ..ingest.descriptions import remedy_of, title_of
+from ..ingest.finding_kinds import asks, remedy_of, title_of
 from ..ingest.request_fixes import fix_label
+from ..ingest.shapes import Option
 from ..rules.structs import reader_of
 from .fields import StructField
 
@@ -26,7 +27,7 @@ class CorrectedUpload(models.Model):
 
 
 class FileProblem(models.Model):
-    """All findings of one kind about the upload; kinds are those of ingest.descriptions."""
+    """All findings of one kind about the upload; kinds are those of ingest.finding_kinds."""
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="problems")
     kind = models.CharField(max_length=20, default="")
@@ -36,6 +37,8 @@ class FileProblem(models.Model):
     texts = StructField[list[str]](reader_of(list[str]), default=list)
     leaves_out = models.BooleanField(default=False)  # the rows, or the file, cannot be sent
     fix = models.CharField(max_length=200, default="")  # a code for Choices.remedies
+    # Other ways to read the file, parallel to `texts`; [] from an older version.
+    options = StructField[list[list[Option]]](reader_of(list[list[Option]]), default=list)
 
     class Meta:
         ordering = ["pk"]
@@ -53,6 +56,11 @@ class FileProblem(models.Model):
         return remedy_of(self.kind)
 
     @property
+    def asks(self) -> bool:
+        """Whether a person should look before the job is priced."""
+        return asks(self.kind)
+
+    @property
     def fix_label(self) -> str:
         return fix_label(self.fix, self.count) if self.fix else ""
 
@@ -60,3 +68,15 @@ class FileProblem(models.Model):
     def places(self) -> list[tuple[int, str]]:
         """The first ones: line (0: the file as a whole) and what is wrong there."""
         return list(zip(self.lines, self.texts, strict=True))
+
+    @property
+    def choices(self) -> list[tuple[int, str, list[tuple[str, Option]]]]:
+        """The first ones as in `places`, each with its options under the names that they have in
+        a form."""
+        options = self.options or [[] for _text in self.texts]
+        return [
+            (line, text, [(f"{self.pk}-{at}-{n}", one) for n, one in enumerate(some)])
+            for at, (line, text, some) in enumerate(
+                zip(self.lines, self.texts, options, strict=True)
+            )
+        ]

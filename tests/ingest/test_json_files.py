@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.ingest import json_list
-from jobs.ingest.descriptions import FINDINGS
+from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.file_formats import open_upload
 from jobs.ingest.json_reader import JsonLinesReader, is_json
 from jobs.ingest.shapes import Choices, Finding, Limits, ParsedRow, Reader, Unreadable

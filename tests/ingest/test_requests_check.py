@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.ingest.descriptions import FINDINGS
+from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.file_formats import open_upload
 from jobs.ingest.protocol import FindingGroup
 from jobs.ingest.request_checks import _REFUSED

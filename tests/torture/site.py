@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0  # seconds for a process to start or to end
 # US dollars a month for all jobs: enough for the dearest job beside what the others have cost, and
 # not for the most that two of them can cost.
-CAP = Decimal("0.26")
+CAP = Decimal("0.28")
 USER, PASSWORD = "ann", "correct horse battery"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
-from ...ingest.descriptions import DELIMITERS, ENCODINGS
-from ...ingest.shapes import NO_HEADER, Choices
+from ...ingest.descriptions import DELIMITERS, ENCODINGS, ONE_COLUMN
+from ...ingest.shapes import FILL, KEEP, NO_HEADER, SKIP, Choices
 from ...models import Job
 from .styled import StyledForm
 
@@ -21,6 +22,10 @@ FILE_NAMES = (
 
 
 # --- Jobs -----------------------------------------------------------------------------------------
+
+
+# Fields of ReadingForm that have the same values in Choices.
+_AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike")
 
 
 class UploadForm(StyledForm):
@@ -54,7 +59,29 @@ class ReadingForm(StyledForm):
         help_text="Choose another one when letters such as é or ü are wrong.",
     )
     delimiter = forms.ChoiceField(label="Cells are separated by", required=False)
+    no_quotes = forms.BooleanField(
+        label="No quotation marks",
+        required=False,
+        help_text='Then " is a letter like any other, and each line is one row.',
+    )
     sheet = forms.ChoiceField(label="Sheet", required=False)
+    hidden = forms.ChoiceField(
+        label="Hidden rows and columns",
+        required=False,
+        choices=[
+            ("", "Read them, and say so"),
+            (SKIP, "Only what is visible"),
+            (KEEP, "Read them"),
+        ],
+    )
+    merged = forms.ChoiceField(
+        label="Merged cells",
+        required=False,
+        choices=[
+            ("", "Only the first cell has the text"),
+            (FILL, "All their cells have the text"),
+        ],
+    )
     header = forms.IntegerField(
         label="Line with the column names",
         required=False,
@@ -63,6 +90,24 @@ class ReadingForm(StyledForm):
     )
     no_header = forms.BooleanField(
         label="There are no column names", required=False, help_text="Then all lines are rows."
+    )
+    header_lines = forms.IntegerField(
+        label="Lines with column names",
+        required=False,
+        min_value=1,
+        max_value=5,
+        help_text="Two or three, if the names stand in more than one line.",
+    )
+    first_row = forms.IntegerField(
+        label="Line with the first row",
+        required=False,
+        min_value=1,
+        help_text="Lines between it and the column names are skipped.",
+    )
+    unlike = forms.ChoiceField(
+        label="Notes and totals around the table",
+        required=False,
+        choices=[("", "Read them, and say so"), (SKIP, "Skip them"), (KEEP, "Read them")],
     )
     fill = forms.BooleanField(
         label="Fill short rows with empty cells",
@@ -81,13 +126,16 @@ class ReadingForm(StyledForm):
                 "sheet": chosen.sheet,
                 "header": chosen.header if chosen.header > 0 else None,
                 "no_header": chosen.header == NO_HEADER,
-                "fill": chosen.fill,
+                "header_lines": chosen.header_lines or None,
+                "first_row": chosen.first_row or None,
+                **{name: getattr(chosen, name) for name in _AS_CHOSEN},
             },
             prefix="reading",
         )
-        self._remedies = chosen.remedies
+        self._chosen = chosen
         understood = job.reading
-        for name, words in (("encoding", ENCODINGS), ("delimiter", DELIMITERS)):
+        cells = {**DELIMITERS, ONE_COLUMN: "nothing: each line is a cell"}
+        for name, words in (("encoding", ENCODINGS), ("delimiter", cells)):
             found = words.get(getattr(understood, name), "")
             empty = f"Detected: {found}" if found and not getattr(chosen, name) else "Detect it"
             self._offer(name, [("", empty), *words.items()])
@@ -116,21 +164,24 @@ class ReadingForm(StyledForm):
         """What was chosen, once it is valid."""
         data = self.cleaned_data
         header = NO_HEADER if data.get("no_header") else data.get("header") or 0
-        return Choices(
+        return msgspec.structs.replace(
+            self._chosen,
             encoding=data.get("encoding", ""),
             delimiter=data.get("delimiter", ""),
             sheet=data.get("sheet", ""),
             header=header,
-            fill=data.get("fill", False),
-            remedies=self._remedies,
+            header_lines=data.get("header_lines") or 0,
+            first_row=data.get("first_row") or 0,
+            **{name: data[name] for name in _AS_CHOSEN if name in data},
         )
 
 
 def fields_for(job: Job) -> set[str]:
     """What can be chosen for the file of a job; all of it when nothing is known of it."""
     read = job.reading.format
+    table = {"header", "no_header", "header_lines", "first_row", "unlike", "fill"}
     if read == "CSV" or not read:
-        return {"encoding", "delimiter", "header", "no_header", "fill"}
+        return {"encoding", "delimiter", "no_quotes", *table}
     if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):
-        return {"sheet", "header", "no_header", "fill"}
+        return {"sheet", "hidden", "merged", *table}
     return set()

@@ -18,6 +18,7 @@ from ...actions import drafts, uploads
 from ...drafts import advice, estimates
 from ...drafts.upload_handler import why_refused
 from ...ingest.descriptions import how_it_is_read
+from ...ingest.shapes import Choices
 from ...models import (
     Job,
     Outcome,
@@ -73,16 +74,17 @@ def draft_page(
 def file_context(job: Job) -> dict[str, Any]:
     """What is to be said of a file that was read, and of one that could not be."""
     found, chosen = list(job.problems.all()), job.choices
+    told = [one for one in found if not one.leaves_out and one.kind != "correction"]
     return {
         "problems": [problem for problem in found if problem.leaves_out],
         "not_corrected": [problem for problem in found if problem.kind == "correction"],
-        "remarks": [
-            problem for problem in found if not problem.leaves_out and problem.kind != "correction"
-        ],
+        "questions": [problem for problem in told if problem.asks],
+        "remarks": [problem for problem in told if not problem.asks],
+        "mostly_skipped": job.skipped_count * 3 > job.row_count,
         "problem_count": sum(problem.count for problem in found),
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),
-        "was_chosen": any((chosen.encoding, chosen.delimiter, chosen.sheet, chosen.header)),
+        "was_chosen": chosen != Choices(remedies=chosen.remedies),
     }
 
 
@@ -231,9 +233,9 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def reading(request: HttpRequest, pk: int) -> HttpResponse:
-    """Read the file anew, in the way that was chosen. `fix`: a remedy for all ready-made requests;
-    `plain`: without any; `fill`: short rows are filled with empty cells; `uncorrected`: without the
-    rows that were corrected."""
+    """Read the file anew, in the way that was chosen. `option`: the name of one that was offered;
+    `fix`: a remedy for all ready-made requests; `plain`: without any; `fill`: short rows are filled
+    with empty cells; `uncorrected`: without the rows that were corrected."""
     job = find_job(request, pk)
     if job.state not in Job.OPEN:
         return redirect_to_job(request, job)
@@ -245,6 +247,12 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
         chosen = msgspec.structs.replace(chosen, remedies=())
     elif request.POST.get("fill"):
         chosen = msgspec.structs.replace(chosen, fill=True)
+    elif name := request.POST.get("option"):
+        option = uploads.find_option(job, name)
+        if option is None:
+            messages.info(request, "The file was read again since you looked. Nothing was changed.")
+            return redirect("job", pk)
+        chosen = option.applied(chosen)
     elif fix := request.POST.get("fix", "")[:200]:
         chosen = msgspec.structs.replace(chosen, remedies=(*chosen.remedies, fix))
     else:

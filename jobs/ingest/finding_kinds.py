@@ -1,0 +1,149 @@
+"""Every kind of finding about a file: its title for several of them, and its remedy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .request_kinds import REQUEST_KINDS
+
+
+class Kind(NamedTuple):
+    title: str  # of several: "These rows ..."
+    remedy: str
+    asks: bool = False  # a person should look before the job is priced
+
+
+_FILE_KINDS = {
+    # The file as a whole
+    "empty": Kind("The file is empty.", "Choose a file with column names and rows."),
+    "no_rows": Kind(
+        "The file has column names but no rows.", "Add rows, or check that you saved your changes."
+    ),
+    "not_text": Kind("This file does not contain a table.", "Upload a CSV, Excel or JSONL file."),
+    "markup": Kind(
+        "This file does not contain a table.",
+        "Open it in your spreadsheet program and save it as .xlsx or CSV.",
+    ),
+    "too_many_rows": Kind("The file has too many rows.", "Split it into several files."),
+    "too_many_columns": Kind(
+        "The file has too many columns.", "Remove columns that the prompt does not need."
+    ),
+    "too_much": Kind(
+        "The file is too large to read.",
+        "Save it as CSV UTF-8 in your spreadsheet program, or split it into several files.",
+    ),
+    "no_room": Kind("There is not enough disk space for this file.", "Its rows were not stored."),
+    "encoding": Kind(
+        "Some characters do not match the encoding.",
+        "Choose another encoding, or save the file as UTF-8 (in Excel: “CSV UTF-8”).",
+    ),
+    "damaged": Kind(
+        "The file is damaged.",
+        "Save it again in the program that created it, then upload it again.",
+    ),
+    "password": Kind(
+        "The file is password-protected.",
+        "Remove the password in Excel (File, Info, Protect Workbook) and save it again.",
+    ),
+    "no_such_sheet": Kind("The workbook has no such sheet.", "Choose one of its sheets."),
+    "far_cell": Kind(
+        "Some cells are far outside the table.",
+        "Delete them, or copy the table to a new workbook.",
+    ),
+    # Names of columns
+    "name": Kind("A column name cannot be used.", "Rename the column."),
+    "same_name": Kind("Two columns have the same name.", "Rename one of them."),
+    "long_line": Kind("Some lines are too long.", "Shorten them. Is this a CSV or JSONL file?"),
+    "nul": Kind(
+        "The file contains NUL characters.",
+        "Remove them, or save the file again in the program that created it.",
+    ),
+    "quotes": Kind(
+        "A quotation mark is not closed.",
+        'Close it. Inside a cell, write a quotation mark twice ("").',
+    ),
+    "json": Kind(
+        "Some lines are not JSON objects.",
+        'Each line of a JSONL file must be one complete object, such as {"name": "Ann"}.',
+    ),
+    "same_key": Kind(
+        "Some objects contain the same key twice.", "Remove or rename one of the two."
+    ),
+    # Rows that cannot be sent
+    "few_cells": Kind(
+        "These rows have too few cells.",
+        "Add the missing cells, or leave them empty with the button above.",
+    ),
+    "many_cells": Kind(
+        "These rows have too many cells.",
+        "A cell that contains a comma (or your delimiter) needs quotation marks around it.",
+    ),
+    "long_cell": Kind("These rows have a cell that is too long.", "Shorten it."),
+    "no_value": Kind(
+        "These rows have formulas without a result.",
+        "Open the file in your spreadsheet program, save it, then upload it again.",
+    ),
+    "request": Kind("These requests cannot be sent in a batch.", "Change them in the file."),
+    # Worth knowing
+    "odd_names": Kind("", "If that line is a row, choose “There are no column names”."),
+    "unnamed": Kind("Columns without a name were named.", ""),
+    "empty_column": Kind("Some columns are empty.", ""),
+    "guessed": Kind(
+        "",
+        "Check that letters such as ä, é or ł look right. If not, choose another encoding.",
+    ),
+    "above_header": Kind("", "If these are not the column names, choose another line."),
+    "sheets": Kind("", ""),
+    "single_quotes": Kind("", ""),
+    "long_number": Kind(
+        "",
+        "Excel keeps only 15 digits of a number. To keep all digits, store it as text.",
+    ),
+    "error_cell": Kind("", ""),
+    "lost_break": Kind("", "To keep them, save the workbook as .xlsx."),
+    "changed": Kind("All requests were changed as you chose.", ""),
+    "missing_key": Kind("", ""),
+    "damaged_copy": Kind("", "Upload it again. Nothing was sent or charged."),
+    # Rows that were corrected and uploaded back
+    "corrected": Kind("These rows were corrected.", ""),
+    "not_corrected": Kind(
+        "These rows came back uncorrected and are still skipped.",
+        "Correct them, or fill missing cells with the button above.",
+    ),
+    "correction": Kind(
+        "",
+        "Nothing was changed. Download the rows again, correct the cells and leave the "
+        "other columns as they are.",
+    ),
+    "no_row_column": Kind("", "If it is your whole file, choose “Use another file instead”."),
+    "correction_left": Kind("Part of the corrected file was not used.", ""),
+    "correction_note": Kind("", "Check the rows that it corrected."),
+    # The prompt that a job began with, and this file
+    "renamed": Kind("The prompt now uses the column names of this file.", ""),
+    "prompt_not_used": Kind("", ""),
+    "too_many_corrected": Kind(
+        "", "Correct your own file instead, and upload it in place of this one."
+    ),
+}
+FINDINGS = {
+    **_FILE_KINDS,
+    **{kind: Kind(*words) for kind, words in REQUEST_KINDS.items()},
+}
+
+
+def title_of(kind: str, count: int, texts: list[str]) -> str:
+    """What is wrong, in a sentence for all `count` findings of a kind; `texts`: the first ones."""
+    words = FINDINGS.get(kind)
+    return words.title if words and words.title and count > 1 else texts[0]
+
+
+def remedy_of(kind: str) -> str:
+    """How to fix it; "" if nothing needs fixing."""
+    words = FINDINGS.get(kind)
+    return words.remedy if words else ""
+
+
+def asks(kind: str) -> bool:
+    """Whether findings of this kind are a question: the file may mean something else."""
+    words = FINDINGS.get(kind)
+    return words is not None and words.asks

@@ -135,9 +135,16 @@ def test_what_the_runs_of_the_suite_name_is_there() -> None:
 
 
 def test_only_one_module_talks_to_the_provider() -> None:
-    assert importers_of("anthropic") == {"jobs.provider.client"}
-    assert importers_of("httpx2") == {"jobs.provider.client", "jobs.provider.connections"}
-    assert importers_of("jobs.provider.connections") == {"jobs.provider.client"}
+    assert importers_of("anthropic") == {"jobs.provider.sdk"}
+    assert importers_of("httpx2") == {
+        "jobs.provider.client",
+        "jobs.provider.connections",
+        "jobs.provider.sdk",
+    }
+    assert importers_of("jobs.provider.connections") == {
+        "jobs.provider.client",
+        "jobs.provider.sdk",
+    }
 
 
 def test_only_one_module_knows_the_package_of_prices() -> None:

@@ -171,7 +171,10 @@ def test_production_settings_pass_the_deployment_checks(tmp_path: Path) -> None:
 
 def test_prompts_never_reach_the_log(tmp_path: Path) -> None:
     """The provider's client logs whole requests when its logger is at DEBUG."""
-    code = "import logging; print(logging.getLogger('anthropic').getEffectiveLevel())"
+    code = (
+        "import logging; from jobs.provider import client; client.load(); "
+        "print(logging.getLogger('anthropic').getEffectiveLevel())"
+    )
     done = manage(tmp_path, "shell", "--no-imports", "-c", code, ANTHROPIC_LOG="debug", DEBUG="on")
 
     assert done.stdout.strip() == "30", done.stderr

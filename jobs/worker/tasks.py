@@ -15,6 +15,7 @@ from ..batches import journal, polling, unknown_submissions
 from ..batches.isolation import isolated
 from ..drafts import model_catalog
 from ..models import Heartbeat, clock, locks, storage
+from ..provider import client
 from . import advance, housekeeping, sweep
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def join_site() -> None:
     except (locks.Taken, locks.Unfinished) as error:
         logger.error("The worker cannot start: %s", error)
         os._exit(1)  # an exception would only end this hook
+    client.load()
 
 
 @db_task()

@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs.models import Batch, Job, clock
-from jobs.provider import client
+from jobs.provider import client, sdk
 from jobs.provider.errors import NotFound, ProviderError, Refused, Unclear
 
 from ..batches.test_submission import ROWS, assert_sent_once, quick
@@ -481,7 +481,7 @@ def test_a_call_that_takes_too_long_is_ended_and_nothing_goes_out_readable(
         if by_proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://{url}")
         certificates = without_certificates(ssl.PROTOCOL_TLS_CLIENT)
-        monkeypatch.setattr(client, "_certificates", lambda: certificates)
+        monkeypatch.setattr(sdk, "_certificates", lambda: certificates)
         server = threading.Thread(target=serve)
         server.start()
         body = tmp_path / "body.json"

@@ -4,6 +4,8 @@ There a line break would begin a line that says anything, and ESC would move the
 from __future__ import annotations
 
 import logging
+import traceback
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, TextIO
 
@@ -30,10 +32,42 @@ class LineFormatter(logging.Formatter):
         return one_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        return _set_in(super().formatException(ei))
+        return _set_in("".join(_traceback(ei[1])).removesuffix("\n") if ei[1] else "")
 
     def formatStack(self, stack_info: str) -> str:
         return _set_in(super().formatStack(stack_info))
+
+
+# Exceptions whose text says what the machine or the program does, never what is in a cell. Those of
+# databases are known by their name: only their first line, because PostgreSQL shows the whole row
+# in the next one, and not DataError, which quotes the value.
+_PLAIN = (OSError, ImportError, AttributeError, TypeError, NameError, RuntimeError)
+_OF_DATABASES = ("OperationalError", "IntegrityError", "ProgrammingError", "InternalError")
+_OURS = "jobs."
+
+
+def _traceback(error: BaseException) -> Iterator[str]:
+    """The lines of a traceback as Python prints it, but for texts of exceptions that may quote a
+    cell or a prompt."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _traceback(cause)
+        words = "was the cause of" if error.__cause__ else "was being handled during"
+        yield f"\nThe exception above {words} this one:\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__)
+    kind = type(error)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    yield f"{name}: {_text_of(error)}\n"
+
+
+def _text_of(error: BaseException) -> str:
+    kind = type(error)
+    if isinstance(error, _PLAIN) or kind.__module__.startswith(_OURS):
+        return str(error)
+    if kind.__name__ in _OF_DATABASES:
+        return str(error).partition("\n")[0]
+    return "(its text is left out: it may quote a cell)"
 
 
 def _set_in(text: str) -> str:

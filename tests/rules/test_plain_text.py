@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import logging
 import logging.config
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.core.management import call_command
 
 from jobs.batches import holds
 from jobs.models import Job
-from jobs.rules.plain_text import PlainStream, lines, one_line
+from jobs.rules.plain_text import LineFormatter, PlainStream, lines, one_line
 
 LOGGING: Any = settings.LOGGING
 BAD = "no\r\n2026-01-01 ERROR jobs: forged \x1b[2J\x9b31m\x00\u2028\u202e"
@@ -52,8 +53,8 @@ def test_lines_of_a_traceback_cannot_look_like_records(
 ) -> None:
     logger, stream = logged
     try:
-        raise ValueError(BAD)
-    except ValueError:
+        raise OSError(BAD)
+    except OSError:
         logger.exception("a step failed", stack_info=True)
     first, *others = stream.getvalue().rstrip("\n").split("\n")
     assert "a step failed" in first
@@ -85,3 +86,51 @@ def test_neither_the_log_of_a_job_nor_the_terminal_has_control_characters(
     call_command("job", "status", str(job.pk), stdout=said)
     assert "\\x1b" in said.getvalue()
     assert all(line.isprintable() for line in said.getvalue().split("\n"))
+
+
+class IntegrityError(Exception):
+    """Stands for that of any database: they are known by their name."""
+
+
+CELL = "Ann Miller, 12 Elm Street"
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(f"invalid literal for int() with base 10: {CELL!r}"),
+        KeyError(CELL),
+        UnicodeDecodeError("utf-8", CELL.encode(), 0, 1, "bad"),
+        IntegrityError(f"null value in column “size”\nDETAIL: Failing row contains ({CELL})."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_cell_is_in_the_traceback_of_an_exception_or_of_its_cause(error: Exception) -> None:
+    for raised in (error, caused_by(error)):
+        text = formatted(raised)
+        assert "Elm Street" not in text
+        assert type(error).__name__ in text
+        assert "test_plain_text.py" in text  # where it happened
+
+
+@pytest.mark.no_database
+def test_what_the_machine_says_is_in_the_log() -> None:
+    assert "No space left on device" in formatted(OSError(28, "No space left on device"))
+    assert "null value in column" in formatted(IntegrityError("null value in column\nDETAIL: x"))
+    assert "DETAIL" not in formatted(IntegrityError("null value in column\nDETAIL: x"))
+
+
+def caused_by(error: Exception) -> Exception:
+    outer = RuntimeError("It failed.")
+    outer.__cause__ = error
+    return outer
+
+
+def formatted(error: Exception) -> str:
+    """The record of an exception that was raised here."""
+    try:
+        raise error
+    except Exception:  # noqa: BLE001 - whichever it is
+        record = logging.LogRecord("jobs", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    return LineFormatter("%(message)s").format(record)

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from .plans import Life, Plan, WebDeath
 
 PATIENCE = 60.0  # seconds for a process to start or to end
-# US dollars a month for all jobs: enough for the dearest job beside what the others have cost, and
-# not for the most that two of them can cost.
-CAP = Decimal("0.28")
+# US dollars a month for all jobs: enough for the dearest job beside what the others have cost and
+# what is in doubt, and not for the most that three of them can cost.
+CAP = Decimal("0.31")
 USER, PASSWORD = "ann", "correct horse battery"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 

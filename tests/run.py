@@ -56,13 +56,18 @@ ON_POSTGRES = (
     "tests/web",
     "tests/worker",
 )
-# without the files that ask about something else: clocks, words, files on disk, one page each.
+# without the files that ask about something else, such as clocks, words, files on disk or one page,
+# or that go the way of others once more.
 ON_SQLITE_ONLY = (
+    "tests/batches/test_acceptance_windows.py",
     "tests/batches/test_clock_leaps.py",
+    "tests/batches/test_collection.py",
     "tests/batches/test_damaged_files.py",
     "tests/batches/test_deadlines.py",
+    "tests/batches/test_external.py",
     "tests/batches/test_external_pages.py",
     "tests/batches/test_holds.py",
+    "tests/batches/test_journaled_batches.py",
     "tests/batches/test_late.py",
     "tests/batches/test_ownership.py",
     "tests/batches/test_slots.py",
@@ -72,18 +77,24 @@ ON_SQLITE_ONLY = (
     "tests/drafts/test_estimates.py",
     "tests/drafts/test_model_catalog.py",
     "tests/drafts/test_prompt_caching.py",
+    "tests/drafts/test_templates.py",
     "tests/drafts/test_trials.py",
     "tests/results/test_builder.py",
     "tests/results/test_table.py",
     "tests/retries/test_corrected_files.py",
     "tests/retries/test_retry_prices.py",
+    "tests/retries/test_rounds_hard.py",
+    "tests/spending/test_price_overrides.py",
     "tests/web/test_accounts.py",
     "tests/web/test_security.py",
     "tests/web/test_views_batch_trouble.py",
     "tests/web/test_views_draft.py",
     "tests/web/test_views_job_page.py",
+    "tests/web/test_views_jobs.py",
     "tests/web/test_views_stop.py",
+    "tests/worker/test_disk_trouble.py",
     "tests/worker/test_finishing.py",
+    "tests/worker/test_isolation.py",
 )
 
 

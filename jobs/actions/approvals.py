@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ..drafts import estimates
-from ..models import Job, JobEvent, clock
+from ..models import Job, clock, job_log
 from ..retries import rounds
 from ..rules import pricing, wording
 from ..rules.price_estimates import Estimate
@@ -56,7 +56,7 @@ def request_approval(job: Job, plan: str, user: User, again: RetryChoice | None 
             approval_asked_by=user,
             approval_by=None,
         )
-        JobEvent.objects.create(job=job, text="Asked for approval.", who=user)
+        job_log.write(job.pk, "Asked for approval.", user)
     return True
 
 
@@ -81,7 +81,7 @@ def approve(job: Job, plan: str, user: User) -> bool:
         rows, most = found
         up_to = pricing.format_dollars(pricing.round_up(most))
         what = f"Approved: {wording.rows(rows)}, at most {up_to}."
-        JobEvent.objects.create(job=job, text=what, who=user)
+        job_log.write(job.pk, what, user)
     return True
 
 
@@ -91,7 +91,7 @@ def withdraw_request(job: Job, user: User) -> bool:
         asked = Job.objects.filter(pk=job.pk, state__in=[Job.State.DRAFT, Job.State.FINISHED])
         withdrawn = asked.exclude(approval_plan="").update(**NOTHING_ASKED)
         if withdrawn:
-            JobEvent.objects.create(job=job, text="Withdrew the request for approval.", who=user)
+            job_log.write(job.pk, "Withdrew the request for approval.", user)
     return bool(withdrawn)
 
 

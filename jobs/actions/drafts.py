@@ -10,13 +10,13 @@ from django.db import transaction
 from django.db.models import Max
 
 from ..drafts import trials
-from ..models import Job, Outcome, Row, Trial, clock, dollars, recipe_of
+from ..models import Job, Outcome, Row, Trial, clock, dollars, job_log, recipe_of
 from ..rules import wording
 from ..rules.answer_formats import as_written
 from ..rules.pricing import UnknownPrice
 from ..rules.recipes import Recipe, with_example, with_rows_of
 from ..spending import caps
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 
 
 def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
@@ -54,7 +54,7 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
         if planned:
             tested = wording.rows(len(planned) // len(asked))
             text = "Testing {} with two models." if len(asked) > 1 else "Testing {}."
-            log_event(job, text.format(tested), user)
+            job_log.write(job.pk, text.format(tested), user)
             nudge_worker(job)
     return bool(planned)
 

@@ -14,9 +14,9 @@ from django.db.models import F
 
 from ..batches import external, external_ids, planning
 from ..ingest.shapes import Choices
-from ..models import Batch, Job, clock
+from ..models import Batch, Job, clock, job_log
 from ..rules import wording
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 from .stored_files import default_name, store_upload
 
 # --- A batch that was made elsewhere -------------------------------------------------------------
@@ -75,7 +75,9 @@ def import_batch(
             )
             batch = f"{info.id} ({wording.rows(info.total)})"
             with_file = f"Imported {batch} with {taken['upload_name']}."
-            log_event(job, with_file if upload else f"Imported {batch} without a file.", owner)
+            job_log.write(
+                job.pk, with_file if upload else f"Imported {batch} without a file.", owner
+            )
             nudge_worker(job)
     except IntegrityError:
         external.refuse_known(info.id)  # imported by someone else meanwhile
@@ -94,7 +96,7 @@ def choose_ids(job: Job, way: str, user: User) -> bool:
         chosen = open_.update(ids_are=way, held="", next_action_at=now)
         if chosen:
             job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
-            log_event(job, f"IDs of the batch: {external_ids.in_words(way)}.", user)
+            job_log.write(job.pk, f"IDs of the batch: {external_ids.in_words(way)}.", user)
             nudge_worker(job)
     return bool(chosen)
 
@@ -119,6 +121,6 @@ def read_file_again(job: Job, choices: Choices, user: User) -> bool:
         )
         if begun:
             job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
-            log_event(job, "Reading the file with new settings.", user)
+            job_log.write(job.pk, "Reading the file with new settings.", user)
             nudge_worker(job)
     return begun

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ..models import Job, Trial, clock
-from .events import nudge_worker
+from .nudges import nudge_worker
 
 logger = logging.getLogger(__name__)
 

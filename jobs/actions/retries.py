@@ -10,14 +10,14 @@ from django.core.files.base import File
 from django.db import transaction
 
 from ..batches import attempts
-from ..models import CorrectedUpload, Job, clock, files, note_change, pico
+from ..models import CorrectedUpload, Job, clock, files, job_log, note_change, pico
 from ..retries import edits, rounds
 from ..rules import wording
 from ..rules.retry_choices import RetryChoice
 from ..spending import caps
 from ..worker import row_changes
 from . import approvals
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 from .stored_files import store_file, upload_name_of
 
 
@@ -67,7 +67,9 @@ def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
         note_change(job.pk)
         job.rounds.filter(number=job.last_round).update(approved_by=approver)
         job.runs_again().price_anew(now)
-        log_event(job, f"Retry requested: {wording.rows(planned.rows)}. {what}".strip(), user)
+        job_log.write(
+            job.pk, f"Retry requested: {wording.rows(planned.rows)}. {what}".strip(), user
+        )
         nudge_worker(job)
     return True
 
@@ -93,7 +95,7 @@ def upload_corrections(job: Job, upload: File[bytes], user: User) -> bool:
             CorrectedUpload.objects.create(
                 job=job, name=upload_name_of(upload), file=name, sha256=sha256
             )
-            log_event(job, f"Uploaded corrected rows: {upload_name_of(upload)}.", user)
+            job_log.write(job.pk, f"Uploaded corrected rows: {upload_name_of(upload)}.", user)
             nudge_worker(job)
     for file in not_needed:
         files.stored_path(file).unlink(missing_ok=True)

@@ -6,12 +6,12 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F
 
-from ..models import Job, SampledAnswer, clock
+from ..models import Job, SampledAnswer, clock, job_log
 from ..results import builder, review_sample
 from ..retries import edits
 from ..rules.judging import MARKED_DOWN
 from ..worker import row_changes
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 from .retries import are_rows_changing
 
 # --- A sample of the answers ---------------------------------------------------------------------
@@ -41,7 +41,7 @@ def draw_sample(job: Job, size: int, user: User) -> int:
             drawn_early=job.drawn_early or job.state != Job.State.FINISHED,
         )
         one, many = "Drew 1 answer at random.", f"Drew {len(drawn):,} answers at random."
-        log_event(job, one if len(drawn) == 1 else many, user)
+        job_log.write(job.pk, one if len(drawn) == 1 else many, user)
     return len(drawn)
 
 

@@ -6,11 +6,11 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..models import Batch, Job, Sending, Trial, clock, note_change, pico
+from ..models import Batch, Job, Sending, Trial, clock, job_log, note_change, pico
 from ..rules import result_proof, wording
 from ..spending import caps
 from . import approvals
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 
 
 def confirm(job: Job, plan_sha256: str, user: User) -> bool:
@@ -49,7 +49,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
         if confirmed:
             # Tests that have not been sent are no longer needed.
             job.trials.filter(state=Trial.State.WAITING).delete()
-            log_event(job, f"Submitted {wording.rows(estimate.rows)}.", user)
+            job_log.write(job.pk, f"Submitted {wording.rows(estimate.rows)}.", user)
             nudge_worker(job)
     return confirmed
 
@@ -65,7 +65,7 @@ def stop_job(job: Job, user: User) -> bool:
             next_action_at=clock.now(),
         )
         if stopped:
-            log_event(job, "Stop requested.", user)
+            job_log.write(job.pk, "Stop requested.", user)
             nudge_worker(job)
     return stopped
 
@@ -87,7 +87,7 @@ def resume_job(job: Job, user: User) -> bool:
                 collect_failures=0, next_action_at=clock.now()
             )
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
-            log_event(job, "Trying again.", user)
+            job_log.write(job.pk, "Trying again.", user)
             nudge_worker(job)
     return bool(freed)
 
@@ -102,7 +102,7 @@ def resume_sending(job: Job, user: User) -> bool:
         for waiting in Job.objects.sending():
             Job.objects.filter(pk=waiting.pk).update(next_action_at=now)
             nudge_worker(waiting)
-        log_event(job, "Trying to send again.", user)
+        job_log.write(job.pk, "Trying to send again.", user)
     return True
 
 
@@ -119,6 +119,6 @@ def give_up_missing_answers(job: Job, user: User) -> bool:
         if not away.update(given_up_at=now, next_action_at=now):
             transaction.set_rollback(True)
             return False
-        log_event(job, "Continuing without the missing answers.", user)
+        job_log.write(job.pk, "Continuing without the missing answers.", user)
         nudge_worker(job)
     return True

@@ -6,10 +6,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ..batches import ceilings, reconciliation
-from ..models import Batch, Job, clock
+from ..models import Batch, Job, clock, job_log
 from ..rules import pricing
 from ..spending import caps
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 
 # --- A batch of which we do not know whether it arrived ------------------------------------------
 
@@ -42,7 +42,7 @@ def send_again(batch: Batch, user: User) -> bool:
             return False
         Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
         Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
-        log_event(batch.job, f"Batch {batch.number} will be sent again, as requested.", user)
+        job_log.write(batch.job_id, f"Batch {batch.number} will be sent again, as requested.", user)
         nudge_worker(batch.job)
     return True
 
@@ -65,6 +65,6 @@ def _about_unknown(batch: Batch, user: User, what: str, **values: str) -> bool:
         if not unknown.update(next_action_at=now, **values):
             return False
         Job.objects.filter(pk=batch.job_id).update(next_action_at=now)
-        log_event(batch.job, what, user)
+        job_log.write(batch.job_id, what, user)
         nudge_worker(batch.job)
     return True

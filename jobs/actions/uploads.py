@@ -11,10 +11,10 @@ from django.db import transaction
 
 from ..drafts.templates import Start
 from ..ingest.shapes import Choices, CorrectionFile, Option
-from ..models import Job, JobQuerySet, Trial, clock, files
+from ..models import Job, JobQuerySet, Trial, clock, files, job_log
 from ..rules import pricing
 from ..rules.recipes import Recipe
-from .events import log_event, nudge_worker
+from .nudges import nudge_worker
 from .stored_files import default_name, store_file, store_upload, upload_name_of
 
 
@@ -36,9 +36,9 @@ def create_job(
             **(start.values if start else {"recipe": Recipe(model=pricing.DEFAULT_MODEL)}),
             **taken,
         )
-        log_event(job, f"Uploaded {upload_name}.", owner)
+        job_log.write(job.pk, f"Uploaded {upload_name}.", owner)
         if start:
-            log_event(job, start.in_words, owner)
+            job_log.write(job.pk, start.in_words, owner)
         nudge_worker(job)
     return job
 
@@ -74,7 +74,9 @@ def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:
         as_found = {"choices": Choices(), "corrections": []}
         replaced = _read_anew(job, same, changed_by=user, **as_found, **taken)
         if replaced:
-            log_event(job, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user)
+            job_log.write(
+                job.pk, f"Uploaded {taken['upload_name']} in place of {job.upload_name}.", user
+            )
     # A worker that is reading it notices that it has been replaced.
     files.remove_upload(job.upload_file if replaced else taken["upload_file"])
     return replaced
@@ -89,7 +91,7 @@ def correct_rows(job: Job, upload: File[bytes], user: User) -> bool:
         corrections = [*job.corrections, CorrectionFile(name, sha256)]
         corrected = _read_anew(job, same, corrections=corrections, changed_by=user)
         if corrected:
-            log_event(job, f"Uploaded corrected rows: {upload_name_of(upload)}.", user)
+            job_log.write(job.pk, f"Uploaded corrected rows: {upload_name_of(upload)}.", user)
     if not corrected:
         files.stored_path(name).unlink(missing_ok=True)
     return corrected
@@ -100,7 +102,7 @@ def undo_corrections(job: Job, user: User) -> bool:
     with transaction.atomic():
         taken_back = bool(job.corrections) and _read_anew(job, corrections=[], changed_by=user)
         if taken_back:
-            log_event(job, "Undid the corrected rows.", user)
+            job_log.write(job.pk, "Undid the corrected rows.", user)
     for correction in job.corrections if taken_back else []:
         files.stored_path(correction.file).unlink(missing_ok=True)
     return taken_back

@@ -22,6 +22,7 @@ from ..models import (
     checksums,
     clock,
     files,
+    job_log,
     note_change,
     recipe_of_round,
 )
@@ -70,7 +71,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
     try:
-        # A file that has its name was proven by a worker that died before it could say so.
+        # A file under its final name is proven already; the worker died before recording that.
         received = path
         if not path.exists():
             incoming = files.begin_incoming(batch)
@@ -79,8 +80,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
             lines = result_files.lines(file)
             proof = result_proof.prove_complete(lines, expected, lease.renew)
         if batch.counts and result_proof.contradiction(batch.counts, proof.kinds):
-            # They were stored when the end was first seen: what condemns a download has to be as
-            # fresh.
+            # The stored counts may be outdated. Ask again before rejecting a download over them.
             result_proof.require_counts(proof, ask_anew(batch).counts)
         result_proof.require_understood(proof, batch.doubt, batch.doubts)
         if received != path:
@@ -152,7 +152,7 @@ def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lea
         )
         holds.release(batch.job_id, STAY_INCOMPLETE.format(batch.number))
         holds.release(batch.job_id, external_ids.WHICH)
-        holds.log(batch.job_id, f"The answers of batch {batch.number} are in.")
+        job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
     for one in not_needed:
         one.unlink(missing_ok=True)
 
@@ -219,9 +219,8 @@ def _without_results(batch: Batch, lease: Lease) -> timedelta:
 def _try_again(
     batch: Batch, incomplete: Incomplete, lease: Lease, *, patient: bool = False
 ) -> timedelta:
-    """Fetch the results anew later, ever more seldom. After some times, unless one should be
-    `patient`, a person is told, and what did arrive is taken; or what all looks agreed on holds.
-    Raises NotMoved."""
+    """Retry later, after ever longer pauses. After TRIES failures, act on what all attempts agree
+    on, or store what arrived and hold the job; not if `patient`. Raises NotMoved."""
     if (path := files.results_path(batch)).exists():
         path.replace(files.incoming_path(batch))  # no longer what it was when it got its name
     ended = Batch.objects.filter(pk=batch.pk, state=Batch.State.ENDED)
@@ -278,7 +277,7 @@ def _is_not_ours(batch: Batch) -> bool:
 
 def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     """Put the results that did arrive into their rows, so that they can be used; the batch stays
-    uncollected. Of contradicting results none is taken."""
+    uncollected. Nothing is stored if the results belong to another batch."""
     part = None if batch.doubt == FOREIGN else files.keep_incomplete(batch)
     if part is None:
         return
@@ -296,7 +295,7 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         return
     result_rows.store(batch, part, rows, lease, only=taken)
     if Batch.objects.filter(pk=batch.pk).exclude(arrived=len(taken)).update(arrived=len(taken)):
-        holds.log(
+        job_log.write(
             batch.job_id,
             f"Of batch {batch.number}, {len(taken):,} of {batch.size:,} answers did arrive and can "
             "be used.",
@@ -305,8 +304,9 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
 
 def charged(batch: Batch, info: BatchInfo, *, by_counts: bool = True) -> tuple[int, int]:
     """How many requests of an ended batch at the provider succeeded, and what they cost, as in
-    Row.cost_pico, by its whole results. It was made by a try of `batch`. `by_counts`: they have to
-    be what the provider counts. Nothing is stored. Raises Incomplete, NotOurs, ProviderError."""
+    Row.cost_pico, by its whole results. It was made by a try of `batch`. `by_counts`: the results
+    must match the provider's counts. Nothing is stored. Raises Incomplete, NotOurs, ProviderError.
+    """
     costs: dict[str, int] = {}
     kinds: dict[str, str] = {}
     with tempfile.TemporaryFile(dir=files.scratch()) as file:
@@ -349,7 +349,7 @@ def lose(batch: Batch, lease: Lease, why: str = "") -> None:
         lease.renew()
     with transaction.atomic():
         Batch.objects.move(batch.pk, batch.state, Batch.State.LOST, next_action_at=None)
-        holds.log(batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip())
+        job_log.write(batch.job_id, f"Batch {batch.number} is lost at the provider. {why}".strip())
 
 
 def wait_again(batch: Batch, lease: Lease) -> None:

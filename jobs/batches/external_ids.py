@@ -176,6 +176,6 @@ def _sources(job: Job, lease: Lease | None) -> Iterator[tuple[int, str]]:
             lease.renew()
 
 
-def is_external(job: Job) -> Batch | None:
+def external_batch_of(job: Job) -> Batch | None:
     """The batch of a job that was made elsewhere."""
     return job.batches.filter(is_external=True).first()

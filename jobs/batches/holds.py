@@ -15,9 +15,8 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
-from ..models import Batch, Heartbeat, Job, JobEvent, Sending, clock, key_fingerprint
+from ..models import Batch, Heartbeat, Job, Sending, clock, job_log, key_fingerprint
 from ..provider.errors import Refused
-from ..rules.plain_text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -31,28 +30,13 @@ LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
 CROWDED, FIRST_GO = timedelta(minutes=15), timedelta(seconds=5)
 
 
-def log(job_pk: int, text: str) -> None:
-    """Add a line to the log that the job's page shows."""
-    text = one_line(text)
-    JobEvent.objects.create(job_id=job_pk, text=text)
-    logger.info("job %s: %s", job_pk, text)
-
-
-def log_once(job_pk: int, text: str) -> None:
-    """Add a line to the log of a job, unless it is the last one already."""
-    text = one_line(text)
-    last = JobEvent.objects.filter(job_id=job_pk).last()
-    if last is None or last.text != text:
-        log(job_pk, text)
-
-
 def hold(job_pk: int, why: str) -> None:
     """Say that a person is needed, in `Job.held` and in the log. A job that is held already stays
     held for the first reason; the next one is said when that is gone."""
     why = why.replace("\0", "\ufffd")  # which PostgreSQL does not take
     sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
     if sent.filter(held="").update(held=why):
-        log(job_pk, f"Action needed: {why}")
+        job_log.write(job_pk, f"Action needed: {why}")
 
 
 def in_words(error: Refused) -> str:
@@ -129,7 +113,7 @@ def pause(error: Refused) -> timedelta:
     )
     if why != sending.paused_because:
         for pk in Job.objects.sending().values_list("pk", flat=True):
-            log(pk, f"Sending is paused: {why}")
+            job_log.write(pk, f"Sending is paused: {why}")
     return wait
 
 
@@ -139,7 +123,7 @@ def end_pause() -> None:
     now = clock.now()
     if paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now):
         for pk in Job.objects.sending().values_list("pk", flat=True):
-            log(pk, "Sending has resumed.")
+            job_log.write(pk, "Sending has resumed.")
         Job.objects.sending().update(next_action_at=now)
 
 

@@ -23,13 +23,14 @@ from ..models import (
     SubmissionEvent,
     clock,
     dollars,
+    job_log,
     note_change,
 )
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof, wording
 from ..rules.pricing import format_dollars
-from . import acceptance_windows, collection, holds, journal, ownership, reconciliation
+from . import acceptance_windows, collection, journal, ownership, reconciliation
 from .isolation import isolated
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def _take(batch: Batch, info: BatchInfo, how: str) -> None:
         SubmissionEvent.objects.create(
             job_id=batch.job_id, nonce=batch.nonce, kind="late", provider_id=info.id
         )
-        holds.log(
+        job_log.write(
             batch.job_id,
             f"Batch {batch.number} {how}. "
             + ("It had ended by then." if info.status == "ended" else "We are canceling it."),
@@ -187,7 +188,7 @@ def _count_against(late: LateBatch) -> None:
             return
         late.delete()
         canceled = " We had canceled it by then." if late.cancel_sent_at else ""
-        holds.log(
+        job_log.write(
             late.batch.job_id,
             f"{late.provider_id} was not batch {late.batch.number}: its results belong to another "
             f"batch.{canceled} This job is not charged for it.",
@@ -229,4 +230,4 @@ def _note_end(late: LateBatch, info: BatchInfo) -> None:
             if finished
             else "It had not answered any rows, so nothing was charged."
         )
-        holds.log(late.batch.job_id, f"The late batch {late.batch.number} has ended. {paid}")
+        job_log.write(late.batch.job_id, f"The late batch {late.batch.number} has ended. {paid}")

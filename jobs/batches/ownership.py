@@ -15,10 +15,9 @@ import msgspec
 from django.db import transaction
 from django.db.models import F
 
-from ..models import Batch, DisownedBatch, SubmissionEvent, clock
+from ..models import Batch, DisownedBatch, SubmissionEvent, clock, job_log
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
-from . import holds
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ def _recognize(batch: Batch, provider_id: str) -> None:
         batch.baseline_ids = [one for one in same.baseline_ids or [] if one != provider_id]
         Batch.objects.filter(pk=batch.pk).update(baseline_ids=batch.baseline_ids)
         _record(batch, "recognized", provider_id)
-        holds.log(
+        job_log.write(
             batch.job_id,
             f"Batch {batch.number} is {provider_id} after all: its results prove it now.",
         )

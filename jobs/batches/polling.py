@@ -10,7 +10,7 @@ from functools import partial
 
 from django.db import DatabaseError, InterfaceError
 
-from ..models import Batch, Job, NotMoved, clock
+from ..models import Batch, Job, NotMoved, clock, job_log
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof
@@ -89,7 +89,7 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
     if batch.doubts:
         same.update(doubt="", doubts=0)
     if batch.missing_since and same.update(missing_since=None, given_up_at=None):
-        holds.log(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
+        job_log.write(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
         holds.release(batch.job_id, _is_missing(batch))
 
 
@@ -115,7 +115,7 @@ def _warn_of(batch: Batch, now: datetime) -> None:
             f"The answers of batch {batch.number} are ready, but we couldn’t fetch them yet. "
             f"Anthropic deletes them on {batch.created_at + KEPT:%-d %B %Y}."
         )
-        holds.log(batch.job_id, text)
+        job_log.write(batch.job_id, text)
         logger.error("job %s: %s", batch.job_id, text)
 
 

@@ -21,6 +21,7 @@ from ..models import (
     NotMoved,
     SubmissionEvent,
     clock,
+    job_log,
     key_fingerprint,
     pico,
 )
@@ -86,7 +87,7 @@ def reconcile(batch: Batch) -> timedelta:
     if wanted and (settings.RECONCILE_RESUBMIT == "ask" or _list_may_not_show(batch)):
         return _ask(batch, absent, looks)
     if plan_again(batch, looks=looks):
-        holds.log(
+        job_log.write(
             batch.job_id,
             f"Batch {batch.number} never arrived at the provider"
             + ("; it is sent again." if wanted else "."),
@@ -154,7 +155,7 @@ def _take_suggested(batch: Batch) -> bool:
             _adopt(batch, info)
             return True
     Batch.objects.filter(pk=batch.pk, suggested_id=suggested).update(suggested_id="")
-    holds.log(batch.job_id, f"Batch {batch.number} is not {suggested}: {why}.")
+    job_log.write(batch.job_id, f"Batch {batch.number} is not {suggested}: {why}.")
     return False
 
 
@@ -247,7 +248,7 @@ def give_back(batch: Batch, why: str = "given_back") -> bool:
     being looked for. Raises NotMoved."""
     others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
     if others.exclude(pk=batch.pk).exists():
-        holds.log_once(
+        job_log.write_once(
             batch.job_id,
             f"Batch {batch.number}: what we found is not ours. We look on as soon as another batch "
             "of the same size was found.",
@@ -284,7 +285,7 @@ def give_back(batch: Batch, why: str = "given_back") -> bool:
         if not again and not open_.exists():
             raise NotMoved(f"Job {batch.job_id} is over.")
         found = f"Batch {batch.number}: what we found ({batch.provider_id})"
-        holds.log(batch.job_id, f"{found} {WHY_GIVEN_BACK[why]}")
+        job_log.write(batch.job_id, f"{found} {WHY_GIVEN_BACK[why]}")
         Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
     return True
 
@@ -319,7 +320,7 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
                 record(batch, "never_arrived", **window_of_last_try(batch).detail)
             batch.provider_id, batch.state = info.id, Batch.State.IN_PROGRESS
             record(batch, "adopted")
-            holds.log(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
+            job_log.write(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
             holds.release(batch.job_id, batch.why_asked)
     if moved:
         journal_outcome(batch)

@@ -37,13 +37,14 @@ from ..models import (
     SubmissionDetail,
     SubmissionEvent,
     clock,
+    job_log,
     note_change,
     pico,
 )
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import attempts, ceilings, holds, planning, restored_batches, restored_rows
+from . import attempts, ceilings, planning, restored_batches, restored_rows
 from .journaled_batches import JournaledBatch
 from .ownership import LATE_FOR
 from .restored_batches import UNSETTLED
@@ -272,7 +273,7 @@ def _set_going(job: Job, first: JournaledBatch, why_it_ends: str) -> None:
     }
     if why_it_ends:
         values["held"] = ""
-        holds.log(job.pk, why_it_ends)
+        job_log.write(job.pk, why_it_ends)
     if not Job.objects.try_move(job.pk, job.state, new, **values):
         raise NotYet("it changed just now")
 
@@ -334,7 +335,7 @@ def _bring_in(job: Job | None, prepared: _Prepared, listing: dict[str, BatchInfo
     batch.refresh_from_db()
     restored_batches.doubt_other_tries(batch, journaled, provider_id or None, prepared.most_pico)
     state = "found" if provider_id in listing else "being looked for"
-    holds.log(
+    job_log.write(
         job.pk,
         f"Batch {batch.number} was sent before the database was restored: "
         f"{wording.rows(batch.size)}, {state}.",

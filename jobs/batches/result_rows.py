@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 from django.db import connection, transaction
 
-from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, note_change, results
+from ..models import Batch, FileProblem, Outcome, Row, answer_kind_of, job_log, note_change, results
 from ..models.statements import update_statement
 from ..rules import wording
 from ..rules.judging import ResultLine, judge_result, read_line
 from ..rules.pricing import known_cost_in_pico
 from ..rules.tool_answers import forced_tool
-from . import answer_columns, external_ids, holds, result_files
+from . import answer_columns, external_ids, result_files
 from .leases import Lease
 from .slices import slice_transaction
 
@@ -127,7 +127,7 @@ def say_what_fits(batch: Batch, path: Path, lease: Lease) -> None:
             )
     if job.upload_bytes:
         where = f" by {external_ids.in_words(job.ids_are)}" if job.ids_are else ""
-        holds.log(
+        job_log.write(
             job.pk,
             f"Matched with the file{where}: {wording.rows(len(found))} with a result, "
             f"{wording.rows(job.row_count - len(found))} without, and {len(unmatched):,} of "

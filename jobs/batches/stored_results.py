@@ -16,10 +16,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from ..models import Batch, Job, checksums, clock, files, recipe_of_round
+from ..models import Batch, Job, checksums, clock, files, job_log, recipe_of_round
 from ..models.checksums import CheckedFile, Damaged
 from ..provider import errors
-from . import holds, result_files
+from . import result_files
 from .isolation import isolated
 from .leases import Lease
 
@@ -113,7 +113,7 @@ def note_damage(damaged: DamagedResults) -> None:
         if not noted:
             return
         if batch.damaged_at is None:
-            holds.log(
+            job_log.write(
                 batch.job_id,
                 f"The results file of batch {batch.number} {damaged.fault}. {ROWS_ARE_SAFE} It is "
                 "being fetched again.",
@@ -184,7 +184,7 @@ def _fetch(batch: Batch, lease: Lease) -> None:
     Batch.objects.filter(pk=batch.pk).update(
         damaged_at=None, next_action_at=None, results_checked_at=clock.now()
     )
-    holds.log(batch.job_id, f"The results file of batch {batch.number} {said}")
+    job_log.write(batch.job_id, f"The results file of batch {batch.number} {said}")
 
 
 def _try_later(batch: Batch, why: str = "") -> timedelta:
@@ -194,7 +194,7 @@ def _try_later(batch: Batch, why: str = "") -> timedelta:
     if why and failures >= TRIES:
         given_up = Batch.objects.filter(pk=batch.pk, damage="")
         given_up.update(damage=why, next_action_at=None, collect_failures=0)
-        holds.log(
+        job_log.write(
             batch.job_id,
             f"The results file of batch {batch.number} cannot be restored: {why} {ROWS_ARE_SAFE}",
         )

@@ -23,6 +23,7 @@ from ..models import (
     NotMoved,
     clock,
     files,
+    job_log,
     key_fingerprint,
 )
 from ..provider import client, errors
@@ -63,7 +64,8 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
     if batch.attempts and (
         ownership.find_disowned(batch, at_once=True) or reconciliation.candidates(batch)
     ):
-        # A clear no came before, or a person said so, and yet there is one that could be this.
+        # It was refused before, or a person chose to send it again, but the provider has a batch
+        # that may be it.
         if not try_move(
             batch,
             Batch.State.PLANNED,
@@ -89,7 +91,7 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
         _not_sent(batch, "This site’s journal could not be written.")
         raise
     wait = _post(batch)
-    journal_outcome(batch)  # first: what the provider says is true whoever has the job by now
+    journal_outcome(batch)  # first: the answer holds even if another worker has the job by now
     lease.hold_for(0)
     return wait
 
@@ -101,7 +103,7 @@ def _size_is_taken(batch: Batch) -> bool:
     other = others.exclude(pk=batch.pk).first()
     if other is None:
         return False
-    holds.log_once(
+    job_log.write_once(
         batch.job_id,
         f"Batch {batch.number} waits until it is known whether another one of the same size "
         f"arrived (batch {other.number} of job {other.job_id}).",
@@ -216,7 +218,7 @@ def _accepted(batch: Batch, info: BatchInfo) -> timedelta:
     _settle(batch, Batch.State.IN_PROGRESS, "accepted", **provider_facts(info))
     holds.end_trouble()
     holds.end_pause()
-    holds.log(batch.job_id, f"Batch {batch.number} was sent: {wording.rows(batch.size)}.")
+    job_log.write(batch.job_id, f"Batch {batch.number} was sent: {wording.rows(batch.size)}.")
     return timedelta()
 
 
@@ -228,7 +230,7 @@ def _not_sent(batch: Batch, why: str) -> timedelta:
 
 
 def _refused(batch: Batch, error: errors.Refused) -> timedelta:
-    # The batch is as it was in the first two cases: what is refused is not what is in it.
+    # The first two refusals are not about this batch, so it is planned again, unchanged.
     if error.is_rate_limit:
         _settle(batch, Batch.State.PLANNED, "refused")
         return holds.wait_for_room(error)
@@ -244,7 +246,7 @@ def _refused(batch: Batch, error: errors.Refused) -> timedelta:
 
 def _unclear(batch: Batch, why: str) -> timedelta:
     _settle(batch, Batch.State.UNKNOWN, "unknown", next_action_at=first_look(batch))
-    holds.log(
+    job_log.write(
         batch.job_id,
         f"Batch {batch.number}: {why} We are checking whether it arrived; nothing is sent twice.",
     )
@@ -263,8 +265,8 @@ def _settle(batch: Batch, state: str, kind: str, **values: object) -> None:
 
 
 def _answered_late(batch: Batch, state: str, values: dict[str, object]) -> None:
-    """Somebody had doubts meanwhile, and now it is known. What a later try made is one too many:
-    it is looked for, to be canceled."""
+    """The batch was marked unknown before this answer arrived. If it was sent again, the second one
+    is a duplicate, to be found and canceled."""
     open_ = Batch.objects.filter(pk=batch.pk, provider_id=None)
     open_ = open_.filter(state__in=[Batch.State.UNKNOWN, Batch.State.PLANNED])
     later = open_.select_for_update().filter(state=Batch.State.UNKNOWN).first()
@@ -282,7 +284,7 @@ def doubt(batch: Batch) -> None:
     first = first_look(batch)
     if try_move(batch, Batch.State.SUBMITTING, Batch.State.UNKNOWN, next_action_at=first):
         record(batch, "unknown")
-        holds.log(
+        job_log.write(
             batch.job_id,
             f"Batch {batch.number}: sending was interrupted. We are checking whether it arrived; "
             "nothing is sent twice.",

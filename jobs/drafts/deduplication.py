@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Subquery
 from ..batches import holds
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
-from ..models import Job, Outcome, Row, RowQuerySet, note_change, recipe_of
+from ..models import Job, Outcome, Row, RowQuerySet, job_log, note_change, recipe_of
 from ..models.statements import update_statement
 from ..rules import wording
 from . import estimates
@@ -48,7 +48,7 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
         if answered:
             rows = wording.rows(answered)
-            holds.log(job.pk, f"Reused the answers of {rows} from job {job.previous_id}.")
+            job_log.write(job.pk, f"Reused the answers of {rows} from job {job.previous_id}.")
 
 
 # Only rows that wait and were never in a batch: what was sent may have been charged.

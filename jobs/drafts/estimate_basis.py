@@ -44,7 +44,8 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     sent = [recipe.skip_empty, recipe.same_once, recipe.only_new]
     rows = [file_version(job), columns, wordless, sent, reusable_answers(job)]
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
-    counts_key = hash_values([file_version(job), texts, recipe.effort, settings.PRACTICE])
+    counted = [file_version(job), texts, recipe.effort, settings.PRACTICE, token_counts.SAMPLE]
+    counts_key = hash_values(counted)
     survey_key = hash_values(rows)
     basis = job.estimate.basis if job.estimate else Basis()
     if basis.counts_key != counts_key or not basis.counts.tokens:

@@ -200,7 +200,7 @@ def _too_much(priced: Sequence[PriceRange]) -> str:
 def price_recipes(
     job: Job, estimate: Estimate, others: Iterable[Recipe]
 ) -> list[PriceRange | None]:
-    """About what a draft would cost with each of these recipes, by the token counts of its own.
+    """A rough price of a draft with each of these recipes, by the token counts of its own.
     None without a price, or if the file lacks a column."""
     tested = job.trials.lengths()
     return [_price_recipe(job, one, estimate, tested) for one in others]

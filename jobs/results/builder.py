@@ -26,7 +26,7 @@ from django.db.models import Q
 from ..batches import holds
 from ..batches.isolation import isolated
 from ..batches.leases import Lease, LeaseLost
-from ..models import Export, Job, checksums, clock, files
+from ..models import Export, Job, checksums, clock, files, job_log
 from ..models.checksums import CheckedFile, Damaged
 from ..models.fields import to_json
 from . import table, workbook
@@ -181,7 +181,7 @@ def _say(export: Export, why: str) -> timedelta:
     """Report why a file could not be built. Returns the delay until the next attempt."""
     if export.trouble != why:
         Export.objects.filter(pk=export.pk).update(trouble=why)
-        holds.log_once(
+        job_log.write_once(
             export.job_id,
             f"{why} A download could not be prepared. We will try again. CSV and "
             "JSONL downloads still work.",

@@ -251,7 +251,7 @@ def _what_is_wrong(job: Job, row: Row) -> list[str]:
 
 
 def row_slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
-    """The job's rows of ROWS[only] in order, slice by slice."""
+    """The job's rows of ROW_FILTERS[only] in order, slice by slice."""
     return _slices(job) if only == "all" else _slices(job, outcome__in=ROW_FILTERS[only])
 
 

@@ -21,7 +21,7 @@ def unmatched_chunks(job: Job) -> Iterator[bytes]:
     """One line for each: CSV with the answer for a table, JSONL with the result as received for
     ready-made requests. Raises DamagedResults: immediately for a results file that is missing or
     cut off, and before the first line for one that does not match its hash."""
-    batch = external_ids.is_external(job)
+    batch = external_ids.external_batch_of(job)
     if batch is None or batch.state != Batch.State.COLLECTED:
         return iter(())
     stored_results.open_results(batch).file.close()

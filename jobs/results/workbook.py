@@ -258,7 +258,7 @@ def _summary_lines(job: Job, only: str, rows: _Rows) -> Iterator[SummaryLine]:
     yield "Job", job.name, ""
     yield "File", job.upload_name, ""
     yield "Model", ", ".join(models), ""
-    batch = external_ids.is_external(job) if job.is_external else None
+    batch = external_ids.external_batch_of(job) if job.is_external else None
     yield (
         "Sent (UTC)",
         batch.created_at if batch else job.confirmed_at,

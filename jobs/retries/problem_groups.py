@@ -142,8 +142,10 @@ class ProblemGroup:
                 return self._ask() if is_table else None
             case judging.EDIT:
                 return Remedy(code, "Edit the rows")
-            case _:
+            case judging.LEAVE_OUT:
                 return Remedy(LEAVE_OUT, "Leave them out on purpose")
+            case _:
+                raise ValueError(f"no such remedy: {code}")
 
     def _words_for_again(self) -> str:
         if self.name == "billing_error":

@@ -8,11 +8,11 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from ..batches import holds, slices
+from ..batches import slices
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
 from ..drafts import deduplication
-from ..models import Batch, Job, NotMoved, Outcome, Row, clock, files, note_change
+from ..models import Batch, Job, NotMoved, Outcome, Row, clock, files, job_log, note_change
 from ..provider import client, errors
 from ..results import builder, statistics
 from ..rules import wording
@@ -60,7 +60,7 @@ def _stop_one(job: Job, batch: Batch) -> bool:
         # It has probably ended. While it runs it costs money, so try again.
         if client.retrieve_batch(str(batch.provider_id)).status == "in_progress":
             raise
-        holds.log(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
+        job_log.write(job.pk, f"Batch {batch.number} could not be stopped: {error.message}")
     # Noted afterwards: a crash before this only repeats the request.
     Batch.objects.filter(pk=batch.pk).update(cancel_sent_at=clock.now())
     return True
@@ -114,5 +114,5 @@ def finish_job(job: Job) -> None:
             parts.append(f"{wording.rows(job.attention_count)} {need} attention")
         if stopped := job.outcome_count(Outcome.CANCELED):
             parts.append(f"{wording.rows(stopped)} stopped")
-        holds.log(job.pk, f"Finished: {', '.join(parts)}.")
+        job_log.write(job.pk, f"Finished: {', '.join(parts)}.")
         job.runs_again().price_anew(clock.now())

@@ -17,12 +17,12 @@ from ..models import (
     ChangeDetail,
     Edit,
     Job,
-    JobEvent,
     Outcome,
     Row,
     RowChange,
     RowQuerySet,
     clock,
+    job_log,
 )
 from ..results import builder
 from ..retries import edits, rounds, selection
@@ -243,4 +243,4 @@ def _end_change(change: RowChange) -> None:
         said = f"Changed {wording.rows(change.done)}."
     else:
         said = f"Undid the changes to {wording.rows(rows)}."
-    JobEvent.objects.create(job=job, text=said, who=change.asked_by)
+    job_log.write(job.pk, said, change.asked_by)

@@ -19,7 +19,7 @@ from ..batches import (
 )
 from ..batches.leases import Lease
 from ..drafts import deduplication
-from ..models import Batch, Job, SpendingCaps, clock
+from ..models import Batch, Job, SpendingCaps, clock, job_log
 from ..provider import errors
 from ..results import statistics
 from ..retries import preparation
@@ -143,7 +143,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return until_due(batches)
         if Job.objects.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
-            holds.log(job.pk, "Everything has been sent.")
+            job_log.write(job.pk, "Everything has been sent.")
         tally.count_up(job)
         return NOW
     batch = planned[0]

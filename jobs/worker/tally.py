@@ -42,14 +42,14 @@ from ..rules.tallies import AnswerLengths, CauseGroup, Tally
 
 __all__ = ["count_if_stale", "count_mark", "count_up", "note_change"]
 
-MARKED = 10_000  # with more rows marked as not good, the worker counts them
-COUNTS = 3  # attempts while others change rows; then it is left to the next sweep
+MOST_MARKED = 10_000  # with more rows marked as not good, the worker counts them
+COUNT_ATTEMPTS = 3  # while others change rows; then it is left to the next sweep
 
 
 def count_up(job: Job) -> bool:
     """Compute the numbers of a job from its rows and store them. False if rows kept changing or the
     job is gone: then nothing was written, and the next sweep counts again."""
-    for _ in range(COUNTS):
+    for _ in range(COUNT_ATTEMPTS):
         now = Job.objects.filter(pk=job.pk).first()
         # A job that is being deleted keeps its numbers: some of its rows may be gone.
         if now is None or now.state == Job.State.DELETING:
@@ -76,7 +76,7 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
     round what it was charged, for Round.spent_pico."""
     sums = _sums_of_rows(_groups_of_rows(job))
     _add_attempts(job, sums)
-    # What another program has sent is no spending of this site.
+    # What another program sent does not count as this site's spending.
     elsewhere = _charged_elsewhere(job) if job.is_external else Counter()
     sums.by_round[1] -= elsewhere
     spent = Counter({number: found.total() for number, found in sums.by_round.items()})
@@ -269,7 +269,7 @@ def count_mark(job: Job, row: Row, rows: int, good: bool) -> None:
     ):
         outcomes[key[0]] += change
         causes[key] += change
-    if causes[Outcome.LOOK.value, MARKED_DOWN] > MARKED:
+    if causes[Outcome.LOOK.value, MARKED_DOWN] > MOST_MARKED:
         note_change(job.pk)  # too many to count within the transaction
         return
     lengths = tally.lengths

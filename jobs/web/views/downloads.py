@@ -160,7 +160,7 @@ def download_url(job: Job, kind: str, only: str = "all") -> str:
 class Choice:
     """Files with some of the rows of a job."""
 
-    only: str  # of exports.ROW_FILTERS
+    only: str  # of table.ROW_FILTERS
     words: str
     rows: int
     urls: dict[str, str]  # by kind

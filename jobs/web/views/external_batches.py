@@ -110,7 +110,7 @@ class BroughtIn:
 
 def brought_in_of(job: Job) -> BroughtIn | None:
     """None for a job that was made here."""
-    batch = external_ids.is_external(job) if job.is_external else None
+    batch = external_ids.external_batch_of(job) if job.is_external else None
     if batch is None:
         return None
     known = job.kind == Job.Kind.TABLE and external_ids.is_known(job, job.ids_are)
@@ -144,7 +144,7 @@ def ids(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     if "again" in request.POST:
         return _read_again(request, job)
-    batch = external_ids.is_external(job)
+    batch = external_ids.external_batch_of(job)
     fits = dict(job.ids_may_be)
     ways = [*fits, *(f"{external_ids.COLUMN}{name}" for name in job.columns)]
     choices = [(way, _in_words(way, fits.get(way, 0))) for way in dict.fromkeys(ways)]

@@ -390,7 +390,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     if not job.can_be_stopped:
         return redirect("job", pk)
     fates = _fates(job)
-    elsewhere = external_ids.is_external(job) if job.is_external else None
+    elsewhere = external_ids.external_batch_of(job) if job.is_external else None
     context = {
         "job": job,
         "fates": fates,

@@ -238,7 +238,7 @@ def send_half(reached: Callable[[], None]) -> None:
                 with self.path.open("rb") as file:
                     yield HalfFile(file, self.path.stat().st_size, reached)
 
-        return original(Half(body), size, seconds)  # type: ignore[arg-type]
+        return original(Half(body), size, seconds)  # type: ignore[arg-type]  # values by name
 
     client.create_batch = create_batch
 

@@ -36,7 +36,7 @@ def many_rows(job: Job, count: int, outcome: str = "", cause: str = "") -> Job:
     with connection.cursor() as cursor:
         cursor.execute(
             # Only names of columns are put together here.
-            f"INSERT INTO jobs_row (number, {names})"  # noqa: S608
+            f"INSERT INTO jobs_row (number, {names})"  # noqa: S608 - names of ours
             f" WITH RECURSIVE n(number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM n"
             f" WHERE number < %s) SELECT n.number, {names} FROM n, jobs_row WHERE jobs_row.id = %s",
             [count, row.pk],

@@ -38,7 +38,7 @@ def sdk_retries() -> None:
             arguments.get("options", {}).pop("max_retries", None)
             return super().post(path, **arguments)
 
-    anthropic.Anthropic = Retrying  # type: ignore[misc]
+    anthropic.Anthropic = Retrying  # type: ignore[misc]  # it replaces a class
 
 
 def baseline_refreshed() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import xlsxwriter
-import xlwt  # type: ignore[import-untyped]
-from xlwt.CompoundDoc import XlsDoc  # type: ignore[import-untyped]
+import xlwt  # type: ignore[import-untyped]  # has no types
+from xlwt.CompoundDoc import XlsDoc  # type: ignore[import-untyped]  # has no types
 
 Parts = Mapping[str, str | bytes]
 

@@ -146,7 +146,7 @@ def test_a_damaged_workbook_of_a_large_job_is_built_anew_by_the_worker(
     alice: User,
     client_alice: Client,
     make_job: MakeJob,
-    large: None,  # noqa: F811
+    large: None,  # noqa: F811 - a fixture
     damage: Damage,
 ) -> None:
     job = make_job(alice, rows=ROWS)
@@ -232,7 +232,7 @@ def test_damaged_results_are_said_and_fetched_again(
     assert content(client_alice.get(url)) == whole
     assert list(job.rows.order_by("number").values()) == before, "rows are left alone"
     assert received(job).stat().st_mode & 0o777 == 0o440
-    assert "was fetched again and is whole" in job.events.last().text  # type: ignore[union-attr]
+    assert "was fetched again and is whole" in job.events.last().text  # type: ignore[union-attr]  # it is there
     assert simulator.truth()["posts"] == 1, "nothing is sent"
 
 

@@ -61,7 +61,7 @@ def test_a_slot_is_given_back_whatever_happens() -> None:
             assert other.take(slots.ASKED)
             assert not slot.take(slots.ASKED)
             assert not other.take(slots.LATE), "a slot is kept until there is another"
-        1 / 0  # noqa: B018
+        1 / 0  # noqa: B018 - the fault
     with slots.Slot() as slot:
         assert slot.take(slots.LATE)
 

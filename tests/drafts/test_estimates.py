@@ -67,7 +67,7 @@ def test_rows_that_are_all_alike(alice: User, simulator: Simulator, make_job: Ma
 
 def request(model: str, text: str, max_tokens: int) -> dict[str, Any]:
     params = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user"}]}
-    params["messages"][0]["content"] = text  # type: ignore[index]
+    params["messages"][0]["content"] = text  # type: ignore[index]  # a map within
     return {"custom_id": f"{model} {text[:9]} {max_tokens}", "params": params}
 
 

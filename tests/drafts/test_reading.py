@@ -120,7 +120,7 @@ def test_nobody_reads_on_when_nobody_listens(
     monkeypatch.setattr(subprocess, "Popen", note)
     found = reading.read_apart(order(tmp_path / "file", b"a,b\n" + b"1,2\n" * 500_000))
     next(found)
-    found.close()  # type: ignore[attr-defined]
+    found.close()  # type: ignore[attr-defined]  # a stream has it
     assert children[0].returncode is not None
 
 

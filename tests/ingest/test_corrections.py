@@ -55,7 +55,7 @@ def make(alice: User, drive: Drive) -> Callable[..., Job]:
 
 def problem_file(client: Client, job: Job) -> bytes:
     answer = client.get(reverse("download", args=[job.pk, "problems"]))
-    return b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    return b"".join(answer.streaming_content)  # type: ignore[attr-defined]  # a stream has it
 
 
 def table_of(content: bytes, delimiter: str = ",") -> Table:

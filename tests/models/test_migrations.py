@@ -127,7 +127,7 @@ def old_site(tmp_path: Path) -> Iterator[OldSite]:
         (made_at,) = provider.execute("SELECT max(created_at) FROM batch").fetchone()
         passed = int(time.time()) - made_at // 1_000_000
         for column in ("created_at", "due_at", "ended_at"):
-            provider.execute(f"UPDATE batch SET {column} = {column} + ?", [passed * 1_000_000])  # noqa: S608
+            provider.execute(f"UPDATE batch SET {column} = {column} + ?", [passed * 1_000_000])  # noqa: S608 - names of ours
         provider.execute("UPDATE batch SET due_at = ? WHERE ended_at IS NULL", [made_at])
         provider.commit()
     simulator = Simulator(tmp_path / "simulator", seconds=0, failures="none")

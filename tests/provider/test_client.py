@@ -230,7 +230,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 def counting(**counts: object) -> dict[str, Any]:
-    return {**BATCH, "request_counts": {**BATCH["request_counts"], **counts}}  # type: ignore[dict-item]
+    return {**BATCH, "request_counts": {**BATCH["request_counts"], **counts}}  # type: ignore[dict-item]  # a value of another kind
 
 
 NO_BATCH: dict[str, object] = {

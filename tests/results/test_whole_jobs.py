@@ -13,7 +13,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-import xlwt  # type: ignore[import-untyped]
+import xlwt  # type: ignore[import-untyped]  # has no types
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from openpyxl.utils.escape import unescape

@@ -438,7 +438,7 @@ def test_what_was_spent_is_told_by_person_template_and_model(
     assert '<dt class="text-break">Claude Haiku 5.5</dt><dd class="num">$3.50</dd>' in page
     assert "Batches saved <span" in page and "$3.50</span> against the normal price" in page
     answer = client_root.get(reverse("spending_csv"))
-    content = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    content = b"".join(answer.streaming_content)  # type: ignore[attr-defined]  # a stream has it
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     assert sum(Decimal(row["usd"]) for row in rows) == Decimal("3.5")
     assert {row["job"] for row in rows} == {"'=alice", "'=bob"}, "no formula"

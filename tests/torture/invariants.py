@@ -498,7 +498,7 @@ def nothing_is_left(site: Site, facts: Facts, deleted: Sequence[int]) -> list[st
     wrong = []
     for table in ("jobs_row", "jobs_attempt", "jobs_batch", "jobs_edit", "jobs_fileproblem"):
         numbers = ", ".join(map(str, deleted))
-        left = site.database.read(f"SELECT id FROM {table} WHERE job_id IN ({numbers})")  # noqa: S608
+        left = site.database.read(f"SELECT id FROM {table} WHERE job_id IN ({numbers})")  # noqa: S608 - names of ours
         wrong += [f"{len(left)} rows are left in {table}."] if left else []
     for job in (job for job in facts.jobs if job["id"] in deleted):
         files = [*(site.data / "uploads").glob(f"{job['upload_file']}*")]

@@ -194,7 +194,7 @@ def web_main(port: int, clock: Path) -> None:
     leap_with(clock)
     arguments = ["gunicorn", "batchsite.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8"]
     arguments += ["--worker-class", "gthread", "--workers", "1", "--graceful-timeout", "10"]
-    arguments += ["--log-level", "warning", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108
+    arguments += ["--log-level", "warning", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - memory, not a file
     sys.argv = arguments
     import_module("gunicorn.app.wsgiapp").run()
 

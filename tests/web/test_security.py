@@ -182,7 +182,7 @@ def in_trouble(job: Job) -> Job:
 
 def test_the_lists_here_have_every_address() -> None:
     """A new page has to be put into the lists above, and so into these tests."""
-    patterns = get_resolver().url_patterns[0].url_patterns  # type: ignore[union-attr]
+    patterns = get_resolver().url_patterns[0].url_patterns  # type: ignore[union-attr]  # it is there
     names = {pattern.name for pattern in patterns if isinstance(pattern, URLPattern)}
     known = {*JOB_PAGES, *PAGES, *POSTS, *OPEN, *TEMPLATE_POSTS}
     known |= {"sample", "person_active", "person_password"}

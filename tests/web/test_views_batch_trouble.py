@@ -485,7 +485,7 @@ def test_what_did_arrive_is_said_and_can_be_downloaded(
     address = reverse("batch_raw", args=[incomplete.job_id, 1])
     assert "3 of 4 answers arrived" in page and address in page
     answer = client_alice.get(address)
-    assert b"".join(answer.streaming_content) == b'{"half": 1}\n{"a li'  # type: ignore[attr-defined]
+    assert b"".join(answer.streaming_content) == b'{"half": 1}\n{"a li'  # type: ignore[attr-defined]  # a stream has it
     assert "incomplete" in answer.headers["Content-Disposition"]
     assert answer.headers["Content-Security-Policy"] == "sandbox"
     files.incomplete_path(incomplete).unlink()

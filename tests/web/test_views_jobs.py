@@ -234,7 +234,7 @@ def test_samples_can_be_downloaded_and_tried(
     client_alice: Client, name: str, beginning: bytes
 ) -> None:
     answer = client_alice.get(f"/samples/{name}")
-    content = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    content = b"".join(answer.streaming_content)  # type: ignore[attr-defined]  # a stream has it
     assert content.startswith(beginning)
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
 

@@ -479,7 +479,7 @@ def test_a_conversation_shows_its_last_turn(
         {"role": "assistant", "content": "Yes."},
         {"role": "user", "content": blocks},
     ]
-    request = {**READY_MADE, "params": {**READY_MADE["params"], "messages": turns}}  # type: ignore[dict-item]
+    request = {**READY_MADE, "params": {**READY_MADE["params"], "messages": turns}}  # type: ignore[dict-item]  # a value of another kind
     page = text(client_alice, f"/jobs/{make_job(alice, rows=[request]).pk}/rows/1/")
     assert "And now?\n[image]" in page and "After 2 earlier messages" in page
 
@@ -489,7 +489,7 @@ def test_a_conversation_shows_its_last_turn(
 
 def content(answer: Any) -> bytes:
     assert isinstance(answer, StreamingHttpResponse)
-    return b"".join(answer.streaming_content)  # type: ignore[arg-type]
+    return b"".join(answer.streaming_content)  # type: ignore[arg-type]  # values by name
 
 
 @pytest.mark.parametrize(

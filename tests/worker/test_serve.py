@@ -349,12 +349,12 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
 
 
 def test_addresses_of_both_kinds_are_read() -> None:
-    assert host_and_port("0.0.0.0:80", "BIND", "") == ("0.0.0.0", 80)  # noqa: S104
+    assert host_and_port("0.0.0.0:80", "BIND", "") == ("0.0.0.0", 80)  # noqa: S104 - what is read
     assert host_and_port("[::1]:8000", "BIND", "") == ("::1", 8000)
 
 
 def test_the_ready_line_can_be_opened_in_a_browser(settings: Settings) -> None:
     settings.PRACTICE = False
 
-    assert serve.ready_line("0.0.0.0", 80).endswith("http://127.0.0.1:80")  # noqa: S104
+    assert serve.ready_line("0.0.0.0", 80).endswith("http://127.0.0.1:80")  # noqa: S104 - what is read
     assert serve.ready_line("::", 80).endswith("http://[::1]:80")

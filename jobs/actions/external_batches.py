@@ -74,10 +74,8 @@ def import_batch(
                 counts=info.counts if ended else {},
             )
             batch = f"{info.id} ({wording.rows(info.total)})"
-            with_file = f"Imported {batch} with {taken['upload_name']}."
-            job_log.write(
-                job.pk, with_file if upload else f"Imported {batch} without a file.", owner
-            )
+            file = f"with {taken['upload_name']}" if upload else "without a file"
+            job_log.write(job.pk, f"Imported {batch} {file}.", owner)
             nudge_worker(job)
     except IntegrityError:
         external.refuse_known(info.id)  # imported by someone else meanwhile

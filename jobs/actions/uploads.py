@@ -10,7 +10,7 @@ from django.core.files.base import File
 from django.db import transaction
 
 from ..drafts.templates import Start
-from ..ingest.shapes import Choices, CorrectionFile, Option
+from ..ingest.shapes import Choices, CorrectionFile
 from ..models import Job, JobQuerySet, Trial, clock, files, job_log
 from ..rules import pricing
 from ..rules.recipes import Recipe
@@ -52,17 +52,6 @@ def change_choices(job: Job, choices: Choices, user: User) -> bool:
     if choices.sheet not in (job.choices.sheet, job.reading.sheet):
         values["corrections"] = []  # they belong to another sheet
     return _read_anew(job, changed_by=user, **values)
-
-
-def find_option(job: Job, name: str) -> Option | None:
-    """The way to read the file that was offered under this `name` (FileProblem.choices); None if
-    there is none any more."""
-    for problem in job.problems.all():
-        for _line, _text, options in problem.choices:
-            for known, option in options:
-                if known == name:
-                    return option
-    return None
 
 
 def replace_upload(job: Job, upload: File[bytes], user: User) -> bool:

@@ -301,7 +301,7 @@ def find_actions() -> dict[str, ModuleType]:
     modules = [
         importlib.import_module(f"{actions.__name__}.{found.name}")
         for found in pkgutil.iter_modules(actions.__path__)
-        if found.name not in {"approvals", "events", "stored_files"}
+        if found.name not in {"approvals", "nudges", "stored_files"}
     ]
     return {
         name: module

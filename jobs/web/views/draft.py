@@ -18,7 +18,7 @@ from ...actions import drafts, uploads
 from ...drafts import advice, estimates
 from ...drafts.upload_handler import why_refused
 from ...ingest.descriptions import how_it_is_read
-from ...ingest.shapes import Choices
+from ...ingest.shapes import Choices, Option
 from ...models import (
     Job,
     Outcome,
@@ -248,7 +248,7 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
     elif request.POST.get("fill"):
         chosen = msgspec.structs.replace(chosen, fill=True)
     elif name := request.POST.get("option"):
-        option = uploads.find_option(job, name)
+        option = _find_option(job, name)
         if option is None:
             messages.info(request, "The file was read again since you looked. Nothing was changed.")
             return redirect("job", pk)
@@ -265,6 +265,17 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
     if not uploads.change_choices(job, chosen, person(request)):
         messages.info(request, "It is read in this very way already.")
     return redirect("job", pk)
+
+
+def _find_option(job: Job, name: str) -> Option | None:
+    """The way to read the file that was offered under this `name` (FileProblem.choices); None if
+    there is none any more."""
+    for problem in job.problems.all():
+        for _line, _text, options in problem.choices:
+            for known, option in options:
+                if known == name:
+                    return option
+    return None
 
 
 @require_POST

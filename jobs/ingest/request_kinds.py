@@ -127,6 +127,10 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
         "These requests have a parameter with an invalid value.",
         "Correct it or remove it from “params”.",
     ),
+    "req_convert": (
+        "These requests have no counterpart for Claude.",
+        "Change them in the file, or write them as requests for Claude.",
+    ),
     # Worth knowing about ready-made requests, and about objects
     "req_finding": (
         "",
@@ -144,5 +148,8 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
         "They contain a PDF that we cannot open, earlier thinking, or tool results. “At "
         "most” assumes that each is as long as the model can read.",
     ),
+    "converted": ("", "Look over a few requests before you submit."),
+    "converted_without": ("Parameters without a counterpart were left out.", ""),
+    "converted_length": ("", "Answers that need more are cut off there."),
     "req_deprecated": ("", "You can submit this job now. Later jobs need another model."),
 }

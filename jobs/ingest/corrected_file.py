@@ -26,7 +26,7 @@ Cells = TypeVar("Cells", list[str | None], dict[str, str])
 
 _ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
 # Findings about the columns of a corrected file are in corrections.py.
-_OF_COLUMNS = {"unnamed", "above_header", "missing_key", "list_inside", "foreign_requests"}
+_OF_COLUMNS = {"unnamed", "above_header", "missing_key", "list_inside"}
 
 
 @dataclass

@@ -125,6 +125,7 @@ _FILE_KINDS = {
     "correction_left": Kind("Part of the corrected file was not used.", ""),
     "correction_note": Kind("", "Check the rows that it corrected."),
     "foreign_requests": Kind("", "Read as a table, they are not sent as requests.", asks=True),
+    "foreign_table": Kind("", ""),
     # The prompt that a job began with, and this file
     "renamed": Kind("The prompt now uses the column names of this file.", ""),
     "prompt_not_used": Kind("", ""),

@@ -90,9 +90,7 @@ def _of_several(found: ObjectSurvey) -> Layout:
 class _Choice:
     """What is read of a file that is one object."""
 
-    def __init__(
-        self, found: ObjectSurvey, one_row: str, open_text: OpenText, wanted: str
-    ) -> None:
+    def __init__(self, found: ObjectSurvey, one_row: str, open_text: OpenText, wanted: str) -> None:
         self._found = found
         self._one_row = one_row  # how it is read as one row
         self._open_text = open_text
@@ -133,7 +131,10 @@ class _Choice:
             if not (table.is_sure or self._wanted):
                 options.insert(0, Option(f"Read {count} rows", {"list_key": VALUES}))
         else:
-            text = f"One object with {len(table.names):,} columns of {count} values each."
+            columns = len(table.names)
+            text = f"One object with {columns:,} columns of {count} values each."
+            if columns == 1:
+                text = f"One object with a list of {count} values, “{table.names[0][:SHOWN]}”."
         is_clear = table.is_sure or self._wanted
         kind = "list_inside" if is_clear else "which_list"
         return Layout(TABLE, table=table, remark=_finding(kind, text, options))

@@ -1,6 +1,6 @@
 """JSON: one object a line, one after the other, or a list of them, which may be in an object.
 Objects are the rows of a table, or, with `custom_id` and `params`, ready-made batch requests that
-are sent as they are. Requests in the form of another service are converted when a person says so."""
+are sent as they are. Requests in the form of another service are converted if a person says so."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class JsonLinesReader:
         wanted, model = read_choice(chosen)
         if form and form == wanted:
             self._converter = Converter(form, model)
-        elif form and chosen != KEEP:
-            self.remarks.append(offer(form))
+        elif form:
+            self.remarks.append(offer(form, is_chosen=chosen == KEEP))
         if self._converter or first.keys() >= {"custom_id", "params"}:
             self.kind = "requests"
 
@@ -201,7 +201,8 @@ class JsonLinesReader:
                     break
             elif not faults:
                 row = row_name(self.format, count, number)
-                yield self._request_row(requests, row, number, *self._converted(count, *found))
+                converted = self._converted(count, number, *found)
+                yield self._request_row(requests, row, number, *converted)
         if faults:
             raise Unreadable(*faults)
         if self._converter:
@@ -215,33 +216,31 @@ class JsonLinesReader:
         number: int,
         text: str,
         request: dict[str, Any],
-        why_not: str,
+        problem: Finding | None,
     ) -> ParsedRow:
         if self.corrections:
-            is_wrong = why_not or find_oddity(number, text, request)
-            if is_wrong or requests.is_wrong(number, request):
+            if problem or requests.is_wrong(number, request):
                 corrected = self.corrections.request(row, text, request)
                 if corrected[1] is not request:
-                    text, request, why_not = self._converted(row, *corrected)
+                    text, request, problem = self._converted(row, number, *corrected)
             else:
                 self.corrections.not_needed(row)
-        if why_not:
-            return ParsedRow(number, text, 0, Finding("req_convert", why_not, number))
-        if problem := find_oddity(number, text, request):
+        if problem:
             return ParsedRow(number, text, 0, problem)
         return requests.line(number, text, request)
 
     def _converted(
-        self, count: int, text: str, request: dict[str, Any]
-    ) -> tuple[str, dict[str, Any], str]:
-        """Text and content of a request in our form, and why it has none."""
-        if not self._converter or request.keys() >= {"custom_id", "params"}:
-            return text, request, ""
+        self, count: int, number: int, text: str, request: dict[str, Any]
+    ) -> tuple[str, dict[str, Any], Finding | None]:
+        """Text and content of a request, in our form if it was in another, and what is wrong."""
+        problem = find_oddity(number, text, request)
+        if problem or not self._converter or request.keys() >= {"custom_id", "params"}:
+            return text, request, problem
         try:
             request = self._converter.convert(count, request)
         except NotConvertible as error:
-            return text, request, str(error)
-        return _encoder.encode(request).decode(), request, ""
+            return text, request, Finding("req_convert", str(error), number)
+        return _encoder.encode(request).decode(), request, None
 
     def texts(self) -> Iterator[tuple[int, dict[str, str]]]:
         """The line of each object, and its values as text. Nothing is said of odd ones; raises

@@ -81,9 +81,7 @@ class TextScanner:
             return
         raise Odd
 
-    def _walk(
-        self, above: str, level: int, kinds: dict[str, str], lists: list[ListFound]
-    ) -> None:
+    def _walk(self, above: str, level: int, kinds: dict[str, str], lists: list[ListFound]) -> None:
         self._at += 1
         while (char := self._next()) != "}":
             if char == ",":

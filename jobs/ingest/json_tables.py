@@ -79,8 +79,8 @@ def _read_split(text: str) -> JsonTable | None:
 def _read_columns(text: str) -> JsonTable | None:
     found = _lists_decoder.decode(text)
     lengths = {len(values) for values in found.values()}
-    if len(lengths) != 1 or lengths == {0}:
-        return None
+    if len(lengths) != 1 or lengths <= {0, 1}:
+        return None  # a single row with lists in it looks like this, too
     return JsonTable(list(found), list(zip(*found.values(), strict=True)))
 
 

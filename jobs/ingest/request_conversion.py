@@ -64,7 +64,9 @@ class Converter:
         options = model_options(self._form, model)
         yield Finding("converted", text, options=tuple(options if models else options[-1:]))
         for name, count in sorted(self._left_out.items()):
-            words = f"“{name[:SHOWN]}” was left out of {_requests(count)}: Claude has no such setting."
+            words = (
+                f"“{name[:SHOWN]}” was left out of {_requests(count)}: Claude has no such setting."
+            )
             yield Finding("converted_without", words)
         if self._without_length:
             words = f"{_requests(self._without_length)} had no maximum answer length. "
@@ -120,7 +122,9 @@ def _of_bedrock(number: int, values: Json, wanted: str) -> Converted:
     if "system" in params:
         params["system"] = _typed(params["system"])
     params["messages"] = [
-        {**message, "content": _typed(message.get("content"))} if isinstance(message, dict) else message
+        {**message, "content": _typed(message.get("content"))}
+        if isinstance(message, dict)
+        else message
         for message in params["messages"]
     ]
     left_out |= _drop_sampling(params)
@@ -157,7 +161,8 @@ def _of_body(custom_id: Any, body: Json, wanted: str) -> Converted:
     model = str(body.pop("model", ""))
     params: Json = {"model": model_for(model, wanted)}
     lengths = [
-        body.pop(name, None) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")
+        body.pop(name, None)
+        for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")
     ]
     length = next((one for one in lengths if one is not None), None)
     params["max_tokens"] = USUAL_LENGTH if length is None else length
@@ -175,7 +180,9 @@ def _of_body(custom_id: Any, body: Json, wanted: str) -> Converted:
     _add_tools(params, body)
     left_out = _add_output(params, body)
     left_out |= {name for name in body if name not in _NO_LOSS}
-    return Converted({"custom_id": custom_id, "params": params}, model, left_out, length is not None)
+    return Converted(
+        {"custom_id": custom_id, "params": params}, model, left_out, length is not None
+    )
 
 
 def _messages(given: Any) -> tuple[list[str], list[Json]]:

@@ -57,20 +57,26 @@ def form_of(values: Json) -> str:
     if isinstance(request, dict) and "contents" in request:
         return GEMINI
     messages = values.get("messages")
-    is_bare = isinstance(values.get("model"), str) and isinstance(messages, list) and messages
-    return BARE if is_bare and all(map(_is_message, messages)) else ""
+    if isinstance(values.get("model"), str) and isinstance(messages, list) and messages:
+        return BARE if all(map(_is_message, messages)) else ""
+    return ""
 
 
 def _is_message(value: Any) -> bool:
     return isinstance(value, dict) and "role" in value
 
 
-def offer(form: str) -> Finding:
-    """What is said of a file of such requests while nobody has chosen."""
+def offer(form: str, *, is_chosen: bool) -> Finding:
+    """What is said of a file of such requests that is read as a table; `is_chosen`: as a person
+    wants it."""
     words = FORMS[form]
-    options = [Option("Read them as a table", {"convert": KEEP})]
+    options = [] if is_chosen else [Option("Read them as a table", {"convert": KEEP})]
     if words.is_convertible:
         options.insert(0, Option("Convert them to requests for Claude", {"convert": form}))
+    if is_chosen:
+        return Finding(
+            "foreign_table", f"{words.said} They are read as a table.", options=tuple(options)
+        )
     return Finding("foreign_requests", words.said, options=tuple(options))
 
 

@@ -6,10 +6,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..rules.model_capabilities import ALL_EFFORTS
+from .request_blocks import FOREIGN_BLOCKS
 from .request_forms import BARE, BEDROCK, FORMS, OPENAI, Json, model_for, model_options
+from .request_tool_checks import is_foreign
 from .shapes import Finding
 
 USUAL_LENGTH = 4_096  # of an answer, where a request has none
@@ -345,6 +348,29 @@ def _add_output(params: Json, body: Json) -> set[str]:
     if config:
         params["output_config"] = config
     return left_out
+
+
+# --- Parts of that form in requests for Claude ----------------------------------------------------
+
+
+def convert_blocks(params: Json) -> None:
+    """Convert the blocks of messages that have OpenAI's form, as far as they have a counterpart."""
+    for message in params["messages"]:
+        content = message["content"]
+        if isinstance(content, list):
+            message["content"] = [_known_block(block) for block in content]
+
+
+def _known_block(block: Json) -> Json:
+    if block.get("type") in FOREIGN_BLOCKS:
+        with suppress(NotConvertible):
+            return _block(block)
+    return block
+
+
+def convert_tools(params: Json) -> None:
+    with suppress(NotConvertible):
+        params["tools"] = [_tool(tool) if is_foreign(tool) else tool for tool in params["tools"]]
 
 
 _CONVERTERS = {OPENAI: _of_openai, BARE: _of_bare, BEDROCK: _of_bedrock}

@@ -82,7 +82,7 @@ def _of_several(found: ObjectSurvey) -> Layout:
     if found.follows == ",":
         text = "The objects are separated by commas, without the brackets of a list."
         return Layout(OBJECTS, remark=Finding("bare_commas", text))
-    if found.follows == "{" and (found.follows_on or not found.is_on_one_line):
+    if not found.is_on_one_line or (found.follows == "{" and found.follows_on):
         return Layout(OBJECTS)
     return Layout(LINES)
 

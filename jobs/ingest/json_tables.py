@@ -52,9 +52,8 @@ def may_be_table(found: ObjectSurvey) -> bool:
     if found.kinds.get("columns") == found.kinds.get("data") == "[":
         return True
     if kinds == {"["}:
-        return len({one.others for one in found.lists}) == 1 and not any(
-            one.objects for one in found.lists
-        )
+        lengths = {one.objects + one.others for one in found.lists}
+        return len(lengths) == 1 and all(one.others for one in found.lists)
     return kinds == {"{"} and len(found.kinds) > 1
 
 
@@ -79,7 +78,7 @@ def _read_split(text: str) -> JsonTable | None:
 def _read_columns(text: str) -> JsonTable | None:
     found = _lists_decoder.decode(text)
     lengths = {len(values) for values in found.values()}
-    if len(lengths) != 1 or lengths <= {0, 1}:
+    if len(lengths) != 1 or lengths <= {0, 1} or found.keys() >= {"columns", "data"}:
         return None  # a single row with lists in it looks like this, too
     return JsonTable(list(found), list(zip(*found.values(), strict=True)))
 
@@ -95,7 +94,7 @@ def _read_objects(text: str) -> JsonTable | None:
         return None
     names = list(dict.fromkeys(name for inner in found.values() for name in inner))
     cells = sum(map(len, found.values()))
-    if len(found) < 2 or 2 * cells < len(names) * len(found):
+    if len(found) < 2 or 2 * cells <= len(names) * len(found):
         return None  # hardly two objects have the same keys: these are no rows
     null = msgspec.Raw(b"null")
     rows = [[inner.get(name, null) for name in names] for inner in found.values()]

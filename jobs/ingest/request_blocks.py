@@ -18,7 +18,8 @@ class _Block(NamedTuple):
     optional: tuple[str, ...] = ("cache_control",)
 
 
-_RESULT = _Block(("content", "tool_use_id"), ("cache_control", "caller"))
+_RESULT = _Block(("content", "tool_use_id"))
+_WEB_RESULT = _Block(("content", "tool_use_id"), ("cache_control", "caller"))
 BLOCKS = {
     "text": _Block(("text",), ("cache_control", "citations")),
     "image": _Block(("source",), ("cache_control", "transformations")),
@@ -34,8 +35,8 @@ BLOCKS = {
     "browser_state": _Block(("tabs",), ("cache_control", "state_changes")),
     "container_upload": _Block(("file_id",)),
     "server_tool_use": _Block(("id", "name", "input"), ("cache_control", "caller")),
-    "web_search_tool_result": _RESULT,
-    "web_fetch_tool_result": _RESULT,
+    "web_search_tool_result": _WEB_RESULT,
+    "web_fetch_tool_result": _WEB_RESULT,
     "code_execution_tool_result": _RESULT,
     "bash_code_execution_tool_result": _RESULT,
     "text_editor_code_execution_tool_result": _RESULT,

@@ -312,6 +312,9 @@ def _rule_problems(params: Json, rules: ModelRules, name: str) -> Iterator[Probl
     if forced and not rules.forced_tool:
         text = f"{name} does not support forced tool use (“tool_choice”)."
         yield Problem("req_tool_choice", text, "tool_choice:auto")
+    if forced and isinstance(thinking, dict) and thinking.get("type") == "enabled":
+        text = "“thinking” of the type “enabled” does not go with forced tool use (“tool_choice”)."
+        yield Problem("req_thinking", text, "remove:thinking")
     if params.get("inference_geo") and not rules.region:
         text = f"{name} does not support “inference_geo”."
         yield Problem("req_region", text, "remove:inference_geo")

@@ -55,6 +55,7 @@ _FILE_KINDS = {
     "which_list": Kind("", "Choose what your rows are.", asks=True),
     "one_object": Kind("", "Choose what your rows are.", asks=True),
     "no_such_list": Kind("The file has no such list.", "Choose one of its lists."),
+    "value_list": Kind("The list has no objects.", "Choose whether its values are your rows."),
     "bare_commas": Kind("", ""),
     # Names of columns
     "name": Kind("A column name cannot be used.", "Rename the column."),

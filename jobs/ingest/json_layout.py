@@ -9,9 +9,9 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from .json_faults import decoder
+from .json_faults import EXPECTED, decoder
 from .json_scanner import BLANKS, ListFound, ObjectSurvey, Odd, TextScanner
-from .json_tables import JsonTable, may_be_table, read_table
+from .json_tables import JsonTable, may_be_table, read_table, read_values
 from .request_forms import is_request
 from .shapes import Finding, Option, Unreadable
 
@@ -37,7 +37,7 @@ def find_layout(open_text: OpenText, most: int, wanted: str) -> Layout:
     with open_text() as file:
         first, second = _next_line(file, most), _next_line(file, most)
     if first.startswith("["):
-        return Layout(LIST)
+        return _of_list(open_text, most, wanted)
     if second and _is_object(first):
         return Layout(LINES)
     try:
@@ -50,6 +50,27 @@ def find_layout(open_text: OpenText, most: int, wanted: str) -> Layout:
         return _of_several(found)
     form = LINES if found.is_on_one_line and found.chars <= most else OBJECTS
     return _Choice(found, form, open_text, wanted).layout()
+
+
+def _of_list(open_text: OpenText, most: int, wanted: str) -> Layout:
+    """A list of other values than objects is read if a person says so. Raises Unreadable."""
+    with open_text() as file:
+        scanner = TextScanner(file, most)
+        if scanner.first_in_list() in ("", "{", "]"):
+            return Layout(LIST)
+        line = scanner.line
+    with open_text() as file:
+        table = read_values(file.read().removeprefix("\ufeff"))
+    if table is None:
+        return Layout(LIST)  # which says what is wrong with it
+    count = f"{len(table.rows):,}"
+    if wanted == VALUES:
+        columns = ", ".join(f"“{name[:SHOWN]}”" for name in table.names[:5])
+        text = f"A list of {count} values without keys, read as {columns}."
+        return Layout(TABLE, table=table, remark=_finding("list_inside", text, []))
+    option = Option(f"Read {count} rows", {"list_key": VALUES})
+    text = f"{EXPECTED} This is a list of {count} values without keys."
+    raise Unreadable(Finding("value_list", text, line, options=(option,)))
 
 
 def _next_line(file: IO[str], most: int) -> str:

@@ -35,12 +35,12 @@ class ListObjects(TextScanner):
                     yield self._stop("There is text after the end of the list.")
                 return
             if self._key and char not in ",]" and before != "{":
-                yield self._line, self._value()
+                yield self.line, self._value()
                 char = "{"  # as after an object
             elif char == "{" and before != "{":
-                line = self._line
+                line = self.line
                 text, is_whole = self._object()
-                self._line += text.count("\n")
+                self.line += text.count("\n")
                 yield line, text
                 if not is_whole:
                     return
@@ -55,7 +55,7 @@ class ListObjects(TextScanner):
     def _value(self) -> str:
         if self._buffer[self._at] in "{[":
             text, _is_whole = self._object()
-            self._line += text.count("\n")
+            self.line += text.count("\n")
         elif self._buffer[self._at] == '"':
             text = self._text()
         else:
@@ -71,7 +71,7 @@ class ListObjects(TextScanner):
         return f"{EXPECTED} There is “{shown(excerpt)}”."
 
     def _stop(self, text: str) -> tuple[int, Finding]:
-        return self._line, Finding("json", text, self._line)
+        return self.line, Finding("json", text, self.line)
 
 
 class BareObjects(TextScanner):
@@ -93,11 +93,11 @@ class BareObjects(TextScanner):
             if char != "{":
                 excerpt = self._buffer[self._at : self._at + 2 * AROUND].split("\n")[0].strip()
                 text = f"{EXPECTED} There is “{shown(excerpt)}”."
-                yield self._line, Finding("json", text, self._line)
+                yield self.line, Finding("json", text, self.line)
                 return
-            line = self._line
+            line = self.line
             text, is_whole = self._object()
-            self._line += text.count("\n")
+            self.line += text.count("\n")
             yield line, text
             if not is_whole:
                 return

@@ -54,7 +54,7 @@ class TextScanner:
         self._most = most  # characters of one value that is held
         self._buffer = file.read(BLOCK).removeprefix("\ufeff")
         self._at = 0
-        self._line = 1
+        self.line = 1
         self._passed = 0  # characters before the buffer
         self._target = ""
 
@@ -64,13 +64,20 @@ class TextScanner:
         lists: list[ListFound] = []
         if self._next() != "{":
             raise Odd
-        begin, line = self._passed + self._at, self._line
+        begin, line = self._passed + self._at, self.line
         self._walk("", 1, kinds, lists)
-        chars, end_line = self._passed + self._at - begin, self._line
+        chars, end_line = self._passed + self._at - begin, self.line
         follows = self._next()
         return ObjectSurvey(
-            kinds, lists, chars, line == end_line, follows, follows != "" and self._line == end_line
+            kinds, lists, chars, line == end_line, follows, follows != "" and self.line == end_line
         )
+
+    def first_in_list(self) -> str:
+        """How the first value of the list that begins the text begins; "" without a list."""
+        if self._next() != "[":
+            return ""
+        self._at += 1
+        return self._next()
 
     def go_to_list(self, path: str) -> None:
         """Go to the bracket that begins the list at `path`. Raises Odd if there is none."""
@@ -169,7 +176,7 @@ class TextScanner:
         return len(self._buffer) - self._at <= self._most and self._read_on()
 
     def _move(self, end: int) -> None:
-        self._line += self._buffer.count("\n", self._at, end)
+        self.line += self._buffer.count("\n", self._at, end)
         self._at = end
 
     def _next(self) -> str:

@@ -12,8 +12,11 @@ import msgspec
 from .json_scanner import ObjectSurvey
 
 KEY = "key"  # the column for the keys of rows
+VALUE = "value"  # the column for the values of a list
 _Values = Sequence[msgspec.Raw]
 _lists_decoder = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
+_values_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_rows_decoder = msgspec.json.Decoder(list[list[msgspec.Raw]])
 _objects_decoder = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 
 
@@ -66,6 +69,25 @@ def read_table(text: str) -> JsonTable | None:
         except (msgspec.DecodeError, RecursionError):
             pass
     return None
+
+
+def read_values(text: str) -> JsonTable | None:
+    """The table that a list of other values than objects is: lists are its rows, the first one with
+    the names; anything else is one column. None if it is neither."""
+    try:
+        values = _values_decoder.decode(text)
+        if not values or any(bytes(value).startswith(b"{") for value in values):
+            return None
+        if not all(bytes(value).startswith(b"[") for value in values):
+            return JsonTable([VALUE], [[value] for value in values])
+        rows = _rows_decoder.decode(text)
+        names = msgspec.json.decode(values[0], type=list[str])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if len(set(names)) < len(names) or len(rows) < 2 or max(map(len, rows)) > len(names):
+        return None
+    null = msgspec.Raw(b"null")
+    return JsonTable(names, [[*row, *[null] * (len(names) - len(row))] for row in rows[1:]])
 
 
 def _read_split(text: str) -> JsonTable | None:

@@ -314,3 +314,38 @@ def test_objects_under_keys_are_rows_and_a_question(path: Path) -> None:
 def test_what_is_no_table_is_one_row(path: Path, content: object) -> None:
     _reader, lines = read(path, content)
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "rows"),
+    [
+        (["a", 'b "'], ["value"], [["a"], ['b "']]),
+        ([1.5, None, True, "x"], ["value"], [["1.5"], [""], ["true"], ["x"]]),
+        ([["id", "text"], [1, "a"], [2, "b"]], ["id", "text"], CELLS),
+        ([["id", "text"], [1, "a"], [2]], ["id", "text"], [["1", "a"], ["2", ""]]),
+    ],
+    ids=str,
+)
+def test_a_list_without_objects_can_be_read(
+    path: Path, content: object, columns: list[str], rows: list[list[str]]
+) -> None:
+    for indent in (None, 2):
+        text = json.dumps(content, indent=indent)
+        with pytest.raises(Unreadable) as raised:
+            read(path, text)
+        (finding,) = raised.value.findings
+        assert options(finding) == ["*"]
+        assert "An object was expected" in finding.text
+        reader, lines = read(path, text, list_key="*")
+        assert (reader.columns, cells(lines)) == (columns, rows)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['["a", {"b": 1}]', "[abc]", "[1, 2", '[["a"], [1, 2]]', '[["a", "a"], [1, 2]]', "[[1], [2]]"],
+)
+def test_a_list_that_is_no_table_is_refused_either_way(path: Path, content: str) -> None:
+    for list_key in ("", "*"):
+        with pytest.raises(Unreadable) as raised:
+            read(path, content, list_key)
+        assert not raised.value.findings[0].options

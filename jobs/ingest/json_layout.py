@@ -190,7 +190,13 @@ class _Choice:
             more = f" and {len(left) - 3:,} more" if len(left) > 3 else ""
             text += f" Not read: {shown}{more}."
         options = self._options(None if kind == "which_list" else chosen)
+        if chosen.lists and (table := self._read_lists(chosen)):
+            return Layout(TABLE, table=table, remark=_finding(kind, text, options))
         return Layout(INSIDE, chosen.path, key, remark=_finding(kind, text, options))
+
+    def _read_lists(self, chosen: ListFound) -> JsonTable | None:
+        with self._open_text() as file:
+            return read_values(TextScanner(file, self._found.chars).list_text(chosen.path))
 
     def _options(self, without: ListFound | None = None) -> list[Option]:
         """The ways to read the object, except for one."""

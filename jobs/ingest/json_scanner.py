@@ -32,6 +32,7 @@ class ListFound(NamedTuple):
     path: str
     objects: int  # among its values
     others: int
+    lists: int  # of the others
     chars: int
 
 
@@ -88,6 +89,12 @@ class TextScanner:
             return
         raise Odd
 
+    def list_text(self, path: str) -> str:
+        """The list at `path`, as it is written. Raises Odd if there is none."""
+        self.go_to_list(path)
+        text, _is_whole = self._object()
+        return text
+
     def _walk(self, above: str, level: int, kinds: dict[str, str], lists: list[ListFound]) -> None:
         self._at += 1
         while (char := self._next()) != "}":
@@ -115,16 +122,18 @@ class TextScanner:
             raise _Reached
         begin = self._passed + self._at
         self._at += 1
-        objects = others = 0
+        objects = others = inner = 0
         while (char := self._next()) != "]":
             if char == ",":
                 self._at += 1
                 continue
             objects += char == "{"
             others += char != "{"
+            inner += char == "["
             self._skip()
         self._at += 1
-        lists.append(ListFound(path, objects, others, self._passed + self._at - begin))
+        chars = self._passed + self._at - begin
+        lists.append(ListFound(path, objects, others, inner, chars))
 
     def _skip(self) -> None:
         """Go to the end of the value that begins here. Raises Odd."""

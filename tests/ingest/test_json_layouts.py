@@ -208,6 +208,15 @@ def test_a_list_of_texts_can_be_chosen(path: Path) -> None:
     assert cells(lines) == [['a "'], ["b\n"], [""], ["1.5"], ['{"x":[1]}'], ["[{"]]
 
 
+def test_rows_without_keys_in_an_object_can_be_chosen(path: Path) -> None:
+    """As Google's API for spreadsheets gives them."""
+    content = {"range": "A1:B3", "values": [["id", "text"], ["1", "a"], ["2", "b"]]}
+    reader, lines = read(path, content)
+    assert (len(lines), options(said(reader))) == (1, ["values", "."])
+    reader, lines = read(path, content, list_key="values")
+    assert (reader.columns, cells(lines)) == (["id", "text"], CELLS)
+
+
 def test_a_list_that_is_not_there_is_named_with_those_that_are(path: Path) -> None:
     with pytest.raises(Unreadable) as raised:
         read(path, {"data": TWO}, list_key="items")

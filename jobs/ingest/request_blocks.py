@@ -86,7 +86,7 @@ def _block_problems(block: Json, role: str) -> Iterator[Problem]:
     known = BLOCKS.get(kind)
     if not known:
         if kind not in BETA_BLOCKS:
-            fix = "block:convert" if kind in FOREIGN_BLOCKS else ""
+            fix = "block:convert" if _is_convertible(block) else ""
             yield Problem("req_block", f"“{kind[:SHOWN]}” is not a type of block.", fix)
         return
     for name in known.required:
@@ -109,6 +109,17 @@ def _block_problems(block: Json, role: str) -> Iterator[Problem]:
         if is_blocks(block.get("content")):
             for inner in block["content"]:
                 yield from _block_problems(inner, role)
+
+
+def _is_convertible(block: Json) -> bool:
+    """Whether it is a block of another service with a counterpart: see request_conversion.py."""
+    if block["type"] not in FOREIGN_BLOCKS:
+        return False
+    value = block.get("file", block.get("image_url", block))
+    if not isinstance(value, dict):
+        return isinstance(value, str) and "image" in block["type"]
+    fields = ("text", "refusal", "url", "file_data", "file_url")
+    return any(isinstance(value.get(name), str) for name in fields)
 
 
 def _call_faults(block: Json, role: str) -> Iterator[Problem]:

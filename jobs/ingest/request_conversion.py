@@ -303,7 +303,8 @@ def _add_tools(params: Json, body: Json) -> None:
         return
     if isinstance(choice, dict):
         function = choice.get("function", choice)
-        params["tool_choice"] = {"type": "tool", "name": function.get("name")}
+        name = function.get("name") if isinstance(function, dict) else None
+        params["tool_choice"] = {"type": "tool", "name": name}
     elif choice in ("auto", "none", "required"):
         params["tool_choice"] = {"type": "any" if choice == "required" else choice}
     if parallel is False and choice != "none":
@@ -315,6 +316,8 @@ def _tool(tool: Any) -> Json:
     if kind != "function":
         raise NotConvertible(f"Claude has no tool like “{str(kind)[:SHOWN]}”.")
     function = tool.get("function", tool)
+    if not isinstance(function, dict):
+        raise NotConvertible("The “function” of a tool is not an object.")
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     made: Json = {"name": function.get("name"), "input_schema": schema}
     if function.get("description"):
@@ -333,15 +336,16 @@ def _add_output(params: Json, body: Json) -> set[str]:
         given = text.get("format")
     if isinstance(given, dict):
         schema = given.get("json_schema", given)
-        if given.get("type") == "json_schema" and isinstance(schema.get("schema"), dict):
-            config["format"] = {"type": "json_schema", "schema": schema["schema"]}
+        schema = schema.get("schema") if isinstance(schema, dict) else None
+        if given.get("type") == "json_schema" and isinstance(schema, dict):
+            config["format"] = {"type": "json_schema", "schema": schema}
         elif given.get("type") != "text":
             left_out.add("response_format")
     reasoning = body.pop("reasoning", None)
     effort = body.pop("reasoning_effort", None)
     if isinstance(reasoning, dict):
         effort = effort or reasoning.get("effort")
-    if effort in _EFFORTS:
+    if isinstance(effort, str) and effort in _EFFORTS:
         config["effort"] = _EFFORTS[effort]
     elif effort:
         left_out.add("reasoning_effort")

@@ -62,9 +62,9 @@ def _contents(params: Json) -> list[Any]:
 
 def _cache_problems(params: Json) -> Iterator[Problem]:
     marks = [block["cache_control"] for block in _marked(params)]
-    if odd := next((mark for mark in marks if not is_cache_control(mark)), None):
+    if odd := [mark for mark in marks if not is_cache_control(mark)]:
         text = "A “cache_control” is not {“type”: “ephemeral”}, with a “ttl” of “5m” or “1h”."
-        fix = "cache:one_hour" if isinstance(odd, dict) else ""
+        fix = "cache:one_hour" if all(isinstance(mark, dict) for mark in odd) else ""
         yield Problem("req_cache", text, fix)
     elif len(marks) > MOST_MARKS:
         text = f"{len(marks):,} blocks have “cache_control”; at most {MOST_MARKS} are possible."
@@ -205,7 +205,7 @@ def simplify_schemas(params: Json) -> None:
 
 
 def remove_blank_stops(params: Json) -> None:
-    kept = [text for text in params["stop_sequences"] if text.strip()]
+    kept = [text for text in params["stop_sequences"] if not isinstance(text, str) or text.strip()]
     if kept:
         params["stop_sequences"] = kept
     else:

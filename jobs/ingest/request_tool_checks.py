@@ -20,9 +20,10 @@ _KEYS = {
 
 def own_tool_problems(tools: list[Json]) -> Iterator[Problem]:
     """What is wrong with the tools: the first thing."""
-    if any(is_foreign(tool) for tool in tools):
+    if foreign := [tool for tool in tools if is_foreign(tool)]:
         text = "A tool has OpenAI’s form (“type”: “function”)."
-        yield Problem("req_tools", text, "tools:convert")
+        is_whole = all(isinstance(tool.get("function", tool), dict) for tool in foreign)
+        yield Problem("req_tools", text, "tools:convert" if is_whole else "")
         return
     for number, tool in enumerate(tools, start=1):
         if tool_kind(tool) == "custom" and (text := _fault(tool)):

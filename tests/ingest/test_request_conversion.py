@@ -341,3 +341,24 @@ def test_a_choice_that_does_not_fit_harms_nothing(path: Path, convert: str) -> N
     reader, lines = read(path, chat("a"), convert=convert)
     assert reader.kind == ("requests" if convert == "openai:gpt-5" else "table")
     assert not any(line.problem for line in lines)
+
+
+ODD: list[Any] = [None, 0, "", "x", [], {}, [None], [{}], {"type": "x"}, [{"type": 5}]]
+
+
+@pytest.mark.parametrize("place", ["messages", "content", "tools", "tool_choice", "text", "stop",
+                                   "response_format", "reasoning", "max_tokens", "tool_calls",
+                                   "input", "instructions", "url", "body", "n"])  # fmt: skip
+def test_nothing_in_a_foreign_request_makes_the_conversion_fail(path: Path, place: str) -> None:
+    requests = []
+    for number, odd in enumerate(ODD):
+        one = chat(str(number))
+        if place in ("url", "body"):
+            one[place] = odd
+        elif place in ("content", "tool_calls"):
+            one["body"]["messages"] = [HI, {**HI, "role": "assistant", place: odd}, HI]
+        else:
+            one["body"][place] = odd
+        requests.append(one)
+    _reader, lines = read(path, chat("first"), *requests, convert="openai")
+    assert len(lines) == 1 + len(ODD)

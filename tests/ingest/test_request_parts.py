@@ -4,7 +4,9 @@ nothing that the API takes is refused."""
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import random
 import typing
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from jobs.ingest.file_formats import open_upload
 from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.request_checks import find_problems
 from jobs.ingest.request_fixes import apply_fix, fix_label
+from jobs.ingest.request_reader import ROUNDS, RequestReader
 from jobs.ingest.shapes import Choices, Limits
 
 pytestmark = pytest.mark.no_database
@@ -382,3 +385,45 @@ def test_every_field_of_a_tool_and_media_type_is_known() -> None:
     assert set(hints) <= request_tool_checks._KEYS
     sources = typing_extensions.get_type_hints(types.Base64ImageSourceParam)
     assert set(typing.get_args(sources["media_type"])) == set(request_sources.IMAGE_TYPES)
+
+
+# --- Whatever is in a request ---------------------------------------------------------------------
+
+ODD: list[Any] = [None, True, 0, 1.5, "", "x", " ", [], {}, [[]], [{}], [None], {"type": 5},
+                  {"type": "x"}, [text()], {"a": {"b": [1]}}]  # fmt: skip
+
+
+def _places(value: Any, above: tuple[Any, ...] = ()) -> typing.Iterator[tuple[Any, ...]]:
+    """The keys to everything within a value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, one in inner:
+        yield (*above, key)
+        if isinstance(one, dict | list):
+            yield from _places(one, (*above, key))
+
+
+def _spoil(value: Any, dice: random.Random) -> None:
+    """Put something odd into some places."""
+    for _time in range(dice.randint(1, 3)):
+        *above, key = dice.choice(list(_places(value)))
+        inner = value
+        for step in above:
+            inner = inner[step]
+        inner[key] = copy.deepcopy(dice.choice(ODD))
+
+
+def test_nothing_in_a_request_makes_the_check_fail_and_every_fix_helps() -> None:
+    dice = random.Random(1)
+    requests = [request(**params) for params, *_rest in FAULTY] + [request(**one) for one in TAKEN]
+    for _time in range(4_000):
+        found = json.loads(json.dumps(dice.choice(requests)))
+        _spoil(found, dice)
+        before = json.dumps(found)
+        for _round in range(ROUNDS):
+            fixes = [problem.fix for problem in find_problems(found, Limits()) if problem.fix]
+            if not fixes:
+                break
+            apply_fix(fixes[0], found)
+        else:
+            raise AssertionError(f"{fixes} do not help with {before}")
+        RequestReader((), Limits()).line(1, json.dumps(found), found)

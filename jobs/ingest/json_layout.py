@@ -116,7 +116,11 @@ class _Choice:
         self._one_row = one_row  # how it is read as one row
         self._open_text = open_text
         self._wanted = wanted
-        self._lists = [one for one in found.lists if one.others or one.objects]
+        self._lists = [
+            one
+            for one in found.lists
+            if (one.others or one.objects) and one.path not in ("", WHOLE, VALUES)
+        ]
         # Lists of objects before those of other values, and longer ones first.
         self._lists.sort(key=lambda one: (not _has_rows(one), -one.objects, -one.chars))
 
@@ -200,7 +204,7 @@ class _Choice:
 
     def _options(self, without: ListFound | None = None) -> list[Option]:
         """The ways to read the object, except for one."""
-        lists = [one for one in self._lists if one is not without and one.path != WHOLE]
+        lists = [one for one in self._lists if one is not without]
         options = [
             Option(f"Read {_count(one)} in “{one.path[:SHOWN]}”", {"list_key": one.path})
             for one in lists[:MOST_OPTIONS]

@@ -57,7 +57,7 @@ class TextScanner:
         self._at = 0
         self.line = 1
         self._passed = 0  # characters before the buffer
-        self._target = ""
+        self._target: str | None = None
 
     def survey(self) -> ObjectSurvey:
         """What is in the object that begins the text. Raises Odd."""

@@ -358,3 +358,9 @@ def test_a_list_that_is_no_table_is_refused_either_way(path: Path, content: str)
         with pytest.raises(Unreadable) as raised:
             read(path, content, list_key)
         assert not raised.value.findings[0].options
+
+
+@pytest.mark.parametrize("key", [".", "*"])
+def test_a_list_whose_key_means_something_else_is_not_offered(path: Path, key: str) -> None:
+    reader, lines = read(path, {key: TWO, "n": 1})
+    assert (len(lines), reader.remarks) == (1, [])

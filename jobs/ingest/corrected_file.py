@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from .descriptions import DELIMITERS
 from .file_formats import open_upload
+from .json_layout import WHOLE
 from .json_reader import JsonLinesReader
 from .shapes import Choices, Finding, Limits, Reader, Unreadable, unreadable
 
@@ -25,7 +26,7 @@ Cells = TypeVar("Cells", list[str | None], dict[str, str])
 
 _ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
 # Findings about the columns of a corrected file are in corrections.py.
-_OF_COLUMNS = {"unnamed", "above_header", "missing_key"}
+_OF_COLUMNS = {"unnamed", "above_header", "missing_key", "list_inside"}
 
 
 @dataclass
@@ -66,11 +67,12 @@ def _no_row_column() -> Unreadable:
 
 
 def _open(path: str, delimiter: str, limits: Limits, encoding: str) -> Reader:
-    reader = open_upload(path, Choices(delimiter=delimiter), limits)
+    like = Choices(delimiter=delimiter, list_key=WHOLE)  # a row may have lists in it
+    reader = open_upload(path, like, limits)
     guessed = any(remark.kind == "guessed" for remark in reader.remarks)
     if guessed and encoding and not encoding.startswith("utf"):
         # The encoding of the upload is a better guess than that by a few rows.
-        reader = open_upload(path, Choices(delimiter=delimiter, encoding=encoding), limits)
+        reader = open_upload(path, replace(like, encoding=encoding), limits)
     return reader
 
 

@@ -50,6 +50,13 @@ _FILE_KINDS = {
         "Some cells are far outside the table.",
         "Delete them, or copy the table to a new workbook.",
     ),
+    # Where the rows of a JSON file are
+    "list_inside": Kind("", ""),
+    "which_list": Kind("", "Choose what your rows are.", asks=True),
+    "one_object": Kind("", "Choose what your rows are.", asks=True),
+    "no_such_list": Kind("The file has no such list.", "Choose one of its lists."),
+    "value_list": Kind("The list has no objects.", "Choose whether its values are your rows."),
+    "bare_commas": Kind("", ""),
     # Names of columns
     "name": Kind("A column name cannot be used.", "Rename the column."),
     "same_name": Kind("Two columns have the same name.", "Rename one of them."),
@@ -118,6 +125,8 @@ _FILE_KINDS = {
     "no_row_column": Kind("", "If it is your whole file, choose “Use another file instead”."),
     "correction_left": Kind("Part of the corrected file was not used.", ""),
     "correction_note": Kind("", "Check the rows that it corrected."),
+    "foreign_requests": Kind("", "Read as a table, they are not sent as requests.", asks=True),
+    "foreign_table": Kind("", ""),
     # The prompt that a job began with, and this file
     "renamed": Kind("The prompt now uses the column names of this file.", ""),
     "prompt_not_used": Kind("", ""),

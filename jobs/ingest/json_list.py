@@ -1,45 +1,46 @@
-"""Objects of a JSON list, read one by one."""
+"""Objects of a JSON text, read one by one: those of a list, or one after the other."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator
 from typing import IO
 
 from .json_faults import AROUND, EXPECTED, shown
+from .json_scanner import TextScanner
 from .shapes import Finding
 
-BLOCK = 1 << 20  # characters
-BLANKS = " \t\r\n"  # what JSON calls blank; other odd spaces are faults
-_BLANK = re.compile(rf"[{BLANKS}]*+")
-# What is between two brackets, texts with brackets in them included. Nothing is tried twice.
-_RUN = re.compile(r'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
 
-
-class ListObjects:
+class ListObjects(TextScanner):
     """Iterates the objects of a list in brackets: the line where each begins, and its text. Only
-    one of them is held at a time. After what is not an object there is no way to go on."""
+    one of them is held at a time. After what is not an object there is no way to go on.
 
-    def __init__(self, file: IO[str], most: int) -> None:
-        self._file = file
-        self._most = most
-        self._buffer = file.read(BLOCK).removeprefix("\ufeff")
-        self._at = 0
-        self._line = 1
+    `path`: where the list is in an object; "": the file is the list. The values of a list without
+    objects become objects with `key` as their only key."""
+
+    def __init__(self, file: IO[str], most: int, path: str = "", key: str = "") -> None:
+        super().__init__(file, most)
+        self._path = path
+        self._key = json.dumps(key) if key else ""
 
     def __iter__(self) -> Iterator[tuple[int, str | Finding]]:
+        if self._path:
+            self.go_to_list(self._path)
         before = self._next()
         self._at += 1
         while char := self._next():
             if char == "]" and before != ",":
                 self._at += 1
-                if self._next():
+                if not self._path and self._next():
                     yield self._stop("There is text after the end of the list.")
                 return
-            if char == "{" and before != "{":
-                line = self._line
+            if self._key and char not in ",]" and before != "{":
+                yield self.line, self._value()
+                char = "{"  # as after an object
+            elif char == "{" and before != "{":
+                line = self.line
                 text, is_whole = self._object()
-                self._line += text.count("\n")
+                self.line += text.count("\n")
                 yield line, text
                 if not is_whole:
                     return
@@ -51,6 +52,16 @@ class ListObjects:
             before = char
         yield self._stop("The file ends before the “]” of its list.")
 
+    def _value(self) -> str:
+        if self._buffer[self._at] in "{[":
+            text, _is_whole = self._object()
+            self.line += text.count("\n")
+        elif self._buffer[self._at] == '"':
+            text = self._text()
+        else:
+            text = self._plain()
+        return f"{{{self._key}: {text}}}"
+
     def _why_not(self, char: str, before: str) -> str:
         if char == "{":
             return "A comma is missing between two objects."
@@ -60,42 +71,33 @@ class ListObjects:
         return f"{EXPECTED} There is “{shown(excerpt)}”."
 
     def _stop(self, text: str) -> tuple[int, Finding]:
-        return self._line, Finding("json", text, self._line)
+        return self.line, Finding("json", text, self.line)
 
-    def _next(self) -> str:
-        """Go to the next character that is not blank, and say which; "" at the end."""
-        while True:
-            blank = _BLANK.match(self._buffer, self._at)
-            end = blank.end() if blank else self._at
-            self._line += self._buffer.count("\n", self._at, end)
-            self._at = end
-            if end < len(self._buffer):
-                return self._buffer[end]
-            if not self._read_on():
-                return ""
 
-    def _read_on(self) -> bool:
-        block = self._file.read(BLOCK)
-        self._buffer = self._buffer[self._at :] + block
-        self._at = 0
-        return bool(block)
+class BareObjects(TextScanner):
+    """Iterates objects that follow each other, with or without commas, each over any number of
+    lines: the line where each begins, and its text."""
 
-    def _object(self) -> tuple[str, bool]:
-        """The object that begins here, or as much of it as there is, and whether it is whole."""
-        depth = 0
-        end = self._at
-        while True:
-            run = _RUN.match(self._buffer, end)
-            end = run.end() if run else end
-            if end == len(self._buffer) or self._buffer[end] == '"':
-                length = end - self._at
-                if len(self._buffer) - self._at > self._most or not self._read_on():
-                    return self._buffer[self._at :], False
-                end = length
-                continue
-            depth += 1 if self._buffer[end] in "{[" else -1
-            end += 1
-            if not depth:
-                text = self._buffer[self._at : end]
-                self._at = end
-                return text, True
+    commas = 0  # how many there were
+
+    def __iter__(self) -> Iterator[tuple[int, str | Finding]]:
+        is_first = True
+        while char := self._next():
+            if char == "," and not is_first:
+                self._at += 1
+                self.commas += 1
+                char = self._next()
+                if not char:
+                    return
+            is_first = False
+            if char != "{":
+                excerpt = self._buffer[self._at : self._at + 2 * AROUND].split("\n")[0].strip()
+                text = f"{EXPECTED} There is “{shown(excerpt)}”."
+                yield self.line, Finding("json", text, self.line)
+                return
+            line = self.line
+            text, is_whole = self._object()
+            self.line += text.count("\n")
+            yield line, text
+            if not is_whole:
+                return

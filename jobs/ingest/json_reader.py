@@ -1,5 +1,6 @@
-"""JSON: one object a line, or a list of objects in brackets. Objects are the rows of a table, or,
-with `custom_id` and `params`, ready-made batch requests that are sent as they are."""
+"""JSON: one object a line, one after the other, or a list of them, which may be in an object.
+Objects are the rows of a table, or, with `custom_id` and `params`, ready-made batch requests that
+are sent as they are. Requests in the form of another service are converted if a person says so."""
 
 from __future__ import annotations
 
@@ -13,9 +14,22 @@ import msgspec
 
 from .encodings import find_encoding
 from .json_faults import MOST_LEVELS, decoder, find_oddity, is_flat, json_fault
-from .json_list import BLANKS, ListObjects
+from .json_layout import LINES, OBJECTS, find_layout
+from .json_list import BareObjects, ListObjects
+from .json_scanner import BLANKS
+from .request_conversion import Converter, NotConvertible
+from .request_forms import form_of, offer, read_choice
 from .request_reader import RequestReader
-from .shapes import Choices, Finding, ParsedRow, RowCorrections, Unreadable, row_name, unreadable
+from .shapes import (
+    KEEP,
+    Choices,
+    Finding,
+    ParsedRow,
+    RowCorrections,
+    Unreadable,
+    row_name,
+    unreadable,
+)
 from .upload_file import UploadFile
 
 FAULTS_SHOWN = 100  # a file with more bad lines is not read further
@@ -49,17 +63,35 @@ class JsonLinesReader:
         self._file = file
         self._most = file.limits.line
         self._encoding = find_encoding(file, choices.encoding, self.remarks)
-        self.understood = Choices(encoding=self._encoding, remedies=choices.remedies)
+        self.understood = Choices(
+            encoding=self._encoding,
+            remedies=choices.remedies,
+            list_key=choices.list_key,
+            convert=choices.convert,
+        )
         self.blank_lines = 0
         self.columns: list[str] = []
         self.nameless: set[int] = set()
-        beginning = file.head.decode(self._encoding, errors="ignore").removeprefix("\ufeff")
-        self._is_list = beginning.lstrip(BLANKS).startswith("[")
-        self.format = "JSON" if self._is_list else "JSONL"
+        self._layout = find_layout(self._open_text, self._most, choices.list_key)
+        if self._layout.remark:
+            self.remarks.append(self._layout.remark)
+        self.format = "JSONL" if self._layout.form == LINES else "JSON"
         self.kind = "table"
+        self._converter: Converter | None = None
         with closing(self._objects()) as objects:
             _number, first = next(objects, (0, None))
-        if isinstance(first, tuple) and first[1].keys() >= {"custom_id", "params"}:
+        if isinstance(first, tuple):
+            self._find_kind(first[1], choices.convert)
+
+    def _find_kind(self, first: dict[str, Any], chosen: str) -> None:
+        """Table or requests, by the first object."""
+        form = form_of(first)
+        wanted, model = read_choice(chosen)
+        if form and form == wanted:
+            self._converter = Converter(form, model)
+        elif form:
+            self.remarks.append(offer(form, is_chosen=chosen == KEEP))
+        if self._converter or first.keys() >= {"custom_id", "params"}:
             self.kind = "requests"
 
     @property
@@ -168,20 +200,47 @@ class JsonLinesReader:
                 if len(faults) == FAULTS_SHOWN:
                     break
             elif not faults:
-                text, request = found
-                if self.corrections:
-                    row = row_name(self.format, count, number)
-                    if find_oddity(number, text, request) or requests.is_wrong(number, request):
-                        text, request = self.corrections.request(row, text, request)
-                    else:
-                        self.corrections.not_needed(row)
-                if problem := find_oddity(number, text, request):
-                    yield ParsedRow(number, text, 0, problem)
-                else:
-                    yield requests.line(number, text, request)
+                row = row_name(self.format, count, number)
+                converted = self._converted(count, number, *found)
+                yield self._request_row(requests, row, number, *converted)
         if faults:
             raise Unreadable(*faults)
+        if self._converter:
+            self.remarks += self._converter.remarks()
         self.remarks += requests.remarks()
+
+    def _request_row(
+        self,
+        requests: RequestReader,
+        row: int,
+        number: int,
+        text: str,
+        request: dict[str, Any],
+        problem: Finding | None,
+    ) -> ParsedRow:
+        if self.corrections:
+            if problem or requests.is_wrong(number, request):
+                corrected = self.corrections.request(row, text, request)
+                if corrected[1] is not request:
+                    text, request, problem = self._converted(row, number, *corrected)
+            else:
+                self.corrections.not_needed(row)
+        if problem:
+            return ParsedRow(number, text, 0, problem)
+        return requests.line(number, text, request)
+
+    def _converted(
+        self, count: int, number: int, text: str, request: dict[str, Any]
+    ) -> tuple[str, dict[str, Any], Finding | None]:
+        """Text and content of a request, in our form if it was in another, and what is wrong."""
+        problem = find_oddity(number, text, request)
+        if problem or not self._converter or request.keys() >= {"custom_id", "params"}:
+            return text, request, problem
+        try:
+            request = self._converter.convert(count, request)
+        except NotConvertible as error:
+            return text, request, Finding("req_convert", str(error), number)
+        return _encoder.encode(request).decode(), request, None
 
     def texts(self) -> Iterator[tuple[int, dict[str, str]]]:
         """The line of each object, and its values as text. Nothing is said of odd ones; raises
@@ -204,10 +263,8 @@ class JsonLinesReader:
 
     def _objects(self) -> Generator[tuple[int, tuple[str, dict[str, Any]] | Finding]]:
         """The line of each object, and its text and what it is; or what is wrong with it."""
-        with self._file.open() as stream:
-            file = io.TextIOWrapper(stream, self._encoding, newline="")
-            texts = ListObjects(file, self._most) if self._is_list else self._lines(file)
-            for number, text in texts:
+        with self._open_text() as file:
+            for number, text in self._texts(file):
                 if isinstance(text, Finding):
                     yield number, text
                     continue
@@ -220,6 +277,20 @@ class JsonLinesReader:
                     except (msgspec.DecodeError, RecursionError):
                         pass
                 yield number, json_fault(number, text, self._most)
+
+    def _open_text(self) -> IO[str]:
+        return io.TextIOWrapper(self._file.open(), self._encoding, newline="")
+
+    def _texts(self, file: IO[str]) -> Iterator[tuple[int, str | Finding]]:
+        """Where each object begins, and its text."""
+        layout = self._layout
+        if layout.form == LINES:
+            return self._lines(file)
+        if layout.form == OBJECTS:
+            return iter(BareObjects(file, self._most))
+        if layout.table:
+            return enumerate(layout.table.objects(), start=1)
+        return iter(ListObjects(file, self._most, layout.path, layout.key))
 
     def _lines(self, file: IO[str]) -> Iterator[tuple[int, str]]:
         """The lines that are not blank; of one that is too long, the beginning."""

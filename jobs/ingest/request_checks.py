@@ -11,19 +11,23 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..rules.model_capabilities import MODEL_RULES, QUIET_EFFORTS, ModelRules
 from ..rules.pricing import ModelFacts, all_models, find_model
+from .request_blocks import block_problems
+from .request_settings import answer_schema, foreign_format, setting_problems
 from .request_shapes import (
     SHAPES,
     Json,
+    Problem,
     is_blocks,
     is_output_config,
     is_thinking,
     is_tool_choice,
     is_tools,
 )
+from .request_tool_checks import choice_problems, is_foreign, own_tool_problems
 from .request_tools import CLIENT_TOOLS, MOST_USES, WEB_TOOLS, has_max_uses, tool_kind
 from .shapes import Limits
 
@@ -70,12 +74,6 @@ _BETA = {
 }
 
 
-class Problem(NamedTuple):
-    kind: str
-    text: str
-    fix: str = ""
-
-
 def find_problems(request: Json, limits: Limits) -> Iterator[Problem]:
     for name in request:
         if name not in ("custom_id", "params"):
@@ -95,12 +93,13 @@ def _removal(what: str, name: str) -> str:
 
 def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
     """What the provider would refuse."""
+    place, _format = foreign_format(params)
     for name, value in params.items():
         if name in _REFUSED:
             # `false` is the default, and harmless.
             if name not in ("stream", "speed") or not (value is None or value is False):
                 yield Problem(f"req_{name}", _REFUSED[name], f"remove:{name}")
-        elif name not in _PARAMS:
+        elif name not in _PARAMS and name != (place or None):
             what = "is a beta parameter, which this site does not support" if name in _BETA else ""
             text = f"“{name[:SHOWN]}” {what or 'is not a known parameter'}."
             yield Problem("req_unknown", text, _removal("remove", name))
@@ -115,14 +114,22 @@ def _params_problems(params: Json, limits: Limits) -> Iterator[Problem]:
     yield from _length_problems(params, known)
     yield from _message_problems(params, rules)
     for name, is_right in SHAPES.items():
-        if name in params and not is_right(params[name]):
+        if name in params and not is_right(params[name]) and name != place:
             text = f"“{name}” has an invalid value."
             yield Problem("req_setting", text)
+    if place:
+        text = f"“{place}” has a JSON schema in another form than “output_config.format”."
+        yield Problem("req_format", text, "format:move")
     if params.get("container") is not None:
         text = "A “container” is read without a limit, so its maximum cost is unknown."
         yield Problem("req_container", text, "remove:container")
     if is_tools(params.get("tools")):
         yield from _tool_problems(params["tools"])
+        yield from own_tool_problems(params["tools"])
+    if params.get("tools") is None or is_tools(params["tools"]):
+        yield from choice_problems(params)
+    if isinstance(params.get("messages"), list):
+        yield from setting_problems(params)
     if rules and known:
         yield from _rule_problems(params, rules, known.name)
 
@@ -211,9 +218,24 @@ def _message_problems(params: Json, rules: ModelRules | None) -> Iterator[Proble
             kind, text = found
             yield Problem(kind, f"Message {number:,}: {text}")
             return
-        if begun and rules and not rules.prefill:
-            text = "The last message prefills the answer, which the model does not support."
-            yield Problem("req_prefill", text, "remove:prefill")
+        if begun and rules:
+            yield from _prefill_problems(params, message["content"], rules)
+    yield from block_problems(messages)
+
+
+def _prefill_problems(
+    params: Json, content: str | list[Json], rules: ModelRules
+) -> Iterator[Problem]:
+    """About the last message, which begins the answer."""
+    if not rules.prefill:
+        text = "The last message prefills the answer, which the model does not support."
+        yield Problem("req_prefill", text, "remove:prefill")
+    elif answer_schema(params) is not None:
+        text = "The last message prefills the answer, which does not go with a JSON schema."
+        yield Problem("req_prefill", text, "remove:prefill")
+    elif isinstance(content, str) and content != content.rstrip():
+        text = "The last message, which begins the answer, ends with a blank."
+        yield Problem("req_prefill_end", text, "prefill:strip")
 
 
 def _form_problem(message: Any) -> str:
@@ -265,6 +287,8 @@ def _tool_problems(tools: list[Json]) -> Iterator[Problem]:
     for tool in tools:
         kind = tool_kind(tool)
         name = f"The tool “{kind[:SHOWN]}”"
+        if is_foreign(tool):
+            continue
         if not kind.startswith((*WEB_TOOLS, *CLIENT_TOOLS)):
             text = f"{name} can be used any number of times, so its maximum cost is unknown."
             yield Problem("req_open_tool", text)
@@ -288,6 +312,9 @@ def _rule_problems(params: Json, rules: ModelRules, name: str) -> Iterator[Probl
     if forced and not rules.forced_tool:
         text = f"{name} does not support forced tool use (“tool_choice”)."
         yield Problem("req_tool_choice", text, "tool_choice:auto")
+    if forced and isinstance(thinking, dict) and thinking.get("type") == "enabled":
+        text = "“thinking” of the type “enabled” does not go with forced tool use (“tool_choice”)."
+        yield Problem("req_thinking", text, "remove:thinking")
     if params.get("inference_geo") and not rules.region:
         text = f"{name} does not support “inference_geo”."
         yield Problem("req_region", text, "remove:inference_geo")

@@ -7,7 +7,18 @@ from typing import NamedTuple
 
 from ..rules.pricing import find_model
 from .request_checks import REQUIRED, SHOWN
+from .request_conversion import convert_blocks, convert_tools
+from .request_settings import (
+    cache_one_hour,
+    keep_last_marks,
+    keep_user_id,
+    move_format,
+    remove_blank_stops,
+    remove_citations,
+    simplify_schemas,
+)
 from .request_shapes import Json
+from .request_sources import set_media_types, strip_data_urls
 from .request_tools import FEW_USES, WEB_TOOLS, has_max_uses, tool_kind
 
 # --- Fixes ----------------------------------------------------------------------------------------
@@ -53,6 +64,18 @@ def _limit_uses(params: Json) -> None:
     for tool in params["tools"]:
         if tool_kind(tool).startswith(WEB_TOOLS) and not has_max_uses(tool):
             tool["max_uses"] = FEW_USES
+
+
+def _strip_prefill(params: Json) -> None:
+    params["messages"][-1]["content"] = params["messages"][-1]["content"].rstrip()
+
+
+def _drop_copies(params: Json) -> None:
+    tools: list[Json] = []
+    for tool in params["tools"]:
+        if tool not in tools:
+            tools.append(tool)
+    params["tools"] = tools
 
 
 _FIXES = {
@@ -101,6 +124,65 @@ _FIXES = {
         "Let the model decide whether to use a tool",
         "The model decides whether to use a tool (“tool_choice” is “auto”)",
         lambda params: params.update(tool_choice={"type": "auto"}),
+    ),
+    "block:convert": Fix(
+        "Convert the blocks of OpenAI’s form",
+        "Blocks of OpenAI’s form were converted",
+        convert_blocks,
+    ),
+    "tools:convert": Fix(
+        "Convert the tools of OpenAI’s form",
+        "Tools of OpenAI’s form were converted",
+        convert_tools,
+    ),
+    "tools:once": Fix(
+        "Remove tools that are there twice",
+        "Tools that were there twice were removed",
+        _drop_copies,
+    ),
+    "format:move": Fix(
+        "Move the schema to “output_config.format”",
+        "The schema was moved to “output_config.format”",
+        move_format,
+    ),
+    "schema:simplify": Fix(
+        "Move what schemas cannot say to their descriptions",
+        "What schemas cannot say was moved to their descriptions",
+        simplify_schemas,
+    ),
+    "citations:remove": Fix("Turn off citations", "Citations were turned off", remove_citations),
+    "source:data_url": Fix(
+        "Turn “data:” addresses into base64",
+        "“data:” addresses were turned into base64",
+        strip_data_urls,
+    ),
+    "source:media_type": Fix(
+        "Correct the media types of files",
+        "The media types of files were corrected",
+        set_media_types,
+    ),
+    "cache:last": Fix(
+        "Keep only the last 4 “cache_control”",
+        "Only the last 4 “cache_control” were kept",
+        keep_last_marks,
+    ),
+    "cache:one_hour": Fix(
+        "Set all “cache_control” to one hour",
+        "All “cache_control” were set to one hour",
+        cache_one_hour,
+    ),
+    "stop:blank": Fix(
+        "Remove blank stop sequences", "Blank stop sequences were removed", remove_blank_stops
+    ),
+    "metadata:user_id": Fix(
+        "Remove all but “user_id” from “metadata”",
+        "All but “user_id” was removed from “metadata”",
+        keep_user_id,
+    ),
+    "prefill:strip": Fix(
+        "Remove the blanks at the end of the last message",
+        "The blanks at the end of the last message were removed",
+        _strip_prefill,
     ),
 }
 

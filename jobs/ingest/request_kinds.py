@@ -127,6 +127,60 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
         "These requests have a parameter with an invalid value.",
         "Correct it or remove it from “params”.",
     ),
+    "req_block": (
+        "These requests have a message with an invalid block.",
+        "Correct the block. Text looks like this: {“type”: “text”, “text”: “...”}.",
+    ),
+    "req_source": (
+        "These requests have an image or document whose source is invalid.",
+        "Use a “source” of the type “base64” with “media_type” and “data”, or of the type “url”.",
+    ),
+    "req_data_url": (
+        "These requests have a “data:” address in place of base64.",
+        "Remove all up to the comma, and set “media_type”.",
+    ),
+    "req_media_type": (
+        "These requests have a file with the wrong media type.",
+        "Set “media_type” to what the file is.",
+    ),
+    "req_tool_result": (
+        "These requests have tool calls and results that do not belong together.",
+        "Put each “tool_result” into the message right after its “tool_use”, with the same ID.",
+    ),
+    "req_tools": ("These requests have an invalid tool.", "Correct the tool or remove it."),
+    "req_no_tools": (
+        "These requests choose a tool that they do not have.",
+        "Add the tool to “tools”, or remove “tool_choice”.",
+    ),
+    "req_cache": (
+        "These requests set “cache_control” in a way that is not possible.",
+        "Use at most 4, those of one hour before those of five minutes.",
+    ),
+    "req_stop": ("These requests have a blank stop sequence.", "Remove it."),
+    "req_metadata": (
+        "These requests have “metadata” that is not possible.",
+        "Only “user_id” is possible there. Your own notes belong in “custom_id”.",
+    ),
+    "req_format": (
+        "These requests have a JSON schema in another form.",
+        "Write “output_config”: {“format”: {“type”: “json_schema”, “schema”: {...}}}.",
+    ),
+    "req_schema": (
+        "These requests have a JSON schema that cannot be used.",
+        "Change the schema. Limits such as lengths belong in descriptions.",
+    ),
+    "req_citations": (
+        "These requests ask for citations and a JSON schema.",
+        "Turn off citations, or remove the schema.",
+    ),
+    "req_prefill_end": (
+        "These requests begin the answer with text that ends with a blank.",
+        "Remove the blank.",
+    ),
+    "req_convert": (
+        "These requests have no counterpart for Claude.",
+        "Change them in the file, or write them as requests for Claude.",
+    ),
     # Worth knowing about ready-made requests, and about objects
     "req_finding": (
         "",
@@ -144,5 +198,8 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
         "They contain a PDF that we cannot open, earlier thinking, or tool results. “At "
         "most” assumes that each is as long as the model can read.",
     ),
+    "converted": ("", "Look over a few requests before you submit."),
+    "converted_without": ("Parameters without a counterpart were left out.", ""),
+    "converted_length": ("", "Answers that need more are cut off there."),
     "req_deprecated": ("", "You can submit this job now. Later jobs need another model."),
 }

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..rules.model_capabilities import ALL_EFFORTS
 
 Json = dict[str, Any]
+
+
+class Problem(NamedTuple):
+    """What is wrong with a request: its kind, in words, and the code of a fix."""
+
+    kind: str
+    text: str
+    fix: str = ""
 
 
 _ALL_THINKING = ("adaptive", "enabled", "disabled", "between_tools")
@@ -64,11 +72,12 @@ def _is_format(value: Any) -> bool:
     )
 
 
-def _is_cache_control(value: Any) -> bool:
+def is_cache_control(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and value.get("type") == "ephemeral"
         and value.get("ttl", "5m") in ("5m", "1h")
+        and value.keys() <= {"type", "ttl"}
     )
 
 
@@ -81,7 +90,7 @@ def is_tool_choice(value: Any) -> bool:
 
 
 SHAPES: dict[str, Callable[[Any], bool]] = {
-    "cache_control": _is_cache_control,
+    "cache_control": is_cache_control,
     "container": lambda value: value is None or isinstance(value, str | dict),
     "inference_geo": lambda value: value in (None, "us", "global"),
     "metadata": lambda value: value is None or isinstance(value, dict),

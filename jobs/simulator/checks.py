@@ -164,6 +164,8 @@ def _check_rest(params: Params, model: Model) -> None:
     forced = params.tool_choice is not None and params.tool_choice.type in ("any", "tool")
     if forced and not rules.forced_tool_choice:
         raise invalid(f"tool_choice: a forced tool is not supported by {model.id}")
+    if forced and params.thinking is not None and params.thinking.type == "enabled":
+        raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
     if params.inference_geo is not None and not rules.inference_geo:
         raise invalid(f"inference_geo: not supported by {model.id}")
     config = params.output_config

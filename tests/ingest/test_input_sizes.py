@@ -101,7 +101,9 @@ def pdf(pages: int, text: bytes = b"", *, packed: bool = False, extra: bytes = b
 
 
 def image(raw: bytes) -> dict[str, Any]:
-    source = {"type": "base64", "media_type": "image/png", "data": base64_of(raw)}
+    beginnings = {b"\xff\xd8": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+    kind = next((name for begin, name in beginnings.items() if raw.startswith(begin)), "image/png")
+    source = {"type": "base64", "media_type": kind, "data": base64_of(raw)}
     return {"type": "image", "source": source}
 
 
@@ -116,8 +118,16 @@ def linked(kind: str, **source: str) -> dict[str, Any]:
 
 def request(*blocks: dict[str, Any], model: str = OPUS, **params: Any) -> dict[str, Any]:
     content = [*blocks, {"type": "text", "text": "[simulate:good] What is it?"}]
-    message = {"role": "user", "content": content}
-    return {"model": model, "max_tokens": 100, "messages": [message], **params}
+    calls = [
+        {"type": "tool_use", "id": block["tool_use_id"], "name": "look", "input": {}}
+        for block in blocks
+        if block["type"] == "tool_result"
+    ]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if calls:
+        asked = {"role": "user", "content": "Look."}
+        messages = [asked, {"role": "assistant", "content": calls}, *messages]
+    return {"model": model, "max_tokens": 100, "messages": messages, **params}
 
 
 def most_of(params: dict[str, Any]) -> int:
@@ -238,7 +248,10 @@ BLOCKS: dict[str, tuple[list[dict[str, Any]], int]] = {
         92 * 52,
     ),
     "earlier thinking": ([{"type": "redacted_thinking", "data": "abc"}], MILLION),
-    "what a search found": ([{"type": "web_search_tool_result", "content": []}], MILLION),
+    "what a search found": (
+        [{"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}],
+        MILLION,
+    ),
     "what nobody knows yet": ([{"type": "hologram"}], MILLION),
 }
 

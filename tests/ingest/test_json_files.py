@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.ingest import json_list
+from jobs.ingest import json_scanner
 from jobs.ingest.file_formats import open_upload
 from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.json_reader import JsonLinesReader, is_json
@@ -165,7 +165,7 @@ def test_any_texts_come_back_as_they_were(
         content = "\n".join(json.dumps(each, ensure_ascii=ascii_only) for each in objects)
     with pytest.MonkeyPatch.context() as patch:
         # Whatever falls on the border of two blocks.
-        patch.setattr(json_list, "BLOCK", block)
+        patch.setattr(json_scanner, "BLOCK", block)
         reader, lines = read(path, content)
     names = list(dict.fromkeys(name for each in objects for name in each))
     assert reader.columns == names

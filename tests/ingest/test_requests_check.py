@@ -29,6 +29,8 @@ USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "It is"}
 SYSTEM = {"role": "system", "content": "Be brief."}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+TOOL = {"name": "x", "input_schema": {"type": "object"}}
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 SCHEMA = {"type": "json_schema", "schema": {"type": "object"}}
 GONE = ...  # a key that is taken out
 
@@ -92,8 +94,9 @@ TAKEN: list[dict[str, Any]] = [
     {"messages": [USER, ANSWER], "model": "claude-haiku-4-5"},
     {"messages": [USER, SYSTEM], "model": "claude-opus-5-5"},
     {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
-    {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64"}}]}]},
-    {"stop_sequences": ["\n"]},
+    {"messages": [{"role": "user", "content": [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}]}]},
+    {"stop_sequences": ["\nEND"]},
     {"metadata": {"user_id": "x"}},
     {"service_tier": "auto"},
     {"inference_geo": "us"},
@@ -109,7 +112,7 @@ TAKEN: list[dict[str, Any]] = [
     {"output_config": {"format": {**SCHEMA, "schema": {"type": "object", "properties": {},
                                                        "additionalProperties": False}}}},
     {"tools": [{"name": "x", "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto"}},
-    {"tools": [{"type": "bash_20250124", "name": "bash"}, {"type": None, "name": "x"}]},
+    {"tools": [{"type": "bash_20250124", "name": "bash"}, {**TOOL, "type": None}]},
     {"tools": [{"type": "web_search_20260318", "name": "web_search", "max_uses": 3}]},
     {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
 ]  # fmt: skip
@@ -350,8 +353,8 @@ SWITCHES: list[list[dict[str, Any]]] = [
     [{}, *({"output_config": {"effort": e}} for e in ("low", "medium", "high", "xhigh", "max"))],
     [
         {},
-        {"tool_choice": {"type": "auto"}},
-        {"tool_choice": {"type": "any"}},
+        {"tools": [TOOL], "tool_choice": {"type": "auto"}},
+        {"tools": [TOOL], "tool_choice": {"type": "any"}},
         {"inference_geo": "us"},
         {"messages": [USER, ANSWER]},
     ],
@@ -597,9 +600,9 @@ def test_the_first_messages_become_the_system_prompt(path: Path) -> None:
 
 def test_a_change_keeps_every_number_as_it_was(path: Path) -> None:
     odd = {"a": 2**70, "b": 0.1, "c": 1e300, "d": -0.0, "e": "\u2028😀"}
-    found = request("a", temperature=1, metadata=odd)
+    found = request("a", temperature=1, tools=[{**TOOL, "input_examples": [odd]}])
     _reader, (line,) = read(path, [found], "remove:temperature")
-    assert repr(params_of(line)["metadata"]) == repr(odd)
+    assert repr(params_of(line)["tools"][0]["input_examples"]) == repr([odd])
 
 
 # --- Models that will go --------------------------------------------------------------------------

@@ -169,7 +169,7 @@ class NumberFormat:
         if self._quick and 0 <= value < 1e9:
             first = self.sections[0]
             if self._quick == "%":
-                text = f"{Decimal(f'{value:.15g}').scaleb(2):f}"
+                text = f"{Decimal(f'{abs(value):.15g}').scaleb(2):f}"
                 whole, _point, rest = text.partition(".")
                 rest = rest.rstrip("0").ljust(first.decimals, "0")
                 return f"{whole}.{rest}%" if rest else f"{whole}%"
@@ -375,6 +375,7 @@ def _filled(section: Section, tokens: list[Token], whole: str, rest: str) -> str
                 pieces.append(" " if token.text == "?" else "")
         elif token == (MARK, "."):
             pieces.append((whole if not places else "") + ".")
+            pieces.append("" if section.decimals else rest)
         elif token == (MARK, "%"):
             pieces.append("%")
     return "".join(pieces)

@@ -107,6 +107,9 @@ _FILE_KINDS = {
         "Some columns have a number format that hides their cells.", "", asks=True
     ),
     "early_date": Kind("Some columns have dates before 1900.", ""),
+    "unknown_formats": Kind(
+        "", "If your spreadsheet has any of these, save it as .xlsx and upload it again."
+    ),
     "no_such_column": Kind("", "Choose the column by its name in the file."),
     "single_quotes": Kind("", ""),
     "long_number": Kind(

@@ -25,8 +25,10 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,7 @@ from .workbook_repairs import related, repaired_ods, repaired_xlsx, sheet_parts,
 from .workbook_sheet import SheetScan
 from .workbook_shown import ShownSheet
 from .workbook_styles import SheetLook, Styles
+from .workbook_xls import XlsBook
 
 NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 NAMED = 20  # sheets, errors, lines in one remark
@@ -88,6 +91,7 @@ class WorkbookReader:
         self._parts: dict[str, str] = {}  # of an .xlsx: where its sheets are
         self._content = ""  # of an .ods: the part with its sheets
         self._styles = Styles()
+        self._xls: XlsBook | None = None
         self._repaired: BytesIO | None = None  # what calamine reads in place of the file
         with library_errors():
             if file.head.startswith(OLE):
@@ -187,6 +191,11 @@ class WorkbookReader:
                     if has_stream(raw, name):
                         raise unreadable("not_text", f"This is {words}.")
         self._remark_on_lost_errors(".xls")
+        with suppress(struct.error):  # then it is damaged: calamine says so
+            self._xls = XlsBook(self._path.read_bytes(), bool(self._choices.as_shown))
+            self._styles = self._xls.styles
+        if self._xls is None or not self._xls.is_known:
+            self._remark_on_unknown_formats(".xls")
 
     def _look_into_zip(self, archive: ZipFile) -> None:
         require_harmless(archive, self._limits, self.position)
@@ -201,6 +210,7 @@ class WorkbookReader:
         elif "xl/workbook.bin" in names:
             read = [name for name in names if name.endswith(".bin")]
             self._remark_on_lost_errors(".xlsb")
+            self._remark_on_unknown_formats(".xlsb")
         elif is_spreadsheet(archive, names):
             self.format = "OpenDocument"
             if MANIFEST in names and b"encryption-data" in archive.read(names[MANIFEST]):
@@ -245,6 +255,10 @@ class WorkbookReader:
         text = f"In {kind} files a cell with an error such as #N/A is read as an empty cell."
         self.remarks.append(Finding("error_cell", text))
 
+    def _remark_on_unknown_formats(self, kind: str) -> None:
+        text = f"In this {kind} file we cannot see hidden rows, hidden columns and number formats."
+        self.remarks.append(Finding("unknown_formats", text))
+
     # --- The sheet --------------------------------------------------------------------------------
 
     def _read_sheet(self, workbook: CalamineWorkbook) -> None:
@@ -287,6 +301,9 @@ class WorkbookReader:
         if part := self._parts.get(name):
             with ZipFile(self._path) as archive:
                 self._sheet.look_through(archive, part, self._limits, look)
+        elif self._xls:
+            with suppress(struct.error):
+                self._xls.look_through(index, look.facts)
         elif self._content:
             with ZipFile(self._path) as archive:
                 blocks = part_blocks(archive, self._content, self._limits)

@@ -12,6 +12,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+import xlwt  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ from ..workbooks import (
     relations,
     sheet_of,
     workbook,
+    xlsb,
     xlsx,
 )
 
@@ -366,6 +368,49 @@ def test_an_open_document_is_read_by_its_formats_too(path: Path) -> None:
     assert kinds(reader) == ["number_format"] * 5
     _reader, rows = read(path, Choices(as_shown=("price", "rate"), as_stored=("zip", "flag")))
     assert rows == [["2494", "8 %", "5.25 kg", "1.234,50 €", "1", "2.5"]] * 2
+
+
+def old_workbook(path: Path) -> None:
+    book = xlwt.Workbook()
+    for name in ("Cover", "Data"):
+        sheet = book.add_sheet(name)
+    sheet.write(0, 0, "rate")
+    for column, name in enumerate(("zip", "born", "price", "secret"), start=1):
+        sheet.write(0, column, name)
+    for line in range(1, 400):
+        for column, (value, code) in enumerate(
+            [(0.075, "0.0%"), (2494, "00000"), (-30698, "yyyy-mm-dd"), (9.5, '"$"#,##0.00')]
+        ):
+            sheet.write(line, column, value, xlwt.easyxf(num_format_str=code))
+        sheet.write(line, 4, f"s{line}")
+        sheet.row(line).hidden = line % 2 == 0
+    sheet.col(4).hidden = True
+    sheet.write_merge(400, 401, 0, 0, "merged")
+    sheet.write(401, 1, "x")
+    book.save(str(path))
+
+
+def test_an_old_workbook_is_read_as_shown_too(path: Path) -> None:
+    old_workbook(path)
+    reader, rows = read(path)
+    assert rows[0] == ["7.5%", "02494", "1815-12-13", "9.5", "s1"]
+    assert finding(reader, "hidden").text.startswith("199 of 401 rows and the column “secret” are")
+    assert "(A401:A402), so 1 cell in “rate” is empty" in finding(reader, "merged").text
+    assert [labels(one) for one in reader.remarks if one.kind == "number_format"] == [
+        ["As stored"],
+        ["As stored"],
+        ["As shown"],
+    ]
+    choices = Choices(hidden=SKIP, as_shown=("price",), as_stored=("zip", "born"))
+    reader, rows = read(path, choices)
+    assert rows[:2] == [["7.5%", "2494", "-30698", "$9.50"]] * 2
+    assert len(rows) == 202
+
+
+def test_what_is_not_known_of_a_binary_workbook_is_said(path: Path) -> None:
+    xlsb(path, [["name", "n"], ["Ann", 7.0]])
+    reader, _rows = read(path)
+    assert ".xlsb file we cannot see hidden rows" in finding(reader, "unknown_formats").text
 
 
 # --- Dates ----------------------------------------------------------------------------------------

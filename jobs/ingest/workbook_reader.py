@@ -153,18 +153,27 @@ class WorkbookReader:
     def _look_ahead(self) -> None:
         """Find the column names and the first row, if what a person chose depends on them."""
         chosen, shown = self._choices, self._shown
-        if not (chosen.as_shown or chosen.as_stored or chosen.merged == FILL):
-            return
-        table = Table(chosen, self._limits, [])
+        if shown.skips and shown.facts.hidden_rows:
+            # Names in a hidden line are names.
+            shown.keeps_all = True
+            shown.header = self._first_rows()[0].header
+            shown.keeps_all = False
+        if chosen.as_shown or chosen.as_stored or chosen.merged == FILL:
+            table, shown.fill_from = self._first_rows()
+            for place, name in enumerate(table.columns):
+                for mode, names in (("as_shown", chosen.as_shown), ("as_stored", chosen.as_stored)):
+                    if name in names:
+                        shown.modes[shown.column_at(place)] = mode
+
+    def _first_rows(self) -> tuple[Table, int]:
+        """The table with its column names, and the line of its first row; 0: there is none."""
+        self._shown.begin()
+        table = Table(self._choices, self._limits, [])
         first = next(table.lines(self._records()), None)
-        shown.fill_from = first.line if first else 0
-        for place, name in enumerate(table.columns):
-            for mode, names in (("as_shown", chosen.as_shown), ("as_stored", chosen.as_stored)):
-                if name in names:
-                    shown.modes[shown.column_at(place)] = mode
-        shown.begin()
+        self._shown.begin()
         self._long.clear()
         self._table.blank_lines = 0
+        return table, first.line if first else 0
 
     def _empty(self, line: ParsedRow, letters: list[str]) -> str:
         """The first of the columns with these letters in which no correction put anything."""
@@ -191,7 +200,7 @@ class WorkbookReader:
                     if has_stream(raw, name):
                         raise unreadable("not_text", f"This is {words}.")
         self._remark_on_lost_errors(".xls")
-        with suppress(struct.error):  # then it is damaged: calamine says so
+        with suppress(struct.error, IndexError):  # then it is damaged: calamine says so
             self._xls = XlsBook(self._path.read_bytes(), bool(self._choices.as_shown))
             self._styles = self._xls.styles
         if self._xls is None or not self._xls.is_known:
@@ -302,7 +311,7 @@ class WorkbookReader:
             with ZipFile(self._path) as archive:
                 self._sheet.look_through(archive, part, self._limits, look)
         elif self._xls:
-            with suppress(struct.error):
+            with suppress(struct.error, IndexError):
                 self._xls.look_through(index, look.facts)
         elif self._content:
             with ZipFile(self._path) as archive:

@@ -39,7 +39,10 @@ class ShownSheet:
         )
         # Set when the column names are known, if they have to be before the first line is read:
         self.fill_from = 0  # the line of the first row, from which on merged cells are filled
+        self.header = choices.header  # read though it is hidden
+        self.keeps_all = False
         self.modes: dict[int, str] = {}  # "as_shown" or "as_stored", by column
+        self._columns: list[int] | None = None  # those that are hidden
         self.begin()
 
     def begin(self) -> None:
@@ -55,14 +58,13 @@ class ShownSheet:
         self._hidden: list[int] = []  # hidden lines with something in them
         self._dropped: dict[int, list[str]] = {}  # cells in hidden columns, of the first lines
         self._filled_columns: set[int] = set()  # hidden ones with something in them
-        self._columns: list[int] | None = None  # those that are hidden
 
     @property
     def skips(self) -> bool:
-        return self._choices.hidden == SKIP
+        return self._choices.hidden == SKIP and not self.keeps_all
 
     def is_left_out(self, line: int) -> bool:
-        return self.skips and line in self.facts.hidden_rows and line != self._choices.header
+        return self.skips and line in self.facts.hidden_rows and line != self.header
 
     # --- Cells ------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import zipfile
 from datetime import date, datetime
 from pathlib import Path
@@ -13,13 +12,9 @@ from typing import Any
 import openpyxl
 import pytest
 import xlwt  # type: ignore[import-untyped]
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from jobs.ingest.file_formats import open_upload
 from jobs.ingest.shapes import FILL, KEEP, SKIP, Choices, Finding, Limits, Reader, Unreadable
-from jobs.ingest.workbook_cells import number_text
-from jobs.ingest.workbook_formats import number_format
 
 from ..workbooks import (
     BOOK,
@@ -172,6 +167,17 @@ def test_columns_of_no_width_are_hidden_and_lines_keep_their_numbers(path: Path)
     assert "“b”, “d”" in finding(reader, "hidden_left_out").text
 
 
+def test_names_in_a_hidden_line_are_names(path: Path) -> None:
+    with workbook(path) as book:
+        sheet = book.add_worksheet()
+        fill(sheet, [["a", "b"], ["x", "y"], ["v", "w"]])
+        sheet.set_row(0, None, None, {"hidden": True})
+        sheet.set_row(1, None, None, {"hidden": True})
+    reader, rows = read(path, Choices(hidden=SKIP))
+    assert (reader.columns, rows) == (["a", "b"], [["v", "w"]])
+    assert finding(reader, "hidden_left_out").text.startswith("1 of 2 rows is hidden")
+
+
 def test_a_formula_without_a_result_is_named_right_beside_hidden_columns(path: Path) -> None:
     with workbook(path) as book:
         sheet = book.add_worksheet()
@@ -248,93 +254,30 @@ def test_each_column_can_be_read_as_shown_or_as_stored(path: Path) -> None:
     assert set(again.as_stored) > {"zip"}, "what was chosen for other columns stays"
 
 
-@pytest.mark.parametrize(
-    ("code", "value", "text", "shown"),
-    [
-        ("0%", 0.08, "8%", "8%"),
-        ("0%", 0.075, "7.5%", "8%"),
-        ("0.00%", 0.1 + 0.2, "30.00%", "30.00%"),
-        ("0%", -0.05, "-5%", "-5%"),
-        ("0%;[Red]0%", -0.05, "-5%", "5%"),
-        ("0.0 %", 1.5, "150.0 %", "150.0 %"),
-        ("00000", 2494, "02494", "02494"),
-        ("00000", -7, "-00007", "-00007"),
-        ("00000", 1234567, "1234567", "1234567"),
-        ("00 00 00 00 00", 612345678, "06 12 34 56 78", "06 12 34 56 78"),
-        ("0000 0000 0000 0000", 4111111111111111, "4111 1111 1111 1111", "4111 1111 1111 1111"),
-        ('"INV-"00000', 42, "INV-00042", "INV-00042"),
-        ("\\#0", 4, "#4", "#4"),
-        ('0 "kg"', 5.25, "5.25 kg", "5 kg"),
-        ('#,##0 "kg"', 12345, "12,345 kg", "12,345 kg"),
-        ('General" pcs"', 3, "3 pcs", "3 pcs"),
-        ('0"°C"', -3, "-3°C", "-3°C"),
-        ('"Yes";;"No"', 1, "Yes", "Yes"),
-        ('"Yes";;"No"', 0, "No", "No"),
-        ('"Yes";;"No"', -1, "", ""),
-        ('[=1]"male";[=2]"female";"other"', 2, "female", "female"),
-        ('[=1]"male";[=2]"female";"other"', 3, "other", "other"),
-        ('[<50]"low";[>=90]"high";"middle"', 70, "middle", "middle"),
-        ("[<=9999999]###-####;(###) ###-####", 5551234, "555-1234", "555-1234"),
-        # Stored: what is shown says less, or the same
-        ('"$"#,##0.00', 1234.5, "1234.5", "$1,234.50"),
-        ("[$€-2] #,##0.00", 9.99, "9.99", "€ 9.99"),
-        ('0.00" EUR"', 3, "3", "3.00 EUR"),
-        ("#,##0;(#,##0)", -5, "-5", "(5)"),
-        ("0;0", -5, "-5", "5"),
-        ('0,"K"', 12_000, "12000", "12K"),
-        ('0.0,,"M"', 5_600_000, "5600000", "5.6M"),
-        ("# ##0", 12_345, "12345", "12 345"),
-        ("# ?/?", 1.25, "1.25", "1 1/4"),
-        ("0.00E+00", 12345, "12345", "1.23E+04"),
-        ("0.00", 2.71828, "2.71828", "2.72"),
-        ("0.00", 2.5, "2.5", "2.50"),
-        ("[Red]0;[Blue]-0", 5, "5", "5"),
-        ("0;-0;;@", 0, "0", ""),
-        (";;;", 5, "5", ""),
-        ("#,##0", 1e20, "100000000000000000000", "100,000,000,000,000,000,000"),
-        ('_(* #,##0.00_);_(* (#,##0.00);_(* "-"??_);_(@_)', -1234.5, "-1234.5", "(1,234.50)"),
-    ],
-)
-def test_a_number_keeps_its_digits_and_what_its_format_says(
-    code: str, value: float, text: str, shown: str
-) -> None:
-    reading = number_format(code).of_number(value)
-    assert (reading.read, reading.shown.strip()) == (text, shown)
-    assert number_format(code).read_number(value) == text
+def test_a_column_beside_a_hidden_one_is_read_as_chosen(path: Path) -> None:
+    with workbook(path) as book:
+        sheet = book.add_worksheet()
+        fill(sheet, [["hidden", "zip", "price"], ["x"]])
+        sheet.write_number(1, 1, 2494, book.add_format({"num_format": "00000"}))
+        sheet.write_number(1, 2, 5, book.add_format({"num_format": "$0.00"}))
+        sheet.set_column(0, 0, None, None, {"hidden": True})
+    reader, rows = read(path, Choices(hidden=SKIP, as_stored=("zip",), as_shown=("price",)))
+    assert (reader.columns, rows) == (["zip", "price"], [["2494", "$5.00"]])
 
 
-PARTS = re.compile("General")
-PIECES = st.sampled_from(
-    [*'0#?.,%/;@_*$-+() "\\ymdhsE', "E+0", "[Red]", "[h]", "[<5]", "[$€-2]", '"kg"', "General", "0"]
-)
-
-
-@given(
-    st.lists(PIECES, max_size=12).map("".join),
-    st.one_of(st.floats(allow_nan=False), st.integers(-(10**6), 10**6).map(float)),
-)
-@settings(deadline=None, database=None, max_examples=1_500)
-def test_no_format_breaks_and_no_number_loses_digits(code: str, value: float) -> None:
-    format = number_format(code)
-    if format.is_date:
-        return
-    reading = format.of_number(value)
-    assert format.read_number(value) == reading.read
-    stored = number_text(value)
-    texts = {"\\", '"', "%", "General", "E", "*", "_"} & {*code, *PARTS.findall(code)}
-    if reading.read != stored and not texts and not format.says_words:
-        digits = "".join(one for one in reading.read if one.isdigit()).strip("0")
-        meant = "".join(one for one in stored.partition("E")[0] if one.isdigit()).strip("0")
-        assert meant in digits
-
-
-def test_a_percentage_is_read_the_same_by_both_ways() -> None:
-    chance = random.Random(7)
-    for code in ("0%", "0.0%", "0.00%"):
-        for _time in range(500):
-            value = chance.choice([chance.random(), chance.randint(0, 300) / 100])
-            format = number_format(code)
-            assert format.read_number(value) == format.of_number(value).read
+@pytest.mark.parametrize("mark", ["", "x:"])
+def test_cells_that_do_not_say_where_they_are_have_formats_too(path: Path, mark: str) -> None:
+    name = '<c t="inlineStr"><is><t>{}</t></is></c>'
+    rows = "<row>" + name.format("a") + name.format("b") + "</row>"
+    rows += '<row><c s="1"/><c s="1"><v>0.5</v></c></row>' * 20_000
+    rows += '<row r="30000"><c s="1"><v>0.25</v></c><c><v>7</v></c></row>'
+    rows = rows.replace("<", f"<{mark}").replace(f"<{mark}/", f"</{mark}")
+    sheet = sheet_of(rows).replace("<worksheet", f'<worksheet xmlns:x="{MAIN}"')
+    linked = relations(worksheet="worksheets/sheet1.xml", styles="styles.xml")
+    xlsx(path, sheet, {"xl/styles.xml": STYLES, "xl/_rels/workbook.xml.rels": linked})
+    _reader, cells = read(path)
+    assert cells[:-1] == [["", "50%"]] * 20_000
+    assert cells[-1] == ["25%", "7"]
 
 
 def test_text_in_a_format_of_text_and_hidden_numbers(path: Path) -> None:

@@ -91,7 +91,8 @@ class ShownSheet:
             at = column - self._left
             if not number or (column, number) in self._settled or not 0 <= at < len(cells):
                 continue
-            if column in early:
+            # The 0 of a text is its place among all texts.
+            if column in early and type(values[at]) not in (str, bool):
                 reading = facts.reading(number, early[column])
                 stored = number_text(early[column])
                 cells[at] = stored if self.modes.get(column) == "as_stored" else reading.read
@@ -117,7 +118,6 @@ class ShownSheet:
             _note(self._formatted, column, _Example(line, reading.shown, stored, read))
 
     def _apply_merges(self, line: int, cells: list[str]) -> None:
-        filled = any(map(str.strip, cells))
         self._active = [one for one in self._active if one[0].bottom >= line]
         while self._next < len(self._merges) and self._merges[self._next].top <= line:
             merge = self._merges[self._next]
@@ -126,6 +126,7 @@ class ShownSheet:
             if merge.bottom >= line:
                 text = cells[at] if 0 <= at < len(cells) and merge.top == line else ""
                 self._active.append((merge, text))
+        bare: list[tuple[int, Merge, str]] = []  # cells to be filled
         for merge, text in self._active:
             first = max(merge.left, self._left)
             last = min(merge.right, self._left + len(cells) - 1)
@@ -135,12 +136,17 @@ class ShownSheet:
                 if cells[column - self._left].strip():
                     self._covered.append(line)
                 cells[column - self._left] = ""
-                if filled and text.strip():
-                    self._bare_count += 1
-                    if len(self._bare) < BARE:
-                        self._bare.append((line, column, merge))
-                    if self._choices.merged == FILL and 0 < self.fill_from <= line:
-                        cells[column - self._left] = text
+                if text.strip():
+                    bare.append((column, merge, text))
+        if not bare or not any(map(str.strip, cells)):
+            return
+        self._bare_count += len(bare)
+        fills = self._choices.merged == FILL and 0 < self.fill_from <= line
+        for column, merge, text in bare:
+            if len(self._bare) < BARE:
+                self._bare.append((line, column, merge))
+            if fills:
+                cells[column - self._left] = text
 
     def _apply_hidden_columns(self, line: int, cells: list[str]) -> list[str]:
         if self._columns is None:

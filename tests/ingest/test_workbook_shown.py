@@ -375,6 +375,18 @@ def test_days_before_1900_are_dates() -> None:
     assert [row[1] for row in rows][:3] == ["-30698", "-1", "0"]
 
 
+def test_a_text_with_the_format_of_a_date_is_a_text(path: Path) -> None:
+    with workbook(path) as book:
+        form = book.add_format({"num_format": "yyyy-mm-dd"})
+        sheet = book.add_worksheet()
+        sheet.write_string(0, 0, "the first text", form)
+        sheet.write_boolean(1, 0, False, form)
+        sheet.write_string(2, 0, "-1", form)
+    reader, rows = read(path)
+    assert (reader.columns, rows) == (["the first text"], [["FALSE"], ["-1"]])
+    assert not reader.remarks
+
+
 def test_times_of_day_and_durations_stay_what_they_are(path: Path) -> None:
     with workbook(path) as book:
         sheet = book.add_worksheet()

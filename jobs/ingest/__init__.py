@@ -5,6 +5,7 @@ file can be made so that reading it uses up all memory.
 
 - file_formats.py  which reader fits a file: csv_reader.py, workbook_reader.py or json_reader.py
 - upload_file.py, encodings.py  the bytes of a file and its text
+- workbook_shown.py and workbook_*.py  what a spreadsheet hides or shows differently
 - table_rows.py  records become the rows of a table
 - request_reader.py and request_*.py  ready-made requests: checks, fixes and tools
 - input_sizes.py, images.py, pdf.py  how many tokens the input of a request has at most

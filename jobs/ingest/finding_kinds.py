@@ -101,6 +101,23 @@ _FILE_KINDS = {
     ),
     "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
+    # What a spreadsheet does not show, or shows differently
+    "hidden": Kind("", "Choose whether hidden cells are read.", asks=True),
+    "hidden_left_out": Kind("", ""),
+    "hidden_read": Kind("", ""),
+    "merged": Kind("", "The text of merged cells is in the first one only.", asks=True),
+    "merged_filled": Kind("", ""),
+    "merged_kept": Kind("", ""),
+    "covered": Kind("", "To read them, unmerge the cells in your spreadsheet."),
+    "number_format": Kind("Some columns are shown differently than they are stored.", ""),
+    "format_hides": Kind(
+        "Some columns have a number format that hides their cells.", "", asks=True
+    ),
+    "early_date": Kind("Some columns have dates before 1900.", ""),
+    "unknown_formats": Kind(
+        "", "If your spreadsheet has any of these, save it as .xlsx and upload it again."
+    ),
+    "no_such_column": Kind("", "Choose the column by its name in the file."),
     "single_quotes": Kind("", ""),
     "long_number": Kind(
         "",

@@ -22,6 +22,8 @@ def as_text(value: Any) -> str:
             return "TRUE" if value else "FALSE"
         case int() | float():
             return number_text(value)
+        case datetime(hour=0, minute=0, second=0, microsecond=0):
+            return value.date().isoformat()
         case datetime():
             return value.isoformat(" ", "milliseconds" if value.microsecond else "seconds")
         case time():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import posixpath
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +34,8 @@ OTHER_ZIPS = (
     ("index.zip", "an Apple Numbers, Pages or Keynote document"),
     ("mimetype", "an OpenDocument or e-book file, but not a spreadsheet"),
 )
+# Files that can be uploaded when they are taken out of a zip file.
+TABLES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".csv", ".tsv", ".txt", ".json", ".jsonl")
 OTHER_OLES = (
     ("WordDocument", "a Word document"),
     ("PowerPoint Document", "a PowerPoint presentation"),
@@ -78,6 +79,27 @@ def require_harmless(archive: ZipFile, limits: Limits, size: int) -> None:
                     raise unreadable("damaged", text)
 
 
+def is_spreadsheet(archive: ZipFile, names: dict[str, str]) -> bool:
+    """Whether it is an .ods. `names`: the parts by their path in lower case."""
+    if "content.xml" not in names:
+        return False
+    if "mimetype" in names:
+        return archive.read(names["mimetype"]).strip().startswith(SPREADSHEET)
+    return MANIFEST in names and SPREADSHEET in archive.read(names[MANIFEST])
+
+
+def other_zip(names: list[str]) -> str:
+    """What a zip file is in which there is no workbook. `names`: of its parts, in lower case."""
+    for name, words in OTHER_ZIPS:
+        if name in names:
+            return f"This is {words}."
+    text = "This zip file does not contain a workbook"
+    tables = [name for name in names if name.endswith(TABLES) and "__macosx/" not in name]
+    if not tables:
+        return f"{text}."
+    return f"{text}, but “{tables[0].rpartition('/')[2]}”. Unpack it, and upload that file."
+
+
 def part_blocks(archive: ZipFile, name: str, limits: Limits) -> Iterator[bytes]:
     """What a part of the workbook holds; at the end its size and checksum have been checked."""
     with archive.open(name) as stream:
@@ -89,25 +111,7 @@ def part_blocks(archive: ZipFile, name: str, limits: Limits) -> Iterator[bytes]:
             yield block
 
 
-def sheet_parts(archive: ZipFile, names: dict[str, str]) -> dict[str, str]:
-    """The names of the sheets of an .xlsx, and of the parts that they are in. `names`: the parts by
-    their name in lower case."""
-    relations = names.get("xl/_rels/workbook.xml.rels")
-    if relations is None:
-        return {}
-    targets = {}
-    for element in _elements(archive, relations, "Relationship"):
-        path = posixpath.normpath(posixpath.join("/xl", element.get("Target", "")))
-        targets[element.get("Id")] = names.get(path[1:].lower())
-    parts = {}
-    for element in _elements(archive, names["xl/workbook.xml"], "sheet"):
-        relation = next((value for key, value in element.items() if key.endswith("}id")), None)
-        if part := targets.get(relation):
-            parts[element.get("name", "")] = part
-    return parts
-
-
-def _elements(archive: ZipFile, name: str, wanted: str) -> Iterator[ElementTree.Element]:
+def elements(archive: ZipFile, name: str, wanted: str) -> Iterator[ElementTree.Element]:
     """The elements with this name. There is no document type that could play tricks."""
     with archive.open(name) as stream:
         for _event, element in ElementTree.iterparse(stream):  # noqa: S314 - no DOCTYPE

@@ -25,8 +25,11 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -38,26 +41,32 @@ from python_calamine import (
     SheetVisibleEnum,
 )
 
-from .shapes import Choices, Finding, ParsedRow, RowCorrections, unreadable
+from . import workbook_ods
+from .shapes import FILL, Choices, Finding, ParsedRow, RowCorrections, unreadable
 from .table_rows import Record, Table
 from .upload_file import OLE, UploadFile
 from .workbook_cells import LONG, as_text, column_index, column_letters, duration_of, number_text
+from .workbook_facts import Merge
 from .workbook_files import (
     BLOCK,
     DAMAGED,
     ENCRYPTED_XLS,
     MANIFEST,
     OTHER_OLES,
-    OTHER_ZIPS,
     PASSWORD,
     SPREADSHEET,
     has_stream,
+    is_spreadsheet,
     library_errors,
+    other_zip,
     part_blocks,
     require_harmless,
-    sheet_parts,
 )
+from .workbook_repairs import related, repaired_ods, repaired_xlsx, sheet_parts, workbook_part
 from .workbook_sheet import SheetScan
+from .workbook_shown import ShownSheet
+from .workbook_styles import SheetLook, Styles
+from .workbook_xls import XlsBook
 
 NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 NAMED = 20  # sheets, errors, lines in one remark
@@ -80,13 +89,17 @@ class WorkbookReader:
         self._table = Table(choices, file.limits, self.remarks)
         self._long: list[int] = []  # lines of numbers with more digits than Excel keeps
         self._parts: dict[str, str] = {}  # of an .xlsx: where its sheets are
+        self._content = ""  # of an .ods: the part with its sheets
+        self._styles = Styles()
+        self._xls: XlsBook | None = None
+        self._repaired: BytesIO | None = None  # what calamine reads in place of the file
         with library_errors():
             if file.head.startswith(OLE):
                 self._look_into_ole()
             else:
                 with ZipFile(self._path) as archive:
                     self._look_into_zip(archive)
-        with library_errors(), self._path.open("rb", buffering=BLOCK) as stream:
+        with library_errors(), self._repaired or self._path.open("rb", buffering=BLOCK) as stream:
             # Told the path, calamine would go by the name of the file.
             self._read_sheet(CalamineWorkbook.from_filelike(stream))
 
@@ -96,7 +109,16 @@ class WorkbookReader:
 
     @property
     def understood(self) -> Choices:
-        return Choices(sheet=self._sheet.name, header=self._table.header, fill=self._choices.fill)
+        chosen = self._choices
+        return Choices(
+            sheet=self._sheet.name,
+            header=self._table.header,
+            fill=chosen.fill,
+            hidden=chosen.hidden,
+            merged=chosen.merged,
+            as_shown=chosen.as_shown,
+            as_stored=chosen.as_stored,
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -112,6 +134,8 @@ class WorkbookReader:
 
     def __iter__(self) -> Iterator[ParsedRow]:
         without = self._sheet.without_value
+        self._look_ahead()
+        rows = 0
         self._table.corrections, self._table.wrong = self.corrections, without
         for line in self._table.lines(self._records()):
             if letters := without.get(self._table.header):
@@ -121,18 +145,44 @@ class WorkbookReader:
             if (letters := without.get(line.line)) and (empty := self._empty(line, letters)):
                 text = f"The formula in {empty}{line.line} has no result."
                 line.problem = Finding("no_value", text, line.line)
+            rows += 1
             yield line
+        self.remarks += self._shown.findings(self._table.columns, self._table.header, rows)
         self._remark_on_cells()
+
+    def _look_ahead(self) -> None:
+        """Find the column names and the first row, if what a person chose depends on them."""
+        chosen, shown = self._choices, self._shown
+        if shown.skips and shown.facts.hidden_rows:
+            # Names in a hidden line are names.
+            shown.keeps_all = True
+            shown.header = self._first_rows()[0].header
+            shown.keeps_all = False
+        if chosen.as_shown or chosen.as_stored or chosen.merged == FILL:
+            table, shown.fill_from = self._first_rows()
+            for place, name in enumerate(table.columns):
+                for mode, names in (("as_shown", chosen.as_shown), ("as_stored", chosen.as_stored)):
+                    if name in names:
+                        shown.modes[shown.column_at(place)] = mode
+
+    def _first_rows(self) -> tuple[Table, int]:
+        """The table with its column names, and the line of its first row; 0: there is none."""
+        self._shown.begin()
+        table = Table(self._choices, self._limits, [])
+        first = next(table.lines(self._records()), None)
+        self._shown.begin()
+        self._long.clear()
+        self._table.blank_lines = 0
+        return table, first.line if first else 0
 
     def _empty(self, line: ParsedRow, letters: list[str]) -> str:
         """The first of the columns with these letters in which no correction put anything."""
         if not (self.corrections and line.line in self.corrections.changed):
             return letters[0]
-        left = self._range.start[1] if self._range.start else 0
         cells = json.loads(line.source)
         for one in letters:
-            at = column_index(one.encode()) - left
-            if not (0 <= at < len(cells)) or cells[at].strip() in ("", NO_RESULT):
+            at = self._shown.place_of(column_index(one.encode()))
+            if at is None or at >= len(cells) or cells[at].strip() in ("", NO_RESULT):
                 return one
         return ""
 
@@ -150,36 +200,47 @@ class WorkbookReader:
                     if has_stream(raw, name):
                         raise unreadable("not_text", f"This is {words}.")
         self._remark_on_lost_errors(".xls")
+        with suppress(struct.error, IndexError):  # then it is damaged: calamine says so
+            self._xls = XlsBook(self._path.read_bytes(), bool(self._choices.as_shown))
+            self._styles = self._xls.styles
+        if self._xls is None or not self._xls.is_known:
+            self._remark_on_unknown_formats(".xls")
 
     def _look_into_zip(self, archive: ZipFile) -> None:
         require_harmless(archive, self._limits, self.position)
-        names = {name.lower(): name for name in archive.namelist()}
+        # Some programs write paths as Windows has them.
+        names = {name.lower().replace("\\", "/"): name for name in archive.namelist()}
         if len(names) < len(archive.namelist()):
             raise unreadable("damaged", DAMAGED)
-        if "xl/workbook.xml" in names:
-            self._parts = sheet_parts(archive, names)
-            read = ["xl/workbook.xml", "xl/styles.xml", "xl/sharedstrings.xml"]
+        if book := workbook_part(archive, names):
+            parts = dict(related(archive, names, book).values())
+            read = [book, *(parts[kind] for kind in ("styles", "sharedStrings") if kind in parts)]
+            self._parts = sheet_parts(archive, names, book)
         elif "xl/workbook.bin" in names:
             read = [name for name in names if name.endswith(".bin")]
             self._remark_on_lost_errors(".xlsb")
-        elif "mimetype" in names and archive.read(names["mimetype"]).startswith(SPREADSHEET):
+            self._remark_on_unknown_formats(".xlsb")
+        elif is_spreadsheet(archive, names):
             self.format = "OpenDocument"
-            if b"encryption-data" in archive.read(names[MANIFEST]):
+            if MANIFEST in names and b"encryption-data" in archive.read(names[MANIFEST]):
                 raise unreadable("password", PASSWORD)
-            self._look_through_content(archive, names["content.xml"])
+            self._content = names["content.xml"]
+            self._look_through_content(archive, self._content)
+            self._repaired = repaired_ods(archive, names, SPREADSHEET, self._limits)
             return
         else:
-            for name, words in OTHER_ZIPS:
-                if name in names:
-                    raise unreadable("not_text", f"This is {words}.")
-            raise unreadable(
-                "not_text", "This zip file does not contain a workbook. Unpack it first."
-            )
+            raise unreadable("not_text", other_zip(list(names)))
         for name in read:
             if name in names:
                 # The size that it says is the one that it has, and no text is endless.
                 for _block in part_blocks(archive, names[name], self._limits):
                     pass
+        if book:
+            wanted = {"workbook": names[book]}
+            if "styles" in parts:
+                wanted["styles"] = names[parts["styles"]]
+            self._styles = Styles.of_xlsx(archive, wanted, bool(self._choices.as_shown))
+            self._repaired = repaired_xlsx(archive, names, book, self._limits)
 
     def _look_through_content(self, archive: ZipFile, name: str) -> None:
         """What calamine does not tell of an .ods: it has all sheets in one part."""
@@ -202,6 +263,10 @@ class WorkbookReader:
     def _remark_on_lost_errors(self, kind: str) -> None:
         text = f"In {kind} files a cell with an error such as #N/A is read as an empty cell."
         self.remarks.append(Finding("error_cell", text))
+
+    def _remark_on_unknown_formats(self, kind: str) -> None:
+        text = f"In this {kind} file we cannot see hidden rows, hidden columns and number formats."
+        self.remarks.append(Finding("unknown_formats", text))
 
     # --- The sheet --------------------------------------------------------------------------------
 
@@ -241,10 +306,22 @@ class WorkbookReader:
 
     def _open_sheet(self, workbook: CalamineWorkbook, index: int, name: str) -> None:
         self._sheet = SheetScan(name)
+        look = SheetLook(self._styles)
         if part := self._parts.get(name):
             with ZipFile(self._path) as archive:
-                self._sheet.look_through(archive, part, self._limits)
+                self._sheet.look_through(archive, part, self._limits, look)
+        elif self._xls:
+            with suppress(struct.error, IndexError):
+                self._xls.look_through(index, look.facts)
+        elif self._content:
+            with ZipFile(self._path) as archive:
+                blocks = part_blocks(archive, self._content, self._limits)
+                workbook_ods.look_through(blocks, index, look.facts)
         self._range: CalamineSheet = workbook.get_sheet_by_index(index)
+        for (top, first), (bottom, last) in self._range.merged_cell_ranges or ():
+            look.facts.merges.append(Merge(top + 1, first, bottom + 1, last))
+        left = self._range.start[1] if self._range.start else 0
+        self._shown = ShownSheet(look.facts, self._choices, left)
 
     def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]]) -> None:
         read = self._sheet.name
@@ -258,6 +335,7 @@ class WorkbookReader:
     def _records(self) -> Iterator[Record]:
         sheet = self._sheet
         left = self._range.start[1] if self._range.start else 0
+        is_left_out = self._shown.is_left_out
         begun = False
         last = 0  # line that is not blank
         for line, cells in self._rows(left):
@@ -266,16 +344,17 @@ class WorkbookReader:
                 cells = [NO_RESULT, *cells[1:]]
             if not any(map(str.strip, cells)):
                 continue
-            if begun:
-                for blank in range(last + 1, line):
-                    yield blank, []
-            else:
-                # What is above everything is not looked at when the column names are looked for.
-                self._table.blank_lines += line - 1
+            if line > last + 1:
+                blanks = [one for one in range(last + 1, line) if not is_left_out(one)]
+                if begun:
+                    yield from ((blank, []) for blank in blanks)
+                else:
+                    # What is above everything is not looked at for the column names.
+                    self._table.blank_lines += len(blanks)
             begun, last = True, line
             for column, cell in enumerate(cells):
                 if "\0" in cell:
-                    where = f"{column_letters(left + column)}{line}"
+                    where = f"{column_letters(self._shown.column_at(column))}{line}"
                     text = f"Cell {where} contains a NUL character."
                     raise unreadable("nul", text, line)
             yield line, cells
@@ -283,6 +362,7 @@ class WorkbookReader:
     def _rows(self, left: int) -> Iterator[Record]:
         """All rows of the sheet from the first line on, and cells from column `left` on."""
         sheet = self._sheet
+        shown = self._shown
         durations = self.format == "OpenDocument"
         end = 0
         # calamine begins at the first row of the sheet, but at the first column with something.
@@ -293,6 +373,10 @@ class WorkbookReader:
             for column, error in sheet.errors.get(end, {}).items():
                 if left <= column < left + len(cells):
                     cells[column - left] = error
+            if shown.is_special:
+                cells = shown.apply(end, row, cells)
+                if shown.is_left_out(end):
+                    continue
             yield end, cells
         # calamine does not see formulas without a result.
         width = max(self._range.width, 1)

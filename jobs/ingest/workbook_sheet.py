@@ -8,6 +8,7 @@ from zipfile import ZipFile
 from .shapes import Limits, unreadable
 from .workbook_cells import column_index, column_letters
 from .workbook_files import BLOCK, part_blocks
+from .workbook_styles import SheetLook
 
 CELL_BYTES = 32  # what calamine needs for each cell in the rectangle, also for an empty one
 SPARSE = 10
@@ -49,8 +50,9 @@ class SheetScan:
         self._filled = 0
         self._far = [0, 0]  # the last line and column with something
 
-    def look_through(self, archive: ZipFile, part: str, limits: Limits) -> None:
-        """Raises Unreadable when the sheet cannot be held in memory."""
+    def look_through(self, archive: ZipFile, part: str, limits: Limits, look: SheetLook) -> None:
+        """`look` sees all of it, too. Raises Unreadable when the sheet cannot be held in memory."""
+        self._look = look
         rest, ended = b"", False
         for block in part_blocks(archive, part, limits):
             piece = rest + block
@@ -76,6 +78,7 @@ class SheetScan:
 
     def _add(self, piece: bytes) -> None:
         usual = piece.count(b"<c ") == piece.count(b'<c r="') and b":c " not in piece
+        self._look.add(piece, usual=usual)
         columns, last = _PATTERNS[usual]
         if found := columns.findall(piece):
             self._filled += len(found)

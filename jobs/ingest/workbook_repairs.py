@@ -1,0 +1,135 @@
+"""Workbooks that spreadsheet programs open and calamine does not, written anew in memory."""
+
+from __future__ import annotations
+
+import posixpath
+from io import BytesIO
+from xml.sax.saxutils import quoteattr
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from .shapes import Limits
+from .workbook_files import BLOCK, elements, part_blocks
+from .workbook_ods import has_breaks, without_breaks
+
+RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+BOOK = "xl/workbook.xml"
+# Parts that calamine looks for under these names, whatever the workbook says.
+NAMED = {"sharedStrings": "xl/sharedStrings.xml", "styles": "xl/styles.xml"}
+
+
+def workbook_part(archive: ZipFile, names: dict[str, str]) -> str:
+    """The path of the main part of an .xlsx, in lower case; "" if it is none. `names`: the parts by
+    their path in lower case."""
+    if BOOK in names:
+        return BOOK
+    if (relations := names.get("_rels/.rels")) is not None:
+        for element in elements(archive, relations, "Relationship"):
+            if element.get("Type", "").endswith("/officeDocument"):
+                path = posixpath.normpath("/" + element.get("Target", "").replace("\\", "/"))[1:]
+                # Word and PowerPoint have one, too.
+                if path.lower() in names and path.endswith(".xml") and _is_excel(archive, names):
+                    return path.lower()
+    return "workbook.xml" if "workbook.xml" in names else ""
+
+
+def related(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, tuple[str, str]]:
+    """What the workbook refers to by ID: the kind, and the path in lower case."""
+    folder, name = posixpath.split(book)
+    relations = names.get(posixpath.join(folder, "_rels", f"{name}.rels"))
+    if relations is None:
+        return {}
+    found = {}
+    for element in elements(archive, relations, "Relationship"):
+        target = element.get("Target", "").replace("\\", "/")
+        path = posixpath.normpath(posixpath.join("/", folder, target))[1:].lower()
+        if path in names and element.get("TargetMode") != "External":
+            kind = element.get("Type", "").rpartition("/")[2]
+            found[element.get("Id", "")] = kind, path
+    return found
+
+
+def sheet_parts(archive: ZipFile, names: dict[str, str], book: str) -> dict[str, str]:
+    """The names of the sheets of an .xlsx, and of the parts that they are in."""
+    parts = related(archive, names, book)
+    found = {}
+    for element in elements(archive, names[book], "sheet"):
+        relation = next((value for key, value in element.items() if key.endswith("}id")), "")
+        if relation in parts:
+            found[element.get("name", "")] = names[parts[relation][1]]
+    return found
+
+
+def repaired_xlsx(
+    archive: ZipFile, names: dict[str, str], book: str, limits: Limits
+) -> BytesIO | None:
+    """The workbook with its parts where calamine looks for them. None: they are there."""
+    parts = related(archive, names, book)
+    moved = {book: BOOK, **{path: NAMED[kind] for kind, path in parts.values() if kind in NAMED}}
+    folder = posixpath.dirname(book)
+    usual = [posixpath.join(folder, posixpath.basename(place)) for place in moved.values()]
+    if all(path == place.lower() for path, place in zip(moved, usual, strict=True)):
+        return None
+    lines = [
+        f"<Relationship Id={quoteattr(id)} Type={quoteattr(f'{OFFICE}/{kind}')} "
+        f"Target={quoteattr('/' + moved.get(path, path))}/>"
+        for id, (kind, path) in parts.items()
+    ]
+    written = BytesIO()
+    copied = {*moved, *(path for _kind, path in parts.values())}
+    with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
+        for path, name in names.items():
+            if path in copied:
+                _copy(archive, name, copy, moved.get(path, path), limits)
+        copy.writestr("[Content_Types].xml", _read(archive, names.get("[content_types].xml")))
+        copy.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{RELATIONS}"><Relationship Id="rId1" '
+            f'Type="{OFFICE}/officeDocument" Target="{BOOK}"/></Relationships>',
+        )
+        copy.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'<Relationships xmlns="{RELATIONS}">{"".join(lines)}</Relationships>',
+        )
+    written.seek(0)
+    return written
+
+
+def repaired_ods(
+    archive: ZipFile, names: dict[str, str], kind: bytes, limits: Limits
+) -> BytesIO | None:
+    """The workbook without line breaks between its tags, and with its kind. None: it has none."""
+    content = names["content.xml"]
+    said = "mimetype" in names and archive.read(names["mimetype"]) == kind
+    if said and not any(map(has_breaks, part_blocks(archive, content, limits))):
+        return None
+    written = BytesIO()
+    with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
+        copy.writestr("mimetype", kind)
+        for path in ("meta-inf/manifest.xml", "styles.xml"):
+            if path in names:
+                place = path.replace("meta-inf", "META-INF")
+                copy.writestr(place, archive.read(names[path]))
+        with copy.open("content.xml", "w", force_zip64=True) as stream:
+            for piece in without_breaks(part_blocks(archive, content, limits)):
+                stream.write(piece)
+    written.seek(0)
+    return written
+
+
+def _is_excel(archive: ZipFile, names: dict[str, str]) -> bool:
+    if "[content_types].xml" not in names:
+        return False
+    with archive.open(names["[content_types].xml"]) as stream:
+        types = stream.read(BLOCK)
+    return b"spreadsheetml" in types or b"ms-excel" in types
+
+
+def _copy(archive: ZipFile, name: str, copy: ZipFile, place: str, limits: Limits) -> None:
+    with copy.open(place, "w", force_zip64=True) as stream:
+        for block in part_blocks(archive, name, limits):
+            stream.write(block)
+
+
+def _read(archive: ZipFile, name: str | None) -> bytes:
+    return archive.read(name) if name else b""

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import msgspec
 from django.core.management.base import CommandError, CommandParser
 
+from ..ingest import shapes
 from ..ingest.descriptions import ENCODINGS, ONE_COLUMN, python_name
 from ..ingest.shapes import FILL, KEEP, NO_HEADER, SKIP, Choices, Option
 from .exit_codes import WRONG_USE
@@ -102,7 +102,7 @@ def choices_from(options: dict[str, Any]) -> Choices:
             raise CommandError(f"{name} takes a number from 1 on.", returncode=WRONG_USE)
     fields = (*VALUES, *LISTS, *(flag.field for flag in FLAGS))
     given = {field: options[field] for field in fields}
-    return msgspec.convert({**given, "encoding": encoding, "delimiter": delimiter}, Choices)
+    return shapes.choices_from({**given, "encoding": encoding, "delimiter": delimiter})
 
 
 def flags_of(option: Option) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..rules.structs import reader_of
 from .finding_kinds import remedy_of
 
 NO_HEADER = -1
@@ -49,6 +50,10 @@ class Choices(msgspec.Struct, frozen=True):
     convert: str = ""  # requests in the form of another program, such as "openai"
 
 
+# What is given by name; raises msgspec.ValidationError when it fits no field.
+choices_from = reader_of(Choices)
+
+
 class Option(msgspec.Struct, frozen=True, omit_defaults=True):
     """Another way to read the file, offered with a finding."""
 
@@ -58,7 +63,7 @@ class Option(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def applied(self, choices: Choices) -> Choices:
         """`choices` with the change. Raises msgspec.ValidationError if it fits no field."""
-        return msgspec.convert({**msgspec.structs.asdict(choices), **self.change}, Choices)
+        return choices_from({**msgspec.structs.asdict(choices), **self.change})
 
 
 class CorrectionFile(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -283,8 +283,7 @@ def test_the_encoding_of_the_upload_is_that_of_the_corrected_file(
     assert not job.problems.filter(kind="correction_note").exists()
     job = make(text.encode())
     job = bring_back(client_alice, job, back.replace("źle".encode("cp1250"), b"ok"), drive)
-    said = [text for problem in job.problems.all() for text in problem.texts]
-    assert any("not valid UTF-8" in text for text in said) or "no column" in refusal(job)
+    assert contents(job)[1] == ["Łucja", "ok"], "it is known by its own letters"
 
 
 @about_files
@@ -631,7 +630,7 @@ def test_no_file_and_one_that_is_too_large_are_refused(
 def test_a_file_takes_the_place_of_another_and_the_prompt_stays(
     make: Callable[..., Job], client_alice: Client, drive: Drive
 ) -> None:
-    job = make(b'a,b\n"Ann,x\n')
+    job = make(b"a,b\n")
     assert job.state == Job.State.UNREADABLE
     change_job(job, prompt="Greet {{a}}.")
     old = files.upload_path(job)

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.ingest import json_list
-from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.file_formats import open_upload
+from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.json_reader import JsonLinesReader, is_json
 from jobs.ingest.shapes import Choices, Finding, Limits, ParsedRow, Reader, Unreadable
 from jobs.ingest.upload_file import UploadFile

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.file_formats import open_upload
+from jobs.ingest.finding_kinds import FINDINGS
 from jobs.ingest.protocol import FindingGroup
 from jobs.ingest.request_checks import _REFUSED
 from jobs.ingest.request_fixes import fix_label

@@ -30,10 +30,9 @@ class _Doubt:
     short: int = 0
     faulty: dict[int, tuple[str, str]] = field(default_factory=dict)  # by line: kind, words
 
-    def count(self, row: ParsedRow) -> None:
-        self.rows += 1
-        self.skipped += row.problem is not None
-        self.short += row.problem is not None and row.problem.kind == "few_cells"
+    def skip(self, problem: Finding) -> None:
+        self.skipped += 1
+        self.short += problem.kind == "few_cells"
 
 
 class CsvReader:
@@ -109,7 +108,9 @@ class CsvReader:
                     if faulty and row.line in faulty and not self._is_corrected(row.line):
                         kind, words = faulty[row.line]
                         row.problem = Finding(kind, words, row.line)
-                    doubt.count(row)
+                    doubt.rows += 1
+                    if row.problem:
+                        doubt.skip(row.problem)
                     yield row
             except csv.Error as error:
                 raise self._in_words(str(error)) from None
@@ -119,12 +120,12 @@ class CsvReader:
         return self.corrections is not None and line in self.corrections.changed
 
     def _records_of(self, text: IO[str]) -> Iterator[Record]:
-        look = self._look
-        lines = self._lines_of(text)
+        records = Records(self._look.dialect, self._look.width)
+        lines = self._lines_of(text, records.taken)
         if self._has_sep:
             next(lines, None)  # a spreadsheet shows the file without this line
-        records = Records(lines, look.dialect, look.width)
-        for self._records, (cells, fault) in enumerate(records, start=1):
+            records.taken.clear()
+        for self._records, (cells, fault) in enumerate(records.read(lines), start=1):
             if fault:
                 self._doubt.faulty[self._records] = ("quotes", fault)
             if self._has_bad and any(BAD in cell for cell in cells):
@@ -141,9 +142,9 @@ class CsvReader:
         self._doubt.faulty[self._records] = ("bad_character", words)
         return cells
 
-    def _lines_of(self, text: IO[str]) -> Iterator[str]:
-        """The physical lines of the file. Only LF, CRLF and CR end one: a line separator of
-        another kind (U+2028, form feed) is text inside a cell."""
+    def _lines_of(self, text: IO[str], taken: list[str]) -> Iterator[str]:
+        """The physical lines of the file, which are put in `taken`, too. Only LF, CRLF and CR end
+        one: a line separator of another kind (U+2028, form feed) is text inside a cell."""
         most = self._file.limits.line
         while line := text.readline(most + 1):
             if not self._records:
@@ -154,6 +155,7 @@ class CsvReader:
             if "\0" in line:
                 words = "There is a NUL character in this line."
                 raise unreadable("nul", words, self._records + 1)
+            taken.append(line)
             yield line
 
     def _in_words(self, message: str) -> Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from .descriptions import ONE_COLUMN
@@ -38,23 +39,30 @@ class Dialect(NamedTuple):
 
 
 class Records:
-    """Iterates the cells of each record and why it is faulty: "" if it is not. Of a faulty one only
-    the first line is taken, cut at each delimiter; the lines after it are read anew.
+    """The records of a file. `taken`: the lines of the present one, in which `kept` puts them, or
+    whoever makes the lines.
 
     `width`: cells of a record; one with more or fewer that swallowed lines of this width is faulty.
-    Raises csv.Error for a cell in one line that is too long."""
+    """
 
-    def __init__(self, lines: Iterable[str], dialect: Dialect, width: int = 0) -> None:
-        self.taken: list[str] = []  # the lines of the present record
-        self._lines = iter(lines)
+    def __init__(self, dialect: Dialect, width: int = 0) -> None:
+        self.taken: list[str] = []
         self._again: deque[str] = deque()
         self._dialect = dialect
         self._width = width
 
-    def __iter__(self) -> Iterator[tuple[list[str], str]]:
+    def kept(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self.taken.append(line)
+            yield line
+
+    def read(self, lines: Iterator[str]) -> Iterator[tuple[list[str], str]]:
+        """Yield the cells of each record and why it is faulty: "" if it is not. Of a faulty one
+        only the first line is taken, cut at each delimiter; the lines after it are read anew.
+        Raises csv.Error for a cell in one line that is too long."""
         taken = self.taken
         while True:
-            reader = self._dialect.reader(self._feed())
+            reader = self._dialect.reader(chain(self._lines_again(), lines))
             fault = ""
             try:
                 for cells in reader:
@@ -74,11 +82,9 @@ class Records:
             yield self._dialect.bare_cells(taken[0]), fault
             taken.clear()
 
-    def _feed(self) -> Iterator[str]:
-        while True:
-            line = self._again.popleft() if self._again else next(self._lines, None)
-            if line is None:
-                return
+    def _lines_again(self) -> Iterator[str]:
+        while self._again:
+            line = self._again.popleft()
             self.taken.append(line)
             yield line
 

@@ -163,9 +163,9 @@ def _look(sample: str, dialect: Dialect, *, cut: bool) -> Look:
     look = Look(dialect, [], [], {})
     try:
         width = len(dialect.bare_cells(first)) if first else 0
-        records = Records(lines, dialect, width)
+        records = Records(dialect, width)
         blank_below = False
-        for cells, fault in records:
+        for cells, fault in records.read(records.kept(lines)):
             if not any(map(str.strip, cells)):
                 blank_below = blank_below or len(look.records) == 1
                 continue

@@ -89,6 +89,12 @@ def _by_pattern(head: bytes) -> str:
 
 def first_bad_line(file: UploadFile, encoding: str) -> int | None:
     """The first line with what cannot be decoded; None when all of it can be."""
+    if encoding not in file.bad_lines:
+        file.bad_lines[encoding] = _first_bad_line(file, encoding)
+    return file.bad_lines[encoding]
+
+
+def _first_bad_line(file: UploadFile, encoding: str) -> int | None:
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     # UnicodeError and not UnicodeDecodeError: UTF-16 without a mark is one, too.

@@ -72,6 +72,9 @@ class UploadFile:
         self.path = path
         self.limits = limits
         self._raw: IO[bytes] | None = None
+        self.bad_lines: dict[
+            str, int | None
+        ] = {}  # the first one by encoding, once it was looked for
         with Path(path).open("rb") as file:
             self.is_packed = file.read(2) == GZIP
         with self.open() as stream:

@@ -309,6 +309,17 @@ def test_the_problem_file_runs_nothing_and_comes_back_exact(
     assert contents(job) == [["=1+1", "'=2", "=3"], ["@x", "'y", "-4"]]
 
 
+@about_files
+def test_a_part_that_is_no_formula_comes_back_exact(
+    make: Callable[..., Job], client_alice: Client, drive: Drive
+) -> None:
+    job = make(b'a,b,c\n"x;=1+2;y","don\'t;\'=2"\n')
+    header, first = table_of(problem_file(client_alice, job))
+    assert first[3:] == ["x;'=1+2;y", "don't;'=2"]
+    job = bring_back(client_alice, job, as_csv([header, [*first, "-4"]]), drive)
+    assert contents(job) == [["x;=1+2;y", "don't;'=2", "-4"]]
+
+
 @pytest.mark.parametrize("cell", ["=1", "'=1", "''=1", "-5", "'", "", "x", "'x", "+49 30"])
 @pytest.mark.no_database
 def test_a_cell_that_nobody_touched_is_the_same(cell: str) -> None:

@@ -261,7 +261,7 @@ def _has_title(look: Look) -> bool:
     below = look.records[at:]
     even = sum(len(cells) == look.width for cells in below) / len(below)
     is_title = look.is_blank_below or (look.width > 2 and " " in look.records[0][0].strip())
-    return even > 0.5 and is_title and are_names(look.records[at])
+    return even >= 0.5 and is_title and are_names(look.records[at])
 
 
 def _may_be_table(look: Look) -> bool:

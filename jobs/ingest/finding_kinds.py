@@ -95,7 +95,7 @@ _FILE_KINDS = {
     "guessed": Kind("", "Choose the reading that looks right.", asks=True),
     "one_column": Kind("", "Choose what your file means.", asks=True),
     "mostly_skipped": Kind("", "Choose the reading that looks right.", asks=True),
-    "stray_quotes": Kind("", ""),
+    "stray_quotes": Kind("", "If a cell should be in quotation marks, close them in your file."),
     "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
     "single_quotes": Kind("", ""),

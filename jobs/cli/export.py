@@ -37,6 +37,9 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="CSV without a byte order mark, for programs"
     )
+    parser.add_argument(
+        "--semicolons", action="store_true", help="CSV with semicolons, for Excel in Europe"
+    )
     parser.add_argument("--output", required=True, metavar="PATH", help="- is stdout")
 
 
@@ -110,4 +113,6 @@ def chunks_of(job: Job, options: dict[str, Any]) -> Iterator[bytes]:
         return table.raw_chunks(job)
     if options["format"] == "jsonl":
         return table.jsonl_chunks(job, options["only"])
-    return table.csv_chunks(job, options["only"], plain=options["plain"])
+    return table.csv_chunks(
+        job, options["only"], plain=options["plain"], semicolons=options["semicolons"]
+    )

@@ -4,7 +4,8 @@ Nothing here knows the site. It runs in a process of its own (`python -m jobs.in
 file can be made so that reading it uses up all memory.
 
 - file_formats.py  which reader fits a file: csv_reader.py, workbook_reader.py or json_reader.py
-- upload_file.py, encodings.py  the bytes of a file and its text
+- upload_file.py, encodings.py (encoding_guesses.py, utf_16.py)  the bytes of a file and its text
+- dialects.py, csv_records.py  how the cells of a CSV file are cut
 - workbook_shown.py and workbook_*.py  what a spreadsheet hides or shows differently
 - table_rows.py  records become the rows of a table
 - request_reader.py and request_*.py  ready-made requests: checks, fixes and tools

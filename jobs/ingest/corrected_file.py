@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from .csv_records import NEVER_CLOSED
 from .descriptions import DELIMITERS
 from .file_formats import open_upload
 from .json_layout import WHOLE
@@ -27,6 +28,8 @@ Cells = TypeVar("Cells", list[str | None], dict[str, str])
 _ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
 # Findings about the columns of a corrected file are in corrections.py.
 _OF_COLUMNS = {"unnamed", "above_header", "missing_key", "list_inside"}
+# Of a row, whose cells are not what they look like.
+_FAULTS = {"no_value", "quotes", "bad_character"}
 
 
 @dataclass
@@ -90,13 +93,16 @@ def _read(reader: Reader) -> CorrectedFile:
         }
         found.nameless = sorted(reader.nameless)
     found.width = len(found.places) + len(found.nameless)
+    if stray := next((one for one in reader.remarks if one.kind == "stray_quotes"), None):
+        # In a file that a program saved, a cell is in quotation marks, or has none to be read.
+        raise unreadable("quotes", NEVER_CLOSED, stray.line)
     found.remarks = [remark for remark in reader.remarks if remark.kind not in _OF_COLUMNS]
     return found
 
 
 def _table_rows(reader: Reader) -> Iterator[tuple[int, list[str | None]]]:
     for line in reader:
-        if line.problem and line.problem.kind == "no_value":
+        if line.problem and line.problem.kind in _FAULTS:
             raise Unreadable(line.problem)
         yield line.line, json.loads(line.source)
 

@@ -1,24 +1,38 @@
-"""CSV and its relatives: the delimiter, the quotation mark, `sep=` and line ends are found out."""
+"""CSV and its relatives: the rows of a text file, in the dialect that was found out or chosen."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import IO
 
-from .descriptions import DELIMITERS, name_of
-from .encodings import find_encoding, first_bad_line
-from .shapes import Choices, Finding, ParsedRow, RowCorrections, unreadable
-from .table_rows import Record, Table
-from .upload_file import UploadFile
+import msgspec
 
-LOOKED_AT = 100  # records by which the delimiter is found
-_SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
-_ALL_SINGLE = re.compile(r"'[^']*'([,;\t|]'[^']*')+$")
+from .csv_records import Records
+from .descriptions import name_of
+from .dialects import Found, find_dialect, option_of, other_dialects, said_delimiter
+from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
+from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
+from .table_rows import Record, Table
+from .upload_file import HEAD, UploadFile
+
+SHOWN = 40  # characters of a cell
+
+
+@dataclass
+class _Doubt:
+    """Rows that were read, those that cannot be sent, and the latter with too few cells."""
+
+    rows: int = 0
+    skipped: int = 0
+    short: int = 0
+    faulty: dict[int, tuple[str, str]] = field(default_factory=dict)  # by line: kind, words
+
+    def skip(self, problem: Finding) -> None:
+        self.skipped += 1
+        self.short += problem.kind == "few_cells"
 
 
 class CsvReader:
@@ -33,19 +47,27 @@ class CsvReader:
         self.remarks: list[Finding] = []
         self._file = file
         file.require_text()
-        self._encoding = find_encoding(file, choices.encoding, self.remarks)
+        self._encoding = find_encoding(file, choices.encoding, self.remarks, bad_lines=True)
+        self._has_bad = bool(first_bad_line(file, self._encoding))
         sample = _whole_lines(file.head, self._encoding)
-        self._quote = _quotation_mark(sample)
-        if self._quote == "'":
-            text = "Cells were in single quotation marks, which were removed."
-            self.remarks.append(Finding("single_quotes", text))
-        first = sample.split("\n", 1)[0] + "\n"
-        self._has_sep = bool(_SEP.match(first))
-        delimiter = choices.delimiter or self._find_delimiter(sample, first)
-        self._delimiter = delimiter
+        first, _break, rest = sample.partition("\n")
+        said = said_delimiter(first)
+        self._has_sep = bool(said)
+        self._sample = rest if said else sample
         self._choices = choices
+        if said and not choices.delimiter:
+            choices = msgspec.structs.replace(choices, delimiter=said)
+        found = find_dialect(self._sample, choices, cut=self._is_cut)
+        self._look = found.look
+        self._remark_on_dialect(found)
+        self._doubt = _Doubt()
         self._records = 0  # what a spreadsheet numbers: a cell with a line break is in one row
-        self._table = Table(choices, file.limits, self.remarks)
+        self._table = Table(self._choices, file.limits, self.remarks)
+        self._table.wrong = self._doubt.faulty
+
+    @property
+    def _is_cut(self) -> bool:
+        return len(self._file.head) == HEAD
 
     @property
     def position(self) -> int:
@@ -55,7 +77,8 @@ class CsvReader:
     def understood(self) -> Choices:
         return Choices(
             encoding=self._encoding,
-            delimiter=self._delimiter,
+            delimiter=self._look.dialect.delimiter,
+            no_quotes=not self._look.dialect.quote,
             header=self._table.header,
             fill=self._choices.fill,
         )
@@ -77,31 +100,51 @@ class CsvReader:
         csv.field_size_limit(self._file.limits.cell)
         self._table.corrections = self.corrections
         encoding = _without_mark(self._encoding)
-        with io.TextIOWrapper(self._file.open(), encoding, newline="") as text:
+        errors = MARK_BAD if self._has_bad else "strict"
+        faulty, doubt = self._doubt.faulty, self._doubt
+        with io.TextIOWrapper(self._file.open(), encoding, errors, newline="") as text:
             try:
-                yield from self._table.lines(self._records_of(text))
+                for row in self._table.lines(self._records_of(text)):
+                    if faulty and row.line in faulty and not self._is_corrected(row.line):
+                        kind, words = faulty[row.line]
+                        row.problem = Finding(kind, words, row.line)
+                    doubt.rows += 1
+                    if row.problem:
+                        doubt.skip(row.problem)
+                    yield row
             except csv.Error as error:
                 raise self._in_words(str(error)) from None
-            except UnicodeDecodeError:
-                bad = first_bad_line(self._file, self._encoding)
-                words = f"There is a character here that is not {name_of(self._encoding)}."
-                raise unreadable("encoding", words, bad) from None
+        self._remark_on_skipped()
+
+    def _is_corrected(self, line: int) -> bool:
+        return self.corrections is not None and line in self.corrections.changed
 
     def _records_of(self, text: IO[str]) -> Iterator[Record]:
-        reader = csv.reader(
-            self._lines_of(text),
-            delimiter=self._delimiter,
-            quotechar=self._quote,
-            strict=True,
-        )
+        records = Records(self._look.dialect, self._look.width)
+        lines = self._lines_of(text, records.taken)
         if self._has_sep:
-            next(reader, None)  # a spreadsheet shows the file without this line
-        for self._records, cells in enumerate(reader, start=1):
+            next(lines, None)  # a spreadsheet shows the file without this line
+            records.taken.clear()
+        for self._records, (cells, fault) in enumerate(records.read(lines), start=1):
+            if fault:
+                self._doubt.faulty[self._records] = ("quotes", fault)
+            if self._has_bad and any(BAD in cell for cell in cells):
+                cells = self._without_bad(cells)
             yield self._records, cells
 
-    def _lines_of(self, text: IO[str]) -> Iterator[str]:
-        """The physical lines of the file. Only LF, CRLF and CR end one: a line separator of
-        another kind (U+2028, form feed) is text inside a cell."""
+    def _without_bad(self, cells: list[str]) -> list[str]:
+        """Bytes that are not valid, as the character that stands for them."""
+        at = next(at for at, cell in enumerate(cells) if BAD in cell)
+        cells = [cell.replace(BAD, "\ufffd") for cell in cells]
+        begin = max(0, cells[at].index("\ufffd") - SHOWN // 2)
+        shown = cells[at][begin : begin + SHOWN]
+        words = f"This row has a character that is not valid {name_of(self._encoding)}: “{shown}”."
+        self._doubt.faulty[self._records] = ("bad_character", words)
+        return cells
+
+    def _lines_of(self, text: IO[str], taken: list[str]) -> Iterator[str]:
+        """The physical lines of the file, which are put in `taken`, too. Only LF, CRLF and CR end
+        one: a line separator of another kind (U+2028, form feed) is text inside a cell."""
         most = self._file.limits.line
         while line := text.readline(most + 1):
             if not self._records:
@@ -112,48 +155,41 @@ class CsvReader:
             if "\0" in line:
                 words = "There is a NUL character in this line."
                 raise unreadable("nul", words, self._records + 1)
+            taken.append(line)
             yield line
-
-    def _find_delimiter(self, sample: str, first: str) -> str:
-        """What cuts the most lines into equally many cells; a comma when nothing does."""
-        if said := _SEP.match(first):
-            return said[1]
-
-        def score(delimiter: str) -> tuple[float, int]:
-            widths = self._widths(sample, delimiter)
-            width, often = widths.most_common(1)[0] if widths else (1, 0)
-            return (often / widths.total(), width) if width > 1 else (0.0, 1)
-
-        return max(DELIMITERS, key=score)
-
-    def _widths(self, sample: str, delimiter: str) -> Counter[int]:
-        """How many of the first records have how many cells."""
-        lines = io.StringIO(sample, newline="")
-        records = csv.reader(lines, delimiter=delimiter, quotechar=self._quote)
-        try:
-            return Counter(len(cells) for cells in islice(records, LOOKED_AT) if any(cells))
-        except csv.Error:
-            return Counter()
 
     def _in_words(self, message: str) -> Exception:
         line = self._records + 1
-        if "unexpected end of data" in message:
-            return unreadable(
-                "quotes",
-                "A quotation mark is opened in this row and never closed, so the rest of the file "
-                "would be one cell.",
-                line,
-            )
-        if "expected after" in message:
-            return unreadable(
-                "quotes",
-                "After a closing quotation mark there is more text before the next cell begins.",
-                line,
-            )
         if "field larger than" in message:
             most = self._file.limits.cell
             return unreadable("long_line", f"A cell has more than {most:,} characters.", line)
         return unreadable("quotes", f"This line is not valid CSV ({message}).", line)
+
+    # --- What people should look at -----------------------------------------------------------
+
+    def _remark_on_dialect(self, found: Found) -> None:
+        if found.look.dialect.quote == "'":
+            text = "Cells were in single quotation marks, which were removed."
+            self.remarks.append(Finding("single_quotes", text))
+        if found.stray:
+            text = "Quotation marks are read as text, because this line has one that is not closed."
+            self.remarks.append(Finding("stray_quotes", text, found.stray))
+        if found.tables:
+            text = "Each line is read as one cell, because the first line is in one piece."
+            one = option_of(found.look)
+            options = [one, *map(option_of, found.tables)]
+            self.remarks.append(Finding("one_column", text, options=tuple(options)))
+
+    def _remark_on_skipped(self) -> None:
+        """Ask, when too many rows cannot be sent for the file to be read as it is meant."""
+        doubt, chosen = self._doubt, self._choices
+        if doubt.skipped * 3 <= doubt.rows or chosen.delimiter or chosen.no_quotes:
+            return
+        options = other_dialects(self._sample, self._look.dialect, cut=self._is_cut)
+        if doubt.short * 2 > doubt.skipped:
+            options.append(Option("Fill short rows with empty cells", {"fill": True}))
+        text = f"{doubt.skipped:,} of {doubt.rows:,} rows cannot be sent as the file is read now."
+        self.remarks.append(Finding("mostly_skipped", text, options=tuple(options)))
 
 
 def _without_mark(encoding: str) -> str:
@@ -167,9 +203,3 @@ def _whole_lines(head: bytes, encoding: str) -> str:
     text = text.removeprefix("\ufeff")
     end = max(text.rfind("\n"), text.rfind("\r"))
     return text[: end + 1] if end >= 0 else text
-
-
-def _quotation_mark(sample: str) -> str:
-    """A few programs write 'so' and not "so": then all column names are written so."""
-    first = next((line for line in re.split(r"[\r\n]+", sample) if line.strip()), "")
-    return "'" if _ALL_SINGLE.match(first) and '"' not in sample else '"'

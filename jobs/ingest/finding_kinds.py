@@ -91,14 +91,18 @@ _FILE_KINDS = {
         "Open the file in your spreadsheet program, save it, then upload it again.",
     ),
     "request": Kind("These requests cannot be sent in a batch.", "Change them in the file."),
+    "bad_character": Kind(
+        "These rows have characters that do not match the encoding.",
+        "Correct them, or save the file as UTF-8 (in Excel: “CSV UTF-8”).",
+    ),
     # Worth knowing
     "odd_names": Kind("", "If that line is a row, choose “There are no column names”."),
     "unnamed": Kind("Columns without a name were named.", ""),
     "empty_column": Kind("Some columns are empty.", ""),
-    "guessed": Kind(
-        "",
-        "Check that letters such as ä, é or ł look right. If not, choose another encoding.",
-    ),
+    "guessed": Kind("", "Choose the reading that looks right.", asks=True),
+    "one_column": Kind("", "Choose what your file means.", asks=True),
+    "mostly_skipped": Kind("", "Choose the reading that looks right.", asks=True),
+    "stray_quotes": Kind("", "If a cell should be in quotation marks, close them in your file."),
     "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
     # What a spreadsheet does not show, or shows differently

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .shapes import Limits, unreadable
+from .utf_16 import utf_16_order
 
 HEAD = 1 << 16
 GZIP = b"\x1f\x8b"
@@ -27,6 +28,9 @@ NO_TABLES = (
 )
 # Web pages and other markup, which some programs save as .xls.
 MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<workbook", b"{\\rtf")
+# Unicode of two or four bytes: its letters have bytes that look like control characters.
+WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+ESCAPE = b"\x1b$"  # of ISO-2022-JP
 FEW = 8
 # Control characters that no text has; the others occur in real files.
 BINARY = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b"))
@@ -68,6 +72,9 @@ class UploadFile:
         self.path = path
         self.limits = limits
         self._raw: IO[bytes] | None = None
+        self.bad_lines: dict[
+            str, int | None
+        ] = {}  # the first one by encoding, once it was looked for
         with Path(path).open("rb") as file:
             self.is_packed = file.read(2) == GZIP
         with self.open() as stream:
@@ -93,8 +100,10 @@ class UploadFile:
         """Raises Unreadable when this cannot be a text file."""
         if not self.head.strip(b" \t\r\n\0\xef\xbb\xbf"):
             raise unreadable("empty", "The file is empty.")
-        odd = sum(map(self.head.count, map(_byte, BINARY)))
-        if self.head.startswith(NO_TABLES) or odd > max(len(self.head) / 50, FEW):
+        odd = sum(map(self.head.count, map(_byte, BINARY))) - self.head.count(ESCAPE)
+        is_wide = self.head.startswith(WIDE_BOMS) or bool(utf_16_order(self.head))
+        is_odd = not is_wide and odd > max(len(self.head) / 50, FEW)
+        if self.head.startswith(NO_TABLES) or is_odd:
             raise unreadable("not_text", "This is not a text file.")
         beginning = self.head[:1_000].replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf")
         if beginning.lstrip(b" \t\r\n\xff\xfe").lower().startswith(MARKUP):

@@ -20,6 +20,7 @@ from typing import Any
 from ..batches import stored_results
 from ..ingest.corrected_file import OURS
 from ..ingest.corrections import beside
+from ..ingest.descriptions import ONE_COLUMN
 from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
 from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
@@ -107,13 +108,18 @@ def table_of(job: Job) -> Table:
     return Table(theirs, answer_shape_of(job).column_names)
 
 
-def csv_chunks(job: Job, only: str = "all", *, plain: bool = False) -> Iterator[bytes]:
+def csv_chunks(
+    job: Job, only: str = "all", *, plain: bool = False, semicolons: bool = False
+) -> Iterator[bytes]:
     """The joined CSV of a job in UTF-8. Excel takes it for that by the byte order mark at its
-    start, which programs may trip over: `plain` is without."""
+    start, which programs may trip over: `plain` is without. `semicolons`: between the cells, as
+    Excel wants them where a comma is in numbers."""
     table = table_of(job)
-    yield (b"" if plain else BOM) + _csv_lines([map(plain_cell, table.header)])
+    delimiter = ";" if semicolons else ","
+    yield (b"" if plain else BOM) + _csv_lines([map(plain_cell, table.header)], delimiter)
     for rows in row_slices(job, only):
-        yield _csv_lines(map(plain_cell, map(as_text, table.cells(row))) for row in rows)
+        cells = (map(plain_cell, map(as_text, table.cells(row))) for row in rows)
+        yield _csv_lines(cells, delimiter)
 
 
 def as_text(cell: Cell) -> str:
@@ -214,12 +220,18 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
         for rows in _slices(job, outcome__in=wanted):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
     else:
-        delimiter = job.reading.delimiter or ","
+        delimiter = problem_delimiter(job)
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
         for rows in _slices(job, outcome__in=wanted):
             lines = (map(plain_cell, [*_what_is_wrong(job, row), *row.content]) for row in rows)
             yield _csv_lines(lines, delimiter)
+
+
+def problem_delimiter(job: Job) -> str:
+    """Between the cells of the problem file: as in the upload, if that had several columns."""
+    read = job.reading.delimiter
+    return "," if read in ("", ONE_COLUMN) else read
 
 
 def _file_problems(job: Job) -> Iterator[bytes]:

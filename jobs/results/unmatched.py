@@ -13,6 +13,7 @@ from ..ingest.corrected_file import OURS
 from ..models import Batch, Job
 from ..rules.judging import judge_result, read_line
 from ..rules.spreadsheet_cells import plain_cell
+from .table import problem_delimiter
 
 NO_ROW = "No row of your file has the ID “{}”."
 
@@ -53,7 +54,7 @@ def _in_json(text: str, line: bytes) -> bytes:
 
 def _in_csv(job: Job, text: str, answer: str) -> bytes:
     written = io.StringIO(newline="")
-    delimiter = job.reading.delimiter or ","
+    delimiter = problem_delimiter(job)
     cells = ["", text, f"Its answer: {answer}" if answer else "It has no answer."]
     csv.writer(written, delimiter=delimiter).writerow(
         map(plain_cell, [*cells, *[""] * len(job.columns)])

@@ -12,22 +12,49 @@ _FORMULA = re.compile(r"\s*[=+\-@\t\r\0\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?%?")
 
 
+# The same within a cell, behind what ends a cell where a semicolon or a tab is the list separator:
+# there a file with commas is cut in other places, and quotation marks within a line hold nothing
+# together.
+_INNER_FORMULA = re.compile(
+    r"""([;\t\r\n])(?=[\s"]*[=+\-@\0\uff1d\uff0b\uff0d\uff20])([^;\t\r\n]+)"""
+)
+# A line of a list is no formula: it calls no function and no program.
+_LIST_ITEM = re.compile(r"[-+] [^(|!=]*")
+# What plain_cell puts there.
+_INNER_APOSTROPHE = re.compile(r"""([;\t\r\n])'(?=[\s"]*[=+\-@\0\uff1d\uff0b\uff0d\uff20])""")
+
+
 def plain_cell(text: str) -> str:
-    """`text` so that no spreadsheet takes it for a formula: with an apostrophe before it, if
-    needed."""
+    """`text` so that no spreadsheet takes it for a formula, or a part of it where it cuts the cell
+    at a semicolon, a tab or a line break: with an apostrophe before it, if needed."""
+    text = _INNER_FORMULA.sub(_plain_part, text)
     if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
 
 
+def _plain_part(found: re.Match[str]) -> str:
+    part = found[2].strip()
+    is_harmless = _NUMBER.fullmatch(part) or _LIST_ITEM.fullmatch(part)
+    return found[0] if is_harmless else f"{found[1]}'{found[2]}"
+
+
 def exact_cell(written: str, original: str) -> str:
     """What a cell means that was given out as `plain_cell(original)` and came back as `written`:
-    without the apostrophe, if we put it there."""
-    if written == plain_cell(original):
+    without the apostrophes, if we put them there."""
+    given = plain_cell(original)
+    if _same_lines(written) == _same_lines(given):
         return original
-    if written.startswith("'") and plain_cell(written[1:]) == written:
-        return written[1:]
-    return written
+    has_ours = given.count("'") > original.count("'")
+    bare = _INNER_APOSTROPHE.sub(r"\1", written) if has_ours else written
+    if bare.startswith("'") and _FORMULA.match(bare[1:]):
+        bare = bare[1:]
+    return bare if plain_cell(bare) == written else written
+
+
+def _same_lines(text: str) -> str:
+    """A spreadsheet may write the line breaks in a cell in its own way."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def plain_number(number: Decimal) -> str:

@@ -67,12 +67,12 @@ def visible() -> list[Job]:
     ("content", "options", "status", "rows", "kinds"),
     [
         (b"a,b\n1,2\n", [], 0, 1, []),
-        (b"a;b\n1;2\n3\n", [], 3, 2, ["few_cells"]),
+        (b"a;b\n1;2\n1;2\n1;2\n3\n", [], 3, 4, ["few_cells"]),
         (b"a;b\n1;2\n3\n", ["--fill"], 0, 2, []),
         (b"a,b\n1,\xe9\n", [], 0, 1, ["guessed"]),
         (b"a,b\n1,\xe9\n", ["--encoding", "latin1", "--header-row", "-1"], 0, 2, []),
         (b"a\tb\n1\t2\n", ["--delimiter", "tab"], 0, 1, []),
-        (b'a,b\n1,"x\n', [], 4, 0, ["quotes"]),
+        (b'a,b\n1,"x\n', [], 0, 1, ["stray_quotes"]),
     ],
 )
 def test_check_says_how_a_file_is_read(

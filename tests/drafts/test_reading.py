@@ -168,7 +168,7 @@ def test_a_messy_file_is_read_and_what_was_made_of_it_is_said(alice: User, drive
     assert kinds == {
         "few_cells": True,
         "many_cells": True,
-        "guessed": False,
+        "mostly_skipped": False,
         "above_header": False,
     }
     assert [row.outcome for row in job.rows.in_order()] == [

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.ingest.descriptions import ENCODINGS, python_name
+from jobs.ingest.descriptions import python_name
 from jobs.ingest.file_formats import open_upload
 from jobs.ingest.shapes import NO_HEADER, Choices, Limits, ParsedRow, Reader, Unreadable
 
@@ -153,12 +153,12 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("encoding", TEXTS)
-def test_an_encoding_is_found_out_and_said(path: Path, encoding: str) -> None:
+def test_an_encoding_is_found_out(path: Path, encoding: str) -> None:
     content = f"name,text\nAnn,x\nBen,{TEXTS[encoding].replace(',', '')}\n".encode(encoding)
     reader, lines = read(path, content)
     assert reader.understood.encoding == encoding
     assert cells(lines)[1] == ["Ben", TEXTS[encoding].replace(",", "")]
-    assert ENCODINGS[encoding] in remarks(reader)["guessed"]
+    assert "guessed" not in remarks(reader) or encoding == "cp1252", "what is certain says nothing"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -320,8 +320,6 @@ def test_a_formula_is_text(path: Path) -> None:
         (b" \n\n", None, "empty"),
         (b"\xef\xbb\xbf\n", None, "empty"),
         (b",,\n,\n", None, "no column names"),
-        (b'a,b\n1,"x\n2,3\n', 2, "never closed"),
-        (b'a,b\n1,2\n"x"y,1\n', 3, "closing quotation mark"),
         (b"a,b\n1,x\0y\n", 2, "NUL"),
         (b"a,b\n1,2\n" + b"x" * 70_000 + b",\0\n", 3, "NUL"),
         (b"a,a\n1,2\n", 1, "same name: \u201ca\u201d"),

@@ -17,9 +17,12 @@ from typing import Any
 import openpyxl
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 from openpyxl.utils.escape import unescape
 from python_calamine import CalamineWorkbook
 
+from jobs.cli import export
 from jobs.ingest.corrections import EXCEL_CELL, beside
 from jobs.models import Batch, Job, Outcome, Row
 from jobs.results import table, workbook
@@ -79,8 +82,6 @@ def answered(job: Job, number: int, **values: Any) -> None:
         "+1+1",
         "-1+cmd|' /C calc'!A0",
         "@SUM(1)",
-        "\t=1",
-        "\r=1",
         "  =1",
         "\uff1d1+1",
         '=HYPERLINK("http://x")',
@@ -94,6 +95,66 @@ def test_a_formula_becomes_plain_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["-5", "+49", "-1,234.5", "-1e-5", "a=b", "", "Ann", "-7%", "007"])
 def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
     assert plain_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("x;=1+2;y", "x;'=1+2;y"),
+        ("x\t@SUM(1)", "x\t'@SUM(1)"),
+        ("x\n=1", "x\n'=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("x\r\n+1+cmd|' /C calc'!A0", "x\r\n'+1+cmd|' /C calc'!A0"),
+        ("=1;=2", "'=1;'=2"),
+        ('x; "=1+2";y', 'x;\' "=1+2";y'),
+        ("x;\uff1d1+1", "x;'\uff1d1+1"),
+        ("x\n- 1+cmd|' /C calc'!A0", "x\n'- 1+cmd|' /C calc'!A0"),
+        ("x;-5;+7,5;y", "x;-5;+7,5;y"),
+        ("All good:\n- one item\n- another", "All good:\n- one item\n- another"),
+        ("a;b=c", "a;b=c"),
+        ("a;b\tc\nd", "a;b\tc\nd"),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula(text: str, plain: str) -> None:
+    """A spreadsheet with another list separator cuts the cell there."""
+    assert plain_cell(text) == plain
+    assert exact_cell(plain, text) == text
+    for cells in csv.reader(io.StringIO(table._csv_lines([["1", plain_cell(text)]]).decode())):
+        assert cells == ["1", plain]
+    if plain != text:
+        assert exact_cell(f"{plain} z", text) == f"{text} z", "what is added beside it stays"
+
+
+def test_csv_with_semicolons(
+    make_job: Callable[..., Job], client_alice: Client, alice: User
+) -> None:
+    job = make_job(alice, Job.State.FINISHED)
+    url = reverse("download", args=[job.pk, "csv"])
+    whole = client_alice.get(f"{url}?semicolons=1").getvalue()
+    commas = client_alice.get(url).getvalue()
+    assert whole.startswith(b"\xef\xbb\xbf")
+    rows = [
+        list(csv.reader(io.StringIO(raw.decode("utf-8-sig")), delimiter=one))
+        for raw, one in ((whole, ";"), (commas, ","))
+    ]
+    assert rows[0] == rows[1] and len(rows[0][0]) > 5
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert f"{url}?semicolons=1" in page
+    output = io.BytesIO()
+    output.writelines(
+        export.chunks_of(
+            job,
+            {
+                "problem_file": False,
+                "format": "csv",
+                "only": "all",
+                "plain": False,
+                "semicolons": True,
+            },
+        )
+    )
+    assert output.getvalue() == whole
 
 
 def test_our_columns_never_take_the_name_of_theirs() -> None:

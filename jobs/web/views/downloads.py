@@ -45,7 +45,7 @@ LOOK_SECONDS = 2  # between two looks whether a workbook is ready
 @require_safe
 def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
     """A file of the job: `?only=` good rows or those that need attention, `?plain=1` a CSV without
-    a byte order mark."""
+    a byte order mark, `?semicolons=1` one with semicolons."""
     job = find_job(request, pk)
     only = request.GET.get("only", "all")
     can_be = job.was_sent or (kind == "problems" and job.state != Job.State.READING)
@@ -53,12 +53,12 @@ def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
         raise Http404
     if kind == "xlsx":
         return _workbook(request, job, only)
-    plain = bool(request.GET.get("plain"))
+    form = {name: bool(request.GET.get(name)) for name in ("plain", "semicolons")}
     name = table.file_name(job, kind, only)
-    if kind == "csv" and not plain and (file := builder.open_ready(job, kind, only)):
+    if kind == "csv" and not any(form.values()) and (file := builder.open_ready(job, kind, only)):
         return _ready(job, kind, only, file)
     try:
-        chunks = _chunks(job, kind, only, plain)
+        chunks = _chunks(job, kind, only, form)
     except DamagedResults as damaged:
         return _say_damaged(request, damaged)
     return to_be_saved(StreamingHttpResponse(_noting_damage(chunks)), name)
@@ -98,9 +98,9 @@ def _say_damaged(request: HttpRequest, damaged: DamagedResults) -> HttpResponseB
     return redirect("job", damaged.batch.job_id)
 
 
-def _chunks(job: Job, kind: str, only: str, plain: bool) -> Iterator[bytes]:
+def _chunks(job: Job, kind: str, only: str, form: dict[str, bool]) -> Iterator[bytes]:
     if kind == "csv":
-        return table.csv_chunks(job, only, plain=plain)
+        return table.csv_chunks(job, only, **form)
     if kind == "jsonl":
         return table.jsonl_chunks(job, only)
     if kind == "raw":

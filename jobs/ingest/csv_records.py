@@ -1,0 +1,96 @@
+"""Records of a CSV file in one dialect. A stray quotation mark spoils its own line and no other."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+from .descriptions import ONE_COLUMN
+
+NOT_IN_TEXT = "\uffff"  # no character, so it is between no cells
+MOST_INNER = 2  # lines in a cell; more of them, each like a row, are rows
+
+NEVER_CLOSED = "A quotation mark is opened in this row and never closed."
+TEXT_BEHIND = "After a closing quotation mark there is more text before the next cell begins."
+
+
+class Dialect(NamedTuple):
+    delimiter: str  # ONE_COLUMN: each line is a cell
+    quote: str = '"'  # "": quotation marks are text
+    skips_blanks: bool = False  # those before a cell, so that it may begin with a quotation mark
+
+    def reader(self, lines: Iterable[str]) -> Any:
+        """A reader of the csv module."""
+        return csv.reader(
+            lines,
+            delimiter=NOT_IN_TEXT if self.delimiter == ONE_COLUMN else self.delimiter,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            skipinitialspace=self.skips_blanks,
+            strict=True,
+        )
+
+    def bare_cells(self, line: str) -> list[str]:
+        """A line cut at each delimiter, with its quotation marks. Raises csv.Error."""
+        return next(self._replace(quote="").reader([line]), [])
+
+
+class Records:
+    """The records of a file. `taken`: the lines of the present one, in which `kept` puts them, or
+    whoever makes the lines.
+
+    `width`: cells of a record; one with more or fewer that swallowed lines of this width is faulty.
+    """
+
+    def __init__(self, dialect: Dialect, width: int = 0) -> None:
+        self.taken: list[str] = []
+        self._again: deque[str] = deque()
+        self._dialect = dialect
+        self._width = width
+
+    def kept(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self.taken.append(line)
+            yield line
+
+    def read(self, lines: Iterator[str]) -> Iterator[tuple[list[str], str]]:
+        """Yield the cells of each record and why it is faulty: "" if it is not. Of a faulty one
+        only the first line is taken, cut at each delimiter; the lines after it are read anew.
+        Raises csv.Error for a cell in one line that is too long."""
+        taken = self.taken
+        while True:
+            reader = self._dialect.reader(chain(self._lines_again(), lines))
+            fault = ""
+            try:
+                for cells in reader:
+                    if len(taken) > MOST_INNER and self._swallowed(cells):
+                        fault = NEVER_CLOSED
+                        break
+                    yield cells, ""
+                    taken.clear()
+            except csv.Error as error:
+                if len(taken) == 1 and "field larger than" in str(error):
+                    raise
+                fault = TEXT_BEHIND if "expected after" in str(error) else NEVER_CLOSED
+            if not fault:
+                return
+            self._again.extendleft(reversed(taken[1:]))
+            del taken[1:]
+            yield self._dialect.bare_cells(taken[0]), fault
+            taken.clear()
+
+    def _lines_again(self) -> Iterator[str]:
+        while self._again:
+            line = self._again.popleft()
+            self.taken.append(line)
+            yield line
+
+    def _swallowed(self, cells: list[str]) -> bool:
+        """Whether the lines in a cell are rows of their own."""
+        if self._width < 2 or len(cells) == self._width:
+            return False
+        inner = self.taken[1:-1]
+        return all(len(self._dialect.bare_cells(line)) == self._width for line in inner)

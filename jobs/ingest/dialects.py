@@ -1,0 +1,286 @@
+"""How the cells of a CSV file are cut: found out by its beginning, and what else it may be."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .csv_records import Dialect, Records
+from .descriptions import DELIMITERS, ONE_COLUMN
+from .shapes import NO_HEADER, Choices, Option
+
+LOOKED_AT = 100  # records
+RECORDS_SHOWN = 3
+SHOWN = 60  # characters of a cell
+LONG_NAME = 60  # characters; the name of a column under a title is shorter
+EVEN = 0.8  # of the records; a rarer width is no table
+MOSTLY = 2 / 3
+RARE = ("~", "^", "¦", "\x1f", "\x01")  # between cells; offered, not found out
+CUT_OFF = 50  # lines: fewer without an end may end behind what is looked at
+_SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
+_ALL_SINGLE = re.compile(r"'[^']*'([,;\t|]'[^']*')+$")
+_NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
+LABELS = {
+    ",": "Commas between cells",
+    ";": "Semicolons between cells",
+    "\t": "Tabs between cells",
+    "|": "Vertical bars between cells",
+    ONE_COLUMN: "One column: each line is a cell",
+}
+
+
+class Look(NamedTuple):
+    """The first records of a file in one dialect. `lines`: of each, as it is in the file."""
+
+    dialect: Dialect
+    records: list[list[str]]
+    lines: list[str]
+    faults: dict[int, str]  # by place of the record
+    is_blank_below: bool = False  # the first one
+
+    @property
+    def width(self) -> int:
+        """Cells of most records, of several widths the first one."""
+        widths = Counter(map(len, self.records))
+        return widths.most_common(1)[0][0] if widths else 0
+
+    @property
+    def share(self) -> float:
+        """Of records that are as wide as most; 0 for a single column."""
+        good = sum(
+            len(cells) == self.width and at not in self.faults
+            for at, cells in enumerate(self.records)
+        )
+        return good / len(self.records) if self.width > 1 else 0.0
+
+    @property
+    def good_share(self) -> float:
+        """Of the rows that can be sent, if the first record has the names."""
+        wide = len(self.records[0]) if self.records else 0
+        rows = list(enumerate(self.records))[1:]
+        good = sum(len(cells) == wide and at not in self.faults for at, cells in rows)
+        return good / len(rows) if rows else 1.0
+
+    @property
+    def has_quoted_cells(self) -> bool:
+        """Some cells need their quotation marks, or seem to."""
+        return any(
+            self.dialect.quote in line
+            for at, line in enumerate(self.lines)
+            if at not in self.faults
+        )
+
+    @property
+    def sample(self) -> list[str]:
+        return [
+            " | ".join(_short(cell) for cell in cells) for cells in self.records[:RECORDS_SHOWN]
+        ]
+
+
+class Found(NamedTuple):
+    look: Look
+    stray: int = 0  # the record with the first of the quotation marks that are read as text
+    tables: Sequence[Look] = ()  # what it may be, when it was read as one column
+
+
+def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
+    """`sample`: the first lines, without `sep=`. `cut`: there are more."""
+    quote = "" if choices.no_quotes else quotation_mark(sample)
+
+    def best(delimiter: str) -> Look:
+        return _best_quotes(sample, delimiter, quote, cut=cut)
+
+    if choices.delimiter:
+        look = best(choices.delimiter)
+        return Found(look, _first_stray(look, quote))
+    looks = {delimiter: best(delimiter) for delimiter in DELIMITERS}
+    blank = (one for one in looks.values() if not one.records)
+    if table := _table(looks, choices) or next(blank, None):
+        return Found(table, _first_stray(table, quote))
+    look = best(ONE_COLUMN)
+    more = [best(delimiter) for delimiter in RARE if delimiter in sample]
+    tables = [one for one in [*looks.values(), *more] if _may_be_table(one)]
+    tables.sort(key=lambda one: -one.width)
+    return Found(look, _first_stray(look, quote), tables)
+
+
+def said_delimiter(line: str) -> str:
+    """What the line `sep=;` says, which Excel reads; "" for any other line."""
+    said = _SEP.match(line)
+    return said[1] if said else ""
+
+
+def quotation_mark(sample: str) -> str:
+    """A few programs write 'so' and not "so": then all column names are written so."""
+    first = next((line for line in re.split(r"[\r\n]+", sample) if line.strip()), "")
+    return "'" if _ALL_SINGLE.match(first) and '"' not in sample else '"'
+
+
+def other_dialects(sample: str, now: Dialect, *, cut: bool) -> list[Option]:
+    """Other ways to cut the cells when most rows could not be sent, the best one first."""
+    looks = [
+        _look(sample, Dialect(delimiter, quote), cut=cut)
+        for delimiter in (*DELIMITERS, *(one for one in RARE if one in sample), ONE_COLUMN)
+        for quote in ('"', "")
+    ]
+    best: dict[str, Look] = {}
+    for look in looks:
+        delimiter, quote, _skips = look.dialect
+        if (delimiter, quote) == now[:2] or not look.records:
+            continue
+        if delimiter != ONE_COLUMN and len(look.records[0]) < 2:
+            continue
+        if delimiter not in best or look.good_share > best[delimiter].good_share:
+            best[delimiter] = look
+    good = [one for one in best.values() if one.good_share >= MOSTLY]
+    # Everything can be read as one column, so it is no proof of anything.
+    good.sort(key=lambda one: (one.dialect.delimiter == ONE_COLUMN, -one.good_share))
+    return [option_of(one, now) for one in good]
+
+
+def option_of(look: Look, now: Dialect | None = None) -> Option:
+    """The button that reads the file in this dialect instead of `now`."""
+    delimiter, quote, _skips = look.dialect
+    change: dict[str, str | int | bool | list[str]] = {"delimiter": delimiter}
+    label = LABELS.get(delimiter, f"“{delimiter}” between cells")
+    if not quote:
+        change["no_quotes"] = True
+        same = now is not None and now.delimiter == delimiter
+        label = "No quotation marks" if same else f"{label}, no quotation marks"
+    return Option(label, change, look.sample)
+
+
+# --- One dialect ----------------------------------------------------------------------------------
+
+
+def _look(sample: str, dialect: Dialect, *, cut: bool) -> Look:
+    lines = list(io.StringIO(sample, newline=""))
+    first = next((line for line in lines if line.strip()), "")
+    look = Look(dialect, [], [], {})
+    try:
+        width = len(dialect.bare_cells(first)) if first else 0
+        records = Records(dialect, width)
+        blank_below = False
+        for cells, fault in records.read(records.kept(lines)):
+            if not any(map(str.strip, cells)):
+                blank_below = blank_below or len(look.records) == 1
+                continue
+            if fault:
+                look.faults[len(look.records)] = fault
+            look.records.append(cells)
+            look.lines.append("".join(records.taken))
+            if len(look.records) == LOOKED_AT:
+                break
+    except csv.Error:
+        return Look(dialect, [], [], {})
+    return _without_cut_record(look._replace(is_blank_below=blank_below), lines, cut=cut)
+
+
+def _without_cut_record(look: Look, lines: list[str], *, cut: bool) -> Look:
+    """A cell that begins at the end of what is looked at may end later."""
+    tail = "".join(lines[-CUT_OFF:])
+    for at in sorted(look.faults):
+        if cut and len(look.records) < LOOKED_AT and look.lines[at] in tail:
+            return look._replace(
+                records=look.records[:at],
+                lines=look.lines[:at],
+                faults={place: fault for place, fault in look.faults.items() if place < at},
+            )
+    return look
+
+
+def _best_quotes(sample: str, delimiter: str, quote: str, *, cut: bool) -> Look:
+    """With quotation marks, unless it is better without them or with blanks before them."""
+    plain = _look(sample, Dialect(delimiter, quote), cut=cut)
+    if not quote or quote not in sample:
+        return plain
+    if f" {quote}" in sample and delimiter not in (" ", ONE_COLUMN):
+        skipping = _look(sample, Dialect(delimiter, quote, skips_blanks=True), cut=cut)
+        blanks = re.compile(f"(^|{re.escape(delimiter)}) +{re.escape(quote)}", re.MULTILINE)
+        if blanks.search(sample) and _is_better(skipping, plain):
+            plain = skipping
+    if plain.faults and not plain.has_quoted_cells:
+        bare = _look(sample, Dialect(delimiter, ""), cut=cut)
+        if all(
+            len(bare.records[at]) == bare.width for at in plain.faults if at < len(bare.records)
+        ):
+            return bare
+    return plain
+
+
+def _is_better(skipping: Look, plain: Look) -> bool:
+    return len(skipping.faults) <= len(plain.faults) and skipping.good_share >= plain.good_share
+
+
+def _first_stray(look: Look, quote: str) -> int:
+    """The number of the first record with a quotation mark, when they are found to be text."""
+    if look.dialect.quote or not quote:
+        return 0
+    return next((at for at, line in enumerate(look.lines, start=1) if quote in line), 0)
+
+
+# --- Which delimiter ------------------------------------------------------------------------------
+
+
+def _table(looks: dict[str, Look], choices: Choices) -> Look | None:
+    """The delimiter of a table: it is in the line of names, or that line has a title above."""
+    header = choices.header
+    in_names = [one for one in looks.values() if header == NO_HEADER or _cuts(one, header)]
+    found = max(in_names, key=lambda one: (one.share, one.width), default=None)
+    if found and found.share:
+        return found
+    if not header:
+        titled = [one for one in looks.values() if not _cuts(one, 0) and _has_title(one)]
+        if titled:
+            return max(titled, key=lambda one: (one.share, one.width))
+    # Names, and rows with too few cells.
+    named = [one for one in in_names if one.records and are_names(_names(one, header))]
+    return max(named, key=lambda one: len(_names(one, header)), default=None)
+
+
+def _cuts(look: Look, header: int) -> bool:
+    return len(_names(look, header)) > 1
+
+
+def _names(look: Look, header: int) -> list[str]:
+    """The cells of the line of names; `header`: its line, if it was chosen."""
+    at = max(header - 1, 0)
+    return look.records[at] if at < len(look.records) else []
+
+
+def _has_title(look: Look) -> bool:
+    """Whether the first lines are above a table: a title is some words, or a blank line is below
+    it, and the names below it are names."""
+    at = next((at for at, cells in enumerate(look.records) if len(cells) == look.width), 0)
+    if look.width < 2 or not at:
+        return False
+    below = look.records[at:]
+    even = sum(len(cells) == look.width for cells in below) / len(below)
+    is_title = look.is_blank_below or (look.width > 2 and " " in look.records[0][0].strip())
+    return even >= 0.5 and is_title and are_names(look.records[at])
+
+
+def _may_be_table(look: Look) -> bool:
+    """Whether the records are even enough to ask, though the line of names has no delimiter."""
+    below = look.records[1:]
+    if look.width < 2 or len(below) < 2:
+        return False
+    return sum(len(cells) == look.width for cells in below) / len(below) >= EVEN
+
+
+def are_names(cells: list[str]) -> bool:
+    """Whether cells look like the names of columns, and not like parts of a sentence."""
+    filled = [cell for cell in cells if cell.strip()]
+    return len({*filled}) == len(filled) > 1 and not any(
+        cell[0] == " " or len(cell) > LONG_NAME or _NUMBER.fullmatch(cell.strip())
+        for cell in filled
+    )
+
+
+def _short(cell: str) -> str:
+    cell = " ".join(cell.split())
+    return cell if len(cell) <= SHOWN else cell[:SHOWN] + "…"

@@ -5,7 +5,10 @@ file can be made so that reading it uses up all memory.
 
 - file_formats.py  which reader fits a file: csv_reader.py, workbook_reader.py or json_reader.py
 - upload_file.py, encodings.py  the bytes of a file and its text
-- table_rows.py  records become the rows of a table
+- table_rows.py  records become the rows of a table: headers.py finds the line of the column names,
+  column_names.py makes names that a prompt can use, row_notes.py finds notes and totals below;
+  row_shapes.py is what they see of a line
+- sheet_choice.py  the sheet of a workbook with the table
 - request_reader.py and request_*.py  ready-made requests: checks, fixes and tools
 - input_sizes.py, images.py, pdf.py  how many tokens the input of a request has at most
 - corrections.py, corrected_file.py  rows that people corrected and uploaded

@@ -25,7 +25,10 @@ Cells = TypeVar("Cells", list[str | None], dict[str, str])
 
 _ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
 # Findings about the columns of a corrected file are in corrections.py.
-_OF_COLUMNS = {"unnamed", "above_header", "missing_key"}
+_OF_COLUMNS = {
+    *("unnamed", "above_header", "missing_key", "long_name", "cleaned_name", "odd_names"),
+    *("unlike", "unlike_below"),
+}
 
 
 @dataclass
@@ -83,6 +86,8 @@ def _read(reader: Reader) -> CorrectedFile:
             found.rows.append((line, [values.get(name) for name in found.places]))
     else:
         found.rows = list(_limited(_table_rows(reader)))
+        if double := next((one for one in reader.remarks if one.kind == "same_name"), None):
+            raise Unreadable(double)  # which of the two was corrected?
         found.places = {
             name: at for at, name in enumerate(reader.columns) if at not in reader.nameless
         }

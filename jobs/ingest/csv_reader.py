@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO
 
+from msgspec.structs import replace
+
 from .descriptions import DELIMITERS, name_of
 from .encodings import find_encoding, first_bad_line
+from .row_shapes import Record
 from .shapes import Choices, Finding, ParsedRow, RowCorrections, unreadable
-from .table_rows import Record, Table
+from .table_rows import Table
 from .upload_file import UploadFile
 
 LOOKED_AT = 100  # records by which the delimiter is found
@@ -53,12 +56,7 @@ class CsvReader:
 
     @property
     def understood(self) -> Choices:
-        return Choices(
-            encoding=self._encoding,
-            delimiter=self._delimiter,
-            header=self._table.header,
-            fill=self._choices.fill,
-        )
+        return replace(self._table.understood, encoding=self._encoding, delimiter=self._delimiter)
 
     @property
     def columns(self) -> list[str]:

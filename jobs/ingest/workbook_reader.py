@@ -27,10 +27,12 @@ import math
 import mmap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+from msgspec.structs import replace
 from python_calamine import (
     CalamineSheet,
     CalamineWorkbook,
@@ -38,8 +40,10 @@ from python_calamine import (
     SheetVisibleEnum,
 )
 
-from .shapes import Choices, Finding, ParsedRow, RowCorrections, unreadable
-from .table_rows import Record, Table
+from .row_shapes import Record, looks
+from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, Unreadable, unreadable
+from .sheet_choice import SMALL, SheetLook, best_sheet, is_sure
+from .table_rows import Table
 from .upload_file import OLE, UploadFile
 from .workbook_cells import LONG, as_text, column_index, column_letters, duration_of, number_text
 from .workbook_files import (
@@ -61,6 +65,9 @@ from .workbook_sheet import SheetScan
 
 NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 NAMED = 20  # sheets, errors, lines in one remark
+SHEET_LINES = 100  # of a sheet that are looked at to choose one
+SHEETS_OFFERED = 6  # as buttons
+QUICK = 50_000_000  # bytes of the XML of a sheet that is only looked at
 
 
 class WorkbookReader:
@@ -96,7 +103,7 @@ class WorkbookReader:
 
     @property
     def understood(self) -> Choices:
-        return Choices(sheet=self._sheet.name, header=self._table.header, fill=self._choices.fill)
+        return replace(self._table.understood, sheet=self._sheet.name)
 
     @property
     def columns(self) -> list[str]:
@@ -220,24 +227,53 @@ class WorkbookReader:
             there = _quoted([name for _index, name, _visible in sheets])
             text = f"There is no sheet “{wanted}” in this workbook, but {there}."
             raise unreadable("no_such_sheet", text)
-        first = None  # with something in it; one with rows below a line of names is better
-        for index, name, _visible in looked_at or sheets:
-            self._open_sheet(workbook, index, name)
-            if self._range.start is not None or self._sheet.without_value:
-                first = first or (index, name)
-                if self._range.height > 1:
-                    break
-        else:
-            if first is not None:
-                self._open_sheet(workbook, *first)
-        if first is None:
+        found = list(self._looks(workbook, [sheet[:2] for sheet in looked_at or sheets]))
+        best = best_sheet(found)
+        if best is None:
             names = [name for _index, name, _visible in looked_at or sheets]
             hidden = _quoted([name for _index, name, visible in sheets if not visible])
             text = f"There is nothing in {_quoted(names)}."
             raise unreadable("empty", f"{text} Hidden: {hidden}." if hidden else text)
+        if self._sheet.name != best.name:
+            self._open_sheet(workbook, best.index, best.name)
         self.sheets = [name for _index, name, seen in sheets if seen or name == self._sheet.name]
         if len(sheets) > 1:
-            self._remark_on_sheets(sheets)
+            self._remark_on_sheets(sheets, sure=bool(wanted) or is_sure(found, best))
+
+    def _looks(
+        self, workbook: CalamineWorkbook, sheets: list[tuple[int, str]]
+    ) -> Iterator[SheetLook]:
+        """At the first sheets, until one has many rows. Raises Unreadable for the first with
+        something in it; others that cannot be read are passed over."""
+        begun = False
+        for index, name in sheets:
+            if begun and not self._is_quick(name):
+                continue
+            long, blank = len(self._long), self._table.blank_lines
+            try:
+                with library_errors():
+                    self._open_sheet(workbook, index, name)
+                    lines = looks(list(islice(self._records(), SHEET_LINES)))
+            except Unreadable:
+                if not begun:
+                    raise
+                continue
+            finally:
+                del self._long[long:]
+                self._table.blank_lines = blank
+            is_set_in = self._range.start not in (None, (0, 0))
+            look = SheetLook(index, name, self._range.height, is_set_in, lines)
+            yield look
+            if look.rows > SMALL and lines:
+                return
+            begun = begun or bool(lines)
+
+    def _is_quick(self, name: str) -> bool:
+        """Whether looking at this sheet takes little time and memory."""
+        if not (part := self._parts.get(name)):
+            return True
+        with ZipFile(self._path) as archive:
+            return archive.getinfo(part).file_size <= QUICK
 
     def _open_sheet(self, workbook: CalamineWorkbook, index: int, name: str) -> None:
         self._sheet = SheetScan(name)
@@ -246,14 +282,19 @@ class WorkbookReader:
                 self._sheet.look_through(archive, part, self._limits)
         self._range: CalamineSheet = workbook.get_sheet_by_index(index)
 
-    def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]]) -> None:
+    def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]], *, sure: bool) -> None:
         read = self._sheet.name
         text = f"The workbook has {len(sheets)} sheets; “{read}” was read."
-        if others := [name for _index, name, visible in sheets if visible and name != read]:
+        others = [name for _index, name, visible in sheets if visible and name != read]
+        if others:
             text += f" Not read: {_quoted(others)}."
         if hidden := [name for _index, name, visible in sheets if not visible and name != read]:
             text += f" Hidden: {_quoted(hidden)}."
-        self.remarks.append(Finding("sheets", text))
+        names = [] if self._choices.sheet else others[:SHEETS_OFFERED]
+        if not sure:
+            names = [read, *names]
+        options = tuple(Option(f"Read “{name}”", {"sheet": name}) for name in names)
+        self.remarks.append(Finding("sheets" if sure else "which_sheet", text, options=options))
 
     def _records(self) -> Iterator[Record]:
         sheet = self._sheet

@@ -141,7 +141,8 @@ def _is_better(lines: list[Look], full: int, first: int, places: set[int]) -> bo
         return False
     below = lines[full + 1 : full + 1 + COMPARED]
     is_sparse = len(places & other.filled) * 2 <= len(places)
-    if contrast(found, below, places) and (is_sparse or full - first > 1 or first > 0):
+    words = contrast(found, below, places)
+    if words > 1 or (words and (is_sparse or full - first > 1 or first > 0)):
         return True
     if _groups_above(lines, full):
         return True
@@ -157,15 +158,33 @@ def _groups_above(lines: list[Look], at: int) -> int:
     names = [cell.strip() for cell in lines[at].cells if cell.strip()]
     if len(set(names)) == len(names) or not lines[at].is_text:
         return 0
+    below = lines[at + 1 : at + 1 + COMPARED]
     for count in range(1, min(MOST_LINES, at + 1)):
         above = lines[at - count]
-        if above.line != lines[at].line - count or not above.is_text:
+        if above.line != lines[at].line - count or not _has_groups(above):
             return 0
         joined = join_names([line.cells for line in lines[at - count : at + 1]])
         joined = [name for name in joined if name]
         if len(set(joined)) == len(joined):
-            return count
+            sure = _wide_groups(lines[at - 1], lines[at]) > 1
+            return count if sure or contrast(lines[at], below, lines[at].filled) else 0
     return 0
+
+
+def _has_groups(line: Look) -> bool:
+    """Two or more words, or years."""
+    values = sum(is_value(line.cell(at)) for at in line.filled)
+    return line.count > 1 and values in (0, line.count)
+
+
+def _wide_groups(above: Look, line: Look) -> int:
+    """Over how many groups of several names there is a word above the first of them only."""
+    starts = sorted(above.filled)
+    ends = [*starts[1:], max(line.filled) + 1]
+    return sum(
+        len(line.filled & set(range(start, end))) > 1
+        for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def _goes_on_below(lines: list[Look], at: int) -> bool:
@@ -174,7 +193,8 @@ def _goes_on_below(lines: list[Look], at: int) -> bool:
     if at + 2 >= len(lines):
         return False
     names, more = lines[at], lines[at + 1]
-    places = table_places(lines, usual_width(lines)) | names.filled
+    below = lines[at + 2 : at + 2 + COMPARED]
+    places = names.filled.union(*(line.filled for line in below))
     gaps = places - names.filled
     starts = {place for place in names.filled if place + 1 in gaps}
     others = names.filled - starts
@@ -182,7 +202,6 @@ def _goes_on_below(lines: list[Look], at: int) -> bool:
         return False
     if any(is_value(more.cell(place)) for place in more.filled):
         return False
-    below = lines[at + 2 : at + 2 + COMPARED]
     fits = gaps <= more.filled <= gaps | starts
     return fits and (len(gaps) > 1 or contrast(more, below, places) > 0)
 

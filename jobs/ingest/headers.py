@@ -27,24 +27,13 @@ MOST_LINES = 3  # that are found to hold column names, or to be no rows below th
 COMPARED = 20  # lines below a line
 SHOWN = 60  # characters of a cell
 
+_YEAR = re.compile(r"(19|20)[0-9]{2}")
+# What SurveyMonkey writes below a question with a single answer.
+_RESPONSE = re.compile(r"(open-ended )?response", re.IGNORECASE)
 # What Qualtrics writes in the third line.
 _SURVEY_ID = re.compile(r"\{\s*[\"']ImportId[\"']\s*:")
-_NO_ANSWER = {
-    "na",
-    "n/a",
-    "n.a.",
-    "nan",
-    "null",
-    "none",
-    "nil",
-    "-",
-    "--",
-    "–",
-    "?",
-    ".",
-    "..",
-    "x",
-}
+_ERROR = re.compile(r"#[A-Z/0]+[!?]?")
+_NO_ANSWER = {"na", "n/a", "n.a.", "nan", "null", "none", "nil", "x", "nd", "tbd", "unknown"}
 
 
 @dataclass
@@ -136,17 +125,28 @@ def _below_notes(lines: list[Look], width: int, most: int) -> int:
 def _is_better(lines: list[Look], full: int, first: int, places: set[int]) -> bool:
     """Whether the line at `full`, where every column has something, has the names, rather than the
     one at `first`, where some have nothing."""
-    found, other = lines[full], lines[first]
-    if full == first or not found.is_text:
+    found, between = lines[full], lines[first:full]
+    if full == first or not found.is_text or not _are_names(found):
         return False
+    sparse = [len(places & line.filled) * 2 <= len(places) for line in between]
+    is_sparse = sparse[0]
     below = lines[full + 1 : full + 1 + COMPARED]
-    is_sparse = len(places & other.filled) * 2 <= len(places)
     words = contrast(found, below, places)
     if words > 1 or (words and (is_sparse or full - first > 1 or first > 0)):
-        return True
+        # A row would have a value there.
+        return all(
+            few or not any(is_value(line.cell(at)) for at in line.filled)
+            for few, line in zip(sparse, between, strict=True)
+        )
     if _groups_above(lines, full):
         return True
-    return is_sparse and (found.after_blank or full - first > 1)
+    return all(sparse) and (found.after_blank or first > 0)
+
+
+def _are_names(line: Look) -> bool:
+    """Whether its only values are years."""
+    values = [line.cell(at) for at in line.filled if is_value(line.cell(at))]
+    return all(map(_YEAR.fullmatch, values))
 
 
 # --- Several lines of names -----------------------------------------------------------------------
@@ -202,7 +202,8 @@ def _goes_on_below(lines: list[Look], at: int) -> bool:
         return False
     if any(is_value(more.cell(place)) for place in more.filled):
         return False
-    fits = gaps <= more.filled <= gaps | starts
+    said = {place for place in more.filled & others if _RESPONSE.fullmatch(more.cell(place))}
+    fits = gaps <= more.filled <= gaps | starts | said
     return fits and (len(gaps) > 1 or contrast(more, below, places) > 0)
 
 
@@ -261,7 +262,13 @@ def _look_below(header: Header, lines: list[Look]) -> None:
                 "header": header.line,
                 "header_lines": count + 1,
             }
-            options.append(Option("It is part of the column names", change))
+            label = "It is" if count == 1 else "They are"
+            options.append(Option(f"{label} part of the column names", change))
+            if count == 1:
+                names = Option(
+                    f"Take the column names from line {last.line}", {"header": last.line}
+                )
+                options.append(names)
         header.findings.append(Finding("unlike_below", text, first.line, options=tuple(options)))
 
 
@@ -288,9 +295,16 @@ def _unlike_rows(rows: list[Look]) -> int:
 
 def _has_words(row: Look, places: set[int], *, sure: bool) -> bool:
     cells = [row.cell(at) for at in places & row.filled]
-    if any(is_value(cell) or cell.lower() in _NO_ANSWER for cell in cells):
+    if any(is_value(cell) or _is_no_answer(cell) for cell in cells):
         return False
     return len(cells) > 1 or (len(cells) == 1 and sure)
+
+
+def _is_no_answer(cell: str) -> bool:
+    """ "n/a", "**", "#ERR"."""
+    if cell.lower() in _NO_ANSWER or _ERROR.fullmatch(cell):
+        return True
+    return not any(map(str.isalnum, cell))
 
 
 # --- Words ----------------------------------------------------------------------------------------

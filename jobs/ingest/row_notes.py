@@ -56,7 +56,7 @@ def _if_rare(found: list[Look], widths: Counter[int], rows: int) -> list[Look]:
     rest = rows - len(found)
     if not found or rest < 1 or (len(found) > rest and not found[0].after_blank):
         return []
-    most = max((line.count for line in found if not _TOTAL.fullmatch(_word(line))), default=0)
+    most = max((line.count for line in found if not _is_called_note(line)), default=0)
     own = sum(line.count <= most for line in found)
     alike = sum(count for width, count in widths.items() if width <= most) - own
     return found if alike <= RARE * rows else []
@@ -64,6 +64,10 @@ def _if_rare(found: list[Look], widths: Counter[int], rows: int) -> list[Look]:
 
 def _word(line: Look) -> str:
     return line.first.strip(" :*").rstrip()
+
+
+def _is_called_note(line: Look) -> bool:
+    return bool(_NOTE.match(line.first) or _TOTAL.fullmatch(_word(line)))
 
 
 def _is_note(line: Look, usual: int) -> bool:

@@ -30,6 +30,7 @@ from .shapes import (
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 60  # records at the beginning among which the column names are looked for
 NAMED = 5  # lines in a remark
+SHOWN = 60  # characters of a name in a remark
 MARK = "\ufeff"
 CONTROL_Z = "\x1a"
 
@@ -52,7 +53,8 @@ class Table:
         self._found = Header()
         self._names: list[list[str]] = []  # the lines with column names, as they are in the file
         self._between: list[int] = []  # lines between the names and the first row
-        self._repeated: list[int] = []  # lines that are the names again
+        self._repeated: list[int] = []  # lines that are the names again, and were left out
+        self._like_name: list[int] = []  # lines that are the only name again, and may be rows
         self._marked: list[int] = []  # lines that began with a byte order mark
 
     @property
@@ -105,8 +107,7 @@ class Table:
                 if begin == MARK:
                     cells = self._unmarked(line, cells)
                     record = line, cells
-            if cells in skipped:
-                self._repeated.append(line)
+            if cells in skipped and self._is_repeated(line):
                 continue
             if "" in cells:
                 widths[len(cells) - cells.count("")] += 1
@@ -182,12 +183,19 @@ class Table:
         return [first, *cells[1:]]
 
     def _what_repeats(self) -> list[list[str]]:
-        """Lines that are no rows when they come again. A single name, and one that looks like what
-        is in a row, may be a cell; then only a person decides."""
-        names = [cell for cells in self._names for cell in cells if cell.strip()]
-        if self.choices.unlike != SKIP and (len(self.columns) == 1 or any(map(is_value, names))):
-            return []
+        """Lines that are hardly rows when they come again."""
         return [[cells[0].lstrip(MARK), *cells[1:]] for cells in self._names]
+
+    def _is_repeated(self, line: int) -> bool:
+        """Whether a line with the column names is no row. A single name, and one that looks like
+        what is in a row, may be a cell; then only a person decides."""
+        names = [cell for cells in self._names for cell in cells if cell.strip()]
+        if len(names) == 1 or any(map(is_value, names)):
+            self._like_name.append(line)
+            if self.choices.unlike != SKIP:
+                return False
+        self._repeated.append(line)
+        return True
 
     def _remark_on_lines(self) -> None:
         if self._between and self.choices.first_row:
@@ -201,9 +209,24 @@ class Table:
                 Option("There are no column names: read all as rows", {"header": NO_HEADER}),
             )
             self.remarks.append(Finding("repeated_names", text, lines[0], options=options))
+        elif (lines := self._like_name) and self.choices.unlike != KEEP:
+            self.remarks.append(self._ask_about_names(lines))
         if lines := [line for line in self._marked if line not in self._repeated]:
             text = f"A byte order mark was removed at the beginning of {_named(lines)}."
             self.remarks.append(Finding("mark_removed", text, lines[0]))
+
+    def _ask_about_names(self, lines: list[int]) -> Finding:
+        verb = "repeats" if len(lines) == 1 else "repeat"
+        name = self.columns[0][:SHOWN]
+        text = f"{_named(lines).capitalize()} {verb} the column name “{name}”."
+        options = (
+            Option("There are no column names: read all as rows", {"header": NO_HEADER}),
+            Option("Skip it" if len(lines) == 1 else "Skip them", {"unlike": SKIP}),
+            Option(
+                "Read it as a row" if len(lines) == 1 else "Read them as rows", {"unlike": KEEP}
+            ),
+        )
+        return Finding("unlike", text, lines[0], options=options)
 
     def _remark_on_what_is_above(self, above: int) -> None:
         lines = "line" if above == 1 else f"{above} lines"

@@ -383,3 +383,24 @@ def test_names_are_found_below_whatever_notes(path: Path, seed: int) -> None:
     reader, lines = read(path, text.getvalue())
     assert reader.columns == names
     assert cells(lines) == rows
+
+
+def test_the_two_lines_of_surveymonkey_are_joined_however_full_the_rows_are(path: Path) -> None:
+    content = (
+        "id,Have you seen it?,Which parts?,,,Why?\n"
+        ",Response,Part I,Part II,Part III,Open-Ended Response\n"
+        "3292879998,Yes,Part I,Part II,,\n"
+        "3292879538,No,,,,\n"
+        "3292765271,Yes,Part I,Part II,Part III,all of it\n"
+        "3292763116,Yes,,,Part III,\n"
+    )
+    reader, lines = read(path, content)
+    assert reader.columns[:3] == ["id", "Have you seen it? - Response", "Which parts? - Part I"]
+    assert (lines[0].line, questions(reader)) == (3, ["header_lines"])
+
+
+def test_a_full_row_is_not_taken_for_the_names(path: Path) -> None:
+    """Rows of a table that is hardly filled; the first full one comes late, and is all words."""
+    content = "name,city,,\nAnn,,x,\nBen,Ulm,,\nCid,,,z\nDan,Rome,x,z\nEve,Bonn,y,z\nFay,Bern,x,q\n"
+    reader, lines = read(path, content)
+    assert (reader.understood.header, len(lines)) == (1, 6)

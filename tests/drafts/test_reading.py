@@ -358,6 +358,24 @@ def test_names_that_look_like_cells_are_questioned(alice: User, drive: Drive) ->
     assert not read(alice, drive, b"1,2\nx,y\n", header=1).problems.exists()
 
 
+def test_notes_below_a_table_are_skipped_with_one_click(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, b"id,text,n\n1,a,2\n2,b,3\n\nSource: internal,,\n* provisional,,\n")
+    assert job.row_count == 4, "kept until a person decides"
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Is the file read as you mean it?" in page
+    assert "The last 2 rows (lines 5 and 6) look unlike the others" in page
+    ((name, option), *_others) = job.problems.get(kind="unlike").choices[0][2]
+    assert option.label == "Skip them" and f'value="{name}"' in page
+    client_alice.post(reverse("reading", args=[job.pk]), {"option": name})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert [row.line for row in job.rows.in_order()] == [2, 3]
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Is the file read as you mean it?" not in page
+    assert "Lines 5 and 6 below the table were left out" in page and "Read them as rows" in page
+
+
 def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive: Drive) -> None:
     first = read(alice, drive, MESSY)
     second = read(alice, drive, MESSY)

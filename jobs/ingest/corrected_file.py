@@ -27,7 +27,10 @@ Cells = TypeVar("Cells", list[str | None], dict[str, str])
 
 _ROW_COLUMN = re.compile(rf"{OURS[0]}(_\d+)?", re.IGNORECASE)
 # Findings about the columns of a corrected file are in corrections.py.
-_OF_COLUMNS = {"unnamed", "above_header", "missing_key", "list_inside"}
+_OF_COLUMNS = {
+    *("unnamed", "above_header", "missing_key", "long_name", "cleaned_name", "odd_names"),
+    *("unlike", "unlike_below", "list_inside"),
+}
 # Of a row, whose cells are not what they look like.
 _FAULTS = {"no_value", "quotes", "bad_character"}
 
@@ -88,6 +91,8 @@ def _read(reader: Reader) -> CorrectedFile:
             found.rows.append((line, [values.get(name) for name in found.places]))
     else:
         found.rows = list(_limited(_table_rows(reader)))
+        if double := next((one for one in reader.remarks if one.kind == "same_name"), None):
+            raise Unreadable(double)  # which of the two was corrected?
         found.places = {
             name: at for at, name in enumerate(reader.columns) if at not in reader.nameless
         }

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-import msgspec
+from msgspec.structs import replace
 
 from .csv_records import Records
 from .descriptions import name_of
 from .dialects import Found, find_dialect, option_of, other_dialects, said_delimiter
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
+from .row_shapes import Record
 from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
-from .table_rows import Record, Table
+from .table_rows import Table
 from .upload_file import HEAD, UploadFile
 
 SHOWN = 40  # characters of a cell
@@ -56,7 +57,7 @@ class CsvReader:
         self._sample = rest if said else sample
         self._choices = choices
         if said and not choices.delimiter:
-            choices = msgspec.structs.replace(choices, delimiter=said)
+            choices = replace(choices, delimiter=said)
         found = find_dialect(self._sample, choices, cut=self._is_cut)
         self._look = found.look
         self._remark_on_dialect(found)
@@ -75,12 +76,12 @@ class CsvReader:
 
     @property
     def understood(self) -> Choices:
-        return Choices(
+        dialect = self._look.dialect
+        return replace(
+            self._table.understood,
             encoding=self._encoding,
-            delimiter=self._look.dialect.delimiter,
-            no_quotes=not self._look.dialect.quote,
-            header=self._table.header,
-            fill=self._choices.fill,
+            delimiter=dialect.delimiter,
+            no_quotes=not dialect.quote,
         )
 
     @property

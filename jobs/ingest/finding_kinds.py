@@ -58,8 +58,10 @@ _FILE_KINDS = {
     "value_list": Kind("The list has no objects.", "Choose whether its values are your rows."),
     "bare_commas": Kind("", ""),
     # Names of columns
-    "name": Kind("A column name cannot be used.", "Rename the column."),
-    "same_name": Kind("Two columns have the same name.", "Rename one of them."),
+    "name": Kind("Some column names were changed.", "Use the new name in your prompt."),
+    "same_name": Kind("Some columns have the same name.", "Use the new name in your prompt."),
+    "long_name": Kind("Long column names were shortened.", "Use the new name in your prompt."),
+    "cleaned_name": Kind("", ""),
     "long_line": Kind("Some lines are too long.", "Shorten them. Is this a CSV or JSONL file?"),
     "nul": Kind(
         "The file contains NUL characters.",
@@ -96,7 +98,16 @@ _FILE_KINDS = {
         "Correct them, or save the file as UTF-8 (in Excel: “CSV UTF-8”).",
     ),
     # Worth knowing
-    "odd_names": Kind("", "If that line is a row, choose “There are no column names”."),
+    "odd_names": Kind("", "", asks=True),
+    "header_lines": Kind("", "", asks=True),
+    "unlike_below": Kind("", "", asks=True),
+    "survey_lines": Kind("", ""),
+    "before_rows": Kind("", ""),
+    "unlike": Kind("Some rows look unlike the others.", "", asks=True),
+    "left_out_lines": Kind("", ""),
+    "repeated_names": Kind("", ""),
+    "mark_removed": Kind("", ""),
+    "control_z": Kind("", ""),
     "unnamed": Kind("Columns without a name were named.", ""),
     "empty_column": Kind("Some columns are empty.", ""),
     "guessed": Kind("", "Choose the reading that looks right.", asks=True),
@@ -122,6 +133,7 @@ _FILE_KINDS = {
         "", "If your spreadsheet has any of these, save it as .xlsx and upload it again."
     ),
     "no_such_column": Kind("", "Choose the column by its name in the file."),
+    "which_sheet": Kind("", "", asks=True),
     "single_quotes": Kind("", ""),
     "long_number": Kind(
         "",

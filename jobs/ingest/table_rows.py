@@ -4,23 +4,38 @@ be like. The same for CSV files and for workbooks."""
 from __future__ import annotations
 
 import re
+from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
 
 import msgspec
 
-from .shapes import NO_HEADER, Choices, Finding, Limits, ParsedRow, RowCorrections, unreadable
+from .column_names import ColumnNames, join_names
+from .headers import Header, find_header
+from .row_notes import LOOK_AHEAD, ask_about, notes_below, say_skipped
+from .row_shapes import Record, is_value
+from .shapes import (
+    KEEP,
+    NO_HEADER,
+    SKIP,
+    Choices,
+    Finding,
+    Limits,
+    Option,
+    ParsedRow,
+    RowCorrections,
+    unreadable,
+)
 
 BLANKS_LOOKED_AT = 10_000
-LOOKED_AT = 20  # records at the beginning among which the column names are looked for
-LONG_NAME = 80  # characters; a longer one is rather a text
-LEAST_COLUMNS = 3  # of a table that may have a title above it
+LOOKED_AT = 60  # records at the beginning among which the column names are looked for
+NAMED = 5  # lines in a remark
+SHOWN = 60  # characters of a name in a remark
+MARK = "\ufeff"
+CONTROL_Z = "\x1a"
 
-_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 _NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)*")
 _encoder = msgspec.json.Encoder()
-
-Record = tuple[int, list[str]]  # its line, as a spreadsheet numbers it, and its cells
 
 
 class Table:
@@ -34,104 +49,230 @@ class Table:
         self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
         self.nameless: set[int] = set()  # places of columns without a name
         self.columns: list[str] = []
-        self.header = 0  # the line of the column names; NO_HEADER
         self.blank_lines = 0
+        self._found = Header()
+        self._names: list[list[str]] = []  # the lines with column names, as they are in the file
+        self._between: list[int] = []  # lines between the names and the first row
+        self._repeated: list[int] = []  # lines that are the names again, and were left out
+        self._like_name: list[int] = []  # lines that are the only name again, and may be rows
+        self._marked: list[int] = []  # lines that began with a byte order mark
+
+    @property
+    def header(self) -> int:
+        """The first line of the column names; NO_HEADER."""
+        return self._found.line
+
+    @property
+    def understood(self) -> Choices:
+        """What can be chosen for a table, as it was found out."""
+        found = self._found
+        return Choices(
+            header=found.line,
+            header_lines=found.lines if found.lines > 1 else 0,
+            first_row=found.first_row,
+            fill=self.choices.fill,
+            unlike=self.choices.unlike,
+        )
 
     def lines(self, records: Iterable[Record]) -> Iterator[ParsedRow]:
         """Raises Unreadable."""
         records = iter(records)
         first = _beginning(records)
-        self._find_header(first)
+        self._found = find_header(first, self.choices)
+        self.remarks += self._found.findings
+        width = 0
+        for line, cells in self._rows(chain(first, records)):
+            if self.corrections:
+                cells = self._corrected(self.corrections, line, cells)
+            width = width or len(self.columns)
+            yield line_of(line, cells, width, self.limits, fill=self.choices.fill)
+        self._remark_on_lines()
+
+    def _rows(self, records: Iterator[Record]) -> Iterator[Record]:
+        """The records that are rows. The last ones are looked at together when the file ends."""
+        tail: deque[Record] = deque()
+        widths: Counter[int] = Counter()
+        whole = gaps = last_blank = 0
+        first = self._first_row(records)
+        skipped = self._what_repeats()
+        for record in chain(first, records):
+            line, cells = record
+            begin = cells[0][:1] if cells else ""
+            if not "!" <= begin <= "~":
+                if not any(map(str.strip, cells)):
+                    self.blank_lines += 1
+                    gaps += line > last_blank + 1
+                    last_blank = line
+                    continue
+                if begin == MARK:
+                    cells = self._unmarked(line, cells)
+                    record = line, cells
+            if cells in skipped and self._is_repeated(line):
+                continue
+            if "" in cells:
+                widths[len(cells) - cells.count("")] += 1
+            else:
+                whole += 1
+            tail.append(record)
+            if len(tail) > LOOK_AHEAD:
+                yield tail.popleft()
+        if tail:
+            widths[len(self.columns)] += whole
+            gaps -= last_blank > tail[-1][0]
+            yield from self._without_notes(tail, widths, gaps)
+
+    def _first_row(self, records: Iterator[Record]) -> list[Record]:
+        """The first record below the column names, in a list. Raises Unreadable."""
+        header = self._found.line
+        begin = max(self._found.end + 1, self._found.first_row)
         above = 0
-        for line, cells in chain(first, records):
+        row: list[Record] = []
+        for line, cells in records:
             if not any(map(str.strip, cells)):
                 self.blank_lines += 1
-            elif line < self.header:
+            elif line >= begin:
+                row = [(line, cells)]
+                break
+            elif line < header:
                 above += 1
-            elif line == self.header:
-                self._name_columns(cells, line)
-                self._remark_on_what_is_above(above)
+            elif line <= self._found.end:
+                self._names.append(cells)
             else:
-                if not self.columns and self.header > 0:
-                    text = f"Line {self.header}, where the column names should be, is empty."
-                    raise unreadable("above_header", text, self.header)
-                if not self.columns:
-                    self._name_columns([""] * len(cells), line)
-                if self.corrections:
-                    cells = self._corrected(self.corrections, line, cells)
-                yield self._line(line, cells, fill=self.choices.fill)
-        if not self.columns:
-            if self.choices.header > 0:
-                text = f"The file has no column names in line {self.header}."
+                self._between.append(line)
+        if not row and not self._names:
+            if header > 0:
+                text = f"The file has no column names in line {header}."
                 raise unreadable("above_header", text)
             raise unreadable("empty", "The file has no column names and no rows.")
+        self._name_columns(len(row[0][1]) if row else 0)
+        if above:
+            self._remark_on_what_is_above(above)
+        return row
 
-    def _find_header(self, first: list[Record]) -> None:
-        """The line of the column names: as chosen, or the first one with cells in it. A title
-        above them stands alone in its line, and the table below is wide."""
-        if self.choices.header:
-            self.header = self.choices.header
+    def _without_notes(
+        self, tail: deque[Record], widths: Counter[int], gaps: int
+    ) -> Iterator[Record]:
+        """The last rows; lines that look unlike the others only if a person does not skip them."""
+        self._end_before_control_z(tail)
+        if self.choices.unlike != KEEP and (found := notes_below(tail, widths, gaps)):
+            if self.choices.unlike == SKIP:
+                self.remarks.append(say_skipped(found))
+                left = len(tail) - len(found)
+                return islice(tail, left)
+            self.remarks.append(ask_about(found))
+        return iter(tail)
+
+    def _end_before_control_z(self, tail: deque[Record]) -> None:
+        """CP/M and DOS ended a text so."""
+        if not tail or not tail[-1][1][-1].endswith(CONTROL_Z):
             return
-        filled = [(line, sum(1 for cell in cells if cell.strip())) for line, cells in first]
-        filled = [(line, count) for line, count in filled if count]
-        if not filled:
-            return
-        widest = max(count for _line, count in filled)
-        wide = sum(1 for _line, count in filled if count > 1)
-        titles = widest >= LEAST_COLUMNS and wide > len(filled) / 2
-        self.header = next((line for line, count in filled if count > 1 or not titles), 0)
+        line, cells = tail.pop()
+        cells = [*cells[:-1], cells[-1].rstrip(CONTROL_Z)]
+        if any(map(str.strip, cells)):
+            tail.append((line, cells))
+        text = "The file ends with Ctrl-Z, the mark of old programs for the end. It was left out."
+        self.remarks.append(Finding("control_z", text, line))
+
+    def _unmarked(self, line: int, cells: list[str]) -> list[str]:
+        """Without the mark at the beginning of a file that was joined to another one. It kept the
+        quotation marks of the first cell from being seen."""
+        self._marked.append(line)
+        first = cells[0].lstrip(MARK)
+        if len(first) > 1 and first[0] == first[-1] == '"':
+            first = first[1:-1].replace('""', '"')
+        return [first, *cells[1:]]
+
+    def _what_repeats(self) -> list[list[str]]:
+        """Lines that are hardly rows when they come again."""
+        return [[cells[0].lstrip(MARK), *cells[1:]] for cells in self._names]
+
+    def _is_repeated(self, line: int) -> bool:
+        """Whether a line with the column names is no row. A single name, and one that looks like
+        what is in a row, may be a cell; then only a person decides."""
+        names = [cell for cells in self._names for cell in cells if cell.strip()]
+        if len(names) == 1 or any(map(is_value, names)):
+            self._like_name.append(line)
+            if self.choices.unlike != SKIP:
+                return False
+        self._repeated.append(line)
+        return True
+
+    def _remark_on_lines(self) -> None:
+        if self._between and self.choices.first_row:
+            text = f"The rows begin in line {self._found.first_row}, as you chose. "
+            self.remarks.append(
+                Finding("before_rows", f"{text}{_left_out(self._between)} above.", self._between[0])
+            )
+        if lines := self._repeated:
+            text = f"{_left_out(lines)}, because the column names are repeated there."
+            options = (
+                Option("There are no column names: read all as rows", {"header": NO_HEADER}),
+            )
+            self.remarks.append(Finding("repeated_names", text, lines[0], options=options))
+        elif (lines := self._like_name) and self.choices.unlike != KEEP:
+            self.remarks.append(self._ask_about_names(lines))
+        if lines := [line for line in self._marked if line not in self._repeated]:
+            text = f"A byte order mark was removed at the beginning of {_named(lines)}."
+            self.remarks.append(Finding("mark_removed", text, lines[0]))
+
+    def _ask_about_names(self, lines: list[int]) -> Finding:
+        verb = "repeats" if len(lines) == 1 else "repeat"
+        name = self.columns[0][:SHOWN]
+        text = f"{_named(lines).capitalize()} {verb} the column name “{name}”."
+        options = (
+            Option("There are no column names: read all as rows", {"header": NO_HEADER}),
+            Option("Skip it" if len(lines) == 1 else "Skip them", {"unlike": SKIP}),
+            Option(
+                "Read it as a row" if len(lines) == 1 else "Read them as rows", {"unlike": KEEP}
+            ),
+        )
+        return Finding("unlike", text, lines[0], options=options)
 
     def _remark_on_what_is_above(self, above: int) -> None:
-        if above:
-            lines = "line" if above == 1 else f"{above} lines"
-            text = f"The column names were found in line {self.header}. The {lines} above it "
-            text += "was left out." if above == 1 else "were left out."
-            self.remarks.append(Finding("above_header", text, self.header))
+        lines = "line" if above == 1 else f"{above} lines"
+        text = f"The column names were found in line {self.header}. The {lines} above it "
+        text += "was left out." if above == 1 else "were left out."
+        options: tuple[Option, ...] = ()
+        if not self.choices.header and self._found.first:
+            label = f"Take the column names from line {self._found.first}"
+            options = (Option(label, {"header": self._found.first}),)
+        self.remarks.append(Finding("above_header", text, self.header, options=options))
 
-    def _name_columns(self, cells: list[str], line: int) -> None:
-        # A name that is wrapped in its cell is one name.
-        names = [_LINE_BREAK.sub(" ", cell.strip()) for cell in cells]
+    def _name_columns(self, width: int) -> None:
+        """`width`: of the first row."""
+        header = self._found.line
+        if header > 0 and not self._names:
+            text = f"Line {header}, where the column names should be, is empty."
+            raise unreadable("above_header", text, header)
+        cells = join_names(self._names) if self._names else [""] * width
         most = self.limits.columns
-        if len(names) > most:
+        if len(cells) > most:
             # A spreadsheet writes out columns that are empty to the end.
-            while any(names) and not names[-1]:
-                names.pop()
-        if len(names) > most:
-            text = f"The file has {len(names):,} columns; at most {most} are possible."
-            raise unreadable("too_many_columns", text, line)
-        for index, name in enumerate(names):
-            if not name:
-                names[index] = f"column_{index + 1}"
-                self.nameless.add(index)
-                if self.header != NO_HEADER:
-                    text = f"Column {index + 1} has no name and is called column_{index + 1}."
-                    self.remarks.append(Finding("unnamed", text, line))
-            elif problem := self.problem_of_name(name):
-                raise unreadable("name", f"Column {index + 1}: {problem}", line)
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            both = ", ".join(f"“{name}”" for name in twice)
-            raise unreadable("same_name", f"Two columns have the same name: {both}.", line)
-        self._remark_on_odd_names(names, line)
-        self.columns = names
+            while cells and not cells[-1].strip():
+                cells.pop()
+        if len(cells) > most or not cells:
+            count = len(cells) or width
+            text = f"The file has {count:,} columns; at most {most} are possible."
+            raise unreadable("too_many_columns", text, header if header > 0 else None)
+        found = ColumnNames(cells, self.limits.name, header if header > 0 else None)
+        self.remarks += found.findings
+        self.nameless = found.nameless
+        self._remark_on_odd_names(cells)
+        self.columns = found.names
         if self.corrections:
-            self.corrections.bind(names)
+            self.corrections.bind(found.names)
 
-    def _remark_on_odd_names(self, names: list[str], line: int) -> None:
+    def _remark_on_odd_names(self, cells: list[str]) -> None:
         """Names that were found, and look more like what is in a row."""
-        odd = [name for name in names if _NUMBER.fullmatch(name) or len(name) > LONG_NAME]
+        odd = [name for cell in cells if _NUMBER.fullmatch(name := cell.strip())]
+        line = self._found.line
         if odd and not self.choices.header:
             text = f"The column names were taken from line {line}, where one is “{odd[0][:40]}”."
-            self.remarks.append(Finding("odd_names", text, line))
-
-    def problem_of_name(self, name: str) -> str:
-        """Why a column cannot have this name; "" when it can."""
-        if len(name) > self.limits.name:
-            return (
-                f"its name has {len(name):,} characters; at most {self.limits.name} are possible."
+            options = (
+                Option("That line is a row: there are no column names", {"header": NO_HEADER}),
+                Option("These are the column names", {"header": line}),
             )
-        if "{" in name or "}" in name:
-            return f"its name “{name}” has a brace in it, which a prompt could not refer to."
-        return ""
+            self.remarks.append(Finding("odd_names", text, line, options=options))
 
     def _corrected(self, corrections: RowCorrections, line: int, cells: list[str]) -> list[str]:
         if line in self.wrong or self._line(line, cells, fill=False).problem:
@@ -158,11 +299,15 @@ def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill:
             problem = Finding("many_cells", text, line)
         else:
             cells = cells[:expected]
-    sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
-    if max(sizes) > limits.cell:
+    source = _encoder.encode(cells)
+    if source.isascii():
+        sizes = list(map(len, cells))
+    else:
+        sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
+    if len(source) > limits.cell and max(sizes) > limits.cell:
         text = f"A cell has {max(sizes):,} bytes; the limit is {limits.cell:,}."
         problem = Finding("long_cell", text, line)
-    return ParsedRow(line, _encoder.encode(cells).decode(), sum(sizes), problem, sizes)
+    return ParsedRow(line, source.decode(), sum(sizes), problem, sizes)
 
 
 def _beginning(records: Iterator[Record]) -> list[Record]:
@@ -179,3 +324,18 @@ def _beginning(records: Iterator[Record]) -> list[Record]:
 
 def _cells(count: int) -> str:
     return "1 cell" if count == 1 else f"{count} cells"
+
+
+def _left_out(lines: list[int]) -> str:
+    was = "was" if len(lines) == 1 else "were"
+    return f"{_named(lines).capitalize()} {was} left out"
+
+
+def _named(lines: list[int]) -> str:
+    """ "line 2", "lines 2, 3 and 5", "lines 2, 3, 4, 5, 6 and 90 more"."""
+    if len(lines) == 1:
+        return f"line {lines[0]:,}"
+    if len(lines) <= NAMED:
+        return f"lines {', '.join(f'{line:,}' for line in lines[:-1])} and {lines[-1]:,}"
+    text = ", ".join(f"{line:,}" for line in lines[:NAMED])
+    return f"lines {text} and {len(lines) - NAMED:,} more"

@@ -17,23 +17,23 @@ rows below everything are not rows.
 
 calamine does not tell of errors and of formulas without a result, and it fills the rectangle
 between a sheet's first and last cell, however far apart they are. So the XML of a sheet is looked
-through before: see _Sheet.
+through before: see workbook_sheet.py.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import mmap
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+from msgspec.structs import replace
 from python_calamine import (
     CalamineSheet,
     CalamineWorkbook,
@@ -42,34 +42,37 @@ from python_calamine import (
 )
 
 from . import workbook_ods
-from .shapes import FILL, Choices, Finding, ParsedRow, RowCorrections, unreadable
-from .table_rows import Record, Table
-from .upload_file import OLE, UploadFile
+from .row_shapes import Record, looks
+from .shapes import (
+    FILL,
+    Choices,
+    Finding,
+    Option,
+    ParsedRow,
+    RowCorrections,
+    Unreadable,
+    unreadable,
+)
+from .sheet_choice import SMALL, SheetLook, best_sheet, is_sure
+from .table_rows import Table
+from .upload_file import UploadFile
 from .workbook_cells import LONG, as_text, column_index, column_letters, duration_of, number_text
 from .workbook_facts import Merge
 from .workbook_files import (
     BLOCK,
-    DAMAGED,
-    ENCRYPTED_XLS,
-    MANIFEST,
-    OTHER_OLES,
-    PASSWORD,
-    SPREADSHEET,
-    has_stream,
-    is_spreadsheet,
     library_errors,
-    other_zip,
     part_blocks,
-    require_harmless,
 )
-from .workbook_repairs import related, repaired_ods, repaired_xlsx, sheet_parts, workbook_part
+from .workbook_package import WorkbookPackage, cells_in_words
 from .workbook_sheet import SheetScan
 from .workbook_shown import ShownSheet
-from .workbook_styles import SheetLook, Styles
-from .workbook_xls import XlsBook
+from .workbook_styles import SheetStyles
 
 NO_RESULT = "="  # stands for a formula without a result, in a row with nothing else
 NAMED = 20  # sheets, errors, lines in one remark
+SHEET_LINES = 100  # of a sheet that are looked at to choose one
+SHEETS_OFFERED = 6  # as buttons
+QUICK = 50_000_000  # bytes of the XML of a sheet that is only looked at
 
 
 class WorkbookReader:
@@ -88,18 +91,11 @@ class WorkbookReader:
         self._choices = choices
         self._table = Table(choices, file.limits, self.remarks)
         self._long: list[int] = []  # lines of numbers with more digits than Excel keeps
-        self._parts: dict[str, str] = {}  # of an .xlsx: where its sheets are
-        self._content = ""  # of an .ods: the part with its sheets
-        self._styles = Styles()
-        self._xls: XlsBook | None = None
-        self._repaired: BytesIO | None = None  # what calamine reads in place of the file
-        with library_errors():
-            if file.head.startswith(OLE):
-                self._look_into_ole()
-            else:
-                with ZipFile(self._path) as archive:
-                    self._look_into_zip(archive)
-        with library_errors(), self._repaired or self._path.open("rb", buffering=BLOCK) as stream:
+        self._package = WorkbookPackage(file, choices)
+        self.format = self._package.format
+        self.remarks += self._package.remarks
+        repaired = self._package.repaired
+        with library_errors(), repaired or self._path.open("rb", buffering=BLOCK) as stream:
             # Told the path, calamine would go by the name of the file.
             self._read_sheet(CalamineWorkbook.from_filelike(stream))
 
@@ -110,10 +106,9 @@ class WorkbookReader:
     @property
     def understood(self) -> Choices:
         chosen = self._choices
-        return Choices(
+        return replace(
+            self._table.understood,
             sheet=self._sheet.name,
-            header=self._table.header,
-            fill=chosen.fill,
             hidden=chosen.hidden,
             merged=chosen.merged,
             as_shown=chosen.as_shown,
@@ -186,88 +181,6 @@ class WorkbookReader:
                 return one
         return ""
 
-    # --- Before calamine sees it ------------------------------------------------------------------
-
-    def _look_into_ole(self) -> None:
-        with (
-            self._path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw,
-        ):
-            if has_stream(raw, "EncryptedPackage") or ENCRYPTED_XLS.search(raw):
-                raise unreadable("password", PASSWORD)
-            if not has_stream(raw, "Workbook") and not has_stream(raw, "Book"):
-                for name, words in OTHER_OLES:
-                    if has_stream(raw, name):
-                        raise unreadable("not_text", f"This is {words}.")
-        self._remark_on_lost_errors(".xls")
-        with suppress(struct.error, IndexError):  # then it is damaged: calamine says so
-            self._xls = XlsBook(self._path.read_bytes(), bool(self._choices.as_shown))
-            self._styles = self._xls.styles
-        if self._xls is None or not self._xls.is_known:
-            self._remark_on_unknown_formats(".xls")
-
-    def _look_into_zip(self, archive: ZipFile) -> None:
-        require_harmless(archive, self._limits, self.position)
-        # Some programs write paths as Windows has them.
-        names = {name.lower().replace("\\", "/"): name for name in archive.namelist()}
-        if len(names) < len(archive.namelist()):
-            raise unreadable("damaged", DAMAGED)
-        if book := workbook_part(archive, names):
-            parts = dict(related(archive, names, book).values())
-            read = [book, *(parts[kind] for kind in ("styles", "sharedStrings") if kind in parts)]
-            self._parts = sheet_parts(archive, names, book)
-        elif "xl/workbook.bin" in names:
-            read = [name for name in names if name.endswith(".bin")]
-            self._remark_on_lost_errors(".xlsb")
-            self._remark_on_unknown_formats(".xlsb")
-        elif is_spreadsheet(archive, names):
-            self.format = "OpenDocument"
-            if MANIFEST in names and b"encryption-data" in archive.read(names[MANIFEST]):
-                raise unreadable("password", PASSWORD)
-            self._content = names["content.xml"]
-            self._look_through_content(archive, self._content)
-            self._repaired = repaired_ods(archive, names, SPREADSHEET, self._limits)
-            return
-        else:
-            raise unreadable("not_text", other_zip(list(names)))
-        for name in read:
-            if name in names:
-                # The size that it says is the one that it has, and no text is endless.
-                for _block in part_blocks(archive, names[name], self._limits):
-                    pass
-        if book:
-            wanted = {"workbook": names[book]}
-            if "styles" in parts:
-                wanted["styles"] = names[parts["styles"]]
-            self._styles = Styles.of_xlsx(archive, wanted, bool(self._choices.as_shown))
-            self._repaired = repaired_xlsx(archive, names, book, self._limits)
-
-    def _look_through_content(self, archive: ZipFile, name: str) -> None:
-        """What calamine does not tell of an .ods: it has all sheets in one part."""
-        error, tab, line_break = (b'value-type="error"', b"<text:tab", b"<text:line-break")
-        counts: Counter[bytes] = Counter()
-        tails = {error: b"", tab: b"", line_break: b""}
-        for block in part_blocks(archive, name, self._limits):
-            for wanted, tail in tails.items():
-                piece = tail + block
-                counts[wanted] += piece.count(wanted)
-                tails[wanted] = piece[1 - len(wanted) :]
-        if counts[error]:
-            text = f"{_cells(counts[error])} with an error such as #N/A; in a workbook of this kind"
-            self.remarks.append(Finding("error_cell", text + " it is read as an empty cell."))
-        if lost := counts[tab] + counts[line_break]:
-            text = "A tab or a line break inside a cell was lost"
-            text += "." if lost == 1 else f" {lost:,} times."
-            self.remarks.append(Finding("lost_break", text))
-
-    def _remark_on_lost_errors(self, kind: str) -> None:
-        text = f"In {kind} files a cell with an error such as #N/A is read as an empty cell."
-        self.remarks.append(Finding("error_cell", text))
-
-    def _remark_on_unknown_formats(self, kind: str) -> None:
-        text = f"In this {kind} file we cannot see hidden rows, hidden columns and number formats."
-        self.remarks.append(Finding("unknown_formats", text))
-
     # --- The sheet --------------------------------------------------------------------------------
 
     def _read_sheet(self, workbook: CalamineWorkbook) -> None:
@@ -285,37 +198,67 @@ class WorkbookReader:
             there = _quoted([name for _index, name, _visible in sheets])
             text = f"There is no sheet “{wanted}” in this workbook, but {there}."
             raise unreadable("no_such_sheet", text)
-        first = None  # with something in it; one with rows below a line of names is better
-        for index, name, _visible in looked_at or sheets:
-            self._open_sheet(workbook, index, name)
-            if self._range.start is not None or self._sheet.without_value:
-                first = first or (index, name)
-                if self._range.height > 1:
-                    break
-        else:
-            if first is not None:
-                self._open_sheet(workbook, *first)
-        if first is None:
+        found = list(self._looks(workbook, [sheet[:2] for sheet in looked_at or sheets]))
+        best = best_sheet(found)
+        if best is None:
             names = [name for _index, name, _visible in looked_at or sheets]
             hidden = _quoted([name for _index, name, visible in sheets if not visible])
             text = f"There is nothing in {_quoted(names)}."
             raise unreadable("empty", f"{text} Hidden: {hidden}." if hidden else text)
+        if self._sheet.name != best.name:
+            self._open_sheet(workbook, best.index, best.name)
+        self._shown.begin()
         self.sheets = [name for _index, name, seen in sheets if seen or name == self._sheet.name]
         if len(sheets) > 1:
-            self._remark_on_sheets(sheets)
+            self._remark_on_sheets(sheets, sure=bool(wanted) or is_sure(found, best))
+
+    def _looks(
+        self, workbook: CalamineWorkbook, sheets: list[tuple[int, str]]
+    ) -> Iterator[SheetLook]:
+        """At the first sheets, until one has many rows. Raises Unreadable for the first with
+        something in it; others that cannot be read are passed over."""
+        begun = False
+        for index, name in sheets:
+            if begun and not self._is_quick(name):
+                continue
+            long, blank = len(self._long), self._table.blank_lines
+            try:
+                with library_errors():
+                    self._open_sheet(workbook, index, name)
+                    lines = looks(list(islice(self._records(), SHEET_LINES)))
+            except Unreadable:
+                if not begun:
+                    raise
+                continue
+            finally:
+                del self._long[long:]
+                self._table.blank_lines = blank
+            is_set_in = self._range.start not in (None, (0, 0))
+            look = SheetLook(index, name, self._range.height, is_set_in, lines)
+            yield look
+            if look.rows > SMALL and lines:
+                return
+            begun = begun or bool(lines)
+
+    def _is_quick(self, name: str) -> bool:
+        """Whether looking at this sheet takes little time and memory."""
+        if not (part := self._package.parts.get(name)):
+            return True
+        with ZipFile(self._path) as archive:
+            return archive.getinfo(part).file_size <= QUICK
 
     def _open_sheet(self, workbook: CalamineWorkbook, index: int, name: str) -> None:
         self._sheet = SheetScan(name)
-        look = SheetLook(self._styles)
-        if part := self._parts.get(name):
+        look = SheetStyles(self._package.styles)
+        if part := self._package.parts.get(name):
             with ZipFile(self._path) as archive:
                 self._sheet.look_through(archive, part, self._limits, look)
-        elif self._xls:
+        elif self._package.xls:
             with suppress(struct.error, IndexError):
-                self._xls.look_through(index, look.facts)
-        elif self._content:
+                self._package.xls.look_through(index, look.facts)
+        elif self._package.content:
             with ZipFile(self._path) as archive:
-                blocks = part_blocks(archive, self._content, self._limits)
+                blocks = part_blocks(archive, self._package.content, self._limits)
                 workbook_ods.look_through(blocks, index, look.facts)
         self._range: CalamineSheet = workbook.get_sheet_by_index(index)
         for (top, first), (bottom, last) in self._range.merged_cell_ranges or ():
@@ -323,14 +266,19 @@ class WorkbookReader:
         left = self._range.start[1] if self._range.start else 0
         self._shown = ShownSheet(look.facts, self._choices, left)
 
-    def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]]) -> None:
+    def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]], *, sure: bool) -> None:
         read = self._sheet.name
         text = f"The workbook has {len(sheets)} sheets; “{read}” was read."
-        if others := [name for _index, name, visible in sheets if visible and name != read]:
+        others = [name for _index, name, visible in sheets if visible and name != read]
+        if others:
             text += f" Not read: {_quoted(others)}."
         if hidden := [name for _index, name, visible in sheets if not visible and name != read]:
             text += f" Hidden: {_quoted(hidden)}."
-        self.remarks.append(Finding("sheets", text))
+        names = [] if self._choices.sheet else others[:SHEETS_OFFERED]
+        if not sure:
+            names = [read, *names]
+        options = tuple(Option(f"Read “{name}”", {"sheet": name}) for name in names)
+        self.remarks.append(Finding("sheets" if sure else "which_sheet", text, options=options))
 
     def _records(self) -> Iterator[Record]:
         sheet = self._sheet
@@ -400,7 +348,7 @@ class WorkbookReader:
             kinds = Counter(error for cells in errors.values() for error in cells.values())
             named = ", ".join(f"{error} ({count:,})" for error, count in kinds.most_common(NAMED))
             lines = sorted(errors)
-            text = f"{_cells(kinds.total())} with an error: {named} ({_lines(lines)})."
+            text = f"{cells_in_words(kinds.total())} with an error: {named} ({_lines(lines)})."
             self.remarks.append(Finding("error_cell", text, lines[0]))
 
 
@@ -419,7 +367,3 @@ def _lines(lines: list[int]) -> str:
         return f"line {different[0]}"
     text = ", ".join(map(str, different[:5]))
     return f"lines {text} and others" if len(different) > 5 else f"lines {text}"
-
-
-def _cells(count: int) -> str:
-    return "There is 1 cell" if count == 1 else f"There are {count:,} cells"

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 from .shapes import Limits, unreadable
 from .workbook_cells import column_index, column_letters
 from .workbook_files import BLOCK, part_blocks
-from .workbook_styles import SheetLook
+from .workbook_styles import SheetStyles
 
 CELL_BYTES = 32  # what calamine needs for each cell in the rectangle, also for an empty one
 SPARSE = 10
@@ -50,7 +50,7 @@ class SheetScan:
         self._filled = 0
         self._far = [0, 0]  # the last line and column with something
 
-    def look_through(self, archive: ZipFile, part: str, limits: Limits, look: SheetLook) -> None:
+    def look_through(self, archive: ZipFile, part: str, limits: Limits, look: SheetStyles) -> None:
         """`look` sees all of it, too. Raises Unreadable when the sheet cannot be held in memory."""
         self._look = look
         rest, ended = b"", False

@@ -135,7 +135,7 @@ class Styles:
         }
 
 
-class SheetLook:
+class SheetStyles:
     """Looks through the XML of a sheet, piece by piece, for what a person sees of it."""
 
     def __init__(self, styles: Styles) -> None:

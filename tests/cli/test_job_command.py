@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -91,6 +92,41 @@ def test_check_says_how_a_file_is_read(
     for problem in facts["problems"]:
         assert problem["blocking"] == (status != 0)
         assert problem["message"] and problem["remedy"] and problem["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "rows", "flags"),
+    [
+        ("a,b,c\n1,x,2\n3,y,4\n\nTotal,,6\n", "unlike", 3, {"--skip-unlike": 2}),
+        ("a,b\nkg,cm\n1,2\n3,4\n", "unlike_below", 3, {"--first-row 3": 2}),
+        ("A,,B,\nx,y,x,y\n1,2,3,4\n", "header_lines", 1, {"--header-row 2 --header-lines 1": 1}),
+        ("34,Rome\n35,Ulm\n", "odd_names", 1, {"--header-row -1": 2}),
+        ("id,text\n1,a\n\ufeffid,text\n2,b\n", "repeated_names", 2, {"--header-row -1": 4}),
+        ("T\n\nid,text,n\n1,a,2\n", "above_header", 1, {"--header-row 1": 2}),
+    ],
+)
+def test_check_offers_other_ways_to_find_the_table(
+    tmp_path: Path, content: str, kind: str, rows: int, flags: dict[str, int]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content.encode())
+
+    def check(*options: str) -> dict[str, Any]:
+        out = io.StringIO()
+        with suppress(SystemExit):  # rows with too few cells
+            call_command("job", "check", str(path), "--json", *options, stdout=out)
+        facts: dict[str, Any] = json.loads(out.getvalue())
+        return facts
+
+    facts = check()
+    (problem,) = [one for one in facts["problems"] if one["kind"] == kind]
+    assert facts["rows"] == rows
+    offered = {option["flags"] for option in problem["options"]}
+    for words, then in flags.items():
+        assert words in offered
+        facts = check(*words.split())
+        assert facts["rows"] == then
+        assert kind not in [one["kind"] for one in facts["problems"]]
 
 
 def test_check_in_words(tmp_path: Path) -> None:

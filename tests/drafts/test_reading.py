@@ -210,10 +210,10 @@ def test_short_rows_are_filled_with_one_click(
 def test_an_unreadable_file_can_be_read_otherwise(
     alice: User, client_alice: Client, drive: Drive
 ) -> None:
-    job = read(alice, drive, b"a,a\nAnn,x\n")
+    job = read(alice, drive, b"a,a\nAnn,x\n", header=9)
     assert job.state == Job.State.UNREADABLE
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "same name" in page
+    assert "no column names in line 9" in page
     client_alice.post(reverse("reading", args=[job.pk]), {"reading-no_header": "on"})
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
     assert (job.columns, job.row_count) == (["column_1", "column_2"], 2)
@@ -356,6 +356,24 @@ def test_names_that_look_like_cells_are_questioned(alice: User, drive: Drive) ->
     assert "where one is “1”" in job.problems.get(kind="odd_names").title
     assert not read(alice, drive, b"id,text\n2,Fine\n").problems.exists()
     assert not read(alice, drive, b"1,2\nx,y\n", header=1).problems.exists()
+
+
+def test_notes_below_a_table_are_skipped_with_one_click(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, b"id,text,n\n1,a,2\n2,b,3\n\nSource: internal,,\n* provisional,,\n")
+    assert job.row_count == 4, "kept until a person decides"
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Is the file read as you mean it?" in page
+    assert "The last 2 rows (lines 5 and 6) look unlike the others" in page
+    ((name, option), *_others) = job.problems.get(kind="unlike").choices[0][2]
+    assert option.label == "Skip them" and f'value="{name}"' in page
+    client_alice.post(reverse("reading", args=[job.pk]), {"option": name})
+    job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
+    assert [row.line for row in job.rows.in_order()] == [2, 3]
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Is the file read as you mean it?" not in page
+    assert "Lines 5 and 6 below the table were left out" in page and "Read them as rows" in page
 
 
 def test_the_same_file_twice_is_noticed(alice: User, client_alice: Client, drive: Drive) -> None:

@@ -162,8 +162,12 @@ CSV = [
         line=3,
         page=["This row has 3 cells, and there are 2 columns", "needs quotation marks"],
     ),
-    refused(
-        "C18 one name twice", b"name,text,name\nAnn,x,y\n", "same name: “name”", "Rename", line=1
+    readable(
+        "C18 one name twice",
+        b"name,text,name\nAnn,x,y\n",
+        [["Ann", "x", "y"]],
+        columns=["name", "text", "name (2)"],
+        page=["Columns 1 and 3 have the same name. Column 3 is called “name (2)”"],
     ),
     readable(
         "C19 a column without a name",
@@ -178,8 +182,20 @@ CSV = [
         [["1", "2", "3", "4"]],
         columns=["a b", "é", "😀", "x.y"],
     ),
-    refused("C20 a brace in a name", b"{{x}},text\nAnn,x\n", "has a brace in it", line=1),
-    refused("C20 a very long name", b"n" * 300 + b",text\nAnn,x\n", "has 300 characters", line=1),
+    readable(
+        "C20 a brace in a name",
+        b"{{x}},a{b}\nAnn,x\n",
+        [["Ann", "x"]],
+        columns=["x", "a(b)"],
+        page=["Some column names were changed", "Column 1, “{{x}}”, is called “x”"],
+    ),
+    readable(
+        "C20 a very long name",
+        b"n" * 300 + b",text\nAnn,x\n",
+        [["Ann", "x"]],
+        columns=["n" * 50 + " … " + "n" * 30, "text"],
+        page=["has 300 characters and was shortened", "n" * 300],
+    ),
     readable(
         "C21 a cell of 131,073 bytes", b"name,text\nAnn," + b"x" * 131_073, [["Ann", "x" * 131_073]]
     ),

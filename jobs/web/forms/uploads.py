@@ -140,7 +140,7 @@ class ReadingForm(StyledForm):
             empty = f"Detected: {found}" if found and not getattr(chosen, name) else "Detect it"
             self._offer(name, [("", empty), *words.items()])
         sheets = understood.sheets
-        first = ("", "The first one with something in it")
+        first = ("", "The first one with a table")
         self._offer("sheet", [first, *((name, name) for name in sheets)])
         if (line := understood.header) > 0:
             self.fields["header"].widget.attrs["placeholder"] = f"Detected: {line}"

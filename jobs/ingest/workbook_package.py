@@ -1,0 +1,143 @@
+"""What a workbook is as a file: looked into before calamine sees it."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections import Counter
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+from .shapes import Choices, Finding, unreadable
+from .upload_file import OLE, UploadFile
+from .workbook_files import (
+    DAMAGED,
+    ENCRYPTED_XLS,
+    MANIFEST,
+    OTHER_OLES,
+    PASSWORD,
+    SPREADSHEET,
+    has_stream,
+    is_spreadsheet,
+    library_errors,
+    other_zip,
+    part_blocks,
+    require_harmless,
+)
+from .workbook_repairs import related, repaired_ods, repaired_xlsx, sheet_parts, workbook_part
+from .workbook_styles import Styles
+from .workbook_xls import XlsBook
+
+
+class WorkbookPackage:
+    """A workbook that is safe to open. Raises Unreadable for what is none, locked or hostile."""
+
+    def __init__(self, file: UploadFile, choices: Choices) -> None:
+        self.remarks: list[Finding] = []
+        self.format = "Excel"
+        self.parts: dict[str, str] = {}  # of an .xlsx: where its sheets are
+        self.content = ""  # of an .ods: the part with its sheets
+        self.styles = Styles()
+        self.xls: XlsBook | None = None
+        self.repaired: BytesIO | None = None  # what calamine reads in place of the file
+        self._path = Path(file.path)
+        self._limits = file.limits
+        self._choices = choices
+        with library_errors():
+            if file.head.startswith(OLE):
+                self._look_into_ole()
+            else:
+                with ZipFile(self._path) as archive:
+                    self._look_into_zip(archive)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._path.stat().st_size
+
+    def _look_into_ole(self) -> None:
+        with (
+            self._path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw,
+        ):
+            if has_stream(raw, "EncryptedPackage") or ENCRYPTED_XLS.search(raw):
+                raise unreadable("password", PASSWORD)
+            if not has_stream(raw, "Workbook") and not has_stream(raw, "Book"):
+                for name, words in OTHER_OLES:
+                    if has_stream(raw, name):
+                        raise unreadable("not_text", f"This is {words}.")
+        self._remark_on_lost_errors(".xls")
+        with suppress(struct.error, IndexError):  # then it is damaged: calamine says so
+            self.xls = XlsBook(self._path.read_bytes(), bool(self._choices.as_shown))
+            self.styles = self.xls.styles
+        if self.xls is None or not self.xls.is_known:
+            self._remark_on_unknown_formats(".xls")
+
+    def _look_into_zip(self, archive: ZipFile) -> None:
+        require_harmless(archive, self._limits, self.size)
+        # Some programs write paths as Windows has them.
+        names = {name.lower().replace("\\", "/"): name for name in archive.namelist()}
+        if len(names) < len(archive.namelist()):
+            raise unreadable("damaged", DAMAGED)
+        if book := workbook_part(archive, names):
+            parts = dict(related(archive, names, book).values())
+            read = [book, *(parts[kind] for kind in ("styles", "sharedStrings") if kind in parts)]
+            self.parts = sheet_parts(archive, names, book)
+        elif "xl/workbook.bin" in names:
+            read = [name for name in names if name.endswith(".bin")]
+            self._remark_on_lost_errors(".xlsb")
+            self._remark_on_unknown_formats(".xlsb")
+        elif is_spreadsheet(archive, names):
+            self.format = "OpenDocument"
+            if MANIFEST in names and b"encryption-data" in archive.read(names[MANIFEST]):
+                raise unreadable("password", PASSWORD)
+            self.content = names["content.xml"]
+            self._look_through_content(archive, self.content)
+            self.repaired = repaired_ods(archive, names, SPREADSHEET, self._limits)
+            return
+        else:
+            raise unreadable("not_text", other_zip(list(names)))
+        for name in read:
+            if name in names:
+                # The size that it says is the one that it has, and no text is endless.
+                for _block in part_blocks(archive, names[name], self._limits):
+                    pass
+        if book:
+            wanted = {"workbook": names[book]}
+            if "styles" in parts:
+                wanted["styles"] = names[parts["styles"]]
+            self.styles = Styles.of_xlsx(archive, wanted, bool(self._choices.as_shown))
+            self.repaired = repaired_xlsx(archive, names, book, self._limits)
+
+    def _look_through_content(self, archive: ZipFile, name: str) -> None:
+        """What calamine does not tell of an .ods: it has all sheets in one part."""
+        error, tab, line_break = (b'value-type="error"', b"<text:tab", b"<text:line-break")
+        counts: Counter[bytes] = Counter()
+        tails = {error: b"", tab: b"", line_break: b""}
+        for block in part_blocks(archive, name, self._limits):
+            for wanted, tail in tails.items():
+                piece = tail + block
+                counts[wanted] += piece.count(wanted)
+                tails[wanted] = piece[1 - len(wanted) :]
+        if counts[error]:
+            text = f"{cells_in_words(counts[error])} with an error such as #N/A; "
+            text += "in a workbook of this kind it is read as an empty cell."
+            self.remarks.append(Finding("error_cell", text))
+        if lost := counts[tab] + counts[line_break]:
+            text = "A tab or a line break inside a cell was lost"
+            text += "." if lost == 1 else f" {lost:,} times."
+            self.remarks.append(Finding("lost_break", text))
+
+    def _remark_on_lost_errors(self, kind: str) -> None:
+        text = f"In {kind} files a cell with an error such as #N/A is read as an empty cell."
+        self.remarks.append(Finding("error_cell", text))
+
+    def _remark_on_unknown_formats(self, kind: str) -> None:
+        text = f"In this {kind} file we cannot see hidden rows, hidden columns and number formats."
+        self.remarks.append(Finding("unknown_formats", text))
+
+
+def cells_in_words(count: int) -> str:
+    return "There is 1 cell" if count == 1 else f"There are {count:,} cells"

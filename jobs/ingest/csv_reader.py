@@ -64,6 +64,7 @@ class CsvReader:
         self._doubt = _Doubt()
         self._records = 0  # what a spreadsheet numbers: a cell with a line break is in one row
         self._table = Table(self._choices, file.limits, self.remarks)
+        self._table.is_text = True
         self._table.wrong = self._doubt.faulty
 
     @property

@@ -254,14 +254,26 @@ def _names(look: Look, header: int) -> list[str]:
 
 def _has_title(look: Look) -> bool:
     """Whether the first lines are above a table: a title is some words, or a blank line is below
-    it, and the names below it are names."""
+    it, or the rows have numbers where their names are words; and the names below are names."""
     at = next((at for at, cells in enumerate(look.records) if len(cells) == look.width), 0)
     if look.width < 2 or not at:
         return False
     below = look.records[at:]
     even = sum(len(cells) == look.width for cells in below) / len(below)
     is_title = look.is_blank_below or (look.width > 2 and " " in look.records[0][0].strip())
+    is_title = is_title or (even >= EVEN and _has_numbers(below))
     return even >= 0.5 and is_title and are_names(look.records[at])
+
+
+def _has_numbers(records: list[list[str]]) -> bool:
+    """Whether a column has numbers below a name that is none."""
+    names, *rows = records
+    columns = list(zip(*(row for row in rows if len(row) == len(names)), strict=True))
+    return any(
+        not _NUMBER.fullmatch(name.strip())
+        and sum(bool(_NUMBER.fullmatch(cell.strip())) for cell in column) >= len(column) * MOSTLY
+        for name, column in zip(names, columns, strict=False)
+    )
 
 
 def _may_be_table(look: Look) -> bool:

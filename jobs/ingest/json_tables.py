@@ -16,6 +16,7 @@ VALUE = "value"  # the column for the values of a list
 _Values = Sequence[msgspec.Raw]
 _lists_decoder = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
 _values_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_names_decoder = msgspec.json.Decoder(list[str])
 _rows_decoder = msgspec.json.Decoder(list[list[msgspec.Raw]])
 _objects_decoder = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 
@@ -81,7 +82,7 @@ def read_values(text: str) -> JsonTable | None:
         if not all(bytes(value).startswith(b"[") for value in values):
             return JsonTable([VALUE], [[value] for value in values])
         rows = _rows_decoder.decode(text)
-        names = msgspec.json.decode(values[0], type=list[str])
+        names = _names_decoder.decode(values[0])
     except (msgspec.DecodeError, RecursionError):
         return None
     if len(set(names)) < len(names) or len(rows) < 2 or max(map(len, rows)) > len(names):

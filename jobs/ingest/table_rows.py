@@ -45,6 +45,7 @@ class Table:
         self.choices = choices
         self.limits = limits
         self.remarks = remarks
+        self.is_text = False  # of a text file, which may end with Ctrl-Z
         self.corrections: RowCorrections | None = None
         self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
         self.nameless: set[int] = set()  # places of columns without a name
@@ -164,7 +165,7 @@ class Table:
 
     def _end_before_control_z(self, tail: deque[Record]) -> None:
         """CP/M and DOS ended a text so."""
-        if not tail or not tail[-1][1][-1].endswith(CONTROL_Z):
+        if not self.is_text or not tail or not tail[-1][1][-1].endswith(CONTROL_Z):
             return
         line, cells = tail.pop()
         cells = [*cells[:-1], cells[-1].rstrip(CONTROL_Z)]

@@ -130,7 +130,7 @@ class WorkbookReader:
     def __iter__(self) -> Iterator[ParsedRow]:
         without = self._sheet.without_value
         self._look_ahead()
-        rows = 0
+        rows = last = 0
         self._table.corrections, self._table.wrong = self.corrections, without
         for line in self._table.lines(self._records()):
             if letters := without.get(self._table.header):
@@ -140,9 +140,9 @@ class WorkbookReader:
             if (letters := without.get(line.line)) and (empty := self._empty(line, letters)):
                 text = f"The formula in {empty}{line.line} has no result."
                 line.problem = Finding("no_value", text, line.line)
-            rows += 1
+            rows, last = rows + 1, line.line
             yield line
-        self.remarks += self._shown.findings(self._table.columns, self._table.header, rows)
+        self.remarks += self._shown.findings(self._table.columns, self._table.header, rows, last)
         self._remark_on_cells()
 
     def _look_ahead(self) -> None:

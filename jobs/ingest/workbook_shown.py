@@ -183,10 +183,13 @@ class ShownSheet:
 
     # --- What is said of it -----------------------------------------------------------------------
 
-    def findings(self, columns: Sequence[str], header: int, rows: int) -> Iterator[Finding]:
-        """`header`: the line of the column names; `rows`: how many were read."""
+    def findings(
+        self, columns: Sequence[str], header: int, rows: int, last: int
+    ) -> Iterator[Finding]:
+        """`header`: the line of the column names; `rows`: how many were read; `last`: the line of
+        the last one."""
         yield from self._on_hidden(columns, header, rows)
-        yield from self._on_merges(columns, header)
+        yield from self._on_merges(columns, header, last)
         yield from self._on_formats(columns, header)
         known = set(columns)
         for name in dict.fromkeys((*self._choices.as_shown, *self._choices.as_stored)):
@@ -224,7 +227,7 @@ class ShownSheet:
         by_column = dict(zip(self._columns or [], names, strict=False))
         return [by_column.get(column, "").strip() or column_letters(column) for column in hidden]
 
-    def _on_merges(self, columns: Sequence[str], header: int) -> Iterator[Finding]:
+    def _on_merges(self, columns: Sequence[str], header: int, last: int) -> Iterator[Finding]:
         if covered := [line for line in self._covered if line > header]:
             count = len(covered)
             cells = (
@@ -234,7 +237,7 @@ class ShownSheet:
             )
             text = f"{cells} contents that your spreadsheet does not show. They were not read."
             yield Finding("covered", text, covered[0])
-        bare = [one for one in self._bare if one[0] > header]
+        bare = [one for one in self._bare if header < one[0] <= last]
         count = self._bare_count - (len(self._bare) - len(bare))
         if not bare:
             return

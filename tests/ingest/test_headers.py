@@ -119,9 +119,12 @@ def test_the_first_line_has_the_names_where_nothing_speaks_against_it(
 
 
 def test_a_title_above_two_columns(path: Path) -> None:
-    content = "Feedback\nname,text\nAnn,fine\nBen,good\n"
+    content = "Feedback\nname,score\nAnn,1\nBen,2\n"
     reader, lines = read(path, content)
-    assert (reader.columns, cells(lines)[0]) == (["name", "text"], ["Ann", "fine"])
+    assert (reader.columns, cells(lines)[0]) == (["name", "score"], ["Ann", "1"])
+    # Nothing tells names from values, so it may be a list.
+    reader, _lines = read(path, "Feedback\nname,text\nAnn,fine\nBen,good\n")
+    assert (reader.columns, questions(reader)) == (["Feedback"], ["one_column"])
     reader, _lines = read(path, "Feedback,\n\nname,text\nAnn,fine\nBen,good\n")
     assert reader.columns == ["name", "text"]
 
@@ -329,14 +332,14 @@ def test_an_ordinary_first_row_is_not_questioned(path: Path, content: str) -> No
 
 
 def test_the_line_of_the_first_row_can_be_chosen(path: Path) -> None:
-    content = "Report\nname,text\nx,y\nz,w\nAnn,fine\nBen,good\n"
-    reader, lines = read(path, content, first_row=5)
-    assert (reader.columns, [line.line for line in lines]) == (["name", "text"], [5, 6])
-    assert "Lines 3 and 4 were left out" in finding(reader, "before_rows").text
-    assert reader.understood.first_row == 5
+    content = "Report\n\nname,text\nx,y\nz,w\nAnn,fine\nBen,good\n"
+    reader, lines = read(path, content, first_row=6)
+    assert (reader.columns, [line.line for line in lines]) == (["name", "text"], [6, 7])
+    assert "Lines 4 and 5 were left out" in finding(reader, "before_rows").text
+    assert reader.understood.first_row == 6
     reader, lines = read(path, content, first_row=1)
     assert (reader.understood.header, len(lines)) == (NO_HEADER, 6)
-    reader, lines = read(path, content, header=NO_HEADER, first_row=5)
+    reader, lines = read(path, content, header=NO_HEADER, first_row=6)
     assert (reader.columns, len(lines)) == (["column_1", "column_2"], 2)
     with pytest.raises(Unreadable, match="names are in line 4"):
         read(path, content, header=4, first_row=3)

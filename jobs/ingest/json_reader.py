@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import msgspec
 
+from .column_names import ColumnNames
 from .encodings import find_encoding
 from .json_faults import MOST_LEVELS, decoder, find_oddity, is_flat, json_fault
 from .json_layout import LINES, OBJECTS, find_layout
@@ -71,6 +72,7 @@ class JsonLinesReader:
         )
         self.blank_lines = 0
         self.columns: list[str] = []
+        self._keys: list[str] = []  # of the objects, parallel to the columns
         self.nameless: set[int] = set()
         self._layout = find_layout(self._open_text, self._most, choices.list_key)
         if self._layout.remark:
@@ -109,7 +111,10 @@ class JsonLinesReader:
     def _rows(self) -> Iterator[ParsedRow]:
         # A row is a list of cells in the order of the columns, and a later object may bring a
         # column that no earlier one has: the file is read once for the columns, and checked.
-        self.columns = self._collect_columns()
+        self._keys = self._collect_keys()
+        named = ColumnNames(self._keys, self._file.limits.name, 1)
+        self.columns, self.nameless = named.names, named.nameless
+        self.remarks += named.findings
         if self.corrections:
             self.corrections.bind(self.columns)
         missing: Counter[str] = Counter()
@@ -117,9 +122,9 @@ class JsonLinesReader:
         for count, (number, found) in enumerate(self._objects(), start=1):
             assert isinstance(found, tuple)  # noqa: S101 - or it would have been refused before
             text, values = found
-            if len(values) < len(self.columns):
-                for name in self.columns:
-                    if name not in values:
+            if len(values) < len(self._keys):
+                for name, key in zip(self.columns, self._keys, strict=True):
+                    if key not in values:
                         missing[name] += 1
                         first.setdefault(name, number)
             yield self._row(count, number, text, values)
@@ -128,7 +133,7 @@ class JsonLinesReader:
             words = f"{objects} no “{name}”; the cell is empty there."
             self.remarks.append(Finding("missing_key", words, first[name]))
 
-    def _collect_columns(self) -> list[str]:
+    def _collect_keys(self) -> list[str]:
         """The union of the keys, in the order of their first appearance. Raises Unreadable with
         all that is wrong."""
         names: dict[str, None] = {}
@@ -148,28 +153,20 @@ class JsonLinesReader:
         if faults:
             raise Unreadable(*faults)
         self.blank_lines = 0
-        for name in names:
-            odd = name != name.strip() or any(char in name for char in "{}\r\n")
-            if odd or not name or len(name) > limits.name:
-                raise unreadable(
-                    "name",
-                    f"The key “{name[: limits.name]}” cannot be a column name: it is empty, too "
-                    "long, has blanks at its ends, or a brace or line break in it.",
-                )
         return list(names)
 
     def _row(self, count: int, number: int, text: str, values: dict[str, Any]) -> ParsedRow:
         cells = []
         raw: dict[str, msgspec.Raw] = {}
-        for name in self.columns:
-            value = values.get(name)
+        for key in self._keys:
+            value = values.get(key)
             if isinstance(value, str):
                 cells.append(value)
             elif value is None:
                 cells.append("")
             else:
                 raw = raw or _raw_decoder.decode(text)
-                cells.append(compact(bytes(raw[name])))
+                cells.append(compact(bytes(raw[key])))
         if self.corrections:
             row = row_name(self.format, count, number)
             if self._line(number, cells).problem:

@@ -247,16 +247,16 @@ def test_submit_says_what_is_wrong_with_columns(
 
 
 def test_submit_says_what_is_wrong_with_a_file(root: User, worker: None, tmp_path: Path) -> None:
-    path = tmp_path / "broken.csv"
-    path.write_text('name,text\nAda,"never closed\n')
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"name": "Ada"}\nnever\n')
     err = io.StringIO()
 
     with pytest.raises(SystemExit) as caught:
         call_command("job", "submit", str(path), "--prompt", "x", "--yes", stderr=err)
 
     assert caught.value.code == 1
-    assert "Line 2: A quotation mark is opened in this row and never closed" in err.getvalue()
-    assert "Close it." in err.getvalue(), "in the words of the page"
+    assert "This is not JSON" in err.getvalue()
+    assert "must be one complete object" in err.getvalue(), "in the words of the page"
     assert "The file could not be read." in err.getvalue()
     assert not visible()
 

@@ -26,7 +26,7 @@ from ..ingest.shapes import row_name
 from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
 from ..rules.judging import describe_cause, describe_problem
-from ..rules.spreadsheet_cells import plain_cell, plain_number
+from ..rules.spreadsheet_cells import plain_cell, plain_cell_among_semicolons, plain_number
 
 SLICE = 1_000  # rows read and written at a time
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
@@ -116,9 +116,10 @@ def csv_chunks(
     Excel wants them where a comma is in numbers."""
     table = table_of(job)
     delimiter = ";" if semicolons else ","
-    yield (b"" if plain else BOM) + _csv_lines([map(plain_cell, table.header)], delimiter)
+    safe = plain_cell_among_semicolons if semicolons else plain_cell
+    yield (b"" if plain else BOM) + _csv_lines([map(safe, table.header)], delimiter)
     for rows in row_slices(job, only):
-        cells = (map(plain_cell, map(as_text, table.cells(row))) for row in rows)
+        cells = (map(safe, map(as_text, table.cells(row))) for row in rows)
         yield _csv_lines(cells, delimiter)
 
 

@@ -18,6 +18,7 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?%?")
 _INNER_FORMULA = re.compile(
     r"""([;\t\r\n])(?=[\s"]*[=+\-@\0\uff1d\uff0b\uff0d\uff20])([^;\t\r\n]+)"""
 )
+_INNER_AFTER_COMMA = re.compile(r"""(,)(?=[\s"]*[=+\-@\0\uff1d\uff0b\uff0d\uff20])([^,;\t\r\n]+)""")
 # A line of a list is no formula: it calls no function and no program.
 _LIST_ITEM = re.compile(r"[-+] [^(|!=]*")
 # What plain_cell puts there.
@@ -31,6 +32,11 @@ def plain_cell(text: str) -> str:
     if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
+
+
+def plain_cell_among_semicolons(text: str) -> str:
+    """The same for a file with semicolons, which a spreadsheet may cut at each comma instead."""
+    return plain_cell(_INNER_AFTER_COMMA.sub(_plain_part, text))
 
 
 def _plain_part(found: re.Match[str]) -> str:

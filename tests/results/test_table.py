@@ -513,6 +513,32 @@ def test_names_of_files(
     assert table.file_name(make_job(alice, upload_name=upload_name), kind, only) == name
 
 
+# What a cell may hold in its middle that is a formula where the cell is cut there.
+INNER = ["x;=1+2;y", "x,=1+2,y", "x\t=1+2\ty", "one\n=1+2", 'a "b";=1+2', "x,@SUM(1),y"]
+
+
+@pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice (soffice) is not installed")
+def test_libreoffice_runs_nothing_wherever_it_cuts_the_cells(
+    alice: User, db: None, tmp_path: Path
+) -> None:
+    """A file with commas opened where a semicolon or a tab separates, and the other way round."""
+    texts = [*INNER, *(text for text in FORMULAS if "\r" not in text)]
+    job = store_job(alice, columns=("a", "b", "c"), rows=[["1", text, text] for text in texts])
+    files = {"commas": (";", "\t"), "semicolons": (",", "\t")}
+    for name, separators in files.items():
+        chunks = table.csv_chunks(job, semicolons=name == "semicolons")
+        (tmp_path / f"{name}.csv").write_bytes(b"".join(chunks))
+        for separator in separators:
+            out = tmp_path / f"{name}{ord(separator)}"
+            command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"]
+            command += [f"--infilter=CSV:{ord(separator)},34,76,1", "--convert-to", "ods"]
+            command += ["--outdir", str(out), str(tmp_path / f"{name}.csv")]
+            environment = {**os.environ, "HOME": str(tmp_path)}
+            subprocess.run(command, check=True, capture_output=True, timeout=120, env=environment)
+            with zipfile.ZipFile(out / f"{name}.ods") as file:
+                assert b"table:formula" not in file.read("content.xml"), (name, separator)
+
+
 @pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice (soffice) is not installed")
 def test_libreoffice_opens_both_and_runs_nothing(alice: User, db: None, tmp_path: Path) -> None:
     texts = [text for text in [*FORMULAS, *TEXTS] if "\r" not in text and text != "\t=1"]

@@ -70,6 +70,9 @@ _taken: Counter[str] = Counter()  # by kind
 _taken_by: Counter[tuple[str, int]] = Counter()  # by kind and person
 
 
+_BY_FACTS = (Job.State.DRAFT, Job.State.SUBMITTING, Job.State.FINISHED)
+
+
 class Next(NamedTuple):
     """The next step of a job: the kind of slot that it needs, and whose job it is."""
 
@@ -78,38 +81,53 @@ class Next(NamedTuple):
     owner_pk: int
 
 
+class _Facts(NamedTuple):
+    """What decides about the next step of a job beside its state."""
+
+    has_trials: bool = False
+    has_results: bool = False  # to fetch now
+    has_damage: bool = False  # results to fetch again now
+    has_wish: bool = False  # a file that a person waits for
+
+
 def next_steps(jobs: QuerySet[Job]) -> list[Next]:
     """The next step of each of `jobs`."""
+    found = list(jobs.values_list("pk", "owner_id", "state", "held"))
+    # Most states say all of it, and this is asked every second.
+    facts = (
+        _facts_of(jobs) if any(state in _BY_FACTS for _pk, _owner, state, _held in found) else {}
+    )
+    return [
+        Next(pk, _next_kind(state, held, facts.get(pk, _Facts())), owner)
+        for pk, owner, state, held in found
+    ]
+
+
+def _facts_of(jobs: QuerySet[Job]) -> dict[int, _Facts]:
     open_ = Trial.objects.filter(state__in=[Trial.State.WAITING, Trial.State.SENDING])
     now = clock.now()
     mine = Batch.objects.filter(job=OuterRef("pk"))
-    found = jobs.annotate(
+    found = jobs.filter(state__in=_BY_FACTS).annotate(
         has_trials=Exists(open_.filter(job=OuterRef("pk"))),
         has_results=Exists(mine.to_fetch().filter(_is_due(now))),
         has_damage=Exists(mine.to_fetch_again().filter(_is_due(now))),
         has_wish=Exists(Export.objects.filter(job=OuterRef("pk"), trouble="")),
     )
-    fields = "held", "has_trials", "has_results", "has_damage", "has_wish"
-    return [
-        Next(pk, _next_kind(state, *facts), owner)
-        for pk, owner, state, *facts in found.values_list("pk", "owner_id", "state", *fields)
-    ]
+    return {pk: _Facts(*facts) for pk, *facts in found.values_list("pk", *_Facts._fields)}
 
 
 def _is_due(now: datetime) -> Q:
     return Q(next_action_at=None) | clock.over("next_action_at", LONGEST_WAIT, now)
 
 
-def _next_kind(
-    state: str, held: str, has_trials: bool, has_results: bool, has_damage: bool, has_wish: bool
-) -> str:
+def _next_kind(state: str, held: str, facts: _Facts) -> str:
     if state == Job.State.DRAFT:
-        return TESTING if has_trials else PRICING
+        return TESTING if facts.has_trials else PRICING
     # Jobs that still send, and finished ones, may have something to fetch. Files that people wait
     # for are built first.
-    if state == Job.State.SUBMITTING and (has_results or (held and has_damage)):
+    if state == Job.State.SUBMITTING and (facts.has_results or (held and facts.has_damage)):
         return FETCHING
-    if state == Job.State.FINISHED and has_damage and not has_wish:
+    if state == Job.State.FINISHED and facts.has_damage and not facts.has_wish:
         return FETCHING
     return _KINDS[state]
 

@@ -42,6 +42,7 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client, errors, replies
+from jobs.provider.replies import BatchInfo
 from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
@@ -424,14 +425,23 @@ def test_a_job_that_changes_hands_before_the_intent_is_not_sent(
 
 
 def test_a_later_try_is_compared_with_the_list_before_the_first(
-    alice: User, simulator: Simulator, drive: Drive
+    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What appeared since then may be an earlier try that arrived late, so it stays a candidate."""
+    """What appears between the last look and the next try may be an earlier try that is listed
+    late, so it stays a candidate."""
     simulator.faults(create=[{"kind": "drop_before"}])
     job = confirmed(alice, drive, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     before = job.batches.get().baseline_ids
-    foreign_batch(len(ROWS) + 1)
+    original = reconciliation.candidates
+
+    def look_too_early(batch: Batch) -> list[BatchInfo]:
+        found = original(batch)
+        if batch.state == Batch.State.PLANNED:
+            foreign_batch(len(ROWS))
+        return found
+
+    monkeypatch.setattr(reconciliation, "candidates", look_too_early)
     drive(job)
     assert simulator.truth()["posts"] == 3
     assert job.batches.get().baseline_ids == before

@@ -13,6 +13,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -485,9 +486,14 @@ def is_same(given: Any, found: Any) -> bool:
 
 
 def is_same_cell(given: str, found: str) -> bool:
-    """As it was; what a spreadsheet would run has an apostrophe before it in CSV."""
+    """As it was; what a spreadsheet would run has an apostrophe before it in CSV, also where the
+    cell could be cut."""
+    inner = _CUT.sub(r"\1'", given)
     formula = given.lstrip()[:1] in ("=", "+", "-", "@") or given[:1] in ("\t", "\r")
-    return found == given or (formula and found == f"'{given}")
+    return found in (given, inner) or (formula and found in (f"'{given}", f"'{inner}"))
+
+
+_CUT = re.compile(r"([;\t\r\n])(?=[\s\"]*[=+\-@])")
 
 
 # --- After deletion -------------------------------------------------------------------------------

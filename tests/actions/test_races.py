@@ -26,8 +26,8 @@ from jobs.spending import ledger
 from jobs.worker import advance, sweep
 
 from ..conftest import Simulator
+from ..driven_jobs import Drive, confirmed
 from ..many import at_once
-from ..worker.test_advance import Drive, confirmed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

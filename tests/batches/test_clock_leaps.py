@@ -22,7 +22,7 @@ from jobs.models.clock import Moment, time_between
 from jobs.worker import sweep
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 from .test_submission import ROWS, assert_sent_once
 
 WAIT = 600 + 600  # seconds: the defaults

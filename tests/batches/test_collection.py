@@ -23,7 +23,7 @@ from jobs.rules import result_proof
 from jobs.worker import sent_jobs, sweep
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed, joined
+from ..driven_jobs import Drive, confirmed, joined
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
 

@@ -19,7 +19,7 @@ from jobs.batches.leases import Lease
 from jobs.models import Batch
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 
 OWN = "jobs.batches."
 

@@ -27,9 +27,9 @@ from jobs.worker import advance, housekeeping
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator
+from ..driven_jobs import Drive, confirmed, upload
 from ..results.test_builder import build_usual, built, cells, get, large  # noqa: F401 - a fixture
 from ..web.test_views_rows import content
-from ..worker.test_advance import Drive, confirmed, upload
 from .test_external import in_table, made_elsewhere
 
 MakeJob = Callable[..., Job]

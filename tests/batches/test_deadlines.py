@@ -22,7 +22,7 @@ from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, send_again
-from ..worker.test_advance import Drive, confirmed, joined
+from ..driven_jobs import Drive, confirmed, joined
 from .test_submission import over_without_pauses
 
 pytestmark = pytest.mark.no_database  # this is about times

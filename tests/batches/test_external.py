@@ -56,7 +56,7 @@ from jobs.worker import finishing, sent_jobs, sweep
 
 from ..cli.test_job_command import run
 from ..conftest import Simulator, send_again, why_not_again
-from ..worker.test_advance import Drive, confirmed, joined
+from ..driven_jobs import Drive, confirmed, joined
 
 ROWS = [[f"n{number}", "x"] for number in range(30)]
 # Every character that an id may have, and one of the longest.

@@ -29,7 +29,7 @@ from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator
-from ..worker.test_advance import Drive
+from ..driven_jobs import Drive
 from .test_external import asks, in_lines, in_table, is_its_own, made_elsewhere, quick, stopped
 
 __all__ = ["quick"]  # a fixture of every test here

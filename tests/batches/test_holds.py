@@ -17,7 +17,7 @@ from jobs.provider import errors
 from jobs.worker import due_times, sweep, tally
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 from .test_submission import ROWS, assert_sent_once
 
 REASONS = [

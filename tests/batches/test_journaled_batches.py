@@ -17,7 +17,7 @@ from jobs.spending import ledger
 from jobs.worker import advance, due_times
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive
+from ..driven_jobs import Drive
 from .test_late import HIDDEN, has_ended
 from .test_recovery import (
     ROWS,

@@ -29,7 +29,7 @@ from jobs.spending import ledger
 from jobs.worker import advance, due_times
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 from .test_submission import ROWS, foreign_batch, without_pauses
 
 HIDDEN = 600.0  # seconds: until a test says otherwise

@@ -28,7 +28,7 @@ from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 from .test_submission import ROWS, assert_sent_once, foreign_batch, without_pauses
 
 

@@ -32,7 +32,7 @@ from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, sent_jobs, sweep
 
 from ..conftest import Simulator, change_job, send_again
-from ..worker.test_advance import RECIPE, Drive, joined, priced, upload
+from ..driven_jobs import RECIPE, Drive, joined, priced, upload
 
 ROWS = [[f"n{n}", "x"] for n in range(50)]
 

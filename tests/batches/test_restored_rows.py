@@ -18,7 +18,7 @@ from jobs.models import Attempt, Batch, Job, JournalState, Outcome, Row
 from jobs.worker import sweep
 
 from ..conftest import Simulator, send_again
-from ..worker.test_advance import Drive
+from ..driven_jobs import Drive
 from .test_recovery import (
     ROWS,
     a_backup_that_comes_back,

@@ -19,9 +19,9 @@ from jobs.provider import client, errors
 from jobs.worker import due_times, sweep
 
 from .. import dying_worker, forking
+from ..driven_jobs import RECIPE, priced, upload
 from ..running import wait_for
 from ..slow_provider import HEAD, SlowProvider, count
-from ..worker.test_advance import RECIPE, priced, upload
 from ..worker.test_crashes import complaints_of, environment_of_worker
 
 LIST, CREATE = "GET /v1/messages/batches", "POST /v1/messages/batches"

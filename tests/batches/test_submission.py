@@ -47,7 +47,7 @@ from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
 from ..conftest import Simulator, is_over, let_pass, store_job
-from ..worker.test_advance import Drive, confirmed, joined
+from ..driven_jobs import Drive, confirmed, joined
 
 ROWS = [[f"n{n}", "x"] for n in range(30)]
 

@@ -20,7 +20,7 @@ from jobs.rules.price_estimates import Estimate
 from jobs.spending.receipts import receipt_of
 
 from ..conftest import Simulator
-from ..worker.test_advance import Drive
+from ..driven_jobs import Drive
 
 MakeJob = Callable[..., Job]
 WORDS = ["a", "word " * 5, "Grüße 😀 " * 9, "long text, " * 60, ""]

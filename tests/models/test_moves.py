@@ -51,8 +51,8 @@ from jobs.worker import advance, due_times, failures, finishing, sweep
 
 from ..batches.test_submission import listed, unknown_batch
 from ..conftest import Simulator
+from ..driven_jobs import Drive, confirmed
 from ..environment import ROOT
-from ..worker.test_advance import Drive, confirmed
 
 MakeJob = Callable[..., Job]
 Meanwhile = Callable[..., None]

@@ -24,7 +24,7 @@ from jobs.provider.errors import NotFound, ProviderError, Refused, Unclear
 
 from ..batches.test_submission import ROWS, assert_sent_once, quick
 from ..conftest import Simulator
-from ..worker.test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 
 __all__ = ["quick"]  # that no answer is waited for any longer than there
 

@@ -27,9 +27,9 @@ from jobs.retries import preparation
 from jobs.worker import advance, due_times, housekeeping, sweep, tally
 
 from ..conftest import Simulator, send_again
+from ..driven_jobs import Drive, confirmed
 from ..pages import squeezed
 from ..web.test_views_rows import content
-from ..worker.test_advance import Drive, confirmed
 
 MakeJob = Callable[..., Job]
 ROWS = [["Ann", "text"], ["Ben", "two\nlines"]]

@@ -25,7 +25,7 @@ from jobs.rules.recipes import Recipe
 from jobs.rules.spreadsheet_cells import plain_cell
 
 from ..conftest import Simulator
-from ..worker.test_advance import priced
+from ..driven_jobs import priced
 
 Drive = Callable[..., Job]
 NAMES = ["id", "name", "note"]

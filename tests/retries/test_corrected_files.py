@@ -34,9 +34,9 @@ from jobs.worker import sweep
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, send_again, sent
+from ..driven_jobs import Drive
 from ..ingest.test_corrections import as_csv, is_read, problem_file, table_of
 from ..pages import squeezed
-from ..worker.test_advance import Drive
 
 # What is in a file, and what is said of it, is the same on each database.
 pytestmark = pytest.mark.no_database

@@ -40,8 +40,8 @@ from jobs.rules.recipes import Recipe
 from jobs.web.templatetags.show import job_state
 
 from ..conftest import Simulator, drive_job
+from ..driven_jobs import Drive, priced, upload
 from ..pages import squeezed
-from ..worker.test_advance import Drive, priced, upload
 from .test_rounds_property import Books, check
 
 RECIPE = Recipe(

@@ -30,7 +30,7 @@ from jobs.worker import tally
 
 from ..batches.test_external import in_lines, in_table, made_elsewhere
 from ..conftest import CUT, ERRORED, REFUSED, Simulator, drive_job, send_again, sent
-from ..worker.test_advance import Drive
+from ..driven_jobs import Drive
 from .test_rounds import text
 from .test_rounds_hard import MakeJob, let_succeed, request
 

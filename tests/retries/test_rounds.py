@@ -25,8 +25,8 @@ from jobs.spending import caps, receipts
 from jobs.worker import tally
 
 from ..conftest import CUT, REFUSED, Simulator, send_again, sent
+from ..driven_jobs import Drive
 from ..pages import squeezed
-from ..worker.test_advance import Drive
 
 MakeJob = Callable[..., Job]
 

@@ -45,7 +45,7 @@ from ..conftest import (
     sent,
     why_not_again,
 )
-from ..worker.test_advance import Drive
+from ..driven_jobs import Drive
 from .test_rounds import outcomes, text
 
 MakeJob = Callable[..., Job]

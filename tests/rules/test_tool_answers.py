@@ -24,7 +24,7 @@ from jobs.rules.judging import GOOD, LOOK, Judgment, judge_result, read_line
 from jobs.rules.tool_answers import MOST_COLUMNS, columns_of, forced_tool, input_text
 
 from ..conftest import Simulator, sent
-from ..worker.test_advance import Drive, joined
+from ..driven_jobs import Drive, joined
 
 MakeJob = Callable[..., Job]
 

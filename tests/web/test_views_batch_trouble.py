@@ -38,8 +38,8 @@ from jobs.web.templatetags.show import at_most
 from jobs.worker import tally
 
 from ..conftest import Simulator
+from ..driven_jobs import Drive, confirmed
 from ..pages import squeezed
-from ..worker.test_advance import Drive, confirmed
 from .test_views_job_page import HX, MakeJob, add_batch, page_of, text
 
 KEY_REFUSED = "Anthropic rejected this site's API key."

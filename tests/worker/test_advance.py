@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable
@@ -38,32 +36,7 @@ from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, failures, housekeeping, sweep, tasks
 
 from ..conftest import Simulator
-
-Drive = Callable[..., Job]
-RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
-
-
-def upload(owner: User, rows: list[list[str]], name: str = "people.csv") -> Job:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([["name", "text"], *rows])
-    return uploads.create_job(owner, ContentFile(text.getvalue().encode(), name))
-
-
-def priced(job: Job) -> bool:
-    return bool(job.plan_sha256) and estimates.current(job) is not None
-
-
-def confirmed(owner: User, drive: Drive, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
-    job = drive(upload(owner, rows), until=lambda job: job.state == Job.State.DRAFT)
-    assert drafts.save_recipe(job, recipe, job.owner)
-    job = drive(job, until=priced)
-    assert submissions.confirm(job, job.plan_sha256, owner)
-    return job
-
-
-def joined(job: Job) -> list[list[str]]:
-    text = b"".join(table.csv_chunks(job)).decode("utf-8-sig")
-    return list(csv.reader(io.StringIO(text, newline="")))
+from ..driven_jobs import RECIPE, Drive, confirmed, joined, priced, upload
 
 
 def test_a_table_comes_back_whole_in_order_each_row_with_its_own_answer(

@@ -29,8 +29,8 @@ from jobs.worker import row_changes, sweep, tally
 
 from .. import dying_worker, forking
 from ..conftest import Simulator, send_again
+from ..driven_jobs import RECIPE, Drive, confirmed, joined, priced, upload
 from ..dying_worker import POINTS
-from .test_advance import RECIPE, Drive, confirmed, joined, priced, upload
 
 ROWS = [[f"n{n}", "two\nlines, and more"] for n in range(230)]
 # Points that a job comes to only when something went wrong: the fault that leads there.

@@ -23,7 +23,7 @@ from jobs.worker import sweep
 
 from ..batches.test_submission import assert_sent_once
 from ..conftest import Simulator, let_pass
-from .test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = [[f"n{n}", "x"] for n in range(30)]

@@ -24,7 +24,7 @@ from jobs.provider import client, errors
 from jobs.worker import sweep
 
 from ..conftest import Simulator, let_pass
-from .test_advance import Drive, confirmed
+from ..driven_jobs import Drive, confirmed
 
 
 def test_stopping_before_anything_is_sent_costs_nothing(

@@ -1,0 +1,46 @@
+"""Jobs that the worker's own sweep drives from the upload on, for tests of all packages."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+
+from jobs.actions import drafts, submissions, uploads
+from jobs.drafts import estimates
+from jobs.models import Job
+from jobs.results import table
+from jobs.rules.recipes import Recipe
+
+Drive = Callable[..., Job]
+RECIPE = Recipe("What is {{name}}? {{text}}", "", "claude-haiku-5-5", 300)
+
+
+def upload(owner: User, rows: list[list[str]], name: str = "people.csv") -> Job:
+    """A new job of a table with the columns `name` and `text`."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["name", "text"], *rows])
+    return uploads.create_job(owner, ContentFile(text.getvalue().encode(), name))
+
+
+def priced(job: Job) -> bool:
+    """Whether the draft can be confirmed."""
+    return bool(job.plan_sha256) and estimates.current(job) is not None
+
+
+def confirmed(owner: User, drive: Drive, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
+    """A job that was read, priced and confirmed, and not sent yet."""
+    job = drive(upload(owner, rows), until=lambda job: job.state == Job.State.DRAFT)
+    assert drafts.save_recipe(job, recipe, job.owner)
+    job = drive(job, until=priced)
+    assert submissions.confirm(job, job.plan_sha256, owner)
+    return job
+
+
+def joined(job: Job) -> list[list[str]]:
+    """The final CSV file, line by line."""
+    text = b"".join(table.csv_chunks(job)).decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(text, newline="")))

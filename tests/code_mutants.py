@@ -29,7 +29,11 @@ class CodeMutant:
     tests: tuple[str, ...]
 
 
-SUBMISSION = ("tests/batches/test_submission.py", "tests/models/test_moves.py")
+SUBMISSION = (
+    "tests/batches/test_submission.py",
+    "tests/batches/test_intents.py",
+    "tests/models/test_moves.py",
+)
 COLLECTION = ("tests/batches/test_collection.py",)
 CAPS = ("tests/spending/test_caps.py", "tests/spending/test_ledger.py")
 

@@ -19,7 +19,6 @@ from django.utils import timezone
 
 from jobs.actions import submissions, unknown_batches
 from jobs.batches import (
-    absence,
     journal,
     leases,
     planning,
@@ -29,7 +28,6 @@ from jobs.batches import (
 )
 from jobs.batches.leases import LeaseLost
 from jobs.models import (
-    Absence,
     Batch,
     DisownedBatch,
     Heartbeat,
@@ -42,7 +40,6 @@ from jobs.models import (
     files,
 )
 from jobs.provider import client, errors, replies
-from jobs.provider.replies import BatchInfo
 from jobs.rules import result_proof
 from jobs.worker import advance, due_times, sweep
 
@@ -395,56 +392,6 @@ def test_a_process_that_stood_still_after_its_intent_does_not_send(
         sweep.sweep()
     assert simulator.truth()["posts"] == 0
     assert_sent_once(simulator, drive(job))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"lease_owner": "another worker"}, {"state": Job.State.CANCELING}, {"held": "Somebody asks."}],
-    ids=lambda change: next(iter(change)),
-)
-def test_a_job_that_changes_hands_before_the_intent_is_not_sent(
-    alice: User,
-    simulator: Simulator,
-    drive: Drive,
-    monkeypatch: pytest.MonkeyPatch,
-    change: dict[str, str],
-) -> None:
-    """The last look at the job is part of the transaction that commits the intent."""
-    job = confirmed(alice, drive, ROWS)
-    original = absence.begin
-
-    def begin() -> Absence:
-        Job.objects.filter(pk=job.pk).update(**change)
-        return original()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(absence, "begin", begin)
-        sweep.sweep()
-    assert simulator.truth()["posts"] == 0
-    assert not SubmissionEvent.objects.filter(job=job).exists()
-
-
-def test_a_later_try_is_compared_with_the_list_before_the_first(
-    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What appears between the last look and the next try may be an earlier try that is listed
-    late, so it stays a candidate."""
-    simulator.faults(create=[{"kind": "drop_before"}])
-    job = confirmed(alice, drive, ROWS)
-    drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
-    before = job.batches.get().baseline_ids
-    original = reconciliation.candidates
-
-    def look_too_early(batch: Batch) -> list[BatchInfo]:
-        found = original(batch)
-        if batch.state == Batch.State.PLANNED:
-            foreign_batch(len(ROWS))
-        return found
-
-    monkeypatch.setattr(reconciliation, "candidates", look_too_early)
-    drive(job)
-    assert simulator.truth()["posts"] == 3
-    assert job.batches.get().baseline_ids == before
 
 
 def test_a_process_that_wakes_up_does_not_touch_the_next_try(

@@ -26,6 +26,7 @@ ROUND_SECONDS = 0.05
 # Faults after which a job may be held. Held without any of them is wrong.
 HOLDING = (
     "create: reject_4", "results: ", "list: status", "retrieve: status", "cancel: status",
+    "all the time: foreign_batches",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def show_group(console: Console, group: FindingGroup | FileProblem) -> None:
         console.say(f"{group.count:,}: {group.title} {group.remedy}".strip())
     options = group.options or [[] for _text in group.texts]
     for (line, text), offered in list(zip(group.places, options, strict=True))[:PROBLEMS_SHOWN]:
-        console.say(f"Line {line}: {text}" if line else text)
+        console.say(f"Line {line}: {text}" if line and group.leaves_out else text)
         for option in offered:
             console.say(f"  {option.label}: {flags_of(option)}")
             for read in option.sample:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from .csv_records import Records
 from .descriptions import name_of
-from .dialects import Found, find_dialect, option_of, other_dialects, said_delimiter
+from .dialects import ONE_COLUMN, Found, find_dialect, option_of, other_dialects, said_delimiter
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .row_shapes import Record
 from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
@@ -174,7 +174,10 @@ class CsvReader:
             text = "Cells were in single quotation marks, which were removed."
             self.remarks.append(Finding("single_quotes", text))
         if found.stray:
-            text = "Quotation marks are read as text, because this line has one that is not closed."
+            text = (
+                f"Quotation marks are read as text, because one in line {found.stray:,} is never "
+            )
+            text += "closed."
             self.remarks.append(Finding("stray_quotes", text, found.stray))
         if found.tables:
             text = "Each line is read as one cell, because the first line is in one piece."
@@ -189,7 +192,10 @@ class CsvReader:
             return
         options = other_dialects(self._sample, self._look.dialect, cut=self._is_cut)
         if doubt.short * 2 > doubt.skipped:
-            options.append(Option("Fill short rows with empty cells", {"fill": True}))
+            fill = Option("Fill short rows with empty cells", {"fill": True}, self._look.filled)
+            # That every line can be one cell is no proof that it should be.
+            at = sum(option.change["delimiter"] != ONE_COLUMN for option in options)
+            options.insert(at, fill)
         text = f"{doubt.skipped:,} of {doubt.rows:,} rows cannot be sent as the file is read now."
         self.remarks.append(Finding("mostly_skipped", text, options=tuple(options)))
 

@@ -76,9 +76,13 @@ class Look(NamedTuple):
 
     @property
     def sample(self) -> list[str]:
-        return [
-            " | ".join(_short(cell) for cell in cells) for cells in self.records[:RECORDS_SHOWN]
-        ]
+        return _joined(self.records)
+
+    @property
+    def filled(self) -> list[str]:
+        """The sample with short rows filled."""
+        wide = len(self.records[0]) if self.records else 0
+        return _joined([[*cells, *[""] * (wide - len(cells))] for cells in self.records])
 
 
 class Found(NamedTuple):
@@ -152,6 +156,10 @@ def option_of(look: Look, now: Dialect | None = None) -> Option:
         same = now is not None and now.delimiter == delimiter
         label = "No quotation marks" if same else f"{label}, no quotation marks"
     return Option(label, change, look.sample)
+
+
+def _joined(records: list[list[str]]) -> list[str]:
+    return [" | ".join(map(_short, cells)) for cells in records[:RECORDS_SHOWN]]
 
 
 # --- One dialect ----------------------------------------------------------------------------------

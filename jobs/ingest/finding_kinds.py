@@ -81,7 +81,7 @@ _FILE_KINDS = {
     # Rows that cannot be sent
     "few_cells": Kind(
         "These rows have too few cells.",
-        "Add the missing cells, or leave them empty with the button above.",
+        "Add the missing cells, or fill short rows with empty cells.",
     ),
     "many_cells": Kind(
         "These rows have too many cells.",
@@ -103,7 +103,9 @@ _FILE_KINDS = {
     "unlike_below": Kind("", "", asks=True),
     "survey_lines": Kind("", ""),
     "before_rows": Kind("", ""),
-    "unlike": Kind("Some rows look unlike the others.", "", asks=True),
+    "unlike": Kind(
+        "Some rows look unlike the others.", "Every row that is not skipped is sent.", asks=True
+    ),
     "left_out_lines": Kind("", ""),
     "repeated_names": Kind("", ""),
     "mark_removed": Kind("", ""),
@@ -111,16 +113,16 @@ _FILE_KINDS = {
     "unnamed": Kind("Columns without a name were named.", ""),
     "empty_column": Kind("Some columns are empty.", ""),
     "guessed": Kind("", "Choose the reading that looks right.", asks=True),
-    "one_column": Kind("", "Choose what your file means.", asks=True),
+    "one_column": Kind("", "Choose the reading that looks right.", asks=True),
     "mostly_skipped": Kind("", "Choose the reading that looks right.", asks=True),
     "stray_quotes": Kind("", "If a cell should be in quotation marks, close them in your file."),
     "above_header": Kind("", "If these are not the column names, choose another line."),
     "sheets": Kind("", ""),
     # What a spreadsheet does not show, or shows differently
-    "hidden": Kind("", "Choose whether hidden cells are read.", asks=True),
+    "hidden": Kind("", "Claude sees them unless you leave them out.", asks=True),
     "hidden_left_out": Kind("", ""),
     "hidden_read": Kind("", ""),
-    "merged": Kind("", "The text of merged cells is in the first one only.", asks=True),
+    "merged": Kind("", "Only the first cell of a merge has its text.", asks=True),
     "merged_filled": Kind("", ""),
     "merged_kept": Kind("", ""),
     "covered": Kind("", "To read them, unmerge the cells in your spreadsheet."),
@@ -148,7 +150,7 @@ _FILE_KINDS = {
     "corrected": Kind("These rows were corrected.", ""),
     "not_corrected": Kind(
         "These rows came back uncorrected and are still skipped.",
-        "Correct them, or fill missing cells with the button above.",
+        "Correct them, or fill short rows with empty cells.",
     ),
     "correction": Kind(
         "",

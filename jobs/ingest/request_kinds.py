@@ -159,7 +159,7 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
     "req_stop": ("These requests have a blank stop sequence.", "Remove it."),
     "req_metadata": (
         "These requests have “metadata” that is not possible.",
-        "Only “user_id” is possible there. Your own notes belong in “custom_id”.",
+        "Your own notes belong in “custom_id”.",
     ),
     "req_format": (
         "These requests have a JSON schema in another form.",

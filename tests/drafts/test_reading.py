@@ -364,7 +364,7 @@ def test_notes_below_a_table_are_skipped_with_one_click(
     job = read(alice, drive, b"id,text,n\n1,a,2\n2,b,3\n\nSource: internal,,\n* provisional,,\n")
     assert job.row_count == 4, "kept until a person decides"
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "Is the file read as you mean it?" in page
+    assert "Did we read your file correctly?" in page
     assert "The last 2 rows (lines 5 and 6) look unlike the others" in page
     ((name, option), *_others) = job.problems.get(kind="unlike").choices[0][2]
     assert option.label == "Skip them" and f'value="{name}"' in page
@@ -372,7 +372,7 @@ def test_notes_below_a_table_are_skipped_with_one_click(
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
     assert [row.line for row in job.rows.in_order()] == [2, 3]
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "Is the file read as you mean it?" not in page
+    assert "Did we read your file correctly?" not in page
     assert "Lines 5 and 6 below the table were left out" in page and "Read them as rows" in page
 
 

@@ -128,5 +128,5 @@ def test_hidden_rows_stand_first_under_the_question(
     alice: User, client_alice: Client, drive: Drive
 ) -> None:
     page = page_of(client_alice, draft(alice, drive, "hidden_rows.xlsx"))
-    asked = page.index("Is the file read as you mean it?")
+    asked = page.index("Did we read your file correctly?")
     assert asked < page.index("7 of 10 rows and the column “secret” are hidden")

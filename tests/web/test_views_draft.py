@@ -106,7 +106,7 @@ def test_problems_are_shown_with_their_lines(
 
     page = text(client_alice, f"/jobs/{job.pk}/")
 
-    assert "25 rows will be left out" in page and "Price of 5 rows" in page
+    assert "25 rows will be skipped" in page and "Price of 5 rows" in page
     assert "These rows have too few cells." in page
     assert "Line 2<" in page and "Wrong in way 19." in page
     assert "the first 20 of 25" in page

@@ -24,7 +24,14 @@ FILE_NAMES = (
 # --- Jobs -----------------------------------------------------------------------------------------
 
 
-# Fields of ReadingForm that have the same values in Choices.
+# The fields of ReadingForm, as they stand together on the page.
+_GROUPS = {
+    "Text": ("encoding", "delimiter", "no_quotes"),
+    "Workbook": ("sheet", "hidden", "merged"),
+    "Column names": ("header", "header_lines", "no_header"),
+    "Rows": ("first_row", "unlike", "fill"),
+}
+# Those that have the same values in Choices.
 _AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike")
 
 
@@ -54,65 +61,62 @@ class ReadingForm(StyledForm):
     """How a file is to be read: what is left at "found out" is found out."""
 
     encoding = forms.ChoiceField(
-        label="Letters",
+        label="Encoding",
         required=False,
-        help_text="Choose another one when letters such as é or ü are wrong.",
+        help_text="Choose another one if letters such as é or ü look wrong.",
     )
     delimiter = forms.ChoiceField(label="Cells are separated by", required=False)
     no_quotes = forms.BooleanField(
         label="No quotation marks",
         required=False,
-        help_text='Then " is a letter like any other, and each line is one row.',
+        help_text='Read " as text. Each line is one row.',
     )
     sheet = forms.ChoiceField(label="Sheet", required=False)
     hidden = forms.ChoiceField(
         label="Hidden rows and columns",
         required=False,
-        choices=[
-            ("", "Read them, and say so"),
-            (SKIP, "Only what is visible"),
-            (KEEP, "Read them"),
-        ],
+        choices=[("", "Read them and ask"), (SKIP, "Leave them out"), (KEEP, "Read them")],
     )
     merged = forms.ChoiceField(
-        label="Merged cells",
+        label="Empty cells of a merge",
         required=False,
         choices=[
-            ("", "Only the first cell has the text"),
-            (FILL, "All their cells have the text"),
+            ("", "Leave them empty and ask"),
+            (FILL, "Fill them with its text"),
+            (KEEP, "Leave them empty"),
         ],
     )
     header = forms.IntegerField(
-        label="Line with the column names",
+        label="Line",
         required=False,
         min_value=1,
         help_text="As your spreadsheet numbers it. Lines above it are left out.",
     )
-    no_header = forms.BooleanField(
-        label="There are no column names", required=False, help_text="Then all lines are rows."
-    )
     header_lines = forms.IntegerField(
-        label="Lines with column names",
+        label="Number of lines",
         required=False,
         min_value=1,
         max_value=5,
-        help_text="Two or three, if the names stand in more than one line.",
+        help_text="2 or 3 if the names take several lines.",
+    )
+    no_header = forms.BooleanField(
+        label="No column names", required=False, help_text="Each line is a row."
     )
     first_row = forms.IntegerField(
-        label="Line with the first row",
+        label="Line of the first row",
         required=False,
         min_value=1,
-        help_text="Lines between it and the column names are skipped.",
+        help_text="Lines between the column names and it are left out.",
     )
     unlike = forms.ChoiceField(
-        label="Notes and totals around the table",
+        label="Notes and totals",
         required=False,
-        choices=[("", "Read them, and say so"), (SKIP, "Skip them"), (KEEP, "Read them")],
+        choices=[("", "Read them and ask"), (SKIP, "Leave them out"), (KEEP, "Read them")],
     )
     fill = forms.BooleanField(
         label="Fill short rows with empty cells",
         required=False,
-        help_text="Otherwise rows with too few cells are left out.",
+        help_text="If not, rows with too few cells are skipped.",
     )
 
     def __init__(self, job: Job, data: QueryDict | None = None) -> None:
@@ -146,6 +150,14 @@ class ReadingForm(StyledForm):
             self.fields["header"].widget.attrs["placeholder"] = f"Detected: {line}"
         for name in self.fields.keys() - fields_for(job):
             del self.fields[name]
+
+    def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """The fields that there are for this file, under the titles of their groups."""
+        found = [
+            (title, [self[name] for name in names if name in self.fields])
+            for title, names in _GROUPS.items()
+        ]
+        return [(title, fields) for title, fields in found if fields]
 
     def _offer(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields[name]

@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 
 from batchsite import __version__
 
+from ...ingest.protocol import FileFacts
+from ...ingest.shapes import Option
 from ...models import Batch, Job, Outcome, RowChange
 from ...rules import pricing
 from ...rules import wording as words
@@ -42,6 +44,12 @@ def icon(name: str, css: str = "") -> SafeString:
 def version() -> str:
     """ "0.1.0": a tag, so that error pages without a context show it, too."""
     return __version__
+
+
+@register.filter
+def is_applied(option: Option, reading: FileFacts) -> bool:
+    """Whether a file that was read so has what the option would change."""
+    return all(getattr(reading, name, None) == value for name, value in option.change.items())
 
 
 @register.filter

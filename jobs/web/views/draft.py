@@ -81,6 +81,8 @@ def file_context(job: Job) -> dict[str, Any]:
         "questions": [problem for problem in told if problem.asks],
         "remarks": [problem for problem in told if not problem.asks],
         "mostly_skipped": job.skipped_count * 3 > job.row_count,
+        "good_count": job.row_count - job.skipped_count,
+        "is_asked": any(any(problem.options) for problem in found),
         "problem_count": sum(problem.count for problem in found),
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),

@@ -409,7 +409,7 @@ def test_a_full_row_is_not_taken_for_the_names(path: Path) -> None:
     assert (reader.understood.header, len(lines)) == (1, 6)
 
 
-# --- Other heads, notes and names ------------------------------------------------------------------
+# --- Other heads, notes and names -----------------------------------------------------------------
 
 
 def test_a_head_with_fewer_cells_than_the_rows_has_no_names(path: Path) -> None:

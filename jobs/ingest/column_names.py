@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .shapes import Finding
 
@@ -20,6 +21,14 @@ _UNSEEN = re.compile(
 # These join or part letters of other scripts and parts of emojis; elsewhere they do nothing.
 _JOINERS = re.compile("(?<![^\x00-\u02ff])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\u02ff])")
 _BRACED = re.compile(r"\{+([^{}]*)\}+")
+_NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)*")
+_YEAR = re.compile(r"(19|20)[0-9]{2}")
+_SHAPES = {
+    "email": re.compile(r"[^@\s]+@[^@\s]+\.\w{2,}"),
+    "link": re.compile(r"(https?://|www\.)\S+", re.IGNORECASE),
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{1,2}([./])[0-9]{1,2}\1[0-9]{2,4}.*"),
+    "code": re.compile(r"[A-Z#]{1,5}-?[0-9]{3,}"),
+}
 _ODD_BLANK = re.compile("[\t\v\f\x85\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
@@ -117,6 +126,39 @@ class ColumnNames:
                 taken.add(name)
                 text = f"Column {at + 1} has no name and is called {self.names[at]}."
                 self._say("unnamed", text)
+
+
+def odd_names(cells: Sequence[str], row: Sequence[str]) -> list[str]:
+    """Names that look more like what is in a row. `row`: the first one.
+
+    Numbers are odd unless they count the years of a table; an address, a date or a numbered code is
+    odd above another one."""
+    names = [cell.strip() for cell in cells]
+    numbers = [name for name in names if _NUMBER.fullmatch(name)]
+    if _are_years(numbers) and names[0] and names[0] not in numbers:
+        numbers = []
+    alike = [
+        name
+        for name, below in zip(names, row, strict=False)
+        if (shape := _shape(name)) and shape == _shape(below.strip())
+    ]
+    return [name for name in names if name in numbers or name in alike]
+
+
+def _are_years(numbers: Sequence[str]) -> bool:
+    """ "2022", "2023", "2024", up or down."""
+    if len(numbers) < 2 or not all(map(_YEAR.fullmatch, numbers)):
+        return False
+    steps = {int(after) - int(year) for year, after in pairwise(numbers)}
+    return len(steps) == 1 and steps != {0}
+
+
+def _shape(text: str) -> str:
+    """What kind of value a text is; "" if it is none that tells it from a name."""
+    for shape, pattern in _SHAPES.items():
+        if pattern.fullmatch(text):
+            return shape
+    return ""
 
 
 def shortened(name: str) -> str:

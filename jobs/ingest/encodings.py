@@ -10,7 +10,7 @@ from .descriptions import name_of
 from .encoding_guesses import Guess, guess_encodings
 from .shapes import Finding, Option, unreadable
 from .upload_file import UploadFile
-from .utf_16 import utf_16_order
+from .utf_16 import utf_16_order, utf_32_order
 
 BLOCK = 1 << 20
 SAMPLE = 1 << 18  # bytes of lines with something beyond ASCII
@@ -82,7 +82,7 @@ def _by_pattern(head: bytes) -> str:
     for bom, encoding in BOMS:
         if head.startswith(bom):
             return encoding
-    if encoding := utf_16_order(head):
+    if encoding := utf_32_order(head) or utf_16_order(head):
         return encoding
     return "iso2022_jp" if head.isascii() and any(map(head.__contains__, ESCAPES)) else ""
 

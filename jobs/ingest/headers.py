@@ -128,10 +128,12 @@ def _is_better(lines: list[Look], full: int, first: int, places: set[int]) -> bo
     found, between = lines[full], lines[first:full]
     if full == first or not found.is_text or not _are_names(found):
         return False
-    sparse = [len(places & line.filled) * 2 <= len(places) for line in between]
-    is_sparse = sparse[0]
     below = lines[full + 1 : full + 1 + COMPARED]
     words = contrast(found, below, places)
+    if (words or found.after_blank) and all(_is_too_short(line, found, below) for line in between):
+        return True
+    sparse = [len(places & line.filled) * 2 <= len(places) for line in between]
+    is_sparse = sparse[0]
     if words > 1 or (words and (is_sparse or full - first > 1 or first > 0)):
         # A row would have a value there.
         return all(
@@ -141,6 +143,14 @@ def _is_better(lines: list[Look], full: int, first: int, places: set[int]) -> bo
     if _groups_above(lines, full):
         return True
     return all(sparse) and (found.after_blank or first > 0)
+
+
+def _is_too_short(line: Look, names: Look, below: Sequence[Look]) -> bool:
+    """Whether most rows would have more cells than there are names if `line` had them. In a
+    workbook all lines have as many cells."""
+    width = len(names.cells)
+    wide = sum(len(row.cells) >= width for row in below)
+    return len(line.cells) < width and wide * 2 > len(below)
 
 
 def _are_names(line: Look) -> bool:
@@ -246,6 +256,14 @@ def _look_below(header: Header, lines: list[Look]) -> None:
             options.append(names)
         found = Finding("survey_lines", f"{text}line {end + 1}.", end, options=tuple(options))
         header.findings.append(found)
+    elif near and _is_kind_of_answer(near[0], lines[at]):
+        line = near[0].line
+        header.first_row = line + 1
+        text = f"Line {line} holds the kinds of answers of the survey program, so the rows begin "
+        back = Option(f"Read line {line} as a row", _rows_from(line))
+        header.findings.append(
+            Finding("survey_lines", f"{text}in line {line + 1}.", line, options=(back,))
+        )
     elif count := _unlike_rows(lines[at + 1 :]):
         first, last = lines[at + 1], lines[at + count]
         verb = "looks" if count == 1 else "look"
@@ -278,6 +296,13 @@ def _rows_from(line: int) -> dict[str, str | int | bool | list[str]]:
 
 def _is_survey_id(line: Look) -> bool:
     return all(_SURVEY_ID.match(line.cell(at)) for at in line.filled)
+
+
+def _is_kind_of_answer(line: Look, names: Look) -> bool:
+    """Only "Response" or "Open-Ended Response", below some of the names."""
+    if names.line + 1 != line.line or line.count >= names.count:
+        return False
+    return all(_RESPONSE.fullmatch(line.cell(at)) for at in line.filled)
 
 
 def _unlike_rows(rows: list[Look]) -> int:

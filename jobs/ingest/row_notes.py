@@ -73,6 +73,8 @@ def _is_called_note(line: Look) -> bool:
 def _is_note(line: Look, usual: int) -> bool:
     if usual > 1 and _TOTAL.fullmatch(_word(line)):
         return True
+    if line.count < usual and _NOTE.match(line.first):
+        return True
     has_words = any(not is_value(line.cell(at)) for at in line.filled)
     return has_words and line.count * 3 <= usual
 

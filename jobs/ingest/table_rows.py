@@ -3,14 +3,13 @@ be like. The same for CSV files and for workbooks."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
 
 import msgspec
 
-from .column_names import ColumnNames, join_names
+from .column_names import ColumnNames, join_names, odd_names
 from .headers import Header, find_header
 from .row_notes import LOOK_AHEAD, ask_about, notes_below, say_skipped
 from .row_shapes import Record, is_value
@@ -34,7 +33,6 @@ SHOWN = 60  # characters of a name in a remark
 MARK = "\ufeff"
 CONTROL_Z = "\x1a"
 
-_NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)*")
 _encoder = msgspec.json.Encoder()
 
 
@@ -96,6 +94,9 @@ class Table:
         whole = gaps = last_blank = 0
         first = self._first_row(records)
         skipped = self._what_repeats()
+        folded = [_folded(cells) for cells in skipped]
+        # A single name in another case may well be a row.
+        firsts = {cells[0] for cells in folded if sum(map(bool, cells)) > 1}
         for record in chain(first, records):
             line, cells = record
             begin = cells[0][:1] if cells else ""
@@ -108,7 +109,10 @@ class Table:
                 if begin == MARK:
                     cells = self._unmarked(line, cells)
                     record = line, cells
-            if cells in skipped and self._is_repeated(line):
+            again = cells in skipped
+            if cells and cells[0].strip().lower() in firsts:
+                again = _folded(cells) in folded
+            if again and self._is_repeated(line):
                 continue
             if "" in cells:
                 widths[len(cells) - cells.count("")] += 1
@@ -145,7 +149,7 @@ class Table:
                 text = f"The file has no column names in line {header}."
                 raise unreadable("above_header", text)
             raise unreadable("empty", "The file has no column names and no rows.")
-        self._name_columns(len(row[0][1]) if row else 0)
+        self._name_columns(row[0][1] if row else [])
         if above:
             self._remark_on_what_is_above(above)
         return row
@@ -239,8 +243,9 @@ class Table:
             options = (Option(label, {"header": self._found.first}),)
         self.remarks.append(Finding("above_header", text, self.header, options=options))
 
-    def _name_columns(self, width: int) -> None:
-        """`width`: of the first row."""
+    def _name_columns(self, row: list[str]) -> None:
+        """`row`: the first one."""
+        width = len(row)
         header = self._found.line
         if header > 0 and not self._names:
             text = f"Line {header}, where the column names should be, is empty."
@@ -258,14 +263,14 @@ class Table:
         found = ColumnNames(cells, self.limits.name, header if header > 0 else None)
         self.remarks += found.findings
         self.nameless = found.nameless
-        self._remark_on_odd_names(cells)
+        self._remark_on_odd_names(cells, row)
         self.columns = found.names
         if self.corrections:
             self.corrections.bind(found.names)
 
-    def _remark_on_odd_names(self, cells: list[str]) -> None:
+    def _remark_on_odd_names(self, cells: list[str], row: list[str]) -> None:
         """Names that were found, and look more like what is in a row."""
-        odd = [name for cell in cells if _NUMBER.fullmatch(name := cell.strip())]
+        odd = odd_names(cells, row)
         line = self._found.line
         if odd and not self.choices.header:
             text = f"The column names were taken from line {line}, where one is “{odd[0][:40]}”."
@@ -296,7 +301,8 @@ def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill:
             problem = Finding("few_cells", text, line)
     elif len(cells) > expected:
         if any(map(str.strip, cells[expected:])):
-            text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
+            columns = "is 1 column" if expected == 1 else f"are {expected} columns"
+            text = f"This row has {_cells(len(cells))}, and there {columns}."
             problem = Finding("many_cells", text, line)
         else:
             cells = cells[:expected]
@@ -309,6 +315,11 @@ def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill:
         text = f"A cell has {max(sizes):,} bytes; the limit is {limits.cell:,}."
         problem = Finding("long_cell", text, line)
     return ParsedRow(line, source.decode(), sum(sizes), problem, sizes)
+
+
+def _folded(cells: list[str]) -> list[str]:
+    """Cells as names that may be written in another case."""
+    return [cell.strip().lower() for cell in cells]
 
 
 def _beginning(records: Iterator[Record]) -> list[Record]:

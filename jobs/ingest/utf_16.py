@@ -1,4 +1,4 @@
-"""UTF-16 without a byte order mark, known by its pattern in any language."""
+"""UTF-16 and UTF-32 without a byte order mark, known by their patterns in any language."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ def utf_16_order(head: bytes) -> str:
     found = {order: _structure(head, order) for order in ("utf-16-le", "utf-16-be")}
     order = max(found, key=lambda one: found[one])
     return order if found[order] else ""
+
+
+def utf_32_order(head: bytes) -> str:
+    """ "utf-32-le", "utf-32-be", or "" for anything else. Of four bytes, one is always NUL and its
+    neighbor nearly always; no other text can be read so."""
+    head = head[: min(len(head), LOOKED_AT) // 4 * 4]
+    for order in ("utf-32-le", "utf-32-be") if head else ():
+        try:
+            text = head.decode(order)
+        except UnicodeError:
+            continue
+        if not any(unicodedata.category(one) in _NO_TEXT and one not in _SPACE for one in text):
+            return order
+    return ""
 
 
 def _structure(head: bytes, order: str) -> int:

@@ -407,3 +407,81 @@ def test_a_full_row_is_not_taken_for_the_names(path: Path) -> None:
     content = "name,city,,\nAnn,,x,\nBen,Ulm,,\nCid,,,z\nDan,Rome,x,z\nEve,Bonn,y,z\nFay,Bern,x,q\n"
     reader, lines = read(path, content)
     assert (reader.understood.header, len(lines)) == (1, 6)
+
+
+# --- Other heads, notes and names -----------------------------------------------------------------
+
+
+def test_a_head_with_fewer_cells_than_the_rows_has_no_names(path: Path) -> None:
+    """Were its first line the names, no row could be sent."""
+    rows = "".join(f"{n};Anna {n};{n}\n" for n in range(9))
+    reader, lines = read(path, f"Account;12345\nCurrency;EUR\n\nid;name;qty\n{rows}")
+    assert reader.columns == ["id", "name", "qty"]
+    assert [line.line for line in lines] == list(range(5, 14))
+    assert not any(line.problem for line in lines)
+    assert finding(reader, "above_header").options
+
+
+def test_names_with_a_cell_missing_stay_the_names(path: Path) -> None:
+    reader, lines = read(path, "name,text\nAnn,likes,tea\nBen,likes,coffee\nCid,likes,milk\n")
+    assert reader.columns == ["name", "text"]
+    assert all(line.problem for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["Open-Ended Response", "Response"])
+def test_the_kinds_of_answers_of_a_survey_are_no_row(path: Path, kind: str) -> None:
+    rows = "".join(f'{n},2024-01-01,"More tea, please"\n' for n in range(8))
+    reader, lines = read(path, f"ID,Date,What should we improve?\n,,{kind}\n{rows}")
+    assert len(lines) == 8
+    (option,) = finding(reader, "survey_lines").options
+    again, lines = read(path, path.read_text(), **option.change)
+    assert len(lines) == 9
+    assert cells(lines)[0] == ["", "", kind]
+    assert not questions(again)
+
+
+def test_names_that_repeat_in_another_case_are_no_row(path: Path) -> None:
+    reader, lines = read(path, f"{NAMES}\n{ROWS}{NAMES.title()} \n{ROWS}")
+    assert len(lines) == 6
+    assert finding(reader, "repeated_names").line == 5
+
+
+def test_a_single_name_in_another_case_is_a_row(path: Path) -> None:
+    reader, lines = read(path, "answer\nyes\nAnswer\nno\n")
+    assert len(lines) == 3
+    assert not questions(reader)
+
+
+def test_a_note_with_commas_below_the_table_is_asked_about(path: Path) -> None:
+    reader, _lines = read(path, f"{NAMES}\n{ROWS}Note: preliminary, unaudited, subject to change\n")
+    assert "unlike" in questions(reader)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_asked"),
+    [
+        ("country,2019,2020,2021\nFrance,1,2,3\nItaly,3,4,5\n", False),
+        ("country,2024,2019,2014\nFrance,1,2,3\nItaly,3,4,5\n", False),
+        ("country,2019,7\nFrance,2020,2\nItaly,2021,4\n", True),
+        ("2019,2020,2021\n1,2,3\n3,4,5\n", True),
+        ("ann@example.com\nben@example.org\ncid@example.net\n", True),
+        ("email\nben@example.org\ncid@example.net\n", False),
+        ("https://a.example/x\nhttps://b.example/y\n", True),
+        ("Ann,2024-01-31,tea\nBen,2024-02-01,milk\n", True),
+        ("Ann,31.01.2024,tea\nBen,01.02.2024,milk\n", True),
+        ("INV-1001,tea\nINV-1002,milk\n", True),
+        ("Q1,Q2\nyes,no\nno,yes\n", False),
+        ("2024-01-31,2024-02-29\nyes,no\nno,yes\n", False),
+    ],
+)
+def test_names_are_odd_when_they_look_like_what_is_in_the_rows(
+    path: Path, first: str, is_asked: bool
+) -> None:
+    reader, _lines = read(path, first)
+    assert questions(reader) == (["odd_names"] if is_asked else [])
+
+
+def test_a_row_with_more_cells_than_one_column_is_told_in_plain_words(path: Path) -> None:
+    _reader, lines = read(path, "text\na,b\n", delimiter=",")
+    assert lines[0].problem
+    assert lines[0].problem.text == "This row has 2 cells, and there is 1 column."

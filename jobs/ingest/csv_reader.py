@@ -11,8 +11,8 @@ from typing import IO
 from msgspec.structs import replace
 
 from .csv_records import Records
-from .descriptions import name_of
-from .dialects import ONE_COLUMN, Found, find_dialect, option_of, other_dialects, said_delimiter
+from .descriptions import ONE_COLUMN, name_of
+from .dialects import Found, find_dialect, option_of, other_dialects, said_delimiter
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .row_shapes import Record
 from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, unreadable

@@ -12,7 +12,14 @@ from msgspec.structs import replace
 
 from .csv_records import Records
 from .descriptions import ONE_COLUMN, name_of
-from .dialects import Found, find_dialect, option_of, other_dialects, said_delimiter
+from .dialects import (
+    Found,
+    find_dialect,
+    one_column,
+    option_of,
+    other_dialects,
+    said_delimiter,
+)
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .row_shapes import Record
 from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
@@ -116,6 +123,7 @@ class CsvReader:
                     yield row
             except csv.Error as error:
                 raise self._in_words(str(error)) from None
+        self._remark_on_names()
         self._remark_on_skipped()
 
     def _is_corrected(self, line: int) -> bool:
@@ -175,15 +183,37 @@ class CsvReader:
             self.remarks.append(Finding("single_quotes", text))
         if found.stray:
             text = (
-                f"Quotation marks are read as text, because one in line {found.stray:,} is never "
+                f"Quotation marks are read as text, because some in line {found.stray:,} do not "
+                "enclose a whole cell."
             )
-            text += "closed."
             self.remarks.append(Finding("stray_quotes", text, found.stray))
-        if found.tables:
+        if found.look in found.tables:
+            text = "The lines are cut at commas, which may be the commas of sentences."
+            options = [*map(option_of, found.tables)]
+            self.remarks.append(Finding("one_column", text, options=tuple(options)))
+        elif found.tables:
             text = "Each line is read as one cell, because the first line is in one piece."
             one = option_of(found.look)
             options = [one, *map(option_of, found.tables)]
             self.remarks.append(Finding("one_column", text, options=tuple(options)))
+        if found.look.dialect.wraps and not self._choices.delimiter:
+            text = "Each line is in quotation marks as a whole. They were removed."
+            options = [option_of(found.look), one_column(self._sample, cut=self._is_cut)]
+            self.remarks.append(Finding("whole_quotes", text, options=tuple(options)))
+        if found.look.dialect.escapes:
+            text = 'Quotation marks inside cells are written \\" in this file and were read as ".'
+            back = Option("No quotation marks", {"no_quotes": True})
+            self.remarks.append(Finding("backslash_quotes", text, options=(back,)))
+
+    def _remark_on_names(self) -> None:
+        """A fault in the line of names is in no row, so nobody would see it."""
+        found = self._table.understood
+        for line in range(found.header, found.header + max(found.header_lines, 1)):
+            if line in self._doubt.faulty:
+                _kind, words = self._doubt.faulty[line]
+                words = words.replace("This row", "The line of the column names")
+                words = words.replace("this row", "the line of the column names")
+                self.remarks.append(Finding("faulty_names", words, line))
 
     def _remark_on_skipped(self) -> None:
         """Ask, when too many rows cannot be sent for the file to be read as it is meant."""

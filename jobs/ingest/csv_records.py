@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -17,10 +18,15 @@ NEVER_CLOSED = "A quotation mark is opened in this row and never closed."
 TEXT_BEHIND = "After a closing quotation mark there is more text before the next cell begins."
 
 
+_ESCAPED = re.compile(r'\\([\\"])')
+
+
 class Dialect(NamedTuple):
     delimiter: str  # ONE_COLUMN: each line is a cell
     quote: str = '"'  # "": quotation marks are text
     skips_blanks: bool = False  # those before a cell, so that it may begin with a quotation mark
+    escapes: bool = False  # a quotation mark inside a cell is written \\" and not ""
+    wraps: bool = False  # each line is in quotation marks as a whole
 
     def reader(self, lines: Iterable[str]) -> Any:
         """A reader of the csv module."""
@@ -32,6 +38,17 @@ class Dialect(NamedTuple):
             skipinitialspace=self.skips_blanks,
             strict=True,
         )
+
+    def plain(self, line: str) -> str:
+        """A line of the file as other programs would write it."""
+        if self.escapes:
+            return _ESCAPED.sub(lambda found: '""' if found[1] == '"' else found[1], line)
+        if self.wraps:
+            inner = line.rstrip("\r\n")
+            if len(inner) > 1 and inner[0] == inner[-1] == self.quote:
+                end = line[len(inner) :]
+                return inner[1:-1].replace(self.quote * 2, self.quote) + end
+        return line
 
     def bare_cells(self, line: str) -> list[str]:
         """A line cut at each delimiter, with its quotation marks. Raises csv.Error."""
@@ -62,7 +79,10 @@ class Records:
         Raises csv.Error for a cell in one line that is too long."""
         taken = self.taken
         while True:
-            reader = self._dialect.reader(chain(self._lines_again(), lines))
+            source: Iterable[str] = chain(self._lines_again(), lines)
+            if self._dialect.escapes or self._dialect.wraps:
+                source = map(self._dialect.plain, source)
+            reader = self._dialect.reader(source)
             fault = ""
             try:
                 for cells in reader:
@@ -74,7 +94,8 @@ class Records:
             except csv.Error as error:
                 if len(taken) == 1 and "field larger than" in str(error):
                     raise
-                fault = TEXT_BEHIND if "expected after" in str(error) else NEVER_CLOSED
+                is_closed = len(taken) == 1 and "expected after" in str(error)
+                fault = TEXT_BEHIND if is_closed else NEVER_CLOSED
             if not fault:
                 return
             self._again.extendleft(reversed(taken[1:]))

@@ -68,10 +68,10 @@ class Look(NamedTuple):
     @property
     def has_quoted_cells(self) -> bool:
         """Some cells need their quotation marks, or seem to."""
+        between = "" if self.dialect.delimiter == ONE_COLUMN else self.dialect.delimiter
+        begins = re.compile(rf"(^|{re.escape(between)})\s*{re.escape(self.dialect.quote)}")
         return any(
-            self.dialect.quote in line
-            for at, line in enumerate(self.lines)
-            if at not in self.faults
+            begins.search(line) for at, line in enumerate(self.lines) if at not in self.faults
         )
 
     @property
@@ -104,11 +104,14 @@ def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
     looks = {delimiter: best(delimiter) for delimiter in DELIMITERS}
     blank = (one for one in looks.values() if not one.records)
     if table := _table(looks, choices) or next(blank, None):
+        if table.dialect.delimiter == "," and _has_sentences(table):
+            return Found(table, tables=[best(ONE_COLUMN), table])
         return Found(table, _first_stray(table, quote))
     look = best(ONE_COLUMN)
     more = [best(delimiter) for delimiter in RARE if delimiter in sample]
     tables = [one for one in [*looks.values(), *more] if _may_be_table(one)]
-    tables.sort(key=lambda one: -one.width)
+    good = [one for one in tables if one.good_share >= MOSTLY]
+    tables = sorted(good or tables, key=lambda one: -one.width)
     return Found(look, _first_stray(look, quote), tables)
 
 
@@ -133,7 +136,7 @@ def other_dialects(sample: str, now: Dialect, *, cut: bool) -> list[Option]:
     ]
     best: dict[str, Look] = {}
     for look in looks:
-        delimiter, quote, _skips = look.dialect
+        delimiter, quote, *_rest = look.dialect
         if (delimiter, quote) == now[:2] or not look.records:
             continue
         if delimiter != ONE_COLUMN and len(look.records[0]) < 2:
@@ -146,9 +149,13 @@ def other_dialects(sample: str, now: Dialect, *, cut: bool) -> list[Option]:
     return [option_of(one, now) for one in good]
 
 
+def one_column(sample: str, *, cut: bool) -> Option:
+    return option_of(_look(sample, Dialect(ONE_COLUMN), cut=cut))
+
+
 def option_of(look: Look, now: Dialect | None = None) -> Option:
     """The button that reads the file in this dialect instead of `now`."""
-    delimiter, quote, _skips = look.dialect
+    delimiter, quote, *_rest = look.dialect
     change: dict[str, str | int | bool | list[str]] = {"delimiter": delimiter}
     label = LABELS.get(delimiter, f"“{delimiter}” between cells")
     if not quote:
@@ -211,6 +218,14 @@ def _best_quotes(sample: str, delimiter: str, quote: str, *, cut: bool) -> Look:
         blanks = re.compile(f"(^|{re.escape(delimiter)}) +{re.escape(quote)}", re.MULTILINE)
         if blanks.search(sample) and _is_better(skipping, plain):
             plain = skipping
+    if plain.faults and f"\\{quote}" in sample and quote == '"':
+        escaping = _look(sample, Dialect(delimiter, quote, escapes=True), cut=cut)
+        if not escaping.faults and escaping.good_share > plain.good_share:
+            return escaping
+    if plain.width == 1 and delimiter != ONE_COLUMN and _is_wrapped(plain, quote):
+        wrapping = _look(sample, Dialect(delimiter, quote, wraps=True), cut=cut)
+        if wrapping.share == 1 and are_names(wrapping.records[0]):
+            return wrapping
     if plain.faults and not plain.has_quoted_cells:
         bare = _look(sample, Dialect(delimiter, ""), cut=cut)
         if all(
@@ -218,6 +233,15 @@ def _best_quotes(sample: str, delimiter: str, quote: str, *, cut: bool) -> Look:
         ):
             return bare
     return plain
+
+
+def _is_wrapped(look: Look, quote: str) -> bool:
+    """Whether every line is in quotation marks as a whole."""
+    lines = [line.rstrip("\r\n") for line in look.lines]
+    return len(lines) > 1 and all(
+        len(line) > 1 and line[0] == line[-1] == quote and len(cells) == 1
+        for line, cells in zip(lines, look.records, strict=True)
+    )
 
 
 def _is_better(skipping: Look, plain: Look) -> bool:
@@ -228,7 +252,10 @@ def _first_stray(look: Look, quote: str) -> int:
     """The number of the first record with a quotation mark, when they are found to be text."""
     if look.dialect.quote or not quote:
         return 0
-    return next((at for at, line in enumerate(look.lines, start=1) if quote in line), 0)
+    records = enumerate(look.lines, start=1)
+    return next((at for at, line in records if line.count(quote) % 2), 0) or next(
+        (at for at, line in enumerate(look.lines, start=1) if quote in line), 0
+    )
 
 
 # --- Which delimiter ------------------------------------------------------------------------------
@@ -299,6 +326,18 @@ def are_names(cells: list[str]) -> bool:
         cell[0] == " " or len(cell) > LONG_NAME or _NUMBER.fullmatch(cell.strip())
         for cell in filled
     )
+
+
+def _has_sentences(look: Look) -> bool:
+    """Whether the commas seem to be those of sentences: a blank is behind each of them, and they
+    are not in all lines, or have several words between them."""
+    pieces = [cell for cells in look.records for cell in cells[1:] if cell]
+    if not pieces or not all(piece.startswith(" ") for piece in pieces):
+        return False
+    if any(_NUMBER.fullmatch(cell.strip()) for cells in look.records for cell in cells):
+        return False
+    is_even = all(len(cells) == len(look.records[0]) for cells in look.records)
+    return not is_even or all(len(cell.split()) > 1 for cell in look.records[0])
 
 
 def _short(cell: str) -> str:

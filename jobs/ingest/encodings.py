@@ -55,7 +55,7 @@ def find_encoding(
         chosen = utf_16_order(file.head) or "utf-16-le"  # as Windows has it
     if encoding := chosen or _by_pattern(file.head):
         bad = first_bad_line(file, encoding)
-        if bad and not (bad_lines and is_proven(file, encoding)):
+        if bad and not (bad_lines and is_likely(file, encoding)):
             words = f"This line has a character that is not valid {name_of(encoding)}."
             raise unreadable("encoding", words, bad)
         return encoding
@@ -69,6 +69,8 @@ def find_encoding(
         raise unreadable("encoding", words, bad)
     lines = _odd_lines(file)
     guesses = _possible(file, guess_encodings(b"\n".join(lines)), bad_lines=bad_lines)
+    if bad_lines and is_likely(file, "utf-8"):
+        guesses = [Guess("utf-8", 0), *guesses[: READINGS - 1]]
     if not guesses:
         raise unreadable("encoding", words, bad)
     encoding = guesses[0].encoding
@@ -119,8 +121,20 @@ def _line_breaks(raw: bytes) -> int:
 def is_proven(file: UploadFile, encoding: str) -> bool:
     """Whether so much of the file is valid that the rest must be bad lines: bytes beyond ASCII that
     make characters of UTF-8 do so by no accident."""
+    good, bad = _good_and_bad(file, encoding)
+    return good >= GOOD_TO_BAD * bad
+
+
+def is_likely(file: UploadFile, encoding: str) -> bool:
+    """Whether as much beyond ASCII is valid as is not: enough when a person says so."""
+    good, bad = _good_and_bad(file, encoding)
+    return good >= bad
+
+
+def _good_and_bad(file: UploadFile, encoding: str) -> tuple[int, int]:
+    """How many characters beyond ASCII there are, and how many bytes that make none."""
     if encoding.startswith(("utf-16", "utf-32")):
-        return False  # any two bytes make a letter
+        return 0, 1  # any two bytes make a letter
     decoder = codecs.getincrementaldecoder(encoding)(MARK_BAD)
     good = bad = 0
     with file.open() as stream:
@@ -129,7 +143,7 @@ def is_proven(file: UploadFile, encoding: str) -> bool:
             marked = text.count(BAD)
             bad += marked
             good += len(text) - len(text.encode("ascii", "ignore")) - marked
-    return good >= GOOD_TO_BAD * bad
+    return good, bad
 
 
 def _odd_lines(file: UploadFile) -> list[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .shapes import Limits, unreadable
-from .utf_16 import utf_16_order
+from .utf_16 import utf_16_order, utf_32_order
 
 HEAD = 1 << 16
 GZIP = b"\x1f\x8b"
@@ -101,7 +101,8 @@ class UploadFile:
         if not self.head.strip(b" \t\r\n\0\xef\xbb\xbf"):
             raise unreadable("empty", "The file is empty.")
         odd = sum(map(self.head.count, map(_byte, BINARY))) - self.head.count(ESCAPE)
-        is_wide = self.head.startswith(WIDE_BOMS) or bool(utf_16_order(self.head))
+        is_wide = self.head.startswith(WIDE_BOMS)
+        is_wide = is_wide or bool(utf_16_order(self.head) or utf_32_order(self.head))
         is_odd = not is_wide and odd > max(len(self.head) / 50, FEW)
         if self.head.startswith(NO_TABLES) or is_odd:
             raise unreadable("not_text", "This is not a text file.")

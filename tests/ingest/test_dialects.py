@@ -178,3 +178,101 @@ def test_page_and_shell_ask_in_the_same_words(
     client_alice.post(reverse("reading", args=[job.pk]), {"option": name})
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
     assert (job.columns, job.skipped_count) == (["text, rating"], 0)
+
+
+@pytest.mark.no_database
+def test_lines_in_quotation_marks_as_a_whole_are_a_table(tmp_path: Path) -> None:
+    text = '"id,name,""text, long"""\n"1,Anna,""hello, you"""\n"2,Ben,bye"\n'
+    reader, rows = read(tmp_path, text)
+    assert reader.columns == ["id", "name", "text, long"]
+    assert cells(rows) == [["1", "Anna", "hello, you"], ["2", "Ben", "bye"]]
+    said = finding(reader, "whole_quotes")
+    assert said
+    table, one = said.options
+    again, rows = read(tmp_path, text, **table.change)
+    assert cells(rows)[1] == ["2", "Ben", "bye"]
+    assert not finding(again, "whole_quotes")
+    _again, rows = read(tmp_path, text, **one.change)
+    assert cells(rows)[1] == ["2,Ben,bye"]
+
+
+@pytest.mark.no_database
+def test_quoted_texts_with_commas_stay_one_column(tmp_path: Path) -> None:
+    reader, _rows = read(tmp_path, '"text"\n"Hello, world"\n"Good, bye"\n')
+    assert reader.columns == ["text"]
+    assert not finding(reader, "whole_quotes")
+
+
+@pytest.mark.no_database
+def test_quotation_marks_behind_a_backslash_are_inside_a_cell(tmp_path: Path) -> None:
+    text = 'id,text\n1,"He said \\"hi\\", ok"\n2,"C:\\\\dir"\n3,fine\n'
+    reader, rows = read(tmp_path, text)
+    assert cells(rows) == [["1", 'He said "hi", ok'], ["2", "C:\\dir"], ["3", "fine"]]
+    assert finding(reader, "backslash_quotes")
+    _reader, rows = read(tmp_path, 'id,text\n1,"C:\\dir"\n2,"a\\nb"\n')
+    assert cells(rows) == [["1", "C:\\dir"], ["2", "a\\nb"]]
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize(
+    ("text", "is_asked"),
+    [
+        ("I like this, a lot\nNot for me, sorry\nBad, bad, bad\n", True),
+        ("I like this, a lot\nNot for me, so sorry\nGood value, good price\n", True),
+        ("id, name\n1, Ann\n2, Ben\n", False),
+        ("city, name\nUlm, Ann\nBonn, Ben\n", False),
+        ('city,text\nUlm,"Good, cheap"\nBonn,Fine\n', False),
+    ],
+)
+def test_commas_of_sentences_are_asked_about(tmp_path: Path, text: str, is_asked: bool) -> None:
+    reader, _rows = read(tmp_path, text)
+    said = finding(reader, "one_column")
+    assert bool(said) == is_asked
+    if said:
+        again, rows = read(tmp_path, text, **said.options[0].change)
+        assert len(again.columns) == 1
+        assert not any(row.problem for row in rows)
+
+
+@pytest.mark.no_database
+def test_titles_in_quotation_marks_are_text_where_no_cell_needs_them(tmp_path: Path) -> None:
+    rows = ['12" Pan "Pro"\tgood', '"Best" ever\tbad', "Cup\tfine"] * 5
+    reader, found = read(tmp_path, "\n".join(["name\ttext", *rows, ""]))
+    assert not any(row.problem for row in found)
+    assert cells(found)[1] == ['"Best" ever', "bad"]
+    assert finding(reader, "stray_quotes")
+
+
+@pytest.mark.no_database
+def test_a_fault_in_the_line_of_names_is_told(tmp_path: Path) -> None:
+    rows = "".join(f"{n},Größe\n" for n in range(20))
+    file = tmp_path / "upload"
+    file.write_bytes(b"id,na\xefve\n" + rows.encode())
+    reader = open_upload(str(file), Choices(), Limits())
+    list(reader)
+    said = finding(reader, "faulty_names")
+    assert said and said.line == 1 and "column names" in said.text
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize("order", ["utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["name\ttext\nAnn\thi\n", "名前\t感想\n田中\t良い\n"])
+def test_utf_32_without_a_mark_is_known(tmp_path: Path, order: str, text: str) -> None:
+    file = tmp_path / "upload"
+    file.write_bytes(text.encode(order))
+    reader = open_upload(str(file), Choices(), Limits())
+    assert len(list(reader)) == 1
+    assert reader.understood.encoding == order
+    assert len(reader.columns) == 2
+
+
+@pytest.mark.no_database
+def test_one_bad_byte_beside_one_good_letter_leaves_utf_8_to_choose(tmp_path: Path) -> None:
+    file = tmp_path / "upload"
+    file.write_bytes(b"id,text\n1,caf\xc3\xa9\n2,caf\xe9\n3,x\n")
+    reader = open_upload(str(file), Choices(), Limits())
+    list(reader)
+    said = finding(reader, "guessed")
+    assert said and said.options[0].change == {"encoding": "utf-8"}
+    again = open_upload(str(file), Choices(encoding="utf-8"), Limits())
+    assert [row.line for row in again if row.problem] == [3]

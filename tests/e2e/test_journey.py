@@ -128,7 +128,7 @@ def test_ready_made_requests_are_sent_as_they_are(page: Page) -> None:
 
 
 def test_a_file_that_cannot_be_read_says_why(page: Page) -> None:
-    upload(page, "broken.csv", b'name,text\nAda,"never closed\n')
+    upload(page, "broken.jsonl", b'{"name": "Ada"}\nnever\n')
 
     page.get_by_role("heading", name="This file could not be read").wait_for()
     expect(page.locator(".problem-list")).to_contain_text("Line 2")

@@ -244,6 +244,11 @@ class Job(models.Model):
         return f"{self.pk} {self.name}"
 
     @property
+    def is_stale(self) -> bool:
+        """Whether its rows have changed since they were counted; the worker counts them soon."""
+        return self.rows_version > self.tally_version
+
+    @property
     def is_moving(self) -> bool:
         return self.state in self.MOVING
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.models import Batch, FileProblem, Heartbeat, Job, JobEvent, Outcome
+from jobs.models import Batch, FileProblem, Heartbeat, Job, JobEvent, Outcome, note_change
 from jobs.worker import tally
 
 from ..pages import squeezed
@@ -116,6 +117,21 @@ def test_progress_is_what_is_known(working: Job, client_alice: Client) -> None:
     assert "at most 23 hours 30 minutes left" in page and "less than a minute so far" in page
     assert "You can close this page" in page and "Batch 1: 2 answers are in." in page
     assert "%" not in page.partition("<main")[2]
+
+
+def test_a_finished_page_watches_until_changed_rows_are_counted(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    """Else its headline would stay what it was before the rows changed."""
+    job = make_job(alice, Job.State.FINISHED)
+    assert 'hx-trigger="every' not in page_of(client_alice, job)
+    note_change(job.pk)
+    part = client_alice.get(f"/jobs/{job.pk}/").context["part"]
+    assert part.seconds
+    answer = client_alice.get(part.watch_url, headers=HX)
+    assert "HX-Refresh" not in answer.headers
+    Job.objects.filter(pk=job.pk).update(tally_version=F("rows_version"))
+    assert client_alice.get(part.watch_url, headers=HX).headers["HX-Refresh"] == "true"
 
 
 def test_the_page_watches_and_is_told_only_what_is_new(working: Job, client_alice: Client) -> None:

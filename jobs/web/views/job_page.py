@@ -65,7 +65,8 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
     found = find_job(request, pk)
     if not request.headers.get("HX-Request"):
         return redirect("job", pk)
-    if not found.is_moving and row_changes.find_change(found) is None:
+    is_settled = not found.is_moving and not found.is_stale
+    if is_settled and row_changes.find_change(found) is None:
         return reload_page()
     return answer(request, _part(request, found, SiteState()))
 
@@ -73,7 +74,8 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
 def _part(request: HttpRequest, job: Job, site: SiteState) -> Part:
     url = reverse("status", args=[job.pk])
     changing = row_changes.find_change(job) if job.state == Job.State.FINISHED else None
-    seconds = _seconds(job) if job.is_moving else ROWS_SECONDS if changing else None
+    soon = ROWS_SECONDS if changing or job.is_stale else None
+    seconds = _seconds(job) if job.is_moving else soon
     context: dict[str, Any]
     if job.state == Job.State.READING:
         waits = reading_turns.waits_for_turn(job)

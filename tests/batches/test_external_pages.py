@@ -158,7 +158,7 @@ def test_a_file_that_was_read_in_the_wrong_way_is_read_again(
     batch_id = made_elsewhere(simulator, ["k1", "k2"])
     upload = ContentFile(b"k1;anna\nk2;bert\n", "people.csv")
     job = drive(external_batches.import_batch(root, batch_id, upload), until=asks)
-    assert "The file is read in the wrong way" in text_of(client_root, "ids", job.pk)
+    assert "Change how the file is read" in text_of(client_root, "ids", job.pk)
     assert "Action needed: where are the IDs?" in text_of(client_root, "job", job.pk)
     address = reverse("ids", args=[job.pk])
     both = {"again": "yes", "reading-no_header": "on", "reading-header": "1"}

@@ -28,7 +28,7 @@ NOTES_BELOW = b"Report\n\nid,text,n\n1,a,2\n2,b,3\n\nSource: internal,,\n"
 SHORT = b"id,name,review\n" + b"1,Ann\n2,Ben\n3,Cid,fine\n" * 4
 ONE_COLUMN = b"review\nGood, fast, cheap\nBad, very bad, never\nOK, fine, meh\nA, b, c\n"
 GREEK = "id;σχόλιο\n1;Πολύ καλό προϊόν\n2;Άσχημο\n".encode("cp1253")
-_BUTTON = re.compile(r'class="([^"]*)" name="option" value="([^"]*)">\s*(.*?)\s*</button>')
+_BUTTON = re.compile(r'class="([^"]*)"\s+name="option" value="([^"]*)">\s*(.*?)\s*</button>')
 
 
 def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:

@@ -110,7 +110,8 @@ def restore_if_asked() -> None:
 
 
 def _be_heard() -> None:
-    """Once a batch, so that nobody else begins while this restore goes on."""
+    """Postpone the next restore. Called for each batch, so that no other worker starts one while
+    this one is running."""
     asked = JournalState.row().exclude(asked_at=None)
     asked.update(asked_at=clock.now() + TRIED_AGAIN_AFTER)
 

@@ -216,7 +216,8 @@ class Table:
             self.remarks.append(Finding("repeated_names", text, lines[0], options=options))
         elif (lines := self._like_name) and self.choices.unlike != KEEP:
             self.remarks.append(self._ask_about_names(lines))
-        if lines := [line for line in self._marked if line not in self._repeated]:
+        repeated = set(self._repeated)
+        if lines := [line for line in self._marked if line not in repeated]:
             text = f"A byte order mark was removed at the beginning of {_named(lines)}."
             self.remarks.append(Finding("mark_removed", text, lines[0]))
 

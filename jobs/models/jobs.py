@@ -245,8 +245,9 @@ class Job(models.Model):
 
     @property
     def is_stale(self) -> bool:
-        """Whether its rows have changed since they were counted; the worker counts them soon."""
-        return self.rows_version > self.tally_version
+        """Whether its rows have changed since they were counted, as in JobQuerySet.stale: the
+        worker counts them soon."""
+        return self.state in self.SENT and self.rows_version > self.tally_version
 
     @property
     def is_moving(self) -> bool:

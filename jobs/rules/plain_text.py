@@ -43,17 +43,24 @@ class LineFormatter(logging.Formatter):
 # in the next one, and not DataError, which quotes the value.
 _PLAIN = (OSError, ImportError, AttributeError, TypeError, NameError, RuntimeError)
 _OF_DATABASES = ("OperationalError", "IntegrityError", "ProgrammingError", "InternalError")
-_OURS = "jobs."
+_OURS, _QUOTES_FILES = "jobs.", "jobs.ingest."
 
 
 def _traceback(error: BaseException) -> Iterator[str]:
     """The lines of a traceback as Python prints it, but for texts of exceptions that may quote a
     cell or a prompt."""
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        yield from _traceback(cause)
-        words = "was the cause of" if error.__cause__ else "was being handled during"
-        yield f"\nThe exception above {words} this one:\n\n"
+    chain_: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain_:
+        chain_.append(at)
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    for one in reversed(chain_):
+        yield from _traceback_of_one(one)
+        if one is not error:
+            yield "\nThe next one was raised because of it, or while it was handled:\n\n"
+
+
+def _traceback_of_one(error: BaseException) -> Iterator[str]:
     yield "Traceback (most recent call last):\n"
     yield from traceback.format_tb(error.__traceback__)
     kind = type(error)
@@ -63,7 +70,9 @@ def _traceback(error: BaseException) -> Iterator[str]:
 
 def _text_of(error: BaseException) -> str:
     kind = type(error)
-    if isinstance(error, _PLAIN) or kind.__module__.startswith(_OURS):
+    module = kind.__module__
+    is_ours = module.startswith(_OURS) and not module.startswith(_QUOTES_FILES)
+    if isinstance(error, _PLAIN) or is_ours:
         return str(error)
     if kind.__name__ in _OF_DATABASES:
         return str(error).partition("\n")[0]

@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from jobs.batches import holds
+from jobs.ingest.shapes import unreadable
 from jobs.models import Job
 from jobs.rules.plain_text import LineFormatter, PlainStream, lines, one_line
 
@@ -102,6 +103,7 @@ CELL = "Ann Miller, 12 Elm Street"
         ValueError(f"invalid literal for int() with base 10: {CELL!r}"),
         KeyError(CELL),
         UnicodeDecodeError("utf-8", CELL.encode(), 0, 1, "bad"),
+        unreadable("quotes", f"This row has {CELL}."),
         IntegrityError(f"null value in column “size”\nDETAIL: Failing row contains ({CELL})."),
     ],
     ids=lambda error: type(error).__name__,
@@ -119,6 +121,12 @@ def test_what_the_machine_says_is_in_the_log() -> None:
     assert "No space left on device" in formatted(OSError(28, "No space left on device"))
     assert "null value in column" in formatted(IntegrityError("null value in column\nDETAIL: x"))
     assert "DETAIL" not in formatted(IntegrityError("null value in column\nDETAIL: x"))
+
+
+def test_exceptions_that_cause_each_other_come_to_an_end() -> None:
+    first, second = RuntimeError("one"), RuntimeError("two")
+    first.__cause__, second.__cause__ = second, first
+    assert formatted(first).count("RuntimeError") == 2
 
 
 def caused_by(error: Exception) -> Exception:

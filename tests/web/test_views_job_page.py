@@ -132,6 +132,9 @@ def test_a_finished_page_watches_until_changed_rows_are_counted(
     assert "HX-Refresh" not in answer.headers
     Job.objects.filter(pk=job.pk).update(tally_version=F("rows_version"))
     assert client_alice.get(part.watch_url, headers=HX).headers["HX-Refresh"] == "true"
+    # A draft is not counted; the page about its reading becomes another one.
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DRAFT, tally_version=-1)
+    assert client_alice.get(part.watch_url, headers=HX).headers["HX-Refresh"] == "true"
 
 
 def test_the_page_watches_and_is_told_only_what_is_new(working: Job, client_alice: Client) -> None:

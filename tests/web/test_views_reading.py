@@ -208,3 +208,32 @@ def test_the_form_keeps_what_was_chosen_with_a_button(
     client_alice.post(reverse("reading", args=[job.pk]), {**sent, "reading-merged": FILL})
     job = drive(job, until=lambda job: job.state != Job.State.READING)
     assert [row.content[0] for row in job.rows.in_order()] == ["Fruit"] * 3
+
+
+def test_the_form_has_each_delimiter_that_can_be_chosen(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    """A browser sends a line break in a value as another one, so none has one."""
+    job = read(alice, drive, b"id~text\n1~a\n2~b\n", delimiter="~")
+    for choice in ("~", "none"):
+        form = ReadingForm(job)
+        values = [value for value, _label in form.fields["delimiter"].choices]  # type: ignore[attr-defined]  # a ChoiceField
+        assert choice in values and not any(set(value) & {"\n", "\r"} for value in values)
+        assert form["delimiter"].value() == "~"
+        client_alice.post(reverse("reading", args=[job.pk]), {"reading-delimiter": choice})
+        job = drive(job, until=lambda job: job.state != Job.State.READING)
+        assert job.choices.delimiter == {"none": "\n"}.get(choice, choice)
+    assert ReadingForm(job)["delimiter"].value() == "none"
+    assert job.columns == ["id~text"]
+
+
+def test_an_unreadable_file_can_be_read_as_it_was_found(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    """Also when the form has no field for what was chosen."""
+    job = read(alice, drive, b'{"data": [{"id": 1}, {"id": 2}]}', list_key="nothing")
+    assert job.state == Job.State.UNREADABLE
+    assert 'name="detect"' in page_of(client_alice, job)
+    client_alice.post(reverse("reading", args=[job.pk]), {"detect": "yes"})
+    job = drive(job, until=lambda job: job.state != Job.State.READING)
+    assert (job.state, job.row_count, job.choices) == (Job.State.DRAFT, 2, Choices())

@@ -31,6 +31,8 @@ _GROUPS = {
     "Column names": ("header", "header_lines", "no_header"),
     "Rows": ("first_row", "unlike", "fill"),
 }
+# ONE_COLUMN in the form: a browser sends a line break in a value as another one.
+_NONE = "none"
 # Those that have the same values in Choices.
 _AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike")
 
@@ -126,7 +128,7 @@ class ReadingForm(StyledForm):
             data,
             initial={
                 "encoding": chosen.encoding,
-                "delimiter": chosen.delimiter,
+                "delimiter": _NONE if chosen.delimiter == ONE_COLUMN else chosen.delimiter,
                 "sheet": chosen.sheet,
                 "header": chosen.header if chosen.header > 0 else None,
                 "no_header": chosen.header == NO_HEADER,
@@ -138,9 +140,15 @@ class ReadingForm(StyledForm):
         )
         self._chosen = chosen
         understood = job.reading
-        cells = {**DELIMITERS, ONE_COLUMN: "nothing: each line is a cell"}
-        for name, words in (("encoding", ENCODINGS), ("delimiter", cells)):
-            found = words.get(getattr(understood, name), "")
+        cells = {**DELIMITERS, _NONE: "nothing: each line is a cell"}
+        if chosen.delimiter not in ("", *DELIMITERS, ONE_COLUMN):
+            cells[chosen.delimiter] = f"“{chosen.delimiter}”"  # offered with a question
+        cut = _NONE if understood.delimiter == ONE_COLUMN else understood.delimiter
+        for name, words, read in (
+            ("encoding", ENCODINGS, understood.encoding),
+            ("delimiter", cells, cut),
+        ):
+            found = words.get(read, "")
             empty = f"Detected: {found}" if found and not getattr(chosen, name) else "Detect it"
             self._offer(name, [("", empty), *words.items()])
         sheets = understood.sheets
@@ -176,10 +184,11 @@ class ReadingForm(StyledForm):
         """What was chosen, once it is valid."""
         data = self.cleaned_data
         header = NO_HEADER if data.get("no_header") else data.get("header") or 0
+        delimiter = data.get("delimiter", "")
         return msgspec.structs.replace(
             self._chosen,
             encoding=data.get("encoding", ""),
-            delimiter=data.get("delimiter", ""),
+            delimiter=ONE_COLUMN if delimiter == _NONE else delimiter,
             sheet=data.get("sheet", ""),
             header=header,
             header_lines=data.get("header_lines") or 0,

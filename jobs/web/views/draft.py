@@ -237,7 +237,8 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
 def reading(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the file anew, in the way that was chosen. `option`: the name of one that was offered;
     `fix`: a remedy for all ready-made requests; `plain`: without any; `fill`: short rows are filled
-    with empty cells; `uncorrected`: without the rows that were corrected."""
+    with empty cells; `detect`: nothing else is chosen; `uncorrected`: without the rows that were
+    corrected."""
     job = find_job(request, pk)
     if job.state not in Job.OPEN:
         return redirect_to_job(request, job)
@@ -247,6 +248,8 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = job.choices
     if request.POST.get("plain"):
         chosen = msgspec.structs.replace(chosen, remedies=())
+    elif request.POST.get("detect"):
+        chosen = Choices(remedies=chosen.remedies)
     elif request.POST.get("fill"):
         chosen = msgspec.structs.replace(chosen, fill=True)
     elif name := request.POST.get("option"):

@@ -51,7 +51,7 @@ VALUES = {
     "header_lines": ("--header-lines", "N", "how many lines the column names take"),
     "first_row": ("--first-row", "N", "line of the first row"),
     "list_key": ("--list", "KEY", "of a JSON object: where its list is, such as data.items"),
-    "convert": ("--convert", "FORM", "requests in the form of another program, such as openai"),
+    "convert": ("--convert", "FORM", "requests made for another service, such as openai"),
 }
 LISTS = {
     "as_shown": ("--as-shown", "COLUMN", "read this column as the spreadsheet shows it"),

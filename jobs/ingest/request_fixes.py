@@ -126,18 +126,18 @@ _FIXES = {
         lambda params: params.update(tool_choice={"type": "auto"}),
     ),
     "block:convert": Fix(
-        "Convert the blocks of OpenAI’s form",
-        "Blocks of OpenAI’s form were converted",
+        "Convert OpenAI content blocks",
+        "OpenAI content blocks were converted",
         convert_blocks,
     ),
     "tools:convert": Fix(
-        "Convert the tools of OpenAI’s form",
-        "Tools of OpenAI’s form were converted",
+        "Convert OpenAI tools",
+        "OpenAI tools were converted",
         convert_tools,
     ),
     "tools:once": Fix(
-        "Remove tools that are there twice",
-        "Tools that were there twice were removed",
+        "Remove duplicate tools",
+        "Duplicate tools were removed",
         _drop_copies,
     ),
     "format:move": Fix(
@@ -146,14 +146,14 @@ _FIXES = {
         move_format,
     ),
     "schema:simplify": Fix(
-        "Move what schemas cannot say to their descriptions",
-        "What schemas cannot say was moved to their descriptions",
+        "Move unsupported schema rules to descriptions",
+        "Unsupported schema rules were moved to descriptions",
         simplify_schemas,
     ),
     "citations:remove": Fix("Turn off citations", "Citations were turned off", remove_citations),
     "source:data_url": Fix(
-        "Turn “data:” addresses into base64",
-        "“data:” addresses were turned into base64",
+        "Convert data URLs to base64",
+        "Data URLs were converted to base64",
         strip_data_urls,
     ),
     "source:media_type": Fix(

@@ -21,11 +21,10 @@ class Form(NamedTuple):
 
 
 FORMS = {
-    OPENAI: Form("These are requests in the form of OpenAI’s Batch API."),
-    BEDROCK: Form("These are requests in the form of Amazon Bedrock’s batch inference."),
+    OPENAI: Form("These are requests for OpenAI’s Batch API."),
+    BEDROCK: Form("These are requests for Amazon Bedrock’s batch inference."),
     GEMINI: Form(
-        "These are requests in the form of Google’s batch API for Gemini, which cannot be "
-        "converted here.",
+        "These are requests for Google’s Gemini batch API, which cannot be converted here.",
         is_convertible=False,
     ),
     BARE: Form("These are requests without a “custom_id”."),

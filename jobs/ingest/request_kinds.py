@@ -136,7 +136,7 @@ REQUEST_KINDS: dict[str, tuple[str, str]] = {
         "Use a “source” of the type “base64” with “media_type” and “data”, or of the type “url”.",
     ),
     "req_data_url": (
-        "These requests have a “data:” address in place of base64.",
+        "These requests have a data URL instead of base64.",
         "Remove all up to the comma, and set “media_type”.",
     ),
     "req_media_type": (

@@ -42,7 +42,7 @@ def source_problem(kind: str, source: Any) -> Problem | None:
     if not value or not isinstance(value, str | list if what == "content" else str):
         return Problem("req_source", f"the {kind}’s “source” has no “{_FIELDS[what]}”.")
     if what in ("base64", "url") and _is_data_url(value):
-        text = f"the {kind} is a “data:” address, not base64."
+        text = f"the {kind} is a data URL, not base64."
         return Problem("req_data_url", text, "source:data_url")
     if what == "text" and source.get("media_type") != "text/plain":
         text = "the “media_type” of a text document must be “text/plain”."
@@ -103,7 +103,7 @@ def _right_type(kind: str, source: Json) -> str:
 
 
 def strip_data_urls(params: Json) -> None:
-    """Make base64 of “data:” addresses, with the media type that these name."""
+    """Convert data URLs to base64, with the media type that they name."""
     for kind, source in _sources(params):
         field = "url" if source.get("type") == "url" else "data"
         if _is_data_url(source.get(field)) and (found := _DATA_URL.match(source[field])):

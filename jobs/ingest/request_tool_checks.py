@@ -21,7 +21,7 @@ _KEYS = {
 def own_tool_problems(tools: list[Json]) -> Iterator[Problem]:
     """What is wrong with the tools: the first thing."""
     if foreign := [tool for tool in tools if is_foreign(tool)]:
-        text = "A tool has OpenAI’s form (“type”: “function”)."
+        text = "A tool is in OpenAI’s format (“type”: “function”)."
         is_whole = all(isinstance(tool.get("function", tool), dict) for tool in foreign)
         yield Problem("req_tools", text, "tools:convert" if is_whole else "")
         return

@@ -79,7 +79,7 @@ BARE = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [HI]}
         (BEDROCK, "bedrock", "Amazon Bedrock’s batch inference"),
         (CONVERSE, "bedrock", "Amazon Bedrock’s batch inference"),
         (BARE, "bare", "without a “custom_id”"),
-        ({"key": "a", "request": {"contents": []}}, "", "Google’s batch API"),
+        ({"key": "a", "request": {"contents": []}}, "", "Google’s Gemini batch API"),
         ({"request": {"contents": []}}, "", "cannot be converted"),
     ],
 )
@@ -137,8 +137,7 @@ def test_the_requests_of_a_file_become_requests_for_claude() -> None:
     ]
     texts = [remark.text for remark in reader.remarks]
     assert texts == [
-        "3 requests in the form of OpenAI’s Batch API were converted. “gpt-4o” became "
-        "“claude-sonnet-5-5”.",
+        "3 requests for OpenAI’s Batch API were converted. “gpt-4o” became “claude-sonnet-5-5”.",
         "3 requests had no maximum answer length. It was set to 4,096 tokens.",
     ]
     changes = [option.change["convert"] for option in reader.remarks[0].options]

@@ -48,6 +48,7 @@ format: $(INSTALLED_TESTS)
 
 bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench $(ARGS)
+	@.venv/bin/python -m tests.bench_reading $(ARGS)
 	@.venv/bin/python -m tests.bench_rows $(ARGS)
 	@.venv/bin/python -m tests.bench_clicks $(ARGS)
 	@.venv/bin/python -m tests.bench_estimates

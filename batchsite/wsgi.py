@@ -8,6 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 application = get_wsgi_application()
 
-from jobs.models import locks  # noqa: E402 - it needs the settings
+from jobs.models import locks, versions  # noqa: E402 - they need the settings
 
 locks.join_site()
+versions.begin()

@@ -7,10 +7,19 @@ class JobsConfig(AppConfig):
     name = "jobs"
 
     def ready(self) -> None:
+        from django.conf import settings
+
+        from batchsite import error_reports
+
         from .models import locks  # it needs the settings
 
-        if sys.argv[1:2] != ["restore"]:
-            try:
+        error_reports.start(settings.SENTRY_DSN)
+
+        command = sys.argv[1] if len(sys.argv) > 1 else ""
+        try:
+            if command != "restore":
                 locks.require_finished_restore()
-            except locks.Unfinished as error:
-                sys.exit(str(error))
+            if command not in ("restore", "upgrade"):
+                locks.require_finished_upgrade()
+        except locks.Unfinished as error:
+            sys.exit(str(error))

@@ -4,14 +4,30 @@
 
   // --- The time zone, so that the server writes times as this person's clock shows them ----------
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone && !document.cookie.split("; ").includes(`time_zone=${zone}`)) {
-    document.cookie = `time_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+  const isSecure = location.protocol === "https:";
+  const cookie = `${isSecure ? "__Host-" : ""}time_zone=${zone}`;
+  if (zone && !document.cookie.split("; ").includes(cookie)) {
+    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax${isSecure ? "; secure" : ""}`;
+  }
+  // The sign-in says it, too: then the session knows it where this cookie is blocked or short-lived.
+  for (const field of document.querySelectorAll("[data-time-zone]")) field.value = zone || "";
+
+  // Most people have not allowed notifications, so their pages do not load what shows them. The page
+  // on which one allows them does.
+  const { notifications } = document.currentScript.dataset;
+  const isThere = document.querySelector("[data-browser-notifications]");
+  const isAllowed = "Notification" in window && Notification.permission === "granted";
+  if (notifications && isAllowed && !isThere) {
+    document.head.append(Object.assign(document.createElement("script"), { src: notifications }));
   }
 
   // --- Parts that ask again by themselves --------------------------------------------------------
   // A page that nobody looks at does not ask; it does at once when it is looked at again.
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (document.hidden && event.target.hasAttribute("data-poll")) event.preventDefault();
+    if (!event.target.hasAttribute("data-poll")) return;
+    // Nor does a list in which something is selected, or a menu is open: that would be lost.
+    const busy = event.target.querySelector(".jobs-table :is(input:checked, .menu[open])");
+    if (document.hidden || busy) event.preventDefault();
   });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return;
@@ -24,7 +40,7 @@
     const { requestConfig, xhr } = event.detail;
     if (requestConfig.verb === "get") {
       if (xhr.status === 403 || xhr.status === 404) location.reload();
-    } else if (xhr.status >= 500) {
+    } else if (xhr.status >= 500 || xhr.status === 408 || xhr.status === 413) {
       notSaved(xhr.responseText);
     } else {
       notSaved("Not saved. You may have been signed out: copy your text, then reload this page.");
@@ -47,13 +63,48 @@
   }
 
   // Say what has changed to those who do not see it, and only when it has.
-  let announced = document.querySelector("[data-announce]")?.textContent;
+  function news() {
+    const parts = [...document.querySelectorAll("[data-announce]")];
+    return new Map(parts.map((one) => [one.id, one.textContent.trim()]));
+  }
+  let announced = news();
   document.addEventListener("htmx:afterSettle", () => {
-    const words = document.querySelector("[data-announce]")?.textContent;
-    if (!words || words === announced) return;
-    announced = words;
-    document.getElementById("announcer").textContent = words;
+    const now = news();
+    const fresh = [...now].filter(([id, words]) => words && words !== announced.get(id));
+    announced = now;
+    if (!fresh.length) return;
+    document.getElementById("announcer").textContent = fresh.map(([, words]) => words).join(". ");
   });
+
+  // How far the job of this page is, in the title of its tab, "(45%) reviews", and as a ring in its
+  // icon.
+  const title = document.title;
+  const icon = document.querySelector("link[rel=icon]");
+  const plainIcon = icon && icon.href;
+  function ring(percent) {
+    const circle = '<circle cx="16" cy="16" r="12" fill="none" stroke-width="7"';
+    const done = `${circle} stroke="#4f46e5" pathLength="100" stroke-dasharray="${percent} 100" transform="rotate(-90 16 16)"/>`;
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">${circle} stroke="#c7c9d9"/>${done}</svg>`;
+    return `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  }
+  function showProgress() {
+    const job = document.querySelector("[data-done]");
+    const percent = job && Math.floor((100 * job.dataset.done) / job.dataset.all);
+    document.title = job ? `(${percent}%) ${title}` : title;
+    const wanted = job ? ring(percent) : plainIcon;
+    if (icon && icon.href !== wanted) icon.href = wanted;
+  }
+  showProgress();
+  document.addEventListener("htmx:afterSettle", showProgress);
+
+  // Put `text` where the cursor is as if it were typed, so that it can be undone.
+  function type(field, text) {
+    field.focus();
+    if (!document.execCommand("insertText", false, text)) {
+      field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
 
   // --- Clicks ------------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
@@ -61,16 +112,29 @@
     if (insert) {
       const field = document.getElementById(insert.dataset.into);
       if (insert.dataset.fill) {
-        field.value = insert.dataset.fill;
+        field.focus();
+        field.select();
+        type(field, insert.dataset.fill);
         if (insert.dataset.labels) {
-          field.form.elements.labels.value = insert.dataset.labels;
+          const labels = field.form.elements.labels;
+          labels.value = insert.dataset.labels;
+          labels.dispatchEvent(new Event("input", { bubbles: true }));
           field.form.querySelector("[name=answer_kind][value=labels]").checked = true;
         }
       } else {
-        field.setRangeText(insert.dataset.insert, field.selectionStart, field.selectionEnd, "end");
+        type(field, insert.dataset.insert);
       }
+      insert.closest("details.menu")?.removeAttribute("open");
+    }
+    const fix = event.target.closest("[data-replace]");
+    if (fix) {
+      const field = document.getElementById(fix.dataset.in);
+      const name = fix.dataset.replace.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+      const there = new RegExp(`\\{\\{\\s*${name}\\s*\\}\\}`, "g");
+      const text = field.value.replace(there, () => `{{${fix.dataset.with}}}`);
       field.focus();
-      field.dispatchEvent(new Event("input", { bubbles: true }));
+      field.select();
+      type(field, text);
     }
     const add = event.target.closest("[data-add-row]");
     if (add) {
@@ -92,7 +156,8 @@
       form.dispatchEvent(new Event("input"));
     }
     for (const menu of document.querySelectorAll("details.menu[open]")) {
-      if (!menu.contains(event.target)) menu.open = false;
+      const chosen = event.target.closest(".menu-item[popovertarget]");
+      if (!menu.contains(event.target) || chosen) menu.open = false;
     }
   });
   document.addEventListener("keydown", (event) => {
@@ -103,11 +168,41 @@
     }
   });
 
+  // A toolbar is one stop for the Tab key; the arrow keys go from button to button.
+  document.addEventListener("keydown", (event) => {
+    const bar = event.target.closest("[role=toolbar]");
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!bar || (!step && event.key !== "Home" && event.key !== "End")) return;
+    const buttons = [...bar.querySelectorAll("button:not([hidden])")];
+    const at = buttons.indexOf(event.target);
+    const next = step ? (at + step + buttons.length) % buttons.length : 0;
+    const button = event.key === "End" ? buttons.at(-1) : buttons[next];
+    event.preventDefault();
+    for (const one of buttons) one.tabIndex = one === button ? 0 : -1;
+    button.focus();
+  });
+  document.addEventListener("input", (event) => {
+    const bar = document.getElementById(event.target.dataset.filter || "");
+    if (!bar) return;
+    const wanted = event.target.value.trim().toLowerCase();
+    const buttons = [...bar.querySelectorAll("button")];
+    for (const one of buttons) {
+      one.hidden = !one.textContent.toLowerCase().includes(wanted);
+      one.tabIndex = -1;
+    }
+    const first = buttons.find((one) => !one.hidden);
+    if (first) first.tabIndex = 0;
+  }, true);
+
   // --- The recipe saves itself a moment after the last key; nothing else may overtake it ----------
   const recipe = document.getElementById("recipe");
+  const current = (one) => (one.isConnected ? one : document.getElementById(one.id));
   let unsaved = 0; // counts what was typed since
   if (recipe) {
-    recipe.addEventListener("input", () => { unsaved += 1; });
+    recipe.addEventListener("input", (event) => {
+      if (event.target.matches("[data-no-save]")) event.stopPropagation();
+      else unsaved += 1;
+    }, true);
     document.addEventListener("htmx:beforeRequest", (event) => {
       if (event.detail.requestConfig.path === recipe.getAttribute("action")) {
         event.detail.xhr.typed = unsaved;
@@ -116,7 +211,7 @@
     document.addEventListener("htmx:afterOnLoad", (event) => {
       if (event.detail.xhr.typed === unsaved) unsaved = 0;
     });
-    // Trying rows, taking advice and the like are about what is written now: save it first.
+    // Testing rows, taking advice and the like are about what is written now: save it first.
     document.addEventListener("submit", (event) => {
       if (!unsaved || event.target === recipe) return;
       event.preventDefault();
@@ -129,7 +224,8 @@
       }).then((answer) => {
         if (!answer.ok) throw new Error(answer.statusText);
         unsaved = 0;
-        target.requestSubmit(submitter);
+        // What was pressed may have been replaced meanwhile, by the answer to an earlier save.
+        current(target).requestSubmit(submitter && current(submitter));
       }).catch(() => notSaved("Not saved: the site cannot be reached. Nothing was done."));
     }, true);
     window.addEventListener("pagehide", () => {
@@ -147,12 +243,91 @@
   const prompt = document.getElementById("id_prompt");
   const starters = document.querySelector("[data-starters]");
   if (prompt && starters) {
-    const show = () => {
-      starters.hidden = prompt.value.trim() !== "" && !starters.contains(document.activeElement);
-    };
+    const show = () => { starters.hidden = prompt.value.trim() !== ""; };
     prompt.addEventListener("input", show);
     show();
   }
+
+  // Columns in the prompt have a color; those that the file does not have have another.
+  for (const colors of document.querySelectorAll("[data-colors-of]")) {
+    const field = document.getElementById(colors.dataset.colorsOf);
+    const known = new Set(
+      [...document.querySelectorAll(`[data-into="${field.id}"][data-insert]`)].map((one) => one.dataset.insert),
+    );
+    const paint = () => {
+      const parts = field.value.split(/(\\?\{\{[^{}\n]*\}\})/);
+      colors.replaceChildren(...parts.map((part, index) => {
+        if (index % 2 === 0 || part.startsWith("\\")) return document.createTextNode(part);
+        const mark = document.createElement("mark");
+        mark.textContent = part;
+        mark.classList.toggle("is-unknown", !known.has(`{{${part.slice(2, -2).trim()}}}`));
+        return mark;
+      }), document.createTextNode("\n"));
+      colors.scrollTop = field.scrollTop;
+    };
+    field.addEventListener("input", paint);
+    field.addEventListener("scroll", () => { colors.scrollTop = field.scrollTop; });
+    paint();
+  }
+
+  // Labels, one per line in the form, as chips: Enter adds one, Backspace takes the last one back.
+  for (const box of document.querySelectorAll("[data-labels-of]")) {
+    const field = document.getElementById(box.dataset.labelsOf);
+    const input = document.createElement("input");
+    input.className = "label-chip-input";
+    input.placeholder = "Add a label";
+    input.setAttribute("aria-label", "Add a label, then press Enter");
+    input.setAttribute("data-no-save", "");
+    const labels = () => field.value.split("\n").map((one) => one.trim()).filter(Boolean);
+    const save = (now) => {
+      field.value = now.join("\n");
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    const add = () => {
+      const fresh = input.value.split(/[\n,;]/).map((one) => one.trim()).filter(Boolean);
+      input.value = "";
+      if (fresh.length) save([...new Set([...labels(), ...fresh])]);
+    };
+    const show = () => {
+      for (const chip of box.querySelectorAll(".label-chip")) chip.remove();
+      labels().forEach((label, index) => {
+        const chip = document.createElement("span");
+        chip.className = "label-chip";
+        chip.append(label);
+        const remove = document.createElement("button");
+        remove.type = "button";
+        remove.textContent = "×";
+        remove.tabIndex = -1;
+        remove.setAttribute("aria-label", `Remove ${label}`);
+        remove.addEventListener("click", () => {
+          save(labels().filter((_, at) => at !== index));
+          input.focus();
+        });
+        chip.append(remove);
+        input.before(chip);
+      });
+    };
+    box.append(input);
+    field.addEventListener("input", show);
+    box.addEventListener("click", (event) => { if (event.target === box) input.focus(); });
+    input.addEventListener("change", add);
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        add();
+      } else if (event.key === "Backspace" && !input.value) {
+        save(labels().slice(0, -1));
+      }
+    });
+    show();
+  }
+
+  // Ctrl+Enter (or Cmd+Enter) tests what is written.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const test = document.getElementById("test-button");
+    if (test && event.target.closest(".recipe")) test.click();
+  });
 
   // The second of two quick clicks goes nowhere. (The server would not send twice either.)
   document.addEventListener("submit", (event) => {
@@ -206,9 +381,10 @@
     const file = event.target.files[0];
     if (!file) return;
     part("file-name").textContent = file.name;
-    part("file-note").textContent = `${bytes(file.size)} · click to choose another`;
+    part("file-note").textContent = bytes(file.size);
     part("dropzone").classList.add("has-file");
-    check();
+    const form = document.getElementById("upload");
+    if (check() && form.hasAttribute("data-auto-upload")) form.requestSubmit();
   });
   for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
     document.addEventListener(type, (event) => {
@@ -231,6 +407,19 @@
       return;
     }
     part("upload-progress").hidden = false;
+    part("upload-words").textContent = "Uploading …";
+  });
+  // So that the same file can be chosen again.
+  function endUpload(words) {
+    part("upload-progress").hidden = true;
+    part("file-error").textContent = words;
+    document.getElementById("id_file").value = "";
+  }
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-upload-cancel]")) htmx.trigger("#upload", "htmx:abort");
+  });
+  document.addEventListener("htmx:sendAbort", (event) => {
+    if (event.target.id === "upload") endUpload("Upload canceled. Nothing was kept.");
   });
   document.addEventListener("htmx:xhr:progress", (event) => {
     const { loaded, total, lengthComputable } = event.detail;
@@ -241,8 +430,6 @@
   });
   document.addEventListener("htmx:sendError", (event) => {
     if (event.target.id !== "upload") return;
-    part("upload-progress").hidden = true;
-    part("file-error").textContent =
-      "The upload was cut off before it was complete. Nothing was kept; try it again.";
+    endUpload("The upload was cut off before it was complete. Nothing was kept. Choose the file again.");
   });
 })();

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from .environment import ROOT, clean_environment
 from .plain_script import PROMPT
-from .running import Site
+from .running import SECONDS, Site
 
 OPENINGS = ("The sound is clear and loud", "It arrived late and scratched", "Nobody answered me")
 MIDDLES = ("after two weeks a button came off", "my mother uses it daily", "the colour is odd")
@@ -62,7 +62,7 @@ def simulator(folder: Path) -> Iterator[str]:
         yield process.stdout.readline().split()[-1]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=SECONDS)
 
 
 class Browser:
@@ -146,7 +146,8 @@ class Bench:
         self.site.wait_until_ready()
         self.browser = Browser(self.site.port)
         password = uuid.uuid4().hex
-        self.browser.post("/setup/", username="bench", password1=password, password2=password)
+        passwords = {"password1": password, "password2": password}
+        self.browser.post(self.site.set_up_path(), username="bench", **passwords)
 
     def look(self, job: int, column: str) -> str:
         """A column of a job, from the database, so that looking does not burden the site."""

@@ -118,20 +118,20 @@ def measure_changes(clicks: Clicks) -> None:
     from jobs.retries import measurements
     from jobs.worker import row_changes
 
-    clicks.client.get(f"/jobs/{clicks.pk}/attention/")
+    clicks.client.get(f"/jobs/{clicks.pk}/problems/")
     with measured("look: what needs attention"):
-        clicks.client.get(f"/jobs/{clicks.pk}/attention/")
+        clicks.client.get(f"/jobs/{clicks.pk}/problems/")
     shorten = {"code": "shorten", "name": "review", "number": "40"}
     with measured("click: change all rows"):
-        clicks.post("/attention/overloaded_error/change/", **shorten)
+        clicks.post("/problems/overloaded_error/change/", **shorten)
     with measured("worker: change all rows"):
         clicks.work(row_changes.change_next_slice)
     with measured("worker: measure what was changed"):
         measurements.measure_edits(Job.objects.get(pk=clicks.pk))
     with measured("look: changed rows"):
-        assert clicks.client.get(f"/jobs/{clicks.pk}/attention/edits/").status_code == 200
+        assert clicks.client.get(f"/jobs/{clicks.pk}/problems/edits/").status_code == 200
     with measured("click: take all changes back"):
-        clicks.post("/attention/edits/")
+        clicks.post("/problems/edits/")
     with measured("worker: take all changes back"):
         clicks.work(row_changes.change_next_slice)
 
@@ -145,7 +145,7 @@ def measure_retry(clicks: Clicks, size: int) -> None:
     with measured("look: the price of sending all rows again"):
         planned = rounds.make_plan(Job.objects.get(pk=clicks.pk), RetryChoice("overloaded_error"))
     with measured("click: send all rows again"):
-        clicks.post("/attention/again/", which="overloaded_error", key=planned.key)
+        clicks.post("/problems/retry/", which="overloaded_error", key=planned.key)
     assert Job.objects.get(pk=clicks.pk).state == Job.State.SUBMITTING
     with measured("worker: prepare all rows"):
         clicks.work(preparation.prepare_next)
@@ -168,7 +168,7 @@ def measure_end(clicks: Clicks, size: int) -> None:
     job = Job.objects.get(pk=clicks.pk)
     lease = Lease(job.pk, "bench", job.created_at, _renewed=clock.Countdown(1e9))
     with measured("click: leave all rows out"):
-        clicks.post("/attention/overloaded_error/leave-out/", rows=size)
+        clicks.post("/problems/overloaded_error/ignore/", rows=size)
     with measured("worker: leave all rows out"):
         clicks.work(row_changes.change_next_slice)
     assert Job.objects.get(pk=clicks.pk).ignored_count == size

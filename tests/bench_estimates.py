@@ -141,7 +141,7 @@ def run_one(owner: User, shape: Shape, chance: random.Random) -> Found:
     drive_job(job, until=lambda job: not job.trials.pending().exists())
     learned = priced(job)
     assert submissions.confirm(job, job.plan_sha256, owner)
-    return Found(guess, learned, drive_job(job, seconds=600).cost)
+    return Found(guess, learned, drive_job(job).cost)
 
 
 def report(name: str, found: list[Found]) -> None:

@@ -151,8 +151,8 @@ VIEWS = {
     "row": "{middle}/",
     "row among attention": "{middle}/?outcome=attention&sort=-cost",
     "row in a search, no hit": "{middle}/?q=zzzzzz",
-    "what needs attention": "/attention/",
-    "sending one cause again": "/attention/again/?which=overloaded_error",
+    "what needs attention": "/problems/",
+    "sending one cause again": "/problems/retry/?which=overloaded_error",
     "the job": "/",
 }
 

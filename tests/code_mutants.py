@@ -144,8 +144,8 @@ MUTANTS = (
     # --- Spending ---
     CodeMutant(
         "a monthly cap does not hold",
-        "        if most > left:",
-        "        if most > cap:",
+        "        if most > one.left:",
+        "        if most > one.cap:",
         CAPS,
     ),
     CodeMutant(
@@ -176,13 +176,13 @@ MUTANTS = (
     # --- People ---
     CodeMutant(
         "anybody sees any job",
-        "    return get_object_or_404(Job.objects.visible_to(request.user), pk=pk)",
-        "    return get_object_or_404(Job, pk=pk)",
+        "    seen = Job.objects.visible_to(request.user)",
+        "    seen = Job.objects.all()",
         ("tests/web/test_security.py",),
     ),
     CodeMutant(
         "anybody opens the pages of administrators",
-        "        if not person(request).is_superuser:",
+        "        if not is_administrator(person(request)):",
         "        if person(request).is_anonymous:",
         ("tests/web/test_security.py",),
     ),

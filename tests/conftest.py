@@ -30,18 +30,23 @@ os.environ.clear()
 os.environ.update(_environment)
 
 import csv
+import gc
 import hashlib
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import django
 import hypothesis
@@ -51,35 +56,53 @@ import pytest
 django.setup()
 
 from django.conf import settings as site_settings
+from django.contrib.auth import user_logged_in
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
-from django.db.models.signals import post_migrate
-from django.test import Client
+from django.core.cache import cache
+from django.db import connection, transaction
+from django.db.models import Min, QuerySet
+from django.test import Client, TransactionTestCase
 from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 from pytest_django import Settings
 
-from jobs.actions import retries, submissions
+from jobs.actions import first_account, retries, submissions
 from jobs.cli import worker_waits
 from jobs.drafts import estimates
 from jobs.ingest.input_sizes import AROUND
 from jobs.ingest.protocol import MODEL_FACTS, FileFacts
-from jobs.models import ONE_ROW_MODELS, Batch, Job, Outcome, Row, files
+from jobs.models import ONE_ROW_MODELS, Batch, Heartbeat, Job, Outcome, Row, clock, files
 from jobs.retries import measurements, rounds, selection
 from jobs.rules import pricing
 from jobs.rules.pricing import LONG_FROM
+from jobs.web import account_middleware
 from jobs.worker import sweep, tally
 from jobs.worker.supervision import prepare_child as end_with_parent
+
+from .running import MIGRATED, SECONDS
 
 PASSWORD = "correct horse"
 # Files of few tests that take long each.
 LONGEST_FIRST = ("test_torture", "test_crashes", "test_serve", "test_late", "test_submission")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """A process beside this one loads the settings as this one did: after it has a folder of its
+    own. With the name of the settings in its environment it would load them before, for ours."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that take longest, so that none of them is left for the end."""
     order = {name: index for index, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays, so nobody has to look through it for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 # How long an example takes says nothing but how busy the machine is.
@@ -95,19 +118,45 @@ site_settings.STATIC_ROOT = SCRATCH / "static"
 site_settings.STATIC_ROOT.mkdir()
 # A real one takes a third of a second for every account.
 site_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DATABASE = site_settings.DATABASES["default"].setdefault("TEST", {})
 # In a file, so that a worker in a process of its own works on the same database.
 if not os.environ["DATABASE_URL"]:
-    database = site_settings.DATABASES["default"]
-    database.setdefault("TEST", {})["NAME"] = str(SCRATCH / "tests.sqlite3")
+    DATABASE["NAME"] = str(SCRATCH / "tests.sqlite3")
 
 
-def make_installation(**_: object) -> None:
-    """The rows that a migration made are gone once a transactional test has emptied the tables."""
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """What django_db_modify_db_settings has copied is there already."""
+    return not os.environ["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Begin with a copy of the database that is up to date."""
+    if MIGRATED and os.environ["DATABASE_URL"]:
+        DATABASE["TEMPLATE"] = MIGRATED
+    elif Path(MIGRATED).is_file():
+        shutil.copy(MIGRATED, DATABASE["NAME"])
+
+
+# What migrations have stored, and no test changes.
+STORED_BY_MIGRATIONS = ("django_migrations", "django_content_type", "auth_permission")
+
+
+def empty_tables(_case: TransactionTestCase | None = None) -> None:
+    """What Django does after a test of transactions, but only with tables that have rows: it would
+    take PostgreSQL half a second to empty all of them."""
+    tables = set(connection.introspection.django_table_names()).difference(STORED_BY_MIGRATIONS)
+    find = (f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in sorted(tables))  # noqa: S608
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(find))
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DELETE FROM {name}")  # noqa: S608 - names of ours
     for model in ONE_ROW_MODELS:
         model._default_manager.get_or_create(pk=1)
 
 
-post_migrate.connect(make_installation, dispatch_uid="tests.installation")
+TransactionTestCase._fixture_teardown = empty_tables  # type: ignore[attr-defined]  # not public
 
 
 @pytest.fixture(autouse=True)
@@ -116,10 +165,22 @@ def own_folder(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.DATA_DIR = tmp_path / "data"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "data" / "uploads" / "incoming"
     settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+    cache.clear()  # of what was counted for people with the same ids
     pricing.use_prices([])
     yield
     if HUEY.pending_count():
         HUEY.storage.flush_queue()
+
+
+@pytest.fixture(scope="session")
+def empty_database(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that is up to date and has no accounts and jobs, to be copied."""
+    path = tmp_path_factory.mktemp("database") / "empty.sqlite3"
+    name = site_settings.DATABASES["default"]["TEST"]["NAME"]
+    with closing(sqlite3.connect(name)) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode=wal")
+    return path
 
 
 # --- The cast -------------------------------------------------------------------------------------
@@ -155,9 +216,19 @@ def client_root(root: User) -> Client:
     return signed_in(root)
 
 
+def set_up_path() -> str:
+    """The link that `serve` shows while there is no account."""
+    return f"/setup/?token={first_account.make_token()}"
+
+
 def signed_in(user: User) -> Client:
+    """A client with a session of `user` that is in use, as from a sign-in that nobody recorded."""
     client = Client()
-    client.force_login(user)
+    with mock.patch.object(user_logged_in, "send"):
+        client.force_login(user)
+    session = client.session
+    session[account_middleware.BEGAN] = session[account_middleware.SEEN] = time.time()
+    session.save()
     return client
 
 
@@ -316,21 +387,47 @@ def is_over(job: Job) -> bool:
     return job.state in (Job.State.FINISHED, Job.State.UNREADABLE)
 
 
-def drive_job(job: Job, until: Callable[[Job], bool] = is_over, seconds: float = 240) -> Job:
-    """Sweep until `until(job)` is true, and return the job as it is then. Raises AssertionError
-    with the job's log when it does not come so far within `seconds`."""
-    deadline, pause = time.monotonic() + seconds, 0.005
-    while True:
+def drive_job(
+    job: Job, until: Callable[[Job], bool] = is_over, seconds: float = 2 * SECONDS
+) -> Job:
+    """Sweep until `until(job)` is true, and return the job as it is then. Fails with the job's log
+    when it does not come so far, however slow the machine is."""
+    deadline, looks = time.monotonic() + 2 * SECONDS, 0
+    for number in count(1):
+        left = seconds_until_due()
+        # A look costs more than a step, so it waits for the steps that are soon due: not for ever.
+        if left < SOON and number % 8:
+            time.sleep(max(left, min(0.005 * (number - 8), 0.1)))
+            put_off_look(site_settings.POLL_SECONDS)
+        else:
+            time.sleep(min(0.005 * looks, 0.1))
+            put_off_look(0)
+            looks += 1
         sweep.sweep()
         now = Job.objects.get(pk=job.pk)
         if until(now):
-            return now
+            break
         if time.monotonic() > deadline:
             log = "\n".join(event.text for event in job.events.all())
             pytest.fail(f"The job is {now.state} (held: {now.held!r}). Its log:\n{log}")
-        # Between two looks at whether something is due: most soon is, the rest may take long.
-        time.sleep(pause)
-        pause = min(1.3 * pause, 0.1)
+    return now
+
+
+SOON = 0.5  # seconds
+
+
+def seconds_until_due() -> float:
+    """How long until a job is due; SOON if that takes longer."""
+    now = clock.now()
+    if Job.objects.due(now).exists():
+        return 0
+    first = Job.objects.aggregate(first=Min("next_action_at"))["first"]
+    return min(max((first - now).total_seconds(), 0), SOON) if first else SOON
+
+
+def put_off_look(seconds: float) -> None:
+    """The next look at the provider is due in `seconds`."""
+    Heartbeat.row().update(next_poll_at=clock.now() + timedelta(seconds=seconds))
 
 
 # --- The provider ---------------------------------------------------------------------------------
@@ -380,10 +477,10 @@ class Simulator:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=SECONDS)
 
     def _call(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(f"{self.url}{path}", body, timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}", body, timeout=SECONDS) as answer:
             content: bytes = answer.read()
         return content
 
@@ -422,8 +519,8 @@ _SHARED: list[Simulator] = []
 @pytest.fixture
 def worker(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does its work whenever the command waits."""
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: sweep.sweep())
-    monkeypatch.setattr(worker_waits, "time", clock)
+    fake = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: sweep.sweep())
+    monkeypatch.setattr(worker_waits, "time", fake)
 
 
 def let_pass(batches: QuerySet[Batch], by: timedelta) -> None:

@@ -17,7 +17,7 @@ class Work:
     statements: list[str] = field(default_factory=list)
     returned: int = 0
     changed: int = 0
-    steps: int = 0  # hundreds of steps of SQLite within transactions
+    steps: int = 0  # hundreds of steps of SQLite, within transactions unless all are counted
 
     @property
     def has_written(self) -> bool:
@@ -37,7 +37,7 @@ class Work:
 
 
 @contextmanager
-def counted() -> Iterator[Work]:
+def counted(*, all_steps: bool = False) -> Iterator[Work]:
     work = Work()
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -56,7 +56,7 @@ def counted() -> Iterator[Work]:
         return fetch
 
     def step() -> int:
-        work.steps += connection.in_atomic_block
+        work.steps += all_steps or connection.in_atomic_block
         return 0
 
     connection.ensure_connection()

@@ -185,9 +185,10 @@ def arrange_ending(point: str, reached: Callable[[], None]) -> bool:
     from jobs.batches import leases, slices
     from jobs.models import files
     from jobs.provider import client
-    from jobs.results import table
+    from jobs.results import builder, table
     from jobs.worker import finishing
 
+    builder.AT_ONCE = 0  # so that files are built of a few rows, too
     match point:
         case "finishing: counted, not finished":
             before(finishing, "finish_job", reached)

@@ -18,6 +18,7 @@ from jobs.models import Installation, Job, Row
 from jobs.worker import tally
 
 from .conftest import store_job
+from .running import SECONDS
 
 # Statements that change rows of these tables, which grow with the rows of a job.
 _GROWING = re.compile(
@@ -119,7 +120,7 @@ def touched() -> Iterator[Touched]:
 
 def at_once(*acts: Callable[[], object]) -> list[object]:
     """What each comes to, in threads and connections of their own."""
-    ready = threading.Barrier(len(acts), timeout=20)
+    ready = threading.Barrier(len(acts), timeout=SECONDS)
     results: list[object] = [None] * len(acts)
 
     def run(place: int) -> None:
@@ -134,5 +135,5 @@ def at_once(*acts: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(SECONDS)
     return results

@@ -27,3 +27,8 @@ def squeezed(page: bytes | str) -> str:
 
 def _squeeze(text: str) -> str:
     return SPACE_AT_BLOCK.sub(r"\1", re.sub(r"\s+", " ", text).replace(" >", ">"))
+
+
+def unmarked(page: str) -> str:
+    """The page without the marks around what was inserted from a row."""
+    return re.sub(r"</?mark[^>]*>", "", page)

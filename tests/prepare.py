@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 INSTALL_SECONDS = 300
+MIGRATED = "migrated"  # a database beside ours, to be copied once it is up to date
 
 
 class NotAvailable(Exception):
@@ -136,7 +137,8 @@ def postgres(programs: Path) -> Iterator[str]:
         run("the PostgreSQL server did not start", start, user=user)
         try:
             create = [str(programs / "createdb"), "--host", folder, "--username=batchsite"]
-            run("createdb failed", [*create, "batchsite"], user=user)
+            for name in ("batchsite", MIGRATED):
+                run("createdb failed", [*create, name], user=user)
             yield f"postgres://batchsite@/batchsite?host={folder}"
         finally:
             with suppress(NotAvailable):

@@ -100,7 +100,7 @@ def child(todo: list[tuple[Callable[[Any], object], object]]) -> None:
 
     def read_all() -> None:
         for read, what in todo:
-            together.wait(timeout=20)
+            together.wait(timeout=300)
             with suppress(msgspec.MsgspecError):
                 read(what)
 

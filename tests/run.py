@@ -7,6 +7,7 @@ on this machine, then the sum of all tests; the exit status says whether everyth
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,24 +15,27 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import prepare
+from . import prepare, vulnerabilities
 from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 3600  # of a step that hangs
-# Most tests wait for a process now and then, so there are three runs more than processors.
+MEMORY, MEMORY_BYTES = "/dev/shm", 4_000_000_000  # noqa: S108 - names in it are made up anew
+# Most tests wait for a process now and then, so there is one run more than processors. Each run
+# costs some fifteen seconds before its first test.
 # The tests of one file stay together: what they start may share something on this machine.
 # In the order of conftest.LONGEST_FIRST: a long file that comes last keeps all others waiting.
 SIDE_BY_SIDE = [
-    f"--numprocesses={(os.cpu_count() or 1) + 3}",
+    f"--numprocesses={(os.cpu_count() or 1) + 1}",
     "--dist=loadfile",
     "--no-loadscope-reorder",
 ]
 PYTHON = sys.executable
 DJADE = Path(PYTHON).with_name("djade")  # it cannot be run with -m
+TYPES = ("Types", [PYTHON, "-m", "mypy"])
 # What `make test-quick` runs: rules, file readers and models, which start no process and need
 # seconds.
 QUICK = (
@@ -42,7 +46,11 @@ QUICK = (
     "tests/test_layout.py",
     "tests/test_settings.py",
     "tests/test_version.py",
+    "tests/test_vulnerabilities.py",
 )
+
+# All tests with a browser: collecting the others would take longer than the first of them.
+WITH_BROWSER = ("tests/e2e", "tests/web/test_accessibility.py")
 
 # PostgreSQL runs what holds SQL and locks: these folders,
 ON_POSTGRES = (
@@ -50,6 +58,7 @@ ON_POSTGRES = (
     "tests/batches",
     "tests/drafts",
     "tests/models",
+    "tests/notifications",
     "tests/results",
     "tests/retries",
     "tests/spending",
@@ -59,6 +68,7 @@ ON_POSTGRES = (
 # without the files that ask about something else, such as clocks, words, files on disk or one page,
 # or that go the way of others once more.
 ON_SQLITE_ONLY = (
+    "tests/actions/test_bounds.py",
     "tests/batches/test_acceptance_windows.py",
     "tests/batches/test_clock_leaps.py",
     "tests/batches/test_collection.py",
@@ -70,31 +80,58 @@ ON_SQLITE_ONLY = (
     "tests/batches/test_journaled_batches.py",
     "tests/batches/test_late.py",
     "tests/batches/test_ownership.py",
+    "tests/batches/test_recovery_midway.py",
     "tests/batches/test_slots.py",
     "tests/batches/test_submission.py",
     "tests/drafts/test_advice.py",
     "tests/drafts/test_draft_settings.py",
     "tests/drafts/test_estimates.py",
+    "tests/drafts/test_improvements.py",
+    "tests/drafts/test_json_choices.py",
     "tests/drafts/test_model_catalog.py",
     "tests/drafts/test_prompt_caching.py",
+    "tests/drafts/test_reading.py",
+    "tests/drafts/test_reading_workbooks.py",
     "tests/drafts/test_templates.py",
     "tests/drafts/test_trials.py",
+    "tests/models/test_job_recipes.py",
+    "tests/models/test_storage.py",
     "tests/results/test_builder.py",
     "tests/results/test_table.py",
+    "tests/results/test_whole_jobs.py",
     "tests/retries/test_corrected_files.py",
+    "tests/retries/test_prompt_changes.py",
     "tests/retries/test_retry_prices.py",
+    "tests/retries/test_rounds.py",
     "tests/retries/test_rounds_hard.py",
     "tests/spending/test_price_overrides.py",
+    "tests/web/test_accessibility.py",
+    "tests/web/test_account_pages.py",
     "tests/web/test_accounts.py",
+    "tests/web/test_compression.py",
+    "tests/web/test_csrf_resend.py",
+    "tests/web/test_every_page.py",
+    "tests/web/test_help.py",
+    "tests/web/test_job_tabs.py",
+    "tests/web/test_open_pages.py",
+    "tests/web/test_refusals.py",
+    "tests/web/test_row_edits.py",
     "tests/web/test_security.py",
+    "tests/web/test_single_sign_on.py",
+    "tests/web/test_styles.py",
+    "tests/web/test_tour.py",
+    "tests/web/test_two_factor.py",
     "tests/web/test_views_batch_trouble.py",
     "tests/web/test_views_draft.py",
     "tests/web/test_views_job_page.py",
     "tests/web/test_views_jobs.py",
+    "tests/web/test_views_reading.py",
     "tests/web/test_views_stop.py",
+    "tests/worker/test_advance.py",
     "tests/worker/test_disk_trouble.py",
     "tests/worker/test_finishing.py",
     "tests/worker/test_isolation.py",
+    "tests/worker/test_serve.py",
 )
 
 
@@ -146,11 +183,29 @@ class Run:
     def pytest_aside(
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str]
     ) -> Iterator[None]:
-        """Run tests beside what is done meanwhile; what they say is shown when that is over."""
+        """Run tests beside what is done meanwhile."""
         report = self.scratch / f"{name}.xml"
+        with self.aside(name, pytest_command(report, arguments), environment) as process:
+            yield
+        self.add(name, process.returncode == 0, report)
+
+    @contextmanager
+    def step_aside(self, name: str, command: Sequence[str]) -> Iterator[None]:
+        """Run a command beside what is done meanwhile."""
+        with self.aside(name, command, {}) as process:
+            yield
+        # How long it took is not known, and nobody waited for it.
+        good = process.returncode == 0
+        self.note(name, good, "passed" if good else "FAILED", time.monotonic())
+
+    @contextmanager
+    def aside(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command beside the block, and then wait for it and show what it says."""
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                pytest_command(report, arguments),
+                command,
                 cwd=ROOT,
                 env=clean_environment(self.scratch / "aside", **environment),
                 stdin=subprocess.DEVNULL,
@@ -158,18 +213,16 @@ class Run:
                 stderr=output,
             )
             try:
-                yield
+                yield process
                 heading(name)
-                good = process.wait(timeout=STEP_SECONDS) == 0
+                process.wait(timeout=STEP_SECONDS)
             except subprocess.TimeoutExpired:
                 prepare.say(f"Not done after {STEP_SECONDS} seconds, so it was stopped.")
-                good = False
             finally:
                 process.terminate()
                 process.wait()
             output.seek(0)
             prepare.say(output.read().decode(errors="replace"))
-        self.add(name, good, report)
 
     def add(self, name: str, good: bool, report: Path, started: float | None = None) -> None:
         tests, seconds = read_report(report)
@@ -187,19 +240,56 @@ class Run:
 def main() -> int:
     # Being told to stop is an exception, so that servers are stopped and scratch files removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if has_room(MEMORY):  # tests write many files, and most are never read again
+        os.environ["TMPDIR"] = MEMORY
     with tempfile.TemporaryDirectory(prefix="batchsite-tests-") as scratch:
         run = Run(Path(scratch))
         if sys.argv[1:] == ["lint"]:
             lint(run)
+            run.step(*TYPES)
         elif sys.argv[1:] == ["quick"]:
             lint(run)
+            run.step(*TYPES)
             run.pytest("Quick tests", [f"--numprocesses={os.cpu_count() or 1}", *QUICK], {})
         else:
-            lint(run)
-            checks(run)
-            tests(run)
+            # Nothing needs the types, which take a processor for a minute.
+            with run.step_aside(*TYPES):
+                with warm_up():
+                    lint(run)
+                    checks(run)
+                    libraries(run)
+                    migrated = migrate(run)
+                tests(run, migrated)
         show(run)
     return 1 if run.failed else 0
+
+
+@contextmanager
+def warm_up() -> Iterator[None]:
+    """Have the tests and all that they import compiled by the processor that is idle meanwhile.
+    In a fresh clone, each of the runs would do that by itself."""
+    with tempfile.TemporaryDirectory() as scratch:
+        process = subprocess.Popen(
+            [PYTHON, "-m", "pytest", "-q", "--collect-only"],
+            cwd=ROOT,
+            env=clean_environment(Path(scratch)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+            process.wait(timeout=STEP_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def has_room(folder: str) -> bool:
+    """Whether it is there, with enough room for all that tests write at a time."""
+    with suppress(OSError):
+        return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= MEMORY_BYTES
+    return False
 
 
 def lint(run: Run) -> None:
@@ -211,7 +301,6 @@ def lint(run: Run) -> None:
     )
     templates = sorted(str(path) for path in (ROOT / "templates").rglob("*.html"))
     run.step("Templates", [str(DJADE), "--check", "--target-version", "5.2", *templates])
-    run.step("Types", [PYTHON, "-m", "mypy"])
 
 
 def checks(run: Run) -> None:
@@ -224,7 +313,35 @@ def checks(run: Run) -> None:
     )
 
 
-def tests(run: Run) -> None:
+def libraries(run: Run) -> None:
+    """A machine without a network, or behind a mirror, fails no test."""
+    name = "Vulnerable libraries"
+    started = heading(name)
+    asking = vulnerabilities.command(ROOT / "requirements.txt")
+    answer = vulnerabilities.ask(asking, clean_environment(run.scratch / "data"), ROOT)
+    if answer is None:
+        run.not_run.append(f"{name} not run: PyPI's list of vulnerabilities does not answer.")
+        return
+    for line in answer.found:
+        prepare.say(line)
+    if answer.unknown:
+        run.not_run.append(f"{name}: PyPI does not know {answer.unknown} of the libraries.")
+    good = not answer.found
+    run.note(name, good, f"none in {answer.known}" if good else "FAILED", started)
+
+
+def migrate(run: Run, address: str = "") -> str:
+    """Bring the database at `address` up to date, or a new file; gives the file. Each process of
+    tests takes a copy, which costs less than all migrations."""
+    folder = run.scratch / "migrated"
+    environment = clean_environment(folder, DATABASE_URL=address)
+    if not succeeds([PYTHON, "manage.py", "migrate", "--verbosity=0"], environment):
+        prepare.say("So each process of tests runs the migrations.")
+    return str(folder / "batchsite.sqlite3")
+
+
+def tests(run: Run, migrated: str) -> None:
+    copied = {"MIGRATED": migrated}
     with ExitStack() as stack:
         name = "Browser tests"
         try:
@@ -233,13 +350,14 @@ def tests(run: Run) -> None:
             run.not_run.append(f"{name} not run: {error}.")
         else:
             # They wait for the site most of the time, so they run beside the others.
-            aside = run.pytest_aside(name, ["-m", "browser"], {"CHROMIUM": chromium})
+            arguments = ["-m", "browser", *WITH_BROWSER]
+            aside = run.pytest_aside(name, arguments, {"CHROMIUM": chromium, **copied})
             stack.enter_context(aside)
         try:
             prepare.get_libreoffice()
         except prepare.NotAvailable as error:
             run.not_run.append(f"The test that opens files with LibreOffice not run: {error}.")
-        run.pytest("Tests on SQLite", [*SIDE_BY_SIDE, "-m", "not browser"], {})
+        run.pytest("Tests on SQLite", [*SIDE_BY_SIDE, "-m", "not browser"], copied)
         name = "Tests on PostgreSQL"
         try:
             address = stack.enter_context(prepare.postgres(prepare.get_postgres()))
@@ -249,7 +367,9 @@ def tests(run: Run) -> None:
             marks = ["-m", "not browser and not no_database"]
             left_out = [f"--ignore={path}" for path in ON_SQLITE_ONLY]
             arguments = [*SIDE_BY_SIDE, *marks, *left_out, *ON_POSTGRES]
-            run.pytest(name, arguments, {"DATABASE_URL": address})
+            migrate(run, address.replace("/batchsite?", f"/{prepare.MIGRATED}?"))
+            copied = {"MIGRATED": prepare.MIGRATED}
+            run.pytest(name, arguments, {"DATABASE_URL": address, **copied})
 
 
 def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ from jobs.worker.supervision import prepare_child
 from .environment import ROOT, clean_environment
 
 SECONDS = 300  # for what a quiet machine does in some seconds
+# A database that is up to date, made once for all processes of run.py: a file, or on PostgreSQL the
+# name of one.
+MIGRATED = os.environ.get("MIGRATED", "")
 
 
 def free_port() -> int:
@@ -24,6 +28,15 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
     return port
+
+
+def with_database(folder: Path) -> Path:
+    """The new folder of a site, with a database that is up to date if there is one to be copied:
+    migrations take longer than all the rest of a first start."""
+    if Path(MIGRATED).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(MIGRATED, folder / "batchsite.sqlite3")
+    return folder
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -78,6 +91,12 @@ class Site:
     def wait_until_ready(self) -> None:
         wait_for(lambda: bool(self.said) or self.process.poll() is not None, "the ready line")
         assert self.said, "".join(self.complained)
+
+    def set_up_path(self) -> str:
+        """Where the first account is made."""
+        wait_for(lambda: any("/setup/" in line for line in self.said), "the link")
+        links = (line.partition("/setup/")[2].strip() for line in self.said)
+        return "/setup/" + next(filter(None, links))
 
     def children(self) -> dict[str, int]:
         """Process ids of the site's parts, by a word of their command."""

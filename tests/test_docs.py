@@ -33,6 +33,28 @@ def test_every_guarantee_names_the_tests_that_hold_it() -> None:
         assert set(names) <= TESTS, f"no such test: {set(names) - TESTS}"
 
 
+def test_each_requirement_of_asvs_is_answered_once_and_shown() -> None:
+    """Met: with tests, pages or files that exist. Open ones are in the list at the top."""
+    page = ROOT / "docs" / "running" / "asvs.md"
+    opened, _, chapters = page.read_text().partition("## What is open")[2].partition("\n## ")
+    rows = [line.split(" | ") for line in chapters.splitlines() if re.match(r"\| \d", line)]
+    answers = {name: row for row in rows for name in row[0].strip("| ").split(", ")}
+    list_of_both = (ROOT / "tests" / "data" / "asvs-5.0.0.txt").read_text()
+    wanted = [line.split()[0] for line in list_of_both.splitlines()]
+    assert sorted(answers) == sorted(wanted)
+    assert sum(row[0].count(",") + 1 for row in rows) == len(wanted), "one is there twice"
+    for row in rows:
+        state, shown = row[1].partition(":")[0].partition(",")[0].strip("| "), row[2]
+        files = re.findall(r"`([\w./-]+\.\w+)`", shown)
+        names = re.findall(r"`(test_\w+)`", shown)
+        assert set(names) <= TESTS, f"no such test: {set(names) - TESTS}"
+        assert all((ROOT / file).exists() for file in files), row
+        assert state in {"met", "no", "open"}, row
+        assert state != "met" or names or files or "](" in shown or "above" in row[1], row
+    said = set(re.findall(r"\d+\.\d+\.\d+", opened))
+    assert said == {name for name, row in answers.items() if row[1].strip("| ").startswith("open")}
+
+
 def test_the_quick_tests_are_files_that_exist() -> None:
     assert all((ROOT / name).exists() for name in QUICK)
 

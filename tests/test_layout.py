@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ FLOORS = (
     ("actions",),
     ("worker",),
     ("retries", "spending"),
-    ("drafts", "results"),
+    ("drafts", "results", "notifications"),
     ("batches",),
     ("provider",),
     ("models",),
@@ -46,10 +47,20 @@ def sources() -> dict[str, Path]:
 MODULES = set(sources())
 
 
-def imports(module: str, path: Path) -> Iterator[str]:
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(module: str, path: Path) -> frozenset[str]:
     """What a module imports, wherever in it, also what it imports for types only."""
+    return frozenset(_imports(module, path))
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -199,7 +210,7 @@ def test_no_function_is_too_long_to_read() -> None:
     lengths = {
         f"{path.relative_to(ROOT)}::{node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in python_files("jobs", "batchsite", "tests")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert not {name: length for name, length in lengths.items() if length > 60}
@@ -219,3 +230,27 @@ def test_no_line_of_a_template_is_too_long_to_read() -> None:
 def test_sentences_in_templates_are_whole() -> None:
     """Other languages have other plurals: `blocktranslate count` has each sentence whole."""
     assert not [place for place, line in template_lines() if "pluralize" in line]
+
+
+# --- Tests ----------------------------------------------------------------------------------------
+
+WAITS = {"Barrier", "HTTPConnection", "communicate", "run", "wait", "wait_for"}
+
+
+def test_no_test_depends_on_how_fast_the_machine_is() -> None:
+    """Whoever waits for something has minutes: only what never comes may take as long."""
+    short = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in python_files("tests")
+        for call in ast.walk(tree(path))
+        if isinstance(call, ast.Call) and name_of(call.func) in WAITS
+        for given in call.keywords
+        if given.arg == "timeout" and isinstance(given.value, ast.Constant)
+        if isinstance(given.value.value, int | float) and given.value.value < 120
+        if path.name != "prepare.py"
+    ]
+    assert not short, "use running.SECONDS"
+
+
+def name_of(function: ast.expr) -> str:
+    return getattr(function, "attr", getattr(function, "id", ""))

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import caches
+from huey.contrib.djhuey import HUEY
 
+from .conftest import SCRATCH
 from .environment import ROOT, clean_environment, setting_names
 
 pytestmark = pytest.mark.no_database
@@ -169,6 +172,26 @@ def test_production_settings_pass_the_deployment_checks(tmp_path: Path) -> None:
     assert "no issues" in done.stdout
 
 
+def test_preload_lists_are_asked_for(tmp_path: Path) -> None:
+    code = "import batchsite.settings as s; print(s.SECURE_HSTS_PRELOAD)"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=clean_environment(tmp_path, **values),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for values in (
+            {"HTTPS": "on"},
+            {"HSTS_PRELOAD": "on"},
+            {"HTTPS": "on", "HSTS_PRELOAD": "on"},
+        )
+    ]
+    assert said == ["False", "False", "True"]
+
+
 def test_prompts_never_reach_the_log(tmp_path: Path) -> None:
     """The provider's client logs whole requests when its logger is at DEBUG."""
     code = (
@@ -183,3 +206,8 @@ def test_prompts_never_reach_the_log(tmp_path: Path) -> None:
 def test_tests_see_none_of_the_machines_settings() -> None:
     assert "ANTHROPIC_API_KEY" not in os.environ
     assert "ANTHROPIC_BASE_URL" not in os.environ
+
+
+def test_each_process_of_the_tests_has_folders_of_its_own() -> None:
+    queue = Path(HUEY.storage.filename)
+    assert queue.parent == Path(caches["default"]._dir).parent == SCRATCH  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from django.test import Client
 from batchsite import __version__
 
 from .environment import ROOT, clean_environment
+from .running import SECONDS
 
 pytestmark = pytest.mark.no_database
 
@@ -52,7 +53,7 @@ def test_the_command_line_says_the_version(argument: str, tmp_path: Path) -> Non
         env=clean_environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=True,
     )
 

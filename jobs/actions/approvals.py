@@ -13,7 +13,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ..drafts import estimates
-from ..models import Job, clock, job_log
+from ..models import Job, Role, audit, clock, job_log, outbox, role_of
+from ..models.outbox import Facts
 from ..retries import rounds
 from ..rules import pricing, wording
 from ..rules.price_estimates import Estimate
@@ -47,7 +48,8 @@ def request_approval(job: Job, plan: str, user: User, again: RetryChoice | None 
     has changed since."""
     with transaction.atomic():
         job = Job.objects.select_for_update().get(pk=job.pk)
-        if _rows_and_most(job, plan, again) is None:
+        found = _rows_and_most(job, plan, again)
+        if found is None:
             return False
         Job.objects.filter(pk=job.pk).update(
             approval_plan=plan,
@@ -57,6 +59,12 @@ def request_approval(job: Job, plan: str, user: User, again: RetryChoice | None 
             approval_by=None,
         )
         job_log.write(job.pk, "Asked for approval.", user)
+        is_new = not (job.awaits_approval and job.approval_plan == plan)
+        job.refresh_from_db()
+        if is_new:
+            facts = _facts(found, user)
+            outbox.tell("approval_wanted", caps.approvers(job), job=job, facts=facts)
+        _audit("approval_requested", job, plan, found, user)
     return True
 
 
@@ -73,26 +81,52 @@ def approve(job: Job, plan: str, user: User) -> bool:
         if not caps.can_approve(job, user):
             raise caps.NotAllowed(
                 "You own this job, asked for the approval, or made the last change. Another "
-                "administrator has to approve it."
-                if user.is_superuser
-                else "Only an administrator can approve this job."
+                "approver or administrator has to approve it."
+                if role_of(user) in (Role.ADMINISTRATOR, Role.APPROVER)
+                else "Only an approver or administrator can approve this job."
             )
         Job.objects.filter(pk=job.pk).update(approval_by=user)
         rows, most = found
         up_to = pricing.format_dollars(pricing.round_up(most))
         what = f"Approved: {wording.rows(rows)}, at most {up_to}."
         job_log.write(job.pk, what, user)
+        if job.approval_by_id is None:
+            outbox.tell("approval_given", _askers(job), job=job, facts=_facts(found, user))
+        _audit("approval_given", job, plan, found, user)
     return True
 
 
 def withdraw_request(job: Job, user: User) -> bool:
-    """Withdraw the request. False if there is none."""
+    """Withdraw the request; whoever did not make it declines it. False if there is none."""
     with transaction.atomic():
         asked = Job.objects.filter(pk=job.pk, state__in=[Job.State.DRAFT, Job.State.FINISHED])
+        before = asked.select_for_update().exclude(approval_plan="").first()
         withdrawn = asked.exclude(approval_plan="").update(**NOTHING_ASKED)
-        if withdrawn:
+        if withdrawn and before:
             job_log.write(job.pk, "Withdrew the request for approval.", user)
+            is_own = user.pk in (before.approval_asked_by_id, before.owner_id)
+            if not is_own:
+                facts = Facts(who=user.username)
+                outbox.tell("approval_declined", _askers(before), job=before, facts=facts)
+            event = "approval_withdrawn" if is_own else "approval_declined"
+            audit.record(event, who=user, job=job.pk, before={"plan": before.approval_plan})
     return bool(withdrawn)
+
+
+def _askers(job: Job) -> list[User]:
+    """The owner of a job and whoever asked for its approval."""
+    return [job.owner, *([job.approval_asked_by] if job.approval_asked_by else [])]
+
+
+def _facts(found: tuple[int, Decimal], user: User) -> Facts:
+    rows, most = found
+    return Facts(rows=rows, cost=str(most), who=user.username)
+
+
+def _audit(event: str, job: Job, plan: str, found: tuple[int, Decimal], user: User) -> None:
+    rows, most = found
+    after: dict[str, audit.Value] = {"plan": plan, "rows": rows, "most_usd": format(most, "f")}
+    audit.record(event, who=user, job=job.pk, after=after)
 
 
 def _rows_and_most(job: Job, plan: str, again: RetryChoice | None) -> tuple[int, Decimal] | None:

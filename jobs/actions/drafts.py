@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from django.conf import settings
@@ -9,39 +10,78 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max
 
-from ..drafts import trials
+from ..drafts import improvements, trials
+from ..drafts.improvements import MarkedRow
 from ..models import Job, Outcome, Row, Trial, clock, dollars, job_log, recipe_of
 from ..rules import wording
 from ..rules.answer_formats import as_written
 from ..rules.pricing import UnknownPrice
 from ..rules.recipes import Recipe, with_example, with_rows_of
-from ..spending import caps
+from ..spending import cap_notices, caps
 from .nudges import nudge_worker
 
+# States of a job in which something can be tested.
+CAN_TEST = (Job.State.DRAFT, Job.State.FINISHED)
 
-def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
-    """Test some rows of a draft with its current recipe, and with the model `also` to compare.
-    False if there are no rows, an earlier test is still running, or the job is not a draft.
+
+def start_trials(
+    job: Job, rows: list[Row], user: User, also: str = "", recipe: Recipe | None = None
+) -> bool:
+    """Test some rows with `recipe`, or else with the current one, and with the model `also` to
+    compare. False if there are no rows, an earlier test is still running, or the job is at work.
 
     The ceiling is reserved and counts for the job. Raises caps.NotAllowed if that exceeds a limit
     or there is no price.
     """
-    asked = [recipe_of(job)]
-    if also and also != job.recipe.model:
+    asked = [replace(recipe or recipe_of(job), private=tuple(job.private_columns))]
+    if also and also != asked[0].model:
         asked.append(replace(asked[0], model=also))
+
+    def plan(first: int) -> list[Trial]:
+        return [
+            one
+            for number, tested in enumerate(asked, start=first)
+            for one in trials.plan_trials(job, rows, tested, number)
+        ]
+
+    planned = _reserve_trials(job, plan)
+    if planned:
+        tested = wording.rows(len(planned) // len(asked))
+        text = "Testing {} with two models." if len(asked) > 1 else "Testing {}."
+        job_log.write(job.pk, text.format(tested), user)
+        nudge_worker(job)
+    return bool(planned)
+
+
+def ask_for_better_prompt(job: Job, marked: list[MarkedRow], wish: str, user: User) -> bool:
+    """Ask Claude for a better prompt, from rows whose answers were marked down. False if there are
+    none, a test is still running, or the job is at work. Raises caps.NotAllowed as start_trials
+    does."""
+    if not marked:
+        return False
+
+    def plan(first: int) -> list[Trial]:
+        return [improvements.plan_improvement(job, recipe_of(job), marked, wish, first)]
+
+    planned = _reserve_trials(job, plan)
+    if planned:
+        job_log.write(job.pk, "Asking Claude for a better prompt.", user)
+        nudge_worker(job)
+    return bool(planned)
+
+
+def _reserve_trials(job: Job, plan: Callable[[int], list[Trial]]) -> list[Trial]:
+    """Store the tests that `plan` makes for the next round, if nothing is being tested and every
+    limit allows them; none otherwise. Raises caps.NotAllowed."""
     with transaction.atomic():
         allowed, now = caps.lock_caps(), clock.now()
-        draft = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
-        if not draft.update(next_action_at=clock.now()) or job.trials.pending().exists():
-            return False
+        mine = Job.objects.filter(pk=job.pk, state__in=CAN_TEST, readings=job.readings)
+        mine = mine.filter(trashed_at=None, contents_deleted_at=None)
+        if not mine.update(next_action_at=clock.now()) or job.trials.pending().exists():
+            return []
         last = job.trials.aggregate(last=Max("round"))["last"] or 0
-        rounds = enumerate(asked, start=last + 1)
         try:
-            planned = [
-                one
-                for number, recipe in rounds
-                for one in trials.plan_trials(job, rows, recipe, number)
-            ]
+            planned = plan(last + 1)
         except UnknownPrice as error:
             raise caps.NotAllowed(
                 f"There is no price for “{error}”, so the cost of this test is unknown. "
@@ -50,19 +90,38 @@ def start_trials(job: Job, rows: list[Row], user: User, also: str = "") -> bool:
         most = dollars(sum(one.most_pico for one in planned))
         if why := caps.why_trial_over_cap(job, most, allowed, now):
             raise caps.NotAllowed(why)
-        Trial.objects.bulk_create(planned)
-        if planned:
-            tested = wording.rows(len(planned) // len(asked))
-            text = "Testing {} with two models." if len(asked) > 1 else "Testing {}."
-            job_log.write(job.pk, text.format(tested), user)
+        made = Trial.objects.bulk_create(planned)
+        cap_notices.tell_if_near(job, allowed, now)
+        return made
+
+
+def mark_private(job: Job, names: Collection[str], user: User) -> bool:
+    """Mark the columns of a draft that never leave this site: `names`, and no others of its file.
+    True if something changed."""
+    with transaction.atomic():
+        locked = Job.objects.select_for_update().get(pk=job.pk)
+        gone = [name for name in locked.private_columns if name not in locked.columns]
+        private = [*(name for name in locked.columns if name in names), *gone]
+        if private == locked.private_columns:
+            return False
+        drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
+        marked = drafts.update(
+            private_columns=private, plan_sha256="", changed_by=user, next_action_at=clock.now()
+        )
+        if marked:
+            # Tests that have not been sent may use a column that is private now.
+            job.trials.filter(state=Trial.State.WAITING).delete()
             nudge_worker(job)
-    return bool(planned)
+    return bool(marked)
 
 
 def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:
-    """Save the recipe of a draft and have its price estimated. True if something changed."""
+    """Save the recipe of a draft and have its price estimated; its private columns stay. True if
+    something changed."""
+    recipe = replace(recipe, private=tuple(job.private_columns))
     if recipe_of(job) == recipe:
         return False
+    recipe = replace(recipe, private=())
     drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
     # Without delay: the page already waits until typing stops.
     saved = drafts.update(
@@ -83,6 +142,12 @@ def use_tested_recipe(job: Job, round_number: int, user: User) -> bool:
     return True
 
 
+def mark_trial(one: Trial, *, down: bool) -> bool:
+    """Mark the answer of a test down, or take that back. False if it already is so."""
+    marked = Trial.objects.filter(pk=one.pk, marked_down=not down).update(marked_down=down)
+    return bool(marked)
+
+
 def use_as_example(job: Job, one: Trial, user: User) -> bool:
     """Add a tested row and its answer to the background as an example of a good answer. False if
     the answer is not good or the job is not a draft."""
@@ -91,6 +156,8 @@ def use_as_example(job: Job, one: Trial, user: User) -> bool:
     if one.practice != settings.PRACTICE:
         return False  # a made-up answer must not get into a real prompt, or the reverse
     recipe = recipe_of(job)
+    if {name for name, _cell in one.cells}.intersection(job.private_columns):
+        return False  # its cells would leave with the background
     answer = as_written(one.answer_kind, one.answer)
     system = with_example(recipe.system, one.cells, answer)
     save_recipe(job, replace(recipe, system=system), user)

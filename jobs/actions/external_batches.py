@@ -12,9 +12,9 @@ from django.core.files.base import File
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from ..batches import external, external_ids, planning
+from ..batches import external, external_ids, holds, planning
 from ..ingest.shapes import Choices
-from ..models import Batch, Job, clock, job_log
+from ..models import Batch, Job, audit, clock, job_log
 from ..rules import wording
 from .nudges import nudge_worker
 from .stored_files import default_name, store_upload
@@ -77,6 +77,7 @@ def import_batch(
             file = f"with {taken['upload_name']}" if upload else "without a file"
             job_log.write(job.pk, f"Imported {batch} {file}.", owner)
             nudge_worker(job)
+            audit.record("batch_imported", who=owner, job=job.pk, target=info.id)
     except IntegrityError:
         external.refuse_known(info.id)  # imported by someone else meanwhile
         raise
@@ -91,8 +92,9 @@ def choose_ids(job: Job, way: str, user: User) -> bool:
     now = clock.now()
     with transaction.atomic():
         open_ = Job.objects.filter(pk=job.pk, ids_are=job.ids_are, state__in=Job.MOVING)
-        chosen = open_.update(ids_are=way, held="", next_action_at=now)
+        chosen = open_.update(ids_are=way, next_action_at=now)
         if chosen:
+            holds.end_hold(job.pk)
             job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
             job_log.write(job.pk, f"IDs of the batch: {external_ids.in_words(way)}.", user)
             nudge_worker(job)
@@ -114,10 +116,10 @@ def read_file_again(job: Job, choices: Choices, user: User) -> bool:
             row_count=0,
             choices=choices,
             ids_may_be=[],
-            held="",
             next_action_at=now,
         )
         if begun:
+            holds.end_hold(job.pk)
             job.batches.filter(state=Batch.State.ENDED).update(next_action_at=now)
             job_log.write(job.pk, "Reading the file with new settings.", user)
             nudge_worker(job)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from django.db import transaction
 
 from ..models import Job
+from ..rules import log_context
 from ..worker import tasks
 
 
 def nudge_worker(job: Job) -> None:
-    transaction.on_commit(lambda: tasks.nudge(job.pk))
+    request = str(log_context.current().get("request", ""))
+    transaction.on_commit(lambda: tasks.nudge(job.pk, request))

@@ -10,15 +10,16 @@ from django.core.files.base import File
 from django.db import transaction
 
 from ..batches import attempts
-from ..models import CorrectedUpload, Job, clock, files, job_log, note_change, pico
+from ..models import CorrectedUpload, Job, audit, clock, files, job_log, note_change, pico
 from ..retries import edits, rounds
 from ..rules import wording
 from ..rules.retry_choices import RetryChoice
-from ..spending import caps
+from ..spending import cap_notices, caps
 from ..worker import row_changes
 from . import approvals
 from .nudges import nudge_worker
 from .stored_files import store_file, upload_name_of
+from .submissions import require_rows
 
 
 def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
@@ -37,19 +38,19 @@ def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
         allowed, now = caps.lock_caps(), clock.now()
         # Locked: whoever edits or marks rows waits for us.
         job = Job.objects.select_for_update().get(pk=job.pk)
-        if rounds.versions(job) != rounds.versions(shown):
-            return False
-        if row_changes.find_change(job):
+        if rounds.versions(job) != rounds.versions(shown) or row_changes.find_change(job):
             return False
         most = planned.price.most
         if why := caps.why_over_cap(job, most, allowed, now):
             raise caps.NotAllowed(why)
+        require_rows(job.owner, planned.rows, now)
         approver = None
         if caps.needs_approval(job, most, allowed):
             if why := caps.why_approval_is_missing(job, key, user):
                 raise caps.NotAllowed(why)
             approver = job.approval_by
-        started = job.practice == settings.PRACTICE and Job.objects.try_move(
+        kept = Job.objects.filter(trashed_at=None, contents_deleted_at=None)
+        started = job.practice == settings.PRACTICE and kept.try_move(
             job.pk,
             Job.State.FINISHED,
             Job.State.SUBMITTING,
@@ -70,7 +71,15 @@ def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
         job_log.write(
             job.pk, f"Retry requested: {wording.rows(planned.rows)}. {what}".strip(), user
         )
+        cap_notices.tell_if_near(job, allowed, now)
         nudge_worker(job)
+        after: dict[str, audit.Value] = {
+            "plan": key,
+            "rows": planned.rows,
+            "most_usd": format(most, "f"),
+            "approved_by": approver.pk if approver else None,
+        }
+        audit.record("retry_submitted", who=user, job=job.pk, after=after)
     return True
 
 

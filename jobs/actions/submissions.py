@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..models import Batch, Job, Sending, Trial, clock, job_log, note_change, pico
+from ..batches import holds
+from ..models import Batch, Job, Sending, Trial, audit, clock, job_log, note_change, pico
+from ..models.quotas import why_too_many_rows
 from ..rules import result_proof, wording
-from ..spending import caps
+from ..spending import cap_notices, caps
 from . import approvals
 from .nudges import nudge_worker
 
@@ -29,13 +33,14 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             return False
         if why := caps.why_over_cap(job, estimate.most, allowed, now):
             raise caps.NotAllowed(why)
+        require_rows(job.owner, estimate.rows, now)
         approved = {}
         if caps.needs_approval(job, estimate.most, allowed):
             if why := caps.why_approval_is_missing(job, plan_sha256, user):
                 raise caps.NotAllowed(why)
             approved = {"approved_by": job.approval_by}
         note_change(job.pk)
-        confirmed = Job.objects.filter(plan_sha256=plan_sha256).try_move(
+        confirmed = Job.objects.filter(plan_sha256=plan_sha256, trashed_at=None).try_move(
             job.pk,
             Job.State.DRAFT,
             Job.State.SUBMITTING,
@@ -50,8 +55,22 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             # Tests that have not been sent are no longer needed.
             job.trials.filter(state=Trial.State.WAITING).delete()
             job_log.write(job.pk, f"Submitted {wording.rows(estimate.rows)}.", user)
+            cap_notices.tell_if_near(job, allowed, now)
             nudge_worker(job)
+            after: dict[str, audit.Value] = {
+                "plan": plan_sha256,
+                "rows": estimate.rows,
+                "most_usd": format(estimate.most, "f"),
+                "approved_by": job.approval_by_id if approved else None,
+            }
+            audit.record("job_submitted", who=user, job=job.pk, after=after)
     return confirmed
+
+
+def require_rows(person: User, rows: int, now: datetime) -> None:
+    """Raises caps.NotAllowed when `rows` more are more than the person may send this month."""
+    if why := why_too_many_rows(person, rows, now):
+        raise caps.NotAllowed(why)
 
 
 def stop_job(job: Job, user: User) -> bool:
@@ -61,24 +80,22 @@ def stop_job(job: Job, user: User) -> bool:
             job.pk,
             [Job.State.SUBMITTING, Job.State.WORKING],
             Job.State.CANCELING,
-            held="",
             next_action_at=clock.now(),
         )
         if stopped:
+            holds.end_hold(job.pk)
             job_log.write(job.pk, "Stop requested.", user)
             nudge_worker(job)
+            audit.record("job_stopped", who=user, job=job.pk)
     return stopped
 
 
 def resume_job(job: Job, user: User) -> bool:
     """Continue a job on hold: what was refused may be sent again. False if it is not on hold."""
     with transaction.atomic():
-        freed = (
-            Job.objects.filter(pk=job.pk)
-            .exclude(held="")
-            .update(held="", next_action_at=clock.now())
-        )
+        freed = holds.end_hold(job.pk)
         if freed:
+            Job.objects.filter(pk=job.pk).update(next_action_at=clock.now())
             # A refused batch was never accepted, so sending it again cannot be charged twice.
             job.batches.filter(state=Batch.State.BLOCKED).update(
                 state=Batch.State.PLANNED, next_action_at=None
@@ -89,7 +106,8 @@ def resume_job(job: Job, user: User) -> bool:
             Job.objects.filter(pk=job.pk).update(failures_in_a_row=0)
             job_log.write(job.pk, "Trying again.", user)
             nudge_worker(job)
-    return bool(freed)
+            audit.record("job_resumed", who=user, job=job.pk)
+    return freed
 
 
 def resume_sending(job: Job, user: User) -> bool:
@@ -103,6 +121,7 @@ def resume_sending(job: Job, user: User) -> bool:
             Job.objects.filter(pk=waiting.pk).update(next_action_at=now)
             nudge_worker(waiting)
         job_log.write(job.pk, "Trying to send again.", user)
+        audit.record("sending_resumed", who=user, job=job.pk)
     return True
 
 
@@ -112,13 +131,14 @@ def give_up_missing_answers(job: Job, user: User) -> bool:
     no such batches."""
     now = clock.now()
     with transaction.atomic():
-        held = Job.objects.filter(pk=job.pk).exclude(held="")
-        if not held.update(held="", next_action_at=now):
+        if not holds.end_hold(job.pk):
             return False
+        Job.objects.filter(pk=job.pk).update(next_action_at=now)
         away = job.batches.staying_away(result_proof.TRIES)
         if not away.update(given_up_at=now, next_action_at=now):
             transaction.set_rollback(True)
             return False
         job_log.write(job.pk, "Continuing without the missing answers.", user)
         nudge_worker(job)
+        audit.record("missing_answers_given_up", who=user, job=job.pk)
     return True

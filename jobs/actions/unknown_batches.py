@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..batches import ceilings, reconciliation
-from ..models import Batch, Job, clock, job_log
+from ..batches import ceilings, holds, reconciliation
+from ..models import Batch, Job, audit, clock, job_log
 from ..rules import pricing
-from ..spending import caps
+from ..spending import cap_notices, caps
 from .nudges import nudge_worker
 
 # --- A batch of which we do not know whether it arrived ------------------------------------------
@@ -16,7 +16,8 @@ from .nudges import nudge_worker
 
 def look_again(batch: Batch, user: User) -> bool:
     """Look for an unknown batch in the provider's list now. False if it is settled."""
-    return _about_unknown(batch, user, f"Batch {batch.number}: looking again.")
+    what = f"Batch {batch.number}: looking again."
+    return _about_unknown(batch, user, "batch_looked_for", what)
 
 
 def send_again(batch: Batch, user: User) -> bool:
@@ -40,10 +41,18 @@ def send_again(batch: Batch, user: User) -> bool:
             )
         if not reconciliation.plan_again(batch, decided_by=user.pk):
             return False
-        Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
+        holds.end_hold(batch.job_id, batch.why_asked)
         Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
         job_log.write(batch.job_id, f"Batch {batch.number} will be sent again, as requested.", user)
+        cap_notices.tell_if_near(job, allowed, clock.now())
         nudge_worker(batch.job)
+        audit.record(
+            "batch_sent_again",
+            who=user,
+            job=batch.job_id,
+            target=f"batch {batch.number}",
+            after={"rows": batch.size, "most_usd": format(most, "f")},
+        )
     return True
 
 
@@ -53,12 +62,13 @@ def identify_batch(batch: Batch, provider_id: str, user: User) -> bool:
     return _about_unknown(
         batch,
         user,
+        "batch_identified",
         f"Batch {batch.number}: checking whether it is {provider_id}.",
         suggested_id=provider_id,
     )
 
 
-def _about_unknown(batch: Batch, user: User, what: str, **values: str) -> bool:
+def _about_unknown(batch: Batch, user: User, event: str, what: str, **values: str) -> bool:
     now = clock.now()
     with transaction.atomic():
         unknown = Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN)
@@ -67,4 +77,6 @@ def _about_unknown(batch: Batch, user: User, what: str, **values: str) -> bool:
         Job.objects.filter(pk=batch.job_id).update(next_action_at=now)
         job_log.write(batch.job_id, what, user)
         nudge_worker(batch.job)
+        target = f"batch {batch.number}"
+        audit.record(event, who=user, job=batch.job_id, target=target, after=values)
     return True

@@ -11,11 +11,22 @@ import logging
 from contextlib import suppress
 from datetime import timedelta
 
-from django.db import InterfaceError, OperationalError
-from django.db.models import Q, Sum
+from django.contrib.auth.models import User
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F, Q, Sum, Value
 from django.db.models.functions import Coalesce
 
-from ..models import Batch, Heartbeat, Job, Sending, clock, job_log, key_fingerprint
+from ..models import (
+    Batch,
+    Heartbeat,
+    Job,
+    Sending,
+    administrators,
+    clock,
+    job_log,
+    key_fingerprint,
+    outbox,
+)
 from ..provider.errors import Refused
 
 logger = logging.getLogger(__name__)
@@ -31,12 +42,30 @@ CROWDED, FIRST_GO = timedelta(minutes=15), timedelta(seconds=5)
 
 
 def hold(job_pk: int, why: str) -> None:
-    """Say that a person is needed, in `Job.held` and in the log. A job that is held already stays
-    held for the first reason; the next one is said when that is gone."""
+    """Say that a person is needed, in `Job.held` and in the log, and tell people. A job that is
+    held already stays held for the first reason; the next one is said when that is gone."""
     why = why.replace("\0", "\ufffd")  # which PostgreSQL does not take
     sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
-    if sent.filter(held="").update(held=why):
-        job_log.write(job_pk, f"Action needed: {why}")
+    with transaction.atomic():
+        if sent.filter(held="").update(held=why):
+            job_log.write(job_pk, f"Action needed: {why}")
+            outbox.tell_about_job("action_needed", _with_owner(job_pk))
+
+
+def end_hold(job_pk: int, why: str = "", *, go_on: bool = False) -> bool:
+    """The reason that begins with `why` holds a job no longer: people are told. False if nothing
+    like that did. In a transaction, before another change of the job. `go_on`: the job is due."""
+    held = Job.objects.filter(pk=job_pk, held__startswith=why).exclude(held="")
+    due = {"next_action_at": clock.now()} if go_on else {}
+    with transaction.atomic():
+        if not held.update(held="", **due):
+            return False
+        outbox.tell_about_job("action_solved", _with_owner(job_pk))
+    return True
+
+
+def _with_owner(job_pk: int) -> Job:
+    return Job.objects.select_related("owner").get(pk=job_pk)
 
 
 def in_words(error: Refused) -> str:
@@ -55,19 +84,20 @@ def in_words(error: Refused) -> str:
     return f"Anthropic refused this: {said}"
 
 
-def release(job_pk: int, why: str) -> None:
-    """What held a job is over: the reason that begins with `why`. It goes on by itself."""
-    held = Job.objects.filter(pk=job_pk, held__startswith=why)
-    held.update(held="", next_action_at=clock.now())
-
-
-def note_trouble(text: str) -> None:
-    """Why the last look at the provider failed; pages say so until one succeeds."""
-    Heartbeat.row().update(provider_trouble=text[:500])
+def note_trouble(text: str, *, answered: bool = False) -> None:
+    """Why the last look at the provider failed; pages say so until one succeeds. `answered`: it
+    was reached, and said no."""
+    since = None if answered else Coalesce("provider_away_since", Value(clock.now()))
+    Heartbeat.row().update(
+        provider_trouble=text[:500],
+        provider_away_since=since,
+        provider_errors=F("provider_errors") + 1,
+    )
 
 
 def end_trouble() -> None:
-    Heartbeat.row().exclude(provider_trouble="").update(provider_trouble="")
+    troubled = Heartbeat.row().exclude(provider_trouble="")
+    troubled.update(provider_trouble="", provider_away_since=None)
 
 
 def note_site_trouble(error: Exception) -> bool:
@@ -101,27 +131,40 @@ def end_site_trouble() -> None:
 def pause(error: Refused) -> timedelta:
     """Send nothing with this key for a while, because the provider refuses the key or the account
     rather than a batch. How long until the next try."""
-    sending = Sending.get()
     why = in_words(error)
-    count = sending.pauses_in_a_row + 1 if sending.paused_because else 1
-    wait: timedelta = min(FIRST_PAUSE * 2 ** min(count - 1, 10), LONGEST_PAUSE)
-    Sending.row().update(
-        pause=why,
-        pause_key=key_fingerprint(),
-        pauses_in_a_row=count,
-        send_after=clock.now() + wait,
-    )
+    with transaction.atomic():
+        sending = Sending.row().select_for_update().get()
+        count = sending.pauses_in_a_row + 1 if sending.paused_because else 1
+        wait: timedelta = min(FIRST_PAUSE * 2 ** min(count - 1, 10), LONGEST_PAUSE)
+        Sending.row().update(
+            pause=why,
+            pause_key=key_fingerprint(),
+            pauses_in_a_row=count,
+            send_after=clock.now() + wait,
+        )
+        if not sending.paused_because:
+            outbox.tell("sending_paused", people_who_send())
     if why != sending.paused_because:
         for pk in Job.objects.sending().values_list("pk", flat=True):
             job_log.write(pk, f"Sending is paused: {why}")
     return wait
 
 
+def people_who_send() -> list[User]:
+    """Administrators, and the owners of jobs that have something left to send."""
+    owners = User.objects.filter(pk__in=Job.objects.sending().values("owner"))
+    return list(administrators().union(owners))
+
+
 def end_pause() -> None:
     """The provider took a batch: whatever was in the way is gone."""
     paused = Sending.row().exclude(pause="")
     now = clock.now()
-    if paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now):
+    with transaction.atomic():
+        ended = paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now)
+        if ended:
+            outbox.tell("sending_resumed", people_who_send())
+    if ended:
         for pk in Job.objects.sending().values_list("pk", flat=True):
             job_log.write(pk, "Sending has resumed.")
         Job.objects.sending().update(next_action_at=now)

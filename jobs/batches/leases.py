@@ -3,24 +3,14 @@ ever, and one that was too slow notices that another has taken over."""
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from ..models import Job, clock
+from ..models import Job, clock, processes
 
 LENGTH = timedelta(seconds=60)
 RENEW_SECONDS = 10
-# One process's name. The last part tells it from an earlier process with the same number.
-_HOST = socket.gethostname()
-with suppress(OSError):
-    # Containers may share a name; their process numbers are counted apart.
-    _HOST += f"/{Path('/proc/self/ns/pid').readlink()}"
-_PROCESS = f"{_HOST}|{os.getpid()}|{secrets.token_hex(4)}"
 
 
 class LeaseLost(Exception):
@@ -64,7 +54,7 @@ class Lease:
 def claim(job_pk: int) -> Lease | None:
     """The lease on a job that is due, or None: not due, or someone has it."""
     now = clock.now()
-    owner = f"{_PROCESS}|{secrets.token_hex(4)}"
+    owner = f"{processes.PROCESS}|{secrets.token_hex(4)}"
     due = Job.objects.due(now).filter(pk=job_pk)
     # Should this process die, the job is due again when the lease ends.
     until = now + LENGTH
@@ -77,20 +67,7 @@ def free_leases_of_the_dead() -> None:
     """Free what processes of this machine held that are gone, so that a job goes on at once when
     its worker was killed. A lease of another machine, or in doubt, runs out by itself."""
     for pk, owner in Job.objects.exclude(lease_owner="").values_list("pk", "lease_owner"):
-        host, process, _ = owner.split("|", 2)
-        if host == _HOST and not owner.startswith(_PROCESS) and not _is_alive(int(process)):
+        if processes.has_ended(owner.rpartition("|")[0]):
             Job.objects.filter(pk=pk, lease_owner=owner).update(
                 lease_until=None, lease_owner="", next_action_at=clock.now()
             )
-
-
-def _is_alive(process: int) -> bool:
-    if process == os.getpid():
-        return False  # our own number, but not our token: a process before us
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

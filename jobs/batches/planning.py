@@ -110,8 +110,8 @@ def recipe_hash(job: Job, number: int) -> str:
     recipe: list[Any] = [asked.prompt, asked.system, asked.model, asked.max_tokens]
     if asked.answer != FREE_TEXT:
         recipe.append(msgspec.to_builtins(asked.answer))
-    if asked.effort or asked.cached or asked.skip_empty or asked.same_once:
-        recipe.append([asked.effort, asked.cached, asked.skip_empty, asked.same_once])
+    if asked.effort or asked.cached or asked.skip_empty or asked.skip_duplicates:
+        recipe.append([asked.effort, asked.cached, asked.skip_empty, asked.skip_duplicates])
     if asked.only_new:
         recipe.append("only new")
     return hashlib.sha256(msgspec.json.encode(recipe)).hexdigest()[:16]

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, transaction
 
-from ..models import Batch, Job, NotMoved, clock, job_log
+from ..models import Batch, Job, NotMoved, clock, job_log, outbox
+from ..models.outbox import Facts
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
-from ..rules import result_proof
+from ..rules import log_context, result_proof
 from ..rules.provider_lists import KEPT
 from . import collection, holds, reconciliation
 from .isolation import isolated
@@ -28,6 +29,8 @@ LOOKED_UP = 10  # single look-ups of one watch
 # that.
 SINCE_END = (timedelta(hours=1), timedelta(hours=24))
 SINCE_CREATION = (timedelta(days=7), timedelta(days=20), timedelta(days=27))
+# The last two of these warnings are told outside of the page of the job, too.
+TOLD_BEFORE = timedelta(days=10)
 
 
 def watch() -> None:
@@ -62,6 +65,11 @@ def watch() -> None:
 def _look_at(batch: Batch, look: Callable[[Batch], None]) -> errors.ProviderError | None:
     """Take one look at a batch. Whatever goes wrong with it, the others are looked at, too: what
     the provider did not answer is returned."""
+    with log_context.about(job=batch.job_id, batch=batch.number):
+        return _try_to_look_at(batch, look)
+
+
+def _try_to_look_at(batch: Batch, look: Callable[[Batch], None]) -> errors.ProviderError | None:
     try:
         look(batch)
     except errors.ProviderError as error:
@@ -90,7 +98,7 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
         same.update(doubt="", doubts=0)
     if batch.missing_since and same.update(missing_since=None, given_up_at=None):
         job_log.write(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
-        holds.release(batch.job_id, _is_missing(batch))
+        holds.end_hold(batch.job_id, _is_missing(batch), go_on=True)
 
 
 def _is_missing(batch: Batch) -> str:
@@ -102,21 +110,32 @@ def warn() -> None:
     having been fetched. Each warning is given once."""
     now = clock.now()
     for batch in Batch.objects.not_fetched(now):
-        with isolated(f"job {batch.job_id} batch {batch.number}: the warning"):
+        what = f"job {batch.job_id} batch {batch.number}: the warning"
+        with log_context.about(job=batch.job_id, batch=batch.number), isolated(what):
             _warn_of(batch, now)
 
 
 def _warn_of(batch: Batch, now: datetime) -> None:
     given = warnings_due(batch, now)
     last = Batch.objects.filter(pk=batch.pk, warnings_given=batch.warnings_given)
-    if given > batch.warnings_given and last.update(warnings_given=given):
-        assert batch.created_at is not None  # noqa: S101 - it was sent
+    if given <= batch.warnings_given or batch.created_at is None:
+        return
+    gone_at = batch.created_at + KEPT
+    with transaction.atomic():
+        if not last.update(warnings_given=given):
+            return
         text = (
             f"The answers of batch {batch.number} are ready, but we couldn’t fetch them yet. "
-            f"Anthropic deletes them on {batch.created_at + KEPT:%-d %B %Y}."
+            f"Anthropic deletes them on {gone_at:%-d %B %Y}."
         )
         job_log.write(batch.job_id, text)
-        logger.error("job %s: %s", batch.job_id, text)
+        if gone_at - now <= TOLD_BEFORE:
+            # Once for all batches of a job that end on the same day, and for each warning.
+            key = f"results_expiring:{batch.job_id}:{gone_at:%Y-%m-%d}:{given}"
+            facts = Facts(days=max((gone_at - now).days, 0))
+            job = Job.objects.select_related("owner").get(pk=batch.job_id)
+            outbox.tell_about_job("results_expiring", job, facts, key=key)
+    logger.error("job %s: %s", batch.job_id, text)
 
 
 def warnings_due(batch: Batch, now: datetime) -> int:

@@ -321,6 +321,6 @@ def _adopt(batch: Batch, info: BatchInfo) -> None:
             batch.provider_id, batch.state = info.id, Batch.State.IN_PROGRESS
             record(batch, "adopted")
             job_log.write(batch.job_id, f"Batch {batch.number} had arrived. It was sent once.")
-            holds.release(batch.job_id, batch.why_asked)
+            holds.end_hold(batch.job_id, batch.why_asked, go_on=True)
     if moved:
         journal_outcome(batch)

@@ -44,7 +44,7 @@ from ..models import (
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import attempts, ceilings, planning, restored_batches, restored_rows
+from . import attempts, ceilings, holds, planning, restored_batches, restored_rows
 from .journaled_batches import JournaledBatch
 from .ownership import LATE_FOR
 from .restored_batches import UNSETTLED
@@ -220,6 +220,9 @@ def _restore_job(
             note_change(job.pk)
         # Somebody else may have asked for it, too.
         prepared = [one for one in prepared if unknown_nonces(one.journaled.entries)]
+        if job and prepared:
+            # Its answers are paid for: show them, even if it was in the trash at the backup.
+            Job.objects.filter(pk=job.pk).update(trashed_at=None)
         batches = [one.journaled for one in prepared]
         why_it_ends = _why_it_ends(job, batches) if job else ""
         for one in prepared:
@@ -273,7 +276,7 @@ def _set_going(job: Job, first: JournaledBatch, why_it_ends: str) -> None:
         "confirmed_at": job.confirmed_at or first.intents[0].at,
     }
     if why_it_ends:
-        values["held"] = ""
+        holds.end_hold(job.pk)
         job_log.write(job.pk, why_it_ends)
     if not Job.objects.try_move(job.pk, job.state, new, **values):
         raise NotYet("it changed just now")

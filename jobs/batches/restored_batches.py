@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models import F
 
-from ..models import Batch, Job, LateBatch, SubmissionDetail, SubmissionEvent, clock
+from ..models import Batch, LateBatch, SubmissionDetail, SubmissionEvent, clock
 from ..provider.replies import BatchInfo
-from . import absence
+from . import absence, holds
 from .journaled_batches import CLEAR_NO, JournaledBatch
 from .ownership import LATE_FOR
 from .restored_rows import NotYet
@@ -44,7 +44,7 @@ def settle(
     same = Batch.objects.filter(pk=batch.pk, state=batch.state, attempts=batch.attempts)
     if not same.update(**values):
         raise NotYet("it is being worked on")
-    Job.objects.filter(pk=batch.job_id, held=batch.why_asked).update(held="")
+    holds.end_hold(batch.job_id, batch.why_asked)
 
 
 def of_last_attempt(journaled: JournaledBatch) -> dict[str, Any]:

@@ -31,6 +31,8 @@ READING, PRICING, TESTING, SENDING, FETCHING, BUILDING = (
 )
 # Looks at the provider: at the list, at batches that turn up late, and what a person asked for.
 WATCHING, LATE, ASKED = "watching", "late", "asked"
+# Mails, and webhooks and chats, whose receivers may be slow.
+MAILING, TELLING = "mailing", "telling"
 
 _KINDS: dict[str, str] = {
     Job.State.READING: READING,
@@ -40,7 +42,7 @@ _KINDS: dict[str, str] = {
     Job.State.CANCELING: FETCHING,
     Job.State.FINISHED: BUILDING,
     Job.State.DELETING: FETCHING,
-}  # a draft's depends on whether rows of it wait to be tested; see also _next_kind
+}  # that of drafts and finished jobs depends on whether a test waits; see also _next_kind
 
 SIZES = {
     READING: 4,  # one more than large files are read at once, so that small ones go on
@@ -52,6 +54,8 @@ SIZES = {
     WATCHING: 1,
     LATE: 1,
     ASKED: 1,
+    MAILING: 1,
+    TELLING: 3,
 }
 # How many of them the jobs of one person may have at a time.
 OF_ONE_PERSON = {PRICING: 2, TESTING: 2, SENDING: 4, FETCHING: 3}
@@ -123,6 +127,8 @@ def _is_due(now: datetime) -> Q:
 def _next_kind(state: str, held: str, facts: _Facts) -> str:
     if state == Job.State.DRAFT:
         return TESTING if facts.has_trials else PRICING
+    if state == Job.State.FINISHED and facts.has_trials:
+        return TESTING
     # Jobs that still send, and finished ones, may have something to fetch. Files that people wait
     # for are built first.
     if state == Job.State.SUBMITTING and (facts.has_results or (held and facts.has_damage)):

@@ -58,6 +58,8 @@ def path_of(batch: Batch) -> Path:
 
 def has_file(batch: Batch) -> bool:
     """Whether there should be results of the batch on our disk: all of them, or what arrived."""
+    if batch.removed_at:
+        return False
     if batch.state == Batch.State.COLLECTED:
         return True
     given_up = batch.state in (Batch.State.ENDED, Batch.State.LOST)
@@ -105,6 +107,8 @@ def note_damage(damaged: DamagedResults) -> None:
     """Have the worker fetch the file again, also when that came to nothing before."""
     batch = damaged.batch
     now = clock.now()
+    if batch.removed_at:
+        return
     with transaction.atomic():
         not_tried = Q(damaged_at=None) | ~Q(damage="")
         noted = Batch.objects.filter(not_tried, pk=batch.pk, state=Batch.State.COLLECTED).update(
@@ -234,6 +238,6 @@ def check(batch: Batch) -> DamagedResults | None:
 
 
 def _due_for_check(before: datetime) -> list[Batch]:
-    whole = Batch.objects.filter(state=Batch.State.COLLECTED, damaged_at=None)
+    whole = Batch.objects.filter(state=Batch.State.COLLECTED, damaged_at=None, removed_at=None)
     due = whole.filter(Q(results_checked_at=None) | Q(results_checked_at__lt=before))
     return list(due.order_by(F("results_checked_at").asc(nulls_first=True), "pk")[:1000])

@@ -17,6 +17,7 @@ from ..ingest.shapes import Unreadable
 from .console import Console
 from .exit_codes import ROWS_LEFT_OUT, UNREADABLE, WRONG_USE
 from .facts import facts_of_file
+from .options import add_private, require_columns
 from .problems import show_group
 from .reading_options import add_choices, choices_from
 
@@ -26,6 +27,7 @@ HELP = "say how a file is read, and what is wrong in it"
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
     add_choices(parser)
+    add_private(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -47,18 +49,24 @@ def run(console: Console, options: dict[str, Any]) -> None:
     except Unreadable as error:
         for finding in error.findings:
             found.note(finding, leaves_out=True)
+    if readable and found.kind == "table":
+        require_columns(options["private"], found.columns)
     if options["json"]:
         console.write(json.dumps(facts_of_file(found), indent=1, ensure_ascii=False))
     else:
-        say_how_it_is_read(console, found, readable)
-    if not readable or found.left_out:
+        say_how_it_is_read(console, found, readable, options["private"])
+    if not readable or found.skipped:
         sys.exit(ROWS_LEFT_OUT if readable else UNREADABLE)
 
 
-def say_how_it_is_read(console: Console, found: UploadSummary, readable: bool) -> None:
+def say_how_it_is_read(
+    console: Console, found: UploadSummary, readable: bool, private: list[str]
+) -> None:
     if readable:
-        console.write(f"{found.rows:,} rows, {found.left_out:,} skipped")
+        console.write(f"{found.rows:,} rows, {found.skipped:,} skipped")
         console.write(f"Columns: {', '.join(found.columns)}")
+        if private:
+            console.write(f"Private, never sent: {', '.join(private)}")
         chosen = found.understood
         read_as = how_it_is_read(
             found.format, chosen.delimiter, chosen.encoding, chosen.sheet, chosen.header

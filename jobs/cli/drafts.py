@@ -19,6 +19,7 @@ from .options import (
     make_job,
     owner_of,
     recipe_was_given,
+    require_columns,
     start_from,
 )
 from .problems import show_problems
@@ -42,6 +43,9 @@ def make_draft(console: Console, options: dict[str, Any]) -> Job:
         job_basics.delete_job(job, job.owner)
         raise CommandError("The file could not be read.")
     console.say(f"{job.row_count:,} rows, {job.skipped_count:,} skipped.")
+    if job.kind == Job.Kind.TABLE:
+        _mark_private(job, recipe, options["private"])
+        recipe = replace(recipe, private=tuple(job.private_columns))
     if start:
         recipe = recipe_of(job)  # with the columns as the file writes them
     if problems := plan_problems(job, recipe, recipe_was_given(options)):
@@ -53,6 +57,16 @@ def make_draft(console: Console, options: dict[str, Any]) -> Job:
         for remark in checks.remarks(job):
             console.say(remark)
     return job
+
+
+def _mark_private(job: Job, recipe: Recipe, given: list[str]) -> None:
+    try:
+        require_columns(given, job.columns)
+    except CommandError:
+        job_basics.delete_job(job, job.owner)
+        raise
+    drafts.mark_private(job, {*job.private_columns, *recipe.private}, job.owner)
+    job.refresh_from_db()
 
 
 def plan_problems(job: Job, recipe: Recipe, was_given: bool) -> list[str]:

@@ -15,7 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from ..batches import stored_results
 from ..batches.stored_results import DamagedResults
-from ..models import Job
+from ..models import Job, audit
 from ..results import table, unmatched, workbook
 from .console import Console
 from .options import find_job
@@ -47,6 +47,9 @@ def run(console: Console, options: dict[str, Any]) -> None:
     job = find_job(options["id"])
     if not job.was_sent and not (options["problem_file"] and job.state != Job.State.READING):
         raise CommandError(f"Job {job.pk} has no results: {job.get_state_display()}.")
+    file = "problems" if options["problem_file"] else options["format"]
+    after = {"file": file, "rows": options["only"]}
+    audit.record("file_downloaded", who=job.owner, job=job.pk, after=after)
     if options["output"] == "-":
         write_to_stdout(console, job, options)
         return

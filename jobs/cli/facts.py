@@ -30,7 +30,7 @@ def facts_of_file(found: UploadSummary) -> dict[str, Any]:
     """How a file was read."""
     return {
         "rows": found.rows,
-        "rows_left_out": found.left_out,
+        "rows_left_out": found.skipped,
         "blank_lines": found.blank_lines,
         "columns": found.columns,
         "format": found.format,
@@ -71,7 +71,7 @@ def facts_of_job(job: Job) -> dict[str, Any]:
         "done": job.done_count,
         "good": job.good_count,
         "attention": job.attention_count,
-        "left_out": job.left_out_count,
+        "left_out": job.unsent_count,
         "brought_in": job.is_external,
         "cost_usd": format(job.cost, "f"),
         "estimate": facts_of_estimate(estimates.current(job)),
@@ -104,7 +104,9 @@ def facts_of_estimate(estimate: Estimate | PartEstimate | None) -> dict[str, str
 
 def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     """The estimate of a draft and its basis."""
-    learned = "tested rows" if estimate.tried else "earlier jobs" if estimate.earlier else "a guess"
+    learned = (
+        "tested rows" if estimate.tested else "earlier jobs" if estimate.earlier else "a guess"
+    )
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,
@@ -123,7 +125,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
         "basis": {
             "input": f"counted on {estimate.counted} rows" if estimate.counted else "bytes",
             "output": learned,
-            "rows_tried": estimate.tried,
+            "rows_tried": estimate.tested,
             "rows_of_earlier_jobs": estimate.earlier,
             "prices_of": pricing.version(),
         },

@@ -17,10 +17,11 @@ HELP = "list all jobs, newest first"
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--trash", action="store_true", help="the jobs in the trash instead")
 
 
 def run(console: Console, options: dict[str, Any]) -> None:
-    jobs = visible_jobs().order_by("-created_at", "-pk")
+    jobs = visible_jobs(trashed=options["trash"]).order_by("-created_at", "-pk")
     if options["json"]:
         console.write(json.dumps([facts_of_job(job) for job in jobs], indent=1))
         return

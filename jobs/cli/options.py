@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from django.template.defaultfilters import filesizeformat
 from ..actions import uploads
 from ..drafts.templates import NothingToStartWith, Start, find_start, template_recipe
 from ..ingest.shapes import Choices
-from ..models import Job, Template, storage
+from ..models import Job, Template, administrators, storage
 from ..retries.selection import FOR_NOW
 from ..rules.answer_formats import (
     COLUMN_KINDS,
@@ -106,11 +106,34 @@ def add_recipe(parser: CommandParser) -> None:
         "--cache", action="store_true", help="use prompt caching for what all rows share"
     )
     parser.add_argument(
-        "--same-once", action="store_true", help="of rows that are the same, send one"
+        "--skip-duplicates",
+        "--same-once",
+        action="store_true",
+        help="of rows that are the same, send one",
     )
+    parser.add_argument("--skip-empty", action="store_true", help="skip rows with an empty cell")
+    add_private(parser)
+
+
+def add_private(parser: CommandParser) -> None:
     parser.add_argument(
-        "--skip-empty", action="store_true", help="leave out rows with an empty cell"
+        "--private",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column that must never leave this site; can be repeated",
     )
+
+
+def require_columns(names: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise CommandError when one of the private columns `names` is not in the file: a name that is
+    misspelled would protect nothing."""
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise CommandError(
+            f"--private: the file has no column “{missing[0]}”. Its columns: {', '.join(columns)}.",
+            returncode=WRONG_USE,
+        )
 
 
 def add_prompt(parser: CommandParser) -> None:
@@ -124,7 +147,7 @@ def add_prompt(parser: CommandParser) -> None:
 def recipe_was_given(options: dict[str, Any]) -> bool:
     """Whether any option of the recipe was given."""
     texts = ("prompt", "prompt_file", "template", "like", "system", "model", "max_tokens", "effort")
-    flags = ("only_new", "cache", "same_once", "skip_empty")
+    flags = ("only_new", "cache", "skip_duplicates", "skip_empty")
     said = [*texts, "labels", "columns"]
     return any(options[name] is not None for name in said) or any(map(options.get, flags))
 
@@ -151,7 +174,7 @@ def owner_of(username: str | None) -> User:
         if user is None:
             raise CommandError(f"There is no user “{username}”.", returncode=WRONG_USE)
         return user
-    user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    user = administrators().order_by("pk").first()
     if user is None:
         raise CommandError(
             "There is no account yet, so nobody can own the job. Open the site in a browser to "
@@ -238,7 +261,7 @@ def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
             "effort": options["effort"] or base.effort,
             "cached": options["cache"] or base.cached,
             "skip_empty": options["skip_empty"] or base.skip_empty,
-            "same_once": options["same_once"] or base.same_once,
+            "skip_duplicates": options["skip_duplicates"] or base.skip_duplicates,
             "only_new": options["only_new"] or base.only_new,
         }
     )
@@ -248,7 +271,8 @@ def checked_recipe(options: dict[str, Any], base: Recipe) -> Recipe:
             choices = form.fields["model"].choices  # type: ignore[attr-defined]  # a ChoiceField
             problems.append(f"Models: {', '.join(model for model, _name in choices)}.")
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
-    return replace(form.recipe(), answer=answer_kind(options, base.answer))
+    private = tuple(dict.fromkeys([*base.private, *options["private"]]))
+    return replace(form.recipe(), answer=answer_kind(options, base.answer), private=private)
 
 
 def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
@@ -277,8 +301,10 @@ def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
     return kind
 
 
-def visible_jobs() -> Any:
-    return Job.objects.exclude(state=Job.State.DELETING).select_related("owner")
+def visible_jobs(*, trashed: bool = False) -> Any:
+    """All jobs, or those in the trash."""
+    there = Job.objects.exclude(state=Job.State.DELETING).select_related("owner")
+    return there.filter(trashed_at__isnull=not trashed)
 
 
 def find_job(pk: int) -> Job:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from ..ingest import shapes
-from ..ingest.descriptions import ENCODINGS, ONE_COLUMN, python_name
-from ..ingest.shapes import FILL, KEEP, NO_HEADER, SKIP, Choices, Option
+from ..ingest.delimiters import GAPS, ONE_COLUMN
+from ..ingest.descriptions import ENCODINGS, python_name
+from ..ingest.shapes import ALL, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
 from .exit_codes import WRONG_USE
 
 DELIMITER_NAMES = {
@@ -20,6 +21,7 @@ DELIMITER_NAMES = {
     "\\t": "\t",
     "bar": "|",
     "none": ONE_COLUMN,
+    "gaps": GAPS,
 }
 
 
@@ -40,12 +42,17 @@ FLAGS = (
     _Flag("--fill-merged", "merged", FILL, "all cells of merged ones have their text"),
     _Flag("--keep-merged", "merged", KEEP, "only the first of merged cells has their text"),
     _Flag("--skip-unlike", "unlike", SKIP, "skip notes and totals around the table"),
+    _Flag("--repair-text", "garbled", FIX, "repair text such as CafÃ©"),
+    _Flag("--keep-text", "garbled", KEEP, "read text such as CafÃ© as it is"),
+    _Flag("--skip-subtotals", "subtotals", SKIP, "skip totals between the rows"),
+    _Flag("--skip-headings", "subtotals", ALL, "skip totals and headings between the rows"),
+    _Flag("--keep-subtotals", "subtotals", KEEP, "read totals and headings as rows"),
     _Flag("--keep-unlike", "unlike", KEEP, "read notes and totals around the table as rows"),
 )
 # With a value: by field of Choices.
 VALUES = {
     "encoding": ("--encoding", "NAME", "such as windows-1252"),
-    "delimiter": ("--delimiter", "C", "a character, tab, or none: each line is a cell"),
+    "delimiter": ("--delimiter", "C", "a character, tab, none, or gaps: lined-up columns"),
     "sheet": ("--sheet", "NAME", "of a workbook"),
     "header": ("--header-row", "N", "line of the column names; -1: none"),
     "header_lines": ("--header-lines", "N", "how many lines the column names take"),
@@ -92,8 +99,10 @@ def choices_from(options: dict[str, Any]) -> Choices:
             returncode=WRONG_USE,
         )
     delimiter = DELIMITER_NAMES.get(options["delimiter"], options["delimiter"])
-    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\0'):
-        raise CommandError("--delimiter takes one character, tab or none.", returncode=WRONG_USE)
+    is_character = len(delimiter) == 1 and delimiter not in '"\r\0'
+    if delimiter not in ("", GAPS) and not is_character:
+        text = "--delimiter takes one character, tab, none or gaps."
+        raise CommandError(text, returncode=WRONG_USE)
     if options["header"] < NO_HEADER:
         raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
     for field in ("header_lines", "first_row"):

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ..batches import recovery, unknown_submissions
+from ..models import audit
 from ..provider.errors import ProviderError
 from .console import Console
 
@@ -22,6 +23,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
         console.say("The database knows every submission in the journal; there is nothing to do.")
         return
     try:
+        audit.record("recovery_requested")
         report = recovery.restore()
     except ProviderError as error:
         raise CommandError(f"Anthropic could not be reached: {error}") from error

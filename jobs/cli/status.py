@@ -32,7 +32,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
         console.write(f"Held: {job.held}")
     console.write(
         f"{job.row_count:,} rows: {job.done_count:,} done, {job.good_count:,} good, "
-        f"{job.attention_count:,} need attention, {job.left_out_count:,} left out"
+        f"{job.attention_count:,} need attention, {job.unsent_count:,} left out"
     )
     if job.was_sent:
         console.write(f"Cost so far: {format_dollars(job.cost)} (US dollars)")

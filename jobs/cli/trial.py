@@ -58,7 +58,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
         job,
         lambda job: not job.trials.pending().exists() and estimates.current(job) is not None,
     )
-    trials = list(job.trials.all())
+    trials = list(job.trials.of_rows())
     if options["json"]:
         found = facts_of_trials(job, trials)
         console.write(json.dumps(found, indent=1, ensure_ascii=False))

@@ -23,6 +23,8 @@ from .answer_lengths import LEAST_TESTED
 FAR_ABOVE = 4
 # Smaller savings are not worth a mention.
 LEAST = Decimal("0.01")
+# One piece of advice is shown unasked, if it saves as much: US dollars, or a share of the price.
+LEAST_SHOWN, LEAST_SHARE = Decimal(1), Decimal("0.1")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Advice:
     text: str
     button: str
     recipe: Recipe  # with the advice applied
+    saves: Decimal  # US dollars, as far as is known
 
 
 def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
@@ -48,6 +51,15 @@ def advice_for(job: Job, estimate: Estimate | None) -> list[Advice]:
         *_prompt_caching(job, estimate, recipe),
         *_shorter(job, estimate, recipe),
     ]
+
+
+def best_advice(job: Job, estimate: Estimate | None) -> Advice | None:
+    """The one that saves most, if that is worth interrupting for."""
+    if estimate is None:
+        return None
+    enough = min(LEAST_SHOWN, LEAST_SHARE * estimate.most)
+    worth = [one for one in advice_for(job, estimate) if one.saves >= max(enough, LEAST)]
+    return max(worth, key=lambda one: one.saves, default=None)
 
 
 def find_advice(job: Job, estimate: Estimate | None, code: str) -> Advice | None:
@@ -78,6 +90,7 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
         "price stays the same.",
         f"Allow {enough:,} tokens",
         shorter,
+        estimate.most - prices.most,
     )
 
 
@@ -93,6 +106,7 @@ def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
             f"others saves about {pricing.format_dollars(saves)}.",
             "Send only new and changed rows",
             new,
+            saves,
         )
 
 
@@ -106,9 +120,9 @@ def _saved(job: Job, estimate: Estimate, other: Recipe) -> Decimal:
 
 def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
     """Skip duplicates."""
-    if recipe.same_once or not (count := estimate.basis.survey.alike):
+    if recipe.skip_duplicates or not (count := estimate.basis.survey.alike):
         return
-    once = replace(recipe, same_once=True)
+    once = replace(recipe, skip_duplicates=True)
     if (saves := _saved(job, estimate, once)) >= LEAST:
         yield Advice(
             "once",
@@ -116,6 +130,7 @@ def _same_rows(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]
             f"each only once and copying its answer saves about {pricing.format_dollars(saves)}.",
             "Skip duplicates",
             once,
+            saves,
         )
 
 
@@ -136,6 +151,7 @@ def _shared_instructions(job: Job, estimate: Estimate, recipe: Recipe) -> Iterat
             _caching_text(offer, "Every prompt begins with the same text"),
             "Move it to the background and cache it",
             replace(moved, cached=True),
+            offer.saves,
         )
 
 
@@ -148,6 +164,7 @@ def _prompt_caching(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Ad
             _caching_text(offer, "All rows share the same background"),
             "Turn on prompt caching",
             replace(recipe, cached=True),
+            offer.saves,
         )
 
 
@@ -190,6 +207,7 @@ def _cheaper_model(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Adv
             f"Using it saves about {pricing.format_dollars(saves)}.",
             f"Use {name}",
             other,
+            saves,
         )
 
 

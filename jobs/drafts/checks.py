@@ -24,6 +24,13 @@ def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     return found + model_catalog.model_problems(recipe.model)
 
 
+def field_problems(job: Job) -> dict[str, list[str]]:
+    """The same of a table, by the field of the recipe that each is about."""
+    recipe = recipe_of(job)
+    found = recipes.field_problems(recipe, job.columns)
+    return {**found, "model": model_catalog.model_problems(recipe.model)}
+
+
 def remarks(job: Job) -> list[str]:
     """What looks odd about a draft that can be sent, as sentences."""
     recipe = recipe_of(job)

@@ -34,7 +34,7 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
     Holds the job when fewer answers can be reused than its price counted on. Raises LeaseLost.
     """
     recipe = recipe_of(job)
-    found = find_repeated_rows(job, recipe, recipe.only_new, recipe.same_once, True, lease)
+    found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
     answered = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():

@@ -41,7 +41,7 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     # With repetitions and order: the survey depends on both.
     columns = [recipes.columns_used(text) for text in (recipe.prompt, recipe.system)]
     wordless = not recipes.static_text(recipe.prompt).strip()
-    sent = [recipe.skip_empty, recipe.same_once, recipe.only_new]
+    sent = [recipe.skip_empty, recipe.skip_duplicates, recipe.only_new]
     rows = [file_version(job), columns, wordless, sent, reusable_answers(job)]
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
     counted = [file_version(job), texts, recipe.effort, settings.PRACTICE, token_counts.SAMPLE]

@@ -50,6 +50,11 @@ class PartEstimate:
     high: Decimal
     most: Decimal
 
+    @property
+    def expected(self) -> Decimal:
+        """The one best guess: the middle of the usual range."""
+        return (self.low + self.high) / 2
+
 
 def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
     """What `rows` of a confirmed job cost, by the job's estimate; None without one.
@@ -132,7 +137,8 @@ def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
     with transaction.atomic():
         same = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
         # Unless the recipe has changed meanwhile.
-        if same.select_for_update().values_list("recipe", flat=True).first() == job.recipe:
+        stored = same.select_for_update().values_list("recipe", "private_columns").first()
+        if stored == (job.recipe, job.private_columns):
             same.update(estimate=estimate, plan_sha256=plan)
     return estimate
 
@@ -165,7 +171,7 @@ def _estimate(job: Job, lease: Lease | None) -> Estimate:
         rows=sum(share.rows for share in shares),
         counted=len(basis.counts.tokens),
         trouble=_trouble(job, basis, unpriced) or _too_much(priced),
-        tried=sum(share.tested for share in shares),
+        tested=sum(share.tested for share in shares),
         earlier=sum(share.earlier for share in shares),
         basis=basis,
         prices=price_list(),

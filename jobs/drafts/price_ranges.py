@@ -31,6 +31,11 @@ class PriceRange:
     most: Decimal
     fees: Decimal = Decimal(0)  # part of `high` and `most` that costs the same without batches
 
+    @property
+    def expected(self) -> Decimal:
+        """The one best guess: the middle of the usual range."""
+        return (self.low + self.high) / 2
+
 
 def sum_ranges(prices: Iterable[PriceRange]) -> dict[str, Decimal]:
     found = list(prices)

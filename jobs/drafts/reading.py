@@ -56,6 +56,7 @@ from ..models import (
 from ..models.results import NO_RESULT
 from ..models.statements import insert_statement
 from ..rules import column_matching
+from .private_columns import private_columns_for
 
 logger = logging.getLogger(__name__)
 
@@ -214,8 +215,10 @@ def _require_room(job: Job) -> None:
 
 
 def _progress(job: Job, position: int, rows: int, stored_bytes: int) -> None:
-    """Store the progress. Raises LeaseLost if the job was deleted or the choices have changed."""
+    """Store the progress. Raises LeaseLost if the job was deleted or trashed, or the choices
+    have changed."""
     wanted = Job.objects.filter(pk=job.pk, state=Job.State.READING, readings=job.readings)
+    wanted = wanted.filter(trashed_at=None)
     if not wanted.update(read_bytes=position, row_count=rows, stored_bytes=stored_bytes):
         raise LeaseLost
 
@@ -252,11 +255,12 @@ def _finish(
     job: Job, summary: UploadSummary, corrections: list[CorrectionFile], lease: Lease
 ) -> None:
     recipe = _fitted_recipe(job, summary)
-    state, left_out = Job.State.DRAFT, summary.left_out
+    recipe["private_columns"] = private_columns_for(job, summary.columns)
+    state, skipped = Job.State.DRAFT, summary.skipped
     if job.is_external:
         # None of it will be sent, and requests that this site would not send may have answers.
         attach_file(job, lease)
-        state, left_out = Job.State.WORKING, 0
+        state, skipped = Job.State.WORKING, 0
     _settle(
         job,
         state,
@@ -264,7 +268,7 @@ def _finish(
         read_bytes=job.upload_bytes,
         kind=summary.kind,
         columns=summary.columns,
-        skipped_count=left_out,
+        skipped_count=skipped,
         corrections=corrections,
         reading=summary.facts,
         **recipe,

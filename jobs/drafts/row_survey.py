@@ -39,11 +39,11 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
     known = known_bytes = alike = alike_bytes = 0
-    whole = recipe.only_new or recipe.same_once
+    whole = recipe.only_new or recipe.skip_duplicates
     # An answered row that is not sent is no duplicate as well; otherwise a row may be both.
     passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
-    for only_new, same_once in passes:
-        for one in find_repeated_rows(job, recipe, only_new, same_once, whole, lease):
+    for only_new, skip_duplicates in passes:
+        for one in find_repeated_rows(job, recipe, only_new, skip_duplicates, whole, lease):
             size = contents.bytes(one.cells)
             if one.earlier:
                 known, known_bytes = known + 1, known_bytes + size
@@ -95,18 +95,18 @@ def find_repeated_rows(
     job: Job,
     recipe: Recipe,
     only_new: bool,
-    same_once: bool,
+    skip_duplicates: bool,
     whole: bool,
     lease: Lease | None = None,
 ) -> Iterator[RepeatedRow]:
     """Yield the rows that need not be sent: with `only_new` those with a good answer in the
-    previous job, with `same_once` duplicates of an earlier row. Without `whole`, looks at the
+    previous job, with `skip_duplicates` duplicates of an earlier row. Without `whole`, looks at the
     first ROWS_IN_MEMORY rows only.
 
     Raises LeaseLost.
     """
     before = find_previous_job(job) if only_new else None
-    if before is None and not same_once:
+    if before is None and not skip_duplicates:
         return
     contents = RowContents(recipe, job.columns)
     rows = max(job.row_count, before.row_count if before else 0)
@@ -129,7 +129,7 @@ def find_repeated_rows(
                 continue
             if earlier := answered.get(key):
                 yield RepeatedRow(number, cells, earlier=earlier)
-            elif same_once and first.setdefault(key, number) != number:
+            elif skip_duplicates and first.setdefault(key, number) != number:
                 yield RepeatedRow(number, cells, same_as=first[key])
 
 

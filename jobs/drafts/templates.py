@@ -3,14 +3,14 @@ job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from ..models import Job, Template, recipe_of
+from ..models import Job, Template, audit, recipe_of
 from ..rules.recipes import Recipe
 
 LONGEST_ID = 18  # digits
@@ -27,12 +27,14 @@ class Start:
     recipe: Recipe
     template: Template | None = None
     previous: Job | None = None
+    example: str = ""  # the title of a finished example
 
     @property
     def values(self) -> dict[str, Any]:
         """The columns of the Job."""
         return {
-            "recipe": self.recipe,
+            "recipe": replace(self.recipe, private=()),
+            "private_columns": list(self.recipe.private),
             "template": self.template,
             "previous": self.previous,
         }
@@ -42,6 +44,10 @@ class Start:
         """For the log of the job."""
         if self.previous:
             return f"Started from job {self.previous.pk} “{self.previous.name}”."
+        if self.example:
+            return f"Started from the example “{self.example}”."
+        if self.template is None:
+            return "Started from the prompt of an earlier job."
         return f"Started from the template “{self.template}”."
 
 
@@ -60,6 +66,8 @@ def find_start(user: User, template: str, like: str) -> Start | None:
     if like:
         jobs = Job.objects.visible_to(user).filter(pk=_id(like), kind=Job.Kind.TABLE)
         job = jobs.exclude(recipe__prompt="").first()
+        if job and job.contents_deleted_at:
+            return Start(recipe_of(job))  # its answers are of no use any more
         if job is None:
             raise NothingToStartWith("The job to start from no longer exists. Choose another one.")
         return Start(recipe_of(job), previous=job)
@@ -81,7 +89,13 @@ def save_template(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bo
         "shared": shared,
         "changed_at": timezone.now(),
     }
-    _template, is_new = Template.objects.update_or_create(owner=owner, name=name, defaults=values)
+    with transaction.atomic():
+        was = Template.objects.filter(owner=owner, name=name).values_list("shared", flat=True)
+        before = was.first() or False
+        template, is_new = Template.objects.update_or_create(
+            owner=owner, name=name, defaults=values
+        )
+        _audit_sharing(template, before, shared, owner)
     return not is_new
 
 
@@ -95,5 +109,25 @@ def rename_template(template: Template, name: str) -> bool:
     return True
 
 
-def share_template(template: Template, shared: bool) -> None:
-    Template.objects.filter(pk=template.pk).update(shared=shared)
+def share_template(template: Template, shared: bool, user: User) -> None:
+    with transaction.atomic():
+        changed = Template.objects.filter(pk=template.pk, shared=not shared).update(shared=shared)
+        if changed:
+            _audit_sharing(template, not shared, shared, user)
+
+
+def delete_template(template: Template, user: User) -> None:
+    with transaction.atomic():
+        pk = template.pk
+        template.delete()
+        audit.record("template_deleted", who=user, target=f"template {pk}")
+
+
+def _audit_sharing(template: Template, before: bool, after: bool, user: User) -> None:
+    audit.record_change(
+        "template_sharing_changed",
+        {"shared": before},
+        {"shared": after},
+        who=user,
+        target=f"template {template.pk}",
+    )

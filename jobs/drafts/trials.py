@@ -96,20 +96,26 @@ def plan_trials(job: Job, rows: list[Row], recipe: Recipe, round_number: int) ->
                     round=round_number,
                     number=row.number,
                     cells=[(name, cells[name]) for name in used],
-                    params=_encoder.encode(params).decode(),
+                    params=encode_params(params),
                     model=recipe.model,
                     recipe=recipe,
                     recipe_key=trial_key(job, recipe),
                     practice=settings.PRACTICE,
-                    most_pico=pico(_most(params, recipe)),
+                    most_pico=pico(ceiling_of(params, recipe)),
                     answer_kind=recipe.answer,
                 )
             )
     return planned
 
 
-def _most(params: dict[str, Any], recipe: Recipe) -> Decimal:
-    """The most that one row can cost at the normal rate, in US dollars. Raises UnknownPrice."""
+def encode_params(params: dict[str, Any]) -> str:
+    """The JSON text of a request, as it is stored and sent."""
+    return _encoder.encode(params).decode()
+
+
+def ceiling_of(params: dict[str, Any], recipe: Recipe) -> Decimal:
+    """The most that one request can cost at the normal rate, in US dollars. Raises
+    UnknownPrice."""
     around = AROUND_FORM if output_format(recipe.answer) else AROUND
     tokens = recipes.text_bytes(params) // LEAST_TOKEN_BYTES + around
     # Cache writes are charged.

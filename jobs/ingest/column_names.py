@@ -128,12 +128,18 @@ class ColumnNames:
                 self._say("unnamed", text)
 
 
+# A question may well be a name.
+_SENTENCE = re.compile(r"\w+\W+\w+\W+\w+.*[^.][.!。！]", re.DOTALL)  # noqa: RUF001 - of Chinese
+
+
 def odd_names(cells: Sequence[str], row: Sequence[str]) -> list[str]:
     """Names that look more like what is in a row. `row`: the first one.
 
     Numbers are odd unless they count the years of a table; an address, a date or a numbered code is
-    odd above another one."""
+    odd above another one, and a sentence above a list."""
     names = [cell.strip() for cell in cells]
+    if len(names) == 1 and row and _SENTENCE.fullmatch(names[0]):
+        return names
     numbers = [name for name in names if _NUMBER.fullmatch(name)]
     if _are_years(numbers) and names[0] and names[0] not in numbers:
         numbers = []

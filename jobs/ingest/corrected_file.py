@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .csv_records import NEVER_CLOSED
-from .descriptions import DELIMITERS
+from .delimiters import DELIMITERS
 from .file_formats import open_upload
 from .json_layout import WHOLE
 from .json_reader import JsonLinesReader

@@ -11,7 +11,8 @@ from typing import IO
 from msgspec.structs import replace
 
 from .csv_records import Records
-from .descriptions import ONE_COLUMN, name_of
+from .delimiters import ONE_COLUMN
+from .descriptions import name_of
 from .dialects import (
     Found,
     find_dialect,
@@ -21,8 +22,9 @@ from .dialects import (
     said_delimiter,
 )
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
+from .lined_up_columns import NOT_LINED_UP
 from .row_shapes import Record
-from .shapes import Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
+from .shapes import NO_HEADER, Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
 from .table_rows import Table
 from .upload_file import HEAD, UploadFile
 
@@ -57,6 +59,7 @@ class CsvReader:
         file.require_text()
         self._encoding = find_encoding(file, choices.encoding, self.remarks, bad_lines=True)
         self._has_bad = bool(first_bad_line(file, self._encoding))
+        self._has_nul = False  # so far
         sample = _whole_lines(file.head, self._encoding)
         first, _break, rest = sample.partition("\n")
         said = said_delimiter(first)
@@ -89,7 +92,7 @@ class CsvReader:
             self._table.understood,
             encoding=self._encoding,
             delimiter=dialect.delimiter,
-            no_quotes=not dialect.quote,
+            no_quotes=not dialect.quote and not dialect.gaps,
         )
 
     @property
@@ -113,12 +116,11 @@ class CsvReader:
         faulty, doubt = self._doubt.faulty, self._doubt
         with io.TextIOWrapper(self._file.open(), encoding, errors, newline="") as text:
             try:
-                for row in self._table.lines(self._records_of(text)):
+                for doubt.rows, row in enumerate(self._table.lines(self._records_of(text)), 1):
                     if faulty and row.line in faulty and not self._is_corrected(row.line):
                         kind, words = faulty[row.line]
                         row.problem = Finding(kind, words, row.line)
-                    doubt.rows += 1
-                    if row.problem:
+                    if row.problem is not None:
                         doubt.skip(row.problem)
                     yield row
             except csv.Error as error:
@@ -137,19 +139,24 @@ class CsvReader:
             records.taken.clear()
         for self._records, (cells, fault) in enumerate(records.read(lines), start=1):
             if fault:
-                self._doubt.faulty[self._records] = ("quotes", fault)
+                kind = "gaps" if fault == NOT_LINED_UP else "quotes"
+                self._doubt.faulty[self._records] = (kind, fault)
             if self._has_bad and any(BAD in cell for cell in cells):
-                cells = self._without_bad(cells)
+                what = f"a character that is not valid {name_of(self._encoding)}"
+                cells = self._without(BAD, cells, "bad_character", what)
+            if self._has_nul and any("\0" in cell for cell in cells):
+                cells = self._without("\0", cells, "nul", "a NUL character")
+            if self._records == 1 and self._look.has_row_names:
+                cells = ["", *cells]
             yield self._records, cells
 
-    def _without_bad(self, cells: list[str]) -> list[str]:
-        """Bytes that are not valid, as the character that stands for them."""
-        at = next(at for at, cell in enumerate(cells) if BAD in cell)
-        cells = [cell.replace(BAD, "\ufffd") for cell in cells]
+    def _without(self, mark: str, cells: list[str], kind: str, what: str) -> list[str]:
+        """`mark` as the character that stands for what cannot be shown. The row is faulty."""
+        at = next(at for at, cell in enumerate(cells) if mark in cell)
+        cells = [cell.replace(mark, "\ufffd") for cell in cells]
         begin = max(0, cells[at].index("\ufffd") - SHOWN // 2)
         shown = cells[at][begin : begin + SHOWN]
-        words = f"This row has a character that is not valid {name_of(self._encoding)}: “{shown}”."
-        self._doubt.faulty[self._records] = ("bad_character", words)
+        self._doubt.faulty[self._records] = (kind, f"This row has {what}: “{shown}”.")
         return cells
 
     def _lines_of(self, text: IO[str], taken: list[str]) -> Iterator[str]:
@@ -163,8 +170,10 @@ class CsvReader:
                 words = f"This line has more than {most:,} characters."
                 raise unreadable("long_line", words, self._records + 1)
             if "\0" in line:
-                words = "There is a NUL character in this line."
-                raise unreadable("nul", words, self._records + 1)
+                if not self._records:
+                    words = "There is a NUL character in the first line."
+                    raise unreadable("nul", words, 1)
+                self._has_nul = True
             taken.append(line)
             yield line
 
@@ -193,9 +202,17 @@ class CsvReader:
             self.remarks.append(Finding("one_column", text, options=tuple(options)))
         elif found.tables:
             text = "Each line is read as one cell, because the first line is in one piece."
+            if found.is_lined_up:
+                text = "Each line is read as one cell. Blanks seem to line up columns in it."
             one = option_of(found.look)
             options = [one, *map(option_of, found.tables)]
+            if found.is_lined_up:
+                options.reverse()
             self.remarks.append(Finding("one_column", text, options=tuple(options)))
+        if found.look.dialect.drawn:
+            text = "The table is drawn with characters. Its lines and the blanks were left out."
+            options = [one_column(self._sample, cut=self._is_cut)]
+            self.remarks.append(Finding("drawn", text, options=tuple(options)))
         if found.look.dialect.wraps and not self._choices.delimiter:
             text = "Each line is in quotation marks as a whole. They were removed."
             options = [option_of(found.look), one_column(self._sample, cut=self._is_cut)]
@@ -213,12 +230,26 @@ class CsvReader:
                 _kind, words = self._doubt.faulty[line]
                 words = words.replace("This row", "The line of the column names")
                 words = words.replace("this row", "the line of the column names")
-                self.remarks.append(Finding("faulty_names", words, line))
+                options = self._ways_to_name(line)
+                kind = "faulty_names" if options else "kept_names"
+                self.remarks.append(Finding(kind, words, line, options=options))
+
+    def _ways_to_name(self, line: int) -> tuple[Option, ...]:
+        """When nobody chose the line with the names."""
+        if self._choices.header:
+            return ()
+        kind, _words = self._doubt.faulty[line]
+        keep = Option("Keep these names", {"header": line})
+        rows = Option("There are no column names: read all as rows", {"header": NO_HEADER})
+        if kind == "quotes" and self._look.dialect.quote:
+            return (keep, Option("No quotation marks", {"no_quotes": True}), rows)
+        return (keep, rows)
 
     def _remark_on_skipped(self) -> None:
         """Ask, when too many rows cannot be sent for the file to be read as it is meant."""
         doubt, chosen = self._doubt, self._choices
-        if doubt.skipped * 3 <= doubt.rows or chosen.delimiter or chosen.no_quotes:
+        unexplained = doubt.skipped - self._table.short_in_question
+        if unexplained * 3 <= doubt.rows or chosen.delimiter or chosen.no_quotes:
             return
         options = other_dialects(self._sample, self._look.dialect, cut=self._is_cut)
         if doubt.short * 2 > doubt.skipped:
@@ -226,6 +257,8 @@ class CsvReader:
             # That every line can be one cell is no proof that it should be.
             at = sum(option.change["delimiter"] != ONE_COLUMN for option in options)
             options.insert(at, fill)
+        if [option.change.get("delimiter") for option in options] == [ONE_COLUMN]:
+            options.append(option_of(self._look))
         text = f"{doubt.skipped:,} of {doubt.rows:,} rows cannot be sent as the file is read now."
         self.remarks.append(Finding("mostly_skipped", text, options=tuple(options)))
 

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from .descriptions import ONE_COLUMN
-
-NOT_IN_TEXT = "\uffff"  # no character, so it is between no cells
-MOST_INNER = 2  # lines in a cell; more of them, each like a row, are rows
+from .delimiters import NOT_IN_TEXT, ONE_COLUMN
+from .drawn_tables import cells_of
+from .lined_up_columns import NOT_LINED_UP, Gap, cut_at
 
 NEVER_CLOSED = "A quotation mark is opened in this row and never closed."
 TEXT_BEHIND = "After a closing quotation mark there is more text before the next cell begins."
@@ -27,12 +26,15 @@ class Dialect(NamedTuple):
     skips_blanks: bool = False  # those before a cell, so that it may begin with a quotation mark
     escapes: bool = False  # a quotation mark inside a cell is written \\" and not ""
     wraps: bool = False  # each line is in quotation marks as a whole
+    drawn: bool = False  # lines and blanks around cells are only drawn
+    gaps: tuple[Gap, ...] = ()  # between columns that are lined up; the delimiter is GAPS
 
     def reader(self, lines: Iterable[str]) -> Any:
         """A reader of the csv module."""
+        is_cut = self.delimiter != ONE_COLUMN and not self.drawn
         return csv.reader(
             lines,
-            delimiter=NOT_IN_TEXT if self.delimiter == ONE_COLUMN else self.delimiter,
+            delimiter=self.delimiter if is_cut else NOT_IN_TEXT,
             quotechar=self.quote or None,
             quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
             skipinitialspace=self.skips_blanks,
@@ -43,6 +45,8 @@ class Dialect(NamedTuple):
         """A line of the file as other programs would write it."""
         if self.escapes:
             return _ESCAPED.sub(lambda found: '""' if found[1] == '"' else found[1], line)
+        if self.drawn:
+            return cells_of(line)
         if self.wraps:
             inner = line.rstrip("\r\n")
             if len(inner) > 1 and inner[0] == inner[-1] == self.quote:
@@ -50,8 +54,15 @@ class Dialect(NamedTuple):
                 return inner[1:-1].replace(self.quote * 2, self.quote) + end
         return line
 
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether lines are not as other programs would write them."""
+        return self.escapes or self.wraps or self.drawn
+
     def bare_cells(self, line: str) -> list[str]:
         """A line cut at each delimiter, with its quotation marks. Raises csv.Error."""
+        if self.gaps:
+            return cut_at(line, self.gaps)
         return next(self._replace(quote="").reader([line]), [])
 
 
@@ -78,15 +89,18 @@ class Records:
         only the first line is taken, cut at each delimiter; the lines after it are read anew.
         Raises csv.Error for a cell in one line that is too long."""
         taken = self.taken
+        if self._dialect.gaps:
+            yield from self._lined_up(lines)
+            return
         while True:
             source: Iterable[str] = chain(self._lines_again(), lines)
-            if self._dialect.escapes or self._dialect.wraps:
+            if self._dialect.is_rewritten:
                 source = map(self._dialect.plain, source)
             reader = self._dialect.reader(source)
             fault = ""
             try:
                 for cells in reader:
-                    if len(taken) > MOST_INNER and self._swallowed(cells):
+                    if len(taken) > 1 and self._swallowed(cells):
                         fault = NEVER_CLOSED
                         break
                     yield cells, ""
@@ -103,6 +117,13 @@ class Records:
             yield self._dialect.bare_cells(taken[0]), fault
             taken.clear()
 
+    def _lined_up(self, lines: Iterator[str]) -> Iterator[tuple[list[str], str]]:
+        width = len(self._dialect.gaps) + 1
+        for line in lines:
+            cells = cut_at(line, self._dialect.gaps)
+            yield cells, "" if len(cells) == width or not any(cells) else NOT_LINED_UP
+            self.taken.clear()
+
     def _lines_again(self) -> Iterator[str]:
         while self._again:
             line = self._again.popleft()
@@ -111,7 +132,9 @@ class Records:
 
     def _swallowed(self, cells: list[str]) -> bool:
         """Whether the lines in a cell are rows of their own."""
-        if self._width < 2 or len(cells) == self._width:
+        is_even = len(cells) == self._width
+        # A cell with a line break hardly has tabs, too.
+        if self._width < 2 or (is_even and self._dialect.delimiter != "\t"):
             return False
-        inner = self.taken[1:-1]
+        inner = self.taken if is_even else self.taken[1:-1] or self.taken
         return all(len(self._dialect.bare_cells(line)) == self._width for line in inner)

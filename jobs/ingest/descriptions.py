@@ -1,8 +1,10 @@
-"""Names for people: encodings, delimiters, and how a file was read."""
+"""Names for people: encodings, and how a file was read."""
 
 from __future__ import annotations
 
 import codecs
+
+from .delimiters import DELIMITERS, GAPS, ONE_COLUMN
 
 # What can be chosen, with its name for people. The order is that of the list on the page.
 ENCODINGS = {
@@ -20,6 +22,7 @@ ENCODINGS = {
     "cp437": "American (DOS, CP437)",
     "cp1250": "Central European (Windows-1250)",
     "iso8859-2": "Central European (ISO 8859-2)",
+    "iso8859-16": "Central European (ISO 8859-16, Romanian)",
     "cp852": "Central European (DOS, CP852)",
     "mac-latin2": "Central European (Mac)",
     "cp1251": "Cyrillic (Windows-1251)",
@@ -66,8 +69,6 @@ _WIDER = {
     "shift_jis": "cp932",
     "euc_kr": "cp949",
 }
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-ONE_COLUMN = "\n"  # as a delimiter: each line is a cell
 
 
 def name_of(encoding: str) -> str:
@@ -89,6 +90,12 @@ def how_it_is_read(format: str, delimiter: str, encoding: str, sheet: str, heade
 def _cells_in_words(delimiter: str) -> str:
     if delimiter == ONE_COLUMN:
         return "one column"
+    if delimiter == GAPS:
+        return "columns at the gaps"
+    if delimiter == " ":
+        return "blanks between cells"
+    if delimiter and not delimiter.isprintable():
+        return "control characters between cells"
     return DELIMITERS.get(delimiter, f"“{delimiter}” between cells" if delimiter else "")
 
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .csv_records import Dialect, Records
-from .descriptions import DELIMITERS, ONE_COLUMN
+from .delimiters import CONTROLS, DELIMITERS, GAPS, LABELS, ONE_COLUMN, RARE
+from .drawn_tables import BAR, is_drawn
+from .lined_up_columns import find_gaps
 from .shapes import NO_HEADER, Choices, Option
 
 LOOKED_AT = 100  # records
@@ -19,18 +21,10 @@ SHOWN = 60  # characters of a cell
 LONG_NAME = 60  # characters; the name of a column under a title is shorter
 EVEN = 0.8  # of the records; a rarer width is no table
 MOSTLY = 2 / 3
-RARE = ("~", "^", "¦", "\x1f", "\x01")  # between cells; offered, not found out
 CUT_OFF = 50  # lines: fewer without an end may end behind what is looked at
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
 _ALL_SINGLE = re.compile(r"'[^']*'([,;\t|]'[^']*')+$")
 _NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
-LABELS = {
-    ",": "Commas between cells",
-    ";": "Semicolons between cells",
-    "\t": "Tabs between cells",
-    "|": "Vertical bars between cells",
-    ONE_COLUMN: "One column: each line is a cell",
-}
 
 
 class Look(NamedTuple):
@@ -75,6 +69,41 @@ class Look(NamedTuple):
         )
 
     @property
+    def has_only_quoted_names(self) -> bool:
+        """Whether all is in quotation marks where R writes them, also with blanks between cells."""
+        quote = self.dialect.quote
+        between = f"{quote}{self.dialect.delimiter}{quote}"
+        begins = all(line.startswith(quote) for line in self.lines)
+        first = self.lines[0].rstrip("\r\n") if self.lines else ""
+        names = len(self.records[0]) if self.records else 0
+        is_even = not self.faults and {len(cells) for cells in self.records[1:]} <= {self.width}
+        is_named = names == self.width or self.has_row_names
+        return (
+            self.width > 1
+            and begins
+            and is_even
+            and is_named
+            and len(self.records) > 1
+            and first.endswith(quote)
+            and first.count(between) == names - 1
+        )
+
+    @property
+    def has_row_names(self) -> bool:
+        """Whether each row begins with a name that no column has, as R's write.table() has it."""
+        if len(self.records) < 2 or not self.dialect.quote or self.faults:
+            return False
+        names, *rows = self.records
+        quote = self.dialect.quote
+        return (
+            all(len(cells) == len(names) + 1 for cells in rows)
+            and all(line.startswith(quote) for line in self.lines)
+            and all(cells[0] for cells in rows)
+            and any(cells[-1] for cells in rows)
+            and len({cells[0] for cells in rows}) == len(rows)
+        )
+
+    @property
     def sample(self) -> list[str]:
         return _joined(self.records)
 
@@ -89,6 +118,7 @@ class Found(NamedTuple):
     look: Look
     stray: int = 0  # the record with the first of the quotation marks that are read as text
     tables: Sequence[Look] = ()  # what it may be, when it was read as one column
+    is_lined_up: bool = False  # the first of `tables` is cut at gaps
 
 
 def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
@@ -98,21 +128,38 @@ def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
     def best(delimiter: str) -> Look:
         return _best_quotes(sample, delimiter, quote, cut=cut)
 
+    if choices.delimiter in ("", BAR) and is_drawn(sample):
+        look = _look(sample, Dialect(BAR, "", drawn=True), cut=cut)
+        if len(look.records) > 1 and look.width > 1:
+            return Found(look)
     if choices.delimiter:
+        if choices.delimiter == GAPS:
+            return Found(_lined_up(sample, cut=cut) or best(ONE_COLUMN))
         look = best(choices.delimiter)
         return Found(look, _first_stray(look, quote))
-    looks = {delimiter: best(delimiter) for delimiter in DELIMITERS}
+    some = (*DELIMITERS, *(control for control in CONTROLS if control in sample))
+    looks = {delimiter: best(delimiter) for delimiter in some}
     blank = (one for one in looks.values() if not one.records)
     if table := _table(looks, choices) or next(blank, None):
         if table.dialect.delimiter == "," and _has_sentences(table):
             return Found(table, tables=[best(ONE_COLUMN), table])
         return Found(table, _first_stray(table, quote))
+    if quote and (look := best(" ")).has_only_quoted_names:
+        return Found(look)
     look = best(ONE_COLUMN)
     more = [best(delimiter) for delimiter in RARE if delimiter in sample]
     tables = [one for one in [*looks.values(), *more] if _may_be_table(one)]
     good = [one for one in tables if one.good_share >= MOSTLY]
     tables = sorted(good or tables, key=lambda one: -one.width)
+    if lined_up := _lined_up(sample, cut=cut):
+        return Found(look, _first_stray(look, quote), [lined_up], is_lined_up=True)
     return Found(look, _first_stray(look, quote), tables)
+
+
+def _lined_up(sample: str, *, cut: bool) -> Look | None:
+    """Cut at the gaps between columns, if there are some for certain."""
+    gaps = find_gaps(sample, cut=cut)
+    return _look(sample, Dialect(GAPS, "", gaps=gaps), cut=cut) if gaps else None
 
 
 def said_delimiter(line: str) -> str:
@@ -158,7 +205,7 @@ def option_of(look: Look, now: Dialect | None = None) -> Option:
     delimiter, quote, *_rest = look.dialect
     change: dict[str, str | int | bool | list[str]] = {"delimiter": delimiter}
     label = LABELS.get(delimiter, f"“{delimiter}” between cells")
-    if not quote:
+    if not quote and delimiter != GAPS:
         change["no_quotes"] = True
         same = now is not None and now.delimiter == delimiter
         label = "No quotation marks" if same else f"{label}, no quotation marks"

@@ -46,6 +46,8 @@ GUESSED = {
     "cp1250": _Encoding(_CENTRAL, 1),
     "iso8859-2": _Encoding(_CENTRAL, 2.5),
     "cp852": _Encoding(_CENTRAL, 3.5),
+    # Its letters of Romanian have the same bytes in both above; only other signs tell it apart.
+    "iso8859-16": _Encoding(("ro",), 10.5),
     "mac-latin2": _Encoding(_CENTRAL, 5),
     "cp1251": _Encoding(_CYRILLIC, 1.5),
     "koi8-r": _Encoding(("ru", "bg"), 3.5),
@@ -93,6 +95,7 @@ _AFTER_ASCII = 3.0  # on top, for a sign beside a Latin letter
 _HALF_WIDTH = 5.0  # katakana of one byte, beside another
 _HALF_WIDTH_ALONE = 8.0
 _SAME_READING = 5.0  # how much likelier a rarer encoding has to be
+_OLD_LETTERS = {"ș": "ş", "ț": "ţ"}  # of Romanian; the costs know those of older encodings
 _MARKS = "’‘“”„‚–—…«»‹›€£°©®™§·•¿¡№\xa0\xad、。，！？：；（）「」『』《》・ー～"  # noqa: RUF001 - these very ones
 _WORDS = re.compile(rb"[\x30-\x39\x40-\xff]+")
 _DIGITS = re.compile(rb"[0-9]+")
@@ -257,7 +260,8 @@ def _case_cost(before: str, char: str) -> float:
 def _letter(char: str) -> str:
     """As in make_letter_costs: a letter in lower case, or a blank for everything else."""
     if char.isalpha() or _is_mark(char):
-        return char.lower()[0]
+        lower = char.lower()[0]
+        return _OLD_LETTERS.get(lower, lower)
     return " "
 
 

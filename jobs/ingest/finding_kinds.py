@@ -63,13 +63,13 @@ _FILE_KINDS = {
     "long_name": Kind("Long column names were shortened.", "Use the new name in your prompt."),
     "cleaned_name": Kind("", ""),
     "long_line": Kind("Some lines are too long.", "Shorten them. Is this a CSV or JSONL file?"),
-    "nul": Kind(
-        "The file contains NUL characters.",
-        "Remove them, or save the file again in the program that created it.",
-    ),
     "quotes": Kind(
         "A quotation mark is not closed.",
         'Close it. Inside a cell, write a quotation mark twice ("").',
+    ),
+    "gaps": Kind(
+        "These rows are not lined up with the columns.",
+        "Line them up with blanks, or save the table as CSV.",
     ),
     "json": Kind(
         "Some lines are not JSON objects.",
@@ -97,6 +97,10 @@ _FILE_KINDS = {
         "These rows have characters that do not match the encoding.",
         "Correct them, or save the file as UTF-8 (in Excel: “CSV UTF-8”).",
     ),
+    "nul": Kind(
+        "Some rows have NUL characters.",
+        "Remove them, or save the file again in the program that created it.",
+    ),
     # Worth knowing
     "odd_names": Kind("", "", asks=True),
     "header_lines": Kind("", "", asks=True),
@@ -106,15 +110,21 @@ _FILE_KINDS = {
     "unlike": Kind(
         "Some rows look unlike the others.", "Every row that is not skipped is sent.", asks=True
     ),
+    "subtotals": Kind("", "Every row that is not skipped is sent.", asks=True),
     "left_out_lines": Kind("", ""),
     "repeated_names": Kind("", ""),
     "mark_removed": Kind("", ""),
     "control_z": Kind("", ""),
     "unnamed": Kind("Columns without a name were named.", ""),
     "empty_column": Kind("Some columns are empty.", ""),
-    "faulty_names": Kind("", "Correct it in your file, then upload it again.", asks=True),
+    "faulty_names": Kind("", "Or correct it in your file, then upload it again.", asks=True),
+    "kept_names": Kind("", ""),
     "whole_quotes": Kind("", "Choose what your file means.", asks=True),
     "backslash_quotes": Kind("", ""),
+    "drawn": Kind("", ""),
+    "garbled": Kind("", "This happens when a program reads UTF-8 in another encoding.", asks=True),
+    "garbled_repaired": Kind("", ""),
+    "garbled_kept": Kind("", "Save the file again in the program that created it, as UTF-8."),
     "guessed": Kind("", "Choose the reading that looks right.", asks=True),
     "one_column": Kind("", "Choose the reading that looks right.", asks=True),
     "mostly_skipped": Kind("", "Choose the reading that looks right.", asks=True),
@@ -130,6 +140,11 @@ _FILE_KINDS = {
     "merged_kept": Kind("", ""),
     "covered": Kind("", "To read them, unmerge the cells in your spreadsheet."),
     "number_format": Kind("Some columns are shown differently than they are stored.", ""),
+    "mixed_formats": Kind(
+        "Some columns have several currencies or units.",
+        "Read as stored, Claude does not see which is which.",
+        asks=True,
+    ),
     "format_hides": Kind(
         "Some columns have a number format that hides their cells.", "", asks=True
     ),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .column_names import join_names
+from .merged_names import Span, find_merged_names
 from .row_shapes import (
     Look,
     Record,
@@ -52,15 +53,16 @@ class Header:
         return self.line + self.lines - 1 if self.line > 0 else 0
 
 
-def find_header(records: Sequence[Record], choices: Choices) -> Header:
-    """`records`: the first ones of the file. Raises Unreadable when the choices contradict."""
+def find_header(records: Sequence[Record], choices: Choices, spans: Sequence[Span] = ()) -> Header:
+    """`records`: the first ones of the file; `spans`: its merged cells. Raises Unreadable when the
+    choices contradict."""
     header = Header(choices.header, choices.header_lines or 1, choices.first_row)
     lines = looks(records)
     header.first = lines[0].line if lines else 0
     if header.line == NO_HEADER or not lines:
         return header
     if not header.line:
-        _find_names(header, lines, choices)
+        _find_names(header, lines, choices, spans)
     if 0 < header.first_row <= header.end:
         text = f"The rows cannot begin in line {header.first_row}, because the column names are in "
         raise unreadable("above_header", f"{text}line {header.end}.", header.first_row)
@@ -69,10 +71,17 @@ def find_header(records: Sequence[Record], choices: Choices) -> Header:
     return header
 
 
-def _find_names(header: Header, lines: list[Look], choices: Choices) -> None:
+def _find_names(header: Header, lines: list[Look], choices: Choices, spans: Sequence[Span]) -> None:
     above = [line for line in lines if line.line < (choices.first_row or line.line + 1)]
     if not above:
         header.line = NO_HEADER
+        return
+    is_free = not choices.header_lines and not choices.first_row
+    if is_free and (found := find_merged_names(lines, spans)):
+        begin, end = found
+        header.line, header.lines = lines[begin].line, end - begin + 1
+        fullest = max(lines[begin : end + 1], key=lambda line: line.count)
+        _ask_for_lines(header, lines[begin : end + 1], alone=fullest.line)
         return
     at = _best_line(lines, len(above))
     header.line = lines[at].line
@@ -131,6 +140,8 @@ def _is_better(lines: list[Look], full: int, first: int, places: set[int]) -> bo
     below = lines[full + 1 : full + 1 + COMPARED]
     words = contrast(found, below, places)
     if (words or found.after_blank) and all(_is_too_short(line, found, below) for line in between):
+        return True
+    if words and found.after_blank and all(line.count < min(3, found.count) for line in between):
         return True
     sparse = [len(places & line.filled) * 2 <= len(places) for line in between]
     is_sparse = sparse[0]
@@ -309,6 +320,8 @@ def _unlike_rows(rows: list[Look]) -> int:
     """How many of the first rows have words where all others have values, or only draw a line."""
     if rows and is_rule(rows[0].cells) and not all(is_rule(row.cells) for row in rows):
         return 1
+    if len(rows) > 2 and _counts_columns(rows[0]) and not _counts_columns(rows[1]):
+        return 1
     for count in range(min(MOST_LINES, len(rows) - 2), 0, -1):
         below = rows[count : count + COMPARED]
         places = {at for row in below for at in row.filled}
@@ -316,6 +329,12 @@ def _unlike_rows(rows: list[Look]) -> int:
         if all(_has_words(row, held, sure=len(below) > 2) for row in rows[:count]):
             return count
     return 0
+
+
+def _counts_columns(row: Look) -> bool:
+    """ "1", "2", "3" or "(1)", "(2)", "(3)", as forms of authorities have it below the names."""
+    cells = [row.cell(at).strip("()[]. ") for at in sorted(row.filled)]
+    return len(cells) > 2 and cells == [str(number) for number in range(1, len(cells) + 1)]
 
 
 def _has_words(row: Look, places: set[int], *, sure: bool) -> bool:

@@ -60,7 +60,10 @@ def _of_list(open_text: OpenText, most: int, wanted: str) -> Layout:
             return Layout(LIST)
         line = scanner.line
     with open_text() as file:
-        table = read_values(file.read().removeprefix("\ufeff"))
+        text = file.read().removeprefix("\ufeff")
+    # One list after the other, each in a line.
+    lines = ",".join(line for line in text.split("\n") if line.strip())
+    table = read_values(text) or read_values(f"[{lines}]")
     if table is None:
         return Layout(LIST)  # which says what is wrong with it
     count = f"{len(table.rows):,}"

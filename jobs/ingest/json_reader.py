@@ -5,21 +5,25 @@ are sent as they are. Requests in the form of another service are converted if a
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any
 
 import msgspec
 
 from .column_names import ColumnNames
 from .encodings import find_encoding
+from .garbled_text import GarbledText
 from .json_faults import MOST_LEVELS, decoder, find_oddity, is_flat, json_fault
 from .json_layout import LINES, OBJECTS, find_layout
 from .json_list import BareObjects, ListObjects
 from .json_scanner import BLANKS
-from .request_conversion import Converter, NotConvertible
-from .request_forms import form_of, offer, read_choice
+from .request_conversion import Converter
+from .request_forms import NotConvertible, form_of, offer, read_choice
 from .request_reader import RequestReader
 from .shapes import (
     KEEP,
@@ -33,10 +37,15 @@ from .shapes import (
 )
 from .upload_file import UploadFile
 
-FAULTS_SHOWN = 100  # a file with more bad lines is not read further
+FAULTS_SHOWN = 100  # a file with more bad lines, and hardly any good ones, is not read further
+GOOD_TO_BAD = 3  # so many good lines for each bad one: then bad lines are rows that are skipped
+KEPT = 10_000  # characters of a bad line
 REQUEST = "request"  # what the problem file calls the column of ready-made requests
 
 _encoder = msgspec.json.Encoder()
+# "[28.11.26, 10:15:01] Ann: Hi" of a chat, "[2026-11-28 10:00] started" of a log.
+_BRACKETED = re.compile(rb"\[\s*[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}[^\]\n]*\][ \t]*[^\s,\]]")
+_COMMENTS = re.compile(rb"\A(\s*(//[^\n]*\n|/\*.*?\*/))+(?=\s*[{\[])", re.DOTALL)
 # A cell that is an object or a number keeps the text that was there.
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -47,8 +56,18 @@ def is_json(head: bytes) -> bool:
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if head.startswith(mark):
             head = head.decode(encoding, errors="ignore").encode(errors="ignore")
-    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return head[:1] in (b"{", b"[") and head[:2] != b"{{"
+    head = _COMMENTS.sub(b"", head.removeprefix(b"\xef\xbb\xbf")).lstrip()
+    if head[:1] == b"[":
+        return not _BRACKETED.match(head)
+    return head[:1] == b"{" and head[:2] != b"{{"
+
+
+@dataclass(frozen=True)
+class BadText:
+    """What is not an object that we can read."""
+
+    text: str
+    finding: Finding
 
 
 class JsonLinesReader:
@@ -69,8 +88,11 @@ class JsonLinesReader:
             remedies=choices.remedies,
             list_key=choices.list_key,
             convert=choices.convert,
+            garbled=choices.garbled,
         )
         self.blank_lines = 0
+        self._has_faults = False
+        self._garbled = GarbledText(choices.garbled)
         self.columns: list[str] = []
         self._keys: list[str] = []  # of the objects, parallel to the columns
         self.nameless: set[int] = set()
@@ -81,8 +103,9 @@ class JsonLinesReader:
         self.kind = "table"
         self._converter: Converter | None = None
         with closing(self._objects()) as objects:
-            _number, first = next(objects, (0, None))
-        if isinstance(first, tuple):
+            begin = (found for _number, found in islice(objects, self._tolerated))
+            first = next((found for found in begin if isinstance(found, tuple)), None)
+        if first:
             self._find_kind(first[1], choices.convert)
 
     def _find_kind(self, first: dict[str, Any], chosen: str) -> None:
@@ -120,6 +143,9 @@ class JsonLinesReader:
         missing: Counter[str] = Counter()
         first: dict[str, int] = {}
         for count, (number, found) in enumerate(self._objects(), start=1):
+            if self._has_faults and (bad := _fault_of(number, found)):
+                yield self._bad_row(count, number, bad)
+                continue
             assert isinstance(found, tuple)  # noqa: S101 - or it would have been refused before
             text, values = found
             if len(values) < len(self._keys):
@@ -128,6 +154,7 @@ class JsonLinesReader:
                         missing[name] += 1
                         first.setdefault(name, number)
             yield self._row(count, number, text, values)
+        self.remarks += self._garbled.findings()
         for name, count in missing.items():
             objects = "1 object has" if count == 1 else f"{count:,} objects have"
             words = f"{objects} no “{name}”; the cell is empty there."
@@ -137,23 +164,46 @@ class JsonLinesReader:
         """The union of the keys, in the order of their first appearance. Raises Unreadable with
         all that is wrong."""
         names: dict[str, None] = {}
-        faults: list[Finding] = []
+        faults = _Faults(self._tolerates_faults)
         limits = self._file.limits
         for number, found in self._objects():
-            fault = found if isinstance(found, Finding) else find_oddity(number, *found)
-            if fault:
-                faults.append(fault)
-                if len(faults) == FAULTS_SHOWN:
+            if bad := _fault_of(number, found):
+                if faults.add(bad.finding):
                     break
-            elif isinstance(found, tuple) and not found[1].keys() <= names.keys():
+                continue
+            faults.good += 1
+            if isinstance(found, tuple) and not found[1].keys() <= names.keys():
                 names.update(dict.fromkeys(found[1]))
                 if len(names) > limits.columns:
                     text = f"The objects have more than {limits.columns} different keys."
                     raise unreadable("too_many_columns", text, number)
-        if faults:
-            raise Unreadable(*faults)
+        faults.require_few()
+        if faults.good and not names:
+            raise unreadable("empty", "The objects in this file are empty.")
+        self._has_faults = faults.bad > 0
         self.blank_lines = 0
         return list(names)
+
+    @property
+    def _tolerates_faults(self) -> bool:
+        """Whether it is certain where the next object begins."""
+        return self._layout.form == LINES
+
+    @property
+    def _tolerated(self) -> int:
+        return FAULTS_SHOWN if self._tolerates_faults else 1
+
+    def _bad_row(self, count: int, number: int, bad: BadText) -> ParsedRow:
+        """A line that is no object: it is the text of the first cell."""
+        cells = [_kept(bad.text), *[""] * (len(self._keys) - 1)]
+        row = row_name(self.format, count, number)
+        if self.corrections:
+            cells = self.corrections.cells(row, cells)
+            if row in self.corrections.changed:
+                return self._line(number, cells)
+        line = self._line(number, cells)
+        line.problem = bad.finding
+        return line
 
     def _row(self, count: int, number: int, text: str, values: dict[str, Any]) -> ParsedRow:
         cells = []
@@ -173,7 +223,11 @@ class JsonLinesReader:
                 cells = self.corrections.cells(row, cells)
             else:
                 self.corrections.not_needed(row)
-        return self._line(number, cells)
+        if self._garbled.is_repairing:
+            cells = self._garbled.repaired(number, cells)
+        line = self._line(number, cells)
+        self._garbled.look_at(number, line.source, cells)
+        return line
 
     def _line(self, number: int, cells: list[str]) -> ParsedRow:
         sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
@@ -189,22 +243,27 @@ class JsonLinesReader:
         requests = RequestReader(self.understood.remedies, self._file.limits)
         if self.corrections:
             self.corrections.bind([REQUEST])
-        faults: list[Finding] = []
+        faults = _Faults(self._tolerates_faults)
         self.blank_lines = 0
         for count, (number, found) in enumerate(self._objects(), start=1):
-            if isinstance(found, Finding):
-                faults.append(found)
-                if len(faults) == FAULTS_SHOWN:
+            row = row_name(self.format, count, number)
+            if isinstance(found, BadText):
+                if faults.add(found.finding):
                     break
-            elif not faults:
-                row = row_name(self.format, count, number)
+                if not self._tolerates_faults:
+                    continue
+                request = {"line": _kept(found.text)}
+                source = _encoder.encode(request).decode()
+                yield self._request_row(requests, row, number, source, request, found.finding)
+            elif self._tolerates_faults or not faults.bad:
+                faults.good += 1
                 converted = self._converted(count, number, *found)
                 yield self._request_row(requests, row, number, *converted)
-        if faults:
-            raise Unreadable(*faults)
+        faults.require_few()
         if self._converter:
             self.remarks += self._converter.remarks()
         self.remarks += requests.remarks()
+        self.remarks += self._garbled.findings("text")
 
     def _request_row(
         self,
@@ -230,21 +289,27 @@ class JsonLinesReader:
         self, count: int, number: int, text: str, request: dict[str, Any]
     ) -> tuple[str, dict[str, Any], Finding | None]:
         """Text and content of a request, in our form if it was in another, and what is wrong."""
-        problem = find_oddity(number, text, request)
-        if problem or not self._converter or request.keys() >= {"custom_id", "params"}:
+        if problem := find_oddity(number, text, request):
             return text, request, problem
-        try:
-            request = self._converter.convert(count, request)
-        except NotConvertible as error:
-            return text, request, Finding("req_convert", str(error), number)
-        return _encoder.encode(request).decode(), request, None
+        if self._converter and not request.keys() >= {"custom_id", "params"}:
+            try:
+                request = self._converter.convert(count, request)
+            except NotConvertible as error:
+                return text, request, Finding("req_convert", str(error), number)
+            text = _encoder.encode(request).decode()
+        if not text.isascii() or "\\u" in text:
+            params = self._garbled.repaired_within(number, request.get("params"))
+            if params is not None:
+                request = {**request, "params": params}
+                text = _encoder.encode(request).decode()
+        return text, request, None
 
     def texts(self) -> Iterator[tuple[int, dict[str, str]]]:
         """The line of each object, and its values as text. Nothing is said of odd ones; raises
         Unreadable for what is no object."""
         for number, found in self._objects():
-            if isinstance(found, Finding):
-                raise Unreadable(found)
+            if isinstance(found, BadText):
+                raise Unreadable(found.finding)
             text, values = found
             raw = _raw_decoder.decode(text)
             yield (
@@ -258,12 +323,12 @@ class JsonLinesReader:
 
     # --- The objects of the file ---------------------------------------------------------------
 
-    def _objects(self) -> Generator[tuple[int, tuple[str, dict[str, Any]] | Finding]]:
+    def _objects(self) -> Generator[tuple[int, Found]]:
         """The line of each object, and its text and what it is; or what is wrong with it."""
         with self._open_text() as file:
             for number, text in self._texts(file):
                 if isinstance(text, Finding):
-                    yield number, text
+                    yield number, BadText("", text)
                     continue
                 if len(text) <= self._most:
                     try:
@@ -273,7 +338,7 @@ class JsonLinesReader:
                             continue
                     except (msgspec.DecodeError, RecursionError):
                         pass
-                yield number, json_fault(number, text, self._most)
+                yield number, BadText(text, json_fault(number, text, self._most))
 
     def _open_text(self) -> IO[str]:
         return io.TextIOWrapper(self._file.open(), self._encoding, newline="")
@@ -302,6 +367,45 @@ class JsonLinesReader:
                 yield number, text.strip(BLANKS)
             else:
                 self.blank_lines += 1
+
+
+Found = tuple[str, dict[str, Any]] | BadText  # an object and its text, or neither
+
+
+class _Faults:
+    """What is wrong in a file: a few bad lines are rows that are skipped, if that is possible."""
+
+    def __init__(self, tolerates: bool) -> None:
+        self.good = self.bad = 0
+        self._tolerates = tolerates
+        self._first: list[Finding] = []
+
+    def add(self, finding: Finding) -> bool:
+        """Whether it makes no sense to read on."""
+        self.bad += 1
+        if len(self._first) < FAULTS_SHOWN:
+            self._first.append(finding)
+        return self.bad >= FAULTS_SHOWN and not self._are_few
+
+    @property
+    def _are_few(self) -> bool:
+        return self._tolerates and self.good >= GOOD_TO_BAD * self.bad
+
+    def require_few(self) -> None:
+        """Raises Unreadable with all that is wrong."""
+        if self.bad and not self._are_few:
+            raise Unreadable(*self._first)
+
+
+def _fault_of(number: int, found: Found) -> BadText | None:
+    if isinstance(found, BadText):
+        return found
+    oddity = find_oddity(number, *found)
+    return BadText(found[0], oddity) if oddity else None
+
+
+def _kept(text: str) -> str:
+    return text[:KEPT].replace("\0", "\ufffd")
 
 
 def compact(raw: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from operator import add
 
 import msgspec
 
@@ -111,7 +112,7 @@ class UploadSummary(msgspec.Struct):
     sheets: list[str] = []
     columns: list[str] = []
     rows: int = 0
-    left_out: int = 0
+    skipped: int = 0
     blank_lines: int = 0
     text_bytes: int = 0
     column_bytes: list[int] = []
@@ -123,38 +124,40 @@ class UploadSummary(msgspec.Struct):
     def add(self, line: ParsedRow) -> None:
         self.rows += 1
         if line.problem:
-            self.left_out += 1
+            self.skipped += 1
             self.note(line.problem, leaves_out=True)
             return
-        self.text_bytes += line.size
-        size = line.most if line.model else line.size
-        if size > self.longest_size:
-            self.longest_row, self.longest_size = self.rows, size
+        size = line.size
+        self.text_bytes += size
         if line.model:
-            model = self.models.setdefault(line.model, dict.fromkeys(MODEL_FACTS, 0))
-            model["rows"] += 1
-            model["cached"] |= line.cached
-            model["in_the_us"] |= line.in_the_us
-            model["searches"] += line.searches
-            model["turns"] += line.turns
-            model["bytes"] += line.usual
-            model["most"] += line.most
-            model["most_row"] = max(model["most_row"], line.most)
-            model["surplus"] = max(model["surplus"], line.most - line.size)
-            model["linked"] += line.is_linked
-            model["max_tokens_sum"] += line.max_tokens
-            if line.most > LONG_FROM:
-                model["long"] += 1
-                model["long_bytes"] += line.usual
-                model["long_most"] += line.most
-                model["long_max_tokens_sum"] += line.max_tokens
-            model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
-        elif self.column_bytes:
-            sizes = self.column_bytes
-            for index, size in enumerate(line.cell_sizes):
-                sizes[index] += size
+            self._add_request(line)
+            size = line.most
+        elif sums := self.column_bytes:
+            sums[:] = map(add, sums, line.cell_sizes)
         else:
             self.column_bytes = list(line.cell_sizes)
+        if size > self.longest_size:
+            self.longest_row, self.longest_size = self.rows, size
+
+    def _add_request(self, line: ParsedRow) -> None:
+        model = self.models.setdefault(line.model, dict.fromkeys(MODEL_FACTS, 0))
+        model["rows"] += 1
+        model["cached"] |= line.cached
+        model["in_the_us"] |= line.in_the_us
+        model["searches"] += line.searches
+        model["turns"] += line.turns
+        model["bytes"] += line.usual
+        model["most"] += line.most
+        model["most_row"] = max(model["most_row"], line.most)
+        model["surplus"] = max(model["surplus"], line.most - line.size)
+        model["linked"] += line.is_linked
+        model["max_tokens_sum"] += line.max_tokens
+        if line.most > LONG_FROM:
+            model["long"] += 1
+            model["long_bytes"] += line.usual
+            model["long_most"] += line.most
+            model["long_max_tokens_sum"] += line.max_tokens
+        model["max_tokens_most"] = max(model["max_tokens_most"], line.max_tokens)
 
     @property
     def facts(self) -> FileFacts:

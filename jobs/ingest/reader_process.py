@@ -31,7 +31,7 @@ SLICE_BYTES = 8_000_000  # of rows per message
 def run(order: ReaderInput, output: IO[bytes]) -> None:
     """Read the file of `order` and write ReaderOutputs to `output`."""
     _limit(order.limits)
-    for answer in _of_corrected(order) if order.corrected else _answers(order):
+    for answer in _of_corrected(order) if order.corrected else answers(order):
         output.write(frame(answer))
         output.flush()
 
@@ -43,7 +43,8 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _answers(order: ReaderInput) -> Iterator[ReaderOutput]:
+def answers(order: ReaderInput) -> Iterator[ReaderOutput]:
+    """What is read of an upload, in slices; the last one says how it ended."""
     summary = None
     try:
         reader = open_upload(order.path, order.choices, order.limits)
@@ -52,24 +53,28 @@ def _answers(order: ReaderInput) -> Iterator[ReaderOutput]:
         summary = UploadSummary(reader.format, reader.kind, reader.understood, list(reader.sheets))
         rows: list[tuple[int, str, int, str]] = []
         size = total = 0
+        is_corrected = bool(corrections)
+        most_rows, most_bytes = order.limits.rows, order.limits.rows_bytes
+        add, most = summary.add, order.slice
         for line in reader:
-            if summary.rows == order.limits.rows:
+            if summary.rows == most_rows:
                 text = f"The file has more than {summary.rows:,} rows."
                 raise unreadable("too_many_rows", text, line.line)
-            summary.add(line)
-            if corrections and not line.problem:
+            add(line)
+            source, problem = line.source, line.problem
+            if is_corrected and not problem:
                 row = row_name(reader.format, summary.rows, line.line)
                 if row in corrections.changed:
                     text = "This row was corrected."
                     summary.note(Finding("corrected", text, line.line))
-            rows.append((line.line, line.source, line.size, _in_words(line.problem)))
-            size += len(line.source)
-            total += len(line.source)
-            if total > order.limits.rows_bytes:
-                text = f"The rows take more than {order.limits.rows_bytes // 1_000_000:,} MB."
+            rows.append((line.line, source, line.size, _in_words(problem) if problem else ""))
+            size += len(source)
+            if total + size > most_bytes:
+                text = f"The rows take more than {most_bytes // 1_000_000:,} MB."
                 raise unreadable("too_much", text, line.line)
-            if len(rows) == order.slice or size > SLICE_BYTES:
+            if len(rows) == most or size > SLICE_BYTES:
                 yield RowsRead(rows, reader.position)
+                total += size
                 rows, size = [], 0
         if not summary.rows:
             raise unreadable("no_rows", "The file has column names but no rows.")
@@ -99,9 +104,7 @@ def _of_corrected(order: ReaderInput) -> Iterator[ReaderOutput]:
         yield Failed([too_much(order.limits)])
 
 
-def _in_words(problem: Finding | None) -> str:
+def _in_words(problem: Finding) -> str:
     """What is wrong and, on a second line, how to fix it."""
-    if not problem:
-        return ""
     text = problem.text.replace("\n", " ")
     return f"{text}\n{problem.remedy}".strip()

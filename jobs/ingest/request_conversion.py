@@ -7,32 +7,37 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..rules.model_capabilities import ALL_EFFORTS
 from .request_blocks import FOREIGN_BLOCKS
-from .request_forms import BARE, BEDROCK, FORMS, OPENAI, Json, model_for, model_options
+from .request_forms import (
+    BARE,
+    BEDROCK,
+    FORMS,
+    GEMINI,
+    GEMINI_TUNING,
+    OPENAI,
+    SHOWN,
+    TUNING,
+    USUAL_LENGTH,
+    VERTEX,
+    Converted,
+    Json,
+    NotConvertible,
+    conversation_of,
+    model_for,
+    model_options,
+)
+from .request_gemini import of_gemini, of_gemini_tuning
 from .request_tool_checks import is_foreign
 from .shapes import Finding
 
-USUAL_LENGTH = 4_096  # of an answer, where a request has none
-SHOWN = 80  # characters
 _DATA_URL = re.compile(r"data:([^;,]+);base64,", re.IGNORECASE)
 _TEXTS = ("text", "input_text", "output_text", "refusal")
 _EFFORTS = {"minimal": "low", **{effort: effort for effort in ALL_EFFORTS}}
 # Without a counterpart, and without a loss: they say how to deliver the answer.
 _NO_LOSS = ("stream", "stream_options", "store", "metadata", "truncation", "include", "background")
-
-
-class NotConvertible(Exception):
-    """Why a request has no counterpart."""
-
-
-class Converted(NamedTuple):
-    request: Json
-    model: str  # as it was; "" if it had none
-    left_out: set[str]  # parameters without a counterpart
-    has_own_length: bool
 
 
 class Converter:
@@ -57,8 +62,11 @@ class Converter:
     def remarks(self) -> Iterator[Finding]:
         if not self._count:
             return
-        said = FORMS[self._form].said.removeprefix("These are requests ").rstrip(".")
+        said = FORMS[self._form].removeprefix("These are requests ").rstrip(".")
         text = f"{_requests(self._count)} {said} {_were(self._count)} converted."
+        if self._form in (TUNING, GEMINI_TUNING):
+            text = f"{_requests(self._count)} {_were(self._count)} made from the conversations, "
+            text += "without the expected answer at the end."
         models = [(old, new) for old, new in self._models if old != new]
         for old, new in models:
             text += f" “{old[:SHOWN]}” became “{new}”." if old else f" The model is “{new}”."
@@ -111,7 +119,30 @@ def _of_bedrock(number: int, values: Json, wanted: str) -> Converted:
     body = values.get("modelInput")
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
         raise NotConvertible("“modelInput” has no “messages”: it is for another model.")
-    custom_id = values.get("recordId", f"request-{number}")
+    return _of_claude(values.get("recordId", f"request-{number}"), body, wanted)
+
+
+def _of_vertex(number: int, values: Json, wanted: str) -> Converted:
+    body = values.get("request")
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+        raise NotConvertible("“request” has no “messages”: it is for another model.")
+    return _of_claude(values.get("custom_id", f"request-{number}"), body, wanted)
+
+
+def _of_tuning(number: int, values: Json, wanted: str) -> Converted:
+    messages = list(conversation_of(values))
+    while messages and messages[-1]["role"] == "assistant":
+        messages.pop()
+    if not any(message["role"] == "user" for message in messages):
+        raise NotConvertible("The conversation has no message by the user.")
+    if isinstance(system := values.get("system"), str):
+        messages.insert(0, {"role": "system", "content": system})
+    tools = values.get("tools")
+    return _of_body(f"request-{number}", {"messages": messages, "tools": tools}, wanted)
+
+
+def _of_claude(custom_id: Any, body: Json, wanted: str) -> Converted:
+    """A body for Claude, as other providers take it."""
     params = {"model": model_for("", wanted), **body}
     left_out = {"anthropic_beta"} & params.keys()
     for name in ("anthropic_version", "anthropic_beta", "schemaVersion"):
@@ -377,4 +408,12 @@ def convert_tools(params: Json) -> None:
         params["tools"] = [_tool(tool) if is_foreign(tool) else tool for tool in params["tools"]]
 
 
-_CONVERTERS = {OPENAI: _of_openai, BARE: _of_bare, BEDROCK: _of_bedrock}
+_CONVERTERS = {
+    OPENAI: _of_openai,
+    BARE: _of_bare,
+    BEDROCK: _of_bedrock,
+    VERTEX: _of_vertex,
+    GEMINI: of_gemini,
+    GEMINI_TUNING: of_gemini_tuning,
+    TUNING: _of_tuning,
+}

@@ -10,25 +10,45 @@ from .shapes import KEEP, Finding, Option
 
 Json = dict[str, Any]
 
-OPENAI, BEDROCK, GEMINI, BARE = "openai", "bedrock", "gemini", "bare"
+OPENAI, BEDROCK, VERTEX, GEMINI = "openai", "bedrock", "vertex", "gemini"
+TUNING, GEMINI_TUNING, BARE = "fine-tuning", "gemini-tuning", "bare"
+_CONVERSATION = {"messages", "system", "tools", "parallel_tool_calls", "functions"}
+_GEMINI = {"contents", "systemInstruction", "system_instruction", "tools"}
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OFFERED = ("haiku", "sonnet", "opus")  # families of models
 _SMALL = ("mini", "nano", "small", "lite", "flash", "haiku", "3.5", "micro")
 
 
-class Form(NamedTuple):
-    said: str  # of a file with such requests
-    is_convertible: bool = True
+USUAL_LENGTH = 4_096  # of an answer, where a request has none
+SHOWN = 80  # characters
 
-
+# What is said of a file with such requests.
 FORMS = {
-    OPENAI: Form("These are requests for OpenAI’s Batch API."),
-    BEDROCK: Form("These are requests for Amazon Bedrock’s batch inference."),
-    GEMINI: Form(
-        "These are requests for Google’s Gemini batch API, which cannot be converted here.",
-        is_convertible=False,
+    OPENAI: "These are requests for OpenAI’s Batch API.",
+    BEDROCK: "These are requests for Amazon Bedrock’s batch inference.",
+    VERTEX: "These are requests for Claude on Google’s Vertex AI.",
+    GEMINI: "These are requests for Google’s Gemini batch API.",
+    TUNING: (
+        "These are conversations for fine-tuning a model. The last answer of each is the expected "
+        "one, and is not sent."
     ),
-    BARE: Form("These are requests without a “custom_id”."),
+    GEMINI_TUNING: (
+        "These are conversations for fine-tuning Google’s Gemini. The last answer of each is the "
+        "expected one, and is not sent."
+    ),
+    BARE: "These are requests without a “custom_id”.",
 }
+
+
+class NotConvertible(Exception):
+    """Why a request has no counterpart."""
+
+
+class Converted(NamedTuple):
+    request: Json
+    model: str  # as it was; "" if it had none
+    left_out: set[str]  # parameters without a counterpart
+    has_own_length: bool
 
 
 def is_request(keys: Set[str]) -> bool:
@@ -39,6 +59,10 @@ def is_request(keys: Set[str]) -> bool:
         or keys >= {"method", "url", "body"}
         or "modelInput" in keys
         or keys >= {"request", "key"}
+        or keys >= {"request", "custom_id"}
+        or keys == {"request", "metadata"}
+        or ("messages" in keys and keys <= _CONVERSATION)
+        or ("contents" in keys and keys <= _GEMINI)
         or (keys >= {"model", "messages"})
     )
 
@@ -53,12 +77,30 @@ def form_of(values: Json) -> str:
     body, request = values.get("body"), values.get("request")
     if isinstance(body, dict) and keys & {"custom_id", "method", "url"}:
         return OPENAI if body.keys() & {"messages", "input", "prompt", "model"} else ""
+    if isinstance(request, dict) and isinstance(request.get("messages"), list):
+        return VERTEX
     if isinstance(request, dict) and "contents" in request:
         return GEMINI
-    messages = values.get("messages")
-    if isinstance(values.get("model"), str) and isinstance(messages, list) and messages:
-        return BARE if all(map(_is_message, messages)) else ""
-    return ""
+    contents = values.get("contents")
+    if isinstance(contents, list) and contents and all(map(_is_message, contents)):
+        return GEMINI_TUNING
+    messages = conversation_of(values)
+    if not messages:
+        return ""
+    if isinstance(values.get("model"), str):
+        return BARE
+    is_known = all(message["role"] in _ROLES for message in messages)
+    has_answer = "preferred_output" in values or messages[-1]["role"] == "assistant"
+    return TUNING if is_known and has_answer else ""
+
+
+def conversation_of(values: Json) -> list[Json]:
+    """The messages of a conversation; in an example of two answers they are in its input."""
+    given = values.get("input", values)
+    messages = given.get("messages") if isinstance(given, dict) else None
+    if not isinstance(messages, list) or not all(map(_is_message, messages)):
+        return []
+    return messages
 
 
 def _is_message(value: Any) -> bool:
@@ -68,15 +110,12 @@ def _is_message(value: Any) -> bool:
 def offer(form: str, *, is_chosen: bool) -> Finding:
     """What is said of a file of such requests that is read as a table; `is_chosen`: as a person
     wants it."""
-    words = FORMS[form]
-    options = [] if is_chosen else [Option("Read them as a table", {"convert": KEEP})]
-    if words.is_convertible:
-        options.insert(0, Option("Convert them to requests for Claude", {"convert": form}))
+    convert = Option("Convert them to requests for Claude", {"convert": form})
     if is_chosen:
-        return Finding(
-            "foreign_table", f"{words.said} They are read as a table.", options=tuple(options)
-        )
-    return Finding("foreign_requests", words.said, options=tuple(options))
+        text = f"{FORMS[form]} They are read as a table."
+        return Finding("foreign_table", text, options=(convert,))
+    keep = Option("Read them as a table", {"convert": KEEP})
+    return Finding("foreign_requests", FORMS[form], options=(convert, keep))
 
 
 def model_options(form: str, model: str) -> list[Option]:
@@ -102,7 +141,7 @@ def model_for(foreign: str, wanted: str) -> str:
         return foreign
     if wanted and find_model(wanted):
         return wanted
-    is_small = any(word in foreign.lower() for word in _SMALL)
+    is_small = any(word in foreign.lower().replace("gemini", "") for word in _SMALL)
     return newest("haiku" if is_small else "sonnet").id
 
 
@@ -110,4 +149,4 @@ def read_choice(convert: str) -> tuple[str, str]:
     """The form and the model of Choices.convert, such as "openai:claude-haiku-5-5"; "" for what it
     does not say or nobody can convert."""
     form, _, model = convert.partition(":")
-    return (form, model) if form in FORMS and FORMS[form].is_convertible else ("", "")
+    return (form, model) if form in FORMS else ("", "")

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from .inner_lines import TOTALS
 from .row_shapes import Look, Record, is_value, looks
 from .shapes import KEEP, SKIP, Finding, Option
 
@@ -15,7 +16,7 @@ NAMED = 5
 SHOWN = 60  # characters of a cell
 
 _TOTAL = re.compile(
-    r"(grand |sub-?|overall )?(totals?|sums?|averages?|mean|count)"
+    r"(grand |sub-?|overall )?(totals?|sums?|averages?|mean|count)(\s?:.+)?"
     r"|(gesamt|end|zwischen)?summen?|(ins)?gesamt(ergebnis)?|durchschnitt|mittelwert"
     r"|(sous-)?totaux|total général|(somme|moyenne)|suma|promedio|media|totale|totaal|gemiddelde"
     r"|soma|média|razem|итого|всего|合計|总计|總計|합계",
@@ -66,12 +67,16 @@ def _word(line: Look) -> str:
     return line.first.strip(" :*").rstrip()
 
 
+def _is_total(line: Look) -> bool:
+    return _word(line).lower() in TOTALS or _TOTAL.fullmatch(_word(line)) is not None
+
+
 def _is_called_note(line: Look) -> bool:
-    return bool(_NOTE.match(line.first) or _TOTAL.fullmatch(_word(line)))
+    return bool(_NOTE.match(line.first)) or _is_total(line)
 
 
 def _is_note(line: Look, usual: int) -> bool:
-    if usual > 1 and _TOTAL.fullmatch(_word(line)):
+    if usual > 1 and _is_total(line):
         return True
     if line.count < usual and _NOTE.match(line.first):
         return True
@@ -81,7 +86,7 @@ def _is_note(line: Look, usual: int) -> bool:
 
 def _is_apart(line: Look, usual: int) -> bool:
     """Whether a line below a blank one is a note."""
-    if _NOTE.match(line.first) or (usual > 1 and _TOTAL.fullmatch(_word(line))):
+    if _NOTE.match(line.first) or (usual > 1 and _is_total(line)):
         return True
     return line.count < usual
 

@@ -12,6 +12,8 @@ from .finding_kinds import remedy_of
 
 NO_HEADER = -1
 SKIP, KEEP, FILL = "skip", "keep", "fill"  # what to do with hidden, unusual and merged cells
+ALL = "all"  # skip headings, too
+FIX = "fix"  # repair garbled text
 LINES_NAMED = 20  # with the same problem
 
 
@@ -44,6 +46,8 @@ class Choices(msgspec.Struct, frozen=True):
     hidden: str = ""  # rows and columns that the spreadsheet hides: SKIP or KEEP
     merged: str = ""  # empty cells under a merge: FILL them with its text, or KEEP them empty
     unlike: str = ""  # rows above or below the table that look unlike the others: SKIP or KEEP
+    subtotals: str = ""  # lines between the rows: SKIP totals, ALL: also headings, or KEEP
+    garbled: str = ""  # text that was saved in a wrong encoding: FIX it, or KEEP it
     as_shown: tuple[str, ...] = ()  # columns read with their number format
     as_stored: tuple[str, ...] = ()  # columns read without it
     list_key: str = ""  # the list to read in a JSON object, such as "data.items"
@@ -108,7 +112,7 @@ def unreadable(kind: str, text: str, line: int | None = None) -> Unreadable:
     return Unreadable(Finding(kind, text, line))
 
 
-class ParsedRow(msgspec.Struct):
+class ParsedRow(msgspec.Struct, gc=False):
     """One row of the upload."""
 
     line: int  # as in Finding

@@ -21,6 +21,14 @@ _COVER = re.compile(
 )
 
 
+# What Excel calls the first column of a pivot table.
+_PIVOT = re.compile(
+    r"row labels|zeilenbeschriftungen|étiquettes de lignes|etiquetas de fila|rótulos de linha"
+    r"|etichette di riga|rijlabels|radetiketter|etykiety wierszy|названия строк|行ラベル|行标签",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class SheetLook:
     """The beginning of a sheet. `rows`: how many lines it has, also blank ones; `is_set_in`: lines
@@ -35,6 +43,10 @@ class SheetLook:
     @property
     def is_named_cover(self) -> bool:
         return _COVER.fullmatch(self.name.strip()) is not None
+
+    @property
+    def is_pivot(self) -> bool:
+        return any(_PIVOT.fullmatch(line.first) for line in self.lines[:5])
 
     @property
     def width(self) -> int:
@@ -69,12 +81,12 @@ def best_sheet(found: Sequence[SheetLook]) -> SheetLook | None:
 
 
 def is_sure(found: Sequence[SheetLook], read: SheetLook) -> bool:
-    """Whether no other sheet is likely to be meant: none has a table where `read` has a list, or
-    many more rows, and what was passed over is called a cover."""
+    """Whether no other sheet is likely to be meant: none has a table where `read` has a list or a
+    pivot table, or many more rows, and what was passed over is called a cover."""
     for look in found:
         if look.index < read.index and look.rows > 1 and look.lines and not look.is_named_cover:
             return False
-        larger = look.rows >= LARGER * read.rows or not read.is_table
+        larger = look.rows >= LARGER * read.rows or not read.is_table or read.is_pivot
         if look.index > read.index and look.is_table and larger:
             return False
     return True

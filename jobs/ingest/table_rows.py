@@ -4,15 +4,18 @@ be like. The same for CSV files and for workbooks."""
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 import msgspec
 
 from .column_names import ColumnNames, join_names, odd_names
+from .garbled_text import GarbledText
 from .headers import Header, find_header
+from .inner_lines import TOTAL_PREFIXES, TOTALS, InnerLines, kind_of
+from .merged_names import Span
 from .row_notes import LOOK_AHEAD, ask_about, notes_below, say_skipped
-from .row_shapes import Record, is_value
+from .row_shapes import Look, Record, is_value
 from .shapes import (
     KEEP,
     NO_HEADER,
@@ -33,7 +36,7 @@ SHOWN = 60  # characters of a name in a remark
 MARK = "\ufeff"
 CONTROL_Z = "\x1a"
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 class Table:
@@ -46,10 +49,13 @@ class Table:
         self.is_text = False  # of a text file, which may end with Ctrl-Z
         self.corrections: RowCorrections | None = None
         self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
+        self.spans: Sequence[Span] = ()  # merged cells of a sheet
         self.nameless: set[int] = set()  # places of columns without a name
         self.columns: list[str] = []
         self.blank_lines = 0
+        self.short_in_question = 0  # rows with too few cells that may be headings or totals
         self._found = Header()
+        self._garbled = GarbledText(choices.garbled)
         self._names: list[list[str]] = []  # the lines with column names, as they are in the file
         self._between: list[int] = []  # lines between the names and the first row
         self._repeated: list[int] = []  # lines that are the names again, and were left out
@@ -62,6 +68,11 @@ class Table:
         return self._found.line
 
     @property
+    def header_end(self) -> int:
+        """The last line of the column names; NO_HEADER."""
+        return self._found.end or self._found.line
+
+    @property
     def understood(self) -> Choices:
         """What can be chosen for a table, as it was found out."""
         found = self._found
@@ -71,20 +82,43 @@ class Table:
             first_row=found.first_row,
             fill=self.choices.fill,
             unlike=self.choices.unlike,
+            subtotals=self.choices.subtotals,
+            garbled=self.choices.garbled,
         )
 
     def lines(self, records: Iterable[Record]) -> Iterator[ParsedRow]:
         """Raises Unreadable."""
+        garbled = self._garbled
         records = iter(records)
+        if garbled.is_repairing:
+            records = ((line, garbled.repaired(line, cells)) for line, cells in records)
         first = _beginning(records)
-        self._found = find_header(first, self.choices)
+        self._found = find_header(first, self.choices, self.spans)
         self.remarks += self._found.findings
         width = 0
+        limits, fill, corrections = self.limits, self.choices.fill, self.corrections or None
+        keeps = self.choices.subtotals == KEEP
+        short = limits.cell // 4  # bytes of a row without a cell that is too long
         for line, cells in self._rows(chain(first, records)):
-            if self.corrections:
-                cells = self._corrected(self.corrections, line, cells)
+            if corrections is not None:
+                cells = self._corrected(corrections, line, cells)
             width = width or len(self.columns)
-            yield line_of(line, cells, width, self.limits, fill=self.choices.fill)
+            if len(cells) == width:
+                # As line_of would do it, for the rows that are most frequent.
+                source = _encode(cells).decode()
+                if source.isascii() and len(source) < short:
+                    sizes = list(map(len, cells))
+                    yield ParsedRow(line, source, sum(sizes), None, sizes)
+                    continue
+            if keeps and len(cells) == 1 < width and kind_of(cells, width):
+                cells = cells + [""] * (width - 1)
+            row = line_of(line, cells, width, limits, fill=fill)
+            if not row.source.isascii():
+                garbled.look_at(line, row.source, cells)
+            yield row
+        for names in self._names:
+            garbled.look_at(self.header, "".join(names), names)
+        self.remarks += garbled.findings()
         self._remark_on_lines()
 
     def _rows(self, records: Iterator[Record]) -> Iterator[Record]:
@@ -93,14 +127,19 @@ class Table:
         widths: Counter[int] = Counter()
         whole = gaps = last_blank = 0
         first = self._first_row(records)
+        width = len(self.columns)
+        inner = InnerLines(self.choices.subtotals, width)
         skipped = self._what_repeats()
         folded = [_folded(cells) for cells in skipped]
         # A single name in another case may well be a row.
         firsts = {cells[0] for cells in folded if sum(map(bool, cells)) > 1}
+        plain = _plain_beginnings([*TOTALS, *firsts, *(cells[0] for cells in folded if cells)])
         for record in chain(first, records):
             line, cells = record
             begin = cells[0][:1] if cells else ""
-            if not "!" <= begin <= "~":
+            # Most lines begin with what is no reason to look closer.
+            is_total = False
+            if begin not in plain:
                 if not any(map(str.strip, cells)):
                     self.blank_lines += 1
                     gaps += line > last_blank + 1
@@ -109,22 +148,34 @@ class Table:
                 if begin == MARK:
                     cells = self._unmarked(line, cells)
                     record = line, cells
-            again = cells in skipped
-            if cells and cells[0].strip().lower() in firsts:
-                again = _folded(cells) in folded
-            if again and self._is_repeated(line):
-                continue
-            if "" in cells:
+                word = cells[0].strip().lower()
+                again = _folded(cells) in folded if word in firsts else cells in skipped
+                if again and self._is_repeated(line):
+                    continue
+                is_total = word in TOTALS or word.startswith(TOTAL_PREFIXES)
+            if "" in cells or len(cells) < width:
                 widths[len(cells) - cells.count("")] += 1
+                inner.look_at(line, cells)
             else:
                 whole += 1
+                if is_total and len(cells) > 1:
+                    inner.add_total(line, cells)
             tail.append(record)
             if len(tail) > LOOK_AHEAD:
-                yield tail.popleft()
+                record = tail.popleft()
+                if not (inner.kinds and inner.is_left_out(record)):
+                    yield record
         if tail:
             widths[len(self.columns)] += whole
             gaps -= last_blank > tail[-1][0]
-            yield from self._without_notes(tail, widths, gaps)
+            notes = len(self._find_notes(tail, widths, gaps))
+            for left, record in zip(range(len(tail), 0, -1), list(tail), strict=True):
+                is_note = left <= notes
+                if not (self.choices.unlike == SKIP if is_note else inner.is_left_out(record)):
+                    yield record
+        if found := inner.finding(widths, widths.total()):
+            self.remarks.append(found)
+            self.short_in_question = inner.short
 
     def _first_row(self, records: Iterator[Record]) -> list[Record]:
         """The first record below the column names, in a list. Raises Unreadable."""
@@ -154,18 +205,15 @@ class Table:
             self._remark_on_what_is_above(above)
         return row
 
-    def _without_notes(
-        self, tail: deque[Record], widths: Counter[int], gaps: int
-    ) -> Iterator[Record]:
-        """The last rows; lines that look unlike the others only if a person does not skip them."""
+    def _find_notes(self, tail: deque[Record], widths: Counter[int], gaps: int) -> Sequence[Look]:
+        """The last lines that look unlike the others. They are rows unless a person skips them."""
         self._end_before_control_z(tail)
-        if self.choices.unlike != KEEP and (found := notes_below(tail, widths, gaps)):
-            if self.choices.unlike == SKIP:
-                self.remarks.append(say_skipped(found))
-                left = len(tail) - len(found)
-                return islice(tail, left)
+        found = notes_below(tail, widths, gaps)
+        if found and self.choices.unlike == SKIP:
+            self.remarks.append(say_skipped(found))
+        elif found and self.choices.unlike != KEEP:
             self.remarks.append(ask_about(found))
-        return iter(tail)
+        return found
 
     def _end_before_control_z(self, tail: deque[Record]) -> None:
         """CP/M and DOS ended a text so."""
@@ -294,28 +342,41 @@ class Table:
 def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill: bool) -> ParsedRow:
     """A row of a table with `expected` columns. `fill`: missing cells are filled with nothing."""
     problem = None
-    if len(cells) < expected:
-        if fill:
-            cells = cells + [""] * (expected - len(cells))
-        else:
-            text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
-            problem = Finding("few_cells", text, line)
-    elif len(cells) > expected:
-        if any(map(str.strip, cells[expected:])):
-            columns = "is 1 column" if expected == 1 else f"are {expected} columns"
-            text = f"This row has {_cells(len(cells))}, and there {columns}."
-            problem = Finding("many_cells", text, line)
-        else:
-            cells = cells[:expected]
-    source = _encoder.encode(cells)
+    if len(cells) != expected:
+        cells, problem = _fitted(line, cells, expected, fill=fill)
+    source = _encode(cells).decode()
     if source.isascii():
         sizes = list(map(len, cells))
     else:
         sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
-    if len(source) > limits.cell and max(sizes) > limits.cell:
+    # A character has at most four bytes.
+    if len(source) * 4 > limits.cell and max(sizes) > limits.cell:
         text = f"A cell has {max(sizes):,} bytes; the limit is {limits.cell:,}."
         problem = Finding("long_cell", text, line)
-    return ParsedRow(line, source.decode(), sum(sizes), problem, sizes)
+    return ParsedRow(line, source, sum(sizes), problem, sizes)
+
+
+def _fitted(
+    line: int, cells: list[str], expected: int, *, fill: bool
+) -> tuple[list[str], Finding | None]:
+    """The cells of a row that has too few or too many, and what is wrong with it."""
+    if len(cells) < expected:
+        if fill:
+            return cells + [""] * (expected - len(cells)), None
+        text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
+        return cells, Finding("few_cells", text, line)
+    if not any(map(str.strip, cells[expected:])):
+        return cells[:expected], None
+    columns = "is 1 column" if expected == 1 else f"are {expected} columns"
+    text = f"This row has {_cells(len(cells))}, and there {columns}."
+    return cells, Finding("many_cells", text, line)
+
+
+def _plain_beginnings(words: Iterable[str]) -> frozenset[str]:
+    """Printable characters of ASCII with which none of `words` begins, in lower or upper case."""
+    others = {word[:1] for word in words}
+    plain = set(map(chr, range(ord("!"), ord("~") + 1)))
+    return frozenset(plain - others - {begin.upper() for begin in others})
 
 
 def _folded(cells: list[str]) -> list[str]:

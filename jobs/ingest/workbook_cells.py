@@ -37,6 +37,9 @@ def as_text(value: Any) -> str:
 
 
 def number_text(number: float) -> str:
+    text = f"{number:.15g}"
+    if "e" not in text and "n" not in text and number:
+        return text
     if math.isinf(number) or math.isnan(number):
         return "#NUM!"
     whole = number == int(number)

@@ -6,15 +6,17 @@ Lines count from 1, columns from 0.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from .workbook_cells import as_text, number_text
+from .workbook_cells import as_text, column_index, number_text
 from .workbook_dates import EPOCH, hides_a_part, moment_of, shown_date
 from .workbook_formats import NumberFormat, Reading
 
 CHUNK = 4_096  # lines
 REMEMBERED = 20_000  # values of a format
+_AS_STORED = (datetime, bool, date, time, timedelta)
 OUT_OF_RANGE = "########"
 
 
@@ -42,11 +44,32 @@ class SheetFacts:
 
     def mark(self, line: int, column: int, format: int) -> None:
         """The cell has this one of the formats."""
-        columns = self._marks.setdefault(line // CHUNK, {})
+        self._marks_of(line // CHUNK, column)[line % CHUNK] = format
+
+    def mark_all(
+        self, cells: Iterable[tuple[bytes, bytes, bytes]], of_style: Mapping[bytes, int]
+    ) -> None:
+        """`cells`: letters of the column, line and style; `of_style`: one of the formats."""
+        chunk, before, place = -1, b"", 0
+        columns: dict[bytes, array[int]] = {}
+        for letters, line, style in cells:
+            if style not in of_style:
+                continue
+            if line != before:
+                before = line
+                now, place = divmod(int(line), CHUNK)
+                if now != chunk:
+                    chunk, columns = now, {}
+            if letters not in columns:
+                columns[letters] = self._marks_of(chunk, column_index(letters))
+            columns[letters][place] = of_style[style]
+
+    def _marks_of(self, chunk: int, column: int) -> array[int]:
+        columns = self._marks.setdefault(chunk, {})
         marks = columns.get(column)
         if marks is None:
             marks = columns[column] = array("H", bytes(2 * CHUNK))
-        marks[line % CHUNK] = format
+        return marks
 
     def hides_column(self, column: int) -> bool:
         return any(first <= column <= last for first, last in self.hidden_columns)
@@ -62,17 +85,21 @@ class SheetFacts:
             return self._date(format, value)
         return _plain(format, value)
 
-    def read(self, number: int, value: Any) -> str:
-        """How a cell with this one of the formats is read."""
+    def shows_as_stored(self, number: int, value: Any) -> bool:
+        """Whether a cell is certain to look as it is stored."""
+        return type(value) in (int, float) and self.formats[number].shows_as_stored(value)
+
+    def read(self, number: int, value: Any, stored: str) -> str:
+        """How a cell with this one of the formats is read. `stored`: its text without it."""
+        # True equals 1; dates are read as a whole, whatever is shown of them.
+        if type(value) in _AS_STORED:
+            return stored
         remembered = self._remembered[number]
-        # True equals 1.
-        if type(value) is bool:
-            return as_text(value)
-        if (text := remembered.get(value)) is not None:
-            return text
+        if value in remembered:
+            return remembered[value]
         format = self.formats[number]
         if type(value) in (int, float) and not format.is_date:
-            text = format.read_number(value)
+            text = format.read_number(value, stored)
         else:
             text = self.reading(number, value).read
         if len(remembered) >= REMEMBERED:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .workbook_cells import number_text
+from .workbook_usual_formats import USUAL, UsualFormat
 
 DIGITS = "0#?"
 _TOKEN = re.compile(
@@ -39,7 +40,6 @@ _CURRENCIES = re.compile(
     r"|PHP|PLN|RMB|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR|kr\.?|zł|Kč|Ft|Fr\.?|Rs\.?|Rp"
     r"|lei|лв\.?|руб\.?|р\.|грн\.?"  # noqa: RUF001 - as they are written
 )
-_PERCENT = re.compile(r"0(?:\.0+)?%")
 _GROUPS = set(" \u00a0\u202f'’.")  # between digits: other signs of thousands
 _EXACT = Context(prec=700, rounding=ROUND_HALF_UP)
 
@@ -151,6 +151,7 @@ class NumberFormat:
         )
         self.reads_stored &= all(map(_reads_stored, self.sections)) and bool(self.sections)
         self._quick = self._quick_way()
+        self._plain_below = self._find_plain()
         # With it, nothing is shown.
         self.hides = bool(self.sections) and not any(one.tokens for one in self.sections)
 
@@ -164,26 +165,51 @@ class NumberFormat:
         first = self.sections[0] if len(self.sections) == 1 else None
         return bool(self.sections) and not (first and first.general and not first.text.strip())
 
-    def read_number(self, value: float) -> str:
-        """How a number is read: as of_number() says, and quicker."""
-        if self._quick and 0 <= value < 1e9:
-            first = self.sections[0]
-            if self._quick == "%":
-                text = f"{Decimal(f'{abs(value):.15g}').scaleb(2):f}"
-                whole, _point, rest = text.partition(".")
-                rest = rest.rstrip("0").ljust(first.decimals, "0")
-                return f"{whole}.{rest}%" if rest else f"{whole}%"
-            if value == int(value):
-                return str(int(value)).zfill(first.last + 1)
+    def read_number(self, value: float, stored: str) -> str:
+        """How a number is read: as of_number() says, and quicker. `stored`: its number_text()."""
+        if self._quick and 0 < value < 1e9 and "E" not in stored:
+            return self._quick.read(stored)
         return self.of_number(value).read
 
-    def _quick_way(self) -> str:
-        """For the most usual formats, such as 0.0% and 00000."""
-        tokens = self.sections[0].tokens if len(self.sections) == 1 else []
-        code = "".join(token.text for token in tokens if token.kind in (DIGIT, MARK))
-        if not tokens or len(code) != len(tokens) or self.sections[0].condition:
-            return ""
-        return "%" if _PERCENT.fullmatch(code) else "0" if code and not code.strip("0") else ""
+    def _quick_way(self) -> UsualFormat | None:
+        """For the most usual formats, such as 0.0%, 00000 and "INV-"00000."""
+        first = self.sections[0] if self.sections else None
+        if first is None or any(section.condition for section in self.sections):
+            return None
+        places = [at for at, token in enumerate(first.tokens) if token.kind != TEXT]
+        if not places or not (first.says or first.percents) or first.currency:
+            return None
+        begin, end = places[0], places[-1] + 1
+        code = "".join(token.text for token in first.tokens[begin:end])
+        if len(places) != end - begin or not (found := USUAL.fullmatch(code)):
+            return None
+        if found["percent"] and len(places) != len(first.tokens):
+            return None
+        before, after = ("".join(t.text for t in first.tokens[:begin]), first.tokens[end:])
+        return UsualFormat(
+            before,
+            "".join(token.text for token in after) + (found["percent"] or ""),
+            len(found["whole"]),
+            len(found["rest"] or ""),
+            bool(found["grouped"]),
+            bool(found["percent"]),
+        )
+
+    def shows_as_stored(self, value: float) -> bool:
+        """Whether it is certain, and quickly found out, that what is shown means what is stored."""
+        return -self._plain_below < value < self._plain_below and (
+            round(value, self.sections[0].decimals) == value
+        )
+
+    def _find_plain(self) -> float:
+        """Numbers below it look as they are stored, if they have no more digits than are shown."""
+        first = self.sections[0] if len(self.sections) == 1 else None
+        if first is None or first.condition or not self.reads_stored:
+            return 0
+        code = "".join(token.text for token in first.tokens)
+        if not (found := USUAL.fullmatch(code)) or found["percent"] or first.says:
+            return 0
+        return 1_000 if found["grouped"] else 1e9
 
     def of_number(self, value: float) -> Reading:
         """How a number is read and shown. Not for dates."""

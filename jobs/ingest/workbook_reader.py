@@ -91,6 +91,7 @@ class WorkbookReader:
         self._choices = choices
         self._table = Table(choices, file.limits, self.remarks)
         self._long: list[int] = []  # lines of numbers with more digits than Excel keeps
+        self._nul: dict[int, str] = {}  # what is said of a line with such a character
         self._package = WorkbookPackage(file, choices)
         self.format = self._package.format
         self.remarks += self._package.remarks
@@ -132,6 +133,7 @@ class WorkbookReader:
         self._look_ahead()
         rows = last = 0
         self._table.corrections, self._table.wrong = self.corrections, without
+        self._table.spans = self._shown.spans
         for line in self._table.lines(self._records()):
             if letters := without.get(self._table.header):
                 cell = f"{letters[0]}{self._table.header}"
@@ -140,10 +142,21 @@ class WorkbookReader:
             if (letters := without.get(line.line)) and (empty := self._empty(line, letters)):
                 text = f"The formula in {empty}{line.line} has no result."
                 line.problem = Finding("no_value", text, line.line)
+            self._require_whole_names()
+            if line.line in self._nul:
+                line.problem = Finding("nul", self._nul[line.line], line.line)
             rows, last = rows + 1, line.line
             yield line
-        self.remarks += self._shown.findings(self._table.columns, self._table.header, rows, last)
+        self._require_whole_names()
+        table = self._table
+        lines = table.header, table.header_end
+        self.remarks += self._shown.findings(table.columns, lines, rows, last)
         self._remark_on_cells()
+
+    def _require_whole_names(self) -> None:
+        """Raises Unreadable for a NUL character in a column name."""
+        if text := self._nul.get(self._table.header):
+            raise unreadable("nul", text, self._table.header)
 
     def _look_ahead(self) -> None:
         """Find the column names and the first row, if what a person chose depends on them."""
@@ -164,6 +177,7 @@ class WorkbookReader:
         """The table with its column names, and the line of its first row; 0: there is none."""
         self._shown.begin()
         table = Table(self._choices, self._limits, [])
+        table.spans = self._shown.spans
         first = next(table.lines(self._records()), None)
         self._shown.begin()
         self._long.clear()
@@ -303,8 +317,8 @@ class WorkbookReader:
             for column, cell in enumerate(cells):
                 if "\0" in cell:
                     where = f"{column_letters(self._shown.column_at(column))}{line}"
-                    text = f"Cell {where} contains a NUL character."
-                    raise unreadable("nul", text, line)
+                    self._nul.setdefault(line, f"Cell {where} contains a NUL character.")
+                    cells[column] = cell.replace("\0", "\ufffd")
             yield line, cells
 
     def _rows(self, left: int) -> Iterator[Record]:
@@ -333,7 +347,7 @@ class WorkbookReader:
 
     def _as_text(self, value: Any, line: int) -> str:
         if type(value) in (float, int):
-            if LONG <= abs(value) < math.inf:
+            if not -LONG < value < LONG and math.isfinite(value):
                 self._long.append(line)
             return number_text(value)
         return as_text(value)

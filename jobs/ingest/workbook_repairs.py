@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from io import BytesIO
-from xml.sax.saxutils import quoteattr
+from xml.etree import ElementTree
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from .shapes import Limits
@@ -70,11 +70,10 @@ def repaired_xlsx(
     usual = [posixpath.join(folder, posixpath.basename(place)) for place in moved.values()]
     if all(path == place.lower() for path, place in zip(moved, usual, strict=True)):
         return None
-    lines = [
-        f"<Relationship Id={quoteattr(id)} Type={quoteattr(f'{OFFICE}/{kind}')} "
-        f"Target={quoteattr('/' + moved.get(path, path))}/>"
-        for id, (kind, path) in parts.items()
-    ]
+    relations = ElementTree.Element("Relationships", xmlns=RELATIONS)
+    for id, (kind, path) in parts.items():
+        values = {"Id": id, "Type": f"{OFFICE}/{kind}", "Target": "/" + moved.get(path, path)}
+        ElementTree.SubElement(relations, "Relationship", values)
     written = BytesIO()
     copied = {*moved, *(path for _kind, path in parts.values())}
     with ZipFile(written, "w", ZIP_DEFLATED, compresslevel=1) as copy:
@@ -87,10 +86,7 @@ def repaired_xlsx(
             f'<Relationships xmlns="{RELATIONS}"><Relationship Id="rId1" '
             f'Type="{OFFICE}/officeDocument" Target="{BOOK}"/></Relationships>',
         )
-        copy.writestr(
-            "xl/_rels/workbook.xml.rels",
-            f'<Relationships xmlns="{RELATIONS}">{"".join(lines)}</Relationships>',
-        )
+        copy.writestr("xl/_rels/workbook.xml.rels", ElementTree.tostring(relations))
     written.seek(0)
     return written
 

@@ -3,18 +3,26 @@ as they choose."""
 
 from __future__ import annotations
 
+import re
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from .merged_names import Span
 from .shapes import FILL, KEEP, SKIP, Choices, Finding, Option
 from .workbook_cells import column_letters, number_text
 from .workbook_facts import CHUNK, Merge, SheetFacts
-from .workbook_formats import Reading, differs
+from .workbook_formats import Reading, differs, is_currency
 
 NAMED = 5  # columns or ranges in a sentence
 EXAMPLES = 25  # cells of a column, of which some may be above the first row
 BARE = 10_000  # cells under a merge that are remembered; only the first can be above the first row
 SHOWN = 60  # characters of a cell
+FORMATS = 50  # of a column that are looked at
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_WORDS = re.compile(r"[^\W\d_]+")
+_DIGITS = re.compile(r"[\d\s.,'’()\-\u2212]+")
 
 
 class _Example(NamedTuple):
@@ -49,8 +57,12 @@ class ShownSheet:
         """Before the first line."""
         self._active: list[tuple[Merge, str]] = []
         self._next = 0
-        self._formatted: dict[int, list[_Example]] = {}
-        self._settled: set[tuple[int, int]] = set()  # columns and formats that change nothing
+        # By column and by format, or by what it shows beside digits.
+        self._formatted: dict[int, dict[int | str, list[_Example]]] = {}
+        # Formats with so many examples that one is a row's, by column.
+        self._shown_enough: dict[int, set[int | str]] = {}
+        self._settled: dict[int, set[int]] = {}  # formats that change nothing, by column
+        self._chunk = -1
         self._early: dict[int, list[_Example]] = {}
         self._covered: list[int] = []  # lines of cells under a merge with something in them
         self._bare: list[tuple[int, int, Merge]] = []  # empty cells under a merge with a text
@@ -58,6 +70,16 @@ class ShownSheet:
         self._hidden: list[int] = []  # hidden lines with something in them
         self._dropped: dict[int, list[str]] = {}  # cells in hidden columns, of the first lines
         self._filled_columns: set[int] = set()  # hidden ones with something in them
+
+    @property
+    def spans(self) -> list[Span]:
+        """The merged cells, by their place in a row."""
+        if self.skips and self.facts.hidden_columns:
+            return []
+        left = self._left
+        return [
+            Span(one.top, one.left - left, one.bottom, one.right - left) for one in self._merges
+        ]
 
     @property
     def skips(self) -> bool:
@@ -73,8 +95,9 @@ class ShownSheet:
         if self.facts.formats[1:]:
             self._apply_formats(line, values, cells)
         for column, reading in self.facts.said.get(line, {}).items():
-            if 0 <= (at := column - self._left) < len(cells):
-                self._apply_reading(line, column, reading, cells[at], cells)
+            if 0 <= column - self._left < len(cells):
+                look = _look(reading.shown)
+                self._apply_reading(line, column, look, reading, cells)
         if self._merges:
             self._apply_merges(line, cells)
         if self.facts.hidden_columns:
@@ -85,37 +108,64 @@ class ShownSheet:
 
     def _apply_formats(self, line: int, values: list[Any], cells: list[str]) -> None:
         facts = self.facts
-        early = facts.early.get(line, {})
-        for column, marks in facts.marked(line).items():
-            number = marks[line % CHUNK]
-            at = column - self._left
-            if not number or (column, number) in self._settled or not 0 <= at < len(cells):
+        if line // CHUNK != self._chunk:
+            self._chunk = line // CHUNK
+            self._marked = self._columns_with_formats(line)
+        early = facts.early.get(line)
+        place = line % CHUNK
+        for column, at, marks, settled, enough in self._marked:
+            number = marks[place]
+            if not number or number in settled or at >= len(cells):
                 continue
+            value = values[at]
             # The 0 of a text is its place among all texts.
-            if column in early and type(values[at]) not in (str, bool):
+            if early and column in early and type(value) not in (str, bool):
                 reading = facts.reading(number, early[column])
                 stored = number_text(early[column])
                 cells[at] = stored if self.modes.get(column) == "as_stored" else reading.read
                 example = _Example(line, reading.shown, stored, cells[at])
                 _note(self._early, column, example)
-            elif values[at] == "":
+            elif value == "":
                 continue
-            elif column in self.modes or len(self._formatted.get(column, ())) < EXAMPLES:
-                reading = facts.reading(number, values[at])
-                self._apply_reading(line, column, reading, cells[at], cells)
-            elif facts.formats[number].reads_stored:
-                self._settled.add((column, number))
-            else:
-                cells[at] = facts.read(number, values[at])
+            elif number in enough:
+                if facts.formats[number].reads_stored:
+                    settled.add(number)
+                else:
+                    cells[at] = facts.read(number, value, cells[at])
+            elif column in self.modes or not facts.shows_as_stored(number, value):
+                reading = facts.reading(number, value)
+                self._apply_reading(line, column, number, reading, cells)
+
+    def _columns_with_formats(
+        self, line: int
+    ) -> list[tuple[int, int, array[int], set[int], set[int | str]]]:
+        """Of the lines around `line`: the column, its place in a row, and the formats of its cells,
+        with those that change nothing and those with enough examples."""
+        return [
+            (
+                column,
+                column - self._left,
+                marks,
+                self._settled.setdefault(column, set()),
+                self._shown_enough.setdefault(column, set()),
+            )
+            for column, marks in self.facts.marked(line).items()
+            if column >= self._left
+        ]
 
     def _apply_reading(
-        self, line: int, column: int, reading: Reading, stored: str, cells: list[str]
+        self, line: int, column: int, format: int | str, reading: Reading, cells: list[str]
     ) -> None:
+        stored = cells[column - self._left]
         mode = self.modes.get(column, "")
         read = {"as_shown": reading.shown, "as_stored": stored}.get(mode, reading.read)
         cells[column - self._left] = read
         if read != stored or (not reading.same and differs(reading.shown, stored)):
-            _note(self._formatted, column, _Example(line, reading.shown, stored, read))
+            found = self._formatted.setdefault(column, {})
+            if format in found or len(found) < FORMATS:
+                _note(found, format, _Example(line, reading.shown, stored, read))
+            if len(found.get(format, ())) in (0, EXAMPLES) and not mode:
+                self._shown_enough.setdefault(column, set()).add(format)
 
     def _apply_merges(self, line: int, cells: list[str]) -> None:
         self._active = [one for one in self._active if one[0].bottom >= line]
@@ -184,13 +234,13 @@ class ShownSheet:
     # --- What is said of it -----------------------------------------------------------------------
 
     def findings(
-        self, columns: Sequence[str], header: int, rows: int, last: int
+        self, columns: Sequence[str], names: tuple[int, int], rows: int, last: int
     ) -> Iterator[Finding]:
-        """`header`: the line of the column names; `rows`: how many were read; `last`: the line of
-        the last one."""
-        yield from self._on_hidden(columns, header, rows)
-        yield from self._on_merges(columns, header, last)
-        yield from self._on_formats(columns, header)
+        """`names`: the first and the last line of the column names; `rows`: how many were read;
+        `last`: the line of the last one."""
+        yield from self._on_hidden(columns, names[0], rows)
+        yield from self._on_merges(columns, names[1], last)
+        yield from self._on_formats(columns, names[1])
         known = set(columns)
         for name in dict.fromkeys((*self._choices.as_shown, *self._choices.as_stored)):
             if name not in known:
@@ -276,24 +326,33 @@ class ShownSheet:
                 yield Finding(
                     "early_date", text, line, options=self._ways(name, read, *[shown, stored])
                 )
-        for column, found in sorted(self._formatted.items()):
+        for column, formats in sorted(self._formatted.items()):
             name = self._name(columns, column)
-            examples = [one for one in found if one.line > header]
+            examples = [one for some in formats.values() for one in some if one.line > header]
             if not name:
                 continue
-            for example in _telling(examples):
-                yield self._on_format(name, example)
+            for alike in _telling(sorted(examples)):
+                yield self._on_format(name, alike)
 
-    def _on_format(self, name: str, example: _Example) -> Finding:
-        line, shown, stored, read = example
-        kind = "number_format"
+    def _on_format(self, name: str, examples: list[_Example]) -> Finding:
+        """`examples`: read in the same way, one of each format."""
+        line, shown, stored, read = examples[0]
+        it = "It was" if len(examples) == 1 else "They were"
         text = f"Column “{name}”: shown as {_cut(shown)}, stored as {_cut(stored)}."
+        if len(examples) > 1:
+            each = [f"{_cut(one.shown)} (stored as {_cut(one.stored)})" for one in examples]
+            text = f"Column “{name}” has {len(examples)} formats: {_some(each)}."
         if read in (shown, stored):
-            text += f" It was read as {'shown' if read == shown else 'stored'}."
+            text += f" {it} read as {'shown' if read == shown else 'stored'}."
         else:
-            text += f" It was read as {_cut(read)}, so that no digit is lost."
-        if not shown.strip() and stored != "0" and name not in self._chosen:
-            kind = "format_hides"
+            reads = _some([_cut(one.read) for one in examples])
+            text += f" {it} read as {reads}, so that no digit is lost."
+        kind = "number_format"
+        if name not in self._chosen:
+            if not shown.strip() and stored != "0":
+                kind = "format_hides"
+            elif read == stored and sum(map(_has_unit, examples)) > 1:
+                kind = "mixed_formats"
         return Finding(kind, text, line, options=self._ways(name, read, shown, stored))
 
     @property
@@ -324,17 +383,35 @@ class ShownSheet:
         return columns[at] if at is not None and at < len(columns) else ""
 
 
-def _note(examples: dict[int, list[_Example]], column: int, example: _Example) -> None:
-    found = examples.setdefault(column, [])
+def _note(examples: dict[Any, list[_Example]], key: int | str, example: _Example) -> None:
+    found = examples.setdefault(key, [])
     if len(found) < EXAMPLES:
         found.append(example)
 
 
-def _telling(examples: list[_Example]) -> list[_Example]:
-    """One of those that were read as shown, and one of the others."""
-    as_shown = next((one for one in examples if one.read == one.shown), None)
-    other = next((one for one in examples if one.read != one.shown), None)
-    return [one for one in (as_shown, other) if one]
+def _telling(examples: list[_Example]) -> list[list[_Example]]:
+    """Those that were read as shown, as stored, and otherwise: one of each that looks different."""
+    found: dict[str, dict[str, _Example]] = {}
+    for one in examples:
+        way = "shown" if one.read == one.shown else "stored" if one.read == one.stored else ""
+        found.setdefault(way, {}).setdefault(_look_of(one), one)
+    return [[*some.values()] for some in found.values()]
+
+
+def _look(shown: str) -> str:
+    """What is shown beside digits: "$", "INV-", "%"."""
+    return _DIGITS.sub("", shown)
+
+
+def _look_of(example: _Example) -> str:
+    """The names of months and days are no units."""
+    look = _look(example.shown)
+    return _WORDS.sub("", look) if _DATE.match(example.stored) else look
+
+
+def _has_unit(example: _Example) -> bool:
+    look = _look_of(example)
+    return look[:1] != "E" and any(one.isalpha() or is_currency(one) for one in look)
 
 
 def _hidden(lines: int, total: int, names: list[str]) -> str:

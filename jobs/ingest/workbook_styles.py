@@ -167,13 +167,7 @@ class SheetStyles:
         if self._cells and not self._placed:
             self._mark_in_order(piece)
         elif self._cells:
-            mark, of_style = self.facts.mark, self._styles.of_style
-            columns: dict[bytes, int] = {}
-            for letters, line, style in self._cells[usual].findall(piece):
-                if letters not in columns:
-                    columns[letters] = column_index(letters)
-                if style in of_style:
-                    mark(int(line), columns[letters], of_style[style])
+            self.facts.mark_all(self._cells[usual].findall(piece), self._styles.of_style)
         if self._early and _MAYBE_EARLY.search(piece):
             self._find_early_dates(piece, usual)
 

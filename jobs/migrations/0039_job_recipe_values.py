@@ -45,6 +45,8 @@ def empty(apps: Any, editor: Any) -> None:
     ):
         with transaction.atomic(using=database):
             for pk, recipe in some:
+                if "skip_duplicates" in recipe:  # as it is called now
+                    recipe["same_once"] = recipe.pop("skip_duplicates")
                 values = {name: recipe[name] for name in PLAIN if name in recipe}
                 jobs.filter(pk=pk).update(answer_kind=recipe.get("answer", {}), **values)
         after = some[-1][0]

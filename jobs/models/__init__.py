@@ -22,13 +22,39 @@ a person is needed is no state of its own; `Job.held` says why.
 
 from __future__ import annotations
 
+from .alarms import Alarm, AlarmQuerySet, WorkerProcess
+from .audit import AuditEntry
 from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
 from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
-from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet, note_change
+from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet
 from .money import MOST, PICO, dollars, pico
+from .notifications import (
+    Channel,
+    Delivery,
+    Destination,
+    Follower,
+    Notification,
+    NotificationChoices,
+)
 from .outcomes import ATTENTION, FAILED, NOT_GOOD, Outcome
+from .people import (
+    Access,
+    Invitation,
+    Membership,
+    Profile,
+    Role,
+    Team,
+    administrators,
+    approving_people,
+    hash_token,
+    is_administrator,
+    only_reads,
+    role_of,
+    sees_everything,
+)
 from .querysets import NotMoved, StateQuerySet
+from .quotas import RoleQuota
 from .recipes import (
     answer_kind_of,
     answer_shape_of,
@@ -38,15 +64,20 @@ from .recipes import (
 )
 from .reviews import SampledAnswer
 from .rounds import Round
+from .row_versions import note_change
 from .rows import Attempt, ChangeDetail, Edit, Row, RowChange, RowQuerySet, containing
 from .site import (
     ONE_ROW_MODELS,
     SPENDING_IS_STOPPED,
+    AuditCheck,
+    AuditHead,
     ExternalBatchList,
     Heartbeat,
     Installation,
     JournalState,
+    LastBackup,
     ModelCatalog,
+    Retention,
     Sending,
     SiteState,
     SpendingCaps,
@@ -54,6 +85,7 @@ from .site import (
 )
 from .spending import PastSpending, PriceOverride
 from .templates import BY_NAME, Template, TemplateQuerySet
+from .tours import Tour
 from .trials import Length, Trial, TrialQuerySet
 from .uploads import CorrectedUpload, FileProblem
 
@@ -70,29 +102,48 @@ __all__ = [
     "PICO",
     "SPENDING_IS_STOPPED",
     "Absence",
+    "Access",
+    "Alarm",
+    "AlarmQuerySet",
     "Attempt",
+    "AuditCheck",
+    "AuditEntry",
+    "AuditHead",
     "Batch",
     "BatchQuerySet",
     "ChangeDetail",
+    "Channel",
     "CorrectedUpload",
+    "Delivery",
+    "Destination",
     "DisownedBatch",
     "Edit",
     "Export",
     "ExternalBatchList",
     "FileProblem",
+    "Follower",
     "Heartbeat",
     "Installation",
+    "Invitation",
     "Job",
     "JobEvent",
     "JobQuerySet",
     "JournalState",
+    "LastBackup",
     "LateBatch",
     "Length",
+    "Membership",
     "ModelCatalog",
     "NotMoved",
+    "Notification",
+    "NotificationChoices",
     "Outcome",
     "PastSpending",
     "PriceOverride",
+    "Profile",
+    "Retention",
+    "Role",
+    "RoleQuota",
     "Round",
     "Row",
     "RowChange",
@@ -104,18 +155,28 @@ __all__ = [
     "StateQuerySet",
     "SubmissionDetail",
     "SubmissionEvent",
+    "Team",
     "Template",
     "TemplateQuerySet",
+    "Tour",
     "Trial",
     "TrialQuerySet",
+    "WorkerProcess",
+    "administrators",
     "answer_kind_of",
     "answer_shape_of",
+    "approving_people",
     "containing",
     "dollars",
+    "hash_token",
+    "is_administrator",
     "key_fingerprint",
     "note_change",
+    "only_reads",
     "pico",
     "recipe_of",
     "recipe_of_round",
+    "role_of",
+    "sees_everything",
     "trial_key",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Self
 
@@ -17,6 +17,8 @@ from .clock import Moment
 from .fields import StructField
 from .money import dollars
 from .querysets import StateQuerySet
+
+KEPT_THERE = timedelta(days=31)  # the provider deletes batches after 29 days
 
 
 class Absence(msgspec.Struct, frozen=True):
@@ -45,7 +47,26 @@ class BatchQuerySet(StateQuerySet["Batch"]):
     def to_fetch_again(self) -> Self:
         """Batches whose results on our disk are damaged, and may still be at the provider."""
         damaged = self.filter(state=Batch.State.COLLECTED, damage="", practice=settings.PRACTICE)
+        damaged = damaged.filter(removed_at=None)
         return damaged.exclude(damaged_at=None)
+
+    def to_delete_at_provider(self, now: datetime, *, by_default: bool) -> Self:
+        """Batches that we sent whose results are collected and not known to be damaged, and whose
+        job has them deleted at the provider; `by_default`: what the site says."""
+        wanted = Q(job__deletes_batches=True)
+        if by_default:
+            wanted |= Q(job__deletes_batches=None)
+        proven = self.filter(
+            wanted,
+            state=Batch.State.COLLECTED,
+            practice=settings.PRACTICE,
+            is_external=False,
+            deleted_at=None,
+            damaged_at=None,
+            removed_at=None,
+        )
+        proven = proven.filter(created_at__gt=now - KEPT_THERE)  # later they are gone by themselves
+        return proven.filter(Q(delete_after=None) | Q(delete_after__lte=now))
 
     def not_fetched(self, now: datetime) -> Self:
         """Batches whose answers must be ready at the provider, and are not on our disk."""
@@ -160,6 +181,12 @@ class Batch(models.Model):
     results_checked_at = models.DateTimeField(null=True)
     damaged_at = models.DateTimeField(null=True)
     damage = models.TextField(default="")
+    removed_at = models.DateTimeField(null=True)  # deleted here, as its retention says
+    # The provider has deleted it because we asked, its certificate, and when to ask again.
+    deleted_at = models.DateTimeField(null=True)
+    deletion_id = models.CharField(max_length=100, default="")
+    deletion_failures = models.IntegerField(default=0, db_default=0)
+    delete_after = models.DateTimeField(null=True)
     missing_since = models.DateTimeField(null=True)  # the provider does not have it (404)
     collect_failures = models.IntegerField(default=0)
     # What the last looks at it would mean if they were true, and how many in a row said the same:

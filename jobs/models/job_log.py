@@ -6,6 +6,7 @@ import logging
 
 from django.contrib.auth.models import User
 
+from ..rules import log_context
 from ..rules.plain_text import one_line
 from .events import JobEvent
 
@@ -17,7 +18,8 @@ def write(job_pk: int, text: str, who: User | None = None) -> None:
     text = one_line(text)
     JobEvent.objects.create(job_id=job_pk, text=text, who=who)
     if who is None:
-        logger.info("job %s: %s", job_pk, text)
+        with log_context.about(job=job_pk):
+            logger.info("job %s: %s", job_pk, text)
 
 
 def write_once(job_pk: int, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from statistics import median
 from typing import Any, Self
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from ..rules.answer_formats import AnswerColumn
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.judging import IGNORED
 from ..rules.price_estimates import Estimate
-from ..rules.recipes import Recipe
+from ..rules.recipes import Recipe, read_recipe
 from ..rules.retry_choices import MeasuredEdits, RetryChoice
 from ..rules.structs import reader_of
 from ..rules.tallies import Tally
@@ -26,19 +27,64 @@ from . import clock
 from .fields import StructField
 from .money import dollars
 from .outcomes import ATTENTION, Outcome
+from .people import (
+    Access,
+    Role,
+    is_administrator,
+    only_reads,
+    role_of,
+    sees_everything,
+    teams_of,
+)
 from .querysets import StateQuerySet
 
 # Of a job: no step waits for longer, and no lease is for longer, but that of one that sends.
 LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
+# Earlier jobs whose times tell how long another takes: so many, of the newest so many.
+TIMED, TIMED_AMONG = 20, 500
 
 
 class JobQuerySet(StateQuerySet["Job"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
-        """The jobs that `user` may see: all for an administrator, else their own."""
-        shown = self.exclude(state=Job.State.DELETING)
-        if getattr(user, "is_superuser", False):
-            return shown
-        return shown.filter(owner_id=user.pk)
+        """The jobs that `user` may see: all for administrators and auditors; else their own, those
+        that are shared with a team of theirs, and what an approver was asked to approve. Not those
+        in the trash."""
+        there = self.exclude(state=Job.State.DELETING).filter(trashed_at=None)
+        if sees_everything(user):
+            return there
+        seen = Q(owner_id=user.pk) | Q(team_id__in=teams_of(user))
+        if role_of(user) == Role.APPROVER:
+            seen |= AWAITS_APPROVAL | Q(approval_by_id=user.pk) | Q(approved_by_id=user.pk)
+        return there.filter(seen)
+
+    def workable_by(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The jobs that `user` may change: all for administrators, none for auditors; else their
+        own, and those that a team of theirs may work on. Not those in the trash."""
+        there = self.exclude(state=Job.State.DELETING).filter(trashed_at=None)
+        if only_reads(user):
+            return there.none()
+        if is_administrator(user):
+            return there
+        shared = Q(team_id__in=teams_of(user), team_access=Access.WORK)
+        return there.filter(Q(owner_id=user.pk) | shared)
+
+    def owned_by(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The jobs that `user` may share and delete: as `of`, without those in the trash."""
+        return self.of(user).filter(trashed_at=None)
+
+    def in_trash(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """The jobs in the trash that `user` may restore or delete."""
+        return self.of(user).exclude(trashed_at=None)
+
+    def of(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """`owned_by` and `in_trash` together: all for administrators, none for auditors, else
+        their own."""
+        there = self.exclude(state=Job.State.DELETING)
+        if is_administrator(user):
+            return there
+        if only_reads(user):
+            return there.none()
+        return there.filter(owner_id=user.pk)
 
     def due(self, now: datetime) -> Self:
         """Jobs with a step to take now, that nobody is working on."""
@@ -51,7 +97,7 @@ class JobQuerySet(StateQuerySet["Job"]):
     def awaiting_approval(self, person: User | None = None) -> Self:
         """Jobs that a second person was asked to approve and nobody has approved: drafts as they
         are now, and rows to be sent again. `person`: only those that this administrator may."""
-        asked = self.filter(AWAITS_APPROVAL)
+        asked = self.filter(AWAITS_APPROVAL, trashed_at=None)
         if person is None:
             return asked
         asked = asked.exclude(owner=person).exclude(changed_by=person)
@@ -64,7 +110,7 @@ class JobQuerySet(StateQuerySet["Job"]):
     def priced_drafts(self) -> Self:
         """Drafts whose price was worked out, or that have none for a reason that was found out."""
         settled = Q(plan_sha256__gt="") | Q(estimate__trouble__gt="")
-        return self.filter(settled, state=Job.State.DRAFT)
+        return self.filter(settled, state=Job.State.DRAFT, trashed_at=None)
 
     def price_anew(self, now: datetime) -> None:
         """Have the worker price those of them that are drafts: what they cost has changed."""
@@ -83,6 +129,25 @@ class JobQuerySet(StateQuerySet["Job"]):
             next_action_at=now,
             **values,
         )
+
+    def usual_duration(self, job: Job) -> timedelta | None:
+        """The median time that earlier jobs like `job` took: finished in the same mode without a
+        retry, with a tenth to ten times its rows. None if there are none."""
+        alike = self.filter(
+            pk__gte=job.pk - TIMED_AMONG,
+            pk__lt=job.pk,
+            state=Job.State.FINISHED,
+            practice=job.practice,
+            is_external=False,
+            row_count__gte=job.row_count // 10,
+            row_count__lte=job.row_count * 10,
+            confirmed_at__isnull=False,
+            finished_at__gt=F("confirmed_at"),
+            rounds=None,
+        )
+        times = alike.order_by("-pk").values_list("confirmed_at", "finished_at")[:TIMED]
+        took = [(end - begin).total_seconds() for begin, end in times if begin and end]
+        return timedelta(seconds=median(took)) if took else None
 
     def sending(self) -> Self:
         """Jobs with something left to send, in the mode that this site is in."""
@@ -114,6 +179,9 @@ class Job(models.Model):
     DELETABLE = (State.READING, State.UNREADABLE, State.DRAFT, State.FINISHED)
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    # The team that it is shared with, and what its people may do. Its cost counts for the team.
+    team = models.ForeignKey("Team", on_delete=models.SET_NULL, null=True, related_name="jobs")
+    team_access = models.CharField(max_length=4, choices=Access.choices, default=Access.READ)
     name = models.CharField(max_length=200)
     state = models.CharField(max_length=12, choices=State.choices, default=State.READING)
     held = models.TextField(default="", help_text="Why a person is needed, in their words.")
@@ -122,6 +190,9 @@ class Job(models.Model):
     # Confirmed in practice mode: it must never reach a provider that takes money.
     practice = models.BooleanField(default=False)
     finished_at = models.DateTimeField(null=True)
+    # Out of the default list. Hidden everywhere: 30 days later it is deleted, see housekeeping.py.
+    archived_at = models.DateTimeField(null=True)
+    trashed_at = models.DateTimeField(null=True)
     rows_changed = models.IntegerField(default=0)  # counts the times that people changed rows
     edits_version = models.IntegerField(default=0)  # counts changes of its edits
     edits_measured = StructField[MeasuredEdits](
@@ -138,6 +209,12 @@ class Job(models.Model):
     ids_are = models.CharField(max_length=220, default="")
     ids_may_be = StructField[list[tuple[str, int]]](reader_of(list[tuple[str, int]]), default=list)
 
+    # See retention.py: what its owner chose, None for what the site says; since when its cells and
+    # answers are deleted; and whether the worker has done that.
+    retention_days = models.IntegerField(null=True)
+    deletes_batches = models.BooleanField(null=True)
+    contents_deleted_at = models.DateTimeField(null=True)
+    contents_are_gone = models.BooleanField(default=False, db_default=False)
     # The upload, as it arrived, and what was found in it.
     upload_name = models.CharField(max_length=255)
     upload_file = models.CharField(max_length=64)
@@ -162,7 +239,9 @@ class Job(models.Model):
     reading = StructField[FileFacts](reader_of(FileFacts), default=FileFacts)
 
     # Of a table; ready-made requests bring their own. See recipe_of.
-    recipe = StructField[Recipe](reader_of(Recipe), default=Recipe)
+    recipe = StructField[Recipe](read_recipe, default=Recipe)
+    # Columns whose cells never leave this site, by name; of a table only.
+    private_columns = StructField[list[str]](reader_of(list[str]), default=list)
     # Columns that answers fill which came as the input of a tool: see tool_answers.py.
     answer_columns = StructField[tuple[AnswerColumn, ...]](
         reader_of(tuple[AnswerColumn, ...]), default=tuple
@@ -176,7 +255,9 @@ class Job(models.Model):
 
     # The price of the recipe with the hash `estimate.key`, and the hash of all that a person
     # confirms: file, recipe and price. Empty while there is no price for the recipe.
-    estimate = StructField[Estimate | None](reader_of(Estimate), derived=True, null=True)
+    estimate = StructField[Estimate | None](
+        reader_of(Estimate, tried="tested"), derived=True, null=True
+    )
     plan_sha256 = models.CharField(max_length=64, default="")
 
     # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
@@ -218,7 +299,11 @@ class Job(models.Model):
     lease_owner = models.CharField(max_length=120, default="")
     failures_in_a_row = models.IntegerField(default=0)
 
+    # Not stored: the private columns that are masked to the person whom this is shown to.
+    masked: frozenset[str] = frozenset()
+
     objects = JobQuerySet.as_manager()
+    may_work = True  # whether the person may change it who looks at it: see access.find_job
 
     class Meta:
         indexes = [
@@ -234,6 +319,13 @@ class Job(models.Model):
             # A draft can be confirmed, and then its rows would be sent.
             models.CheckConstraint(
                 condition=~Q(is_external=True, state="draft"), name="external_job_is_no_draft"
+            ),
+            # Nobody would see what it costs.
+            models.CheckConstraint(
+                condition=~Q(
+                    trashed_at__isnull=False, state__in=["submitting", "working", "canceling"]
+                ),
+                name="job_at_work_is_not_in_trash",
             ),
             models.UniqueConstraint(
                 fields=["owner"], condition=Q(is_being_read=True), name="one_reading_a_person"
@@ -279,6 +371,11 @@ class Job(models.Model):
         return self.state in self.DELETABLE
 
     @property
+    def is_archived(self) -> bool:
+        """A job at work is in the list whether it was archived or not."""
+        return self.archived_at is not None and self.can_be_deleted
+
+    @property
     def can_be_stopped(self) -> bool:
         return self.state in (self.State.SUBMITTING, self.State.WORKING)
 
@@ -297,16 +394,15 @@ class Job(models.Model):
 
     @property
     def sendable_count(self) -> int:
-        return self.row_count - self.left_out_count
+        return self.row_count - self.unsent_count
 
     @property
     def to_send_count(self) -> int:
-        """Rows that are sent by themselves, as was confirmed: not those that are the same as
-        another one, or that an earlier job has answered."""
+        """Rows that are sent, as was confirmed: no duplicates, and none that was answered."""
         return (self.estimate.rows if self.estimate else 0) or self.sendable_count
 
     @property
-    def left_out_count(self) -> int:
+    def unsent_count(self) -> int:
         """Rows that are not sent: they cannot be, or a person wants them ignored."""
         return self.skipped_count + self.ignored_count
 
@@ -352,10 +448,3 @@ AWAITS_APPROVAL = Q(approval_plan__gt="", approval_by=None) & (
     Q(state=Job.State.DRAFT, approval_plan=F("plan_sha256"))
     | Q(state=Job.State.FINISHED, approval_again__isnull=False)
 )
-
-
-def note_change(job_pk: int) -> None:
-    """Say, in the transaction that changes rows of a job, that its numbers have to be renewed. Call
-    it before the rows are changed: then whoever changes them at once waits here, and cannot lock
-    the same rows in another order."""
-    Job.objects.filter(pk=job_pk).update(rows_version=F("rows_version") + 1)

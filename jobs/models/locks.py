@@ -23,7 +23,7 @@ class Taken(Exception):
 
 
 class Unfinished(Exception):
-    """A restore was interrupted, so what is in DATA_DIR does not belong together."""
+    """A restore or an upgrade was interrupted, so what is there does not belong together."""
 
 
 def take(name: str, *, shared: bool = False, seconds: float = 0) -> IO[bytes]:
@@ -69,6 +69,7 @@ def join_site() -> None:
         raise Taken("A backup is being restored. Start the site again when that is done.") from None
     try:
         require_finished_restore()
+        require_finished_upgrade()
     except Unfinished:
         file.close()
         raise
@@ -86,4 +87,18 @@ def require_finished_restore() -> None:
         raise Unfinished(
             "A restore was interrupted, so the site cannot start. Nothing is lost. Run the same "
             "“manage.py restore” again."
+        )
+
+
+def upgrade_mark() -> Path:
+    """A file that is there while an upgrade changes the database; see upgrades.py."""
+    return Path(settings.DATA_DIR, "upgrade.unfinished")
+
+
+def require_finished_upgrade() -> None:
+    """Raises Unfinished."""
+    if upgrade_mark().exists():
+        raise Unfinished(
+            "An upgrade was interrupted, so the site cannot start. Nothing is lost. Run the same "
+            "“manage.py upgrade” again."
         )

@@ -10,7 +10,7 @@ class Outcome(models.TextChoices):
 
     WAITING = "waiting", "Waiting"
     GOOD = "good", "Good"
-    LOOK = "look", "Needs a look"
+    LOOK = "look", "Check this"
     ERRORED = "errored", "Could not be processed"
     EXPIRED = "expired", "Not reached in 24 hours"
     CANCELED = "canceled", "Stopped by you"

@@ -34,13 +34,15 @@ def answer_shape_of(job: Job) -> AnswerKind:
 
 def recipe_of(job: Job) -> Recipe:
     """What its rows were, or are to be, asked."""
-    return replace(job.recipe, answer=answer_kind_of(job))
+    return replace(job.recipe, answer=answer_kind_of(job), private=tuple(job.private_columns))
 
 
 def recipe_of_round(job: Job, number: int) -> Recipe:
     """What the rows of a round were, or are to be, asked."""
     one = job.rounds.filter(number=number).first() if number > 1 else None
-    return one.recipe if one and one.recipe else recipe_of(job)
+    if one and one.recipe:
+        return replace(one.recipe, private=tuple(job.private_columns))
+    return recipe_of(job)
 
 
 def trial_key(job: Job, recipe: Recipe) -> str:

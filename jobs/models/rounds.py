@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from ..rules.recipes import Recipe
+from ..rules.recipes import Recipe, read_recipe
 from ..rules.retry_choices import RoundEstimate
 from ..rules.structs import reader_of
 from .fields import OptionalStructField, StructField
@@ -22,7 +22,7 @@ class Round(models.Model):
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="rounds")
     number = models.IntegerField()  # 2, 3, ... within the job
-    recipe = OptionalStructField[Recipe](reader_of(Recipe))  # None: of ready-made requests
+    recipe = OptionalStructField[Recipe](read_recipe)  # None: of ready-made requests
     what = models.CharField(max_length=200)  # which rows, and what is different, for people
     rows = models.IntegerField()
     bytes = models.BigIntegerField()  # of these rows, as Row.size

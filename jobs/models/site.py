@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ..rules.provider_lists import Listed, ModelInfo
 from ..rules.structs import reader_of
+from . import api_key
 from .fields import StructField
 
 SPENDING_IS_STOPPED = "An administrator has stopped all spending: nothing new is sent."
@@ -28,7 +29,7 @@ def key_fingerprint() -> str:
     if settings.PRACTICE:
         return ""
     secret = settings.SECRET_KEY.encode()
-    return hmac.digest(secret, settings.ANTHROPIC_API_KEY.encode(), "sha256").hex()[:16]
+    return hmac.digest(secret, api_key.current().encode(), "sha256").hex()[:16]
 
 
 class OneRow(models.Model):
@@ -51,6 +52,10 @@ class Installation(OneRow):
     """When the first account was made."""
 
     set_up_at = models.DateTimeField(null=True)
+    # SHA-256 of the token in the link that may make it; "" for none.
+    set_up_token = models.CharField(max_length=64, default="")
+    # The version that brought the database up to date; "": one that did not say. See versions.py.
+    version = models.CharField(max_length=20, default="", db_default="")
 
     def __str__(self) -> str:
         return "installation"
@@ -63,6 +68,8 @@ class Heartbeat(OneRow):
     next_tick_at = models.DateTimeField(default=timezone.now)
     next_poll_at = models.DateTimeField(default=timezone.now)
     provider_trouble = models.TextField(default="")  # why the last look at the provider failed
+    provider_away_since = models.DateTimeField(null=True)  # it has answered nothing since then
+    provider_errors = models.BigIntegerField(default=0, db_default=0)  # since the site was made
     site_trouble = models.TextField(default="")  # why a step failed here: disk, database
 
     def __str__(self) -> str:
@@ -148,6 +155,52 @@ class JournalState(OneRow):
         return bool(self.ahead) and not settings.PRACTICE
 
 
+class Retention(OneRow):
+    """How long the cells and answers of jobs are kept, and what Anthropic keeps of them."""
+
+    days = models.IntegerField(null=True)  # from the end of a job; None: for as long as it is here
+    deletes_batches = models.BooleanField(default=False)  # at Anthropic, after they are proven
+
+    def __str__(self) -> str:
+        return f"kept for {self.days} days"
+
+
+class LastBackup(OneRow):
+    """The newest backup that was made by `manage.py backup`."""
+
+    made_at = models.DateTimeField(null=True)
+    folder = models.TextField(default="")
+    troubles = models.IntegerField(default=0)  # files that were missing or damaged on the site
+
+    def __str__(self) -> str:
+        return f"backup of {self.made_at}"
+
+
+class AuditHead(OneRow):
+    """The last entry of the audit log."""
+
+    number = models.BigIntegerField(default=0)
+    entry_hash = models.CharField(max_length=64, default="")
+
+    def __str__(self) -> str:
+        return f"audit log up to {self.number}"
+
+
+class AuditCheck(OneRow):
+    """The worker's check of the audit log: how far the one that is under way is, and what the last
+    one found."""
+
+    number = models.BigIntegerField(default=0)  # the last entry that was looked at
+    entry_hash = models.CharField(max_length=64, default="")
+    due_at = models.DateTimeField(default=timezone.now)  # when the next slice is
+    checked_at = models.DateTimeField(null=True)  # the end of the last one
+    checked = models.BigIntegerField(default=0)  # the entries that there were
+    fault = models.CharField(max_length=200, default="")  # in words; "": every entry was there
+
+    def __str__(self) -> str:
+        return f"audit log checked at {self.checked_at}"
+
+
 ONE_ROW_MODELS: tuple[type[OneRow], ...] = (
     Installation,
     Heartbeat,
@@ -156,6 +209,10 @@ ONE_ROW_MODELS: tuple[type[OneRow], ...] = (
     ModelCatalog,
     ExternalBatchList,
     JournalState,
+    AuditHead,
+    AuditCheck,
+    Retention,
+    LastBackup,
 )
 
 

@@ -40,6 +40,7 @@ class PastSpending(models.Model):
     """What a job had cost that was deleted: its rows are gone, the money is spent all the same."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    team = models.ForeignKey("Team", on_delete=models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField()  # when it was confirmed, or tested
     practice = models.BooleanField()
     template = models.CharField(max_length=100, default="")

@@ -23,6 +23,7 @@ from django.db.models.functions import Coalesce
 from ..rules.wording import size
 from .batches import Batch
 from .jobs import Job
+from .quotas import how_to_raise, quota_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +72,12 @@ def require_room(person: User, needed: int) -> None:
 
 def require_quota(person: User, needed: int = 0) -> None:
     """Raises NoRoom when `needed` more bytes are more than one person may take up."""
-    quota = settings.MAX_PERSON_BYTES
-    if bytes_used(person) + needed > quota:
+    quota, used = quota_of(person).bytes, bytes_used(person)
+    if used + needed > quota:
         raise NoRoom(
-            f"Your files would take up more than {size(quota)}, the most one person may use on "
-            "this site. Delete jobs you no longer need, then try again."
+            f"Your files would take up more than your disk quota of {size(quota)}. You use "
+            f"{size(used)} now. Delete jobs you no longer need and empty the trash, or "
+            f"{how_to_raise(person)}. Then try again."
         )
 
 

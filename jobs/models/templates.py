@@ -11,24 +11,31 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from ..rules.recipes import Recipe
-from ..rules.structs import reader_of
+from ..rules.recipes import Recipe, read_recipe
 from .fields import StructField
+from .people import Access, is_administrator, only_reads, teams_of
 
 BY_NAME = (Lower("name"), "pk")  # the order of templates
 
 
 class TemplateQuerySet(models.QuerySet["Template"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
-        """The templates that `user` may start with: their own, and those that are shared."""
-        return self.filter(Q(owner_id=user.pk) | Q(shared=True))
+        """The templates that `user` may start with: their own, and those that are shared with
+        everyone or with a team of theirs. All for auditors, who only look at them."""
+        if only_reads(user):
+            return self
+        shared = Q(shared=True) | Q(team_id__in=teams_of(user))
+        return self.filter(Q(owner_id=user.pk) | shared)
 
     def changeable_by(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
-        """The templates that `user` may rename, share and delete: their own; administrators also
-        those that are shared."""
-        if getattr(user, "is_superuser", False):
-            return self.visible_to(user)
-        return self.filter(owner_id=user.pk)
+        """The templates that `user` may rename, share and delete: their own, and those that a team
+        of theirs may work on; administrators also those that are shared with everyone or a team."""
+        if only_reads(user):
+            return self.none()
+        if is_administrator(user):
+            return self.filter(Q(owner_id=user.pk) | Q(shared=True) | Q(team__isnull=False))
+        shared = Q(team_id__in=teams_of(user), team_access=Access.WORK)
+        return self.filter(Q(owner_id=user.pk) | shared)
 
     def by_name(self) -> Self:
         return self.order_by(*BY_NAME)
@@ -40,9 +47,10 @@ class Template(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
     name = models.CharField(max_length=100)
     shared = models.BooleanField(default=False)  # everyone on this site may start with it
-    recipe = StructField[Recipe](
-        reader_of(Recipe)
-    )  # recipes.Recipe; what is missing is as in Recipe()
+    # The team that may start with it, and may change it if it may work on it.
+    team = models.ForeignKey("Team", on_delete=models.SET_NULL, null=True, related_name="+")
+    team_access = models.CharField(max_length=4, choices=Access.choices, default=Access.READ)
+    recipe = StructField[Recipe](read_recipe)  # recipes.Recipe; what is missing is as in Recipe()
     changed_at = models.DateTimeField(default=timezone.now)
 
     objects = TemplateQuerySet.as_manager()

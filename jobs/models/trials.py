@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from ..rules.answer_formats import AnswerKind
-from ..rules.recipes import Recipe
+from ..rules.recipes import Recipe, read_recipe
 from ..rules.structs import reader_of
 from .fields import OptionalStructField, StructField
 from .querysets import StateQuerySet
@@ -24,6 +24,14 @@ class Length(NamedTuple):
 
 
 class TrialQuerySet(StateQuerySet["Trial"]):
+    def of_rows(self) -> Self:
+        """The tests of rows, without requests for a better prompt."""
+        return self.filter(purpose=Trial.Purpose.ROW)
+
+    def of_prompts(self) -> Self:
+        """The requests for a better prompt, the newest first."""
+        return self.filter(purpose=Trial.Purpose.PROMPT).order_by("-pk")
+
     def pending(self) -> Self:
         """Those whose answer is to come."""
         return self.filter(state__in=[Trial.State.WAITING, Trial.State.SENDING])
@@ -31,7 +39,7 @@ class TrialQuerySet(StateQuerySet["Trial"]):
     def to_learn_from(self) -> Self:
         """Those that were answered by the provider that this site asks now, in their order: what
         the simulator made up says nothing of real answers."""
-        answered = self.filter(state=Trial.State.ANSWERED, practice=settings.PRACTICE)
+        answered = self.of_rows().filter(state=Trial.State.ANSWERED, practice=settings.PRACTICE)
         return answered.order_by("pk")
 
     def lengths(self) -> dict[str, list[Length]]:
@@ -47,7 +55,12 @@ class TrialQuerySet(StateQuerySet["Trial"]):
 
 
 class Trial(RowResult):
-    """A row of a draft that is answered at once, to be looked at. Charged at the normal rate."""
+    """A request that is answered at once, to be looked at: a row of a draft, or a request for a
+    better prompt. Charged at the normal rate."""
+
+    class Purpose(models.TextChoices):
+        ROW = "row", "Test of a row"
+        PROMPT = "prompt", "Request for a better prompt"  # `number` is 0, `cells` are empty
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"
@@ -58,11 +71,12 @@ class Trial(RowResult):
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="trials")
     round = models.IntegerField()  # 1, 2, ... within the job: those that were asked for together
+    purpose = models.CharField(max_length=6, choices=Purpose.choices, default=Purpose.ROW)
     number = models.IntegerField()  # of the row, as the file was read then
     # Column and cell of what the prompt used.
     cells = StructField[list[tuple[str, str]]](reader_of(list[tuple[str, str]]))
     params = models.TextField()  # JSON text: the request, as it is sent
-    recipe = OptionalStructField[Recipe](reader_of(Recipe))  # as it was then
+    recipe = OptionalStructField[Recipe](read_recipe)  # as it was then
     recipe_key = models.CharField(max_length=16, default="")  # trial_key
     model = models.CharField(max_length=100)  # as in `params`
     practice = models.BooleanField()  # asked for in practice mode: it must never cost money
@@ -70,6 +84,10 @@ class Trial(RowResult):
     asked_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     most_pico = models.BigIntegerField(default=0)  # what it may cost, for as long as it is open
+
+    # A person does not want this answer: of a row, it is used to improve the prompt; of a request
+    # for a better prompt, it is not used.
+    marked_down = models.BooleanField(default=False)
 
     objects = TrialQuerySet.as_manager()
 

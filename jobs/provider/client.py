@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from . import sdk
 
 READ_SECONDS = 40.0  # in total, for a call or a page of a list; shorter than a lease
+CHECK_SECONDS = 10.0  # for testing a key, while a person waits
 LIST_SECONDS = 300.0  # in total, for all pages of a list
 ANSWER_BYTES = 8_000_000  # of a reply; a page with 1,000 batches has about 600,000
 RESULT_BYTES = 40_000_000  # of one result (a line of the results), with a margin
@@ -96,13 +97,15 @@ def load() -> Any:
 
 
 @contextmanager
-def _call(seconds: float, most: int = ANSWER_BYTES) -> Iterator[tuple[sdk.Anthropic, Deadline]]:
+def _call(
+    seconds: float, most: int = ANSWER_BYTES, new_key: str = ""
+) -> Iterator[tuple[sdk.Anthropic, Deadline]]:
     """A client for one call of at most `seconds`, whose replies have at most `most` bytes. Raises
     ProviderError."""
     sdk = load()
     with (
         Deadline(seconds) as deadline,
-        sdk.open_client(deadline, most, READ_SECONDS) as client,
+        sdk.open_client(deadline, most, READ_SECONDS, new_key) as client,
         sdk.our_exceptions(),
     ):
         yield client, deadline
@@ -174,6 +177,12 @@ def list_batches(page: int = 1000) -> Iterator[BatchInfo]:
             yield from map(BatchInfo.of, part.data)
 
 
+def check_key(key: str) -> None:
+    """Ask for one model with `key`, free of charge. Raises ProviderError."""
+    with _call(CHECK_SECONDS, new_key=key) as (client, _deadline):
+        _read(client.models.with_raw_response.list(limit=1).http_response, ModelPage)
+
+
 def list_models() -> list[ModelInfo]:
     """The models that this key may use, newest first. Raises ProviderError."""
     with _call(READ_SECONDS) as (client, deadline):
@@ -218,11 +227,13 @@ def cancel_batch(provider_id: str) -> None:
         _read(answer.http_response, BatchReply)
 
 
-def delete_batch(provider_id: str) -> None:
-    """Delete an ended batch and its results at the provider. Raises ProviderError."""
+def delete_batch(provider_id: str) -> str:
+    """Delete an ended batch and its results at the provider. Returns the ID of its answer. Raises
+    ProviderError."""
     with _call(READ_SECONDS) as (client, _deadline):
         answer = client.messages.batches.with_raw_response.delete(provider_id)
-        _read(answer.http_response, DeletedReply)
+        deleted = _read(answer.http_response, DeletedReply)
+        return answer.http_response.headers.get("request-id", "")[:100] or deleted.id
 
 
 def result_blocks(

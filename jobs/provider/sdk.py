@@ -26,18 +26,19 @@ from anthropic import Stream as Stream
 from anthropic import omit as omit
 from django.conf import settings
 
-from ..models import clock
+from ..models import api_key, clock, practice_token
 from .connections import Deadline, LimitedClient, TooLarge
 from .errors import NotFound, ProviderError, Refused, TooLong, Unclear, Unreachable
 
 CONNECT_SECONDS = 10.0
+KEY_UNREADABLE = "The stored API key cannot be read. Enter it again under Spending, API key."
 TOO_MUCH = "Anthropic’s reply was too large."
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def _certificates(trust_env: bool) -> ssl.SSLContext:
     """The trusted certificates, cached because reading them takes longer than a call."""
-    return httpx2.create_ssl_context(trust_env=not settings.PROVIDER_IS_LOCAL)
+    return httpx2.create_ssl_context(trust_env=trust_env)
 
 
 def _read_clock(response: httpx2.Response) -> None:
@@ -49,23 +50,38 @@ class _Http(LimitedClient, anthropic.DefaultHttpxClient):
     """The HTTP client below the anthropic client."""
 
 
+def _key() -> str:
+    """Raises Refused: nothing is sent without a key."""
+    if settings.PRACTICE:
+        return practice_token.read(settings.DATA_DIR)
+    if key := api_key.current():
+        return key
+    raise Refused(401, "authentication_error", KEY_UNREADABLE, None)
+
+
 @contextmanager
-def open_client(deadline: Deadline, most: int, seconds: float) -> Iterator[Anthropic]:
-    """A client with a connection of its own. A kept-alive connection may be closed by the other
-    side while a body goes out, which looks like a lost reply. Replies end at the deadline and have
-    at most `most` bytes."""
+def open_client(
+    deadline: Deadline, most: int, seconds: float, new_key: str = ""
+) -> Iterator[Anthropic]:
+    """A client with a connection of its own, for the key in use or one that is to be tested. A
+    kept-alive connection may be closed by the other side while a body goes out, which looks like a
+    lost reply. Replies end at the deadline and have at most `most` bytes."""
+    key, url = new_key or _key(), settings.NEW_KEY_URL if new_key else settings.ANTHROPIC_BASE_URL
+    is_local = settings.NEW_KEY_IS_LOCAL if new_key else settings.PROVIDER_IS_LOCAL
+    if new_key and not is_local and not url.startswith("https://"):
+        raise Unreachable("ANTHROPIC_BASE_URL has to start with https://.")
     http = _Http(
         deadline,
         most,
         follow_redirects=False,
-        verify=_certificates(),
-        trust_env=not settings.PROVIDER_IS_LOCAL,
+        verify=_certificates(not is_local),
+        trust_env=not is_local,
         event_hooks={"response": [_read_clock]},
     )
     with http:
         yield anthropic.Anthropic(
-            api_key=settings.ANTHROPIC_API_KEY or "practice",
-            base_url=settings.ANTHROPIC_BASE_URL,
+            api_key=key,
+            base_url=url,
             max_retries=0,
             timeout=httpx2.Timeout(seconds, connect=CONNECT_SECONDS),
             http_client=http,

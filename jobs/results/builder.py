@@ -18,10 +18,10 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from ..batches import holds
 from ..batches.isolation import isolated
@@ -34,7 +34,7 @@ from . import table, workbook
 logger = logging.getLogger(__name__)
 
 LAYOUT = 1  # increase it when the format of files changes, so that all are rebuilt
-# Most rows of a workbook that is made while the person waits, which takes about a second.
+# Most rows of a file that is made while the person waits: a workbook takes about a second.
 AT_ONCE = 5_000
 # Packing a workbook keeps the worker from renewing its lease; the largest take minutes.
 PACKING_SECONDS = 900
@@ -49,6 +49,19 @@ KEPT_SECONDS, LEFT_SECONDS = 30 * 24 * 3600, 24 * 3600
 _building = threading.Lock()
 
 
+# What of a job its files depend on; see stamp_of.
+STAMPED = (
+    "state",
+    "finished_at",
+    "rows_changed",
+    "deduplicated",
+    "name",
+    "tally",
+    "spent_pico",
+    "answer_columns",
+)
+
+
 class _Changed(Exception):
     """The job changed while its file was built."""
 
@@ -60,17 +73,10 @@ def stamp_of(job: Job) -> str:
     `rows_changed`, in the same transaction. While a job runs, its tally or state changes with its
     rows. Tests are over before a job is submitted.
     """
-    facts = [
-        LAYOUT,
-        job.state,
-        job.finished_at and job.finished_at.isoformat(),
-        job.rows_changed,
-        job.deduplicated,
-        job.name,
-        job.tally,
-        job.spent_pico,
-        job.answer_columns,
-    ]
+    facts: list[Any] = [LAYOUT]
+    for name in STAMPED:
+        value = getattr(job, name)
+        facts.append(value.isoformat() if isinstance(value, datetime) else value)
     return hashlib.sha256(json.dumps(to_json(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -115,7 +121,10 @@ def make_workbook(job: Job, only: str) -> IO[bytes]:
 
 
 def request_usual_exports(job: Job) -> None:
-    """Have the worker build the files that most people download."""
+    """Have the worker build the files that most people download, unless they are so small that they
+    are made while the person waits."""
+    if job.row_count <= AT_ONCE:
+        return
     Export.objects.get_or_create(job=job, kind="csv", only="all")
     if not workbook.is_too_wide(job):
         Export.objects.get_or_create(job=job, kind="xlsx", only="all")
@@ -211,8 +220,7 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
                 lease.hold_for(PACKING_SECONDS)
             else:
                 lease.renew()
-            now = Job.objects.filter(pk=job.pk).first()
-            if now is None or stamp_of(now) != stamp:
+            if _is_outdated(Job.objects.filter(pk=job.pk), stamp):
                 raise _Changed
 
         try:
@@ -230,10 +238,15 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
             part.unlink(missing_ok=True)
     with transaction.atomic():
         # Locked: later changes of rows come after us and request the file again.
-        now = Job.objects.select_for_update().filter(pk=job.pk).first()
-        if now is None or stamp_of(now) != stamp:
+        if _is_outdated(Job.objects.select_for_update().filter(pk=job.pk), stamp):
             raise _Changed
         Export.objects.filter(pk=export.pk).delete()
+
+
+def _is_outdated(job: QuerySet[Job], stamp: str) -> bool:
+    """Whether the job is gone, or its files would now be others than those with this stamp."""
+    now = job.only(*STAMPED).first()
+    return now is None or stamp_of(now) != stamp
 
 
 # --- Removing files ------------- -----------------------------------------------------------------

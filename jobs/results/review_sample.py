@@ -49,7 +49,7 @@ def drawable_among(job: Job, numbers: Sequence[int]) -> set[int]:
 def count_drawable(job: Job) -> int:
     """How many answers can be drawn, from the job's counts where possible."""
     is_counted = job.tally_version == job.rows_version and job.state == Job.State.FINISHED
-    if is_counted and not job.recipe.same_once and not job.recipe.only_new:
+    if is_counted and not job.recipe.skip_duplicates and not job.recipe.only_new:
         return job.good_count
     return drawable(job).count()
 
@@ -130,17 +130,24 @@ class ReviewResult:
         return wilson_interval(self.good, self.read)
 
     @property
+    def left(self) -> int:
+        """How many are not reviewed yet."""
+        return self.drawn - self.read
+
+    @property
     def is_exact(self) -> bool:
         return self.everything and self.read == self.drawn
 
     @property
     def in_words(self) -> str:
-        """ "38 of 40 checked answers are good. Likely 83% to 99% of all answers are good" """
+        """ "38 of 40 checked answers are good. Likely 83–99% of all answers are good" """
         found = f"{self.good:,} of {self.read:,} checked answers are good"
+        if self.good == self.read > 1:
+            found = f"All {self.read:,} checked answers are good"
         if self.is_exact:
             return f"{found}. These are all answers of the job"
         least, most = map(format_percent, self.bounds)
-        return f"{found}. Likely {least} to {most} of all answers are good"
+        return f"{found}. Likely {least.rstrip('%')}\N{EN DASH}{most} of all answers are good"
 
 
 def summarize_review(job: Job, found: Sequence[ReviewedRow] | None = None) -> ReviewResult:

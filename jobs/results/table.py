@@ -20,10 +20,11 @@ from typing import Any
 from ..batches import stored_results
 from ..ingest.corrected_file import OURS
 from ..ingest.corrections import beside
-from ..ingest.descriptions import ONE_COLUMN
+from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
 from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
+from ..models.privacy import shown_content
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
 from ..rules.judging import describe_cause, describe_problem
 from ..rules.spreadsheet_cells import plain_cell, plain_cell_among_semicolons, plain_number
@@ -72,6 +73,7 @@ class Table:
 
     theirs: list[str]  # the columns of the upload; of ready-made requests their custom_id
     filled: list[str]  # the columns that the answers fill
+    job: Job | None = None  # whose masked columns are masked
 
     @property
     def header(self) -> list[str]:
@@ -79,7 +81,7 @@ class Table:
 
     def cells(self, row: Row) -> list[Cell]:
         """A row in the order of the header. The cells of the upload are text, as they were read."""
-        content = row.content
+        content = shown_content(self.job, row) if self.job else row.content
         if isinstance(content, dict):
             content = [str(content.get("custom_id") or "")]
         # A row with too few or too many cells is left out of the job, and said so, but it is here.
@@ -105,7 +107,7 @@ class Table:
 
 def table_of(job: Job) -> Table:
     theirs = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    return Table(theirs, answer_shape_of(job).column_names)
+    return Table(theirs, answer_shape_of(job).column_names, job)
 
 
 def csv_chunks(
@@ -148,7 +150,7 @@ def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
 
 
 def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
-    content = row.content
+    content = shown_content(job, row)
     original: dict[str, Any]
     if isinstance(content, dict):
         original = {"request": content}
@@ -225,14 +227,17 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
         for rows in _slices(job, outcome__in=wanted):
-            lines = (map(plain_cell, [*_what_is_wrong(job, row), *row.content]) for row in rows)
+            lines = (
+                map(plain_cell, [*_what_is_wrong(job, row), *shown_content(job, row)])
+                for row in rows
+            )
             yield _csv_lines(lines, delimiter)
 
 
 def problem_delimiter(job: Job) -> str:
     """Between the cells of the problem file: as in the upload, if that had several columns."""
     read = job.reading.delimiter
-    return "," if read in ("", ONE_COLUMN) else read
+    return "," if read in ("", ONE_COLUMN, GAPS) else read
 
 
 def _file_problems(job: Job) -> Iterator[bytes]:

@@ -60,10 +60,11 @@ def why_not_editable(job: Job, row: Row) -> str:
 def edit_row(row: Row, cells: list[str]) -> bool:
     """Save an edit of a row of a table. False if nothing differs: an earlier edit is discarded
     then."""
-    return save_edits(row.job, [(row, _as_json(cells))]) == 1
+    return save_edits(row.job, [(row, as_source(cells))]) == 1
 
 
-def _as_json(cells: list[str]) -> str:
+def as_source(cells: list[str]) -> str:
+    """A row of a table, as Row.source."""
     return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -79,7 +80,8 @@ def is_open(job: Job) -> bool:
     """Whether rows can be edited. Locks the job until the end of the transaction."""
     locked = Job.objects.select_for_update().get(pk=job.pk)
     busy = RowChange.objects.filter(job=job).exists()
-    return locked.state == Job.State.FINISHED and not busy
+    is_there = locked.state == Job.State.FINISHED and locked.contents_deleted_at is None
+    return is_there and not busy
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _changes(job: Job, name: str, number: int) -> dict[str, Callable[[str], str]
         cells, at = json.loads(source), job.columns.index(name)
         # A row of a batch made elsewhere may have too few.
         shorter = [cell[:number].rstrip() for cell in cells[at : at + 1]]
-        return _as_json([*cells[:at], *shorter, *cells[at + 1 :]])
+        return as_source([*cells[:at], *shorter, *cells[at + 1 :]])
 
     def without(source: str) -> str:
         left_out = {name, "tool_choice"} if name == "tools" else {name}
@@ -201,6 +203,8 @@ def waiting_rows(job: Job) -> RowQuerySet:
 def count_waiting(job: Job) -> int:
     """How many rows have edits that wait to be sent."""
     measured = selection.count_edited(job)
+    if measured is None and not job.edits.exists():
+        return 0  # SQLite would look at every row of the job for that
     return waiting_rows(job).count() if measured is None else measured
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from django.conf import settings
 
 from ..models import NOT_GOOD, Job, Row, RowQuerySet, dollars
-from ..rules import judging, pricing, recipes
+from ..rules import judging, pricing, recipes, wording
 from ..rules.judging import LEAVE_OUT, LONGER, OTHER_ERROR, SHORTEN, WITHOUT, Cause, describe_cause
 from ..rules.recipes import Recipe
 from ..rules.retry_choices import RetryChoice
@@ -21,7 +21,7 @@ from ..rules.tallies import CauseGroup
 from . import rounds, selection
 from .rounds import RetryPlan, changed_recipe
 
-LOOKED_AT = 1_000  # rows of a group whose messages are read
+LOOKED_AT = 200  # rows of a group whose messages are read
 MESSAGES = 3  # of a group that are shown
 SAMPLE = 200  # rows of a group to measure cells of
 # Parameters that every request needs.
@@ -131,7 +131,7 @@ class ProblemGroup:
         match code:
             case judging.AGAIN:
                 plan = rounds.find_plan(self.job, RetryChoice(self.name))
-                return Remedy(code, self._words_for_again(), plan) if plan else None
+                return Remedy(code, self._words_for_again(plan.rows), plan) if plan else None
             case judging.LONGER:
                 return self._longer() if is_table else self._longer_of_requests()
             case judging.SHORTEN:
@@ -141,22 +141,22 @@ class ProblemGroup:
             case judging.ASK:
                 return self._ask() if is_table else None
             case judging.EDIT:
-                return Remedy(code, "Edit the rows")
+                return Remedy(code, "Edit rows")
             case judging.LEAVE_OUT:
-                return Remedy(LEAVE_OUT, "Leave them out on purpose")
+                return Remedy(LEAVE_OUT, "Ignore these rows")
             case _:
                 raise ValueError(f"no such remedy: {code}")
 
-    def _words_for_again(self) -> str:
+    def _words_for_again(self, count: int) -> str:
         if self.name == "billing_error":
-            return "Top up the credit, then send again"
+            return "Add credit, then retry"
         if self.cause.who == judging.ADMINISTRATOR:
             return "Once this is fixed, retry"
-        return "Send again"
+        return f"Retry {wording.rows(count)}"
 
     def _ask(self) -> Remedy:
         if self._is_unknown:
-            return Remedy(judging.ASK, "Write what to ask, and send again")
+            return Remedy(judging.ASK, "Write a prompt, then retry")
         return Remedy(judging.ASK, "Change prompt for these rows")
 
     def _longer(self) -> Remedy | None:
@@ -164,7 +164,7 @@ class ProblemGroup:
         if not tokens:
             return None
         plan = rounds.find_plan(self.job, RetryChoice(self.name, max_tokens=tokens))
-        words = f"Allow answers of {tokens:,} tokens and send again"
+        words = f"Allow answers of {tokens:,} tokens and retry"
         return Remedy(LONGER, words, plan, str(tokens)) if plan else None
 
     def _longer_of_requests(self) -> Remedy | None:
@@ -214,13 +214,11 @@ class ProblemGroup:
             return None
         params = row.content.get("params", {})
         if self.name == "unfinished":
-            return (
-                Remedy(WITHOUT, "Take the tools out", value="tools") if "tools" in params else None
-            )
+            return Remedy(WITHOUT, "Remove the tools", value="tools") if "tools" in params else None
         for message in self.messages:
             for name in params:
                 if name not in NEEDED and re.search(rf"\b{re.escape(name)}\b", message.words):
-                    return Remedy(WITHOUT, f"Take “{name}” out of the requests", value=name)
+                    return Remedy(WITHOUT, f"Remove “{name}” from the requests", value=name)
         return None
 
 

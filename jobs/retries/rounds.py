@@ -39,6 +39,7 @@ REQUESTS_HAVE_PROMPTS = (
     "Ready-made requests have their own prompt and model. Edit the rows instead."
 )
 PROMPT_IS_UNKNOWN = "The prompt of this imported batch is unknown. Write a prompt for these rows."
+CONTENTS_ARE_DELETED = "The cells and answers of this job were deleted, so nothing can be retried."
 BUSY = "Rows of this job are being changed. Nothing was sent. Try again in a moment."
 
 
@@ -126,6 +127,8 @@ def versions(job: Job) -> tuple[object, ...]:
 
 def _check(job: Job, choice: RetryChoice, recipe: Recipe) -> None:
     """Raises CannotRetry when the rows cannot be sent with this recipe."""
+    if job.contents_deleted_at:
+        raise CannotRetry(CONTENTS_ARE_DELETED)
     if job.kind == Job.Kind.REQUESTS:
         if choice != RetryChoice(choice.which):
             raise CannotRetry(REQUESTS_HAVE_PROMPTS)
@@ -143,6 +146,8 @@ def knows_rows(job: Job) -> bool:
 def can_change_prompt(job: Job) -> bool:
     """Whether the prompt can be changed for some rows of this job."""
     if job.state != Job.State.FINISHED or job.practice != settings.PRACTICE:
+        return False
+    if job.contents_deleted_at:
         return False
     return job.kind == Job.Kind.TABLE and knows_rows(job)
 

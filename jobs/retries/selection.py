@@ -82,6 +82,8 @@ def sizes_by_round(job: Job, which: str) -> SizesByRound:
     if which == EDITED and job.edits_measured.of == edits_key(job):
         stored = job.edits_measured.rounds.items()
         return {number: RetrySize(*found) for number, found in stored}
+    if which == EDITED and not job.edits.exists():
+        return {}
     counted = None if which == EDITED else _in_tally(job, which)
     if counted is not None and not job.edits.all()[MEASURED_AT_ONCE:].exists():
         edited = list(job.edits.values_list("number", flat=True))
@@ -154,6 +156,14 @@ def last_round_of(job: Job, which: str) -> int:
         return 1
     found = sizes_by_round(job, which)
     return max(rounds_with_main_recipe(job, found) or found, default=1)
+
+
+def count_for_retry(job: Job, which: str) -> tuple[int, int]:
+    """How many rows one retry sends, and how many more can be retried after it."""
+    found = sizes_by_round(job, which)
+    first = rounds_with_main_recipe(job, found) or list(found)
+    count = sum(found[number].rows for number in first)
+    return count, sum(one.rows for one in found.values()) - count
 
 
 def count_with_cause(job: Job, cause: str) -> int | None:

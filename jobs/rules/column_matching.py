@@ -27,8 +27,14 @@ def missing_columns(recipe: Recipe, columns: Sequence[str]) -> list[str]:
 
 def spare_columns(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     """The columns of a file that `recipe` could name and does not."""
-    used = set(needed_columns(recipe))
+    used = {*needed_columns(recipe), *recipe.private}
     return [column for column in columns if column not in used and can_be_named(column)]
+
+
+def named_alike(names: Iterable[str], columns: Sequence[str]) -> list[str]:
+    """`names`, and the columns that differ from one only in capitals, blanks and underscores."""
+    alike = {_likeness(name) for name in names}
+    return list(dict.fromkeys([*names, *(one for one in columns if _likeness(one) in alike)]))
 
 
 def can_be_named(column: str) -> bool:

@@ -3,14 +3,23 @@ There a line break would begin a line that says anything, and ESC would move the
 
 from __future__ import annotations
 
+import copy
 import logging
 import traceback
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, TextIO
 
-# Control characters of ASCII and Latin-1, other line breaks, and what turns the direction of text.
-_CONTROLS = chain(range(0x20), range(0x7F, 0xA0), range(0x2028, 0x202F), range(0x2066, 0x206A))
+# Control characters of ASCII and Latin-1, other line breaks, what turns the direction of text, and
+# halves of characters, which no stream takes.
+_CONTROLS = chain(
+    range(0x20),
+    range(0x7F, 0xA0),
+    (0x061C, 0x200E, 0x200F),
+    range(0x2028, 0x202F),
+    range(0x2066, 0x206A),
+    range(0xD800, 0xE000),
+)
 _ESCAPES = {code: repr(chr(code))[1:-1] for code in _CONTROLS}
 _ESCAPES_IN_LINES = {code: text for code, text in _ESCAPES.items() if chr(code) not in "\n\t"}
 
@@ -28,11 +37,17 @@ def lines(text: str) -> str:
 class LineFormatter(logging.Formatter):
     """One record, one line; those of a traceback are set in, so that none looks like a record."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        # Another formatter may have left the traceback as it would write it.
+        record = copy.copy(record)
+        record.exc_text = None
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        return _set_in("".join(_traceback(ei[1])).removesuffix("\n") if ei[1] else "")
+        return _set_in(traceback_text(ei[1]) if ei[1] else "")
 
     def formatStack(self, stack_info: str) -> str:
         return _set_in(super().formatStack(stack_info))
@@ -46,15 +61,24 @@ _OF_DATABASES = ("OperationalError", "IntegrityError", "ProgrammingError", "Inte
 _OURS, _QUOTES_FILES = "jobs.", "jobs.ingest."
 
 
-def _traceback(error: BaseException) -> Iterator[str]:
-    """The lines of a traceback as Python prints it, but for texts of exceptions that may quote a
-    cell or a prompt."""
-    chain_: list[BaseException] = []
+def traceback_text(error: BaseException) -> str:
+    """A traceback as Python prints it, but for texts of exceptions that may quote a cell or a
+    prompt."""
+    return "".join(_traceback(error)).removesuffix("\n")
+
+
+def chain_of(error: BaseException) -> list[BaseException]:
+    """The exception with those that led to it, the first one first."""
+    chain: list[BaseException] = []
     at: BaseException | None = error
-    while at is not None and at not in chain_:
-        chain_.append(at)
+    while at is not None and at not in chain:
+        chain.append(at)
         at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
-    for one in reversed(chain_):
+    return chain[::-1]
+
+
+def _traceback(error: BaseException) -> Iterator[str]:
+    for one in chain_of(error):
         yield from _traceback_of_one(one)
         if one is not error:
             yield "\nThe next one was raised because of it, or while it was handled:\n\n"
@@ -65,10 +89,11 @@ def _traceback_of_one(error: BaseException) -> Iterator[str]:
     yield from traceback.format_tb(error.__traceback__)
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    yield f"{name}: {_text_of(error)}\n"
+    yield f"{name}: {text_of(error)}\n"
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """What an exception says, unless it may quote a cell."""
     kind = type(error)
     module = kind.__module__
     is_ours = module.startswith(_OURS) and not module.startswith(_QUOTES_FILES)

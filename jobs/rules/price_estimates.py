@@ -147,12 +147,22 @@ class Estimate:
     rows: int  # to be sent
     counted: int  # rows whose tokens the provider counted; 0: estimated from their length
     trouble: str = ""  # why there is no price: all amounts are 0 then
-    tried: int = 0  # tested rows that the output was learned from
+    tested: int = 0  # rows that the output was learned from
     earlier: int = 0  # rows of earlier jobs that it was learned from; both 0: a guess
     input_low: int = 0
     input_high: int = 0
     basis: Basis = field(default_factory=Basis)
     prices: str = ""  # price_list() at that time
+
+    @property
+    def expected(self) -> Decimal:
+        """The one best guess: the middle of the usual range."""
+        return (self.low + self.high) / 2
+
+    @property
+    def normal_expected(self) -> Decimal:
+        """The same without batches."""
+        return (self.normal_low + self.normal_high) / 2
 
     @property
     def is_half(self) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ class PublishedPrices(NamedTuple):
 @cache
 def version() -> str:
     """The version of the package that is installed."""
+    # Imported here: the process that reads a file does not ask, and it would start later.
+    from importlib import metadata
+
     return metadata.version(PACKAGE)
 
 

@@ -23,6 +23,7 @@ from .answer_formats import (
     output_format,
 )
 from .model_capabilities import AUTOMATIC, EFFORTS, effort_of, efforts_of, thinking_params
+from .structs import reader_of
 
 # Two alternatives that cannot overlap, and no nested repetition: linear on any input.
 _PLACEHOLDER = re.compile(r"\\\{\{|\{\{([^{}\n]*)\}\}")
@@ -61,8 +62,9 @@ class Recipe:
     effort: str = AUTOMATIC  # of model_capabilities.EFFORTS
     cached: bool = False  # prompt caching for the background
     skip_empty: bool = False  # skip rows with an empty cell that the prompt uses
-    same_once: bool = False  # skip duplicates: send one of equal requests
+    skip_duplicates: bool = False  # send one of equal requests
     only_new: bool = False  # do not send rows that the previous job answered
+    private: tuple[str, ...] = ()  # columns that never leave this site
 
     @property
     def longest(self) -> int:
@@ -76,8 +78,12 @@ class Recipe:
         return f"{self.prompt}\n{self.system}" if self.system.strip() else self.prompt
 
 
-# All fields but the answer: form fields have the same names.
-PLAIN_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != "answer")
+read_recipe = reader_of(Recipe, same_once="skip_duplicates")  # of a JSON column
+
+# The fields of the form, under the same names.
+PLAIN_FIELDS = tuple(
+    field.name for field in fields(Recipe) if field.name not in ("answer", "private")
+)
 
 
 def default_max_tokens(answer: AnswerKind, model: str, effort: str) -> int:
@@ -145,12 +151,13 @@ def rename_columns(template: str, names: Mapping[str, str]) -> str:
 
 
 def with_rows_of(recipe: Recipe, other: Recipe) -> Recipe:
-    """`other` with the choice of rows of `recipe`."""
+    """`other` with the choice of rows of `recipe`, and with its private columns."""
     return replace(
         other,
         skip_empty=recipe.skip_empty,
-        same_once=recipe.same_once,
+        skip_duplicates=recipe.skip_duplicates,
         only_new=recipe.only_new,
+        private=recipe.private,
     )
 
 
@@ -228,16 +235,50 @@ def _place(template: str, at: int) -> str:
     return f"line {line}, character {at - template.rfind(chr(10), 0, at)}"
 
 
+def _private_problems(template: str, recipe: Recipe) -> list[str]:
+    used = [name for name in dict.fromkeys(columns_used(template)) if name in recipe.private]
+    return [
+        f"The column “{name[:LONGEST_NAME]}” is private, so it can’t be used here. Remove it, or "
+        "no longer mark it as private."
+        for name in used[:NAMED]
+    ]
+
+
+def columns_to_send(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """`columns` in their places, with a name that no placeholder can have for each private one: so
+    its cells can never be filled in."""
+    return ["\n" if name in recipe.private else name for name in columns]
+
+
+def columns_that_leave(recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """The columns of a file whose cells are sent."""
+    used = set(columns_used(recipe.template)).difference(recipe.private)
+    return [name for name in columns if name in used]
+
+
+def field_problems(recipe: Recipe, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Why `recipe` cannot be sent yet, as sentences by field: "prompt", "system", "effort" and
+    "answer". Fields without a problem have an empty list."""
+    prompt = template_problems(recipe.prompt, columns) + _private_problems(recipe.prompt, recipe)
+    system = template_problems(recipe.system, columns) + _private_problems(recipe.system, recipe)
+    if not recipe.prompt.strip():
+        prompt.insert(0, "Write what Claude should do with each row.")
+    effort = []
+    if recipe.effort not in EFFORTS:
+        effort.append(f"Thinking must be one of {', '.join(filter(None, EFFORTS))}.")
+    return {
+        "prompt": prompt,
+        "system": system,
+        "effort": effort,
+        "answer": kind_problems(recipe.answer),
+    }
+
+
 def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:
     """Why `recipe` cannot be sent yet, as sentences."""
-    problems = []
-    if not recipe.prompt.strip():
-        problems.append("Write what Claude should do with each row.")
-    problems += template_problems(recipe.prompt, columns)
-    problems += [f"Background: {text}" for text in template_problems(recipe.system, columns)]
-    if recipe.effort not in EFFORTS:
-        problems.append(f"Thinking must be one of {', '.join(filter(None, EFFORTS))}.")
-    return problems + kind_problems(recipe.answer)
+    found = field_problems(recipe, columns)
+    found["system"] = [f"Background: {text}" for text in found["system"]]
+    return [problem for problems in found.values() for problem in problems]
 
 
 def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
@@ -257,6 +298,11 @@ def recipe_remarks(recipe: Recipe, columns: Sequence[str]) -> list[str]:
             "Every row gets the same prompt, because it uses no column. Click a column to "
             "insert it."
         )
+    if recipe.private and example_count(recipe):
+        remarks.append(
+            "The background has examples with rows of your file. Check that they hold nothing from "
+            "a private column."
+        )
     if recipe.effort in EFFORTS and recipe.effort not in efforts_of(recipe.model):
         remarks.append(
             f"“{EFFORTS[recipe.effort]}” is not available for this model, so thinking is automatic."
@@ -271,9 +317,9 @@ def _in_single_braces(template: str, columns: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(found) if name in known][:NAMED]
 
 
-def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
-    """A function from the cells of a row to the filled template. Placeholders without a column
-    stay, so that an unfinished prompt can be previewed."""
+def template_parts(template: str, columns: Sequence[str]) -> list[str | int]:
+    """The pieces of a template in their order: text, or the index of the column to insert.
+    Placeholders without a column stay text, so that an unfinished prompt can be previewed."""
     places = {name: index for index, name in enumerate(columns)}
     parts: list[str | int] = []
     end = 0
@@ -286,6 +332,12 @@ def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequenc
             parts.append(places.get(name, match[0]))
         end = match.end()
     parts.append(template[end:])
+    return parts
+
+
+def compile_template(template: str, columns: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    """A function from the cells of a row to the filled template."""
+    parts = template_parts(template, columns)
 
     def fill(cells: Sequence[str]) -> str:
         return "".join(part if isinstance(part, str) else cells[part] for part in parts)
@@ -297,6 +349,7 @@ def compile_recipe(
     recipe: Recipe, columns: Sequence[str]
 ) -> Callable[[Sequence[str]], dict[str, Any]]:
     """A function from the cells of a row to the `params` of its request. Compiled once per job."""
+    columns = columns_to_send(recipe, columns)
     fill_prompt = compile_template(recipe.prompt, columns)
     fill_system = compile_template(recipe.system, columns)
     thinking, effort = thinking_params(recipe.model, recipe.effort)
@@ -338,6 +391,15 @@ def with_example(system: str, cells: Sequence[tuple[str, str]], answer: str) -> 
     if "<example>" not in before:
         before = f"{before}\n\n{EXAMPLES}".lstrip()
     return f"{before}\n\n{example}\n"
+
+
+def without_examples(recipe: Recipe) -> Recipe:
+    """`recipe` without the rows and answers in its background."""
+    begin, end = recipe.system.find("<example>\n<row>"), recipe.system.rfind("</example>")
+    if begin < 0 or end < begin:
+        return recipe
+    rest = recipe.system[:begin] + recipe.system[end + len("</example>") :]
+    return replace(recipe, system=rest.replace(EXAMPLES, "").strip())
 
 
 def example_count(recipe: Recipe) -> int:

@@ -16,8 +16,16 @@ import msgspec
 T = TypeVar("T")
 
 
-def reader_of(kind: type[T]) -> Callable[[object], T]:
-    """A function that turns the values of a JSON column into a `kind`. The function raises
-    msgspec.ValidationError when they do not fit."""
+def reader_of(kind: type[T], **renamed: str) -> Callable[[object], T]:
+    """A function that turns the values of a JSON column into a `kind`. `renamed`: the names that
+    older versions stored, each with the present one. The function raises msgspec.ValidationError
+    when they do not fit."""
     msgspec.json.Decoder(kind)  # works out all that msgspec needs to know of the type
-    return partial(msgspec.convert, type=kind, str_keys=True)
+    read = partial(msgspec.convert, type=kind, str_keys=True)
+    return partial(_read_renamed, read, renamed) if renamed else read
+
+
+def _read_renamed(read: Callable[[object], T], renamed: dict[str, str], stored: object) -> T:
+    if isinstance(stored, dict):
+        stored = {renamed.get(name, name): value for name, value in stored.items()}
+    return read(stored)

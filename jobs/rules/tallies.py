@@ -49,4 +49,5 @@ class Tally(msgspec.Struct, frozen=True):
     lengths: AnswerLengths | None = None  # later jobs estimate from these
     cost_pico: int = 0
     unpriced: int = 0  # rows without a price
+    copies: int = 0  # rows that wait for the answer of another row
     strays: int = 0  # results of an imported batch that match no row

@@ -41,6 +41,9 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         default=6.0,
         help="how long a batch takes, and a fifth more for each at work (default: %(default)s)",
     )
+    parser.add_argument(
+        "--token-file", type=Path, help="file with the only key that is accepted (default: any)"
+    )
     parser.add_argument("--verbose", action="store_true", help="write a line for each request")
     return parser
 
@@ -55,6 +58,7 @@ def make_server(options: argparse.Namespace) -> SimulatorServer:
             store=store,
             finisher=Finisher(store),
             verbose=options.verbose,
+            token=options.token_file.read_text() if options.token_file else "",
         )
     except OSError:
         store.close()

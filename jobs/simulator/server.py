@@ -1,6 +1,7 @@
 """The HTTP side: what is at which address."""
 
 import http.server
+import secrets
 import socket
 import socketserver
 import sys
@@ -25,6 +26,7 @@ _MODELS = "/v1/models"
 _LARGEST_BATCH_BODY = 256_000_000
 _LARGEST_BODY = 32_000_000
 _LONGEST_PAGE = 1000
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _DEFAULT_PAGE = 20
 
 
@@ -42,10 +44,12 @@ class SimulatorServer(http.server.ThreadingHTTPServer):
         store: Store,
         finisher: Finisher,
         verbose: bool,
+        token: str = "",
     ) -> None:
         self.store = store
         self.finisher = finisher
         self.verbose = verbose
+        self.token = token
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -137,12 +141,23 @@ class Handler(Replier):
             case _:
                 raise ApiError(404, "Not found")
 
+    def _check_host(self) -> None:
+        """A page in a browser on this machine can reach it by a name that it made up."""
+        try:
+            host = urllib.parse.urlsplit(f"//{self.headers.get('host', '')}").hostname or ""
+        except ValueError:
+            host = ""
+        if host not in (*_LOCAL_NAMES, self.server.server_name):
+            raise ApiError(403, "This host is not served here")
+
     def _check_key(self) -> None:
+        self._check_host()
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         key = self.headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
         if not key.strip():
             raise ApiError(401, "x-api-key header is required")
-        if key.strip().startswith("bad"):
+        is_ours = secrets.compare_digest(key.encode(), self.server.token.encode())
+        if key.strip().startswith("bad") or (self.server.token and not is_ours):
             raise ApiError(401, "invalid x-api-key")
 
     # -------------------------------------------------------------------------------------- batches

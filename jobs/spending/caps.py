@@ -1,5 +1,5 @@
-"""How much may be spent: caps for a job, a person and a month, approval by a second person, and the
-switch that stops it all.
+"""How much may be spent: caps for a job, a person, a team and a month, approval by a second person,
+and the switch that stops it all.
 
 A job takes up what it was charged so far and the most that is still to come. In practice mode the
 jobs of practice count, by what they would have cost, so that the caps can be tried out.
@@ -7,7 +7,8 @@ jobs of practice count, by what they would have cost, so that the caps can be tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,13 +16,13 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
 from ..drafts import estimates
-from ..models import MOST, SPENDING_IS_STOPPED, Job, SpendingCaps
+from ..models import MOST, SPENDING_IS_STOPPED, Job, SpendingCaps, Team, approving_people
 from ..rules import pricing
 from . import ledger
 
 NOBODY = (
-    "Nobody can approve it now. Approval takes an administrator other than the owner, the person "
-    "who asked, and the person who made the last change. Add another administrator first."
+    "Nobody can approve it now. Approval takes an approver or administrator other than the owner, "
+    "the person who asked, and the person who made the last change. Add another one first."
 )
 # What to say by the cap that is in the way.
 JOB_OVER = {
@@ -32,6 +33,10 @@ JOB_OVER = {
     "person": (
         "This job may cost up to {most}. Your limit is {cap} per month, and {left} of it is left. "
         "Send fewer rows, wait for next month, or ask an administrator."
+    ),
+    "team": (
+        "This job may cost up to {most}. The limit of its team is {cap} per month, and {left} of "
+        "it is left. Send fewer rows, wait for next month, or ask an administrator."
     ),
     "everyone": (
         "This job may cost up to {most}. The limit for all jobs is {cap} per month, and {left} of "
@@ -46,6 +51,10 @@ TEST_OVER = {
     "person": (
         "This test may cost up to {most}. Your limit is {cap} per month, and {left} of it is left. "
         "Test fewer rows, wait for next month, or ask an administrator."
+    ),
+    "team": (
+        "This test may cost up to {most}. The limit of its team is {cap} per month, and {left} of "
+        "it is left. Test fewer rows, wait for next month, or ask an administrator."
     ),
     "everyone": (
         "This test may cost up to {most}. The limit for all jobs is {cap} per month, and {left} of "
@@ -99,25 +108,43 @@ def _why_over(
         return messages["job"].format(total=_round_up(total), cap=per_job)
     if total > MOST:
         return estimates.TOO_MUCH.format(most=_round_up(total))
-    for whose, cap, left in _left(job.owner, allowed, now):
-        if most > left:
-            return messages[whose].format(
-                most=_round_up(most), cap=_format_sum(cap), left=_format_sum(left)
+    for one in used_caps(job.owner, allowed, now, teams=[job.team] if job.team else []):
+        if most > one.left:
+            return messages[one.whose].format(
+                most=_round_up(most), cap=_format_sum(one.cap), left=_format_sum(one.left)
             )
     return ""
 
 
-def _left(
-    owner: User, allowed: SpendingCaps, now: datetime
-) -> Iterator[tuple[str, Decimal, Decimal]]:
-    """The caps of this month: whose it is, as in JOB_OVER, how much it is, and what is left."""
+@dataclass(frozen=True)
+class Used:
+    """A cap of this month and how much of it is taken up, in US dollars."""
+
+    whose: str  # "person", "team" or "everyone"
+    cap: Decimal
+    used: Decimal
+    name: str = ""  # of the team
+
+    @property
+    def left(self) -> Decimal:
+        return max(self.cap - self.used, Decimal(0))
+
+
+def used_caps(
+    owner: User, allowed: SpendingCaps, now: datetime, teams: Iterable[Team] = ()
+) -> Iterator[Used]:
+    """The caps that hold for `owner` this month, and for `teams`."""
     month = ledger.month_of(now)
     for whose, cap, user in (
         ("person", allowed.most_a_person, owner),
         ("everyone", allowed.most_a_month, None),
     ):
         if cap is not None:
-            yield whose, cap, max(cap - ledger.committed_since(month, user), Decimal(0))
+            yield Used(whose, cap, ledger.committed_since(month, user))
+    for team in teams:
+        if team.most_a_month is not None:
+            used = ledger.committed_since(month, team=team)
+            yield Used("team", team.most_a_month, used, team.name)
 
 
 def needs_approval(job: Job, most: Decimal, allowed: SpendingCaps) -> bool:
@@ -128,11 +155,10 @@ def needs_approval(job: Job, most: Decimal, allowed: SpendingCaps) -> bool:
 
 
 def approvers(job: Job) -> QuerySet[User]:
-    """Who may approve what the owner of `job` wants to spend: administrators who neither own it nor
-    asked for it nor made the last change to it."""
+    """Who may approve what the owner of `job` wants to spend: approvers and administrators who
+    neither own it nor asked for it nor made the last change to it."""
     involved = [job.owner_id, job.approval_asked_by_id, job.changed_by_id]
-    others = User.objects.exclude(pk__in=[pk for pk in involved if pk])
-    return others.filter(is_superuser=True, is_active=True)
+    return approving_people().exclude(pk__in=[pk for pk in involved if pk])
 
 
 def can_approve(job: Job, person: User) -> bool:
@@ -154,12 +180,11 @@ def why_nobody_can_approve(job: Job) -> str:
 def why_approval_is_short(above: Decimal | None) -> str:
     """What an administrator should know who wants approval above so much, as a sentence; "" when
     there are people enough to give it."""
-    administrators = User.objects.filter(is_superuser=True, is_active=True).count()
-    if above is None or administrators > 1:
+    if above is None or approving_people().count() > 1:
         return ""
     return (
-        "This site has one administrator. Nobody can approve a job that you own or have changed, "
-        "and it cannot be submitted until you add another administrator."
+        "Nobody but you can approve jobs here. A job that you own or have changed cannot be "
+        "submitted until you add an approver or another administrator."
     )
 
 

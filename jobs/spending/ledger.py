@@ -8,16 +8,17 @@ and a test for that in which it was run.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import F, Max, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncMonth
+from django.db.models.functions import Coalesce, TruncDate, TruncMonth
 
 from ..models import (
     Batch,
@@ -25,6 +26,7 @@ from ..models import (
     LateBatch,
     PastSpending,
     Round,
+    Team,
     Trial,
     TrialQuerySet,
     clock,
@@ -36,6 +38,7 @@ DELETED = "(deleted)"
 LATE_BATCHES = "late batches"
 _NAMES = ("job__owner__username", "job__template__name")
 _PART = 1_000_000_000
+_JOBS_AT_ONCE = 500
 # Tests whose cost is unknown: not answered yet, or the answer was lost.
 _OPEN_TRIALS = (Trial.State.WAITING, Trial.State.SENDING, Trial.State.UNKNOWN)
 
@@ -59,6 +62,7 @@ class OpenCharge:
 
     at: datetime
     owner_pk: int
+    team_pk: int | None
     amount: Decimal
 
 
@@ -78,26 +82,69 @@ def sum_pico(rows: QuerySet[Any], column: str) -> int:
 # --- All of it ------------------------------------------------------------------------------------
 
 
-def committed_since(since: datetime, owner: User | None = None) -> Decimal:
-    """US dollars that count toward the caps since then: charged, or may still be charged."""
-    mine = [one.amount for one in open_charges(since) if owner is None or one.owner_pk == owner.pk]
-    return spent_since(since, owner) + sum(mine, Decimal(0))
+def committed_since(
+    since: datetime, owner: User | None = None, team: Team | None = None
+) -> Decimal:
+    """US dollars that count toward the caps since then: charged, or may still be charged. Of all
+    jobs, or those of `owner`, or those shared with `team`."""
+    mine = [
+        one.amount
+        for one in open_charges(since)
+        if (owner is None or one.owner_pk == owner.pk) and (team is None or one.team_pk == team.pk)
+    ]
+    return spent_since(since, owner, team) + sum(mine, Decimal(0))
 
 
-def spent_since(since: datetime, owner: User | None = None) -> Decimal:
+def spent_since(since: datetime, owner: User | None = None, team: Team | None = None) -> Decimal:
     """US dollars charged since then: the sum of `charges`."""
-    mine = {} if owner is None else {"owner": owner}
-    job_mine = {} if owner is None else {"job__owner": owner}
+    sums = _sums(since, owner, team)
+    return dollars(sum(one.sign * sum_pico(one.rows, one.column) for one in sums))
+
+
+def spent_by_day(since: datetime, owner: User | None = None) -> dict[date, Decimal]:
+    """US dollars charged since then, by day in UTC: `spent_since`, taken apart in the database."""
+    found: dict[date, int] = defaultdict(int)
+    for one in _sums(since, owner):
+        days = (
+            one.rows.annotate(day=TruncDate(one.at, tzinfo=UTC))
+            .values("day")
+            .annotate(high=Sum(F(one.column) / _PART), low=Sum(F(one.column) % _PART))
+            .order_by()
+        )
+        for day, high, low in days.values_list("day", "high", "low"):
+            found[day] += one.sign * (int(high or 0) * _PART + int(low or 0))
+    return {day: dollars(pico) for day, pico in found.items() if pico}
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """A part of what was charged: a column of amounts, counted by the moment in `at`."""
+
+    rows: QuerySet[Any]
+    column: str
+    at: str
+    sign: int = 1
+
+
+def _sums(since: datetime, owner: User | None, team: Team | None = None) -> list[_Sum]:
+    """What was charged since then is the sum of these."""
+    whose = {"owner": owner, "team": team}
+    mine = {name: value for name, value in whose.items() if value is not None}
+    job_mine = {f"job__{name}": value for name, value in mine.items()}
     here, job_here = {"practice": settings.PRACTICE}, {"job__practice": settings.PRACTICE}
-    rounds = Round.objects.filter(**job_here, **job_mine)
     jobs = Job.objects.filter(confirmed_at__gte=since, **here, **mine)
-    # Retries count toward the month in which they were confirmed, not that of their job.
-    total = sum_pico(jobs, "spent_pico")
-    total -= sum_pico(rounds.filter(job__confirmed_at__gte=since), "spent_pico")
-    total += sum_pico(rounds.filter(asked_at__gte=since), "spent_pico")
+    rounds = Round.objects.filter(**job_here, **job_mine)
     trials = Trial.objects.filter(asked_at__gte=since, **here, **job_mine)
     past = PastSpending.objects.filter(at__gte=since, **here, **mine)
-    return dollars(total + sum_pico(trials, "cost_pico") + sum_pico(past, "spent_pico"))
+    # Retries count toward the day on which they were confirmed, not that of their job.
+    of_jobs = rounds.filter(job__confirmed_at__gte=since)
+    return [
+        _Sum(jobs, "spent_pico", "confirmed_at"),
+        _Sum(of_jobs, "spent_pico", "job__confirmed_at", -1),
+        _Sum(rounds.filter(asked_at__gte=since), "spent_pico", "asked_at"),
+        _Sum(trials, "cost_pico", "asked_at"),
+        _Sum(past, "spent_pico", "at"),
+    ]
 
 
 def open_charges(since: datetime) -> Iterator[OpenCharge]:
@@ -107,31 +154,36 @@ def open_charges(since: datetime) -> Iterator[OpenCharge]:
     under_way = Job.objects.filter(reserved_pico__gt=0, **here).annotate(
         begun=Coalesce(Max("rounds__asked_at"), "confirmed_at", "created_at")
     )
-    for at, owner, most in under_way.values_list("begun", "owner", "reserved_pico"):
+    for at, owner, team, most in under_way.values_list("begun", "owner", "team", "reserved_pico"):
         if at >= since:
-            yield OpenCharge(at, owner, dollars(most))
+            yield OpenCharge(at, owner, team, dollars(most))
     for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
         if (at := _begun(batch)) >= since:
-            yield OpenCharge(at, batch.job.owner_id, _doubt(batch))
+            yield OpenCharge(at, batch.job.owner_id, batch.job.team_id, _doubt(batch))
     trials = Trial.objects.filter(state__in=_OPEN_TRIALS, asked_at__gte=since, **here)
-    for at, owner, most in trials.values_list("asked_at", "job__owner", "most_pico"):
-        yield OpenCharge(at, owner, dollars(most))
+    of_trials = trials.values_list("asked_at", "job__owner", "job__team", "most_pico")
+    for at, owner, team, most in of_trials:
+        yield OpenCharge(at, owner, team, dollars(most))
     past = PastSpending.objects.filter(open_pico__gt=0, at__gte=since, **here)
     past = past.filter(Q(open_until=None) | Q(open_until__gt=now))
-    for at, owner, most in past.values_list("at", "owner", "open_pico"):
-        yield OpenCharge(at, owner, dollars(most))
+    for at, owner, team, most in past.values_list("at", "owner", "team", "open_pico"):
+        yield OpenCharge(at, owner, team, dollars(most))
 
 
-def charges(since: datetime) -> Iterator[Charge]:
-    """All charges since then, newest jobs first. In practice mode: what would have been charged."""
+def charges(since: datetime, owner: User | None = None) -> Iterator[Charge]:
+    """All charges since then, newest jobs first; with `owner`, only theirs. In practice mode: what
+    would have been charged."""
+    mine = {} if owner is None else {"owner": owner}
+    job_mine = {} if owner is None else {"job__owner": owner}
     begun = Q(confirmed_at__gte=since) | Q(rounds__asked_at__gte=since)
-    sent = Job.objects.filter(begun, practice=settings.PRACTICE, spent_pico__gt=0).distinct()
-    for job in sent.select_related("owner", "template").order_by("-confirmed_at", "-pk"):
+    sent = Job.objects.filter(begun, practice=settings.PRACTICE, spent_pico__gt=0, **mine)
+    jobs = sent.distinct().select_related("owner", "template").prefetch_related("rounds")
+    for job in jobs.order_by("-confirmed_at", "-pk").iterator(chunk_size=_JOBS_AT_ONCE):
         yield from (charge for charge in _of_job(job) if charge.at >= since)
-    tested = Trial.objects.filter(asked_at__gte=since, practice=settings.PRACTICE)
+    tested = Trial.objects.filter(asked_at__gte=since, practice=settings.PRACTICE, **job_mine)
     yield from _of_trials(tested)
     past = PastSpending.objects.filter(at__gte=since, practice=settings.PRACTICE, spent_pico__gt=0)
-    for one in past.select_related("owner").order_by("-at", "-pk"):
+    for one in past.filter(**mine).select_related("owner").order_by("-at", "-pk"):
         for model, amount in one.models_used.items():
             yield Charge(
                 one.at,
@@ -192,6 +244,7 @@ def keep_spending(job: Job) -> None:
     for practice, charge in charged:
         PastSpending.objects.create(
             owner=job.owner,
+            team=job.team,
             at=charge.at,
             practice=practice,
             template=template,
@@ -212,6 +265,7 @@ def _remember_open(
 ) -> None:
     PastSpending.objects.create(
         owner=job.owner,
+        team=job.team,
         at=at,
         practice=practice,
         template=job.template.name if job.template else "",

@@ -10,6 +10,7 @@ from decimal import Decimal
 from statistics import median
 
 from django.conf import settings
+from django.contrib.auth.models import User
 
 from ..drafts import estimates
 from ..models import Job, Outcome, dollars
@@ -74,11 +75,12 @@ def months_back(now: datetime) -> list[datetime]:
     return begins
 
 
-def list_months(now: datetime) -> list[Month]:
-    """The last MONTHS months, newest first, without those before the first spending."""
+def list_months(now: datetime, owner: User | None = None) -> list[Month]:
+    """The last MONTHS months, newest first, without those before the first spending; with `owner`,
+    of their jobs only."""
     begins = months_back(now)
     found = {begin: Month(begin) for begin in begins}
-    for charge in ledger.charges(begins[-1]):
+    for charge in ledger.charges(begins[-1], owner):
         month = found.get(ledger.month_of(charge.at))
         if month is None:
             continue  # in the future: the clock was wrong and was set back
@@ -91,6 +93,7 @@ def list_months(now: datetime) -> list[Month]:
     cached = Job.objects.filter(
         confirmed_at__gte=begins[-1], practice=settings.PRACTICE, recipe__cached=True
     )
+    cached = cached if owner is None else cached.filter(owner=owner)
     for at, recipe, tally in cached.values_list("confirmed_at", "recipe", "tally"):
         tokens = tally.cache_write_tokens, tally.cache_read_tokens
         assert at is not None  # noqa: S101 - as asked for
@@ -99,7 +102,8 @@ def list_months(now: datetime) -> list[Month]:
                 recipe.model, *tokens
             )
     for one in ledger.open_charges(begins[-1]):
-        if month := found.get(ledger.month_of(one.at)):
+        mine = owner is None or one.owner_pk == owner.pk
+        if mine and (month := found.get(ledger.month_of(one.at))):
             month.reserved += one.amount
     newest = list(found.values())
     while len(newest) > 1 and not newest[-1].charged:

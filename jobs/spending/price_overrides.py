@@ -7,9 +7,10 @@ from datetime import UTC, date
 from decimal import Decimal
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
-from ..models import Job, ModelCatalog, PriceOverride
+from ..models import Job, ModelCatalog, PriceOverride, audit
 from ..rules import pricing
 from ..rules.pricing import ModelFacts, PricedModel, TokenPrices
 from ..rules.provider_lists import ModelInfo
@@ -64,21 +65,30 @@ def add_price(model_id: str, since: date, read: Decimal, written: Decimal, user:
     """Set prices from `since` on, in US dollars per million tokens: `read` of input, `written` of
     output. Cache prices follow from the input price, as the provider has it for nearly all
     models."""
-    PriceOverride.objects.create(
-        model=model_id,
-        since=since,
-        input=read,
-        output=written,
-        cache_write_5m=read * WRITE_5M,
-        cache_write_1h=read * WRITE_1H,
-        cache_read=read * READ,
-        entered_by=user,
-    )
+    with transaction.atomic():
+        PriceOverride.objects.create(
+            model=model_id,
+            since=since,
+            input=read,
+            output=written,
+            cache_write_5m=read * WRITE_5M,
+            cache_write_1h=read * WRITE_1H,
+            cache_read=read * READ,
+            entered_by=user,
+        )
+        after = {"since": str(since), "input_usd": str(read), "output_usd": str(written)}
+        audit.record("price_entered", who=user, target=f"model {model_id}", after=after)
     _take_effect()
 
 
-def withdraw_price(pk: int) -> None:
-    PriceOverride.objects.filter(pk=pk, withdrawn_at=None).update(withdrawn_at=timezone.now())
+def withdraw_price(pk: int, user: User) -> None:
+    with transaction.atomic():
+        price = PriceOverride.objects.filter(pk=pk, withdrawn_at=None)
+        own = price.first()
+        if own and price.update(withdrawn_at=timezone.now()):
+            before = {"since": str(own.since), "input_usd": str(own.input)}
+            before["output_usd"] = str(own.output)
+            audit.record("price_withdrawn", who=user, target=f"model {own.model}", before=before)
     _take_effect()
 
 

@@ -14,7 +14,7 @@ from ..models import Attempt, Job, LateBatch, Row, Trial, dollars
 from ..rules.judging import describe_cause
 from . import ledger
 
-ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tried before", "Turned up late"
+ROWS, EARLIER, TRIES, LATE = "Rows", "Earlier attempts", "Tests", "Late batches"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from ..batches import (
 from ..batches.leases import Lease, LeaseLost
 from ..drafts import estimates, reading_turns, shares, trials
 from ..drafts.reading import make_rows, read_upload
-from ..models import LONGEST_WAIT, Job, NotMoved, clock
+from ..models import LONGEST_WAIT, Job, NotMoved, api_key, clock
 from ..provider import errors
 from ..results import builder, statistics
 from ..retries import corrected_files, measurements
+from ..rules import log_context
 from ..spending import price_overrides
-from . import deletion, due_times, failures, row_changes, sent_jobs, tally
+from . import deletion, due_times, failures, retention, row_changes, sent_jobs, tally
 from .due_times import NOW
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,10 @@ CHANGE_OF_SLOT = timedelta(seconds=1)  # until a step that needs another kind of
 def advance(job_pk: int) -> None:
     """Take the steps of a job that are due, unless another worker does. Without a free slot the job
     stays due."""
-    with slots.Slot() as slot:
+    with log_context.about(job=job_pk), slots.Slot() as slot:
         if slot.take_for(job_pk):
-            _advance(job_pk, slot)
+            with api_key.held():
+                _advance(job_pk, slot)
 
 
 def _advance(job_pk: int, slot: slots.Slot) -> None:
@@ -113,6 +115,14 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         others = _step_of_files(job, lease, kind) if wait else None
         return wait if others is None else min(wait, others)
     if job.state == state.FINISHED:
+        if kind == slots.TESTING:
+            trials.answer_next(job, lease)
+            return NOW
+        if job.contents_deleted_at:
+            if job.contents_are_gone:
+                return None
+            retention.delete_contents(job, lease)
+            return NOW
         if row_changes.change_next_slice(job):
             return NOW
         if job.answers is None:
@@ -126,7 +136,9 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
     return None
 
 
-def _step_of_reading(job: Job, lease: Lease) -> timedelta:
+def _step_of_reading(job: Job, lease: Lease) -> timedelta | None:
+    if job.trashed_at:
+        return None  # it is read once it is restored
     if job.is_external and not job.upload_bytes:
         make_rows(job, lease)
         return NOW

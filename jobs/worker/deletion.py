@@ -10,11 +10,40 @@ from django.db import transaction
 from ..batches import late
 from ..batches.leases import Lease
 from ..batches.slices import delete_rows
-from ..models import Attempt, Batch, Edit, FileProblem, Job, LateBatch, Row, files
+from ..models import (
+    Attempt,
+    Batch,
+    Edit,
+    FileProblem,
+    Job,
+    JobQuerySet,
+    LateBatch,
+    Row,
+    Trial,
+    audit,
+    clock,
+    files,
+)
 from ..provider import client, errors
 from ..spending import ledger
 
 logger = logging.getLogger(__name__)
+
+
+def begin_deletion(job: Job, jobs: JobQuerySet | None = None) -> bool:
+    """Hide a job from every page; the worker deletes it. False if its state is not one of
+    Job.DELETABLE, or it is not among `jobs`."""
+    wanted = Job.objects.all() if jobs is None else jobs
+    with transaction.atomic():
+        deleting = wanted.try_move(
+            job.pk, Job.DELETABLE, Job.State.DELETING, held="", next_action_at=clock.now()
+        )
+        if deleting:
+            # Tests that have not been sent never will be. What the job has cost still counts, and
+            # so does a test that is running: the ledger remembers it when the rows are deleted.
+            job.trials.filter(state=Trial.State.WAITING).delete()
+            job.runs_again().price_anew(clock.now())
+    return deleting
 
 
 def _is_deleted_at_provider(provider_id: str) -> bool:
@@ -63,10 +92,13 @@ def delete_job(job: Job, lease: Lease) -> None:
     files.remove_stray_bodies(job)
     for path in files.exports_of(job.pk):
         files.remove_export(path)
-    files.remove_upload(job.upload_file)
+    if job.upload_file:
+        files.remove_upload(job.upload_file)
     for rows in (Row.objects, Attempt.objects, Edit.objects):
         delete_rows(rows.filter(job=job), lease)
     FileProblem.objects.filter(job=job).delete()
     with transaction.atomic():
         ledger.keep_spending(job)
+        job_pk, deleted = job.pk, {"rows": job.row_count, "owner": job.owner_id}
         job.delete()
+        audit.record("job_deleted", job=job_pk, after=deleted)

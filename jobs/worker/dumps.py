@@ -58,34 +58,44 @@ def write(folder: Path) -> Facts:
     return _write_sqlite(folder / SQLITE_FILE)
 
 
+# What is counted in a copy, and compared after an upgrade.
+COUNTED = {
+    "jobs": "jobs_job",
+    "rows": "jobs_row",
+    "batches": "jobs_batch",
+    "people": "auth_user",
+}
+
+
 def _facts(query: Query) -> Facts:
-    tables = {
-        "jobs": "jobs_job",
-        "rows": "jobs_row",
-        "batches": "jobs_batch",
-        "people": "auth_user",
-    }
+    migrations = [(app, name) for app, name in query(_MIGRATIONS)]
+    # Of a job that is being deleted, some files are gone already. An upgrade copies databases of
+    # older versions, in which no job's contents could be deleted.
+    deletes = ("jobs", "0051_retention") in migrations
     return Facts(
-        migrations=query("SELECT app, name FROM django_migrations ORDER BY app, name"),
+        migrations=migrations,
         counts={
             what: query(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 - names of ours
-            for what, table in tables.items()
+            for what, table in COUNTED.items()
         },
-        # Of a job that is being deleted, some files are gone already.
-        uploads=dict(
-            query(
-                "SELECT upload_file, upload_sha256 FROM jobs_job "
-                "WHERE upload_file <> '' AND state <> 'deleting'"
-            )
-        ),
+        uploads=dict(query(_UPLOADS + (_WITH_CONTENTS if deletes else ""))),
         results={
             f"{job}-{nonce}.jsonl": sha256
-            for job, nonce, sha256 in query(
-                "SELECT job_id, nonce, results_sha256 FROM jobs_batch b JOIN jobs_job j "
-                "ON j.id = b.job_id WHERE results_sha256 <> '' AND j.state <> 'deleting'"
-            )
+            for job, nonce, sha256 in query(_RESULTS + (_WITH_CONTENTS if deletes else ""))
         },
     )
+
+
+_MIGRATIONS = "SELECT app, name FROM django_migrations ORDER BY app, name"
+_UPLOADS = (
+    "SELECT upload_file, upload_sha256 FROM jobs_job j "
+    "WHERE upload_file <> '' AND j.state <> 'deleting'"
+)
+_RESULTS = (
+    "SELECT job_id, nonce, results_sha256 FROM jobs_batch b JOIN jobs_job j "
+    "ON j.id = b.job_id WHERE results_sha256 <> '' AND j.state <> 'deleting'"
+)
+_WITH_CONTENTS = " AND j.contents_deleted_at IS NULL"
 
 
 # --- SQLite ---------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ FAILURES_BEFORE_HOLD = 5  # of a step that fails for a reason of our own, before
 
 
 def note_trouble(error: errors.ProviderError) -> None:
+    answered = isinstance(error, errors.Refused)
     if isinstance(error, errors.Refused) and error.is_about_account:
-        holds.note_trouble(holds.in_words(error))
+        holds.note_trouble(holds.in_words(error), answered=answered)
     else:
-        holds.note_trouble(str(error))
+        holds.note_trouble(str(error), answered=answered)
 
 
 def after_refusal(job_pk: int, error: errors.ProviderError) -> datetime:

@@ -8,11 +8,24 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from ..batches import slices
+from ..batches import holds, slices
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
 from ..drafts import deduplication
-from ..models import Batch, Job, NotMoved, Outcome, Row, clock, files, job_log, note_change
+from ..models import (
+    Batch,
+    Job,
+    NotMoved,
+    Outcome,
+    Row,
+    clock,
+    dollars,
+    files,
+    job_log,
+    note_change,
+    outbox,
+)
+from ..models.outbox import Facts
 from ..provider import client, errors
 from ..results import builder, statistics
 from ..rules import wording
@@ -101,13 +114,13 @@ def finish_job(job: Job) -> None:
         return
     old = [Job.State.WORKING, Job.State.CANCELING]
     with transaction.atomic():
-        finished = Job.objects.try_move(
-            job.pk, old, Job.State.FINISHED, held="", finished_at=clock.now()
-        )
+        finished = Job.objects.try_move(job.pk, old, Job.State.FINISHED, finished_at=clock.now())
         if finished:
+            holds.end_hold(job.pk)
             builder.request_usual_exports(job)
+            job.refresh_from_db()
+            _tell_end(job)
     if finished:
-        job.refresh_from_db()
         parts = [f"{wording.rows(job.good_count)} good"]
         if job.attention_count:
             need = "needs" if job.attention_count == 1 else "need"
@@ -116,3 +129,19 @@ def finish_job(job: Job) -> None:
             parts.append(f"{wording.rows(stopped)} stopped")
         job_log.write(job.pk, f"Finished: {', '.join(parts)}.")
         job.runs_again().price_anew(clock.now())
+
+
+def _tell_end(job: Job) -> None:
+    """Tell people that a job or its retry has finished."""
+    retry = job.rounds.order_by("-number").first()
+    begun = retry.asked_at if retry else job.confirmed_at
+    took = job.finished_at - begun if begun and job.finished_at else timedelta()
+    facts = Facts(
+        rows=job.good_count,
+        problems=job.attention_count,
+        # In practice nothing was charged.
+        cost="" if job.practice else str(dollars(retry.spent_pico) if retry else job.cost),
+        seconds=max(int(took.total_seconds()), 0),
+    )
+    event = "retry_done" if retry else "job_problems" if job.attention_count else "job_finished"
+    outbox.tell_about_job(event, job, facts)

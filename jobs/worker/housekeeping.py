@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
+
 from django.db.models import Q
 
 from ..batches import stored_results
 from ..batches.isolation import isolated
+from ..batches.slices import SLICE, slice_transaction
 from ..drafts import estimates
-from ..models import Job, clock, files
+from ..models import Delivery, Job, Notification, audit, clock, files
 from ..results import builder
-from ..spending import price_overrides
+from ..spending import cap_notices, price_overrides
+from . import alarms, deletion, retention
+
+logger = logging.getLogger(__name__)
 
 PRICED_AT_ONCE = 100  # drafts a minute
 LOOKED_AT_IN_TURN = 10
+IN_TRASH = timedelta(days=30)
+EMPTIED_AT_ONCE = 100  # jobs an hour
+NOTIFICATIONS_KEPT, KEYS_KEPT = timedelta(days=90), timedelta(days=500)
 
 
 def price_stale_drafts() -> None:
@@ -45,8 +55,49 @@ def tidy_up() -> None:
         builder.remove_old_exports()
     with isolated("checking results for damage"):
         stored_results.check_some()
+    with isolated("emptying the trash"):
+        empty_trash()
+    with isolated("telling of limits"):
+        cap_notices.check_all()
+    with isolated("telling what is deleted soon"):
+        retention.warn_due()
+    with isolated("removing old notifications"):
+        remove_old_notifications()
+    with isolated("deleting what is kept no longer"):
+        retention.begin_due()
+    with isolated("forgetting old alarms"):
+        alarms.forget_old()
     with isolated("removing interrupted uploads"):
         files.remove_old_strays(_known_uploads)
+
+
+def empty_trash() -> None:
+    """Delete jobs that have been in the trash for 30 days by our clock and by the provider's. One
+    clock alone may have leapt, and a deletion cannot be undone."""
+    if clock.provider_now() is None:
+        return
+    old = Job.objects.filter(trashed_at__lte=clock.earliest_now() - IN_TRASH)
+    old = old.filter(state__in=Job.DELETABLE)
+    for job in old.order_by("trashed_at")[:EMPTIED_AT_ONCE]:
+        with isolated(f"job {job.pk}: emptying the trash"):
+            with slice_transaction():
+                # One that was restored meanwhile stays.
+                begun = deletion.begin_deletion(job, old)
+                if begun:
+                    audit.record("trash_emptied", job=job.pk)
+            if begun:
+                logger.info("job %s: deleted after 30 days in the trash", job.pk)
+
+
+def remove_old_notifications() -> None:
+    """Those of which a key says that they are told once stay longer: the month of a limit, or the
+    time in which a job is kept."""
+    now = clock.now()
+    old = Notification.objects.filter(made_at__lte=now - NOTIFICATIONS_KEPT)
+    old = old.filter(Q(key="") | Q(made_at__lte=now - KEYS_KEPT)).order_by("pk")
+    Notification.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:SLICE])).delete()
+    mails = Delivery.objects.filter(notification=None, made_at__lte=now - NOTIFICATIONS_KEPT)
+    mails.filter(pk__in=list(mails.values_list("pk", flat=True)[:SLICE])).delete()
 
 
 def _known_uploads(names: list[str]) -> set[str]:

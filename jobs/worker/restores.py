@@ -22,7 +22,17 @@ from django.db.migrations.loader import MigrationLoader
 from huey.contrib.djhuey import HUEY
 
 from ..batches import journal, unknown_submissions
-from ..models import Heartbeat, Job, JournalState, SpendingCaps, clock, files, locks
+from ..models import (
+    Heartbeat,
+    Job,
+    JournalState,
+    SpendingCaps,
+    clock,
+    files,
+    locks,
+    versions,
+)
+from ..notifications import sending
 from . import backups, dumps
 from .backups import FOLDERS, JOURNAL, BadBackup, Manifest
 
@@ -66,19 +76,20 @@ def restore(folder: Path) -> Restored:
     says that it has to be repeated.
     """
     backup = _find(folder)
-    with _alone():
+    with take_site(locks.SERVE, locks.BACKUP):
         # After an interrupted one the database may be half moved: nobody may open it, and no worker
         # has started since.
-        beat = None if locks.unfinished_mark().exists() else _heartbeat()
+        beat = None if locks.unfinished_mark().exists() else heartbeat()
         since = time.monotonic()
         manifest = backups.check(backup)
         _require_ours(manifest)
         new = Path(settings.DATA_DIR, "restore.part")
         _prepare(backup, manifest, new)
-        _require_no_heartbeat(beat, since)
+        require_no_heartbeat(beat, since)
         aside, schema = _switch(backup, manifest, new)
         report = _settle(backup, manifest, aside, schema)
         locks.unfinished_mark().unlink()
+        locks.upgrade_mark().unlink(missing_ok=True)  # its database was replaced
         backups.sync(settings.DATA_DIR)
     return report
 
@@ -95,12 +106,13 @@ def _find(folder: Path) -> Path:
 # --- Before anything is touched -------------------------------------------------------------------
 
 
-def _alone() -> ExitStack:
-    """Keep the site from running, and from starting meanwhile. Raises SiteRuns."""
+def take_site(*others: str) -> ExitStack:
+    """Keep the site from running, and from starting meanwhile, and take `others`, too. Raises
+    SiteRuns."""
     with ExitStack() as taken:
         try:
-            taken.enter_context(locks.take(locks.SERVE))
-            taken.enter_context(locks.take(locks.BACKUP))
+            for name in others:
+                taken.enter_context(locks.take(name))
             taken.enter_context(locks.take(locks.SITE, seconds=ENDING_SECONDS))
         except locks.Taken as error:
             what = {
@@ -112,7 +124,7 @@ def _alone() -> ExitStack:
         return taken.pop_all()
 
 
-def _heartbeat() -> object:
+def heartbeat() -> object:
     """The worker's last sign of life; None when the database cannot say."""
     try:
         return Heartbeat.objects.values_list("tick_at", flat=True).filter(pk=1).first()
@@ -122,12 +134,12 @@ def _heartbeat() -> object:
         connection.close()
 
 
-def _require_no_heartbeat(beat: object, since: float) -> None:
+def require_no_heartbeat(beat: object, since: float) -> None:
     """A worker on another machine may hold no lock that is seen here. Raises SiteRuns."""
     if beat is None:
         return
     time.sleep(max(since + HEARTBEAT_SECONDS - time.monotonic(), 0))
-    if _heartbeat() != beat:
+    if heartbeat() != beat:
         raise SiteRuns("a worker on another machine is running")
 
 
@@ -304,6 +316,7 @@ def _read(path: Path) -> bytes:
 def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Restored:
     """Bring the database up to date, and find out what it does not know."""
     call_command("migrate", interactive=False, verbosity=0)
+    versions.note()
     if dumps.is_postgresql():
         # Here, because several parts of a site that make them at once fail.
         HUEY.storage.initialize_schema()
@@ -311,6 +324,10 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
     batches, rows = unknown_submissions.count_unknown()
     JournalState.row().update(checked=0, ahead=batches, asked_at=None, report="")
     Job.objects.exclude(lease_owner="").update(lease_until=None, lease_owner="")
+    sending.settle_restored()
+    # What was sent of a job that is being read is restored once it is read.
+    being_read = Job.objects.filter(state=Job.State.READING).exclude(trashed_at=None)
+    being_read.update(trashed_at=None, next_action_at=clock.now())
     stops = _has_gap_since(backup) and Job.objects.filter(practice=False).exists()
     if stops:
         SpendingCaps.row().filter(stopped_at=None).update(stopped_at=clock.now())

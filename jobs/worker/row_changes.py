@@ -97,7 +97,7 @@ def undo_edits(job: Job, user: User) -> None:
 
 def count_copies(job: Job, number: int) -> int:
     """How many rows have a copy of the answer of row `number`."""
-    return Row.objects.filter(job=job, same_as=number).count() if job.recipe.same_once else 0
+    return Row.objects.filter(job=job, same_as=number).count() if job.recipe.skip_duplicates else 0
 
 
 def mark_answer(row: Row, copies: int, good: bool | None, note: str, user: User) -> None:

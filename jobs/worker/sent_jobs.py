@@ -23,6 +23,7 @@ from ..models import Batch, Job, SpendingCaps, clock, job_log
 from ..provider import errors
 from ..results import statistics
 from ..retries import preparation
+from ..rules import log_context
 from . import due_times, finishing, row_changes, tally
 from .due_times import NOW, needs_look, time_left, until_due
 from .failures import note_trouble
@@ -68,7 +69,8 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
     if stopping and not not_yet and finishing.stop_batches(job, batches, lease, can_wait=bool(due)):
         return NOW
     if due:
-        _settle_or_collect(job, due[0], lease)
+        with log_context.about(batch=due[0].number):
+            _settle_or_collect(job, due[0], lease)
         return NOW
     if stopping:
         return until_due(batches) if not_yet else finishing.step_of_stopping(job, batches, lease)
@@ -104,7 +106,7 @@ def _settle_or_collect(job: Job, batch: Batch, lease: Lease) -> None:
         note_trouble(error)
         if isinstance(error, errors.Refused) and error.needs_action and not error.is_about_account:
             holds.hold(job.pk, holds.in_words(error))
-    tally.count_up(job)
+    tally.count_if_stale(job.pk)
 
 
 def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
@@ -133,7 +135,7 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     if any(batch.state == Batch.State.RESTORING for batch in batches):
         holds.hold(job.pk, JOURNAL_IS_GONE)
         return due_times.SAFETY
-    if (job.recipe.same_once or job.recipe.only_new) and not job.deduplicated:
+    if (job.recipe.skip_duplicates or job.recipe.only_new) and not job.deduplicated:
         deduplication.mark_repeated_rows(job, lease)
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
@@ -153,4 +155,5 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         return due_times.SAFETY
     if (pause := holds.wait_before_sending(job)) > NOW:
         return min(pause, due_times.SAFETY)
-    return submission.submit(batch, lease)
+    with log_context.about(batch=batch.number):
+        return submission.submit(batch, lease)

@@ -127,7 +127,11 @@ def stop(groups: Sequence[Sequence[Part]], seconds: float) -> None:
 class HeartbeatWatch:
     """Whether a sign of life still changes. By the monotonic clock, so that one that leaps fools
     nobody; only looks that follow each other closely count, so that neither a database that cannot
-    be asked nor a process that stood still makes a healthy worker look dead."""
+    be asked nor a process that stood still makes a healthy worker look dead. A worker that has
+    just been started has STARTS_IN limits for its first sign: on a busy machine it needs long for
+    that, and one that is killed before would never get there."""
+
+    STARTS_IN = 4
 
     def __init__(self, read: Callable[[], object], limit: float) -> None:
         """`read` returns the sign; whatever it raises is no look at it. `limit`: seconds."""
@@ -136,6 +140,7 @@ class HeartbeatWatch:
         self._read = read
         self._sign: object = None
         self._since = self._seen_at = float("-inf")
+        self._starting = True
         self._lock = threading.Lock()
 
     def watch(self) -> None:
@@ -147,7 +152,7 @@ class HeartbeatWatch:
             try:
                 sign = self._read()
             except Exception:  # noqa: BLE001 - the worker has the same trouble, and says so
-                self.forget()
+                self._begin_anew(self._starting)
             else:
                 self.note(sign, time.monotonic())
             time.sleep(self.pause)
@@ -155,16 +160,23 @@ class HeartbeatWatch:
     def note(self, sign: object, now: float) -> None:
         """The sign was `sign` at `now`."""
         with self._lock:
-            if sign != self._sign or now - self._seen_at > self.limit / 2:
+            looked_lately = now - self._seen_at <= self.limit / 2
+            if sign != self._sign or not looked_lately:
                 self._since = now
+                self._starting = self._starting and not looked_lately
             self._sign, self._seen_at = sign, now
 
     def forget(self) -> None:
-        """Begin anew, for another process or after a look that failed."""
+        """Another process is started, or none is running."""
+        self._begin_anew(starting=True)
+
+    def _begin_anew(self, starting: bool) -> None:
         with self._lock:
             self._seen_at = self._since = float("-inf")
+            self._starting = starting
 
     def has_stopped(self) -> bool:
         """Whether the sign has not changed for the limit."""
         with self._lock:
-            return self._seen_at - self._since >= self.limit
+            limit = self.limit * (self.STARTS_IN if self._starting else 1)
+            return self._seen_at - self._since >= limit

@@ -10,7 +10,16 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from ..batches import external, holds, late, leases, polling, recovery, slots
+from ..batches import (
+    external,
+    holds,
+    late,
+    leases,
+    polling,
+    provider_deletion,
+    recovery,
+    slots,
+)
 from ..batches.isolation import isolated
 from ..models import (
     Batch,
@@ -20,18 +29,22 @@ from ..models import (
     JournalState,
     ModelCatalog,
     Sending,
+    api_key,
     clock,
 )
+from ..notifications import sending
 from ..provider import errors
 from .advance import advance
 from .failures import note_trouble
 
 logger = logging.getLogger(__name__)
 
-# Checks at the provider by kind of slot; only one of a kind runs at a time.
+# Checks at the provider, and what is sent to people, by kind of slot.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
     slots.WATCHING: (lambda: polling.watch(),),
-    slots.LATE: (lambda: late.look(),),
+    slots.LATE: (lambda: late.look(), lambda: provider_deletion.delete_some()),
+    slots.MAILING: (lambda: sending.send_due(sending.MAIL),),
+    slots.TELLING: (lambda: sending.send_due(sending.OTHERS),),
     slots.ASKED: (lambda: recovery.restore_if_asked(), lambda: external.list_if_asked()),
 }
 
@@ -55,6 +68,10 @@ def sweep(
         holds.end_site_trouble()
     if any(one.row().exclude(asked_at=None).exists() for one in (JournalState, ExternalBatchList)):
         kinds.append(slots.ASKED)
+    with isolated("notifications that are due"):
+        for kind, channels in ((slots.MAILING, sending.MAIL), (slots.TELLING, sending.OTHERS)):
+            if sending.has_due(channels):
+                kinds.append(kind)
     for kind in kinds:
         with isolated(f"the look {kind!r}"):
             (look or take_look)(kind)
@@ -113,7 +130,7 @@ def take_look(kind: str) -> None:
         if not slot.take(kind):
             return
         for look in LOOKS[kind]:
-            with isolated(f"the look {kind!r}"):
+            with isolated(f"the look {kind!r}"), api_key.held():
                 try:
                     look()
                 except errors.ProviderError as error:

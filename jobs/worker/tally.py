@@ -123,6 +123,7 @@ def _groups_of_rows(job: Job) -> Iterable[Mapping[str, Any]]:
             hits=Count("pk", filter=Q(cache_read_tokens__gt=0)),
             answered=Count("pk", filter=Q(output_tokens__gt=0)),
             sent=Count("pk", filter=Q(same_as=None)),
+            copies=Count("pk", filter=Q(outcome=Outcome.WAITING, same_as__isnull=False)),
             own=Count("pk", filter=Q(same_as=None, earlier=None)),
             largest=Max("size", filter=Q(same_as=None, earlier=None)),
             size=Sum("size", filter=Q(same_as=None, earlier=None)),
@@ -215,6 +216,7 @@ def _tally_of(sums: _Sums, strays: int) -> Tally:
         ),
         cost_pico=totals["pico"],
         unpriced=totals["unpriced"],
+        copies=totals["copies"],
         strays=strays,
     )
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError
 from huey import crontab
-from huey.contrib.djhuey import db_periodic_task, db_task, on_startup
+from huey.contrib.djhuey import db_periodic_task, db_task, on_shutdown, on_startup
 
 from ..batches import journal, polling, unknown_submissions
 from ..batches.isolation import isolated
 from ..drafts import model_catalog
-from ..models import Heartbeat, clock, locks, storage
+from ..models import Heartbeat, audit, clock, locks, storage
 from ..provider import client
-from . import advance, housekeeping, sweep
+from ..rules import log_context
+from . import advance, alarms, audit_checks, housekeeping, presence, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,11 @@ NUDGE_SECONDS = 10
 
 
 @db_task(expires=NUDGE_SECONDS)
-def nudge(job_pk: int) -> None:
-    advance.advance(job_pk)
+@audit.acting_from("worker")
+def nudge(job_pk: int, request: str = "") -> None:
+    """`request`: the id of the one that caused it; "" for the sweep."""
+    with log_context.about(**({"request": request} if request else {})):
+        advance.advance(job_pk)
 
 
 @on_startup()
@@ -37,18 +42,28 @@ def join_site() -> None:
     """In each thread of a worker, before its first task."""
     try:
         locks.join_site()
-    except (locks.Taken, locks.Unfinished) as error:
+        presence.begin()
+    except (locks.Taken, locks.Unfinished, presence.WrongVersion) as error:
         logger.error("The worker cannot start: %s", error)
         os._exit(1)  # an exception would only end this hook
     client.load()
 
 
+@on_shutdown()
+def leave_site() -> None:
+    """In each thread of a worker that ends in order."""
+    with suppress(DatabaseError, InterfaceError):
+        presence.end()
+
+
 @db_task()
+@audit.acting_from("worker")
 def look(kind: str) -> None:
     sweep.take_look(kind)
 
 
 @db_task(priority=100)
+@audit.acting_from("worker")
 def tick() -> None:
     """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
     try:
@@ -65,6 +80,7 @@ def tick() -> None:
 
 
 @db_periodic_task(crontab(minute="*"))
+@audit.acting_from("worker")
 def start_ticking() -> None:
     """At the worker's start, and every minute in case the ticking was lost."""
     for what, do in (
@@ -73,8 +89,10 @@ def start_ticking() -> None:
         ("pricing drafts", housekeeping.price_stale_drafts),
         ("warnings of answers that are not fetched", polling.warn),
         ("the ballast", storage.keep_ballast),
+        ("the check of the audit log", audit_checks.check_if_due),
         # Pages say it before anything is sent.
         ("comparing the journal", unknown_submissions.submissions_unknown),
+        ("the alarms", alarms.check),
         # The last: the provider may take its time.
         ("the list of models", model_catalog.refresh),
     ):
@@ -83,5 +101,6 @@ def start_ticking() -> None:
 
 
 @db_periodic_task(crontab(minute="17"))
+@audit.acting_from("worker")
 def tidy_up() -> None:
     housekeeping.tidy_up()

@@ -28,6 +28,7 @@ from jobs.worker import advance, sweep
 from ..conftest import Simulator
 from ..driven_jobs import Drive, confirmed
 from ..many import at_once
+from ..running import SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,7 +72,7 @@ def while_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., 
 
     yield begin
     for thread in threads:
-        thread.join(20)
+        thread.join(SECONDS)
     assert threads
 
 
@@ -156,7 +157,7 @@ def test_going_on_without_answers_while_they_are_fetched_takes_them(
 ) -> None:
     monkeypatch.setattr(result_proof, "TRIES", 1)
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     simulator.reset()
     now = timezone.now()
     job.batches.update(next_action_at=now)
@@ -182,7 +183,8 @@ def test_a_mark_that_is_made_while_files_are_built_is_in_them(
     job = make_job(alice, rows=ROWS)
     assert reviews.draw_sample(job, 5, alice)
     key = review_sample.answer_key(job.rows.get(number=1))
-    builder.request_usual_exports(job)
+    for kind in ("csv", "xlsx"):
+        builder.request_export(job, kind, "all")
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
     _advanced, marked = at_once(
         lambda: advance.advance(job.pk),

@@ -83,7 +83,7 @@ def doubtful(alice: User, simulator: Simulator, drive: Drive, times: Times) -> C
     """A job whose only batch was sent just now, and the answer to it was lost."""
 
     def make(kind: str) -> Job:
-        job = confirmed(alice, drive, ROWS)
+        job = confirmed(alice, ROWS)
         simulator.faults(create=[{"kind": kind}], list_hide_seconds=FOR_EVER)
         drive(job, until=is_unknown)
         times.begin()
@@ -142,7 +142,7 @@ def test_a_leap_neither_shortens_nor_stretches_the_wait_before_sending_again(
 
 @pytest.mark.parametrize("leap", [*LEAPS])
 def test_a_batch_that_is_listed_at_the_end_of_the_wait_is_paid_once_whatever_the_clock_does(
-    doubtful: Callable[..., Job], simulator: Simulator, drive: Drive, times: Times, leap: str
+    doubtful: Callable[..., Job], simulator: Simulator, times: Times, leap: str
 ) -> None:
     job = doubtful("drop_after_accept")
     times.let_pass(1.0)
@@ -219,9 +219,10 @@ WAITING: dict[str, tuple[dict[str, Any], Callable[[Job], bool]]] = {
 @pytest.mark.parametrize("minutes", [45, 4])
 @pytest.mark.parametrize("stage", [*WAITING])
 def test_nothing_waits_for_a_clock_that_was_set_back(
-    alice: User, simulator: Simulator, drive: Drive, times: Times, stage: str, minutes: int
+    alice: User, simulator: Simulator, times: Times, stage: str, minutes: int
 ) -> None:
-    job = confirmed(alice, drive, ROWS)
+    sweep.sweep()  # a worker is there, and knows both clocks
+    job = confirmed(alice, ROWS)
     faults, is_reached = WAITING[stage]
     simulator.faults(**faults)
     look_on(times, lambda: is_reached(Job.objects.get(pk=job.pk)), 300)
@@ -231,9 +232,9 @@ def test_nothing_waits_for_a_clock_that_was_set_back(
 
 
 def test_a_lease_of_a_worker_that_died_ends_when_the_clock_was_set_back(
-    alice: User, simulator: Simulator, drive: Drive, times: Times
+    alice: User, simulator: Simulator, times: Times
 ) -> None:
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     until = clock.now() + timedelta(minutes=1)
     Job.objects.update(lease_until=until, lease_owner="elsewhere|1|x", next_action_at=until)
     times.leap(-0.75 * HOUR)

@@ -65,7 +65,7 @@ def test_an_incomplete_download_is_fetched_again(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     simulator.faults(results=[{"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert job.good_count == len(ROWS)
     results = files.results_path(job.batches.get())
     assert list(results.parent.iterdir()) == [results], "nothing half-received is left"
@@ -76,7 +76,7 @@ def test_what_arrived_stays_until_more_has_arrived(
 ) -> None:
     """The provider may never give the results again."""
     simulator.faults(results=[{"kind": "missing_line"}, {"kind": "cut_at_line", "times": 10}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     assert job.good_count == len(ROWS) - 1, "what arrived first can be used"
     simulator.faults(results=[])
     assert submissions.resume_job(job, alice)
@@ -90,7 +90,7 @@ def test_what_is_odd_but_whole_is_taken(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     simulator.faults(results=[{"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert job.good_count == len(ROWS)
     assert job.batches.get().collect_failures == 0
 
@@ -100,7 +100,7 @@ def test_a_result_of_an_unknown_kind_is_kept_raw_and_shown_when_it_stays(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     simulator.faults(results=[{"kind": kind, "times": 10}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     unknown = Row.objects.get(job=job, cause="unknown_result")
     assert unknown.outcome == Outcome.LOOK
     assert (job.good_count, job.attention_count) == (len(ROWS) - 1, 1)
@@ -114,7 +114,7 @@ def test_a_result_that_is_not_understood_is_not_final_when_another_download_diff
     """Other trouble before it does not count: looks in a row have to agree."""
     cut = [{"kind": "missing_line", "times": result_proof.TRIES - 1}]
     simulator.faults(results=[*cut, {"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert job.good_count == len(ROWS)
     assert job.batches.get().collect_failures == result_proof.TRIES
 
@@ -125,7 +125,7 @@ def test_a_result_that_is_not_understood_is_not_final_when_another_download_diff
 def with_wrong_counts(alice: User, simulator: Simulator, drive: Drive) -> Job:
     """A job whose batch was seen to have ended while the provider showed wrong counts."""
     simulator.faults(wrong_counts_seconds=1e6, stuck=True)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(stuck=False)
     polling.watch()
@@ -167,7 +167,7 @@ def test_a_batch_that_has_not_ended_after_all_is_watched_on(
 ) -> None:
     """One look at the list said so, and was wrong."""
     simulator.faults(stuck=True)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     wrong = {"state": Batch.State.ENDED, "ended_at": timezone.now()}
     job.batches.update(**wrong, next_action_at=timezone.now())
@@ -184,7 +184,7 @@ def test_a_batch_that_turns_out_to_run_is_not_lost_when_a_person_gave_it_up(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(stuck=True)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     wrong = {"state": Batch.State.ENDED, "collect_failures": result_proof.TRIES}
     job.batches.update(**wrong, next_action_at=timezone.now())
@@ -202,7 +202,7 @@ def test_going_on_without_answers_while_they_arrive_after_all_takes_them(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     simulator.reset()
     store = result_rows.store
 
@@ -233,7 +233,7 @@ def test_no_single_look_after_a_person_gave_up_loses_a_batch(
     answer: str,
 ) -> None:
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     simulator.reset()
     if answer == "unreachable":
         settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
@@ -255,7 +255,7 @@ def test_a_person_is_told_what_is_still_unknown_before_a_batch_is_lost(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     simulator.reset()
     simulator.faults(results=[{"kind": "status_500", "times": 1000}])
     assert submissions.give_up_missing_answers(job, alice)
@@ -273,7 +273,7 @@ def test_results_that_stay_incomplete_hold_the_job_in_words(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     assert "29 of 30 results arrived" in job.held
     assert job.state != Job.State.FINISHED
     simulator.reset()
@@ -286,7 +286,7 @@ def test_a_job_whose_results_stay_away_can_be_stopped_and_says_what_is_lost(
 ) -> None:
     monkeypatch.setattr(collection, "NOT_YET_VISIBLE", -timedelta(minutes=15))
     simulator.faults(results=[{"kind": "status_404", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     assert submissions.stop_job(job, alice)
     job = drive(job, until=lambda job: bool(job.held))
     assert submissions.give_up_missing_answers(job, alice)
@@ -301,7 +301,7 @@ def test_a_strange_line_does_not_make_an_adopted_batch_somebody_elses(
 ) -> None:
     settings.SUBMIT_DEADLINE_SECONDS = 1
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[{"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert job.batches.get().recovered
     assert job.good_count == len(ROWS)
     assert simulator.truth()["posts"] == 1
@@ -311,7 +311,7 @@ def test_a_line_that_comes_twice_is_paid_once(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "duplicate_line"}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert job.batches.get().cost_pico == job.tally.cost_pico > 0
 
 
@@ -319,7 +319,7 @@ def test_what_did_arrive_of_incomplete_results_can_be_used_at_once(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "cut_mid_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     batch = job.batches.get()
     assert 0 < batch.arrived < len(ROWS)
     assert job.good_count == batch.arrived
@@ -339,7 +339,7 @@ def test_of_contradicting_results_none_is_taken(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "contradicting_line", "times": 1000}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     assert "two different results" in job.held
     assert job.batches.get().arrived == len(ROWS) - 1
     assert job.outcome_count(Outcome.WAITING) == 1
@@ -348,7 +348,7 @@ def test_of_contradicting_results_none_is_taken(
 def test_a_person_may_go_on_without_the_answers_that_stay_away(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     simulator.faults(results=[{"kind": "missing_line", "times": 1000}])
     assert not submissions.give_up_missing_answers(job, alice), "nothing is missing yet"
     job = drive(job, until=lambda job: bool(job.held))
@@ -371,7 +371,7 @@ def test_the_key_goes_to_no_other_address_than_the_apis_own(
         simulator.faults(
             results_host=address, results=[{"kind": "redirect", "other_host": address}]
         )
-        job = drive(confirmed(alice, drive, ROWS))
+        job = drive(confirmed(alice, ROWS))
         assert job.good_count == len(ROWS)
         with pytest.raises(TimeoutError):
             elsewhere.accept()
@@ -381,7 +381,7 @@ def test_a_line_of_20_megabytes_comes_over_the_wire(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "long_line"}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert job.good_count == len(ROWS)
     assert job.rows.aggregate(longest=Max(Length("answer")))["longest"] == 20_000_000
 

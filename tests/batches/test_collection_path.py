@@ -102,7 +102,7 @@ def test_collecting_a_batch_reads_as_a_path(
             return collect(batch, lease)
 
     monkeypatch.setattr(collection, "collect", follow)
-    job = drive(confirmed(alice, drive, [["Ann", "a"], ["Ben", "b"], ["Cem", "c"]]))
+    job = drive(confirmed(alice, [["Ann", "a"], ["Ben", "b"], ["Cem", "c"]]))
     assert job.good_count == 3
     assert path.visits[0] == ("collection", 0, "collect")
     assert len(path.visits) > 20, "it was followed"

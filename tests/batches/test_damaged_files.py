@@ -68,7 +68,7 @@ any_damage = pytest.mark.parametrize("damage", [truncate, flip, delete])
 
 
 def finished(alice: User, drive: Drive, rows: list[list[str]] = ROWS) -> Job:
-    return drive(confirmed(alice, drive, rows))
+    return drive(confirmed(alice, rows))
 
 
 def received(job: Job) -> Path:
@@ -156,7 +156,8 @@ def test_a_damaged_workbook_of_a_large_job_is_built_anew_by_the_worker(
     if damage is flip:
         with pytest.raises(checksums.Damaged):
             content(get(client_alice, job, "xlsx"))
-    assert b"is being prepared" in get(client_alice, job, "xlsx").content
+    waiting = get(client_alice, job, "xlsx")
+    assert b"Building the Excel file" in waiting.content
     advance.advance(job.pk)
     assert cells(content(get(client_alice, job, "xlsx"))) == whole
 
@@ -227,7 +228,8 @@ def test_damaged_results_are_said_and_fetched_again(
     else:
         page = said(client_alice, answer)
         assert "The results file of batch 1" in page and "fetching it again" in page
-    assert "is being fetched again" in client_alice.get(f"/jobs/{job.pk}/").content.decode()
+    details = client_alice.get(f"/jobs/{job.pk}/?tab=details").content.decode()
+    assert "We’re fetching it again." in details
     job = drive(job, until=is_restored)
     assert content(client_alice.get(url)) == whole
     assert list(job.rows.order_by("number").values()) == before, "rows are left alone"
@@ -344,7 +346,7 @@ def test_what_arrived_of_incomplete_results_is_not_given_out_damaged(
 ) -> None:
     simulator.faults(results=[{"kind": "clean_early_end"}] * 50)
     monkeypatch.setattr("jobs.rules.result_proof.TRIES", 1)
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     batch = job.batches.get()
     url = reverse("batch_raw", args=[job.pk, 1])
     part = content(client_alice.get(url))
@@ -411,7 +413,7 @@ def test_damaged_corrections_are_left_out_and_said(
     (correction,) = job.corrections
     damage(files.stored_path(correction.file))
     job = drive(job, until=lambda job: job.state == "draft")
-    assert job.row_count == 2 and job.left_out_count == 1
+    assert job.row_count == 2 and job.unsent_count == 1
     texts = [text for problem in job.problems.all() for text in problem.texts]
     word = "missing" if damage is delete else "damaged"
     assert f"Our copy of your corrected file is {word}, so it was not used." in texts

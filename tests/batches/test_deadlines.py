@@ -54,7 +54,7 @@ def test_a_batch_that_is_not_visible_yet_is_waited_for(
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(list_hide_seconds=1e9, retrieve_404_seconds=1e9)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     for _ in range(5):
         Heartbeat.objects.update(next_poll_at=timezone.now())
@@ -70,7 +70,7 @@ def test_a_batch_that_stays_away_holds_the_job_and_is_never_sent_again(
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(list_hide_seconds=1e9, retrieve_404_seconds=1e9)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     later(timedelta(minutes=30))
     job = drive(job, until=lambda job: bool(job.held))
@@ -97,7 +97,7 @@ def test_a_job_goes_on_by_itself_when_the_batch_that_was_missing_is_found(
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(stuck=True, list_hide_seconds=1e9, retrieve_404_seconds=1e9)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.exclude(provider_id=None).count() == 1)
     later(timedelta(minutes=30))
     polling.watch()
@@ -150,7 +150,7 @@ def test_results_that_are_not_there_yet_are_waited_for_and_then_held(
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(results=[{"kind": "status_404", "times": 1000}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
 
     def failed(times: int) -> Callable[[Job], bool]:
         def look(job: Job) -> bool:
@@ -179,7 +179,7 @@ def test_rows_that_were_not_reached_are_counted_as_such_and_cost_nothing(
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(expire_share=0.5)
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     reached, expired = job.outcome_count(Outcome.GOOD), job.outcome_count(Outcome.EXPIRED)
     assert reached + expired == len(ROWS)
     assert expired > 0
@@ -191,7 +191,7 @@ def test_rows_that_were_not_reached_can_be_sent_again_once(
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(expire_share=0.5)
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     expired = job.outcome_count(Outcome.EXPIRED)
     answered = dict(job.rows.filter(outcome=Outcome.GOOD).values_list("number", "batch__nonce"))
     simulator.reset()
@@ -217,7 +217,7 @@ def test_the_price_of_sending_some_rows_again_lies_between_their_shares(
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(expire_share=1)
-    job = drive(confirmed(alice, drive, [["a", "x" * 10], ["b", "x" * 990]]))
+    job = drive(confirmed(alice, [["a", "x" * 10], ["b", "x" * 990]]))
     whole = estimates.current(job)
     part = estimates.estimate_part(job, job.rows.filter(number=2))
     assert whole and part
@@ -286,7 +286,7 @@ def test_answers_that_were_deleted_before_they_were_fetched_are_lost_and_said_to
 ) -> None:
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(stuck=True)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(stuck=False, clock_ahead_seconds=30 * 24 * 3600)
     job = drive(job, until=lambda job: job.batches.filter(doubts=1).exists())
@@ -309,7 +309,7 @@ def test_a_suspension_while_a_batch_is_sent_ends_the_sending(
     somebody else may have sent the batch by then."""
     settings.RECONCILE_GRACE_SECONDS = 0.5
     settings.SUBMIT_DEADLINE_SECONDS = 2
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     read = client._Body.read
 
     def suspended(body: client._Body, size: int = -1) -> bytes:

@@ -157,7 +157,7 @@ def test_with_the_requests_that_were_submitted_each_line_gets_its_result(
     assert (first, nothing) == ("never-sent", "")
     assert [name for name, _answer in others] == ODD[::-1]
     assert all(is_its_own(*pair) for pair in others)
-    assert (job.good_count, job.left_out_count) == (len(ODD), 1)
+    assert (job.good_count, job.unsent_count) == (len(ODD), 1)
     left_out = job.rows.get(number=1)
     assert (left_out.problem, left_out.batch) == (external_ids.NO_RESULT, None)
     (said,) = job.problems.all()
@@ -176,7 +176,7 @@ def test_requests_that_this_site_would_not_send_have_their_answers_all_the_same(
         f"{json.dumps(odd)}\n{json.dumps(request_of('b'))}\n".encode(), "sent.jsonl"
     )
     job = drive(external_batches.import_batch(root, batch_id, upload))
-    assert (job.good_count, job.left_out_count) == (2, 0)
+    assert (job.good_count, job.unsent_count) == (2, 0)
     assert not job.rows.exclude(problem="").exists()
 
 
@@ -237,7 +237,7 @@ def test_nothing_that_fits_is_said_and_every_answer_kept(
     )
     assert external_batches.choose_ids(job, "column:text", root)
     job = drive(job)
-    assert (job.good_count, job.left_out_count, job.problems.get().count) == (0, 1, 2)
+    assert (job.good_count, job.unsent_count, job.problems.get().count) == (0, 1, 2)
     lines = list(csv.reader(io.StringIO(b"".join(unmatched.unmatched_chunks(job)).decode())))
     assert sorted(line[1] for line in lines) == [
         unmatched.NO_ROW.format(one) for one in ("a-y", "b-x")
@@ -436,7 +436,7 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     assert [remedy.code for remedy in group.remedies] == [ASK, EDIT, LEAVE_OUT]
     assert send_again(job, root) == 0
     assert "Write a prompt for these rows" in why_not_again(job, RetryChoice("expired"))
-    ask = reverse("ask_again", args=[job.pk, "expired"])
+    ask = reverse("change_prompt", args=[job.pk, "expired"])
     page = client_root.get(ask).content.decode()
     assert "the prompt that these rows had elsewhere" in page and "{{name}}" in page
 
@@ -464,8 +464,8 @@ def test_a_table_of_which_nobody_knows_the_prompt_is_asked_again_with_one(
     said = {what: (value, remark) for what, value, remark in summary}
     assert said["Would have been charged, in US dollars"][0] == pytest.approx(float(job.cost))
     assert "charged elsewhere. Of this, " in said["Would have been charged, in US dollars"][1]
-    page = client_root.get(reverse("job", args=[job.pk])).content.decode()
-    assert "was charged for retries from here" in page and "The retries were estimated" in page
+    page = client_root.get(reverse("job", args=[job.pk]), {"tab": "cost"}).content.decode()
+    assert "was charged for retries from here" in page and "Estimate of the retries" in page
     receipt = client_root.get(reverse("receipt", args=[job.pk])).content.decode()
     assert "The estimate was" not in receipt
     assert said["Sent (UTC)"][0] and said["Sent (UTC)"][1] == "Submitted elsewhere."
@@ -482,9 +482,9 @@ def test_changed_rows_of_such_a_table_are_asked_what_is_written(
     edited = {"cell": ["a", "Adele"]}
     client_root.post(reverse("edit_row", args=[job.pk, 1]), edited)
     page = client_root.get(reverse("edits", args=[job.pk])).content.decode()
-    assert "Say what to ask" in page and "Write a prompt for these rows" in page
-    assert "Send 1 row" not in page
-    ask = reverse("ask_again", args=[job.pk, EDITED])
+    assert page.count("Write a prompt") == 2 and "Write a prompt for these rows" in page
+    assert "Retry 1 row" not in page
+    ask = reverse("change_prompt", args=[job.pk, EDITED])
     assert "as it was changed" in client_root.get(ask).content.decode()
     form = {"prompt": "Spell {{name}}.", "model": "claude-haiku-5-5"}
     planned = client_root.post(ask, form).context["planned"]
@@ -562,7 +562,7 @@ def test_the_provider_is_away(root: User, settings: Settings) -> None:
 def test_a_batch_of_this_site_is_refused(
     root: User, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     batch = job.batches.get()
     own = f"this site’s own: batch 1 of job {job.pk}"
     assert own in why_not(root, str(batch.provider_id))
@@ -577,7 +577,7 @@ def test_what_could_be_a_batch_of_this_site_is_not_hidden_from_it(
     """It runs, so its size is all that is known, and the answer to our own submission was lost."""
     settings.SUBMIT_DEADLINE_SECONDS = 1
     simulator.faults(create=[{"kind": "drop_after_accept"}], stuck=True)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state="unknown").exists())
     accepted = simulator.truth()["batches"][0]
     assert "could be that one" in why_not(root, accepted["id"])
@@ -591,7 +591,7 @@ def test_what_could_be_a_batch_of_this_site_is_not_hidden_from_it(
 def test_nor_what_could_be_one_that_shows_up_late(
     root: User, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     Batch.objects.filter(job=job).update(size=2, late_until=clock.now() + timedelta(hours=1))
     simulator.faults(stuck=True)
     batch_id = made_elsewhere(simulator, ["a", "b"])
@@ -634,7 +634,7 @@ def test_requests_that_this_site_would_not_send_are_not_sent_again(
     simulator.faults(expire_share=1)
     job = drive(external_batches.import_batch(root, made_elsewhere(simulator, ["a", "b"]), upload))
     simulator.reset()
-    page = client_root.get(reverse("attention", args=[job.pk]))
+    page = client_root.get(reverse("problems", args=[job.pk]))
     assert page.status_code == 200
     planned = rounds.find_plan(job, RetryChoice("expired"))
     if odd == "one":
@@ -643,7 +643,7 @@ def test_requests_that_this_site_would_not_send_are_not_sent_again(
         assert drive(job).good_count == 1
     else:
         assert planned is None and "No rows to retry" in why_not_again(job, RetryChoice("expired"))
-        assert "Send again" not in page.content.decode()
+        assert "Retry " not in page.content.decode()
 
 
 def test_a_row_with_too_few_cells_is_left_out_of_the_round_and_says_why(

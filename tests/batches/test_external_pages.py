@@ -45,11 +45,11 @@ def text_of(client: Client, name: str, *arguments: object, **query: str) -> str:
 def test_only_administrators_see_what_is_at_the_provider(
     client_alice: Client, client_root: Client, simulator: Simulator
 ) -> None:
-    address = reverse("bring_in")
+    address = reverse("import_batch")
     for answer in (
         client_alice.get(address),
         client_alice.post(address, {"provider_id": "msgbatch_1"}),
-        client_alice.post(reverse("bring_in_look")),
+        client_alice.post(reverse("import_batch_look")),
     ):
         assert answer.status_code == 404
     assert address not in client_alice.get(reverse("new_job")).content.decode()
@@ -60,22 +60,25 @@ def test_one_is_picked_from_the_list(
     client_root: Client, simulator: Simulator, drive: Drive
 ) -> None:
     older, newer = (made_elsewhere(simulator, ids) for ids in (["a"], ["b", "c"]))
-    assert older not in text_of(client_root, "bring_in")
-    assert client_root.post(reverse("bring_in_look")).status_code == 302
-    assert "looking through the provider" in text_of(client_root, "bring_in")
+    assert older not in text_of(client_root, "import_batch")
+    assert client_root.post(reverse("import_batch_look")).status_code == 302
+    assert "going through Anthropic’s list" in text_of(client_root, "import_batch")
     sweep.sweep()
-    page = text_of(client_root, "bring_in", id=older)
+    page = text_of(client_root, "import_batch", id=older)
     assert page.index(newer) < page.index(older)
     assert "2 requests · 2 answered" in page and "results are deleted on" in page
     assert (
-        f'value="{older}"' in client_root.get(reverse("bring_in"), {"id": older}).content.decode()
+        f'value="{older}"'
+        in client_root.get(reverse("import_batch"), {"id": older}).content.decode()
     )
     upload = in_lines(["a"])
-    answer = client_root.post(reverse("bring_in"), {"provider_id": f" {older} ", "file": upload})
+    answer = client_root.post(
+        reverse("import_batch"), {"provider_id": f" {older} ", "file": upload}
+    )
     job = Job.objects.get()
     assert answer.headers["Location"] == reverse("job", args=[job.pk])
-    assert older not in text_of(client_root, "bring_in")
-    page = text_of(client_root, "job", drive(job).pk)
+    assert older not in text_of(client_root, "import_batch")
+    page = text_of(client_root, "job", drive(job).pk, tab="details")
     assert "made elsewhere" in page and older in page
 
 
@@ -83,11 +86,11 @@ def test_why_it_cannot_be_is_said_beside_the_field(
     client_root: Client, simulator: Simulator
 ) -> None:
     for given, said in (
-        ("", "Paste the id"),
-        ("no id!", "no id of a batch"),
+        ("", "Paste the batch ID"),
+        ("no id!", "not a batch ID"),
         ("msgbatch_none", "no batch with this ID"),
     ):
-        answer = client_root.post(reverse("bring_in"), {"provider_id": given})
+        answer = client_root.post(reverse("import_batch"), {"provider_id": given})
         assert answer.status_code == 422
         assert said in answer.content.decode()
 
@@ -96,7 +99,7 @@ def test_a_list_that_cannot_be_had_says_why(client_root: Client, settings: Setti
     settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
     external.ask()
     external.list_if_asked()
-    assert "Anthropic cannot be reached." in text_of(client_root, "bring_in")
+    assert "Anthropic cannot be reached." in text_of(client_root, "import_batch")
 
 
 def test_the_page_asks_where_the_ids_are_and_lists_what_does_not_match(
@@ -105,7 +108,7 @@ def test_the_page_asks_where_the_ids_are_and_lists_what_does_not_match(
     batch_id = made_elsewhere(simulator, ["k1", "k2", "bstray"])
     rows = [["key", "text"], ["k1", "anna"], ["k2", "bert"], ["k3", "carl"]]
     job = drive(external_batches.import_batch(root, batch_id, in_table(rows)), until=asks)
-    assert "Say where the ids are" in text_of(client_root, "job", job.pk)
+    assert "Choose the IDs" in text_of(client_root, "job", job.pk)
     assert client_bob.get(reverse("ids", args=[job.pk])).status_code == 404
     page = text_of(client_root, "ids", job.pk)
     assert "the column “key” – 2 results fit" in page

@@ -37,10 +37,10 @@ def test_a_refused_key_pauses_sending_for_every_job_until_a_button_is_pressed(
     alice: User, simulator: Simulator, drive: Drive, kind: str, word: str
 ) -> None:
     simulator.faults(create=[{"kind": kind}])
-    other = confirmed(alice, drive, [["other", "x"]])
+    other = confirmed(alice, [["other", "x"]])
     tally.count_up(other)  # else the next sweep takes a step of it, whenever it is due
     Job.objects.filter(pk=other.pk).update(next_action_at=timezone.now() + timedelta(minutes=4))
-    job = drive(confirmed(alice, drive, ROWS), until=paused)
+    job = drive(confirmed(alice, ROWS), until=paused)
     assert word in SiteState().why_not_sending
     for affected in (job, other):
         assert affected.events.filter(text__contains="Sending is paused").count() == 1
@@ -68,7 +68,7 @@ def test_a_pause_ends_by_itself_when_it_is_mended(
     monkeypatch.setattr(holds, "FIRST_PAUSE", timedelta(seconds=0.2))
     monkeypatch.setattr(due_times, "SAFETY", timedelta(seconds=0.2))
     simulator.faults(create=[{"kind": "reject_402", "times": 3}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert simulator.truth()["posts"] == 4
     assert_sent_once(simulator, job)
 
@@ -91,7 +91,7 @@ def test_a_key_that_cannot_read_is_said_and_tried_on(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     simulator = start_simulator(seconds=1, failures="none")
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(list=[{"kind": "status", "status": 401, "times": 3}])
     drive(job, until=lambda _job: "key" in Heartbeat.get().provider_trouble)
@@ -110,7 +110,7 @@ def test_a_job_larger_than_the_providers_queue_is_fed_in_as_there_is_room(
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(queue_limit=90, queue_retry_after=1, stuck=True)
     rows = [[f"n{n}", "x"] for n in range(200)]
-    job = confirmed(alice, drive, rows)
+    job = confirmed(alice, rows)
     drive(job, until=lambda job: Sending.get().send_after > timezone.now())
     assert simulator.truth()["accepted_rows"] <= 90, "there is no room for more"
     simulator.faults(stuck=False)
@@ -160,9 +160,9 @@ def test_room_at_the_provider_goes_to_the_job_that_has_less_there(
     monkeypatch.setattr(holds, "FIRST_GO", timedelta(minutes=1))
     simulator = start_simulator(seconds=0, failures="none")
     simulator.faults(stuck=True, queue_limit=30, queue_retry_after=1)
-    first = confirmed(alice, drive, [[f"a{n}", "x"] for n in range(120)])
+    first = confirmed(alice, [[f"a{n}", "x"] for n in range(120)])
     drive(first, until=lambda _job: Sending.get().crowded_at is not None)
-    second = confirmed(alice, drive, [[f"b{n}", "x"] for n in range(40)])
+    second = confirmed(alice, [[f"b{n}", "x"] for n in range(40)])
     simulator.faults(queue_limit=50)  # room for one more batch
     drive(second, until=lambda job: job.batches.exclude(provider_id=None).exists())
     assert first.batches.exclude(provider_id=None).count() == 1

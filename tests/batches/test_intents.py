@@ -30,12 +30,11 @@ def quick(settings: Any) -> None:
 def test_a_job_that_changes_hands_before_the_intent_is_not_sent(
     alice: User,
     simulator: Simulator,
-    drive: Drive,
     monkeypatch: pytest.MonkeyPatch,
     change: dict[str, str],
 ) -> None:
     """The last look at the job is part of the transaction that commits the intent."""
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     original = absence.begin
 
     def begin() -> Absence:
@@ -55,7 +54,7 @@ def test_a_later_try_is_compared_with_the_list_before_the_first(
     """What appears between the last look and the next try may be an earlier try that is listed
     late, so it stays a candidate."""
     simulator.faults(create=[{"kind": "drop_before"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     before = job.batches.get().baseline_ids
     original = reconciliation.candidates

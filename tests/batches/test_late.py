@@ -44,7 +44,7 @@ def quick(settings: Any) -> None:
 def sent_twice(alice: User, simulator: Simulator, drive: Drive) -> Job:
     """A job whose first submission was accepted and is not listed before it is sent again."""
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(attempts=2).exists())
     assert simulator.truth()["posts"] == 2
     simulator.faults(list_hide_seconds=0)
@@ -97,7 +97,7 @@ def test_a_stopped_job_watches_for_its_batch_as_well(
 ) -> None:
     simulator = start_simulator(seconds=80_000, failures="none")
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     assert submissions.stop_job(job, alice)
     job = drive(job)
@@ -433,7 +433,7 @@ def asked(alice: User, simulator: Simulator, drive: Drive, settings: Any) -> Bat
     """A batch that never arrived, and a person who is asked."""
     settings.RECONCILE_RESUBMIT = "ask"
     simulator.faults(create=[{"kind": "drop_before"}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     assert "sent again" in job.held
     batch = job.batches.get()
     assert batch.asked_at
@@ -458,7 +458,7 @@ def test_a_person_may_have_it_looked_for_and_it_is_adopted_when_it_turns_up(
 ) -> None:
     settings.RECONCILE_RESUBMIT = "ask"
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     simulator.faults(list_hide_seconds=0)
 
     def looked(job: Job) -> bool:
@@ -476,7 +476,7 @@ def test_a_person_may_name_the_batch(
 ) -> None:
     settings.RECONCILE_RESUBMIT = "ask"
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     batch = job.batches.get()
     (accepted,) = simulator.truth()["batches"]
     for wrong in ("msgbatch_nobody", foreign_batch(3)):
@@ -521,7 +521,7 @@ def test_nobody_is_asked_about_a_job_that_is_being_stopped(
 ) -> None:
     settings.RECONCILE_RESUBMIT = "ask"
     simulator.faults(create=[{"kind": "drop_before"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     assert submissions.stop_job(job, alice)
     job = drive(job)
@@ -533,7 +533,7 @@ def test_a_batch_whose_body_is_gone_is_watched_for_when_its_rows_go_into_another
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     files.body_path(job.batches.get()).unlink()
     drive(job, until=lambda job: job.batches.count() > 1)
@@ -550,7 +550,7 @@ def test_a_batch_that_is_found_before_it_is_sent_again_is_charged_once(
     and no batch of another program is taken for a second try of ours."""
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=HIDDEN)
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.PLANNED, attempts=1).exists())
     assert ledger.possible_charges(job) > 0
     simulator.faults(list_hide_seconds=0)

@@ -54,7 +54,7 @@ def disowned(alice: User, simulator: Simulator, drive: Drive, wrong: int) -> Job
     results were answered with another batch's."""
     foreign = {"kind": "foreign_nonce", "times": wrong}
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[foreign])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
 
     def asked(job: Job) -> bool:
         now_due(job)
@@ -73,7 +73,7 @@ def test_one_wrong_download_of_a_batch_found_by_listing_is_fetched_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[{"kind": "foreign_nonce"}])
-    job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_finished))
+    job = drive(confirmed(alice, ROWS), until=without_pauses(is_finished))
     assert job.good_count == len(ROWS)
     assert_sent_once(simulator, job)
     assert not SubmissionEvent.objects.filter(kind="given_back").exists()
@@ -91,7 +91,7 @@ def test_looks_have_to_agree_in_a_row_before_a_batch_is_disowned(
     simulator.faults(
         create=[{"kind": "drop_after_accept"}], results=[cut, {"kind": "foreign_nonce"}]
     )
-    job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_finished))
+    job = drive(confirmed(alice, ROWS), until=without_pauses(is_finished))
     assert_sent_once(simulator, job)
 
 
@@ -120,7 +120,7 @@ def test_a_file_is_removed_only_when_a_second_look_says_that_it_is_another_batch
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     foreign = {"kind": "foreign_nonce", "times": 3}
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[foreign])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     if was_proven:
         job = drive(job, until=lambda job: job.batches.filter(recovered=True).exists())
         files.scratch()  # makes the folder
@@ -209,7 +209,7 @@ def test_of_several_candidates_none_is_excluded_by_one_look(
         foreign_batches=1,
         results=[{"kind": "foreign_nonce", "times": 2}],
     )
-    job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_finished))
+    job = drive(confirmed(alice, ROWS), until=without_pauses(is_finished))
     assert simulator.truth()["posts"] == 1
     assert job.good_count == len(ROWS)
     assert set(simulator.accepted().values()) == {1}
@@ -221,7 +221,7 @@ def test_another_batch_that_is_proven_takes_the_place_of_a_foreign_one_at_once(
 ) -> None:
     """That of another program was listed before ours."""
     simulator.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     theirs = foreign_batch(len(ROWS))
     listed = client.list_batches
@@ -243,7 +243,7 @@ def test_a_batch_whose_results_are_missing_while_it_is_there_is_not_given_back(
     monkeypatch.setattr(collection, "NOT_YET_VISIBLE", -timedelta(minutes=15))
     missing = {"kind": "status_404", "times": result_proof.TRIES}
     simulator.faults(create=[{"kind": "drop_after_accept"}], results=[missing])
-    job = drive(confirmed(alice, drive, ROWS), until=without_pauses(is_asked))
+    job = drive(confirmed(alice, ROWS), until=without_pauses(is_asked))
     assert "404" in job.held
     assert job.batches.get().provider_id
     assert submissions.resume_job(job, alice)
@@ -256,7 +256,7 @@ def test_a_batch_found_by_listing_that_is_gone_again_is_not_sent_again_by_itself
     """Its results and the batch itself are answered with 404, look after look."""
     monkeypatch.setattr(collection, "NOT_YET_VISIBLE", -timedelta(minutes=15))
     simulator.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     ended = {"state": Batch.State.ENDED}
     with monkeypatch.context() as patch:
         patch.setattr(collection, "collect", lambda batch, lease: timedelta(seconds=1))
@@ -284,7 +284,7 @@ def test_what_a_late_batch_cost_does_not_hang_on_one_look_at_its_counts(
 ) -> None:
     simulator = start_simulator(seconds=0.5, failures="none")
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=600)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(attempts=2).exists())
     job = drive(job)
     simulator.faults(list_hide_seconds=0, wrong_counts_seconds=1e6)
@@ -306,7 +306,7 @@ def test_what_a_late_batch_cost_does_not_hang_on_one_look_at_its_counts(
 def test_one_404_does_not_mean_that_the_copy_at_the_provider_is_deleted(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     simulator.faults(delete=[{"kind": "status", "status": 404}])
     assert job_basics.delete_job(job, alice)
     sweep.sweep()

@@ -18,7 +18,6 @@ from django.db import connection, transaction
 
 from jobs.actions import drafts, job_basics, submissions
 from jobs.batches import (
-    attempts,
     journal,
     planning,
     recovery,
@@ -27,7 +26,6 @@ from jobs.batches import (
 )
 from jobs.models import Batch, Job, JournalState, Outcome, Row, SiteState, SubmissionEvent
 from jobs.provider import client, replies
-from jobs.retries import preparation
 from jobs.rules.recipes import Recipe
 from jobs.worker import advance, due_times, sent_jobs, sweep
 
@@ -134,6 +132,7 @@ def test_a_backup_from_the_middle_of_sending(
     assert simulator.truth()["posts"] == 3
 
 
+@pytest.mark.no_database
 def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +152,7 @@ def test_a_job_that_is_a_draft_again_keeps_what_was_sent_and_sends_no_more(
     assert not any(batch["cancel_requested"] for batch in simulator.truth()["batches"])
 
 
+@pytest.mark.no_database
 def test_what_was_sent_of_a_draft_is_not_canceled_while_it_runs(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
@@ -197,6 +197,7 @@ def test_the_worker_never_sees_a_part_of_a_restored_job(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_job_that_was_confirmed_again_after_the_backup_is_not_sent_again(
     assert simulator.truth()["posts"] == 3
 
 
+@pytest.mark.no_database
 def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +236,7 @@ def test_a_job_that_was_confirmed_again_with_another_prompt_sends_no_more(
     assert simulator.truth()["posts"] == 2
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("planned", [False, True])
 def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
     alice: User,
@@ -263,6 +266,7 @@ def test_rows_that_were_stopped_although_they_had_been_sent_get_their_answers(
     assert simulator.truth()["posts"] == 3
 
 
+@pytest.mark.no_database
 def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +285,7 @@ def test_a_submission_without_an_answer_in_the_journal_is_looked_for(
     assert job.batches.filter(recovered=True).count() == 3
 
 
+@pytest.mark.no_database
 def test_rows_that_were_sent_again_after_the_backup_are_not_sent_a_third_time(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
@@ -344,7 +349,7 @@ def test_a_batch_with_gaps_everywhere_gets_its_rows_back(
     sweep.sweep()
     assert "found at Anthropic" in JournalState.get().report
     job = drive(job)
-    assert (job.good_count, job.left_out_count) == (1_050, 1_050)
+    assert (job.good_count, job.unsent_count) == (1_050, 1_050)
     assert simulator.truth()["posts"] == 1
 
 
@@ -410,6 +415,7 @@ def test_a_refusal_says_nothing_of_a_later_attempt(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_what_was_refused_goes_on_with_the_next_attempt(
     alice: User,
     simulator: Simulator,
@@ -475,6 +481,7 @@ def confirm_anew(job: Job, alice: User) -> None:
     confirm(job, alice)
 
 
+@pytest.mark.no_database
 def test_while_the_provider_cannot_be_asked_nothing_changes(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
@@ -513,6 +520,7 @@ def test_an_administrator_hears_of_whatever_goes_wrong(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_from_the_shell(
     alice: User, simulator: Simulator, drive: Drive, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -530,6 +538,7 @@ def test_from_the_shell(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_a_database_that_was_not_restored_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
@@ -545,6 +554,7 @@ def test_a_database_that_was_not_restored_is_never_held_up(
     assert unknown_submissions.submissions_unknown() == 0
 
 
+@pytest.mark.no_database
 def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     alice: User,
     simulator: Simulator,
@@ -576,6 +586,7 @@ def test_damaged_lines_of_the_journal_are_skipped_and_said_once(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_an_answer_whose_intent_is_damaged_is_named(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
@@ -593,6 +604,7 @@ def test_an_answer_whose_intent_is_damaged_is_named(
     assert unknown_submissions.submissions_unknown() == 0
 
 
+@pytest.mark.no_database
 def test_an_older_journal_without_recipes_is_good_enough(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
@@ -609,6 +621,7 @@ def test_an_older_journal_without_recipes_is_good_enough(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_practice_is_never_held_up(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
@@ -637,62 +650,3 @@ def test_in_practice_nothing_is_looked_for_and_with_a_key_it_is_again(
     assert Row.objects.filter(job=job, outcome=Outcome.WAITING).count() == len(ROWS)
     settings.PRACTICE = False
     assert unknown_submissions.submissions_unknown() == 3
-
-
-def test_a_backup_from_the_middle_of_planning_is_not_sent_again(
-    alice: User, simulator: Simulator, drive: Drive
-) -> None:
-    """In the backup a batch had some of its rows; then it was sent with all of them. Somebody asks
-    for the restore before the worker has seen to the job."""
-    job = draft(alice, drive)
-    confirm(job, alice)
-    with a_backup_that_comes_back():
-        drive(job)
-    intents = [one for _end, one in journal.entries() if isinstance(one, journal.Intent)]
-    first = intents[0]
-    half = Batch.objects.create(
-        job=job,
-        number=first.number,
-        size=first.size,
-        nonce=first.nonce,
-        state=Batch.State.PLANNING,
-        practice=False,
-        body_sha256=first.sha256,
-        body_bytes=first.bytes,
-    )
-    Row.objects.filter(job=job, number__lte=5).update(batch=half)
-    recovery.restore()
-    drive(job, until=lambda job: not job.batches.filter(state=Batch.State.PLANNING).exists())
-    if unknown_submissions.submissions_unknown():
-        assert_nothing_is_sent(simulator, drive)
-        recovery.restore()
-    assert_whole(drive(job), simulator)
-    assert simulator.truth()["posts"] == len(intents)
-
-
-def test_a_backup_from_the_middle_of_a_retrys_preparation(
-    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The retry has all its rows, and its recipe, when its batches come back."""
-    monkeypatch.setattr(preparation, "SLICE", 10)
-    job = draft(alice, drive)
-    confirm(job, alice)
-    simulator.faults(expire_share=0.5)
-    job = drive(job)
-    expired = job.outcome_count(Outcome.EXPIRED)
-    simulator.reset()
-    assert send_again(job, alice, max_tokens=777) == expired
-    job.refresh_from_db()
-    assert preparation.prepare_next(job)
-    with a_backup_that_comes_back():
-        drive(job)
-    recovery.restore()
-    drive(job, until=lambda job: not attempts.is_preparing(job))
-    if unknown_submissions.submissions_unknown():
-        assert_nothing_is_sent(simulator, drive)
-        recovery.restore()
-    job = drive(job)
-    (again,) = job.rounds.all()
-    assert again.rows == expired
-    assert Row.objects.filter(job=job, round=2).count() == expired
-    assert simulator.truth()["accepted_rows"] == len(ROWS) + expired

@@ -59,6 +59,7 @@ def restore_and_die(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
         recovery.restore()
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("after", [0, 1, 3, 7])
 @pytest.mark.parametrize("confirmed", [False, True], ids=["draft", "confirmed"])
 def test_a_restore_that_dies_between_two_slices_is_gone_on_with(
@@ -92,6 +93,7 @@ def _slices_of(*sizes: int) -> list[int]:
     return [min(SLICE, size - begin) for size in sizes for begin in range(0, size, SLICE)]
 
 
+@pytest.mark.no_database
 def test_nothing_is_lost_when_it_dies_while_rows_come_back_that_had_an_answer(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +219,7 @@ def test_no_transaction_changes_more_rows_than_a_slice(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 def test_a_job_that_cannot_be_restored_does_not_stop_the_others(
     alice: User,
     simulator: Simulator,
@@ -308,6 +311,7 @@ def test_a_batch_that_is_planned_meanwhile_is_taken_back_by_the_next_look(
     assert simulator.truth()["posts"] == 1
 
 
+@pytest.mark.no_database
 def test_without_the_journal_a_batch_that_is_half_restored_asks_for_a_person(
     alice: User,
     simulator: Simulator,
@@ -332,6 +336,7 @@ def test_without_the_journal_a_batch_that_is_half_restored_asks_for_a_person(
     assert_whole(drive(job), simulator)
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize(
     ("ranges", "parts"),
     [
@@ -345,6 +350,7 @@ def test_runs_of_rows_are_cut_into_slices(ranges: Any, parts: Any) -> None:
     assert list(restored_rows._parts(ranges)) == parts
 
 
+@pytest.mark.no_database
 def test_a_slice_has_no_more_runs_than_a_query_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restored_rows, "RANGES_AT_ONCE", 2)
     ranges = [(number, number) for number in range(1, 10, 2)]

@@ -115,7 +115,7 @@ def test_an_accepted_batch_whose_answer_was_lost_is_adopted(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     simulator.faults(create=[{"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert simulator.truth()["posts"] == 1
     assert job.batches.get().recovered
     assert_sent_once(simulator, job)
@@ -126,7 +126,7 @@ def test_a_batch_that_never_arrived_is_sent_again_after_the_grace_time(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
     simulator.faults(create=[{"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert simulator.truth()["posts"] == 2
     assert SubmissionEvent.objects.filter(job=job, kind="never_arrived").count() == 1
     assert_sent_once(simulator, job)
@@ -137,7 +137,7 @@ def test_a_batch_that_is_listed_late_is_adopted_and_not_sent_again(
 ) -> None:
     settings.RECONCILE_GRACE_SECONDS = 3
     simulator.faults(create=[{"kind": "drop_after_accept"}], list_hide_seconds=2.0)
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert simulator.truth()["posts"] == 1
     assert_sent_once(simulator, job)
 
@@ -149,7 +149,7 @@ def test_a_look_that_fails_is_no_look(
     alice: User, simulator: Simulator, drive: Drive, fault: dict[str, Any]
 ) -> None:
     simulator.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     simulator.faults(list=[{**fault, "times": 5}], list_hide_seconds=1)
     job = drive(job, until=over_without_pauses)
@@ -161,7 +161,7 @@ def test_a_batch_far_down_a_list_of_small_pages_is_found(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "drop_after_accept"}], page_limit=1)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     for size in (3, 4, 5):
         foreign_batch(size)
@@ -175,7 +175,7 @@ def test_batches_of_others_with_the_same_size_are_told_apart_by_their_custom_ids
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "drop_after_accept"}], foreign_batches=2)
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert simulator.truth()["posts"] == 1
     assert job.good_count == len(ROWS)
     assert set(simulator.accepted().values()) == {1}
@@ -190,7 +190,7 @@ def test_a_proof_that_was_cut_off_excludes_nothing(
         foreign_batches=1,
         results=[{"kind": "cut_gzip", "times": 2}, {"kind": "status_404", "times": 2}],
     )
-    job = drive(confirmed(alice, drive, ROWS), until=over_without_pauses)
+    job = drive(confirmed(alice, ROWS), until=over_without_pauses)
     assert simulator.truth()["posts"] == 1
     assert job.good_count == len(ROWS)
 
@@ -199,7 +199,7 @@ def test_too_many_requests_waits_and_goes_on(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1, "times": 2}])
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert not job.held
     assert simulator.truth()["posts"] == 3
     assert_sent_once(simulator, job)
@@ -210,7 +210,7 @@ def test_a_clear_no_is_said_in_words_and_nothing_is_sent_until_somebody_says_so(
     alice: User, simulator: Simulator, drive: Drive, kind: str, word: str
 ) -> None:
     simulator.faults(create=[{"kind": kind}])
-    job = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
     assert word in job.held
     for _ in range(3):
         sweep.sweep()
@@ -222,7 +222,7 @@ def test_a_clear_no_is_said_in_words_and_nothing_is_sent_until_somebody_says_so(
 def test_nothing_is_sent_while_the_provider_cannot_be_reached(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
     drive(job, until=lambda job: job.failures_in_a_row > 0)
     assert not SubmissionEvent.objects.filter(kind="intent").exists()
@@ -236,7 +236,7 @@ def test_of_two_batches_that_could_be_ours_the_custom_ids_decide(
 ) -> None:
     """Somebody else in the workspace sends a batch of the same size at the same time."""
     simulator.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     theirs = foreign_batch(len(ROWS))
     job = drive(job)
@@ -249,7 +249,7 @@ def test_a_foreign_batch_that_was_adopted_is_given_back_and_a_person_is_asked(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "drop_before"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     theirs = foreign_batch(len(ROWS))
     job = drive(job, until=without_pauses(lambda job: bool(job.held)))
@@ -278,7 +278,7 @@ def as_file(body: dict[str, Any]) -> Path:
 def test_every_intent_is_outside_the_database_before_the_post(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     (batch,) = job.batches.all()
     written = Path(settings.DATA_DIR, "journal.jsonl").read_text()
     entries = [json.loads(line) for line in written.splitlines()]
@@ -314,7 +314,7 @@ def test_a_clock_that_is_put_right_or_leaps_after_the_intent_does_not_hide_the_b
     monkeypatch: pytest.MonkeyPatch,
     hours_before: int,
 ) -> None:
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     real, ahead = clock.now, timedelta(hours=hours_before)
     monkeypatch.setattr(clock, "now", lambda: real() + ahead)
     long_ago = timezone.now() - timedelta(days=1)
@@ -337,7 +337,7 @@ def test_with_a_key_of_another_workspace_nothing_counts_as_never_arrived(
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "key of one workspace"
     one = start_simulator(seconds=0, failures="none")
     one.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     settings.ANTHROPIC_API_KEY = "key of another workspace"
     one.faults(list_hide_seconds=600)
@@ -358,9 +358,9 @@ def test_a_clock_that_is_wrong_does_not_hide_the_batch(
     minutes: int,
 ) -> None:
     """Our clock may be far from the provider's: only its own times are compared."""
-    earlier = drive(confirmed(alice, drive, [["x", "y"]]))
+    earlier = drive(confirmed(alice, [["x", "y"]]))
     assert earlier.good_count == 1
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     now = timezone.now
     long_ago = now() - timedelta(days=1)
     monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(minutes=minutes))
@@ -378,7 +378,7 @@ def test_a_process_that_stood_still_after_its_intent_does_not_send(
 ) -> None:
     """A machine that was suspended between the intent and the POST: meanwhile another worker may
     have looked, found nothing, and sent the batch."""
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     original = journal.write
 
     def standing_still(kind: str, **facts: Any) -> None:
@@ -399,7 +399,7 @@ def test_a_process_that_wakes_up_does_not_touch_the_next_try(
 ) -> None:
     """One worker stands still before its POST for so long that another finds nothing and sends the
     batch; the first one wakes up while that is under way."""
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     write, create = journal.write, client.create_batch
     asleep: list[Batch] = []
 
@@ -430,7 +430,7 @@ def test_an_answer_that_comes_after_somebody_had_doubts_is_taken(
 ) -> None:
     """The sender's lease ran out while the answer was on its way. The journal has the answer, too:
     after a restore it says which batch it is."""
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     create = client.create_batch
 
     def doubted(body: Path, size: int, seconds: float) -> replies.BatchInfo:
@@ -455,8 +455,8 @@ def test_a_batch_is_of_another_size_than_one_whose_fate_is_open(
 ) -> None:
     settings.RECONCILE_RESUBMIT = "ask"
     simulator.faults(create=[{"kind": "drop_before"}])
-    waiting = drive(confirmed(alice, drive, ROWS), until=lambda job: bool(job.held))
-    other = drive(confirmed(alice, drive, ROWS))
+    waiting = drive(confirmed(alice, ROWS), until=lambda job: bool(job.held))
+    other = drive(confirmed(alice, ROWS))
     assert other.good_count == len(ROWS)
     assert waiting.batches.get().size not in other.batches.values_list("size", flat=True)
 
@@ -467,7 +467,7 @@ def test_a_batch_that_was_refused_waits_while_one_of_its_size_is_looked_for(
     """Both were planned before either was sent, so their sizes are the same."""
     settings.RECONCILE_RESUBMIT = "ask"
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}, {"kind": "drop_before"}])
-    first = confirmed(alice, drive, ROWS)
+    first = confirmed(alice, ROWS)
     drive(first, until=lambda job: job.batches.filter(attempts=1).exists())
     second = store_job(alice, Job.State.SUBMITTING, rows=ROWS, practice=True)
     Batch.objects.create(
@@ -561,7 +561,7 @@ def test_an_adopted_batch_that_is_gone_was_perhaps_never_ours(
 ) -> None:
     """That of another program was listed before ours, and its owner deletes it."""
     simulator.faults(create=[{"kind": "drop_after_accept"}], stuck=True)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     theirs = foreign_batch(len(ROWS))
     with monkeypatch.context() as patch:
@@ -598,7 +598,7 @@ def test_a_batch_that_looks_like_one_that_was_refused_is_not_looked_at_in_a_hot_
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 1}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     sweep.sweep()
     foreign_batch(len(ROWS))
     looks = 0
@@ -663,7 +663,7 @@ def test_a_body_that_is_gone_does_not_hide_a_batch_that_turned_up_late(
     """Counted as never arrived, then listed after all: it is found before anything is planned
     anew."""
     simulator.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     batch = job.batches.get()
     Batch.objects.filter(pk=batch.pk).update(state=Batch.State.PLANNED, next_action_at=None)

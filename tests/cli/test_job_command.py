@@ -17,7 +17,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from jobs.actions import submissions
+from jobs.actions import job_basics, submissions
 from jobs.drafts import estimates
 from jobs.models import Job, Outcome
 from jobs.results.table import csv_chunks, jsonl_chunks
@@ -29,6 +29,7 @@ from jobs.worker import tally
 
 from ..conftest import Simulator
 from ..environment import ROOT, clean_environment
+from ..running import with_database
 
 # What the command says and ends with is the same on each database.
 pytestmark = pytest.mark.no_database
@@ -182,7 +183,7 @@ def test_try_answers_a_few_rows_and_submits_nothing(
     assert all(costs) and Decimal(found["cost_usd"]) == sum(costs)
     assert Decimal(found["estimate"]["low"]) <= Decimal(found["estimate"]["most"])
     estimate = estimates.current(job)
-    assert estimate is not None and estimate.tried == 4, "the try teaches the estimate"
+    assert estimate is not None and estimate.tested == 4, "the try teaches the estimate"
     assert job.state == Job.State.DRAFT and simulator.truth()["posts"] == 0
     assert f"The draft is saved as job {job.pk}; nothing else was sent." in err
 
@@ -282,7 +283,7 @@ def test_the_receipt_is_the_sum_of_all_that_was_charged(
     lines = {line["what"]: line for line in found["by_model"]}
     assert Decimal(lines["Rows"]["cost"]) == job.cost
     trials = sum((one.cost for one in job.trials.all()), Decimal(0))
-    assert Decimal(lines["Tried before"]["cost"]) == trials > 0
+    assert Decimal(lines["Tests"]["cost"]) == trials > 0
     assert Decimal(found["charged"]) == job.cost + trials
     assert sum((row.cost for row in job.rows.all()), Decimal(0)) == job.cost
     assert found["not_charged"]["Anthropic overloaded"] == 1
@@ -375,6 +376,8 @@ def test_list_shows_all_jobs_newest_first(alice: User, bob: User, make_job: Make
     first = make_job(alice, name="first")
     second = make_job(bob, name="second", state=Job.State.DRAFT)
     make_job(bob, state=Job.State.DELETING)
+    trashed = make_job(bob, name="third")
+    assert job_basics.trash_job(trashed, bob)
 
     lines = run("list")[0].splitlines()
     facts = json.loads(run("list", "--json")[0])
@@ -382,6 +385,9 @@ def test_list_shows_all_jobs_newest_first(alice: User, bob: User, make_job: Make
     assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
     assert "bob  second" in lines[0]
     assert [job["id"] for job in facts] == [second.pk, first.pk]
+    (in_trash,) = json.loads(run("list", "--trash", "--json")[0])
+    assert in_trash["id"] == trashed.pk and in_trash.keys() == facts[0].keys()
+    assert refusal("status", trashed.pk)[0] == 2, "as if it were not there"
 
 
 # --- wait -----------------------------------------------------------------------------------------
@@ -528,7 +534,7 @@ def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.no_database  # on a folder of its own
 def test_wrong_use_ends_with_words_and_no_traceback(tmp_path: Path) -> None:
-    manage(tmp_path, "migrate").check_returncode()
+    manage(with_database(tmp_path), "migrate").check_returncode()
 
     unknown = manage(tmp_path, "job", "status", "77")
     misspelt = manage(tmp_path, "job", "statsu", "77")

@@ -47,7 +47,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     job.refresh_from_db()
     assert job.recipe.max_tokens == 100
     after = priced(job)
-    assert (after.low, after.tried) == (before.low, 3), "as it says"
+    assert (after.low, after.tested) == (before.low, 3), "as it says"
     assert after.high < before.high, "rows that are cut off, of which there may be some, cost less"
     saved = before.most - after.most
     assert f"lowers the most this job can cost by {pricing.format_dollars(saved)}." in found.text

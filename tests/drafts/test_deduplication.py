@@ -42,7 +42,7 @@ def same(alice: User, make_job: MakeJob) -> Job:
         columns=("id", "text"),
         rows=ROWS,
         prompt="Is this positive? {{text}}",
-        same_once=True,
+        skip_duplicates=True,
     )
 
 
@@ -81,14 +81,16 @@ def test_rows_that_are_the_same_are_sent_once_and_all_answered(
     assert [json.loads(line)["same_as"] for line in lines] == [None, None, 1, None, 1, 2]
 
 
+@pytest.mark.no_database
 def test_without_that_choice_each_row_is_sent(
     same: Job, drive: Drive, simulator: Simulator
 ) -> None:
-    change_job(same, same_once=False)
+    change_job(same, skip_duplicates=False)
     drive(sent(same))
     assert simulator.truth()["accepted_rows"] == 6
 
 
+@pytest.mark.no_database
 def test_the_price_is_that_of_what_is_sent_and_the_advice_says_so(
     alice: User, make_job: MakeJob, simulator: Simulator, client_alice: Client
 ) -> None:
@@ -99,13 +101,14 @@ def test_the_price_is_that_of_what_is_sent_and_the_advice_says_so(
     assert found.text.startswith("This file has 2,900 rows with the same cells as an earlier one")
     client_alice.post(reverse("take_advice", args=[job.pk]), {"code": "once"})
     after = priced(job)
-    assert (after.rows, job.recipe.same_once) == (100, True)
+    assert (after.rows, job.recipe.skip_duplicates) == (100, True)
     assert after.most == pytest.approx(before.most / 30)
     page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
-    assert "Practise with 100 rows" in page
+    assert "Practice with 100 rows" in page
     assert "2,900 more are the same as one of these and get its answer" in page
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("outcome", ["refusal", "errored"])
 def test_what_went_wrong_went_wrong_for_all_of_them(
     alice: User,
@@ -123,7 +126,7 @@ def test_what_went_wrong_went_wrong_for_all_of_them(
         columns=("id", "t"),
         rows=rows,
         prompt="Of {{t}}",
-        same_once=True,
+        skip_duplicates=True,
     )
     job = drive(sent(job))
     first, _good, copy = job.rows.in_order()
@@ -131,10 +134,11 @@ def test_what_went_wrong_went_wrong_for_all_of_them(
     assert (first.cause, first.message) == (copy.cause, copy.message)
     if not selection.retry_rows(job, selection.FOR_NOW).exists():
         return
-    address = reverse("again", args=[job.pk])
+    address = reverse("retry", args=[job.pk])
     page = client_alice.get(f"{address}?which=passing").content.decode()
-    assert "Send 1 row again?" in page, "only one of the two is sent again"
-    assert "Send 1 row again" in client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Retry 1 row?" in page, "only one of the two is sent again"
+    problems = client_alice.get(reverse("problems", args=[job.pk])).content.decode()
+    assert "Retry 1 row · at most" in problems
     [shown] = re.findall(r'name="key" value="(\w+)"', page)
     client_alice.post(address, {"which": "passing", "key": shown})
     simulator.reset()
@@ -186,6 +190,7 @@ def test_a_row_that_was_sent_before_is_never_made_a_copy(same: Job, simulator: S
     assert Row.objects.get(job=job, number=3).same_as is None
 
 
+@pytest.mark.no_database
 def test_rows_that_are_left_out_are_no_copies(
     alice: User, make_job: MakeJob, drive: Drive, simulator: Simulator
 ) -> None:
@@ -196,7 +201,7 @@ def test_rows_that_are_left_out_are_no_copies(
         columns=("id", "t"),
         rows=rows,
         prompt="Of {{t}}",
-        same_once=True,
+        skip_duplicates=True,
         skip_empty=True,
     )
     assert priced(job).rows == 1
@@ -247,7 +252,7 @@ def test_only_rows_that_are_new_or_changed_are_sent(
     estimate = priced(job)
     assert (estimate.rows, estimate.basis.survey.known) == (3, 2)
     page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
-    assert "Practise with 3 rows" in page
+    assert "Practice with 3 rows" in page
     assert f"2 more keep their answers from job {may.pk}" in page
     posts = simulator.truth()["accepted_rows"]
     job = drive(sent(job))
@@ -259,11 +264,12 @@ def test_only_rows_that_are_new_or_changed_are_sent(
     assert [row.cost_pico > 0 for row in rows] == [False, False, True, False, True]
     assert job.cost <= estimate.most
     assert [line[:2] for line in cells(job)] == [list(row) for row in JUNE]
-    assert [line[3] for line in cells(job)] == ["Good", "Good", "Good", "Needs a look", "Good"]
+    assert [line[3] for line in cells(job)] == ["Good", "Good", "Good", "Check this", "Good"]
     page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
     assert f"row 4 of job {may.pk}" in page and "at no cost" in page
 
 
+@pytest.mark.no_database
 def test_a_third_job_has_the_answers_of_the_first(
     may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator
 ) -> None:
@@ -280,6 +286,7 @@ def test_a_third_job_has_the_answers_of_the_first(
     ]
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize(
     "change",
     [
@@ -300,6 +307,7 @@ def test_what_is_asked_otherwise_is_asked_of_every_row(
     assert priced(june(make_job, may, **change)).rows == len(JUNE)
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize(
     "change", [{"state": Job.State.WORKING}, {"state": Job.State.DELETING}, {"practice": False}]
 )
@@ -311,17 +319,18 @@ def test_only_a_job_that_has_finished_in_this_mode_has_answers(
     assert priced(june(make_job, may)).rows == len(JUNE)
 
 
+@pytest.mark.no_database
 def test_how_long_an_answer_may_be_does_not_make_it_another_question(
     may: Job, make_job: MakeJob
 ) -> None:
-    assert priced(june(make_job, may, max_tokens=99, same_once=True, cached=True)).rows == 3
+    assert priced(june(make_job, may, max_tokens=99, skip_duplicates=True, cached=True)).rows == 3
 
 
 def test_rows_that_are_the_same_and_new_are_sent_once(
     may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator
 ) -> None:
     rows = [("1", "good"), ("2", "new"), ("3", "good"), ("4", "new")]
-    job = june(make_job, may, rows=rows, same_once=True)
+    job = june(make_job, may, rows=rows, skip_duplicates=True)
     assert priced(job).rows == 1
     posts = simulator.truth()["accepted_rows"]
     job = drive(sent(job))
@@ -331,6 +340,7 @@ def test_rows_that_are_the_same_and_new_are_sent_once(
     assert job.good_count == 4
 
 
+@pytest.mark.no_database
 def test_it_is_said_that_no_row_keeps_its_answer(
     may: Job, make_job: MakeJob, client_alice: Client
 ) -> None:
@@ -340,6 +350,7 @@ def test_it_is_said_that_no_row_keeps_its_answer(
     assert f"No row keeps its answer from job {may.pk}, so all are sent" in page
 
 
+@pytest.mark.no_database
 def test_the_offer_names_what_it_saves(
     alice: User, make_job: MakeJob, client_alice: Client, simulator: Simulator
 ) -> None:
@@ -376,6 +387,7 @@ def test_answers_that_are_gone_hold_the_job_before_more_is_sent_than_was_agreed(
     assert simulator.truth()["posts"] == posts
 
 
+@pytest.mark.no_database
 def test_a_draft_gets_a_new_price_when_the_answers_change(
     may: Job, make_job: MakeJob, alice: User, drive: Drive, simulator: Simulator
 ) -> None:
@@ -393,6 +405,7 @@ def test_a_draft_gets_a_new_price_when_the_answers_change(
     assert now.plan_sha256 and submissions.confirm(now, now.plan_sha256, alice)
 
 
+@pytest.mark.no_database
 def test_the_offer_appears_when_the_earlier_job_has_finished(
     may: Job, make_job: MakeJob, drive: Drive, simulator: Simulator
 ) -> None:
@@ -406,6 +419,7 @@ def test_the_offer_appears_when_the_earlier_job_has_finished(
     assert estimate is not None and estimate.basis.survey.known == 2
 
 
+@pytest.mark.no_database
 def test_a_stop_is_not_kept_waiting(
     may: Job, make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +430,7 @@ def test_a_stop_is_not_kept_waiting(
     assert not job.rows.filter(earlier__isnull=False).exists()
 
 
+@pytest.mark.no_database
 def test_the_lease_is_kept_through_long_passes(
     may: Job, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,9 +443,11 @@ def test_the_lease_is_kept_through_long_passes(
     assert len(renewed) > 3, "for every slice, although no row was found"
 
 
+@pytest.mark.no_database
 def test_the_stop_page_counts_copies_apart(same: Job, client_alice: Client) -> None:
     job = sent(same)
     deduplication.mark_repeated_rows(job, claimed(job))
+    tally.count_up(job)
     page = client_alice.get(reverse("stop", args=[job.pk])).content.decode()
     assert "3 rows</strong> were not sent" in page
     assert "3 rows</strong> are duplicates" in page

@@ -57,7 +57,7 @@ def test_keeping_instructions_costs_what_was_said(
     assert bool(job.tally.cache_read_tokens) is cached
     hits = job.rows.filter(cache_read_tokens__gt=0).count()
     assert job.tally.cache_hits == hits
-    page = shown(client_alice, job)
+    page = shown(client_alice, job, "?tab=cost")
     assert (f"{hits} of 40 rows read from the cache" in page) is cached
     if cached:
         plain = pricing.cost_of_tokens(

@@ -139,20 +139,20 @@ def test_a_request_that_can_be_mended_is_mended_in_all_with_one_click(
     params = {"model": "claude-haiku-5-5", **content, "temperature": 0.5}
     lines = [json.dumps({"custom_id": f"my {n}", "params": params}) for n in range(3)]
     job = read(alice, drive, "\n".join(lines).encode())
-    assert (job.kind, job.left_out_count) == (Job.Kind.REQUESTS, 3)
+    assert (job.kind, job.unsent_count) == (Job.Kind.REQUESTS, 3)
     (problem,) = job.problems.all()
     assert (problem.count, problem.leaves_out) == (3, True)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert problem.fix_label in page
     client_alice.post(reverse("reading", args=[job.pk]), {"fix": problem.fix})
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    assert (job.row_count, job.left_out_count) == (3, 0)
+    assert (job.row_count, job.unsent_count) == (3, 0)
     for row in job.rows.in_order():
         assert "temperature" not in row.source
         assert row.content["custom_id"] == f"my {row.number - 1}"
     client_alice.post(reverse("reading", args=[job.pk]), {"plain": "yes"})
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    assert job.left_out_count == 3
+    assert job.unsent_count == 3
 
 
 # --- As its owner wants ---------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_a_messy_file_is_read_and_what_was_made_of_it_is_said(alice: User, drive
     assert (job.state, job.columns) == (Job.State.DRAFT, ["name", "text", "city"])
     found = job.reading
     assert (found.encoding, found.delimiter, found.header) == ("cp1252", ";", 3)
-    assert (job.row_count, job.left_out_count, found.blank_lines) == (3, 2, 1)
+    assert (job.row_count, job.unsent_count, found.blank_lines) == (3, 2, 1)
     kinds = {problem.kind: problem.leaves_out for problem in job.problems.all()}
     assert kinds == {
         "few_cells": True,
@@ -203,7 +203,7 @@ def test_short_rows_are_filled_with_one_click(
     job = read(alice, drive, MESSY)
     client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
     job = drive(job, until=lambda job: job.state == Job.State.DRAFT)
-    assert job.left_out_count == 1
+    assert job.unsent_count == 1
     assert job.rows.get(number=2).content == ["Ben", "rot", ""]
 
 
@@ -254,7 +254,7 @@ def test_a_nul_that_is_quoted_is_no_harm(alice: User, drive: Drive) -> None:
     params = {"model": "claude-haiku-5-5", **content, "odd\0name": 1}
     line = json.dumps({"custom_id": "a\0b", "params": params})
     job = read(alice, drive, f"{line}\n{line}\n".encode())
-    assert (job.state, job.left_out_count) == (Job.State.DRAFT, 2)
+    assert (job.state, job.unsent_count) == (Job.State.DRAFT, 2)
     assert not any("\0" in row.problem for row in job.rows.all())
 
 

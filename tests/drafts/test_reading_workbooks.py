@@ -42,7 +42,7 @@ CASES = [
     (
         "formats.xlsx",
         "As stored",
-        "Column “value”: shown as 7.5%, stored as 0.075. It was read as shown.",
+        "Column “value” has 6 formats: 7.5% (stored as 0.075), 02494 (stored as 2494), ",
         ("value", ["0.075", "2494", "1234.5", "2125551234"]),
     ),
     (

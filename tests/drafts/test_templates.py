@@ -136,7 +136,7 @@ def test_a_recipe_is_kept_whole(
 ) -> None:
     job = make_job(alice, state, name="May reviews")
     Job.objects.filter(pk=job.pk).update(**templates.Start(SORT).values)
-    address = reverse("keep", args=[job.pk])
+    address = reverse("save_as_template", args=[job.pk])
     assert address in text(client_alice, f"/jobs/{job.pk}/") or state == Job.State.DRAFT
 
     page = text(client_alice, address)
@@ -152,7 +152,7 @@ def test_examples_from_somebodys_rows_are_named_before_they_are_shared(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    address = reverse("keep", args=[job.pk])
+    address = reverse("save_as_template", args=[job.pk])
     assert "of your file" not in text(client_alice, address)
     system = with_example("Be strict.", [("name", "Ada"), ("text", "secret")], "good")
     change_job(job, system=with_example(system, [("name", "Ben")], "bad"))
@@ -164,10 +164,10 @@ def test_the_draft_is_saved_before_it_is_kept(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
     job = make_job(alice, Job.State.DRAFT)
-    assert 'name="keep"' in text(client_alice, f"/jobs/{job.pk}/")
-    typed = {**RECIPE, "prompt": "New {{text}}", "keep": "yes"}
+    assert 'name="save_as_template"' in text(client_alice, f"/jobs/{job.pk}/")
+    typed = {**RECIPE, "prompt": "New {{text}}", "save_as_template": "yes"}
     answer = client_alice.post(reverse("recipe", args=[job.pk]), typed)
-    assert answer.headers["Location"] == reverse("keep", args=[job.pk])
+    assert answer.headers["Location"] == reverse("save_as_template", args=[job.pk])
     job.refresh_from_db()
     assert job.recipe.prompt == "New {{text}}"
 
@@ -177,14 +177,14 @@ def test_a_template_is_replaced_only_when_that_was_said(
 ) -> None:
     mine, theirs = kept(alice, "Same", shared=True), kept(bob, "Same", shared=True)
     job = make_job(alice, prompt="Other {{text}}", name="Same")
-    address = reverse("keep", args=[job.pk])
-    assert "You have a template “Same” already" in text(client_alice, address)
+    address = reverse("save_as_template", args=[job.pk])
+    assert "You already have a template “Same”" in text(client_alice, address)
 
     for values in ({"name": "Same"}, {"name": "Same", "replaces": "Other"}, {"name": ""}):
         asked = client_alice.post(address, values)
         assert asked.status_code == 422
         page = squeezed(asked.content)
-        assert ("You have a template “Same” already" in page) is bool(values["name"])
+        assert ("You already have a template “Same”" in page) is bool(values["name"])
         assert " checked" in page or not values["name"], "it stays shared unless it is said"
     assert templates.template_recipe(Template.objects.get(pk=mine.pk)) == SORT
 
@@ -200,7 +200,7 @@ def test_what_has_no_prompt_is_not_kept(
     empty = make_job(alice, Job.State.DRAFT, prompt=" \n")
     request = {"custom_id": "a", "params": {"model": "m", "max_tokens": 1, "messages": []}}
     for job in (empty, make_job(alice, rows=[request]), make_job(alice, Job.State.READING)):
-        address = reverse("keep", args=[job.pk])
+        address = reverse("save_as_template", args=[job.pk])
         assert client_alice.get(address).status_code == 302
         assert client_alice.post(address, {"name": "x"}).status_code == 302
     assert not Template.objects.exists()
@@ -250,7 +250,7 @@ def test_the_list_says_what_each_is_for(
         < page.index("Alpha")
     )
     assert ">bob<" in page and "Bob's secret" not in page
-    assert "One of these labels" in page and "Claude Sonnet 5.5" in page and ">text<" in page
+    assert ">Label<" in page and "Claude Sonnet 5.5" in page and ">text<" in page
     assert "Sort {{text}} of {{name}}." in page and "Be strict." in page
     for template, mine_too in ((mine, True), (theirs, False)):
         assert f"/jobs/new/?template={template.pk}" in page
@@ -264,9 +264,9 @@ def test_its_owner_renames_shares_and_deletes_it(alice: User, client_alice: Clie
         path = reverse(f"template_{what}", args=[template.pk])
         return squeezed(client_alice.post(path, values, follow=True).content)
 
-    assert "another template “Other” already" in act("rename", name="Other")
+    assert "already have a template “Other”" in act("rename", name="Other")
     assert "needs a name" in act("rename", name=" ")
-    assert "is called “New” now" in act("rename", name="New")
+    assert "Renamed to “New”" in act("rename", name="New")
     for shared in (True, False):
         act("share", shared="yes" if shared else "no")
         template.refresh_from_db()
@@ -312,7 +312,9 @@ def test_a_job_starts_with_a_template(
     assert "Sort (bob)" in page and "secret" not in page
     page = text(client_alice, f"/jobs/new/?template={template.pk}")
     assert "Sort {{text}}" in page and "Claude Sonnet 5.5" in page
-    assert page.count(f'name="template" value="{template.pk}"') == 2  # also for pasted cells
+    for way in ("", "&paste="):
+        page = text(client_alice, f"/jobs/new/?template={template.pk}{way}")
+        assert page.count(f'name="template" value="{template.pk}"') == 1
 
     client_alice.post("/jobs/new/", upload(template=template.pk), headers=headers)
     client_alice.post("/jobs/new/pasted/", {"cells": "name\ttext", "template": template.pk})

@@ -7,12 +7,9 @@ import csv
 import io
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import as_csv, assert_fits, download, submit, upload, wait_until_finished
-
-pytestmark = pytest.mark.browser
 
 ENDS = ["", "cut", "refusal", "", "refusal", "cut", ""]
 ROWS = [
@@ -22,35 +19,66 @@ ROWS = [
 
 
 def send(page: Page, rows: str) -> None:
-    page.get_by_role("heading", name=f"Send {rows} again?").wait_for()
+    page.get_by_role("heading", name=f"Retry {rows}?").wait_for()
     assert_fits(page)
-    page.get_by_role("button", name=f"Practise with {rows} – no charge").dblclick()
+    page.get_by_role("button", name=f"Practice with {rows} – no charge").dblclick()
     page.wait_for_url(re.compile(r"/jobs/\d+/$"))
     wait_until_finished(page)
 
 
 def look_after(page: Page) -> None:
     page.locator("#look-after").click()
-    page.get_by_role("heading", name="What needs attention").wait_for()
+    page.locator("#tab-problems[aria-current=page]").wait_for()
     assert_fits(page)
+
+
+def ignore_the_last(page: Page) -> None:
+    look_after(page)
+    last = page.locator("#group-cut_off")
+    last.get_by_text("Other options").click()
+    assert_fits(page)
+    last.get_by_role("link", name="Ignore these rows").click()
+    page.get_by_role("heading", name="Ignore 1 row?").wait_for()
+    assert_fits(page)
+    page.get_by_role("button", name="Ignore 1 row").click()
+    expect(page.get_by_role("heading", name="1 row ignored by you")).to_be_visible()
+    assert_fits(page)
+
+
+def change_the_prompt(page: Page) -> None:
+    """Seen filled in while it is written, and tested on the rows before they are sent."""
+    page.locator("#group-refused").get_by_role("link", name="Change prompt for these rows").click()
+    assert_fits(page)
+    page.locator("#id_prompt").fill("Is {{idd}} a number?")
+    expect(page.locator("#notes-prompt")).to_contain_text("no column “idd”")
+    page.get_by_role("button", name="Use {{id}}").click()
+    expect(page.locator("#preview .inserted")).to_have_text("3")
+    page.locator("#id_prompt").press("Control+Enter")
+    tested = page.get_by_role("region", name="Answers before and after")
+    expect(tested.locator("tbody tr")).to_have_count(2)
+    expect(tested).to_contain_text("Declined by Claude")
+    expect(page.locator("#test-button")).to_be_enabled()
+    expect(page.locator("#id_prompt")).to_have_value("Is {{id}} a number?")
+    assert_fits(page)
+    page.get_by_role("button", name="See the price").click()
 
 
 def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     upload(page, "to mend.csv", as_csv([["id", "text"], *ROWS]))
-    page.get_by_role("heading", name="We read 7 rows, 2 columns").wait_for()
+    page.get_by_role("heading", name="7 rows, 2 columns").wait_for()
     page.locator("#id_prompt").fill("What does it say? {{text}}")
     submit(page)
     wait_until_finished(page)
     job = page.url
-    expect(page.locator("#headline")).to_contain_text("4 rows need attention")
+    expect(page.locator("#headline")).to_contain_text("3 of 7 answers are good")
 
     # Longer answers; these rows are cut off again whatever is allowed, and stay in the list.
     look_after(page)
     cut_off = page.locator("#group-cut_off")
     expect(cut_off).to_contain_text("Answer cut off")
-    cut_off.get_by_role("link", name=re.compile("Allow answers of .* and send again")).click()
+    cut_off.get_by_role("link", name=re.compile("Allow answers of .* and retry")).click()
     send(page, "2 rows")
-    expect(page.locator("#headline")).to_contain_text("4 rows need attention")
+    expect(page.locator("#headline")).to_contain_text("3 of 7 answers are good")
 
     # One is edited by hand, shown beside what it was, and sent.
     page.goto(f"{job}rows/2/")
@@ -58,33 +86,23 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     page.locator("#edit-row").click()
     assert_fits(page)
     page.get_by_label("text", exact=True).fill("Text no. 2, <b>shorter</b>")
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     changes = page.get_by_role("region", name="Changes")
     expect(changes.locator("ins")).to_have_text("Text no. 2, <b>shorter</b>")
     expect(changes.locator("del")).to_have_text("Text no. 2 [simulate:cut]")
     assert_fits(page)
-    page.get_by_role("link", name=re.compile("^Send 1 row")).click()
+    page.get_by_role("link", name=re.compile("^Retry 1 row")).click()
     send(page, "1 row")
-    expect(page.locator("#headline")).to_contain_text("3 rows need attention")
+    expect(page.locator("#headline")).to_contain_text("4 of 7 answers are good")
 
     # The refused ones get another prompt: only by their number, which no marker is in.
     look_after(page)
-    page.locator("#group-refused").get_by_role("link", name="Change prompt for these rows").click()
-    assert_fits(page)
-    page.locator("#id_prompt").fill("Is {{id}} a number?")
-    page.get_by_role("button", name="See the price").click()
+    change_the_prompt(page)
     send(page, "2 rows")
 
-    # And the last is left out.
-    look_after(page)
-    page.locator("#group-cut_off").get_by_role("link", name="Leave them out on purpose").click()
-    page.get_by_role("heading", name="Leave out 1 row?").wait_for()
-    assert_fits(page)
-    page.get_by_role("button", name="Leave out 1 row").click()
-    expect(page.get_by_role("heading", name="1 row left out by you")).to_be_visible()
-    assert_fits(page)
+    ignore_the_last(page)
     page.goto(job)
-    expect(page.locator("#headline")).to_have_text("Finished")
+    expect(page.locator("#headline")).to_have_text("All 6 answers are good.")
 
     lines = list(csv.reader(io.StringIO(download(page, "CSV").decode("utf-8-sig"))))
     header, rows = lines[0], lines[1:]

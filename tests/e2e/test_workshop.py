@@ -1,4 +1,4 @@
-"""The workshop in a real browser: each kind of answer, tried and sent, with the keyboard alone."""
+"""The draft in a real browser: each kind of answer, tested and sent, with the keyboard alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import as_csv, assert_fits, download, submit, tab_to, upload, wait_until_finished
-
-pytestmark = pytest.mark.browser
 
 ROWS = [
     ["1", "Boils fast, looks lovely. [simulate:good]", "Anna"],
@@ -26,7 +24,7 @@ LABELS = ["happy", "cross", "neither"]
 @pytest.fixture
 def draft(page: Page) -> Page:
     upload(page, "workshop.csv", as_csv([["id", "review", "name"], *ROWS]))
-    page.get_by_role("heading", name="We read 4 rows, 3 columns").wait_for()
+    page.get_by_role("heading", name="4 rows, 3 columns").wait_for()
     return page
 
 
@@ -79,18 +77,19 @@ def look_at_rows(page: Page) -> None:
 
 def compare_two_models(page: Page) -> None:
     """Rows are answered by two models, compared, and the job goes on with one of them."""
-    tab_to(page, "#tries [name=numbers]")
+    press(page, ".test-form summary", "Enter")
+    tab_to(page, "#tests [name=numbers]")
     page.keyboard.type("1, 2, 4")
-    pick(page, "#tries [name=also]", "claude-haiku-5-5")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    expect(page.locator("#tries")).to_contain_text(
-        "Haiku 5.5 (None: answers right away) – would have"
-    )
-    expect(page.locator("#price")).to_contain_text("learned this from the 3 rows")
+    pick(page, "#tests [name=also]", "claude-haiku-5-5")
+    press(page, "#test-button", "Enter")
+    expect(page.locator("#tests")).to_contain_text("Answers that changed are marked.")
+    expect(page.locator("#test-button")).to_be_focused()
+    expect(page.locator("#tests .skeleton")).to_have_count(0)
+    expect(page.locator("#announcer")).to_contain_text("Test 2 is done: 3 rows answered.")
+    expect(page.locator("#price-details")).to_contain_text("learned this from the 3 rows")
     assert_fits(page)
-    press(page, "#tries a[href*=compare]", "Enter")
-    page.get_by_role("heading", name="Compare two tries").wait_for()
+    press(page, "#tests a[href*=compare]", "Enter")
+    page.get_by_role("heading", name="Compare two tests").wait_for()
     expect(page.locator(".compare-sum")).to_contain_text(re.compile(r"\d of 3 rows got the same"))
     assert_fits(page)
     press(page, ".row-cards section:first-child form button", "Enter")
@@ -101,19 +100,32 @@ def compare_two_models(page: Page) -> None:
 def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     page = draft
     write(page, "#id_prompt", f"{PROMPT}: ")
-    press(page, ".chip[data-insert='{{review}}']", "Enter")
+    # The columns are one stop of the Tab key; the arrows go from one to the next.
+    tab_to(page, ".chip[data-insert='{{id}}']")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
     expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: {{{{review}}}}")
     expect(page.locator("#id_prompt")).to_be_focused()
+    page.keyboard.press("Control+Z")
+    expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: ")
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator("#id_prompt")).to_have_value(f"{PROMPT}: {{{{review}}}}")
 
     # Instructions behind a fold, labels behind a choice, a model, no thinking, identical rows once.
-    press(page, "details:has(#id_system) > summary", "Enter")
-    write(page, "#id_system", "Be strict.")
     choose(page, "[name=answer_kind]", "labels")
-    write(page, "#id_labels", "\n".join(LABELS))
+    tab_to(page, ".label-chip-input")
+    for label in LABELS:
+        page.keyboard.type(label)
+        page.keyboard.press("Enter")
+    expect(page.locator(".label-chip")).to_have_count(len(LABELS))
+    press(page, ".model-menu > summary", "Enter")
     choose(page, "[name=model]", "claude-sonnet-5-5")
+    expect(page.locator("#chosen-model")).to_contain_text("Claude Sonnet 5.5")
+    press(page, "#more > summary", "Enter")
+    write(page, "#id_system", "Be strict.")
     pick(page, "#id_effort", "none")
-    press(page, "#id_same_once", "Space")
-    expect(page.locator("#price")).to_contain_text("Price of 3 rows")
+    press(page, "#id_skip_duplicates", "Space")
+    expect(page.locator("#price")).to_contain_text("3 rows")
     expect(page.locator("#same-rows")).to_contain_text("1 row repeats an earlier one")
     expect(page.locator("#preview")).to_contain_text(f"{PROMPT}: {ROWS[0][1]}")
     assert_fits(page)
@@ -122,15 +134,15 @@ def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     compare_two_models(page)
 
     # A good answer as an example.
-    press(page, "#tries > details:nth-of-type(1) tr:first-child td button", "Enter")
+    press(page, "#tests tr:first-child form[action*=example] button", "Enter")
     expect(page.locator("#id_system")).to_have_value(
         re.compile(r"Be strict\..*<example>", re.DOTALL)
     )
 
     press(page, "#go-on:enabled", "Enter")
-    page.get_by_role("heading", name="Check and submit").wait_for()
+    page.get_by_role("heading", name="Review and submit").wait_for()
     assert_fits(page)
-    press(page, "main form button", "Enter")
+    press(page, "main form button.btn-lg", "Enter")
     wait_until_finished(page)
     found = finished_rows(page)
     assert [[row["id"], row["review"], row["name"]] for row in found] == ROWS
@@ -138,22 +150,44 @@ def test_labels_with_the_keyboard_alone(draft: Page) -> None:
     assert found[1]["answer"] == found[2]["answer"]
 
 
+def test_few_presses_of_the_tab_key_lead_to_the_last_step(draft: Page) -> None:
+    page = draft
+    page.locator("#id_prompt").fill("Say something about {{review}}")
+    expect(page.locator("#go-on")).to_be_enabled()
+    page.locator("#test-button").click()
+    expect(page.locator("#tests .tested-answer")).to_have_count(3)
+    page.reload()
+    expect(page.locator("#go-on")).to_be_enabled()
+    presses = 0
+    # Past the head of the page, then to the link of the last step.
+    for wanted in ("a.skip-link", ".stepper a[href='#go-on']"):
+        target = page.locator(wanted)
+        while not target.evaluate("element => element === document.activeElement"):
+            page.keyboard.press("Tab")
+            presses += 1
+            assert presses < 20, wanted
+        page.keyboard.press("Enter")
+    expect(page.locator("#go-on")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Review and submit").wait_for()
+
+
 def test_what_was_just_typed_is_what_is_tried(draft: Page) -> None:
     """Whatever is clicked at once after the last key, the recipe is saved before."""
     page = draft
     page.locator("#id_prompt").fill("First: {{review}}")
-    expect(page.locator("#price")).to_contain_text("Price of 4 rows")
+    expect(page.locator("#price")).to_contain_text("at most")
     page.locator("#id_prompt").press("End")
     page.keyboard.type(" and more")
-    page.locator("#tries form button").click()
-    expect(page.locator("#tries .tried-answer").first).to_contain_text("and more")
+    page.locator("#test-button").click()
+    expect(page.locator("#tests .tested-answer").first).to_contain_text("and more")
     page.locator("#id_prompt").press("End")
     page.keyboard.type(" still")
     page.locator(".site-nav a", has_text="Templates").click()
-    page.get_by_role("heading", name="Templates").wait_for()
+    page.get_by_role("heading", name="Templates", exact=True).wait_for()
     page.go_back()
     expect(page.locator("#id_prompt")).to_have_value("First: {{review}} and more still")
-    page.locator("#tries > details tr:first-child td button").click()
+    page.locator("#tests tr:first-child .thumbs button").first.click()
     expect(page.locator("#id_prompt")).to_have_value("First: {{review}} and more still")
     expect(page.locator("#id_system")).to_have_value(re.compile("<example>"))
 
@@ -171,14 +205,15 @@ def test_several_columns_with_the_keyboard_alone(draft: Page) -> None:
     page.keyboard.type("stars")
     pick(page, f"{names} [name=column_kind]", "number")
     pick(page, f"{names} [name=column_required]", "no")
-    expect(page.locator("#empty-cells")).to_contain_text("1 row has one and is sent as it is.")
+    press(page, "#more > summary", "Enter")
+    expect(page.locator("#empty-cells")).to_contain_text("1 row has an empty cell and is sent")
     press(page, "#id_skip_empty", "Space")
-    expect(page.locator("#price")).to_contain_text("Price of 3 rows")
+    expect(page.locator("#price")).to_contain_text("3 rows")
     assert_fits(page)
     press(page, "#go-on:enabled", "Enter")
-    page.get_by_role("heading", name="Check and submit").wait_for()
+    page.get_by_role("heading", name="Review and submit").wait_for()
     expect(page.locator(".check-list")).to_contain_text("mood, stars")
-    submit_again = page.get_by_role("link", name="Change something")
+    submit_again = page.get_by_role("link", name="Back to the draft")
     submit_again.press("Enter")
     expect(page.locator("[name=column_choices]").first).to_have_value("good\nbad")
     submit(page)
@@ -189,8 +224,10 @@ def test_several_columns_with_the_keyboard_alone(draft: Page) -> None:
     assert all(float(row["stars"] or 0) is not None for row in found)
 
     # A template of it, and the job again with one row that has changed.
+    press(page, "#job-menu > summary", "Enter")
     page.get_by_role("link", name="Save as a template").press("Enter")
-    page.get_by_role("button", name="Save the template").press("Enter")
+    page.get_by_role("button", name="Save template").press("Enter")
+    press(page, "#job-menu > summary", "Enter")
     page.get_by_role("link", name="Run again on a new file").press("Enter")
     changed = [*ROWS[:2], ["3", "Now it works. [simulate:good]", "Ben"], ROWS[3]]
     page.locator("#id_file").set_input_files(
@@ -200,11 +237,11 @@ def test_several_columns_with_the_keyboard_alone(draft: Page) -> None:
             "buffer": as_csv([["id", "Review", "name"], *changed]),
         }
     )
-    page.get_by_role("button", name="Upload and read the file").press("Enter")
-    page.get_by_role("heading", name="We read 4 rows, 3 columns").wait_for()
+    page.get_by_role("heading", name="4 rows, 3 columns").wait_for()
     expect(page.locator("#id_prompt")).to_have_value("What does {{name}} say? {{Review}}")
+    press(page, "#more > summary", "Enter")
     press(page, "#id_only_new", "Space")
-    expect(page.locator("#price")).to_contain_text("Price of 1 row")
+    expect(page.locator("#price")).to_contain_text("1 row ")
     expect(page.locator("#known-rows")).to_contain_text("2 rows have a good answer from job")
     assert_fits(page)
     submit(page)

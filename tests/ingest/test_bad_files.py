@@ -110,7 +110,14 @@ CSV = [
     ),
     refused("C8 random bytes", b"\x01\x02" + NOISE, "not a text file"),
     refused("C8 a picture", b"\x89PNG\r\n\x1a\n" + NOISE, "not a text file"),
-    refused("C9 NUL in a cell", b"name,text\nAnn,x\nBen,y\0z\n", "NUL character", line=3),
+    readable(
+        "C9 NUL in a cell",
+        b"name,text\nAnn,x\nBen,y\0z\nCid,w\n",
+        [["Ann", "x"], ["Ben", "y\ufffdz"], ["Cid", "w"]],
+        left_out=1,
+        page=["This row has a NUL character"],
+        line=3,
+    ),
     readable(
         "C10 a quotation mark that is never closed",
         b'name,text\n"Eve",x\nAnn,"x\n' + b"Ben,y\n" * 50,
@@ -149,9 +156,8 @@ CSV = [
         line=3,
         page=[
             "These rows have too few cells",
-            "This row has 1 cell, and there are 2 columns",
-            "Fill them with empty cells",
-            "Line 4",
+            "missing",
+            "Fill short rows with empty cells",
         ],
     ),
     readable(
@@ -262,11 +268,12 @@ def request(custom_id: str = "1", **params: Any) -> str:
 
 JSON = [
     readable("J1 a list", b'[{"a": "1"},\n {"a": "2"}]', [["1"], ["2"]], file="list.json"),
-    refused(
+    readable(
         "J2 a mistake in line 7",
         json_lines(*['{"a": "1"}'] * 6, '{"a": "the place" "b"}'),
-        "Column 19",
-        "the place",
+        [["1"]] * 6 + [['{"a": "the place" "b"}']],
+        page=["Column 19", "the place"],
+        left_out=1,
         line=7,
         file="upload.jsonl",
     ),
@@ -536,7 +543,7 @@ def test_a_file_of_the_catalogue(
     else:
         assert job.state == Job.State.DRAFT
         assert [row.content for row in job.rows.in_order()] == case.rows
-        assert job.left_out_count == case.left_out
+        assert job.unsent_count == case.left_out
     if case.columns is not None:
         assert job.columns == case.columns
     problems = list(job.problems.all())
@@ -625,7 +632,7 @@ def test_j17_ready_made_requests_are_recognised_and_checked(
     lines = [request("1"), request("1"), request("3", stream=True), request("any id, ü")]
     path.write_bytes(json_lines(*lines))
     job = upload(client_alice, path, drive)
-    assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 4, 2)
+    assert (job.kind, job.row_count, job.unsent_count) == (Job.Kind.REQUESTS, 4, 2)
     page = squeezed(client_alice.get(reverse("job", args=[job.pk])).content)
     assert "The custom_id “1” is already used on line 1" in page
     assert "Batches do not support streaming." in page

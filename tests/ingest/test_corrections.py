@@ -106,7 +106,7 @@ def test_rows_are_given_out_corrected_and_taken_back_in_their_places(
     ben[3:] = ["Ben", "red", "Bonn"]
     cid[3:] = ["Cid", "a, b", "c"]
     job = bring_back(client_alice, job, as_csv([header, ben, cid]), drive)
-    assert (job.state, job.row_count, job.left_out_count) == (Job.State.DRAFT, 4, 0)
+    assert (job.state, job.row_count, job.unsent_count) == (Job.State.DRAFT, 4, 0)
     assert contents(job) == [
         ["Ann", "=1+1", "Ulm"],
         ["Ben", "red", "Bonn"],
@@ -129,13 +129,13 @@ def test_some_now_others_later_and_what_is_still_wrong_is_said(
     job = make()
     header, _ben, cid = table_of(problem_file(client_alice, job))
     job = bring_back(client_alice, job, as_csv([header, [*cid[:3], "Cid", "a", "b"]]), drive)
-    assert (job.left_out_count, contents(job)[2]) == (1, ["Cid", "a", "b"])
+    assert (job.unsent_count, contents(job)[2]) == (1, ["Cid", "a", "b"])
     header, ben = table_of(problem_file(client_alice, job))
     job = bring_back(client_alice, job, as_csv([header, [*ben, "Bonn", "more"]]), drive)
-    assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn", "more"])
+    assert (job.unsent_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn", "more"])
     assert job.problems.get(kind="many_cells").lines == [3]
     job = bring_back(client_alice, job, as_csv([header, [*ben, "Bonn"]]), drive)
-    assert job.left_out_count == 0
+    assert job.unsent_count == 0
     assert contents(job)[1:3] == [["Ben", "red", "Bonn"], ["Cid", "a", "b"]]
 
 
@@ -148,7 +148,7 @@ def test_what_came_back_unchanged_is_still_left_out(
     table = table_of(problem_file(client_alice, job))
     padded = [[*row, "", "", ""][:7] for row in table]
     job = bring_back(client_alice, job, as_csv(padded), drive)
-    assert job.left_out_count == 2
+    assert job.unsent_count == 2
     assert not job.problems.filter(kind="corrected").exists()
     assert job.problems.get(kind="not_corrected").count == 2, "and it is said"
     assert contents(job)[1:3] == [["Ben", "red"], ["Cid", "a", "b", "c"]]
@@ -163,7 +163,7 @@ def test_the_corrected_file_may_be_a_workbook_with_its_columns_in_another_order(
         rows: list[list[Any]] = [["city", "row"], ["Bonn", 3]]
         fill(book.add_worksheet("Data"), rows)
     job = bring_back(client_alice, job, (tmp_path / "corrected").read_bytes(), drive)
-    assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
+    assert (job.unsent_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
 
 
 @about_files
@@ -173,7 +173,7 @@ def test_a_column_that_is_not_theirs_is_left_out_and_named(
     job = make()
     back = b"note,row,name,text,city\nmine,3,Ben,red,Bonn\n"
     job = bring_back(client_alice, job, back, drive)
-    assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
+    assert (job.unsent_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
     assert "has a column “note”" in job.problems.get(kind="correction_left").title
 
 
@@ -211,7 +211,7 @@ def test_a_cell_that_is_not_there_leaves_what_was_there(
     assert contents(job)[1] == ["Ben", "red", "Bonn"]
     job = bring_back(client_alice, make(), b"row,name,text,city\n4,Cid\n", drive)
     assert contents(job)[2] == ["Cid", "a", "b", "c"]
-    assert job.left_out_count == 2
+    assert job.unsent_count == 2
 
 
 @about_files
@@ -263,12 +263,12 @@ def test_the_problem_file_can_be_read_back_whatever_its_widths(
     given = problem_file(client_alice, job)
     job = bring_back(client_alice, job, given, drive)
     assert not job.problems.filter(kind="correction").exists()
-    assert job.left_out_count == 4
+    assert job.unsent_count == 4
     corrected = given.replace(
         f"Ben{delimiter}x".encode(), f"Ben{delimiter}x;1;2".replace(";", delimiter).encode()
     )
     job = bring_back(client_alice, job, corrected, drive)
-    assert (job.left_out_count, contents(job)[1]) == (3, ["Ben", "x", "1", "2"])
+    assert (job.unsent_count, contents(job)[1]) == (3, ["Ben", "x", "1", "2"])
 
 
 @about_files
@@ -370,7 +370,7 @@ def test_ready_made_requests_come_back_to_the_letter(
     right = [{"role": "user", "content": "Grüße"}]
     lines = [{"custom_id": str(n), "params": params} for n in (1, 1, 2)]
     job = make("\n".join(map(json.dumps, lines)).encode(), "requests.jsonl")
-    assert (job.kind, job.left_out_count) == (Job.Kind.REQUESTS, 3)
+    assert (job.kind, job.unsent_count) == (Job.Kind.REQUESTS, 3)
     given = [json.loads(line) for line in problem_file(client_alice, job).splitlines()]
     assert [line["row"] for line in given] == ["1", "2", "3"]
     assert all(line["problem"] and line["how to fix"] for line in given)
@@ -379,7 +379,7 @@ def test_ready_made_requests_come_back_to_the_letter(
         line["request"]["custom_id"] = f"my {number}"
     back = "\n".join(json.dumps(line, ensure_ascii=False) for line in given[:2])
     job = bring_back(client_alice, job, back.encode(), drive)
-    assert job.left_out_count == 1
+    assert job.unsent_count == 1
     assert [row.content["custom_id"] for row in job.rows.in_order()] == ["my 0", "my 1", "2"]
     assert job.reading.models["claude-haiku-5-5"]["rows"] == 2
 
@@ -429,7 +429,7 @@ def test_a_corrected_file_that_cannot_be_used_changes_nothing_and_it_is_said_why
     upload = SimpleUploadedFile("corrected.csv", content)
     answer = client_alice.post(reverse("correct", args=[job.pk]), {"file": upload}, follow=True)
     job = drive(job, until=is_read)
-    assert (job.state, job.left_out_count, contents(job)) == (Job.State.DRAFT, 2, before)
+    assert (job.state, job.unsent_count, contents(job)) == (Job.State.DRAFT, 2, before)
     assert job.corrections == []
     page = page_of(client_alice, job) if content else answer.content.decode()
     assert words in page
@@ -455,7 +455,7 @@ def test_a_row_that_is_not_there_is_named(
 ) -> None:
     job = make()
     job = bring_back(client_alice, job, b"row,city\n3,Bonn\n4711,Rom\n", drive)
-    assert job.left_out_count == 1
+    assert job.unsent_count == 1
     assert "row 4,711" in job.problems.get(kind="correction_left").title
 
 
@@ -472,7 +472,7 @@ def test_a_corrected_file_that_kills_the_process_is_not_used(
     settings.READING_MEMORY_BYTES = 150_000_000
     settings.MAX_LINE_BYTES = settings.MAX_CELL_BYTES = 10**9
     job = bring_back(client_alice, job, b"row,city\n4," + b"x" * 60_000_000, drive)
-    assert (job.state, job.left_out_count) == (Job.State.DRAFT, 1)
+    assert (job.state, job.unsent_count) == (Job.State.DRAFT, 1)
     assert "memory" in refusal(job)
     assert len(job.corrections) == 1, "the earlier one is still there"
     assert contents(job)[1] == ["Ben", "red", "Bonn"]
@@ -490,12 +490,12 @@ def test_corrections_can_be_taken_back_and_stay_when_a_choice_changes(
     address = reverse("reading", args=[job.pk])
     client_alice.post(address, {"reading-delimiter": ",", "reading-encoding": "cp1252"})
     job = drive(job, until=is_read)
-    assert (job.left_out_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
+    assert (job.unsent_count, contents(job)[1]) == (1, ["Ben", "red", "Bonn"])
     (stored,) = (correction.file for correction in job.corrections)
-    assert "Take back the corrected rows" in page_of(client_alice, job)
+    assert "Undo the corrected rows" in page_of(client_alice, job)
     client_alice.post(address, {"uncorrected": "yes"})
     job = drive(job, until=is_read)
-    assert (job.left_out_count, job.corrections) == (2, [])
+    assert (job.unsent_count, job.corrections) == (2, [])
     assert not files.stored_path(stored).exists()
 
 

@@ -15,9 +15,9 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.actions import uploads
-from jobs.ingest.descriptions import ONE_COLUMN
+from jobs.ingest.delimiters import ONE_COLUMN
 from jobs.ingest.file_formats import open_upload
-from jobs.ingest.shapes import Choices, Finding, Limits, ParsedRow, Reader
+from jobs.ingest.shapes import NO_HEADER, Choices, Finding, Limits, ParsedRow, Reader
 from jobs.models import Job
 
 from ..pages import squeezed
@@ -244,6 +244,28 @@ def test_titles_in_quotation_marks_are_text_where_no_cell_needs_them(tmp_path: P
 
 
 @pytest.mark.no_database
+@pytest.mark.parametrize("between", ["\t", ",", ";"])
+@pytest.mark.parametrize("end", ["", 'pipe 5"', '"c"'])
+def test_a_stray_quotation_mark_is_one_bad_cell(tmp_path: Path, between: str, end: str) -> None:
+    lines = ["id|name|text|n", '1|a|"quoted | cell"|2', '2|"open only|x|3', f"3|{end}|y|4"]
+    lines += [f"{n}|b|z|5" for n in range(4, 20)]
+    if end and between != "\t":
+        lines[3] = "3|b|y|4"
+    text = "".join(f"{line}\n" for line in lines).replace("|", between)
+    _reader, rows = read(tmp_path, text)
+    assert len(rows) == 19
+    assert [row.line for row in rows if row.problem] in ([3], [3, 4])
+    assert cells(rows)[3][0] == "4"
+
+
+@pytest.mark.no_database
+def test_line_breaks_in_cells_of_a_file_with_tabs_are_read(tmp_path: Path) -> None:
+    text = 'id\tname\ttext\n1\tAnn\t"two\nlines"\n2\t"Ben\nB."\t"and\n\nmore"\n'
+    _reader, rows = read(tmp_path, text)
+    assert cells(rows) == [["1", "Ann", "two\nlines"], ["2", "Ben\nB.", "and\n\nmore"]]
+
+
+@pytest.mark.no_database
 def test_a_fault_in_the_line_of_names_is_told(tmp_path: Path) -> None:
     rows = "".join(f"{n},Größe\n" for n in range(20))
     file = tmp_path / "upload"
@@ -252,6 +274,12 @@ def test_a_fault_in_the_line_of_names_is_told(tmp_path: Path) -> None:
     list(reader)
     said = finding(reader, "faulty_names")
     assert said and said.line == 1 and "column names" in said.text
+    keep, rows_only = said.options
+    reader = open_upload(str(file), keep.applied(Choices()), Limits())
+    list(reader)
+    assert not finding(reader, "faulty_names") and finding(reader, "kept_names")
+    reader = open_upload(str(file), rows_only.applied(Choices()), Limits())
+    assert len(list(reader)) == 21
 
 
 @pytest.mark.no_database
@@ -276,3 +304,45 @@ def test_one_bad_byte_beside_one_good_letter_leaves_utf_8_to_choose(tmp_path: Pa
     assert said and said.options[0].change == {"encoding": "utf-8"}
     again = open_upload(str(file), Choices(encoding="utf-8"), Limits())
     assert [row.line for row in again if row.problem] == [3]
+
+
+DRAWN = {
+    "sap": (
+        "28.11.2026        Dynamic list display        1\n-----------------\n"
+        "|Material|Name   |\n-----------------\n|1-1     |Case   |\n|1-2     |Plate  |\n"
+        "-----------------\n"
+    ),
+    "mysql": (
+        "+----------+-------+\n| Material | Name  |\n+----------+-------+\n|      1-1 | Case  |\n"
+        "|      1-2 | Plate |\n+----------+-------+\n"
+    ),
+    "psql": " Material | Name  \n----------+-------\n 1-1      | Case\n 1-2      | Plate\n",
+    "markdown": "| Material | Name |\n|---|:---|\n| 1-1 | Case |\n| 1-2 | Plate |\n",
+}
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_table_drawn_with_characters_is_a_table(tmp_path: Path, name: str) -> None:
+    reader, rows = read(tmp_path, DRAWN[name])
+    assert reader.columns == ["Material", "Name"]
+    assert cells(rows) == [["1-1", "Case"], ["1-2", "Plate"]]
+    assert not any(row.problem for row in rows)
+    said = finding(reader, "drawn")
+    assert said and said.options[0].change == {"delimiter": ONE_COLUMN}
+    lines = DRAWN[name].split("\n")
+    assert [lines[row.line - 1].count("1-") for row in rows] == [1, 1], "the lines are the file's"
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize("text", ["a|b\n1|2\n--|--\n", "id,text\n1,a|b\n2,--\n3,c|d\n"])
+def test_bars_and_dashes_alone_draw_no_table(tmp_path: Path, text: str) -> None:
+    _reader, rows = read(tmp_path, text)
+    assert len(rows) == text.count("\n") - 1
+
+
+@pytest.mark.no_database
+def test_a_chat_is_no_list(tmp_path: Path) -> None:
+    text = "[28.11.26, 10:15:01] Ann: Hi\n[28.11.26, 10:15:20] Ben: Hello, how are you?\n"
+    reader, rows = read(tmp_path, text, header=NO_HEADER)
+    assert reader.format == "CSV" and len(rows) == 2

@@ -133,3 +133,13 @@ def test_japanese_of_seven_bits(tmp_path: Path) -> None:
     reader, rows = read(tmp_path, "a,b\n1,これは良い\n".encode("iso2022_jp"))
     assert cells(rows) == [["1", "これは良い"]]
     assert reader.understood.encoding == "iso2022_jp"
+
+
+def test_romanian_of_its_own_encoding(tmp_path: Path) -> None:
+    text = "id,text\n1,Mi-a spus „mulțumesc” și a plecat\n2,„Bună ziua”, prețul e bun\n"
+    reader, rows = read(tmp_path, text.encode("iso8859-16"))
+    assert reader.understood.encoding == "iso8859-16" and not question(reader)
+    assert cells(rows)[0][1] == "Mi-a spus „mulțumesc” și a plecat"
+    # Without such quotation marks it is not told apart, and the letters look alike.
+    reader, _rows = read(tmp_path, "a,b\n1,știe că mulțumește foarte rapid\n".encode("iso8859-16"))
+    assert reader.understood.encoding == "cp1250"

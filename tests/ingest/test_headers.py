@@ -248,6 +248,76 @@ def test_names_in_merged_cells_of_a_sheet(path: Path) -> None:
     assert reader.understood.header_lines == 2
 
 
+NUMBERS = [["Oslo", 1, 2, 3, 4], ["Bergen", 5, 6, 7, 8], ["Rome", 1, 1, 1, 1]]
+WORDS = [["Oslo", "a", "b", "c", "d"], ["Bergen", "e", "f", "g", "h"], ["Rome", "x", "y", "z", "w"]]
+TWO_YEARS = [("B1:C1", "2024"), ("D1:E1", "2025")]
+OF_YEARS = ["City", "2024 - Q1", "2024 - Q2", "2025 - H1", "2025 - H2"]
+
+
+def merged(path: Path, rows: list[list[Any]], spans: list[tuple[str, str]]) -> Reader:
+    with workbook(path) as book:
+        sheet = book.add_worksheet()
+        fill(sheet, rows)
+        for place, text in spans:
+            sheet.merge_range(place, text)
+    reader = open_upload(str(path), Choices(), Limits())
+    assert len(list(reader)) == 3
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("names", "spans", "columns"),
+    [
+        ([["City"], ["", "Q1", "Q2", "H1", "H2"]], TWO_YEARS, OF_YEARS),
+        ([["City"], ["", "Q1", "Q2", "H1", "H2"]], [("A1:A2", "City"), *TWO_YEARS], OF_YEARS),
+        ([[""], ["City", "Q1", "Q2", "H1", "H2"]], TWO_YEARS, OF_YEARS),
+        (
+            [["City"], ["", "Q1", "Q2", "Q1", "Q2"]],
+            TWO_YEARS,
+            [*OF_YEARS[:3], "2025 - Q1", "2025 - Q2"],
+        ),
+        (
+            [["City", "", "", "Note", "Sum"], ["", "Q1", "Q2", "", ""]],
+            TWO_YEARS[:1],
+            ["City", "2024 - Q1", "2024 - Q2", "Note", "Sum"],
+        ),
+        (
+            [["City"], [], ["", "Q1", "Q2", "H1", "H2"]],
+            [("A1:A3", "City"), ("B1:E1", "Sales"), ("B2:C2", "2024"), ("D2:E2", "2025")],
+            ["City", *(f"Sales - {name}" for name in OF_YEARS[1:])],
+        ),
+        (
+            [["Report"], ["City"], ["", "Q1", "Q2", "H1", "H2"]],
+            [("A1:E1", "Report"), ("A2:A3", "City"), ("B2:C2", "2024"), ("D2:E2", "2025")],
+            OF_YEARS,
+        ),
+    ],
+)
+def test_a_name_that_is_merged_over_others_is_part_of_them(
+    path: Path, names: list[list[Any]], spans: list[tuple[str, str]], columns: list[str]
+) -> None:
+    reader = merged(path, [*names, *NUMBERS], spans)
+    assert reader.columns == columns
+    assert "merged" not in [found.kind for found in reader.remarks]
+    assert questions(reader) == ["header_lines"]
+
+
+@pytest.mark.parametrize(
+    ("names", "spans"),
+    [
+        ([["City", "", "", "X", "Y"]], [("B1:C1", "Address")]),
+        ([["Report"], ["City", "Q1", "Q2", "H1", "H2"]], [("A1:E1", "Report 2024")]),
+    ],
+)
+@pytest.mark.parametrize("rows", [NUMBERS, WORDS])
+def test_other_merged_cells_leave_one_line_of_names(
+    path: Path, names: list[list[Any]], spans: list[tuple[str, str]], rows: list[list[Any]]
+) -> None:
+    reader = merged(path, [*names, *rows], spans)
+    assert reader.understood.header_lines == 0
+    assert reader.columns[0] == "City"
+
+
 def test_the_number_of_lines_with_names_can_be_chosen(path: Path) -> None:
     content = "weight,height\nkg,cm\n60,170\n70,180\n"
     reader, lines = read(path, content, header_lines=2)

@@ -369,7 +369,7 @@ def test_what_has_no_limit_is_left_out_in_words(
     words: str,
 ) -> None:
     job = draft_of(alice, drive, request(), params)
-    assert (job.row_count, job.left_out_count) == (2, 1)
+    assert (job.row_count, job.unsent_count) == (2, 1)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert words in page and "Remove" in page
 

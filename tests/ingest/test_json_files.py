@@ -382,3 +382,12 @@ def test_two_keys_that_differ_by_blanks_at_their_ends_are_two_columns(path: Path
     """In a prompt, blanks inside the braces mean nothing."""
     reader, lines = read(path, '{" a ": "1", "a": "2"}\n')
     assert (reader.columns, cells(lines)) == (["a", "a (2)"], [["1", "2"]])
+
+
+@pytest.mark.parametrize("text", ["{}", "{}\n{}\n", "[{}, {}]"])
+def test_objects_without_keys_are_no_rows(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "upload"
+    path.write_text(text)
+    with pytest.raises(Unreadable) as raised:
+        list(open_upload(str(path), Choices(), Limits()))
+    assert "are empty" in raised.value.findings[0].text

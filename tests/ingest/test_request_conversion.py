@@ -48,6 +48,70 @@ def params_of(path: Path, convert: str = "openai", **body: Any) -> dict[str, Any
     return params
 
 
+# --- Other providers, and examples for fine-tuning ------------------------------------------------
+
+HELLO = {"role": "assistant", "content": "Hello"}
+TUNING = {"messages": [{"role": "system", "content": "Be kind."}, HI, HELLO]}
+TWO_ANSWERS = {
+    "input": {"messages": [HI]},
+    "preferred_output": [HELLO],
+    "non_preferred_output": [{"role": "assistant", "content": "No"}],
+}
+VERTEX = {
+    "custom_id": "v 1",
+    "request": {"messages": [HI], "anthropic_version": "vertex-2023-10-16", "max_tokens": 9},
+}
+GEMINI_TUNING = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("one", "convert", "said"),
+    [
+        (TUNING, "fine-tuning", "fine-tuning a model. The last answer of each is the expected"),
+        (TWO_ANSWERS, "fine-tuning", "fine-tuning a model"),
+        (VERTEX, "vertex", "Google’s Vertex AI"),
+        (GEMINI_TUNING, "gemini-tuning", "fine-tuning Google’s Gemini"),
+        ({"request": GEMINI_TUNING}, "gemini", "Google’s Gemini batch API"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_files_of_other_services_are_no_tables_without_a_word(
+    path: Path, one: dict[str, Any], convert: str, said: str, count: int
+) -> None:
+    if count == 1 and one in (TWO_ANSWERS, {"request": GEMINI_TUNING}):
+        return  # one object with a list in it
+    reader, _lines = read(path, *[one] * count)
+    (asked,) = [found for found in reader.remarks if found.kind == "foreign_requests"]
+    assert said in asked.text and asks("foreign_requests")
+    changes = [option.change["convert"] for option in asked.options]
+    assert changes == [convert, "keep"]
+
+
+def test_the_expected_answer_of_an_example_is_not_sent(path: Path) -> None:
+    longer = {"messages": [HI, HELLO, {"role": "user", "content": "Bye"}, HELLO]}
+    first, second, third = converted(path, TUNING, longer, TWO_ANSWERS, convert="fine-tuning")
+    assert (first["system"], first["messages"]) == ("Be kind.", [HI])
+    assert second["messages"] == longer["messages"][:3]
+    assert third["messages"] == [HI] and "claude" in third["model"]
+    reader, _lines = read(path, TUNING, convert="fine-tuning")
+    (said,) = [found for found in reader.remarks if found.kind == "converted"]
+    assert "without the expected answer" in said.text
+    _reader, (bad,) = read(path, {"messages": [HELLO]}, convert="fine-tuning")
+    assert bad.problem and "no message by the user" in bad.problem.text
+
+
+def test_requests_of_vertex_lose_their_version_and_get_a_model(path: Path) -> None:
+    (params,) = converted(path, VERTEX, convert="vertex")
+    assert "anthropic_version" not in params and "claude" in params["model"]
+    assert (params["messages"], params["max_tokens"]) == ([HI], 9)
+
+
+def test_messages_of_another_kind_stay_a_table(path: Path) -> None:
+    for messages in ([{"role": "guest", "text": "Hi"}], [{"text": "Hi"}], ["Hi"], "Hi", []):
+        reader, _lines = read(path, {"id": 1, "messages": messages}, {"id": 2, "messages": "x"})
+        assert "foreign_requests" not in [found.kind for found in reader.remarks]
+
+
 # --- Whose form it is -----------------------------------------------------------------------------
 
 BEDROCK = {
@@ -79,8 +143,8 @@ BARE = {"model": "claude-haiku-5-5", "max_tokens": 9, "messages": [HI]}
         (BEDROCK, "bedrock", "Amazon Bedrock’s batch inference"),
         (CONVERSE, "bedrock", "Amazon Bedrock’s batch inference"),
         (BARE, "bare", "without a “custom_id”"),
-        ({"key": "a", "request": {"contents": []}}, "", "Google’s Gemini batch API"),
-        ({"request": {"contents": []}}, "", "cannot be converted"),
+        ({"key": "a", "request": {"contents": []}}, "gemini", "Google’s Gemini batch API"),
+        ({"request": {"contents": []}}, "gemini", "Google’s Gemini batch API"),
     ],
 )
 @pytest.mark.parametrize("count", [1, 2])
@@ -93,7 +157,7 @@ def test_whose_form_it_is_is_said_and_asked(
     assert words in question.text
     assert asks(question.kind)
     offered = [option.change["convert"] for option in question.options]
-    assert offered == [form, "keep"][form == "" :]
+    assert offered == [form, "keep"]
     # A table, if that is what a person wants.
     reader, _lines = read(path, *[one] * count, convert="keep")
     assert reader.kind == "table"

@@ -183,3 +183,15 @@ def test_the_mark_of_the_end_in_old_files_is_left_out(path: Path, end: str) -> N
 def test_ctrl_z_elsewhere_is_text(path: Path) -> None:
     _reader, lines = read(path, "id,text\n1,a\x1a\n2,b\n")
     assert lines == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "word", ['סה"כ', "المجموع", "Toplam", "Összesen", "I alt", "Tổng cộng", "รวม"]
+)
+def test_totals_are_known_in_other_languages(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "upload"
+    path.write_text(f"a;b\nx;5\ny;7\nz;1\n{word};13\n")
+    reader = open_upload(str(path), Choices(), Limits())
+    assert len(list(reader)) == 4
+    (asked,) = [one for one in reader.remarks if one.kind == "unlike"]
+    assert asked.line == 5

@@ -251,13 +251,18 @@ def test_a_column_name_without_a_result_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("nul", ["a_x0000_b", "a\0b"])
-def test_a_nul_character_is_refused_with_its_cell(path: Path, nul: str) -> None:
-    row = f'<row r="7"><c r="AB7" t="inlineStr"><is><t>{nul}</t></is></c></row>'
-    first = '<row r="1"><c r="AA1" t="inlineStr"><is><t>x</t></is></c></row>'
-    xlsx(path, sheet_of(first + row))
-    found = refusal(path)
-    assert (found.kind, found.line) == ("nul", 7)
-    assert "AB7" in found.text
+def test_a_nul_character_spoils_its_row_only_and_is_named_with_its_cell(
+    path: Path, nul: str
+) -> None:
+    def row(line: int, text: str) -> str:
+        cell = f'<c r="AB{line}" t="inlineStr"><is><t>{text}</t></is></c>'
+        return f'<row r="{line}"><c r="AA{line}" t="inlineStr"><is><t>x</t></is></c>{cell}</row>'
+
+    xlsx(path, sheet_of(row(1, "name") + row(7, nul) + row(8, "good")))
+    _reader, lines = read(path)
+    assert [line.problem.kind if line.problem else "" for line in lines] == ["nul", ""]
+    assert lines[0].problem and "AB7" in lines[0].problem.text
+    assert cells(lines)[0][1] in ("a\ufffdb", "a\ufffd")
 
 
 # What .xlsx cannot hold at all: NUL, halves of a pair, and these two.

@@ -14,6 +14,7 @@ import pytest
 import xlwt  # type: ignore[import-untyped]
 
 from jobs.ingest.file_formats import open_upload
+from jobs.ingest.finding_kinds import asks
 from jobs.ingest.shapes import FILL, KEEP, SKIP, Choices, Finding, Limits, Reader, Unreadable
 
 from ..workbooks import (
@@ -55,6 +56,40 @@ def finding(reader: Reader, kind: str) -> Finding:
 
 def kinds(reader: Reader) -> list[str]:
     return [remark.kind for remark in reader.remarks]
+
+
+def amounts(path: Path, *formats: str, rows: int = 40) -> None:
+    """A column of amounts, each of the formats after the other."""
+    with workbook(path) as book:
+        sheet = book.add_worksheet()
+        fill(sheet, [["item", "price"]])
+        known = [book.add_format({"num_format": code}) for code in formats]
+        for line in range(1, rows * len(formats) + 1):
+            sheet.write(line, 0, f"item {line}")
+            sheet.write_number(line, 1, line + 0.5, known[(line - 1) // rows])
+
+
+def test_several_currencies_in_a_column_are_named_and_asked_about(path: Path) -> None:
+    amounts(path, "[$$-409]#,##0.00", '#,##0.00 "€"', "[$£-809]#,##0.00")
+    reader, rows = read(path)
+    asked = finding(reader, "mixed_formats")
+    assert all(sign in asked.text for sign in "$€£") and asks("mixed_formats")
+    assert rows[0][1] == "1.5"
+    assert labels(asked) == ["As shown"]
+    reader, rows = read(path, asked.options[0].applied(AS_IT_IS))
+    assert [rows[at][1] for at in (0, 40, 80)] == ["$1.50", "41.50 €", "£81.50"]
+    assert "mixed_formats" not in kinds(reader)
+
+
+def test_one_currency_is_a_remark_and_each_format_of_a_column_is_named(path: Path) -> None:
+    amounts(path, '"$"#,##0.00', '"$"#,##0')
+    reader, _rows = read(path)
+    assert "mixed_formats" not in kinds(reader) and finding(reader, "number_format")
+    amounts(path, '"INV-"0.0', '0.0" kg"', "0.0")
+    reader, rows = read(path)
+    said = finding(reader, "number_format")
+    assert "INV-" in said.text and "kg" in said.text and "2 formats" in said.text
+    assert [rows[at][1] for at in (0, 40, 80)] == ["INV-1.5", "41.5 kg", "81.5"]
 
 
 def labels(found: Finding) -> list[str]:
@@ -217,9 +252,13 @@ def test_formats_that_say_something_are_read_as_shown() -> None:
         assert read_as[name] == text
     texts = [found.text for found in reader.remarks if found.kind == "number_format"]
     assert texts == [
-        "Column “value”: shown as 7.5%, stored as 0.075. It was read as shown.",
-        "Column “value”: shown as $1,234.50, stored as 1234.5. It was read as stored.",
+        "Column “value” has 6 formats: 7.5% (stored as 0.075), 02494 (stored as 2494), "
+        "INV-00042 (stored as 42), Yes (stored as 1), 5 hours (stored as 5) and 1 more. "
+        "They were read as shown.",
+        "Column “value”: shown as 2023, stored as 45000. It was read as 2023-03-15, so that no "
+        "digit is lost.",
     ]
+    assert "$1,234.50 (stored as 1234.5)" in finding(reader, "mixed_formats").text
 
 
 def test_each_column_can_be_read_as_shown_or_as_stored(path: Path) -> None:

@@ -21,7 +21,7 @@ COLUMNS = AnswerKind("columns", (), (AnswerColumn("mood", "choice", ("good", "ba
 RECIPES = [
     Recipe(),
     Recipe("Say {{text}}", "Be brief.", "claude-haiku-5-5", 300, effort="low", cached=True),
-    Recipe("“ü”\n{{text}}", answer=COLUMNS, skip_empty=True, same_once=True, only_new=True),
+    Recipe("“ü”\n{{text}}", answer=COLUMNS, skip_empty=True, skip_duplicates=True, only_new=True),
     Recipe("a", answer=AnswerKind("labels", ("x", "y"))),
     Recipe("b", model="m"),
 ]

@@ -76,7 +76,7 @@ from jobs.rules.retry_choices import RetryChoice
 from jobs.drafts import estimates
 from jobs.worker import housekeeping, sweep
 def work(job, until):
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not until(Job.objects.get(pk=job.pk)):
         assert time.monotonic() < end, list(job.events.values_list("text", flat=True))
         sweep.sweep()

@@ -192,7 +192,7 @@ def test_rows_of_a_job_that_is_being_deleted_are_not_sent_again(
     assert not mixed.rows.filter(outcome=Outcome.WAITING).exists()
 
 
-@of("delete_job")
+@of("begin_deletion")
 def test_a_job_whose_rows_are_sent_again_is_not_deleted(
     make_job: MakeJob, alice: User, meanwhile: Meanwhile
 ) -> None:
@@ -233,9 +233,9 @@ def test_a_batch_that_was_taken_back_is_not_looked_for(
 
 @of("_commit_intent")
 def test_a_batch_that_was_canceled_is_not_sent(
-    alice: User, simulator: Simulator, drive: Drive, meanwhile: Meanwhile
+    alice: User, simulator: Simulator, meanwhile: Meanwhile
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     meanwhile(Batch, Batch.State.SUBMITTING, state=Batch.State.CANCELED)
     sweep.sweep()
     assert simulator.truth()["posts"] == 0
@@ -247,7 +247,7 @@ def test_a_batch_that_was_canceled_is_not_sent(
 def test_an_answer_counts_although_somebody_had_doubts(
     alice: User, simulator: Simulator, drive: Drive, meanwhile: Meanwhile
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     meanwhile(Batch, Batch.State.IN_PROGRESS, state=Batch.State.UNKNOWN)
     job = drive(job)
     assert simulator.truth()["posts"] == job.good_count == 1
@@ -358,7 +358,7 @@ def test_answers_that_are_here_win_over_whoever_gave_the_batch_up_meanwhile(
     changed: dict[str, Any],
 ) -> None:
     settings.SUBMIT_DEADLINE_SECONDS = 1
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     store = result_rows.store
     stored: list[Batch] = []
 
@@ -381,7 +381,7 @@ def test_answers_that_are_here_win_over_whoever_gave_the_batch_up_meanwhile(
 def test_a_worker_that_lost_the_job_does_not_say_that_a_batch_is_collected(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     store = result_rows.store
 
     def taken_over(*args: Any, **kwargs: Any) -> int:

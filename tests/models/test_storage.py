@@ -33,10 +33,10 @@ from jobs.worker import advance
 
 from ..bench import Browser
 from ..conftest import PASSWORD
-from ..running import Site, wait_for
+from ..running import Site, wait_for, with_database
 
 CSV = b"name,text\nAda,likes it\nBen,does not\n"
-QUOTA = "the most one person may use"
+QUOTA = "more than your disk quota of"
 FULL = "disk is almost full"
 
 
@@ -278,7 +278,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.no_database
 def test_a_whole_site_on_a_disk_without_a_free_byte(small_disk: Path, tmp_path: Path) -> None:
     """Sign-in works, an upload is refused in words, and all goes on once there is room."""
-    site = Site(small_disk, DISK_RESERVE_BYTES="50000000")
+    site = Site(with_database(small_disk), DISK_RESERVE_BYTES="50000000")
     try:
         site.wait_until_ready()
         browser = Browser(site.port)

@@ -207,7 +207,7 @@ def test_a_look_at_a_list_that_is_none_is_no_look(
     """The answer to the POST is lost, and then the list says nothing, again and again."""
     settings.RECONCILE_GRACE_SECONDS = 0
     simulator.faults(create=[{"kind": "drop_after_accept"}])
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     drive(job, until=lambda job: job.batches.filter(state=Batch.State.UNKNOWN).exists())
     simulator.faults(list=[{"kind": "empty_object", "times": 5}])
 
@@ -481,7 +481,7 @@ def test_a_call_that_takes_too_long_is_ended_and_nothing_goes_out_readable(
         if by_proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://{url}")
         certificates = without_certificates(ssl.PROTOCOL_TLS_CLIENT)
-        monkeypatch.setattr(sdk, "_certificates", lambda: certificates)
+        monkeypatch.setattr(sdk, "_certificates", lambda _check: certificates)
         server = threading.Thread(target=serve)
         server.start()
         body = tmp_path / "body.json"

@@ -61,7 +61,9 @@ def cells(file: bytes) -> list[list[Any]]:
 
 
 def build_usual(job: Job) -> None:
-    builder.request_usual_exports(job)
+    """As for a large job."""
+    for kind in ("csv", "xlsx"):
+        builder.request_export(job, kind, "all")
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
     advance.advance(job.pk)
     job.refresh_from_db()
@@ -84,10 +86,20 @@ def with_batch_at_provider(job: Job) -> Job:
 # --- Ready before somebody asks -------------------------------------------------------------------
 
 
-def test_a_job_that_finishes_has_its_files(
+def test_a_small_job_needs_no_files_of_its_own(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
+    assert not built(job) and not job.exports.exists()
+    assert content(get(client_alice, job)) == b"".join(table.csv_chunks(job))
+    assert [line[:2] for line in cells(content(get(client_alice, job, "xlsx")))[1:]] == ROWS
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_job_that_finishes_has_its_files(
+    alice: User, client_alice: Client, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(confirmed(alice, ROWS))
     assert built(job) == ["all.csv", "all.xlsx"]
     assert not job.exports.exists() and job.next_action_at is None
     answer = get(client_alice, job)
@@ -168,10 +180,11 @@ def test_files_are_built_anew_once_nobody_has_marked_an_answer_for_a_while(
     assert "Marked as not good: No." in cells(content(get(client_alice, job, "xlsx")))[1]
 
 
+@pytest.mark.usefixtures("large")
 def test_rows_that_were_sent_again_are_in_the_files_that_follow(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     Row.objects.filter(job=job, number=2).update(
         outcome=Outcome.EXPIRED, cause="expired", answer="", cost_pico=0
     )
@@ -227,7 +240,7 @@ def test_a_large_workbook_is_made_by_the_worker(
     outcomes = [Outcome.GOOD, Outcome.LOOK]
     job = with_batch_at_provider(make_job(alice, state=state, outcomes=outcomes, practice=True))
     page = get(client_alice, job, "xlsx", only="good").content.decode()
-    assert "The Excel file is being prepared" in page and "Good rows only: 1 row" in page
+    assert "Building the Excel file" in page and "Good rows only: 1 row" in page
     assert 'hx-trigger="every 2s, look"' in page and "The worker is not running" not in page
     version = page.partition("v=")[2].partition('"')[0]
     assert poll(client_alice, job, only="good", v=version).status_code == 204
@@ -248,7 +261,7 @@ def test_the_page_says_that_a_workbook_waits_for_the_worker(
     assert 'id="is-prepared"' in page
     build_usual(job)
     page = squeezed(client_alice.get(f"/jobs/{job.pk}/").content)
-    assert 'id="is-prepared"' not in page and " KB </a>" in page
+    assert 'id="is-prepared"' not in page and " KB</span> </a>" in page
 
 
 def test_only_a_csv_that_stays_is_built(alice: User, make_job: MakeJob) -> None:
@@ -281,8 +294,11 @@ def test_a_table_that_is_too_wide_is_offered_as_csv(
     alice: User, client_alice: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workbook, "MOST_COLUMNS", 3)
+    monkeypatch.setattr(builder, "AT_ONCE", 0)
     job = make_job(alice)
-    build_usual(job)
+    builder.request_usual_exports(job)
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
+    advance.advance(job.pk)
     assert built(job) == ["all.csv"] and not job.exports.exists()
     page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
     assert workbook.TOO_WIDE in page and "download/xlsx" not in page
@@ -296,7 +312,7 @@ def test_more_rows_than_a_sheet_holds_are_said(
     assert 'id="more-sheets"' not in client_alice.get(f"/jobs/{job.pk}/").content.decode()
     monkeypatch.setattr(workbook, "SHEET_ROWS", 2)
     page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
-    assert "the other rows are in more sheets" in page and "holds 32,767 characters" in page
+    assert "The other rows are in more sheets" in page and "cells at 32,767 characters" in page
 
 
 # --- Trouble --------------------------------------------------------------------------------------
@@ -319,7 +335,7 @@ def test_a_full_disk_is_said_and_the_files_are_built_later(
     (said,) = [event.text for event in job.events.all()]
     assert said.startswith("The disk of this site is full.") and "CSV and JSONL" in said
     page = get(client_alice, job, "xlsx").content.decode()
-    assert "being prepared" in page
+    assert "Building the Excel file" in page
     assert content(get(client_alice, job)).startswith(table.BOM)
     assert not built(job)
     build_usual(job)
@@ -361,7 +377,7 @@ def test_a_full_disk_does_not_keep_a_job_from_finishing(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builder, "_build", lambda *_: full_disk(Path(), 0), raising=True)
-    job = drive(confirmed(alice, drive, ROWS))
+    job = drive(confirmed(alice, ROWS))
     assert (job.state, job.good_count, job.failures_in_a_row) == (Job.State.FINISHED, 2, 0)
 
 

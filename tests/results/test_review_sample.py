@@ -91,12 +91,13 @@ def test_a_sample_is_drawn_at_random_once_and_grows_by_more(job: Job, bob: User)
     assert reviews.draw_sample(job, 100, job.owner) == 20, "there are no more"
 
 
+@pytest.mark.no_database
 def test_every_answer_has_the_same_chance(job: Job) -> None:
-    """Each of 60 answers is drawn 10 of 60 times, in 300 samples 50 times, give or take 6.5."""
+    """Each of 60 answers is drawn 30 of 60 times, in 100 samples 50 times, give or take 5."""
     times = [0] * 61
-    for _ in range(300):
+    for _ in range(100):
         SampledAnswer.objects.all().delete()
-        for number in drawn(job):
+        for number in drawn(job, 30):
             times[number] += 1
     assert all(15 < count < 85 for count in times[1:])
 
@@ -121,12 +122,12 @@ def test_only_good_answers_that_were_asked_for_are_drawn(make_job: MakeJob, alic
 
 def test_the_page_draws_what_was_chosen(job: Job, client_alice: Client) -> None:
     address = reverse("review", args=[job.pk])
-    assert "Read a few of your 60 answers" in text(client_alice, address)
+    assert "Check a few of your 60 answers" in text(client_alice, address)
     client_alice.post(address, {"size": "7"})
     assert not job.sample.exists(), "that was not to be chosen"
     client_alice.post(address, {"size": "20"})
     assert job.sample.count() == 20
-    assert "0 of 20 read" in text(client_alice, address)
+    assert "0 of 20 checked" in text(client_alice, address)
     # Looking at it again changes nothing.
     before = list(job.sample.values_list("number", flat=True))
     text(client_alice, address + "?list=1")
@@ -148,10 +149,10 @@ def test_an_answer_marked_down_needs_a_look_and_can_be_taken_back(job: Job) -> N
     assert (row.outcome, row.cause) == (Outcome.LOOK, MARKED_DOWN)
     assert (row.answer, row.message) == (before.answer, "It is the other way round.")
     assert (job.good_count, job.attention_count) == (59, 1)
-    assert job_state(job) == ("Finished – 1 row needs attention", "yellow")
+    assert job_state(job) == ("Finished – 1 problem", "yellow")
     assert job.tally.cost_pico == cost
     lines = b"".join(table.csv_chunks(job)).decode().splitlines()
-    assert "Needs a look,Marked as not good: It is the other way round." in lines[number]
+    assert "Check this,Marked as not good: It is the other way round." in lines[number]
     reading = job.sample.get(number=number)
     assert (reading.marked_by, reading.good) == (job.owner, False) and reading.marked_at
 
@@ -209,7 +210,7 @@ def test_rows_with_a_copy_of_the_answer_go_with_it(
         columns=("id", "text"),
         rows=rows,
         prompt="Is this positive? {{text}}",
-        same_once=True,
+        skip_duplicates=True,
     )
     job = drive(sent(job))
     assert sorted(drawn(job)) == [1, 2]
@@ -286,10 +287,10 @@ def test_the_interval_is_wilsons(good: int, read: int, least: float, most: float
 @pytest.mark.no_database
 def test_the_share_in_words() -> None:
     share = review_sample.ReviewResult(40, 38, 40, everything=False)
-    words = "38 of 40 checked answers are good. Likely 83% to 99% of all answers are good"
+    words = "38 of 40 checked answers are good. Likely 83–99% of all answers are good"
     assert share.in_words == words
     nearly_all = review_sample.ReviewResult(100, 99, 100, everything=False).in_words
-    assert "Likely 95% to 99.8% of" in nearly_all, "not 100 %: one of them is not good"
+    assert "Likely 95–99.8% of" in nearly_all, "not 100 %: one of them is not good"
     assert (
         review_sample.ReviewResult(6, 5, 6, everything=True).in_words
         == "5 of 6 checked answers are good. These are all answers of the job"
@@ -297,19 +298,20 @@ def test_the_share_in_words() -> None:
     assert "Likely" in review_sample.ReviewResult(5, 5, 6, everything=True).in_words
 
 
+@pytest.mark.no_database
 def test_the_share_is_on_the_pages(job: Job, client_alice: Client) -> None:
     page = text(client_alice, reverse("job", args=[job.pk]))
-    assert "Look over a sample" in page and "of all answers" not in page
+    assert "Check quality" in page and "of all answers" not in page
     numbers = drawn(job)
     for number in numbers[:4]:
         mark(job, number, True)
     mark(job, numbers[4], False)
-    words = "4 of 5 checked answers are good. Likely 38% to 96% of all answers are good"
+    words = "4 of 5 checked answers are good. Likely 38–96% of all answers are good"
     for name in ("job", "review"):
         assert words in text(client_alice, reverse(name, args=[job.pk]))
-    assert "5 of 10 read" in text(client_alice, reverse("job", args=[job.pk]))
-    cause = text(client_alice, reverse("job", args=[job.pk]))
-    assert "Marked as not good" in cause and "1 row needs attention" in cause
+    assert "5 of 10 checked" in text(client_alice, reverse("job", args=[job.pk]))
+    cause = text(client_alice, reverse("problems", args=[job.pk]))
+    assert "Marked as not good" in cause and "Finished – 1 problem" in cause
 
 
 def test_when_all_were_read_it_is_no_estimate(make_job: MakeJob, alice: User) -> None:
@@ -330,6 +332,51 @@ def test_when_all_were_read_it_is_no_estimate(make_job: MakeJob, alice: User) ->
 # --- Reading, page by page ------------------------------------------------------------------------
 
 
+@pytest.mark.no_database
+def test_after_the_last_one_the_result_has_the_bad_ones_and_what_to_do(
+    job: Job, client_alice: Client
+) -> None:
+    numbers = drawn(job)
+    address = reverse("review", args=[job.pk])
+    assert "result=1" not in text(client_alice, address), "nothing was found yet"
+    for number in numbers[:-1]:
+        mark(job, number, number != numbers[2], "Too short." if number == numbers[2] else "")
+    assert "9 of 10 checked" in text(client_alice, address), "one is left"
+    early = text(client_alice, f"{address}?result=1")
+    assert "8 of 9 checked answers are good" in early and "Check the other 1" in early
+    mark(job, numbers[-1], True)
+    page = text(client_alice, address)
+    assert "9 of 10 checked answers are good. Likely 60–98% of all answers are good." in page
+    assert "Not good: 1 row" in page and "Too short." in page
+    assert f"name {numbers[2]}<" in page
+    assert f"name {numbers[1]}<" not in page
+    for link in (
+        reverse("improve", args=[job.pk]),
+        reverse("download", args=[job.pk, "xlsx"]),
+        f"{address}?at=3",
+    ):
+        assert f'href="{link}"' in page
+    assert 'name="size" value="20"' in page, "more can be checked"
+    assert "3 of 10" in text(client_alice, f"{address}?at=3")
+    mark(job, numbers[2], True)
+    page = text(client_alice, address)
+    assert "All 10 checked answers are good" in page and "Improve the prompt" not in page
+
+
+@pytest.mark.no_database
+def test_the_prompt_is_in_view_and_folded_when_it_is_long(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    for prompt, folds in (("Is {{text}} good?", False), ("Say {{text}}. " * 30, True)):
+        job = make_job(alice, rows=ROWS[:3], prompt=prompt)
+        drawn(job)
+        for query in ("", "?list=1"):
+            page = text(client_alice, reverse("review", args=[job.pk]) + query)
+            shown = page[page.index('aria-label="The prompt"') :].split("</section>")[0]
+            assert prompt.strip() in shown and ("<summary>" in shown) == folds
+
+
+@pytest.mark.no_database
 def test_one_after_the_other_without_a_script(job: Job, client_alice: Client) -> None:
     numbers = drawn(job)
     address = reverse("review", args=[job.pk])
@@ -341,8 +388,8 @@ def test_one_after_the_other_without_a_script(job: Job, client_alice: Client) ->
         values = {"mark": "good", "key": shown.key, "note": f"no. {place}"}
         answer = client_alice.post(reverse("mark_answer", args=[job.pk, number]), values)
         assert answer.status_code == 302
-    # All are read: the list says what was found.
-    assert "10 of 10 checked answers are good" in text(client_alice, address)
+    # All are read: now it says what was found.
+    assert "All 10 checked answers are good" in text(client_alice, address)
     found = list(job.sample.values_list("good", "note"))
     assert found == [(True, f"no. {place}") for place in range(1, 11)]
     # One that is looked at again can be taken back, and stays in view.
@@ -407,7 +454,7 @@ def test_there_is_nothing_to_read_of_a_draft(
     draft = make_job(alice, Job.State.DRAFT)
     assert client_alice.get(reverse("review", args=[draft.pk])).status_code == 404
     working = make_job(alice, Job.State.WORKING)
-    assert "nothing to read yet" in text(client_alice, reverse("review", args=[working.pk]))
+    assert "nothing to check yet" in text(client_alice, reverse("review", args=[working.pk]))
     assert "Not counted yet" in text(client_alice, reverse("answer_counts", args=[working.pk]))
 
 
@@ -417,6 +464,7 @@ REQUEST = {
 }
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize("kind", ["text", "columns", "requests"])
 def test_whatever_stands_in_an_answer_is_only_text(
     make_job: MakeJob, alice: User, client_alice: Client, kind: str
@@ -452,6 +500,7 @@ def answer(**values: Any) -> dict[str, Any]:
     return {"outcome": Outcome.GOOD, "answer": json.dumps({**usual, **values})}
 
 
+@pytest.mark.no_database
 def test_each_column_is_counted_in_its_way(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
@@ -474,8 +523,8 @@ def test_each_column_is_counted_in_its_way(
     assert sum(bar.count for bar in stars.numbers.bars) == 3
     assert why.numbers is not None and why.numbers.most == "8"
     page = text(client_alice, reverse("answer_counts", args=[job.pk]))
-    assert 'Counted over <span class="num">4</span> answers' in page and "75 %" in page
-    assert 'Left empty: <span class="num">1</span> (25 %)' in page
+    assert 'What <span class="num">4</span> answers say' in page and "75 %" in page
+    assert '<span class="num">1</span> left empty (25 %)' in page
 
     # A mark is an opinion about an answer, which says the same as before.
     mark(job, drawn(job)[0], False)
@@ -577,6 +626,7 @@ def test_the_whole_list_is_read_with_few_queries(
     job: Job, client_alice: Client, django_assert_max_num_queries: Any
 ) -> None:
     drawn(job, 40)
+    client_alice.get(reverse("jobs"))  # the first page of a session stores it
     with django_assert_max_num_queries(14):
         client_alice.get(reverse("review", args=[job.pk]) + "?list=1")
     assert Row.objects.filter(job=job).count() == 60

@@ -31,6 +31,7 @@ from jobs.rules.judging import MARKED_DOWN
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
 
 from ..conftest import store_job
+from ..running import SECONDS
 
 # What is in a file is the same on each database.
 pytestmark = pytest.mark.no_database
@@ -350,7 +351,7 @@ def test_an_answer_that_was_marked_down_keeps_its_columns(
     header, first, _second = sheet_of(written(job, tmp_path))
     found = dict(zip(header, first, strict=True))
     assert (found["mood"], found["score"], found["answer"]) == ("007", 0.5, "")
-    assert found["status"] == "Needs a look" and "much too harsh" in found["problem"]
+    assert found["status"] == "Check this" and "much too harsh" in found["problem"]
     line = json.loads(next(table.jsonl_chunks(job)).splitlines()[0])
     assert line["answer"] == {"mood": "007", "score": 0.5, "angry": True, "words": ["a", "b"]}
 
@@ -378,7 +379,7 @@ def test_the_summary_says_what_the_file_is(alice: User, make_job: MakeJob, tmp_p
     assert (found["Job"], found["File"], found["Model"]) == ("May", "reviews.csv", job.recipe.model)
     assert found["Charged, in US dollars"] == 1.5
     assert found["Rows in this file"] == 2
-    assert (found["Good"], found["Needs a look"], found["Not reached in 24 hours"]) == (1, 1, 1)
+    assert (found["Good"], found["Check this"], found["Not reached in 24 hours"]) == (1, 1, 1)
     assert (found["Input tokens"], found["Output tokens"]) == (20, 5)
     assert "Waiting" not in found and "Shortened cells" not in found
     assert found["Finished (UTC)"].replace(tzinfo=None) is not None
@@ -534,7 +535,9 @@ def test_libreoffice_runs_nothing_wherever_it_cuts_the_cells(
             command += [f"--infilter=CSV:{ord(separator)},34,76,1", "--convert-to", "ods"]
             command += ["--outdir", str(out), str(tmp_path / f"{name}.csv")]
             environment = {**os.environ, "HOME": str(tmp_path)}
-            subprocess.run(command, check=True, capture_output=True, timeout=120, env=environment)
+            subprocess.run(
+                command, check=True, capture_output=True, timeout=SECONDS, env=environment
+            )
             with zipfile.ZipFile(out / f"{name}.ods") as file:
                 assert b"table:formula" not in file.read("content.xml"), (name, separator)
 
@@ -552,7 +555,7 @@ def test_libreoffice_opens_both_and_runs_nothing(alice: User, db: None, tmp_path
         command += ["--convert-to", "ods", "--outdir", str(tmp_path / name[3:])]
         command += [str(tmp_path / name)]
         environment = {**os.environ, "HOME": str(tmp_path)}
-        subprocess.run(command, check=True, capture_output=True, timeout=120, env=environment)
+        subprocess.run(command, check=True, capture_output=True, timeout=SECONDS, env=environment)
     from_csv = CalamineWorkbook.from_path(tmp_path / "csv" / "in.ods").get_sheet_by_index(0)
     from_xlsx = CalamineWorkbook.from_path(tmp_path / "xlsx" / "in.ods").get_sheet_by_index(0)
     cells = from_csv.to_python(skip_empty_area=False)

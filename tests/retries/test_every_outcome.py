@@ -127,21 +127,21 @@ class Desk:
 
     def send(self, which: str, rows: int, **different: Any) -> None:
         """Look at the price of sending rows again, and send them."""
-        address = reverse("again", args=[self.job.pk])
+        address = reverse("retry", args=[self.job.pk])
         planned = self.client.get(address, {"which": which, **different}).context["planned"]
         self.confirm(planned, rows, **different)
 
     def ask(self, which: str, rows: int) -> None:
         """Ask rows otherwise: without the column that has the marker."""
         asked = {"prompt": "How does {{name}} feel?", "model": RECIPE.model}
-        planned = self.post("ask_again", which, **asked).context["planned"]
+        planned = self.post("change_prompt", which, **asked).context["planned"]
         self.confirm(planned, rows, asks="prompt", prompt=asked["prompt"])
 
     def confirm(self, planned: rounds.RetryPlan, rows: int, **different: Any) -> None:
         which = planned.choice.which
         numbers = list(selection.retry_rows(self.job, which).values_list("number", flat=True))
         assert planned.rows == len(numbers) == rows
-        self.post("again", which=which, key=planned.key, **different)
+        self.post("retry", which=which, key=planned.key, **different)
         self.books.may_be_sent.update(numbers)
 
     def finish(self) -> None:
@@ -194,7 +194,7 @@ def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> N
             assert (group.charged > 0) == wanted.charged
         assert group.first and group.last
 
-    page = desk.page("attention")
+    page = desk.page("problems")
     sections = {part.split('"')[0]: part for part in page.split('id="group-')[1:]}
     for name, wanted in GROUPS.items():
         section, known = sections[name], describe_cause(name)
@@ -207,11 +207,11 @@ def test_every_reason_is_a_group_with_words_charge_and_remedies(desk: Desk) -> N
             assert "for example" in section and "req_" in section
     assert "She is sad." in sections[MARKED_DOWN]
     assert "(conflict_error)" in sections["conflict_error"], "what is not known is shown as it is"
-    assert "1 row was left out" in page
+    assert "send 1 row that we skipped" in page
 
     headline, colour = job_state(desk.job)
-    assert "21 rows need attention" in headline and colour != "green"
-    assert desk.job.good_count == 1 and desk.job.left_out_count == 1
+    assert "21 problems" in headline and colour != "green"
+    assert desk.job.good_count == 1 and desk.job.unsent_count == 1
 
 
 def test_every_problem_can_be_fixed_and_the_file_is_whole_after_each_retry(
@@ -293,11 +293,11 @@ def retry_what_works_now(desk: Desk) -> None:
 
 def ignore_the_last(desk: Desk) -> None:
     assert [group.name for group in problem_groups.find_groups(desk.job)] == ["permission_error"]
-    desk.post("leave_out", "permission_error", rows=1)
+    desk.post("ignore_rows", "permission_error", rows=1)
     desk.finish()
     assert job_state(desk.job) == ("Finished", "green")
     assert desk.job.good_count == desk.job.row_count - 1
-    assert "Nothing needs your attention" in desk.page("attention")
+    assert "Nothing needs your attention" in desk.page("problems")
     assert not edits.waiting_rows(desk.job).exists()
     billing = desk.job.rows.get(number=desk.number_of["billing_error"])
     assert billing.attempts == 2, "before the one that was answered"

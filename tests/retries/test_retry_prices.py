@@ -242,8 +242,6 @@ def test_while_a_round_is_sent_its_rows_are_counted_and_its_price_is_in_what_is_
     assert "Sending the retry: 0 of 1 row" in text(client_alice, reverse("job", args=[job.pk]))
     simulator.faults(stuck=True)
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
-    assert "Working: 0 of 1 batch done, 0 of 1 row" in text(
-        client_alice, reverse("job", args=[job.pk])
-    )
+    assert "Retry: 0 of 1 row done" in text(client_alice, reverse("job", args=[job.pk]))
     said = client_alice.get(reverse("stop", args=[job.pk])).context["said"]
     assert said.most == first + job.rounds.get().estimate.most

@@ -80,7 +80,7 @@ def test_longer_answers_are_allowed_for_those_that_were_cut_off_and_only_they_ar
     assert job.estimate is not None and job.estimate.rows == 8, "what was confirmed first"
     number = next(iter(before))
     page = text(client_alice, reverse("row", args=[job.pk, number]))
-    assert "<strong>Attempt 1</strong>: Needs a look – Answer cut off" in page
+    assert "<strong>Attempt 1</strong>: Check this – Answer cut off" in page
     assert before[number].answer[:40] in page and '"max_tokens": 500' in page
     assert '"max_tokens": 1000' in page, "what it was asked the second time"
 
@@ -109,19 +109,19 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     SpendingCaps.objects.update(most_a_job=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed):
         retries.confirm_retry(mixed, again, planned.key, alice)
-    page = text(client_alice, reverse("again", args=[mixed.pk]) + "?which=cut_off&max_tokens=1000")
-    assert "the limit per job is" in page and '<button class="btn btn-primary"' not in page
+    page = text(client_alice, reverse("retry", args=[mixed.pk]) + "?which=cut_off&max_tokens=1000")
+    assert "the limit per job is" in page and '<button class="btn btn-primary' not in page
     SpendingCaps.objects.update(most_a_job=None, approval_above=planned.price.most / 2)
     with pytest.raises(caps.NotAllowed, match="second person"):
         retries.confirm_retry(mixed, again, planned.key, alice)
     mixed.refresh_from_db()
     assert mixed.state == Job.State.FINISHED and not Attempt.objects.filter(job=mixed).exists()
-    address = reverse("again", args=[mixed.pk])
+    address = reverse("retry", args=[mixed.pk])
     form = {"which": "cut_off", "max_tokens": 1000, "key": planned.key}
     client_alice.post(address, {**form, "approval": "ask"})
     assert "1 job is waiting for your approval" in text(client_root, "/")
     job_page = text(client_root, reverse("job", args=[mixed.pk]))
-    assert "A retry of this job is waiting for approval." in job_page and address in job_page
+    assert "A retry of this job is waiting for approval" in job_page and address in job_page
     page = text(client_root, address)
     assert "alice asks for your approval" in page and "Approve 2 rows" in page
     client_root.post(address, {**form, "approval": "give"})
@@ -130,7 +130,7 @@ def test_the_caps_hold_for_a_round_and_a_second_person_sends_what_is_dear(
     with pytest.raises(caps.NotAllowed, match="only its owner"):
         retries.confirm_retry(mixed, again, planned.key, root)
     page = text(client_alice, address)
-    assert "root approved this." in page and "Practise with 2 rows" in page
+    assert "root approved this." in page and "Practice with 2 rows" in page
     client_alice.post(address, form)
     mixed.refresh_from_db()
     assert mixed.rounds.get().approved_by == root
@@ -151,9 +151,9 @@ def test_rows_are_edited_in_the_page_shown_and_sent(
     client_alice.post(reverse("edit_row", args=[mixed.pk, 5]), {"cell": ["n5", "text 5"]})
     client_alice.post(reverse("edit_row", args=[mixed.pk, 2]), {"cell": ["n2", f"text 2 {CUT}"]})
     assert list(mixed.edits.values_list("number", flat=True)) == [4, 5], "one is as it was"
-    again = reverse("again", args=[mixed.pk])
+    again = reverse("retry", args=[mixed.pk])
     page_text = text(client_alice, f"{again}?which=edited")
-    assert "Send 2 rows again?" in page_text
+    assert "Retry 2 rows?" in page_text
     [key] = re.findall(r'name="key" value="(\w+)"', page_text)
     client_alice.post(again, {"which": "edited", "key": key})
     job = drive(mixed)
@@ -167,7 +167,7 @@ def test_rows_are_edited_in_the_page_shown_and_sent(
 
 
 def test_the_rows_of_a_group_can_be_edited_from_a_list(mixed: Job, client_alice: Client) -> None:
-    page = text(client_alice, reverse("attention", args=[mixed.pk]))
+    page = text(client_alice, reverse("problems", args=[mixed.pk]))
     address = f"{reverse('edits', args=[mixed.pk])}?cause=refused"
     assert address in page
     shown = text(client_alice, address)
@@ -206,7 +206,7 @@ def test_rows_are_asked_otherwise(
     simulator: Simulator,
     make_job: MakeJob,
 ) -> None:
-    address = reverse("ask_again", args=[mixed.pk, "refused"])
+    address = reverse("change_prompt", args=[mixed.pk, "refused"])
     assert "Say: {{text}}" in text(client_alice, address)
     given = {
         "prompt": "Say {{nothing}}",
@@ -221,7 +221,7 @@ def test_rows_are_asked_otherwise(
     shown = squeezed(page.content)
     fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', shown))
     assert fields["prompt"] == "Greet {{name}}, kindly" and fields["asks"] == "prompt"
-    client_alice.post(reverse("again", args=[mixed.pk]), fields)
+    client_alice.post(reverse("retry", args=[mixed.pk]), fields)
     job = drive(mixed)
     assert job.rows.get(number=4).outcome == Outcome.GOOD
     assert job.recipe.prompt == "Say: {{text}}", "what the others were asked"
@@ -245,8 +245,8 @@ def test_rows_are_asked_otherwise(
 def test_left_out_on_purpose_needs_no_attention(
     mixed: Job, alice: User, client_alice: Client
 ) -> None:
-    address = reverse("leave_out", args=[mixed.pk, "refused"])
-    assert "Leave out 1 row?" in text(client_alice, address)
+    address = reverse("ignore_rows", args=[mixed.pk, "refused"])
+    assert "Ignore 1 row?" in text(client_alice, address)
     Job.objects.filter(pk=mixed.pk).update(answers=AnswerStatistics(5))
     client_alice.post(address, {"rows": "0"})
     client_alice.post(address, {"rows": "2"})
@@ -266,7 +266,7 @@ def test_left_out_on_purpose_needs_no_attention(
         mixed.refresh_from_db()
     assert mixed.attention_count == 0
     assert "Nothing needs your attention" in text(
-        client_alice, reverse("attention", args=[mixed.pk])
+        client_alice, reverse("problems", args=[mixed.pk])
     )
 
 
@@ -307,9 +307,9 @@ def test_every_cause_there_is_has_words_and_what_cannot_succeed_is_not_sent_blin
 
 
 def test_the_pages_are_for_those_who_may_see_the_job(mixed: Job, client_bob: Client) -> None:
-    for name in ("attention", "again", "edits"):
+    for name in ("problems", "retry", "edits"):
         assert client_bob.get(reverse(name, args=[mixed.pk])).status_code == 404
-    for name in ("ask_again", "leave_out"):
+    for name in ("change_prompt", "ignore_rows"):
         assert client_bob.get(reverse(name, args=[mixed.pk, "refused"])).status_code == 404
     assert client_bob.post(reverse("change_rows", args=[mixed.pk, "x"])).status_code == 404
     assert set(NOT_GOOD) >= {Outcome.LOOK, Outcome.CANCELED}

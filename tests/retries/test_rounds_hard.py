@@ -128,8 +128,8 @@ def test_rows_that_were_changed_wait_to_be_sent_so(
     edits.edit_row(mixed.rows.get(number=4), ["n4", "written by hand for an hour"])
     edits.edit_row(mixed.rows.get(number=2), ["n2", "and this"])
     longer = {"which": "cut_off", "max_tokens": 1000}
-    page = text(client_alice, f"{reverse('again', args=[mixed.pk])}?{urlencode(longer)}")
-    assert "Send 1 row again?" in page and "1</strong> more row, which is not sent now" in page
+    page = text(client_alice, f"{reverse('retry', args=[mixed.pk])}?{urlencode(longer)}")
+    assert "Retry 1 row?" in page and "1</strong> more row that you changed is not part" in page
     assert send_again(mixed, alice, "cut_off", max_tokens=1000) == 1
     job = drive(mixed)
     assert sorted(job.edits.values_list("number", flat=True)) == [2, 4]
@@ -146,14 +146,14 @@ def test_what_was_left_out_on_purpose_can_be_sent_after_all(
     cause = mixed.rows.get(number=5).cause
     assert retries.ignore_rows(mixed, cause, 1, alice)
     let_succeed(mixed, 5)
-    page = text(client_alice, reverse("attention", args=[mixed.pk]))
-    assert "1 row left out by you" in page and "Send 1 row after all – at most" in page
+    page = text(client_alice, reverse("problems", args=[mixed.pk]))
+    assert "1 row ignored by you" in page and "Send 1 row after all · at most" in page
     assert send_again(mixed, alice, IGNORED) == 1
     job = drive(mixed)
     row = job.rows.get(number=5)
     assert (row.outcome, row.attempts, job.ignored_count) == (Outcome.GOOD, 1, 0)
     assert job.cost > cost
-    assert "left out by you" not in text(client_alice, reverse("attention", args=[mixed.pk]))
+    assert "ignored by you" not in text(client_alice, reverse("problems", args=[mixed.pk]))
 
 
 def test_a_column_that_is_not_there_is_not_asked_for_by_address(
@@ -164,7 +164,7 @@ def test_a_column_that_is_not_there_is_not_asked_for_by_address(
     planned = rounds.find_plan(mixed, RetryChoice("refused"))
     assert planned is not None
     given = {"which": "refused", "asks": "prompt", "prompt": "Say {{nothing}}"}
-    again, attention = (reverse(name, args=[mixed.pk]) for name in ("again", "attention"))
+    again, attention = (reverse(name, args=[mixed.pk]) for name in ("retry", "problems"))
     assert client_alice.get(again, given).headers["Location"] == attention
     client_alice.post(again, {**given, "key": planned.key})
     mixed.refresh_from_db()
@@ -180,8 +180,8 @@ def test_ready_made_requests_are_not_said_to_be_asked_otherwise(
     for different in ({"max_tokens": 1000}, {"model": "claude-haiku-5-5"}, {"prompt": "Greet"}):
         assert rounds.find_plan(job, RetryChoice("cut_off", **different)) is None
     given = {"which": "cut_off", "max_tokens": "1000"}
-    answer = client_alice.get(reverse("again", args=[job.pk]), given)
-    assert answer.headers["Location"] == reverse("attention", args=[job.pk])
+    answer = client_alice.get(reverse("retry", args=[job.pk]), given)
+    assert answer.headers["Location"] == reverse("problems", args=[job.pk])
 
 
 # --- Each row is asked its own question -----------------------------------------------------------
@@ -191,7 +191,7 @@ def test_rows_that_were_the_same_as_an_edited_one_do_not_get_its_answer(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     rows = [("a", f"same {ERRORED}"), ("b", f"same {ERRORED}"), ("c", "other")]
-    job = sent(make_job, alice, drive, rows, same_once=True, max_tokens=300)
+    job = sent(make_job, alice, drive, rows, skip_duplicates=True, max_tokens=300)
     assert job.rows.get(number=2).same_as == 1
     edits.edit_row(job.rows.get(number=1), ["a", f"quite another question {ERRORED}"])
     assert send_again(job, alice, EDITED) == 1
@@ -208,7 +208,7 @@ def test_rows_that_were_the_same_differ_once_another_column_is_asked_for(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     rows = [("anna", f"same {REFUSED}"), ("berta", f"same {REFUSED}"), ("c", "other")]
-    job = sent(make_job, alice, drive, rows, same_once=True, max_tokens=300)
+    job = sent(make_job, alice, drive, rows, skip_duplicates=True, max_tokens=300)
     assert job.rows.get(number=2).same_as == 1
     for _ in range(2):
         assert send_again(job, alice, "refused", prompt="Greet {{name}}") == 1
@@ -228,7 +228,7 @@ def test_rows_with_one_cause_are_each_asked_what_they_were_asked_last(
     for row in job.rows.filter(cause=cause):
         edits.edit_row(row, ["another", row.content[1]])
     page = text(client_alice, reverse("edits", args=[job.pk]))
-    assert "2 rows changed" in page and "Only 1 row can be sent together" in page
+    assert "2 rows changed" in page and "One retry takes 1 row." in page
     edits.discard_edits(job)
     for _ in range(2):
         assert send_again(job, alice, cause) == 1
@@ -330,7 +330,7 @@ def test_a_row_that_was_left_out_and_is_edited_is_counted_once(
     make_job: MakeJob, alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     rows = [("a", ERRORED), ("b", ERRORED)]
-    job = sent(make_job, alice, drive, rows, same_once=True)
+    job = sent(make_job, alice, drive, rows, skip_duplicates=True)
     [group] = problem_groups.find_groups(job)
     assert (group.rows, group.own) == (2, 1)
     assert retries.ignore_rows(job, group.name, 2, alice)
@@ -448,7 +448,7 @@ def failed(make_job: MakeJob, alice: User) -> Job:
 
 
 def test_causes_with_odd_names_are_only_text(failed: Job, client_alice: Client) -> None:
-    attention, again = (reverse(name, args=[failed.pk]) for name in ("attention", "again"))
+    attention, again = (reverse(name, args=[failed.pk]) for name in ("problems", "retry"))
     for name in ("new/error type", " ", "a b?c=d&e#f", "<script>x", "..", "%2F", "ä"):
         failed.rows.filter(number=2).update(cause=name)
         tally.count_up(failed)
@@ -470,13 +470,13 @@ def test_causes_with_odd_names_are_only_text(failed: Job, client_alice: Client) 
 def test_what_cannot_be_sent_leads_back_to_the_list(
     failed: Job, client_alice: Client, given: dict[str, str]
 ) -> None:
-    answer = client_alice.get(reverse("again", args=[failed.pk]), given)
-    assert answer.headers["Location"] == reverse("attention", args=[failed.pk])
+    answer = client_alice.get(reverse("retry", args=[failed.pk]), given)
+    assert answer.headers["Location"] == reverse("problems", args=[failed.pk])
 
 
 def test_a_cause_with_a_nul_is_not_there(failed: Job, client_alice: Client) -> None:
     given = {"code": "shorten", "name": "text", "number": "5", "rows": "1"}
-    for name in ("leave_out", "change_rows"):
+    for name in ("ignore_rows", "change_rows"):
         for cause in ("x\0y", "\0"):
             address = reverse(name, args=[failed.pk, cause])
             assert client_alice.post(address, given).status_code == 404
@@ -527,7 +527,7 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
     make_job: MakeJob, alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = sent(make_job, alice, drive, [("a", f"x {REFUSED}")], max_tokens=500)
-    address = reverse("ask_again", args=[job.pk, "refused"])
+    address = reverse("change_prompt", args=[job.pk, "refused"])
     given = {
         "prompt": "Greet {{name}}",
         "system": "",
@@ -539,7 +539,7 @@ def test_only_what_is_different_is_changed_and_a_limit_can_be_taken_away(
     assert planned.choice.max_tokens == planned.recipe.max_tokens == 0
     assert planned.recipe.longest > 500
     confirmed = {"which": "refused", "key": planned.key, "max_tokens": "0", "asks": "prompt"}
-    client_alice.post(reverse("again", args=[job.pk]), {**confirmed, "prompt": given["prompt"]})
+    client_alice.post(reverse("retry", args=[job.pk]), {**confirmed, "prompt": given["prompt"]})
     assert recipe_of_round(job, 2).max_tokens == 0
 
 
@@ -584,7 +584,7 @@ def test_rows_of_a_model_that_is_not_offered_any_more_can_be_asked_of_another(
     job.refresh_from_db()
     [group] = problem_groups.find_groups(job)
     assert [remedy.code for remedy in group.remedies] == [ASK, LEAVE_OUT]
-    address = reverse("ask_again", args=[job.pk, group.name])
+    address = reverse("change_prompt", args=[job.pk, group.name])
     asked = {"prompt": job.recipe.prompt, "model": "claude-haiku-5-5"}
     planned = client_alice.post(address, asked).context["planned"]
     assert (planned.rows, planned.choice.model) == (1, "claude-haiku-5-5")
@@ -603,7 +603,7 @@ def test_a_practice_job_is_not_sent_again_for_money(
     settings.PRACTICE = False
     assert rounds.find_plan(job, RetryChoice(EDITED)) is None
     assert "ran in practice mode" in why_not_again(job, RetryChoice(EDITED))
-    assert "Send 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
+    assert "Retry 1 row" not in text(client_alice, reverse("edits", args=[job.pk]))
 
 
 def test_a_changed_request_that_would_be_refused_is_named(
@@ -626,7 +626,7 @@ def test_what_is_left_out_on_purpose_is_not_called_never_sent(
     mixed.refresh_from_db()
     assert mixed.ignored_count == 1
     page = text(client_alice, reverse("job", args=[mixed.pk]))
-    assert "1 row left out by you" in page
+    assert "1 row ignored by you" in page
     assert "never sent" not in page and "from the start" not in page
 
 

@@ -79,7 +79,7 @@ def test_the_type_of_an_error_can_stand_in_an_address(kind: str, cause: str) -> 
     error = {"type": "error", "error": {"type": kind, "message": "No."}}
     found = judged({"type": "errored", "error": error}).cause
     assert found == cause
-    assert reverse("ask_again", args=[1, found]).count("/") == 6 + found.count("/")
+    assert reverse("change_prompt", args=[1, found]).count("/") == 6 + found.count("/")
 
 
 def test_text_before_a_refusal_is_not_an_answer() -> None:

@@ -64,6 +64,23 @@ def test_lines_of_a_traceback_cannot_look_like_records(
 
 
 @pytest.mark.no_database
+def test_what_another_formatter_left_of_a_traceback_is_not_used(
+    logged: tuple[logging.Logger, io.StringIO],
+) -> None:
+    logger, stream = logged
+    plain = logging.StreamHandler(io.StringIO())
+    plain.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers.insert(0, plain)
+    try:
+        raise OSError(BAD)
+    except OSError:
+        logger.exception("a step failed: %s", "\u200f\u061c\ud800")
+    first, *others = stream.getvalue().rstrip("\n").split("\n")
+    assert r"\u200f\u061c\ud800" in first
+    assert others and all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+@pytest.mark.no_database
 def test_tabs_and_breaks_of_lines_stay_where_there_are_several_lines() -> None:
     assert lines("a\tb\nc\r\x1b") == "a\tb\nc\\r\\x1b"
     assert one_line("a\tb\nc ä 名 🙂") == "a\\tb\\nc ä 名 🙂"

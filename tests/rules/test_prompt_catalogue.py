@@ -25,7 +25,7 @@ from jobs.models import Job, recipe_of
 from jobs.rules.recipes import compile_recipe
 
 from ..conftest import Simulator, change_job
-from ..pages import squeezed
+from ..pages import squeezed, unmarked
 
 pytestmark = pytest.mark.no_database  # what is said is the same on each of them
 
@@ -89,7 +89,7 @@ CASES = [
     refused("P6 underscore", "{{review_text}}", "Did you mean {{Review text}}?"),
     sent("P6 blanks", "{{ name }}", "Ada"),
     sent("P7 no column", "Say hello.", "Say hello.", "Every row gets the same prompt"),
-    sent("P8 empty after filling", "{{email}}", "{{email}} {{name}}", "In 1 row a cell"),
+    sent("P8 empty after filling", "{{email}}", "{{email}} {{name}}", "1 row with an empty cell"),
     refused(
         "P9 a prompt of more than a megabyte",
         "x" * 1_000_001,
@@ -119,8 +119,9 @@ def test_on_the_page(case: Case, draft: Job, client_alice: Client, simulator: Si
     draft.refresh_from_db()
     page = squeezed(answer.content)
     price = client_alice.get(reverse("price", args=[draft.pk]), headers=HX).content.decode()
+    # At its field, a problem need not say which it is about.
     for words in case.words:
-        assert words in page + html.unescape(price)
+        assert words.removeprefix("Background: ") in page + html.unescape(price)
     if case.first is None:
         refuses = "disabled" in page[page.index('id="go-on"') :].partition(">")[0]
         assert refuses, "it cannot be sent"
@@ -128,7 +129,7 @@ def test_on_the_page(case: Case, draft: Job, client_alice: Client, simulator: Si
     assert draft.plan_sha256, "it can be sent"
     params = compile_recipe(recipe_of(draft), draft.columns)(ROWS[0])
     assert params["messages"][0]["content"] == case.first
-    assert case.first in page, "the preview shows it"
+    assert case.first in unmarked(page), "the preview shows it"
 
 
 @pytest.mark.parametrize(

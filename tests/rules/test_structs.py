@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs.rules.recipes import Recipe, read_recipe
+
 from ..environment import ROOT, clean_environment
+from ..running import SECONDS
 from ..test_layout import sources
 
 pytestmark = pytest.mark.no_database
@@ -64,10 +67,15 @@ def test_threads_may_be_the_first_to_use_any_reader(tmp_path: Path) -> None:
         env=clean_environment(tmp_path, DJANGO_SETTINGS_MODULE="batchsite.settings"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=True,
     )
 
     readers, died = map(int, run.stdout.split())
     assert readers >= 25
     assert died == 0
+
+
+def test_a_field_is_read_under_its_older_name() -> None:
+    assert read_recipe({"prompt": "x", "same_once": True}).skip_duplicates
+    assert read_recipe({"skip_duplicates": True}) == Recipe(skip_duplicates=True)

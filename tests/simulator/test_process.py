@@ -15,6 +15,8 @@ import anthropic
 import httpx2
 import pytest
 
+from jobs.models import practice_token
+
 from ..conftest import Simulator
 from ..environment import ROOT
 from .asking import DEADLINE, client_of, message_of, params, requests_of, results_of, wait_for_end
@@ -191,3 +193,37 @@ def test_practice_mode_answers_a_batch(tmp_path: Path) -> None:
     assert listed == [batch.id]
     assert batch.request_counts.succeeded == 2
     assert message_of(results["row-1"]).stop_reason == "refusal"
+
+
+def test_only_who_has_the_token_is_answered_and_only_under_a_local_name(tmp_path: Path) -> None:
+    token = practice_token.make(tmp_path)
+    command = [sys.executable, "-m", "jobs.simulator", "--port", "0", "--token-file", str(token)]
+    process = subprocess.Popen(
+        [*command, "--data", str(tmp_path / "provider")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    url = process.stdout.readline().split()[-1]
+
+    def ask(key: str, host: str = "localhost") -> int:
+        headers = {"x-api-key": key, "host": host}
+        listed = httpx2.get(f"{url}/v1/messages/batches", headers=headers, trust_env=False)
+        sent = httpx2.post(
+            f"{url}/v1/messages/batches", headers=headers, content=b"{", trust_env=False
+        )
+        assert (listed.status_code == 200) == (sent.status_code == 400)
+        return listed.status_code
+
+    key = practice_token.read(tmp_path)
+    statuses = [ask(key), ask(key, "127.0.0.1:80"), ask("practice"), ask(f"{key}x")]
+    hosts = [ask(key, host) for host in ("evil.example", "localhost.evil.example", "[")]
+    process.terminate()
+    process.communicate(timeout=DEADLINE)
+
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert statuses == [200, 200, 401, 401]
+    assert hosts == [403, 403, 403]
+    practice_token.make(tmp_path)
+    assert practice_token.read(tmp_path) != key

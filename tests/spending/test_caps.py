@@ -42,6 +42,7 @@ from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, change_job, signed_in
 from ..drafts.test_draft_settings import priced
 from ..pages import squeezed
+from ..running import SECONDS
 from ..web.test_views_draft import with_price
 
 MakeJob = Callable[..., Job]
@@ -184,7 +185,7 @@ def test_eight_who_press_at_once_do_not_go_over(make_job: MakeJob, alice: User, 
 
     def press(job: Job) -> None:
         try:
-            ready.wait(timeout=30)
+            ready.wait(timeout=SECONDS)
             found.append(confirm(job))
         except caps.NotAllowed as why:
             found.append(str(why))
@@ -238,7 +239,7 @@ def test_rows_that_are_sent_again_are_reserved_for(
     allow(most_a_job=0)
     planned = rounds.find_plan(job, RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
-    address = reverse("again", args=[job.pk])
+    address = reverse("retry", args=[job.pk])
     again = {"which": selection.FOR_NOW, "key": planned.key}
     answer = client_alice.post(address, again, follow=True).content.decode()
     assert "Nothing was sent." in answer and "the limit per job is $0.00" in answer
@@ -316,7 +317,7 @@ def test_a_second_person_approves_what_is_dear(
     address = reverse("confirm", args=[dear.pk])
     page = text(client_alice, address)
     assert "This job needs approval" in page and "Ask for approval of" in page
-    assert "Practise with" not in page
+    assert "Practice with" not in page
     with pytest.raises(caps.NotAllowed, match="A second person"):
         confirm(dear)
     client_alice.post(address, {"plan_sha256": dear.plan_sha256, "approval": "ask"})
@@ -326,18 +327,18 @@ def test_a_second_person_approves_what_is_dear(
     assert "Waiting for approval" in text(client_root, "/?state=approval")
     page = text(client_root, address)
     assert "alice asks for your approval" in page and "Approve 2 rows – at most $3.10" in page
-    assert "usually" in page and "Practise with" not in page, "with the estimate in front of them"
+    assert "usually" in page and "Practice with" not in page, "with the estimate in front of them"
     client_root.post(address, {"plan_sha256": dear.plan_sha256, "approval": "give"})
     dear.refresh_from_db()
     assert dear.state == Job.State.DRAFT, "approving sends nothing"
     assert dear.events.filter(text="Approved: 2 rows, at most $3.10.", who=root).exists()
     assert "waiting for your approval" not in text(client_root, "/")
     page = text(client_root, address)
-    assert "Only alice can submit it" in page and "Practise with" not in page
+    assert "Only alice can submit it" in page and "Practice with" not in page
     with pytest.raises(caps.NotAllowed, match="only its owner"):
         confirm(dear, root)
     page = text(client_alice, address)
-    assert "root approved this job." in page and "Practise with 2 rows" in page
+    assert "root approved this job." in page and "Practice with 2 rows" in page
     client_alice.post(address, {"plan_sha256": dear.plan_sha256})
     dear.refresh_from_db()
     assert (dear.state, dear.approved_by) == (Job.State.SUBMITTING, root)
@@ -409,16 +410,16 @@ def test_what_is_cheap_needs_nobody(make_job: MakeJob, alice: User) -> None:
 def test_only_administrators_see_and_set_the_limits(
     client_alice: Client, client_root: Client
 ) -> None:
-    for name in ("spending", "spending_csv"):
+    for name in ("spending_limits", "spending_prices", "spending_csv"):
         assert client_alice.get(reverse(name)).status_code == 404
     assert client_alice.post(reverse("spending_switch"), {"stop": "yes"}).status_code == 404
     form = {"most_a_job": "5", "most_a_month": "100.50", "approval_above": ""}
-    client_root.post(reverse("spending"), form)
+    client_root.post(reverse("spending_limits"), form)
     allowed = SpendingCaps.get()
     assert allowed.most_a_job == 5 and allowed.most_a_month == Decimal("100.50")
     assert allowed.most_a_person is None and allowed.approval_above is None
     for wrong in ("-1", "x", "1.234", "9" * 20):
-        answer = client_root.post(reverse("spending"), {"most_a_job": wrong})
+        answer = client_root.post(reverse("spending_limits"), {"most_a_job": wrong})
         assert answer.status_code == 422
     assert SpendingCaps.get().most_a_job == 5
 
@@ -433,7 +434,7 @@ def test_what_was_spent_is_told_by_person_template_and_model(
     make_job(alice, outcomes=[{**charged, "cost_pico": 10**15}] * 2, practice=False)
     allow(most_a_month=Decimal(10))
     page = text(client_root, reverse("spending"))
-    assert "$3.50</strong>" in page and "$3.50</span> of the" in page
+    assert '$3.50</strong> of <span class="num">$10.00</span>' in page
     assert '<dt class="text-break">alice</dt><dd class="num">$2.50</dd>' in page
     assert '<dt class="text-break">Claude Haiku 5.5</dt><dd class="num">$3.50</dd>' in page
     assert "Batches saved <span" in page and "$3.50</span> against the normal price" in page
@@ -457,7 +458,7 @@ def test_the_estimates_are_held_against_what_was_charged(
     found = months.measure_accuracy(month)
     assert found is not None and (found.jobs, found.in_range, found.within) == (3, 2, 10)
     page = text(client_root, reverse("spending"))
-    assert "2 of 3 jobs</strong> cost what was said to be usual" in page
+    assert 'Our estimates were right for <strong class="num">2 of 3 jobs</strong>' in page
 
 
 def test_a_deleted_job_has_cost_what_it_has_cost(

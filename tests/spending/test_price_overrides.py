@@ -54,7 +54,7 @@ def test_what_is_entered_holds_from_its_day_on(root: User) -> None:
         "by its other name, too"
     )
     price_overrides.withdraw_price(
-        PriceOverride.objects.get(model="claude-haiku-5-5", since=today()).pk
+        PriceOverride.objects.get(model="claude-haiku-5-5", since=today()).pk, root
     )
     assert pricing.priced_model("claude-haiku-5-5").prices.input == Decimal("0.1")
 
@@ -120,7 +120,9 @@ def test_the_page_says_where_each_price_is_from_and_how_old_it_is(
     assert f"entered by root on {today()}, from {today()} on · today" in text
     monkeypatch.setattr(published_prices, "version", lambda: "0.2.4")
     pricing._on.cache_clear()
-    assert "From genai-prices 0.2.4, unless stated otherwise" in page(), "nobody compared that one"
+    assert "Prices are from genai-prices 0.2.4, unless stated otherwise" in page(), (
+        "nobody compared that one"
+    )
     pricing._on.cache_clear()
 
 

@@ -24,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from .. import mutants, prepare
 from ..environment import ROOT, clean_environment
+from ..running import with_database
 from . import runs, site
 from .plans import Plan, drawn
 from .reports import Report, words_of
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _plans(options: argparse.Namespace) -> list[Plan]:
-    if options.mutants:
-        return mutants.plans()
+    if options.mutants is not None:
+        return [plan for plan in mutants.plans() if plan.name in (options.mutants or [plan.name])]
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     postgres = options.database == "postgresql"
     return [drawn(number, postgres=postgres) for number in range(seed, seed + options.runs)]
@@ -75,8 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--mutants",
-        action="store_true",
-        help="instead of seeds: each mutant of the product, and the same without it",
+        nargs="*",
+        metavar="NAME",
+        choices=[plan.name for plan in mutants.plans()],
+        help="instead of seeds: each mutant of the product (mutant-…), and the same without it "
+        "(without-…), or only these",
     )
     parser.add_argument("--report", type=Path, help="write the report as JSON to this file")
     parser.add_argument("--keep", action="store_true", help="keep the folders of good runs, too")
@@ -136,6 +140,8 @@ class Torture:
         if self.url:
             on_server(self.url, f"DROP DATABASE IF EXISTS {TEMPLATE}")
             on_server(self.url, f"CREATE DATABASE {TEMPLATE}")
+        else:
+            with_database(folder)
         values = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "batchsite.settings"}
         log = self.folder / "template.log"
         environment = clean_environment(folder, **values)

@@ -31,7 +31,7 @@ def correct_rows(person: Person, plan: JobPlan, pk: int) -> Iterator[None]:
             corrected = corrected_file(plan, person.download(pk, "problems"))
             if corrected is None:
                 return
-            address = f"/jobs/{pk}/attention/edits/file/"
+            address = f"/jobs/{pk}/problems/edits/file/"
             person.browser.upload(address, "corrected.csv", corrected)
             person.corrections += 1
             break
@@ -39,7 +39,7 @@ def correct_rows(person: Person, plan: JobPlan, pk: int) -> Iterator[None]:
             yield from wait_for(0.3)
     for _ in range(TIMES):  # until the worker has read it
         try:
-            page = person.browser.get(f"/jobs/{pk}/attention/edits/").body.decode()
+            page = person.browser.get(f"/jobs/{pk}/problems/edits/").body.decode()
         except Away:
             page = ""
         if "which=edited" in page:
@@ -84,7 +84,7 @@ def send_again(person: Person, pk: int, which: str) -> Iterator[None]:
     """Send rows again, by two clicks at once. There may be none, or too little money left."""
     from .person import Away, wait_for
 
-    address = f"/jobs/{pk}/attention/again/"
+    address = f"/jobs/{pk}/problems/retry/"
     rounds = None
     for _ in range(TIMES):
         try:
@@ -109,7 +109,7 @@ def delete(person: Person, pk: int) -> Iterator[None]:
 
     while any(job["id"] == pk and job["state"] != "deleting" for job in person.view.rows):
         try:
-            person.browser.post_twice(f"/jobs/{pk}/delete/")
+            person.browser.post_twice(f"/jobs/{pk}/delete/", now="yes")
         except Away:
             yield from wait_for(0.3)
         yield from wait_for(0.2)

@@ -48,7 +48,7 @@ KIND_OF_OUTCOME = {
 }
 STATUS_IN_WORDS = {
     "good": "Good",
-    "look": "Needs a look",
+    "look": "Check this",
     "errored": "Could not be processed",
     "expired": "Not reached in 24 hours",
     "canceled": "Stopped by you",

@@ -113,7 +113,7 @@ class Browser:
     def _send(
         self, method: str, path: str, body: bytes | None = None, kind: str = ""
     ) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         headers = {"Cookie": cookies, **({"Content-Type": kind} if kind else {})}
         self.requests += 1

@@ -152,7 +152,7 @@ def test_a_held_job_says_only_what_holds_it(sending: Job, client_alice: Client) 
     page = page_of(client_alice, sending)
     assert "Batch 1 was refused." in page and action("try_again", sending.pk) in page
     assert KEY_REFUSED not in page
-    assert "Needs you" in text(client_alice, "/")
+    assert "Action needed" in text(client_alice, "/")
 
 
 def test_a_job_that_waits_for_room_says_until_when(sending: Job, client_alice: Client) -> None:
@@ -305,7 +305,8 @@ def test_a_batch_nobody_is_asked_about_says_how_long_it_is_looked_for(
     deadline = timezone.now() + timedelta(minutes=1)
     Batch.objects.filter(pk=asked.pk).update(asked_at=None, deadline_at=deadline)
     Job.objects.update(held="")
-    page = page_of(client_alice, asked.job)
+    assert "arrive?" not in page_of(client_alice, asked.job)
+    page = page_of(client_alice, asked.job, "details")
     assert "arrive?" not in page and "Checking whether it arrived" in page
     until = timezone.localtime(deadline + timedelta(minutes=10))
     assert re.search(rf"until <time [^>]*>[^<]*{until:%H:%M}</time>", page)
@@ -323,8 +324,8 @@ def test_sending_again_is_confirmed_with_the_amount_on_the_button(
 ) -> None:
     address = reverse("send_again", args=[asked.job_id, 2])
     page = text(client_alice, address)
-    assert "Send again, at most $10.00 more</button>" in page
-    assert "usually" in page and "$2.00 to $4.00" in page
+    assert "Resend, at most $10.00 more</button>" in page
+    assert "about <span" in page and "$2.00 to $4.00" in page
     asked.refresh_from_db()
     assert asked.state == Batch.State.UNKNOWN, "looking changes nothing"
 
@@ -344,7 +345,7 @@ def test_in_practice_sending_again_is_said_to_cost_nothing(
     Job.objects.update(practice=True)
     assert "Free in practice mode." in page_of(client_alice, asked.job)
     page = text(client_alice, reverse("send_again", args=[asked.job_id, 2]))
-    assert "Send again</button>" in page and "$10.00" not in page
+    assert "Resend</button>" in page and "$10.00" not in page
 
 
 def test_a_person_names_the_batch_by_its_id(asked: Batch, client_alice: Client) -> None:
@@ -393,7 +394,7 @@ def test_from_the_question_to_the_answers_over_the_pages(
     settings.SUBMIT_DEADLINE_SECONDS = 1
     settings.RECONCILE_GRACE_SECONDS = 0.5
     simulator.faults(create=[{"kind": "drop_before"}])
-    job = drive(confirmed(alice, drive, [["a", "x"]]), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, [["a", "x"]]), until=lambda job: bool(job.held))
     page = page_of(client_alice, job)
     assert "did batch 1 arrive?" in page
     assert action("try_again", job.pk) not in page, "the question is all that holds it"
@@ -439,10 +440,11 @@ def test_a_batch_that_was_sent_twice_is_shown_with_what_it_cost(
     assert over.provider_id in page and running.provider_id in page
     assert "It had already answered 1 row" in page and "$1.25</strong> more" in page
     assert "It is being canceled." in page
+    page = page_of(client_alice, sending, "cost")
     assert "Not in this sum" in page and ">$1.25</span>" in page
     LateBatch.objects.filter(pk=over.pk).update(finished=0, cost_pico=0)
-    page = page_of(client_alice, sending)
-    assert "so it cost nothing" in page and "Not in this sum" not in page
+    assert "so it cost nothing" in page_of(client_alice, sending)
+    assert "Not in this sum" not in page_of(client_alice, sending, "cost")
 
 
 def test_a_batch_that_turned_up_after_a_stop_was_not_sent_twice(
@@ -481,7 +483,7 @@ def incomplete(make_job: MakeJob, alice: User) -> Batch:
 def test_what_did_arrive_is_said_and_can_be_downloaded(
     incomplete: Batch, client_alice: Client
 ) -> None:
-    page = page_of(client_alice, incomplete.job)
+    page = page_of(client_alice, incomplete.job, "details")
     address = reverse("batch_raw", args=[incomplete.job_id, 1])
     assert "3 of 4 answers arrived" in page and address in page
     answer = client_alice.get(address)
@@ -490,7 +492,7 @@ def test_what_did_arrive_is_said_and_can_be_downloaded(
     assert answer.headers["Content-Security-Policy"] == "sandbox"
     files.incomplete_path(incomplete).unlink()
     assert client_alice.get(address).status_code == 404
-    assert address not in page_of(client_alice, incomplete.job)
+    assert address not in page_of(client_alice, incomplete.job, "details")
 
 
 def test_a_person_may_go_on_without_the_missing_answers(
@@ -519,7 +521,7 @@ def test_nobody_is_asked_to_give_up_while_it_is_still_tried(
     incomplete: Batch, client_alice: Client
 ) -> None:
     Batch.objects.update(collect_failures=2, arrived=0)
-    page = page_of(client_alice, incomplete.job)
+    page = page_of(client_alice, incomplete.job, "details")
     assert reverse("finish_without", args=[incomplete.job_id]) not in page
     assert "tried 2 times; retrying automatically" in page
 
@@ -534,25 +536,25 @@ def test_rows_that_were_not_reached_are_offered_to_be_sent_again_for_a_price(
     job.rows.filter(number__in=[2, 5]).update(outcome=Outcome.EXPIRED, cause="expired")
     job.rows.filter(number=6).update(outcome=Outcome.ERRORED, cause="invalid_request_error")
     tally.count_up(job)
-    address = reverse("again", args=[job.pk])
-    assert f'href="{address}?which=passing"' in page_of(client_alice, job)
+    address = reverse("retry", args=[job.pk])
+    assert f'href="{address}?which=passing"' in page_of(client_alice, job, "problems")
     page = text(client_alice, f"{address}?which=passing")
     job.refresh_from_db()  # the plan comes from what was counted
     planned = rounds.find_plan(job, RetryChoice(selection.FOR_NOW))
     assert planned is not None and planned.rows == 2
-    assert f"Send 2 rows – {at_most(planned.price.most)}</button>" in page
+    assert f"Retry 2 rows · {at_most(planned.price.most)}</button>" in page
     assert "The first time was not charged" in page
     [key] = re.findall(r'name="key" value="(\w+)"', page)
 
-    assert "have changed" in post(client_alice, "again", job.pk, which="passing", key="other")
-    assert "being sent again" in post(client_alice, "again", job.pk, which="passing", key=key)
+    assert "have changed" in post(client_alice, "retry", job.pk, which="passing", key="other")
+    assert "The retry has started." in post(client_alice, "retry", job.pk, which="passing", key=key)
 
     job.refresh_from_db()
     assert job.state == Job.State.SUBMITTING
     assert preparation.prepare_next(job)
     assert job.rows.filter(outcome=Outcome.WAITING).count() == 2
     assert job.rows.get(number=6).outcome == Outcome.ERRORED
-    assert "have changed" in post(client_alice, "again", job.pk, which="passing", key=key)
+    assert "have changed" in post(client_alice, "retry", job.pk, which="passing", key=key)
     assert client_alice.get(f"{address}?which=passing").status_code == 302
 
 
@@ -562,7 +564,7 @@ def test_nothing_is_sent_for_a_group_that_is_none(
 ) -> None:
     job = six_rows(make_job, alice, Job.State.FINISHED)
     job.rows.filter(number=2).update(outcome=Outcome.EXPIRED, cause="expired")
-    post(client_alice, "again", job.pk, which=which, key="x")
+    post(client_alice, "retry", job.pk, which=which, key="x")
     job.refresh_from_db()
     assert job.state == Job.State.FINISHED
 
@@ -590,7 +592,7 @@ def test_answers_that_are_not_fetched_are_warned_of_ever_more_urgently(
     deleted = timezone.localtime(created + timedelta(days=29))
     assert f"deletes them on {deleted:%-d %B %Y}" in page
     assert (", in 8 days." in page) is urgent
-    assert ("alert-danger" in page) is urgent
+    assert ("notice-red" in page) is urgent
     Batch.objects.filter(pk=batch.pk).update(state=Batch.State.COLLECTED)
     assert "have been ready since" not in page_of(client_alice, job)
 
@@ -614,16 +616,17 @@ def test_a_lost_batch_is_said_in_red_and_honestly(
     with_rows(job, 1, [1, 2], Batch.State.LOST, **tries)
     with_rows(job, 2, [3, 4], Batch.State.LOST)
     with_rows(job, 3, [5], Batch.State.LOST)
+    assert page_of(client_alice, job, "details").count('tag-red">Lost at the provider') == 3
     page = page_of(client_alice, job)
-    assert page.count('tag-red">Lost at the provider') == 3
     assert "1 of 2 answers arrived and are kept. 1 is lost." in page
     assert "Anthropic never returned all of its answers" in page
     assert "deleted these answers on 3 October 2026. 2 rows have no answer." in page
     assert "Anthropic no longer has it. 1 row has no answer." in page
     assert "may still have charged for them" in page
-    _good, tile = client_alice.get(f"/jobs/{job.pk}/").context["counts"]
-    assert (tile.words, tile.rows) == ("Could not be processed", 4)
-    assert tile.note == "some may have been charged"
+    assert "notice-red" in page
+    _good, failed = client_alice.get(f"/jobs/{job.pk}/").context["counts"]
+    assert (failed.words, failed.rows) == ("failed", 4)
+    assert "It may have been charged." in page_of(client_alice, job, "problems")
 
 
 def test_after_24_hours_no_time_is_left_and_the_page_says_so(
@@ -634,13 +637,13 @@ def test_after_24_hours_no_time_is_left_and_the_page_says_so(
     ends = now - timedelta(minutes=5)
     with_rows(job, 1, [1], Batch.State.IN_PROGRESS, expires_at=ends)
     page = page_of(client_alice, job)
-    assert "past the 24-hour limit; waiting for Anthropic to end it" in page
-    assert " left of the 24-hour" not in page
+    assert "1 batch is past the 24-hour limit; waiting for Anthropic to end it" in page
+    assert "limit is 24 hours" not in page
     ends = now + timedelta(hours=2, seconds=30)
     with_rows(job, 2, [2], Batch.State.IN_PROGRESS, expires_at=ends)
     page = page_of(client_alice, job)
-    assert "1 batch past the 24-hour limit; waiting for Anthropic to end it" in page
-    assert "at most 2 hours left of the 24-hour limit" in page
+    assert "1 batch is past the 24-hour limit; waiting for Anthropic to end it" in page
+    assert "limit is 24 hours: at most 2 hours left" in page
 
 
 # --- All of it ------------------------------------------------------------------------------------
@@ -652,10 +655,11 @@ def test_trouble_takes_no_query_a_batch(
     for number in range(3, 9):
         batch = add_batch(asked.job, number, 1, Batch.State.LOST)
         late_batch(batch)
-    # As always: session, user, prices, job, round, batches, installation, tries, log. Of each
+    # As always: session, user, role, prices, job, round, batches, installation, log, the bell, and
+    # whether the person follows the job. Of each
     # batch that somebody is asked about what it costs, and which ones it is not (2); all late ones
     # (1); why all lost ones were lost (1).
-    with django_assert_num_queries(12 + 2 + 1 + 1):
+    with django_assert_num_queries(15 + 2 + 1 + 1):
         page_of(client_alice, asked.job)
 
 

@@ -22,7 +22,7 @@ from jobs.rules.price_estimates import Estimate
 from jobs.web.templatetags.show import at_most
 from jobs.worker import advance
 
-from ..pages import squeezed
+from ..pages import squeezed, unmarked
 
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
@@ -78,7 +78,7 @@ def draft(make_job: MakeJob, alice: User) -> Job:
 
 def test_the_draft_says_what_was_read(draft: Job, client_alice: Client) -> None:
     page = text(client_alice, f"/jobs/{draft.pk}/")
-    assert "We read 2 rows, 2 columns" in page
+    assert "2 rows, 2 columns" in page
     assert "CSV, commas, UTF-8" in page
     assert "likes it" in page  # the first rows
     assert 'data-insert="{{name}}"' in page and 'data-insert="{{text}}"' in page
@@ -106,7 +106,7 @@ def test_problems_are_shown_with_their_lines(
 
     page = text(client_alice, f"/jobs/{job.pk}/")
 
-    assert "25 rows will be skipped" in page and "Price of 5 rows" in page
+    assert "25 rows will be skipped" in page and ">5 rows<" in page
     assert "These rows have too few cells." in page
     assert "Line 2<" in page and "Wrong in way 19." in page
     assert "the first 20 of 25" in page
@@ -131,7 +131,7 @@ def test_what_is_typed_is_saved_and_shown(draft: Job, client_alice: Client) -> N
 
     part = squeezed(answer.content)
     assert "<html" not in part
-    assert "Greet Ben.\nKindly." in part and "You are does not." in part
+    assert "Greet Ben.\nKindly." in unmarked(part) and "You are does not." in unmarked(part)
     assert "Working out the price" in part and "data-poll" in part
     draft.refresh_from_db()
     assert (draft.recipe.prompt, draft.recipe.max_tokens) == ("Greet {{name}}.\nKindly.", 64)
@@ -142,7 +142,7 @@ def test_without_scripts_the_recipe_is_a_form(draft: Job, client_alice: Client) 
 
     answer = client_alice.post(address, {**RECIPE, "show": "2"})
     assert answer.headers["Location"] == f"/jobs/{draft.pk}/?row=2#preview"
-    assert "Greet Ben." in text(client_alice, f"/jobs/{draft.pk}/?row=2")
+    assert "Greet Ben." in unmarked(text(client_alice, f"/jobs/{draft.pk}/?row=2"))
 
     answer = client_alice.post(address, {**RECIPE, "go": "yes"})
     assert answer.headers["Location"] == reverse("confirm", args=[draft.pk])
@@ -178,7 +178,7 @@ def test_a_prompt_that_cannot_be_sent_says_why(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"max_tokens": "long"}, "is a whole number of tokens"),
+        ({"max_tokens": "long"}, "must be a whole number of tokens"),
         ({"max_tokens": "0"}, "must be at least 1 token"),
         ({"max_tokens": "999999999"}, "Claude Haiku 5.5 writes at most 128,000 tokens"),
         ({"model": "gpt-4"}, "gpt-4 is not one of the available choices"),
@@ -263,14 +263,24 @@ def test_the_price_comes_by_itself(draft: Job, client_alice: Client) -> None:
     with_price(draft)
     priced = text(client_alice, address, headers=HX)
 
-    assert "$1.40 to $1.90" in priced and "$3.10" in priced and "$2.80 to $3.80" in priced
+    assert "about $1.65" in priced and "at most $3.10" in priced and "about $3.30" in priced
     assert "Anthropic counted 2 rows." in priced
     assert "data-poll" not in priced and "disabled" not in priced
 
 
+def test_the_test_button_says_what_a_test_costs(
+    draft: Job, client_alice: Client, settings: Settings
+) -> None:
+    settings.PRACTICE = False
+    with_price(draft)
+    page = text(client_alice, f"/jobs/{draft.pk}/")
+    button = page[page.index('id="test-button"') :].partition("</button>")[0]
+    assert "Test 2 rows" in button and "about $3.30" in button, "twice the batch price"
+
+
 def test_a_price_from_lengths_alone_says_so(draft: Job, client_alice: Client) -> None:
     with_price(draft, counted=0)
-    assert "worked out from the length of the text" in text(client_alice, f"/jobs/{draft.pk}/")
+    assert "comes from the length of the text" in text(client_alice, f"/jobs/{draft.pk}/")
 
 
 def test_without_a_price_there_is_no_way_on(draft: Job, client_alice: Client) -> None:
@@ -315,14 +325,14 @@ def test_going_back_to_an_earlier_recipe_brings_its_price_back(
 
     part = text(client_alice, reverse("price", args=[draft.pk]), headers=HX)
 
-    assert "usually" in part and "disabled" not in part
+    assert "at most" in part and "disabled" not in part
 
 
 def test_the_price_of_an_older_recipe_is_not_shown(draft: Job, client_alice: Client) -> None:
     with_price(draft)
     client_alice.post(reverse("recipe", args=[draft.pk]), RECIPE, headers=HX)
     page = text(client_alice, f"/jobs/{draft.pk}/")
-    assert "$1.40" not in page and "Working out the price" in page
+    assert "$1.65" not in page and "Working out the price" in page
 
 
 # --- The confirmation -----------------------------------------------------------------------------
@@ -344,7 +354,7 @@ def test_the_confirmation_shows_what_is_sent_and_the_sums(
 def test_practice_is_no_submission(draft: Job, client_alice: Client, settings: Settings) -> None:
     settings.PRACTICE = True
     page = text(client_alice, reverse("confirm", args=[with_price(draft).pk]))
-    assert "Practise with 2 rows – no charge" in page and "Submit 2 rows" not in page
+    assert "Practice with 2 rows – no charge" in page and "Submit 2 rows" not in page
 
 
 def test_a_confirmed_job_is_sent_once(draft: Job, client_alice: Client) -> None:
@@ -385,7 +395,7 @@ def test_no_plan_is_no_confirmation(draft: Job, client_alice: Client, plan: str)
 
 def test_without_a_price_yet_the_confirmation_waits(draft: Job, client_alice: Client) -> None:
     page = text(client_alice, reverse("confirm", args=[draft.pk]))
-    assert "Working out the price" in page and 'http-equiv="refresh"' in page
+    assert "working out the price" in page and 'http-equiv="refresh"' in page
     assert "plan_sha256" not in page
 
 

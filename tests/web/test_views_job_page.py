@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from jobs.models import Batch, FileProblem, Heartbeat, Job, JobEvent, Outcome, note_change
+from jobs.rules import wording
 from jobs.worker import tally
 
 from ..pages import squeezed
@@ -30,8 +32,13 @@ def text(client: Client, path: str, **options: Any) -> str:
     return squeezed(answer.content)
 
 
-def page_of(client: Client, job: Job) -> str:
-    return text(client, f"/jobs/{job.pk}/")
+def page_of(client: Client, job: Job, tab: str = "") -> str:
+    return text(client, f"/jobs/{job.pk}/", data={"tab": tab} if tab else None)
+
+
+def seen(page: str) -> str:
+    """The words of the main part of a page, without its tags."""
+    return re.sub(r"<[^>]+>", " ", page.partition("<main")[2])
 
 
 def add_batch(job: Job, number: int, size: int, state: str, **values: Any) -> Batch:
@@ -62,8 +69,8 @@ def test_a_file_being_read_shows_how_far_it_is(
 ) -> None:
     job = make_job(alice, Job.State.READING, upload_bytes=10_000_000, read_bytes=2_500_000)
     page = page_of(client_alice, job)
-    assert "25 % of 10 MB" in page and "You can close this page" in page
-    assert 'hx-trigger="every 2s' in page
+    assert "25% of 10 MB" in page and "You can close this page" in page
+    assert "every 2s" in page and "hx-trigger" in page
 
 
 def test_when_a_file_was_read_the_page_becomes_the_draft(
@@ -78,7 +85,7 @@ def test_when_a_file_was_read_the_page_becomes_the_draft(
     Job.objects.update(state=Job.State.DRAFT)
 
     assert client_alice.get(url, headers=HX).headers["HX-Refresh"] == "true"
-    assert "We read 2 rows" in page_of(client_alice, job)
+    assert "2 rows, 2 columns" in page_of(client_alice, job)
 
 
 def test_a_file_that_cannot_be_read_says_why_and_how_to_go_on(
@@ -91,7 +98,7 @@ def test_a_file_that_cannot_be_read_says_why_and_how_to_go_on(
     page = page_of(client_alice, job)
     assert "Line 7" in page and "never closed" in page
     assert "Upload the corrected file" in page and reverse("delete", args=[job.pk]) in page
-    assert "hx-get" not in page
+    assert "hx-get" not in page.partition("<main")[2]
 
 
 # --- Sending and working --------------------------------------------------------------------------
@@ -112,11 +119,12 @@ def working(make_job: MakeJob, alice: User) -> Job:
 def test_progress_is_what_is_known(working: Job, client_alice: Client) -> None:
     JobEvent.objects.create(job=working, text="Batch 1: 2 answers are in.")
     page = page_of(client_alice, working)
-    assert "Working: 1 of 2 batches done, 2 of 5 rows" in page
-    assert 'max="5" value="2"' in page
+    assert ">2 of 5 rows done</h2>" in page
+    assert 'role="img" aria-label="5 rows: 1 good, 1 failed, 3 waiting"' in page
     assert "at most 23 hours 30 minutes left" in page and "less than a minute so far" in page
-    assert "You can close this page" in page and "Batch 1: 2 answers are in." in page
-    assert "%" not in page.partition("<main")[2]
+    assert "You can close this page" in page and "%" not in seen(page)
+    page = page_of(client_alice, working, "details")
+    assert "1 of 2 done" in page and "Batch 1: 2 answers are in." in page
 
 
 def test_a_finished_page_watches_until_changed_rows_are_counted(
@@ -124,7 +132,7 @@ def test_a_finished_page_watches_until_changed_rows_are_counted(
 ) -> None:
     """Else its headline would stay what it was before the rows changed."""
     job = make_job(alice, Job.State.FINISHED)
-    assert 'hx-trigger="every' not in page_of(client_alice, job)
+    assert 'hx-trigger="every' not in page_of(client_alice, job).partition("<main")[2]
     note_change(job.pk)
     part = client_alice.get(f"/jobs/{job.pk}/").context["part"]
     assert part.seconds
@@ -138,7 +146,7 @@ def test_a_finished_page_watches_until_changed_rows_are_counted(
 
 
 def test_the_page_watches_and_is_told_only_what_is_new(working: Job, client_alice: Client) -> None:
-    url = client_alice.get(f"/jobs/{working.pk}/").context["part"].watch_url
+    url = client_alice.get(f"/jobs/{working.pk}/?tab=details").context["part"].watch_url
     assert client_alice.get(url, headers=HX).status_code == 204
     assert client_alice.get(url, headers=HX).status_code == 204
 
@@ -157,7 +165,7 @@ def test_the_page_is_loaded_anew_once_when_the_job_is_over(
     status = reverse("status", args=[working.pk])
 
     assert client_alice.get(status, headers=HX).headers["HX-Refresh"] == "true"
-    assert "hx-get" not in page_of(client_alice, working)
+    assert "data-poll" not in page_of(client_alice, working).partition("<main")[2]
 
 
 def test_the_status_alone_is_no_page(working: Job, client_alice: Client) -> None:
@@ -201,13 +209,14 @@ def test_trouble_with_the_provider_is_said(working: Job, client_alice: Client) -
 def test_the_page_takes_the_same_few_queries_for_many_batches(
     working: Job, client_alice: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # Session, user, prices, job, round, batches, installation, what was tried, log.
-    with django_assert_num_queries(12):
+    # Session, user, role, prices, job, round, batches, installation, how long others took and the
+    # first rows.
+    with django_assert_num_queries(17):
         page_of(client_alice, working)
     for number in range(3, 20):
         add_batch(working, number, 1, Batch.State.COLLECTED, collected_at=timezone.now())
         JobEvent.objects.create(job=working, text="Something happened.")
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(17):
         page_of(client_alice, working)
 
 
@@ -223,7 +232,7 @@ def test_a_held_job_says_why_and_can_be_tried_again(
     page = page_of(client_alice, job)
     assert "The credit is used up. Top it up." in page and "Action needed" in page
     assert "We keep trying automatically" not in page
-    assert "Your credit balance is too low." in page
+    assert "Your credit balance is too low." in page_of(client_alice, job, "details")
     address = reverse("try_again", args=[job.pk])
     assert client_alice.get(address).status_code == 405
 
@@ -243,6 +252,7 @@ def test_a_held_job_says_why_and_can_be_tried_again(
 def test_stopping_says_what_it_costs_first(working: Job, client_alice: Client) -> None:
     Job.objects.update(state=Job.State.SUBMITTING)
     working.rows.filter(number=3).update(batch=working.batches.get(number=2))
+    working.batches.filter(number=2).update(size=1)
 
     page = text(client_alice, reverse("stop", args=[working.pk]))
 
@@ -284,23 +294,28 @@ def finished(make_job: MakeJob, alice: User) -> Job:
 
 def test_results_say_what_is_good_and_what_is_not(finished: Job, client_alice: Client) -> None:
     page = page_of(client_alice, finished)
-    assert "Finished – 5 rows need attention" in page and "1 of 6 answers are good." in page
-    assert "bg-yellow" in page and "card-status-top bg-green" not in page
-    for outcome, words in (("good", "Good"), ("look", "Needs a look"), ("errored", "Could not be")):
-        assert f"?outcome={outcome}" in page and words in page
+    assert "Finished – 5 problems" in page and "1 of 6 answers are good." in page
+    assert "state-pill tag-yellow" in page and "Fix 5 rows" in page
+    for outcome, words in (("good", "good"), ("look", "to check"), ("errored", "failed")):
+        assert f"?outcome={outcome}" in page and f"</strong> {words}</a>" in page
+    assert 'aria-label="6 rows: 1 good, 1 to check, 3 failed, 1 not reached"' in page
     assert "errored<" not in page and "brand_new_error<" not in page
 
 
 def test_failures_are_grouped_by_cause_in_words(finished: Job, client_alice: Client) -> None:
-    groups = client_alice.get(f"/jobs/{finished.pk}/").context["causes"]
+    answer = client_alice.get(f"/jobs/{finished.pk}/?tab=problems")
+    groups = answer.context["groups"]
     assert [(group.cause.title, group.rows) for group in groups] == [
         ("Anthropic overloaded", 2),
         ("Failed at Anthropic", 1),
         ("Not reached in 24 hours", 1),
         ("Answer cut off", 1),
     ]
+    page = squeezed(answer.content)
     for group in groups:
-        found = client_alice.get(group.url).context["page"]
+        address = f"/jobs/{finished.pk}/rows/?outcome={group.outcome}&cause={group.name}"
+        assert f'href="{address}">Show {wording.rows(group.rows)}</a>' in page
+        found = client_alice.get(address).context["page"]
         assert len(found.rows) == found.total == group.rows
 
 
@@ -308,10 +323,13 @@ def test_the_cost_stands_beside_the_estimate(
     finished: Job, client_alice: Client, settings: Settings
 ) -> None:
     settings.PRACTICE = False
-    assert ">$0.03</strong>" in page_of(client_alice, finished)
-    assert "charged" in page_of(client_alice, finished)
+    page = page_of(client_alice, finished, "cost")
+    assert ">$0.03</strong>" in page and "charged</dt>" in page
+    assert "$0.03 charged" in page_of(client_alice, finished)
     Job.objects.update(practice=True)
-    assert "would have been charged; this was practice" in page_of(client_alice, finished)
+    page = page_of(client_alice, finished, "cost")
+    assert "would have been charged; this was practice" in page
+    assert "$0.03 in practice" in page
 
 
 def test_rows_without_a_price_are_not_hidden(
@@ -319,25 +337,25 @@ def test_rows_without_a_price_are_not_hidden(
 ) -> None:
     unpriced = {"outcome": Outcome.GOOD, "output_tokens": 7, "cost_pico": 0}
     job = make_job(alice, outcomes=[unpriced, unpriced])
-    assert "2 rows are not in this sum" in page_of(client_alice, job)
+    assert "2 rows are not in this sum" in page_of(client_alice, job, "cost")
 
 
 def test_only_a_job_of_good_answers_is_green(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:
     page = page_of(client_alice, make_job(alice))
-    assert "card-status-top bg-green" in page and "All 2 answers are good." in page
+    assert "state-pill tag-green" in page and "All 2 answers are good." in page
     left_out = {"outcome": Outcome.LEFT_OUT, "cause": "left_out", "problem": "Too many cells."}
     page = page_of(client_alice, make_job(alice, outcomes=[Outcome.GOOD, left_out]))
-    assert "card-status-top bg-green" in page and "1 row left out from the start" in page
+    assert "state-pill tag-green" in page and "1 row skipped from the start" in page
     page = page_of(client_alice, make_job(alice, outcomes=[Outcome.GOOD, Outcome.CANCELED]))
-    assert "card-status-top bg-green" not in page and "Stopped" in page
+    assert "state-pill tag-green" not in page and "Stopped" in page
 
 
 def test_the_tally_is_what_the_page_counts_by(finished: Job, client_alice: Client) -> None:
     finished.rows.filter(number=2).update(outcome=Outcome.GOOD, cause="")
     tally.count_up(finished)
-    assert "Finished – 4 rows need attention" in page_of(client_alice, finished)
+    assert "Finished – 4 problems" in page_of(client_alice, finished)
 
 
 # --- The receipt ----------------------------------------------------------------------------------
@@ -359,6 +377,6 @@ def test_the_receipt_says_what_was_charged_and_what_was_not(
     page = squeezed(client_alice.get(address).content)
     assert "$0.02</strong>" in page and "Claude Haiku 5.5, batch price" in page
     assert "1 row</span>: Anthropic overloaded" in page
-    assert address in page_of(client_alice, job)
+    assert address in page_of(client_alice, job, "cost")
     draft = make_job(alice, Job.State.DRAFT)
     assert client_alice.get(reverse("receipt", args=[draft.pk])).status_code == 302

@@ -13,6 +13,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from jobs.models import Job, Outcome, files
+from jobs.web.examples import EXAMPLES
 
 MakeJob = Callable[..., Job]
 HX = {"HX-Request": "true"}
@@ -30,7 +31,8 @@ def text(client: Client, path: str, **options: Any) -> str:
 def test_the_first_visit_says_what_this_is(client_alice: Client) -> None:
     page = text(client_alice, "/")
     assert "Ask Claude about every row" in page
-    assert reverse("new_job") in page and "sample of 61 product reviews" in page
+    assert 'id="upload"' in page and "Excel, CSV or JSON" in page
+    assert all(reverse("example", args=[name]) in page for name in EXAMPLES)
 
 
 def test_everyone_sees_their_own_jobs_and_administrators_all(
@@ -107,11 +109,11 @@ def test_a_job_with_rows_to_look_after_is_never_green(
     one_of_each: None, client_alice: Client
 ) -> None:
     page = text(client_alice, "/?q=is bad")
-    assert "Finished – 1 row needs attention" in page
+    assert "Finished – 1 problem" in page
     assert "tag-yellow" in page and "tag-green" not in page
     assert "tag-green" in text(client_alice, "/?q=is good")
     assert "tag-green" not in text(client_alice, "/?q=is stopped")
-    assert "Needs you" in text(client_alice, "/?q=is held")
+    assert "Action needed" in text(client_alice, "/?q=is held")
 
 
 def test_the_list_is_paged(make_job: MakeJob, alice: User, client_alice: Client) -> None:
@@ -132,13 +134,16 @@ def test_the_list_takes_the_same_few_queries_for_one_job_and_for_many(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     make_job(alice)
-    # Session, user, prices, count, jobs with owners, those that wait for approval; and of the site
-    # its journal, its worker's heartbeat and its limits.
-    with django_assert_num_queries(9):
+    client_root.get("/")  # the first page of a session is noted
+    # Session, user, prices, count, jobs with owners, those that wait for approval; the filters'
+    # counts, the trash and the owners; of the site its journal, its worker's heartbeat and its
+    # limits; whether the person has jobs of their own, and who has none, how far they are in the
+    # tour.
+    with django_assert_num_queries(15):
         client_root.get("/")
     for owner in (alice, bob) * 5:
         make_job(owner, Job.State.WORKING)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(15):
         client_root.get("/")
 
 
@@ -274,7 +279,7 @@ def test_deleting_asks_first_and_happens_once(
 
     assert "This cannot be undone" in text(client_alice, address)
     assert Job.objects.get().state == Job.State.FINISHED
-    assert client_alice.post(address).headers["Location"] == "/"
+    assert client_alice.post(address, {"now": "yes"}).headers["Location"] == "/"
 
     assert Job.objects.get().state == Job.State.DELETING
     assert client_alice.post(address).status_code == 404

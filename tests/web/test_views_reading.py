@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -28,7 +30,11 @@ NOTES_BELOW = b"Report\n\nid,text,n\n1,a,2\n2,b,3\n\nSource: internal,,\n"
 SHORT = b"id,name,review\n" + b"1,Ann\n2,Ben\n3,Cid,fine\n" * 4
 ONE_COLUMN = b"review\nGood, fast, cheap\nBad, very bad, never\nOK, fine, meh\nA, b, c\n"
 GREEK = "id;σχόλιο\n1;Πολύ καλό προϊόν\n2;Άσχημο\n".encode("cp1253")
-_BUTTON = re.compile(r'class="([^"]*)"\s+name="option" value="([^"]*)">\s*(.*?)\s*</button>')
+COMMAS = "Commas between cells"
+_BUTTON = re.compile(
+    r'aria-label="(?:Apply: |Keep: )?([^–"]*) – [^>]*?"\s+class="([^"]*)"'
+    r'\s+name="option" value="([^"]*)">'
+)
 
 
 def read(owner: User, drive: Drive, content: bytes, **choices: Any) -> Job:
@@ -44,12 +50,128 @@ def page_of(client: Client, job: Job) -> str:
 
 def options_of(page: str) -> dict[str, str]:
     """The buttons of other ways to read the file: label and name."""
-    return {label: name for _css, name, label in _BUTTON.findall(page)}
+    return {label: name for label, _css, name in _BUTTON.findall(page)}
 
 
 def choose(client: Client, drive: Drive, job: Job, name: str) -> Job:
     client.post(reverse("reading", args=[job.pk]), {"option": name})
     return drive(job, until=lambda job: job.state != Job.State.READING)
+
+
+def test_another_reading_is_undone_with_one_click(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, ONE_COLUMN)
+    assert "Read as before" not in page_of(client_alice, job)
+    job = choose(client_alice, drive, job, options_of(page_of(client_alice, job))[COMMAS])
+    client_alice.post(reverse("reading", args=[job.pk]), {"fill": "yes"})
+    job = drive(job, until=lambda job: job.state != Job.State.READING)
+    assert (job.choices.delimiter, job.choices.fill) == (",", True)
+    assert "Read as before" in page_of(client_alice, job)
+    client_alice.post(reverse("reading", args=[job.pk]), {"before": "yes"})
+    job = drive(job, until=lambda job: job.state != Job.State.READING)
+    assert (job.choices.delimiter, job.choices.fill) == (",", False)
+
+
+def test_buttons_with_the_same_words_have_different_names(
+    alice: User, client_alice: Client, drive: Drive, tmp_path: Path
+) -> None:
+    path = tmp_path / "shares.xlsx"
+    with workbook(path) as book:
+        sheet, share = book.add_worksheet(), book.add_format({"num_format": "0%"})
+        fill(sheet, [["one", "two"]])
+        for line in (1, 2):
+            sheet.write_number(line, 0, 0.5, share)
+            sheet.write_number(line, 1, 0.25, share)
+    page = page_of(client_alice, read(alice, drive, path.read_bytes()))
+    names = re.findall(r'aria-label="(As stored [^"]*)"', page)
+    assert len(names) == len(set(names)) == 2 and "“one”" in names[0] and "“two”" in names[1]
+
+
+SAME_WORDS = {
+    "one_column": (
+        "NAME      READY  AGE\napi-7d9c  1/1    3d\nweb-5b6   0/1    5h\n",
+        "Each line is read as one cell. Blanks seem to line up columns in it.",
+        "Split into columns at the gaps",
+        "--delimiter gaps",
+    ),
+    "subtotals": (
+        "region,city,units\nNorth,Oslo,5\nNorth Total,,5\nSouth,Rome,3\nSouth,Bari,4\n"
+        "South Total,,7\nWest,Lyon,1\nWest,Brest,2\n",
+        "Lines 3 and 6 look like totals of other rows: “North Total”, “South Total”.",
+        "Skip them",
+        "--skip-subtotals",
+    ),
+    "garbled": (
+        "id,text\n1,CafÃ©\n2,Tea\n",
+        "1 cell seems to be garbled, such as “CafÃ©”, which may have been “Café”.",
+        "Repair it",
+        "--repair-text",
+    ),
+    "foreign_requests": (
+        '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "a"}]}\n'
+        * 2,
+        "These are conversations for fine-tuning a model.",
+        "Convert them to requests for Claude",
+        "--convert fine-tuning",
+    ),
+    "drawn": (
+        "| id | name |\n|----|------|\n| 1  | Ann  |\n| 2  | Ben  |\n",
+        "The table is drawn with characters.",
+        "One column: each line is a cell",
+        "--delimiter none",
+    ),
+    "faulty_names": (
+        'id,"name\n1,Ann\n2,"Ben, B."\n3,Cid\n',
+        "A quotation mark is opened in the line of the column names and never closed.",
+        "No quotation marks",
+        "--no-quotes",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SAME_WORDS)
+def test_page_and_command_say_the_same_and_offer_the_same(
+    kind: str,
+    alice: User,
+    client_alice: Client,
+    drive: Drive,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content, words, label, flag = SAME_WORDS[kind]
+    job = read(alice, drive, content.encode())
+    page = page_of(client_alice, job)
+    assert words in page and label in options_of(page)
+    path = tmp_path / "upload"
+    path.write_text(content)
+    with suppress(SystemExit):
+        call_command("job", "check", str(path))
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert words in said and flag in said
+    job = choose(client_alice, drive, job, options_of(page)[label])
+    assert kind not in [problem.kind for problem in job.problems.all()]
+    with suppress(SystemExit):
+        call_command("job", "check", str(path), *flag.split())
+    assert words not in " ".join("".join(capsys.readouterr()).split())
+
+
+def test_a_bad_line_of_json_is_one_skipped_row(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    good = '{"id": 1, "text": "a"}\n'
+    job = read(alice, drive, (good * 5 + '{"id": 1, "text": "cut\n' + good).encode())
+    assert (job.state, job.row_count, job.skipped_count) == (Job.State.DRAFT, 7, 1)
+    page = page_of(client_alice, job)
+    assert "1 row will be skipped" in page and "Line 6" in page
+
+
+def test_filling_short_rows_is_offered_once(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    page = page_of(client_alice, read(alice, drive, SHORT))
+    assert "Fill short rows with empty cells" in options_of(page)
+    assert "Fill them with empty cells" not in page
 
 
 # --- Questions ------------------------------------------------------------------------------------
@@ -111,9 +233,9 @@ def test_readings_stand_side_by_side_and_the_one_of_now_is_marked(
     page = page_of(client_alice, job)
     assert list(options_of(page)) == ["One column: each line is a cell", "Commas between cells"]
     assert page.index("Good, fast, cheap") < page.index("Good | fast | cheap")
-    assert page.count("The file is read this way now.") == 1
-    assert page.index("this way now") < page.index("Good | fast | cheap")
-    first, *others = [css for css, _name, _label in _BUTTON.findall(page)]
+    assert page.count(">Now</span>") == page.count(">Keep</button>") == 1
+    assert page.index(">Now</span>") < page.index("Good, fast, cheap")
+    first, *others = [css for _label, css, _name in _BUTTON.findall(page)]
     assert "btn-primary" in first and not any("btn-primary" in css for css in others)
 
 
@@ -138,14 +260,14 @@ def test_a_file_whose_rows_are_mostly_skipped_is_no_success(
     assert "1 | Ann |" in page, "the rows as they would be"
     job = choose(client_alice, drive, job, options_of(page)["Fill short rows with empty cells"])
     page = page_of(client_alice, job)
-    assert "We read 12 rows, 3 columns" in page and QUESTION not in page
+    assert "12 rows, 3 columns" in page and QUESTION not in page
     none = read(alice, drive, b"a,b,c\n1,2\n3,4\n")
     assert "We read 2 rows, but none can be sent" in page_of(client_alice, none)
 
 
 def test_a_remark_names_its_line_once(alice: User, client_alice: Client, drive: Drive) -> None:
     page = page_of(client_alice, read(alice, drive, NOTES_BELOW, unlike=SKIP))
-    assert page.count("Line 7") == 1
+    assert re.sub('aria-label="[^"]*"', "", page).count("Line 7") == 1
     assert "Line 3" not in page, "where the names are is said in the sentence"
     assert "found in line 3" in page
 
@@ -156,7 +278,7 @@ def test_an_unreadable_file_that_can_be_read_differently_says_so(
     job = read(alice, drive, b'["The parcel was late", "Fine", "Loud"]')
     assert job.state == Job.State.UNREADABLE
     page = page_of(client_alice, job)
-    assert "Choose how to read it, or upload another file below." in page
+    assert "Choose how to read the file, or upload another one." in page
     assert "Fix this in your file" not in page
     job = choose(client_alice, drive, job, options_of(page)["Read 3 rows"])
     assert (job.state, job.row_count) == (Job.State.DRAFT, 3)
@@ -237,3 +359,44 @@ def test_an_unreadable_file_can_be_read_as_it_was_found(
     client_alice.post(reverse("reading", args=[job.pk]), {"detect": "yes"})
     job = drive(job, until=lambda job: job.state != Job.State.READING)
     assert (job.state, job.row_count, job.choices) == (Job.State.DRAFT, 2, Choices())
+
+
+# --- Rows that cannot be sent ---------------------------------------------------------------------
+
+
+def bad_cells(page: str) -> list[str]:
+    """The marked cells of the tables of skipped rows, as they are read aloud."""
+    found = re.findall(r'<td class="bad-cell">(.*?)</td>', page)
+    return [" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in found]
+
+
+def test_skipped_rows_are_a_table_with_the_faulty_cell_marked(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    content = (
+        b"id,name,note\n1,Ann,<b>x</b>,,Oslo\n2,Ben\n3,Cid,fine\n4,Dee,caf\xe9\n"
+        + b"5,E,\xc3\xa9\n" * 9
+    )
+    job = read(alice, drive, content, encoding="utf-8")
+    page = page_of(client_alice, job)
+    assert bad_cells(page) == [
+        "Extra cell: empty",
+        "Extra cell: Oslo",
+        "missing",
+        "caf\ufffd wrong character",
+    ]
+    assert page.count('"bad-more">No column') == 2
+    assert "<b>x</b>" not in client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    # The rows of the file beside it say that they are skipped.
+    assert page.count(">Skipped</td>") == 3
+
+
+def test_a_wide_table_shows_the_columns_around_the_fault(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    names = ",".join(f"c{number}" for number in range(1, 31))
+    cells = ",".join(["x"] * 30)
+    page = page_of(client_alice, read(alice, drive, f"{names}\n{cells},more\n{cells}\n".encode()))
+    table = page.partition('class="table-responsive bad-rows"')[2].partition("</table>")[0]
+    assert re.findall(r'dir="auto">(c\d+)<', table) == ["c29", "c30"]
+    assert bad_cells(page) == ["Extra cell: more"]

@@ -240,6 +240,7 @@ def test_every_row_is_on_one_page_and_in_order(
         assert {number for page in back for number in page} == set(expected)
 
 
+@pytest.mark.no_database
 def test_links_lead_from_page_to_page(mixed: Job, client_alice: Client) -> None:
     for query in ({"sort": "-cost", "col": "2"}, {"outcome": "good", "q": "text", "page": "7"}):
         forward = walked(client_alice, mixed, **query)
@@ -250,6 +251,7 @@ def test_links_lead_from_page_to_page(mixed: Job, client_alice: Client) -> None:
         assert {n for page in back for n in page} == {n for page in forward for n in page}
 
 
+@pytest.mark.no_database
 def test_a_search_whose_time_is_up_says_how_far_it_came_and_goes_on(
     mixed: Job, client_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +261,7 @@ def test_a_search_whose_time_is_up_says_how_far_it_came_and_goes_on(
     page = text(client_alice, f"{reverse('rows', args=[mixed.pk])}?q=name+45")
 
     assert "Nothing found so far" in page and "as far as row 10" in page
-    assert "Go on looking" in page
+    assert "Keep looking" in page
     assert [n for page in walked(client_alice, mixed, q="name 45") for n in page] == [45]
     for sort in rows_view.SORTS:
         kind = sort.lstrip("-") or "number"
@@ -308,7 +310,7 @@ def test_what_can_be_chosen_is_what_there_is(mixed: Job, client_alice: Client, l
     assert not shown["labels"] and not shown["models"]
 
 
-@pytest.mark.parametrize(("query", "count"), [({}, 6), ({"outcome": "expired"}, 6)])
+@pytest.mark.parametrize(("query", "count"), [({}, 8), ({"outcome": "expired"}, 8)])
 def test_pages_of_rows_take_few_queries_and_count_nothing(
     long: Job,
     client_alice: Client,
@@ -316,9 +318,12 @@ def test_pages_of_rows_take_few_queries_and_count_nothing(
     query: dict[str, str],
     count: int,
 ) -> None:
-    with django_assert_num_queries(count) as queries:  # session, user, prices, job, numbers, rows
+    with django_assert_num_queries(
+        count
+    ) as queries:  # session, user, role, prices, job, numbers, rows, the bell
         client_alice.get(reverse("rows", args=[long.pk]), query)
-    assert not any("COUNT(" in query["sql"] for query in queries.captured_queries)
+    of_rows = [one["sql"] for one in queries.captured_queries if "notification" not in one["sql"]]
+    assert not any("COUNT(" in one for one in of_rows)
 
 
 @pytest.mark.parametrize("sort", ["", "-number", "cost", "-output", "cause"])
@@ -373,6 +378,28 @@ def test_long_texts_are_folded_and_the_longest_cut(
     assert page.count("The whole text") == 1 and "x" * 2_000 not in page
 
 
+def test_costs_are_a_column_only_on_request(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    paid = {"outcome": Outcome.GOOD, "cost_pico": 20_000_000_000, "output_tokens": 45}
+    job = make_job(alice, outcomes=[paid, "good"])
+    tally.count_up(job)
+    address = f"/jobs/{job.pk}/rows/"
+    assert "$0.02" not in text(client_alice, address)
+    for query in ("?cost=1", "?sort=cost", "?sort=-cost"):
+        assert "$0.02" in text(client_alice, address + query)
+
+
+def test_a_filter_that_applies_at_once_has_the_address_of_what_it_shows(
+    finished: Job, client_alice: Client
+) -> None:
+    address = reverse("rows", args=[finished.pk])
+    query = {"q": "", "cause": "", "outcome": "attention", "sort": "-number"}
+    answer = client_alice.get(address, query, headers={"HX-Request": "true"})
+    assert answer.headers["HX-Push-Url"] == f"{address}?outcome=attention&sort=-number"
+    assert "HX-Push-Url" not in client_alice.get(address, query).headers
+
+
 # --- One row --------------------------------------------------------------------------------------
 
 
@@ -396,7 +423,7 @@ def test_a_row_shows_its_request_and_its_whole_answer(
     assert "the end</pre>" in page and "Greet Ada." in page and "Kindly." in page
     assert "123 read, 45 written" in page and "$0.02" in page and "req_7" in page
     assert "100 uncached, 0 cache write, 23 cache read" in page
-    assert '"content": "Greet Ada."' in page and "line 2 of reviews.csv" in page
+    assert '"content": "Greet Ada."' in page and "Line 2 of reviews.csv" in page
     assert f"/jobs/{job.pk}/rows/2/" in page
 
 
@@ -415,6 +442,44 @@ def test_the_next_row_is_the_next_of_those_looked_at(mixed: Job, client_alice: C
         for side, number in ends.items():
             shown = client_alice.get(f"/jobs/{mixed.pk}/rows/{number}/?{query}")
             assert shown.context[side] is None
+
+
+def test_a_row_opens_beside_the_table_and_its_link_leads_to_its_page(
+    mixed: Job, client_alice: Client
+) -> None:
+    query = "?outcome=attention"
+    order = numbers(client_alice, mixed, outcome="attention")
+    address = f"/jobs/{mixed.pk}/rows/{order[1]}/{query}"
+    table = text(client_alice, f"/jobs/{mixed.pk}/rows/{query}")
+    assert f'href="{address}&" hx-get="{address}&"' in table and 'id="row-drawer"' in table
+    beside = {"HX-Request": "true", "HX-Target": "row-drawer"}
+    drawer = text(client_alice, address, headers=beside)
+    assert "<html" not in drawer and f'Row <span class="num">{order[1]}</span>' in drawer
+    for other in (order[0], order[2]):
+        assert f'hx-get="/jobs/{mixed.pk}/rows/{other}/{query}&"' in drawer
+    assert "<html" in text(client_alice, address, headers={"HX-Request": "true"})
+
+
+def test_a_row_shows_first_what_the_prompt_uses_and_what_can_be_done(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    refused = {"outcome": Outcome.LOOK, "cause": "refused"}
+    job = make_job(
+        alice,
+        columns=["a", "b", "c"],
+        rows=[("1", "2", "3"), ("4", "5", "6")],
+        outcomes=[refused, "good"],
+        prompt="Add {{c}}",
+        practice=True,
+    )
+    page = text(client_alice, f"/jobs/{job.pk}/rows/1/")
+    assert page.index(">c</dt>") < page.index("2 columns that the prompt does not use")
+    assert page.index("2 columns that the prompt does not use") < page.index(">a</dt>")
+    assert 'Add <mark class="inserted" title="c">3</mark>' in page and "Not charged" in page
+    assert reverse("edit_row", args=[job.pk, 1]) in page
+    assert reverse("change_prompt", args=[job.pk, "refused"]) in page
+    page = text(client_alice, f"/jobs/{job.pk}/rows/2/")
+    assert "/edit/" not in page and "/change-prompt/" not in page
 
 
 def test_a_next_row_that_is_far_away_is_looked_for_on_request(
@@ -445,7 +510,7 @@ def test_a_row_that_was_left_out_says_why(
     assert "It has 4 cells." in page and "many" in page and "Copy what you need of them" in page
     assert "Copy what you need" not in text(client_alice, f"/jobs/{job.pk}/rows/2/edit/")
     assert text(client_alice, f"/jobs/{job.pk}/rows/2/")
-    assert "is left out: It has 4 cells." in text(
+    assert "is skipped: It has 4 cells." in text(
         client_alice, f"/jobs/{make_job(alice, 'draft', outcomes=[left_out] * 2).pk}/"
     )
 
@@ -492,6 +557,7 @@ def content(answer: Any) -> bytes:
     return b"".join(answer.streaming_content)  # type: ignore[arg-type]  # values by name
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize(
     ("kind", "content_type", "name"),
     [
@@ -527,6 +593,7 @@ def test_there_are_no_other_downloads(make_job: MakeJob, alice: User, client_ali
     assert client_alice.get(f"/jobs/{draft.pk}/download/problems/").status_code == 200
 
 
+@pytest.mark.no_database
 @pytest.mark.parametrize(
     ("upload_name", "header"),
     [

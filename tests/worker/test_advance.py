@@ -44,7 +44,7 @@ def test_a_table_comes_back_whole_in_order_each_row_with_its_own_answer(
 ) -> None:
     rows = [[f"name {n}", 'quote " and, comma'] for n in range(240)]
     rows[3][1], rows[5][1], rows[7][1] = "two\nlines", "😀 Grüße", ""
-    job = drive(confirmed(alice, drive, rows))
+    job = drive(confirmed(alice, rows))
     assert job.state == Job.State.FINISHED
     assert (job.good_count, job.attention_count) == (240, 0)
     header, *lines = joined(job)
@@ -60,7 +60,7 @@ def test_a_table_comes_back_whole_in_order_each_row_with_its_own_answer(
 def test_what_was_received_is_kept_to_the_letter_and_sums_to_what_it_cost(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, [["Ann", "a"], ["Ben", "b"]]))
+    job = drive(confirmed(alice, [["Ann", "a"], ["Ben", "b"]]))
     (batch,) = job.batches.all()
     path = files.results_path(batch)
     assert path.stat().st_mode & 0o777 == 0o440
@@ -73,7 +73,7 @@ def test_what_was_received_is_kept_to_the_letter_and_sums_to_what_it_cost(
 
 def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, drive: Drive) -> None:
     rows = [[f"name {n}", "word " * (n % 40)] for n in range(120)]
-    job = drive(confirmed(alice, drive, rows))
+    job = drive(confirmed(alice, rows))
     estimate = estimates.current(job)
     assert estimate is not None
     assert estimate.counted > 10
@@ -93,7 +93,7 @@ def test_ready_made_requests_are_sent_as_they_are(
     lines = [line(1), line(2, stream=True), line(3)]
     job = uploads.create_job(alice, ContentFile("\n".join(lines).encode(), "requests.jsonl"))
     job = drive(job, until=priced)
-    assert (job.kind, job.row_count, job.left_out_count) == (Job.Kind.REQUESTS, 3, 1)
+    assert (job.kind, job.row_count, job.unsent_count) == (Job.Kind.REQUESTS, 3, 1)
     assert submissions.confirm(job, job.plan_sha256, alice)
     job = drive(job)
     header, *rows = joined(job)
@@ -163,16 +163,21 @@ def test_rows_whose_prompt_is_empty_are_left_out_and_said(
 ) -> None:
     rows = [["Ann", "a"], ["", "b"], ["Ben", "c"]]
     recipe = Recipe("{{name}}", "", "claude-haiku-5-5", 300)
-    job = drive(confirmed(alice, drive, rows, recipe))
+    job = drive(confirmed(alice, rows, recipe))
     assert simulator.truth()["accepted_rows"] == 2
     assert [line[3] for line in joined(job)[1:]] == ["Good", "Left out", "Good"]
-    assert job.left_out_count == 1
+    assert job.unsent_count == 1
 
 
 def test_rows_of_the_wrong_width_are_left_out_and_come_back(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, [["Ann", "a"], ["Ben"], ["Cat", "c", "d"], ["Dan", "e"]]))
+    rows = [["Ann", "a"], ["Ben"], ["Cat", "c", "d"], ["Dan", "e"]]
+    job = drive(upload(alice, rows), until=lambda job: job.state == Job.State.DRAFT)
+    assert drafts.save_recipe(job, RECIPE, alice)
+    job = drive(job, until=priced)
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    job = drive(job)
     assert [line[0] for line in joined(job)[1:]] == ["Ann", "Ben", "Cat", "Dan"]
     assert job.problems.filter(leaves_out=True).count() == 2
     assert simulator.truth()["accepted_rows"] == 2
@@ -182,7 +187,7 @@ def test_every_kind_of_failure_is_an_outcome_of_its_row(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     marks = ["good", "errored", "invalid", "refusal", "cut", "empty", "expired"]
-    job = drive(confirmed(alice, drive, [["x", f"[simulate:{mark}]"] for mark in marks]))
+    job = drive(confirmed(alice, [["x", f"[simulate:{mark}]"] for mark in marks]))
     outcomes = dict(Row.objects.filter(job=job).values_list("number", "outcome"))
     assert outcomes == {
         1: Outcome.GOOD,
@@ -201,7 +206,7 @@ def test_a_refusal_holds_the_job_in_words_and_one_button_goes_on(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "reject_400"}])
-    job = drive(confirmed(alice, drive, [["Ann", "a"]]), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, [["Ann", "a"]]), until=lambda job: bool(job.held))
     assert "refused" in job.held
     assert job.batches.get().state == Batch.State.BLOCKED
     sweep.sweep()
@@ -233,7 +238,7 @@ def test_one_job_that_cannot_go_on_does_not_stop_the_others(
 ) -> None:
     broken = upload(alice, [["Ann", "a"]])
     files.upload_path(broken).unlink()
-    fine = drive(confirmed(alice, drive, [["Ben", "b"]]))
+    fine = drive(confirmed(alice, [["Ben", "b"]]))
     assert fine.good_count == 1
     broken.refresh_from_db()
     assert broken.failures_in_a_row > 0
@@ -244,7 +249,7 @@ def test_provider_trouble_is_said_and_taken_back(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     simulator = start_simulator(seconds=1, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(list=[{"kind": "status", "status": 500}])
     drive(job, until=lambda job: bool(Heartbeat.get().provider_trouble))
@@ -255,7 +260,7 @@ def test_provider_trouble_is_said_and_taken_back(
 def test_a_job_of_practice_mode_is_never_sent_with_a_key(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
     job = drive(job, until=lambda job: bool(job.held))
     assert "practice mode" in job.held
@@ -270,7 +275,7 @@ def test_a_job_sent_with_a_key_waits_until_there_is_one_again(
     alice: User, simulator: Simulator, drive: Drive, settings: Any
 ) -> None:
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = True, ""
     job = drive(job, until=lambda job: bool(job.held))
     settings.PRACTICE, settings.ANTHROPIC_API_KEY = False, "sk-real"
@@ -314,7 +319,7 @@ def test_a_refused_batch_is_not_forgotten_when_the_job_is_held_no_more(
     """Two things held the job; the other one is over."""
     settings.BATCH_MAX_REQUESTS = 2
     simulator.faults(create=[{"kind": "reject_400"}])
-    job = drive(confirmed(alice, drive, [["Ann", "a"]] * 3), until=lambda job: bool(job.held))
+    job = drive(confirmed(alice, [["Ann", "a"]] * 3), until=lambda job: bool(job.held))
     Job.objects.update(held="", next_action_at=timezone.now())
     job = drive(job, until=lambda job: bool(job.held))
     assert "refused" in job.held
@@ -332,7 +337,7 @@ def test_a_refused_batch_is_sent_after_one_went_on_without_another(
     settings.BATCH_MAX_REQUESTS = 2
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     simulator.faults(stuck=True, create=[{"kind": "reject_400", "after": 1}])
-    job = confirmed(alice, drive, [["Ann", "a"]] * 3)
+    job = confirmed(alice, [["Ann", "a"]] * 3)
     job = drive(job, until=lambda job: job.batches.filter(state=Batch.State.BLOCKED).exists())
     assert job.held
     simulator.faults(stuck=False, results=[{"kind": "missing_line", "times": 50}])
@@ -367,7 +372,7 @@ def test_a_batch_with_a_time_of_a_clock_that_was_ahead_is_not_waited_for(
     monkeypatch.setattr(advance, "TURN", -due_times.SAFETY)  # one step a sweep
     if state == Batch.State.ENDED:
         simulator.faults(results=[{"kind": "missing_line"}])  # so that it is seen in this state
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.batches.filter(state=state).exists())
     Batch.objects.update(next_action_at=timezone.now() + timedelta(days=300))
     Job.objects.update(next_action_at=timezone.now())
@@ -377,7 +382,7 @@ def test_a_batch_with_a_time_of_a_clock_that_was_ahead_is_not_waited_for(
 def test_times_of_a_clock_that_was_ahead_are_not_waited_for(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     wrong = timezone.now() + timedelta(days=300)
     Job.objects.update(next_action_at=wrong, lease_until=wrong, lease_owner="elsewhere|1|x")
     Heartbeat.objects.update(tick_at=wrong, next_tick_at=wrong, next_poll_at=wrong)
@@ -391,7 +396,7 @@ def test_one_batch_that_cannot_be_fetched_does_not_keep_the_others(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(results=[{"kind": "status_500", "times": 2}])
-    job = drive(confirmed(alice, drive, [[f"n{n}", "x"] for n in range(330)]))
+    job = drive(confirmed(alice, [[f"n{n}", "x"] for n in range(330)]))
     assert job.good_count == 330
 
 
@@ -399,7 +404,7 @@ def test_a_body_that_is_gone_is_planned_anew(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     simulator.faults(create=[{"kind": "reject_429", "retry_after": 2}])
-    job = confirmed(alice, drive, [["Ann", "a"], ["Ben", "b"]])
+    job = confirmed(alice, [["Ann", "a"], ["Ben", "b"]])
     sweep.sweep()
     files.body_path(job.batches.get()).unlink()
     job = drive(job)
@@ -410,7 +415,7 @@ def test_a_body_that_is_gone_is_planned_anew(
 def test_a_full_disk_sends_nothing_and_goes_on_when_there_is_room(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -426,7 +431,7 @@ def test_a_full_disk_sends_nothing_and_goes_on_when_there_is_room(
 def test_a_step_that_fails_again_and_again_is_said(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     monkeypatch.setattr(failures, "after_failure", count_failure)
     with monkeypatch.context() as patch:
         patch.setattr(planning, "plan_next_batch", broken)
@@ -473,11 +478,11 @@ def test_uploads_that_broke_off_are_removed_after_a_day(
 
 
 def test_a_nudge_that_waited_for_too_long_does_nothing(
-    alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
+    alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a stop, or while all threads are busy, a pile of them must not be worked off: the next
     sweep finds what is due."""
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     Job.objects.update(next_action_at=timezone.now())
     monkeypatch.setattr(HUEY, "_immediate", True)  # a worker would close the test's connection
     nudge = tasks.nudge.s(job.pk)

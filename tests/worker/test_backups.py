@@ -25,6 +25,8 @@ from pytest_django import Settings
 from jobs.models import Batch, Job, files
 from jobs.worker import backups, dumps
 
+from ..running import SECONDS
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MakeJob = Callable[..., Job]
@@ -122,7 +124,7 @@ def test_two_at_the_same_time_wait_for_each_other(job: Job, tmp_path: Path) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(SECONDS)
     assert len({one.path for one in made}) == 2
     for one in made:
         backups.check(Path(one.path))

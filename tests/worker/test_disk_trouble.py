@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_written_to(
 ) -> None:
     path = Path(settings.DATA_DIR, name)
     block(path)
-    job = drive(confirmed(alice, drive, ROWS), until=trouble)
+    job = drive(confirmed(alice, ROWS), until=trouble)
     assert "cannot be used" in Heartbeat.get().site_trouble
     assert simulator.truth()["posts"] == posts, "nothing is sent that was not journalled"
     assert not job.batches.filter(state=Batch.State.COLLECTED).exists()
@@ -87,7 +87,7 @@ def test_room_is_left_for_the_database(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(files, "ROOM_LEFT", 1 << 60)
-        job = drive(confirmed(alice, drive, ROWS), until=trouble)
+        job = drive(confirmed(alice, ROWS), until=trouble)
         assert Heartbeat.get().site_trouble == "The disk of this site is full."
     assert_sent_once(simulator, goes_on(job, drive))
 
@@ -110,7 +110,7 @@ def test_a_disk_that_is_full(
     """With SQLite the database cannot be written to either; with PostgreSQL only our files."""
     simulator = start_simulator(seconds=0.5, failures="none")
     rows = [[f"n{n}", "long " * 1000] for n in range(30)]
-    job = confirmed(alice, drive, rows)
+    job = confirmed(alice, rows)
     if after == "sending":
         drive(job, until=lambda job: job.state == Job.State.WORKING)
     with files_end_at(4_000):
@@ -164,7 +164,7 @@ def the_database_away() -> Iterator[None]:
 def test_a_database_that_is_locked(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     with the_database_locked():
         for _ in range(3):
             with suppress(OperationalError):
@@ -185,7 +185,7 @@ def test_a_database_that_goes_away_in_the_middle_of_sending(
     """Whatever was in doubt then is looked for at the provider before anything is sent."""
     settings.RECONCILE_GRACE_SECONDS = 0.1
     monkeypatch.setattr(absence, "LOOKS_BEFORE_RESEND", 1)
-    job = confirmed(alice, drive, ROWS)
+    job = confirmed(alice, ROWS)
     original = getattr(submission, step)
     with ExitStack() as stack, monkeypatch.context() as patch:
 

@@ -30,7 +30,7 @@ from ..driven_jobs import Drive, confirmed
 def test_stopping_before_anything_is_sent_costs_nothing(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     assert submissions.stop_job(job, alice)
     assert not submissions.stop_job(job, alice)
     job = drive(job)
@@ -43,7 +43,7 @@ def test_stopping_keeps_what_is_finished_and_every_row_has_one_outcome(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     simulator = start_simulator(seconds=3, failures="none")
-    job = confirmed(alice, drive, [[f"n{n}", "x"] for n in range(400)])
+    job = confirmed(alice, [[f"n{n}", "x"] for n in range(400)])
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert submissions.stop_job(job, alice)
     job = drive(job)
@@ -63,7 +63,7 @@ def test_a_stop_that_is_not_answered_is_asked_for_again(
 ) -> None:
     monkeypatch.setattr(client, "READ_SECONDS", 0.5)
     simulator = start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(cancel=[{"kind": kind, "status": 500}])
     assert submissions.stop_job(job, alice)
@@ -75,7 +75,7 @@ def test_a_stop_that_is_not_answered_is_asked_for_again(
 def test_a_deletion_that_is_not_answered_is_asked_for_again(
     alice: User, simulator: Simulator, drive: Drive, kind: str
 ) -> None:
-    job = drive(confirmed(alice, drive, [["Ann", "a"]]))
+    job = drive(confirmed(alice, [["Ann", "a"]]))
     simulator.faults(delete=[{"kind": kind, "status": 500}])
     assert job_basics.delete_job(job, alice)
     with suppress(Job.DoesNotExist):
@@ -86,7 +86,7 @@ def test_a_deletion_that_is_not_answered_is_asked_for_again(
 def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
-    job = drive(confirmed(alice, drive, [["Ann", "a"]]))
+    job = drive(confirmed(alice, [["Ann", "a"]]))
     (batch,) = job.batches.all()
     results, uploaded = files.results_path(batch), files.upload_path(job)
     assert results.exists()
@@ -108,7 +108,7 @@ def test_a_job_with_the_provider_cannot_be_deleted(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     start_simulator(seconds=80_000)
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     job = drive(job, until=lambda job: job.state == Job.State.WORKING)
     assert not job_basics.delete_job(job, alice)
 
@@ -116,7 +116,7 @@ def test_a_job_with_the_provider_cannot_be_deleted(
 def test_a_stop_during_a_submission_does_not_wait_for_its_deadline(
     alice: User, simulator: Simulator, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     original = client.list_batches
 
     def stopped_meanwhile() -> Any:
@@ -135,7 +135,7 @@ def test_a_batch_that_is_gone_at_the_provider_is_said_and_the_job_can_end(
     alice: User, start_simulator: Callable[..., Simulator], drive: Drive
 ) -> None:
     start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     job.batches.update(provider_id="msgbatch_gone")
     let_pass(job.batches.all(), timedelta(hours=1))
@@ -154,7 +154,7 @@ def test_a_batch_that_is_gone_soon_after_it_was_made_does_not_keep_a_stopped_job
 ) -> None:
     """The first 404 may only mean that it is not visible yet; the job ends when it stays so."""
     start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     job.batches.update(provider_id="msgbatch_gone")
     sweep.sweep()
@@ -174,7 +174,7 @@ def test_a_stopped_job_gives_no_batch_up_by_itself(
 ) -> None:
     """The one 404 may be about anything: a proxy, a key of another workspace."""
     simulator = start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     let_pass(Batch.objects.all(), timedelta(hours=1))
     simulator.faults(cancel=[{"kind": "status", "status": 404}])
@@ -194,7 +194,7 @@ def test_one_batch_that_cannot_be_stopped_does_not_keep_the_others(
 ) -> None:
     start_simulator(seconds=80_000, failures="none")
     settings.BATCH_MAX_REQUESTS = 2
-    job = confirmed(alice, drive, [["Ann", "a"]] * 3)
+    job = confirmed(alice, [["Ann", "a"]] * 3)
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     first, second = job.batches.order_by("number")
     cancel = client.cancel_batch
@@ -217,7 +217,7 @@ def test_a_batch_that_is_not_stopped_and_still_runs_is_stopped_again(
 ) -> None:
     """A refusal usually means that it has ended. While it has not, it goes on to cost."""
     simulator = start_simulator(seconds=80_000, failures="none")
-    job = confirmed(alice, drive, [["Ann", "a"]])
+    job = confirmed(alice, [["Ann", "a"]])
     drive(job, until=lambda job: job.state == Job.State.WORKING)
     simulator.faults(cancel=[{"kind": "status", "status": 400}])
     assert submissions.stop_job(job, alice)

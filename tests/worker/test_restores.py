@@ -28,7 +28,7 @@ from jobs.worker import backups, restores
 from .. import commands, forking
 from ..conftest import Simulator
 from ..environment import clean_environment
-from ..running import SECONDS, Site, wait_for
+from ..running import SECONDS, Site, wait_for, with_database
 
 # A site with one job, and what happened to it after its backup: a second job, files, a submission.
 BEFORE = """
@@ -146,7 +146,7 @@ class Machine:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A site that was backed up into `b`, went on, and was killed."""
     folder = tmp_path_factory.mktemp("template")
-    machine = Machine(folder / "data", make_database())
+    machine = Machine(with_database(folder / "data"), make_database())
     machine.script(BEFORE, ADD_JOB, 'add("before")')
     machine.manage("backup", folder / "b")
     assert machine.script(ADD_JOB, AFTER) == -signal.SIGKILL
@@ -329,6 +329,26 @@ def test_on_a_new_machine_spending_is_stopped(machine: Machine, tmp_path: Path) 
     assert "Spending is stopped" in machine.manage("restore", tmp_path / "b")
 
 
+INTO_THE_TRASH = """
+from django.utils import timezone
+Job.objects.update(trashed_at=timezone.now())
+Job.objects.filter(name="being read").update(state="reading")
+"""
+
+
+def test_a_job_that_is_being_read_comes_back_out_of_the_trash(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """The journal may know of batches that it sent since, and they find it only once it is read."""
+    machine.script(ADD_JOB, 'add("being read")', INTO_THE_TRASH)
+    machine.manage("backup", tmp_path / "later")
+    restore(machine, tmp_path / "later")
+    trashed = "SELECT name FROM jobs_job WHERE trashed_at IS NOT NULL ORDER BY id"
+    assert machine.query(trashed) == ["before", "after"]
+    asked = "SELECT count(*) FROM jobs_job WHERE name = 'being read' AND next_action_at IS NOT NULL"
+    assert machine.query(asked) == [1]
+
+
 def test_the_journals_of_two_lives_are_joined(machine: Machine, tmp_path: Path) -> None:
     """That of the backup has lines that are not here, and the other way round."""
     path = machine.data / "journal.jsonl"
@@ -432,7 +452,7 @@ def test_a_site_that_is_killed_and_restored_twice_pays_for_nothing_twice(
     machine.script(SEND_NOW)
     start_site()
     machine.manage("job", "reconcile")
-    machine.manage("job", "wait", "1", "--timeout=60")
+    machine.manage("job", "wait", "1", f"--timeout={SECONDS}")
     answers = machine.manage("job", "export", "1", "--format=csv", "--output=-")
     assert len(answers.strip().splitlines()) == 21
     assert provider.truth()["accepted_rows"] == 20

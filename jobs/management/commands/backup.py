@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
 
-from ...models import locks
+from ...models import LastBackup, audit, locks
 from ...worker import backups
 from ...worker.dumps import DumpError
 
@@ -43,6 +43,12 @@ class Command(BaseCommand):
             raise CommandError("No backup was made: another one is still being made.") from None
         except (DumpError, DatabaseError, OSError) as error:
             raise CommandError(f"No backup was made. {error}") from error
+        manifest = made.manifest
+        LastBackup.row().update(
+            made_at=manifest.made_at, folder=made.path, troubles=len(manifest.troubles)
+        )
+        with audit.acting_from("shell"):
+            audit.record("backup_made", after=made.manifest.counts)
         if options["json"]:
             self.stdout.write(msgspec.json.encode(made).decode())
         else:

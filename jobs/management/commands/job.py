@@ -36,6 +36,7 @@ from ...cli import (
     wait,
 )
 from ...cli.console import Console
+from ...models import audit
 from ...spending import price_overrides
 
 
@@ -84,7 +85,8 @@ class Command(BaseCommand):
         if action != "check":  # which needs no database
             price_overrides.load_prices()
         try:
-            SUBCOMMANDS[action].run(console, options)
+            with audit.acting_from("shell"):
+                SUBCOMMANDS[action].run(console, options)
         except CommandError as error:
             # Not left to Django, which writes "CommandError" before it: that looks like a crash.
             console.say(str(error))

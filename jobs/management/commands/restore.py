@@ -10,7 +10,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from ...models import locks
+from ...models import audit, locks
 from ...worker import restores
 from ...worker.backups import BadBackup
 from ...worker.dumps import DumpError
@@ -42,6 +42,9 @@ class Command(BaseCommand):
                     "again; the site does not start before."
                 ) from error
             raise CommandError(f"Nothing was changed. {error}") from error
+        with audit.acting_from("shell"):
+            made_at = restored.made_at.isoformat(timespec="seconds")
+            audit.record("backup_restored", after={"made_at": made_at, **restored.counts})
         if options["json"]:
             self.stdout.write(msgspec.json.encode(restored).decode())
         else:

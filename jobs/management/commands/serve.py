@@ -4,6 +4,7 @@ simulator."""
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import sys
@@ -22,7 +23,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.models import F
 
-from ...models import Heartbeat, locks
+from ...actions import first_account
+from ...models import Heartbeat, locks, practice_token, versions
+from ...rules import json_log
+from ...web.first_visit import is_for_this_machine
 from ...worker import supervision
 from ...worker.supervision import STOP_SIGNALS, WATCHED_SIGNALS, HeartbeatWatch, Part
 
@@ -45,6 +49,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         lock = take_serve_lock()
+        self.complain(tighten(settings.DATA_DIR))
         web = host_and_port(settings.BIND, "BIND", "127.0.0.1:8001")
         refuse_taken_port(*web, "BIND", "127.0.0.1:8001")
         worker = Part("worker", [sys.executable, "manage.py", "run_huey"], settings.BASE_DIR)
@@ -55,7 +60,10 @@ class Command(BaseCommand):
             refuse_taken_port(*provider, setting, example)
             parts.insert(0, simulator_part(*provider))
 
+        os.environ["BATCHSITE_MODE"] = settings.MODE  # for the parts
         set_up()
+        link = set_up_path()
+        connection.close()
 
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
         heartbeat = HeartbeatWatch(read_heartbeat, options["hung_after"])
@@ -63,7 +71,7 @@ class Command(BaseCommand):
         for part in parts:
             part.restart_at = 0.0  # as soon as it is looked after
         try:
-            self.watch(parts, web, worker, heartbeat)
+            self.watch(parts, web, worker, heartbeat, link)
         finally:
             # The simulator last: the worker may be talking to it.
             others = [part for part in parts if part.name != "simulator"]
@@ -72,9 +80,14 @@ class Command(BaseCommand):
             lock.close()
 
     def watch(
-        self, parts: Sequence[Part], web: tuple[str, int], worker: Part, heartbeat: HeartbeatWatch
+        self,
+        parts: Sequence[Part],
+        web: tuple[str, int],
+        worker: Part,
+        heartbeat: HeartbeatWatch,
+        link: str,
     ) -> None:
-        """Keep the parts running until a signal says stop."""
+        """Keep the parts running until a signal says stop. `link`: see set_up_path."""
         ready = False
         while True:
             for part in parts:
@@ -83,7 +96,7 @@ class Command(BaseCommand):
             if not ready and answers(*web):
                 ready = True
                 with suppress(OSError):  # nobody reads it any more; the site runs all the same
-                    self.stdout.write(ready_line(*web))
+                    self.stdout.write(ready_line(*web, link))
                     self.stdout.flush()
             received = signal.sigtimedwait(WATCHED_SIGNALS, 0.2)
             if received and received.si_signo in STOP_SIGNALS:
@@ -101,6 +114,8 @@ class Command(BaseCommand):
 
     def complain(self, text: str) -> None:
         if text:
+            if settings.LOG_FORMAT == "json":
+                text = json_log.line("ERROR", "serve", text)
             with suppress(OSError):
                 self.stderr.write(text)
 
@@ -126,6 +141,20 @@ def take_serve_lock() -> IO[bytes]:
         ) from None
 
 
+def tighten(folder: Path) -> str:
+    """Let nobody else into a folder. Why that was not possible, in words; "" when it was."""
+    if not folder.stat().st_mode & 0o077:
+        return ""
+    try:
+        folder.chmod(0o700)
+    except OSError as error:
+        return (
+            f"Other users of this machine may read {folder}, which holds people’s data, and that "
+            f"cannot be changed ({error.strerror}). Run: chmod 700 {folder}"
+        )
+    return ""
+
+
 def read_heartbeat() -> object:
     """The worker's last sign of life. Raises DatabaseError, also when the database can only be
     read: it is locked, or the disk is full, and then no worker can give one."""
@@ -138,9 +167,13 @@ def read_heartbeat() -> object:
 
 
 def set_up() -> None:
-    """Bring the database and the static files up to date."""
+    """Set up a new database, and the static files. Raises CommandError, also for a database of
+    another version: an upgrade is a command of its own, because it can go back."""
     try:
+        if versions.newest_applied() and (why := versions.why_other_schema()):
+            raise CommandError(why)
         call_command("migrate", interactive=False, verbosity=0)
+        versions.note()
     except OperationalError as error:
         raise CommandError(f"The database cannot be used: {error}") from error
     finally:
@@ -150,10 +183,12 @@ def set_up() -> None:
 
 def web_part() -> Part:
     command = [sys.executable, "-m", "gunicorn", "batchsite.wsgi", "--bind", settings.BIND]
-    # Threads: a slow upload must not keep others waiting.
-    command += ["--worker-class", "gthread", "--workers", "2", "--threads", "8"]
+    # Threads that no slow client can hold.
+    command += ["--worker-class", "jobs.web.server.Worker", "--workers", "2", "--threads", "8"]
+    command += ["--worker-connections", "800"]
     command += ["--timeout", "120", "--graceful-timeout", str(GRACE_SECONDS)]
-    command += ["--log-level", "warning", "--no-control-socket"]
+    command += ["--log-level", "warning", "--logger-class", "jobs.web.server.Log"]
+    command += ["--no-control-socket"]
     # Workers are renewed now and then, so that no slow leak can grow.
     command += ["--max-requests", "5000", "--max-requests-jitter", "500"]
     # The sign of life of a worker is a file; on a disk it could block when that is busy.
@@ -166,6 +201,7 @@ def simulator_part(host: str, port: int) -> Part:
     folder = settings.DATA_DIR / "simulator"
     command = [sys.executable, "-m", "jobs.simulator", "--data", str(folder)]
     command += ["--host", host, "--port", str(port)]
+    command += ["--token-file", str(practice_token.make(settings.DATA_DIR))]
     return Part("simulator", command, settings.BASE_DIR)
 
 
@@ -225,12 +261,22 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
 
 
-def ready_line(host: str, port: int) -> str:
+def set_up_path() -> str:
+    """The path with which the first account is made. "" when there is one, or when any browser on
+    this machine may make it."""
+    token = "" if is_for_this_machine() else first_account.make_token()
+    return f"/setup/?token={token}" if token else ""
+
+
+def ready_line(host: str, port: int, link: str = "") -> str:
     host = reachable(host)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if settings.HTTPS:  # it answers behind a proxy only
+        names = [name for name in settings.ALLOWED_HOSTS if not name.startswith(("*", "."))]
+        address = f"https://{names[0]}" if names else address
+    line = f"batchsite is ready at {address}"
     if settings.PRACTICE:
-        return (
-            f"batchsite is ready at {address} (practice mode: no ANTHROPIC_API_KEY is set, so "
-            "nothing is sent and nothing costs money)"
-        )
-    return f"batchsite is ready at {address}"
+        line += " (practice mode: no API key is set, so nothing is sent and nothing costs money)"
+    if link:
+        line += f"\nCreate the first account at {address}{link}"
+    return line

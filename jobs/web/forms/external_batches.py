@@ -14,30 +14,29 @@ class ProviderIdForm(StyledForm):
     provider_id = forms.RegexField(
         r"^[A-Za-z0-9_-]{1,100}\Z",
         strip=True,
-        label="Id of the batch",
-        help_text="It begins with msgbatch_.",
+        label="Batch ID",
+        help_text="Starts with msgbatch_.",
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
         ),
         error_messages={
-            "required": "Paste the id of the batch here.",
-            "invalid": "This is no id of a batch. It begins with msgbatch_, and there are only "
-            "letters, digits, - and _ in it. Copy it once more.",
+            "required": "Paste the batch ID here.",
+            "invalid": "This is not a batch ID. It starts with msgbatch_ and has only letters, "
+            "digits, - and _. Copy it again.",
         },
     )
 
 
-class BringInForm(ProviderIdForm):
+class ImportForm(ProviderIdForm):
     """A batch that was made elsewhere, and the file that it was made from."""
 
     file = forms.FileField(
-        label="The file that it was made from",
+        label="The file that the batch was made from (optional)",
         required=False,
-        help_text="If you have it: the requests that were submitted (JSONL), or the table (CSV, "
-        "Excel) from whose rows they were made. Then each answer comes back beside its row. "
-        "Without it the finished file has the answers with their ids.",
+        help_text="The table (CSV, Excel) or the requests (JSONL). With it, each answer comes "
+        "back beside its row. Without it, you get the answers with their IDs.",
         widget=forms.FileInput(attrs={"accept": ",".join(FILE_NAMES)}),
-        error_messages={"empty": "This file is empty. Choose another one, or none."},
+        error_messages={"empty": "This file is empty. Choose another file, or none."},
     )
 
     def add_refusal(self, why: str) -> None:
@@ -53,10 +52,10 @@ class IdsForm(StyledForm):
     def __init__(self, ways: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["way"] = forms.ChoiceField(
-            label="Where the ids are",
+            label="Where the IDs are",
             choices=ways,
             error_messages={
-                "required": "Choose where the ids are.",
-                "invalid_choice": "This is not in your file. Choose where the ids are.",
+                "required": "Choose where the IDs are.",
+                "invalid_choice": "Your file does not have this. Choose where the IDs are.",
             },
         )

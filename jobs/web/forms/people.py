@@ -1,14 +1,18 @@
-"""Signing in, accounts and passwords."""
+"""Signing in, passwords, invitations, roles and teams."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
-from .styled import StyledField
+from ...models import Access, Role, Team
+from .styled import StyledField, StyledForm
 
 # --- Accounts -------------------------------------------------------------------------------------
 
@@ -16,8 +20,7 @@ from .styled import StyledField
 class SignInForm(auth_forms.AuthenticationForm):
     bound_field_class = StyledField
     error_messages = {
-        "invalid_login": "The user name and the password do not go together. Check both; capital "
-        "and small letters count.",
+        "invalid_login": "Wrong user name or password. Capital letters matter in both.",
     }
 
 
@@ -35,7 +38,7 @@ class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]  # as 
         super().__init__(*args, **kwargs)
         self.fields["username"].help_text = "Letters, digits and . + - _ @"
         self.fields["username"].widget.attrs.pop("autofocus", None)
-        _say_rules(self.fields["password1"], self.fields["password2"])
+        say_rules(self.fields["password1"], self.fields["password2"])
 
     def make(self, *, administrator: bool) -> User:
         """The account, stored."""
@@ -45,11 +48,8 @@ class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]  # as 
         return user
 
 
-class NewPersonForm(AccountForm):
-    administrator = forms.BooleanField(
-        required=False,
-        help_text="Sees everybody's jobs and can add people.",
-    )
+class InvitedForm(AccountForm):
+    """The account of a person who was invited."""
 
 
 class ChangePasswordForm(auth_forms.PasswordChangeForm):
@@ -57,18 +57,96 @@ class ChangePasswordForm(auth_forms.PasswordChangeForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _say_rules(self.fields["new_password1"], self.fields["new_password2"])
+        say_rules(self.fields["new_password1"], self.fields["new_password2"])
 
 
-class SetPasswordForm(auth_forms.SetPasswordForm):  # type: ignore[type-arg]  # as Django has it
-    bound_field_class = StyledField
+def say_rules(first: forms.Field, again: forms.Field) -> None:
+    """AUTH_PASSWORD_VALIDATORS in one sentence instead of a list."""
+    first.help_text = "At least 8 characters, not only digits, and not a common password."
+    again.help_text = ""
+
+
+# --- Invitations, people and teams ----------------------------------------------------------------
+
+
+class InviteForm(StyledForm):
+    mail = forms.EmailField(
+        label="Mail address",
+        required=False,
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)
+    teams = forms.ModelMultipleChoiceField(
+        Team.objects.all(), required=False, widget=forms.CheckboxSelectMultiple
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _say_rules(self.fields["new_password1"], self.fields["new_password2"])
+        self.fields["mail"].help_text = (
+            "We send the link to it."
+            if settings.HAS_MAIL
+            else "Optional. Mail is not set up here, so you get the link to copy."
+        )
+        self.fields["role"].help_text = (
+            "Members send jobs. Approvers also approve others’ jobs. Administrators do everything. "
+            "Auditors only read."
+        )
+
+    def clean_mail(self) -> str:
+        mail: str = self.cleaned_data["mail"]
+        if mail and User.objects.filter(email__iexact=mail).exists():
+            raise forms.ValidationError("A person with this mail address has an account.")
+        return mail
 
 
-def _say_rules(first: forms.Field, again: forms.Field) -> None:
-    """AUTH_PASSWORD_VALIDATORS in one sentence instead of a list."""
-    first.help_text = "At least 8 characters; not only digits, and not one that many people use."
-    again.help_text = ""
+class RoleForm(StyledForm):
+    role = forms.ChoiceField(choices=Role.choices)
+
+
+class NewOwnerForm(StyledForm):
+    """Who gets the jobs of a person; empty: nobody."""
+
+    new_owner = forms.ModelChoiceField(
+        User.objects.none(), required=False, label="New owner", empty_label="Keep them here"
+    )
+
+    def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        others = User.objects.filter(is_active=True).exclude(pk=person.pk).order_by("username")
+        others = others.exclude(profile__role=Role.AUDITOR)
+        self.fields["new_owner"] = forms.ModelChoiceField(
+            others, required=False, label="New owner", empty_label="Keep them here"
+        )
+
+
+class TeamForm(StyledForm):
+    name = forms.CharField(max_length=100)
+    most_a_month = forms.DecimalField(
+        label="Limit per month, in dollars",
+        required=False,
+        min_value=Decimal(0),
+        max_digits=12,
+        decimal_places=2,
+        help_text="For all jobs of the team together. Empty: no limit.",
+    )
+    people = forms.ModelMultipleChoiceField(
+        User.objects.filter(is_active=True).order_by("username"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+class ShareForm(StyledForm):
+    """With which team a job or template is shared, and what its people may do."""
+
+    team = forms.ModelChoiceField(Team.objects.none(), required=False, empty_label="No team")
+    team_access = forms.ChoiceField(
+        label="They can", choices=Access.choices, widget=forms.RadioSelect, initial=Access.READ
+    )
+
+    def __init__(self, teams: QuerySet[Team], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["team"] = forms.ModelChoiceField(
+            teams, required=False, empty_label="No team", label="Team"
+        )

@@ -32,9 +32,9 @@ def model_choices() -> list[tuple[str, str]]:
 
 
 ANSWER_KINDS = {
-    TEXT: "Free text",
-    LABELS: "One of these labels",
-    COLUMNS: "Several columns",
+    TEXT: "Text",
+    LABELS: "Label",
+    COLUMNS: "Columns",
 }
 
 
@@ -54,12 +54,12 @@ class RecipeForm(StyledForm):
         widget=forms.Textarea(attrs={"rows": 9, "spellcheck": "true"}),
     )
     system = forms.CharField(
-        label="Instructions for every row",
+        label="Background",
         required=False,
         strip=False,
         max_length=1_000_000,
-        help_text="Role, tone or rules that are the same for all rows; sent before the prompt "
-        "(the “system prompt”).",
+        help_text="Role, tone or rules for all rows. Claude reads them before the prompt. They are "
+        "the system prompt.",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "true"}),
     )
     model = forms.ChoiceField(
@@ -68,46 +68,46 @@ class RecipeForm(StyledForm):
         error_messages={"required": "Choose a model."},
     )
     effort = forms.ChoiceField(
-        label="How much should it think first?",
+        label="Thinking",
         required=False,
         choices=EFFORTS,
-        help_text="Thinking helps with hard questions and is paid for like an answer. It takes its "
-        "share of the longest answer, too.",
+        help_text="Thinking helps with hard questions. It is charged like an answer and counts "
+        "toward the maximum length.",
     )
     cached = forms.BooleanField(
-        label="Use prompt caching for what all rows share",
+        label="Use prompt caching for the background",
         required=False,
     )
-    same_once = forms.BooleanField(label="Send rows that are the same only once", required=False)
-    only_new = forms.BooleanField(
-        label="Send only rows that are new or changed since the job before", required=False
-    )
+    skip_duplicates = forms.BooleanField(label="Skip duplicates", required=False)
+    only_new = forms.BooleanField(label="Send only new and changed rows", required=False)
     skip_empty = forms.BooleanField(
-        label="Leave out rows in which a cell that is used is empty",
+        label="Skip rows with an empty cell",
         required=False,
     )
     answer_kind = forms.ChoiceField(
-        label="What kind of answer?",
+        label="Answer",
         required=False,
         choices=ANSWER_KINDS,
         widget=forms.RadioSelect,
     )
     labels = forms.CharField(
-        label="The labels, one a line",
+        label="Labels",
         required=False,
         max_length=100_000,
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "true"}),
+        widget=forms.Textarea(
+            attrs={"rows": 4, "spellcheck": "true", "placeholder": "One per line"}
+        ),
     )
     max_tokens = forms.IntegerField(
-        label="Longest answer, in tokens",
+        label="Maximum answer length, in tokens",
         required=False,
         min_value=1,
-        widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
-        help_text="1,000 tokens are about 550 words. Only what is really written is paid for; "
-        "longer answers are cut off here.",
+        widget=forms.NumberInput(attrs={"placeholder": "Automatic"}),
+        help_text="1,000 tokens are about 550 words. Longer answers are cut off. You pay only for "
+        "what Claude writes.",
         error_messages={
-            "min_value": "The longest answer must be at least 1 token.",
-            "invalid": "The longest answer is a whole number of tokens.",
+            "min_value": "The maximum answer length must be at least 1 token.",
+            "invalid": "The maximum answer length must be a whole number of tokens.",
         },
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from django import forms
 
 from ...rules.recipes import Recipe
@@ -11,43 +14,62 @@ from .styled import StyledForm
 
 
 class AskForm(StyledForm):
-    """What rows that are sent again are asked, when that is to be different."""
+    """The changed prompt and settings of some rows."""
 
     prompt = forms.CharField(
         label="Prompt",
         strip=False,
         max_length=1_000_000,
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "true"}),
-        error_messages={"required": "Write what is to be asked."},
+        error_messages={"required": "Write what Claude should do with each row."},
     )
     system = forms.CharField(
-        label="Instructions for every row",
+        label="Background",
         required=False,
         strip=False,
         max_length=1_000_000,
+        help_text="Role, tone or rules for all rows. Claude reads them before the prompt.",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "true"}),
     )
     model = forms.ChoiceField(label="Model", choices=model_choices)
     max_tokens = forms.IntegerField(
-        label="Longest answer, in tokens",
+        label="Maximum answer length, in tokens",
         required=False,
         min_value=1,
         max_value=1_000_000,
-        widget=forms.NumberInput(attrs={"placeholder": "What suits"}),
+        help_text="1,000 tokens are about 550 words. Longer answers are cut off.",
+        widget=forms.NumberInput(attrs={"placeholder": "Automatic"}),
     )
+
+    def add_problems(self, problems: Mapping[str, list[str]]) -> None:
+        """Add why the recipe cannot be sent, each at its field."""
+        for name, sentences in problems.items():
+            for sentence in sentences:
+                self.add_error(name if name in self.fields else None, sentence)
+
+    def as_typed(self, before: Recipe) -> Recipe:
+        """`before` with what stands in the form, valid or not."""
+        longest = str(self["max_tokens"].value() or "")
+        is_number = longest.isascii() and longest.isdigit() and len(longest) <= 7
+        return replace(
+            before,
+            prompt=_plain(self["prompt"].value() or ""),
+            system=_plain(self["system"].value() or ""),
+            model=str(self["model"].value() or before.model),
+            max_tokens=int(longest) if is_number else 0,
+        )
 
     def again(self, which: str, before: Recipe) -> RetryChoice:
         """What is different from `before`."""
         given = self.cleaned_data
         longest = given["max_tokens"] or 0
-        # A browser sends every line break as two characters.
-        prompt, system = (given[name].replace("\r\n", "\n") for name in ("prompt", "system"))
+        prompt, system = (_plain(given[name]) for name in ("prompt", "system"))
         return RetryChoice(
             which,
             max_tokens=longest if longest != before.max_tokens else None,
             model=given["model"] if given["model"] != before.model else "",
-            prompt=prompt if prompt != before.prompt.replace("\r\n", "\n") else None,
-            system=system if system != before.system.replace("\r\n", "\n") else None,
+            prompt=prompt if prompt != _plain(before.prompt) else None,
+            system=system if system != _plain(before.system) else None,
         )
 
 
@@ -68,7 +90,7 @@ class AgainForm(forms.Form):
     @property
     def again(self) -> RetryChoice:
         given = self.cleaned_data
-        texts = {name: given[name].replace("\r\n", "\n") for name in given["asks"]}
+        texts = {name: _plain(given[name]) for name in given["asks"]}
         return RetryChoice(given["which"], given["max_tokens"], given["model"], **texts)
 
 
@@ -81,3 +103,8 @@ class ChangeForm(forms.Form):
 
     def clean_number(self) -> int:
         return self.cleaned_data["number"] or 0
+
+
+def _plain(text: str) -> str:
+    # A browser sends every line break as two characters.
+    return text.replace("\r\n", "\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
+from ...models.quotas import ROLES
 from .styled import StyledForm
 
 
@@ -11,31 +14,54 @@ class LimitsForm(StyledForm):
     """How much may be spent, in US dollars; what is empty sets no limit."""
 
     most_a_job = forms.DecimalField(
-        label="Most a job", required=False, min_value=0, max_digits=12, decimal_places=2
+        label="Limit per job", required=False, min_value=0, max_digits=12, decimal_places=2
     )
     most_a_person = forms.DecimalField(
-        label="Most a person and month",
+        label="Limit per person per month",
         required=False,
         min_value=0,
         max_digits=12,
         decimal_places=2,
     )
     most_a_month = forms.DecimalField(
-        label="Most a month, all together",
+        label="Limit total per month",
         required=False,
         min_value=0,
         max_digits=12,
         decimal_places=2,
     )
     approval_above = forms.DecimalField(
-        label="A second person approves above",
+        label="Require approval above",
         required=False,
         min_value=0,
         max_digits=12,
         decimal_places=2,
-        help_text="A job that may cost more waits until an administrator has approved it who does "
-        "not own it, did not ask, and did not make the last change. Then its owner submits it.",
+        help_text="A job that may cost more needs an administrator’s approval before its owner can "
+        "submit it. The owner cannot approve it, nor can whoever asked or changed it last.",
     )
+
+
+class QuotasForm(StyledForm):
+    """What one person may take up, by role; what is empty is as the site has it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for role in ROLES:
+            name = role.label.lower()
+            whose = f"an {name}" if name[0] in "aeiou" else f"a {name}"
+            self.fields[f"{role}_gb"] = forms.DecimalField(
+                label=f"Disk of {whose}, in GB",
+                required=False,
+                min_value=0,
+                max_digits=9,
+                decimal_places=3,
+            )
+            self.fields[f"{role}_rows"] = forms.IntegerField(
+                label=f"Rows of {whose} per month",
+                required=False,
+                min_value=0,
+                max_value=2_000_000_000,
+            )
 
 
 class PriceForm(StyledForm):

@@ -9,7 +9,7 @@ from .styled import StyledForm
 
 
 class TemplateForm(StyledForm):
-    """How a recipe is kept for later."""
+    """A recipe saved for later."""
 
     name = forms.CharField(
         label="Name of the template",
@@ -19,8 +19,8 @@ class TemplateForm(StyledForm):
     shared = forms.BooleanField(
         label="Share with everyone on this site",
         required=False,
-        help_text="They can start jobs with it, and read what you wrote, with the examples in it. "
-        "Your file and the answers stay yours.",
+        help_text="They can use it and read your prompt, background and examples. "
+        "They do not see your file or your answers.",
     )
 
 

@@ -21,14 +21,14 @@ class TrialForm(StyledForm):
     )
     which = forms.ChoiceField(
         label="Which rows",
-        choices={"first": "the first rows", "random": "any rows"},
+        choices={"first": "First rows", "random": "Random rows"},
         required=False,
     )
-    numbers = forms.CharField(label="Or these rows", required=False, max_length=500)
+    numbers = forms.CharField(label="Or these row numbers", required=False, max_length=500)
 
     also = forms.ChoiceField(
-        label="And with another model",
-        choices=lambda: [("", "no other"), *model_choices()],
+        label="Compare with another model",
+        choices=lambda: [("", "No other model"), *model_choices()],
         required=False,
     )
 

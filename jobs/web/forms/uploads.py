@@ -9,8 +9,9 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
-from ...ingest.descriptions import DELIMITERS, ENCODINGS, ONE_COLUMN
-from ...ingest.shapes import FILL, KEEP, NO_HEADER, SKIP, Choices
+from ...ingest.delimiters import DELIMITERS, GAPS, ONE_COLUMN
+from ...ingest.descriptions import ENCODINGS
+from ...ingest.shapes import ALL, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
 from ...models import Job
 from .styled import StyledForm
 
@@ -29,12 +30,12 @@ _GROUPS = {
     "Text": ("encoding", "delimiter", "no_quotes"),
     "Workbook": ("sheet", "hidden", "merged"),
     "Column names": ("header", "header_lines", "no_header"),
-    "Rows": ("first_row", "unlike", "fill"),
+    "Rows": ("first_row", "unlike", "subtotals", "garbled", "fill"),
 }
 # ONE_COLUMN in the form: a browser sends a line break in a value as another one.
 _NONE = "none"
 # Those that have the same values in Choices.
-_AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike")
+_AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike", "subtotals", "garbled")
 
 
 class UploadForm(StyledForm):
@@ -72,6 +73,12 @@ class ReadingForm(StyledForm):
         label="No quotation marks",
         required=False,
         help_text='Read " as text. Each line is one row.',
+    )
+    garbled = forms.ChoiceField(
+        label="Garbled text",
+        required=False,
+        choices=[("", "Read it and ask"), (FIX, "Repair it"), (KEEP, "Read it as it is")],
+        help_text="Such as CafÃ© instead of Café.",
     )
     sheet = forms.ChoiceField(label="Sheet", required=False)
     hidden = forms.ChoiceField(
@@ -115,6 +122,16 @@ class ReadingForm(StyledForm):
         required=False,
         choices=[("", "Read them and ask"), (SKIP, "Leave them out"), (KEEP, "Read them")],
     )
+    subtotals = forms.ChoiceField(
+        label="Subtotals between the rows",
+        required=False,
+        choices=[
+            ("", "Read them and ask"),
+            (SKIP, "Leave totals out"),
+            (ALL, "Leave totals and headings out"),
+            (KEEP, "Read them"),
+        ],
+    )
     fill = forms.BooleanField(
         label="Fill short rows with empty cells",
         required=False,
@@ -142,7 +159,10 @@ class ReadingForm(StyledForm):
         understood = job.reading
         cells = {**DELIMITERS, _NONE: "nothing: each line is a cell"}
         if chosen.delimiter not in ("", *DELIMITERS, ONE_COLUMN):
-            cells[chosen.delimiter] = f"“{chosen.delimiter}”"  # offered with a question
+            # Offered with a question.
+            is_gaps = chosen.delimiter == GAPS
+            said = "blanks that line up columns" if is_gaps else f"“{chosen.delimiter}”"
+            cells[chosen.delimiter] = said
         cut = _NONE if understood.delimiter == ONE_COLUMN else understood.delimiter
         for name, words, read in (
             ("encoding", ENCODINGS, understood.encoding),
@@ -200,7 +220,16 @@ class ReadingForm(StyledForm):
 def fields_for(job: Job) -> set[str]:
     """What can be chosen for the file of a job; all of it when nothing is known of it."""
     read = job.reading.format
-    table = {"header", "no_header", "header_lines", "first_row", "unlike", "fill"}
+    table = {
+        "header",
+        "no_header",
+        "header_lines",
+        "first_row",
+        "unlike",
+        "subtotals",
+        "garbled",
+        "fill",
+    }
     if read == "CSV" or not read:
         return {"encoding", "delimiter", "no_quotes", *table}
     if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.core.serializers.json import DjangoJSONEncoder
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -18,9 +21,10 @@ from batchsite import __version__
 
 from ...ingest.protocol import FileFacts
 from ...ingest.shapes import Option
-from ...models import Batch, Job, Outcome, RowChange
+from ...models import Batch, Job, Outcome, RowChange, role_of
 from ...rules import pricing
 from ...rules import wording as words
+from ...rules.text_changes import Piece
 
 register = template.Library()
 
@@ -40,10 +44,38 @@ def icon(name: str, css: str = "") -> SafeString:
     )
 
 
+@register.filter
+def as_json(value: Any) -> str:
+    """For an attribute that a script reads."""
+    return json.dumps(value, cls=DjangoJSONEncoder)
+
+
+@register.filter
+def role_name(user: User) -> str:
+    return str(role_of(user).label)
+
+
 @register.simple_tag
 def version() -> str:
     """ "0.1.0": a tag, so that error pages without a context show it, too."""
     return __version__
+
+
+@register.filter
+def inserted(text: str, column: str) -> SafeString:
+    """A piece of a filled prompt: marked if it comes from a column, and named if that is empty."""
+    if not column:
+        return format_html("{}", text)
+    if not text.strip():
+        return format_html('<mark class="inserted is-empty">{} is empty</mark>', column[:40])
+    return format_html('<mark class="inserted" title="{}">{}</mark>', column, text)
+
+
+@register.filter
+def changed(piece: Piece) -> SafeString:
+    """A piece of two compared texts, as what was removed or added."""
+    tag = {"removed": "del", "added": "ins"}.get(piece.change)
+    return format_html(f"<{tag}>{{}}</{tag}>" if tag else "{}", piece.text)
 
 
 @register.filter
@@ -103,6 +135,13 @@ def small_money(amount: Decimal) -> str:
 def at_most(amount: Decimal) -> str:
     """ "at most $3.11" for $3.102: a most is never rounded down."""
     return f"at most {pricing.format_dollars(pricing.round_up(amount))}"
+
+
+@register.filter
+def about(amount: Decimal) -> str:
+    """ "about $1.65"; of a sum below a cent "less than $0.01" """
+    words = pricing.format_dollars(amount)
+    return f"about {words}" if amount >= CENT else words
 
 
 @register.filter
@@ -168,12 +207,11 @@ def duration(span: timedelta) -> str:
     if minutes < 1:
         return "less than a minute"
     hours, minutes = divmod(minutes, 60)
-    parts = [
-        f"{amount} {unit}{'' if amount == 1 else 's'}"
-        for amount, unit in ((hours, "hour"), (minutes, "minute"))
-        if amount
-    ]
-    return " ".join(parts)
+    in_minutes = "1 minute" if minutes == 1 else f"{minutes} minutes"
+    if not hours:
+        return in_minutes
+    in_hours = "1 hour" if hours == 1 else f"{hours} hours"
+    return f"{in_hours} {in_minutes}" if minutes else in_hours
 
 
 OUTCOME_COLOURS: dict[str, str] = {
@@ -250,7 +288,7 @@ def job_state(job: Job, paused: bool = False) -> tuple[str, str]:
     """The state of a job in words, and its colour: green only when nothing is left to do. `paused`:
     no job of this site can send at the moment."""
     if job.held and job.state != Job.State.FINISHED:
-        return "Needs you", "red"
+        return "Action needed", "red"
     if paused and job.sends:
         return "Sending is paused", "red"
     if job.awaits_approval:
@@ -262,9 +300,11 @@ def job_state(job: Job, paused: bool = False) -> tuple[str, str]:
     stopped = bool(job.outcome_count(Outcome.CANCELED))
     words = "Stopped" if stopped else "Finished"
     if attention := job.attention_count:
-        need = "needs" if attention == 1 else "need"
-        return f"{words} – {rows(attention)} {need} attention", "yellow"
+        if attention == 1:
+            return f"{words} – 1 problem", "yellow"
+        return f"{words} – {attention:,} problems", "yellow"
     if strays := job.stray_count:
-        fit = "result fits" if strays == 1 else "results fit"
-        return f"{words} – {strays:,} {fit} no row", "yellow"
+        if strays == 1:
+            return f"{words} – 1 result fits no row", "yellow"
+        return f"{words} – {strays:,} results fit no row", "yellow"
     return words, "secondary" if stopped else "green"

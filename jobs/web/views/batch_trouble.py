@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -25,7 +26,7 @@ from ...rules import result_proof
 from ...rules.provider_lists import KEPT
 from ...spending import caps
 from ..forms.external_batches import ProviderIdForm
-from .access import find_job, person
+from .access import find_job_to_change, person
 
 URGENT = 4  # of watching's five warnings: from here on days count
 SETTLED = "Batch {} has been settled. Nothing was left to do."
@@ -188,9 +189,10 @@ def _losses(job: Job, batches: Sequence[Batch]) -> list[Loss]:
     lost = [batch for batch in batches if batch.state == Batch.State.LOST]
     if not lost:
         return []
-    # The rows of one batch were lost for one reason.
-    rows = Row.objects.filter(job=job, outcome=Outcome.ERRORED, cause="lost", batch__in=lost)
-    reasons = dict(rows.values_list("batch", "message").distinct())
+    # The rows of one batch were lost for one reason, so one row of each tells it.
+    rows = Row.objects.filter(batch=OuterRef("pk"), outcome=Outcome.ERRORED, cause="lost")
+    told = job.batches.filter(pk__in=[batch.pk for batch in lost])
+    reasons = dict(told.values_list("pk", Subquery(rows.values("message")[:1])))
     return [
         Loss(batch, reasons.get(batch.pk) or _why_lost(batch), batch.size - batch.arrived)
         for batch in lost
@@ -209,7 +211,7 @@ def _why_lost(batch: Batch) -> str:
 @require_POST
 def try_again(request: HttpRequest, pk: int) -> HttpResponse:
     """A person says that what held the job is fixed."""
-    job = find_job(request, pk)
+    job = find_job_to_change(request, pk)
     if submissions.resume_job(job, person(request)):
         messages.success(request, "The job is running again.")
     else:
@@ -220,7 +222,7 @@ def try_again(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def send_now(request: HttpRequest, pk: int) -> HttpResponse:
     """Try to send at once, although sending is paused."""
-    job = find_job(request, pk)
+    job = find_job_to_change(request, pk)
     if job.sends and submissions.resume_sending(job, person(request)):
         messages.success(request, "Trying to send now. If it fails, this page says why.")
     else:
@@ -231,7 +233,7 @@ def send_now(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def finish_without(request: HttpRequest, pk: int) -> HttpResponse:
     """GET says what giving up on missing answers means, POST gives them up."""
-    job = find_job(request, pk)
+    job = find_job_to_change(request, pk)
     if request.method == "POST":
         if submissions.give_up_missing_answers(job, person(request)):
             messages.success(request, "The job continues without the missing answers.")
@@ -262,7 +264,7 @@ def can_be_sent_again(job: Job) -> int:
 @require_POST
 def look_again(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     batch = _find_batch(request, pk, number)
-    looking = f"Looking for batch {number} again. The log below shows the result."
+    looking = f"Looking for batch {number} again. The log under “Details” shows the result."
     return _decided(request, batch, unknown_batches.look_again, looking)
 
 
@@ -292,7 +294,7 @@ def this_is_it(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         def suggest(batch: Batch, user: User) -> bool:
             return unknown_batches.identify_batch(batch, found, user)
 
-        checking = f"Checking {found}. The log below shows the result."
+        checking = f"Checking {found}. The log under “Details” shows the result."
         return _decided(request, batch, suggest, checking)
     if not doubts(batch.job, [batch]):
         messages.info(request, SETTLED.format(number))
@@ -302,7 +304,7 @@ def this_is_it(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 
 
 def _find_batch(request: HttpRequest, pk: int, number: int) -> Batch:
-    batches = find_job(request, pk).batches.select_related("job")
+    batches = find_job_to_change(request, pk).batches.select_related("job")
     return get_object_or_404(batches, number=number)
 
 

@@ -13,8 +13,9 @@ from django.views.decorators.http import require_http_methods
 
 from ...actions import drafts
 from ...models import Job, recipe_of
+from ...models.privacy import shown_content
 from ...rules import column_matching
-from .access import find_job, person
+from .access import find_job_to_change, person
 
 MOST = 30  # names asked about at once
 CELLS = 3  # of each column, as examples
@@ -30,21 +31,27 @@ class FileColumn:
 
 def missing_context(job: Job) -> dict[str, Any]:
     """`missing`: columns that the prompt uses and the file does not have; `can_match`: perhaps
-    others are meant, because it was written for another file."""
+    others are meant, because it was written for another file; `likely_columns`: pairs of a missing
+    name and the column that it most likely means."""
     if job.kind != Job.Kind.TABLE:
         return {}
     recipe = recipe_of(job)
     missing = column_matching.missing_columns(recipe, job.columns)
     spare = missing and column_matching.spare_columns(recipe, job.columns)
     of_another_file = bool(job.template_id or job.previous_id or job.readings)
-    return {"missing": missing, "can_match": bool(spare) and of_another_file}
+    likely = column_matching.likely_columns(missing[:MOST], spare) if missing else {}
+    return {
+        "missing": missing,
+        "can_match": bool(spare) and of_another_file,
+        "likely_columns": list(likely.items()),
+    }
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def columns(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks which column each missing name means; POST takes `name` and `column` as lists, and
     puts the columns into the prompt."""
-    job = find_job(request, pk)
+    job = find_job_to_change(request, pk)
     if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
         return redirect("job", pk)
     if request.method == "POST":
@@ -69,7 +76,7 @@ def columns(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _file_columns(job: Job) -> list[FileColumn]:
     """The columns that a prompt can name, with examples from the first rows."""
-    first = [row.content for row in job.rows.in_order()[: 2 * CELLS]]
+    first = [shown_content(job, row) for row in job.rows.in_order()[: 2 * CELLS]]
     found = []
     for index, name in enumerate(job.columns):
         if column_matching.can_be_named(name):

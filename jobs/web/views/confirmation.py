@@ -12,19 +12,21 @@ from django.views.decorators.http import require_http_methods
 
 from ...actions import approvals, submissions
 from ...drafts import model_catalog
-from ...models import Job, SpendingCaps, answer_kind_of, recipe_of
+from ...models import Job, Outcome, SpendingCaps, answer_kind_of, recipe_of
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
 from ...rules.price_estimates import Estimate
 from ...spending import caps
-from .access import find_job, person
+from .access import find_job_to_approve, person
 from .draft import format_in_words
 from .draft_price import price, request_models
+from .requests import filled_texts
+from .retention import retention_context
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """GET shows everything that is about to be sent, with the sums; POST sends exactly that."""
-    job = find_job(request, pk)
+    job = find_job_to_approve(request, pk)
     if request.method == "POST":
         return _confirmed(request, job)
     if job.state != Job.State.DRAFT:
@@ -46,10 +48,20 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         "answer_kind": answer_kind_of(job),
         "request_models": request_models(job),
         "format": format_in_words(job),
+        **_filled(job),
         **_approval(request, job, sums["estimate"]),
+        **retention_context(job),
         **sums,
     }
     return render(request, "draft/confirm.html", context)
+
+
+def _filled(job: Job) -> dict[str, Any]:
+    """The texts of the first row that is sent, filled in."""
+    row = job.rows.filter(outcome=Outcome.WAITING).in_order().first()
+    if row is None or job.kind != Job.Kind.TABLE:
+        return {"filled": []}
+    return {"filled": filled_texts(job, row, recipe_of(job)), "filled_row": row.number}
 
 
 def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, Any]:
@@ -77,7 +89,7 @@ def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
         "left_out": job.skipped_count + survey.left_out,
         "left_out_empty": survey.left_out,
         "known": survey.known if job.recipe.only_new else 0,
-        "same": survey.alike if job.recipe.same_once else 0,
+        "same": survey.alike if job.recipe.skip_duplicates else 0,
     }
 
 

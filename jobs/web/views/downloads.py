@@ -26,10 +26,11 @@ from django.views.decorators.http import require_safe
 from ...batches import holds, stored_results
 from ...batches.stored_results import DamagedResults
 from ...ingest.corrections import EXCEL_CELL
-from ...models import Batch, Job, SiteState, checksums
+from ...models import Batch, Job, SiteState, audit, checksums
 from ...models.checksums import CheckedFile, Damaged
 from ...results import builder, table, unmatched, workbook
-from .access import find_job
+from .. import request_limits
+from .access import find_job, person
 from .fragments import answer, make_part
 
 TYPES = {
@@ -38,7 +39,8 @@ TYPES = {
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 KINDS = ("csv", "xlsx", "jsonl", "raw", "problems")
-CHOICES = {"all": "All rows", "good": "Good rows only", "attention": "Rows that need attention"}
+CHOICES = {"all": "All rows", "good": "Good rows only", "attention": "Rows with problems"}
+ONLY_MASKED = "This job has private columns. You can download CSV and JSONL, where they are masked."
 LOOK_SECONDS = 2  # between two looks whether a workbook is ready
 
 
@@ -47,24 +49,46 @@ def download(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
     """A file of the job: `?only=` good rows or those that need attention, `?plain=1` a CSV without
     a byte order mark, `?semicolons=1` one with semicolons."""
     job = find_job(request, pk)
+    response = _file(request, job, kind)
+    if response.has_header("Content-Disposition"):  # no page that waits or explains
+        note("file_downloaded", request, job, file=kind, rows=request.GET.get("only", "all"))
+    return response
+
+
+def note(event: str, request: HttpRequest, job: Job | None = None, **what: audit.Value) -> None:
+    """Record who takes a file; a HEAD takes none."""
+    if request.method == "GET":
+        audit.record(event, who=person(request), job=job.pk if job else None, after=what)
+
+
+def _file(request: HttpRequest, job: Job, kind: str) -> HttpResponseBase:
     only = request.GET.get("only", "all")
     can_be = job.was_sent or (kind == "problems" and job.state != Job.State.READING)
     if kind not in KINDS or only not in table.ROW_FILTERS or not can_be:
         raise Http404
+    if job.contents_deleted_at:
+        messages.info(request, "The cells and answers of this job were deleted.")
+        return redirect("job", job.pk)
+    if job.masked and kind in ("xlsx", "problems"):
+        messages.info(request, ONLY_MASKED)
+        return redirect("job", job.pk)
     if kind == "xlsx":
         return _workbook(request, job, only)
     form = {name: bool(request.GET.get(name)) for name in ("plain", "semicolons")}
     name = table.file_name(job, kind, only)
-    if kind == "csv" and not any(form.values()) and (file := builder.open_ready(job, kind, only)):
-        return _ready(job, kind, only, file)
+    is_ready = kind == "csv" and not any(form.values()) and not job.masked
+    if is_ready and (file := builder.open_ready(job, kind, only)):
+        return _ready(request, job, kind, only, file)
     try:
         chunks = _chunks(job, kind, only, form)
     except DamagedResults as damaged:
         return _say_damaged(request, damaged)
-    return to_be_saved(StreamingHttpResponse(_noting_damage(chunks)), name)
+    return to_be_saved(request, StreamingHttpResponse(_noting_damage(chunks)), name)
 
 
-def _ready(job: Job, kind: str, only: str, file: CheckedFile) -> HttpResponseBase:
+def _ready(
+    request: HttpRequest, job: Job, kind: str, only: str, file: CheckedFile
+) -> HttpResponseBase:
     """A finished file that lies ready. One that turns out to be damaged breaks off, and is built
     anew."""
 
@@ -75,7 +99,7 @@ def _ready(job: Job, kind: str, only: str, file: CheckedFile) -> HttpResponseBas
             builder.rebuild_export(job, kind, only)
             raise
 
-    return to_be_saved(_of_size(blocks(), file.size), table.file_name(job, kind, only))
+    return to_be_saved(request, _of_size(blocks(), file.size), table.file_name(job, kind, only))
 
 
 def _of_size(blocks: Iterator[bytes], size: int) -> StreamingHttpResponse:
@@ -115,7 +139,7 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
     is_part = bool(request.headers.get("HX-Request"))
     ready = builder.open_ready(job, "xlsx", only)
     if ready and not is_part:
-        return _ready(job, "xlsx", only, ready)
+        return _ready(request, job, "xlsx", only, ready)
     file = ready.file if ready else None
     if file is None and job.row_count <= builder.AT_ONCE:
         try:
@@ -128,7 +152,7 @@ def _workbook(request: HttpRequest, job: Job, only: str) -> HttpResponseBase:
             )
             return redirect("job", job.pk)
     if file and not is_part:
-        return to_be_saved(FileResponse(file), table.file_name(job, "xlsx", only))
+        return to_be_saved(request, FileResponse(file), table.file_name(job, "xlsx", only))
     url = download_url(job, "xlsx", only)
     context: dict[str, Any] = {
         "job": job,
@@ -226,12 +250,17 @@ def batch_raw(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
         return _say_damaged(request, damaged)
     file.file.close()
     blocks = _noting_damage(stored_results.blocks(batch))
-    return to_be_saved(_of_size(blocks, file.size), f"{name}.jsonl")
+    response = to_be_saved(request, _of_size(blocks, file.size), f"{name}.jsonl")
+    note("file_downloaded", request, job, file="batch", batch=batch.number)
+    return response
 
 
-def to_be_saved(response: StreamingHttpResponse, name: str) -> StreamingHttpResponse:
+def to_be_saved(
+    request: HttpRequest, response: StreamingHttpResponse, name: str
+) -> StreamingHttpResponse:
     """`response` as a file to save under `name`. Should a browser show it nevertheless, nothing
-    in it may run."""
+    in it may run. Raises TooManyDownloads."""
+    request_limits.hold_place_to_send(person(request).pk, response)
     response.headers["Content-Type"] = TYPES[PurePath(name).suffix]
     # A line break would break the header; other unseen characters make a name look like another.
     seen = "".join(character for character in name if character.isprintable())

@@ -15,11 +15,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from ...actions import drafts, uploads
-from ...drafts import advice, estimates
+from ...drafts import advice, estimates, model_catalog
 from ...drafts.upload_handler import why_refused
 from ...ingest.descriptions import how_it_is_read
-from ...ingest.shapes import Choices, Option
+from ...ingest.shapes import Choices, Option, choices_from
 from ...models import (
+    FileProblem,
     Job,
     Outcome,
     Row,
@@ -27,19 +28,28 @@ from ...models import (
     recipe_of,
     storage,
 )
+from ...models.privacy import shown_content
 from ...rules import column_matching
-from ...rules.answer_formats import COLUMN_KINDS, AnswerColumn
-from ...rules.recipes import PLAIN_FIELDS
+from ...rules.answer_formats import COLUMN_KINDS, COLUMNS, LABELS, TEXT, AnswerColumn
+from ...rules.recipes import PLAIN_FIELDS, columns_that_leave
 from ...rules.row_contents import RowContents
 from ..forms.recipes import RecipeForm
 from ..forms.uploads import FILE_NAMES, ReadingForm, UploadForm
 from .access import find_job, person
+from .bad_rows import skipped_kinds
 from .draft_price import price, request_models
 from .fragments import redirect_to_job, whole_number
-from .requests import readable_request
-from .trials import trials_context
+from .requests import filled_texts, readable_request
+from .tested_rows import trials_context
 
 FIRST_ROWS = 5
+_BEFORE = "reading_before"  # in a session: a file, and how it was read before the last change
+# What each kind of answer is for.
+ANSWER_WORDS = {
+    TEXT: "Claude writes freely: a summary, a translation, a reply.",
+    LABELS: "Claude picks exactly one of your labels for each row.",
+    COLUMNS: "Claude fills several columns, such as product, price and tone.",
+}
 
 
 # --- The page -------------------------------------------------------------------------------------
@@ -49,13 +59,16 @@ def draft_page(
     request: HttpRequest, job: Job, form: RecipeForm | None = None, status: int = 200
 ) -> HttpResponse:
     """`row`: the row of the preview."""
+    if not job.may_work:
+        return render(request, "draft/read_only.html", _read_only(job))
     form = form or RecipeForm(initial=_as_initial(job))
     context = {
         "job": job,
         "form": form,
         **file_context(job),
+        "has_before": _choices_before(request, job) is not None,
         "same_file": same_file(request, job),
-        "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
+        "first_rows": [shown_content(job, row) for row in job.rows.in_order()[:FIRST_ROWS]],
         "format": format_in_words(job),
         "starters": _starters(job),
         # One more for the next one.
@@ -64,11 +77,23 @@ def draft_page(
         "request_models": request_models(job),
         **preview(job, whole_number(request.GET.get("row"), 1)),
         **price(job),
+        **leaving(job),
         **(trials_context(job) if job.kind == Job.Kind.TABLE else {}),
-        "form_problems": _form_problems(form),
+        "answer_kind_words": ANSWER_WORDS,
     }
+    add_form_problems(context, form)
     template = "draft/table.html" if job.kind == Job.Kind.TABLE else "draft/requests.html"
     return render(request, template, context, status=status)
+
+
+def _read_only(job: Job) -> dict[str, Any]:
+    """What people see of a draft that they may not change."""
+    return {
+        "job": job,
+        "format": format_in_words(job),
+        "first_rows": [row.content for row in job.rows.in_order()[:FIRST_ROWS]],
+        "model_name": model_catalog.name_of(job.recipe.model),
+    }
 
 
 def file_context(job: Job) -> dict[str, Any]:
@@ -76,18 +101,28 @@ def file_context(job: Job) -> dict[str, Any]:
     found, chosen = list(job.problems.all()), job.choices
     told = [one for one in found if not one.leaves_out and one.kind != "correction"]
     return {
-        "problems": [problem for problem in found if problem.leaves_out],
+        "skipped_kinds": skipped_kinds(job, [one for one in found if one.leaves_out]),
         "not_corrected": [problem for problem in found if problem.kind == "correction"],
-        "questions": [problem for problem in told if problem.asks],
+        # That most rows would be skipped matters more than what is only doubtful.
+        "questions": sorted(
+            (problem for problem in told if problem.asks),
+            key=lambda problem: problem.kind != "mostly_skipped",
+        ),
         "remarks": [problem for problem in told if not problem.asks],
         "mostly_skipped": job.skipped_count * 3 > job.row_count,
         "good_count": job.row_count - job.skipped_count,
+        "fill_is_offered": any(_offers(problem, "fill") for problem in found),
         "is_asked": any(any(problem.options) for problem in found),
         "problem_count": sum(problem.count for problem in found),
         "reading_form": ReadingForm(job),
         "file_names": ",".join(FILE_NAMES),
         "was_chosen": chosen != Choices(remedies=chosen.remedies),
     }
+
+
+def _offers(problem: FileProblem, field: str) -> bool:
+    """Whether one of its buttons changes this field of the choices."""
+    return any(field in option.change for options in problem.options for option in options)
 
 
 def _as_initial(job: Job) -> dict[str, object]:
@@ -157,11 +192,23 @@ def preview(job: Job, number: int) -> dict[str, Any]:
     row = job.rows.filter(number=number).first()
     return {
         "preview": readable_request(job, row, recipe_of(job)) if row else None,
+        "preview_texts": filled_texts(job, row, recipe_of(job)) if row else [],
         "preview_empty": _why_left_out(job, row) if row else "",
         "preview_row": row,
         "previous_row": number - 1,
         "next_row": number + 1 if number < job.row_count else None,
         "longest_row": job.reading.longest_row or 1,
+    }
+
+
+def leaving(job: Job) -> dict[str, Any]:
+    """Which columns of a table leave this site, and which never do."""
+    if job.kind != Job.Kind.TABLE:
+        return {}
+    recipe = recipe_of(job)
+    return {
+        "leaving": columns_that_leave(recipe, job.columns),
+        "private_columns": [name for name in job.columns if name in recipe.private],
     }
 
 
@@ -176,8 +223,18 @@ def _why_left_out(job: Job, row: Row) -> str:
     return empty[0] if empty and contents.is_skipped(empty) else ""
 
 
-def _form_problems(form: RecipeForm) -> list[str]:
-    return [str(error) for errors in form.errors.values() for error in errors]
+def add_form_problems(context: dict[str, Any], form: RecipeForm) -> None:
+    """Put what is wrong with the form at its fields, beside what keeps the recipe from being
+    sent. `has_form_errors`: something typed is not saved."""
+    found = dict(context["field_problems"])
+    for name, errors in form.errors.items():
+        field = "answer" if name in ("answer_kind", "labels") else name
+        found[field] = [*(f"{error} This is not saved yet." for error in errors)]
+    context["field_problems"] = found
+    context["has_form_errors"] = bool(form.errors)
+    context["more_has_problem"] = any(
+        found.get(name) for name in ("system", "effort", "max_tokens")
+    )
 
 
 # --- What it answers ------------------------------------------------------------------------------
@@ -203,20 +260,34 @@ def recipe(request: HttpRequest, pk: int) -> HttpResponse:
             "job": job,
             "answering": True,
             "model_changed": job.recipe.model != model_before,
-            "form_problems": _form_problems(form),
             **preview(job, number),
             **price(job),
+            **leaving(job),
         }
-        return render(request, "draft/_side.html", context)
+        add_form_problems(context, form)
+        return render(request, "draft/_saved.html", context)
     if form.errors:
         return draft_page(request, job, form, status=422)
     if "go" in request.POST:
         return redirect("confirm", job.pk)
-    if "keep" in request.POST:
-        return redirect("keep", job.pk)
+    if "save_as_template" in request.POST:
+        return redirect("save_as_template", job.pk)
     query = QueryDict(mutable=True)
     query["row"] = str(number)
     return redirect(f"{reverse('job', args=[job.pk])}?{query.urlencode()}#preview")
+
+
+@require_POST
+def mark_private(request: HttpRequest, pk: int) -> HttpResponse:
+    """`private`: the places of the columns that never leave this site, from 1."""
+    job = find_job(request, pk)
+    if job.state != Job.State.DRAFT or job.kind != Job.Kind.TABLE:
+        return redirect_to_job(request, job)
+    places = {whole_number(text) for text in request.POST.getlist("private")}
+    names = {name for place, name in enumerate(job.columns, 1) if place in places}
+    if drafts.mark_private(job, names, person(request)):
+        messages.success(request, "Private columns saved.")
+    return redirect("job", pk)
 
 
 @require_POST
@@ -227,7 +298,7 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
         found = advice.find_advice(job, estimates.current(job), request.POST.get("code", ""))
         if found:
             drafts.save_recipe(job, found.recipe, person(request))
-            messages.success(request, "Changed. The price is worked out anew.")
+            messages.success(request, "Changed. We are working out the new price.")
         else:
             messages.info(request, "Nothing was changed: the job has changed since you looked.")
     return redirect("job", pk)
@@ -237,8 +308,8 @@ def take_advice(request: HttpRequest, pk: int) -> HttpResponse:
 def reading(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the file anew, in the way that was chosen. `option`: the name of one that was offered;
     `fix`: a remedy for all ready-made requests; `plain`: without any; `fill`: short rows are filled
-    with empty cells; `detect`: nothing else is chosen; `uncorrected`: without the rows that were
-    corrected."""
+    with empty cells; `detect`: nothing else is chosen; `before`: as it was read before the last
+    change; `uncorrected`: without the rows that were corrected."""
     job = find_job(request, pk)
     if job.state not in Job.OPEN:
         return redirect_to_job(request, job)
@@ -250,6 +321,8 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
         chosen = msgspec.structs.replace(chosen, remedies=())
     elif request.POST.get("detect"):
         chosen = Choices(remedies=chosen.remedies)
+    elif request.POST.get("before") and (before := _choices_before(request, job)):
+        chosen = before
     elif request.POST.get("fill"):
         chosen = msgspec.structs.replace(chosen, fill=True)
     elif name := request.POST.get("option"):
@@ -267,9 +340,22 @@ def reading(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, " ".join(texts))
             return redirect("job", pk)
         chosen = form.choices()
-    if not uploads.change_choices(job, chosen, person(request)):
+    before = job.choices
+    if uploads.change_choices(job, chosen, person(request)):
+        request.session[_BEFORE] = [job.upload_file, msgspec.to_builtins(before)]
+    else:
         messages.info(request, "It is read in this very way already.")
     return redirect("job", pk)
+
+
+def _choices_before(request: HttpRequest, job: Job) -> Choices | None:
+    """How the file was read before it was changed in this session, or by itself; None if it is read
+    in that way now."""
+    file, stored = request.session.get(_BEFORE, ("", None))
+    before = (
+        choices_from(stored) if file == job.upload_file else Choices(remedies=job.choices.remedies)
+    )
+    return before if before != job.choices else None
 
 
 def _find_option(job: Job, name: str) -> Option | None:

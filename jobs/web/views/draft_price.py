@@ -20,7 +20,7 @@ from ...spending import caps
 from .access import find_job
 from .columns import missing_context
 from .fragments import redirect_to_job
-from .trials import trial_hint
+from .tested_rows import trial_hint
 
 
 def request_models(job: Job) -> list[dict[str, Any]]:
@@ -48,11 +48,15 @@ def price(job: Job) -> dict[str, Any]:
         blocked = estimate.trouble or _not_allowed(job, estimate)
         if not (blocked or job.plan_sha256):  # a price, but no plan to confirm: not done yet
             estimate = None
+    # That nothing is written yet needs no warning.
+    is_written = job.kind == Job.Kind.TABLE and bool(job.recipe.prompt.strip())
+    remarks = _remarks(job, estimate) if is_written else []
     return {
         "recipe_problems": problems,
+        "field_problems": checks.field_problems(job) if is_written else {},
         **missing_context(job),
-        # That nothing is written yet needs no warning.
-        "notes": [*problems, *_remarks(job, estimate)] if job.recipe.prompt.strip() else [],
+        "recipe_remarks": remarks,
+        "notes": [*problems, *remarks] if is_written else [],
         **(_what_it_means(job, estimate) if job.kind == Job.Kind.TABLE else {}),
         "estimate": estimate,
         "is_counting": not problems and not blocked and estimate is None,
@@ -83,8 +87,8 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
         )
     if estimate and (count := estimate.basis.survey.empty) and not job.recipe.skip_empty:
         found.append(
-            f"In {wording.rows(count)} a cell that is used is empty. They are sent all the same, "
-            "unless you choose to leave them out."
+            f"{wording.rows(count)} with an empty cell will be sent anyway. To skip them, see "
+            "More options."
         )
     return found
 
@@ -98,16 +102,18 @@ def _what_it_means(job: Job, estimate: Estimate | None) -> dict[str, Any]:
     shown = list(zip(models, prices, strict=True))
     newest = {offer.family: offer for offer in reversed(models) if not offer.deprecated}
     first = [newest[family] for family in model_catalog.FAMILIES if family in newest]
+    chosen = next((pair for pair in shown if pair[0].id == recipe.model), None)
     return {
         "current_models": [pair for one in first for pair in shown if pair[0] is one],
         "older_models": [pair for pair in shown if pair[0] not in first],
+        "chosen_model": chosen,
         "models_asked_at": model_catalog.last_refresh(),
         **trial_hint(job),
         "longest": recipe.longest,
         "thinks": effort_of(recipe.model, recipe.effort) != NONE,
         "effort_choices": effort_choices(recipe.model, recipe.effort),
-        "keeping": prompt_caching.offer_caching(job, estimate) if estimate else None,
-        "advice": advice.advice_for(job, estimate),
+        "caching": prompt_caching.offer_caching(job, estimate) if estimate else None,
+        "advice": advice.best_advice(job, estimate),
     }
 
 

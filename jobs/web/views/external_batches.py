@@ -1,4 +1,4 @@
-"""Batches that were made elsewhere: the list of them and bringing one in, for administrators only,
+"""Batches that were made elsewhere: the list of them and importing one, for administrators only,
 because the list is that of everybody who uses the key; and what the page of such a job says."""
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from ...batches import external, external_ids
 from ...batches.result_rows import NO_ROW
 from ...drafts.upload_handler import why_refused
 from ...models import Attempt, Batch, ExternalBatchList, FileProblem, Job, Row, dollars, storage
-from ..forms.external_batches import BringInForm, IdsForm
+from ...models.privacy import shown_content
+from ..forms.external_batches import IdsForm, ImportForm
 from ..forms.uploads import ReadingForm
-from .access import administrators_only, asked, find_job, person
+from .access import administrators_only, asked, find_job_to_change, person
 from .fragments import Part, answer, make_part
 
 POLL_SECONDS = 1
@@ -27,12 +28,12 @@ POLL_SECONDS = 1
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @administrators_only
-def bring_in(request: HttpRequest) -> HttpResponse:
+def import_batch(request: HttpRequest) -> HttpResponse:
     """GET shows what is there, POST makes a job of the batch `provider_id`, with `file` if there is
     one. `id`: of the batch that was picked from the list."""
-    form = BringInForm(initial={"provider_id": asked(request, "id")})
+    form = ImportForm(initial={"provider_id": asked(request, "id")})
     if request.method == "POST":
-        form = BringInForm(request.POST, request.FILES)
+        form = ImportForm(request.POST, request.FILES)
         if form.is_valid():
             try:
                 job = external_batches.import_batch(
@@ -51,7 +52,7 @@ def bring_in(request: HttpRequest) -> HttpResponse:
         return answer(request, part)
     status = 422 if form.errors else 200
     return render(
-        request, "external_batches/bring_in.html", {"form": form, "part": part}, status=status
+        request, "external_batches/import_batch.html", {"form": form, "part": part}, status=status
     )
 
 
@@ -81,14 +82,14 @@ def _list(request: HttpRequest) -> Part:
 def look(request: HttpRequest) -> HttpResponse:
     """The worker looks at the provider's list."""
     external.ask()
-    return redirect("bring_in")
+    return redirect("import_batch")
 
 
 # --- An imported job ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class BroughtIn:
+class Imported:
     """What the page of such a job says of its batch."""
 
     batch: Batch
@@ -108,7 +109,7 @@ class BroughtIn:
         return f"{shown} and more" if self.strays.count > len(self.strays.texts) else shown
 
 
-def brought_in_of(job: Job) -> BroughtIn | None:
+def imported_of(job: Job) -> Imported | None:
     """None for a job that was made here."""
     batch = external_ids.external_batch_of(job) if job.is_external else None
     if batch is None:
@@ -116,7 +117,7 @@ def brought_in_of(job: Job) -> BroughtIn | None:
     known = job.kind == Job.Kind.TABLE and external_ids.is_known(job, job.ids_are)
     collected = batch.state == Batch.State.COLLECTED
     strays = job.problems.filter(kind=NO_ROW).first()
-    return BroughtIn(
+    return Imported(
         batch,
         bool(job.upload_bytes),
         external_ids.is_open(job) and batch.state == Batch.State.ENDED,
@@ -139,7 +140,7 @@ def _cost_of_rows(batch: Batch) -> Decimal:
 def ids(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks which row of the file each result belongs to, POST takes the answer: `way`; or, with
     `again`, how the file is to be read instead."""
-    job = find_job(request, pk)
+    job = find_job_to_change(request, pk)
     if not external_ids.is_open(job):
         return redirect("job", pk)
     if "again" in request.POST:
@@ -153,7 +154,7 @@ def ids(request: HttpRequest, pk: int) -> HttpResponse:
         if external_batches.choose_ids(job, form.cleaned_data["way"], person(request)):
             messages.success(request, "The answers go to their rows now.")
         return redirect("job", pk)
-    first = [(row.number, row.content) for row in job.rows.in_order()[:3]]
+    first = [(row.number, shown_content(job, row)) for row in job.rows.in_order()[:3]]
     context = {
         "job": job,
         "form": form,

@@ -27,6 +27,8 @@ class Part:
     html: SafeString
     url: str
     seconds: int | None
+    # The first look follows at once: what it waits for is often done by then.
+    at_once: bool = False
 
     @property
     def version(self) -> str:
@@ -47,9 +49,10 @@ def make_part(
     *,
     url: str,
     seconds: int | None,
+    at_once: bool = False,
 ) -> Part:
     html = render_to_string(template, context, request)
-    return Part(part_id, html, url, seconds)
+    return Part(part_id, html, url, seconds, at_once)
 
 
 def answer(request: HttpRequest, part: Part) -> HttpResponse:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ...actions import approvals, retries
 from ...drafts import model_catalog
-from ...models import CorrectedUpload, Job, Row, SiteState, SpendingCaps, recipe_of_round
+from ...models import CorrectedUpload, Job, SiteState, SpendingCaps
 from ...models.clock import now
+from ...models.privacy import shown_content
 from ...retries import edits as editing
 from ...retries import measurements, problem_groups, rounds, selection
 from ...retries.selection import EDITED, FOR_NOW
-from ...rules import recipes
-from ...rules.judging import IGNORED, describe_cause
+from ...rules.judging import describe_cause
 from ...rules.retry_choices import RetryChoice
 from ...spending import caps
 from ...worker import row_changes
-from ..forms.retries import AgainForm, AskForm, ChangeForm
+from ..forms.retries import AgainForm, ChangeForm
 from ..forms.uploads import FILE_NAMES
-from .access import find_job, person
+from .access import find_job, find_job_to_approve, find_job_to_change, person
 from .draft import take_file
 from .fragments import Part, answer, make_part, reload_page, whole_number
+from .job_header import PROBLEMS
+from .job_page import sent_page
 
 SHOWN = 50  # changed rows on a page
-MOST_CELLS = 100  # of a row that is edited in the page
 MOST_TEXT = 300  # characters of a row in a list
 LOOK_SECONDS = 2  # between two looks whether a corrected file was read
 BUSY = "Nothing was changed, because another change of this job is still running. Try again later."
@@ -35,33 +38,24 @@ CHANGED = "Nothing was sent, because the rows or their price have changed. Check
 
 
 @require_safe
-def attention(request: HttpRequest, pk: int) -> HttpResponse:
-    job = _find(request, pk)
-    set_aside = RetryChoice(IGNORED)
-    context = {
-        "job": job,
-        "changing": row_changes.find_change(job),
-        "groups": problem_groups.find_groups(job),
-        "edited": editing.count_waiting(job),
-        "can_send": job.state == Job.State.FINISHED,
-        "set_aside": rounds.find_plan(job, set_aside) if job.ignored_count else None,
-    }
-    return render(request, "problems/list.html", context)
+def problems(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page of the job with the tab of its problems."""
+    return sent_page(request, find_sent_job(request, pk, find=find_job), PROBLEMS)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def again(request: HttpRequest, pk: int) -> HttpResponse:
+def retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Says which rows are sent again, how, and what that costs; without which, those that a second
     person was asked to approve. POST with the `key` of what was shown sends them, or with
     `approval` does that."""
-    job = _find(request, pk)
+    job = find_sent_job(request, pk, find=find_job_to_approve)
     asked = approvals.requested_retry(job)
     if request.method == "GET" and not request.GET and asked:
         wanted = asked  # the address that an approver is given
     else:
         form = AgainForm(request.POST if request.method == "POST" else request.GET)
         if not form.is_valid():
-            return redirect("attention", pk)
+            return redirect("problems", pk)
         wanted = form.again
         if request.method == "POST" and (key := form.cleaned_data["key"]):
             if approval := request.POST.get("approval"):
@@ -71,8 +65,8 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
         planned = rounds.make_plan(job, wanted)
     except measurements.CannotRetry as why:
         messages.info(request, str(why))
-        return redirect("attention", pk)
-    return _show_plan(request, job, planned)
+        return redirect("problems", pk)
+    return show_plan(request, job, planned)
 
 
 def _send(request: HttpRequest, job: Job, wanted: RetryChoice, key: str) -> HttpResponse:
@@ -80,11 +74,11 @@ def _send(request: HttpRequest, job: Job, wanted: RetryChoice, key: str) -> Http
         sent = retries.confirm_retry(job, wanted, key, person(request))
     except caps.NotAllowed as why:
         messages.warning(request, f"Nothing was sent. {why}")
-        return redirect("attention", job.pk)
+        return redirect("problems", job.pk)
     if not sent:
         messages.info(request, CHANGED)
-        return redirect("attention", job.pk)
-    messages.success(request, "The rows are being sent again.")
+        return redirect("problems", job.pk)
+    messages.success(request, "The retry has started.")
     return redirect("job", job.pk)
 
 
@@ -102,12 +96,12 @@ def _approve(
             done = approvals.withdraw_request(job, user)
     except caps.NotAllowed as why:
         messages.warning(request, str(why))
-        return redirect("attention", job.pk)
+        return redirect("problems", job.pk)
     if not done:
         messages.info(request, CHANGED)
     elif approval == "give":
         messages.success(request, f"Approved. {job.owner.username} can send the rows now.")
-    to = "attention" if approval == "withdraw" or not done else "again"
+    to = "problems" if approval == "withdraw" or not done else "retry"
     return redirect(to, job.pk)
 
 
@@ -125,11 +119,11 @@ def _approval(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> dict
         "can_approve": asked and not approved and caps.can_approve(job, user),
         "nobody_can": "" if approved else caps.why_nobody_can_approve(job),
         "is_owner": job.owner_id == user.pk,
-        "approval_link": request.build_absolute_uri(reverse("again", args=[job.pk])),
+        "approval_link": request.build_absolute_uri(reverse("retry", args=[job.pk])),
     }
 
 
-def _show_plan(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> HttpResponse:
+def show_plan(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> HttpResponse:
     why = caps.why_over_cap(job, planned.price.most, SpendingCaps.get(), now())
     which = planned.choice.which
     context = {
@@ -145,56 +139,15 @@ def _show_plan(request: HttpRequest, job: Job, planned: rounds.RetryPlan) -> Htt
         "in_the_way": why,
         **_approval(request, job, planned),
     }
-    return render(request, "problems/again.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def ask(request: HttpRequest, pk: int, which: str) -> HttpResponse:
-    """A form for asking rows otherwise: those with one cause, or EDITED; POST shows what that
-    costs."""
-    job = _find(request, pk, which)
-    rows = selection.retry_rows(job, which)
-    count = rows.count()
-    if not rounds.can_change_prompt(job) or not count:
-        return redirect("attention", pk)
-    before = rounds.changed_recipe(job, RetryChoice(which))
-    # Whoever wrote what to ask once does not write it for each group.
-    shown = recipe_of_round(job, job.last_round) if rounds.lacks_prompt(job, before) else before
-    initial = {
-        "prompt": shown.prompt,
-        "system": shown.system,
-        "model": shown.model,
-        "max_tokens": shown.max_tokens or None,
-    }
-    form = AskForm(request.POST or None, initial=initial)
-    if request.method == "POST" and form.is_valid():
-        try:
-            planned = rounds.make_plan(job, form.again(which, before))
-        except measurements.CannotRetry as why:
-            form.add_error(None, str(why))
-        else:
-            return _show_plan(request, job, planned)
-    context = {
-        "job": job,
-        "count": count,
-        # They were asked something else, so they come after these.
-        "others": selection.candidate_rows(job, which).count() - count,
-        "cause": None if which in (EDITED, FOR_NOW) else describe_cause(which),
-        "is_edited": which == EDITED,
-        "is_unknown": rounds.lacks_prompt(job, before),
-        "answer": before.answer,
-        "form": form,
-        "columns": job.columns,
-    }
-    return render(request, "problems/ask.html", context, status=422 if form.errors else 200)
+    return render(request, "problems/retry.html", context)
 
 
 @require_POST
 def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """Change all rows with one cause in the same way; then the changes are shown."""
-    job = _find(request, pk, cause)
+    job = find_sent_job(request, pk, cause)
     if row_changes.find_change(job):
-        return _busy(request, job)
+        return say_busy(request, job)
     form = ChangeForm(request.POST)
     changed = 0
     retries.note_changer(job, person(request))
@@ -203,8 +156,8 @@ def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     if row_changes.find_change(job):
         return redirect("job", pk)
     if not changed:
-        messages.info(request, "Nothing is different in these rows.")
-        return redirect("attention", pk)
+        messages.info(request, "These rows are already like that.")
+        return redirect("problems", pk)
     return redirect("edits", pk)
 
 
@@ -212,21 +165,21 @@ def change(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
 def edits(request: HttpRequest, pk: int) -> HttpResponse:
     """The rows that were changed, beside what they were, and what came of a corrected file; POST
     takes back the `number`, or all."""
-    job = _find(request, pk)
+    job = find_sent_job(request, pk, find=find_job)
     corrected = _corrected_part(request, job)
     if request.headers.get("HX-Request") and request.method != "POST":
         waits = corrected and corrected.seconds
         return answer(request, corrected) if corrected and waits else reload_page()
     if request.method == "POST":
         if row_changes.find_change(job):
-            return _busy(request, job)
+            return say_busy(request, job)
         number = request.POST.get("number")
         retries.note_changer(job, person(request))
         one = None if number is None else whole_number(number)
         retries.undo_edits(job, person(request), one)
         if row_changes.find_change(job):
             return redirect("job", pk)
-        messages.success(request, "Taken back.")
+        messages.success(request, "Changes undone.")
         return redirect("edits", pk)
     planned, why_not = None, ""
     try:
@@ -259,7 +212,7 @@ def _to_edit(job: Job, cause: str) -> list[tuple[int, str]]:
         return []
     rows = editing.editable_rows(job).filter(cause=cause.replace("\0", "")).in_order()
     rows = rows.exclude(number__in=job.edits.values("number"))[:SHOWN]
-    return [(row.number, " | ".join(row.content)[:MOST_TEXT]) for row in rows]
+    return [(row.number, " | ".join(shown_content(job, row))[:MOST_TEXT]) for row in rows]
 
 
 def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
@@ -288,99 +241,46 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
 @require_POST
 def upload_edits(request: HttpRequest, pk: int) -> HttpResponse:
     """`file`: the problem file, corrected."""
-    job = _find(request, pk)
+    job = find_sent_job(request, pk)
     take_file(request, job, retries.upload_corrections)
     return redirect("edits", pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit_row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    """The cells of a row that is not good, to be changed; POST keeps them."""
-    job = _find(request, pk)
-    if job.kind != Job.Kind.TABLE:
-        raise Http404
-    row = get_object_or_404(job.rows, number=number)
-    if row_changes.find_change(job):
-        return _busy(request, job)
-    if not editing.editable_rows(job).filter(pk=row.pk).exists():
-        messages.info(request, editing.why_not_editable(job, row))
-        return redirect("row", pk, number)
-    waiting = job.edits.filter(number=number).first()
-    cells: list[str] = Row(source=waiting.source).content if waiting else row.content
-    width = len(job.columns)
-    cells, beyond = [*cells, *[""] * (width - len(cells))][:width], cells[width:]
-    shown = _columns_to_edit(job)
-    if request.method == "POST":
-        given = request.POST.getlist("cell")
-        if len(given) != len(shown):
-            raise Http404
-        changed = dict(zip(shown, given, strict=True))
-        new = [_as_it_was(changed.get(at, old), old) for at, old in enumerate(cells)]
-        retries.note_changer(job, person(request))
-        if editing.edit_row(row, new):
-            messages.success(
-                request, f"Row {number} is kept as you changed it. Nothing is sent yet."
-            )
-        else:
-            messages.info(request, f"Row {number} is as it was.")
-        return redirect("edits", pk)
-    context = {
-        "job": job,
-        "row": row,
-        "cells": [(job.columns[at], cells[at]) for at in shown],
-        "hidden": len(cells) - len(shown),
-        "beyond": beyond,
-        "cause": describe_cause(row.cause) if row.cause else None,
-    }
-    return render(request, "problems/edit_row.html", context)
-
-
-def _columns_to_edit(job: Job) -> list[int]:
-    """The places of all columns, or, when they are too many for a form, of those that are used."""
-    every = range(len(job.columns))
-    if len(every) <= MOST_CELLS:
-        return list(every)
-    used = set(recipes.columns_used(recipe_of_round(job, job.last_round).template))
-    return [at for at in every if not used or job.columns[at] in used][:MOST_CELLS]
-
-
-def _as_it_was(new: str, old: str) -> str:
-    # A browser sends every line break as two characters.
-    new = new.replace("\0", "\ufffd")
-    plain = new.replace("\r\n", "\n")
-    return old if plain == old.replace("\r\n", "\n") else plain
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def leave_out(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
+def ignore_rows(request: HttpRequest, pk: int, cause: str) -> HttpResponse:
     """GET says what leaving rows out means, POST leaves out as many as were shown."""
-    job = _find(request, pk, cause)
+    job = find_sent_job(request, pk, cause)
     if row_changes.find_change(job):
-        return _busy(request, job)
+        return say_busy(request, job)
     group = problem_groups.find_group(job, cause)
     if request.method == "POST":
         count = whole_number(request.POST.get("rows", ""))
         if retries.ignore_rows(job, cause, count, person(request)):
             if row_changes.find_change(job):
                 return redirect("job", pk)
-            messages.success(request, "These rows are now left out.")
+            messages.success(request, "These rows are now ignored.")
         else:
             messages.info(
-                request, "Nothing was changed, because these rows are no longer the same."
+                request, "Nothing was changed, because these rows have changed meanwhile."
             )
-        return redirect("attention", pk)
+        return redirect("problems", pk)
     if group is None or job.state != Job.State.FINISHED:
-        return redirect("attention", pk)
-    return render(request, "problems/leave_out.html", {"job": job, "group": group})
+        return redirect("problems", pk)
+    return render(request, "problems/ignore.html", {"job": job, "group": group})
 
 
-def _busy(request: HttpRequest, job: Job) -> HttpResponse:
+def say_busy(request: HttpRequest, job: Job) -> HttpResponse:
     messages.info(request, BUSY)
     return redirect("job", job.pk)
 
 
-def _find(request: HttpRequest, pk: int, cause: str = "") -> Job:
-    job = find_job(request, pk)
+def find_sent_job(
+    request: HttpRequest,
+    pk: int,
+    cause: str = "",
+    find: Callable[[HttpRequest, int], Job] = find_job_to_change,
+) -> Job:
+    job = find(request, pk)
     if not job.was_sent or "\0" in cause:
         raise Http404
     return job

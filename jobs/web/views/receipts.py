@@ -10,6 +10,8 @@ from ...drafts import model_catalog
 from ...spending import receipts
 from .access import find_job
 
+BATCHES_SHOWN = 200
+
 
 @require_safe
 def receipt(request: HttpRequest, pk: int) -> HttpResponse:
@@ -22,6 +24,7 @@ def receipt(request: HttpRequest, pk: int) -> HttpResponse:
         "job": job,
         "receipt": found,
         "lines": lines,
+        "deleted_batches": job.batches.exclude(deleted_at=None)[:BATCHES_SHOWN],
         "read": sum(
             one.input_tokens + one.cache_write_tokens + one.cache_read_tokens for one in found.lines
         ),

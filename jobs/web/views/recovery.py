@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from ...batches import recovery
+from ...actions import restored_sites
 from ...models import JournalState
-from .access import administrators_only
+from .access import administrators_only, person
 from .fragments import answer, make_part
 
 POLL_SECONDS = 2
@@ -42,7 +42,7 @@ def restored(request: HttpRequest) -> HttpResponse:
 @administrators_only
 def look(request: HttpRequest) -> HttpResponse:
     """The worker looks for them at the provider."""
-    if not recovery.ask():
+    if not restored_sites.ask_for_recovery(person(request)):
         messages.info(
             request, "The database has every batch that was sent. There is nothing to find."
         )

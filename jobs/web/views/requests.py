@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,41 @@ def readable_request(job: Job, row: Row, recipe: Recipe) -> ReadableRequest | No
         as_json=as_json,
         is_cut=any(len(text) > LONGEST_SHOWN for text in texts),
     )
+
+
+@dataclass(frozen=True)
+class FilledText:
+    """One text of a request in pieces: each with the column that it was inserted from, or ""."""
+
+    title: str
+    pieces: list[tuple[str, str]]
+
+
+def filled_texts(job: Job, row: Row, recipe: Recipe) -> list[FilledText]:
+    """The texts of the request of a table's row, with what is inserted marked. None for a row that
+    is left out or has other columns."""
+    if row.outcome == Outcome.LEFT_OUT or job.kind != Job.Kind.TABLE:
+        return []
+    if len(row.content) != len(job.columns):
+        return []
+    texts = [("Background", recipe.system), ("Prompt", recipe.prompt)]
+    columns = recipes.columns_to_send(recipe, job.columns)
+    return [
+        FilledText(title, list(_pieces(template, columns, row.content)))
+        for title, template in texts
+        if template.strip()
+    ]
+
+
+def _pieces(
+    template: str, columns: Sequence[str], cells: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    left = LONGEST_SHOWN
+    for part in recipes.template_parts(template, columns):
+        name, text = ("", part) if isinstance(part, str) else (columns[part], str(cells[part]))
+        if (text or name) and left > 0:
+            yield text[:left], name
+        left -= len(text)
 
 
 def _has_params(content: Any) -> bool:

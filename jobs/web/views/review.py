@@ -26,6 +26,7 @@ from .rows import content_of
 
 LONGEST_SHOWN = 20_000  # characters of a cell or an answer
 LONGEST_NOTE = 1_000
+FOLDED_FROM = 160  # characters of the prompt, about two lines
 MARKS = {"good": True, "bad": False, "unread": None}
 # A picture of numbers, in units of its own.
 WIDTH, HEIGHT, GAP = 600, 120, 2
@@ -57,8 +58,9 @@ class Shown:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def review(request: HttpRequest, pk: int) -> HttpResponse:
-    """`at`: the place in the sample of the answer to read; `list`: all of them on one page. Without
-    either the first that was not read. POST draws `size` answers."""
+    """`at`: the place in the sample of the answer to check; `list`: all of them on one page;
+    `result`: what was found. Without any the first that was not checked, and after the last one the
+    result. POST draws `size` answers."""
     job = _find_sent_job(request, pk)
     if request.method == "POST":
         size = whole_number(request.POST.get("size"))
@@ -73,6 +75,10 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = next((one for one in found if one.reading.position == at), None)
     if "list" not in request.GET:
         wanted = wanted or _next_unread(found, 0)
+    is_over = wanted is None or "result" in request.GET
+    if is_over and "list" not in request.GET and context["share"].read:
+        context |= {**_result(job, found), **_sizes(job, len(found))}
+        return render(request, "review/result.html", context)
     if wanted is None or "list" in request.GET:
         context |= {"lines": [_shown(job, one) for one in found], **_sizes(job, len(found))}
         return render(request, "review/list.html", context)
@@ -106,7 +112,26 @@ def _sizes(job: Job, there: int) -> dict[str, Any]:
 
 
 def _context(job: Job, found: list[ReviewedRow]) -> dict[str, Any]:
-    return {"job": job, "share": review_sample.summarize_review(job, found), "drawn": len(found)}
+    prompt = job.recipe.prompt if job.kind == Job.Kind.TABLE else ""
+    unread = _next_unread(found, 0)
+    return {
+        "job": job,
+        "share": review_sample.summarize_review(job, found),
+        "drawn": len(found),
+        "prompt": prompt[:LONGEST_SHOWN],
+        "is_long": len(prompt) > FOLDED_FROM or prompt.strip().count("\n") > 1,
+        # Where the answers one by one begin.
+        "begin": (unread or found[0]).reading.position if found else 1,
+    }
+
+
+def _result(job: Job, found: list[ReviewedRow]) -> dict[str, Any]:
+    """The answers that are not good, and whether Claude can be asked for a better prompt."""
+    is_own = job.kind == Job.Kind.TABLE and not job.is_external
+    return {
+        "bad": [_shown(job, one) for one in found if one.good is False],
+        "can_improve": is_own and job.state == Job.State.FINISHED,
+    }
 
 
 def _next_unread(found: list[ReviewedRow], after: int) -> ReviewedRow | None:
@@ -128,7 +153,7 @@ def _shown(job: Job, read: ReviewedRow) -> Shown:
 
 
 def _cells(job: Job, row: Row) -> list[tuple[str, str]]:
-    content = content_of(row)
+    content = content_of(job, row)
     if isinstance(content, dict):
         params = content.get("params")
         text = recipes.prompt_text(params) if isinstance(params, dict) else ""
@@ -219,6 +244,7 @@ def counts(request: HttpRequest, pk: int) -> HttpResponse:
     found = job.answers
     context = {
         "job": job,
+        "share": review_sample.summarize_review(job) if job.drawn_from else None,
         "summary": found,
         "columns": [_counted(one) for one in found.columns] if found else [],
         "width": WIDTH,

@@ -13,27 +13,30 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from ...models import ATTENTION, Attempt, Job, Outcome, Row, answer_shape_of, recipe_of_round
+from ...models.privacy import MASK, shown_content
 from ...results import row_browser
 from ...results.row_browser import CAUSE, COST, NUMBER, OUTPUT, RowFilter, RowPlace
-from ...retries import edits
+from ...retries import edits, rounds
 from ...rules import recipes
 from ...rules.answer_formats import LABELS, as_cell, values_in
-from ...rules.judging import Cause, describe_cause
+from ...rules.judging import ASK, Cause, describe_cause
+from ...rules.recipes import Recipe
 from .access import asked, find_job
 from .fragments import whole_number
-from .requests import ReadableRequest, readable_request
+from .requests import ReadableRequest, filled_texts, readable_request
 
 PAGE = 50
 CELLS_SHOWN = 3  # at least, where the file has so many
 MOST_CELLS_SHOWN = 12
 VALUES_SHOWN = 5  # of an answer in columns
 CELL_SHOWN, ANSWER_SHOWN = 1_500, 3_000  # characters; the page of the row has the rest
-FOLDED_FROM = 80  # characters, about what three lines of a narrow column hold
+FOLDED_FROM = 160  # characters, about what six lines of a narrow column hold
 NEIGHBOUR_SECONDS = 0.06
 END = "end"  # in place of a place
+DRAWER = "row-drawer"  # the part of the page that a row is put into
 FILTERS = {
     "": "All",
-    "attention": "Need attention",
+    "attention": "Problems",
     Outcome.GOOD.value: Outcome.GOOD.label,
     Outcome.LOOK.value: Outcome.LOOK.label,
     Outcome.ERRORED.value: Outcome.ERRORED.label,
@@ -86,7 +89,7 @@ class Text(NamedTuple):
 
     @classmethod
     def of(cls, name: str, text: str, most: int = CELL_SHOWN) -> Text:
-        is_long = len(text) > FOLDED_FROM or text.count("\n") > 2
+        is_long = len(text) > FOLDED_FROM or text.count("\n") > 5
         return cls(name, text[:most], is_long, len(text) > most)
 
 
@@ -95,7 +98,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     """What is shown is in the address, and what it does not know is as if it were not there:
     `outcome`: one of FILTERS, `cause`: as stored, `label`, `model`, `q`: text in a cell, the answer
     or what the provider said, `sort`: one of SORTS, `col`: the number of a column, any times,
-    `from` or `to`: the first or last place of the page."""
+    `cost`: the column of costs, too, `from` or `to`: the first or last place of the page."""
     job = find_job(request, pk)
     wanted = read_wanted(job, request)
     page = find_page(job, wanted, asked(request, "from"), asked(request, "to"))
@@ -126,10 +129,15 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "answer_columns": kind.column_names[:VALUES_SHOWN] or ["Answer"],
         "more_columns": max(len(job.columns) - len(shown), 0),
         "more_answer_columns": max(len(kind.column_names) - VALUES_SHOWN, 0),
-        "costs": bool(job.tally.answered),
+        "has_costs": bool(job.tally.answered),
+        "costs": bool(job.tally.answered) and (bool(asked(request, "cost")) or wanted.sort == COST),
         "lines": [_line(job, row, shown, columns) for row in page.rows],
     }
-    return render(request, "rows/list.html", context)
+    answer = render(request, "rows/list.html", context)
+    if request.headers.get("HX-Request"):
+        # Without what was left empty in the form.
+        answer.headers["HX-Push-Url"] = f"{request.path}{_address(request).rstrip('?&')}"
+    return answer
 
 
 def read_wanted(job: Job, request: HttpRequest) -> RowFilter:
@@ -142,7 +150,7 @@ def read_wanted(job: Job, request: HttpRequest) -> RowFilter:
         cause=asked(request, "cause"),
         label=label if kind.kind == LABELS and label in kind.labels else "",
         model=model if model in _models(job) else "",
-        text=asked(request, "q"),
+        text="" if job.masked else asked(request, "q"),  # it would tell what is in a cell
         sort=sort.removeprefix("-") or NUMBER,
         descending=sort.startswith("-"),
     )
@@ -276,9 +284,9 @@ def _columns_of_use(job: Job) -> list[int]:
 def _line(job: Job, row: Row, shown: list[int], columns: list[str]) -> dict[str, Any]:
     """A row of the table: a few cells, and the outcome with what explains it."""
     if job.kind == Job.Kind.REQUESTS:
-        cells = [_request_in_short(row)]
+        cells = [_request_in_short(job, row)]
     else:
-        content = content_of(row)
+        content = content_of(job, row)
         cells = [content[index] if index < len(content) else "" for index in shown]
     values = values_of(job, row)[:VALUES_SHOWN]
     return {
@@ -302,16 +310,16 @@ def values_of(job: Job, row: Row) -> list[tuple[str, str]]:
     return [(name, as_cell(values.get(name))) for name in names]
 
 
-def content_of(row: Row) -> Any:
+def content_of(job: Job, row: Row) -> Any:
     """The cells or the request; the stored text alone where it cannot be decoded."""
     try:
-        return row.content
+        return shown_content(job, row)
     except (ValueError, RecursionError):
-        return [row.source]
+        return [MASK if job.masked else row.source]
 
 
-def _request_in_short(row: Row) -> str:
-    content = content_of(row)
+def _request_in_short(job: Job, row: Row) -> str:
+    content = content_of(job, row)
     if not isinstance(content, dict):
         return row.source
     params = content.get("params")
@@ -321,31 +329,47 @@ def _request_in_short(row: Row) -> str:
 
 @require_safe
 def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """A row with what went in, what came out, and its cost: its page, or the drawer beside the
+    table of rows."""
     job = find_job(request, pk)
     found = get_object_or_404(job.rows.select_related("batch"), number=number)
     wanted = read_wanted(job, request)
-    content = content_of(found)
+    content = content_of(job, found)
+    recipe = recipe_of_round(job, found.round)
+    cause = describe_cause(found.cause) if found.outcome in ATTENTION else None
     context = {
         "job": job,
         "row": found,
-        "cells": list(zip_longest(job.columns, content, fillvalue=""))
-        if isinstance(content, list)
-        else [],
+        **_cells(job, content, recipe),
         "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
         "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
-        "request_sent": readable_request(job, found, recipe_of_round(job, found.round)),
+        "request_sent": readable_request(job, found, recipe),
+        "filled": [] if rounds.lacks_prompt(job, recipe) else filled_texts(job, found, recipe),
         "attempts": _attempts(job, found),
         "can_be_edited": _can_be_edited(job, found),
+        "can_ask": cause and ASK in cause.remedies and rounds.can_change_prompt(job),
         "is_changed": edits.waiting_rows(job).filter(pk=found.pk).exists(),
         "values": values_of(job, found),
-        "cause": describe_cause(found.cause) if found.outcome in ATTENTION else None,
+        "cause": cause,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
         "filtered": _is_part(wanted),
         "previous": _neighbour(job, wanted, found, -1),
         "next": _neighbour(job, wanted, found, 1),
     }
-    return render(request, "rows/row.html", context)
+    in_drawer = request.headers.get("HX-Target") == DRAWER
+    return render(request, "rows/_drawer.html" if in_drawer else "rows/row.html", context)
+
+
+def _cells(job: Job, content: Any, recipe: Recipe) -> dict[str, list[tuple[str, str]]]:
+    """The cells of a table's row: those that the prompt uses, or all if it uses none, and the
+    others."""
+    if not isinstance(content, list):
+        return {"used": [], "others": []}
+    cells = list(zip_longest(job.columns, content, fillvalue=""))
+    names = set(recipes.columns_used(recipe.template))
+    used = [cell for cell in cells if cell[0] in names] or cells
+    return {"used": used, "others": [cell for cell in cells if cell not in used]}
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
-"""What is kept for later: save a recipe as a template, the list of templates, and what can be done
-with them."""
+"""Save a recipe as a template, list the templates, and rename, share or delete them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Case, When
+from django.db.models import Case, OuterRef, Subquery, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ...actions.teams import teams_to_share_with
 from ...drafts import model_catalog
 from ...drafts import templates as reusing
 from ...models import BY_NAME, Job, Template, recipe_of
@@ -23,7 +24,7 @@ from ..forms.templates import TemplateForm, TemplateNameForm
 from .access import asked, find_job, person
 
 PAGE = 25
-LONGEST_SHOWN = 5_000  # characters of a prompt; what is kept is never cut
+LONGEST_SHOWN = 5_000  # characters of a prompt; the saved text is never cut
 FIRST_LINES = 300  # characters
 
 
@@ -34,6 +35,19 @@ class Shown:
     template: Template
     recipe: Recipe
     can_be_changed: bool
+
+    @property
+    def key(self) -> str:
+        return str(self.template.pk)
+
+    @property
+    def last_used(self) -> datetime | None:
+        """When the newest job was started from it; of a template from `templates` only."""
+        return getattr(self.template, "last_used", None)
+
+    @property
+    def first_lines(self) -> str:
+        return self.recipe.prompt.strip()[:FIRST_LINES]
 
     @property
     def columns(self) -> list[str]:
@@ -89,6 +103,8 @@ def templates(request: HttpRequest) -> HttpResponse:
     if query:
         found = found.filter(name__icontains=query)
     is_others = Case(When(owner_id=user.pk, then=0), default=1)
+    newest = Job.objects.filter(template=OuterRef("pk")).order_by("-pk").values("created_at")[:1]
+    found = found.annotate(last_used=Subquery(newest))
     page = Paginator(found.order_by(is_others, *BY_NAME), PAGE).get_page(request.GET.get("page"))
     changeable = set(
         Template.objects.changeable_by(user)
@@ -104,20 +120,21 @@ def templates(request: HttpRequest) -> HttpResponse:
         "others": [one for one in shown if one.template.owner_id != user.pk],
         "page": page,
         "query": query,
+        "teams": list(teams_to_share_with(person(request))),
     }
     return render(request, "saved_templates/list.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def keep(request: HttpRequest, pk: int) -> HttpResponse:
-    """GET asks for a name, POST keeps the recipe of the job under it. `replaces`: the name that the
+def save_as_template(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET asks for a name, POST saves the recipe of the job under it. `replaces`: the name that the
     page said to be taken; without it, a template of that name is not replaced but asked about."""
     job = find_job(request, pk)
     recipe = recipe_of(job)
     possible = job.kind == Job.Kind.TABLE and (job.was_sent or job.state == Job.State.DRAFT)
     if not possible or not recipe.prompt.strip():
         if possible:
-            messages.info(request, "Write a prompt first; then it can be kept as a template.")
+            messages.info(request, "Write a prompt first. Then you can save it as a template.")
         return redirect("job", pk)
     own = Template.objects.filter(owner=person(request))
     taken, status = own.filter(name=_preset(job)).first(), 200
@@ -130,14 +147,14 @@ def keep(request: HttpRequest, pk: int) -> HttpResponse:
         if taken and taken.shared:  # it stays so, unless the person says otherwise
             form = TemplateForm({"name": taken.name, "shared": "yes"})
     context = {"job": job, "form": form, "taken": taken, "kept": Shown(Template(), recipe, False)}
-    return render(request, "saved_templates/keep.html", context, status=status)
+    return render(request, "saved_templates/save.html", context, status=status)
 
 
 def _kept(request: HttpRequest, job: Job, recipe: Recipe, form: TemplateForm) -> HttpResponse:
     name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]
     replaced = reusing.save_template(person(request), name, recipe, shared=shared)
-    words = "is as in this job now" if replaced else "is kept"
-    messages.success(request, f"The template “{name}” {words}. You find it under “Templates”.")
+    words = f"Template “{name}” replaced." if replaced else f"Template “{name}” saved."
+    messages.success(request, words)
     return redirect("job", job.pk)
 
 
@@ -161,9 +178,9 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, " ".join(map(str, form.errors["name"])))
     elif reusing.rename_template(template, name := form.cleaned_data["name"]):
-        messages.success(request, f"The template is called “{name}” now.")
+        messages.success(request, f"Renamed to “{name}”.")
     else:
-        messages.error(request, f"There is another template “{name}” already. Choose another name.")
+        messages.error(request, f"You already have a template “{name}”. Choose another name.")
     return redirect("templates")
 
 
@@ -172,9 +189,9 @@ def share(request: HttpRequest, pk: int) -> HttpResponse:
     """`shared`: "yes", or "no" to keep it to its owner."""
     template = _find(request, pk)
     shared = request.POST.get("shared") == "yes"
-    reusing.share_template(template, shared)
-    words = "Everyone on this site can start with" if shared else "Only its owner can start with"
-    messages.success(request, f"{words} “{template.name}” now.")
+    reusing.share_template(template, shared, person(request))
+    whose = "Everyone on this site" if shared else "Only its owner"
+    messages.success(request, f"{whose} can use “{template.name}” now.")
     return redirect("templates")
 
 
@@ -184,6 +201,6 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     template = _find(request, pk)
     if request.method != "POST":
         return render(request, "saved_templates/delete.html", {"template": template})
-    template.delete()
-    messages.success(request, f"The template “{template.name}” is deleted.")
+    reusing.delete_template(template, person(request))
+    messages.success(request, f"Template “{template.name}” deleted.")
     return redirect("templates")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from itertools import groupby
-from typing import Any
+from dataclasses import dataclass
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -15,159 +12,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ...actions import drafts
-from ...drafts import checks, estimates, model_catalog, trials
+from ...drafts import checks, estimates
 from ...drafts.price_ranges import PriceRange
-from ...models import Job, Outcome, Trial, recipe_of
-from ...rules import pricing
-from ...rules.answer_formats import COLUMNS, TEXT, as_cell, stored_values
-from ...rules.judging import Cause, describe_cause
-from ...rules.model_capabilities import EFFORTS, efforts_of
-from ...rules.recipes import Recipe, with_rows_of
+from ...models import Job, Outcome, recipe_of
+from ...rules.answer_formats import TEXT
+from ...rules.recipes import with_rows_of
 from ...spending import caps
 from ..forms.trials import TrialForm
 from .access import find_job, person
 from .fragments import reload_page, whole_number
-
-ROUNDS_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One row of a test, to be shown."""
-
-    one: Trial
-    cells: list[tuple[str, str]]
-    values: list[tuple[str, str]]  # of an answer in columns
-    cause: Cause | None
-
-    @property
-    def is_pending(self) -> bool:
-        return self.one.state in (Trial.State.WAITING, Trial.State.SENDING)
-
-
-@dataclass(frozen=True)
-class Round:
-    """The rows that were tested together."""
-
-    number: int
-    rows: list[Tested]
-
-    @property
-    def recipe(self) -> Recipe | None:
-        """What was asked; None for a test of an older version."""
-        return self.rows[0].one.recipe
-
-    @property
-    def practice(self) -> bool:
-        return self.rows[0].one.practice
-
-    @property
-    def model(self) -> str:
-        """The name of the model that was asked."""
-        return model_catalog.name_of(self.rows[0].one.model)
-
-    @property
-    def effort(self) -> str:
-        """How much it was to think, in words; "" for as it does by itself."""
-        effort = self.recipe.effort if self.recipe else ""
-        return EFFORTS[effort] if effort and effort in efforts_of(self.rows[0].one.model) else ""
-
-    @property
-    def cost(self) -> Decimal:
-        return sum((tested.one.cost for tested in self.rows), Decimal(0))
-
-    @property
-    def is_pending(self) -> bool:
-        return any(tested.is_pending for tested in self.rows)
-
-    @property
-    def numbers(self) -> set[int]:
-        return {tested.one.number for tested in self.rows}
-
-    @property
-    def row_numbers(self) -> str:
-        return ", ".join(str(tested.one.number) for tested in self.rows)
-
-
-def trials_context(job: Job) -> dict[str, Any]:
-    """All tests, the newest first, and what one row costs at most."""
-    rounds = _rounds(job)
-    comparable = {
-        shown.number: earlier.number
-        for at, shown in enumerate(rounds)
-        for earlier in reversed(rounds[at + 1 :])
-        if shown.numbers & earlier.numbers
-    }
-    return {
-        "trial_form": TrialForm(),
-        "rounds": rounds,
-        "comparable": comparable,
-        "also_open": _with_other_model(rounds),
-        "trials_pending": any(shown.is_pending for shown in rounds),
-        **trial_hint(job),
-    }
-
-
-def _with_other_model(rounds: list[Round]) -> int:
-    """The number of the test before the newest if it asked another model the same; else 0."""
-    if len(rounds) < 2:
-        return 0
-    newest, before = rounds[0].recipe, rounds[1].recipe
-    same = newest and before and replace(newest, model=before.model) == before != newest
-    return rounds[1].number if same and rounds[0].numbers == rounds[1].numbers else 0
-
-
-def _rounds(job: Job) -> list[Round]:
-    """All tests, the newest first."""
-    newest = job.trials.defer("params")[: ROUNDS_SHOWN * trials.MOST_ROWS]
-    return [
-        Round(number, [_tested(one) for one in together])
-        for number, together in groupby(newest, key=lambda one: one.round)
-    ][:ROUNDS_SHOWN]
-
-
-def trial_hint(job: Job) -> dict[str, Any]:
-    """Whether a draft can be tested, and what that costs a row, with each model."""
-    names = {offer.id: offer.name for offer in model_catalog.list_models() if offer.has_price}
-    prices = _prices_of_a_row(job, list(names))
-    own = prices.pop(job.recipe.model, None)
-    others = sorted(prices.items(), key=lambda pair: pair[1])
-    named = [(names[model], price) for model, price in others]
-    return {
-        "can_test": not checks.problems(job),
-        "trial_price": own if named else None,
-        "cheapest_other": named[0] if named else None,
-        "dearest_other": named[-1] if named else None,
-    }
-
-
-def _tested(one: Trial) -> Tested:
-    in_columns = one.answer_kind.kind == COLUMNS and one.outcome == Outcome.GOOD
-    return Tested(
-        one,
-        [(name, cell[:500]) for name, cell in one.cells],
-        _values(one) if in_columns else [],
-        describe_cause(one.cause) if one.cause else None,
-    )
-
-
-def _values(one: Trial) -> list[tuple[str, str]]:
-    return [(name, as_cell(value)) for name, value in stored_values(one.answer).items()]
-
-
-def _prices_of_a_row(job: Job, models: list[str]) -> dict[str, Decimal]:
-    """About the most that one row costs at the normal rate, by model; none while there is no
-    estimate."""
-    estimate = estimates.current(job)
-    if estimate is None or estimate.trouble or not estimate.rows:
-        return {}
-    recipes = [replace(recipe_of(job), model=model) for model in models]
-    found = zip(models, estimates.price_recipes(job, estimate, recipes), strict=True)
-    return {
-        model: prices.most / pricing.BATCH / prices.rows
-        for model, prices in found
-        if prices and prices.rows
-    }
+from .tested_rows import Round, Tested, trials_context
 
 
 @require_POST
@@ -195,7 +49,8 @@ def start_trials(request: HttpRequest, pk: int) -> HttpResponse:
         return _answer(request, job, str(why))
     if not asked:
         words = (
-            "Nothing was asked: the last try is not over, or the prompt is empty for these rows."
+            "Nothing was sent: the last test is still running, or the prompt is empty for these "
+            "rows."
         )
         return _answer(request, job, words)
     return _answer(request, job)
@@ -203,11 +58,16 @@ def start_trials(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 def show(request: HttpRequest, pk: int) -> HttpResponse:
-    """The tests as a part of the draft's page; it comes back until all answers are there."""
+    """All tests as a page; for htmx the grid of the draft, which comes back until all answers are
+    there."""
     job = find_job(request, pk)
+    if job.kind != Job.Kind.TABLE:
+        return redirect("job", job.pk)
+    if not request.headers.get("HX-Request"):
+        return render(request, "draft/tests.html", {"job": job, **trials_context(job)})
     answer = _answer(request, job)
     if not job.trials.pending().exists():
-        answer.headers["HX-Trigger"] = "tried"  # the price may have learned from it
+        answer.headers["HX-Trigger"] = "tested"  # the price may have learned from it
     return answer
 
 
@@ -216,7 +76,7 @@ def use(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """Continue with the prompt and settings of test `number`."""
     job = find_job(request, pk)
     if drafts.use_tested_recipe(job, number, person(request)):
-        messages.success(request, f"Prompt and settings are those of try {number} again.")
+        messages.success(request, f"The prompt and settings of test {number} are back.")
     return redirect("job", job.pk)
 
 
@@ -226,9 +86,18 @@ def example(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
     job = find_job(request, pk)
     one = get_object_or_404(job.trials, pk=trial_pk)
     if drafts.use_as_example(job, one, person(request)):
-        words = f"Row {one.number:,} and its answer are an example in the instructions now."
+        words = f"Row {one.number:,} and its answer are now an example in the background."
         messages.success(request, words)
-    return redirect(f"{reverse('job', args=[job.pk])}#instructions")
+    return redirect(f"{reverse('job', args=[job.pk])}#tests")
+
+
+@require_POST
+def mark(request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
+    """Mark an answer down, or take that back (`down`: "yes" or "no")."""
+    job = find_job(request, pk)
+    one = get_object_or_404(job.trials, pk=trial_pk)
+    drafts.mark_trial(one, down=request.POST.get("down") == "yes")
+    return _answer(request, job)
 
 
 @dataclass(frozen=True)
@@ -252,7 +121,7 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
     context = trials_context(job)
     rounds = {shown.number: shown for shown in context["rounds"]}
     if not context["comparable"]:
-        messages.info(request, "There are no two tries of the same rows to compare.")
+        messages.info(request, "There are no two tests of the same rows to compare.")
         return redirect("job", job.pk)
     newest = max(context["comparable"])
     second = rounds.get(whole_number(request.GET.get("second")), rounds[newest])
@@ -304,7 +173,7 @@ def _answer(request: HttpRequest, job: Job, error: str = "") -> HttpResponse:
         if job.state != Job.State.DRAFT:
             return reload_page()
         context = {"job": job, "trial_error": error, **trials_context(job)}
-        return render(request, "draft/_trials.html", context)
+        return render(request, "draft/_tests.html", context)
     if error:
         messages.error(request, error)
-    return redirect("job", job.pk)
+    return redirect(f"{reverse('job', args=[job.pk])}#tests")

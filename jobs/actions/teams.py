@@ -1,0 +1,87 @@
+"""Teams, and what is shared with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from ..models import Access, Job, Membership, Team, Template, audit, is_administrator, job_log
+
+
+class NameTaken(Exception):
+    """There is a team with this name."""
+
+
+def save_team(
+    team: Team | None, name: str, most_a_month: Decimal | None, people: Iterable[User], by: User
+) -> Team:
+    """Make or change a team. Raises NameTaken."""
+    members = {person.pk for person in people}
+    with transaction.atomic():
+        before = _facts(team) if team else {}
+        team = team or Team()
+        team.name, team.most_a_month = name, most_a_month
+        try:
+            with transaction.atomic():
+                team.save()
+        except IntegrityError:
+            raise NameTaken from None
+        theirs = Membership.objects.filter(team=team)
+        theirs.exclude(person__in=members).delete()
+        added = members - set(theirs.values_list("person_id", flat=True))
+        Membership.objects.bulk_create(
+            (Membership(team=team, person_id=pk) for pk in added), ignore_conflicts=True
+        )
+        event = "team_changed" if before else "team_created"
+        audit.record_change(event, before, _facts(team), who=by, target=f"team {team.pk}")
+    return team
+
+
+def _facts(team: Team) -> dict[str, str | int | bool | None]:
+    people = team.memberships.order_by("person").values_list("person_id", flat=True)
+    cap = None if team.most_a_month is None else str(team.most_a_month)
+    return {"limit": cap, "name": team.name, "people": " ".join(map(str, people))}
+
+
+def delete_team(team: Team, by: User) -> None:
+    """What was shared with it is its owners' alone again."""
+    with transaction.atomic():
+        before, target = _facts(team), f"team {team.pk}"
+        team.delete()
+        audit.record("team_deleted", who=by, target=target, before=before)
+
+
+def teams_to_share_with(user: User) -> QuerySet[Team]:
+    """Administrators share with every team, others with their own."""
+    return Team.objects.all() if is_administrator(user) else Team.objects.filter(people=user)
+
+
+def share_job(job: Job, team: Team | None, access: Access, by: User) -> None:
+    """None: with nobody."""
+    with transaction.atomic():
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        before = _sharing(job)
+        job.team, job.team_access = team, access
+        Job.objects.filter(pk=job.pk).update(team=team, team_access=access)
+        what = {Access.READ: "read", Access.WORK: "work on"}[access]
+        text = f"Shared with {team.name}, who can {what} it." if team else "No longer shared."
+        job_log.write(job.pk, text, by)
+        audit.record_change("job_shared", before, _sharing(job), who=by, job=job.pk)
+
+
+def share_template(template: Template, team: Team | None, access: Access, by: User) -> None:
+    """None: with no team."""
+    with transaction.atomic():
+        before = _sharing(template)
+        template.team, template.team_access = team, access
+        template.save(update_fields=["team", "team_access"])
+        target = f"template {template.pk}"
+        audit.record_change("template_shared", before, _sharing(template), who=by, target=target)
+
+
+def _sharing(thing: Job | Template) -> dict[str, str | int | bool | None]:
+    return {"access": str(thing.team_access), "team": thing.team_id}

@@ -1,0 +1,102 @@
+"""Delete batches at the provider once their results are safe here, where that is wanted.
+
+Nothing is deleted there unless the file with the results is whole on our disk, by the hash that was
+taken when it was proven complete, and no row of the batch waits for its answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+
+from ..models import (
+    Batch,
+    Outcome,
+    Retention,
+    SubmissionEvent,
+    audit,
+    clock,
+    job_log,
+    key_fingerprint,
+)
+from ..provider import client, errors
+from . import stored_results
+from .isolation import isolated
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 10  # batches a look
+BYTES_AT_ONCE = 1_000_000_000
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=12)
+GONE = "was gone already"  # in place of the ID of an answer
+
+
+def delete_some() -> None:
+    """Delete the next few. One that cannot be deleted is tried again later."""
+    site = Retention.get()
+    due = Batch.objects.to_delete_at_provider(clock.now(), by_default=site.deletes_batches)
+    left = BYTES_AT_ONCE
+    for batch in due.order_by("pk")[:AT_ONCE]:
+        if left <= 0:
+            return
+        left -= batch.results_bytes
+        with isolated(f"job {batch.job_id} batch {batch.number}: deleting it at the provider"):
+            _delete(batch)
+
+
+def _delete(batch: Batch) -> None:
+    if not _is_safe_here(batch):
+        _try_later(batch)
+        return
+    try:
+        answer = client.delete_batch(str(batch.provider_id))
+    except errors.NotFound:
+        # Look again, by another call. With another key than it was sent with, a 404 says nothing.
+        if not _was_sent_with_this_key(batch) or not _is_absent(batch):
+            _try_later(batch)
+            return
+        answer = GONE
+    except errors.ProviderError as error:
+        logger.warning("job %s batch %s: not deleted: %s", batch.job_id, batch.number, error)
+        _try_later(batch)
+        return
+    with transaction.atomic():
+        mine = Batch.objects.filter(pk=batch.pk, deleted_at=None)
+        if mine.update(deleted_at=clock.now(), deletion_id=answer, delete_after=None):
+            text = f"Batch {batch.number} is deleted at Anthropic ({batch.provider_id}: {answer})."
+            job_log.write(batch.job_id, text)
+            audit.record(
+                "batch_deleted_at_provider",
+                job=batch.job_id,
+                target=f"batch {batch.number}",
+                after={"id": batch.provider_id, "answer": answer, "sha256": batch.results_sha256},
+            )
+
+
+def _is_safe_here(batch: Batch) -> bool:
+    """Whether its results are whole on our disk, and every row has its own."""
+    if not batch.results_sha256 or batch.rows.filter(outcome=Outcome.WAITING).exists():
+        return False
+    return stored_results.check(batch) is None
+
+
+def _was_sent_with_this_key(batch: Batch) -> bool:
+    sent = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="intent").last()
+    return sent is not None and sent.detail.key == key_fingerprint()
+
+
+def _is_absent(batch: Batch) -> bool:
+    try:
+        client.retrieve_batch(str(batch.provider_id))
+    except errors.NotFound:
+        return True
+    return False
+
+
+def _try_later(batch: Batch) -> None:
+    pause = min(FIRST_PAUSE * 2 ** min(batch.deletion_failures, 10), LONGEST_PAUSE)
+    Batch.objects.filter(pk=batch.pk).update(
+        deletion_failures=batch.deletion_failures + 1, delete_after=clock.now() + pause
+    )

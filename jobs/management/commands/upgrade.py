@@ -1,0 +1,78 @@
+"""`manage.py upgrade`: bring the database up to date, while the site is stopped."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from ...models import audit, locks
+from ...worker import upgrades
+from ...worker.dumps import DumpError
+from .backup import at_least_one
+
+
+class Command(BaseCommand):
+    help = (
+        "Bring the database up to date with this version: back up below DIR, migrate, and check. "
+        "If that fails, the database is put back as it was. Stop the site first. Exit 0: done, or "
+        "there was nothing to do; 1: not done, and it says why."
+    )
+    requires_system_checks: list[str] = []  # the database is of another version
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("folder", type=Path, metavar="DIR", help="a folder for backups only")
+        parser.add_argument(
+            "--keep",
+            type=at_least_one,
+            default=14,
+            metavar="N",
+            help="how many backups stay, with the new one (default: 14)",
+        )
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with audit.acting_from("shell"):
+                done = upgrades.upgrade(options["folder"].resolve(), options["keep"])
+        except upgrades.SiteRuns as error:
+            raise CommandError(f"Nothing was changed: {error}. Stop the site first.") from None
+        except upgrades.Failed as error:
+            raise CommandError(failed_in_words(error)) from error
+        except upgrades.NotOurs as error:
+            raise CommandError(f"Nothing was changed. {error}") from None
+        except (DumpError, upgrades.BadBackup, DatabaseError, OSError, locks.Taken) as error:
+            if locks.upgrade_mark().exists():
+                raise CommandError(
+                    f"The upgrade is not finished: {error}. Nothing is lost. Fix that and run it "
+                    "again; the site does not start before."
+                ) from error
+            raise CommandError(f"Nothing was changed. {error}") from error
+        if options["json"]:
+            self.stdout.write(msgspec.json.encode(done).decode())
+        else:
+            self.stdout.write("\n".join(in_words(done)))
+
+
+def in_words(done: upgrades.Upgraded) -> list[str]:
+    if not done.backup:
+        return [f"The database is up to date with version {done.after}. Start the site."]
+    before = done.before or "an earlier version"
+    return [
+        f"Backup made: {done.backup}",
+        f"Upgraded from {before} to {done.after}, with {done.migrations:,} migrations. Start the "
+        "site.",
+    ]
+
+
+def failed_in_words(error: upgrades.Failed) -> str:
+    earlier = f"version {error.version}" if error.version else "the earlier version"
+    return (
+        f"The upgrade failed, and the database is as it was before. {error}\n"
+        f"Install {earlier} again and start the site. People sign in again. What the upgrade had "
+        f"made of the database is in {error.aside}."
+    )

@@ -1,0 +1,132 @@
+"""What people are told about: each event with its words and its defaults. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+
+from . import pricing, wording
+
+# A mail about the end of a job is sent by default only when the job took longer.
+MAILED_AFTER_SECONDS = 120
+
+
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a notification says beside the name of its job: counts, sums and names of people and
+    teams. Never a cell, a prompt, an answer, a key, or a text of the provider."""
+
+    rows: int = 0  # good ones when a job has ended, else those that it is about
+    problems: int = 0  # rows that need attention
+    cost: str = ""  # US dollars, as str(Decimal): charged, used of a limit, or the most it may cost
+    limit: str = ""  # US dollars, as str(Decimal)
+    # The limit: "person", "team" or "everyone". Of results that expire: "site" when we delete them.
+    whose: str = ""
+    team: str = ""  # its name
+    seconds: int = 0  # what a job or retry took
+    days: int = 0  # that are left
+    who: str = ""  # the user name of the person who did it
+    text: str = ""  # of an alarm: one whole sentence of ours
+
+
+@dataclass(frozen=True)
+class Event:
+    label: str  # what a person chooses
+    mail: bool = True  # whether it is mailed unless the person chose otherwise
+    is_end: bool = False  # of a job or retry: mailed by default only if it took a while
+    for_administrators: bool = False  # nobody else gets it
+    is_about_work: bool = True  # False: about the site; then it is mailed in practice mode, too
+    is_chosen: bool = True  # False: nobody chooses it
+
+
+EVENTS: dict[str, Event] = {
+    "job_finished": Event("Job finished", is_end=True),
+    "job_problems": Event("Job finished with problems", is_end=True),
+    "retry_done": Event("Retry finished", is_end=True),
+    "action_needed": Event("Action needed"),
+    "action_solved": Event("Action no longer needed"),
+    "approval_wanted": Event("Someone asks you for approval"),
+    "approval_given": Event("Your job was approved"),
+    "approval_declined": Event("Your job was declined"),
+    "results_expiring": Event("Results are about to expire"),
+    "cap_80": Event("A spending limit is used to 80%"),
+    "cap_100": Event("A spending limit is used up"),
+    "spending_stopped": Event("Spending was switched off"),
+    "spending_resumed": Event("Spending was switched on again", mail=False),
+    "sending_paused": Event("Sending is paused for all jobs"),
+    "sending_resumed": Event("Sending has resumed", mail=False),
+    "alarm": Event("Something is wrong on this site", for_administrators=True, is_about_work=False),
+    "alarm_over": Event(
+        "Something on this site is fixed", for_administrators=True, is_about_work=False
+    ),
+    "test": Event("Test", is_about_work=False, is_chosen=False),
+}
+
+
+def title_of(event: str, name: str, facts: Facts) -> str:
+    """One line that says what happened. `name`: of the job, "" for none."""
+    sentences = {
+        "job_finished": f"“{name}” is finished",
+        "job_problems": f"“{name}” is finished with problems",
+        "retry_done": f"The retry of “{name}” is finished",
+        "action_needed": f"Action needed: “{name}”",
+        "action_solved": f"Action no longer needed: “{name}”",
+        "approval_wanted": f"{facts.who or 'Someone'} asks you to approve “{name}”",
+        "approval_given": f"{facts.who or 'Someone'} approved “{name}”",
+        "approval_declined": f"{facts.who or 'Someone'} declined “{name}”",
+        "results_expiring": f"Results of “{name}” are about to expire",
+        "cap_80": f"{_limit(facts)} is used to 80%",
+        "cap_100": f"{_limit(facts)} is used up",
+        "spending_stopped": "Spending was switched off",
+        "spending_resumed": "Spending was switched on again",
+        "sending_paused": "Sending is paused",
+        "sending_resumed": "Sending has resumed",
+        "test": "This is a test",
+        "alarm": facts.text or "Something is wrong on this site",
+        "alarm_over": facts.text or "Something on this site is fixed",
+    }
+    return sentences[event]
+
+
+def detail_of(event: str, facts: Facts) -> str:
+    """What there is to say beside the title, in one or two sentences; "" for nothing."""
+    if EVENTS[event].is_end:
+        parts = [f"{wording.rows(facts.rows)} good"]
+        if facts.problems:
+            need = "needs" if facts.problems == 1 else "need"
+            parts.append(f"{wording.rows(facts.problems)} {need} attention")
+        charged = f" {_sum(facts.cost)} charged." if facts.cost else ""
+        return f"{', '.join(parts)}.{charged}"
+    if event in ("approval_wanted", "approval_given"):
+        most = pricing.round_up(Decimal(facts.cost or 0))
+        return f"{wording.rows(facts.rows)}, at most {pricing.format_dollars(most)}."
+    if event in ("cap_80", "cap_100"):
+        return f"{_sum(facts.cost)} of {_sum(facts.limit)} is used this month."
+    if event == "results_expiring":
+        days = "1 day" if facts.days == 1 else f"{facts.days} days"
+        if facts.whose == "site":
+            return f"This site deletes its cells and answers in {days}. Download them before."
+        return f"Anthropic deletes them in {days}, and we could not fetch them yet."
+    return {
+        "test": "Notifications of batchsite arrive here.",
+        "action_needed": "It cannot continue by itself. Open the job to see what to do.",
+        "action_solved": "It continues.",
+        "approval_declined": "Nothing was sent.",
+        "spending_stopped": "Nothing new is sent until an administrator switches it on again.",
+        "spending_resumed": "Jobs that were waiting continue.",
+        "sending_paused": "Anthropic refuses our key or account. We try again by ourselves, "
+        "but an administrator may have to act.",
+        "sending_resumed": "Jobs that were waiting continue.",
+    }.get(event, "")
+
+
+def _limit(facts: Facts) -> str:
+    return {
+        "person": "Your monthly limit",
+        "team": f"The monthly limit of {facts.team}",
+    }.get(facts.whose, "The monthly limit for all jobs")
+
+
+def _sum(amount: str) -> str:
+    return pricing.format_dollars(Decimal(amount or 0))

@@ -1,0 +1,44 @@
+"""What a person chooses to be told, and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from ...models import Channel
+from ...notifications.destinations import LONGEST_SECRET
+from ...notifications.guard import LONGEST_URL
+from .styled import StyledForm
+
+KINDS = [(Channel.WEBHOOK, "Webhook"), (Channel.APPRISE, "Slack, Teams, Discord, ntfy …")]
+
+
+class DestinationForm(StyledForm):
+    channel = forms.ChoiceField(
+        label="Kind", choices=KINDS, widget=forms.RadioSelect, initial=Channel.WEBHOOK
+    )
+    address = forms.CharField(
+        max_length=LONGEST_URL,
+        help_text="As the service shows it, or an address for Apprise. We never show it again.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    secret = forms.CharField(
+        required=False,
+        max_length=LONGEST_SECRET,
+        help_text="We sign webhooks with it. Empty: we make one.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    events = forms.MultipleChoiceField(
+        label="What to send", widget=forms.CheckboxSelectMultiple, required=True
+    )
+
+    def __init__(self, events: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["events"] = forms.MultipleChoiceField(
+            label="What to send",
+            choices=events,
+            initial=[name for name, _label in events],
+            widget=forms.CheckboxSelectMultiple,
+            error_messages={"required": "Choose at least one."},
+        )

@@ -1,0 +1,60 @@
+"""How long data is kept: on the site, for administrators, and for one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from ...actions import retention
+from ...models import Job, Retention
+from ...models.retention import SAID_BEFORE, deleted_on
+from ..forms.retention import JobRetentionForm, SiteRetentionForm
+from .access import administrators_only, find_job, person
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@administrators_only
+def site_retention(request: HttpRequest) -> HttpResponse:
+    site = Retention.get()
+    initial = {"days": site.days, "deletes_batches": site.deletes_batches}
+    form = SiteRetentionForm(request.POST or None, initial=initial)
+    if request.method == "POST":
+        form = SiteRetentionForm(request.POST)
+        if form.is_valid():
+            found = form.cleaned_data
+            retention.change_site(found["days"], found["deletes_batches"], person(request))
+            messages.success(request, "Retention saved.")
+            return redirect("retention")
+    status = 422 if form.errors else 200
+    return render(request, "retention/site.html", {"form": form}, status=status)
+
+
+@require_POST
+def job_retention(request: HttpRequest, pk: int) -> HttpResponse:
+    job = find_job(request, pk)
+    form = JobRetentionForm(job, Retention.get(), request.POST)
+    changed = form.is_valid() and retention.change_job(
+        job, form.cleaned_data["days"], form.cleaned_data["deletes_batches"], person(request)
+    )
+    if changed:
+        messages.success(request, "Retention of this job saved.")
+    else:
+        messages.error(request, "Not saved: the site does not allow this, or the data is deleted.")
+    if job.state == Job.State.DRAFT:
+        return redirect("confirm", pk)
+    return redirect(f"/jobs/{pk}/?tab=details")
+
+
+def retention_context(job: Job) -> dict[str, Any]:
+    """What the page of a job says of its retention."""
+    site = Retention.get()
+    on = deleted_on(job, site)
+    return {
+        "retention_form": None if job.contents_deleted_at else JobRetentionForm(job, site),
+        "contents_go_on": on,
+        "contents_said_before": SAID_BEFORE,
+    }

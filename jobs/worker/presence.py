@@ -1,0 +1,80 @@
+"""A worker says that it is there, and stops when the database is of another version."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from datetime import timedelta
+
+from django.db import DatabaseError, InterfaceError
+
+from batchsite import __version__
+
+from ..models import WorkerProcess, clock, processes, versions
+
+logger = logging.getLogger(__name__)
+
+FORGOTTEN = timedelta(days=1)  # a worker that died, or that nobody has seen
+_lock = threading.Lock()
+_begun = _is_ending = False
+
+
+class WrongVersion(Exception):
+    """The database is of another version; the message says what to do."""
+
+
+def begin() -> None:
+    """Called by each thread of a worker before its first task. Raises WrongVersion."""
+    global _begun
+    with _lock:
+        if _begun:
+            return
+        with suppress(DatabaseError, InterfaceError):  # away, locked or full: the watch looks again
+            if why := versions.look():
+                raise WrongVersion(why)
+            note_the_dead()
+            beat()
+        versions.watch(_beat_or_stop)
+        _begun = True
+
+
+def beat() -> None:
+    """Note that this worker is there."""
+    now = clock.now()
+    if not WorkerProcess.objects.filter(name=processes.PROCESS).update(seen_at=now):
+        WorkerProcess.objects.create(
+            name=processes.PROCESS,
+            machine=processes.MACHINE[:100],
+            version=__version__,
+            started_at=now,
+            seen_at=now,
+        )
+
+
+def _beat_or_stop() -> None:
+    if versions.trouble:
+        # Steps under way end in order; what is in the log says why.
+        os.kill(os.getpid(), signal.SIGTERM)
+    elif not _is_ending:
+        beat()
+
+
+def end() -> None:
+    """This worker ends in order."""
+    global _is_ending
+    _is_ending = True
+    WorkerProcess.objects.filter(name=processes.PROCESS).delete()
+
+
+def note_the_dead() -> None:
+    """Note which workers of this machine have ended without saying so, and forget old ones."""
+    now = clock.now()
+    WorkerProcess.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
+    for pk, name in WorkerProcess.objects.filter(died_at=None).values_list("pk", "name"):
+        if processes.has_ended(name):
+            mine = WorkerProcess.objects.filter(pk=pk, died_at=None)
+            if mine.update(died_at=now):
+                logger.error("a worker ended unexpectedly: %s", name)

@@ -1,0 +1,83 @@
+"""The facts that say how the site is: some small queries and a look at the disk, however many rows
+and jobs there are."""
+
+from __future__ import annotations
+
+import shutil
+
+from django.conf import settings
+from django.db.models import Count, Min
+from django.db.models.functions import Coalesce
+
+from batchsite import __version__
+
+from ..models import (
+    AuditCheck,
+    Batch,
+    Job,
+    JournalState,
+    LastBackup,
+    SiteState,
+    WorkerProcess,
+    clock,
+)
+from ..rules.provider_lists import KEPT
+from ..rules.site_health import SiteFacts, WorkerFacts
+
+HELD = 20  # held jobs that are named
+WORKERS = 50
+
+
+def gather() -> SiteFacts:
+    now = clock.now()
+    state = SiteState()
+    beat, sending, caps = state.heartbeat, state.sending, state.caps
+    disk = shutil.disk_usage(settings.DATA_DIR)
+    due = Job.objects.due(now).aggregate(jobs=Count("pk"), oldest=Min("next_action_at"))
+    held = Job.objects.filter(practice=settings.PRACTICE, trashed_at=None, state__in=Job.SENT)
+    held = held.exclude(held="").exclude(state=Job.State.FINISHED)
+    waiting = (
+        Batch.objects.not_fetched(now)
+        .filter(practice=settings.PRACTICE)
+        .aggregate(
+            batches=Count("pk"),
+            since=Min(Coalesce("ended_at", "expires_at")),
+            made=Min("created_at"),
+        )
+    )
+    backup, audit = LastBackup.get(), AuditCheck.get()
+    return SiteFacts(
+        now=now,
+        version=__version__,
+        practice=settings.PRACTICE,
+        tick_at=beat.tick_at,
+        workers=tuple(
+            WorkerFacts(
+                one.machine, one.name, one.version, one.started_at, one.seen_at, one.died_at
+            )
+            for one in WorkerProcess.objects.order_by("-pk")[:WORKERS]
+        ),
+        due_jobs=due["jobs"],
+        oldest_due=due["oldest"],
+        held_jobs=tuple(held.order_by("pk").values_list("pk", flat=True)[:HELD]),
+        paused=sending.paused_because,
+        stopped_at=caps.stopped_at,
+        provider_trouble=beat.provider_trouble,
+        provider_away_since=beat.provider_away_since,
+        site_trouble=beat.site_trouble,
+        free=disk.free,
+        total=disk.total,
+        reserve=settings.DISK_RESERVE_BYTES,
+        journal_ahead=JournalState.get().ahead,
+        waiting_results=waiting["batches"],
+        waiting_since=waiting["since"],
+        waiting_until=waiting["made"] + KEPT if waiting["made"] else None,
+        backup_at=backup.made_at,
+        backup_folder=backup.folder,
+        backup_troubles=backup.troubles,
+        backup_hours=settings.BACKUP_MAX_HOURS,
+        audit_fault=audit.fault,
+        audit_checked_at=audit.checked_at,
+        audit_entries=audit.checked,
+        has_mail=settings.HAS_MAIL,
+    )

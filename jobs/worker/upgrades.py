@@ -1,0 +1,215 @@
+"""Bringing the database of an older version up to date: back up, migrate, check, and back when
+something is wrong. Nothing else of the site runs meanwhile.
+
+Only the database changes, so going back is putting its copy back. A mark says how far an upgrade
+is; while it is there, the site does not start. One that was interrupted can be run again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from huey.contrib.djhuey import HUEY
+
+from batchsite import __version__
+
+from ..models import Batch, Job, LastBackup, audit, files, locks, versions
+from ..rules.plain_text import text_of
+from . import backups, dumps, restores
+from .backups import BadBackup, Manifest
+from .restores import SiteRuns
+
+NEWEST_READ = 1000  # jobs and batches whose columns are read by the check
+WITH_SQLITE = ("", "-wal", "-shm")
+
+__all__ = ["BadBackup", "Failed", "NotOurs", "SiteRuns", "Upgraded", "upgrade"]
+
+
+class NotOurs(Exception):
+    """The database is of a newer version; nothing was changed."""
+
+
+class Failed(Exception):
+    """The upgrade failed, and the database is as it was before; says why."""
+
+    def __init__(self, why: str, version: str, aside: str) -> None:
+        super().__init__(why)
+        self.version = version  # that the database is of; "": unknown
+        self.aside = aside  # where the database is that the upgrade had changed
+
+
+class Upgraded(msgspec.Struct):
+    """What an upgrade did."""
+
+    backup: str  # "" if there was nothing to back up
+    migrations: int  # that were applied
+    before: str  # the version; "" if unknown
+    after: str
+
+
+class _Mark(msgspec.Struct):
+    backup: str
+    goes_back: str = ""  # why
+    aside: str = ""
+
+
+_mark_decoder = msgspec.json.Decoder(_Mark)
+
+
+def upgrade(folder: Path, keep: int) -> Upgraded:
+    """Upgrade the database, with a backup below `folder`.
+
+    Raises SiteRuns, NotOurs, DumpError, DatabaseError, OSError, locks.Taken: nothing was changed,
+    or the mark says that it has to be repeated. Raises Failed when it is back as it was.
+    """
+    with restores.take_site(locks.SERVE):
+        mark = _read_mark()
+        if mark is not None and mark.goes_back:
+            raise _go_back(mark)
+        there = versions.newest_applied()
+        if there > versions.newest_here():
+            raise NotOurs(versions.why_other_schema())
+        before = _stored_version()
+        if not there:
+            _migrate()
+            versions.note()
+            return Upgraded("", 0, "", __version__)
+        if mark is None and not _pending():
+            versions.note()
+            return Upgraded("", 0, before, __version__)
+        beat, since = restores.heartbeat(), time.monotonic()
+        restores.require_no_heartbeat(beat, since)
+        if mark is None:
+            mark = _Mark(backups.make(folder, keep).path)
+            _write_mark(mark)
+        return _change(mark, before)
+
+
+def _change(mark: _Mark, before: str) -> Upgraded:
+    manifest = backups.check(Path(mark.backup))
+    migrations = len(_pending())
+    try:
+        _migrate()
+        why = next(_faults(manifest), "")
+    except Exception as error:  # noqa: BLE001 - whatever a migration or a check raises
+        why = f"{type(error).__name__}: {text_of(error)}"
+    if why:
+        mark.goes_back = why
+        _write_mark(mark)
+        raise _go_back(mark)
+    versions.note()
+    LastBackup.row().update(
+        made_at=manifest.made_at, folder=mark.backup, troubles=len(manifest.troubles)
+    )
+    audit.record("site_upgraded", before={"version": before}, after={"version": __version__})
+    locks.upgrade_mark().unlink()
+    return Upgraded(mark.backup, migrations, before, __version__)
+
+
+def _migrate() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
+
+
+def _pending() -> list[object]:
+    executor = MigrationExecutor(connection)
+    return list(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _stored_version() -> str:
+    try:
+        return versions.stored()
+    except DatabaseError:
+        return ""  # it is older than the column
+
+
+# --- The check ------------------------------------------------------------------------------------
+
+
+def _faults(manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the database after its migration. Raises whatever reading it raises."""
+    if _pending():
+        yield "Not every migration was applied."
+    with connection.cursor() as cursor:
+        for what, table in dumps.COUNTED.items():
+            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - names of ours
+            (count,) = cursor.fetchone()
+            if count != manifest.counts[what]:
+                yield f"There were {manifest.counts[what]:,} {what}, and there are {count:,} now."
+        if not dumps.is_postgresql():
+            cursor.execute("PRAGMA integrity_check(5)")
+            if (found := [str(line) for (line,) in cursor.fetchall()]) != ["ok"]:
+                yield f"The database is damaged: {'; '.join(found)}"
+            cursor.execute("PRAGMA foreign_key_check")
+            if broken := cursor.fetchall():
+                yield f"The table {broken[0][0]} refers to rows of {broken[0][2]} that are missing."
+    for model in apps.get_models():
+        list(model._default_manager.all()[:1])
+    for read in (Job, Batch):
+        list(read._default_manager.order_by("-pk")[:NEWEST_READ])
+    call_command("check")
+
+
+# --- Back -----------------------------------------------------------------------------------------
+
+
+def _go_back(mark: _Mark) -> Failed:
+    """Put the copy of the database back. What this did is in the exception, which is not raised
+    here."""
+    backup = Path(mark.backup)
+    manifest = backups.check(backup)
+    connection.close()
+    HUEY.storage.close()
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    if dumps.is_postgresql():
+        aside = dumps.new_aside_schema(stamp)
+        dumps.load_postgresql(backup / manifest.database, aside)
+        HUEY.storage.initialize_schema()  # its tables were moved, too
+        HUEY.storage.close()
+    else:
+        aside = _put_file_back(backup, manifest, stamp)
+    before = _stored_version()
+    connection.close()
+    locks.upgrade_mark().unlink()
+    backups.sync(Path(settings.DATA_DIR))
+    return Failed(mark.goes_back, before, aside)
+
+
+def _put_file_back(backup: Path, manifest: Manifest, stamp: str) -> str:
+    """Where the file is now that was there. Can be repeated after each step."""
+    path = dumps.sqlite_path()
+    stored = next(one for one in manifest.files if one.path == manifest.database)
+    new = path.with_name("upgrade.part")
+    files.require_room(path.parent, stored.bytes)
+    if backups.copy(backup / manifest.database, new, 0o600) != (stored.bytes, stored.sha256):
+        raise BadBackup(f"{backup / manifest.database} changed while it was read.")
+    aside = path.with_name(f"failed-upgrade-{stamp}")
+    files.make_folder(aside)
+    for ending in WITH_SQLITE:
+        one = path.with_name(f"{path.name}{ending}")
+        if one.exists():
+            shutil.move(one, aside / one.name)
+    new.rename(path)
+    backups.sync(path.parent)
+    return str(aside)
+
+
+def _read_mark() -> _Mark | None:
+    try:
+        return _mark_decoder.decode(locks.upgrade_mark().read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _write_mark(mark: _Mark) -> None:
+    with files.written_whole(locks.upgrade_mark()) as file:
+        file.write(msgspec.json.encode(mark))

@@ -1,0 +1,190 @@
+"""What is in the outbox arrives: as a mail, as a signed webhook, and as a chat message."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+
+from jobs.models import Channel, Delivery, Job, Notification, clock, outbox
+from jobs.models.outbox import Facts
+from jobs.notifications import destinations, sending
+from jobs.worker import sweep
+
+from .receivers import HookReceiver, MailServer
+
+MakeJob = Callable[..., Job]
+SECRET = "a secret of the hook"
+
+
+def make_due() -> None:
+    Delivery.objects.update(due_at=clock.now() - timedelta(seconds=1))
+
+
+def states() -> list[tuple[str, str]]:
+    return list(Delivery.objects.order_by("pk").values_list("state", "trouble"))
+
+
+def test_each_channel_gets_the_facts_and_nothing_else(
+    alice: User, make_job: MakeJob, hooks: HookReceiver, mails: MailServer
+) -> None:
+    job = make_job(alice, rows=[["Ada", "secret cell"]], prompt="Private words {{text}}")
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    destinations.add(alice, Channel.APPRISE, f"json://127.0.0.1:{hooks.port}/chat")
+    outbox.tell_about_job("job_problems", job, Facts(3, 1, "0.25", seconds=300))
+
+    sweep.sweep()
+
+    assert [state for state, _ in states()] == ["sent"] * 3
+    hook, chat = sorted(hooks.received, key=lambda one: one.path, reverse=True)
+    told = Notification.objects.get()
+    assert hook.json == {
+        "id": str(told.uid),
+        "event": "job_problems",
+        "job": job.pk,
+        "name": "reviews",
+        "state": "finished",
+        "rows": 1,
+        "problems": 1,
+        "cost": "0.25",
+        "url": f"https://batch.example.com/jobs/{job.pk}/",
+        "at": told.made_at.isoformat(timespec="seconds"),
+    }
+    signed = f"{hook.headers['x-batchsite-timestamp']}.{hook.body}".encode()
+    signature = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+    assert hook.headers["x-batchsite-signature"] == f"sha256={signature}"
+    assert hook.path == "/hook?token=t0p" and hook.headers["host"] == f"127.0.0.1:{hooks.port}"
+    assert chat.json["title"] == "“reviews” is finished with problems"
+    (mail,) = mails.mails
+    assert mail["Subject"] == "“reviews” is finished with problems"
+    assert mails.recipients == ["alice@example.org"]
+    assert "3 rows good, 1 row needs attention. $0.25 charged." in mail.get_content()
+    everything = f"{hook.body}{chat.body}{mail}"
+    assert "secret" not in everything and "Private" not in everything
+
+
+def test_it_is_tried_again_while_the_receiver_says_no_and_given_up_after_a_day(
+    alice: User, hooks: HookReceiver
+) -> None:
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    outbox.tell("cap_80", [alice])
+    hooks.status = 500
+
+    sending.send_due(sending.OTHERS)
+    one = Delivery.objects.get()
+    assert (one.state, one.attempts) == ("waiting", 1)
+    assert timedelta(seconds=20) < one.due_at - clock.now() <= sending.FIRST_PAUSE
+    sending.send_due(sending.OTHERS)
+    assert len(hooks.received) == 1, "not before it is due"
+
+    make_due()
+    sending.send_due(sending.OTHERS)
+    assert Delivery.objects.get().due_at - clock.now() > sending.FIRST_PAUSE, "ever longer pauses"
+
+    Delivery.objects.update(made_at=clock.now() - timedelta(days=1))
+    make_due()
+    sending.send_due(sending.OTHERS)
+    assert states() == [("failed", "The receiver answered with status 500.")]
+    assert "Webhook to 127.0.0.1: not sent." in Delivery.objects.get().in_words
+
+
+def test_a_gateway_that_does_not_know_leaves_it_unclear(alice: User, hooks: HookReceiver) -> None:
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    outbox.tell("cap_80", [alice])
+    hooks.status = 504
+
+    sending.send_due(sending.OTHERS)
+    make_due()
+    sending.send_due(sending.OTHERS)
+
+    assert [state for state, _ in states()] == ["unclear"] and len(hooks.received) == 1
+
+
+def test_a_mail_that_is_refused_or_cannot_be_delivered_waits(
+    alice: User, mails: MailServer
+) -> None:
+    outbox.tell("cap_80", [alice])
+    mails.refuses = True
+    sending.send_due(sending.MAIL)
+    assert states() == [("waiting", "The mail server refused the recipient.")]
+
+    mails.refuses = False
+    make_due()
+    sending.send_due(sending.MAIL)
+    assert [state for state, _ in states()] == ["sent"] and len(mails.mails) == 1
+
+
+def test_a_receiver_that_never_ends_is_cut_off(
+    alice: User, hooks: HookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have got it, so it is not told again."""
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    outbox.tell("cap_80", [alice])
+    ended = hooks.has_received.__class__()
+
+    def trickle(_one: object, handler: object) -> None:
+        while not ended.wait(0.1):
+            handler.wfile.write(b"H")  # type: ignore[attr-defined]  # of http.server
+
+    hooks.answer = trickle
+    monkeypatch.setattr(sending.send_apart, "__defaults__", (4.0,))
+    sending.send_due(sending.OTHERS)
+    ended.set()
+
+    assert states() == [("unclear", "It took too long.")]
+
+
+def test_requests_for_approval_come_in_one_mail_and_only_those_that_wait(
+    alice: User, bob: User, make_job: MakeJob, mails: MailServer
+) -> None:
+    for number in range(4):
+        job = make_job(bob, Job.State.DRAFT, name=f"job {number}", approval_plan="p")
+        Job.objects.filter(pk=job.pk).update(plan_sha256="p" if number else "changed")
+        job.refresh_from_db()
+        outbox.tell("approval_wanted", [alice], job=job, facts=Facts(2, cost="3", who="bob"))
+    sending.send_due(sending.MAIL)
+    assert not mails.mails, "others may follow"
+
+    first = Delivery.objects.order_by("pk")[1]
+    Delivery.objects.filter(pk=first.pk).update(due_at=clock.now())
+    sending.send_due(sending.MAIL)
+
+    (mail,) = mails.mails
+    assert mail["Subject"] == "3 jobs are waiting for your approval"
+    assert mail.get_content().count("bob asks you to approve") == 3
+    make_due()
+    sending.send_due(sending.MAIL)
+    assert [state for state, _ in states()] == ["dropped", "sent", "sent", "sent"]
+    assert len(mails.mails) == 1
+
+
+def test_who_was_deactivated_meanwhile_gets_nothing(alice: User, mails: MailServer) -> None:
+    outbox.tell("cap_80", [alice])
+    User.objects.update(is_active=False)
+    sending.send_due(sending.MAIL)
+    assert [state for state, _ in states()] == ["dropped"] and not mails.mails
+
+
+def test_a_reset_link_goes_to_who_has_the_address_and_nowhere_else(
+    alice: User, mails: MailServer
+) -> None:
+    for address in ("Alice@example.org", "nobody@example.org"):
+        outbox.post_reset(address, "https://batch.example.com")
+    sending.send_due(sending.MAIL)
+
+    assert [state for state, _ in states()] == ["sent", "dropped"]
+    (mail,) = mails.mails
+    assert mail["To"] == "alice@example.org", "as it is stored, not as it was typed"
+    assert "https://batch.example.com/account/password/new/" in mail.get_content()
+    assert not Delivery.objects.exclude(sealed="").exists()
+
+
+def test_an_account_mail_is_forgotten_once_it_is_sent(db: None, mails: MailServer) -> None:
+    outbox.post_mail("new@example.org", "Join", "https://batch.example.com/invitation/secret/")
+    sending.send_due(sending.MAIL)
+    assert mails.recipients == ["new@example.org"]
+    assert Delivery.objects.get().sealed == ""

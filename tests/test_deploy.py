@@ -1,0 +1,100 @@
+"""Installing: the script that image and service use, the unit, and the files of the container."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .environment import ROOT
+
+DEPLOY = ROOT / "deploy"
+INSTALL = (DEPLOY / "install.sh").read_text()
+COPIED = re.search(r"for part in (.+); do", INSTALL)[1].split()  # type: ignore[index]
+# What a clone has and no site needs.
+NOT_COPIED = {"CONTRIBUTING.md", "Dockerfile", "Makefile", "compose.yml", "deploy", "tests"}
+NOT_COPIED |= {"pyproject.toml"}
+
+pytestmark = pytest.mark.no_database
+
+
+def install(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(DEPLOY / "install.sh"), *arguments],
+        env={"PATH": "/usr/bin:/bin", **values},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["install.sh", "entrypoint.sh"])
+def test_the_scripts_are_those_of_any_shell(name: str) -> None:
+    subprocess.run(["sh", "-n", str(DEPLOY / name)], check=True)
+    assert (DEPLOY / name).stat().st_mode & 0o111
+
+
+def test_all_that_a_site_needs_is_copied() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    top = {name.partition("/")[0] for name in listed.stdout.splitlines()}
+    if not top:
+        pytest.skip("this is no clone")
+    assert {name for name in top if name[0] != "."} - NOT_COPIED == {*COPIED}
+    for name in COPIED:
+        assert (ROOT / name).exists()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in ignored if line.startswith("!")} == {*COPIED, "deploy"}
+
+
+def test_it_refuses_what_would_lose_something(tmp_path: Path) -> None:
+    (tmp_path / "site" / "data").mkdir(parents=True)
+    refused = install(str(tmp_path / "site"))
+    assert refused.returncode == 1 and "holds data" in refused.stderr
+    refused = install(str(ROOT))
+    assert refused.returncode == 1 and "another folder" in refused.stderr
+    refused = install(str(tmp_path / "new"), PYTHON="no-such-python")
+    assert refused.returncode == 1 and "Python 3.11 or later" in refused.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_the_entrypoint_writes_is_for_its_own_user(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    shutil.copy(DEPLOY / "entrypoint.sh", site)
+    (site / ".venv" / "bin").mkdir(parents=True)
+    python = site / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\nmkdir made\necho "$@" > made/said\n')
+    python.chmod(0o755)
+    subprocess.run([str(site / "entrypoint.sh"), "backup", "/two words"], cwd="/", check=True)
+    assert (site / "made" / "said").read_text() == "manage.py backup /two words\n"
+    assert (site / "made").stat().st_mode & 0o077 == 0
+    assert (site / "made" / "said").stat().st_mode & 0o077 == 0
+
+
+def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd is not installed")
+    unit = tmp_path / "batchsite.service"
+    text = (DEPLOY / "batchsite.service").read_text()
+    unit.write_text(re.sub(r"(?m)^ExecStart=.*$", "ExecStart=/bin/true", text))
+    verified = subprocess.run([program, "verify", str(unit)], capture_output=True, text=True)
+    assert not [line for line in verified.stderr.splitlines() if "batchsite" in line]
+    security = [program, "security", "--offline=true", "--threshold=20", str(unit)]
+    checked = subprocess.run(security, capture_output=True, text=True)
+    if "Unknown" in checked.stderr or "unrecognized" in checked.stderr:
+        pytest.skip("this systemd cannot check a file")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_container_names_known_settings_and_drops_all_rights() -> None:
+    compose = (ROOT / "compose.yml").read_text()
+    known = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    block = compose.partition("environment: &settings")[2].partition("volumes:")[0]
+    assert set(re.findall(r"^ +([A-Z_]+):", block, re.M)) <= known
+    assert "cap_drop: [ALL]" in compose and "read_only: true" in compose
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "deploy/install.sh /opt/batchsite" in dockerfile and "\nUSER 10001" in dockerfile

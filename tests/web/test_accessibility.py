@@ -1,0 +1,136 @@
+"""Every page in a real browser: axe finds nothing, in light and dark and on a phone, and no page
+scrolls sideways, however narrow."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+
+from .. import prepare
+from ..conftest import Simulator
+from ..environment import ROOT
+from ..every_page import every_page
+
+pytestmark = pytest.mark.browser
+
+SITE = "http://site.test"
+AXE = ROOT / "tests" / "data" / "axe-core-4.14.1" / "axe.min.js"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN_AXE = """
+async (rules) => (await axe.run({
+  runOnly: rules, resultTypes: ["violations"], elementRef: false,
+})).violations.flatMap((found) => found.nodes.map(
+  (node) => `${found.id}: ${node.html.slice(0, 140)} ${(node.any[0] || {}).message || ""}`))
+"""
+RUN_AXE_IN = """
+async ([[selector, number], tags]) => (await axe.run(document.querySelectorAll(selector)[number], {
+  runOnly: { type: "tag", values: tags }, resultTypes: ["violations"], elementRef: false,
+})).violations.flatMap((found) => found.nodes.map(
+  (node) => `${found.id}: ${node.html.slice(0, 140)} ${(node.any[0] || {}).message || ""}`))
+"""
+OPEN_ONE = """
+([selector, number]) => {
+  const one = document.querySelectorAll(selector)[number];
+  if (one.popover) one.showPopover(); else one.open = true;
+}
+"""
+CLOSE_ONE = OPEN_ONE.replace("showPopover", "hidePopover").replace("= true", "= false")
+OF_ONE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+OPEN_ALL = (
+    "() => { for (const one of document.querySelectorAll('details:not(.menu)')) one.open = true; }"
+)
+WIDTH = "document.scrollingElement.scrollWidth"
+# The elements that stick out to the right, the innermost last.
+WIDE = """
+[...document.body.querySelectorAll("*")]
+  .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+  .map((element) => element.outerHTML.slice(0, 100)).slice(-2)
+"""
+LOOKS = (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390))
+# What depends on colors and on the room there is. Everything else is looked at once, on a phone.
+OF_LIGHT = ["color-contrast", "link-in-text-block"]
+OF_WIDTH = [*OF_LIGHT, "landmark-unique", "region", "scrollable-region-focusable", "target-size"]
+ZOOMED, NARROWEST = 640, 320  # 1280 px at 200 %, and at 400 %
+
+
+def fulfil(route: Route, pages: dict[str, bytes]) -> None:
+    """Answer as the site would. What a page asks for later, such as news of a job, is nothing."""
+    path = route.request.url.removeprefix(SITE)
+    static = path.removeprefix("/static/").partition("?")[0]
+    if path in pages:
+        route.fulfill(body=pages[path], content_type="text/html; charset=utf-8")
+    elif path.startswith("/static/") and (found := finders.find(static)):
+        kind = mimetypes.guess_type(static)[0] or "application/octet-stream"
+        route.fulfill(body=Path(str(found)).read_bytes(), content_type=kind)
+    else:
+        route.fulfill(status=204)
+
+
+def barriers(context: BrowserContext, address: str, name: str) -> Iterator[str]:
+    page = context.new_page()
+    page.goto(SITE + address)
+    page.add_script_tag(path=AXE)
+    for scheme, width in LOOKS:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(f"document.documentElement.dataset.bsTheme === '{scheme}'")
+        rules: dict[str, Any] = {"type": "tag", "values": TAGS}
+        if scheme == "dark":
+            rules = {"type": "rule", "values": OF_LIGHT}
+        elif width == 1280:
+            rules = {"type": "rule", "values": OF_WIDTH}
+        for found in page.evaluate(RUN_AXE, rules):
+            yield f"{name} ({scheme}, {width}): {found}"
+        page.evaluate(OPEN_ALL)  # from the second look on
+    yield from covered(page, name)
+    for room in (ZOOMED, NARROWEST):
+        page.set_viewport_size({"width": room, "height": 900})
+        if (width := page.evaluate(WIDTH)) > room:
+            yield f"{name}: {width} px wide at {room}: {json.dumps(page.evaluate(WIDE))}"
+    page.close()
+
+
+def covered(page: Page, name: str) -> Iterator[str]:
+    """Barriers in what opens above the page: each menu and each window, in light and dark. The
+    header is the same on all pages: it is looked at once."""
+    header = ["header details.menu"] if name == "people" else []
+    for selector in ("main details.menu", "main .dialog[popover]", *header):
+        for number in range(page.locator(selector).count()):
+            page.evaluate(OPEN_ONE, [selector, number])
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_function(f"document.documentElement.dataset.bsTheme === '{scheme}'")
+                for found in page.evaluate(RUN_AXE_IN, [[selector, number], OF_ONE]):
+                    yield f"{name}, {selector} {number} ({scheme}): {found}"
+            page.evaluate(CLOSE_ONE, [selector, number])
+
+
+def look_at(browser: Browser, pages: dict[str, bytes], names: dict[str, str]) -> list[str]:
+    context = browser.new_context()
+    context.route("**/*", lambda route: fulfil(route, pages))
+    return [found for address, name in names.items() for found in barriers(context, address, name)]
+
+
+def test_no_page_has_barriers_or_scrolls_sideways(db: None, simulator: Simulator) -> None:
+    chromium = prepare.find_chromium()
+    if chromium is None:
+        pytest.skip("no Chromium was found")
+    # All of them before the browser starts: its event loop would forbid the database.
+    shown = list(every_page(simulator))
+    pages = {f"/page/{number}/": html for number, (_name, html) in enumerate(shown)}
+    names = {f"/page/{number}/": name for number, (name, _html) in enumerate(shown)}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        found = look_at(browser, pages, names)
+        browser.close()
+
+    assert not found, "\n".join(["", *found])

@@ -1,0 +1,201 @@
+"""Every page in its main states: short, in the words of the glossary, and with a good frame."""
+
+from __future__ import annotations
+
+import re
+
+from ..conftest import Simulator
+from ..every_page import every_page
+from ..visible import LONGEST_SENTENCE, Visible, read_page, words_of
+
+# Most words and controls of each page inside of <main>: ours, without cells, prompts and answers.
+# Closed parts do not count. A page that needs more has become harder to use: fold or shorten it.
+LIMITS: dict[str, tuple[int, int]] = {
+    "setup": (85, 5),
+    "setup, without the link": (60, 0),
+    "login": (20, 5),
+    "login, wrong password": (35, 5),
+    "login, locked": (40, 2),
+    "home, empty": (150, 7),
+    "new job": (200, 10),
+    "new job, refused": (90, 10),
+    "new job, paste": (80, 8),
+    "example, reviews": (270, 4),
+    "example, tickets": (270, 4),
+    "example, products": (350, 4),
+    "trash, empty": (40, 3),
+    "trash": (75, 10),
+    "home, after a deletion": (170, 50),
+    "delete for good": (65, 3),
+    "CSRF, typed": (55, 3),
+    "reading": (45, 5),
+    "unreadable": (80, 7),
+    # The draft: wanted are 150 words when it is empty, and 400 at most. Controls count here also
+    # where the style sheet hides them, such as the fields of the kinds of answers.
+    "draft, with findings": (340, 42),
+    "draft, first job": (195, 36),
+    "draft, empty": (150, 33),
+    "draft, ready-made requests": (60, 9),
+    "draft, full": (270, 43),
+    "tests": (215, 7),
+    "improve the prompt": (60, 6),
+    "compare": (175, 10),
+    "confirm": (165, 10),
+    "save as template": (80, 8),
+    "match columns": (75, 6),
+    # A job: wanted are 200 words when it has finished.
+    "job, preparing": (67, 12),
+    "job, working": (67, 12),
+    "job, action needed": (167, 16),
+    "job, stopping": (82, 11),
+    "job, finished": (80, 26),
+    "job, problems": (155, 26),
+    "job, cost": (80, 15),
+    "job, details": (155, 17),
+    "job, all good": (55, 23),
+    "stop": (60, 3),
+    "send again": (75, 3),
+    "this is it": (130, 4),
+    "finish without": (75, 3),
+    "receipt": (80, 3),
+    "rows": (120, 32),
+    "rows, none found": (50, 15),
+    "row": (50, 8),
+    "row, failed": (60, 10),
+    "edit row": (75, 8),
+    "problems": (155, 26),
+    "problems, none": (40, 11),
+    "change the prompt": (95, 10),
+    "ignore rows": (45, 2),
+    "edit rows": (110, 12),
+    "edited rows": (105, 11),
+    "retry": (80, 4),
+    "retry, edited rows": (80, 5),
+    "change the prompt, refused": (110, 11),
+    "review, start": (55, 5),
+    "review, one": (60, 12),
+    "review, list": (230, 65),
+    "review, result": (90, 20),
+    "all answers": (40, 7),
+    "delete": (55, 4),
+    "run again": (175, 10),
+    "retention": (90, 4),
+    "audit log": (285, 20),
+    "system": (190, 4),
+    "import": (140, 5),
+    "import, listed": (145, 5),
+    "import, refused": (170, 5),
+    "home, full": (180, 50),
+    "home, none found": (35, 10),
+    "templates, none": (55, 2),
+    "templates": (35, 6),
+    "delete template": (40, 3),
+    "new job from a template": (175, 9),
+    "people": (60, 9),
+    "people, refused": (110, 11),
+    "invitation, link": (55, 3),
+    "invitation": (60, 6),
+    "invitation over": (40, 3),
+    "person": (80, 12),
+    "teams": (60, 8),
+    "team": (60, 12),
+    "share a job": (60, 9),
+    "draft, to read": (60, 5),
+    "forgotten password": (50, 4),
+    "account": (65, 11),
+    "sessions": (40, 6),
+    "two-factor": (65, 6),
+    "confirm with the password": (45, 5),
+    "mail address": (35, 5),
+    "add an app": (60, 6),
+    "add a passkey": (60, 6),
+    "password": (35, 5),
+    "notifications, none": (25, 1),
+    "notifications": (105, 6),
+    "notification settings": (130, 37),
+    "notification settings, places": (130, 34),
+    "notification add": (110, 21),
+    "notification add, refused": (120, 21),
+    "notification secret": (40, 3),
+    "spending": (122, 8),
+    "spending, stopped": (152, 7),
+    "spending, own": (134, 1),
+    "spending limits": (150, 18),
+    "spending limits, refused": (160, 18),
+    "spending limits, stopped": (146, 18),
+    "API key": (85, 7),
+    "API key, refused": (100, 7),
+    "prices": (87, 10),
+    "prices, refused": (167, 14),
+    "restored": (70, 2),
+    "help": (560, 26),
+    "help, search": (1210, 52),
+    "help, nothing found": (580, 26),
+    "help, files": (2860, 18),
+    "help, command line": (800, 10),
+    "help, sign-in": (545, 9),
+    **dict.fromkeys(["400", "403", "404", "404, without a session"], (30, 2)),
+    **dict.fromkeys(
+        ["CSRF", "500", "busy", "crowded", "full", "too_large", "too_slow", "uploads", "version"],
+        (45, 2),
+    ),
+}
+# What the glossary has given up, with what is said instead: only phrases that mean nothing else.
+GIVEN_UP = {
+    r"ask(ed)? (them )?otherwise": "change the prompt",
+    r"(bring|brought) in\b": "import",
+    r"adopted\b": "recovered, or imported",
+    r"keep(ing)? the instructions": "prompt caching",
+    r"instructions for every row": "background",
+    r"send (them )?again": "retry",
+    r"look(ed)? (after|over)\b": "fix the problems, or check quality",
+    r"needs a look": "check this",
+    r"needs (you|somebody)\b": "action needed",
+    r"to-do\b": "problems",
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"take back|taken back": "undo",
+    r"leave out|left out": "skip, or ignore",
+    r"set aside": "ignore",
+    r"let in again|shut out": "reactivate, or deactivate",
+    r"\b(tries|tried|try) (rows|these rows|them)\b": "test",
+    r"usually (from )?\$": "about",
+    r"most a (job|person|month)|most per": "limit per",
+    r"second person approves": "require approval above",
+    r"do not go together": "wrong user name or password",
+    r"what holds now": "current prices",
+    r"somebody|someone who runs this site": "your administrator, or someone",
+    r"of rows that\b|is to be\b": "subject, verb, object",
+}
+
+
+def complaints(name: str, page: Visible) -> list[str]:
+    words, controls = LIMITS.get(name, (0, 0))
+    found = [
+        f"{name}: {words_of(sentence)} words in one sentence: {sentence}"
+        for sentence in page.sentences
+        if words_of(sentence) > LONGEST_SENTENCE
+    ]
+    for pattern, better in GIVEN_UP.items():
+        for match in re.finditer(pattern, page.text, re.IGNORECASE):
+            around = page.text[max(match.start() - 40, 0) : match.end() + 40].replace("\n", " / ")
+            found.append(f"{name}: say “{better}” in: {around}")
+    if page.words > words:
+        found.append(f"{name}: {page.words} words, at most {words}")
+    if page.controls > controls:
+        found.append(f"{name}: {page.controls} controls, at most {controls}")
+    if page.main_headings != 1:
+        found.append(f"{name}: {page.main_headings} main headings")
+    if not page.title.endswith("batchsite") or len(page.title) < 12 or not page.description:
+        found.append(f"{name}: a page needs a title of its own and a description")
+    if not {"header", "main", "footer"} <= set(page.landmarks):
+        found.append(f"{name}: landmarks {page.landmarks}")
+    return found
+
+
+def test_every_page_is_short_plain_and_has_its_frame(db: None, simulator: Simulator) -> None:
+    shown = {name: read_page(html.decode()) for name, html in every_page(simulator)}
+
+    wrong = [one for name, page in shown.items() for one in complaints(name, page)]
+
+    assert not wrong, "\n".join(["", *wrong])
+    assert set(shown) == set(LIMITS)

@@ -1,0 +1,203 @@
+"""Cells and answers are deleted when their time is over, and batches at the provider once their
+results are safe here. Counts, receipts and spending stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+from jobs.actions import drafts, retention, retries
+from jobs.batches import late, polling, provider_deletion, stored_results
+from jobs.models import Attempt, AuditEntry, Batch, Job, Retention, Row, clock, files
+from jobs.models.retention import deleted_on
+from jobs.provider import client, errors
+from jobs.retries import rounds
+from jobs.retries.measurements import CannotRetry
+from jobs.retries.selection import FOR_NOW
+from jobs.rules.recipes import Recipe, with_example, without_examples
+from jobs.rules.retry_choices import RetryChoice
+from jobs.spending import ledger, receipts
+from jobs.worker import advance, backups, tally
+from jobs.worker import retention as over
+
+from ..conftest import Simulator
+from ..driven_jobs import confirmed
+
+Drive = Callable[..., Job]
+SECRET = "S3CRET"
+
+
+def finished(owner: User, drive: Drive) -> Job:
+    """A job with answers, an earlier attempt, and a row that failed."""
+    job = drive(confirmed(owner, [[SECRET, "good"], ["Bo", f"{SECRET} [simulate:errored]"]]))
+    assert job.state == Job.State.FINISHED
+    return job
+
+
+def test_cells_and_answers_go_and_the_record_stays(
+    transactional_db: None,  # a backup of PostgreSQL begins a transaction of its own
+    alice: User,
+    client_alice: Client,
+    drive: Drive,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    job = finished(alice, drive)
+    Attempt.objects.create(job=job, number=1, attempt=1, source=SECRET, answer=SECRET, problem="")
+    receipt, spent, counts = receipts.receipt_of(job), job.spent_pico, job.tally
+    assert retention.change_job(job, 30, None, alice) and job.finished_at
+    site = Retention.get()
+    ends = deleted_on(Job.objects.get(pk=job.pk), site)
+    assert ends == job.finished_at + timedelta(days=30)
+    page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
+    assert "Cells and answers are deleted on" in page, "it is said 30 days before"
+
+    over.begin_due()
+    assert Job.objects.get(pk=job.pk).contents_deleted_at is None, "not before its time"
+    later = ends + timedelta(minutes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "provider_now", lambda: None)
+        patch.setattr(clock, "earliest_now", lambda: later)
+        over.begin_due()
+        assert Job.objects.get(pk=job.pk).contents_deleted_at is None, "not by one clock alone"
+    monkeypatch.setattr(clock, "earliest_now", lambda: later)
+    over.begin_due()
+    job.refresh_from_db()
+    assert job.contents_deleted_at and not job.contents_are_gone
+    # From the first moment on nothing is sent again.
+    with pytest.raises(CannotRetry):
+        rounds.make_plan(job, RetryChoice(FOR_NOW))
+    assert not retries.confirm_retry(job, RetryChoice(FOR_NOW), "", alice)
+    assert not drafts.start_trials(job, list(job.rows.all()), alice)
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    assert job.contents_are_gone and job.state == Job.State.FINISHED
+
+    stored = [*Row.objects.values(), *Attempt.objects.values(), *job.trials.values()]
+    assert SECRET not in str(stored) and not any(one["answer"] for one in stored)
+    assert not [path for path in Path(settings.DATA_DIR).rglob(f"{job.pk}-*") if path.is_file()]
+    assert not files.upload_path(job).exists()
+    tally.count_up(job)
+    job.refresh_from_db()
+    assert (job.tally, job.spent_pico) == (counts, spent)
+    assert receipts.receipt_of(job).lines == receipt.lines
+    assert sum(charge.amount for charge in ledger.charges(job.created_at)) == receipt.charged
+    assert_nothing_shows_them(job, client_alice)
+    made = backups.make(tmp_path_factory.mktemp("backups"), 1)
+    assert not made.manifest.troubles, "a backup does not miss them"
+
+
+def assert_nothing_shows_them(job: Job, client_alice: Client) -> None:
+    for path in ("", "?tab=details", "?tab=cost", "rows/", "rows/1/", "receipt/", "problems/"):
+        answer = client_alice.get(f"/jobs/{job.pk}/{path}")
+        assert answer.status_code in (200, 302) and SECRET.encode() not in answer.content, path
+    assert "were deleted" in client_alice.get(f"/jobs/{job.pk}/").content.decode()
+    for path in ("csv", "xlsx", "jsonl", "raw"):
+        assert client_alice.get(f"/jobs/{job.pk}/download/{path}/").status_code == 302
+    assert client_alice.get(f"/jobs/{job.pk}/batches/1/raw/").status_code == 404
+    stored_results.check_some()
+    assert not Batch.objects.exclude(damaged_at=None).exists(), "what was deleted is not damaged"
+    assert AuditEntry.objects.latest("number").event == "job_contents_deleted"
+
+
+def test_no_job_keeps_them_longer_than_the_site_allows(
+    alice: User, root: User, client_root: Client, client_alice: Client, make_job: Callable[..., Job]
+) -> None:
+    job = make_job(alice, finished_at=clock.now())
+    client_root.post("/retention/", {"days": "90", "deletes_batches": "on"})
+    assert (Retention.get().days, Retention.get().deletes_batches) == (90, True)
+    assert client_alice.get("/retention/").status_code == 404
+    client_alice.post(f"/jobs/{job.pk}/retention/", {"days": "365", "deletes_batches": "no"})
+    job.refresh_from_db()
+    assert job.retention_days is None
+    client_alice.post(f"/jobs/{job.pk}/retention/", {"days": "30", "deletes_batches": "no"})
+    job.refresh_from_db()
+    assert [job.retention_days, job.deletes_batches] == [30, False]
+    page = client_alice.get(f"/jobs/{job.pk}/?tab=details").content.decode()
+    assert re.search(r'<option value="30" selected>', page), "it can be seen where it is changed"
+    Job.objects.update(retention_days=365)  # it was chosen before the site said 90
+    ends = deleted_on(Job.objects.get(), Retention.get())
+    assert ends and job.finished_at and ends == job.finished_at + timedelta(days=90)
+    events = list(AuditEntry.objects.order_by("number").values_list("event", flat=True))
+    assert events == ["retention_changed", "job_retention_changed"]
+
+
+def test_examples_leave_the_background() -> None:
+    system = with_example("Be brief.", [("name", SECRET)], f"{SECRET} </example> x")
+    system = with_example(system, [("name", "Bo")], "no")
+    assert without_examples(Recipe(system=system)).system == "Be brief."
+
+
+# --- At the provider ------------------------------------------------------------------------------
+
+
+def is_there(batch: Batch) -> bool:
+    try:
+        client.retrieve_batch(str(batch.provider_id))
+    except errors.NotFound:
+        return False
+    return True
+
+
+def test_a_batch_is_deleted_only_when_its_results_are_safe(
+    alice: User, client_alice: Client, drive: Drive, simulator: Simulator
+) -> None:
+    job = finished(alice, drive)
+    batch = job.batches.get()
+    provider_deletion.delete_some()
+    assert is_there(batch), "off by default"
+    assert retention.change_job(job, None, True, alice)
+    path = files.results_path(batch)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:-1] + b"x")
+    provider_deletion.delete_some()
+    assert is_there(batch), "the file on our disk is damaged"
+    path.write_bytes(whole)
+    Batch.objects.update(damaged_at=None, delete_after=None)
+    job.rows.filter(number=1).update(outcome="waiting")
+    provider_deletion.delete_some()
+    assert is_there(batch), "a row has no answer"
+    job.rows.filter(number=1).update(outcome="good")
+    provider_deletion.delete_some()
+    assert is_there(batch), "it is tried again only after a pause"
+    Batch.objects.update(delete_after=None)
+    provider_deletion.delete_some()
+    assert not is_there(batch)
+    batch.refresh_from_db()
+    assert batch.deleted_at and batch.deletion_id and batch.state == Batch.State.COLLECTED
+    # Nothing takes it for lost.
+    polling.watch()
+    late.look()
+    advance.advance(job.pk)
+    batch.refresh_from_db()
+    job.refresh_from_db()
+    assert batch.state == Batch.State.COLLECTED and not job.held and not batch.missing_since
+    page = client_alice.get(f"/jobs/{job.pk}/receipt/").content.decode()
+    assert "Deleted at Anthropic" in page and batch.deletion_id in page
+    assert AuditEntry.objects.latest("number").event == "batch_deleted_at_provider"
+    assert b"".join(stored_results.blocks(batch)) == whole
+
+
+def test_one_that_is_gone_counts_as_deleted_only_with_the_key_it_was_sent_with(
+    alice: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = finished(alice, drive)
+    batch = job.batches.get()
+    Retention.row().update(deletes_batches=True)
+    client.delete_batch(str(batch.provider_id))
+    monkeypatch.setattr(provider_deletion, "key_fingerprint", lambda: "another")
+    provider_deletion.delete_some()
+    assert Batch.objects.get().deleted_at is None, "another key does not see it"
+    monkeypatch.undo()
+    Batch.objects.update(delete_after=None)
+    provider_deletion.delete_some()
+    assert Batch.objects.get().deletion_id == provider_deletion.GONE

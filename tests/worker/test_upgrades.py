@@ -1,0 +1,150 @@
+"""`manage.py upgrade`: a database of an old version comes up to date with what runs in it, or is as
+it was before: when a migration fails midway, when the check finds something, after kill -9."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batchsite import __version__
+
+from ..models.test_migrations import OldSite, old_site
+from .test_restores import Machine
+
+__all__ = ["old_site"]
+
+# A migration in the middle of those that are applied, after which others come.
+MIDDLE = """
+import sys
+from importlib import import_module
+from django.core.management import call_command
+from django.db import migrations
+sys.argv = ["manage.py", "upgrade"]
+def step(apps, schema_editor):
+    {what}
+migration = import_module("jobs.migrations.0051_retention").Migration
+migration.operations = [*migration.operations, migrations.RunPython(step)]
+try:
+    call_command("upgrade", {folder!r})
+except Exception as error:
+    import pathlib
+    pathlib.Path({said!r}).write_text(str(error))
+"""
+FAILS = 'raise ValueError("12 Elm Street")'
+LOSES_ROWS = 'apps.get_model("jobs", "Row").objects.filter(number=1).delete()'
+IS_KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+FACTS = (
+    "SELECT count(*) FROM jobs_row",
+    "SELECT count(*) FROM jobs_batch",
+    "SELECT state FROM jobs_job ORDER BY id",
+    "SELECT upload_sha256 FROM jobs_job ORDER BY id",
+    "SELECT cost_pico FROM jobs_row ORDER BY id",
+    "SELECT name FROM django_migrations ORDER BY app, name",
+)
+
+
+def facts(machine: Machine) -> list[list[object]]:
+    return [machine.query(query) for query in FACTS]
+
+
+def schema(machine: Machine) -> list[object]:
+    if machine.database:
+        return machine.query(
+            "SELECT table_name || '.' || column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND table_name NOT LIKE 'huey%' ORDER BY 1"
+        )
+    return machine.query("SELECT sql FROM sqlite_master ORDER BY name")
+
+
+def upgrade_with(site: OldSite, what: str) -> str:
+    """What the upgrade says that has `what` as one of its steps; "" if it is killed."""
+    said = site.folder / "said"
+    said.unlink(missing_ok=True)
+    folder = str(site.folder / "backups")
+    site.machine.script(MIDDLE.format(what=what, folder=folder, said=str(said)))
+    return said.read_text() if said.exists() else ""
+
+
+def test_an_old_site_is_upgraded_and_what_runs_goes_on(old_site: OldSite) -> None:
+    """From a version whose migrations were not squashed, past all versions between."""
+    told = json.loads(
+        old_site.machine.manage("upgrade", old_site.folder / "backups", "--json").splitlines()[-1]
+    )
+    assert told["after"] == __version__ and told["migrations"] > 5
+    assert (Path(told["backup"]) / "manifest.json").exists()
+    assert old_site.facts()["jobs"] == old_site.before["jobs"], "no state, row or sum has changed"
+    machine = old_site.machine
+    assert machine.query("SELECT version FROM jobs_installation") == [__version__]
+    assert machine.query("SELECT folder FROM jobs_lastbackup") == [told["backup"]]
+    assert "site_upgraded" in machine.query("SELECT event FROM jobs_auditentry")
+    assert not (machine.data / "upgrade.unfinished").exists()
+
+    sent = old_site.provider.truth()["accepted_rows"]
+    old_site.go_on()
+    assert old_site.provider.truth()["accepted_rows"] == sent + 12 + 1, "nothing was sent twice"
+    again = machine.manage("upgrade", old_site.folder / "backups")
+    assert "up to date" in again and len(list((old_site.folder / "backups").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (FAILS, "ValueError: (its text is left out: it may quote a cell)"),
+        (LOSES_ROWS, "rows, and there are"),
+    ],
+)
+def test_what_goes_wrong_leaves_the_database_as_it_was(
+    old_site: OldSite, what: str, words: str
+) -> None:
+    machine = old_site.machine
+    before, tables = facts(machine), schema(machine)
+    said = upgrade_with(old_site, what)
+
+    assert "The upgrade failed, and the database is as it was before." in said
+    assert words in said and "Elm Street" not in said
+    assert facts(machine) == before and schema(machine) == tables
+    assert not (machine.data / "upgrade.unfinished").exists()
+    if not machine.database:
+        (aside,) = machine.data.glob("failed-upgrade-*")
+        with closing(sqlite3.connect(aside / "batchsite.sqlite3")) as failed:
+            assert failed.execute("SELECT count(*) FROM jobs_job").fetchone()[0]
+    # What was in the way is fixed.
+    machine.manage("upgrade", old_site.folder / "backups")
+    assert old_site.facts()["jobs"] == old_site.before["jobs"]
+
+
+def test_one_that_is_killed_is_finished_by_the_next_and_nothing_starts_before(
+    old_site: OldSite,
+) -> None:
+    machine = old_site.machine
+    assert upgrade_with(old_site, IS_KILLED) == ""
+    assert "An upgrade was interrupted" in machine.manage("job", "list", status=1)
+    machine.manage("upgrade", old_site.folder / "backups")
+    assert old_site.facts()["jobs"] == old_site.before["jobs"]
+    assert len(list((old_site.folder / "backups").iterdir())) == 1, "the backup is from before"
+
+
+def test_nothing_is_upgraded_while_the_site_runs_or_by_an_older_version(
+    old_site: OldSite, tmp_path: Path
+) -> None:
+    machine = old_site.machine
+    machine.manage("upgrade", tmp_path / "b")
+    shutil.rmtree(tmp_path / "b")
+    machine.script(
+        "from jobs.models import Installation",
+        "from django.db import connection",
+        "from django.db.migrations.recorder import MigrationRecorder",
+        "MigrationRecorder(connection).record_applied('jobs', '9999_later')",
+        "Installation.objects.update(version='9.0.0')",
+    )
+    said = machine.manage("upgrade", tmp_path / "b", status=1)
+    assert "Nothing was changed. The database was upgraded to batchsite 9.0.0" in said
+    for command in (("serve",), ("run_huey",)):
+        ended = machine.manage(*command, status=1)
+        assert "9.0.0" in ended, command
+    assert not (tmp_path / "b").exists()

@@ -87,9 +87,9 @@ LONGEST_FIRST = ("test_torture", "test_crashes", "test_serve", "test_late", "tes
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: object) -> None:
-    """A process beside this one loads the settings as this one did: after it has a folder of its
-    own. With the name of the settings in its environment it would load them before, for ours."""
+def pytest_xdist_setupnodes() -> None:
+    """The processes beside this one load the settings as this one did: after each has a folder of
+    its own. With their name in the environment they would load them before, for our folder."""
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 

@@ -47,7 +47,8 @@ def get_chromium() -> Path:
 def find_chromium() -> Path | None:
     if chosen := os.environ.get("CHROMIUM"):
         return Path(chosen) if starts(chosen) else None
-    names = ("chromium", "chromium-browser", "google-chrome")
+    # The first has no window that nobody sees, and takes two thirds of the processor time.
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     candidates = [path for name in names if (path := shutil.which(name))]
     downloads = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache/ms-playwright"
     candidates += map(str, sorted(Path(downloads).glob("chromium-*/chrome-linux*/chrome")))
@@ -67,7 +68,10 @@ def starts(chromium: str) -> bool:
 
 
 def install_chromium_package() -> None:
-    apt_install("chromium")
+    try:
+        apt_install("chromium-headless-shell")
+    except NotAvailable:  # Ubuntu, and Debian before 12, have no such package
+        apt_install("chromium")
 
 
 def install_playwright_chromium() -> None:

@@ -38,7 +38,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds",
         type=_duration,
-        default=6.0,
+        default=3.0,
         help="how long a batch takes, and a fifth more for each at work (default: %(default)s)",
     )
     parser.add_argument(

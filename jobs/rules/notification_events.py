@@ -106,7 +106,7 @@ def detail_of(event: str, facts: Facts) -> str:
     if event == "results_expiring":
         days = "1 day" if facts.days == 1 else f"{facts.days} days"
         if facts.whose == "site":
-            return f"This site deletes its cells and answers in {days}. Download them before."
+            return f"This site deletes its cells and answers in {days}. Download them before then."
         return f"Anthropic deletes them in {days}, and we could not fetch them yet."
     return {
         "test": "Notifications of batchsite arrive here.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -303,3 +304,71 @@ def test_one_that_is_gone_counts_as_deleted_only_with_the_key_it_was_sent_with(
     Batch.objects.update(delete_after=None)
     provider_deletion.delete_some()
     assert Batch.objects.get().deletion_id == provider_deletion.GONE
+
+
+def test_everything_is_looked_at_again_before_a_batch_is_deleted(
+    alice: User, root: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = finished(alice, drive)
+    batch = job.batches.get()
+    path = files.results_path(batch)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    retrieve = client.retrieve_batch
+    changes: list[Callable[[], object]] = [
+        lambda: retention.change_site(None, False, root),
+        lambda: retention.change_job(job, None, False, alice),
+        lambda: job.rows.filter(number=1).update(outcome="waiting"),
+        lambda: Batch.objects.update(damaged_at=clock.now()),
+        lambda: path.write_bytes(whole[:-1] + b"x"),
+    ]
+    for change in changes:
+        retention.change_site(None, True, root)
+        retention.change_job(job, None, None, alice)
+        job.rows.filter(number=1).update(outcome="good")
+        Batch.objects.update(damaged_at=None, delete_after=None)
+        path.write_bytes(whole)
+
+        def looked_at(provider_id: str, change: Callable[[], object] = change) -> object:
+            change()  # after the list of what is due was made
+            return retrieve(provider_id)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "retrieve_batch", looked_at)
+            provider_deletion.delete_some()
+        assert is_there(batch)
+        assert Batch.objects.get().delete_after
+
+
+def test_a_batch_that_has_not_ended_there_is_not_deleted(
+    alice: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = finished(alice, drive).batches.get()
+    Retention.row().update(deletes_batches=True)
+    there = replace(client.retrieve_batch(str(batch.provider_id)), status="in_progress")
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "retrieve_batch", lambda _id: there)
+        provider_deletion.delete_some()
+    assert is_there(batch)
+
+
+def test_a_look_that_is_not_answered_makes_a_pause(
+    alice: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = finished(alice, drive).batches.get()
+    Retention.row().update(deletes_batches=True)
+    client.delete_batch(str(batch.provider_id))
+    answers: list[errors.ProviderError] = []
+
+    def look(_id: str) -> None:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(client, "retrieve_batch", look)
+    gone = errors.NotFound(404, "not_found_error", "gone", None)
+    for failures, said in ((1, [errors.Unreachable("away")]), (2, [gone, errors.Unclear("?")])):
+        Batch.objects.update(delete_after=None)
+        answers[:] = said
+        provider_deletion.delete_some()
+        left = Batch.objects.get()
+        assert left.delete_after and left.deletion_failures == failures and not answers
+    assert not left.deleted_at

@@ -173,13 +173,19 @@ def test_a_mail_address_signs_in_too(alice: User) -> None:
         assert answer.headers["Location"] == "/", name
 
 
-def test_a_changed_password_ends_all_other_sessions(client_alice: Client, alice: User) -> None:
-    elsewhere = signed_in(alice)
+def test_a_changed_password_ends_all_other_sessions(alice: User) -> None:
+    client_alice, elsewhere = traced(alice), signed_in(alice)
     assert elsewhere.get("/").status_code == 200
     new = {"new_password1": "quite another one", "new_password2": "quite another one"}
 
+    client_alice.get("/")
+    before = UserSession.objects.get(session_key=client_alice.session.session_key)
     client_alice.post("/password/", {"old_password": PASSWORD, **new})
 
+    assert client_alice.session.session_key != before.session_key
+    page = client_alice.get("/account/sessions/").content.decode()
+    assert page.count("This device") == 1, "this session is in the list as before"
+    assert UserSession.objects.get().pk == before.pk
     assert client_alice.get("/").status_code == 200
     assert elsewhere.get("/").status_code == 302
 

@@ -99,6 +99,36 @@ def test_wrong_codes_are_counted(alice: User) -> None:
     assert "Wait five minutes" in late.content.decode()
 
 
+def test_wrong_codes_are_on_record(alice: User) -> None:
+    client = confirmed(alice)
+    add_app(client)
+    browser = Client()
+    give_password(browser)
+    browser.post("/account/two-factor/sign-in/", {"code": "314159"})
+    passkey = {"credential": '{"id": "314159"}'}
+    browser.post("/account/two-factor/sign-in/", passkey)
+    client.post("/account/two-factor/confirm/", {"code": "314159"})
+    Authenticator.objects.create(user=alice, type="webauthn", data={})
+    client.post("/account/passkeys/confirm/", passkey)
+    Authenticator.objects.filter(type="webauthn").delete()
+    Client().post("/account/passkeys/sign-in/", passkey)
+    wrong = [
+        (one.event, one.who, one.target)
+        for one in AuditEntry.objects.order_by("number")
+        if "step" in one.event or "passkey" in one.event
+    ]
+    person = f"person {alice.pk}"
+    assert wrong == [
+        *[("second_step_failed", None, person)] * 2,
+        *[("second_step_not_confirmed", alice.pk, person)] * 2,
+        ("passkey_refused", None, ""),
+    ]
+    assert "314159" not in str(list(AuditEntry.objects.values()))
+    for _ in range(20):
+        browser.post("/account/two-factor/sign-in/", {"code": "000000"})
+    assert AuditEntry.objects.filter(event="second_step_failed").count() == 10, "then it ends"
+
+
 def test_a_code_of_an_app_signs_in_once_in_all_processes(alice: User) -> None:
     secret = add_app(confirmed(alice))
     code = code_of(secret)

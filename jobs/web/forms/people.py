@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from ...models import Access, Role, Team
 from .styled import StyledField, StyledForm
@@ -55,9 +57,18 @@ class InvitedForm(AccountForm):
 class ChangePasswordForm(auth_forms.PasswordChangeForm):
     bound_field_class = StyledField
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.request = request
         say_rules(self.fields["new_password1"], self.fields["new_password2"])
+
+    def clean_old_password(self) -> str:
+        """Checked as at a sign-in, so that wrong ones are counted: see sign_in_limits.py."""
+        given: str = self.cleaned_data["old_password"]
+        found = authenticate(self.request, username=self.user.username, password=given)
+        if found is None or found.pk != self.user.pk:
+            raise forms.ValidationError("Wrong password. Capital letters matter.")
+        return given
 
 
 def say_rules(first: forms.Field, again: forms.Field) -> None:

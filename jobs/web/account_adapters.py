@@ -21,7 +21,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 
 from ..actions import invitations, people
-from ..models import audit, outbox
+from ..models import audit, is_reserved_name, outbox
 from ..models.encryption import cipher
 from .middleware import client_address
 from .views.access import person
@@ -63,6 +63,13 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def generate_unique_username(self, txts: list[str | None], regex: str | None = None) -> str:
+        """Of who comes by single sign-on for the first time."""
+        name: str = super().generate_unique_username(txts, regex)
+        if is_reserved_name(name):
+            name = super().generate_unique_username(["user"], regex)
+        return name
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request) or "127.0.0.1"

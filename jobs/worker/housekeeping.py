@@ -11,7 +11,7 @@ from ..batches import stored_results
 from ..batches.isolation import isolated
 from ..batches.slices import SLICE, slice_transaction
 from ..drafts import estimates
-from ..models import Delivery, Job, Notification, audit, clock, files
+from ..models import Delivery, Invitation, Job, Notification, audit, clock, files
 from ..results import builder
 from ..spending import cap_notices, price_overrides
 from . import alarms, deletion, retention
@@ -63,6 +63,8 @@ def tidy_up() -> None:
         retention.warn_due()
     with isolated("removing old notifications"):
         remove_old_notifications()
+    with isolated("forgetting mail addresses of old invitations"):
+        Invitation.objects.all().forget_mails(clock.now())
     with isolated("deleting what is kept no longer"):
         retention.begin_due()
     with isolated("forgetting old alarms"):

@@ -270,7 +270,9 @@ def test_the_token_has_to_be_signed_with_the_issuers_key(
     assert User.objects.exists() == (kind == "right")
 
 
-@pytest.mark.parametrize("change", ["", "HS256", "none", "kid", "aud", "iss", "nonce", "exp", "no sub"])
+@pytest.mark.parametrize(
+    "change", ["", "HS256", "none", "kid", "aud", "iss", "nonce", "exp", "no sub"]
+)
 def test_a_forged_token_is_refused(
     issuer: Issuer, other_keys: list[dict[str, object]], change: str
 ) -> None:

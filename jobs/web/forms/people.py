@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ...models import Access, Role, Team
+from ...models import Access, Role, Team, is_reserved_name
 from .styled import StyledField, StyledForm
 
 # --- Accounts -------------------------------------------------------------------------------------
@@ -41,6 +41,12 @@ class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]  # as 
         self.fields["username"].help_text = "Letters, digits and . + - _ @"
         self.fields["username"].widget.attrs.pop("autofocus", None)
         say_rules(self.fields["password1"], self.fields["password2"])
+
+    def clean_username(self) -> str | None:
+        name: str | None = super().clean_username()  # None: somebody has it
+        if name and is_reserved_name(name):
+            raise forms.ValidationError("Names like this are for erased accounts. Choose another.")
+        return name
 
     def make(self, *, administrator: bool) -> User:
         """The account, stored."""
@@ -119,7 +125,7 @@ class NewOwnerForm(StyledForm):
     """Who gets the jobs of a person; empty: nobody."""
 
     new_owner = forms.ModelChoiceField(
-        User.objects.none(), required=False, label="New owner", empty_label="Keep them here"
+        User.objects.none(), required=False, label="New owner", empty_label="Keep the current owner"
     )
 
     def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
@@ -127,7 +133,7 @@ class NewOwnerForm(StyledForm):
         others = User.objects.filter(is_active=True).exclude(pk=person.pk).order_by("username")
         others = others.exclude(profile__role=Role.AUDITOR)
         self.fields["new_owner"] = forms.ModelChoiceField(
-            others, required=False, label="New owner", empty_label="Keep them here"
+            others, required=False, label="New owner", empty_label="Keep the current owner"
         )
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 
-from jobs.actions import drafts, retention, retries
+from jobs.actions import drafts, people, retention, retries
 from jobs.batches import late, polling, provider_deletion, stored_results
 from jobs.models import (
     Attempt,
@@ -23,6 +23,7 @@ from jobs.models import (
     Job,
     Notification,
     Retention,
+    Role,
     Row,
     clock,
     files,
@@ -39,7 +40,7 @@ from jobs.web.templatetags.show import day
 from jobs.worker import advance, backups, tally
 from jobs.worker import retention as over
 
-from ..conftest import Simulator
+from ..conftest import Simulator, signed_in
 from ..driven_jobs import confirmed
 
 Drive = Callable[..., Job]
@@ -129,6 +130,12 @@ def test_no_job_keeps_them_longer_than_the_site_allows(
     client_root.post("/retention/", given)
     assert (Retention.get().days, Retention.get().deletes_batches) == (90, True)
     assert client_alice.get("/retention/").status_code == 404
+    ann = User.objects.create_user("ann")
+    people.store_role(ann, Role.AUDITOR)
+    auditor = signed_in(User.objects.get(pk=ann.pk))
+    read = auditor.get("/retention/").content.decode()
+    assert "deleted 90 days after a job ends" in read and 'name="days"' not in read
+    assert auditor.post("/retention/", {"days": ""}).status_code == 403
     client_alice.post(f"/jobs/{job.pk}/retention/", {"days": "365", "deletes_batches": "no"})
     job.refresh_from_db()
     assert job.retention_days is None

@@ -12,16 +12,18 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ...actions import retention
 from ...models import Job, Retention, clock
 from ...models.retention import SAID_BEFORE, WARNED_BEFORE, concerned_by, deleted_on
-from ..forms.retention import JobRetentionForm, SiteRetentionForm
-from .access import administrators_only, find_job, person
+from ..forms.retention import JobRetentionForm, SiteRetentionForm, in_words
+from .access import everything_readers_only, find_job, person
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@administrators_only
+@everything_readers_only
 def site_retention(request: HttpRequest) -> HttpResponse:
-    """POST saves. A shorter time is saved only by who has seen what it deletes: `announced`."""
+    """POST saves, for administrators. A shorter time is saved only by who has seen what it deletes:
+    `announced`."""
     site = Retention.get()
-    context: dict[str, Any] = {"warned_before": WARNED_BEFORE.days}
+    kept = in_words(site.days) if site.days else ""
+    context: dict[str, Any] = {"site": site, "kept": kept, "warned_before": WARNED_BEFORE.days}
     initial = {"days": site.days, "deletes_batches": site.deletes_batches}
     form = SiteRetentionForm(request.POST or None, initial=initial)
     if request.method == "POST":

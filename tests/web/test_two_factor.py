@@ -23,6 +23,7 @@ from pytest_django import Settings
 
 from jobs.actions import people
 from jobs.models import AuditEntry, audit
+from jobs.web import shared_cache
 from jobs.web.shared_cache import SharedCache
 
 from ..conftest import PASSWORD, signed_in
@@ -155,6 +156,21 @@ def test_of_many_who_add_a_key_at_once_one_does(tmp_path: Path) -> None:
     while "short" in cache:
         time.sleep(0.01)
     assert cache.add("short", "y"), "its time is over"
+
+
+def test_whoever_fills_the_cache_makes_it_forget_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_cache, "CULLED_EVERY", 0.0)
+    cache = SharedCache(str(tmp_path), {"OPTIONS": {"MAX_ENTRIES": 5}})
+    cache.set("wrong-codes", [1, 2, 3], 300)
+    assert cache.add("a-used-code", "y", 90)
+    for number in range(100):
+        cache.set(f"mine-{number}", "x", 300)
+        cache.set(f"over-{number}", "x", -1)
+    assert cache.get("wrong-codes") == [1, 2, 3] and not cache.add("a-used-code", "y", 90)
+    cache.set("one-more", "x", 300)
+    assert len(list(tmp_path.glob("*.djcache"))) <= 104, "what is over is gone"
 
 
 def test_a_change_of_a_factor_and_its_record_are_one(

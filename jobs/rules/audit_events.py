@@ -7,6 +7,8 @@ from collections.abc import Mapping
 # Who did it stands before each.
 EVENTS = {
     # Jobs.
+    "rows_tested": "Tested rows",
+    "better_prompt_requested": "Asked Claude for a better prompt",
     "job_submitted": "Submitted the job",
     "job_stopped": "Stopped the job",
     "job_resumed": "Resumed the job",

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 SAID = {
     "incorrect_code": "Wrong code. Enter the code that your app shows now.",
     "incorrect_password": "Wrong password. Capital letters matter.",
-    "invalid_password_reset": "This link is not valid any more.",
+    "invalid_password_reset": "This link no longer works. Ask for a new one.",
     "too_many_login_attempts": "Too many wrong codes. Wait five minutes, then try again.",
     "rate_limited": "Too many wrong codes. Wait five minutes, then try again.",
     "cannot_delete_authenticator": "Your administrator requires two-factor sign-in.",

@@ -84,7 +84,7 @@ def _begin(job: Job, now: datetime) -> None:
             # Its answers are of no use to the jobs that run it again.
             job.runs_again().price_anew(clock.now())
             Job.objects.filter(previous=job).update(previous=None)
-            job_log.write(job.pk, "Deleting all cells and answers. The time to keep them is over.")
+            job_log.write(job.pk, "Deleting all cells and answers. Their retention time has ended.")
 
 
 def delete_contents(job: Job, lease: Lease) -> None:

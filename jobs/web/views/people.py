@@ -69,7 +69,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     if invitations.withdraw(pk, person(request)):
         messages.success(request, "Invitation withdrawn. Its link no longer works.")
     else:
-        messages.info(request, "That invitation was used, or is over.")
+        messages.info(request, "That invitation was used or has expired.")
     return redirect("people")
 
 

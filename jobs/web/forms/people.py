@@ -42,8 +42,8 @@ class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]  # as 
         self.fields["username"].widget.attrs.pop("autofocus", None)
         say_rules(self.fields["password1"], self.fields["password2"])
 
-    def clean_username(self) -> str | None:
-        name: str | None = super().clean_username()  # None: somebody has it
+    def clean_username(self) -> str:
+        name: str = super().clean_username()  # None if somebody has it
         if name and is_reserved_name(name):
             raise forms.ValidationError("Names like this are for erased accounts. Choose another.")
         return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 from allauth.socialaccount.models import SocialAccount
@@ -23,6 +24,7 @@ from jobs.models import (
     Delivery,
     Invitation,
     Job,
+    Profile,
     Role,
     Template,
     administrators,
@@ -130,6 +132,15 @@ def test_no_table_has_the_name_or_the_mail_of_an_erased_person(
         assert "zeb" not in stored, model.__name__
     (kept,) = Delivery.objects.filter(notification=None).exclude(sealed="")
     assert outbox.read_mail(kept.sealed).to == "bob@example.com"
+
+
+def test_people_who_were_erased_by_an_older_version_stay_erased(alice: User, root: User) -> None:
+    name = erasure.erase_name(alice, root)
+    Profile.objects.update_or_create(person=root, defaults={"role": Role.ADMINISTRATOR})
+    Profile.objects.update(erased_at=None)  # as it was before that was noted
+    migration = import_module("jobs.migrations.0056_announced_retention")
+    migration.note_erased_people(apps, None)
+    assert [one.person.username for one in Profile.objects.exclude(erased_at=None)] == [name]
 
 
 def test_the_mail_of_an_invitation_is_forgotten_when_it_is_over(root: User) -> None:

@@ -36,11 +36,15 @@ MFA_TOTP_TOLERANCE = 1  # clocks of phones are wrong by up to 30 seconds
 MFA_FORMS = {
     "authenticate": "jobs.web.forms.accounts.CodeForm",
     "reauthenticate": "jobs.web.forms.accounts.CodeAgainForm",
+    "authenticate_webauthn": "jobs.web.forms.accounts.PasskeyForm",
+    "reauthenticate_webauthn": "jobs.web.forms.accounts.PasskeyAgainForm",
+    "login_webauthn": "jobs.web.forms.accounts.PasskeySignInForm",
     "activate_totp": "jobs.web.forms.accounts.ActivateAppForm",
     "add_webauthn": "jobs.web.forms.accounts.AddPasskeyForm",
     "edit_webauthn": "jobs.web.forms.accounts.RenamePasskeyForm",
 }
 SOCIALACCOUNT_ADAPTER = "jobs.web.account_adapters.SingleSignOnAdapter"
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True  # to link another account, or remove the link
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form may lead to this site only, by the content policy
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
 AXES_HANDLER = "jobs.web.sign_in_limits.SignInHandler"

@@ -12,7 +12,7 @@ from django.db.models import Max
 
 from ..drafts import improvements, trials
 from ..drafts.improvements import MarkedRow
-from ..models import Job, Outcome, Row, Trial, clock, dollars, job_log, recipe_of
+from ..models import Job, Outcome, Row, Trial, audit, clock, dollars, job_log, recipe_of
 from ..rules import wording
 from ..rules.answer_formats import as_written
 from ..rules.pricing import UnknownPrice
@@ -44,7 +44,7 @@ def start_trials(
             for one in trials.plan_trials(job, rows, tested, number)
         ]
 
-    planned = _reserve_trials(job, plan)
+    planned = _reserve_trials(job, plan, "rows_tested", user)
     if planned:
         tested = wording.rows(len(planned) // len(asked))
         text = "Testing {} with two models." if len(asked) > 1 else "Testing {}."
@@ -63,16 +63,18 @@ def ask_for_better_prompt(job: Job, marked: list[MarkedRow], wish: str, user: Us
     def plan(first: int) -> list[Trial]:
         return [improvements.plan_improvement(job, recipe_of(job), marked, wish, first)]
 
-    planned = _reserve_trials(job, plan)
+    planned = _reserve_trials(job, plan, "better_prompt_requested", user)
     if planned:
         job_log.write(job.pk, "Asking Claude for a better prompt.", user)
         nudge_worker(job)
     return bool(planned)
 
 
-def _reserve_trials(job: Job, plan: Callable[[int], list[Trial]]) -> list[Trial]:
+def _reserve_trials(
+    job: Job, plan: Callable[[int], list[Trial]], event: str, user: User
+) -> list[Trial]:
     """Store the tests that `plan` makes for the next round, if nothing is being tested and every
-    limit allows them; none otherwise. Raises caps.NotAllowed."""
+    limit allows them, and record the `event`; none otherwise. Raises caps.NotAllowed."""
     with transaction.atomic():
         allowed, now = caps.lock_caps(), clock.now()
         mine = Job.objects.filter(pk=job.pk, state__in=CAN_TEST, readings=job.readings)
@@ -92,6 +94,9 @@ def _reserve_trials(job: Job, plan: Callable[[int], list[Trial]]) -> list[Trial]
             raise caps.NotAllowed(why)
         made = Trial.objects.bulk_create(planned)
         cap_notices.tell_if_near(job, allowed, now)
+        if made:
+            after: dict[str, audit.Value] = {"tests": len(made), "most_usd": format(most, "f")}
+            audit.record(event, who=user, job=job.pk, after=after)
         return made
 
 

@@ -8,7 +8,18 @@ from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..models import Job, Membership, Role, Template, audit, outbox
+from ..models import (
+    Invitation,
+    Job,
+    Membership,
+    Profile,
+    Role,
+    Template,
+    audit,
+    clock,
+    name_of_erased,
+    outbox,
+)
 from . import people
 from .job_basics import trash_job
 
@@ -32,21 +43,27 @@ def erase_data(person: User, by: User | None) -> tuple[int, int]:
 
 def erase_name(person: User, by: User | None) -> str:
     """Erase the name, the mail address and the sign-in of a person. Their jobs stay, and what they
-    cost. Returns the new user name. Raises NotPossible for the last administrator."""
-    name, named = f"erased-{person.pk}", person.username
+    cost. Returns the new user name. Raises NotPossible for the last administrator, and for who is
+    erased already."""
     with transaction.atomic():
         people.keep_an_administrator_without(person)
+        person.refresh_from_db()
+        people.refuse_if_erased(person)
         people.store_role(person, Role.MEMBER)
+        Profile.objects.filter(person=person).update(erased_at=clock.now())
+        name, named, mail = name_of_erased(person), person.username, person.email
         for model in (Authenticator, SocialAccount, EmailAddress):
             model.objects.filter(user=person).delete()
         Membership.objects.filter(person=person).delete()
         people.end_sessions(person)
+        if mail:
+            Invitation.objects.filter(mail__iexact=mail).update(mail="")
         person.refresh_from_db()
         person.username, person.email = name, ""
         person.first_name = person.last_name = ""
         person.is_active = False
         person.set_unusable_password()  # ends what may be left of sessions: their hash fits no more
         person.save()
-        outbox.forget_person(person, named)
+        outbox.forget_person(person, named, mail)
         audit.record("person_name_erased", who=by, target=audit.person(person))
     return name

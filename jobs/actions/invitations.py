@@ -46,7 +46,7 @@ def take(token: str, person: User) -> bool:
     if it was used, withdrawn or has expired meanwhile."""
     now = clock.now()
     found = Invitation.objects.open(now).filter(token_hash=hash_token(token))
-    if not found.update(used_at=now):
+    if not found.update(used_at=now, mail=""):
         return False
     invitation = Invitation.objects.get(token_hash=hash_token(token))
     people.store_role(person, Role(invitation.role))
@@ -66,7 +66,7 @@ def withdraw(pk: int, by: User) -> bool:
     """False if there is nothing left to withdraw."""
     with transaction.atomic():
         now = clock.now()
-        withdrawn = Invitation.objects.open(now).filter(pk=pk).update(withdrawn_at=now)
+        withdrawn = Invitation.objects.open(now).filter(pk=pk).update(withdrawn_at=now, mail="")
         if withdrawn:
             audit.record("invitation_withdrawn", who=by, target=f"invitation {pk}")
     return bool(withdrawn)

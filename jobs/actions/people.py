@@ -19,6 +19,7 @@ from ..models import (
     Template,
     administrators,
     audit,
+    is_erased,
     role_of,
 )
 from ..models.people import RIGHTS
@@ -28,15 +29,19 @@ LAST_ADMINISTRATOR = (
 )
 
 
+IS_ERASED = "{name} is erased. Nothing can bring this account back."
+
+
 class NotPossible(Exception):
     """The message says why."""
 
 
 def set_role(person: User, role: Role, by: User | None) -> bool:
     """Whether it changed. `by`: None for the groups of single sign-on. Who loses rights is signed
-    out. Raises NotPossible for the last administrator."""
+    out. Raises NotPossible for the last administrator, and for who is erased."""
     with transaction.atomic():
         person = _locked(person)
+        refuse_if_erased(person)
         before = role_of(person)
         if before == role:
             return False
@@ -66,9 +71,11 @@ def store_role(person: User, role: Role) -> None:
 
 def set_active(person: User, active: bool, by: User, new_owner: User | None = None) -> bool:
     """Deactivate or reactivate; whether it changed. Who is deactivated is signed out, and their
-    jobs go to `new_owner` if there is one. Raises NotPossible for the last administrator."""
+    jobs go to `new_owner` if there is one. Raises NotPossible for the last administrator, and for
+    who is erased."""
     with transaction.atomic():
         person = _locked(person)
+        refuse_if_erased(person)
         if person.is_active == active:
             return False
         if not active and role_of(person) == Role.ADMINISTRATOR:
@@ -95,6 +102,12 @@ def _keep_an_administrator(person: User) -> None:
         raise NotPossible(LAST_ADMINISTRATOR.format(name=person.username))
 
 
+def refuse_if_erased(person: User) -> None:
+    """Raises NotPossible."""
+    if is_erased(person):
+        raise NotPossible(IS_ERASED.format(name=person.username))
+
+
 def keep_an_administrator_without(person: User) -> None:
     """In a transaction, before an account goes. Raises NotPossible for the last administrator."""
     if role_of(_locked(person)) == Role.ADMINISTRATOR:
@@ -117,11 +130,11 @@ def hand_over(person: User, to: User, by: User) -> int:
                 Job.objects.filter(owner=person).update(owner=to)
         except IntegrityError:
             raise NotPossible("A file is being read. Try again in a minute.") from None
-        text = f"Handed over from {person.username} to {to.username}."
+        text = "Handed over to another owner."  # without names: it outlives them
         JobEvent.objects.bulk_create(JobEvent(job_id=pk, text=text, who=by) for pk in keys)
         taken = set(Template.objects.filter(owner=to).values_list("name", flat=True))
         for template in Template.objects.filter(owner=person):
-            template.owner, template.name = to, _free_name(template.name, person, taken)
+            template.owner, template.name = to, _free_name(template.name, taken)
             template.save(update_fields=["owner", "name"])
         if keys:
             audit.record(
@@ -134,11 +147,11 @@ def hand_over(person: User, to: User, by: User) -> int:
     return len(keys)
 
 
-def _free_name(name: str, person: User, taken: set[str]) -> str:
+def _free_name(name: str, taken: set[str]) -> str:
     """A person has each name of a template once."""
-    free, number = name, 1
+    free, number = name, 2
     while free in taken:
-        addition = f" ({person.username[:40]} {number})"
+        addition = f" ({number})"
         free, number = f"{name[: 100 - len(addition)]}{addition}", number + 1
     taken.add(free)
     return free

@@ -5,14 +5,17 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..models import Job, Retention, audit, job_log
+from ..models import Job, Retention, audit, clock, job_log
 from ..models.retention import choices
 
 
 def change_site(days: int | None, deletes_batches: bool, user: User) -> None:
+    """Nothing that this shortens is deleted before its owner was warned: see deleted_on."""
     with transaction.atomic():
         was = Retention.row().select_for_update().get()
         Retention.row().update(days=days, deletes_batches=deletes_batches)
+        if was.days != days:
+            Retention.row().update(changed_at=clock.now())
         audit.record_change(
             "retention_changed",
             {"days": was.days, "deletes_batches": was.deletes_batches},
@@ -30,7 +33,10 @@ def change_job(job: Job, days: int | None, deletes_batches: bool | None, user: U
         was = Job.objects.select_for_update().get(pk=job.pk)
         if was.contents_deleted_at:
             return False
-        Job.objects.filter(pk=job.pk).update(retention_days=days, deletes_batches=deletes_batches)
+        mine = Job.objects.filter(pk=job.pk)
+        mine.update(retention_days=days, deletes_batches=deletes_batches)
+        if was.retention_days != days:
+            mine.update(retention_changed_at=clock.now())
         if (was.retention_days, was.deletes_batches) != (days, deletes_batches):
             job_log.write(job.pk, "Changed how long the data of this job is kept.", user)
         audit.record_change(

@@ -47,19 +47,12 @@ def delete_some() -> None:
 
 
 def _delete(batch: Batch) -> None:
-    if not _is_safe_here(batch):
-        _try_later(batch)
-        return
     try:
-        answer = client.delete_batch(str(batch.provider_id))
-    except errors.NotFound:
-        # Look again, by another call. With another key than it was sent with, a 404 says nothing.
-        if not _was_sent_with_this_key(batch) or not _is_absent(batch):
-            _try_later(batch)
-            return
-        answer = GONE
+        answer = _delete_there(batch)
     except errors.ProviderError as error:
         logger.warning("job %s batch %s: not deleted: %s", batch.job_id, batch.number, error)
+        answer = ""
+    if not answer:
         _try_later(batch)
         return
     with transaction.atomic():
@@ -75,24 +68,42 @@ def _delete(batch: Batch) -> None:
             )
 
 
+def _delete_there(batch: Batch) -> str:
+    """The ID of the answer, or GONE; "" if it must not be deleted now. Raises ProviderError."""
+    provider_id = str(batch.provider_id)
+    try:
+        if client.retrieve_batch(provider_id).status != "ended" or not _is_safe_here(batch):
+            return ""
+        return client.delete_batch(provider_id)
+    except errors.NotFound:
+        # Look again, by another call. With another key than it was sent with, a 404 says nothing.
+        is_gone = _was_sent_with_this_key(batch) and is_absent(provider_id)
+        return GONE if is_gone and _is_safe_here(batch) else ""
+
+
+def is_absent(provider_id: str) -> bool:
+    """Confirm by another call that the provider does not have a batch. Raises ProviderError."""
+    try:
+        client.retrieve_batch(provider_id)
+    except errors.NotFound:
+        return True
+    return False
+
+
 def _is_safe_here(batch: Batch) -> bool:
-    """Whether its results are whole on our disk, and every row has its own."""
-    if not batch.results_sha256 or batch.rows.filter(outcome=Outcome.WAITING).exists():
+    """Whether its results are whole on our disk, and then still: every row has its own, and it is
+    to be deleted. The list that `batch` is from may be old."""
+    if not batch.results_sha256 or stored_results.check(batch):
         return False
-    return stored_results.check(batch) is None
+    wanted = Retention.get().deletes_batches
+    due = Batch.objects.to_delete_at_provider(clock.now(), by_default=wanted)
+    same = due.filter(pk=batch.pk, results_sha256=batch.results_sha256)
+    return same.exists() and not batch.rows.filter(outcome=Outcome.WAITING).exists()
 
 
 def _was_sent_with_this_key(batch: Batch) -> bool:
     sent = SubmissionEvent.objects.filter(nonce=batch.nonce, kind="intent").last()
     return sent is not None and sent.detail.key == key_fingerprint()
-
-
-def _is_absent(batch: Batch) -> bool:
-    try:
-        client.retrieve_batch(str(batch.provider_id))
-    except errors.NotFound:
-        return True
-    return False
 
 
 def _try_later(batch: Batch) -> None:

@@ -208,10 +208,10 @@ class Job(models.Model):
     is_external = models.BooleanField(default=False)
     ids_are = models.CharField(max_length=220, default="")
     ids_may_be = StructField[list[tuple[str, int]]](reader_of(list[tuple[str, int]]), default=list)
-
-    # See retention.py: what its owner chose, None for what the site says; since when its cells and
-    # answers are deleted; and whether the worker has done that.
+    # See retention.py: what its owner chose, None for what the site says, and when; since when its
+    # cells and answers are deleted; and whether the worker has done that.
     retention_days = models.IntegerField(null=True)
+    retention_changed_at = models.DateTimeField(null=True)
     deletes_batches = models.BooleanField(null=True)
     contents_deleted_at = models.DateTimeField(null=True)
     contents_are_gone = models.BooleanField(default=False, db_default=False)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -213,13 +214,26 @@ def stuck_mails() -> str:
     return stuck.values_list("trouble", flat=True).first() or ""
 
 
-def forget_person(person: User, username: str) -> None:
-    """Delete what a person was told and where, and their name in what others were told."""
+def forget_person(person: User, username: str, mail: str) -> None:
+    """Delete what a person was told and where, mails about their account that were not sent, and
+    their name in what others were told."""
     for model in (Notification, Destination, Follower, NotificationChoices):
         model._default_manager.filter(person=person).delete()
     for one in Notification.objects.filter(facts__who=username):
         one.facts = msgspec.structs.replace(one.facts, who="")
         one.save(update_fields=["facts"])
+    state = Delivery.State
+    for delivery in Delivery.objects.filter(notification=None, state=state.WAITING):
+        if mail and _is_for(mail, delivery.sealed):
+            mine = Delivery.objects.filter(pk=delivery.pk, state=state.WAITING)
+            mine.update(state=state.DROPPED, done_at=clock.now(), sealed="")
+
+
+def _is_for(mail: str, sealed: str) -> bool:
+    try:
+        return read_mail(sealed).to.casefold() == mail.casefold()
+    except InvalidToken:  # of another SECRET_KEY: nobody can read it, nor send it
+        return False
 
 
 def read_mail(sealed: str) -> AccountMail:

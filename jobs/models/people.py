@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 from typing import Self
 
@@ -41,6 +42,7 @@ class Profile(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="profile"
     )
     role = models.CharField(max_length=13, choices=Role.choices, default=Role.MEMBER)
+    erased_at = models.DateTimeField(null=True)  # their name is gone, for good
 
     def __str__(self) -> str:
         return f"{self.person_id}: {self.role}"
@@ -76,10 +78,33 @@ class Membership(models.Model):
         return f"{self.person_id} in {self.team_id}"
 
 
+# User names of people who were erased; nobody else gets one.
+_NAME_OF_ERASED = re.compile(r"erased-\d+(-\d+)?", re.IGNORECASE)
+
+
+def is_reserved_name(username: str) -> bool:
+    return _NAME_OF_ERASED.fullmatch(username) is not None
+
+
+def name_of_erased(person: User) -> str:
+    """A free user name for a person whose own is erased."""
+    others = User.objects.exclude(pk=person.pk)
+    name, number = f"erased-{person.pk}", 1
+    while others.filter(username__iexact=name).exists():
+        name, number = f"erased-{person.pk}-{number}", number + 1
+    return name
+
+
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def open(self, now: datetime) -> Self:
         """Those that can still be accepted."""
         return self.filter(used_at=None, withdrawn_at=None, expires_at__gt=now)
+
+    def forget_mails(self, now: datetime) -> None:
+        """The address is for who has not accepted yet."""
+        with_mail = self.filter(mail__gt="")
+        over = with_mail.exclude(pk__in=with_mail.open(now).values("pk"))
+        over.update(mail="")
 
 
 class Invitation(models.Model):
@@ -91,7 +116,7 @@ class Invitation(models.Model):
     teams: models.ManyToManyField[Team, models.Model] = models.ManyToManyField(
         Team, related_name="+"
     )
-    mail = models.EmailField(default="")
+    mail = models.EmailField(default="")  # "" once it is over
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
@@ -127,6 +152,11 @@ def is_administrator(user: AnyUser) -> bool:
 def sees_everything(user: AnyUser) -> bool:
     """Administrators and auditors see every job, the spending of everyone, and all people."""
     return role_of(user) in (Role.ADMINISTRATOR, Role.AUDITOR)
+
+
+def is_erased(user: AnyUser) -> bool:
+    profile: Profile | None = getattr(user, "profile", None)
+    return profile is not None and profile.erased_at is not None
 
 
 def only_reads(user: AnyUser) -> bool:

@@ -159,6 +159,7 @@ class Retention(OneRow):
     """How long the cells and answers of jobs are kept, and what Anthropic keeps of them."""
 
     days = models.IntegerField(null=True)  # from the end of a job; None: for as long as it is here
+    changed_at = models.DateTimeField(null=True)  # `days`, by an administrator
     deletes_batches = models.BooleanField(default=False)  # at Anthropic, after they are proven
 
     def __str__(self) -> str:

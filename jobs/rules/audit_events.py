@@ -7,6 +7,8 @@ from collections.abc import Mapping
 # Who did it stands before each.
 EVENTS = {
     # Jobs.
+    "rows_tested": "Tested rows",
+    "better_prompt_requested": "Asked Claude for a better prompt",
     "job_submitted": "Submitted the job",
     "job_stopped": "Stopped the job",
     "job_resumed": "Resumed the job",
@@ -42,6 +44,12 @@ EVENTS = {
     "signed_out": "Signed out",
     "sign_in_failed": "Failed to sign in",
     "sign_in_locked": "Was locked out after too many attempts",
+    "password_not_confirmed": "Gave a wrong password to confirm who they are",
+    "second_step_failed": "Failed at the second step of signing in",
+    "second_step_not_confirmed": "Gave a wrong code to confirm who they are",
+    "passkey_refused": "Failed to sign in with a passkey",
+    "single_sign_on_refused": "Was refused after single sign-on",
+    "deactivated_refused": "Tried to sign in to a deactivated account",
     "person_added": "Added a person",
     "person_invited": "Invited a person",
     "invitation_accepted": "Accepted an invitation",

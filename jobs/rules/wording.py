@@ -8,6 +8,11 @@ def rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
+def jobs(count: int) -> str:
+    """1 -> "1 job", 1204 -> "1,204 jobs" """
+    return f"{count:,} job{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Bytes as people count them: 1000000000 -> "1 GB", 7830 -> "7.8 KB" """
     amount = float(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NoReturn
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -20,15 +21,17 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 
 from ..actions import invitations, people
-from ..models import audit, outbox
+from ..models import audit, is_reserved_name, outbox
 from ..models.encryption import cipher
 from .middleware import client_address
 from .views.access import person
 
+logger = logging.getLogger(__name__)
+
 SAID = {
     "incorrect_code": "Wrong code. Enter the code that your app shows now.",
     "incorrect_password": "Wrong password. Capital letters matter.",
-    "invalid_password_reset": "This link is not valid any more.",
+    "invalid_password_reset": "This link no longer works. Ask for a new one.",
     "too_many_login_attempts": "Too many wrong codes. Wait five minutes, then try again.",
     "rate_limited": "Too many wrong codes. Wait five minutes, then try again.",
     "cannot_delete_authenticator": "Your administrator requires two-factor sign-in.",
@@ -60,6 +63,13 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def generate_unique_username(self, txts: list[str | None], regex: str | None = None) -> str:
+        """Of who comes by single sign-on for the first time."""
+        name: str = super().generate_unique_username(txts, regex)
+        if is_reserved_name(name):
+            name = super().generate_unique_username(["user"], regex)
+        return name
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request) or "127.0.0.1"
@@ -97,6 +107,7 @@ class AccountAdapter(DefaultAccountAdapter):
         outbox.post_mail(email, subject, text)
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> Any:
+        audit.record("deactivated_refused", target=audit.person(user))
         return redirect("account_inactive")
 
 
@@ -169,9 +180,13 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
             token = request.session.pop("invitation", "")
             invited = bool(token) and invitations.take(token, user)
             # It may have been used or withdrawn since pre_social_login looked at it.
-            if not (invited or request.single_sign_on_allowed):  # type: ignore[attr-defined]
-                refuse(request, "not_invited")
-            people.take_role_from_groups(user, request.single_sign_on_groups)  # type: ignore[attr-defined]
+            comes_in = invited or request.single_sign_on_allowed  # type: ignore[attr-defined]
+            if comes_in:
+                people.take_role_from_groups(user, request.single_sign_on_groups)  # type: ignore[attr-defined]
+            else:
+                transaction.set_rollback(True)
+        if not comes_in:
+            refuse(request, "not_invited")
         return user
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: Any) -> str:
@@ -195,5 +210,9 @@ def groups_of(claims: dict[str, Any]) -> set[str]:
 
 
 def refuse(request: HttpRequest, why: str) -> NoReturn:
+    """In a page. On record only after the provider has said who it is: strangers fill no log."""
+    logger.warning("Single sign-on refused: %s", why)
+    if why != "failed":
+        audit.record("single_sign_on_refused", after={"why": why})
     page = render(request, "socialaccount/refused.html", {"why": why}, status=403)
     raise ImmediateHttpResponse(page)

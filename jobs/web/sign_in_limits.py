@@ -134,8 +134,9 @@ def _left(limit: Limit, row: AccessAttempt, now: datetime) -> float:
 
 
 @transaction.atomic
-def count_failure(attempt: Attempt) -> bool:
-    """Whether this failure begins a lock."""
+def count_failure(attempt: Attempt, by: User | None = None) -> bool:
+    """Whether this failure begins a lock. `by`: who is signed in and had to give the password once
+    more."""
     now, begins = clock.now(), False
     for limit, key in attempt.counters():
         row, _ = AccessAttempt.objects.select_for_update().get_or_create(
@@ -148,7 +149,8 @@ def count_failure(attempt: Attempt) -> bool:
             failures_since_start=failures, attempt_time=now
         )
     target = audit.person(attempt.person) if attempt.person else "no such account"
-    audit.record("sign_in_locked" if begins else "sign_in_failed", target=target)
+    failed = "password_not_confirmed" if by else "sign_in_failed"
+    audit.record("sign_in_locked" if begins else failed, who=by, target=target)
     return begins
 
 
@@ -182,7 +184,8 @@ class SignInHandler(AxesDatabaseHandler):  # type: ignore[misc]  # django-axes h
         if request.axes_locked_out and _is_locked(attempt):
             logger.warning("Sign-in refused, too many failures: %s", attempt)
             return
-        begins = count_failure(attempt)
+        user = getattr(request, "user", None)
+        begins = count_failure(attempt, user if user and user.is_authenticated else None)
         logger.warning("Sign-in %s: %s", "failed, now locked" if begins else "failed", attempt)
         request.seconds_to_wait = seconds_to_wait(attempt)
         request.axes_locked_out = bool(request.seconds_to_wait)

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from ..batches import late
 from ..batches.leases import Lease
+from ..batches.provider_deletion import is_absent
 from ..batches.slices import delete_rows
 from ..models import (
     Attempt,
@@ -46,15 +47,6 @@ def begin_deletion(job: Job, jobs: JobQuerySet | None = None) -> bool:
     return deleting
 
 
-def _is_deleted_at_provider(provider_id: str) -> bool:
-    """Confirm by a second call that the provider does not have a batch."""
-    try:
-        client.retrieve_batch(provider_id)
-    except errors.NotFound:
-        return True
-    return False
-
-
 def delete_job(job: Job, lease: Lease) -> None:
     """Delete a job at the provider, on disk and in the database. An imported batch stays at the
     provider. Repeatable."""
@@ -76,7 +68,7 @@ def delete_job(job: Job, lease: Lease) -> None:
             client.delete_batch(provider_id)
         except errors.NotFound:
             # Deleted before, or the provider's 29 days are over.
-            if not _is_deleted_at_provider(provider_id):
+            if not is_absent(provider_id):
                 raise
         except errors.Refused as error:
             if error.is_rate_limit or error.status in (401, 403):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from django.db.models import Q
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
+from django.db.models import Exists, OuterRef, Q
 
 from ..batches import stored_results
 from ..batches.isolation import isolated
 from ..batches.slices import SLICE, slice_transaction
 from ..drafts import estimates
-from ..models import Delivery, Job, Notification, audit, clock, files
+from ..models import Delivery, Invitation, Job, Notification, audit, clock, files
 from ..results import builder
 from ..spending import cap_notices, price_overrides
 from . import alarms, deletion, retention
@@ -63,6 +65,10 @@ def tidy_up() -> None:
         retention.warn_due()
     with isolated("removing old notifications"):
         remove_old_notifications()
+    with isolated("forgetting mail addresses of old invitations"):
+        Invitation.objects.all().forget_mails(clock.now())
+    with isolated("removing ended sessions"):
+        remove_ended_sessions()
     with isolated("deleting what is kept no longer"):
         retention.begin_due()
     with isolated("forgetting old alarms"):
@@ -98,6 +104,15 @@ def remove_old_notifications() -> None:
     Notification.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:SLICE])).delete()
     mails = Delivery.objects.filter(notification=None, made_at__lte=now - NOTIFICATIONS_KEPT)
     mails.filter(pk__in=list(mails.values_list("pk", flat=True)[:SLICE])).delete()
+
+
+def remove_ended_sessions() -> None:
+    """And their lines in people's lists of sessions."""
+    ended = Session.objects.filter(expire_date__lte=clock.now())
+    Session.objects.filter(pk__in=list(ended.values_list("pk", flat=True)[:SLICE])).delete()
+    there = Session.objects.filter(session_key=OuterRef("session_key"))
+    lines = UserSession.objects.exclude(Exists(there))
+    UserSession.objects.filter(pk__in=list(lines.values_list("pk", flat=True)[:SLICE])).delete()
 
 
 def _known_uploads(names: list[str]) -> set[str]:

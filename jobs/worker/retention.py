@@ -4,13 +4,13 @@ counts, receipts and spending are as they were."""
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import CharField, Exists, F, OuterRef, Q, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import CharField, Exists, F, OuterRef, Value
+from django.db.models.functions import Cast, Coalesce, Concat
 
 from ..batches.isolation import isolated
 from ..batches.leases import Lease
@@ -33,13 +33,13 @@ from ..models import (
     outbox,
 )
 from ..models.outbox import Facts
+from ..models.retention import WARNED_BEFORE, deleted_on, ended_jobs, over_by
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.recipes import without_examples
 
 logger = logging.getLogger(__name__)
 
 BEGUN_AT_ONCE = 100  # jobs an hour
-WARNED_BEFORE = timedelta(days=3)
 _WARNING = "contents_expiring:"
 _OPEN_TRIALS = (Trial.State.WAITING, Trial.State.SENDING)
 
@@ -49,53 +49,42 @@ def begin_due() -> None:
     a deletion cannot be undone."""
     if clock.provider_now() is None:
         return
-    now, site = clock.earliest_now(), Retention.get()
-    over = Q(pk=None)
-    for days in filter(None, {site.days, *_days_of_jobs()}):
-        mine = Q() if days == site.days else Q(retention_days=days)
-        over |= mine & Q(finished_at__lte=now - timedelta(days=days))
-    old = Job.objects.filter(over, state=Job.State.FINISHED, contents_deleted_at=None)
+    now = clock.earliest_now()
+    old = ended_jobs().filter(over_by(now, Retention.get()))
     for job in old.order_by("finished_at")[:BEGUN_AT_ONCE]:
         with isolated(f"job {job.pk}: deleting its cells and answers"):
-            _begin(job)
+            _begin(job, now)
 
 
 def warn_due() -> None:
-    """Tell people whose cells and answers are deleted soon, once for each job."""
+    """Tell people whose cells and answers are deleted soon, once for each job until somebody
+    changes when that is."""
     now, site = clock.now(), Retention.get()
-    soon = Q(pk=None)
-    for days in filter(None, {site.days, *_days_of_jobs()}):
-        mine = Q() if days == site.days else Q(retention_days=days)
-        soon |= mine & Q(finished_at__lte=now - timedelta(days=days) + WARNED_BEFORE)
-    key = Concat(Value(_WARNING), Cast("pk", CharField()))
+    chosen = Coalesce(Cast("retention_changed_at", CharField()), Value(""))
+    by_site = f":{site.changed_at:%Y-%m-%dT%H:%M:%S}:" if site.changed_at else ""
+    key = Concat(Value(_WARNING), Cast("pk", CharField()), Value(by_site), chosen)
     told = Notification.objects.filter(person=OuterRef("owner"), key=OuterRef("key"))
-    jobs = Job.objects.filter(soon, state=Job.State.FINISHED, contents_deleted_at=None)
+    jobs = ended_jobs().filter(over_by(now + WARNED_BEFORE, site))
     jobs = jobs.filter(trashed_at=None, owner__is_active=True)
     jobs = jobs.annotate(key=key).exclude(Exists(told))
     for job in jobs.select_related("owner").order_by("finished_at")[:BEGUN_AT_ONCE]:
-        days = min(filter(None, (job.retention_days, site.days)), default=0)
-        left = (job.finished_at or now) + timedelta(days=days) - now
-        facts = Facts(days=max(left.days, 0), whose="site")
-        outbox.tell_about_job("results_expiring", job, facts, key=f"{_WARNING}{job.pk}")
+        left = (deleted_on(job, site) or now) - now
+        facts = Facts(days=max(round(left / timedelta(days=1)), 0), whose="site")
+        outbox.tell_about_job("results_expiring", job, facts, key=job.key)  # type: ignore[attr-defined]  # of this query
 
 
-def _days_of_jobs() -> set[int | None]:
-    chosen = Job.objects.exclude(retention_days=None).filter(contents_deleted_at=None)
-    return set(chosen.values_list("retention_days", flat=True).distinct())
-
-
-def _begin(job: Job) -> None:
-    """From here on every page says that they are deleted, and no row is sent again."""
+def _begin(job: Job, now: datetime) -> None:
+    """From here on every page says that they are deleted, and no row is sent again. The list that
+    `job` is from may be old: it must still be due, by the settings of now."""
     with transaction.atomic():
-        mine = Job.objects.filter(pk=job.pk, state=Job.State.FINISHED, contents_deleted_at=None)
-        mine = mine.filter(finished_at=job.finished_at)
-        now = clock.now()
-        if mine.update(contents_deleted_at=now, next_action_at=now):
+        site = Retention.row().select_for_update().get()
+        mine = ended_jobs().filter(over_by(now, site), pk=job.pk, finished_at=job.finished_at)
+        if mine.update(contents_deleted_at=clock.now(), next_action_at=clock.now()):
             job.trials.filter(state=Trial.State.WAITING).delete()
             # Its answers are of no use to the jobs that run it again.
-            job.runs_again().price_anew(now)
+            job.runs_again().price_anew(clock.now())
             Job.objects.filter(previous=job).update(previous=None)
-            job_log.write(job.pk, "Deleting all cells and answers, as the retention says.")
+            job_log.write(job.pk, "Deleting all cells and answers. Their retention time has ended.")
 
 
 def delete_contents(job: Job, lease: Lease) -> None:

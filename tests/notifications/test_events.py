@@ -29,6 +29,7 @@ from jobs.models import (
     Team,
 )
 from jobs.provider.errors import Refused
+from jobs.rules.notification_events import Facts, detail_of
 from jobs.rules.retry_choices import RoundEstimate
 from jobs.spending import cap_notices
 from jobs.worker import finishing, housekeeping
@@ -244,3 +245,11 @@ def test_spending_that_is_switched_off_and_on(people: list[User], client_root: C
         client_root.post("/spending/switch/", {"stop": stop})
     assert told() == {"spending_stopped": ["alice", "root"], "spending_resumed": ["alice", "root"]}
     assert mailed() == ["spending_stopped"] * 2
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(0, "within a day"), (1, "in 1 day."), (3, "in 3 days.")]
+)
+def test_how_long_answers_are_still_here_is_said_in_words(days: int, words: str) -> None:
+    told = detail_of("results_expiring", Facts(days=days, whose="site"))
+    assert words in told and "Download them before then" in told

@@ -9,6 +9,7 @@ import threading
 import pytest
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -28,6 +29,7 @@ from jobs.models import (
     role_of,
 )
 from jobs.notifications import messages
+from jobs.worker import housekeeping
 
 from ..conftest import PASSWORD, set_up_path, signed_in
 from ..running import SECONDS
@@ -173,13 +175,19 @@ def test_a_mail_address_signs_in_too(alice: User) -> None:
         assert answer.headers["Location"] == "/", name
 
 
-def test_a_changed_password_ends_all_other_sessions(client_alice: Client, alice: User) -> None:
-    elsewhere = signed_in(alice)
+def test_a_changed_password_ends_all_other_sessions(alice: User) -> None:
+    client_alice, elsewhere = traced(alice), signed_in(alice)
     assert elsewhere.get("/").status_code == 200
     new = {"new_password1": "quite another one", "new_password2": "quite another one"}
 
+    client_alice.get("/")
+    before = UserSession.objects.get(session_key=client_alice.session.session_key)
     client_alice.post("/password/", {"old_password": PASSWORD, **new})
 
+    assert client_alice.session.session_key != before.session_key
+    page = client_alice.get("/account/sessions/").content.decode()
+    assert page.count("This device") == 1, "this session is in the list as before"
+    assert UserSession.objects.get().pk == before.pk
     assert client_alice.get("/").status_code == 200
     assert elsewhere.get("/").status_code == 302
 
@@ -239,7 +247,7 @@ def test_a_link_by_mail_changes_a_forgotten_password_once(
     alice.refresh_from_db()
     assert alice.check_password("quite another one")
     assert client_alice.get("/").status_code == 302
-    assert "This link is over" in choose_password(link, "a third one, longer")
+    assert "This link has expired" in choose_password(link, "a third one, longer")
     assert AuditEntry.objects.filter(event="password_reset", who=alice.pk).exists()
 
 
@@ -321,6 +329,21 @@ def test_one_session_and_all_others_can_be_ended(alice: User) -> None:
 
     assert tablet.get("/").status_code == 302
     assert client_alice.get("/").status_code == 200
+
+
+def test_looking_at_the_sessions_changes_none(alice: User) -> None:
+    client, gone, old = traced(alice), traced(alice), traced(alice)
+    for one in (client, gone, old):
+        one.get("/")
+    Session.objects.filter(pk=gone.session.session_key).delete()
+    Session.objects.filter(pk=old.session.session_key).update(expire_date=timezone.now())
+    before = list(UserSession.objects.order_by("pk").values())
+    page = client.get("/account/sessions/")
+    assert [one.session_key for one, *_ in page.context["sessions"]] == [client.session.session_key]
+    assert list(UserSession.objects.order_by("pk").values()) == before
+    housekeeping.tidy_up()
+    assert UserSession.objects.get().session_key == client.session.session_key
+    assert Session.objects.count() == 1
 
 
 def test_nobody_ends_the_session_of_another(client_alice: Client, bob: User) -> None:

@@ -16,9 +16,9 @@ from django.http import HttpResponseNotAllowed
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver
 
-from jobs.actions import approvals, submissions
+from jobs.actions import approvals, drafts, submissions
 from jobs.batches import leases
-from jobs.drafts import estimates, templates
+from jobs.drafts import estimates, improvements, templates
 from jobs.models import AuditCheck, AuditEntry, Job, SpendingCaps, Template, audit
 from jobs.rules import audit_events
 from jobs.rules.recipes import Recipe
@@ -46,7 +46,7 @@ POSTS: dict[str, tuple[str, ...] | str] = {
         "approval_withdrawn",
         "approval_declined",
     ),
-    "change_prompt": ("retry_submitted", "approval_requested", "approval_given"),
+    "change_prompt": ("retry_submitted", "approval_requested", "approval_given", "rows_tested"),
     "stop": ("job_stopped",),
     "try_again": ("job_resumed",),
     "send_now": ("sending_resumed",),
@@ -83,11 +83,11 @@ POSTS: dict[str, tuple[str, ...] | str] = {
     "reading": DRAFTING,
     "correct": DRAFTING,
     "replace": DRAFTING,
-    "start_trials": DRAFTING,
+    "start_trials": ("rows_tested",),
     "use_trial": DRAFTING,
     "use_example": DRAFTING,
     "mark_trial": DRAFTING,
-    "improve": DRAFTING,
+    "improve": ("better_prompt_requested", "rows_tested"),
     "take_advice": DRAFTING,
     "mark_private": DRAFTING,
     "edits": READING,
@@ -256,6 +256,38 @@ def test_who_took_which_file_is_recorded(
     entry = AuditEntry.objects.get()
     assert (entry.event, entry.who, entry.job) == ("file_downloaded", alice.pk, job.pk)
     assert entry.detail.after == {"file": "csv", "rows": "good"}
+
+
+def test_a_test_of_rows_which_costs_money_is_recorded(
+    alice: User, client_alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [["Ada", "secret cell"], ["Ben", "x"]]
+    job = store_job(alice, Job.State.DRAFT, rows=rows, prompt="Private words: {{text}}")
+    address = f"/jobs/{job.pk}/test/"
+    with monkeypatch.context() as patch:
+
+        def fail(*_args: object, **_values: object) -> None:
+            raise RuntimeError
+
+        patch.setattr(audit, "record", fail)
+        with pytest.raises(RuntimeError):
+            client_alice.post(address, {"count": "2", "which": "first"})
+    assert not job.trials.exists(), "without a record nothing is sent"
+    for _ in range(2):  # the second one is refused: the first is still running
+        client_alice.post(address, {"count": "2", "which": "first"})
+    (entry,) = AuditEntry.objects.all()
+    assert (entry.event, entry.who, entry.job) == ("rows_tested", alice.pk, job.pk)
+    most = sum(job.trials.values_list("most_pico", flat=True))
+    assert entry.detail.after["tests"] == 2
+    assert float(str(entry.detail.after["most_usd"])) == pytest.approx(most / 10**12)
+    assert "secret" not in str(entry.detail) and "Private" not in str(entry.detail)
+    trial = job.trials.first()
+    assert trial
+    monkeypatch.setattr(improvements, "plan_improvement", lambda *_: trial)
+    job.trials.all().delete()
+    trial.pk = None
+    assert drafts.ask_for_better_prompt(job, [None], "", alice)  # type: ignore[list-item]  # unread
+    assert recorded() == ["rows_tested", "better_prompt_requested"]
 
 
 def test_an_action_from_the_command_line_says_so(

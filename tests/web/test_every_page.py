@@ -80,7 +80,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "delete": (55, 4),
     "run again": (175, 10),
     "retention": (90, 4),
-    "audit log": (285, 20),
+    "audit log": (310, 20),
     "system": (190, 4),
     "import": (140, 5),
     "import, listed": (145, 5),

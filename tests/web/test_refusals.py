@@ -14,11 +14,12 @@ from django.urls import URLPattern, get_resolver
 from pytest_django import Settings
 
 from jobs.actions import people
-from jobs.models import Access, Job, Membership, Role, Team
+from jobs.models import Access, AuditEntry, Job, Membership, Role, Team
 from jobs.web import account_middleware, middleware
 from jobs.web.message_storage import MessageCookie
 
 from ..conftest import PASSWORD, signed_in
+from ..environment import ROOT
 from .test_security import everything
 
 MakeJob = Callable[..., Job]
@@ -45,6 +46,7 @@ FORM = {
     "most_a_job": "5",
 }
 OF_PEOPLE = ("people/", "teams/")
+PUBLIC = {"robots", "favicon"}  # the same for everyone
 
 
 def addresses(job: Job | None = None, person: User | None = None) -> Iterator[tuple[str, str]]:
@@ -139,6 +141,58 @@ def test_every_answer_says_how_a_browser_may_use_it(
             assert "Content-Security-Policy" in headers, path
             is_text = headers.get("Content-Type", "").startswith("text/")
             assert not is_text or "charset=utf-8" in headers["Content-Type"], path
+
+
+def test_what_a_person_sees_is_stored_by_no_browser_or_proxy(
+    make_job: MakeJob, alice: User, root: User
+) -> None:
+    job = make_job(alice)
+    for user in (alice, root):
+        client = signed_in(user)
+        for name, path in addresses(job, alice):
+            if name not in {"logout", "account_logout", "openid_connect_callback", *PUBLIC}:
+                assert "no-store" in client.get(path).headers["Cache-Control"], path
+
+
+def test_the_words_of_a_search_are_in_no_log(
+    make_job: MakeJob,
+    alice: User,
+    client_alice: Client,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are in the address, and may be a name in a cell."""
+    job = make_job(alice, rows=[["Ada", "a quokka"]])
+    client_alice.raise_request_exception = False
+    with caplog.at_level("DEBUG"):
+        for path in ("/", f"/jobs/{job.pk}/rows/", "/no/such/page/", "/people/"):
+            client_alice.get(path, {"q": "quokka"})
+            Client().get(path, {"q": "quokka"})
+
+        def fail(*_args: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(Job.objects, "visible_to", fail)
+        assert client_alice.get(f"/jobs/{job.pk}/", {"q": "quokka"}).status_code == 500
+    logged = [record for record in caplog.records if record.name != "django.db.backends"]
+    assert logged and "quokka" not in " ".join(record.getMessage() for record in logged)
+    assert "quokka" not in str(list(AuditEntry.objects.values()))
+
+
+def test_a_browser_stores_nothing_of_a_job() -> None:
+    """A theme, a time zone, and the number of the last notification."""
+    kept = re.compile(r"localStorage\.setItem\(.*|document\.cookie = .*")
+    other = re.compile(r"sessionStorage|indexedDB|caches\.|serviceWorker|localStorage\[")
+    found = set()
+    for path in (ROOT / "static").glob("*.js"):
+        text = path.read_text()
+        assert not other.search(text), path
+        found |= {(path.name, line.partition(";")[0]) for line in kept.findall(text)}
+    assert found == {
+        ("notifications.js", "localStorage.setItem(SEEN, String(newest))"),
+        ("site.js", "document.cookie = `${cookie}"),
+        ("theme.js", 'localStorage.setItem("theme", button.dataset.themeChoice)'),
+    }
 
 
 def test_cookies_are_of_this_host_over_https_only(

@@ -16,6 +16,7 @@ import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -202,6 +203,37 @@ def test_every_sign_in_is_audited(alice: User) -> None:
         ("signed_in", who, AWAY),
     ]
     assert AuditEntry.objects.get(event="signed_in").who == alice.pk
+
+
+@pytest.mark.parametrize(
+    ("page", "given"),
+    [
+        ("/password/", {"new_password1": "quite another", "new_password2": "quite another"}),
+        ("/account/confirm/", {"next": "/account/"}),
+    ],
+)
+def test_who_is_signed_in_cannot_guess_the_password_either(
+    alice: User, hashed: list[str], page: str, given: dict[str, str]
+) -> None:
+    """Somebody has found a browser in which alice is signed in."""
+    field = "password" if page == "/account/confirm/" else "old_password"
+    client = Client(REMOTE_ADDR=HOME)
+    client.force_login(alice)
+    answers = [client.post(page, {field: WRONG, **given}) for _ in range(OF_PAIR.lock_at)]
+
+    assert [one.status_code for one in answers] == [200] * 5 + [429] * 5
+    assert client.post(page, {field: PASSWORD, **given}).status_code == 429
+    assert hashed.count(WRONG) == 6 and PASSWORD not in hashed
+    alice.refresh_from_db()
+    assert alice.check_password(PASSWORD)
+    entries = AuditEntry.objects.filter(who=alice.pk).exclude(event="signed_in")
+    assert {(one.event, one.target) for one in entries} == {
+        ("password_not_confirmed", f"person {alice.pk}"),
+        ("sign_in_locked", f"person {alice.pk}"),
+    }
+    later(OF_PAIR.lock)
+    cache.clear()  # in which the page to confirm counts a minute's attempts, too
+    assert client.post(page, {field: PASSWORD, **given}).status_code == 302
 
 
 def test_a_clock_that_was_ahead_locks_nobody_out(alice: User) -> None:

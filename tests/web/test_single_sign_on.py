@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 import pytest
@@ -29,8 +29,8 @@ from jwt.utils import base64url_encode
 from pytest_django import Settings
 
 from jobs.actions import invitations, people
-from jobs.models import Role, role_of
-from jobs.web.openid_connect import SignedAdapter
+from jobs.models import AuditEntry, Role, role_of
+from jobs.web.openid_connect import SignedAdapter, nonce_of
 from jobs.worker.supervision import prepare_child as end_with_parent
 
 from ..conftest import PASSWORD, signed_in
@@ -270,7 +270,9 @@ def test_the_token_has_to_be_signed_with_the_issuers_key(
     assert User.objects.exists() == (kind == "right")
 
 
-@pytest.mark.parametrize("change", ["", "HS256", "none", "kid", "aud", "iss", "exp", "no sub"])
+@pytest.mark.parametrize(
+    "change", ["", "HS256", "none", "kid", "aud", "iss", "nonce", "exp", "no sub"]
+)
 def test_a_forged_token_is_refused(
     issuer: Issuer, other_keys: list[dict[str, object]], change: str
 ) -> None:
@@ -280,7 +282,8 @@ def test_a_forged_token_is_refused(
     other_keys[:] = [{**json.loads(public), "kid": "k", "use": "sig", "alg": "RS256"}]
     claims = {"iss": issuer.url, "sub": "s", "aud": "batchsite", "iat": time.time()}
     claims["exp"] = time.time() + (-3600 if change == "exp" else 3600)
-    claims |= {change: "somebody else"} if change in ("aud", "iss") else {}
+    claims["nonce"] = nonce_of("a state")
+    claims |= {change: "somebody else"} if change in ("aud", "iss", "nonce") else {}
     if change == "no sub":
         del claims["sub"]
     name = {"kid": "other" if change == "kid" else "k"}
@@ -293,7 +296,7 @@ def test_a_forged_token_is_refused(
         signed = base64url_encode(parts[0]) + b"." + parts[1]
         digest = hmac.digest(public.encode(), signed, "sha256")
         token = (signed + b"." + base64url_encode(digest)).decode()
-    request = RequestFactory().get("/")
+    request = RequestFactory().get("/", {"state": "a state"})
     adapter = SignedAdapter(request, "sso")
     app = adapter.get_provider().app
     if not change:
@@ -322,6 +325,59 @@ def test_an_answer_counts_once_and_for_its_browser_only(issuer: Issuer) -> None:
     assert state and code
     again = client.get(f"{START}callback/?code={code[1]}&state={state[1]}")
     assert again.status_code == 403
+
+
+def test_a_token_for_another_sign_in_is_refused(issuer: Issuer) -> None:
+    issuer.person("s11", preferred_username="kim", groups=["staff"])
+    client = Client()
+    address = leave(client)
+    nonce = parse_qs(urlsplit(address).query)["nonce"][0]
+    assert len(nonce) == 64 and nonce not in leave(client), "another one each time"
+    answer = client.get(back(issuer.consent(address.replace(nonce, "0" * 64), "s11")))
+    assert answer.status_code == 403 and not User.objects.exists()
+    assert sign_in(issuer, "s11", client).status_code == 302
+
+
+def test_a_person_links_their_account_with_the_password_only(issuer: Issuer, alice: User) -> None:
+    issuer.person("s12", preferred_username="someone-else", groups=["staff"])
+    client = signed_in(alice)
+    link = f"{START}?process=connect"
+    assert client.get(link).headers["Location"].startswith("/account/confirm/?next=")
+    confirm = {"password": PASSWORD, "next": link}
+    address = leave(client, client.post("/account/confirm/", confirm).headers["Location"])
+    session = client.session
+    session["account_authentication_methods"] = []  # too long ago, when the browser comes back
+    session.save()
+    asked = client.get(back(issuer.consent(address, "s12")))
+    assert asked.headers["Location"].startswith("/account/confirm/")
+    assert not SocialAccount.objects.exists()
+    client.post("/account/confirm/", {"password": PASSWORD})
+    assert SocialAccount.objects.get().user == alice
+    assert AuditEntry.objects.filter(event="single_sign_on_linked", who=alice.pk).count() == 1
+
+    session = client.session
+    session["account_authentication_methods"] = []
+    session.save()
+    given = {"account": str(SocialAccount.objects.get().pk)}
+    asked = client.post("/account/single-sign-on/", given)
+    assert asked.headers["Location"].startswith("/account/confirm/")
+    assert SocialAccount.objects.exists()
+
+
+def test_who_is_refused_or_deactivated_is_on_record(issuer: Issuer, root: User) -> None:
+    issuer.person("s13", preferred_username="lou", groups=["guests"])
+    sign_in(issuer, "s13")
+    issuer.person("s13", preferred_username="lou", groups=["staff"])
+    sign_in(issuer, "s13")
+    lou = User.objects.get(username="lou")
+    people.set_active(lou, False, root)
+    sign_in(issuer, "s13")
+    Client().get(f"{START}callback/?code=1&state=2")
+    entries = AuditEntry.objects.filter(event__endswith="_refused").order_by("number")
+    assert [(one.event, one.target) for one in entries] == [
+        ("single_sign_on_refused", ""),
+        ("deactivated_refused", f"person {lou.pk}"),
+    ], "a stranger's request is in the log of the site only"
 
 
 def test_a_person_links_their_account_themselves(issuer: Issuer, alice: User) -> None:

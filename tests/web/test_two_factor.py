@@ -23,6 +23,7 @@ from pytest_django import Settings
 
 from jobs.actions import people
 from jobs.models import AuditEntry, audit
+from jobs.web import shared_cache
 from jobs.web.shared_cache import SharedCache
 
 from ..conftest import PASSWORD, signed_in
@@ -99,6 +100,36 @@ def test_wrong_codes_are_counted(alice: User) -> None:
     assert "Wait five minutes" in late.content.decode()
 
 
+def test_wrong_codes_are_on_record(alice: User) -> None:
+    client = confirmed(alice)
+    add_app(client)
+    browser = Client()
+    give_password(browser)
+    browser.post("/account/two-factor/sign-in/", {"code": "314159"})
+    passkey = {"credential": '{"id": "314159"}'}
+    browser.post("/account/two-factor/sign-in/", passkey)
+    client.post("/account/two-factor/confirm/", {"code": "314159"})
+    Authenticator.objects.create(user=alice, type="webauthn", data={})
+    client.post("/account/passkeys/confirm/", passkey)
+    Authenticator.objects.filter(type="webauthn").delete()
+    Client().post("/account/passkeys/sign-in/", passkey)
+    wrong = [
+        (one.event, one.who, one.target)
+        for one in AuditEntry.objects.order_by("number")
+        if "step" in one.event or "passkey" in one.event
+    ]
+    person = f"person {alice.pk}"
+    assert wrong == [
+        *[("second_step_failed", None, person)] * 2,
+        *[("second_step_not_confirmed", alice.pk, person)] * 2,
+        ("passkey_refused", None, ""),
+    ]
+    assert "314159" not in str(list(AuditEntry.objects.values()))
+    for _ in range(20):
+        browser.post("/account/two-factor/sign-in/", {"code": "000000"})
+    assert AuditEntry.objects.filter(event="second_step_failed").count() == 10, "then it ends"
+
+
 def test_a_code_of_an_app_signs_in_once_in_all_processes(alice: User) -> None:
     secret = add_app(confirmed(alice))
     code = code_of(secret)
@@ -125,6 +156,21 @@ def test_of_many_who_add_a_key_at_once_one_does(tmp_path: Path) -> None:
     while "short" in cache:
         time.sleep(0.01)
     assert cache.add("short", "y"), "its time is over"
+
+
+def test_whoever_fills_the_cache_makes_it_forget_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_cache, "CULLED_EVERY", 0.0)
+    cache = SharedCache(str(tmp_path), {"OPTIONS": {"MAX_ENTRIES": 5}})
+    cache.set("wrong-codes", [1, 2, 3], 300)
+    assert cache.add("a-used-code", "y", 90)
+    for number in range(100):
+        cache.set(f"mine-{number}", "x", 300)
+        cache.set(f"over-{number}", "x", -1)
+    assert cache.get("wrong-codes") == [1, 2, 3] and not cache.add("a-used-code", "y", 90)
+    cache.set("one-more", "x", 300)
+    assert len(list(tmp_path.glob("*.djcache"))) <= 104, "what is over is gone"
 
 
 def test_a_change_of_a_factor_and_its_record_are_one(

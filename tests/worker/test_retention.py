@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,10 +14,21 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 
-from jobs.actions import drafts, retention, retries
+from jobs.actions import drafts, people, retention, retries
 from jobs.batches import late, polling, provider_deletion, stored_results
-from jobs.models import Attempt, AuditEntry, Batch, Job, Retention, Row, clock, files
-from jobs.models.retention import deleted_on
+from jobs.models import (
+    Attempt,
+    AuditEntry,
+    Batch,
+    Job,
+    Notification,
+    Retention,
+    Role,
+    Row,
+    clock,
+    files,
+)
+from jobs.models.retention import WARNED_BEFORE, deleted_on
 from jobs.provider import client, errors
 from jobs.retries import rounds
 from jobs.retries.measurements import CannotRetry
@@ -24,10 +36,11 @@ from jobs.retries.selection import FOR_NOW
 from jobs.rules.recipes import Recipe, with_example, without_examples
 from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import ledger, receipts
+from jobs.web.templatetags.show import day
 from jobs.worker import advance, backups, tally
 from jobs.worker import retention as over
 
-from ..conftest import Simulator
+from ..conftest import Simulator, signed_in
 from ..driven_jobs import confirmed
 
 Drive = Callable[..., Job]
@@ -54,6 +67,7 @@ def test_cells_and_answers_go_and_the_record_stays(
     Attempt.objects.create(job=job, number=1, attempt=1, source=SECRET, answer=SECRET, problem="")
     receipt, spent, counts = receipts.receipt_of(job), job.spent_pico, job.tally
     assert retention.change_job(job, 30, None, alice) and job.finished_at
+    Job.objects.update(retention_changed_at=None)  # as if chosen before it ended
     site = Retention.get()
     ends = deleted_on(Job.objects.get(pk=job.pk), site)
     assert ends == job.finished_at + timedelta(days=30)
@@ -112,9 +126,16 @@ def test_no_job_keeps_them_longer_than_the_site_allows(
     alice: User, root: User, client_root: Client, client_alice: Client, make_job: Callable[..., Job]
 ) -> None:
     job = make_job(alice, finished_at=clock.now())
-    client_root.post("/retention/", {"days": "90", "deletes_batches": "on"})
+    given = {"days": "90", "deletes_batches": "on", "announced": "90"}
+    client_root.post("/retention/", given)
     assert (Retention.get().days, Retention.get().deletes_batches) == (90, True)
     assert client_alice.get("/retention/").status_code == 404
+    ann = User.objects.create_user("ann")
+    people.store_role(ann, Role.AUDITOR)
+    auditor = signed_in(User.objects.get(pk=ann.pk))
+    read = auditor.get("/retention/").content.decode()
+    assert "deleted 90 days after a job ends" in read and 'name="days"' not in read
+    assert auditor.post("/retention/", {"days": ""}).status_code == 403
     client_alice.post(f"/jobs/{job.pk}/retention/", {"days": "365", "deletes_batches": "no"})
     job.refresh_from_db()
     assert job.retention_days is None
@@ -123,11 +144,100 @@ def test_no_job_keeps_them_longer_than_the_site_allows(
     assert [job.retention_days, job.deletes_batches] == [30, False]
     page = client_alice.get(f"/jobs/{job.pk}/?tab=details").content.decode()
     assert re.search(r'<option value="30" selected>', page), "it can be seen where it is changed"
-    Job.objects.update(retention_days=365)  # it was chosen before the site said 90
+    # They were chosen before the job ended.
+    Job.objects.update(retention_days=365, retention_changed_at=None)
+    Retention.row().update(changed_at=None)
     ends = deleted_on(Job.objects.get(), Retention.get())
     assert ends and job.finished_at and ends == job.finished_at + timedelta(days=90)
     events = list(AuditEntry.objects.order_by("number").values_list("event", flat=True))
     assert events == ["retention_changed", "job_retention_changed"]
+
+
+def test_a_shorter_time_deletes_nothing_that_its_owner_was_not_told_of(
+    alice: User, root: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    old = make_job(alice, finished_at=now - timedelta(days=200))
+    own = make_job(alice, finished_at=now - timedelta(days=200))
+    monkeypatch.setattr(clock, "provider_now", lambda: now)
+
+    def look(after: timedelta) -> None:
+        monkeypatch.setattr(clock, "earliest_now", lambda: now + after)
+        monkeypatch.setattr(clock, "now", lambda: now + after)
+        over.warn_due()
+        over.begin_due()
+
+    retention.change_site(365, False, root)
+    assert retention.change_job(own, 30, None, alice)
+    look(timedelta(minutes=1))
+    assert [one.job for one in Notification.objects.all()] == [own]
+    assert Notification.objects.get().facts.days == 3
+    retention.change_site(90, False, root)
+    look(timedelta(minutes=2))
+    assert {one.job for one in Notification.objects.all()} == {old, own}
+    own.refresh_from_db()
+    old.refresh_from_db()
+    site = Retention.get()
+    assert site.changed_at and deleted_on(old, site) == site.changed_at + WARNED_BEFORE
+    look(WARNED_BEFORE - timedelta(minutes=1))
+    assert not Job.objects.exclude(contents_deleted_at=None).exists(), "owners were told 3 days"
+    look(WARNED_BEFORE + timedelta(minutes=3))
+    assert not Job.objects.filter(contents_deleted_at=None).exists()
+
+
+def test_a_second_change_is_told_again(
+    alice: User, root: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(alice, finished_at=clock.now() - timedelta(days=100))
+    for days in (90, None, 90):
+        retention.change_site(days, False, root)
+        Retention.row().filter(days=None).update(changed_at=clock.now() - timedelta(days=9))
+        over.warn_due()
+        over.warn_due()
+        later = clock.now() + timedelta(days=1)
+        monkeypatch.setattr(clock, "now", lambda later=later: later)
+    assert Notification.objects.filter(event="results_expiring").count() == 2
+
+
+def test_what_is_due_no_more_stays(
+    alice: User, root: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting was changed, or the job began anew, after the list of what is due was made."""
+    job = make_job(alice, finished_at=clock.now() - timedelta(days=100))
+    Retention.row().update(days=30)
+    changes: list[Callable[[], object]] = [
+        lambda: retention.change_site(None, False, root),
+        lambda: retention.change_site(365, False, root),
+        lambda: Job.objects.update(state=Job.State.WORKING),
+        lambda: Job.objects.update(finished_at=clock.now()),
+    ]
+    monkeypatch.setattr(clock, "provider_now", clock.now)
+    begin = over._begin
+    for change in changes:
+        Job.objects.update(state=Job.State.FINISHED, finished_at=job.finished_at)
+        Retention.row().update(days=30, changed_at=None)
+        meanwhile = iter([change])
+        monkeypatch.setattr(over, "_begin", lambda *args, m=meanwhile: [next(m)(), begin(*args)])
+        over.begin_due()
+        assert not list(meanwhile) and not Job.objects.exclude(contents_deleted_at=None).exists()
+
+
+def test_a_shorter_time_is_saved_by_who_has_seen_what_it_deletes(
+    alice: User, client_root: Client, make_job: Callable[..., Job]
+) -> None:
+    make_job(alice, finished_at=clock.now() - timedelta(days=100))
+    make_job(alice, finished_at=clock.now() - timedelta(days=10))
+    make_job(alice, finished_at=clock.now() - timedelta(days=50), retention_days=30)
+    page = client_root.post("/retention/", {"days": "90"}).content.decode()
+    assert "cells and answers of 2 jobs, the first on" in " ".join(page.split())
+    assert day(clock.now() + WARNED_BEFORE) in page
+    assert Retention.get().days is None
+    client_root.post("/retention/", {"days": "30", "announced": "90"})
+    assert Retention.get().days is None, "something else was announced"
+    client_root.post("/retention/", {"days": "90", "announced": "90"})
+    assert Retention.get().days == 90
+    client_root.post("/retention/", {"days": "365"})
+    assert Retention.get().days == 365, "a longer time deletes nothing"
 
 
 def test_examples_leave_the_background() -> None:
@@ -201,3 +311,71 @@ def test_one_that_is_gone_counts_as_deleted_only_with_the_key_it_was_sent_with(
     Batch.objects.update(delete_after=None)
     provider_deletion.delete_some()
     assert Batch.objects.get().deletion_id == provider_deletion.GONE
+
+
+def test_everything_is_looked_at_again_before_a_batch_is_deleted(
+    alice: User, root: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = finished(alice, drive)
+    batch = job.batches.get()
+    path = files.results_path(batch)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    retrieve = client.retrieve_batch
+    changes: list[Callable[[], object]] = [
+        lambda: retention.change_site(None, False, root),
+        lambda: retention.change_job(job, None, False, alice),
+        lambda: job.rows.filter(number=1).update(outcome="waiting"),
+        lambda: Batch.objects.update(damaged_at=clock.now()),
+        lambda: path.write_bytes(whole[:-1] + b"x"),
+    ]
+    for change in changes:
+        retention.change_site(None, True, root)
+        retention.change_job(job, None, None, alice)
+        job.rows.filter(number=1).update(outcome="good")
+        Batch.objects.update(damaged_at=None, delete_after=None)
+        path.write_bytes(whole)
+
+        def looked_at(provider_id: str, change: Callable[[], object] = change) -> object:
+            change()  # after the list of what is due was made
+            return retrieve(provider_id)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "retrieve_batch", looked_at)
+            provider_deletion.delete_some()
+        assert is_there(batch)
+        assert Batch.objects.get().delete_after
+
+
+def test_a_batch_that_has_not_ended_there_is_not_deleted(
+    alice: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = finished(alice, drive).batches.get()
+    Retention.row().update(deletes_batches=True)
+    there = replace(client.retrieve_batch(str(batch.provider_id)), status="in_progress")
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "retrieve_batch", lambda _id: there)
+        provider_deletion.delete_some()
+    assert is_there(batch)
+
+
+def test_a_look_that_is_not_answered_makes_a_pause(
+    alice: User, drive: Drive, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = finished(alice, drive).batches.get()
+    Retention.row().update(deletes_batches=True)
+    client.delete_batch(str(batch.provider_id))
+    answers: list[errors.ProviderError] = []
+
+    def look(_id: str) -> None:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(client, "retrieve_batch", look)
+    gone = errors.NotFound(404, "not_found_error", "gone", None)
+    for failures, said in ((1, [errors.Unreachable("away")]), (2, [gone, errors.Unclear("?")])):
+        Batch.objects.update(delete_after=None)
+        answers[:] = said
+        provider_deletion.delete_some()
+        left = Batch.objects.get()
+        assert left.delete_after and left.deletion_failures == failures and not answers
+    assert not left.deleted_at

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ...actions import erasure, people
 from ...models import audit
+from ...rules import wording
 
 
 class Command(BaseCommand):
@@ -38,7 +39,7 @@ class Command(BaseCommand):
                 trashed, running = erasure.erase_data(person, None)
                 self.stdout.write(f"Jobs moved to the trash: {trashed}. Deleted in 30 days.")
                 if running:
-                    self.stderr.write(f"Still running, stop them first: {running} jobs.")
+                    self.stderr.write(f"Still running, stop first: {wording.jobs(running)}.")
             if options["name"]:
                 try:
                     name = erasure.erase_name(person, None)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from allauth.account import forms as account
 from allauth.mfa.base import forms as two_factor
+from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as passkeys
 from django import forms
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from ...models import outbox
+from ...models import audit, outbox
 from .people import say_rules
 from .styled import StyledField, StyledForm
+
+TOO_MANY = ("too_many_login_attempts", "rate_limited")  # codes of allauth's errors
 
 
 class _Worded:
@@ -30,6 +35,21 @@ class _Worded:
             field.widget.attrs.pop("placeholder", None)
             field.help_text = ""
             field.label = self.labels.get(name, field.label)
+
+
+@contextmanager
+def _failure_recorded(event: str, user: User | None, by: User | None = None) -> Iterator[None]:
+    """Add a refusal to the audit log, without what was given. After too many, which is what ends
+    the guessing, nothing more is added. What is no passkey at all is refused, too."""
+    try:
+        try:
+            yield
+        except (LookupError, TypeError, ValueError) as error:  # of the library for passkeys
+            raise forms.ValidationError("Wrong passkey. Try again.") from error
+    except forms.ValidationError as error:
+        if error.code not in TOO_MANY:
+            audit.record(event, who=by, target=audit.person(user) if user else "")
+        raise
 
 
 class ForgottenPasswordForm(_Worded, account.ResetPasswordForm):
@@ -68,9 +88,36 @@ class ReauthenticateForm(_Worded, account.ReauthenticateForm):
 class CodeForm(_Worded, two_factor.AuthenticateForm):
     labels = {"code": "Code"}
 
+    def clean_code(self) -> str:
+        with _failure_recorded("second_step_failed", self.user):
+            return str(super().clean_code())
+
 
 class CodeAgainForm(_Worded, two_factor.ReauthenticateForm):
     labels = {"code": "Code"}
+
+    def clean_code(self) -> str:
+        with _failure_recorded("second_step_not_confirmed", self.user, by=self.user):
+            return str(super().clean_code())
+
+
+class PasskeyForm(passkeys.AuthenticateWebAuthnForm):
+    def clean_credential(self) -> Authenticator:
+        with _failure_recorded("second_step_failed", self.user):
+            return super().clean_credential()
+
+
+class PasskeyAgainForm(passkeys.ReauthenticateWebAuthnForm):
+    def clean_credential(self) -> Authenticator:
+        with _failure_recorded("second_step_not_confirmed", self.user, by=self.user):
+            return super().clean_credential()
+
+
+class PasskeySignInForm(passkeys.LoginWebAuthnForm):
+    def clean_credential(self) -> Authenticator:
+        """Whose passkey it is says only what was given, so nobody is named."""
+        with _failure_recorded("passkey_refused", None):
+            return super().clean_credential()
 
 
 class ActivateAppForm(_Worded, totp.ActivateTOTPForm):

@@ -7,11 +7,13 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth import authenticate
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
-from ...models import Access, Role, Team
+from ...models import Access, Role, Team, is_reserved_name
 from .styled import StyledField, StyledForm
 
 # --- Accounts -------------------------------------------------------------------------------------
@@ -40,6 +42,12 @@ class AccountForm(auth_forms.UserCreationForm):  # type: ignore[type-arg]  # as 
         self.fields["username"].widget.attrs.pop("autofocus", None)
         say_rules(self.fields["password1"], self.fields["password2"])
 
+    def clean_username(self) -> str:
+        name: str = super().clean_username()  # None if somebody has it
+        if name and is_reserved_name(name):
+            raise forms.ValidationError("Names like this are for erased accounts. Choose another.")
+        return name
+
     def make(self, *, administrator: bool) -> User:
         """The account, stored."""
         user: User = self.save(commit=False)
@@ -55,9 +63,18 @@ class InvitedForm(AccountForm):
 class ChangePasswordForm(auth_forms.PasswordChangeForm):
     bound_field_class = StyledField
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.request = request
         say_rules(self.fields["new_password1"], self.fields["new_password2"])
+
+    def clean_old_password(self) -> str:
+        """Checked as at a sign-in, so that wrong ones are counted: see sign_in_limits.py."""
+        given: str = self.cleaned_data["old_password"]
+        found = authenticate(self.request, username=self.user.username, password=given)
+        if found is None or found.pk != self.user.pk:
+            raise forms.ValidationError("Wrong password. Capital letters matter.")
+        return given
 
 
 def say_rules(first: forms.Field, again: forms.Field) -> None:
@@ -108,7 +125,7 @@ class NewOwnerForm(StyledForm):
     """Who gets the jobs of a person; empty: nobody."""
 
     new_owner = forms.ModelChoiceField(
-        User.objects.none(), required=False, label="New owner", empty_label="Keep them here"
+        User.objects.none(), required=False, label="New owner", empty_label="Keep the current owner"
     )
 
     def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
@@ -116,7 +133,7 @@ class NewOwnerForm(StyledForm):
         others = User.objects.filter(is_active=True).exclude(pk=person.pk).order_by("username")
         others = others.exclude(profile__role=Role.AUDITOR)
         self.fields["new_owner"] = forms.ModelChoiceField(
-            others, required=False, label="New owner", empty_label="Keep them here"
+            others, required=False, label="New owner", empty_label="Keep the current owner"
         )
 
 

@@ -113,6 +113,11 @@ def rows(count: int | None) -> str:
 
 
 @register.filter
+def jobs(count: int | None) -> str:
+    return words.jobs(count or 0)
+
+
+@register.filter
 def size(count: int | None) -> str:
     return words.size(count or 0)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from allauth.account.adapter import get_adapter
+from allauth.account.decorators import reauthentication_required
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
 from allauth.account.views import PasswordResetView
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
@@ -108,12 +111,18 @@ class _PasswordView(auth_views.PasswordChangeView):
     form_class = ChangePasswordForm
     success_url = reverse_lazy("password")
 
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {"request": self.request, **super().get_form_kwargs()}
+
     def form_valid(self, form: ChangePasswordForm) -> HttpResponse:  # type: ignore[override]  # its form
-        """Every other session ends."""
+        """Every other session ends; this one gets another key."""
         user: User = form.user
+        before = self.request.session.session_key
         with transaction.atomic():
             answer = super().form_valid(form)
-            people.end_sessions(user, keep=self.request.session.session_key or "")
+            here = self.request.session.session_key or ""
+            UserSession.objects.filter(user=user, session_key=before).update(session_key=here)
+            people.end_sessions(user, keep=here)
             audit.record("password_changed", who=user, target=audit.person(user))
         messages.success(self.request, "Your password was changed.")
         return answer
@@ -186,9 +195,15 @@ def _make_invited_account(form: InvitedForm, token: str, mail: str) -> User | No
     return User.objects.get(pk=user.pk)
 
 
+def _links(request: HttpRequest) -> bool:
+    return request.GET.get("process") == "connect"
+
+
 @require_safe
+@reauthentication_required(app="allauth.socialaccount", enabled=_links)
 def single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponse:
-    """Lead to the provider; say so when it cannot be reached."""
+    """Lead to the provider; say so when it cannot be reached. Who links another account gives the
+    password first."""
     try:
         answer: HttpResponse = openid_connect.login(request, provider_id)
     except (RequestException, OAuth2Error, KeyError, ValueError) as error:

@@ -18,7 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ...actions import erasure, invitations
 from ...actions import people as changes
-from ...models import Invitation, Job, Role, Team, audit, clock, outbox, role_of
+from ...models import Invitation, Job, Role, Team, audit, clock, is_erased, outbox, role_of
+from ...rules import wording
 from .. import mails
 from ..forms.people import InviteForm, NewOwnerForm, RoleForm
 from .access import administrators_only, everything_readers_only, person
@@ -68,7 +69,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     if invitations.withdraw(pk, person(request)):
         messages.success(request, "Invitation withdrawn. Its link no longer works.")
     else:
-        messages.info(request, "That invitation was used, or is over.")
+        messages.info(request, "That invitation was used or has expired.")
     return redirect("people")
 
 
@@ -84,6 +85,7 @@ def one(request: HttpRequest, pk: int) -> HttpResponse:
         "owner_form": NewOwnerForm(found),
         "job_count": found.job_set.count(),
         "has_two_factor": is_mfa_enabled(found),
+        "is_erased": is_erased(found),
     }
     return render(request, "people/one.html", context)
 
@@ -148,7 +150,9 @@ def hand_over(request: HttpRequest, pk: int) -> HttpResponse:
     except changes.NotPossible as why:
         messages.error(request, str(why))
     else:
-        messages.success(request, f"{to.username} now owns {count} jobs of {found.username}.")
+        messages.success(
+            request, f"{to.username} now owns {wording.jobs(count)} of {found.username}."
+        )
     return redirect("person", pk)
 
 
@@ -157,6 +161,11 @@ def hand_over(request: HttpRequest, pk: int) -> HttpResponse:
 def person_password(request: HttpRequest, pk: int) -> HttpResponse:
     """A link with which the person chooses a new password: by mail, or shown this once."""
     found = get_object_or_404(User, pk=pk)
+    try:
+        changes.refuse_if_erased(found)
+    except changes.NotPossible as why:
+        messages.error(request, str(why))
+        return redirect("person", pk)
     key = default_token_generator.make_token(found)
     args = {"uidb36": user_pk_to_url_str(found), "key": key}
     link = request.build_absolute_uri(reverse("account_reset_password_from_key", kwargs=args))
@@ -195,7 +204,7 @@ def erase(request: HttpRequest, pk: int) -> HttpResponse:
         trashed, running = erasure.erase_data(found, person(request))
         messages.success(request, f"Jobs of {found.username} moved to the trash: {trashed:,}.")
         if running:
-            messages.warning(request, f"Still running, stop them first: {running:,} jobs.")
+            messages.warning(request, f"Still running, stop first: {wording.jobs(running)}.")
     elif request.POST.get("what") == "name":
         try:
             name = erasure.erase_name(found, person(request))

@@ -10,27 +10,35 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ...actions import retention
-from ...models import Job, Retention
-from ...models.retention import SAID_BEFORE, deleted_on
-from ..forms.retention import JobRetentionForm, SiteRetentionForm
-from .access import administrators_only, find_job, person
+from ...models import Job, Retention, clock
+from ...models.retention import SAID_BEFORE, WARNED_BEFORE, concerned_by, deleted_on
+from ..forms.retention import JobRetentionForm, SiteRetentionForm, in_words
+from .access import everything_readers_only, find_job, person
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@administrators_only
+@everything_readers_only
 def site_retention(request: HttpRequest) -> HttpResponse:
+    """POST saves, for administrators. A shorter time is saved only by who has seen what it deletes:
+    `announced`."""
     site = Retention.get()
+    kept = in_words(site.days) if site.days else ""
+    context: dict[str, Any] = {"site": site, "kept": kept, "warned_before": WARNED_BEFORE.days}
     initial = {"days": site.days, "deletes_batches": site.deletes_batches}
     form = SiteRetentionForm(request.POST or None, initial=initial)
     if request.method == "POST":
         form = SiteRetentionForm(request.POST)
         if form.is_valid():
             found = form.cleaned_data
-            retention.change_site(found["days"], found["deletes_batches"], person(request))
-            messages.success(request, "Retention saved.")
-            return redirect("retention")
+            days: int | None = found["days"]
+            count, first = concerned_by(days, site, clock.now())
+            if not count or request.POST.get("announced") == str(days):
+                retention.change_site(days, found["deletes_batches"], person(request))
+                messages.success(request, "Retention saved.")
+                return redirect("retention")
+            context |= {"count": count, "first": first, "days": days}
     status = 422 if form.errors else 200
-    return render(request, "retention/site.html", {"form": form}, status=status)
+    return render(request, "retention/site.html", {"form": form, **context}, status=status)
 
 
 @require_POST

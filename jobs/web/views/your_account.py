@@ -10,9 +10,11 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ...actions import people
@@ -62,12 +64,14 @@ two_factor = _TwoFactorView.as_view()
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def sessions(request: HttpRequest) -> HttpResponse:
-    """POST ends the session with the number `session`, or all others."""
+    """POST ends the session with the number `session`, or all others. What is left of sessions that
+    have ended is removed by housekeeping."""
     user, here = person(request), request.session.session_key or ""
     theirs = UserSession.objects.filter(user=user)
     if request.method != "POST":
+        signed_in = Session.objects.filter(expire_date__gt=timezone.now())
         found = sorted(
-            UserSession.objects.purge_and_list(user),
+            theirs.filter(session_key__in=signed_in.values("session_key")),
             key=lambda one: (one.session_key != here, -one.last_seen_at.timestamp()),
         )
         shown = [(one, device_of(one.user_agent), one.session_key == here) for one in found]

@@ -225,17 +225,21 @@ def settle_restored() -> None:
 
 # --- The process that sends -----------------------------------------------------------------------
 
+_CHILD = {"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1", "HOME": "/nonexistent"}
+# Where OpenSSL finds the certificates that a company signs its servers with.
+_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
 
 def send_apart(order: Order, seconds: float = TOTAL_SECONDS) -> Outcome:
-    """Send one message in a process of its own, which gets nothing of this one's environment and
-    is killed after `seconds`."""
+    """Send one message in a process of its own, which gets nothing of this one's environment but
+    _PASSED_ON, and is killed after `seconds`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "jobs.notifications"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries may quote addresses and answers
         cwd=settings.BASE_DIR,
-        env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1", "HOME": "/nonexistent"},
+        env={**_CHILD, **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}},
         start_new_session=True,
     )
     assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for

@@ -6,16 +6,18 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from jobs.models import Channel, Delivery, Job, Notification, clock, outbox
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
 from jobs.worker import sweep
 
-from .receivers import HookReceiver, MailServer
+from .receivers import HookReceiver, MailServer, mail_server, make_certificate
 
 MakeJob = Callable[..., Job]
 SECRET = "a secret of the hook"
@@ -116,6 +118,31 @@ def test_a_mail_that_is_refused_or_cannot_be_delivered_waits(
     make_due()
     sending.send_due(sending.MAIL)
     assert [state for state, _ in states()] == ["sent"] and len(mails.mails) == 1
+
+
+@pytest.mark.parametrize("starts_tls", [False, True])
+def test_a_mail_server_with_a_certificate_of_its_own_gets_nothing_unless_it_is_trusted(
+    alice: User,
+    mails: MailServer,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    starts_tls: bool,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    certificate = make_certificate(tmp_path / "mail.pem")
+    settings.EMAIL_USE_SSL, settings.EMAIL_USE_TLS = not starts_tls, starts_tls
+    with mail_server(certificate, starts_tls=starts_tls) as server:
+        settings.EMAIL_PORT = server.port
+        outbox.tell("cap_80", [alice])
+        sending.send_due(sending.MAIL)
+        assert states() == [("waiting", "The certificate of the mail server was not accepted.")]
+        assert not server.mails
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        make_due()
+        sending.send_due(sending.MAIL)
+        assert [state for state, _ in states()] == ["sent"] and len(server.mails) == 1
 
 
 def test_a_receiver_that_never_ends_is_cut_off(

@@ -175,11 +175,12 @@ def wait_for_room(error: Refused) -> timedelta:
     named = USUAL_WAIT if error.retry_after is None else error.retry_after
     wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
     now = clock.now()
-    Sending.row().update(send_after=now + wait, crowded_at=now)
     # What was paused for another key says nothing any more.
-    Sending.row().exclude(pause_key=key_fingerprint()).update(
-        pause="", pause_key="", pauses_in_a_row=0
-    )
+    paused = Sending.row().exclude(pause="").exclude(pause_key=key_fingerprint())
+    with transaction.atomic():
+        Sending.row().update(send_after=now + wait, crowded_at=now)
+        if paused.update(pause="", pause_key="", pauses_in_a_row=0):
+            outbox.tell("sending_resumed", people_who_send())
     return wait
 
 

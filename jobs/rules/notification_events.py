@@ -27,7 +27,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: int = 0  # what a job or retry took
     days: int = 0  # that are left
     who: str = ""  # the user name of the person who did it
-    text: str = ""  # of an alarm: one whole sentence of ours
+    text: str = ""  # of an alarm, or why spending was stopped: one whole sentence of ours
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,9 @@ def detail_of(event: str, facts: Facts) -> str:
         "action_needed": "It cannot continue by itself. Open the job to see what to do.",
         "action_solved": "It continues.",
         "approval_declined": "Nothing was sent.",
-        "spending_stopped": "Nothing new is sent until an administrator switches it on again.",
+        "spending_stopped": (
+            f"{facts.text} Nothing new is sent until an administrator switches it on again."
+        ).strip(),
         "spending_resumed": "Jobs that were waiting continue.",
         "sending_paused": "Anthropic refuses our key or account. We try again by ourselves, "
         "but an administrator may have to act.",

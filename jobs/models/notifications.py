@@ -23,16 +23,28 @@ MOST_COUNTED = 100  # unread ones; the bell says "99+"
 
 
 class Choices(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The names of the events that a person gets. None: the defaults."""
+    """Whether a person gets an event, by its name. For one that is missing, the default holds: it
+    may be newer than the choice, or come with a role that the person got later."""
 
-    mail: list[str] | None = None
-    browser: list[str] | None = None
+    mail: dict[str, bool] = {}
+    browser: dict[str, bool] = {}
+
+    def mails(self, event: str) -> bool:
+        return self.mail.get(event, EVENTS[event].mail)
+
+    def shows(self, event: str) -> bool:
+        """Whether the browser shows it."""
+        return self.browser.get(event, True)
 
 
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The names of the events that a destination gets. None: all of them."""
+    """Whether a destination gets an event, by its name; `others`: one that is missing."""
 
-    events: list[str] | None = None
+    events: dict[str, bool] = {}
+    others: bool = True
+
+    def gets(self, event: str) -> bool:
+        return self.events.get(event, self.others)
 
 
 class NotificationChoices(models.Model):
@@ -45,6 +57,11 @@ class NotificationChoices(models.Model):
 
     def __str__(self) -> str:
         return f"choices of {self.person_id}"
+
+    @classmethod
+    def of(cls, person: User) -> Choices:
+        stored = cls.objects.filter(person=person).first()
+        return stored.choices if stored else Choices()
 
 
 class Follower(models.Model):
@@ -87,9 +104,6 @@ class Destination(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.label}"
-
-    def gets(self, event: str) -> bool:
-        return self.wanted.events is None or event in self.wanted.events
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):

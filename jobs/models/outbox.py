@@ -22,6 +22,7 @@ from .encryption import cipher
 from .jobs import Job
 from .notifications import (
     Channel,
+    Choices,
     Delivery,
     Destination,
     Follower,
@@ -45,7 +46,7 @@ __all__ = [
 
 # Requests for approval within so long of the first go into one mail.
 GATHERED = timedelta(minutes=5)
-NO_FACTS = Facts()
+NO_FACTS, NO_CHOICES = Facts(), Choices()
 _MAIL = "batchsite: mail about an account"
 
 
@@ -83,7 +84,7 @@ def tell(
         elsewhere = Destination.objects.filter(person__in=[one.person_id for one in made])
         by_person: dict[int, list[Destination]] = {}
         for destination in elsewhere:
-            if destination.gets(event):
+            if destination.wanted.gets(event):
                 by_person.setdefault(destination.person_id, []).append(destination)
         mailed = _mailed([one.person for one in made], event, job, facts)
         Delivery.objects.bulk_create(
@@ -115,8 +116,7 @@ def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> se
     if not settings.HAS_MAIL or (is_practice and about.is_about_work):
         return set()
     chosen = {
-        one.person_id: one.choices.mail
-        for one in NotificationChoices.objects.filter(person__in=people)
+        one.person_id: one.choices for one in NotificationChoices.objects.filter(person__in=people)
     }
     asked: set[int] = set()
     if job is not None and about.is_end:
@@ -124,8 +124,7 @@ def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> se
     is_short = about.is_end and facts.seconds <= MAILED_AFTER_SECONDS
     mailed = set()
     for one in people:
-        events = chosen.get(one.pk)
-        wanted = about.mail if events is None else event in events
+        wanted = chosen.get(one.pk, NO_CHOICES).mails(event)
         if one.email and ((wanted and not is_short) or one.pk in asked):
             mailed.add(one.pk)
     return mailed

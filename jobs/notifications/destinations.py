@@ -17,6 +17,7 @@ from ..models.notifications import Wanted
 from .guard import CHATS, Guard, Refused, chat_of, check_webhook
 
 MOST = 10  # of one person
+ALL = Wanted()
 SHORTEST_SECRET, LONGEST_SECRET = 16, 200
 _PURPOSE = "batchsite: destinations of notifications"
 
@@ -36,7 +37,7 @@ def guard() -> Guard:
 
 
 def add(
-    person: User, channel: str, address: str, secret: str = "", events: list[str] | None = None
+    person: User, channel: str, address: str, secret: str = "", wanted: Wanted = ALL
 ) -> Destination:
     """Raises Refused when the address cannot be used, or the person has too many."""
     address = address.strip()
@@ -51,7 +52,7 @@ def add(
         channel=channel,
         label=label,
         sealed=cipher(_PURPOSE).encrypt(plain).decode(),
-        wanted=Wanted(events),
+        wanted=wanted,
     )
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.actions import erasure
+from jobs.actions import erasure, notifications
 from jobs.models import (
     Channel,
     Delivery,
@@ -49,15 +49,30 @@ def told(person: User) -> list[tuple[str, list[str]]]:
 def test_each_person_is_told_once_in_each_way_they_chose(alice: User, bob: User) -> None:
     give_mail(alice, bob)
     Destination.objects.create(person=alice, channel=Channel.WEBHOOK, label="a")
-    Destination.objects.create(
-        person=alice, channel=Channel.APPRISE, label="b", wanted=Wanted(["cap_80"])
-    )
-    NotificationChoices.objects.create(person=bob, choices=Choices(mail=[]))
+    only = Wanted({"cap_80": True}, others=False)
+    Destination.objects.create(person=alice, channel=Channel.APPRISE, label="b", wanted=only)
+    choices = Choices(mail={"action_needed": False})
+    NotificationChoices.objects.create(person=bob, choices=choices)
 
     assert outbox.tell("action_needed", [alice, bob, alice]) == 2
 
     assert told(alice) == [("action_needed", ["mail", "webhook"])]
     assert told(bob) == [("action_needed", [])]
+
+
+def test_an_event_that_is_newer_than_the_choice_is_told_as_by_default(alice: User) -> None:
+    give_mail(alice)
+    names = [name for name in EVENTS if name != "cap_80"]
+    notifications.choose(alice, names, mail=[], browser=[])
+    off = Wanted(dict.fromkeys(names, False))
+    Destination.objects.create(person=alice, channel=Channel.WEBHOOK, label="a", wanted=off)
+
+    outbox.tell("cap_80", [alice])
+    outbox.tell("cap_100", [alice])
+
+    assert told(alice) == [("cap_100", []), ("cap_80", ["mail", "webhook"])]
+    assert NotificationChoices.of(alice).shows("cap_80")
+    assert not NotificationChoices.of(alice).shows("cap_100")
 
 
 def test_nothing_is_told_when_the_transaction_fails(alice: User) -> None:

@@ -125,9 +125,15 @@ def test_a_person_chooses_what_comes_by_mail(alice: User, client_alice: Client) 
     client_alice.post(SETTINGS, {"mail": ["cap_80", "nonsense"], "browser": []})
 
     chosen = NotificationChoices.objects.get(person=alice).choices
-    assert (chosen.mail, chosen.browser) == (["cap_80"], [])
+    assert [name for name, on in chosen.mail.items() if on] == ["cap_80"]
+    assert set(chosen.browser.values()) == {False} and "nonsense" not in chosen.mail
     shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
     assert shown["cap_80"] and not shown["job_finished"]
+
+    # What comes with another role was not chosen yet.
+    User.objects.filter(pk=alice.pk).update(is_superuser=True)
+    shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
+    assert shown["alarm"] and not shown["job_finished"]
 
 
 def test_a_webhook_is_added_tested_and_removed_and_its_secret_shown_once(
@@ -138,7 +144,7 @@ def test_a_webhook_is_added_tested_and_removed_and_its_secret_shown_once(
     values["address"] = "https://hooks.example.com/path-token"
     secret = client_alice.post(f"{SETTINGS}add/", values).context["secret"]
     added = Destination.objects.get()
-    assert len(secret) > 30 and added.wanted.events is None
+    assert len(secret) > 30 and all(map(added.wanted.gets, [*every, "alarm"]))
     assert destinations.unseal(added).secret == secret
     assert not any(part in added.sealed for part in (secret, "path-token", "hooks"))
     page = client_alice.get(SETTINGS).content.decode()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ...models import Delivery, Notification, NotificationChoices, clock
-from ...rules.notification_events import EVENTS
 from .access import person
 from .fragments import whole_number
 
@@ -80,17 +78,11 @@ def news(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"newest": mine.values_list("pk", flat=True).first() or 0, "items": []})
     after = whole_number(request.GET["after"])
     found = list(mine.filter(pk__gt=after).select_related("job")[:PAGE])
-    wanted = _shown_by_browser(user)
+    chosen = NotificationChoices.of(user)
     items = [
         {"id": str(one.uid), "title": one.title, "body": one.detail, "url": address_of(one)}
         for one in found
-        if one.event in wanted and one.read_at is None
+        if chosen.shows(one.event) and one.read_at is None
     ]
     newest = found[0].pk if found else after
     return JsonResponse({"newest": newest, "items": items[:SHOWN_AT_ONCE][::-1]})
-
-
-def _shown_by_browser(user: User) -> set[str]:
-    chosen = NotificationChoices.objects.filter(person=user).first()
-    events = chosen.choices.browser if chosen else None
-    return set(EVENTS if events is None else events)

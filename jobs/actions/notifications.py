@@ -69,7 +69,7 @@ def test_destination(destination: Destination) -> Delivery | None:
     with transaction.atomic():
         Destination.objects.select_for_update().get(pk=destination.pk)
         open_tests = destination.deliveries.filter(notification__event="test")
-        if open_tests.filter(state__in=Delivery.OPEN).exists():
+        if open_tests.open().exists():
             return None
         return outbox.post_test(destination, clock.now())
 

@@ -131,7 +131,7 @@ class Notification(models.Model):
     event = models.CharField(max_length=20)  # a name in rules/notification_events.py
     job = models.ForeignKey(Job, on_delete=models.CASCADE, null=True, related_name="+")
     facts = StructField[Facts](reader_of(Facts), default=Facts)
-    key = models.CharField(max_length=120, default="")  # "": nothing is told only once
+    key = models.CharField(max_length=120, null=True)  # noqa: DJ001 - None: not told only once
     made_at = models.DateTimeField(db_index=True)
     read_at = models.DateTimeField(null=True)
 
@@ -144,9 +144,8 @@ class Notification(models.Model):
             models.Index(fields=["person", "-id"], name="notification_newest"),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["person", "key"], condition=Q(key__gt=""), name="told_once_by_key"
-            ),
+            # Without a condition, which SQLite would have to prove of a parameter.
+            models.UniqueConstraint(fields=["person", "key"], name="told_once_by_key"),
         ]
 
     def __str__(self) -> str:
@@ -165,6 +164,13 @@ class Notification(models.Model):
         return EVENTS[self.event].is_end
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def open(self) -> Self:
+        """Those that wait or are being sent: few among all that were sent. By the condition of an
+        index, which SQLite uses only for a query that has the same one without a parameter."""
+        return self.filter(done_at=None)
+
+
 class Delivery(models.Model):
     """One notification, or one mail about an account, on its way to one address. Sent at most once:
     it is claimed by a conditional UPDATE before it is sent, and a claim that a crash left behind is
@@ -177,8 +183,6 @@ class Delivery(models.Model):
         UNCLEAR = "unclear", "May have been sent"
         FAILED = "failed", "Not sent"
         DROPPED = "dropped", "No longer needed"
-
-    OPEN = (State.WAITING, State.SENDING)
 
     # None: a mail about an account, whose address and text are in `sealed` until it is sent.
     notification = models.ForeignKey(
@@ -196,16 +200,14 @@ class Delivery(models.Model):
     attempts = models.IntegerField(default=0)
     claimed_at = models.DateTimeField(null=True)
     claimed_by = models.CharField(max_length=120, default="")  # a process, as leases name it
-    done_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)  # None: waiting, or being sent
     trouble = models.CharField(max_length=300, default="")  # why it was not sent, in our words
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         indexes = [
-            models.Index(
-                fields=["due_at"],
-                condition=Q(state__in=["waiting", "sending"]),
-                name="delivery_open",
-            ),
+            models.Index(fields=["due_at"], condition=Q(done_at=None), name="delivery_open"),
         ]
         constraints = [
             models.UniqueConstraint(

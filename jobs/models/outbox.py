@@ -70,7 +70,7 @@ def tell(
     now = clock.now()
     told = {one.pk: one for one in people if one.is_active}
     made = [
-        Notification(person=one, event=event, job=job, facts=facts, key=key, made_at=now)
+        Notification(person=one, event=event, job=job, facts=facts, key=key or None, made_at=now)
         for one in told.values()
     ]
     if not made:

@@ -65,7 +65,7 @@ _read_outcome = msgspec.json.Decoder(Outcome).decode
 def has_due(channels: Sequence[str]) -> bool:
     """Whether something can be sent now, or a crash has left something behind."""
     now = clock.now()
-    mine = Delivery.objects.filter(channel__in=channels)
+    mine = Delivery.objects.open().filter(channel__in=channels)
     return mine.filter(_is_due(now) | Q(state=Delivery.State.SENDING)).exists()
 
 
@@ -86,9 +86,9 @@ def send_due(channels: Sequence[str]) -> None:
 
 def _next(channels: Sequence[str]) -> Delivery | None:
     """What is due longest. One person's receivers take one thread at a time."""
-    busy = Delivery.objects.filter(state=Delivery.State.SENDING, channel__in=OTHERS)
+    busy = Delivery.objects.open().filter(state=Delivery.State.SENDING, channel__in=OTHERS)
     people = busy.values_list("notification__person", flat=True)
-    due = Delivery.objects.filter(_is_due(clock.now()), channel__in=channels)
+    due = Delivery.objects.open().filter(_is_due(clock.now()), channel__in=channels)
     if channels != MAIL:
         due = due.exclude(notification__person__in=list(filter(None, people)))
     return due.order_by("due_at", "pk").first()
@@ -111,7 +111,7 @@ def deliver(delivery: Delivery) -> None:
         attempts=F("attempts") + 1,
     ):
         return
-    mine = Delivery.objects.filter(claimed_by=token).order_by("pk")
+    mine = Delivery.objects.filter(pk__in=together, claimed_by=token).order_by("pk")
     found = list(mine.select_related("notification__person", "notification__job", "destination"))
     needed = [one for one in found if messages.is_needed(one)]
     if dropped := [one.pk for one in found if one not in needed]:
@@ -129,7 +129,7 @@ def _same_mail(delivery: Delivery) -> list[int]:
     one = delivery.notification
     if one is None or one.event != "approval_wanted" or delivery.channel != Channel.MAIL:
         return []
-    others = Delivery.objects.filter(
+    others = Delivery.objects.open().filter(
         notification__person=one.person_id,
         notification__event=one.event,
         destination=delivery.destination_id,
@@ -203,7 +203,7 @@ def _is_given_up(one: Delivery, now: datetime) -> bool:
 def settle_left_behind() -> None:
     """What a process that is gone was sending may have arrived: it is not sent again."""
     now = clock.now()
-    sending = Delivery.objects.filter(state=Delivery.State.SENDING)
+    sending = Delivery.objects.open().filter(state=Delivery.State.SENDING)
     fresh = clock.near("claimed_at", CLAIM_LASTS, now)
     recent = set(sending.filter(fresh).values_list("pk", flat=True))
     for pk, claimed_by in sending.values_list("pk", "claimed_by"):
@@ -214,8 +214,7 @@ def settle_left_behind() -> None:
 
 def settle_restored() -> None:
     """After a restore: what waited when the backup was made was probably sent since."""
-    opened = Delivery.objects.filter(state__in=Delivery.OPEN)
-    opened.update(
+    Delivery.objects.open().update(
         state=Delivery.State.UNCLEAR,
         done_at=clock.now(),
         trouble="The site was restored from a backup.",

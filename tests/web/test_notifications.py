@@ -20,6 +20,7 @@ from jobs.models import (
     Job,
     Notification,
     NotificationChoices,
+    clock,
     outbox,
 )
 from jobs.models.notifications import MOST_COUNTED
@@ -155,7 +156,7 @@ def test_a_webhook_is_added_tested_and_removed_and_its_secret_shown_once(
     assert Delivery.objects.count() == 1, "a test was sent when it was added"
     client_alice.post(f"{SETTINGS}{added.pk}/test/")
     assert Delivery.objects.count() == 1, "and is still on its way"
-    Delivery.objects.update(state=Delivery.State.SENT)
+    Delivery.objects.update(state=Delivery.State.SENT, done_at=clock.now())
     client_alice.post(f"{SETTINGS}{added.pk}/test/")
     assert Delivery.objects.count() == 2
     assert not Notification.objects.unread().exists(), "the bell does not count tests"

@@ -88,10 +88,9 @@ def _reserve_trials(job: Job, plan: Callable[[int], list[Trial]]) -> list[Trial]
                 "Choose another model. Administrators can also enter its price."
             ) from None
         most = dollars(sum(one.most_pico for one in planned))
-        if why := caps.why_trial_over_cap(job, most, allowed, now):
-            raise caps.NotAllowed(why)
+        used = caps.take_up_by_trial(job, most, allowed, now)
         made = Trial.objects.bulk_create(planned)
-        cap_notices.tell_if_near(job, allowed, now)
+        cap_notices.tell_if_near(used, now)
         return made
 
 

@@ -148,7 +148,6 @@ READING_SECONDS = int(env_number("READING_SECONDS", 600, least=1))
 EMAIL_URL = env_text("EMAIL_URL")
 HAS_MAIL = bool(EMAIL_URL)
 DEFAULT_FROM_EMAIL = env_text("EMAIL_FROM")
-EMAIL_TIMEOUT = 10
 if HAS_MAIL:
     _mail = urlsplit(EMAIL_URL)
     if _mail.scheme not in {"smtp", "smtps"} or not _mail.hostname:

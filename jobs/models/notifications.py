@@ -159,10 +159,6 @@ class Notification(models.Model):
     def detail(self) -> str:
         return detail_of(self.event, self.facts)
 
-    @property
-    def is_end(self) -> bool:
-        return EVENTS[self.event].is_end
-
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def open(self) -> Self:

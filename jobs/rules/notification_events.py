@@ -92,12 +92,8 @@ def title_of(event: str, name: str, facts: Facts) -> str:
 def detail_of(event: str, facts: Facts) -> str:
     """What there is to say beside the title, in one or two sentences; "" for nothing."""
     if EVENTS[event].is_end:
-        parts = [f"{wording.rows(facts.rows)} good"]
-        if facts.problems:
-            need = "needs" if facts.problems == 1 else "need"
-            parts.append(f"{wording.rows(facts.problems)} {need} attention")
         charged = f" {_sum(facts.cost)} charged." if facts.cost else ""
-        return f"{', '.join(parts)}.{charged}"
+        return f"{wording.outcome(facts.rows, facts.problems)}.{charged}"
     if event in ("approval_wanted", "approval_given"):
         most = pricing.round_up(Decimal(facts.cost or 0))
         return f"{wording.rows(facts.rows)}, at most {pricing.format_dollars(most)}."

@@ -29,9 +29,6 @@ class DestinationForm(StyledForm):
         help_text="We sign webhooks with it. Empty: we make one.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
-    events = forms.MultipleChoiceField(
-        label="What to send", widget=forms.CheckboxSelectMultiple, required=True
-    )
 
     def __init__(self, events: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

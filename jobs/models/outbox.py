@@ -115,6 +115,8 @@ def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> se
     is_practice = settings.PRACTICE if job is None or not job.was_sent else job.practice
     if not settings.HAS_MAIL or (is_practice and about.is_about_work):
         return set()
+    if event == "action_solved" and facts.ended:
+        return set()  # the end of the job has a mail of its own
     chosen = {
         one.person_id: one.choices for one in NotificationChoices.objects.filter(person__in=people)
     }

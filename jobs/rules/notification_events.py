@@ -26,6 +26,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     team: str = ""  # its name
     seconds: int = 0  # what a job or retry took
     days: int = 0  # that are left
+    ended: str = ""  # "stopped" or "finished": the job does not continue
     who: str = ""  # the user name of the person who did it
     text: str = ""  # of an alarm, or why spending was stopped: one whole sentence of ours
 
@@ -107,7 +108,10 @@ def detail_of(event: str, facts: Facts) -> str:
     return {
         "test": "Notifications of batchsite arrive here.",
         "action_needed": "It cannot continue by itself. Open the job to see what to do.",
-        "action_solved": "It continues.",
+        "action_solved": {
+            "stopped": "The job was stopped.",
+            "finished": "The job is finished.",
+        }.get(facts.ended, "The job continues."),
         "approval_declined": "Nothing was sent.",
         "spending_stopped": (
             f"{facts.text} Nothing new is sent until an administrator switches it on again."

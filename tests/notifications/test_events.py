@@ -124,11 +124,21 @@ def test_action_needed_and_solved(people: list[User]) -> None:
     assert not any("secret" in f"{one.title} {one.detail}" for one in Notification.objects.all())
 
 
-@pytest.mark.parametrize("way", ["release", "stop", "finish"])
-def test_each_way_out_of_a_hold_is_told(people: list[User], way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("release", "The job continues."),
+        ("stop", "The job was stopped."),
+        ("release while it stops", "The job was stopped."),
+        ("finish", "The job is finished."),
+    ],
+)
+def test_each_way_out_of_a_hold_is_told(people: list[User], way: str, words: str) -> None:
     job = store_job(people[0], Job.State.WORKING, outcomes=["good"] * 2)
     holds.hold(job.pk, "A reason")
-    if way == "release":
+    if way.startswith("release"):
+        if way != "release":
+            Job.objects.update(state=Job.State.CANCELING)
         holds.end_hold(job.pk, "A reason", go_on=True)
     elif way == "stop":
         assert submissions.stop_job(job, people[0])
@@ -136,6 +146,8 @@ def test_each_way_out_of_a_hold_is_told(people: list[User], way: str) -> None:
         finishing.finish_job(job)
     assert told()["action_solved"] == ["alice"]
     assert not Job.objects.exclude(held="").exists()
+    assert Notification.objects.get(event="action_solved").detail == words
+    assert ("action_solved" in mailed()) == (way == "release"), "an end has a mail of its own"
 
 
 def test_sending_that_is_paused(people: list[User]) -> None:

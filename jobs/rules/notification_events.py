@@ -101,10 +101,10 @@ def detail_of(event: str, facts: Facts) -> str:
     if event in ("cap_80", "cap_100"):
         return f"{_sum(facts.cost)} of {_sum(facts.limit)} is used this month."
     if event == "results_expiring":
-        days = "1 day" if facts.days == 1 else f"{facts.days} days"
+        when = {0: "today", 1: "tomorrow"}.get(facts.days, f"in {facts.days} days")
         if facts.whose == "site":
-            return f"This site deletes its cells and answers in {days}. Download them before."
-        return f"Anthropic deletes them in {days}, and we could not fetch them yet."
+            return f"This site deletes its cells and answers {when}. Download the results now."
+        return f"We could not download them yet. Anthropic deletes them {when}."
     return {
         "test": "Notifications of batchsite arrive here.",
         "action_needed": "It cannot continue by itself. Open the job to see what to do.",

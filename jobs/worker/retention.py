@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import CharField, Exists, F, OuterRef, Q, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import Exists, F, OuterRef, Q
 
 from ..batches.isolation import isolated
 from ..batches.leases import Lease
@@ -61,22 +60,25 @@ def begin_due() -> None:
 
 
 def warn_due() -> None:
-    """Tell people whose cells and answers are deleted soon, once for each job."""
+    """Tell people whose cells and answers are deleted soon, once for each end of a job: one that
+    ran again is kept anew."""
     now, site = clock.now(), Retention.get()
     soon = Q(pk=None)
     for days in filter(None, {site.days, *_days_of_jobs()}):
         mine = Q() if days == site.days else Q(retention_days=days)
         soon |= mine & Q(finished_at__lte=now - timedelta(days=days) + WARNED_BEFORE)
-    key = Concat(Value(_WARNING), Cast("pk", CharField()))
-    told = Notification.objects.filter(person=OuterRef("owner"), key=OuterRef("key"))
+    told = Notification.objects.filter(job=OuterRef("pk"), person=OuterRef("owner"))
+    told = told.filter(key__startswith=_WARNING, made_at__gte=OuterRef("finished_at"))
     jobs = Job.objects.filter(soon, state=Job.State.FINISHED, contents_deleted_at=None)
-    jobs = jobs.filter(trashed_at=None, owner__is_active=True)
-    jobs = jobs.annotate(key=key).exclude(Exists(told))
+    jobs = jobs.filter(trashed_at=None, owner__is_active=True).exclude(Exists(told))
     for job in jobs.select_related("owner").order_by("finished_at")[:BEGUN_AT_ONCE]:
         days = min(filter(None, (job.retention_days, site.days)), default=0)
-        left = (job.finished_at or now) + timedelta(days=days) - now
+        ended = job.finished_at or now
+        left = ended + timedelta(days=days) - now
         facts = Facts(days=max(left.days, 0), whose="site")
-        outbox.tell_about_job("results_expiring", job, facts, key=f"{_WARNING}{job.pk}")
+        key = f"{_WARNING}{job.pk}:{ended:%Y-%m-%d %H:%M:%S}"
+        with isolated(f"job {job.pk}: telling that its cells and answers are deleted soon"):
+            outbox.tell_about_job("results_expiring", job, facts, key=key)
 
 
 def _days_of_jobs() -> set[int | None]:

@@ -36,7 +36,7 @@ from jobs.models import (
 from jobs.provider.errors import Refused
 from jobs.rules.retry_choices import RoundEstimate
 from jobs.spending import cap_notices, ledger
-from jobs.worker import finishing, housekeeping
+from jobs.worker import finishing, housekeeping, retention
 
 from ..conftest import store_job
 from ..web.test_views_job_page import add_batch
@@ -216,7 +216,21 @@ def test_answers_that_this_site_deletes_soon(people: list[User]) -> None:
     for _ in range(2):
         housekeeping.tidy_up()
     assert told() == {"results_expiring": ["alice"]}
-    assert "This site deletes its cells and answers" in Notification.objects.get().detail
+    assert "This site deletes its cells and answers tomorrow." in Notification.objects.get().detail
+
+
+def test_a_job_that_ran_again_is_told_of_again(people: list[User]) -> None:
+    Retention.row().update(days=30)
+    now = timezone.now()
+    job = store_job(people[0], finished_at=now - timedelta(days=40))
+    retention.warn_due()
+    Notification.objects.update(made_at=now - timedelta(days=35))
+    Job.objects.filter(pk=job.pk).update(finished_at=now - timedelta(days=29, hours=23))
+    for _ in range(2):
+        retention.warn_due()
+    last = Notification.objects.first()
+    assert Notification.objects.count() == 2 and last
+    assert "This site deletes its cells and answers today." in last.detail
 
 
 @pytest.mark.parametrize(

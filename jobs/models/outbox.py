@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Func, Value
+from django.db.models.sql.compiler import SQLCompiler
 
 from ..rules.notification_events import EVENTS, MAILED_AFTER_SECONDS, Facts
 from . import clock
@@ -46,6 +50,7 @@ __all__ = [
 
 # Requests for approval within so long of the first go into one mail.
 GATHERED = timedelta(minutes=5)
+ASKED_AT_ONCE = 200  # people in one query; SQLite takes 500
 NO_FACTS, NO_CHOICES = Facts(), Choices()
 _MAIL = "batchsite: mail about an account"
 
@@ -98,9 +103,23 @@ def tell(
 def tell_about_job(event: str, job: Job, facts: Facts = NO_FACTS, *, key: str = "") -> int:
     """Tell the owner of `job`, and those who follow it and may still see it. As `tell`."""
     followers = [one.person for one in job.followers.select_related("person", "person__profile")]
-    seen = Job.objects.filter(pk=job.pk)
-    people = [one for one in followers if seen.visible_to(one).exists()]
-    return tell(event, [job.owner, *people], job=job, facts=facts, key=key)
+    return tell(event, [job.owner, *_who_see(job, followers)], job=job, facts=facts, key=key)
+
+
+def _who_see(job: Job, people: list[User]) -> list[User]:
+    """Those of `people` who may see `job`, found by one query for many of them."""
+    seen: set[int] = set()
+    for begin in range(0, len(people), ASKED_AT_ONCE):
+        first, *others = (
+            Job.objects.filter(pk=job.pk)
+            .visible_to(one)
+            .order_by()
+            .annotate(person=Value(one.pk))
+            .values_list("person", flat=True)
+            for one in people[begin : begin + ASKED_AT_ONCE]
+        )
+        seen.update(first.union(*others, all=True) if others else first)
+    return [one for one in people if one.pk in seen]
 
 
 def tell_administrators(event: str, facts: Facts = NO_FACTS, *, key: str = "") -> int:
@@ -214,13 +233,21 @@ def stuck_mails() -> str:
     return stuck.values_list("trouble", flat=True).first() or ""
 
 
+class _WithoutWho(Func):
+    """Facts without the name of a person, in the database."""
+
+    template = "JSON_REMOVE(%(expressions)s, '$.who')"
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        return self.as_sql(compiler, connection, template="(%(expressions)s - 'who')")
+
+
 def forget_person(person: User, username: str) -> None:
     """Delete what a person was told and where, and their name in what others were told."""
     for model in (Notification, Destination, Follower, NotificationChoices):
         model._default_manager.filter(person=person).delete()
-    for one in Notification.objects.filter(facts__who=username):
-        one.facts = msgspec.structs.replace(one.facts, who="")
-        one.save(update_fields=["facts"])
+    named = Notification.objects.filter(facts__who=username)
+    named.update(facts=_WithoutWho("facts"))
 
 
 def read_mail(sealed: str) -> AccountMail:

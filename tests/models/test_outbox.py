@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from jobs.actions import erasure, notifications
@@ -18,6 +19,7 @@ from jobs.models import (
     Job,
     Notification,
     NotificationChoices,
+    Team,
     outbox,
 )
 from jobs.models.notifications import Choices, Wanted
@@ -141,6 +143,33 @@ def test_who_follows_a_job_is_told_while_they_may_see_it(
     assert (len(told(alice)), len(told(root)), len(told(bob))) == (1, 1, 0)
 
 
+def test_a_job_takes_as_many_statements_for_many_followers(
+    alice: User, root: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, team = make_job(alice), Team.objects.create(name="Ads")
+    Job.objects.filter(pk=job.pk).update(team=team)
+    job.refresh_from_db()
+
+    def follow(number: int) -> User:
+        one = User.objects.create_user(f"f{number}")
+        Follower.objects.create(job=job, person=one)
+        if number % 2:
+            team.people.add(one)
+        return one
+
+    seeing = [one for one in (follow(number) for number in range(3)) if one.teams.exists()]
+    with CaptureQueriesContext(connection) as few:
+        assert outbox.tell_about_job("action_needed", job) == 1 + len(seeing)
+
+    seeing += [one for one in (follow(number) for number in range(3, 20)) if one.teams.exists()]
+    with CaptureQueriesContext(connection) as many:
+        assert outbox.tell_about_job("action_needed", job) == 1 + len(seeing)
+    assert len(many) <= len(few)
+
+    monkeypatch.setattr(outbox, "ASKED_AT_ONCE", 4)
+    assert outbox.tell_about_job("action_needed", job) == 1 + len(seeing)
+
+
 def test_telling_takes_the_same_statements_for_many_people(
     django_assert_max_num_queries: DjangoAssertNumQueries, db: None
 ) -> None:
@@ -170,12 +199,18 @@ def test_an_account_mail_is_stored_encrypted(db: None) -> None:
 
 
 def test_an_erased_person_is_in_no_notification(alice: User, bob: User, make_job: MakeJob) -> None:
-    outbox.tell("approval_given", [alice], job=make_job(alice), facts=Facts(who="bob", cost="1"))
+    for _ in range(3):
+        facts = Facts(who="bob", cost="1")
+        outbox.tell("approval_given", [alice], job=make_job(alice), facts=facts)
     outbox.tell("cap_80", [bob])
     Destination.objects.create(person=bob, channel=Channel.MAIL, label="bob@example.org")
 
-    erasure.erase_name(bob, None)
+    with CaptureQueriesContext(connection) as queries:
+        erasure.erase_name(bob, None)
 
-    left = Notification.objects.get()
-    assert left.facts.who == "" and left.title == "Someone approved “reviews”"
+    left = Notification.objects.first()
+    assert left and left.facts == Facts(cost="1") and left.title == "Someone approved “reviews”"
+    assert not Notification.objects.filter(facts__has_key="who").exists()
+    changed = [one for one in queries.captured_queries if "UPDATE" in one["sql"]]
+    assert sum("jobs_notification" in one["sql"] for one in changed) == 1
     assert not Destination.objects.exists()

@@ -3,7 +3,7 @@
     waiting -> sending -> sent
        ^         |  |
        |         |  +-> unclear: it may have arrived, and is never sent again
-       +---------+      failed: given up after a day, or forbidden
+       +---------+      failed: given up after about a day, or forbidden
       clearly refused, or not reached
 
 The claim (waiting -> sending) is committed before the first byte leaves. What a crash leaves in
@@ -50,7 +50,8 @@ logger = logging.getLogger(__name__)
 STEP_SECONDS, TOTAL_SECONDS = 10.0, 30.0  # of one message: a step on the network, and all of it
 TURN = timedelta(seconds=20)  # of one thread; then others get theirs
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=2)
-GIVEN_UP_AFTER = timedelta(days=1)
+# With these pauses, they take a day. Counted, because the clock can leap.
+MOST_ATTEMPTS = 20
 CLAIM_LASTS = timedelta(minutes=5)  # far longer than a message may take
 ANSWER_BYTES = 10_000  # of the process that sends
 GATHERED_AT_ONCE = 50
@@ -177,27 +178,34 @@ def _message(found: Sequence[Delivery]) -> Mail | Webhook | Chat | None:
 
 
 def _note(one: Delivery, outcome: Outcome) -> None:
-    """What became of it. Also when it counted as interrupted by now: this is what is true."""
+    """What became of it. One that counted as interrupted meanwhile is never sent again, but what is
+    known of it by now is noted."""
     state, now = Delivery.State, clock.now()
-    mine = Delivery.objects.filter(
-        pk=one.pk, claimed_by=one.claimed_by, state__in=[state.SENDING, state.UNCLEAR]
-    )
+    claimed = Delivery.objects.filter(pk=one.pk, claimed_by=one.claimed_by)
+    mine = claimed.filter(state=state.SENDING)
     if outcome.kind == SENT:
-        mine.update(state=state.SENT, done_at=now, trouble="", sealed="")
+        arrived = claimed.filter(state__in=[state.SENDING, state.UNCLEAR])
+        arrived.update(state=state.SENT, done_at=now, trouble="", sealed="")
     elif outcome.kind == UNCLEAR:
         mine.update(state=state.UNCLEAR, done_at=now, trouble=outcome.why, sealed="")
-    elif outcome.kind == FORBIDDEN or _is_given_up(one, now):
+    elif outcome.kind == FORBIDDEN or _is_given_up(one):
         mine.update(state=state.FAILED, done_at=now, trouble=outcome.why, sealed="")
     else:
-        pause = min(FIRST_PAUSE * 2 ** min(one.attempts - 1, 10), LONGEST_PAUSE)
-        mine.update(state=state.WAITING, due_at=now + pause, trouble=outcome.why)
+        due_at = now + pause_after(one.attempts)
+        mine.update(state=state.WAITING, due_at=due_at, trouble=outcome.why)
     if outcome.kind != SENT:
         logger.warning("notification %s (%s): %s", one.pk, one.channel, outcome.why)
 
 
-def _is_given_up(one: Delivery, now: datetime) -> bool:
+def pause_after(attempts: int) -> timedelta:
+    """How long to wait after so many."""
+    pause: timedelta = FIRST_PAUSE * 2 ** min(attempts - 1, 10)
+    return min(pause, LONGEST_PAUSE)
+
+
+def _is_given_up(one: Delivery) -> bool:
     is_test = one.notification is not None and one.notification.event == "test"
-    return is_test or now - one.made_at >= GIVEN_UP_AFTER
+    return is_test or one.attempts >= MOST_ATTEMPTS
 
 
 def settle_left_behind() -> None:

@@ -15,6 +15,7 @@ from pytest_django import Settings
 from jobs.models import Channel, Delivery, Job, Notification, clock, outbox
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
+from jobs.notifications.protocol import Order, Outcome
 from jobs.worker import sweep
 
 from .receivers import HookReceiver, MailServer, mail_server, make_certificate
@@ -87,11 +88,47 @@ def test_it_is_tried_again_while_the_receiver_says_no_and_given_up_after_a_day(
     sending.send_due(sending.OTHERS)
     assert Delivery.objects.get().due_at - clock.now() > sending.FIRST_PAUSE, "ever longer pauses"
 
-    Delivery.objects.update(made_at=clock.now() - timedelta(days=1))
+    # A clock that leaps ahead makes it due, and ends nothing.
+    Delivery.objects.update(made_at=clock.now() - timedelta(days=100))
+    make_due()
+    sending.send_due(sending.OTHERS)
+    assert [state for state, _ in states()] == ["waiting"]
+
+    Delivery.objects.update(attempts=sending.MOST_ATTEMPTS - 1)
     make_due()
     sending.send_due(sending.OTHERS)
     assert states() == [("failed", "The receiver answered with status 500.")]
     assert "Webhook to 127.0.0.1: not sent." in Delivery.objects.get().in_words
+
+
+def test_the_pauses_between_all_attempts_take_about_a_day() -> None:
+    pauses = [sending.pause_after(number) for number in range(1, sending.MOST_ATTEMPTS)]
+    assert timedelta(hours=22) < sum(pauses, timedelta()) < timedelta(hours=26)
+    assert pauses == sorted(pauses) and pauses[-1] == sending.LONGEST_PAUSE
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "sent"), (500, "unclear"), (504, "unclear")])
+def test_what_counts_as_interrupted_meanwhile_is_never_sent_again(
+    alice: User, hooks: HookReceiver, monkeypatch: pytest.MonkeyPatch, status: int, state: str
+) -> None:
+    """Another worker sees a claim that seems old, because a clock has leapt."""
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    outbox.tell("cap_80", [alice])
+    hooks.status, send = status, sending.send_apart
+
+    def leap(order: Order) -> Outcome:
+        outcome = send(order)
+        Delivery.objects.update(claimed_at=clock.now() - timedelta(days=1))
+        sending.settle_left_behind()
+        assert states() == [("unclear", sending.INTERRUPTED)]
+        return outcome
+
+    monkeypatch.setattr(sending, "send_apart", leap)
+    sending.send_due(sending.OTHERS)
+    assert [state for state, _ in states()] == [state]
+    make_due()
+    sending.send_due(sending.OTHERS)
+    assert len(hooks.received) == 1 and not Delivery.objects.open().exists()
 
 
 def test_a_gateway_that_does_not_know_leaves_it_unclear(alice: User, hooks: HookReceiver) -> None:

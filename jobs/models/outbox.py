@@ -128,11 +128,15 @@ def tell_administrators(event: str, facts: Facts = NO_FACTS, *, key: str = "") -
     return tell(event, administrators(), facts=facts, key=key)
 
 
+def is_practice(job: Job | None) -> bool:
+    """Whether what is told of `job`, or of the site, is about practice, which costs nothing."""
+    return settings.PRACTICE if job is None or not job.was_sent else job.practice
+
+
 def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> set[int]:
     """The people who get the event by mail."""
     about = EVENTS[event]
-    is_practice = settings.PRACTICE if job is None or not job.was_sent else job.practice
-    if not settings.HAS_MAIL or (is_practice and about.is_about_work):
+    if not settings.HAS_MAIL or (is_practice(job) and about.is_about_work):
         return set()
     if event == "action_solved" and facts.ended:
         return set()  # the end of the job has a mail of its own

@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from jobs.models import Channel, Delivery, Job, Notification, clock, outbox
+from jobs.models import Channel, Delivery, Job, Notification, clock, dollars, outbox
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
 from jobs.notifications.protocol import Order, Outcome
@@ -68,6 +68,20 @@ def test_each_channel_gets_the_facts_and_nothing_else(
     assert "3 rows good, 1 row needs attention. $0.25 charged." in mail.get_content()
     everything = f"{hook.body}{chat.body}{mail}"
     assert "secret" not in everything and "Private" not in everything
+
+
+def test_practice_costs_nothing(
+    alice: User, make_job: MakeJob, hooks: HookReceiver, settings: Settings
+) -> None:
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    for is_practice in (True, False):
+        job = make_job(alice, practice=is_practice, confirmed_at=clock.now())
+        outbox.tell_about_job("action_needed", job, Facts(cost=str(dollars(125 * 10**11))))
+        outbox.tell_about_job("action_needed", job)
+    settings.PRACTICE = True
+    outbox.tell("cap_80", [alice], facts=Facts(cost="8", limit="10", whose="person"))
+    sending.send_due(sending.OTHERS)
+    assert [one.json["cost"] for one in hooks.received] == ["0", "0", "12.5", "0", "0"]
 
 
 def test_it_is_tried_again_while_the_receiver_says_no_and_given_up_after_a_day(

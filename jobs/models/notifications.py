@@ -4,6 +4,7 @@ each other way in which they get it. See outbox.py for how they are made."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import Self
 
@@ -136,6 +137,7 @@ class Notification(models.Model):
     read_at = models.DateTimeField(null=True)
 
     objects = NotificationQuerySet.as_manager()
+    hides_job = False  # set by hide_jobs
 
     class Meta:
         ordering = ["-pk"]
@@ -153,11 +155,21 @@ class Notification(models.Model):
 
     @property
     def title(self) -> str:
-        return title_of(self.event, self.job.name if self.job else "", self.facts)
+        name = self.job.name if self.job and not self.hides_job else ""
+        return title_of(self.event, name, self.facts)
 
     @property
     def detail(self) -> str:
-        return detail_of(self.event, self.facts)
+        return "" if self.hides_job else detail_of(self.event, self.facts)
+
+
+def hide_jobs(found: Collection[Notification], person: User) -> None:
+    """Have those about a job that `person` may no longer see say nothing of it."""
+    about = {one.job_id for one in found if one.job_id}
+    seen = Job.objects.visible_to(person) | Job.objects.filter(owner_id=person.pk)
+    left = set(seen.filter(pk__in=about).values_list("pk", flat=True)) if about else set()
+    for one in found:
+        one.hides_job = one.job_id is not None and one.job_id not in left
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

@@ -43,9 +43,10 @@ def add(
     address = address.strip()
     label = _label(channel, address)
     if channel == Channel.WEBHOOK and not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET:
-        raise Refused(f"The secret needs {SHORTEST_SECRET} to {LONGEST_SECRET} characters.")
+        why = f"The secret needs {SHORTEST_SECRET} to {LONGEST_SECRET} characters."
+        raise Refused(why, "secret")
     if Destination.objects.filter(person=person).count() >= MOST:
-        raise Refused(f"A person can have {MOST} of these. Remove one first.")
+        raise Refused(f"There are {MOST} webhooks and chats already. Remove one first.", "")
     plain = msgspec.json.encode(Sealed(address, secret))
     return Destination.objects.create(
         person=person,

@@ -20,6 +20,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from ..models import Delivery, Notification, clock, outbox
+from ..models.notifications import hide_jobs
 from ..models.outbox import AccountMail
 from ..rules.plain_text import one_line
 from .destinations import Sealed
@@ -158,6 +159,8 @@ def is_needed(delivery: Delivery) -> bool:
             return True  # that it cannot be read is said when it is to be sent
     if not one.person.is_active:
         return False
-    if one.event == "approval_wanted":
-        return one.job is not None and one.job.awaits_approval
-    return True
+    if one.event == "approval_wanted" and not (one.job and one.job.awaits_approval):
+        return False
+    # Whoever may no longer see a job is told nothing of it.
+    hide_jobs([one], one.person)
+    return not one.hides_job

@@ -12,7 +12,17 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from jobs.models import Channel, Delivery, Job, Notification, clock, dollars, outbox
+from jobs.models import (
+    Channel,
+    Delivery,
+    Job,
+    Notification,
+    Profile,
+    Role,
+    clock,
+    dollars,
+    outbox,
+)
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
 from jobs.notifications.protocol import Order, Outcome
@@ -219,6 +229,7 @@ def test_a_receiver_that_never_ends_is_cut_off(
 def test_requests_for_approval_come_in_one_mail_and_only_those_that_wait(
     alice: User, bob: User, make_job: MakeJob, mails: MailServer
 ) -> None:
+    Profile.objects.create(person=alice, role=Role.APPROVER)
     for number in range(4):
         job = make_job(bob, Job.State.DRAFT, name=f"job {number}", approval_plan="p")
         Job.objects.filter(pk=job.pk).update(plan_sha256="p" if number else "changed")

@@ -20,12 +20,13 @@ from jobs.models import (
     Job,
     Notification,
     NotificationChoices,
+    Team,
     clock,
     outbox,
 )
 from jobs.models.notifications import MOST_COUNTED
 from jobs.models.outbox import Facts
-from jobs.notifications import destinations
+from jobs.notifications import destinations, messages
 
 MakeJob = Callable[..., Job]
 SETTINGS = "/account/notifications/"
@@ -186,8 +187,65 @@ def test_addresses_that_are_refused(
 def test_nobody_has_too_many(alice: User, client_alice: Client) -> None:
     values = {"channel": "apprise", "address": "ntfys://example.com/a", "events": ["cap_80"]}
     for _ in range(destinations.MOST + 2):
-        client_alice.post(f"{SETTINGS}add/", values)
+        answer = client_alice.post(f"{SETTINGS}add/", values)
     assert Destination.objects.count() == destinations.MOST
+    assert set(answer.context["form"].errors) == {"__all__"}
+
+
+def test_what_is_wrong_with_a_secret_stands_beside_it(client_alice: Client) -> None:
+    values = {"channel": "webhook", "address": "https://example.com/a", "events": ["cap_80"]}
+    answer = client_alice.post(f"{SETTINGS}add/", {**values, "secret": "short"})
+    assert set(answer.context["form"].errors) == {"secret"}
+    answer = client_alice.post(f"{SETTINGS}add/", {**values, "address": "http://example.com/"})
+    assert set(answer.context["form"].errors) == {"address"}
+
+
+def test_a_job_that_a_person_may_no_longer_see_is_not_named(
+    alice: User, bob: User, client_bob: Client, make_job: MakeJob, settings: Settings
+) -> None:
+    settings.PRACTICE, settings.HAS_MAIL = False, True
+    User.objects.filter(pk=bob.pk).update(email="bob@example.org")
+    team = Team.objects.create(name="Ads")
+    team.people.add(bob)
+    job = make_job(alice, name="secret plans", team=team)
+    Follower.objects.create(job=job, person=bob)
+    client_bob.get("/notifications/news/", headers=HX)
+    outbox.tell_about_job("job_problems", job, Facts(rows=3, problems=1, seconds=300))
+    assert "secret plans" in client_bob.get("/notifications/").content.decode()
+
+    team.people.remove(bob)
+
+    page = client_bob.get("/notifications/").content.decode()
+    assert "A job that you can no longer see is finished with problems" in page
+    news = client_bob.get("/notifications/news/", {"after": "0"}, headers=HX).content.decode()
+    for shown in (page, news):
+        assert not any(one in shown for one in ("secret plans", "3 rows", f"/jobs/{job.pk}/"))
+    waiting = Delivery.objects.get(notification__person=bob)
+    assert not messages.is_needed(waiting), "and what waits to be sent is not sent"
+
+    Job.objects.filter(pk=job.pk).update(owner=bob, trashed_at=clock.now())
+    page = client_bob.get("/notifications/").content.decode()
+    assert "secret plans" in page, "the owner knows what is in the trash"
+
+
+@pytest.mark.parametrize("mail", ["a@example.org", ""])
+@pytest.mark.parametrize("has_mail", [True, False])
+@pytest.mark.parametrize("practice", [True, False])
+def test_notify_me_promises_a_mail_only_if_one_comes(
+    alice: User,
+    client_alice: Client,
+    make_job: MakeJob,
+    settings: Settings,
+    practice: bool,
+    has_mail: bool,
+    mail: str,
+) -> None:
+    settings.HAS_MAIL = has_mail
+    User.objects.filter(pk=alice.pk).update(email=mail)
+    job = make_job(alice, Job.State.WORKING, practice=practice)
+    page = client_alice.post(f"/jobs/{job.pk}/follow/", {"on": "yes"}, follow=True)
+    outbox.tell_about_job("job_finished", job, Facts(rows=3, seconds=1))
+    assert Delivery.objects.exists() == ("mail you" in page.content.decode())
 
 
 def test_notify_me_follows_a_job_and_stops(

@@ -20,6 +20,7 @@ from ...models import (
     NotificationChoices,
     Role,
     is_administrator,
+    outbox,
     role_of,
 )
 from ...models.notifications import Wanted
@@ -95,7 +96,7 @@ def add(request: HttpRequest) -> HttpResponse:
                 wanted=wanted,
             )
         except Refused as why:
-            form.add_error("address", str(why))
+            form.add_error(why.about or None, str(why))
         else:
             changes.test_destination(added)
             if found["channel"] == Channel.WEBHOOK and not found["secret"]:
@@ -134,8 +135,9 @@ def follow(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_seen_job(request, pk)
     on = request.POST.get("on") == "yes"
     changes.follow(job, person(request), on=on)
-    if on and settings.HAS_MAIL and person(request).email:
-        messages.success(request, "We mail you when this job ends or needs someone.")
+    is_mailed = settings.HAS_MAIL and person(request).email and not outbox.is_practice(job)
+    if on and is_mailed:
+        messages.success(request, "We’ll mail you when this job ends.")
     elif on:
-        messages.success(request, "The bell tells you when this job ends or needs someone.")
+        messages.success(request, "The bell will tell you when this job ends or needs a decision.")
     return redirect("job", pk)

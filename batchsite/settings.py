@@ -162,7 +162,7 @@ if HAS_MAIL:
     EMAIL_HOST_PASSWORD = unquote(_mail.password or "")
 
 # --- Notifications --------------------------------------------------------------------------------
-# What links in mails and webhooks begin with.
+# What links in notifications begin with.
 SITE_URL = env_text("SITE_URL", f"http://{BIND}").rstrip("/")
 if urlsplit(SITE_URL).scheme not in {"http", "https"} or not urlsplit(SITE_URL).hostname:
     raise ImproperlyConfigured(f"SITE_URL is {SITE_URL}; it must be like https://batch.example.com")

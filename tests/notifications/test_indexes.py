@@ -4,6 +4,7 @@ index: what was sent stays for months."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from django.db import connection
 from jobs.actions import notifications
 from jobs.models import Channel, Delivery, Destination, Notification, clock, outbox
 from jobs.notifications import sending
+from jobs.spending import cap_notices
+from jobs.spending.caps import Used
 
 from .receivers import MailServer
 
@@ -43,7 +46,10 @@ def _reads_whole(sql: str, params: Any, table: str) -> bool:
         if is_sqlite:
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
             steps = [str(step[3]) for step in cursor.fetchall()]
-            return any(step.startswith(f"SCAN {table}") and "INDEX" not in step for step in steps)
+            # All of an index is as much as all of the table, except of the one of what is open.
+            return any(
+                step.startswith(f"SCAN {table}") and "delivery_open" not in step for step in steps
+            )
         # Tables as small as a test's are read whole unless that is made dear.
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {sql}", params)
@@ -70,8 +76,6 @@ def history(alice: User, bob: User) -> None:
         )
         for one in Notification.objects.all()
     )
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
 
 
 def test_looking_for_what_is_due_reads_what_is_open(history: None) -> None:
@@ -103,5 +107,10 @@ def test_telling_reads_what_is_of_the_person(history: None, alice: User) -> None
         outbox.tell("cap_80", [alice], key="another")
         notifications.test_destination(place)
         outbox.stuck_mails()
+        now = clock.now()
+        near = Used("person", Decimal(10), Decimal(8), whose_pk=alice.pk)
+        everyone = Used("everyone", Decimal(10), Decimal(8))
+        team = Used("team", Decimal(10), Decimal(8), "Ads", 1)
+        cap_notices.tell_if_near([near, everyone, team], now)
 
     assert not read_whole(tell, "jobs_delivery", "jobs_notification")

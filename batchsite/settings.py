@@ -148,7 +148,6 @@ READING_SECONDS = int(env_number("READING_SECONDS", 600, least=1))
 EMAIL_URL = env_text("EMAIL_URL")
 HAS_MAIL = bool(EMAIL_URL)
 DEFAULT_FROM_EMAIL = env_text("EMAIL_FROM")
-EMAIL_TIMEOUT = 10
 if HAS_MAIL:
     _mail = urlsplit(EMAIL_URL)
     if _mail.scheme not in {"smtp", "smtps"} or not _mail.hostname:
@@ -163,7 +162,7 @@ if HAS_MAIL:
     EMAIL_HOST_PASSWORD = unquote(_mail.password or "")
 
 # --- Notifications --------------------------------------------------------------------------------
-# What links in mails and webhooks begin with.
+# What links in notifications begin with.
 SITE_URL = env_text("SITE_URL", f"http://{BIND}").rstrip("/")
 if urlsplit(SITE_URL).scheme not in {"http", "https"} or not urlsplit(SITE_URL).hostname:
     raise ImproperlyConfigured(f"SITE_URL is {SITE_URL}; it must be like https://batch.example.com")

@@ -90,10 +90,9 @@ def _reserve_trials(
                 "Choose another model. Administrators can also enter its price."
             ) from None
         most = dollars(sum(one.most_pico for one in planned))
-        if why := caps.why_trial_over_cap(job, most, allowed, now):
-            raise caps.NotAllowed(why)
+        used = caps.take_up_by_trial(job, most, allowed, now)
         made = Trial.objects.bulk_create(planned)
-        cap_notices.tell_if_near(job, allowed, now)
+        cap_notices.tell_if_near(used, now)
         if made:
             after: dict[str, audit.Value] = {"tests": len(made), "most_usd": format(most, "f")}
             audit.record(event, who=user, job=job.pk, after=after)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -19,16 +19,19 @@ from ..models import (
     clock,
     outbox,
 )
-from ..models.notifications import Choices
+from ..models.notifications import Choices, Wanted
 from ..notifications import destinations
-from ..rules.notification_events import EVENTS
+from ..notifications.destinations import ALL
 
 
-def choose(user: User, *, mail: Collection[str], browser: Collection[str]) -> None:
-    """Which events `user` gets by mail, and shown by the browser."""
+def choose(
+    user: User, shown: Iterable[str], *, mail: Collection[str], browser: Collection[str]
+) -> None:
+    """Which of the events that were `shown` the person gets by mail, and shown by the browser."""
+    names = list(shown)
     chosen = Choices(
-        mail=[name for name in EVENTS if name in mail],
-        browser=[name for name in EVENTS if name in browser],
+        mail={name: name in mail for name in names},
+        browser={name: name in browser for name in names},
     )
     NotificationChoices.objects.update_or_create(person=user, defaults={"choices": chosen})
 
@@ -40,14 +43,14 @@ def add_destination(
     by: User | None,
     *,
     secret: str = "",
-    events: list[str] | None = None,
+    wanted: Wanted = ALL,
 ) -> tuple[Destination, str]:
-    """The new destination, and its secret: without one, a webhook gets a random one. `events`:
-    None for all. Raises guard.Refused."""
+    """The new destination, and its secret: without one, a webhook gets a random one. Raises
+    guard.Refused."""
     if channel == Channel.WEBHOOK and not secret:
         secret = secrets.token_urlsafe(32)
     with transaction.atomic():
-        added = destinations.add(person, channel, address, secret, events)
+        added = destinations.add(person, channel, address, secret, wanted)
         target = f"{channel} {added.label} of {audit.person(person)}"
         audit.record("destination_added", who=by, target=target)
     return added, secret
@@ -66,7 +69,7 @@ def test_destination(destination: Destination) -> Delivery | None:
     with transaction.atomic():
         Destination.objects.select_for_update().get(pk=destination.pk)
         open_tests = destination.deliveries.filter(notification__event="test")
-        if open_tests.filter(state__in=Delivery.OPEN).exists():
+        if open_tests.open().exists():
             return None
         return outbox.post_test(destination, clock.now())
 

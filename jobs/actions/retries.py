@@ -41,8 +41,7 @@ def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
         if rounds.versions(job) != rounds.versions(shown) or row_changes.find_change(job):
             return False
         most = planned.price.most
-        if why := caps.why_over_cap(job, most, allowed, now):
-            raise caps.NotAllowed(why)
+        used = caps.take_up(job, most, allowed, now)
         require_rows(job.owner, planned.rows, now)
         approver = None
         if caps.needs_approval(job, most, allowed):
@@ -71,7 +70,7 @@ def confirm_retry(job: Job, again: RetryChoice, key: str, user: User) -> bool:
         job_log.write(
             job.pk, f"Retry requested: {wording.rows(planned.rows)}. {what}".strip(), user
         )
-        cap_notices.tell_if_near(job, allowed, now)
+        cap_notices.tell_if_near(used, now)
         nudge_worker(job)
         after: dict[str, audit.Value] = {
             "plan": key,

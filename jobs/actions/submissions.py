@@ -31,8 +31,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
         estimate = approvals.estimate_of_plan(job, plan_sha256)
         if estimate is None:
             return False
-        if why := caps.why_over_cap(job, estimate.most, allowed, now):
-            raise caps.NotAllowed(why)
+        used = caps.take_up(job, estimate.most, allowed, now)
         require_rows(job.owner, estimate.rows, now)
         approved = {}
         if caps.needs_approval(job, estimate.most, allowed):
@@ -55,7 +54,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             # Tests that have not been sent are no longer needed.
             job.trials.filter(state=Trial.State.WAITING).delete()
             job_log.write(job.pk, f"Submitted {wording.rows(estimate.rows)}.", user)
-            cap_notices.tell_if_near(job, allowed, now)
+            cap_notices.tell_if_near(used, now)
             nudge_worker(job)
             after: dict[str, audit.Value] = {
                 "plan": plan_sha256,

@@ -29,11 +29,10 @@ def send_again(batch: Batch, user: User) -> bool:
     asked = Batch.objects.filter(pk=batch.pk).exclude(asked_at=None)
     most = ceilings.ceiling_of_batch(batch)
     with transaction.atomic():
-        allowed, job = caps.lock_caps(), batch.job
+        allowed, job, now = caps.lock_caps(), batch.job, clock.now()
         if not asked.exists():
             return False
-        if why := caps.why_over_cap(job, most, allowed, clock.now()):
-            raise caps.NotAllowed(why)
+        used = caps.take_up(job, most, allowed, now)
         if caps.needs_approval(job, most, allowed) and not caps.can_approve(job, user):
             raise caps.NotAllowed(
                 f"It may cost {pricing.format_dollars(pricing.round_up(most))} a second time. "
@@ -42,9 +41,9 @@ def send_again(batch: Batch, user: User) -> bool:
         if not reconciliation.plan_again(batch, decided_by=user.pk):
             return False
         holds.end_hold(batch.job_id, batch.why_asked)
-        Job.objects.filter(pk=batch.job_id).update(next_action_at=clock.now())
+        Job.objects.filter(pk=batch.job_id).update(next_action_at=now)
         job_log.write(batch.job_id, f"Batch {batch.number} will be sent again, as requested.", user)
-        cap_notices.tell_if_near(job, allowed, clock.now())
+        cap_notices.tell_if_near(used, now)
         nudge_worker(batch.job)
         audit.record(
             "batch_sent_again",

@@ -254,8 +254,9 @@ def _try_again(
         ended.update(next_action_at=clock.now() + timedelta(seconds=5 * 2**batch.doubts))
     elif batch.given_up_at and batch.doubt == UNCLEAR and batch.doubts == result_proof.TRIES:
         # The person decided before that was known, and decides again.
-        ended.update(given_up_at=None)
-        holds.hold(batch.job_id, f"{stays} {incomplete}. {STILL_UNKNOWN}")
+        with transaction.atomic():
+            ended.update(given_up_at=None)
+            holds.hold(batch.job_id, f"{stays} {incomplete}. {STILL_UNKNOWN}")
     elif batch.given_up_at or (agreed and batch.doubt == DELETED):
         _take_what_arrived(batch, lease)
         said = str(incomplete)

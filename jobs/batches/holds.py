@@ -27,10 +27,13 @@ from ..models import (
     key_fingerprint,
     outbox,
 )
+from ..models.outbox import Facts
 from ..provider.errors import Refused
 
 logger = logging.getLogger(__name__)
 
+# What became of a job, in the words of Facts.
+_ENDED: dict[str, str] = {Job.State.CANCELING: "stopped", Job.State.FINISHED: "finished"}
 # Between two tries while the key is paused: doubled from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
 SEE_THE_LOG = "Something is wrong on this site; an administrator finds it in the worker's log."
@@ -54,13 +57,15 @@ def hold(job_pk: int, why: str) -> None:
 
 def end_hold(job_pk: int, why: str = "", *, go_on: bool = False) -> bool:
     """The reason that begins with `why` holds a job no longer: people are told. False if nothing
-    like that did. In a transaction, before another change of the job. `go_on`: the job is due."""
+    like that did. `go_on`: the job is due. One that is stopped or ends is in its new state when
+    this is called, so that people are told what is true."""
     held = Job.objects.filter(pk=job_pk, held__startswith=why).exclude(held="")
     due = {"next_action_at": clock.now()} if go_on else {}
     with transaction.atomic():
         if not held.update(held="", **due):
             return False
-        outbox.tell_about_job("action_solved", _with_owner(job_pk))
+        job = _with_owner(job_pk)
+        outbox.tell_about_job("action_solved", job, Facts(ended=_ENDED.get(job.state, "")))
     return True
 
 
@@ -175,11 +180,12 @@ def wait_for_room(error: Refused) -> timedelta:
     named = USUAL_WAIT if error.retry_after is None else error.retry_after
     wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
     now = clock.now()
-    Sending.row().update(send_after=now + wait, crowded_at=now)
     # What was paused for another key says nothing any more.
-    Sending.row().exclude(pause_key=key_fingerprint()).update(
-        pause="", pause_key="", pauses_in_a_row=0
-    )
+    paused = Sending.row().exclude(pause="").exclude(pause_key=key_fingerprint())
+    with transaction.atomic():
+        Sending.row().update(send_after=now + wait, crowded_at=now)
+        if paused.update(pause="", pause_key="", pauses_in_a_row=0):
+            outbox.tell("sending_resumed", people_who_send())
     return wait
 
 

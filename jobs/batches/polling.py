@@ -96,9 +96,11 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
         same.update(expires_at=info.expires_at)  # warnings go by it
     if batch.doubts:
         same.update(doubt="", doubts=0)
-    if batch.missing_since and same.update(missing_since=None, given_up_at=None):
-        job_log.write(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
-        holds.end_hold(batch.job_id, _is_missing(batch), go_on=True)
+    if batch.missing_since:
+        with transaction.atomic():
+            if same.update(missing_since=None, given_up_at=None):
+                job_log.write(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
+                holds.end_hold(batch.job_id, _is_missing(batch), go_on=True)
 
 
 def _is_missing(batch: Batch) -> str:
@@ -159,6 +161,15 @@ def _look_up(batch: Batch) -> None:
             _doubt(batch)
             return
         _count_as_gone(batch)
+        _note_missing(batch)
+        return
+    _note_found(batch, info)
+    if info.status == "ended":
+        _note_end(batch, info)
+
+
+def _note_missing(batch: Batch) -> None:
+    with transaction.atomic():
         Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
         holds.hold(
             batch.job_id,
@@ -166,10 +177,6 @@ def _look_up(batch: Batch) -> None:
             "belong to another workspace now, or someone deleted the batch. We keep looking for it "
             "and don’t send it again. If it stays missing, you can continue without it.",
         )
-        return
-    _note_found(batch, info)
-    if info.status == "ended":
-        _note_end(batch, info)
 
 
 def _doubt(batch: Batch) -> None:

@@ -130,8 +130,9 @@ def plan_again(batch: Batch, **detail: object) -> bool:
 def _ask(batch: Batch, absent: Absence, looks: int) -> timedelta:
     """Leave it to a person whether the batch is sent again; it is looked for on."""
     asked = Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts)
-    asked.filter(asked_at=None).update(asked_at=clock.now())
-    holds.hold(batch.job_id, batch.why_asked)
+    with transaction.atomic():
+        asked.filter(asked_at=None).update(asked_at=clock.now())
+        holds.hold(batch.job_id, batch.why_asked)
     return _look_again(batch, LOOK_WHILE_ASKED, absent, looks)
 
 

@@ -275,11 +275,11 @@ def _set_going(job: Job, first: JournaledBatch, why_it_ends: str) -> None:
         "next_action_at": clock.now(),
         "confirmed_at": job.confirmed_at or first.intents[0].at,
     }
+    if not Job.objects.try_move(job.pk, job.state, new, **values):
+        raise NotYet("it changed just now")
     if why_it_ends:
         holds.end_hold(job.pk)
         job_log.write(job.pk, why_it_ends)
-    if not Job.objects.try_move(job.pk, job.state, new, **values):
-        raise NotYet("it changed just now")
 
 
 # --- One batch ------------------------------------------------------------------------------------

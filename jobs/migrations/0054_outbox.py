@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 ("uid", models.UUIDField(default=uuid.uuid4, unique=True)),
                 ("event", models.CharField(max_length=20)),
                 ("facts", models.JSONField(default=dict)),
-                ("key", models.CharField(default="", max_length=120)),
+                ("key", models.CharField(max_length=120, null=True)),
                 ("made_at", models.DateTimeField(db_index=True)),
                 ("read_at", models.DateTimeField(null=True)),
                 (
@@ -208,18 +208,12 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="notification",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("key__gt", "")),
-                fields=("person", "key"),
-                name="told_once_by_key",
-            ),
+            constraint=models.UniqueConstraint(fields=("person", "key"), name="told_once_by_key"),
         ),
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
-                condition=models.Q(("state__in", ["waiting", "sending"])),
-                fields=["due_at"],
-                name="delivery_open",
+                condition=models.Q(("done_at", None)), fields=["due_at"], name="delivery_open"
             ),
         ),
         migrations.AddConstraint(

@@ -4,6 +4,7 @@ each other way in which they get it. See outbox.py for how they are made."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import Self
 
@@ -23,16 +24,28 @@ MOST_COUNTED = 100  # unread ones; the bell says "99+"
 
 
 class Choices(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The names of the events that a person gets. None: the defaults."""
+    """Whether a person gets an event, by its name. For one that is missing, the default holds: it
+    may be newer than the choice, or come with a role that the person got later."""
 
-    mail: list[str] | None = None
-    browser: list[str] | None = None
+    mail: dict[str, bool] = {}
+    browser: dict[str, bool] = {}
+
+    def mails(self, event: str) -> bool:
+        return self.mail.get(event, EVENTS[event].mail)
+
+    def shows(self, event: str) -> bool:
+        """Whether the browser shows it."""
+        return self.browser.get(event, True)
 
 
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The names of the events that a destination gets. None: all of them."""
+    """Whether a destination gets an event, by its name; `others`: one that is missing."""
 
-    events: list[str] | None = None
+    events: dict[str, bool] = {}
+    others: bool = True
+
+    def gets(self, event: str) -> bool:
+        return self.events.get(event, self.others)
 
 
 class NotificationChoices(models.Model):
@@ -45,6 +58,11 @@ class NotificationChoices(models.Model):
 
     def __str__(self) -> str:
         return f"choices of {self.person_id}"
+
+    @classmethod
+    def of(cls, person: User) -> Choices:
+        stored = cls.objects.filter(person=person).first()
+        return stored.choices if stored else Choices()
 
 
 class Follower(models.Model):
@@ -88,9 +106,6 @@ class Destination(models.Model):
     def __str__(self) -> str:
         return f"{self.channel}: {self.label}"
 
-    def gets(self, event: str) -> bool:
-        return self.wanted.events is None or event in self.wanted.events
-
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def of(self, person: User) -> Self:
@@ -117,11 +132,12 @@ class Notification(models.Model):
     event = models.CharField(max_length=20)  # a name in rules/notification_events.py
     job = models.ForeignKey(Job, on_delete=models.CASCADE, null=True, related_name="+")
     facts = StructField[Facts](reader_of(Facts), default=Facts)
-    key = models.CharField(max_length=120, default="")  # "": nothing is told only once
+    key = models.CharField(max_length=120, null=True)  # noqa: DJ001 - None: not told only once
     made_at = models.DateTimeField(db_index=True)
     read_at = models.DateTimeField(null=True)
 
     objects = NotificationQuerySet.as_manager()
+    hides_job = False  # set by hide_jobs
 
     class Meta:
         ordering = ["-pk"]
@@ -130,9 +146,8 @@ class Notification(models.Model):
             models.Index(fields=["person", "-id"], name="notification_newest"),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["person", "key"], condition=Q(key__gt=""), name="told_once_by_key"
-            ),
+            # Without a condition, which SQLite would have to prove of a parameter.
+            models.UniqueConstraint(fields=["person", "key"], name="told_once_by_key"),
         ]
 
     def __str__(self) -> str:
@@ -140,15 +155,28 @@ class Notification(models.Model):
 
     @property
     def title(self) -> str:
-        return title_of(self.event, self.job.name if self.job else "", self.facts)
+        name = self.job.name if self.job and not self.hides_job else ""
+        return title_of(self.event, name, self.facts)
 
     @property
     def detail(self) -> str:
-        return detail_of(self.event, self.facts)
+        return "" if self.hides_job else detail_of(self.event, self.facts)
 
-    @property
-    def is_end(self) -> bool:
-        return EVENTS[self.event].is_end
+
+def hide_jobs(found: Collection[Notification], person: User) -> None:
+    """Have those about a job that `person` may no longer see say nothing of it."""
+    about = {one.job_id for one in found if one.job_id}
+    seen = Job.objects.visible_to(person) | Job.objects.filter(owner_id=person.pk)
+    left = set(seen.filter(pk__in=about).values_list("pk", flat=True)) if about else set()
+    for one in found:
+        one.hides_job = one.job_id is not None and one.job_id not in left
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def open(self) -> Self:
+        """Those that wait or are being sent: few among all that were sent. By the condition of an
+        index, which SQLite uses only for a query that has the same one without a parameter."""
+        return self.filter(done_at=None)
 
 
 class Delivery(models.Model):
@@ -163,8 +191,6 @@ class Delivery(models.Model):
         UNCLEAR = "unclear", "May have been sent"
         FAILED = "failed", "Not sent"
         DROPPED = "dropped", "No longer needed"
-
-    OPEN = (State.WAITING, State.SENDING)
 
     # None: a mail about an account, whose address and text are in `sealed` until it is sent.
     notification = models.ForeignKey(
@@ -182,16 +208,14 @@ class Delivery(models.Model):
     attempts = models.IntegerField(default=0)
     claimed_at = models.DateTimeField(null=True)
     claimed_by = models.CharField(max_length=120, default="")  # a process, as leases name it
-    done_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)  # None: waiting, or being sent
     trouble = models.CharField(max_length=300, default="")  # why it was not sent, in our words
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         indexes = [
-            models.Index(
-                fields=["due_at"],
-                condition=Q(state__in=["waiting", "sending"]),
-                name="delivery_open",
-            ),
+            models.Index(fields=["due_at"], condition=Q(done_at=None), name="delivery_open"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Func, Value
+from django.db.models.sql.compiler import SQLCompiler
 
 from ..rules.notification_events import EVENTS, MAILED_AFTER_SECONDS, Facts
 from . import clock
@@ -23,6 +27,7 @@ from .encryption import cipher
 from .jobs import Job
 from .notifications import (
     Channel,
+    Choices,
     Delivery,
     Destination,
     Follower,
@@ -46,7 +51,8 @@ __all__ = [
 
 # Requests for approval within so long of the first go into one mail.
 GATHERED = timedelta(minutes=5)
-NO_FACTS = Facts()
+ASKED_AT_ONCE = 200  # people in one query; SQLite takes 500
+NO_FACTS, NO_CHOICES = Facts(), Choices()
 _MAIL = "batchsite: mail about an account"
 
 
@@ -70,7 +76,7 @@ def tell(
     now = clock.now()
     told = {one.pk: one for one in people if one.is_active}
     made = [
-        Notification(person=one, event=event, job=job, facts=facts, key=key, made_at=now)
+        Notification(person=one, event=event, job=job, facts=facts, key=key or None, made_at=now)
         for one in told.values()
     ]
     if not made:
@@ -84,7 +90,7 @@ def tell(
         elsewhere = Destination.objects.filter(person__in=[one.person_id for one in made])
         by_person: dict[int, list[Destination]] = {}
         for destination in elsewhere:
-            if destination.gets(event):
+            if destination.wanted.gets(event):
                 by_person.setdefault(destination.person_id, []).append(destination)
         mailed = _mailed([one.person for one in made], event, job, facts)
         Delivery.objects.bulk_create(
@@ -98,9 +104,23 @@ def tell(
 def tell_about_job(event: str, job: Job, facts: Facts = NO_FACTS, *, key: str = "") -> int:
     """Tell the owner of `job`, and those who follow it and may still see it. As `tell`."""
     followers = [one.person for one in job.followers.select_related("person", "person__profile")]
-    seen = Job.objects.filter(pk=job.pk)
-    people = [one for one in followers if seen.visible_to(one).exists()]
-    return tell(event, [job.owner, *people], job=job, facts=facts, key=key)
+    return tell(event, [job.owner, *_who_see(job, followers)], job=job, facts=facts, key=key)
+
+
+def _who_see(job: Job, people: list[User]) -> list[User]:
+    """Those of `people` who may see `job`, found by one query for many of them."""
+    seen: set[int] = set()
+    for begin in range(0, len(people), ASKED_AT_ONCE):
+        first, *others = (
+            Job.objects.filter(pk=job.pk)
+            .visible_to(one)
+            .order_by()
+            .annotate(person=Value(one.pk))
+            .values_list("person", flat=True)
+            for one in people[begin : begin + ASKED_AT_ONCE]
+        )
+        seen.update(first.union(*others, all=True) if others else first)
+    return [one for one in people if one.pk in seen]
 
 
 def tell_administrators(event: str, facts: Facts = NO_FACTS, *, key: str = "") -> int:
@@ -109,15 +129,20 @@ def tell_administrators(event: str, facts: Facts = NO_FACTS, *, key: str = "") -
     return tell(event, administrators(), facts=facts, key=key)
 
 
+def is_practice(job: Job | None) -> bool:
+    """Whether what is told of `job`, or of the site, is about practice, which costs nothing."""
+    return settings.PRACTICE if job is None or not job.was_sent else job.practice
+
+
 def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> set[int]:
     """The people who get the event by mail."""
     about = EVENTS[event]
-    is_practice = settings.PRACTICE if job is None or not job.was_sent else job.practice
-    if not settings.HAS_MAIL or (is_practice and about.is_about_work):
+    if not settings.HAS_MAIL or (is_practice(job) and about.is_about_work):
         return set()
+    if event == "action_solved" and facts.ended:
+        return set()  # the end of the job has a mail of its own
     chosen = {
-        one.person_id: one.choices.mail
-        for one in NotificationChoices.objects.filter(person__in=people)
+        one.person_id: one.choices for one in NotificationChoices.objects.filter(person__in=people)
     }
     asked: set[int] = set()
     if job is not None and about.is_end:
@@ -125,8 +150,7 @@ def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> se
     is_short = about.is_end and facts.seconds <= MAILED_AFTER_SECONDS
     mailed = set()
     for one in people:
-        events = chosen.get(one.pk)
-        wanted = about.mail if events is None else event in events
+        wanted = chosen.get(one.pk, NO_CHOICES).mails(event)
         if one.email and ((wanted and not is_short) or one.pk in asked):
             mailed.add(one.pk)
     return mailed
@@ -214,14 +238,22 @@ def stuck_mails() -> str:
     return stuck.values_list("trouble", flat=True).first() or ""
 
 
+class _WithoutWho(Func):
+    """Facts without the name of a person, in the database."""
+
+    template = "JSON_REMOVE(%(expressions)s, '$.who')"
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        return self.as_sql(compiler, connection, template="(%(expressions)s - 'who')")
+
+
 def forget_person(person: User, username: str, mail: str) -> None:
     """Delete what a person was told and where, mails about their account that were not sent, and
     their name in what others were told."""
     for model in (Notification, Destination, Follower, NotificationChoices):
         model._default_manager.filter(person=person).delete()
-    for one in Notification.objects.filter(facts__who=username):
-        one.facts = msgspec.structs.replace(one.facts, who="")
-        one.save(update_fields=["facts"])
+    named = Notification.objects.filter(facts__who=username)
+    named.update(facts=_WithoutWho("facts"))
     state = Delivery.State
     for delivery in Delivery.objects.filter(notification=None, state=state.WAITING):
         if mail and _is_for(mail, delivery.sealed):

@@ -17,6 +17,7 @@ from ..models.notifications import Wanted
 from .guard import CHATS, Guard, Refused, chat_of, check_webhook
 
 MOST = 10  # of one person
+ALL = Wanted()
 SHORTEST_SECRET, LONGEST_SECRET = 16, 200
 _PURPOSE = "batchsite: destinations of notifications"
 
@@ -36,22 +37,23 @@ def guard() -> Guard:
 
 
 def add(
-    person: User, channel: str, address: str, secret: str = "", events: list[str] | None = None
+    person: User, channel: str, address: str, secret: str = "", wanted: Wanted = ALL
 ) -> Destination:
     """Raises Refused when the address cannot be used, or the person has too many."""
     address = address.strip()
     label = _label(channel, address)
     if channel == Channel.WEBHOOK and not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET:
-        raise Refused(f"The secret needs {SHORTEST_SECRET} to {LONGEST_SECRET} characters.")
+        why = f"The secret needs {SHORTEST_SECRET} to {LONGEST_SECRET} characters."
+        raise Refused(why, "secret")
     if Destination.objects.filter(person=person).count() >= MOST:
-        raise Refused(f"A person can have {MOST} of these. Remove one first.")
+        raise Refused(f"There are {MOST} webhooks and chats already. Remove one first.", "")
     plain = msgspec.json.encode(Sealed(address, secret))
     return Destination.objects.create(
         person=person,
         channel=channel,
         label=label,
         sealed=cipher(_PURPOSE).encrypt(plain).decode(),
-        wanted=Wanted(events),
+        wanted=wanted,
     )
 
 

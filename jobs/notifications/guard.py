@@ -22,7 +22,12 @@ _NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "192.88.99.0/24
 
 
 class Refused(Exception):
-    """Nothing is sent there; the message says why, for people."""
+    """Nothing is sent there; the message says why, for people. `about`: "address", "secret", or ""
+    for all of it."""
+
+    def __init__(self, why: str, about: str = "address") -> None:
+        super().__init__(why)
+        self.about = about
 
 
 PRIVATE = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from decimal import Decimal
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 
@@ -19,6 +20,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from ..models import Delivery, Notification, clock, outbox
+from ..models.notifications import hide_jobs
 from ..models.outbox import AccountMail
 from ..rules.plain_text import one_line
 from .destinations import Sealed
@@ -26,8 +28,9 @@ from .protocol import Chat, Mail, Webhook
 
 
 class Body(msgspec.Struct, frozen=True):
-    """The body of a webhook. `cost` is in US dollars. `name` is that of the job; without a job, the
-    sentence that the bell shows."""
+    """The body of a webhook. `cost` is in US dollars: what was charged, or is used of a limit, or
+    the most that a job to be approved may cost; "0" in practice. `name` is that of the job; without
+    a job, the sentence that the bell shows."""
 
     id: str
     event: str
@@ -57,7 +60,7 @@ def webhook(one: Notification, place: Sealed) -> Webhook:
         state=job.state if job else "",
         rows=job.row_count if job else one.facts.rows,
         problems=one.facts.problems,
-        cost=one.facts.cost or (str(job.cost) if job else "0"),
+        cost=_cost(one),
         url=url_of(one),
         at=one.made_at.isoformat(timespec="seconds"),
     )
@@ -71,6 +74,13 @@ def webhook(one: Notification, place: Sealed) -> Webhook:
         "X-Batchsite-Signature": f"sha256={sign(place.secret, timestamp, text)}",
     }
     return Webhook(place.address, headers, text)
+
+
+def _cost(one: Notification) -> str:
+    if outbox.is_practice(one.job):
+        return "0"
+    cost = Decimal(one.facts.cost) if one.facts.cost else one.job.cost if one.job else Decimal(0)
+    return format(cost.normalize(), "f")  # without zeros at its end, and without an exponent
 
 
 def sign(secret: str, timestamp: str, body: str) -> str:
@@ -149,6 +159,8 @@ def is_needed(delivery: Delivery) -> bool:
             return True  # that it cannot be read is said when it is to be sent
     if not one.person.is_active:
         return False
-    if one.event == "approval_wanted":
-        return one.job is not None and one.job.awaits_approval
-    return True
+    if one.event == "approval_wanted" and not (one.job and one.job.awaits_approval):
+        return False
+    # Whoever may no longer see a job is told nothing of it.
+    hide_jobs([one], one.person)
+    return not one.hides_job

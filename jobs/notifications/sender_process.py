@@ -124,14 +124,12 @@ def outcome_of(status: int) -> Outcome:
 
 
 def send_mail(message: Mail, seconds: float, begin: Begin) -> Outcome:
-    kind = smtplib.SMTP_SSL if message.is_tls else smtplib.SMTP
+    """The server's certificate is checked: what follows may be a password or a reset link."""
+    context = ssl.create_default_context()
     try:
-        server = kind(message.host, message.port, timeout=seconds)
-    except (OSError, smtplib.SMTPException):
-        return Outcome(NOT_REACHED, "The mail server could not be reached.")
-    try:
+        server = _mail_server(message, seconds, context)
         if message.starts_tls:
-            server.starttls(context=ssl.create_default_context())
+            server.starttls(context=context)
         if message.user:
             server.login(message.user, message.password)
         server.ehlo_or_helo_if_needed()
@@ -139,6 +137,8 @@ def send_mail(message: Mail, seconds: float, begin: Begin) -> Outcome:
             return Outcome(REFUSED, "The mail server refused the sender.")
         if server.rcpt(message.to)[0] not in (250, 251):
             return Outcome(REFUSED, "The mail server refused the recipient.")
+    except ssl.SSLError:
+        return Outcome(NOT_REACHED, "The certificate of the mail server was not accepted.")
     except smtplib.SMTPAuthenticationError:
         return Outcome(REFUSED, "The mail server rejected our password.")
     except (OSError, smtplib.SMTPException):
@@ -155,3 +155,11 @@ def send_mail(message: Mail, seconds: float, begin: Begin) -> Outcome:
     if code != 250:
         return Outcome(REFUSED, "The mail server refused the message.")
     return Outcome(SENT)
+
+
+def _mail_server(message: Mail, seconds: float, context: ssl.SSLContext) -> smtplib.SMTP:
+    """A connection. Raises OSError, smtplib.SMTPException."""
+    if not message.is_tls:
+        return smtplib.SMTP(message.host, message.port, timeout=seconds)
+    # Without a context, it takes any certificate.
+    return smtplib.SMTP_SSL(message.host, message.port, timeout=seconds, context=context)

@@ -3,7 +3,7 @@
     waiting -> sending -> sent
        ^         |  |
        |         |  +-> unclear: it may have arrived, and is never sent again
-       +---------+      failed: given up after a day, or forbidden
+       +---------+      failed: given up after about a day, or forbidden
       clearly refused, or not reached
 
 The claim (waiting -> sending) is committed before the first byte leaves. What a crash leaves in
@@ -50,7 +50,8 @@ logger = logging.getLogger(__name__)
 STEP_SECONDS, TOTAL_SECONDS = 10.0, 30.0  # of one message: a step on the network, and all of it
 TURN = timedelta(seconds=20)  # of one thread; then others get theirs
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=2)
-GIVEN_UP_AFTER = timedelta(days=1)
+# With these pauses, they take a day. Counted, because the clock can leap.
+MOST_ATTEMPTS = 20
 CLAIM_LASTS = timedelta(minutes=5)  # far longer than a message may take
 ANSWER_BYTES = 10_000  # of the process that sends
 GATHERED_AT_ONCE = 50
@@ -65,7 +66,7 @@ _read_outcome = msgspec.json.Decoder(Outcome).decode
 def has_due(channels: Sequence[str]) -> bool:
     """Whether something can be sent now, or a crash has left something behind."""
     now = clock.now()
-    mine = Delivery.objects.filter(channel__in=channels)
+    mine = Delivery.objects.open().filter(channel__in=channels)
     return mine.filter(_is_due(now) | Q(state=Delivery.State.SENDING)).exists()
 
 
@@ -86,9 +87,9 @@ def send_due(channels: Sequence[str]) -> None:
 
 def _next(channels: Sequence[str]) -> Delivery | None:
     """What is due longest. One person's receivers take one thread at a time."""
-    busy = Delivery.objects.filter(state=Delivery.State.SENDING, channel__in=OTHERS)
+    busy = Delivery.objects.open().filter(state=Delivery.State.SENDING, channel__in=OTHERS)
     people = busy.values_list("notification__person", flat=True)
-    due = Delivery.objects.filter(_is_due(clock.now()), channel__in=channels)
+    due = Delivery.objects.open().filter(_is_due(clock.now()), channel__in=channels)
     if channels != MAIL:
         due = due.exclude(notification__person__in=list(filter(None, people)))
     return due.order_by("due_at", "pk").first()
@@ -111,7 +112,7 @@ def deliver(delivery: Delivery) -> None:
         attempts=F("attempts") + 1,
     ):
         return
-    mine = Delivery.objects.filter(claimed_by=token).order_by("pk")
+    mine = Delivery.objects.filter(pk__in=together, claimed_by=token).order_by("pk")
     found = list(mine.select_related("notification__person", "notification__job", "destination"))
     needed = [one for one in found if messages.is_needed(one)]
     if dropped := [one.pk for one in found if one not in needed]:
@@ -129,7 +130,7 @@ def _same_mail(delivery: Delivery) -> list[int]:
     one = delivery.notification
     if one is None or one.event != "approval_wanted" or delivery.channel != Channel.MAIL:
         return []
-    others = Delivery.objects.filter(
+    others = Delivery.objects.open().filter(
         notification__person=one.person_id,
         notification__event=one.event,
         destination=delivery.destination_id,
@@ -177,33 +178,40 @@ def _message(found: Sequence[Delivery]) -> Mail | Webhook | Chat | None:
 
 
 def _note(one: Delivery, outcome: Outcome) -> None:
-    """What became of it. Also when it counted as interrupted by now: this is what is true."""
+    """What became of it. One that counted as interrupted meanwhile is never sent again, but what is
+    known of it by now is noted."""
     state, now = Delivery.State, clock.now()
-    mine = Delivery.objects.filter(
-        pk=one.pk, claimed_by=one.claimed_by, state__in=[state.SENDING, state.UNCLEAR]
-    )
+    claimed = Delivery.objects.filter(pk=one.pk, claimed_by=one.claimed_by)
+    mine = claimed.filter(state=state.SENDING)
     if outcome.kind == SENT:
-        mine.update(state=state.SENT, done_at=now, trouble="", sealed="")
+        arrived = claimed.filter(state__in=[state.SENDING, state.UNCLEAR])
+        arrived.update(state=state.SENT, done_at=now, trouble="", sealed="")
     elif outcome.kind == UNCLEAR:
         mine.update(state=state.UNCLEAR, done_at=now, trouble=outcome.why, sealed="")
-    elif outcome.kind == FORBIDDEN or _is_given_up(one, now):
+    elif outcome.kind == FORBIDDEN or _is_given_up(one):
         mine.update(state=state.FAILED, done_at=now, trouble=outcome.why, sealed="")
     else:
-        pause = min(FIRST_PAUSE * 2 ** min(one.attempts - 1, 10), LONGEST_PAUSE)
-        mine.update(state=state.WAITING, due_at=now + pause, trouble=outcome.why)
+        due_at = now + pause_after(one.attempts)
+        mine.update(state=state.WAITING, due_at=due_at, trouble=outcome.why)
     if outcome.kind != SENT:
         logger.warning("notification %s (%s): %s", one.pk, one.channel, outcome.why)
 
 
-def _is_given_up(one: Delivery, now: datetime) -> bool:
+def pause_after(attempts: int) -> timedelta:
+    """How long to wait after so many."""
+    pause: timedelta = FIRST_PAUSE * 2 ** min(attempts - 1, 10)
+    return min(pause, LONGEST_PAUSE)
+
+
+def _is_given_up(one: Delivery) -> bool:
     is_test = one.notification is not None and one.notification.event == "test"
-    return is_test or now - one.made_at >= GIVEN_UP_AFTER
+    return is_test or one.attempts >= MOST_ATTEMPTS
 
 
 def settle_left_behind() -> None:
     """What a process that is gone was sending may have arrived: it is not sent again."""
     now = clock.now()
-    sending = Delivery.objects.filter(state=Delivery.State.SENDING)
+    sending = Delivery.objects.open().filter(state=Delivery.State.SENDING)
     fresh = clock.near("claimed_at", CLAIM_LASTS, now)
     recent = set(sending.filter(fresh).values_list("pk", flat=True))
     for pk, claimed_by in sending.values_list("pk", "claimed_by"):
@@ -214,8 +222,7 @@ def settle_left_behind() -> None:
 
 def settle_restored() -> None:
     """After a restore: what waited when the backup was made was probably sent since."""
-    opened = Delivery.objects.filter(state__in=Delivery.OPEN)
-    opened.update(
+    Delivery.objects.open().update(
         state=Delivery.State.UNCLEAR,
         done_at=clock.now(),
         trouble="The site was restored from a backup.",
@@ -225,17 +232,21 @@ def settle_restored() -> None:
 
 # --- The process that sends -----------------------------------------------------------------------
 
+_CHILD = {"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1", "HOME": "/nonexistent"}
+# Where OpenSSL finds the certificates that a company signs its servers with.
+_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
 
 def send_apart(order: Order, seconds: float = TOTAL_SECONDS) -> Outcome:
-    """Send one message in a process of its own, which gets nothing of this one's environment and
-    is killed after `seconds`."""
+    """Send one message in a process of its own, which gets nothing of this one's environment but
+    _PASSED_ON, and is killed after `seconds`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "jobs.notifications"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries may quote addresses and answers
         cwd=settings.BASE_DIR,
-        env={"PYTHONIOENCODING": "utf-8", "MALLOC_ARENA_MAX": "1", "HOME": "/nonexistent"},
+        env={**_CHILD, **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}},
         start_new_session=True,
     )
     assert child.stdin is not None and child.stdout is not None  # noqa: S101 - asked for

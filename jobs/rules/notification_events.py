@@ -26,8 +26,9 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     team: str = ""  # its name
     seconds: int = 0  # what a job or retry took
     days: int = 0  # that are left
+    ended: str = ""  # "stopped" or "finished": the job does not continue
     who: str = ""  # the user name of the person who did it
-    text: str = ""  # of an alarm: one whole sentence of ours
+    text: str = ""  # of an alarm, or why spending was stopped: one whole sentence of ours
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ EVENTS: dict[str, Event] = {
     "approval_given": Event("Your job was approved"),
     "approval_declined": Event("Your job was declined"),
     "results_expiring": Event("Results are about to expire"),
-    "cap_80": Event("A spending limit is used to 80%"),
+    "cap_80": Event("80% of a spending limit is used"),
     "cap_100": Event("A spending limit is used up"),
     "spending_stopped": Event("Spending was switched off"),
     "spending_resumed": Event("Spending was switched on again", mail=False),
@@ -65,19 +66,23 @@ EVENTS: dict[str, Event] = {
 
 
 def title_of(event: str, name: str, facts: Facts) -> str:
-    """One line that says what happened. `name`: of the job, "" for none."""
+    """One line that says what happened. `name`: of the job; "" for none, or when the person may no
+    longer see it."""
+    job = f"“{name}”" if name else "a job that you can no longer see"
+    begin = f"{job[:1].upper()}{job[1:]}"
+    who = facts.who or "Someone"
     sentences = {
-        "job_finished": f"“{name}” is finished",
-        "job_problems": f"“{name}” is finished with problems",
-        "retry_done": f"The retry of “{name}” is finished",
-        "action_needed": f"Action needed: “{name}”",
-        "action_solved": f"Action no longer needed: “{name}”",
-        "approval_wanted": f"{facts.who or 'Someone'} asks you to approve “{name}”",
-        "approval_given": f"{facts.who or 'Someone'} approved “{name}”",
-        "approval_declined": f"{facts.who or 'Someone'} declined “{name}”",
-        "results_expiring": f"Results of “{name}” are about to expire",
-        "cap_80": f"{_limit(facts)} is used to 80%",
-        "cap_100": f"{_limit(facts)} is used up",
+        "job_finished": f"{begin} is finished",
+        "job_problems": f"{begin} is finished with problems",
+        "retry_done": f"The retry of {job} is finished",
+        "action_needed": f"Action needed: {job}",
+        "action_solved": f"Action no longer needed: {job}",
+        "approval_wanted": f"{who} asks you to approve {job}",
+        "approval_given": f"{who} approved {job}",
+        "approval_declined": f"{who} declined {job}",
+        "results_expiring": f"Results of {job} are about to expire",
+        "cap_80": _limit(facts).format(used="80%"),
+        "cap_100": _limit(facts).format(used="100%"),
         "spending_stopped": "Spending was switched off",
         "spending_resumed": "Spending was switched on again",
         "sending_paused": "Sending is paused",
@@ -92,40 +97,48 @@ def title_of(event: str, name: str, facts: Facts) -> str:
 def detail_of(event: str, facts: Facts) -> str:
     """What there is to say beside the title, in one or two sentences; "" for nothing."""
     if EVENTS[event].is_end:
-        parts = [f"{wording.rows(facts.rows)} good"]
-        if facts.problems:
-            need = "needs" if facts.problems == 1 else "need"
-            parts.append(f"{wording.rows(facts.problems)} {need} attention")
         charged = f" {_sum(facts.cost)} charged." if facts.cost else ""
-        return f"{', '.join(parts)}.{charged}"
+        return f"{wording.outcome(facts.rows, facts.problems)}.{charged}"
     if event in ("approval_wanted", "approval_given"):
-        most = pricing.round_up(Decimal(facts.cost or 0))
-        return f"{wording.rows(facts.rows)}, at most {pricing.format_dollars(most)}."
+        most = pricing.format_dollars(pricing.round_up(Decimal(facts.cost or 0)))
+        to_do = {
+            "approval_wanted": "Open the job to approve or decline it.",
+            "approval_given": "Its owner can submit it now.",
+        }
+        return f"{wording.rows(facts.rows)}, at most {most}. {to_do[event]}"
     if event in ("cap_80", "cap_100"):
-        return f"{_sum(facts.cost)} of {_sum(facts.limit)} is used this month."
+        used = f"{_sum(facts.cost)} of {_sum(facts.limit)} is used this month."
+        return f"{used} Jobs that may exceed it can’t be submitted."
     if event == "results_expiring":
         when = {0: "within a day", 1: "in 1 day"}.get(facts.days, f"in {facts.days} days")
         if facts.whose == "site":
-            return f"This site deletes its cells and answers {when}. Download them before then."
-        return f"Anthropic deletes them {when}, and we could not fetch them yet."
+            return f"This site deletes its cells and answers {when}. Download the results now."
+        return f"We could not download them yet. Anthropic deletes them {when}."
     return {
         "test": "Notifications of batchsite arrive here.",
         "action_needed": "It cannot continue by itself. Open the job to see what to do.",
-        "action_solved": "It continues.",
-        "approval_declined": "Nothing was sent.",
-        "spending_stopped": "Nothing new is sent until an administrator switches it on again.",
+        "action_solved": {
+            "stopped": "The job was stopped.",
+            "finished": "The job is finished.",
+        }.get(facts.ended, "The job continues."),
+        "approval_declined": "Nothing was sent. You can change the job and ask again.",
+        "spending_stopped": (
+            f"{facts.text} Nothing new is sent until an administrator switches it on again."
+        ).strip(),
         "spending_resumed": "Jobs that were waiting continue.",
-        "sending_paused": "Anthropic refuses our key or account. We try again by ourselves, "
-        "but an administrator may have to act.",
+        "sending_paused": "Anthropic refused this site’s API key or account. We keep trying "
+        "automatically. If it stays paused, an administrator has to fix it.",
         "sending_resumed": "Jobs that were waiting continue.",
     }.get(event, "")
 
 
 def _limit(facts: Facts) -> str:
+    """A sentence about {used} of it."""
+    team = facts.team.replace("{", "{{").replace("}", "}}")
     return {
-        "person": "Your monthly limit",
-        "team": f"The monthly limit of {facts.team}",
-    }.get(facts.whose, "The monthly limit for all jobs")
+        "person": "You have used {used} of your monthly limit",
+        "team": f"{team} has used {{used}} of its monthly limit",
+    }.get(facts.whose, "{used} of the monthly limit for all jobs is used")
 
 
 def _sum(amount: str) -> str:

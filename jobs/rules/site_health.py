@@ -86,6 +86,7 @@ OVER = {
     "key_paused": "Sending has resumed.",
     "results_waiting": "No results have been waiting for over a day.",
     "disk_low": "The disk has room again.",
+    "site_trouble": "The disk and the database can be used again.",
     "journal_ahead": "The database and the journal agree again.",
     "backup_old": "There is a new backup.",
     "audit_broken": "The audit log is complete again.",
@@ -235,6 +236,7 @@ def _of_files(facts: SiteFacts) -> Iterator[Finding]:
             BROKEN,
             facts.site_trouble,
             "Check the disk, its permissions and the database. The log has the details.",
+            is_alarm=True,
         )
     if facts.journal_ahead and not facts.practice:
         yield Finding(

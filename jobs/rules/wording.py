@@ -13,6 +13,17 @@ def jobs(count: int) -> str:
     return f"{count:,} job{'' if count == 1 else 's'}"
 
 
+def outcome(good: int, attention: int, stopped: int = 0) -> str:
+    """How a job ended: "1,998 rows good, 2 rows need attention" """
+    parts = [f"{rows(good)} good"]
+    if attention:
+        need = "needs" if attention == 1 else "need"
+        parts.append(f"{rows(attention)} {need} attention")
+    if stopped:
+        parts.append(f"{rows(stopped)} stopped")
+    return ", ".join(parts)
+
+
 def size(count: int) -> str:
     """Bytes as people count them: 1000000000 -> "1 GB", 7830 -> "7.8 KB" """
     amount = float(count)

@@ -10,54 +10,54 @@ from decimal import Decimal
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
-from ..models import Job, Notification, SpendingCaps, Team, administrators, clock, outbox
+from ..batches.isolation import isolated
+from ..models import Notification, SpendingCaps, administrators, clock, outbox
 from ..models.outbox import Facts
 from . import caps, ledger
+from .caps import Used
 
 NEAR = Decimal("0.8")
-CHECKED_AT_ONCE = 200  # people, those with the newest jobs first
 
 
-def tell_if_near(job: Job, allowed: SpendingCaps, now: datetime) -> None:
-    """Tell of the limits that hold for `job`, in the transaction that takes some of them up."""
-    _tell(job.owner, [job.team] if job.team else [], allowed, now)
+def tell_if_near(used: Iterable[Used], now: datetime) -> None:
+    """Tell of those that are near, in the transaction that takes some of them up."""
+    for one in used:
+        if _is_near(one):
+            _tell(one, now)
 
 
 def check_all() -> None:
     """Tell of limits that are near for another reason: a limit was lowered, or a batch that came
-    late cost more than was counted."""
-    now, allowed = clock.now(), SpendingCaps.get()
-    lately = Job.objects.filter(created_at__gte=ledger.month_of(now))
-    owners = list(lately.order_by().values_list("owner", flat=True).distinct()[:CHECKED_AT_ONCE])
-    teams = list(Team.objects.exclude(most_a_month=None))
-    for owner in User.objects.filter(pk__in=owners):
-        with transaction.atomic():
-            _tell(owner, teams, allowed, now)
+    late cost more than was counted. Nothing is summed while others wait for the database, and each
+    limit is told of by itself."""
+    now = clock.now()
+    for one in list(filter(_is_near, caps.all_used_caps(SpendingCaps.get(), now))):
+        with isolated(f"the limit of {one.whose} {one.whose_pk}"), transaction.atomic():
+            _tell(one, now)
 
 
-def _tell(owner: User, teams: Iterable[Team], allowed: SpendingCaps, now: datetime) -> None:
-    by_name = {team.name: team for team in teams}
-    for one in caps.used_caps(owner, allowed, now, teams=by_name.values()):
-        if not one.cap or one.used < one.cap * NEAR:
-            continue
-        team = by_name.get(one.name)
-        people, whom = _people(one.whose, owner, team)
-        mode = "practice" if settings.PRACTICE else "real"
-        # The same for everyone whom the limit holds for.
-        about = f"{one.whose}:{whom}:{ledger.month_of(now):%Y-%m}:{one.cap}:{mode}"
-        is_over = one.used >= one.cap
-        if not is_over and Notification.objects.filter(key=f"cap_100:{about}").exists():
-            continue  # it was used up for a while
-        event = "cap_100" if is_over else "cap_80"
-        facts = Facts(cost=str(one.used), limit=str(one.cap), whose=one.whose, team=one.name)
-        outbox.tell(event, people, facts=facts, key=f"{event}:{about}")
+def _is_near(one: Used) -> bool:
+    return one.cap > 0 and one.used >= one.cap * NEAR
 
 
-def _people(whose: str, owner: User, team: Team | None) -> tuple[Iterable[User], int]:
-    """Who is told, and the number of the person or team whose limit it is."""
-    if whose == "person":
-        return [owner], owner.pk
-    if team is not None:
-        return team.people.all(), team.pk
-    return administrators(), 0
+def _tell(one: Used, now: datetime) -> None:
+    mode = "practice" if settings.PRACTICE else "real"
+    # The same for everyone whom the limit holds for.
+    about = f"{one.whose}:{one.whose_pk}:{ledger.month_of(now):%Y-%m}:{one.cap}:{mode}"
+    is_over, people = one.used >= one.cap, _people(one)
+    told = Notification.objects.filter(person__in=people, key=f"cap_100:{about}")
+    if not is_over and told.exists():
+        return  # it was used up for a while
+    event = "cap_100" if is_over else "cap_80"
+    facts = Facts(cost=str(one.used), limit=str(one.cap), whose=one.whose, team=one.name)
+    outbox.tell(event, people, facts=facts, key=f"{event}:{about}")
+
+
+def _people(one: Used) -> QuerySet[User]:
+    """Who is told."""
+    if one.whose == "everyone":
+        return administrators()
+    mine = {"teams" if one.whose == "team" else "pk": one.whose_pk}
+    return User.objects.filter(**mine)

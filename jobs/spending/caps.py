@@ -8,7 +8,7 @@ jobs of practice count, by what they would have cost, so that the caps can be tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -80,40 +80,54 @@ def lock_caps() -> SpendingCaps:
 def why_over_cap(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
     """Why `job` cannot cost `most` US dollars more than it has until now, as a sentence; "" when it
     can."""
-    return _why_over(job, most, allowed, now, JOB_OVER)
+    return _look(job, most, allowed, now, JOB_OVER)[0]
 
 
-def why_trial_over_cap(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> str:
-    """Why rows of `job` that cost up to `most` US dollars cannot be tested, as a sentence; "" when
-    they can."""
-    if why := _why_over(job, most, allowed, now, TEST_OVER):
-        return why
-    if needs_approval(job, most, allowed):
-        return TEST_OVER["approval"].format(
+def take_up(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> list[Used]:
+    """The caps of this month that hold for `job`, with `most` US dollars more taken up. Raises
+    NotAllowed if it cannot cost so much more."""
+    why, used = _look(job, most, allowed, now, JOB_OVER)
+    if why:
+        raise NotAllowed(why)
+    return used
+
+
+def take_up_by_trial(job: Job, most: Decimal, allowed: SpendingCaps, now: datetime) -> list[Used]:
+    """As `take_up`, for rows of `job` that are tested and cost up to `most` US dollars."""
+    why, used = _look(job, most, allowed, now, TEST_OVER)
+    if not why and needs_approval(job, most, allowed):
+        why = TEST_OVER["approval"].format(
             most=_round_up(most),
             so_far=_format_sum(ledger.committed_to_job(job)),
             above=_format_sum(allowed.approval_above or Decimal(0)),
         )
-    return ""
+    if why:
+        raise NotAllowed(why)
+    return used
 
 
-def _why_over(
+def _look(
     job: Job, most: Decimal, allowed: SpendingCaps, now: datetime, messages: dict[str, str]
-) -> str:
+) -> tuple[str, list[Used]]:
+    """Why `job` cannot cost `most` US dollars more, and the caps with so much more taken up when it
+    can: the sums are worked out once."""
     if allowed.stopped_at:
-        return SPENDING_IS_STOPPED
+        return SPENDING_IS_STOPPED, []
     total = ledger.committed_to_job(job) + most
     if allowed.most_a_job is not None and total > allowed.most_a_job:
         per_job = _format_sum(allowed.most_a_job)
-        return messages["job"].format(total=_round_up(total), cap=per_job)
+        return messages["job"].format(total=_round_up(total), cap=per_job), []
     if total > MOST:
-        return estimates.TOO_MUCH.format(most=_round_up(total))
+        return estimates.TOO_MUCH.format(most=_round_up(total)), []
+    used = []
     for one in used_caps(job.owner, allowed, now, teams=[job.team] if job.team else []):
         if most > one.left:
-            return messages[one.whose].format(
+            why = messages[one.whose].format(
                 most=_round_up(most), cap=_format_sum(one.cap), left=_format_sum(one.left)
             )
-    return ""
+            return why, []
+        used.append(replace(one, used=one.used + most))
+    return "", used
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,7 @@ class Used:
     cap: Decimal
     used: Decimal
     name: str = ""  # of the team
+    whose_pk: int = 0  # the number of the person or team
 
     @property
     def left(self) -> Decimal:
@@ -140,11 +155,28 @@ def used_caps(
         ("everyone", allowed.most_a_month, None),
     ):
         if cap is not None:
-            yield Used(whose, cap, ledger.committed_since(month, user))
+            yield Used(
+                whose, cap, ledger.committed_since(month, user), whose_pk=user.pk if user else 0
+            )
     for team in teams:
         if team.most_a_month is not None:
             used = ledger.committed_since(month, team=team)
-            yield Used("team", team.most_a_month, used, team.name)
+            yield Used("team", team.most_a_month, used, team.name, team.pk)
+
+
+def all_used_caps(allowed: SpendingCaps, now: datetime) -> Iterator[Used]:
+    """The caps of this month that hold for anyone who took up some of theirs: everyone's, those of
+    teams, those of people. A fixed number of queries."""
+    month = ledger.month_of(now)
+    if allowed.most_a_month is not None:
+        yield Used("everyone", allowed.most_a_month, ledger.committed_since(month))
+    if teams := Team.objects.exclude(most_a_month=None).in_bulk():
+        by_team = ledger.committed_by("team", month)
+        for pk, team in teams.items():
+            yield Used("team", team.most_a_month or Decimal(0), by_team[pk], team.name, pk)
+    if allowed.most_a_person is not None:
+        for pk, used in ledger.committed_by("owner", month).items():
+            yield Used("person", allowed.most_a_person, used, whose_pk=pk)
 
 
 def needs_approval(job: Job, most: Decimal, allowed: SpendingCaps) -> bool:

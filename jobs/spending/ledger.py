@@ -95,6 +95,24 @@ def committed_since(
     return spent_since(since, owner, team) + sum(mine, Decimal(0))
 
 
+def committed_by(whose: str, since: datetime) -> dict[int, Decimal]:
+    """`committed_since` of each person or team that has any, by its number. `whose`: "owner" or
+    "team"."""
+    found: dict[int, Decimal] = defaultdict(Decimal)
+    for one in _sums(since, None):
+        # A job, and what was kept of one, have it themselves.
+        path = whose if one.rows.model in (Job, PastSpending) else f"job__{whose}"
+        rows = one.rows.exclude(**{path: None}).order_by().values(path)
+        parts = rows.annotate(high=Sum(F(one.column) / _PART), low=Sum(F(one.column) % _PART))
+        for pk, high, low in parts.values_list(path, "high", "low"):
+            found[pk] += one.sign * dollars(int(high or 0) * _PART + int(low or 0))
+    for charge in open_charges(since):
+        pk = charge.owner_pk if whose == "owner" else charge.team_pk
+        if pk is not None:
+            found[pk] += charge.amount
+    return found
+
+
 def spent_since(since: datetime, owner: User | None = None, team: Team | None = None) -> Decimal:
     """US dollars charged since then: the sum of `charges`."""
     sums = _sums(since, owner, team)

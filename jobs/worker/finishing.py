@@ -121,13 +121,9 @@ def finish_job(job: Job) -> None:
             job.refresh_from_db()
             _tell_end(job)
     if finished:
-        parts = [f"{wording.rows(job.good_count)} good"]
-        if job.attention_count:
-            need = "needs" if job.attention_count == 1 else "need"
-            parts.append(f"{wording.rows(job.attention_count)} {need} attention")
-        if stopped := job.outcome_count(Outcome.CANCELED):
-            parts.append(f"{wording.rows(stopped)} stopped")
-        job_log.write(job.pk, f"Finished: {', '.join(parts)}.")
+        stopped = job.outcome_count(Outcome.CANCELED)
+        ended = wording.outcome(job.good_count, job.attention_count, stopped)
+        job_log.write(job.pk, f"Finished: {ended}.")
         job.runs_again().price_anew(clock.now())
 
 

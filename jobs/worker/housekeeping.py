@@ -100,7 +100,7 @@ def remove_old_notifications() -> None:
     time in which a job is kept."""
     now = clock.now()
     old = Notification.objects.filter(made_at__lte=now - NOTIFICATIONS_KEPT)
-    old = old.filter(Q(key="") | Q(made_at__lte=now - KEYS_KEPT)).order_by("pk")
+    old = old.filter(Q(key=None) | Q(made_at__lte=now - KEYS_KEPT)).order_by("pk")
     Notification.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:SLICE])).delete()
     mails = Delivery.objects.filter(notification=None, made_at__lte=now - NOTIFICATIONS_KEPT)
     mails.filter(pk__in=list(mails.values_list("pk", flat=True)[:SLICE])).delete()

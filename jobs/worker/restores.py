@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from huey.contrib.djhuey import HUEY
 
-from ..batches import journal, unknown_submissions
+from ..batches import holds, journal, unknown_submissions
 from ..models import (
     Heartbeat,
     Job,
@@ -30,8 +30,10 @@ from ..models import (
     clock,
     files,
     locks,
+    outbox,
     versions,
 )
+from ..models.outbox import Facts
 from ..notifications import sending
 from . import backups, dumps
 from .backups import FOLDERS, JOURNAL, BadBackup, Manifest
@@ -330,7 +332,7 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
     being_read.update(trashed_at=None, next_action_at=clock.now())
     stops = _has_gap_since(backup) and Job.objects.filter(practice=False).exists()
     if stops:
-        SpendingCaps.row().filter(stopped_at=None).update(stopped_at=clock.now())
+        _stop_spending()
     connection.close()
     return Restored(
         backup=str(backup),
@@ -343,3 +345,10 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
         rows_to_reconcile=rows,
         spending_stopped=stops,
     )
+
+
+def _stop_spending() -> None:
+    with transaction.atomic():
+        if SpendingCaps.row().filter(stopped_at=None).update(stopped_at=clock.now()):
+            facts = Facts(text="The site was restored from a backup that may lack what was sent.")
+            outbox.tell("spending_stopped", holds.people_who_send(), facts=facts)

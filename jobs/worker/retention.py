@@ -57,12 +57,15 @@ def begin_due() -> None:
 
 
 def warn_due() -> None:
-    """Tell people whose cells and answers are deleted soon, once for each job until somebody
-    changes when that is."""
+    """Tell people whose cells and answers are deleted soon, once for each end of a job until
+    somebody changes when that is."""
     now, site = clock.now(), Retention.get()
     chosen = Coalesce(Cast("retention_changed_at", CharField()), Value(""))
     by_site = f":{site.changed_at:%Y-%m-%dT%H:%M:%S}:" if site.changed_at else ""
-    key = Concat(Value(_WARNING), Cast("pk", CharField()), Value(by_site), chosen)
+    ended = Cast("finished_at", CharField())
+    key = Concat(
+        Value(_WARNING), Cast("pk", CharField()), Value(":"), ended, Value(by_site), chosen
+    )
     told = Notification.objects.filter(person=OuterRef("owner"), key=OuterRef("key"))
     jobs = ended_jobs().filter(over_by(now + WARNED_BEFORE, site))
     jobs = jobs.filter(trashed_at=None, owner__is_active=True)
@@ -70,7 +73,8 @@ def warn_due() -> None:
     for job in jobs.select_related("owner").order_by("finished_at")[:BEGUN_AT_ONCE]:
         left = (deleted_on(job, site) or now) - now
         facts = Facts(days=max(round(left / timedelta(days=1)), 0), whose="site")
-        outbox.tell_about_job("results_expiring", job, facts, key=job.key)  # type: ignore[attr-defined]  # of this query
+        with isolated(f"job {job.pk}: telling that its cells and answers are deleted soon"):
+            outbox.tell_about_job("results_expiring", job, facts, key=job.key)  # type: ignore[attr-defined]  # of this query
 
 
 def _begin(job: Job, now: datetime) -> None:

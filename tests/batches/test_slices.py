@@ -21,7 +21,7 @@ from ..conftest import Simulator, change_job
 from ..environment import ROOT
 from .test_external import in_table
 
-# One that is tried anew; one for each alarm; one for each person who sent something this month.
+# One that is tried anew; one for each alarm; one for each limit that is near.
 NOT_SLICES = {"tally.count_up", "alarms.settle", "cap_notices.check_all"}
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from jobs.actions import erasure
+from jobs.actions import erasure, notifications
 from jobs.models import (
     Channel,
     Delivery,
@@ -18,6 +19,7 @@ from jobs.models import (
     Job,
     Notification,
     NotificationChoices,
+    Team,
     outbox,
 )
 from jobs.models.notifications import Choices, Wanted
@@ -49,15 +51,30 @@ def told(person: User) -> list[tuple[str, list[str]]]:
 def test_each_person_is_told_once_in_each_way_they_chose(alice: User, bob: User) -> None:
     give_mail(alice, bob)
     Destination.objects.create(person=alice, channel=Channel.WEBHOOK, label="a")
-    Destination.objects.create(
-        person=alice, channel=Channel.APPRISE, label="b", wanted=Wanted(["cap_80"])
-    )
-    NotificationChoices.objects.create(person=bob, choices=Choices(mail=[]))
+    only = Wanted({"cap_80": True}, others=False)
+    Destination.objects.create(person=alice, channel=Channel.APPRISE, label="b", wanted=only)
+    choices = Choices(mail={"action_needed": False})
+    NotificationChoices.objects.create(person=bob, choices=choices)
 
     assert outbox.tell("action_needed", [alice, bob, alice]) == 2
 
     assert told(alice) == [("action_needed", ["mail", "webhook"])]
     assert told(bob) == [("action_needed", [])]
+
+
+def test_an_event_that_is_newer_than_the_choice_is_told_as_by_default(alice: User) -> None:
+    give_mail(alice)
+    names = [name for name in EVENTS if name != "cap_80"]
+    notifications.choose(alice, names, mail=[], browser=[])
+    off = Wanted(dict.fromkeys(names, False))
+    Destination.objects.create(person=alice, channel=Channel.WEBHOOK, label="a", wanted=off)
+
+    outbox.tell("cap_80", [alice])
+    outbox.tell("cap_100", [alice])
+
+    assert told(alice) == [("cap_100", []), ("cap_80", ["mail", "webhook"])]
+    assert NotificationChoices.of(alice).shows("cap_80")
+    assert not NotificationChoices.of(alice).shows("cap_100")
 
 
 def test_nothing_is_told_when_the_transaction_fails(alice: User) -> None:
@@ -126,6 +143,33 @@ def test_who_follows_a_job_is_told_while_they_may_see_it(
     assert (len(told(alice)), len(told(root)), len(told(bob))) == (1, 1, 0)
 
 
+def test_a_job_takes_as_many_statements_for_many_followers(
+    alice: User, root: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, team = make_job(alice), Team.objects.create(name="Ads")
+    Job.objects.filter(pk=job.pk).update(team=team)
+    job.refresh_from_db()
+
+    def follow(number: int) -> User:
+        one = User.objects.create_user(f"f{number}")
+        Follower.objects.create(job=job, person=one)
+        if number % 2:
+            team.people.add(one)
+        return one
+
+    seeing = [one for one in (follow(number) for number in range(3)) if one.teams.exists()]
+    with CaptureQueriesContext(connection) as few:
+        assert outbox.tell_about_job("action_needed", job) == 1 + len(seeing)
+
+    seeing += [one for one in (follow(number) for number in range(3, 20)) if one.teams.exists()]
+    with CaptureQueriesContext(connection) as many:
+        assert outbox.tell_about_job("action_needed", job) == 1 + len(seeing)
+    assert len(many) <= len(few)
+
+    monkeypatch.setattr(outbox, "ASKED_AT_ONCE", 4)
+    assert outbox.tell_about_job("action_needed", job) == 1 + len(seeing)
+
+
 def test_telling_takes_the_same_statements_for_many_people(
     django_assert_max_num_queries: DjangoAssertNumQueries, db: None
 ) -> None:
@@ -155,12 +199,18 @@ def test_an_account_mail_is_stored_encrypted(db: None) -> None:
 
 
 def test_an_erased_person_is_in_no_notification(alice: User, bob: User, make_job: MakeJob) -> None:
-    outbox.tell("approval_given", [alice], job=make_job(alice), facts=Facts(who="bob", cost="1"))
+    for _ in range(3):
+        facts = Facts(who="bob", cost="1")
+        outbox.tell("approval_given", [alice], job=make_job(alice), facts=facts)
     outbox.tell("cap_80", [bob])
     Destination.objects.create(person=bob, channel=Channel.MAIL, label="bob@example.org")
 
-    erasure.erase_name(bob, None)
+    with CaptureQueriesContext(connection) as queries:
+        erasure.erase_name(bob, None)
 
-    left = Notification.objects.get()
-    assert left.facts.who == "" and left.title == "Someone approved “reviews”"
+    left = Notification.objects.first()
+    assert left and left.facts == Facts(cost="1") and left.title == "Someone approved “reviews”"
+    assert not Notification.objects.filter(facts__has_key="who").exists()
+    changed = [one for one in queries.captured_queries if "UPDATE" in one["sql"]]
+    assert sum("jobs_notification" in one["sql"] for one in changed) == 1
     assert not Destination.objects.exists()

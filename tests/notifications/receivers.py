@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,9 +14,13 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Received:
@@ -100,14 +107,53 @@ class MailServer:
         return "250 OK"
 
 
+class _Controller(Controller):
+    def _trigger_server(self) -> None:
+        """Have it answer somebody, whose TLS would else refuse its certificate."""
+        socket.create_connection((self.hostname, self.port), 10).close()
+
+
 @contextmanager
-def mail_server() -> Iterator[MailServer]:
+def mail_server(
+    certificate: Path | None = None, *, starts_tls: bool = False
+) -> Iterator[MailServer]:
+    """With a certificate, TLS is spoken from the first byte, or after STARTTLS."""
     kept = MailServer()
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         kept.port = free.getsockname()[1]
-    controller = Controller(kept, hostname="127.0.0.1", port=kept.port)
+    options: dict[str, Any] = {}
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        options["tls_context" if starts_tls else "ssl_context"] = context
+    controller = _Controller(kept, hostname="127.0.0.1", port=kept.port, **options)
     controller.start()
     try:
         yield kept
     finally:
         controller.stop()
+
+
+def make_certificate(path: Path) -> Path:
+    """A certificate of 127.0.0.1 that is signed by itself, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    path.write_bytes(key.private_bytes(encoding, form, plain) + made.public_bytes(encoding))
+    return path

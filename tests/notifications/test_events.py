@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from jobs.actions import approvals, submissions
 from jobs.batches import holds, polling
@@ -27,12 +30,14 @@ from jobs.models import (
     Sending,
     SpendingCaps,
     Team,
+    clock,
+    outbox,
 )
 from jobs.provider.errors import Refused
 from jobs.rules.notification_events import Facts, detail_of
 from jobs.rules.retry_choices import RoundEstimate
-from jobs.spending import cap_notices
-from jobs.worker import finishing, housekeeping
+from jobs.spending import cap_notices, ledger
+from jobs.worker import finishing, housekeeping, retention
 
 from ..conftest import store_job
 from ..web.test_views_job_page import add_batch
@@ -120,11 +125,21 @@ def test_action_needed_and_solved(people: list[User]) -> None:
     assert not any("secret" in f"{one.title} {one.detail}" for one in Notification.objects.all())
 
 
-@pytest.mark.parametrize("way", ["release", "stop", "finish"])
-def test_each_way_out_of_a_hold_is_told(people: list[User], way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("release", "The job continues."),
+        ("stop", "The job was stopped."),
+        ("release while it stops", "The job was stopped."),
+        ("finish", "The job is finished."),
+    ],
+)
+def test_each_way_out_of_a_hold_is_told(people: list[User], way: str, words: str) -> None:
     job = store_job(people[0], Job.State.WORKING, outcomes=["good"] * 2)
     holds.hold(job.pk, "A reason")
-    if way == "release":
+    if way.startswith("release"):
+        if way != "release":
+            Job.objects.update(state=Job.State.CANCELING)
         holds.end_hold(job.pk, "A reason", go_on=True)
     elif way == "stop":
         assert submissions.stop_job(job, people[0])
@@ -132,6 +147,8 @@ def test_each_way_out_of_a_hold_is_told(people: list[User], way: str) -> None:
         finishing.finish_job(job)
     assert told()["action_solved"] == ["alice"]
     assert not Job.objects.exclude(held="").exists()
+    assert Notification.objects.get(event="action_solved").detail == words
+    assert ("action_solved" in mailed()) == (way == "release"), "an end has a mail of its own"
 
 
 def test_sending_that_is_paused(people: list[User]) -> None:
@@ -200,7 +217,21 @@ def test_answers_that_this_site_deletes_soon(people: list[User]) -> None:
     for _ in range(2):
         housekeeping.tidy_up()
     assert told() == {"results_expiring": ["alice"]}
-    assert "This site deletes its cells and answers" in Notification.objects.get().detail
+    assert "This site deletes its cells and answers in 2 days." in Notification.objects.get().detail
+
+
+def test_a_job_that_ran_again_is_told_of_again(people: list[User]) -> None:
+    Retention.row().update(days=30)
+    now = timezone.now()
+    job = store_job(people[0], finished_at=now - timedelta(days=40))
+    retention.warn_due()
+    Notification.objects.update(made_at=now - timedelta(days=35))
+    Job.objects.filter(pk=job.pk).update(finished_at=now - timedelta(days=29, hours=23))
+    for _ in range(2):
+        retention.warn_due()
+    last = Notification.objects.first()
+    assert Notification.objects.count() == 2 and last
+    assert "This site deletes its cells and answers within a day." in last.detail
 
 
 @pytest.mark.parametrize(
@@ -224,6 +255,67 @@ def test_a_limit_at_80_and_at_100_percent(people: list[User], cap: str, who: lis
     assert told() == {"cap_80": who, "cap_100": who}
 
 
+def test_a_limit_that_cannot_be_told_of_stops_no_other(
+    people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = Team.objects.create(name="Ads", most_a_month=Decimal(10))
+    team.people.set(people[1:2])
+    SpendingCaps.row().update(most_a_person=Decimal(10), most_a_month=Decimal(20))
+    for one in people[:2]:
+        store_job(one, Job.State.SUBMITTING, team=team)
+    Job.objects.update(reserved_pico=9 * 10**12)
+    tell = outbox.tell
+
+    def fail_once(event: str, *arguments: Any, **named: Any) -> int:
+        tell(event, *arguments, **named)
+        monkeypatch.setattr(outbox, "tell", tell)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(outbox, "tell", fail_once)
+    cap_notices.check_all()
+    assert told() == {"cap_80": ["alice", "bob"], "cap_100": ["bob"]}
+
+    cap_notices.check_all()
+    assert told() == {"cap_80": ["alice", "bob", "root"], "cap_100": ["bob"]}
+
+
+def test_looking_at_limits_takes_as_many_statements_for_many_people(
+    people: list[User], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """And nothing is summed within a transaction, in which others would wait for it."""
+    SpendingCaps.row().update(most_a_person=Decimal(10), most_a_month=Decimal(10))
+    Team.objects.create(name="Ads", most_a_month=Decimal(10))
+    for number in range(3):
+        store_job(User.objects.create_user(f"p{number}"), Job.State.SUBMITTING)
+    with CaptureQueriesContext(connection) as few:
+        cap_notices.check_all()
+    for number in range(3, 20):
+        store_job(User.objects.create_user(f"p{number}"), Job.State.SUBMITTING)
+    with django_assert_num_queries(len(few)):
+        cap_notices.check_all()
+    assert not told() and not any("SAVEPOINT" in one["sql"] for one in few.captured_queries)
+
+
+def test_a_submission_works_each_sum_out_once(
+    people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others who want to spend wait for it."""
+    job = store_job(people[0], Job.State.DRAFT, rows=[["Ada", "x"]], prompt="Say {{text}}")
+    estimates.estimate_job(job)
+    job.refresh_from_db()
+    SpendingCaps.row().update(most_a_person=Decimal(10), most_a_month=Decimal(10))
+    sums: list[object] = []
+    committed = ledger.committed_since
+
+    def count(*arguments: Any, **named: Any) -> Decimal:
+        sums.append(arguments)
+        return committed(*arguments, **named)
+
+    monkeypatch.setattr(ledger, "committed_since", count)
+    assert submissions.confirm(job, job.plan_sha256, people[0])
+    assert len(sums) == 2
+
+
 def test_a_submission_tells_of_the_limit_that_it_takes_up(people: list[User]) -> None:
     """In its own transaction, not only when limits are looked at again."""
     alice = people[0]
@@ -236,6 +328,10 @@ def test_a_submission_tells_of_the_limit_that_it_takes_up(people: list[User]) ->
 
     assert submissions.confirm(job, job.plan_sha256, alice)
 
+    assert told() == {"cap_80": ["alice"]}
+    used = Decimal(Notification.objects.get().facts.cost)
+    assert used == ledger.committed_since(ledger.month_of(clock.now())) > Decimal("8.5")
+    cap_notices.check_all()
     assert told() == {"cap_80": ["alice"]}
 
 
@@ -252,4 +348,4 @@ def test_spending_that_is_switched_off_and_on(people: list[User], client_root: C
 )
 def test_how_long_answers_are_still_here_is_said_in_words(days: int, words: str) -> None:
     told = detail_of("results_expiring", Facts(days=days, whose="site"))
-    assert words in told and "Download them before then" in told
+    assert words in told and "Download the results now." in told

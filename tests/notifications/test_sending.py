@@ -6,16 +6,29 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
-from jobs.models import Channel, Delivery, Job, Notification, clock, outbox
+from jobs.models import (
+    Channel,
+    Delivery,
+    Job,
+    Notification,
+    Profile,
+    Role,
+    clock,
+    dollars,
+    outbox,
+)
 from jobs.models.outbox import Facts
 from jobs.notifications import destinations, sending
+from jobs.notifications.protocol import Order, Outcome
 from jobs.worker import sweep
 
-from .receivers import HookReceiver, MailServer
+from .receivers import HookReceiver, MailServer, mail_server, make_certificate
 
 MakeJob = Callable[..., Job]
 SECRET = "a secret of the hook"
@@ -67,6 +80,20 @@ def test_each_channel_gets_the_facts_and_nothing_else(
     assert "secret" not in everything and "Private" not in everything
 
 
+def test_practice_costs_nothing(
+    alice: User, make_job: MakeJob, hooks: HookReceiver, settings: Settings
+) -> None:
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    for is_practice in (True, False):
+        job = make_job(alice, practice=is_practice, confirmed_at=clock.now())
+        outbox.tell_about_job("action_needed", job, Facts(cost=str(dollars(125 * 10**11))))
+        outbox.tell_about_job("action_needed", job)
+    settings.PRACTICE = True
+    outbox.tell("cap_80", [alice], facts=Facts(cost="8", limit="10", whose="person"))
+    sending.send_due(sending.OTHERS)
+    assert [one.json["cost"] for one in hooks.received] == ["0", "0", "12.5", "0", "0"]
+
+
 def test_it_is_tried_again_while_the_receiver_says_no_and_given_up_after_a_day(
     alice: User, hooks: HookReceiver
 ) -> None:
@@ -85,11 +112,47 @@ def test_it_is_tried_again_while_the_receiver_says_no_and_given_up_after_a_day(
     sending.send_due(sending.OTHERS)
     assert Delivery.objects.get().due_at - clock.now() > sending.FIRST_PAUSE, "ever longer pauses"
 
-    Delivery.objects.update(made_at=clock.now() - timedelta(days=1))
+    # A clock that leaps ahead makes it due, and ends nothing.
+    Delivery.objects.update(made_at=clock.now() - timedelta(days=100))
+    make_due()
+    sending.send_due(sending.OTHERS)
+    assert [state for state, _ in states()] == ["waiting"]
+
+    Delivery.objects.update(attempts=sending.MOST_ATTEMPTS - 1)
     make_due()
     sending.send_due(sending.OTHERS)
     assert states() == [("failed", "The receiver answered with status 500.")]
     assert "Webhook to 127.0.0.1: not sent." in Delivery.objects.get().in_words
+
+
+def test_the_pauses_between_all_attempts_take_about_a_day() -> None:
+    pauses = [sending.pause_after(number) for number in range(1, sending.MOST_ATTEMPTS)]
+    assert timedelta(hours=22) < sum(pauses, timedelta()) < timedelta(hours=26)
+    assert pauses == sorted(pauses) and pauses[-1] == sending.LONGEST_PAUSE
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "sent"), (500, "unclear"), (504, "unclear")])
+def test_what_counts_as_interrupted_meanwhile_is_never_sent_again(
+    alice: User, hooks: HookReceiver, monkeypatch: pytest.MonkeyPatch, status: int, state: str
+) -> None:
+    """Another worker sees a claim that seems old, because a clock has leapt."""
+    destinations.add(alice, Channel.WEBHOOK, hooks.url, SECRET)
+    outbox.tell("cap_80", [alice])
+    hooks.status, send = status, sending.send_apart
+
+    def leap(order: Order) -> Outcome:
+        outcome = send(order)
+        Delivery.objects.update(claimed_at=clock.now() - timedelta(days=1))
+        sending.settle_left_behind()
+        assert states() == [("unclear", sending.INTERRUPTED)]
+        return outcome
+
+    monkeypatch.setattr(sending, "send_apart", leap)
+    sending.send_due(sending.OTHERS)
+    assert [state for state, _ in states()] == [state]
+    make_due()
+    sending.send_due(sending.OTHERS)
+    assert len(hooks.received) == 1 and not Delivery.objects.open().exists()
 
 
 def test_a_gateway_that_does_not_know_leaves_it_unclear(alice: User, hooks: HookReceiver) -> None:
@@ -118,6 +181,31 @@ def test_a_mail_that_is_refused_or_cannot_be_delivered_waits(
     assert [state for state, _ in states()] == ["sent"] and len(mails.mails) == 1
 
 
+@pytest.mark.parametrize("starts_tls", [False, True])
+def test_a_mail_server_with_a_certificate_of_its_own_gets_nothing_unless_it_is_trusted(
+    alice: User,
+    mails: MailServer,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    starts_tls: bool,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    certificate = make_certificate(tmp_path / "mail.pem")
+    settings.EMAIL_USE_SSL, settings.EMAIL_USE_TLS = not starts_tls, starts_tls
+    with mail_server(certificate, starts_tls=starts_tls) as server:
+        settings.EMAIL_PORT = server.port
+        outbox.tell("cap_80", [alice])
+        sending.send_due(sending.MAIL)
+        assert states() == [("waiting", "The certificate of the mail server was not accepted.")]
+        assert not server.mails
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        make_due()
+        sending.send_due(sending.MAIL)
+        assert [state for state, _ in states()] == ["sent"] and len(server.mails) == 1
+
+
 def test_a_receiver_that_never_ends_is_cut_off(
     alice: User, hooks: HookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +229,7 @@ def test_a_receiver_that_never_ends_is_cut_off(
 def test_requests_for_approval_come_in_one_mail_and_only_those_that_wait(
     alice: User, bob: User, make_job: MakeJob, mails: MailServer
 ) -> None:
+    Profile.objects.create(person=alice, role=Role.APPROVER)
     for number in range(4):
         job = make_job(bob, Job.State.DRAFT, name=f"job {number}", approval_plan="p")
         Job.objects.filter(pk=job.pk).update(plan_sha256="p" if number else "changed")

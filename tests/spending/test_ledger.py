@@ -617,6 +617,10 @@ class History:
             assert sum(month.by_person.values(), Decimal(0)) == month.charged
         since = by_month[0].begins
         assert ledger.committed_since(since) == by_month[0].charged + by_month[0].reserved
+        for one in (EPOCH, since):
+            found = ledger.committed_by("owner", one)
+            assert found[self.user.pk] == sum(found.values()) == ledger.committed_since(one)
+            assert not ledger.committed_by("team", one)
         there = Job.objects.all()
         # A draft has no receipt yet.
         sent = there.filter(state__in=[*Job.SENT, Job.State.DELETING]).exclude(confirmed_at=None)

@@ -129,7 +129,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "prices, refused": (167, 14),
     "restored": (70, 2),
     "help": (560, 26),
-    "help, search": (1210, 52),
+    "help, search": (1300, 52),
     "help, nothing found": (580, 26),
     "help, files": (2860, 18),
     "help, command line": (800, 10),

@@ -20,11 +20,13 @@ from jobs.models import (
     Job,
     Notification,
     NotificationChoices,
+    Team,
+    clock,
     outbox,
 )
 from jobs.models.notifications import MOST_COUNTED
 from jobs.models.outbox import Facts
-from jobs.notifications import destinations
+from jobs.notifications import destinations, messages
 
 MakeJob = Callable[..., Job]
 SETTINGS = "/account/notifications/"
@@ -125,9 +127,15 @@ def test_a_person_chooses_what_comes_by_mail(alice: User, client_alice: Client) 
     client_alice.post(SETTINGS, {"mail": ["cap_80", "nonsense"], "browser": []})
 
     chosen = NotificationChoices.objects.get(person=alice).choices
-    assert (chosen.mail, chosen.browser) == (["cap_80"], [])
+    assert [name for name, on in chosen.mail.items() if on] == ["cap_80"]
+    assert set(chosen.browser.values()) == {False} and "nonsense" not in chosen.mail
     shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
     assert shown["cap_80"] and not shown["job_finished"]
+
+    # What comes with another role was not chosen yet.
+    User.objects.filter(pk=alice.pk).update(is_superuser=True)
+    shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
+    assert shown["alarm"] and not shown["job_finished"]
 
 
 def test_a_webhook_is_added_tested_and_removed_and_its_secret_shown_once(
@@ -138,7 +146,7 @@ def test_a_webhook_is_added_tested_and_removed_and_its_secret_shown_once(
     values["address"] = "https://hooks.example.com/path-token"
     secret = client_alice.post(f"{SETTINGS}add/", values).context["secret"]
     added = Destination.objects.get()
-    assert len(secret) > 30 and added.wanted.events is None
+    assert len(secret) > 30 and all(map(added.wanted.gets, [*every, "alarm"]))
     assert destinations.unseal(added).secret == secret
     assert not any(part in added.sealed for part in (secret, "path-token", "hooks"))
     page = client_alice.get(SETTINGS).content.decode()
@@ -149,7 +157,7 @@ def test_a_webhook_is_added_tested_and_removed_and_its_secret_shown_once(
     assert Delivery.objects.count() == 1, "a test was sent when it was added"
     client_alice.post(f"{SETTINGS}{added.pk}/test/")
     assert Delivery.objects.count() == 1, "and is still on its way"
-    Delivery.objects.update(state=Delivery.State.SENT)
+    Delivery.objects.update(state=Delivery.State.SENT, done_at=clock.now())
     client_alice.post(f"{SETTINGS}{added.pk}/test/")
     assert Delivery.objects.count() == 2
     assert not Notification.objects.unread().exists(), "the bell does not count tests"
@@ -179,8 +187,65 @@ def test_addresses_that_are_refused(
 def test_nobody_has_too_many(alice: User, client_alice: Client) -> None:
     values = {"channel": "apprise", "address": "ntfys://example.com/a", "events": ["cap_80"]}
     for _ in range(destinations.MOST + 2):
-        client_alice.post(f"{SETTINGS}add/", values)
+        answer = client_alice.post(f"{SETTINGS}add/", values)
     assert Destination.objects.count() == destinations.MOST
+    assert set(answer.context["form"].errors) == {"__all__"}
+
+
+def test_what_is_wrong_with_a_secret_stands_beside_it(client_alice: Client) -> None:
+    values = {"channel": "webhook", "address": "https://example.com/a", "events": ["cap_80"]}
+    answer = client_alice.post(f"{SETTINGS}add/", {**values, "secret": "short"})
+    assert set(answer.context["form"].errors) == {"secret"}
+    answer = client_alice.post(f"{SETTINGS}add/", {**values, "address": "http://example.com/"})
+    assert set(answer.context["form"].errors) == {"address"}
+
+
+def test_a_job_that_a_person_may_no_longer_see_is_not_named(
+    alice: User, bob: User, client_bob: Client, make_job: MakeJob, settings: Settings
+) -> None:
+    settings.PRACTICE, settings.HAS_MAIL = False, True
+    User.objects.filter(pk=bob.pk).update(email="bob@example.org")
+    team = Team.objects.create(name="Ads")
+    team.people.add(bob)
+    job = make_job(alice, name="secret plans", team=team)
+    Follower.objects.create(job=job, person=bob)
+    client_bob.get("/notifications/news/", headers=HX)
+    outbox.tell_about_job("job_problems", job, Facts(rows=3, problems=1, seconds=300))
+    assert "secret plans" in client_bob.get("/notifications/").content.decode()
+
+    team.people.remove(bob)
+
+    page = client_bob.get("/notifications/").content.decode()
+    assert "A job that you can no longer see is finished with problems" in page
+    news = client_bob.get("/notifications/news/", {"after": "0"}, headers=HX).content.decode()
+    for shown in (page, news):
+        assert not any(one in shown for one in ("secret plans", "3 rows", f"/jobs/{job.pk}/"))
+    waiting = Delivery.objects.get(notification__person=bob)
+    assert not messages.is_needed(waiting), "and what waits to be sent is not sent"
+
+    Job.objects.filter(pk=job.pk).update(owner=bob, trashed_at=clock.now())
+    page = client_bob.get("/notifications/").content.decode()
+    assert "secret plans" in page, "the owner knows what is in the trash"
+
+
+@pytest.mark.parametrize("mail", ["a@example.org", ""])
+@pytest.mark.parametrize("has_mail", [True, False])
+@pytest.mark.parametrize("practice", [True, False])
+def test_notify_me_promises_a_mail_only_if_one_comes(
+    alice: User,
+    client_alice: Client,
+    make_job: MakeJob,
+    settings: Settings,
+    practice: bool,
+    has_mail: bool,
+    mail: str,
+) -> None:
+    settings.HAS_MAIL = has_mail
+    User.objects.filter(pk=alice.pk).update(email=mail)
+    job = make_job(alice, Job.State.WORKING, practice=practice)
+    page = client_alice.post(f"/jobs/{job.pk}/follow/", {"on": "yes"}, follow=True)
+    outbox.tell_about_job("job_finished", job, Facts(rows=3, seconds=1))
+    assert Delivery.objects.exists() == ("mail you" in page.content.decode())
 
 
 def test_notify_me_follows_a_job_and_stops(

@@ -36,6 +36,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 alice = User.objects.create_user("alice")
+User.objects.create_superuser("root")
 """
 ADD_JOB = """
 from pathlib import Path
@@ -46,7 +47,8 @@ def add(name):
     folder = Path(settings.DATA_DIR, "uploads")
     (folder / name).write_text(name)
     job = Job.objects.create(
-        owner=User.objects.get(), name=name, upload_name=name, upload_file=name, upload_bytes=1,
+        owner=User.objects.get(username="alice"), name=name, upload_name=name, upload_file=name,
+        upload_bytes=1,
         state="finished", row_count=1, next_action_at=None,
     )
     Row.objects.create(job=job, number=1, line=1, source="[]", size=1)
@@ -324,6 +326,7 @@ def test_on_a_new_machine_spending_is_stopped(machine: Machine, tmp_path: Path) 
         assert told["spending_stopped"] is True
         stopped = "SELECT stopped_at IS NOT NULL FROM jobs_spendingcaps"
         assert [bool(value) for value in machine.query(stopped)] == [True]
+        assert machine.query("SELECT event FROM jobs_notification") == ["spending_stopped"]
     machine.manage("backup", tmp_path / "later")
     assert restore(machine, tmp_path / "later")["spending_stopped"] is False
     assert "Spending is stopped" in machine.manage("restore", tmp_path / "b")

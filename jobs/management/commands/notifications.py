@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ...actions import notifications
 from ...models import Channel, Delivery, Destination, audit
+from ...models.notifications import Wanted
 from ...notifications import sending
 from ...notifications.guard import Refused
 from ...rules.notification_events import EVENTS
@@ -52,7 +53,8 @@ class Command(BaseCommand):
         for one in owner.destinations.all():
             last = one.deliveries.order_by("-pk").first()
             state = f"{last.get_state_display()}. {last.trouble}".strip() if last else "-"
-            events = "all" if one.wanted.events is None else ",".join(one.wanted.events)
+            wanted = [name for name in CHOSEN if one.wanted.gets(name)]
+            events = "all" if wanted == CHOSEN else ",".join(wanted)
             self.stdout.write(f"{one.pk}\t{one.channel}\t{one.label}\t{events}\t{state}")
 
     def add(self, owner: User, options: dict[str, Any]) -> None:
@@ -65,9 +67,10 @@ class Command(BaseCommand):
             )
             if options[name]
         )
+        only = Wanted(dict.fromkeys(options["event"] or (), True), others=not options["event"])
         try:
             added, secret = notifications.add_destination(
-                owner, channel, address, None, secret=options["secret"], events=options["event"]
+                owner, channel, address, None, secret=options["secret"], wanted=only
             )
         except Refused as why:
             raise CommandError(str(why)) from None

@@ -26,11 +26,8 @@ class DestinationForm(StyledForm):
     secret = forms.CharField(
         required=False,
         max_length=LONGEST_SECRET,
-        help_text="We sign webhooks with it. Empty: we make one.",
+        help_text="We sign webhooks with it. Leave it empty and we make one.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
-    events = forms.MultipleChoiceField(
-        label="What to send", widget=forms.CheckboxSelectMultiple, required=True
     )
 
     def __init__(self, events: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:

@@ -20,8 +20,10 @@ from ...models import (
     NotificationChoices,
     Role,
     is_administrator,
+    outbox,
     role_of,
 )
+from ...models.notifications import Wanted
 from ...notifications.guard import Refused
 from ...rules.notification_events import EVENTS
 from ..forms.notifications import DestinationForm
@@ -47,38 +49,30 @@ def notification_settings(request: HttpRequest) -> HttpResponse:
     events = events_for(user)
     if request.method == "POST":
         mail, browser = request.POST.getlist("mail"), request.POST.getlist("browser")
-        changes.choose(user, mail=mail, browser=browser)
+        changes.choose(user, events, mail=mail, browser=browser)
         messages.success(request, "Notifications saved.")
         return redirect("notification_settings")
-    stored = NotificationChoices.objects.filter(person=user).first()
-    chosen = stored.choices if stored else None
-    mail_chosen = chosen.mail if chosen else None
-    browser_chosen = chosen.browser if chosen else None
+    chosen = NotificationChoices.of(user)
     context: dict[str, Any] = {
         "events": [
-            (
-                name,
-                label,
-                EVENTS[name].mail if mail_chosen is None else name in mail_chosen,
-                browser_chosen is None or name in browser_chosen,
-            )
-            for name, label in events.items()
+            (name, label, chosen.mails(name), chosen.shows(name)) for name, label in events.items()
         ],
         "has_mail": settings.HAS_MAIL,
-        "destinations": _destinations(user),
-        "most_events": len(events),
+        "destinations": _destinations(user, events),
     }
     return render(request, "notifications/settings.html", context)
 
 
-def _destinations(user: User) -> list[tuple[Destination, str, Delivery | None]]:
+def _destinations(
+    user: User, events: dict[str, str]
+) -> list[tuple[Destination, str, Delivery | None]]:
     """Each with what it gets, in words, and the last thing that was sent there."""
     shown = []
     for one in user.destinations.all():
         last = one.deliveries.order_by("-pk").first()
-        wanted = one.wanted.events
-        labels = [EVENTS[name].label for name in wanted or () if name in EVENTS]
-        shown.append((one, "Everything" if wanted is None else ", ".join(labels), last))
+        labels = [label for name, label in events.items() if one.wanted.gets(name)]
+        what = "Everything" if len(labels) == len(events) else ", ".join(labels) or "Nothing"
+        shown.append((one, what, last))
     return shown
 
 
@@ -91,7 +85,7 @@ def add(request: HttpRequest) -> HttpResponse:
     form = DestinationForm(list(events.items()), request.POST or None)
     if form.is_valid():
         found = form.cleaned_data
-        every = len(found["events"]) == len(events)
+        wanted = Wanted({name: name in found["events"] for name in events})
         try:
             added, secret = changes.add_destination(
                 user,
@@ -99,10 +93,10 @@ def add(request: HttpRequest) -> HttpResponse:
                 found["address"],
                 user,
                 secret=found["secret"],
-                events=None if every else found["events"],
+                wanted=wanted,
             )
         except Refused as why:
-            form.add_error("address", str(why))
+            form.add_error(why.about or None, str(why))
         else:
             changes.test_destination(added)
             if found["channel"] == Channel.WEBHOOK and not found["secret"]:
@@ -141,8 +135,9 @@ def follow(request: HttpRequest, pk: int) -> HttpResponse:
     job = find_seen_job(request, pk)
     on = request.POST.get("on") == "yes"
     changes.follow(job, person(request), on=on)
-    if on and settings.HAS_MAIL and person(request).email:
-        messages.success(request, "We mail you when this job ends or needs someone.")
+    is_mailed = settings.HAS_MAIL and person(request).email and not outbox.is_practice(job)
+    if on and is_mailed:
+        messages.success(request, "We’ll mail you when this job ends.")
     elif on:
-        messages.success(request, "The bell tells you when this job ends or needs someone.")
+        messages.success(request, "The bell will tell you when this job ends or needs a decision.")
     return redirect("job", pk)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ...models import Delivery, Notification, NotificationChoices, clock
-from ...rules.notification_events import EVENTS
+from ...models.notifications import hide_jobs
 from .access import person
 from .fragments import whole_number
 
@@ -27,6 +26,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
         mine = mine.filter(pk__lt=before)
     found = list(mine[: PAGE + 1])
     shown, has_more = found[:PAGE], len(found) > PAGE
+    hide_jobs(shown, person(request))
     troubles = _troubles(shown)
     context = {
         "items": [(one, address_of(one), troubles.get(one.pk, [])) for one in shown],
@@ -47,9 +47,10 @@ def _troubles(shown: list[Notification]) -> dict[int, list[Delivery]]:
 
 
 def address_of(one: Notification) -> str:
-    """Where it leads on this site; "" for nowhere. A job in the trash is not shown."""
+    """Where it leads on this site; "" for nowhere. A job in the trash is not shown, nor one that
+    the person may no longer see."""
     if one.job is not None:
-        return "" if one.job.trashed_at else reverse("job", args=[one.job.pk])
+        return "" if one.job.trashed_at or one.hides_job else reverse("job", args=[one.job.pk])
     return reverse("spending") if one.event.startswith(("cap_", "spending_")) else ""
 
 
@@ -80,17 +81,12 @@ def news(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"newest": mine.values_list("pk", flat=True).first() or 0, "items": []})
     after = whole_number(request.GET["after"])
     found = list(mine.filter(pk__gt=after).select_related("job")[:PAGE])
-    wanted = _shown_by_browser(user)
+    hide_jobs(found, user)
+    chosen = NotificationChoices.of(user)
     items = [
         {"id": str(one.uid), "title": one.title, "body": one.detail, "url": address_of(one)}
         for one in found
-        if one.event in wanted and one.read_at is None
+        if chosen.shows(one.event) and one.read_at is None
     ]
     newest = found[0].pk if found else after
     return JsonResponse({"newest": newest, "items": items[:SHOWN_AT_ONCE][::-1]})
-
-
-def _shown_by_browser(user: User) -> set[str]:
-    chosen = NotificationChoices.objects.filter(person=user).first()
-    events = chosen.choices.browser if chosen else None
-    return set(EVENTS if events is None else events)

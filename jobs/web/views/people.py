@@ -9,6 +9,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.db.models import Count, Max
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -53,12 +54,13 @@ def people(request: HttpRequest) -> HttpResponse:
 def _invited(request: HttpRequest, form: InviteForm) -> HttpResponse:
     found = form.cleaned_data
     role, mail = Role(found["role"]), found["mail"]
-    token = invitations.invite(role, found["teams"], mail, person(request))
-    link = request.build_absolute_uri(reverse("invitation", args=[token]))
     by = person(request).username
     subject = f"{by} invites you to batchsite"
-    words: dict[str, object] = {"link": link, "by": by}
-    is_mailed = mails.post(mail, subject, "mails/invitation.txt", words)
+    with transaction.atomic():
+        token = invitations.invite(role, found["teams"], mail, person(request))
+        link = request.build_absolute_uri(reverse("invitation", args=[token]))
+        words: dict[str, object] = {"link": link, "by": by}
+        is_mailed = mails.post(mail, subject, "mails/invitation.txt", words)
     context = {"link": link, "is_invitation": True, "mail": mail if is_mailed else ""}
     return render(request, "people/link.html", context)
 
@@ -169,9 +171,12 @@ def person_password(request: HttpRequest, pk: int) -> HttpResponse:
     key = default_token_generator.make_token(found)
     args = {"uidb36": user_pk_to_url_str(found), "key": key}
     link = request.build_absolute_uri(reverse("account_reset_password_from_key", kwargs=args))
-    audit.record("reset_link_made", who=person(request), target=audit.person(found))
     context: dict[str, object] = {"link": link, "name": found.username}
-    if mails.post(found.email, "Choose a new password", "mails/password.txt", context):
+    with transaction.atomic():
+        audit.record("reset_link_made", who=person(request), target=audit.person(found))
+        subject = "Choose a new password"
+        is_mailed = mails.post(found.email, subject, "mails/password.txt", context)
+    if is_mailed:
         messages.success(request, f"A reset link is on its way to {found.username}.")
         return redirect("person", pk)
     return render(request, "people/link.html", {**context, "found": found})

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from ..ingest import shapes
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.descriptions import ENCODINGS, python_name
-from ..ingest.shapes import ALL, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
+from ..ingest.shapes import ALL, ALL_ROWS, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
 from .exit_codes import WRONG_USE
 
 DELIMITER_NAMES = {
@@ -57,6 +57,7 @@ VALUES = {
     "header": ("--header-row", "N", "line of the column names; -1: none"),
     "header_lines": ("--header-lines", "N", "how many lines the column names take"),
     "first_row": ("--first-row", "N", "line of the first row"),
+    "last_row": ("--last-row", "N", "line of the last row; -1: also those of further tables"),
     "list_key": ("--list", "KEY", "of a JSON object: where its list is, such as data.items"),
     "convert": ("--convert", "FORM", "requests made for another service, such as openai"),
 }
@@ -64,7 +65,7 @@ LISTS = {
     "as_shown": ("--as-shown", "COLUMN", "read this column as the spreadsheet shows it"),
     "as_stored": ("--as-stored", "COLUMN", "read this column without its number format"),
 }
-_NUMBERS = ("header", "header_lines", "first_row")
+_NUMBERS = ("header", "header_lines", "first_row", "last_row")
 
 
 def add_choices(parser: CommandParser) -> None:
@@ -105,6 +106,8 @@ def choices_from(options: dict[str, Any]) -> Choices:
         raise CommandError(text, returncode=WRONG_USE)
     if options["header"] < NO_HEADER:
         raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
+    if options["last_row"] < ALL_ROWS:
+        raise CommandError("--last-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
     for field in ("header_lines", "first_row"):
         if options[field] < 0:
             name = VALUES[field][0]

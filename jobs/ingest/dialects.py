@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from .csv_records import Dialect, Records
@@ -21,6 +22,7 @@ SHOWN = 60  # characters of a cell
 LONG_NAME = 60  # characters; the name of a column under a title is shorter
 EVEN = 0.8  # of the records; a rarer width is no table
 MOSTLY = 2 / 3
+RUN = 5  # records of the same width in a table
 CUT_OFF = 50  # lines: fewer without an end may end behind what is looked at
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
 _ALL_SINGLE = re.compile(r"'[^']*'([,;\t|]'[^']*')+$")
@@ -329,9 +331,11 @@ def _cuts(look: Look, header: int) -> bool:
 
 
 def _names(look: Look, header: int) -> list[str]:
-    """The cells of the line of names; `header`: its line, if it was chosen."""
+    """The cells of the line of names; `header`: its line, if it was chosen. For a line that is not
+    looked at, those of the first one."""
     at = max(header - 1, 0)
-    return look.records[at] if at < len(look.records) else []
+    names = look.records[at : at + 1] or look.records[:1]
+    return names[0] if names else []
 
 
 def _has_title(look: Look) -> bool:
@@ -363,7 +367,13 @@ def _may_be_table(look: Look) -> bool:
     below = look.records[1:]
     if look.width < 2 or len(below) < 2:
         return False
-    return sum(len(cells) == look.width for cells in below) / len(below) >= EVEN
+    widths = [*map(len, below)]
+    if widths.count(look.width) >= EVEN * len(widths):
+        return True
+    # Two tables below each other.
+    changes = sum(one != other for one, other in pairwise(widths))
+    is_wide = len(widths) - widths.count(1) >= EVEN * len(widths)
+    return is_wide and changes * RUN <= len(widths)
 
 
 def are_names(cells: list[str]) -> bool:

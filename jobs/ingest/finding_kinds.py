@@ -107,6 +107,8 @@ _FILE_KINDS = {
     "unlike_below": Kind("", "", asks=True),
     "survey_lines": Kind("", ""),
     "before_rows": Kind("", ""),
+    "after_rows": Kind("", ""),
+    "tables": Kind("", "Every row that is not skipped is sent.", asks=True),
     "unlike": Kind(
         "Some rows look unlike the others.", "Every row that is not skipped is sent.", asks=True
     ),

@@ -11,6 +11,7 @@ from ..rules.structs import reader_of
 from .finding_kinds import remedy_of
 
 NO_HEADER = -1
+ALL_ROWS = -1
 SKIP, KEEP, FILL = "skip", "keep", "fill"  # what to do with hidden, unusual and merged cells
 ALL = "all"  # skip headings, too
 FIX = "fix"  # repair garbled text
@@ -43,6 +44,7 @@ class Choices(msgspec.Struct, frozen=True):
     no_quotes: bool = False  # quotation marks are text like any other
     header_lines: int = 0  # in how many lines the column names are, from `header` on
     first_row: int = 0  # the line of the first row; lines between it and the names are left out
+    last_row: int = 0  # the line of the last row; ALL_ROWS: also those of further tables below
     hidden: str = ""  # rows and columns that the spreadsheet hides: SKIP or KEEP
     merged: str = ""  # empty cells under a merge: FILL them with its text, or KEEP them empty
     unlike: str = ""  # rows above or below the table that look unlike the others: SKIP or KEEP

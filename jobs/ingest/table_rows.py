@@ -28,6 +28,7 @@ from .shapes import (
     RowCorrections,
     unreadable,
 )
+from .table_parts import PartsBelow, ask_about_tables, parts_of, until_last_row
 
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 60  # records at the beginning among which the column names are looked for
@@ -80,6 +81,7 @@ class Table:
             header=found.line,
             header_lines=found.lines if found.lines > 1 else 0,
             first_row=found.first_row,
+            last_row=self.choices.last_row,
             fill=self.choices.fill,
             unlike=self.choices.unlike,
             subtotals=self.choices.subtotals,
@@ -90,6 +92,8 @@ class Table:
         """Raises Unreadable."""
         garbled = self._garbled
         records = iter(records)
+        if self.choices.last_row > 0:
+            records = until_last_row(records, self.choices, self.remarks)
         if garbled.is_repairing:
             records = ((line, garbled.repaired(line, cells)) for line, cells in records)
         first = _beginning(records)
@@ -129,6 +133,7 @@ class Table:
         first = self._first_row(records)
         width = len(self.columns)
         inner = InnerLines(self.choices.subtotals, width)
+        parts = self._parts_below()
         skipped = self._what_repeats()
         folded = [_folded(cells) for cells in skipped]
         # A single name in another case may well be a row.
@@ -144,6 +149,7 @@ class Table:
                     self.blank_lines += 1
                     gaps += line > last_blank + 1
                     last_blank = line
+                    parts.gap(tail[-1][0] if tail else line)
                     continue
                 if begin == MARK:
                     cells = self._unmarked(line, cells)
@@ -160,6 +166,8 @@ class Table:
                 whole += 1
                 if is_total and len(cells) > 1:
                     inner.add_total(line, cells)
+            if parts.is_open:
+                parts.look_at(record)
             tail.append(record)
             if len(tail) > LOOK_AHEAD:
                 record = tail.popleft()
@@ -168,7 +176,8 @@ class Table:
         if tail:
             widths[len(self.columns)] += whole
             gaps -= last_blank > tail[-1][0]
-            notes = len(self._find_notes(tail, widths, gaps))
+            last_table = self._ask_about_tables(parts, tail[-1][0])
+            notes = len(self._find_notes(tail, widths, gaps, last_table))
             for left, record in zip(range(len(tail), 0, -1), list(tail), strict=True):
                 is_note = left <= notes
                 if not (self.choices.unlike == SKIP if is_note else inner.is_left_out(record)):
@@ -176,6 +185,10 @@ class Table:
         if found := inner.finding(widths, widths.total()):
             self.remarks.append(found)
             self.short_in_question = inner.short
+
+    def _parts_below(self) -> PartsBelow:
+        named = [name for at, name in enumerate(self.columns) if at not in self.nameless]
+        return PartsBelow(named, is_titled=0 < self._found.first < self._found.line)
 
     def _first_row(self, records: Iterator[Record]) -> list[Record]:
         """The first record below the column names, in a list. Raises Unreadable."""
@@ -201,17 +214,33 @@ class Table:
                 raise unreadable("above_header", text)
             raise unreadable("empty", "The file has no column names and no rows.")
         self._name_columns(row[0][1] if row else [])
-        if above:
+        if above and not self._found.above:
             self._remark_on_what_is_above(above)
         return row
 
-    def _find_notes(self, tail: deque[Record], widths: Counter[int], gaps: int) -> Sequence[Look]:
-        """The last lines that look unlike the others. They are rows unless a person skips them."""
+    def _ask_about_tables(self, parts: PartsBelow, end: int) -> int:
+        """Ask, if there are several, and say in which line the last one begins. `end`: the last
+        line of the file."""
+        parts.close()
+        found = self._found
+        if self.choices.last_row or self.choices.header == NO_HEADER:
+            return 0
+        tables = parts_of(found.above, (found.line, found.lines), parts.found, end)
+        if len(tables) < 2:
+            return 0
+        self.remarks.append(ask_about_tables(tables, len(found.above)))
+        return tables[-1].begin if parts.found else 0
+
+    def _find_notes(
+        self, tail: deque[Record], widths: Counter[int], gaps: int, last_table: int
+    ) -> Sequence[Look]:
+        """The last lines that look unlike the others. They are rows unless a person skips them.
+        `last_table`: where the last of several tables begins, which is asked about."""
         self._end_before_control_z(tail)
         found = notes_below(tail, widths, gaps)
         if found and self.choices.unlike == SKIP:
             self.remarks.append(say_skipped(found))
-        elif found and self.choices.unlike != KEEP:
+        elif found and self.choices.unlike != KEEP and not 0 < last_table <= found[-1].line:
             self.remarks.append(ask_about(found))
         return found
 

@@ -115,6 +115,12 @@ SAME_WORDS = {
         "Convert them to requests for Claude",
         "--convert fine-tuning",
     ),
+    "tables": (
+        "name,age\nAnn,31\nBen,42\nCid,53\n\ncity,people\nOslo,700\nRome,2800\nBari,300\n",
+        "This file seems to hold two tables: lines 1–4 and 6–9.",
+        "Only the first",
+        "--last-row 4",
+    ),
     "drawn": (
         "| id | name |\n|----|------|\n| 1  | Ann  |\n| 2  | Ben  |\n",
         "The table is drawn with characters.",

@@ -30,7 +30,7 @@ _GROUPS = {
     "Text": ("encoding", "delimiter", "no_quotes"),
     "Workbook": ("sheet", "hidden", "merged"),
     "Column names": ("header", "header_lines", "no_header"),
-    "Rows": ("first_row", "unlike", "subtotals", "garbled", "fill"),
+    "Rows": ("first_row", "last_row", "unlike", "subtotals", "garbled", "fill"),
 }
 # ONE_COLUMN in the form: a browser sends a line break in a value as another one.
 _NONE = "none"
@@ -117,6 +117,12 @@ class ReadingForm(StyledForm):
         min_value=1,
         help_text="Lines between the column names and it are left out.",
     )
+    last_row = forms.IntegerField(
+        label="Line of the last row",
+        required=False,
+        min_value=1,
+        help_text="Lines below it are left out.",
+    )
     unlike = forms.ChoiceField(
         label="Notes and totals",
         required=False,
@@ -151,6 +157,7 @@ class ReadingForm(StyledForm):
                 "no_header": chosen.header == NO_HEADER,
                 "header_lines": chosen.header_lines or None,
                 "first_row": chosen.first_row or None,
+                "last_row": chosen.last_row if chosen.last_row > 0 else None,
                 **{name: getattr(chosen, name) for name in _AS_CHOSEN},
             },
             prefix="reading",
@@ -213,6 +220,7 @@ class ReadingForm(StyledForm):
             header=header,
             header_lines=data.get("header_lines") or 0,
             first_row=data.get("first_row") or 0,
+            last_row=data.get("last_row") or min(self._chosen.last_row, 0),
             **{name: data[name] for name in _AS_CHOSEN if name in data},
         )
 
@@ -225,6 +233,7 @@ def fields_for(job: Job) -> set[str]:
         "no_header",
         "header_lines",
         "first_row",
+        "last_row",
         "unlike",
         "subtotals",
         "garbled",

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from ..ingest import shapes
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.descriptions import ENCODINGS, python_name
-from ..ingest.shapes import ALL, ALL_ROWS, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
+from ..ingest.shapes import ALL, ALL_ROWS, EMPTY, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
 from .exit_codes import WRONG_USE
 
 DELIMITER_NAMES = {
@@ -44,6 +44,8 @@ FLAGS = (
     _Flag("--skip-unlike", "unlike", SKIP, "skip notes and totals around the table"),
     _Flag("--repair-text", "garbled", FIX, "repair text such as CafÃ©"),
     _Flag("--keep-text", "garbled", KEEP, "read text such as CafÃ© as it is"),
+    _Flag("--empty-nulls", "nulls", EMPTY, r"read cells such as \N and NULL as empty"),
+    _Flag("--keep-nulls", "nulls", KEEP, r"read cells such as \N and NULL as text"),
     _Flag("--skip-subtotals", "subtotals", SKIP, "skip totals between the rows"),
     _Flag("--skip-headings", "subtotals", ALL, "skip totals and headings between the rows"),
     _Flag("--keep-subtotals", "subtotals", KEEP, "read totals and headings as rows"),

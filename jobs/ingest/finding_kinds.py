@@ -127,6 +127,8 @@ _FILE_KINDS = {
     "garbled": Kind("", "This happens when a program reads UTF-8 in another encoding.", asks=True),
     "garbled_repaired": Kind("", ""),
     "garbled_kept": Kind("", "Save the file again in the program that created it, as UTF-8."),
+    "nulls": Kind("", "Databases write this for a missing value.", asks=True),
+    "nulls_emptied": Kind("", ""),
     "guessed": Kind("", "Choose the reading that looks right.", asks=True),
     "one_column": Kind("", "Choose the reading that looks right.", asks=True),
     "mostly_skipped": Kind("", "Choose the reading that looks right.", asks=True),

@@ -15,6 +15,7 @@ ALL_ROWS = -1
 SKIP, KEEP, FILL = "skip", "keep", "fill"  # what to do with hidden, unusual and merged cells
 ALL = "all"  # skip headings, too
 FIX = "fix"  # repair garbled text
+EMPTY = "empty"  # read what stands for nothing as nothing
 LINES_NAMED = 20  # with the same problem
 
 
@@ -50,6 +51,7 @@ class Choices(msgspec.Struct, frozen=True):
     unlike: str = ""  # rows above or below the table that look unlike the others: SKIP or KEEP
     subtotals: str = ""  # lines between the rows: SKIP totals, ALL: also headings, or KEEP
     garbled: str = ""  # text that was saved in a wrong encoding: FIX it, or KEEP it
+    nulls: str = ""  # cells with what databases write for a missing value: EMPTY, or KEEP
     as_shown: tuple[str, ...] = ()  # columns read with their number format
     as_stored: tuple[str, ...] = ()  # columns read without it
     list_key: str = ""  # the list to read in a JSON object, such as "data.items"

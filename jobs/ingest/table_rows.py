@@ -7,13 +7,13 @@ from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-import msgspec
-
 from .column_names import ColumnNames, join_names, odd_names
 from .garbled_text import GarbledText
 from .headers import Header, find_header
 from .inner_lines import TOTAL_PREFIXES, TOTALS, InnerLines, kind_of
 from .merged_names import Span
+from .null_marks import NullMarks, may_have_nulls
+from .row_cells import encode, line_of
 from .row_notes import LOOK_AHEAD, ask_about, notes_below, say_skipped
 from .row_shapes import Look, Record, is_value
 from .shapes import (
@@ -37,8 +37,6 @@ SHOWN = 60  # characters of a name in a remark
 MARK = "\ufeff"
 CONTROL_Z = "\x1a"
 
-_encode = msgspec.json.Encoder().encode
-
 
 class Table:
     """The rows of a table, and what was found out about it on the way."""
@@ -57,6 +55,7 @@ class Table:
         self.short_in_question = 0  # rows with too few cells that may be headings or totals
         self._found = Header()
         self._garbled = GarbledText(choices.garbled)
+        self._nulls = NullMarks(choices.nulls)
         self._names: list[list[str]] = []  # the lines with column names, as they are in the file
         self._between: list[int] = []  # lines between the names and the first row
         self._repeated: list[int] = []  # lines that are the names again, and were left out
@@ -86,6 +85,7 @@ class Table:
             unlike=self.choices.unlike,
             subtotals=self.choices.subtotals,
             garbled=self.choices.garbled,
+            nulls=self.choices.nulls,
         )
 
     def lines(self, records: Iterable[Record]) -> Iterator[ParsedRow]:
@@ -101,28 +101,35 @@ class Table:
         self.remarks += self._found.findings
         width = 0
         limits, fill, corrections = self.limits, self.choices.fill, self.corrections or None
+        nulls = self._nulls
+        looks_for_nulls = nulls.is_looking
         keeps = self.choices.subtotals == KEEP
         short = limits.cell // 4  # bytes of a row without a cell that is too long
         for line, cells in self._rows(chain(first, records)):
+            if nulls.is_emptying:
+                cells = nulls.looked_at(line, cells)
             if corrections is not None:
                 cells = self._corrected(corrections, line, cells)
             width = width or len(self.columns)
             if len(cells) == width:
                 # As line_of would do it, for the rows that are most frequent.
-                source = _encode(cells).decode()
-                if source.isascii() and len(source) < short:
+                source = encode(cells).decode()
+                is_plain = source.isascii() and len(source) < short
+                if is_plain and not (looks_for_nulls and may_have_nulls(source)):
                     sizes = list(map(len, cells))
                     yield ParsedRow(line, source, sum(sizes), None, sizes)
                     continue
             if keeps and len(cells) == 1 < width and kind_of(cells, width):
                 cells = cells + [""] * (width - 1)
+            if looks_for_nulls:
+                cells = nulls.looked_at(line, cells)
             row = line_of(line, cells, width, limits, fill=fill)
             if not row.source.isascii():
                 garbled.look_at(line, row.source, cells)
             yield row
         for names in self._names:
             garbled.look_at(self.header, "".join(names), names)
-        self.remarks += garbled.findings()
+        self.remarks += [*garbled.findings(), *nulls.findings(self.columns)]
         self._remark_on_lines()
 
     def _rows(self, records: Iterator[Record]) -> Iterator[Record]:
@@ -368,39 +375,6 @@ class Table:
         return line_of(line, cells, len(self.columns), self.limits, fill=fill)
 
 
-def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill: bool) -> ParsedRow:
-    """A row of a table with `expected` columns. `fill`: missing cells are filled with nothing."""
-    problem = None
-    if len(cells) != expected:
-        cells, problem = _fitted(line, cells, expected, fill=fill)
-    source = _encode(cells).decode()
-    if source.isascii():
-        sizes = list(map(len, cells))
-    else:
-        sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
-    # A character has at most four bytes.
-    if len(source) * 4 > limits.cell and max(sizes) > limits.cell:
-        text = f"A cell has {max(sizes):,} bytes; the limit is {limits.cell:,}."
-        problem = Finding("long_cell", text, line)
-    return ParsedRow(line, source, sum(sizes), problem, sizes)
-
-
-def _fitted(
-    line: int, cells: list[str], expected: int, *, fill: bool
-) -> tuple[list[str], Finding | None]:
-    """The cells of a row that has too few or too many, and what is wrong with it."""
-    if len(cells) < expected:
-        if fill:
-            return cells + [""] * (expected - len(cells)), None
-        text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
-        return cells, Finding("few_cells", text, line)
-    if not any(map(str.strip, cells[expected:])):
-        return cells[:expected], None
-    columns = "is 1 column" if expected == 1 else f"are {expected} columns"
-    text = f"This row has {_cells(len(cells))}, and there {columns}."
-    return cells, Finding("many_cells", text, line)
-
-
 def _plain_beginnings(words: Iterable[str]) -> frozenset[str]:
     """Printable characters of ASCII with which none of `words` begins, in lower or upper case."""
     others = {word[:1] for word in words}
@@ -423,10 +397,6 @@ def _beginning(records: Iterator[Record]) -> list[Record]:
         if filled == LOOKED_AT:
             break
     return found
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _left_out(lines: list[int]) -> str:

@@ -121,6 +121,12 @@ SAME_WORDS = {
         "Only the first",
         "--last-row 4",
     ),
+    "nulls": (
+        "id\ttext\n1\tgood\n2\t\\N\n3\t\\N\n",
+        "2 cells have only “\\N”, in “text” (2).",
+        "Read as empty",
+        "--empty-nulls",
+    ),
     "drawn": (
         "| id | name |\n|----|------|\n| 1  | Ann  |\n| 2  | Ben  |\n",
         "The table is drawn with characters.",

@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from ...ingest.delimiters import DELIMITERS, GAPS, ONE_COLUMN
 from ...ingest.descriptions import ENCODINGS
-from ...ingest.shapes import ALL, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
+from ...ingest.shapes import ALL, EMPTY, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
 from ...models import Job
 from .styled import StyledForm
 
@@ -30,12 +30,14 @@ _GROUPS = {
     "Text": ("encoding", "delimiter", "no_quotes"),
     "Workbook": ("sheet", "hidden", "merged"),
     "Column names": ("header", "header_lines", "no_header"),
-    "Rows": ("first_row", "last_row", "unlike", "subtotals", "garbled", "fill"),
+    "Rows": ("first_row", "last_row", "unlike", "subtotals", "nulls", "garbled", "fill"),
 }
 # ONE_COLUMN in the form: a browser sends a line break in a value as another one.
 _NONE = "none"
 # Those that have the same values in Choices.
-_AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike", "subtotals", "garbled")
+_AS_CHOSEN = (
+    *("fill", "no_quotes", "hidden", "merged", "unlike", "subtotals", "garbled", "nulls"),
+)
 
 
 class UploadForm(StyledForm):
@@ -138,6 +140,12 @@ class ReadingForm(StyledForm):
             (KEEP, "Read them"),
         ],
     )
+    nulls = forms.ChoiceField(
+        label=r"\N and NULL",
+        required=False,
+        choices=[("", "Read the text and ask"), (EMPTY, "Read as empty"), (KEEP, "Read the text")],
+        help_text="Databases write them for a missing value.",
+    )
     fill = forms.BooleanField(
         label="Fill short rows with empty cells",
         required=False,
@@ -236,6 +244,7 @@ def fields_for(job: Job) -> set[str]:
         "last_row",
         "unlike",
         "subtotals",
+        "nulls",
         "garbled",
         "fill",
     }

@@ -10,6 +10,7 @@ from typing import IO
 
 from msgspec.structs import replace
 
+from .chat_lines import ask_about_lines, read_as_lines
 from .csv_records import Records
 from .delimiters import ONE_COLUMN
 from .descriptions import name_of
@@ -69,6 +70,11 @@ class CsvReader:
         if said and not choices.delimiter:
             choices = replace(choices, delimiter=said)
         found = find_dialect(self._sample, choices, cut=self._is_cut)
+        asked = None if choices.delimiter else ask_about_lines(self._sample, found, choices)
+        if asked:
+            self.remarks.append(asked)
+            self._choices = read_as_lines(choices)
+            found = find_dialect(self._sample, self._choices, cut=self._is_cut)
         self._look = found.look
         self._remark_on_dialect(found)
         self._doubt = _Doubt()

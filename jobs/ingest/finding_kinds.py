@@ -130,6 +130,7 @@ _FILE_KINDS = {
     "nulls": Kind("", "Databases write this for a missing value.", asks=True),
     "nulls_emptied": Kind("", ""),
     "guessed": Kind("", "Choose the reading that looks right.", asks=True),
+    "chat": Kind("", "Choose what your rows are.", asks=True),
     "one_column": Kind("", "Choose the reading that looks right.", asks=True),
     "mostly_skipped": Kind("", "Choose the reading that looks right.", asks=True),
     "stray_quotes": Kind("", "If a cell should be in quotation marks, close them in your file."),

@@ -53,8 +53,11 @@ KEPT = 10_000  # characters of a bad line
 REQUEST = "request"  # what the problem file calls the column of ready-made requests
 
 _encoder = msgspec.json.Encoder()
-# "[28.11.26, 10:15:01] Ann: Hi" of a chat, "[2026-11-28 10:00] started" of a log.
-_BRACKETED = re.compile(rb"\[\s*[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}[^\]\n]*\][ \t]*[^\s,\]]")
+# "[28.11.26, 10:15:01] Ann: Hi" or "[10:15] Ann" of a chat, "[2026-11-28 10:00] started" of a log.
+_BRACKETED = re.compile(
+    rb"\[\s*(?:[0-9]{1,4}[./-] ?[0-9]{1,2}[./-] ?[0-9]{1,4}|[0-9]{1,2}:[0-9]{2})"
+    rb"[^\]\n]*\][ \t]*[^\s,\]]"
+)
 _COMMENTS = re.compile(rb"\A(\s*(//[^\n]*\n|/\*.*?\*/))+(?=\s*[{\[])", re.DOTALL)
 # A cell that is an object or a number keeps the text that was there.
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -127,6 +127,12 @@ SAME_WORDS = {
         "Read as empty",
         "--empty-nulls",
     ),
+    "chat": (
+        "28.11.26, 10:15 - Ann: Hi, you\n28.11.26, 10:16 - Ben: Yes, me\n",
+        "The lines begin with a time, as in a chat or a log: “28.11.26, 10:15 - Ann: Hi, you”.",
+        "One column: each line is a cell",
+        "--delimiter none --no-quotes --header-row -1",
+    ),
     "drawn": (
         "| id | name |\n|----|------|\n| 1  | Ann  |\n| 2  | Ben  |\n",
         "The table is drawn with characters.",

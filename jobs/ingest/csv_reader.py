@@ -24,6 +24,7 @@ from .dialects import (
 )
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .lined_up_columns import NOT_LINED_UP
+from .null_marks import file_may_have_nulls
 from .row_shapes import Record
 from .shapes import NO_HEADER, Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
 from .table_rows import Table
@@ -82,6 +83,7 @@ class CsvReader:
         self._table = Table(self._choices, file.limits, self.remarks)
         self._table.is_text = True
         self._table.wrong = self._doubt.faulty
+        self._table.may_have_nulls = file_may_have_nulls(file, self._encoding)
 
     @property
     def _is_cut(self) -> bool:

@@ -6,15 +6,27 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from .shapes import EMPTY, KEEP, Finding, Option
+from .upload_file import UploadFile
 
 # MySQL, PostgreSQL, Hive; SQL Server, mysql --batch; SQL Developer; DBeaver; DataGrip.
 NULLS = frozenset({r"\N", "NULL", "null", "(null)", "[NULL]", "<null>", "<NULL>"})
 NAMED = 5  # columns
 SHOWN = 60  # characters of a name
+LONGEST = 4  # bytes of what is looked for in a file
+
+
+_IN_BYTES = (b"\\N", b"NULL", b"null")
+
+
+def file_may_have_nulls(file: UploadFile, encoding: str) -> bool:
+    """Whether it is worth looking at the cells of a text file."""
+    if encoding.startswith(("utf-16", "utf-32")):
+        return True
+    return any(any(mark in block for mark in _IN_BYTES) for block in file.blocks(LONGEST))
 
 
 def may_have_nulls(source: str) -> bool:
-    """Whether it is worth to look at the cells that are in this JSON."""
+    """Whether it is worth looking at the cells that are in this JSON."""
     return "\\\\N" in source or "null" in source or "NULL" in source
 
 

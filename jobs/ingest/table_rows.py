@@ -45,6 +45,7 @@ class Table:
         self.choices = choices
         self.limits = limits
         self.remarks = remarks
+        self.may_have_nulls = True
         self.is_text = False  # of a text file, which may end with Ctrl-Z
         self.corrections: RowCorrections | None = None
         self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
@@ -102,11 +103,12 @@ class Table:
         width = 0
         limits, fill, corrections = self.limits, self.choices.fill, self.corrections or None
         nulls = self._nulls
-        looks_for_nulls = nulls.is_looking
+        looks_for_nulls = nulls.is_looking and self.may_have_nulls
+        empties_nulls = nulls.is_emptying
         keeps = self.choices.subtotals == KEEP
         short = limits.cell // 4  # bytes of a row without a cell that is too long
         for line, cells in self._rows(chain(first, records)):
-            if nulls.is_emptying:
+            if empties_nulls:
                 cells = nulls.looked_at(line, cells)
             if corrections is not None:
                 cells = self._corrected(corrections, line, cells)
@@ -137,6 +139,7 @@ class Table:
         tail: deque[Record] = deque()
         widths: Counter[int] = Counter()
         whole = gaps = last_blank = 0
+        after_gap = False
         first = self._first_row(records)
         width = len(self.columns)
         inner = InnerLines(self.choices.subtotals, width)
@@ -157,6 +160,7 @@ class Table:
                     gaps += line > last_blank + 1
                     last_blank = line
                     parts.gap(tail[-1][0] if tail else line)
+                    after_gap = parts.is_open
                     continue
                 if begin == MARK:
                     cells = self._unmarked(line, cells)
@@ -173,8 +177,9 @@ class Table:
                 whole += 1
                 if is_total and len(cells) > 1:
                     inner.add_total(line, cells)
-            if parts.is_open:
+            if after_gap:
                 parts.look_at(record)
+                after_gap = parts.is_open
             tail.append(record)
             if len(tail) > LOOK_AHEAD:
                 record = tail.popleft()

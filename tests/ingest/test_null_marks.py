@@ -11,6 +11,7 @@ import pytest
 from jobs.ingest.file_formats import open_upload
 from jobs.ingest.finding_kinds import asks
 from jobs.ingest.shapes import EMPTY, KEEP, Choices, Finding, Limits
+from jobs.ingest.upload_file import BLOCK
 
 from ..workbooks import fill, ods, ods_cell, ods_row, workbook
 
@@ -80,3 +81,17 @@ def test_many_columns_are_counted(tmp_path: Path) -> None:
     path.write_text(",".join(map("c{}".format, range(9))) + "\n" + ("NULL," * 8 + "x\n") * 3)
     (asked,), _rows = read(path)
     assert "24 cells" in asked.text and "“c4” (3) and 3 more columns" in asked.text
+
+
+@pytest.mark.parametrize("mark", [r"\N", "NULL", "null"])
+@pytest.mark.parametrize("before", range(-5, 2))
+def test_a_mark_is_found_wherever_a_file_is_cut(tmp_path: Path, mark: str, before: int) -> None:
+    path = tmp_path / "upload"
+    begin = "a,b\n" + "x,y\n" * 20
+    filler = "z" * ((BLOCK + before - len(begin) - len("\n1,\n2,")) // 2)
+    odd = "z" * ((BLOCK + before - len(begin) - len("\n1,\n2,")) % 2)
+    text = f"{begin}1,{filler}\n2,{filler}{odd}\n"
+    path.write_text(f"{text}{mark},3\n")
+    assert len(text) == BLOCK + before
+    (asked,), _rows = read(path)
+    assert mark in asked.text

@@ -3,6 +3,7 @@ of their own below them. Only a person decides which of them are read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ MOST_GAPS = 1_000  # that are looked at before a table below is given up
 MOST_PARTS = 50
 OFFERED = 4  # as buttons
 NAMED = 5
+LEAST_ALIKE = 3  # rows
+# Addresses of mail and of pages, and what has digits.
+_KINDS = (re.compile(r"\S@\S"), re.compile(r"^(https?://|www\.)"), re.compile(r"\d"))
 _ORDINALS = ("first", "second", "third", "fourth")
 
 Change = dict[str, str | int | bool | list[str]]
@@ -82,7 +86,7 @@ class PartsBelow:
         cells = [_folded(names.cell(at)) for at in sorted(names.filled)]
         if cells == self._columns or not are_names(names) or not _fit(names, rows):
             return False
-        if contrast(names, rows, names.filled):
+        if _differs(names, rows):
             return True
         if set(cells) & set(self._columns) or (has_title and self._is_titled):
             return True
@@ -107,7 +111,7 @@ def tables_above(lines: Sequence[Look], at: int) -> list[Part]:
     if names.count == 2 and len(rows) < LEAST_OF_PAIRS:
         return []
     is_even = all(row.filled == names.filled for row in rows)
-    if not contrast(names, rows, names.filled) and (names.count == 2 or not is_even):
+    if not _differs(names, rows) and (names.count == 2 or not is_even):
         return []
     return [Part(block[0].line, names.line, block[-1].line)]
 
@@ -129,6 +133,19 @@ def _fit(names: Look, rows: Sequence[Look]) -> bool:
     width = usual_width(rows)
     good = sum(1 < row.count <= names.count and row.filled <= names.filled for row in rows)
     return width * 2 > names.count and good >= MOSTLY * len(rows)
+
+
+def _differs(names: Look, rows: Sequence[Look]) -> bool:
+    """Whether the names are words where the cells below are of another kind."""
+    if contrast(names, rows, names.filled):
+        return True
+    if len(rows) < LEAST_ALIKE:
+        return False
+    return any(
+        all(kind.search(row.cell(at)) for row in rows) and not kind.search(names.cell(at))
+        for at in names.filled
+        for kind in _KINDS
+    )
 
 
 def parts_of(

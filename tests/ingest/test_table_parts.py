@@ -27,6 +27,10 @@ NARROW = [["Código", "Größe"], *([f"k{n}", f"{n},5"] for n in range(4))]
 TEXTS = [["Ort", "Land", "Fluss"], *([f"Ort {n}", "Italien", "Po"] for n in range(6))]
 SHARED = [["Name", "City"], *([f"Person {n}", "Rome"] for n in range(6))]
 JAPANESE = [["商品", "色", "数量"], *([f"品{n}", "赤", str(n)] for n in range(7))]
+CONTACTS = [["Firma", "Kontakt"], *([f"Firma {c}", f"{c}@example.com"] for c in "abcdef")]
+LINKS = [["Site", "Address"], *([f"Site {c}", f"https://example.com/{c}"] for c in "abcdef")]
+CODES = [["Producto", "Código"], *([f"Cosa {c}", f"{c}-00{n}"] for n, c in enumerate("abcdef"))]
+WORDS = [["Name", "Color"], *([f"Thing {c}", "red"] for c in "abcdef")]
 YEARS = [["Land", "Stadt", "2023", "2024"], *([f"L{n}", "Ulm", "5", "6"] for n in range(6))]
 PAIRS = [
     (PEOPLE, PLACES),
@@ -40,6 +44,9 @@ PAIRS = [
     (TEXTS, YEARS),
     (JAPANESE, PEOPLE),
     (PEOPLE, JAPANESE),
+    (WORDS, CONTACTS),
+    (CONTACTS, LINKS),
+    (LINKS, CODES),
     (PEOPLE * 9, PLACES),  # the first one is longer than what is looked at for the names
 ]
 
@@ -169,6 +176,8 @@ TABLE = "name,city,units\n" + "".join(f"Ann {n},Oslo,{n}\n" for n in range(9))
         TABLE + "\n" + TABLE,
         TABLE + "\nBen,Rome,5\nCid,Bari,6\nDi,Ulm,7\n",
         TABLE + "\nBen,Rome,n/a\nCid,Bari,6\nDi,Ulm,7\n".replace("n/a", ""),
+        "name,mail\nAnn,a@x.org\nBen,b@x.org\n\nCid,c@x.org\nDi,d@x.org\nEd,e@x.org\nFay,f@x.org\n",
+        "name,city\nAnn,Ulm\nBen,Rom\n\nCid,Bari\nDi,Oslo\nEd,Lyon\nFay,Brest\n",
         TABLE + "\nSource: the office\nPrinted in May\n",
         TABLE + "\nTotal,,36\n",
         TABLE + "\nNorth\nBen,Rome,5\nCid,Bari,6\n",

@@ -58,6 +58,8 @@ class Choices(msgspec.Struct, frozen=True):
     convert: str = ""  # requests in the form of another program, such as "openai"
 
 
+# Lines of one sheet, which mean nothing in another.
+_LINES = ("header", "header_lines", "first_row", "last_row")
 # What is given by name; raises msgspec.ValidationError when it fits no field.
 choices_from = reader_of(Choices)
 
@@ -71,7 +73,9 @@ class Option(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def applied(self, choices: Choices) -> Choices:
         """`choices` with the change. Raises msgspec.ValidationError if it fits no field."""
-        return choices_from({**msgspec.structs.asdict(choices), **self.change})
+        is_other_sheet = self.change.get("sheet", choices.sheet) != choices.sheet
+        lines = dict.fromkeys(_LINES, 0) if is_other_sheet else {}
+        return choices_from({**msgspec.structs.asdict(choices), **lines, **self.change})
 
 
 class CorrectionFile(msgspec.Struct, frozen=True, omit_defaults=True):

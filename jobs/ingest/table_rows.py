@@ -186,17 +186,21 @@ class Table:
                 if not (inner.kinds and inner.is_left_out(record)):
                     yield record
         if tail:
-            widths[len(self.columns)] += whole
+            widths[width] += whole
             gaps -= last_blank > tail[-1][0]
             last_table = self._ask_about_tables(parts, tail[-1][0])
             notes = len(self._find_notes(tail, widths, gaps, last_table))
-            for left, record in zip(range(len(tail), 0, -1), list(tail), strict=True):
-                is_note = left <= notes
-                if not (self.choices.unlike == SKIP if is_note else inner.is_left_out(record)):
-                    yield record
+            yield from self._last_rows(tail, notes, inner)
         if found := inner.finding(widths, widths.total()):
             self.remarks.append(found)
             self.short_in_question = inner.short
+
+    def _last_rows(self, tail: deque[Record], notes: int, inner: InnerLines) -> Iterator[Record]:
+        """Those of `tail` that are rows; the last `notes` of them look unlike the others."""
+        for left, record in zip(range(len(tail), 0, -1), tail, strict=True):
+            is_note = left <= notes
+            if not (self.choices.unlike == SKIP if is_note else inner.is_left_out(record)):
+                yield record
 
     def _parts_below(self) -> PartsBelow:
         named = [name for at, name in enumerate(self.columns) if at not in self.nameless]

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.actions import uploads
-from jobs.ingest.shapes import FILL, KEEP, SKIP, Choices
+from jobs.ingest.shapes import ALL_ROWS, FILL, KEEP, SKIP, Choices
 from jobs.models import Job
 from jobs.web.forms.uploads import ReadingForm
 
@@ -348,6 +348,34 @@ def test_the_form_keeps_what_was_chosen_with_a_button(
     client_alice.post(reverse("reading", args=[job.pk]), {**sent, "reading-merged": FILL})
     job = drive(job, until=lambda job: job.state != Job.State.READING)
     assert [row.content[0] for row in job.rows.in_order()] == ["Fruit"] * 3
+
+
+def test_the_form_sets_where_the_rows_end_and_keeps_an_answer(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, SAME_WORDS["tables"][0].encode())
+    job = choose(client_alice, drive, job, options_of(page_of(client_alice, job))["All as one"])
+    assert (job.choices.last_row, job.row_count) == (ALL_ROWS, 7)
+    form = ReadingForm(job)
+    sent = {f"reading-{name}": form[name].value() or "" for name in form.fields}
+    sent = {name: value for name, value in sent.items() if value is not False}
+    for last, rows in (("", 7), ("3", 2)):
+        client_alice.post(reverse("reading", args=[job.pk]), {**sent, "reading-last_row": last})
+        job = drive(job, until=lambda job: job.state != Job.State.READING)
+        assert job.row_count == rows
+    assert "The rows end in line 3, as you chose." in page_of(client_alice, job)
+
+
+def test_lines_of_one_sheet_are_not_chosen_for_another(
+    alice: User, client_alice: Client, drive: Drive, tmp_path: Path
+) -> None:
+    with workbook(tmp_path / "book") as book:
+        for name in ("First", "Second"):
+            fill(book.add_worksheet(name), [["a", "b"], *([f"t{n}", "x"] for n in range(9))])
+    job = read(alice, drive, (tmp_path / "book").read_bytes(), header=1, last_row=4)
+    assert job.row_count == 3
+    job = choose(client_alice, drive, job, options_of(page_of(client_alice, job))["Read “Second”"])
+    assert (job.reading.sheet, job.choices.last_row, job.row_count) == ("Second", 0, 9)
 
 
 def test_the_form_has_each_delimiter_that_can_be_chosen(

@@ -11,7 +11,19 @@ from django.core.management.base import CommandError, CommandParser
 from ..ingest import shapes
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.descriptions import ENCODINGS, python_name
-from ..ingest.shapes import ALL, ALL_ROWS, EMPTY, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
+from ..ingest.shapes import (
+    ALL,
+    ALL_ROWS,
+    EMPTY,
+    ESCAPES,
+    FILL,
+    FIX,
+    KEEP,
+    NO_HEADER,
+    SKIP,
+    Choices,
+    Option,
+)
 from .exit_codes import WRONG_USE
 
 DELIMITER_NAMES = {
@@ -37,6 +49,8 @@ class _Flag(NamedTuple):
 FLAGS = (
     _Flag("--fill", "fill", True, "fill short rows with empty cells"),
     _Flag("--no-quotes", "no_quotes", True, "quotation marks are text"),
+    _Flag("--escapes", "backslashes", ESCAPES, "read backslashes as databases write them"),
+    _Flag("--keep-backslashes", "backslashes", KEEP, "read backslashes as text"),
     _Flag("--visible-only", "hidden", SKIP, "skip rows and columns that the spreadsheet hides"),
     _Flag("--read-hidden", "hidden", KEEP, "read rows and columns that the spreadsheet hides"),
     _Flag("--fill-merged", "merged", FILL, "all cells of merged ones have their text"),

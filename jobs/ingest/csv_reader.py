@@ -26,7 +26,17 @@ from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .lined_up_columns import NOT_LINED_UP
 from .null_marks import file_may_have_nulls
 from .row_shapes import Record
-from .shapes import NO_HEADER, Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
+from .shapes import (
+    ESCAPES,
+    KEEP,
+    NO_HEADER,
+    Choices,
+    Finding,
+    Option,
+    ParsedRow,
+    RowCorrections,
+    unreadable,
+)
 from .table_rows import Table
 from .upload_file import HEAD, UploadFile
 
@@ -101,6 +111,7 @@ class CsvReader:
             encoding=self._encoding,
             delimiter=dialect.delimiter,
             no_quotes=not dialect.quote and not dialect.gaps,
+            backslashes=self._choices.backslashes,
         )
 
     @property
@@ -225,6 +236,16 @@ class CsvReader:
             text = "Each line is in quotation marks as a whole. They were removed."
             options = [option_of(found.look), one_column(self._sample, cut=self._is_cut)]
             self.remarks.append(Finding("whole_quotes", text, options=tuple(options)))
+        if found.look.dialect.backslashes and not self._choices.backslashes:
+            text = "Backslashes are read as databases write them: "
+            text += (
+                r"one before a tab or a line break keeps it in the cell, and \\ is one backslash."
+            )
+            options = [
+                Option("Read them so", {"backslashes": ESCAPES}, found.look.sample),
+                Option("Read them as text", {"backslashes": KEEP}),
+            ]
+            self.remarks.append(Finding("backslashes", text, options=tuple(options)))
         if found.look.dialect.escapes:
             text = 'Quotation marks inside cells are written \\" in this file and were read as ".'
             back = Option("No quotation marks", {"no_quotes": True})

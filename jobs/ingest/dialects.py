@@ -14,7 +14,7 @@ from .csv_records import Dialect, Records
 from .delimiters import CONTROLS, DELIMITERS, GAPS, LABELS, ONE_COLUMN, RARE
 from .drawn_tables import BAR, is_drawn
 from .lined_up_columns import find_gaps
-from .shapes import NO_HEADER, Choices, Option
+from .shapes import KEEP, NO_HEADER, Choices, Option
 
 LOOKED_AT = 100  # records
 RECORDS_SHOWN = 3
@@ -130,6 +130,8 @@ def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
     def best(delimiter: str) -> Look:
         return _best_quotes(sample, delimiter, quote, cut=cut)
 
+    if choices.backslashes != KEEP and (look := _escaped(sample, choices, cut=cut)):
+        return Found(look)
     if choices.delimiter in ("", BAR) and is_drawn(sample):
         look = _look(sample, Dialect(BAR, "", drawn=True), cut=cut)
         if len(look.records) > 1 and look.width > 1:
@@ -156,6 +158,27 @@ def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
     if lined_up := _lined_up(sample, cut=cut):
         return Found(look, _first_stray(look, quote), [lined_up], is_lined_up=True)
     return Found(look, _first_stray(look, quote), tables)
+
+
+def _escaped(sample: str, choices: Choices, *, cut: bool) -> Look | None:
+    """With backslashes that end no cell and no row, if a person says so or all of them are escapes
+    and some stand for a missing value."""
+    for delimiter in [choices.delimiter] if choices.delimiter else DELIMITERS:
+        between = re.escape(delimiter)
+        begin, end = f"(?:^|{between})", f"(?=$|\r|{between})"
+        null = re.search(rf"{begin}\\N{end}", sample, re.MULTILINE)
+        quoted = re.search(rf'{begin}"[^"]*"{end}', sample, re.MULTILINE)
+        if choices.backslashes:
+            is_meant = bool(null or choices.delimiter) or delimiter in sample.partition("\n")[0]
+        else:
+            escapes = re.findall(r"\\(.)", sample, re.DOTALL)
+            known = {*"Nnrt0\\\n\r", delimiter}
+            is_meant = bool(null and not quoted) and {*escapes} <= known and {*escapes} != {"N"}
+        if is_meant and delimiter != ONE_COLUMN:
+            look = _look(sample, Dialect(delimiter, "", backslashes=True), cut=cut)
+            if look.share >= EVEN:
+                return look
+    return None
 
 
 def _lined_up(sample: str, *, cut: bool) -> Look | None:

@@ -122,6 +122,7 @@ _FILE_KINDS = {
     "faulty_names": Kind("", "Or correct it in your file, then upload it again.", asks=True),
     "kept_names": Kind("", ""),
     "whole_quotes": Kind("", "Choose what your file means.", asks=True),
+    "backslashes": Kind("", "Choose what your file means.", asks=True),
     "backslash_quotes": Kind("", ""),
     "drawn": Kind("", ""),
     "garbled": Kind("", "This happens when a program reads UTF-8 in another encoding.", asks=True),

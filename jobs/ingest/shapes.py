@@ -15,6 +15,7 @@ ALL_ROWS = -1
 SKIP, KEEP, FILL = "skip", "keep", "fill"  # what to do with hidden, unusual and merged cells
 ALL = "all"  # skip headings, too
 FIX = "fix"  # repair garbled text
+ESCAPES = "escapes"  # read backslashes as databases write them
 EMPTY = "empty"  # read what stands for nothing as nothing
 LINES_NAMED = 20  # with the same problem
 
@@ -43,6 +44,7 @@ class Choices(msgspec.Struct, frozen=True):
     fill: bool = False  # fill rows with too few cells instead of skipping them
     remedies: tuple[str, ...] = ()  # codes of fixes to apply to all ready-made requests
     no_quotes: bool = False  # quotation marks are text like any other
+    backslashes: str = ""  # ESCAPES, as databases write them, or KEEP
     header_lines: int = 0  # in how many lines the column names are, from `header` on
     first_row: int = 0  # the line of the first row; lines between it and the names are left out
     last_row: int = 0  # the line of the last row; ALL_ROWS: also those of further tables below

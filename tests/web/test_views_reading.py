@@ -127,6 +127,12 @@ SAME_WORDS = {
         "Read as empty",
         "--empty-nulls",
     ),
+    "backslashes": (
+        "id\ttext\n1\tone\\\ntwo\n2\t\\N\n",
+        "Backslashes are read as databases write them",
+        "Read them so",
+        "--escapes",
+    ),
     "chat": (
         "28.11.26, 10:15 - Ann: Hi, you\n28.11.26, 10:16 - Ben: Yes, me\n",
         "The lines begin with a time, as in a chat or a log: “28.11.26, 10:15 - Ann: Hi, you”.",

@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from ...ingest.delimiters import DELIMITERS, GAPS, ONE_COLUMN
 from ...ingest.descriptions import ENCODINGS
-from ...ingest.shapes import ALL, EMPTY, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
+from ...ingest.shapes import ALL, EMPTY, ESCAPES, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
 from ...models import Job
 from .styled import StyledForm
 
@@ -27,7 +27,7 @@ FILE_NAMES = (
 
 # The fields of ReadingForm, as they stand together on the page.
 _GROUPS = {
-    "Text": ("encoding", "delimiter", "no_quotes"),
+    "Text": ("encoding", "delimiter", "no_quotes", "backslashes"),
     "Workbook": ("sheet", "hidden", "merged"),
     "Column names": ("header", "header_lines", "no_header"),
     "Rows": ("first_row", "last_row", "unlike", "subtotals", "nulls", "garbled", "fill"),
@@ -37,6 +37,7 @@ _NONE = "none"
 # Those that have the same values in Choices.
 _AS_CHOSEN = (
     *("fill", "no_quotes", "hidden", "merged", "unlike", "subtotals", "garbled", "nulls"),
+    "backslashes",
 )
 
 
@@ -75,6 +76,15 @@ class ReadingForm(StyledForm):
         label="No quotation marks",
         required=False,
         help_text='Read " as text. Each line is one row.',
+    )
+    backslashes = forms.ChoiceField(
+        label="Backslashes",
+        required=False,
+        choices=[
+            ("", "Detect and ask"),
+            (ESCAPES, "Read them as databases write them"),
+            (KEEP, "Read them as text"),
+        ],
     )
     garbled = forms.ChoiceField(
         label="Garbled text",
@@ -249,7 +259,7 @@ def fields_for(job: Job) -> set[str]:
         "fill",
     }
     if read == "CSV" or not read:
-        return {"encoding", "delimiter", "no_quotes", *table}
+        return {"encoding", "delimiter", "no_quotes", "backslashes", *table}
     if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):
         return {"sheet", "hidden", "merged", *table}
     return set()

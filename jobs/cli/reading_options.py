@@ -11,7 +11,19 @@ from django.core.management.base import CommandError, CommandParser
 from ..ingest import shapes
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.descriptions import ENCODINGS, python_name
-from ..ingest.shapes import ALL, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices, Option
+from ..ingest.shapes import (
+    ALL,
+    ALL_ROWS,
+    EMPTY,
+    ESCAPES,
+    FILL,
+    FIX,
+    KEEP,
+    NO_HEADER,
+    SKIP,
+    Choices,
+    Option,
+)
 from .exit_codes import WRONG_USE
 
 DELIMITER_NAMES = {
@@ -37,6 +49,8 @@ class _Flag(NamedTuple):
 FLAGS = (
     _Flag("--fill", "fill", True, "fill short rows with empty cells"),
     _Flag("--no-quotes", "no_quotes", True, "quotation marks are text"),
+    _Flag("--escapes", "backslashes", ESCAPES, "read backslashes as databases write them"),
+    _Flag("--keep-backslashes", "backslashes", KEEP, "read backslashes as text"),
     _Flag("--visible-only", "hidden", SKIP, "skip rows and columns that the spreadsheet hides"),
     _Flag("--read-hidden", "hidden", KEEP, "read rows and columns that the spreadsheet hides"),
     _Flag("--fill-merged", "merged", FILL, "all cells of merged ones have their text"),
@@ -44,6 +58,8 @@ FLAGS = (
     _Flag("--skip-unlike", "unlike", SKIP, "skip notes and totals around the table"),
     _Flag("--repair-text", "garbled", FIX, "repair text such as CafÃ©"),
     _Flag("--keep-text", "garbled", KEEP, "read text such as CafÃ© as it is"),
+    _Flag("--empty-nulls", "nulls", EMPTY, r"read cells such as \N and NULL as empty"),
+    _Flag("--keep-nulls", "nulls", KEEP, r"read cells such as \N and NULL as text"),
     _Flag("--skip-subtotals", "subtotals", SKIP, "skip totals between the rows"),
     _Flag("--skip-headings", "subtotals", ALL, "skip totals and headings between the rows"),
     _Flag("--keep-subtotals", "subtotals", KEEP, "read totals and headings as rows"),
@@ -57,6 +73,7 @@ VALUES = {
     "header": ("--header-row", "N", "line of the column names; -1: none"),
     "header_lines": ("--header-lines", "N", "how many lines the column names take"),
     "first_row": ("--first-row", "N", "line of the first row"),
+    "last_row": ("--last-row", "N", "line of the last row; -1: also those of further tables"),
     "list_key": ("--list", "KEY", "of a JSON object: where its list is, such as data.items"),
     "convert": ("--convert", "FORM", "requests made for another service, such as openai"),
 }
@@ -64,7 +81,7 @@ LISTS = {
     "as_shown": ("--as-shown", "COLUMN", "read this column as the spreadsheet shows it"),
     "as_stored": ("--as-stored", "COLUMN", "read this column without its number format"),
 }
-_NUMBERS = ("header", "header_lines", "first_row")
+_NUMBERS = ("header", "header_lines", "first_row", "last_row")
 
 
 def add_choices(parser: CommandParser) -> None:
@@ -105,6 +122,8 @@ def choices_from(options: dict[str, Any]) -> Choices:
         raise CommandError(text, returncode=WRONG_USE)
     if options["header"] < NO_HEADER:
         raise CommandError("--header-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
+    if options["last_row"] < ALL_ROWS:
+        raise CommandError("--last-row takes a line from 1 on, or -1.", returncode=WRONG_USE)
     for field in ("header_lines", "first_row"):
         if options[field] < 0:
             name = VALUES[field][0]

@@ -10,6 +10,7 @@ from typing import IO
 
 from msgspec.structs import replace
 
+from .chat_lines import ask_about_lines, read_as_lines
 from .csv_records import Records
 from .delimiters import ONE_COLUMN
 from .descriptions import name_of
@@ -23,8 +24,19 @@ from .dialects import (
 )
 from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .lined_up_columns import NOT_LINED_UP
+from .null_marks import file_may_have_nulls
 from .row_shapes import Record
-from .shapes import NO_HEADER, Choices, Finding, Option, ParsedRow, RowCorrections, unreadable
+from .shapes import (
+    ESCAPES,
+    KEEP,
+    NO_HEADER,
+    Choices,
+    Finding,
+    Option,
+    ParsedRow,
+    RowCorrections,
+    unreadable,
+)
 from .table_rows import Table
 from .upload_file import HEAD, UploadFile
 
@@ -69,6 +81,11 @@ class CsvReader:
         if said and not choices.delimiter:
             choices = replace(choices, delimiter=said)
         found = find_dialect(self._sample, choices, cut=self._is_cut)
+        asked = None if choices.delimiter else ask_about_lines(self._sample, found, choices)
+        if asked:
+            self.remarks.append(asked)
+            self._choices = read_as_lines(choices)
+            found = find_dialect(self._sample, self._choices, cut=self._is_cut)
         self._look = found.look
         self._remark_on_dialect(found)
         self._doubt = _Doubt()
@@ -76,6 +93,7 @@ class CsvReader:
         self._table = Table(self._choices, file.limits, self.remarks)
         self._table.is_text = True
         self._table.wrong = self._doubt.faulty
+        self._table.may_have_nulls = file_may_have_nulls(file, self._encoding)
 
     @property
     def _is_cut(self) -> bool:
@@ -93,6 +111,7 @@ class CsvReader:
             encoding=self._encoding,
             delimiter=dialect.delimiter,
             no_quotes=not dialect.quote and not dialect.gaps,
+            backslashes=self._choices.backslashes,
         )
 
     @property
@@ -217,6 +236,16 @@ class CsvReader:
             text = "Each line is in quotation marks as a whole. They were removed."
             options = [option_of(found.look), one_column(self._sample, cut=self._is_cut)]
             self.remarks.append(Finding("whole_quotes", text, options=tuple(options)))
+        if found.look.dialect.backslashes and not self._choices.backslashes:
+            text = "Backslashes are read as databases write them: "
+            text += (
+                r"one before a tab or a line break keeps it in the cell, and \\ is one backslash."
+            )
+            options = [
+                Option("Read them so", {"backslashes": ESCAPES}, found.look.sample),
+                Option("Read them as text", {"backslashes": KEEP}),
+            ]
+            self.remarks.append(Finding("backslashes", text, options=tuple(options)))
         if found.look.dialect.escapes:
             text = 'Quotation marks inside cells are written \\" in this file and were read as ".'
             back = Option("No quotation marks", {"no_quotes": True})

@@ -18,6 +18,9 @@ TEXT_BEHIND = "After a closing quotation mark there is more text before the next
 
 
 _ESCAPED = re.compile(r'\\([\\"])')
+_BACKSLASH = re.compile(r"\\(.)", re.DOTALL)
+# What databases write for characters that end a cell or a row, and \N, which NullMarks looks for.
+_MEANT = {"n": "\\\n", "r": "\\\r", "t": "\\\t", "0": "", "N": "\\\\N"}
 
 
 class Dialect(NamedTuple):
@@ -25,6 +28,7 @@ class Dialect(NamedTuple):
     quote: str = '"'  # "": quotation marks are text
     skips_blanks: bool = False  # those before a cell, so that it may begin with a quotation mark
     escapes: bool = False  # a quotation mark inside a cell is written \\" and not ""
+    backslashes: bool = False  # they are escapes, as databases write them; there are no quotes
     wraps: bool = False  # each line is in quotation marks as a whole
     drawn: bool = False  # lines and blanks around cells are only drawn
     gaps: tuple[Gap, ...] = ()  # between columns that are lined up; the delimiter is GAPS
@@ -37,14 +41,17 @@ class Dialect(NamedTuple):
             delimiter=self.delimiter if is_cut else NOT_IN_TEXT,
             quotechar=self.quote or None,
             quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            escapechar="\\" if self.backslashes else None,
             skipinitialspace=self.skips_blanks,
-            strict=True,
+            strict=not self.backslashes,
         )
 
     def plain(self, line: str) -> str:
         """A line of the file as other programs would write it."""
         if self.escapes:
             return _ESCAPED.sub(lambda found: '""' if found[1] == '"' else found[1], line)
+        if self.backslashes:
+            return _BACKSLASH.sub(lambda found: _MEANT.get(found[1], found[0]), line)
         if self.drawn:
             return cells_of(line)
         if self.wraps:
@@ -57,7 +64,7 @@ class Dialect(NamedTuple):
     @property
     def is_rewritten(self) -> bool:
         """Whether lines are not as other programs would write them."""
-        return self.escapes or self.wraps or self.drawn
+        return self.escapes or self.backslashes or self.wraps or self.drawn
 
     def bare_cells(self, line: str) -> list[str]:
         """A line cut at each delimiter, with its quotation marks. Raises csv.Error."""
@@ -134,7 +141,11 @@ class Records:
         """Whether the lines in a cell are rows of their own."""
         is_even = len(cells) == self._width
         # A cell with a line break hardly has tabs, too.
-        if self._width < 2 or (is_even and self._dialect.delimiter != "\t"):
+        if (
+            self._dialect.backslashes
+            or self._width < 2
+            or (is_even and self._dialect.delimiter != "\t")
+        ):
             return False
         inner = self.taken if is_even else self.taken[1:-1] or self.taken
         return all(len(self._dialect.bare_cells(line)) == self._width for line in inner)

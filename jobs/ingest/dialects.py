@@ -7,13 +7,14 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from .csv_records import Dialect, Records
 from .delimiters import CONTROLS, DELIMITERS, GAPS, LABELS, ONE_COLUMN, RARE
 from .drawn_tables import BAR, is_drawn
 from .lined_up_columns import find_gaps
-from .shapes import NO_HEADER, Choices, Option
+from .shapes import KEEP, NO_HEADER, Choices, Option
 
 LOOKED_AT = 100  # records
 RECORDS_SHOWN = 3
@@ -21,6 +22,7 @@ SHOWN = 60  # characters of a cell
 LONG_NAME = 60  # characters; the name of a column under a title is shorter
 EVEN = 0.8  # of the records; a rarer width is no table
 MOSTLY = 2 / 3
+RUN = 5  # records of the same width in a table
 CUT_OFF = 50  # lines: fewer without an end may end behind what is looked at
 _SEP = re.compile(r"^sep=(.)\r?\n?$", re.IGNORECASE)
 _ALL_SINGLE = re.compile(r"'[^']*'([,;\t|]'[^']*')+$")
@@ -128,6 +130,8 @@ def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
     def best(delimiter: str) -> Look:
         return _best_quotes(sample, delimiter, quote, cut=cut)
 
+    if choices.backslashes != KEEP and (look := _escaped(sample, choices, cut=cut)):
+        return Found(look)
     if choices.delimiter in ("", BAR) and is_drawn(sample):
         look = _look(sample, Dialect(BAR, "", drawn=True), cut=cut)
         if len(look.records) > 1 and look.width > 1:
@@ -154,6 +158,27 @@ def find_dialect(sample: str, choices: Choices, *, cut: bool) -> Found:
     if lined_up := _lined_up(sample, cut=cut):
         return Found(look, _first_stray(look, quote), [lined_up], is_lined_up=True)
     return Found(look, _first_stray(look, quote), tables)
+
+
+def _escaped(sample: str, choices: Choices, *, cut: bool) -> Look | None:
+    """With backslashes that end no cell and no row, if a person says so or all of them are escapes
+    and some stand for a missing value."""
+    for delimiter in [choices.delimiter] if choices.delimiter else DELIMITERS:
+        between = re.escape(delimiter)
+        begin, end = f"(?:^|{between})", f"(?=$|\r|{between})"
+        null = re.search(rf"{begin}\\N{end}", sample, re.MULTILINE)
+        quoted = re.search(rf'{begin}"[^"]*"{end}', sample, re.MULTILINE)
+        if choices.backslashes:
+            is_meant = bool(null or choices.delimiter) or delimiter in sample.partition("\n")[0]
+        else:
+            escapes = re.findall(r"\\(.)", sample, re.DOTALL)
+            known = {*"Nnrt0\\\n\r", delimiter}
+            is_meant = bool(null and not quoted) and {*escapes} <= known and {*escapes} != {"N"}
+        if is_meant and delimiter != ONE_COLUMN:
+            look = _look(sample, Dialect(delimiter, "", backslashes=True), cut=cut)
+            if look.share >= EVEN:
+                return look
+    return None
 
 
 def _lined_up(sample: str, *, cut: bool) -> Look | None:
@@ -329,9 +354,11 @@ def _cuts(look: Look, header: int) -> bool:
 
 
 def _names(look: Look, header: int) -> list[str]:
-    """The cells of the line of names; `header`: its line, if it was chosen."""
+    """The cells of the line of names; `header`: its line, if it was chosen. For a line that is not
+    looked at, those of the first one."""
     at = max(header - 1, 0)
-    return look.records[at] if at < len(look.records) else []
+    names = look.records[at : at + 1] or look.records[:1]
+    return names[0] if names else []
 
 
 def _has_title(look: Look) -> bool:
@@ -363,7 +390,13 @@ def _may_be_table(look: Look) -> bool:
     below = look.records[1:]
     if look.width < 2 or len(below) < 2:
         return False
-    return sum(len(cells) == look.width for cells in below) / len(below) >= EVEN
+    widths = [*map(len, below)]
+    if widths.count(look.width) >= EVEN * len(widths):
+        return True
+    # Two tables below each other.
+    changes = sum(one != other for one, other in pairwise(widths))
+    is_wide = len(widths) - widths.count(1) >= EVEN * len(widths)
+    return is_wide and changes * RUN <= len(widths)
 
 
 def are_names(cells: list[str]) -> bool:

@@ -21,6 +21,7 @@ from .row_shapes import (
     usual_width,
 )
 from .shapes import NO_HEADER, Choices, Finding, Option, unreadable
+from .table_parts import Part, tables_above
 
 LEAST_COLUMNS = 3  # of a table that may have a title above it
 LEAST_ROWS = 3  # of a table with fewer columns, with the line of names
@@ -46,6 +47,7 @@ class Header:
     first_row: int = 0  # lines between the names and this one are no rows; 0: there are none
     findings: list[Finding] = field(default_factory=list)
     first: int = 0  # the first line with anything in it
+    above: list[Part] = field(default_factory=list)  # another table
 
     @property
     def end(self) -> int:
@@ -85,6 +87,8 @@ def _find_names(header: Header, lines: list[Look], choices: Choices, spans: Sequ
         return
     at = _best_line(lines, len(above))
     header.line = lines[at].line
+    if at and is_free:
+        header.above = tables_above(lines, at)
     if choices.header_lines:
         header.line = max(header.line - _groups_above(lines, at), lines[0].line)
     elif count := _groups_above(lines, at):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from .encodings import BAD
 from .shapes import Finding
 
 MOST_LEVELS = 200  # of lists and objects within each other; what is stored has to be read again
@@ -89,6 +90,19 @@ def json_fault(number: int, text: str, most: int) -> Finding:
     column = at - text.rfind("\n", 0, at)
     near = shown(text[max(at - AROUND, 0) : at + AROUND])
     return Finding("json", f"Column {column:,}: {why} It is near “{near}”.", number)
+
+
+def bad_character(number: int, text: str, encoding: str) -> Finding:
+    """`text` has BAD where bytes make no character of `encoding`."""
+    at = text.index(BAD)
+    number += text.count("\n", 0, at)
+    near = shown(without_bad(text[max(at - AROUND, 0) : at + AROUND]))
+    words = f"This row has a character that is not valid {encoding}: “{near}”."
+    return Finding("bad_character", words, number)
+
+
+def without_bad(text: str) -> str:
+    return text.replace(BAD, "\ufffd")
 
 
 def shown(text: str) -> str:

@@ -10,16 +10,26 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import IO, Any
 
 import msgspec
 
 from .column_names import ColumnNames
-from .encodings import find_encoding
+from .descriptions import name_of
+from .encodings import BAD, MARK_BAD, find_encoding, first_bad_line
 from .garbled_text import GarbledText
-from .json_faults import MOST_LEVELS, decoder, find_oddity, is_flat, json_fault
-from .json_layout import LINES, OBJECTS, find_layout
+from .json_faults import (
+    MOST_LEVELS,
+    bad_character,
+    decoder,
+    find_oddity,
+    is_flat,
+    json_fault,
+    without_bad,
+)
+from .json_layout import LINES, OBJECTS, TABLE, Layout, find_layout
 from .json_list import BareObjects, ListObjects
 from .json_scanner import BLANKS
 from .request_conversion import Converter
@@ -43,8 +53,11 @@ KEPT = 10_000  # characters of a bad line
 REQUEST = "request"  # what the problem file calls the column of ready-made requests
 
 _encoder = msgspec.json.Encoder()
-# "[28.11.26, 10:15:01] Ann: Hi" of a chat, "[2026-11-28 10:00] started" of a log.
-_BRACKETED = re.compile(rb"\[\s*[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}[^\]\n]*\][ \t]*[^\s,\]]")
+# "[28.11.26, 10:15:01] Ann: Hi" or "[10:15] Ann" of a chat, "[2026-11-28 10:00] started" of a log.
+_BRACKETED = re.compile(
+    rb"\[\s*(?:[0-9]{1,4}[./-] ?[0-9]{1,2}[./-] ?[0-9]{1,4}|[0-9]{1,2}:[0-9]{2})"
+    rb"[^\]\n]*\][ \t]*[^\s,\]]"
+)
 _COMMENTS = re.compile(rb"\A(\s*(//[^\n]*\n|/\*.*?\*/))+(?=\s*[{\[])", re.DOTALL)
 # A cell that is an object or a number keeps the text that was there.
 _raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -82,7 +95,8 @@ class JsonLinesReader:
         self.remarks: list[Finding] = []
         self._file = file
         self._most = file.limits.line
-        self._encoding = find_encoding(file, choices.encoding, self.remarks)
+        self._encoding = find_encoding(file, choices.encoding, self.remarks, bad_lines=True)
+        self._bad_line = first_bad_line(file, self._encoding)
         self.understood = Choices(
             encoding=self._encoding,
             remedies=choices.remedies,
@@ -96,7 +110,7 @@ class JsonLinesReader:
         self.columns: list[str] = []
         self._keys: list[str] = []  # of the objects, parallel to the columns
         self.nameless: set[int] = set()
-        self._layout = find_layout(self._open_text, self._most, choices.list_key)
+        self._layout = self._find_layout(choices.list_key)
         if self._layout.remark:
             self.remarks.append(self._layout.remark)
         self.format = "JSONL" if self._layout.form == LINES else "JSON"
@@ -107,6 +121,15 @@ class JsonLinesReader:
             first = next((found for found in begin if isinstance(found, tuple)), None)
         if first:
             self._find_kind(first[1], choices.convert)
+
+    def _find_layout(self, wanted: str) -> Layout:
+        """Raises Unreadable."""
+        layout = find_layout(partial(self._open_text, "replace"), self._most, wanted)
+        if layout.form == TABLE and self._bad_line:
+            # The bad character cannot be traced to a row.
+            words = f"This line has a character that is not valid {name_of(self._encoding)}."
+            raise unreadable("encoding", words, self._bad_line)
+        return layout
 
     def _find_kind(self, first: dict[str, Any], chosen: str) -> None:
         """Table or requests, by the first object."""
@@ -186,12 +209,12 @@ class JsonLinesReader:
 
     @property
     def _tolerates_faults(self) -> bool:
-        """Whether it is certain where the next object begins."""
+        """Whether it is certain where the object after a faulty one begins."""
         return self._layout.form == LINES
 
     @property
     def _tolerated(self) -> int:
-        return FAULTS_SHOWN if self._tolerates_faults else 1
+        return FAULTS_SHOWN if self._tolerates_faults or self._bad_line else 1
 
     def _bad_row(self, count: int, number: int, bad: BadText) -> ParsedRow:
         """A line that is no object: it is the text of the first cell."""
@@ -250,12 +273,12 @@ class JsonLinesReader:
             if isinstance(found, BadText):
                 if faults.add(found.finding):
                     break
-                if not self._tolerates_faults:
+                if faults.is_lost:
                     continue
                 request = {"line": _kept(found.text)}
                 source = _encoder.encode(request).decode()
                 yield self._request_row(requests, row, number, source, request, found.finding)
-            elif self._tolerates_faults or not faults.bad:
+            elif not faults.is_lost:
                 faults.good += 1
                 converted = self._converted(count, number, *found)
                 yield self._request_row(requests, row, number, *converted)
@@ -330,6 +353,10 @@ class JsonLinesReader:
                 if isinstance(text, Finding):
                     yield number, BadText("", text)
                     continue
+                if self._bad_line and BAD in text:
+                    finding = bad_character(number, text, name_of(self._encoding))
+                    yield number, BadText(without_bad(text), finding)
+                    continue
                 if len(text) <= self._most:
                     try:
                         values = decoder.decode(text)
@@ -340,8 +367,9 @@ class JsonLinesReader:
                         pass
                 yield number, BadText(text, json_fault(number, text, self._most))
 
-    def _open_text(self) -> IO[str]:
-        return io.TextIOWrapper(self._file.open(), self._encoding, newline="")
+    def _open_text(self, errors: str = MARK_BAD) -> IO[str]:
+        errors = errors if self._bad_line else "strict"
+        return io.TextIOWrapper(self._file.open(), self._encoding, errors, newline="")
 
     def _texts(self, file: IO[str]) -> Iterator[tuple[int, str | Finding]]:
         """Where each object begins, and its text."""
@@ -377,19 +405,21 @@ class _Faults:
 
     def __init__(self, tolerates: bool) -> None:
         self.good = self.bad = 0
+        self.is_lost = False  # nobody knows where the next object begins
         self._tolerates = tolerates
         self._first: list[Finding] = []
 
     def add(self, finding: Finding) -> bool:
         """Whether it makes no sense to read on."""
         self.bad += 1
+        self.is_lost = self.is_lost or not (self._tolerates or finding.kind == "bad_character")
         if len(self._first) < FAULTS_SHOWN:
             self._first.append(finding)
         return self.bad >= FAULTS_SHOWN and not self._are_few
 
     @property
     def _are_few(self) -> bool:
-        return self._tolerates and self.good >= GOOD_TO_BAD * self.bad
+        return not self.is_lost and self.good >= GOOD_TO_BAD * self.bad
 
     def require_few(self) -> None:
         """Raises Unreadable with all that is wrong."""

@@ -64,7 +64,7 @@ def _are_names(lines: Sequence[Look], begin: int, end: int, wide: Sequence[Span]
     for span in merged:
         places = [at for at in range(span.left, span.right + 1) if at in names.filled]
         texts = [names.cell(at) for at in places]
-        if len(places) < 2 or len(set(texts)) < len(texts) or not all(map(_is_name, texts)):
+        if len(places) < 2 or len(set(texts)) < len(texts) or not all(map(is_name, texts)):
             return False
         covered |= {*range(span.left, span.right + 1)}
     upper = {at for line in lines[begin:end] for at in line.filled}
@@ -73,10 +73,11 @@ def _are_names(lines: Sequence[Look], begin: int, end: int, wide: Sequence[Span]
         return False  # a text above a name is a note
     own = names.filled - covered
     if own:
-        return all(_is_name(names.cell(at)) for at in own)
+        return all(is_name(names.cell(at)) for at in own)
     below = lines[end + 1 : end + 1 + COMPARED]
     return bool(beside) or (names.is_text and contrast(names, below, names.filled) > 1)
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Whether it may be the name of a column: words, or a year."""
     return not is_value(text) or bool(_YEAR.fullmatch(text))

@@ -135,7 +135,7 @@ def _of_tuning(number: int, values: Json, wanted: str) -> Converted:
         messages.pop()
     if not any(message["role"] == "user" for message in messages):
         raise NotConvertible("The conversation has no message by the user.")
-    if isinstance(system := values.get("system"), str):
+    if (system := values.get("system")) is not None:
         messages.insert(0, {"role": "system", "content": system})
     tools = values.get("tools")
     return _of_body(f"request-{number}", {"messages": messages, "tools": tools}, wanted)
@@ -299,6 +299,8 @@ def _block(part: Any) -> Json:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(part, dict) and part.keys() == {"text"}:
+        kind = "text"  # of Amazon Bedrock
     if kind in _TEXTS:
         text = part.get("text", part.get("refusal", ""))
         return {"type": "text", "text": text if isinstance(text, str) else ""}

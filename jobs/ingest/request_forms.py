@@ -15,6 +15,7 @@ TUNING, GEMINI_TUNING, BARE = "fine-tuning", "gemini-tuning", "bare"
 _CONVERSATION = {"messages", "system", "tools", "parallel_tool_calls", "functions"}
 _GEMINI = {"contents", "systemInstruction", "system_instruction", "tools"}
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_SHARE_GPT = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
 _OFFERED = ("haiku", "sonnet", "opus")  # families of models
 _SMALL = ("mini", "nano", "small", "lite", "flash", "haiku", "3.5", "micro")
 
@@ -62,6 +63,7 @@ def is_request(keys: Set[str]) -> bool:
         or keys >= {"request", "custom_id"}
         or keys == {"request", "metadata"}
         or ("messages" in keys and keys <= _CONVERSATION)
+        or ("conversations" in keys and keys <= {"conversations", "id", "system", "tools"})
         or ("contents" in keys and keys <= _GEMINI)
         or (keys >= {"model", "messages"})
     )
@@ -98,9 +100,18 @@ def conversation_of(values: Json) -> list[Json]:
     """The messages of a conversation; in an example of two answers they are in its input."""
     given = values.get("input", values)
     messages = given.get("messages") if isinstance(given, dict) else None
+    if messages is None and isinstance(values.get("conversations"), list):
+        messages = [_of_share_gpt(one) for one in values["conversations"]]
     if not isinstance(messages, list) or not all(map(_is_message, messages)):
         return []
     return messages
+
+
+def _of_share_gpt(value: Any) -> Any:
+    """{"from": "human", "value": "Hi"} as a message."""
+    if not isinstance(value, dict) or not isinstance(value.get("from"), str):
+        return value
+    return {"role": _SHARE_GPT.get(value["from"], value["from"]), "content": value.get("value")}
 
 
 def _is_message(value: Any) -> bool:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 
 from .inner_lines import TOTALS
 from .row_shapes import Look, Record, is_value, looks
 from .shapes import KEEP, SKIP, Finding, Option
 
 LOOK_AHEAD = 30  # records that are remembered before they are given out
+LEAST_ROWS = 3  # with a line of sums without a word
 RARE = 0.02  # of the rows, may look so and be rows
 NAMED = 5
 SHOWN = 60  # characters of a cell
 
+_NO_NUMBER = re.compile(r"[^\d.,+-]")
 _TOTAL = re.compile(
     r"(grand |sub-?|overall )?(totals?|sums?|averages?|mean|count)(\s?:.+)?"
     r"|(gesamt|end|zwischen)?summen?|(ins)?gesamt(ergebnis)?|durchschnitt|mittelwert"
@@ -40,7 +43,11 @@ def notes_below(tail: Sequence[Record], widths: Counter[int], gaps: int) -> list
         return []
     usual = max(widths, key=lambda width: (widths[width], width))
     begin = len(lines)
-    while begin and _is_note(lines[begin - 1], usual):
+    is_all = rows == len(lines)
+    while begin and (
+        _is_note(lines[begin - 1], usual)
+        or (rows > LEAST_ROWS and _is_bare_total(lines[:begin], usual, is_all=is_all))
+    ):
         begin -= 1
     end = at = len(lines)
     while at > 1 and _is_apart(lines[at - 1], usual):
@@ -82,6 +89,36 @@ def _is_note(line: Look, usual: int) -> bool:
         return True
     has_words = any(not is_value(line.cell(at)) for at in line.filled)
     return has_words and line.count * 3 <= usual
+
+
+def _is_bare_total(lines: Sequence[Look], usual: int, *, is_all: bool) -> bool:
+    """Whether the last line has nothing but values, and none in the first column. `is_all`: the
+    lines are all rows, so one of the values has to be a sum."""
+    *rows, last = lines
+    if not _is_bare(last, usual) or (rows and _is_bare(rows[-1], usual)):
+        return False
+    return not is_all or any(_is_sum(rows, last, at) for at in last.filled)
+
+
+def _is_bare(line: Look, usual: int) -> bool:
+    cells = [line.cell(at) for at in line.filled]
+    return len(cells) < usual and not line.cell(0) and all(map(is_value, cells))
+
+
+def _is_sum(rows: Sequence[Look], last: Look, at: int) -> bool:
+    """Whether a cell of the last line has the sum of those above, with either decimal sign."""
+    above = [row.cell(at) for row in rows if row.cell(at)]
+    for thousands, decimal in ((",", "."), (".", ",")):
+        try:
+            total, *numbers = (
+                Decimal(_NO_NUMBER.sub("", cell.replace(thousands, "")).replace(decimal, "."))
+                for cell in [last.cell(at), *above]
+            )
+        except InvalidOperation:
+            continue
+        if len(numbers) > 1 and total and sum(numbers) == total:
+            return True
+    return False
 
 
 def _is_apart(line: Look, usual: int) -> bool:

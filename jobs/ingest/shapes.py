@@ -11,9 +11,12 @@ from ..rules.structs import reader_of
 from .finding_kinds import remedy_of
 
 NO_HEADER = -1
+ALL_ROWS = -1
 SKIP, KEEP, FILL = "skip", "keep", "fill"  # what to do with hidden, unusual and merged cells
 ALL = "all"  # skip headings, too
 FIX = "fix"  # repair garbled text
+ESCAPES = "escapes"  # read backslashes as databases write them
+EMPTY = "empty"  # read what stands for nothing as nothing
 LINES_NAMED = 20  # with the same problem
 
 
@@ -41,19 +44,24 @@ class Choices(msgspec.Struct, frozen=True):
     fill: bool = False  # fill rows with too few cells instead of skipping them
     remedies: tuple[str, ...] = ()  # codes of fixes to apply to all ready-made requests
     no_quotes: bool = False  # quotation marks are text like any other
+    backslashes: str = ""  # ESCAPES, as databases write them, or KEEP
     header_lines: int = 0  # in how many lines the column names are, from `header` on
     first_row: int = 0  # the line of the first row; lines between it and the names are left out
+    last_row: int = 0  # the line of the last row; ALL_ROWS: also those of further tables below
     hidden: str = ""  # rows and columns that the spreadsheet hides: SKIP or KEEP
     merged: str = ""  # empty cells under a merge: FILL them with its text, or KEEP them empty
     unlike: str = ""  # rows above or below the table that look unlike the others: SKIP or KEEP
     subtotals: str = ""  # lines between the rows: SKIP totals, ALL: also headings, or KEEP
     garbled: str = ""  # text that was saved in a wrong encoding: FIX it, or KEEP it
+    nulls: str = ""  # cells with what databases write for a missing value: EMPTY, or KEEP
     as_shown: tuple[str, ...] = ()  # columns read with their number format
     as_stored: tuple[str, ...] = ()  # columns read without it
     list_key: str = ""  # the list to read in a JSON object, such as "data.items"
     convert: str = ""  # requests in the form of another program, such as "openai"
 
 
+# Lines of one sheet, which mean nothing in another.
+_LINES = ("header", "header_lines", "first_row", "last_row")
 # What is given by name; raises msgspec.ValidationError when it fits no field.
 choices_from = reader_of(Choices)
 
@@ -67,7 +75,9 @@ class Option(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def applied(self, choices: Choices) -> Choices:
         """`choices` with the change. Raises msgspec.ValidationError if it fits no field."""
-        return choices_from({**msgspec.structs.asdict(choices), **self.change})
+        is_other_sheet = self.change.get("sheet", choices.sheet) != choices.sheet
+        lines = dict.fromkeys(_LINES, 0) if is_other_sheet else {}
+        return choices_from({**msgspec.structs.asdict(choices), **lines, **self.change})
 
 
 class CorrectionFile(msgspec.Struct, frozen=True, omit_defaults=True):

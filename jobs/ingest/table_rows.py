@@ -7,13 +7,13 @@ from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-import msgspec
-
 from .column_names import ColumnNames, join_names, odd_names
 from .garbled_text import GarbledText
 from .headers import Header, find_header
 from .inner_lines import TOTAL_PREFIXES, TOTALS, InnerLines, kind_of
 from .merged_names import Span
+from .null_marks import NullMarks, may_have_nulls
+from .row_cells import encode, line_of
 from .row_notes import LOOK_AHEAD, ask_about, notes_below, say_skipped
 from .row_shapes import Look, Record, is_value
 from .shapes import (
@@ -28,6 +28,7 @@ from .shapes import (
     RowCorrections,
     unreadable,
 )
+from .table_parts import PartsBelow, ask_about_tables, parts_of, until_last_row
 
 BLANKS_LOOKED_AT = 10_000
 LOOKED_AT = 60  # records at the beginning among which the column names are looked for
@@ -35,8 +36,6 @@ NAMED = 5  # lines in a remark
 SHOWN = 60  # characters of a name in a remark
 MARK = "\ufeff"
 CONTROL_Z = "\x1a"
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Table:
@@ -46,6 +45,7 @@ class Table:
         self.choices = choices
         self.limits = limits
         self.remarks = remarks
+        self.may_have_nulls = True
         self.is_text = False  # of a text file, which may end with Ctrl-Z
         self.corrections: RowCorrections | None = None
         self.wrong: Container[int] = ()  # lines that cannot be sent for a reason of the reader's
@@ -56,6 +56,7 @@ class Table:
         self.short_in_question = 0  # rows with too few cells that may be headings or totals
         self._found = Header()
         self._garbled = GarbledText(choices.garbled)
+        self._nulls = NullMarks(choices.nulls)
         self._names: list[list[str]] = []  # the lines with column names, as they are in the file
         self._between: list[int] = []  # lines between the names and the first row
         self._repeated: list[int] = []  # lines that are the names again, and were left out
@@ -80,16 +81,20 @@ class Table:
             header=found.line,
             header_lines=found.lines if found.lines > 1 else 0,
             first_row=found.first_row,
+            last_row=self.choices.last_row,
             fill=self.choices.fill,
             unlike=self.choices.unlike,
             subtotals=self.choices.subtotals,
             garbled=self.choices.garbled,
+            nulls=self.choices.nulls,
         )
 
     def lines(self, records: Iterable[Record]) -> Iterator[ParsedRow]:
         """Raises Unreadable."""
         garbled = self._garbled
         records = iter(records)
+        if self.choices.last_row > 0:
+            records = until_last_row(records, self.choices, self.remarks)
         if garbled.is_repairing:
             records = ((line, garbled.repaired(line, cells)) for line, cells in records)
         first = _beginning(records)
@@ -97,28 +102,36 @@ class Table:
         self.remarks += self._found.findings
         width = 0
         limits, fill, corrections = self.limits, self.choices.fill, self.corrections or None
+        nulls = self._nulls
+        looks_for_nulls = nulls.is_looking and self.may_have_nulls
+        empties_nulls = nulls.is_emptying
         keeps = self.choices.subtotals == KEEP
         short = limits.cell // 4  # bytes of a row without a cell that is too long
         for line, cells in self._rows(chain(first, records)):
+            if empties_nulls:
+                cells = nulls.looked_at(line, cells)
             if corrections is not None:
                 cells = self._corrected(corrections, line, cells)
             width = width or len(self.columns)
             if len(cells) == width:
                 # As line_of would do it, for the rows that are most frequent.
-                source = _encode(cells).decode()
-                if source.isascii() and len(source) < short:
+                source = encode(cells).decode()
+                is_plain = source.isascii() and len(source) < short
+                if is_plain and not (looks_for_nulls and may_have_nulls(source)):
                     sizes = list(map(len, cells))
                     yield ParsedRow(line, source, sum(sizes), None, sizes)
                     continue
             if keeps and len(cells) == 1 < width and kind_of(cells, width):
                 cells = cells + [""] * (width - 1)
+            if looks_for_nulls:
+                cells = nulls.looked_at(line, cells)
             row = line_of(line, cells, width, limits, fill=fill)
             if not row.source.isascii():
                 garbled.look_at(line, row.source, cells)
             yield row
         for names in self._names:
             garbled.look_at(self.header, "".join(names), names)
-        self.remarks += garbled.findings()
+        self.remarks += [*garbled.findings(), *nulls.findings(self.columns)]
         self._remark_on_lines()
 
     def _rows(self, records: Iterator[Record]) -> Iterator[Record]:
@@ -126,9 +139,11 @@ class Table:
         tail: deque[Record] = deque()
         widths: Counter[int] = Counter()
         whole = gaps = last_blank = 0
+        after_gap = False
         first = self._first_row(records)
         width = len(self.columns)
         inner = InnerLines(self.choices.subtotals, width)
+        parts = self._parts_below()
         skipped = self._what_repeats()
         folded = [_folded(cells) for cells in skipped]
         # A single name in another case may well be a row.
@@ -144,6 +159,8 @@ class Table:
                     self.blank_lines += 1
                     gaps += line > last_blank + 1
                     last_blank = line
+                    parts.gap(tail[-1][0] if tail else line)
+                    after_gap = parts.is_open
                     continue
                 if begin == MARK:
                     cells = self._unmarked(line, cells)
@@ -160,22 +177,34 @@ class Table:
                 whole += 1
                 if is_total and len(cells) > 1:
                     inner.add_total(line, cells)
+            if after_gap:
+                parts.look_at(record)
+                after_gap = parts.is_open
             tail.append(record)
             if len(tail) > LOOK_AHEAD:
                 record = tail.popleft()
                 if not (inner.kinds and inner.is_left_out(record)):
                     yield record
         if tail:
-            widths[len(self.columns)] += whole
+            widths[width] += whole
             gaps -= last_blank > tail[-1][0]
-            notes = len(self._find_notes(tail, widths, gaps))
-            for left, record in zip(range(len(tail), 0, -1), list(tail), strict=True):
-                is_note = left <= notes
-                if not (self.choices.unlike == SKIP if is_note else inner.is_left_out(record)):
-                    yield record
+            last_table = self._ask_about_tables(parts, tail[-1][0])
+            notes = len(self._find_notes(tail, widths, gaps, last_table))
+            yield from self._last_rows(tail, notes, inner)
         if found := inner.finding(widths, widths.total()):
             self.remarks.append(found)
             self.short_in_question = inner.short
+
+    def _last_rows(self, tail: deque[Record], notes: int, inner: InnerLines) -> Iterator[Record]:
+        """Those of `tail` that are rows; the last `notes` of them look unlike the others."""
+        for left, record in zip(range(len(tail), 0, -1), tail, strict=True):
+            is_note = left <= notes
+            if not (self.choices.unlike == SKIP if is_note else inner.is_left_out(record)):
+                yield record
+
+    def _parts_below(self) -> PartsBelow:
+        named = [name for at, name in enumerate(self.columns) if at not in self.nameless]
+        return PartsBelow(named, is_titled=0 < self._found.first < self._found.line)
 
     def _first_row(self, records: Iterator[Record]) -> list[Record]:
         """The first record below the column names, in a list. Raises Unreadable."""
@@ -201,17 +230,33 @@ class Table:
                 raise unreadable("above_header", text)
             raise unreadable("empty", "The file has no column names and no rows.")
         self._name_columns(row[0][1] if row else [])
-        if above:
+        if above and not self._found.above:
             self._remark_on_what_is_above(above)
         return row
 
-    def _find_notes(self, tail: deque[Record], widths: Counter[int], gaps: int) -> Sequence[Look]:
-        """The last lines that look unlike the others. They are rows unless a person skips them."""
+    def _ask_about_tables(self, parts: PartsBelow, end: int) -> int:
+        """Ask, if there are several, and say in which line the last one begins. `end`: the last
+        line of the file."""
+        parts.close()
+        found = self._found
+        if self.choices.last_row or self.choices.header == NO_HEADER:
+            return 0
+        tables = parts_of(found.above, (found.line, found.lines), parts.found, end)
+        if len(tables) < 2:
+            return 0
+        self.remarks.append(ask_about_tables(tables, len(found.above)))
+        return tables[-1].begin if parts.found else 0
+
+    def _find_notes(
+        self, tail: deque[Record], widths: Counter[int], gaps: int, last_table: int
+    ) -> Sequence[Look]:
+        """The last lines that look unlike the others. They are rows unless a person skips them.
+        `last_table`: where the last of several tables begins, which is asked about."""
         self._end_before_control_z(tail)
         found = notes_below(tail, widths, gaps)
         if found and self.choices.unlike == SKIP:
             self.remarks.append(say_skipped(found))
-        elif found and self.choices.unlike != KEEP:
+        elif found and self.choices.unlike != KEEP and not 0 < last_table <= found[-1].line:
             self.remarks.append(ask_about(found))
         return found
 
@@ -339,39 +384,6 @@ class Table:
         return line_of(line, cells, len(self.columns), self.limits, fill=fill)
 
 
-def line_of(line: int, cells: list[str], expected: int, limits: Limits, *, fill: bool) -> ParsedRow:
-    """A row of a table with `expected` columns. `fill`: missing cells are filled with nothing."""
-    problem = None
-    if len(cells) != expected:
-        cells, problem = _fitted(line, cells, expected, fill=fill)
-    source = _encode(cells).decode()
-    if source.isascii():
-        sizes = list(map(len, cells))
-    else:
-        sizes = [len(cell) if cell.isascii() else len(cell.encode()) for cell in cells]
-    # A character has at most four bytes.
-    if len(source) * 4 > limits.cell and max(sizes) > limits.cell:
-        text = f"A cell has {max(sizes):,} bytes; the limit is {limits.cell:,}."
-        problem = Finding("long_cell", text, line)
-    return ParsedRow(line, source, sum(sizes), problem, sizes)
-
-
-def _fitted(
-    line: int, cells: list[str], expected: int, *, fill: bool
-) -> tuple[list[str], Finding | None]:
-    """The cells of a row that has too few or too many, and what is wrong with it."""
-    if len(cells) < expected:
-        if fill:
-            return cells + [""] * (expected - len(cells)), None
-        text = f"This row has {_cells(len(cells))}, and there are {expected} columns."
-        return cells, Finding("few_cells", text, line)
-    if not any(map(str.strip, cells[expected:])):
-        return cells[:expected], None
-    columns = "is 1 column" if expected == 1 else f"are {expected} columns"
-    text = f"This row has {_cells(len(cells))}, and there {columns}."
-    return cells, Finding("many_cells", text, line)
-
-
 def _plain_beginnings(words: Iterable[str]) -> frozenset[str]:
     """Printable characters of ASCII with which none of `words` begins, in lower or upper case."""
     others = {word[:1] for word in words}
@@ -394,10 +406,6 @@ def _beginning(records: Iterator[Record]) -> list[Record]:
         if filled == LOOKED_AT:
             break
     return found
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _left_out(lines: list[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +13,7 @@ from .shapes import Limits, unreadable
 from .utf_16 import utf_16_order, utf_32_order
 
 HEAD = 1 << 16
+BLOCK = 1 << 20
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
@@ -86,6 +88,14 @@ class UploadFile:
         if not self.is_packed:
             return raw
         return io.BufferedReader(_Limited(raw, self.limits.unpacked), HEAD)
+
+    def blocks(self, overlap: int) -> Iterator[bytes]:
+        """The unpacked bytes in large blocks, each after the last `overlap` bytes before it."""
+        rest = b""
+        with self.open() as stream:
+            while block := stream.read(BLOCK):
+                yield rest + block
+                rest = block[-overlap:]
 
     @property
     def position(self) -> int:

@@ -64,7 +64,7 @@ from .workbook_files import (
     part_blocks,
 )
 from .workbook_package import WorkbookPackage, cells_in_words
-from .workbook_sheet import SheetScan
+from .workbook_sheet import SheetScan, has_cells
 from .workbook_shown import ShownSheet
 from .workbook_styles import SheetStyles
 
@@ -72,6 +72,7 @@ NO_RESULT = "="  # stands for a formula without a result, in a row with nothing 
 NAMED = 20  # sheets, errors, lines in one remark
 SHEET_LINES = 100  # of a sheet that are looked at to choose one
 SHEETS_OFFERED = 6  # as buttons
+SHEETS_LOOKED_AT = 100  # to find those that are empty
 QUICK = 50_000_000  # bytes of the XML of a sheet that is only looked at
 
 
@@ -222,9 +223,11 @@ class WorkbookReader:
         if self._sheet.name != best.name:
             self._open_sheet(workbook, best.index, best.name)
         self._shown.begin()
-        self.sheets = [name for _index, name, seen in sheets if seen or name == self._sheet.name]
+        empty = self._empty_sheets(workbook, sheets)
+        filled = [sheet for sheet in sheets if sheet[1] not in empty]
+        self.sheets = [name for _index, name, seen in filled if seen or name == self._sheet.name]
         if len(sheets) > 1:
-            self._remark_on_sheets(sheets, sure=bool(wanted) or is_sure(found, best))
+            self._remark_on_sheets(filled, empty, sure=bool(wanted) or is_sure(found, best))
 
     def _looks(
         self, workbook: CalamineWorkbook, sheets: list[tuple[int, str]]
@@ -261,6 +264,23 @@ class WorkbookReader:
         with ZipFile(self._path) as archive:
             return archive.getinfo(part).file_size <= QUICK
 
+    def _empty_sheets(
+        self, workbook: CalamineWorkbook, sheets: list[tuple[int, str, bool]]
+    ) -> list[str]:
+        """Those without any cell, as far as it takes little time to find out."""
+        others = [sheet for sheet in sheets[:SHEETS_LOOKED_AT] if sheet[1] != self._sheet.name]
+        return [name for index, name, _seen in others if self._is_empty(workbook, index, name)]
+
+    def _is_empty(self, workbook: CalamineWorkbook, index: int, name: str) -> bool:
+        with suppress(Unreadable), library_errors():
+            if part := self._package.parts.get(name):
+                with ZipFile(self._path) as archive:
+                    is_small = archive.getinfo(part).file_size <= BLOCK
+                    return is_small and not has_cells(archive.read(part))
+            rows = workbook.get_sheet_by_index(index).iter_rows()
+            return all(cell == "" for row in rows for cell in row)
+        return False
+
     def _open_sheet(self, workbook: CalamineWorkbook, index: int, name: str) -> None:
         self._sheet = SheetScan(name)
         look = SheetStyles(self._package.styles)
@@ -280,14 +300,19 @@ class WorkbookReader:
         left = self._range.start[1] if self._range.start else 0
         self._shown = ShownSheet(look.facts, self._choices, left)
 
-    def _remark_on_sheets(self, sheets: list[tuple[int, str, bool]], *, sure: bool) -> None:
+    def _remark_on_sheets(
+        self, sheets: list[tuple[int, str, bool]], empty: list[str], *, sure: bool
+    ) -> None:
+        """`sheets`: without those that are `empty`."""
         read = self._sheet.name
-        text = f"The workbook has {len(sheets)} sheets; “{read}” was read."
+        text = f"The workbook has {len(sheets) + len(empty)} sheets; “{read}” was read."
         others = [name for _index, name, visible in sheets if visible and name != read]
         if others:
             text += f" Not read: {_quoted(others)}."
         if hidden := [name for _index, name, visible in sheets if not visible and name != read]:
             text += f" Hidden: {_quoted(hidden)}."
+        if empty:
+            text += f" Empty: {_quoted(empty)}."
         names = [] if self._choices.sheet else others[:SHEETS_OFFERED]
         if not sure:
             names = [read, *names]

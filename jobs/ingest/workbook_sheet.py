@@ -35,7 +35,13 @@ _PATTERNS = [
     )
     for cell in (_CELL, _USUAL)
 ]
+_FILLED = re.compile(rb"<(?:\w+:)?(?:v|is|f)\b")  # in a cell: a value, a text, a formula
 _END = re.compile(rb"</(?:\w+:)?sheetData>|<(?:\w+:)?sheetData\s*/>")
+
+
+def has_cells(sheet: bytes) -> bool:
+    """Whether the XML of a sheet has a cell with something in it."""
+    return _FILLED.search(sheet) is not None
 
 
 class SheetScan:

@@ -22,8 +22,8 @@ from ..ingest.corrections import Corrections
 from ..ingest.json_faults import find_oddity
 from ..ingest.json_reader import REQUEST
 from ..ingest.request_reader import RequestReader
+from ..ingest.row_cells import line_of
 from ..ingest.shapes import LINES_NAMED, Finding, Limits, ParsedRow, Unreadable, row_name
-from ..ingest.table_rows import line_of
 from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, files
 from . import edits
 

@@ -103,6 +103,16 @@ def test_check_says_how_a_file_is_read(
         ("A,,B,\nx,y,x,y\n1,2,3,4\n", "header_lines", 1, {"--header-row 2 --header-lines 1": 1}),
         ("34,Rome\n35,Ulm\n", "odd_names", 1, {"--header-row -1": 2}),
         ("id,text\n1,a\n\ufeffid,text\n2,b\n", "repeated_names", 2, {"--header-row -1": 4}),
+        (
+            "a,n\nx,1\ny,2\nz,3\nu,4\nv,5\n\nname,city,n\nAnn,Ulm,1\nBen,Rom,2\nCid,Ulm,3\nDi,Bari,4\n",
+            "tables",
+            4,
+            {
+                "--header-row 1 --last-row 6": 5,
+                "--header-row 8": 4,
+                "--header-row 1 --last-row -1": 10,
+            },
+        ),
         ("T\n\nid,text,n\n1,a,2\n", "above_header", 1, {"--header-row 1": 2}),
     ],
 )

@@ -61,6 +61,21 @@ VERTEX = {
     "custom_id": "v 1",
     "request": {"messages": [HI], "anthropic_version": "vertex-2023-10-16", "max_tokens": 9},
 }
+SHARE_GPT = {
+    "conversations": [
+        {"from": "system", "value": "Be kind."},
+        {"from": "human", "value": "Hi"},
+        {"from": "gpt", "value": "Hello"},
+    ]
+}
+BEDROCK_TUNING = {
+    "schemaVersion": "bedrock-conversation-2024",
+    "system": [{"text": "Be kind."}],
+    "messages": [
+        {"role": "user", "content": [{"text": "Hi"}]},
+        {"role": "assistant", "content": [{"text": "Hello"}]},
+    ],
+}
 GEMINI_TUNING = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
 
 
@@ -69,6 +84,8 @@ GEMINI_TUNING = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
     [
         (TUNING, "fine-tuning", "fine-tuning a model. The last answer of each is the expected"),
         (TWO_ANSWERS, "fine-tuning", "fine-tuning a model"),
+        (SHARE_GPT, "fine-tuning", "fine-tuning a model"),
+        (BEDROCK_TUNING, "fine-tuning", "fine-tuning a model"),
         (VERTEX, "vertex", "Google’s Vertex AI"),
         (GEMINI_TUNING, "gemini-tuning", "fine-tuning Google’s Gemini"),
         ({"request": GEMINI_TUNING}, "gemini", "Google’s Gemini batch API"),
@@ -78,7 +95,7 @@ GEMINI_TUNING = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
 def test_files_of_other_services_are_no_tables_without_a_word(
     path: Path, one: dict[str, Any], convert: str, said: str, count: int
 ) -> None:
-    if count == 1 and one in (TWO_ANSWERS, {"request": GEMINI_TUNING}):
+    if count == 1 and one in (TWO_ANSWERS, BEDROCK_TUNING, {"request": GEMINI_TUNING}):
         return  # one object with a list in it
     reader, _lines = read(path, *[one] * count)
     (asked,) = [found for found in reader.remarks if found.kind == "foreign_requests"]
@@ -100,6 +117,18 @@ def test_the_expected_answer_of_an_example_is_not_sent(path: Path) -> None:
     assert bad.problem and "no message by the user" in bad.problem.text
 
 
+def test_conversations_in_other_forms_keep_their_system_prompt(path: Path) -> None:
+    of_anthropic = {"system": [{"type": "text", "text": "Be kind."}], "messages": [HI, HELLO]}
+    own_system = {"system": "Be kind.", **SHARE_GPT, "id": "7"}
+    own_system["conversations"] = SHARE_GPT["conversations"][1:]
+    all_forms = [SHARE_GPT, own_system, BEDROCK_TUNING, of_anthropic]
+    for params in converted(path, *all_forms, convert="fine-tuning"):
+        assert params["system"] == "Be kind."
+        (message,) = params["messages"]
+        assert message["role"] == "user"
+        assert message["content"] in ("Hi", [{"type": "text", "text": "Hi"}])
+
+
 def test_requests_of_vertex_lose_their_version_and_get_a_model(path: Path) -> None:
     (params,) = converted(path, VERTEX, convert="vertex")
     assert "anthropic_version" not in params and "claude" in params["model"]
@@ -107,9 +136,11 @@ def test_requests_of_vertex_lose_their_version_and_get_a_model(path: Path) -> No
 
 
 def test_messages_of_another_kind_stay_a_table(path: Path) -> None:
-    for messages in ([{"role": "guest", "text": "Hi"}], [{"text": "Hi"}], ["Hi"], "Hi", []):
-        reader, _lines = read(path, {"id": 1, "messages": messages}, {"id": 2, "messages": "x"})
-        assert "foreign_requests" not in [found.kind for found in reader.remarks]
+    of_guest = [{"role": "guest", "text": "Hi"}], [{"from": "guest", "value": "Hi"}]
+    for messages in (*of_guest, [{"text": "Hi"}], ["Hi"], "Hi", []):
+        for key in ("messages", "conversations"):
+            reader, _lines = read(path, {"id": 1, key: messages}, {"id": 2, key: "x"})
+            assert "foreign_requests" not in [found.kind for found in reader.remarks]
 
 
 # --- Whose form it is -----------------------------------------------------------------------------

@@ -62,6 +62,9 @@ def table(*below: str, rows: list[list[str]] = ROWS) -> str:
         ["", "Note:,see above,"],
         ["", "Confidential", "For internal use only"],
         ["(4 rows affected)"],
+        [",,14"],
+        [",,$14.00"],
+        [",,14", "Printed on Monday,,"],
         ["* the price is in euros,,"],
         ["", "end of report,,", "", "page 1 of 1,,"],
     ],
@@ -90,6 +93,9 @@ def test_lines_below_the_table_are_questioned(path: Path, below: list[str]) -> N
         table(),
         table("5,,"),
         table("5,e,"),
+        table(",,5"),
+        table(",,"),
+        table(",e,14"),
         table("", "5,e,6"),
         table("", "5,,6", "", "6,,7", rows=[*ROWS[:2], ["", "", ""], *ROWS[2:]]),
         "a,b,c\nx,,\ny,,\nz,1,\nw,,2\nq,,\n",  # hardly filled all over
@@ -104,6 +110,32 @@ def test_ordinary_rows_are_not_questioned(path: Path, content: str) -> None:
     reader, _lines = read(path, content)
     assert "unlike" not in kinds(reader)
     assert read(path, content, unlike=SKIP)[1] == read(path, content, unlike=KEEP)[1]
+
+
+@pytest.mark.parametrize(
+    ("cells", "total"),
+    [
+        (["1.5", "2.25", "4"], "7.75"),
+        (["1,5", "2,25", "4"], "7,75"),
+        (["1.200,50", "0,50", "9"], "1.210,00"),
+        (["1,200.50", "0.50", "9"], "1,210"),
+        (["€ 5", "€ 6", "€ -1"], "€ 10"),
+        (["5 %", "6 %", "7 %"], "18 %"),
+    ],
+)
+def test_sums_without_a_word_are_questioned(path: Path, cells: list[str], total: str) -> None:
+    rows = [["a", "b", "c"], *(["x", "y", cell] for cell in cells)]
+    content = "".join(";".join(row) + "\n" for row in rows)
+    assert "(line 5)" in finding(read(path, f"{content};;{total}\n")[0], "unlike").text
+    assert "unlike" not in kinds(read(path, f"{content};;{total}1\n")[0])
+
+
+def test_sums_without_a_word_below_many_rows(path: Path) -> None:
+    rows = ROWS + [["x", "y", "1"]] * LOOK_AHEAD * 3
+    assert "unlike" in kinds(read(path, table(",,104", rows=rows))[0])
+    assert "unlike" not in kinds(read(path, table(",,104", ",,105", rows=rows))[0])
+    gaps = [["", "y", "1"] if at % 9 else ["", "", "5"] for at in range(99)]
+    assert "unlike" not in kinds(read(path, table(",,104", rows=ROWS + gaps))[0])
 
 
 def test_notes_below_a_list(path: Path) -> None:

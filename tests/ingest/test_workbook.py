@@ -350,13 +350,13 @@ def three_sheets(path: Path) -> Path:
 def test_the_first_sheet_with_something_in_it_is_read_and_all_are_named(three_sheets: Path) -> None:
     reader, _lines = read(three_sheets)
     assert reader.columns == ["a"]
-    assert list(reader.sheets) == ["Cover", "final (2)", "Notes & <more>"]
+    assert list(reader.sheets) == ["final (2)", "Notes & <more>"]
     assert reader.understood.sheet == "final (2)"
     assert remarks(reader, "sheets") == [
         (
             None,
-            "The workbook has 4 sheets; “final (2)” was read. Not read: “Cover”, “Notes & <more>”. "
-            "Hidden: “Old”.",
+            "The workbook has 4 sheets; “final (2)” was read. Not read: “Notes & <more>”. "
+            "Hidden: “Old”. Empty: “Cover”.",
         )
     ]
 
@@ -379,7 +379,7 @@ def test_another_sheet_can_be_chosen_also_a_hidden_one(three_sheets: Path) -> No
     assert (reader.columns, reader.understood.sheet) == (["b"], "Notes & <more>")
     reader, _lines = read(three_sheets, Choices(sheet="Old"))
     assert reader.columns == ["c"]
-    assert list(reader.sheets) == ["Cover", "final (2)", "Notes & <more>", "Old"]
+    assert list(reader.sheets) == ["final (2)", "Notes & <more>", "Old"]
 
 
 def test_a_sheet_that_is_empty_or_not_there_is_refused(three_sheets: Path) -> None:

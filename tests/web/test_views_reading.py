@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.actions import uploads
-from jobs.ingest.shapes import FILL, KEEP, SKIP, Choices
+from jobs.ingest.shapes import ALL_ROWS, FILL, KEEP, SKIP, Choices
 from jobs.models import Job
 from jobs.web.forms.uploads import ReadingForm
 
@@ -114,6 +114,30 @@ SAME_WORDS = {
         "These are conversations for fine-tuning a model.",
         "Convert them to requests for Claude",
         "--convert fine-tuning",
+    ),
+    "tables": (
+        "name,age\nAnn,31\nBen,42\nCid,53\n\ncity,people\nOslo,700\nRome,2800\nBari,300\n",
+        "This file seems to hold two tables: lines 1–4 and 6–9.",
+        "Only the first",
+        "--last-row 4",
+    ),
+    "nulls": (
+        "id\ttext\n1\tgood\n2\t\\N\n3\t\\N\n",
+        "2 cells have only “\\N”, in “text” (2).",
+        "Read as empty",
+        "--empty-nulls",
+    ),
+    "backslashes": (
+        "id\ttext\n1\tone\\\ntwo\n2\t\\N\n",
+        "Backslashes are read as databases write them",
+        "Read them so",
+        "--escapes",
+    ),
+    "chat": (
+        "28.11.26, 10:15 - Ann: Hi, you\n28.11.26, 10:16 - Ben: Yes, me\n",
+        "The lines begin with a time, as in a chat or a log: “28.11.26, 10:15 - Ann: Hi, you”.",
+        "One column: each line is a cell",
+        "--delimiter none --no-quotes --header-row -1",
     ),
     "drawn": (
         "| id | name |\n|----|------|\n| 1  | Ann  |\n| 2  | Ben  |\n",
@@ -330,6 +354,34 @@ def test_the_form_keeps_what_was_chosen_with_a_button(
     client_alice.post(reverse("reading", args=[job.pk]), {**sent, "reading-merged": FILL})
     job = drive(job, until=lambda job: job.state != Job.State.READING)
     assert [row.content[0] for row in job.rows.in_order()] == ["Fruit"] * 3
+
+
+def test_the_form_sets_where_the_rows_end_and_keeps_an_answer(
+    alice: User, client_alice: Client, drive: Drive
+) -> None:
+    job = read(alice, drive, SAME_WORDS["tables"][0].encode())
+    job = choose(client_alice, drive, job, options_of(page_of(client_alice, job))["All as one"])
+    assert (job.choices.last_row, job.row_count) == (ALL_ROWS, 7)
+    form = ReadingForm(job)
+    sent = {f"reading-{name}": form[name].value() or "" for name in form.fields}
+    sent = {name: value for name, value in sent.items() if value is not False}
+    for last, rows in (("", 7), ("3", 2)):
+        client_alice.post(reverse("reading", args=[job.pk]), {**sent, "reading-last_row": last})
+        job = drive(job, until=lambda job: job.state != Job.State.READING)
+        assert job.row_count == rows
+    assert "The rows end in line 3, as you chose." in page_of(client_alice, job)
+
+
+def test_lines_of_one_sheet_are_not_chosen_for_another(
+    alice: User, client_alice: Client, drive: Drive, tmp_path: Path
+) -> None:
+    with workbook(tmp_path / "book") as book:
+        for name in ("First", "Second"):
+            fill(book.add_worksheet(name), [["a", "b"], *([f"t{n}", "x"] for n in range(9))])
+    job = read(alice, drive, (tmp_path / "book").read_bytes(), header=1, last_row=4)
+    assert job.row_count == 3
+    job = choose(client_alice, drive, job, options_of(page_of(client_alice, job))["Read “Second”"])
+    assert (job.reading.sheet, job.choices.last_row, job.row_count) == ("Second", 0, 9)
 
 
 def test_the_form_has_each_delimiter_that_can_be_chosen(

@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from ...ingest.delimiters import DELIMITERS, GAPS, ONE_COLUMN
 from ...ingest.descriptions import ENCODINGS
-from ...ingest.shapes import ALL, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
+from ...ingest.shapes import ALL, EMPTY, ESCAPES, FILL, FIX, KEEP, NO_HEADER, SKIP, Choices
 from ...models import Job
 from .styled import StyledForm
 
@@ -27,15 +27,18 @@ FILE_NAMES = (
 
 # The fields of ReadingForm, as they stand together on the page.
 _GROUPS = {
-    "Text": ("encoding", "delimiter", "no_quotes"),
+    "Text": ("encoding", "delimiter", "no_quotes", "backslashes"),
     "Workbook": ("sheet", "hidden", "merged"),
     "Column names": ("header", "header_lines", "no_header"),
-    "Rows": ("first_row", "unlike", "subtotals", "garbled", "fill"),
+    "Rows": ("first_row", "last_row", "unlike", "subtotals", "nulls", "garbled", "fill"),
 }
 # ONE_COLUMN in the form: a browser sends a line break in a value as another one.
 _NONE = "none"
 # Those that have the same values in Choices.
-_AS_CHOSEN = ("fill", "no_quotes", "hidden", "merged", "unlike", "subtotals", "garbled")
+_AS_CHOSEN = (
+    *("fill", "no_quotes", "hidden", "merged", "unlike", "subtotals", "garbled", "nulls"),
+    "backslashes",
+)
 
 
 class UploadForm(StyledForm):
@@ -73,6 +76,15 @@ class ReadingForm(StyledForm):
         label="No quotation marks",
         required=False,
         help_text='Read " as text. Each line is one row.',
+    )
+    backslashes = forms.ChoiceField(
+        label="Backslashes",
+        required=False,
+        choices=[
+            ("", "Detect and ask"),
+            (ESCAPES, "Read them as databases write them"),
+            (KEEP, "Read them as text"),
+        ],
     )
     garbled = forms.ChoiceField(
         label="Garbled text",
@@ -117,6 +129,12 @@ class ReadingForm(StyledForm):
         min_value=1,
         help_text="Lines between the column names and it are left out.",
     )
+    last_row = forms.IntegerField(
+        label="Line of the last row",
+        required=False,
+        min_value=1,
+        help_text="Lines below it are left out.",
+    )
     unlike = forms.ChoiceField(
         label="Notes and totals",
         required=False,
@@ -131,6 +149,12 @@ class ReadingForm(StyledForm):
             (ALL, "Leave totals and headings out"),
             (KEEP, "Read them"),
         ],
+    )
+    nulls = forms.ChoiceField(
+        label=r"\N and NULL",
+        required=False,
+        choices=[("", "Read the text and ask"), (EMPTY, "Read as empty"), (KEEP, "Read the text")],
+        help_text="Databases write them for a missing value.",
     )
     fill = forms.BooleanField(
         label="Fill short rows with empty cells",
@@ -151,6 +175,7 @@ class ReadingForm(StyledForm):
                 "no_header": chosen.header == NO_HEADER,
                 "header_lines": chosen.header_lines or None,
                 "first_row": chosen.first_row or None,
+                "last_row": chosen.last_row if chosen.last_row > 0 else None,
                 **{name: getattr(chosen, name) for name in _AS_CHOSEN},
             },
             prefix="reading",
@@ -213,6 +238,7 @@ class ReadingForm(StyledForm):
             header=header,
             header_lines=data.get("header_lines") or 0,
             first_row=data.get("first_row") or 0,
+            last_row=data.get("last_row") or min(self._chosen.last_row, 0),
             **{name: data[name] for name in _AS_CHOSEN if name in data},
         )
 
@@ -225,13 +251,15 @@ def fields_for(job: Job) -> set[str]:
         "no_header",
         "header_lines",
         "first_row",
+        "last_row",
         "unlike",
         "subtotals",
+        "nulls",
         "garbled",
         "fill",
     }
     if read == "CSV" or not read:
-        return {"encoding", "delimiter", "no_quotes", *table}
+        return {"encoding", "delimiter", "no_quotes", "backslashes", *table}
     if job.kind == Job.Kind.TABLE and read not in ("JSONL", "JSON"):
         return {"sheet", "hidden", "merged", *table}
     return set()

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 SECONDS = 10.0  # between two looks
 _MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+# The number of the newest migration of the code that this process runs. Read once: when new files
+# are put in place, a process that was not started again still runs the old ones.
+NEWEST_HERE = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
 
 NEWER = (
     "The database was upgraded to batchsite {there}, and this is {here}. Install {there}, then "
@@ -43,11 +46,6 @@ OTHER = (
 trouble = ""
 
 
-def newest_here() -> str:
-    """The number of this code's newest migration."""
-    return max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
-
-
 def newest_applied() -> str:
     """The number of the newest migration that the database has; "" for an empty database. Raises
     DatabaseError when it cannot be asked."""
@@ -64,10 +62,10 @@ def newest_applied() -> str:
 
 def why_other_schema() -> str:
     """Why this code cannot read the database, in words; "" when it can. Raises DatabaseError."""
-    here, there = newest_here(), newest_applied()
-    if there < here:
+    there = newest_applied()
+    if there < NEWEST_HERE:
         return OLDER.format(here=__version__)
-    if there > here:
+    if there > NEWEST_HERE:
         return NEWER.format(here=__version__, there=stored() or "a newer version")
     return ""
 

@@ -77,7 +77,7 @@ def upgrade(folder: Path, keep: int) -> Upgraded:
         if mark is not None and mark.goes_back:
             raise _go_back(mark)
         there = versions.newest_applied()
-        if there > versions.newest_here():
+        if there > versions.NEWEST_HERE:
             raise NotOurs(versions.why_other_schema())
         before = _stored_version()
         if not there:

@@ -98,3 +98,12 @@ def test_the_container_names_known_settings_and_drops_all_rights() -> None:
     assert "cap_drop: [ALL]" in compose and "read_only: true" in compose
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "deploy/install.sh /opt/batchsite" in dockerfile and "\nUSER 10001" in dockerfile
+
+
+def test_the_image_has_programs_for_the_postgresql_of_the_compose_file() -> None:
+    """pg_dump refuses a server that is newer than itself."""
+    packaged = {"bookworm": 15, "trixie": 17}  # postgresql-client of each Debian
+    images = re.findall(r"(?m)^FROM python:[\d.]+-slim-(\w+)", (ROOT / "Dockerfile").read_text())
+    server = re.search(r"image: postgres:(\d+)", (ROOT / "compose.yml").read_text())
+    assert len(images) == 2 and len(set(images)) == 1, "both stages have the same Python"
+    assert server is not None and packaged[images[1]] >= int(server[1])

@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from .environment import ROOT
 
 DEPLOY = ROOT / "deploy"
 INSTALL = (DEPLOY / "install.sh").read_text()
+COMPOSE = (ROOT / "compose.yml").read_text()
 COPIED = re.search(r"for part in (.+); do", INSTALL)[1].split()  # type: ignore[index]
 # What a clone has and no site needs.
 NOT_COPIED = {"CONTRIBUTING.md", "Dockerfile", "Makefile", "compose.yml", "deploy", "tests"}
@@ -90,20 +92,38 @@ def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_container_names_known_settings_and_drops_all_rights() -> None:
-    compose = (ROOT / "compose.yml").read_text()
-    known = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
-    block = compose.partition("environment: &settings")[2].partition("volumes:")[0]
-    assert set(re.findall(r"^ +([A-Z_]+):", block, re.M)) <= known
-    assert "cap_drop: [ALL]" in compose and "read_only: true" in compose
+def test_the_container_drops_all_rights() -> None:
+    assert "cap_drop: [ALL]" in COMPOSE and "read_only: true" in COMPOSE
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "deploy/install.sh /opt/batchsite" in dockerfile and "\nUSER 10001" in dockerfile
+
+
+def test_every_setting_reaches_the_container_under_its_name() -> None:
+    """But those that the image sets, and the one for development."""
+    known = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    block = COMPOSE.partition("  environment:\n")[2].partition("  volumes:")[0]
+    passed = re.findall(r"^    ([A-Z_]+): \$\{([A-Z_]+):-.*\}$", block, re.M)
+    assert len(passed) == len(block.splitlines())
+    assert all(name == given for name, given in passed)
+    assert {name for name, _given in passed} == known - {"DATA_DIR", "BIND", "DEBUG"}
+    assert "    SITE_URL: ${SITE_URL:-http://localhost:${PORT:-8000}}\n" in block, "not 0.0.0.0"
+
+
+def test_the_server_of_the_compose_file_has_room_for_the_workers_that_the_page_names() -> None:
+    page = (ROOT / "docs" / "running" / "container.md").read_text()
+    more = re.search(r"--scale worker=(\d+)", page)
+    room = re.search(r"max_connections=(\d+)", COMPOSE)
+    assert more is not None and room is not None
+    a_worker = settings.HUEY["consumer"]["workers"] + 2  # the tick's scheduler, and who watches
+    web = 2 * (8 + 2)
+    # The site has a worker of its own. Backups and commands want some, too.
+    assert web + (int(more[1]) + 1) * a_worker + 10 <= int(room[1])
 
 
 def test_the_image_has_programs_for_the_postgresql_of_the_compose_file() -> None:
     """pg_dump refuses a server that is newer than itself."""
     packaged = {"bookworm": 15, "trixie": 17}  # postgresql-client of each Debian
     images = re.findall(r"(?m)^FROM python:[\d.]+-slim-(\w+)", (ROOT / "Dockerfile").read_text())
-    server = re.search(r"image: postgres:(\d+)", (ROOT / "compose.yml").read_text())
+    server = re.search(r"image: postgres:(\d+)", COMPOSE)
     assert len(images) == 2 and len(set(images)) == 1, "both stages have the same Python"
     assert server is not None and packaged[images[1]] >= int(server[1])

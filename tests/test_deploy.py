@@ -127,3 +127,8 @@ def test_the_image_has_programs_for_the_postgresql_of_the_compose_file() -> None
     server = re.search(r"image: postgres:(\d+)", COMPOSE)
     assert len(images) == 2 and len(set(images)) == 1, "both stages have the same Python"
     assert server is not None and packaged[images[1]] >= int(server[1])
+
+
+def test_the_image_reports_errors_with_the_package_that_is_tested() -> None:
+    tested = re.search(r"(?m)^sentry-sdk==.+$", (ROOT / "tests" / "requirements.txt").read_text())
+    assert tested is not None and tested[0] in (ROOT / "Dockerfile").read_text()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 
-from .environment import ROOT
+from .environment import ROOT, clean_environment
 
 DEPLOY = ROOT / "deploy"
 INSTALL = (DEPLOY / "install.sh").read_text()
@@ -19,6 +23,11 @@ COPIED = re.search(r"for part in (.+); do", INSTALL)[1].split()  # type: ignore[
 # What a clone has and no site needs.
 NOT_COPIED = {"CONTRIBUTING.md", "Dockerfile", "Makefile", "compose.yml", "deploy", "tests"}
 NOT_COPIED |= {"pyproject.toml"}
+
+# Root opens every file, and who runs the site does not: run without that right.
+AS_ANYONE: list[str] = []
+if (program := shutil.which("setpriv")) and os.geteuid() == 0:
+    AS_ANYONE = [program, "--bounding-set=-dac_override,-dac_read_search"]
 
 pytestmark = pytest.mark.no_database
 
@@ -92,6 +101,69 @@ def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+def commands_in_docs() -> list[tuple[str, list[str]]]:
+    """Each call of the entrypoint in the docs: what stands before it, and its arguments."""
+    found = []
+    for page in sorted((ROOT / "docs" / "running").glob("*.md")):
+        text = page.read_text().replace("\\\n", " ")
+        for line in text.splitlines():
+            before, _, arguments = line.partition("/opt/batchsite/entrypoint.sh ")
+            if not arguments:
+                before, _, arguments = line.partition("docker compose run --rm site ")
+            if arguments and "`" not in line:
+                found.append((before.strip(), arguments.partition(" >")[0].split()))
+    return found
+
+
+def test_commands_in_the_docs_run_as_the_service_does() -> None:
+    unit = (DEPLOY / "batchsite.service").read_text()
+    ways = [before for before, _arguments in commands_in_docs() if "systemd-run" in before]
+    assert len(ways) == 4, "upgrade, restore, nightly backup, any command"
+    for way in ways:
+        words = way[way.index("systemd-run") :].split()
+        for option, value in pairwise(words):
+            if option in ("-p", "-E"):
+                line = value if option == "-p" else f"Environment={value}"
+                assert line in unit.splitlines(), value
+        assert {"User=batchsite", "DATA_DIR=/var/lib/batchsite"} <= set(words)
+    assert "ExecStart=/opt/batchsite/entrypoint.sh serve" in unit.splitlines()
+    compose = re.search(r"(?m)^    - backup:(.+)$", COMPOSE)
+    assert compose is not None and compose[1] == "/backup"
+
+
+def test_the_procedures_in_the_docs_work(empty_database: Path, tmp_path: Path) -> None:
+    """With the script that service and container start."""
+    site, data, backup = tmp_path / "site", tmp_path / "data", tmp_path / "backup"
+    site.mkdir()
+    for name in COPIED:
+        (site / name).symlink_to(ROOT / name)
+    shutil.copy(DEPLOY / "entrypoint.sh", site)
+    (site / ".venv").symlink_to(sys.prefix)
+    data.mkdir(mode=0o700, exist_ok=True)
+    (data / "journal.jsonl").write_text('{"kind": "begun"}\n')
+    shutil.copy(empty_database, data / "batchsite.sqlite3")
+    commands = [arguments for _before, arguments in commands_in_docs()]
+    kinds = {arguments[0] for arguments in commands}
+    assert kinds == {"backup", "upgrade", "restore", "job"}
+    for kind in ("backup", "upgrade", "restore", "job"):
+        for arguments in {tuple(one) for one in commands if one[0] == kind}:
+            done = subprocess.run(
+                [
+                    *AS_ANYONE,
+                    str(site / "entrypoint.sh"),
+                    *(one.replace("/backup", str(backup)) for one in arguments),
+                ],
+                cwd="/",
+                env=clean_environment(data),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+    assert len(list(backup.iterdir())) == 1 and backup.stat().st_mode & 0o077 == 0
+    assert list(data.glob("before-restore-*"))
+
+
 def test_the_container_drops_all_rights() -> None:
     assert "cap_drop: [ALL]" in COMPOSE and "read_only: true" in COMPOSE
     dockerfile = (ROOT / "Dockerfile").read_text()
@@ -114,7 +186,8 @@ def test_the_server_of_the_compose_file_has_room_for_the_workers_that_the_page_n
     more = re.search(r"--scale worker=(\d+)", page)
     room = re.search(r"max_connections=(\d+)", COMPOSE)
     assert more is not None and room is not None
-    a_worker = settings.HUEY["consumer"]["workers"] + 2  # the tick's scheduler, and who watches
+    consumer: Any = settings.HUEY["consumer"]
+    a_worker = consumer["workers"] + 2  # the tick's scheduler, and who watches
     web = 2 * (8 + 2)
     # The site has a worker of its own. Backups and commands want some, too.
     assert web + (int(more[1]) + 1) * a_worker + 10 <= int(room[1])

@@ -43,7 +43,7 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing was changed: {error}. Stop the site first.") from None
         except upgrades.Failed as error:
             raise CommandError(failed_in_words(error)) from error
-        except upgrades.NotOurs as error:
+        except upgrades.Refused as error:
             raise CommandError(f"Nothing was changed. {error}") from None
         except (DumpError, upgrades.BadBackup, DatabaseError, OSError, locks.Taken) as error:
             if locks.upgrade_mark().exists():

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError, ProgrammingError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from batchsite import __version__
@@ -49,15 +51,10 @@ trouble = ""
 def newest_applied() -> str:
     """The number of the newest migration that the database has; "" for an empty database. Raises
     DatabaseError when it cannot be asked."""
-    try:
-        names = MigrationRecorder.Migration.objects.using(connection.alias).filter(app="jobs")
+    names = MigrationRecorder.Migration.objects.using(connection.alias).filter(app="jobs")
+    with _table_may_be_missing():
         return max((name[:4] for name in names.values_list("name", flat=True)), default="")
-    except ProgrammingError:
-        return ""  # PostgreSQL, without any table
-    except DatabaseError as error:
-        if "no such table" in str(error):
-            return ""
-        raise
+    return ""
 
 
 def why_other_schema() -> str:
@@ -68,6 +65,31 @@ def why_other_schema() -> str:
     if there > NEWEST_HERE:
         return NEWER.format(here=__version__, there=stored() or "a newer version")
     return ""
+
+
+def pending() -> list[object]:
+    """The migrations that the database lacks, of batchsite and of its libraries."""
+    executor = MigrationExecutor(connection)
+    return list(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def is_in_use() -> bool:
+    """Whether anybody has an account in this database. Without one, there is nothing to lose: it
+    is new, or its first start was interrupted."""
+    with _table_may_be_missing():
+        return User.objects.exists()
+    return False
+
+
+@contextmanager
+def _table_may_be_missing() -> Generator[None]:
+    try:
+        yield
+    except ProgrammingError:
+        return  # PostgreSQL
+    except DatabaseError as error:
+        if "no such table" not in str(error):
+            raise
 
 
 def why_not_together() -> str:

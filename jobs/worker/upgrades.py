@@ -19,7 +19,6 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from huey.contrib.djhuey import HUEY
 
 from batchsite import __version__
@@ -92,11 +91,11 @@ def upgrade(folder: Path, keep: int) -> Upgraded:
         if there > versions.NEWEST_HERE:
             raise Refused(versions.why_other_schema())
         before = _stored_version()
-        if not there:
+        if mark is None and not versions.is_in_use():
             _migrate()
             versions.note()
             return Upgraded("", 0, "", __version__)
-        if mark is None and not _pending():
+        if mark is None and not versions.pending():
             versions.note()
             return Upgraded("", 0, before, __version__)
         beat, since = restores.heartbeat(), time.monotonic()
@@ -141,7 +140,7 @@ def _signs() -> list[str]:
 
 def _change(mark: _Mark, before: str) -> Upgraded:
     manifest = backups.check(Path(mark.backup))
-    migrations = len(_pending())
+    migrations = len(versions.pending())
     try:
         _migrate()
         why = next(_faults(manifest), "")
@@ -164,11 +163,6 @@ def _migrate() -> None:
     call_command("migrate", interactive=False, verbosity=0)
 
 
-def _pending() -> list[object]:
-    executor = MigrationExecutor(connection)
-    return list(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-
-
 def _stored_version() -> str:
     try:
         return versions.stored()
@@ -181,7 +175,7 @@ def _stored_version() -> str:
 
 def _faults(manifest: Manifest) -> Iterator[str]:
     """What is wrong with the database after its migration. Raises whatever reading it raises."""
-    if _pending():
+    if versions.pending():
         yield "Not every migration was applied."
     with connection.cursor() as cursor:
         for what, table in dumps.COUNTED.items():

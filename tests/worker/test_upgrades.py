@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from batchsite import __version__
 
 from ..models.test_migrations import OldSite, old_site
-from .test_restores import Machine
+from .test_restores import BEFORE, Machine, make_database, remove_database
 
 __all__ = ["old_site"]
 
@@ -178,6 +179,35 @@ def test_a_database_that_is_missing_is_not_made_anew(tmp_path: Path) -> None:
     # Nor when somebody has looked into it, which makes an empty file.
     (machine.data / "batchsite.sqlite3").touch()
     assert "There is no database" in machine.manage("upgrade", tmp_path / "b", status=1)
+
+
+@pytest.fixture
+def new_site(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path / "site", make_database())
+    machine.data.mkdir()
+    yield machine
+    remove_database(machine.database)
+
+
+SET_UP = "from jobs.management.commands import serve; serve.set_up()"
+
+
+def test_a_first_start_that_was_interrupted_goes_on(new_site: Machine) -> None:
+    new_site.manage("migrate", "jobs", "0044", "--verbosity", "0")
+    assert new_site.script(SET_UP) == 0
+    assert new_site.query("SELECT version FROM jobs_installation") == [__version__]
+    pending = "from jobs.models import versions; assert not versions.pending()"
+    assert new_site.script(pending) == 0
+
+
+def test_a_start_leaves_migrations_of_libraries_to_the_upgrade(new_site: Machine) -> None:
+    new_site.script(BEFORE)
+    change(new_site, "DROP TABLE axes_accessattemptexpiration")
+    change(new_site, "DELETE FROM django_migrations WHERE app = 'axes' AND name LIKE '0010%'")
+    assert "is of an older version" in new_site.manage("serve", status=1)
+    told = json.loads(new_site.manage("upgrade", new_site.data / "b", "--json").splitlines()[-1])
+    assert told["migrations"] == 1 and told["backup"]
+    assert new_site.script(SET_UP) == 0
 
 
 def test_nothing_is_upgraded_while_the_site_runs_or_by_an_older_version(

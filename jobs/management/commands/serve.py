@@ -23,6 +23,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.models import F
 
+from batchsite import __version__
+
 from ...actions import first_account
 from ...models import Heartbeat, locks, practice_token, versions
 from ...rules import json_log
@@ -168,10 +170,13 @@ def read_heartbeat() -> object:
 
 def set_up() -> None:
     """Set up a new database, and the static files. Raises CommandError, also for a database of
-    another version: an upgrade is a command of its own, because it can go back."""
+    another version: an upgrade is a command of its own, because it can go back. A first start that
+    was interrupted goes on."""
     try:
-        if versions.newest_applied() and (why := versions.why_other_schema()):
-            raise CommandError(why)
+        if versions.newest_applied() > versions.NEWEST_HERE:
+            raise CommandError(versions.why_other_schema())
+        if versions.is_in_use() and versions.pending():
+            raise CommandError(versions.OLDER.format(here=__version__))
         call_command("migrate", interactive=False, verbosity=0)
         versions.note()
     except OperationalError as error:

@@ -3,7 +3,7 @@ it is committed. The worker sends what is not shown by the bell; see jobs/notifi
 
     outbox.tell("approval_given", [job.owner], job=job, facts=Facts(who=user.username))
     outbox.tell_about_job("action_needed", job)
-    outbox.tell_administrators("alarm", Facts(text="The disk is almost full."), key="disk:2026-11")
+    outbox.tell("alarm", administrators(), facts=Facts(text="The disk is low."), key="alarm 7")
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from .notifications import (
     Notification,
     NotificationChoices,
 )
-from .people import administrators
 
 __all__ = [
     "Facts",
@@ -40,7 +39,6 @@ __all__ = [
     "stuck_mails",
     "tell",
     "tell_about_job",
-    "tell_administrators",
 ]
 
 # Requests for approval within so long of the first go into one mail.
@@ -100,12 +98,6 @@ def tell_about_job(event: str, job: Job, facts: Facts = NO_FACTS, *, key: str = 
     seen = Job.objects.filter(pk=job.pk)
     people = [one for one in followers if seen.visible_to(one).exists()]
     return tell(event, [job.owner, *people], job=job, facts=facts, key=key)
-
-
-def tell_administrators(event: str, facts: Facts = NO_FACTS, *, key: str = "") -> int:
-    """Tell every active administrator of something about the site: "alarm" when something is wrong,
-    "alarm_over" when it is right again, with `facts.text` as the whole sentence. As `tell`."""
-    return tell(event, administrators(), facts=facts, key=key)
 
 
 def _mailed(people: list[User], event: str, job: Job | None, facts: Facts) -> set[int]:

@@ -13,7 +13,8 @@ SIGN_OF_LIFE = timedelta(seconds=90)  # a worker without one for so long is not 
 SILENT = timedelta(minutes=5)  # one of several workers
 RESTARTED = timedelta(hours=1)  # how long that is worth a look
 SLOW_QUEUE = timedelta(minutes=10)
-AWAY = timedelta(minutes=5)
+AWAY = timedelta(minutes=5)  # the provider, before it is said
+ROOM_AGAIN = 1.2  # times the reserve: with as much room, the disk is low no longer
 WAITING = timedelta(days=1)  # results that are ready and not here
 
 BROKEN, ATTENTION = "broken", "attention"
@@ -40,7 +41,8 @@ class SiteFacts:
     workers: tuple[WorkerFacts, ...] = ()
     due_jobs: int = 0
     oldest_due: datetime | None = None
-    held_jobs: tuple[int, ...] = ()
+    held_jobs: tuple[int, ...] = ()  # the newest
+    held_count: int = 0  # of all
     paused: str = ""
     stopped_at: datetime | None = None
     provider_trouble: str = ""
@@ -79,7 +81,6 @@ class Finding:
 
 # What is said when an alarm is over.
 OVER = {
-    "worker_silent": "A worker is running again.",
     "worker_restarted": "The worker that was started again has been running for an hour.",
     "worker_hung": "A worker that gave no sign of life is back, or is forgotten.",
     "job_held": "No more action is needed in job {subject}.",
@@ -107,19 +108,39 @@ def judge(facts: SiteFacts) -> list[Finding]:
     ]
 
 
-def worker_is_alive(facts: SiteFacts) -> bool:
-    return facts.tick_at is not None and facts.now - facts.tick_at < SIGN_OF_LIFE
+def stays_open(kind: str, subject: str, facts: SiteFacts) -> bool:
+    """Whether an open alarm for which there is no finding is not over yet."""
+    if kind == "disk_low":  # else it would open and close again with every file
+        return facts.free < facts.reserve * ROOM_AGAIN
+    if kind == "job_held":  # it may be one of those that are not named
+        is_older = not facts.held_jobs or int(subject) < min(facts.held_jobs)
+        return is_older and facts.held_count > len(facts.held_jobs)
+    return False
+
+
+def is_alive(seen_at: datetime | None, now: datetime) -> bool:
+    """Whether a worker, or any of them, gave a sign of life lately."""
+    return seen_at is not None and now - seen_at < SIGN_OF_LIFE
+
+
+def is_away(since: datetime | None, now: datetime) -> bool:
+    """Whether the provider has answered nothing for too long."""
+    return since is not None and now - since >= AWAY
+
+
+def alive_workers(facts: SiteFacts) -> list[WorkerFacts]:
+    return [one for one in facts.workers if not one.died_at and is_alive(one.seen_at, facts.now)]
 
 
 def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
-    if not worker_is_alive(facts):
+    if not is_alive(facts.tick_at, facts.now):
+        # No alarm: they come from a worker. Monitoring asks /readyz.
         yield Finding(
             "worker_silent",
             "worker",
             BROKEN,
             "No worker gives a sign of life. Nothing is sent or downloaded.",
             "Start the site again. The log says why the worker ended.",
-            is_alarm=True,
         )
     for worker in facts.workers:
         if worker.died_at is not None:
@@ -175,6 +196,14 @@ def _of_jobs(facts: SiteFacts) -> Iterator[Finding]:
             str(job),
             is_alarm=True,
         )
+    if more := facts.held_count - len(facts.held_jobs):
+        yield Finding(
+            "more_held",
+            "jobs",
+            ATTENTION,
+            f"Older jobs in which action is needed: {more:,}.",
+            "Filter the list of jobs by Needs attention.",
+        )
 
 
 def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
@@ -196,7 +225,7 @@ def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
             detail=facts.paused,
             is_alarm=True,
         )
-    elif facts.provider_away_since and facts.now - facts.provider_away_since > AWAY:
+    elif is_away(facts.provider_away_since, facts.now):
         yield Finding(
             "provider_away",
             "provider",

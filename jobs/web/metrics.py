@@ -70,9 +70,7 @@ def _by_state(
 def _of_work(facts: SiteFacts) -> Iterator[Metric]:
     yield Metric("jobs", "Jobs by state.", _by_state(Job, Job.State.values))
     yield Metric("batches", "Batches by state.", _by_state(Batch, Batch.State.values))
-    yield Metric(
-        "jobs_held", "Jobs in which action is needed, at most 20.", _one(len(facts.held_jobs))
-    )
+    yield Metric("jobs_held", "Jobs in which action is needed.", _one(facts.held_count))
     yield Metric("jobs_due", "Jobs with a step that is due.", _one(facts.due_jobs))
     yield Metric(
         "queue_age_seconds",
@@ -169,9 +167,8 @@ def _of_site(facts: SiteFacts) -> Iterator[Metric]:
         "How long ago a worker gave a sign of life.",
         _one(_age(facts, facts.tick_at)),
     )
-    alive = [one for one in facts.workers if one.died_at is None]
-    alive = [one for one in alive if facts.now - one.seen_at < site_health.SIGN_OF_LIFE]
-    yield Metric("workers", "Workers that are alive.", _one(len(alive)))
+    alive = len(site_health.alive_workers(facts))
+    yield Metric("workers", "Workers that are alive.", _one(alive))
     yield Metric("journal_ahead_batches", "Sent, and not known here.", _one(facts.journal_ahead))
     yield Metric("disk_free_bytes", "Free space for DATA_DIR.", _one(facts.free))
     yield Metric("disk_size_bytes", "Size of the disk of DATA_DIR.", _one(facts.total))

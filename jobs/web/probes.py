@@ -15,18 +15,17 @@ from __future__ import annotations
 import hmac
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 from ..models import Heartbeat, clock, storage, versions
+from ..rules import site_health
 from . import metrics
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-AWAY = timedelta(minutes=5)  # the provider may be away for so long
 FRESH_SECONDS = 1.0  # an answer counts for so long
 PLAIN = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -88,8 +87,7 @@ def is_ready() -> bool:
         beat = Heartbeat.get()
     except (DatabaseError, InterfaceError, OSError, Heartbeat.DoesNotExist):
         return False  # away, or its tables are of another version
-    away = beat.provider_away_since
-    return beat.worker_is_alive and (away is None or clock.now() - away < AWAY)
+    return beat.worker_is_alive and not site_health.is_away(beat.provider_away_since, clock.now())
 
 
 class Readiness:

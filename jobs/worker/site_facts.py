@@ -24,7 +24,7 @@ from ..models import (
 from ..rules.provider_lists import KEPT
 from ..rules.site_health import SiteFacts, WorkerFacts
 
-HELD = 20  # held jobs that are named
+HELD = 100  # held jobs that are named
 WORKERS = 50
 
 
@@ -59,7 +59,8 @@ def gather() -> SiteFacts:
         ),
         due_jobs=due["jobs"],
         oldest_due=due["oldest"],
-        held_jobs=tuple(held.order_by("pk").values_list("pk", flat=True)[:HELD]),
+        held_jobs=tuple(held.order_by("-pk").values_list("pk", flat=True)[:HELD]),
+        held_count=held.count(),
         paused=sending.paused_because,
         stopped_at=caps.stopped_at,
         provider_trouble=beat.provider_trouble,

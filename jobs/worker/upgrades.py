@@ -151,9 +151,7 @@ def _change(mark: _Mark, before: str) -> Upgraded:
         _write_mark(mark)
         raise _go_back(mark)
     versions.note()
-    LastBackup.row().update(
-        made_at=manifest.made_at, folder=mark.backup, troubles=len(manifest.troubles)
-    )
+    LastBackup.note(manifest.made_at, mark.backup, len(manifest.troubles))
     audit.record("site_upgraded", before={"version": before}, after={"version": __version__})
     locks.upgrade_mark().unlink()
     return Upgraded(mark.backup, migrations, before, __version__)

@@ -12,6 +12,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -250,15 +251,13 @@ def why_not_listening(host: str, port: int) -> str:
 def answers(host: str, port: int) -> bool:
     """Whether the web server answers a request by now."""
     connection = HTTPConnection(reachable(host), port, timeout=2)
-    known = next((name for name in settings.ALLOWED_HOSTS if name != "*"), "localhost")
     try:
-        connection.request("HEAD", "/", headers={"Host": known.lstrip(".")})
-        connection.getresponse()
+        connection.request("HEAD", "/healthz")
+        return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
     finally:
         connection.close()
-    return True
 
 
 def reachable(host: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from django.db import DatabaseError
 from ...models import audit, locks
 from ...worker import upgrades
 from ...worker.dumps import DumpError
-from .backup import at_least_one
+from .backup import add_options
 
 
 class Command(BaseCommand):
@@ -25,15 +24,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # the database is of another version
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("folder", type=Path, metavar="DIR", help="a folder for backups only")
-        parser.add_argument(
-            "--keep",
-            type=at_least_one,
-            default=14,
-            metavar="N",
-            help="how many backups stay, with the new one (default: 14)",
-        )
-        parser.add_argument("--json", action="store_true", help="for programs")
+        add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -83,11 +83,7 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
 def _workers(facts: SiteFacts) -> str:
     if facts.tick_at is None:
         return ""
-    alive = [
-        one
-        for one in facts.workers
-        if one.died_at is None and facts.now - one.seen_at < site_health.SIGN_OF_LIFE
-    ]
+    alive = site_health.alive_workers(facts)
     each = ((one.machine, one.version, ago(one.started_at)) for one in alive)
     return format_html(
         "The last sign of life was {}.{}",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -200,6 +201,22 @@ def test_prometheus_reads_what_the_site_is_doing(
     assert found["disk_reserve_bytes",] == settings.DISK_RESERVE_BYTES
     assert found["disk_free_bytes",] > 0
     assert "cell" not in str(found)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_jobs_of_the_other_mode_are_not_counted(
+    ready: None, settings: Settings, alice: User, mode: bool
+) -> None:
+    settings.METRICS_TOKEN, settings.PRACTICE = TOKEN, mode
+    now = timezone.now()
+    times: dict[str, Any] = {"read_at": now, "confirmed_at": now, "finished_at": now}
+    job = store_job(alice, Job.State.FINISHED, practice=not mode, **times)
+    add_batch(job, 1, 2, Batch.State.COLLECTED, practice=not mode, collected_at=now)
+    store_job(alice, Job.State.DRAFT, practice=False)
+    found = numbers()
+    assert found["jobs", "finished"] == found["batches", "collected"] == 0
+    assert found["jobs", "draft"] == 1
+    assert not [name for name in found if name[0] == "phase_seconds"]
 
 
 def test_numbers_cost_as_much_with_many_jobs_as_with_few(

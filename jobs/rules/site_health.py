@@ -1,5 +1,4 @@
-"""What is wrong with a site, judged from facts about it. The System page, the alarms and nothing
-else go by what stands here. Pure."""
+"""Decide what is wrong with a site, from facts about it. For the System page and alarms. Pure."""
 
 from __future__ import annotations
 
@@ -81,12 +80,12 @@ class Finding:
 
 # What is said when an alarm is over.
 OVER = {
-    "worker_restarted": "The worker that was started again has been running for an hour.",
-    "worker_hung": "A worker that gave no sign of life is back, or is forgotten.",
+    "worker_restarted": "No worker has stopped unexpectedly for an hour.",
+    "worker_hung": "The worker that did not respond is running again, or was removed.",
     "job_held": "No more action is needed in job {subject}.",
     "key_paused": "Sending has resumed.",
     "results_waiting": "No results have been waiting for over a day.",
-    "disk_low": "The disk has room again.",
+    "disk_low": "The disk has enough free space again.",
     "journal_ahead": "The database and the journal agree again.",
     "backup_old": "There is a new backup.",
     "audit_broken": "The audit log is complete again.",
@@ -94,7 +93,7 @@ OVER = {
 
 
 def over_in_words(kind: str, subject: str) -> str:
-    return OVER.get(kind, "It is solved.").format(subject=subject)
+    return OVER.get(kind, "The problem is solved.").format(subject=subject)
 
 
 def judge(facts: SiteFacts) -> list[Finding]:
@@ -139,8 +138,8 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
             "worker_silent",
             "worker",
             BROKEN,
-            "No worker gives a sign of life. Nothing is sent or downloaded.",
-            "Start the site again. The log says why the worker ended.",
+            "No worker is running. Nothing is sent or downloaded.",
+            "Restart the site. The worker’s log says why it stopped.",
         )
     for worker in facts.workers:
         if worker.died_at is not None:
@@ -149,8 +148,8 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                     "worker_restarted",
                     "worker",
                     ATTENTION,
-                    f"A worker on {worker.machine} ended unexpectedly. Its work was taken over.",
-                    "Look for the reason in the log.",
+                    f"A worker on {worker.machine} stopped unexpectedly and was replaced.",
+                    "Check the log for the reason.",
                     worker.name,
                     is_alarm=True,
                 )
@@ -159,8 +158,8 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                 "worker_hung",
                 "worker",
                 ATTENTION,
-                f"A worker on {worker.machine} gives no sign of life.",
-                "Start it again, or ignore this if you have removed it: it is forgotten in a day.",
+                f"A worker on {worker.machine} has not responded for over 5 minutes.",
+                "Restart it. If you removed it, ignore this: it leaves this page after a day.",
                 worker.name,
                 is_alarm=True,
             )
@@ -169,9 +168,9 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                 "worker_version",
                 "worker",
                 BROKEN,
-                f"A worker on {worker.machine} runs version {worker.version}, and the web server "
-                f"{facts.version}.",
-                "Start all parts of the site with one version.",
+                f"A worker on {worker.machine} runs version {worker.version}, but the web server "
+                f"runs {facts.version}.",
+                "Run all parts of the site on the same version.",
                 worker.name,
             )
 
@@ -183,8 +182,8 @@ def _of_jobs(facts: SiteFacts) -> Iterator[Finding]:
             "queue_slow",
             "queue",
             ATTENTION,
-            f"A job has waited for the worker for {int(waits.total_seconds() // 60):,} minutes.",
-            "If this goes on, look into the worker’s log.",
+            f"A job has been waiting for {int(waits.total_seconds() // 60):,} minutes.",
+            "If this continues, check the worker’s log.",
         )
     for job in facts.held_jobs:
         yield Finding(
@@ -201,7 +200,7 @@ def _of_jobs(facts: SiteFacts) -> Iterator[Finding]:
             "more_held",
             "jobs",
             ATTENTION,
-            f"Older jobs in which action is needed: {more:,}.",
+            f"Older jobs that need action: {more:,}.",
             "Filter the list of jobs by Needs attention.",
         )
 
@@ -230,18 +229,18 @@ def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
             "provider_away",
             "provider",
             ATTENTION,
-            "Anthropic could not be reached lately.",
+            "Anthropic has not answered for over 5 minutes.",
             "Check this machine’s connection, and Anthropic’s status page.",
             detail=facts.provider_trouble,
         )
     if facts.waiting_since and facts.now - facts.waiting_since > WAITING:
-        until = f"{facts.waiting_until:%-d %B %Y}" if facts.waiting_until else "soon"
+        until = f"on {facts.waiting_until:%-d %B %Y}" if facts.waiting_until else "soon"
         yield Finding(
             "results_waiting",
             "results",
             BROKEN,
-            f"Results have been ready for over a day and are not here. Anthropic deletes the first "
-            f"on {until}.",
+            f"Results have been ready for over a day but are not downloaded. Anthropic deletes the "
+            f"first ones {until}.",
             "Check the connection, the key and the disk.",
             is_alarm=True,
         )
@@ -287,7 +286,7 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "backups",
             BROKEN,
             text,
-            "Run “manage.py backup DIR”, and check what runs it every night.",
+            "Run “manage.py backup DIR” now, and check that it runs every night.",
             is_alarm=True,
         )
     elif facts.backup_at is None:
@@ -303,7 +302,7 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "backup_troubles",
             "backups",
             ATTENTION,
-            "Files were missing or damaged on the site when the newest backup was made.",
+            "Some files were missing or damaged when the newest backup was made.",
             "Run “manage.py job verify”.",
         )
     if facts.audit_fault:
@@ -312,7 +311,7 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "audit",
             BROKEN,
             f"The audit log was changed outside of batchsite. {facts.audit_fault}",
-            "Find out who can write to the database. A backup has the log as it was.",
+            "Find out who can change the database. Your backups have the original log.",
             is_alarm=True,
         )
     if not facts.has_mail:

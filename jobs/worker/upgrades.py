@@ -1,5 +1,5 @@
-"""Bringing the database of an older version up to date: back up, migrate, check, and back when
-something is wrong. Nothing else of the site runs meanwhile.
+"""Upgrade the database of an older version: back up, migrate, check, and go back when something
+is wrong. Nothing else of the site runs meanwhile.
 
 Only the database changes, so going back is putting its copy back. A mark says how far an upgrade
 is; while it is there, the site does not start. One that was interrupted can be run again, unless

@@ -191,7 +191,7 @@ def test_an_alarm_does_not_flap_with_each_file(
     assert [event for event, _text in told] == ["alarm"]
     settings.DISK_RESERVE_BYTES = free // 2
     alarms.check()
-    assert told[1:] == [("alarm_over", "The disk has room again.")]
+    assert told[1:] == [("alarm_over", "The disk has enough free space again.")]
 
 
 def test_the_newest_held_jobs_are_named_and_the_others_counted(
@@ -203,7 +203,7 @@ def test_the_newest_held_jobs_are_named_and_the_others_counted(
     jobs = [store_job(alice, Job.State.WORKING, practice=True, held="Decide.") for _ in range(2)]
     facts = site_facts.gather()
     assert facts.held_jobs == (jobs[1].pk, jobs[0].pk) and facts.held_count == 3
-    assert "Older jobs in which action is needed: 1." in {one.text for one in judge(facts)}
+    assert "Older jobs that need action: 1." in {one.text for one in judge(facts)}
     alarms.check()
     # The first is not named any more, and is not over.
     assert Alarm.objects.open().count() == 3 and len(told) == 3

@@ -17,9 +17,9 @@ from .backup import add_options
 
 class Command(BaseCommand):
     help = (
-        "Bring the database up to date with this version: back up below DIR, migrate, and check. "
-        "If that fails, the database is put back as it was. Stop the site first. Exit 0: done, or "
-        "there was nothing to do; 1: not done, and it says why."
+        "Update the database to this version: back it up into DIR, migrate it, and check it. If "
+        "that fails, put the old database back. Stop the site first. Exit 0: done, or there was "
+        "nothing to do; 1: not done, and it says why."
     )
     requires_system_checks: list[str] = []  # the database is of another version
 
@@ -64,6 +64,6 @@ def failed_in_words(error: upgrades.Failed) -> str:
     earlier = f"version {error.version}" if error.version else "the earlier version"
     return (
         f"The upgrade failed, and the database is as it was before. {error}\n"
-        f"Install {earlier} again and start the site. People sign in again. What the upgrade had "
-        f"made of the database is in {error.aside}."
+        f"Install {earlier} again and start the site. People sign in again. The database that "
+        f"failed is in {error.aside}."
     )

@@ -50,14 +50,15 @@ def test_batches_in_doubt_cost_one_query_and_count_for_the_month_of_their_retry(
     make_job: MakeJob, alice: User
 ) -> None:
     job = spend(alice, make_job, NOON - timedelta(days=2), 1)  # its retry was a day after NOON
+    counts = []
     for number, round_number in ((1, 1), (2, 1), (3, 2), (4, 2)):
         doubt = {"given_up": 1, "most_pico": number * DOLLAR, "late_until": clock.now() + 3 * DAY}
         add_batch(job, number, 2, "collected", practice=True, round=round_number, **doubt)
+        with CaptureQueriesContext(connection) as queries:
+            found = list(ledger.open_charges(NOON - 9 * DAY))
+        counts.append(len(queries))
 
-    with CaptureQueriesContext(connection) as queries:
-        found = list(ledger.open_charges(NOON - 9 * DAY))
-
-    assert len(queries) == 4, "jobs, batches, tests and deleted jobs"
+    assert len(set(counts)) == 1
     assert sorted((one.at - NOON, int(one.amount)) for one in found) == [
         (-2 * DAY, 1), (-2 * DAY, 2), (DAY, 3), (DAY, 4)
     ]  # fmt: skip

@@ -122,9 +122,9 @@ def is_alive(seen_at: datetime | None, now: datetime) -> bool:
     return seen_at is not None and now - seen_at < SIGN_OF_LIFE
 
 
-def is_away(since: datetime | None, now: datetime) -> bool:
-    """Whether the provider has answered nothing for too long."""
-    return since is not None and now - since >= AWAY
+def is_away(since: datetime, now: datetime) -> bool:
+    """Whether the provider, which has answered nothing since then, counts as away."""
+    return now - since >= AWAY
 
 
 def alive_workers(facts: SiteFacts) -> list[WorkerFacts]:
@@ -224,7 +224,7 @@ def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
             detail=facts.paused,
             is_alarm=True,
         )
-    elif is_away(facts.provider_away_since, facts.now):
+    elif facts.provider_away_since and is_away(facts.provider_away_since, facts.now):
         yield Finding(
             "provider_away",
             "provider",

@@ -87,7 +87,9 @@ def is_ready() -> bool:
         beat = Heartbeat.get()
     except (DatabaseError, InterfaceError, OSError, Heartbeat.DoesNotExist):
         return False  # away, or its tables are of another version
-    return beat.worker_is_alive and not site_health.is_away(beat.provider_away_since, clock.now())
+    since = beat.provider_away_since
+    is_away = since is not None and site_health.is_away(since, clock.now())  # which asks PostgreSQL
+    return beat.worker_is_alive and not is_away
 
 
 class Readiness:

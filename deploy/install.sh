@@ -41,6 +41,7 @@ echo "Copying the code to $folder"
 for part in batchsite jobs static templates docs manage.py requirements.txt README.md CHANGELOG.md SECURITY.md; do
     rm -rf "${folder:?}/$part"
     cp -R "$source/$part" "$folder/$part"
+    chmod -R u=rwX,go=rX "$folder/$part" # whatever the source has, which may be for its owner only
 done
 cp "$source/deploy/entrypoint.sh" "$folder/entrypoint.sh"
 chmod 755 "$folder/entrypoint.sh"

@@ -32,9 +32,11 @@ if (program := shutil.which("setpriv")) and os.geteuid() == 0:
 pytestmark = pytest.mark.no_database
 
 
-def install(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+def install(
+    *arguments: str, script: Path = DEPLOY / "install.sh", **values: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(DEPLOY / "install.sh"), *arguments],
+        [str(script), *arguments],
         env={"PATH": "/usr/bin:/bin", **values},
         capture_output=True,
         text=True,
@@ -131,37 +133,80 @@ def test_commands_in_the_docs_run_as_the_service_does() -> None:
     assert compose is not None and compose[1] == "/backup"
 
 
-def test_the_procedures_in_the_docs_work(empty_database: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What install.sh makes, twice as for a new version. Its Python downloads nothing: it has the
+    packages of these tests."""
+    folder = tmp_path_factory.mktemp("machine")
+    python, site = folder / "python", folder / "site"
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$2" in\n'
+        'venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;\n'
+        "pip) exit 0 ;;\n"
+        f'*) exec {sys.executable} "$@" ;;\n'
+        "esac\n"
+    )
+    python.chmod(0o755)
+    source = folder / "source"
+    source.mkdir()
+    for name in (*COPIED, "deploy"):
+        subprocess.run(["cp", "-R", str(ROOT / name), str(source)], check=True)
+    subprocess.run(
+        ["chmod", "-R", "go=", str(source)], check=True
+    )  # a clone of root with umask 077
+    script = source / "deploy" / "install.sh"
+    removed = site / "jobs" / "of_the_old_version.py"
+    for _ in range(2):
+        done = install(str(site), PYTHON=str(python), script=script)
+        assert done.returncode == 0, done.stderr
+        assert f"Start it with: {site}/entrypoint.sh serve" in done.stdout
+        assert not removed.exists()
+        removed.touch()
+    removed.unlink()
+    return site
+
+
+def test_what_is_installed_may_be_read_and_not_changed_by_the_site(installed: Path) -> None:
+    made = {".venv", "entrypoint.sh", "__pycache__"}
+    assert {path.name for path in installed.iterdir()} == {*COPIED, *made}
+    assert not [path for path in installed.rglob("*") if path.stat().st_mode & 0o022]
+    assert all(path.stat().st_mode & 0o004 for path in installed.rglob("*"))
+    assert list((installed / "jobs" / "__pycache__").iterdir()), "compiled"
+
+
+def test_the_procedures_in_the_docs_work(
+    installed: Path, empty_database: Path, tmp_path: Path
+) -> None:
     """With the script that service and container start."""
-    site, data, backup = tmp_path / "site", tmp_path / "data", tmp_path / "backup"
-    site.mkdir()
-    for name in COPIED:
-        (site / name).symlink_to(ROOT / name)
-    shutil.copy(DEPLOY / "entrypoint.sh", site)
-    (site / ".venv").symlink_to(sys.prefix)
+    data, backup = tmp_path / "data", tmp_path / "backup"
     data.mkdir(mode=0o700, exist_ok=True)
     (data / "journal.jsonl").write_text('{"kind": "begun"}\n')
     shutil.copy(empty_database, data / "batchsite.sqlite3")
-    commands = [arguments for _before, arguments in commands_in_docs()]
-    kinds = {arguments[0] for arguments in commands}
-    assert kinds == {"backup", "upgrade", "restore", "job"}
-    for kind in ("backup", "upgrade", "restore", "job"):
-        for arguments in {tuple(one) for one in commands if one[0] == kind}:
-            done = subprocess.run(
-                [
-                    *AS_ANYONE,
-                    str(site / "entrypoint.sh"),
-                    *(one.replace("/backup", str(backup)) for one in arguments),
-                ],
-                cwd="/",
-                env=clean_environment(data),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
+    commands = {tuple(arguments) for _before, arguments in commands_in_docs()}
+    kinds = ("backup", "upgrade", "restore", "job")
+    assert {arguments[0] for arguments in commands} == set(kinds)
+    for arguments in sorted(commands, key=lambda one: kinds.index(one[0])):
+        here = [one.replace("/backup", str(backup)) for one in arguments]
+        done = subprocess.run(
+            [*AS_ANYONE, str(installed / "entrypoint.sh"), *here],
+            cwd="/",
+            env=clean_environment(data),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
     assert len(list(backup.iterdir())) == 1 and backup.stat().st_mode & 0o077 == 0
     assert list(data.glob("before-restore-*"))
+
+
+def test_docs_know_how_many_threads_a_worker_has() -> None:
+    consumer: Any = settings.HUEY["consumer"]
+    pages = ("docs/running/install.md", "docs/running/postgresql.md", "docs/running/container.md")
+    for name in (*pages, "compose.yml"):
+        found = re.findall(r"(\d+) threads(?! each)", (ROOT / name).read_text())
+        assert found == [str(consumer["workers"])], name
 
 
 def test_the_container_drops_all_rights() -> None:

@@ -131,6 +131,10 @@ def alive_workers(facts: SiteFacts) -> list[WorkerFacts]:
     return [one for one in facts.workers if not one.died_at and is_alive(one.seen_at, facts.now)]
 
 
+def _minutes(time: timedelta) -> int:
+    return time // timedelta(minutes=1)
+
+
 def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
     if not is_alive(facts.tick_at, facts.now):
         # No alarm: they come from a worker. Monitoring asks /readyz.
@@ -158,7 +162,8 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                 "worker_hung",
                 "worker",
                 ATTENTION,
-                f"A worker on {worker.machine} has not responded for over 5 minutes.",
+                f"A worker on {worker.machine} has not responded for over {_minutes(SILENT)} "
+                "minutes.",
                 "Restart it. If you removed it, ignore this: it leaves this page after a day.",
                 worker.name,
                 is_alarm=True,
@@ -182,7 +187,7 @@ def _of_jobs(facts: SiteFacts) -> Iterator[Finding]:
             "queue_slow",
             "queue",
             ATTENTION,
-            f"A job has been waiting for {int(waits.total_seconds() // 60):,} minutes.",
+            f"A job has been waiting for {_minutes(waits):,} minutes.",
             "If this continues, check the worker’s log.",
         )
     for job in facts.held_jobs:
@@ -229,7 +234,7 @@ def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
             "provider_away",
             "provider",
             ATTENTION,
-            "Anthropic has not answered for over 5 minutes.",
+            f"Anthropic has not answered for over {_minutes(AWAY)} minutes.",
             "Check this machine’s connection, and Anthropic’s status page.",
             detail=facts.provider_trouble,
         )

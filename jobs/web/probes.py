@@ -41,6 +41,8 @@ def answer_probes(get_response: GetResponse) -> GetResponse:
         else:
             response = probe(request)
         response.headers["Content-Length"] = str(len(response.content))
+        if request.method == "HEAD":
+            response.content = b""  # gunicorn would drop it, and log that
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response._has_been_logged = True  # type: ignore[attr-defined]  # Django would call it an error

@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -113,6 +113,12 @@ def test_the_provider_may_be_away_for_a_moment_and_a_no_is_an_answer(ready: None
     holds.end_trouble()
     assert Heartbeat.get().provider_away_since is None
     assert Heartbeat.get().provider_errors == 4
+
+
+def test_an_answer_to_head_has_no_body() -> None:
+    """Django's test client would cut it off."""
+    answer = probes.answer_probes(mock.Mock())(RequestFactory().head("/healthz"))
+    assert answer.content == b"" and answer.headers["Content-Length"] == "3"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])

@@ -4,8 +4,9 @@
 #
 #   deploy/install.sh [FOLDER]     default: /opt/batchsite
 #
-# Stop the site and run it again for a new version. It needs Python 3.11 or later with venv (set PYTHON to choose
-# one) and changes nothing outside FOLDER. Data stay where they are.
+# For a new version, stop the site, run this again, and then “FOLDER/entrypoint.sh upgrade DIR”. It
+# needs Python 3.11 or later with venv (set PYTHON to choose one) and changes nothing outside FOLDER.
+# Data stay where they are.
 set -eu
 
 folder=${1:-/opt/batchsite}

@@ -1,11 +1,14 @@
 # syntax=docker/dockerfile:1
 # One image for web and worker: docs/running/container.md.
-FROM python:3.13-slim-bookworm AS build
+FROM python:3.13-slim-trixie AS build
 COPY . /source
-RUN /source/deploy/install.sh /opt/batchsite
+RUN /source/deploy/install.sh /opt/batchsite \
+    && /opt/batchsite/.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check \
+        sentry-sdk==2.75.0
 
-FROM python:3.13-slim-bookworm
-# tini passes signals on and buries dead processes. PostgreSQL's programs make its backups.
+FROM python:3.13-slim-trixie
+# tini passes signals on and buries dead processes. PostgreSQL's programs make its backups: they may
+# not be older than the server in compose.yml.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends postgresql-client tini \

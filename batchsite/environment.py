@@ -1,5 +1,5 @@
-"""Settings as the environment has them. Each function raises ImproperlyConfigured in words for the
-operator."""
+"""Read settings from environment variables. Each function raises ImproperlyConfigured with a
+message for the operator."""
 
 from __future__ import annotations
 

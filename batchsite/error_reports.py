@@ -1,6 +1,6 @@
-"""Errors are reported to a Sentry server, if one is set. What is sent is put together here, from
-what is known to hold no cell, prompt, key or cookie: never taken over from what the package
-gathers. The package is optional."""
+"""Report errors to a Sentry server, if SENTRY_DSN is set. Each report is built here from fields
+that hold no cell, prompt, key or cookie. Nothing else that the package collects is sent. The
+package is optional."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from . import __version__
 
 logger = logging.getLogger(__name__)
 
-# Of the package's own, what it needs; nothing in it is from the site.
+# Fields that the package fills in and its server needs. None holds data of the site.
 KEPT = ("event_id", "timestamp", "level", "platform", "release", "environment", "sdk")
-# Loggers whose messages, before values are put in, are fixed words.
+# Loggers whose messages are fixed text before values are put in.
 FIXED = ("jobs", "batchsite", "huey", "django.request")
 MOST_FRAMES = 60
 
@@ -60,7 +60,7 @@ def start(dsn: str) -> None:
 
 
 def scrub(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
-    """A new event, with nothing of `event` but what KEPT names."""
+    """Build a new event that takes only the fields in KEPT from `event`."""
     kept = {name: event[name] for name in KEPT if name in event}
     record = hint.get("log_record")
     if record is not None:

@@ -201,7 +201,14 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",  # first: it refuses before a password is hashed
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
-CACHES["default"]["LOCATION"] = str(DATA_DIR / "cache")  # noqa: F405 - of sign_in.py
+# What allauth counts by; memory would be that of one web process.
+CACHES = {
+    "default": {
+        "BACKEND": "jobs.web.shared_cache.SharedCache",
+        "LOCATION": str(DATA_DIR / "cache"),
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
 # Browsers have passkeys over https only, and on this machine.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
 SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {

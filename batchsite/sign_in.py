@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 ACCOUNT_ADAPTER = "jobs.web.account_adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
@@ -52,11 +50,4 @@ AXES_LOCKOUT_CALLABLE = "jobs.web.sign_in_limits.show_lock"
 AXES_CLIENT_IP_CALLABLE = "jobs.web.middleware.client_address"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # a refused attempt is marked as such
 AXES_VERBOSE = False
-# What allauth counts by; memory would be that of one web process. settings.py says where it is.
-CACHES: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "jobs.web.shared_cache.SharedCache",
-        "OPTIONS": {"MAX_ENTRIES": 10_000},
-    }
-}
 MESSAGE_STORAGE = "jobs.web.message_storage.MessageStorage"

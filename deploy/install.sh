@@ -4,8 +4,9 @@
 #
 #   deploy/install.sh [FOLDER]     default: /opt/batchsite
 #
-# Stop the site and run it again for a new version. It needs Python 3.11 or later with venv (set PYTHON to choose
-# one) and changes nothing outside FOLDER. Data stay where they are.
+# For a new version, stop the site, run this again, and then “FOLDER/entrypoint.sh upgrade DIR”. It
+# needs Python 3.11 or later with venv (set PYTHON to choose one) and changes nothing outside FOLDER.
+# Data stay where they are.
 set -eu
 
 folder=${1:-/opt/batchsite}
@@ -41,6 +42,7 @@ echo "Copying the code to $folder"
 for part in batchsite jobs static templates docs manage.py requirements.txt README.md CHANGELOG.md SECURITY.md; do
     rm -rf "${folder:?}/$part"
     cp -R "$source/$part" "$folder/$part"
+    chmod -R u=rwX,go=rX "$folder/$part" # whatever the source has, which may be for its owner only
 done
 cp "$source/deploy/entrypoint.sh" "$folder/entrypoint.sh"
 chmod 755 "$folder/entrypoint.sh"

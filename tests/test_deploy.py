@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
 
-from .environment import ROOT
+from .environment import ROOT, clean_environment
 
 DEPLOY = ROOT / "deploy"
 INSTALL = (DEPLOY / "install.sh").read_text()
+COMPOSE = (ROOT / "compose.yml").read_text()
 COPIED = re.search(r"for part in (.+); do", INSTALL)[1].split()  # type: ignore[index]
 # What a clone has and no site needs.
 NOT_COPIED = {"CONTRIBUTING.md", "Dockerfile", "Makefile", "compose.yml", "deploy", "tests"}
 NOT_COPIED |= {"pyproject.toml"}
 
+# Root opens every file, and who runs the site does not: run without that right.
+AS_ANYONE: list[str] = []
+if (program := shutil.which("setpriv")) and os.geteuid() == 0:
+    AS_ANYONE = [program, "--bounding-set=-dac_override,-dac_read_search"]
+
 pytestmark = pytest.mark.no_database
 
 
-def install(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+def install(
+    *arguments: str, script: Path = DEPLOY / "install.sh", **values: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(DEPLOY / "install.sh"), *arguments],
+        [str(script), *arguments],
         env={"PATH": "/usr/bin:/bin", **values},
         capture_output=True,
         text=True,
@@ -90,11 +103,150 @@ def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_container_names_known_settings_and_drops_all_rights() -> None:
-    compose = (ROOT / "compose.yml").read_text()
-    known = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
-    block = compose.partition("environment: &settings")[2].partition("volumes:")[0]
-    assert set(re.findall(r"^ +([A-Z_]+):", block, re.M)) <= known
-    assert "cap_drop: [ALL]" in compose and "read_only: true" in compose
+def commands_in_docs() -> list[tuple[str, list[str]]]:
+    """Each call of the entrypoint in the docs: what stands before it, and its arguments."""
+    found = []
+    for page in sorted((ROOT / "docs" / "running").glob("*.md")):
+        text = page.read_text().replace("\\\n", " ")
+        for line in text.splitlines():
+            before, _, arguments = line.partition("/opt/batchsite/entrypoint.sh ")
+            if not arguments:
+                before, _, arguments = line.partition("docker compose run --rm site ")
+            if arguments and "`" not in line:
+                found.append((before.strip(), arguments.partition(" >")[0].split()))
+    return found
+
+
+def test_commands_in_the_docs_run_as_the_service_does() -> None:
+    unit = (DEPLOY / "batchsite.service").read_text()
+    ways = [before for before, _arguments in commands_in_docs() if "systemd-run" in before]
+    assert len(ways) == 4, "upgrade, restore, nightly backup, any command"
+    for way in ways:
+        words = way[way.index("systemd-run") :].split()
+        for option, value in pairwise(words):
+            if option in ("-p", "-E"):
+                line = value if option == "-p" else f"Environment={value}"
+                assert line in unit.splitlines(), value
+        assert {"User=batchsite", "DATA_DIR=/var/lib/batchsite"} <= set(words)
+    assert "ExecStart=/opt/batchsite/entrypoint.sh serve" in unit.splitlines()
+    compose = re.search(r"(?m)^    - backup:(.+)$", COMPOSE)
+    assert compose is not None and compose[1] == "/backup"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What install.sh makes, twice as for a new version. Its Python downloads nothing: it has the
+    packages of these tests."""
+    folder = tmp_path_factory.mktemp("machine")
+    python, site = folder / "python", folder / "site"
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$2" in\n'
+        'venv) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;\n'
+        "pip) exit 0 ;;\n"
+        f'*) exec {sys.executable} "$@" ;;\n'
+        "esac\n"
+    )
+    python.chmod(0o755)
+    source = folder / "source"
+    source.mkdir()
+    for name in (*COPIED, "deploy"):
+        subprocess.run(["cp", "-R", str(ROOT / name), str(source)], check=True)
+    subprocess.run(
+        ["chmod", "-R", "go=", str(source)], check=True
+    )  # a clone of root with umask 077
+    script = source / "deploy" / "install.sh"
+    removed = site / "jobs" / "of_the_old_version.py"
+    for _ in range(2):
+        done = install(str(site), PYTHON=str(python), script=script)
+        assert done.returncode == 0, done.stderr
+        assert f"Start it with: {site}/entrypoint.sh serve" in done.stdout
+        assert not removed.exists()
+        removed.touch()
+    removed.unlink()
+    return site
+
+
+def test_what_is_installed_may_be_read_and_not_changed_by_the_site(installed: Path) -> None:
+    made = {".venv", "entrypoint.sh", "__pycache__"}
+    assert {path.name for path in installed.iterdir()} == {*COPIED, *made}
+    assert not [path for path in installed.rglob("*") if path.stat().st_mode & 0o022]
+    assert all(path.stat().st_mode & 0o004 for path in installed.rglob("*"))
+    assert list((installed / "jobs" / "__pycache__").iterdir()), "compiled"
+
+
+def test_the_procedures_in_the_docs_work(
+    installed: Path, empty_database: Path, tmp_path: Path
+) -> None:
+    """With the script that service and container start."""
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    data.mkdir(mode=0o700, exist_ok=True)
+    (data / "journal.jsonl").write_text('{"kind": "begun"}\n')
+    shutil.copy(empty_database, data / "batchsite.sqlite3")
+    commands = {tuple(arguments) for _before, arguments in commands_in_docs()}
+    kinds = ("backup", "upgrade", "restore", "job")
+    assert {arguments[0] for arguments in commands} == set(kinds)
+    for arguments in sorted(commands, key=lambda one: kinds.index(one[0])):
+        here = [one.replace("/backup", str(backup)) for one in arguments]
+        done = subprocess.run(
+            [*AS_ANYONE, str(installed / "entrypoint.sh"), *here],
+            cwd="/",
+            env=clean_environment(data),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(list(backup.iterdir())) == 1 and backup.stat().st_mode & 0o077 == 0
+    assert list(data.glob("before-restore-*"))
+
+
+def test_docs_know_how_many_threads_a_worker_has() -> None:
+    consumer: Any = settings.HUEY["consumer"]
+    pages = ("docs/running/install.md", "docs/running/postgresql.md", "docs/running/container.md")
+    for name in (*pages, "compose.yml"):
+        found = re.findall(r"(\d+) threads(?! each)", (ROOT / name).read_text())
+        assert found == [str(consumer["workers"])], name
+
+
+def test_the_container_drops_all_rights() -> None:
+    assert "cap_drop: [ALL]" in COMPOSE and "read_only: true" in COMPOSE
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "deploy/install.sh /opt/batchsite" in dockerfile and "\nUSER 10001" in dockerfile
+
+
+def test_every_setting_reaches_the_container_under_its_name() -> None:
+    """But those that the image sets, and the one for development."""
+    known = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    block = COMPOSE.partition("  environment:\n")[2].partition("  volumes:")[0]
+    passed = re.findall(r"^    ([A-Z_]+): \$\{([A-Z_]+):-.*\}$", block, re.M)
+    assert len(passed) == len(block.splitlines())
+    assert all(name == given for name, given in passed)
+    assert {name for name, _given in passed} == known - {"DATA_DIR", "BIND", "DEBUG"}
+    assert "    SITE_URL: ${SITE_URL:-http://localhost:${PORT:-8000}}\n" in block, "not 0.0.0.0"
+
+
+def test_the_server_of_the_compose_file_has_room_for_the_workers_that_the_page_names() -> None:
+    page = (ROOT / "docs" / "running" / "container.md").read_text()
+    more = re.search(r"--scale worker=(\d+)", page)
+    room = re.search(r"max_connections=(\d+)", COMPOSE)
+    assert more is not None and room is not None
+    consumer: Any = settings.HUEY["consumer"]
+    a_worker = consumer["workers"] + 2  # the tick's scheduler, and who watches
+    web = 2 * (8 + 2)
+    # The site has a worker of its own. Backups and commands want some, too.
+    assert web + (int(more[1]) + 1) * a_worker + 10 <= int(room[1])
+
+
+def test_the_image_has_programs_for_the_postgresql_of_the_compose_file() -> None:
+    """pg_dump refuses a server that is newer than itself."""
+    packaged = {"bookworm": 15, "trixie": 17}  # postgresql-client of each Debian
+    images = re.findall(r"(?m)^FROM python:[\d.]+-slim-(\w+)", (ROOT / "Dockerfile").read_text())
+    server = re.search(r"image: postgres:(\d+)", COMPOSE)
+    assert len(images) == 2 and len(set(images)) == 1, "both stages have the same Python"
+    assert server is not None and packaged[images[1]] >= int(server[1])
+
+
+def test_the_image_reports_errors_with_the_package_that_is_tested() -> None:
+    tested = re.search(r"(?m)^sentry-sdk==.+$", (ROOT / "tests" / "requirements.txt").read_text())
+    assert tested is not None and tested[0] in (ROOT / "Dockerfile").read_text()

@@ -71,6 +71,13 @@ def test_without_any_setting_it_is_practice_mode_on_this_machine(tmp_path: Path)
     assert settings["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1"]
 
 
+def test_a_setting_that_is_empty_has_its_default(tmp_path: Path) -> None:
+    """compose.yml gives each setting to the container, also those that nobody has set."""
+    empty = dict.fromkeys({*setting_names()} - {"DATA_DIR"}, "")
+
+    assert load(tmp_path, **empty) == load(tmp_path, SECRET_KEY="")
+
+
 def test_practice_mode_never_leaves_this_machine(tmp_path: Path) -> None:
     settings = load(tmp_path, ANTHROPIC_BASE_URL="https://example.com")
 

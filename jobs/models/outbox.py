@@ -3,7 +3,7 @@ it is committed. The worker sends what is not shown by the bell; see jobs/notifi
 
     outbox.tell("approval_given", [job.owner], job=job, facts=Facts(who=user.username))
     outbox.tell_about_job("action_needed", job)
-    outbox.tell_administrators("alarm", Facts(text="The disk is almost full."), key="disk:2026-11")
+    outbox.tell("alarm", administrators(), facts=Facts(text="The disk is low."), key="alarm 7")
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from .notifications import (
     Notification,
     NotificationChoices,
 )
-from .people import administrators
 
 __all__ = [
     "Facts",
@@ -46,7 +45,6 @@ __all__ = [
     "stuck_mails",
     "tell",
     "tell_about_job",
-    "tell_administrators",
 ]
 
 # Requests for approval within so long of the first go into one mail.
@@ -121,12 +119,6 @@ def _who_see(job: Job, people: list[User]) -> list[User]:
         )
         seen.update(first.union(*others, all=True) if others else first)
     return [one for one in people if one.pk in seen]
-
-
-def tell_administrators(event: str, facts: Facts = NO_FACTS, *, key: str = "") -> int:
-    """Tell every active administrator of something about the site: "alarm" when something is wrong,
-    "alarm_over" when it is right again, with `facts.text` as the whole sentence. As `tell`."""
-    return tell(event, administrators(), facts=facts, key=key)
 
 
 def is_practice(job: Job | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from datetime import timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Self
 
@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from ..rules import site_health
 from ..rules.provider_lists import Listed, ModelInfo
 from ..rules.structs import reader_of
 from . import api_key
@@ -77,7 +78,7 @@ class Heartbeat(OneRow):
 
     @property
     def worker_is_alive(self) -> bool:
-        return self.tick_at is not None and timezone.now() - self.tick_at < timedelta(seconds=90)
+        return site_health.is_alive(self.tick_at, timezone.now())
 
 
 class Sending(OneRow):
@@ -175,6 +176,10 @@ class LastBackup(OneRow):
 
     def __str__(self) -> str:
         return f"backup of {self.made_at}"
+
+    @classmethod
+    def note(cls, made_at: datetime, folder: str, troubles: int) -> None:
+        cls.row().update(made_at=made_at, folder=folder, troubles=troubles)
 
 
 class AuditHead(OneRow):

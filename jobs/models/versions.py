@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError, ProgrammingError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from batchsite import __version__
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 SECONDS = 10.0  # between two looks
 _MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+# The number of the newest migration of the code that this process runs. Read once: when new files
+# are put in place, a process that was not started again still runs the old ones.
+NEWEST_HERE = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
 
 NEWER = (
     "The database was upgraded to batchsite {there}, and this is {here}. Install {there}, then "
@@ -43,33 +48,48 @@ OTHER = (
 trouble = ""
 
 
-def newest_here() -> str:
-    """The number of this code's newest migration."""
-    return max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
-
-
 def newest_applied() -> str:
     """The number of the newest migration that the database has; "" for an empty database. Raises
     DatabaseError when it cannot be asked."""
-    try:
-        names = MigrationRecorder.Migration.objects.using(connection.alias).filter(app="jobs")
+    names = MigrationRecorder.Migration.objects.using(connection.alias).filter(app="jobs")
+    with _table_may_be_missing():
         return max((name[:4] for name in names.values_list("name", flat=True)), default="")
-    except ProgrammingError:
-        return ""  # PostgreSQL, without any table
-    except DatabaseError as error:
-        if "no such table" in str(error):
-            return ""
-        raise
+    return ""
 
 
 def why_other_schema() -> str:
     """Why this code cannot read the database, in words; "" when it can. Raises DatabaseError."""
-    here, there = newest_here(), newest_applied()
-    if there < here:
+    there = newest_applied()
+    if there < NEWEST_HERE:
         return OLDER.format(here=__version__)
-    if there > here:
+    if there > NEWEST_HERE:
         return NEWER.format(here=__version__, there=stored() or "a newer version")
     return ""
+
+
+def pending() -> list[object]:
+    """The migrations that the database lacks, of batchsite and of its libraries."""
+    executor = MigrationExecutor(connection)
+    return list(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def is_in_use() -> bool:
+    """Whether anybody has an account in this database. Without one, there is nothing to lose: it
+    is new, or its first start was interrupted."""
+    with _table_may_be_missing():
+        return User.objects.exists()
+    return False
+
+
+@contextmanager
+def _table_may_be_missing() -> Generator[None]:
+    try:
+        yield
+    except ProgrammingError:
+        return  # PostgreSQL
+    except DatabaseError as error:
+        if "no such table" not in str(error):
+            raise
 
 
 def why_not_together() -> str:

@@ -1,5 +1,4 @@
-"""What is wrong with a site, judged from facts about it. The System page, the alarms and nothing
-else go by what stands here. Pure."""
+"""Decide what is wrong with a site, from facts about it. For the System page and alarms. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +12,8 @@ SIGN_OF_LIFE = timedelta(seconds=90)  # a worker without one for so long is not 
 SILENT = timedelta(minutes=5)  # one of several workers
 RESTARTED = timedelta(hours=1)  # how long that is worth a look
 SLOW_QUEUE = timedelta(minutes=10)
-AWAY = timedelta(minutes=5)
+AWAY = timedelta(minutes=5)  # the provider, before it is said
+ROOM_AGAIN = 1.2  # times the reserve: with as much room, the disk is low no longer
 WAITING = timedelta(days=1)  # results that are ready and not here
 
 BROKEN, ATTENTION = "broken", "attention"
@@ -40,7 +40,8 @@ class SiteFacts:
     workers: tuple[WorkerFacts, ...] = ()
     due_jobs: int = 0
     oldest_due: datetime | None = None
-    held_jobs: tuple[int, ...] = ()
+    held_jobs: tuple[int, ...] = ()  # the newest
+    held_count: int = 0  # of all
     paused: str = ""
     stopped_at: datetime | None = None
     provider_trouble: str = ""
@@ -79,13 +80,12 @@ class Finding:
 
 # What is said when an alarm is over.
 OVER = {
-    "worker_silent": "A worker is running again.",
-    "worker_restarted": "The worker that was started again has been running for an hour.",
-    "worker_hung": "A worker that gave no sign of life is back, or is forgotten.",
+    "worker_restarted": "No worker has stopped unexpectedly for an hour.",
+    "worker_hung": "The worker that did not respond is running again, or was removed.",
     "job_held": "No more action is needed in job {subject}.",
     "key_paused": "Sending has resumed.",
     "results_waiting": "No results have been waiting for over a day.",
-    "disk_low": "The disk has room again.",
+    "disk_low": "The disk has enough free space again.",
     "site_trouble": "The disk and the database can be used again.",
     "journal_ahead": "The database and the journal agree again.",
     "backup_old": "There is a new backup.",
@@ -94,7 +94,7 @@ OVER = {
 
 
 def over_in_words(kind: str, subject: str) -> str:
-    return OVER.get(kind, "It is solved.").format(subject=subject)
+    return OVER.get(kind, "The problem is solved.").format(subject=subject)
 
 
 def judge(facts: SiteFacts) -> list[Finding]:
@@ -108,19 +108,43 @@ def judge(facts: SiteFacts) -> list[Finding]:
     ]
 
 
-def worker_is_alive(facts: SiteFacts) -> bool:
-    return facts.tick_at is not None and facts.now - facts.tick_at < SIGN_OF_LIFE
+def stays_open(kind: str, subject: str, facts: SiteFacts) -> bool:
+    """Whether an open alarm for which there is no finding is not over yet."""
+    if kind == "disk_low":  # else it would open and close again with every file
+        return facts.free < facts.reserve * ROOM_AGAIN
+    if kind == "job_held":  # it may be one of those that are not named
+        is_older = not facts.held_jobs or int(subject) < min(facts.held_jobs)
+        return is_older and facts.held_count > len(facts.held_jobs)
+    return False
+
+
+def is_alive(seen_at: datetime | None, now: datetime) -> bool:
+    """Whether a worker, or any of them, gave a sign of life lately."""
+    return seen_at is not None and now - seen_at < SIGN_OF_LIFE
+
+
+def is_away(since: datetime, now: datetime) -> bool:
+    """Whether the provider, which has answered nothing since then, counts as away."""
+    return now - since >= AWAY
+
+
+def alive_workers(facts: SiteFacts) -> list[WorkerFacts]:
+    return [one for one in facts.workers if not one.died_at and is_alive(one.seen_at, facts.now)]
+
+
+def _minutes(time: timedelta) -> int:
+    return time // timedelta(minutes=1)
 
 
 def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
-    if not worker_is_alive(facts):
+    if not is_alive(facts.tick_at, facts.now):
+        # No alarm: they come from a worker. Monitoring asks /readyz.
         yield Finding(
             "worker_silent",
             "worker",
             BROKEN,
-            "No worker gives a sign of life. Nothing is sent or downloaded.",
-            "Start the site again. The log says why the worker ended.",
-            is_alarm=True,
+            "No worker is running. Nothing is sent or downloaded.",
+            "Restart the site. The worker’s log says why it stopped.",
         )
     for worker in facts.workers:
         if worker.died_at is not None:
@@ -129,8 +153,8 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                     "worker_restarted",
                     "worker",
                     ATTENTION,
-                    f"A worker on {worker.machine} ended unexpectedly. Its work was taken over.",
-                    "Look for the reason in the log.",
+                    f"A worker on {worker.machine} stopped unexpectedly and was replaced.",
+                    "Check the log for the reason.",
                     worker.name,
                     is_alarm=True,
                 )
@@ -139,8 +163,9 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                 "worker_hung",
                 "worker",
                 ATTENTION,
-                f"A worker on {worker.machine} gives no sign of life.",
-                "Start it again, or ignore this if you have removed it: it is forgotten in a day.",
+                f"A worker on {worker.machine} has not responded for over {_minutes(SILENT)} "
+                "minutes.",
+                "Restart it. If you removed it, ignore this: it leaves this page after a day.",
                 worker.name,
                 is_alarm=True,
             )
@@ -149,9 +174,9 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                 "worker_version",
                 "worker",
                 BROKEN,
-                f"A worker on {worker.machine} runs version {worker.version}, and the web server "
-                f"{facts.version}.",
-                "Start all parts of the site with one version.",
+                f"A worker on {worker.machine} runs version {worker.version}, but the web server "
+                f"runs {facts.version}.",
+                "Run all parts of the site on the same version.",
                 worker.name,
             )
 
@@ -163,8 +188,8 @@ def _of_jobs(facts: SiteFacts) -> Iterator[Finding]:
             "queue_slow",
             "queue",
             ATTENTION,
-            f"A job has waited for the worker for {int(waits.total_seconds() // 60):,} minutes.",
-            "If this goes on, look into the worker’s log.",
+            f"A job has been waiting for {_minutes(waits):,} minutes.",
+            "If this continues, check the worker’s log.",
         )
     for job in facts.held_jobs:
         yield Finding(
@@ -175,6 +200,14 @@ def _of_jobs(facts: SiteFacts) -> Iterator[Finding]:
             "Its page says what to decide.",
             str(job),
             is_alarm=True,
+        )
+    if more := facts.held_count - len(facts.held_jobs):
+        yield Finding(
+            "more_held",
+            "jobs",
+            ATTENTION,
+            f"Older jobs that need action: {more:,}.",
+            "Filter the list of jobs by Needs attention.",
         )
 
 
@@ -197,23 +230,23 @@ def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
             detail=facts.paused,
             is_alarm=True,
         )
-    elif facts.provider_away_since and facts.now - facts.provider_away_since > AWAY:
+    elif facts.provider_away_since and is_away(facts.provider_away_since, facts.now):
         yield Finding(
             "provider_away",
             "provider",
             ATTENTION,
-            "Anthropic could not be reached lately.",
+            f"Anthropic has not answered for over {_minutes(AWAY)} minutes.",
             "Check this machine’s connection, and Anthropic’s status page.",
             detail=facts.provider_trouble,
         )
     if facts.waiting_since and facts.now - facts.waiting_since > WAITING:
-        until = f"{facts.waiting_until:%-d %B %Y}" if facts.waiting_until else "soon"
+        until = f"on {facts.waiting_until:%-d %B %Y}" if facts.waiting_until else "soon"
         yield Finding(
             "results_waiting",
             "results",
             BROKEN,
-            f"Results have been ready for over a day and are not here. Anthropic deletes the first "
-            f"on {until}.",
+            f"Results have been ready for over a day but are not downloaded. Anthropic deletes the "
+            f"first ones {until}.",
             "Check the connection, the key and the disk.",
             is_alarm=True,
         )
@@ -260,7 +293,7 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "backups",
             BROKEN,
             text,
-            "Run “manage.py backup DIR”, and check what runs it every night.",
+            "Run “manage.py backup DIR” now, and check that it runs every night.",
             is_alarm=True,
         )
     elif facts.backup_at is None:
@@ -276,7 +309,7 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "backup_troubles",
             "backups",
             ATTENTION,
-            "Files were missing or damaged on the site when the newest backup was made.",
+            "Some files were missing or damaged when the newest backup was made.",
             "Run “manage.py job verify”.",
         )
     if facts.audit_fault:
@@ -285,7 +318,7 @@ def _of_records(facts: SiteFacts) -> Iterator[Finding]:
             "audit",
             BROKEN,
             f"The audit log was changed outside of batchsite. {facts.audit_fault}",
-            "Find out who can write to the database. A backup has the log as it was.",
+            "Find out who can change the database. Your backups have the original log.",
             is_alarm=True,
         )
     if not facts.has_mail:

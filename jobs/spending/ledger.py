@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, TruncDate, TruncMonth
 
 from ..models import (
@@ -175,9 +175,9 @@ def open_charges(since: datetime) -> Iterator[OpenCharge]:
     for at, owner, team, most in under_way.values_list("begun", "owner", "team", "reserved_pico"):
         if at >= since:
             yield OpenCharge(at, owner, team, dollars(most))
-    for batch in _in_doubt(Batch.objects.filter(**here), now).select_related("job"):
-        if (at := _begun(batch)) >= since:
-            yield OpenCharge(at, batch.job.owner_id, batch.job.team_id, _doubt(batch))
+    doubtful = _with_begin(_in_doubt(Batch.objects.filter(**here), now)).select_related("job")
+    for batch in doubtful.filter(begun__gte=since):
+        yield OpenCharge(batch.begun, batch.job.owner_id, batch.job.team_id, _doubt(batch))
     trials = Trial.objects.filter(state__in=_OPEN_TRIALS, asked_at__gte=since, **here)
     of_trials = trials.values_list("asked_at", "job__owner", "job__team", "most_pico")
     for at, owner, team, most in of_trials:
@@ -273,9 +273,9 @@ def keep_spending(job: Job) -> None:
     sent = job.trials.filter(state__in=[Trial.State.SENDING, Trial.State.UNKNOWN])
     for at, practice, most in sent.values_list("asked_at", "practice", "most_pico"):
         _remember_open(job, at, practice, most, None)
-    for batch in _in_doubt(job.batches.all(), clock.now()):
+    for batch in _with_begin(_in_doubt(job.batches.all(), clock.now())):
         most = batch.given_up * batch.most_pico
-        _remember_open(job, _begun(batch), batch.practice, most, batch.late_until)
+        _remember_open(job, batch.begun, batch.practice, most, batch.late_until)
 
 
 def _remember_open(
@@ -314,10 +314,11 @@ def _doubt(batch: Batch) -> Decimal:
     return dollars(batch.given_up * batch.most_pico)
 
 
-def _begun(batch: Batch) -> datetime:
-    """When the job or retry of a batch was confirmed."""
-    again = Round.objects.filter(job=batch.job_id, number=batch.round).first()
-    return again.asked_at if again else batch.job.confirmed_at or batch.job.created_at
+def _with_begin(batches: QuerySet[Batch]) -> QuerySet[Any]:
+    """With `begun`: when the job or retry of each batch was confirmed."""
+    again = Round.objects.filter(job=OuterRef("job"), number=OuterRef("round"))
+    asked_at = Subquery(again.values("asked_at")[:1])
+    return batches.annotate(begun=Coalesce(asked_at, "job__confirmed_at", "job__created_at"))
 
 
 def _of_job(job: Job) -> Iterator[Charge]:

@@ -34,6 +34,7 @@ USING = (
     "using/notifications",
     "using/sign-in",
     "using/command-line",
+    "using/requests",
 )
 RUNNING = (
     "running/install",

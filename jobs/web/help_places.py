@@ -23,7 +23,7 @@ EXPLAINED = {
     "using/files#how-your-file-is-read": ("reading",),
     "using/files#rows-that-cannot-be-sent": ("replace",),
     "using/files#correcting-rows": ("correct",),
-    "using/files#a-batch-made-elsewhere": ("import_batch", "import_batch_look", "ids"),
+    "using/requests#a-batch-made-elsewhere": ("import_batch", "import_batch_look", "ids"),
     "using/files#the-finished-file": ("download", "batch_raw"),
     "using/prompts": ("recipe",),
     "using/prompts#test-a-few-rows": (

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import median, quantiles
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 
 from batchsite import __version__
 
@@ -59,9 +59,10 @@ def _by_state(
     model: type[Job] | type[Batch], names: Iterable[str]
 ) -> Iterator[tuple[Label, float]]:
     """Also those states in which there is none, so that a graph shows 0."""
-    mine = model._default_manager.filter(practice=settings.PRACTICE)
-    if model is Job:  # a draft of either mode becomes one of the mode that it is submitted in
-        mine = model._default_manager.all()
+    here = Q(practice=settings.PRACTICE)
+    if model is Job:  # a draft gets its mode when it is submitted
+        here |= Q(state__in=Job.OPEN)
+    mine = model._default_manager.filter(here)
     counts = dict(mine.order_by().values_list("state").annotate(count=Count("pk")))
     for name in names:
         yield (("state", name),), counts.get(name, 0)
@@ -70,9 +71,7 @@ def _by_state(
 def _of_work(facts: SiteFacts) -> Iterator[Metric]:
     yield Metric("jobs", "Jobs by state.", _by_state(Job, Job.State.values))
     yield Metric("batches", "Batches by state.", _by_state(Batch, Batch.State.values))
-    yield Metric(
-        "jobs_held", "Jobs in which action is needed, at most 20.", _one(len(facts.held_jobs))
-    )
+    yield Metric("jobs_held", "Jobs in which action is needed.", _one(facts.held_count))
     yield Metric("jobs_due", "Jobs with a step that is due.", _one(facts.due_jobs))
     yield Metric(
         "queue_age_seconds",
@@ -110,7 +109,8 @@ def _phases() -> Iterator[tuple[Label, float]]:
     batches = Batch.objects.filter(collected_at__isnull=False, practice=settings.PRACTICE)
     batches = batches.filter(is_external=False).order_by("-pk")
     times = list(batches.values_list("intent_at", "created_at", "ended_at", "collected_at")[:LAST])
-    jobs = Job.objects.filter(finished_at__isnull=False, is_external=False).order_by("-pk")
+    jobs = Job.objects.filter(finished_at__isnull=False, practice=settings.PRACTICE)
+    jobs = jobs.filter(is_external=False).order_by("-pk")
     whole = list(jobs.values_list("created_at", "read_at", "confirmed_at", "finished_at")[:LAST])
     for phase, pairs in (
         ("reading", [(one[0], one[1]) for one in whole]),
@@ -169,9 +169,8 @@ def _of_site(facts: SiteFacts) -> Iterator[Metric]:
         "How long ago a worker gave a sign of life.",
         _one(_age(facts, facts.tick_at)),
     )
-    alive = [one for one in facts.workers if one.died_at is None]
-    alive = [one for one in alive if facts.now - one.seen_at < site_health.SIGN_OF_LIFE]
-    yield Metric("workers", "Workers that are alive.", _one(len(alive)))
+    alive = len(site_health.alive_workers(facts))
+    yield Metric("workers", "Workers that are alive.", _one(alive))
     yield Metric("journal_ahead_batches", "Sent, and not known here.", _one(facts.journal_ahead))
     yield Metric("disk_free_bytes", "Free space for DATA_DIR.", _one(facts.free))
     yield Metric("disk_size_bytes", "Size of the disk of DATA_DIR.", _one(facts.total))

@@ -15,18 +15,17 @@ from __future__ import annotations
 import hmac
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 from ..models import Heartbeat, clock, storage, versions
+from ..rules import site_health
 from . import metrics
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-AWAY = timedelta(minutes=5)  # the provider may be away for so long
 FRESH_SECONDS = 1.0  # an answer counts for so long
 PLAIN = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,6 +41,8 @@ def answer_probes(get_response: GetResponse) -> GetResponse:
         else:
             response = probe(request)
         response.headers["Content-Length"] = str(len(response.content))
+        if request.method == "HEAD":
+            response.content = b""  # gunicorn would drop it, and log that
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response._has_been_logged = True  # type: ignore[attr-defined]  # Django would call it an error
@@ -88,8 +89,9 @@ def is_ready() -> bool:
         beat = Heartbeat.get()
     except (DatabaseError, InterfaceError, OSError, Heartbeat.DoesNotExist):
         return False  # away, or its tables are of another version
-    away = beat.provider_away_since
-    return beat.worker_is_alive and (away is None or clock.now() - away < AWAY)
+    since = beat.provider_away_since
+    is_away = since is not None and site_health.is_away(since, clock.now())  # which asks PostgreSQL
+    return beat.worker_is_alive and not is_away
 
 
 class Readiness:

@@ -183,10 +183,11 @@ def _copy_journal(part: Path) -> bool:
     source, target = Path(settings.DATA_DIR, JOURNAL), part / JOURNAL
     if not source.exists():
         return False
-    copy(source, target)
+    copy(source, target, 0o600)
     with target.open("r+b") as file:
         file.truncate(file.read().rfind(b"\n") + 1)
         os.fsync(file.fileno())
+    target.chmod(0o400)
     return True
 
 

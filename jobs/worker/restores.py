@@ -19,11 +19,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
+from django.utils.dateparse import parse_datetime
 from huey.contrib.djhuey import HUEY
 
 from ..batches import holds, journal, unknown_submissions
 from ..models import (
-    Heartbeat,
     Job,
     JournalState,
     SpendingCaps,
@@ -127,11 +127,15 @@ def take_site(*others: str) -> ExitStack:
 
 
 def heartbeat() -> object:
-    """The worker's last sign of life; None when the database cannot say."""
+    """The worker's last sign of life; None when the database cannot say: it is damaged or empty,
+    which may be why it is restored."""
     try:
-        return Heartbeat.objects.values_list("tick_at", flat=True).filter(pk=1).first()
-    except DatabaseError:
-        return None  # damaged or empty, which may be why it is restored
+        # The latter before the migration 0035_one_row_models.
+        for table in ("jobs_heartbeat", "jobs_installation"):
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                cursor.execute(f"SELECT tick_at FROM {table} WHERE id = 1")  # noqa: S608 - ours
+                return next((parse_datetime(str(at)) for (at,) in cursor.fetchall()), None)
+        return None
     finally:
         connection.close()
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Window
 from django.db.models.functions import Coalesce
 
 from batchsite import __version__
@@ -24,7 +24,7 @@ from ..models import (
 from ..rules.provider_lists import KEPT
 from ..rules.site_health import SiteFacts, WorkerFacts
 
-HELD = 20  # held jobs that are named
+HELD = 100  # held jobs that are named
 WORKERS = 50
 
 
@@ -36,6 +36,8 @@ def gather() -> SiteFacts:
     due = Job.objects.due(now).aggregate(jobs=Count("pk"), oldest=Min("next_action_at"))
     held = Job.objects.filter(practice=settings.PRACTICE, trashed_at=None, state__in=Job.SENT)
     held = held.exclude(held="").exclude(state=Job.State.FINISHED)
+    # One query: how many there are is beside each of the newest.
+    named = list(held.order_by("-pk").values_list("pk", Window(Count("pk")))[:HELD])
     waiting = (
         Batch.objects.not_fetched(now)
         .filter(practice=settings.PRACTICE)
@@ -59,7 +61,8 @@ def gather() -> SiteFacts:
         ),
         due_jobs=due["jobs"],
         oldest_due=due["oldest"],
-        held_jobs=tuple(held.order_by("pk").values_list("pk", flat=True)[:HELD]),
+        held_jobs=tuple(pk for pk, _all in named),
+        held_count=named[0][1] if named else 0,
         paused=sending.paused_because,
         stopped_at=caps.stopped_at,
         provider_trouble=beat.provider_trouble,

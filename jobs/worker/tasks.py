@@ -92,6 +92,7 @@ def start_ticking() -> None:
         ("the check of the audit log", audit_checks.check_if_due),
         # Pages say it before anything is sent.
         ("comparing the journal", unknown_submissions.submissions_unknown),
+        ("workers that have ended", presence.note_the_dead),
         ("the alarms", alarms.check),
         # The last: the provider may take its time.
         ("the list of models", model_catalog.refresh),

@@ -1,8 +1,9 @@
-"""Bringing the database of an older version up to date: back up, migrate, check, and back when
-something is wrong. Nothing else of the site runs meanwhile.
+"""Upgrade the database of an older version: back up, migrate, check, and go back when something
+is wrong. Nothing else of the site runs meanwhile.
 
 Only the database changes, so going back is putting its copy back. A mark says how far an upgrade
-is; while it is there, the site does not start. One that was interrupted can be run again.
+is; while it is there, the site does not start. One that was interrupted can be run again, unless
+something has changed the database since: an older version does not know of the mark.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,6 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from huey.contrib.djhuey import HUEY
 
 from batchsite import __version__
@@ -32,11 +33,21 @@ from .restores import SiteRuns
 NEWEST_READ = 1000  # jobs and batches whose columns are read by the check
 WITH_SQLITE = ("", "-wal", "-shm")
 
-__all__ = ["BadBackup", "Failed", "NotOurs", "SiteRuns", "Upgraded", "upgrade"]
+NO_DATABASE = (
+    "There is no database at {path}. Check DATA_DIR. If the database is lost, restore a backup "
+    "with “manage.py restore DIR”. A new site needs no upgrade: start it."
+)
+RAN_SINCE = (
+    "An upgrade was interrupted after its backup {backup}, and the site has run since then. "
+    "To upgrade the database as it is now, delete {mark} and run this again. To go back to the "
+    "backup and lose what is newer, run “manage.py restore {backup}”."
+)
+
+__all__ = ["BadBackup", "Failed", "Refused", "SiteRuns", "Upgraded", "upgrade"]
 
 
-class NotOurs(Exception):
-    """The database is of a newer version; nothing was changed."""
+class Refused(Exception):
+    """This database must not be upgraded; says why. Nothing was changed."""
 
 
 class Failed(Exception):
@@ -59,8 +70,8 @@ class Upgraded(msgspec.Struct):
 
 class _Mark(msgspec.Struct):
     backup: str
+    signs: list[str]  # see _signs, as they were when the backup was made
     goes_back: str = ""  # why
-    aside: str = ""
 
 
 _mark_decoder = msgspec.json.Decoder(_Mark)
@@ -69,35 +80,68 @@ _mark_decoder = msgspec.json.Decoder(_Mark)
 def upgrade(folder: Path, keep: int) -> Upgraded:
     """Upgrade the database, with a backup below `folder`.
 
-    Raises SiteRuns, NotOurs, DumpError, DatabaseError, OSError, locks.Taken: nothing was changed,
+    Raises SiteRuns, Refused, DumpError, DatabaseError, OSError, locks.Taken: nothing was changed,
     or the mark says that it has to be repeated. Raises Failed when it is back as it was.
     """
     with restores.take_site(locks.SERVE):
         mark = _read_mark()
+        there = versions.newest_applied() if _is_there() else ""
+        _require_same(mark, there)
         if mark is not None and mark.goes_back:
             raise _go_back(mark)
-        there = versions.newest_applied()
-        if there > versions.newest_here():
-            raise NotOurs(versions.why_other_schema())
+        if there > versions.NEWEST_HERE:
+            raise Refused(versions.why_other_schema())
         before = _stored_version()
-        if not there:
+        if mark is None and not versions.is_in_use():
             _migrate()
             versions.note()
             return Upgraded("", 0, "", __version__)
-        if mark is None and not _pending():
+        if mark is None and not versions.pending():
             versions.note()
             return Upgraded("", 0, before, __version__)
         beat, since = restores.heartbeat(), time.monotonic()
         restores.require_no_heartbeat(beat, since)
         if mark is None:
-            mark = _Mark(backups.make(folder, keep).path)
+            signs = _signs()
+            mark = _Mark(backups.make(folder, keep).path, signs)
+            _require_same(mark, there)
             _write_mark(mark)
         return _change(mark, before)
 
 
+def _is_there() -> bool:
+    """Whether there is a database. A file is not opened for that, which would make it."""
+    return dumps.is_postgresql() or dumps.sqlite_path().exists()
+
+
+def _require_same(mark: _Mark | None, there: str) -> None:
+    """Raises Refused when there is no database, or it is not the one that the mark was written
+    for. `there`: its newest migration."""
+    if mark is not None and there and _signs() != mark.signs:
+        raise Refused(RAN_SINCE.format(backup=mark.backup, mark=locks.upgrade_mark()))
+    goes_back = mark is not None and mark.goes_back != ""  # its file may be moved already
+    is_new = mark is None and dumps.is_postgresql()  # several machines begin with this command
+    if not there and not goes_back and not is_new:
+        path = "DATABASE_URL" if dumps.is_postgresql() else dumps.sqlite_path()
+        raise Refused(NO_DATABASE.format(path=path))
+
+
+def _signs() -> list[str]:
+    """What changes when a site works, and not by an upgrade: the worker's last sign of life, the
+    newest job, the last sign-in, and the length of the journal."""
+    journal = Path(settings.DATA_DIR, backups.JOURNAL)
+    found = [restores.heartbeat()]
+    with connection.cursor() as cursor:
+        for column in ("max(id) FROM jobs_job", "max(last_login) FROM auth_user"):
+            cursor.execute(f"SELECT {column}")
+            found += cursor.fetchone()
+    found.append(journal.stat().st_size if journal.exists() else 0)
+    return [str(one) for one in found]
+
+
 def _change(mark: _Mark, before: str) -> Upgraded:
     manifest = backups.check(Path(mark.backup))
-    migrations = len(_pending())
+    migrations = len(versions.pending())
     try:
         _migrate()
         why = next(_faults(manifest), "")
@@ -108,9 +152,7 @@ def _change(mark: _Mark, before: str) -> Upgraded:
         _write_mark(mark)
         raise _go_back(mark)
     versions.note()
-    LastBackup.row().update(
-        made_at=manifest.made_at, folder=mark.backup, troubles=len(manifest.troubles)
-    )
+    LastBackup.note(manifest.made_at, mark.backup, len(manifest.troubles))
     audit.record("site_upgraded", before={"version": before}, after={"version": __version__})
     locks.upgrade_mark().unlink()
     return Upgraded(mark.backup, migrations, before, __version__)
@@ -118,11 +160,6 @@ def _change(mark: _Mark, before: str) -> Upgraded:
 
 def _migrate() -> None:
     call_command("migrate", interactive=False, verbosity=0)
-
-
-def _pending() -> list[object]:
-    executor = MigrationExecutor(connection)
-    return list(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _stored_version() -> str:
@@ -137,7 +174,7 @@ def _stored_version() -> str:
 
 def _faults(manifest: Manifest) -> Iterator[str]:
     """What is wrong with the database after its migration. Raises whatever reading it raises."""
-    if _pending():
+    if versions.pending():
         yield "Not every migration was applied."
     with connection.cursor() as cursor:
         for what, table in dumps.COUNTED.items():
@@ -156,7 +193,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         list(model._default_manager.all()[:1])
     for read in (Job, Batch):
         list(read._default_manager.order_by("-pk")[:NEWEST_READ])
-    call_command("check")
+    call_command("check", stdout=StringIO())  # it says that all is well, in the middle of JSON
 
 
 # --- Back -----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from jobs.models import (
     Notification,
     NotificationChoices,
     Team,
+    administrators,
     outbox,
 )
 from jobs.models.notifications import Choices, Wanted
@@ -101,7 +102,7 @@ def test_who_is_deactivated_is_not_told(alice: User, root: User) -> None:
     root.save()
 
     assert outbox.tell("cap_80", [root]) == 0
-    assert outbox.tell_administrators("alarm", Facts(text="The disk is full.")) == 0
+    assert outbox.tell("alarm", administrators()) == 0
 
 
 def test_practice_is_never_mailed_but_alarms_are(root: User, settings: Settings) -> None:
@@ -109,7 +110,7 @@ def test_practice_is_never_mailed_but_alarms_are(root: User, settings: Settings)
     give_mail(root)
 
     outbox.tell("action_needed", [root])
-    outbox.tell_administrators("alarm", Facts(text="The disk is full."))
+    outbox.tell("alarm", administrators(), facts=Facts(text="The disk is full."))
 
     assert told(root) == [("alarm", ["mail"]), ("action_needed", [])]
     assert Notification.objects.all()[0].title == "The disk is full."

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from jobs.models import Job, PastSpending, Round, SpendingCaps, Trial, clock
@@ -19,9 +21,11 @@ from jobs.web import spending_chart
 from ..conftest import signed_in
 from ..database_work import counted
 from ..pages import squeezed
+from ..web.test_views_job_page import add_batch
 
 MakeJob = Callable[..., Job]
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
 DOLLAR = 10**12  # picodollars
 
 
@@ -40,6 +44,25 @@ def spend(owner: User, make_job: MakeJob, at: datetime, dollars: int) -> Job:
         spent_pico=dollars * DOLLAR // 2,
     )
     return job
+
+
+def test_batches_in_doubt_cost_one_query_and_count_for_the_month_of_their_retry(
+    make_job: MakeJob, alice: User
+) -> None:
+    job = spend(alice, make_job, NOON - timedelta(days=2), 1)  # its retry was a day after NOON
+    counts = []
+    for number, round_number in ((1, 1), (2, 1), (3, 2), (4, 2)):
+        doubt = {"given_up": 1, "most_pico": number * DOLLAR, "late_until": clock.now() + 3 * DAY}
+        add_batch(job, number, 2, "collected", practice=True, round=round_number, **doubt)
+        with CaptureQueriesContext(connection) as queries:
+            found = list(ledger.open_charges(NOON - 9 * DAY))
+        counts.append(len(queries))
+
+    assert len(set(counts)) == 1
+    assert sorted((one.at - NOON, int(one.amount)) for one in found) == [
+        (-2 * DAY, 1), (-2 * DAY, 2), (DAY, 3), (DAY, 4)
+    ]  # fmt: skip
+    assert sum(one.amount for one in ledger.open_charges(NOON)) == 7
 
 
 def test_the_days_are_the_charges_and_add_up(make_job: MakeJob, alice: User, bob: User) -> None:

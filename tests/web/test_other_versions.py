@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -28,7 +29,7 @@ def upgraded() -> None:
 
 
 def downgraded() -> None:
-    MigrationRecorder.Migration.objects.filter(name__contains=versions.newest_here()).delete()
+    MigrationRecorder.Migration.objects.filter(name__contains=versions.NEWEST_HERE).delete()
 
 
 def other_release() -> None:
@@ -58,6 +59,16 @@ def test_web_and_worker_refuse_a_database_of_another_version(
     fragment = client_alice.get("/", headers={"HX-Request": "true"})
     assert fragment.status_code == 503 and "<html" not in fragment.content.decode()
     assert Client().get("/readyz").status_code == 503
+
+
+def test_new_files_beside_a_running_process_do_not_make_it_newer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`git pull`, and the web server was not started again: the old code still runs."""
+    monkeypatch.setattr(Path, "glob", lambda _folder, _names: iter([Path("9999_later.py")]))
+    assert versions.look() == ""
+    upgraded()
+    assert "The database was upgraded" in versions.look()
 
 
 def test_the_version_that_upgraded_the_database_works_with_it() -> None:

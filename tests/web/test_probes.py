@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -114,6 +115,12 @@ def test_the_provider_may_be_away_for_a_moment_and_a_no_is_an_answer(ready: None
     assert Heartbeat.get().provider_errors == 4
 
 
+def test_an_answer_to_head_has_no_body() -> None:
+    """Django's test client would cut it off."""
+    answer = probes.answer_probes(mock.Mock())(RequestFactory().head("/healthz"))
+    assert answer.content == b"" and answer.headers["Content-Length"] == "3"
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_no_host_name_and_no_https_is_needed(ready: None, settings: Settings, path: str) -> None:
     """A load balancer asks by an address of its own, without the proxy that speaks TLS."""
@@ -200,6 +207,22 @@ def test_prometheus_reads_what_the_site_is_doing(
     assert found["disk_reserve_bytes",] == settings.DISK_RESERVE_BYTES
     assert found["disk_free_bytes",] > 0
     assert "cell" not in str(found)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_jobs_of_the_other_mode_are_not_counted(
+    ready: None, settings: Settings, alice: User, mode: bool
+) -> None:
+    settings.METRICS_TOKEN, settings.PRACTICE = TOKEN, mode
+    now = timezone.now()
+    times: dict[str, Any] = {"read_at": now, "confirmed_at": now, "finished_at": now}
+    job = store_job(alice, Job.State.FINISHED, practice=not mode, **times)
+    add_batch(job, 1, 2, Batch.State.COLLECTED, practice=not mode, collected_at=now)
+    store_job(alice, Job.State.DRAFT, practice=False)
+    found = numbers()
+    assert found["jobs", "finished"] == found["batches", "collected"] == 0
+    assert found["jobs", "draft"] == 1
+    assert not [name for name in found if name[0] == "phase_seconds"]
 
 
 def test_numbers_cost_as_much_with_many_jobs_as_with_few(

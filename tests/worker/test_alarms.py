@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from jobs.batches import holds
 from jobs.models import (
     Alarm,
     AuditCheck,
@@ -23,15 +26,18 @@ from jobs.models import (
     Job,
     JournalState,
     LastBackup,
+    Notification,
     Sending,
     WorkerProcess,
     key_fingerprint,
+    outbox,
 )
+from jobs.provider import errors
 from jobs.rules import site_health
 from jobs.rules.site_health import SiteFacts, WorkerFacts, judge
-from jobs.worker import alarms, backups
+from jobs.worker import alarms, backups, site_facts
 
-from ..conftest import store_job
+from ..conftest import PASSWORD, store_job
 from ..web.test_views_job_page import add_batch
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -61,10 +67,9 @@ def test_nothing_is_wrong_with_a_site_that_works() -> None:
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
-        ({"tick_at": NOW - timedelta(seconds=90)}, "worker_silent"),
         ({"workers": (replace(WORKER, seen_at=NOW - timedelta(minutes=6)),)}, "worker_hung"),
         ({"workers": (replace(WORKER, died_at=NOW - HOUR / 2),)}, "worker_restarted"),
-        ({"held_jobs": (7,)}, "job_held"),
+        ({"held_jobs": (7,), "held_count": 1}, "job_held"),
         ({"paused": "Anthropic rejected the key."}, "key_paused"),
         ({"waiting_since": NOW - DAY - HOUR, "waiting_until": NOW}, "results_waiting"),
         ({"free": 0}, "disk_low"),
@@ -87,7 +92,9 @@ def test_each_alarm_opens_for_its_reason_alone(change: dict[str, Any], kind: str
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
+        ({"tick_at": NOW - timedelta(seconds=90)}, "worker_silent"),  # no worker could tell it
         ({"workers": (replace(WORKER, version="2"),)}, "worker_version"),
+        ({"held_count": 3}, "more_held"),
         ({"oldest_due": NOW - HOUR}, "queue_slow"),
         ({"stopped_at": NOW}, "spending_stopped"),
         ({"provider_away_since": NOW - HOUR}, "provider_away"),
@@ -104,14 +111,16 @@ def test_other_faults_are_only_shown(change: dict[str, Any], kind: str) -> None:
 @pytest.fixture
 def told(db: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    keys: set[str] = set()
+    tell = outbox.tell
 
-    def tell(event: str, text: str, key: str) -> None:
-        assert key not in keys
-        keys.add(key)
-        found.append((event, text))
+    def note(event: str, people: Iterable[User], *, facts: outbox.Facts, key: str) -> int:
+        if event in ("alarm", "alarm_over"):
+            found.append((event, facts.text))
+        count = tell(event, people, facts=facts, key=key)
+        assert Notification.objects.filter(key=key).count() == count, "nobody is told twice"
+        return count
 
-    monkeypatch.setattr(alarms, "tell_administrators", tell)
+    monkeypatch.setattr(outbox, "tell", note)
     Heartbeat.objects.update(tick_at=timezone.now())
     return found
 
@@ -130,6 +139,77 @@ def test_administrators_are_told_once_when_it_begins_and_once_when_it_is_over(
     Job.objects.update(held="Again.")
     alarms.check()
     assert len(told) == 3 and Alarm.objects.count() == 2
+
+
+def test_who_hears_of_it_by_another_notification_is_not_told_again(
+    db: None, alice: User, root: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[tuple[str, str]]:
+        found = Notification.objects.order_by("pk")
+        return [(one.event, one.person.username) for one in found]
+
+    follower, other = (
+        User.objects.create_superuser(name, password=PASSWORD) for name in ("ada", "eve")
+    )
+    job = store_job(root, Job.State.WORKING, practice=True)
+    job.followers.create(person=follower)
+    holds.hold(job.pk, "Decide.")
+    holds.pause(errors.Refused(401, "authentication_error", "no", None))
+    by_jobs = {("action_needed", name) for name in ("root", "ada")}
+    by_jobs |= {("sending_paused", name) for name in ("root", "ada", "eve")}
+    assert set(told()) == by_jobs
+
+    alarms.check()
+    assert set(Alarm.objects.values_list("kind", flat=True)) == {"job_held", "key_paused"}
+    assert told()[len(by_jobs) :] == [("alarm", other.username)]
+    assert "Action is needed in job" in Notification.objects.latest("pk").title
+
+    holds.end_hold(job.pk)
+    holds.end_pause()
+    solved = len(told())
+    alarms.check()
+    assert not Alarm.objects.open().exists()
+    assert told()[solved:] == [("alarm_over", other.username)]
+
+
+@pytest.mark.no_database
+def test_a_disk_that_is_low_stays_so_until_it_has_some_room() -> None:
+    facts = replace(FINE, reserve=100, total=1000)
+    for free, opens, stays in ((99, True, True), (100, False, True), (120, False, False)):
+        now = replace(facts, free=free)
+        assert [one.kind for one in judge(now)] == ["disk_low"] * opens
+        assert site_health.stays_open("disk_low", "", now) == stays
+
+
+def test_an_alarm_does_not_flap_with_each_file(
+    told: list[tuple[str, str]], root: User, settings: Settings
+) -> None:
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    for reserve in (2 * free, int(free / 1.1), 2 * free, int(free / 1.1)):
+        settings.DISK_RESERVE_BYTES = reserve
+        alarms.check()
+    assert [event for event, _text in told] == ["alarm"]
+    settings.DISK_RESERVE_BYTES = free // 2
+    alarms.check()
+    assert told[1:] == [("alarm_over", "The disk has enough free space again.")]
+
+
+def test_the_newest_held_jobs_are_named_and_the_others_counted(
+    told: list[tuple[str, str]], alice: User, root: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store_job(alice, Job.State.WORKING, practice=True, held="Decide.")
+    alarms.check()
+    monkeypatch.setattr(site_facts, "HELD", 2)
+    jobs = [store_job(alice, Job.State.WORKING, practice=True, held="Decide.") for _ in range(2)]
+    facts = site_facts.gather()
+    assert facts.held_jobs == (jobs[1].pk, jobs[0].pk) and facts.held_count == 3
+    assert "Older jobs that need action: 1." in {one.text for one in judge(facts)}
+    alarms.check()
+    # The first is not named any more, and is not over.
+    assert Alarm.objects.open().count() == 3 and len(told) == 3
+    Job.objects.filter(pk=first.pk).update(held="")
+    alarms.check()
+    assert told[3:] == [("alarm_over", f"No more action is needed in job {first.pk}.")]
 
 
 def test_of_two_workers_one_opens_and_one_solves_an_alarm(db: None) -> None:

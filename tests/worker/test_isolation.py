@@ -39,7 +39,7 @@ from jobs.models import (
 )
 from jobs.provider import client, errors
 from jobs.results import builder
-from jobs.worker import finishing, housekeeping, sweep, tasks
+from jobs.worker import alarms, finishing, housekeeping, presence, sweep, tasks
 
 MakeJob = Callable[..., Job]
 
@@ -138,6 +138,8 @@ EACH_MINUTE = [
     (polling, "warn"),
     (storage, "keep_ballast"),
     (unknown_submissions, "submissions_unknown"),
+    (presence, "note_the_dead"),
+    (alarms, "check"),
     (model_catalog, "refresh"),
 ]
 

@@ -4,17 +4,20 @@ it was before: when a migration fails midway, when the check finds something, af
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from batchsite import __version__
 
 from ..models.test_migrations import OldSite, old_site
-from .test_restores import Machine
+from .test_restores import BEFORE, Machine, make_database, remove_database
 
 __all__ = ["old_site"]
 
@@ -72,9 +75,8 @@ def upgrade_with(site: OldSite, what: str) -> str:
 
 def test_an_old_site_is_upgraded_and_what_runs_goes_on(old_site: OldSite) -> None:
     """From a version whose migrations were not squashed, past all versions between."""
-    told = json.loads(
-        old_site.machine.manage("upgrade", old_site.folder / "backups", "--json").splitlines()[-1]
-    )
+    said = old_site.machine.manage("upgrade", old_site.folder / "backups", "--json")
+    told = json.loads(said)
     assert told["after"] == __version__ and told["migrations"] > 5
     assert (Path(told["backup"]) / "manifest.json").exists()
     assert old_site.facts()["jobs"] == old_site.before["jobs"], "no state, row or sum has changed"
@@ -127,6 +129,84 @@ def test_one_that_is_killed_is_finished_by_the_next_and_nothing_starts_before(
     machine.manage("upgrade", old_site.folder / "backups")
     assert old_site.facts()["jobs"] == old_site.before["jobs"]
     assert len(list((old_site.folder / "backups").iterdir())) == 1, "the backup is from before"
+
+
+def change(machine: Machine, text: str) -> None:
+    if machine.database:
+        with psycopg.connect(machine.database) as server:
+            server.execute(text.encode())
+    else:
+        with closing(sqlite3.connect(machine.data / "batchsite.sqlite3")) as file:
+            file.execute(text)
+            file.commit()
+
+
+@pytest.mark.parametrize("went_back", [False, True])
+def test_an_old_mark_never_brings_back_an_old_database(old_site: OldSite, went_back: bool) -> None:
+    """An upgrade was killed, and the old version, which does not know of its mark, ran on."""
+    machine, backups = old_site.machine, old_site.folder / "backups"
+    assert upgrade_with(old_site, IS_KILLED) == ""
+    mark = machine.data / "upgrade.unfinished"
+    if went_back:
+        mark.write_text(json.dumps({**json.loads(mark.read_text()), "goes_back": "a fault"}))
+    for text in (
+        "UPDATE jobs_heartbeat SET tick_at = '2031-01-01 00:00:00+00:00'",
+        "UPDATE jobs_row SET answer = 'newer' WHERE number = 1",
+        "DELETE FROM jobs_row WHERE number = 2",
+    ):
+        change(machine, text)
+    before = facts(machine)
+
+    said = machine.manage("upgrade", backups, status=1)
+    assert "Nothing was changed. An upgrade was interrupted" in said
+    assert "the site has run since then" in said and str(mark) in said
+    assert facts(machine) == before and mark.exists()
+    mark.unlink()
+    machine.manage("upgrade", backups)
+    answers = machine.query("SELECT DISTINCT answer FROM jobs_row WHERE number = 1")
+    assert answers == ["newer"] and len(list(backups.iterdir())) == 2
+
+
+def test_a_database_that_is_missing_is_not_made_anew(tmp_path: Path) -> None:
+    if os.environ["DATABASE_URL"]:
+        pytest.skip("several machines begin with an upgrade of an empty database")
+    machine = Machine(tmp_path / "site", "")
+    machine.data.mkdir()
+    said = machine.manage("upgrade", tmp_path / "b", status=1)
+    assert "Nothing was changed. There is no database at" in said and "Check DATA_DIR" in said
+    assert not (machine.data / "batchsite.sqlite3").exists()
+    # Nor when somebody has looked into it, which makes an empty file.
+    (machine.data / "batchsite.sqlite3").touch()
+    assert "There is no database" in machine.manage("upgrade", tmp_path / "b", status=1)
+
+
+@pytest.fixture
+def new_site(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path / "site", make_database())
+    machine.data.mkdir()
+    yield machine
+    remove_database(machine.database)
+
+
+SET_UP = "from jobs.management.commands import serve; serve.set_up()"
+
+
+def test_a_first_start_that_was_interrupted_goes_on(new_site: Machine) -> None:
+    new_site.manage("migrate", "jobs", "0044", "--verbosity", "0")
+    assert new_site.script(SET_UP) == 0
+    assert new_site.query("SELECT version FROM jobs_installation") == [__version__]
+    pending = "from jobs.models import versions; assert not versions.pending()"
+    assert new_site.script(pending) == 0
+
+
+def test_a_start_leaves_migrations_of_libraries_to_the_upgrade(new_site: Machine) -> None:
+    new_site.script(BEFORE)
+    change(new_site, "DROP TABLE axes_accessattemptexpiration")
+    change(new_site, "DELETE FROM django_migrations WHERE app = 'axes' AND name LIKE '0010%'")
+    assert "is of an older version" in new_site.manage("serve", status=1)
+    told = json.loads(new_site.manage("upgrade", new_site.data / "b", "--json"))
+    assert told["migrations"] == 1 and told["backup"]
+    assert new_site.script(SET_UP) == 0
 
 
 def test_nothing_is_upgraded_while_the_site_runs_or_by_an_older_version(

@@ -26,15 +26,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("folder", type=Path, metavar="DIR", help="a folder for backups only")
-        parser.add_argument(
-            "--keep",
-            type=at_least_one,
-            default=14,
-            metavar="N",
-            help="how many backups stay, with the new one (default: 14)",
-        )
-        parser.add_argument("--json", action="store_true", help="for programs")
+        add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -44,9 +36,7 @@ class Command(BaseCommand):
         except (DumpError, DatabaseError, OSError) as error:
             raise CommandError(f"No backup was made. {error}") from error
         manifest = made.manifest
-        LastBackup.row().update(
-            made_at=manifest.made_at, folder=made.path, troubles=len(manifest.troubles)
-        )
+        LastBackup.note(manifest.made_at, made.path, len(manifest.troubles))
         with audit.acting_from("shell"):
             audit.record("backup_made", after=made.manifest.counts)
         if options["json"]:
@@ -67,6 +57,19 @@ class Command(BaseCommand):
             self.stdout.write(f"Old backups removed: {len(made.removed)}.")
         for trouble in made.manifest.troubles:
             self.stderr.write(trouble)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Of each command that makes a backup."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder for backups only")
+    parser.add_argument(
+        "--keep",
+        type=at_least_one,
+        default=14,
+        metavar="N",
+        help="how many backups stay, with the new one (default: 14)",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def at_least_one(text: str) -> int:

@@ -73,7 +73,7 @@ def in_words(restored: Restored) -> list[str]:
         lines.append(
             "The journal of the time after this backup is not here, so batches may have been sent "
             "that nobody here knows of. Spending is stopped. Look at the batches in Anthropic’s "
-            "console and import those that are missing. Then press “Let jobs be sent again” on "
-            "the Spending page."
+            "Console and import those that are missing. Then press “Allow spending again” under "
+            "Spending, Limits."
         )
     return lines

@@ -12,6 +12,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.models import F
+
+from batchsite import __version__
 
 from ...actions import first_account
 from ...models import Heartbeat, locks, practice_token, versions
@@ -168,10 +171,13 @@ def read_heartbeat() -> object:
 
 def set_up() -> None:
     """Set up a new database, and the static files. Raises CommandError, also for a database of
-    another version: an upgrade is a command of its own, because it can go back."""
+    another version: an upgrade is a command of its own, because it can go back. A first start that
+    was interrupted goes on."""
     try:
-        if versions.newest_applied() and (why := versions.why_other_schema()):
-            raise CommandError(why)
+        if versions.newest_applied() > versions.NEWEST_HERE:
+            raise CommandError(versions.why_other_schema())
+        if versions.is_in_use() and versions.pending():
+            raise CommandError(versions.OLDER.format(here=__version__))
         call_command("migrate", interactive=False, verbosity=0)
         versions.note()
     except OperationalError as error:
@@ -245,15 +251,13 @@ def why_not_listening(host: str, port: int) -> str:
 def answers(host: str, port: int) -> bool:
     """Whether the web server answers a request by now."""
     connection = HTTPConnection(reachable(host), port, timeout=2)
-    known = next((name for name in settings.ALLOWED_HOSTS if name != "*"), "localhost")
     try:
-        connection.request("HEAD", "/", headers={"Host": known.lstrip(".")})
-        connection.getresponse()
+        connection.request("HEAD", "/healthz")
+        return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
     finally:
         connection.close()
-    return True
 
 
 def reachable(host: str) -> str:

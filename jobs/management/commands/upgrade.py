@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,27 +12,19 @@ from django.db import DatabaseError
 from ...models import audit, locks
 from ...worker import upgrades
 from ...worker.dumps import DumpError
-from .backup import at_least_one
+from .backup import add_options
 
 
 class Command(BaseCommand):
     help = (
-        "Bring the database up to date with this version: back up below DIR, migrate, and check. "
-        "If that fails, the database is put back as it was. Stop the site first. Exit 0: done, or "
-        "there was nothing to do; 1: not done, and it says why."
+        "Update the database to this version: back it up into DIR, migrate it, and check it. If "
+        "that fails, put the old database back. Stop the site first. Exit 0: done, or there was "
+        "nothing to do; 1: not done, and it says why."
     )
     requires_system_checks: list[str] = []  # the database is of another version
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("folder", type=Path, metavar="DIR", help="a folder for backups only")
-        parser.add_argument(
-            "--keep",
-            type=at_least_one,
-            default=14,
-            metavar="N",
-            help="how many backups stay, with the new one (default: 14)",
-        )
-        parser.add_argument("--json", action="store_true", help="for programs")
+        add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -43,7 +34,7 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing was changed: {error}. Stop the site first.") from None
         except upgrades.Failed as error:
             raise CommandError(failed_in_words(error)) from error
-        except upgrades.NotOurs as error:
+        except upgrades.Refused as error:
             raise CommandError(f"Nothing was changed. {error}") from None
         except (DumpError, upgrades.BadBackup, DatabaseError, OSError, locks.Taken) as error:
             if locks.upgrade_mark().exists():
@@ -73,6 +64,6 @@ def failed_in_words(error: upgrades.Failed) -> str:
     earlier = f"version {error.version}" if error.version else "the earlier version"
     return (
         f"The upgrade failed, and the database is as it was before. {error}\n"
-        f"Install {earlier} again and start the site. People sign in again. What the upgrade had "
-        f"made of the database is in {error.aside}."
+        f"Install {earlier} again and start the site. People sign in again. The database that "
+        f"failed is in {error.aside}."
     )

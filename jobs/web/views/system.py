@@ -1,4 +1,4 @@
-"""The System page: how the parts of the site are, and what to do."""
+"""The System page: the state of each part of the site, and what to do."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ GOOD = "good"
 
 @dataclass(frozen=True)
 class Line:
-    """One part of the site. `words`: how it is, for as long as nothing is wrong with it, and facts
-    that help otherwise."""
+    """One part of the site. `words`: facts about it, whether or not something is wrong."""
 
     name: str
     words: str
@@ -58,22 +57,30 @@ def system(request: HttpRequest) -> HttpResponse:
 
 
 def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
-    """Each part, its name, and how it is."""
+    """Each part, its name, and facts about it."""
     yield "web", "Web server", f"Version {facts.version}."
     yield "worker", "Worker", _workers(facts)
-    nothing = "Nothing waits for the worker."
-    yield "queue", "Queue", f"Steps due: {facts.due_jobs:,}." if facts.due_jobs else nothing
+    nothing = "Nothing is waiting for the worker."
+    yield (
+        "queue",
+        "Queue",
+        f"Jobs waiting for the worker: {facts.due_jobs:,}." if facts.due_jobs else nothing,
+    )
     yield "jobs", "Jobs", "" if facts.held_jobs else "No action is needed."
     kind = "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
     yield "database", "Database", f"{kind}, up to date."
     yield "disk", "Disk", f"{size(facts.free)} of {size(facts.total)} is free."
     yield "provider", "Anthropic", _provider(facts)
-    waiting = f"Batches ready to be downloaded: {facts.waiting_results:,}."
-    yield "results", "Results", waiting if facts.waiting_results else "Everything is downloaded."
+    waiting = f"Batches to download: {facts.waiting_results:,}."
+    yield (
+        "results",
+        "Results",
+        waiting if facts.waiting_results else "Everything has been downloaded.",
+    )
     yield (
         "journal",
         "Journal",
-        "" if facts.journal_ahead else "The database knows all that was sent.",
+        "" if facts.journal_ahead else "The database has every batch of the journal.",
     )
     yield "backups", "Backups", _backup(facts)
     yield "audit", "Audit log", _audit(facts)
@@ -83,14 +90,10 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
 def _workers(facts: SiteFacts) -> str:
     if facts.tick_at is None:
         return ""
-    alive = [
-        one
-        for one in facts.workers
-        if one.died_at is None and facts.now - one.seen_at < site_health.SIGN_OF_LIFE
-    ]
+    alive = site_health.alive_workers(facts)
     each = ((one.machine, one.version, ago(one.started_at)) for one in alive)
     return format_html(
-        "The last sign of life was {}.{}",
+        "Last active {}.{}",
         ago(facts.tick_at),
         format_html_join("", " On {}: version {}, started {}.", each),
     )
@@ -105,13 +108,13 @@ def _provider(facts: SiteFacts) -> str:
 def _backup(facts: SiteFacts) -> str:
     if facts.backup_at is None:
         return ""
-    return format_html("The newest: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
+    return format_html("Newest backup: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
 
 
 def _audit(facts: SiteFacts) -> str:
     if facts.audit_fault:
         return ""
     if facts.audit_checked_at is None:
-        return "It is checked once a day."
+        return "Checked once a day."
     entries = f"{facts.audit_entries:,}"
     return format_html("Complete: {} entries, checked {}.", entries, ago(facts.audit_checked_at))

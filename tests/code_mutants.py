@@ -6,6 +6,7 @@ Five of them are put into the processes of a running site instead: see mutants.p
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from .environment import ROOT
 
-SECONDS = 600  # for the tests of one mutant
+SECONDS = 1800  # for the tests of one mutant
+PATIENCE = {"TEST_PATIENCE": "30"}  # seconds
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,7 @@ def _is_noticed(mutant: CodeMutant, root: Path) -> bool:
         ended = subprocess.run(
             [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *mutant.tests],
             cwd=root,
+            env=os.environ | PATIENCE,
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -17,7 +17,9 @@ from jobs.worker.supervision import prepare_child
 
 from .environment import ROOT, clean_environment
 
-SECONDS = 300  # for what a quiet machine does in some seconds
+# For what a quiet machine does in some seconds. `make mutants` has less patience: code with a fault
+# is often waited for in vain.
+SECONDS = int(os.environ.get("TEST_PATIENCE", "300"))
 # A database that is up to date, made once for all processes of run.py: a file, or on PostgreSQL the
 # name of one.
 MIGRATED = os.environ.get("MIGRATED", "")

@@ -77,6 +77,11 @@ def sweep(
             (look or take_look)(kind)
     with isolated("jobs to be counted"):
         _schedule_stale_counts(now)
+    step_due(step or advance)
+
+
+def step_due(step: Callable[[int], None]) -> None:
+    """Call `step` for every job that is due and may find a slot."""
     nudged: Counter[str] = Counter()
     of_one: Counter[tuple[str, int]] = Counter()
     for pk, kind, owner in slots.next_steps(
@@ -86,7 +91,7 @@ def sweep(
             nudged[kind] += 1
             of_one[kind, owner] += 1
             with isolated(f"job {pk}"):
-                (step or advance)(pk)
+                step(pk)
 
 
 def _note_tick() -> datetime:

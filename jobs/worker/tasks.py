@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from huey import crontab
 from huey.contrib.djhuey import db_periodic_task, db_task, on_shutdown, on_startup
 
-from ..batches import journal, polling, unknown_submissions
+from ..batches import journal, polling, slots, unknown_submissions
 from ..batches.isolation import isolated
 from ..drafts import model_catalog
 from ..models import Heartbeat, audit, clock, locks, storage
@@ -60,6 +60,8 @@ def leave_site() -> None:
 @audit.acting_from("worker")
 def look(kind: str) -> None:
     sweep.take_look(kind)
+    if kind == slots.WATCHING:  # what has ended is fetched now, not at the next tick
+        sweep.step_due(nudge)
 
 
 @db_task(priority=100)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from huey.contrib.djhuey import HUEY
 
 from jobs.actions import drafts, submissions, uploads
-from jobs.batches import journal, planning
+from jobs.batches import journal, planning, slots
 from jobs.drafts import checks, estimates
 from jobs.models import (
     Batch,
@@ -69,6 +69,20 @@ def test_what_was_received_is_kept_to_the_letter_and_sums_to_what_it_cost(
     by_row = sum(Row.objects.filter(job=job).values_list("cost_pico", flat=True))
     assert job.cost == dollars(by_row) == dollars(batch.cost_pico) > 0
     assert not files.body_path(batch).exists()
+
+
+def test_what_a_look_finds_is_not_left_to_the_next_tick(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = drive(confirmed(alice, [["Ann", "a"]]), lambda job: job.state == Job.State.WORKING)
+    Job.objects.filter(pk=job.pk).update(next_action_at=None)
+    HUEY.storage.flush_queue()
+
+    tasks.look.call_local(slots.WATCHING)
+
+    assert job.batches.get().state == Batch.State.ENDED
+    (nudged,) = HUEY.pending()
+    assert nudged.args == (job.pk,)
 
 
 def test_the_estimate_holds_what_it_cost(alice: User, simulator: Simulator, drive: Drive) -> None:

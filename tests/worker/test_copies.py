@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from jobs.models import Batch, CopyState, Job, StoredCopy, files
-from jobs.worker import backups, copies, copying, object_storage
+from jobs.models import Alarm, Batch, CopyState, Heartbeat, Job, StoredCopy, files
+from jobs.worker import alarms, backups, copies, copying, object_storage
 from jobs.worker.object_storage import Storage
 from jobs.worker.supervision import prepare_child
 
@@ -249,7 +250,7 @@ def test_an_object_that_was_changed_there_does_not_count_as_a_copy(
 
 
 @pytest.mark.parametrize("fault", ["bucket", "credentials", "server"])
-def test_trouble_of_the_storage_passes(
+def test_trouble_of_the_storage_is_an_alarm_and_passes(
     fault: str, batch: Batch, bucket: Bucket, process: Server, settings: Settings
 ) -> None:
     if fault == "bucket":
@@ -266,6 +267,10 @@ def test_trouble_of_the_storage_passes(
     state = CopyState.get()
     assert (state.trouble, state.failures) == (wanted, 3)
     assert not copying.has_due(), "there is a pause"
+    CopyState.row().update(failing_since=timezone.now() - timedelta(hours=1))
+    Heartbeat.row().update(tick_at=timezone.now())
+    alarms.check()
+    assert Alarm.objects.open().filter(kind="copies_behind").exists()
     settings.COPY_TO = f"s3://{BUCKET}/site"
     if fault == "server":
         process.start()
@@ -275,6 +280,8 @@ def test_trouble_of_the_storage_passes(
     look()
     assert CopyState.get().failing_since is None
     assert bucket.keys() == {key_of(batch)}
+    alarms.check()
+    assert not Alarm.objects.open().filter(kind="copies_behind").exists()
 
 
 def test_what_is_deleted_here_is_deleted_there_with_every_version(

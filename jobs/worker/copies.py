@@ -107,7 +107,8 @@ def _find_gone_results(now: datetime) -> None:
 
 def _find_exports(now: datetime) -> None:
     found = dict(_finished_files())
-    known = StoredCopy.objects.filter(**_here(), kind=Kind.EXPORT)
+    everywhere = StoredCopy.objects.filter(kind=Kind.EXPORT)
+    known = everywhere.filter(**_here())
     stored = {one.key: one for one in known}
     for key, (path, size, sha256) in found.items():
         one = stored.get(key)
@@ -120,9 +121,9 @@ def _find_exports(now: datetime) -> None:
             mine = known.filter(pk=one.pk)
             mine.update(size=size, sha256=sha256, copied_at=None, etag="")
             mine.have_copied(now)
-    gone = [one.pk for key, one in stored.items() if key not in found]
+    gone = [pk for pk, key in everywhere.values_list("pk", "key") if key not in found]
     for some in _slices(gone):
-        known.filter(pk__in=some).have_deleted(now)
+        everywhere.filter(pk__in=some).have_deleted(now)
 
 
 def _finished_files() -> Iterable[tuple[str, tuple[Path, int, str]]]:
@@ -194,18 +195,23 @@ def _of_backup(path: Path, key: str, size: int, sha256: str, now: datetime) -> S
 
 
 def _prune(folder: Path, keep: int, removed: list[str], now: datetime) -> None:
-    backups = StoredCopy.objects.in_backups().filter(**_here())
-    manifests = backups.filter(kind=Kind.MANIFEST)
-    whole = manifests.filter(state=State.COPIED, path__startswith=f"{folder}/")
-    too_old = list(whole.order_by("-backup").values_list("backup", flat=True)[keep:])
-    waiting = manifests.filter(state=State.WAITING, backup__in=removed)
-    too_old += waiting.values_list("backup", flat=True)
-    for name in too_old:
-        backups.filter(backup=name, key__startswith=f"backups/{name}/").have_deleted(now)
-    left = manifests.exclude(state=State.DELETING).order_by("backup").first()
-    if left is not None:
+    """In each place: all but the newest `keep` whole backups of this folder go, or, where no new
+    ones come, those in `removed`; then what no backup that is left can need."""
+    every = StoredCopy.objects.in_backups().exclude(state=State.DELETING)
+    for one in every.order_by().values("place", "endpoint").distinct():
+        backups = StoredCopy.objects.in_backups().filter(**one)
+        manifests = backups.filter(kind=Kind.MANIFEST)
+        gone = manifests.filter(backup__in=removed)
+        too_old: set[str] = set()
+        if one == _here():
+            whole = manifests.filter(state=State.COPIED, path__startswith=f"{folder}/")
+            too_old.update(whole.order_by("-backup").values_list("backup", flat=True)[keep:])
+            gone = gone.filter(state=State.WAITING)
+        for name in too_old.union(gone.values_list("backup", flat=True)):
+            backups.filter(backup=name, key__startswith=f"backups/{name}/").have_deleted(now)
+        left = manifests.exclude(state=State.DELETING).order_by("backup").first()
         shared = backups.filter(key__startswith="backups/files/")
-        shared.filter(backup__lt=left.backup).have_deleted(now)
+        (shared.filter(backup__lt=left.backup) if left else shared).have_deleted(now)
 
 
 # --- After a restore ------------------------------------------------------------------------------
@@ -216,11 +222,8 @@ def settle_restored() -> None:
     is still here; the rest was deleted since, or is unknown like everything that came later."""
     now = clock.now()
     StoredCopy.objects.update(claimed_by="", claimed_until=None)
-    gone = [
-        pk
-        for pk, path in StoredCopy.objects.in_backups().values_list("pk", "path")
-        if not Path(path).exists()
-    ]
+    kept = StoredCopy.objects.in_backups().exclude(state=State.DELETING)
+    gone = [pk for pk, path in kept.values_list("pk", "path") if not Path(path).exists()]
     for some in _slices(gone):
         StoredCopy.objects.filter(pk__in=some).delete()
     StoredCopy.objects.filter(state=State.COPIED).have_copied(now)

@@ -22,8 +22,9 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from jobs.batches import slots
 from jobs.models import Alarm, Batch, CopyState, Heartbeat, Job, StoredCopy, files
-from jobs.worker import alarms, backups, copies, copying, object_storage
+from jobs.worker import alarms, backups, copies, copying, object_storage, sweep
 from jobs.worker.object_storage import Storage
 from jobs.worker.supervision import prepare_child
 
@@ -148,8 +149,11 @@ def version_it(bucket: Bucket) -> None:
 
 def test_results_are_copied_once_and_noted(batch: Batch, bucket: Bucket) -> None:
     version_it(bucket)
-    assert copying.has_due()
-    for _ in range(3):
+    kinds: list[str] = []
+    sweep.sweep(step=lambda _job_pk: None, look=kinds.append)
+    assert slots.COPYING in kinds
+    sweep.take_look(slots.COPYING)
+    for _ in range(2):
         look()
     (one,) = StoredCopy.objects.all()
     assert bucket.keys() == {key_of(batch)} and bucket.content(key_of(batch)) == RESULTS
@@ -365,6 +369,21 @@ def test_backups_share_files_come_back_and_go_when_they_are_old(
     call_command("copies", "fetch", names[-1], str(tmp_path / "fetched"))
     fetched = tmp_path / "fetched" / names[-1]
     assert backups.check(fetched) == backups.read_manifest(tmp_path / "b" / names[-1])
+
+
+def test_after_a_change_of_place_the_old_one_is_cleaned_up(
+    batch: Batch, bucket: Bucket, settings: Settings, tmp_path: Path
+) -> None:
+    call_command("backup", str(tmp_path / "b"), keep=1)
+    look()
+    before = bucket.keys()
+    settings.COPY_TO = f"s3://{BUCKET}/site/new"
+    look()
+    assert bucket.keys() == before | {f"new/{key_of(batch)}"}, "nothing goes with its file here"
+    Batch.objects.update(removed_at=timezone.now())
+    call_command("backup", str(tmp_path / "b"), keep=1)
+    look()
+    assert bucket.keys() and all(key.startswith("new/backups/") for key in bucket.keys())  # noqa: SIM118
 
 
 def test_after_a_restore_copies_are_proven_again(

@@ -24,7 +24,7 @@ from pytest_django import Settings
 
 from jobs.batches import slots
 from jobs.models import Alarm, Batch, CopyState, Heartbeat, Job, StoredCopy, files
-from jobs.worker import alarms, backups, copies, copying, object_storage, sweep
+from jobs.worker import alarms, backups, copies, copying, dumps, object_storage, sweep
 from jobs.worker.object_storage import Storage
 from jobs.worker.supervision import prepare_child
 
@@ -353,9 +353,12 @@ def test_an_order_that_takes_too_long_is_given_up(
 
 
 def test_backups_share_files_come_back_and_go_when_they_are_old(
-    batch: Batch, bucket: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    batch: Batch,
+    bucket: Bucket,
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Batch.objects.update(removed_at=None)
     for _ in range(4):
         call_command("backup", str(tmp_path / "b"), keep=2)
         look()
@@ -366,9 +369,24 @@ def test_backups_share_files_come_back_and_go_when_they_are_old(
     assert len([key for key in keys if "files" in key]) == 2, "an upload and results, each once"
     call_command("copies", "list")
     assert names[-1] in capsys.readouterr().out
-    call_command("copies", "fetch", names[-1], str(tmp_path / "fetched"))
+    other = clean_environment(
+        tmp_path / "other",
+        COPY_TO=settings.COPY_TO,
+        S3_ENDPOINT_URL=settings.S3_ENDPOINT_URL,
+        DATABASE_URL="",
+    )
+
+    def on_another_machine(*arguments: str) -> None:
+        command = [sys.executable, "manage.py", *arguments]
+        subprocess.run(command, cwd=ROOT, env=other, check=True, stdout=subprocess.DEVNULL)
+
+    on_another_machine("copies", "fetch", names[-1], str(tmp_path / "fetched"))
     fetched = tmp_path / "fetched" / names[-1]
     assert backups.check(fetched) == backups.read_manifest(tmp_path / "b" / names[-1])
+    if not dumps.is_postgresql():
+        on_another_machine("restore", str(fetched))
+        results = files.results_path(batch)
+        assert (tmp_path / "other" / "results" / results.name).read_bytes() == RESULTS
 
 
 def test_after_a_change_of_place_the_old_one_is_cleaned_up(

@@ -195,19 +195,22 @@ def _of_backup(path: Path, key: str, size: int, sha256: str, now: datetime) -> S
 
 
 def _prune(folder: Path, keep: int, removed: list[str], now: datetime) -> None:
-    """In each place: all but the newest `keep` whole backups of this folder go, or, where no new
-    ones come, those in `removed`; then what no backup that is left can need."""
+    """In each place: all but the newest `keep` whole backups of this folder go, and those that are
+    gone before they were copied; where no new ones come, those in `removed`. Then what no backup
+    that is left can need."""
     every = StoredCopy.objects.in_backups().exclude(state=State.DELETING)
     for one in every.order_by().values("place", "endpoint").distinct():
         backups = StoredCopy.objects.in_backups().filter(**one)
         manifests = backups.filter(kind=Kind.MANIFEST)
-        gone = manifests.filter(backup__in=removed)
-        too_old: set[str] = set()
         if one == _here():
-            whole = manifests.filter(state=State.COPIED, path__startswith=f"{folder}/")
-            too_old.update(whole.order_by("-backup").values_list("backup", flat=True)[keep:])
-            gone = gone.filter(state=State.WAITING)
-        for name in too_old.union(gone.values_list("backup", flat=True)):
+            mine = manifests.filter(path__startswith=f"{folder}/").order_by("-backup")
+            whole = mine.filter(state=State.COPIED)
+            too_old = list(whole.values_list("backup", flat=True)[keep:])
+            waiting = mine.filter(state=State.WAITING).values_list("backup", "path")
+            too_old += [name for name, path in waiting if not Path(path).exists()]
+        else:
+            too_old = list(manifests.filter(backup__in=removed).values_list("backup", flat=True))
+        for name in too_old:
             backups.filter(backup=name, key__startswith=f"backups/{name}/").have_deleted(now)
         left = manifests.exclude(state=State.DELETING).order_by("backup").first()
         shared = backups.filter(key__startswith="backups/files/")

@@ -389,6 +389,20 @@ def test_backups_share_files_come_back_and_go_when_they_are_old(
         assert (tmp_path / "other" / "results" / results.name).read_bytes() == RESULTS
 
 
+def test_a_backup_that_is_gone_before_it_was_copied_is_forgotten(
+    batch: Batch, bucket: Bucket, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        call_command("backup", str(tmp_path / "b"), keep=1)
+    look()
+    (name,) = [path.name for path in backups.find_all(tmp_path / "b")]
+    assert {key.split("/")[1] for key in bucket.keys() if key.startswith("backups/")} == {  # noqa: SIM118
+        name,
+        "files",
+    }
+    assert not StoredCopy.objects.open().exists()
+
+
 def test_after_a_change_of_place_the_old_one_is_cleaned_up(
     batch: Batch, bucket: Bucket, settings: Settings, tmp_path: Path
 ) -> None:

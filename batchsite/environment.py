@@ -4,6 +4,7 @@ message for the operator."""
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -60,3 +61,23 @@ def env_secret(name: str, path: str) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name}_FILE is {path}; that file is empty.")
     return value
+
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+LONGEST_PREFIX = 200
+
+
+def copy_target(text: str) -> str:
+    """COPY_TO without a slash at its end; "" when it is not set."""
+    if not text:
+        return ""
+    bucket, _, prefix = text.removeprefix("s3://").partition("/")
+    prefix = prefix.rstrip("/")
+    is_good = text.startswith("s3://") and _BUCKET.fullmatch(bucket) and ".." not in text
+    if not is_good or len(prefix) > LONGEST_PREFIX or (prefix and not _PREFIX.fullmatch(prefix)):
+        raise ImproperlyConfigured(
+            "COPY_TO must be s3://bucket/prefix: the name of a bucket, and letters, digits, “-”, "
+            f"“_” and “.” between slashes, at most {LONGEST_PREFIX} characters."
+        )
+    return f"s3://{bucket}/{prefix}".rstrip("/")

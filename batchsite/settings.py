@@ -11,7 +11,15 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from .environment import env_bool, env_choice, env_list, env_number, env_secret, env_text
+from .environment import (
+    copy_target,
+    env_bool,
+    env_choice,
+    env_list,
+    env_number,
+    env_secret,
+    env_text,
+)
 from .logs import logging_settings
 from .sign_in import *  # noqa: F403 - settings are found by their names
 
@@ -400,3 +408,20 @@ if METRICS_TOKEN and len(METRICS_TOKEN) < 16:
     raise ImproperlyConfigured("METRICS_TOKEN can be guessed; use 16 random characters or more.")
 # Administrators are told when the newest backup is older; 0: never.
 BACKUP_MAX_HOURS = env_number("BACKUP_MAX_HOURS", 0, least=0)
+
+# --- Copies in object storage ---------------------------------------------------------------------
+# s3://bucket/prefix: proven results, finished files and backups are copied there. Boto3 reads the
+# credentials from the environment itself.
+COPY_TO = copy_target(env_text("COPY_TO"))
+S3_ENDPOINT_URL = env_text("S3_ENDPOINT_URL").rstrip("/")
+if S3_ENDPOINT_URL:
+    _storage = urlsplit(S3_ENDPOINT_URL)
+    if (
+        _storage.scheme not in {"http", "https"}
+        or not _storage.hostname
+        or _storage.username
+        or _storage.path
+    ):
+        raise ImproperlyConfigured(
+            "S3_ENDPOINT_URL must be like https://s3.example.com, without a path or a password."
+        )

@@ -10,11 +10,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SECRET_KEY = "for tests only: none of the sessions that it signs outlives the run"
 
+# Boto3 reads these itself.
+OF_BOTO3 = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_DEFAULT_REGION",
+}
+
 
 def setting_names() -> list[str]:
     """Every environment variable that batchsite/settings.py reads."""
     source = (ROOT / "batchsite" / "settings.py").read_text()
-    return sorted(set(re.findall(r'\benv_\w+\(\s*"([A-Z_]+)"', source)))
+    return sorted(set(re.findall(r'\benv_\w+\(\s*"([A-Z][A-Z0-9_]+)"', source)))
 
 
 def clean_environment(data_dir: Path, **values: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from .environment import ROOT, clean_environment
+from .environment import OF_BOTO3, ROOT, clean_environment, setting_names
 
 DEPLOY = ROOT / "deploy"
 INSTALL = (DEPLOY / "install.sh").read_text()
@@ -217,9 +217,9 @@ def test_the_container_drops_all_rights() -> None:
 
 def test_every_setting_reaches_the_container_under_its_name() -> None:
     """But those that the image sets, and the one for development."""
-    known = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    known = {*setting_names(), *OF_BOTO3}
     block = COMPOSE.partition("  environment:\n")[2].partition("  volumes:")[0]
-    passed = re.findall(r"^    ([A-Z_]+): \$\{([A-Z_]+):-.*\}$", block, re.M)
+    passed = re.findall(r"^    ([A-Z0-9_]+): \$\{([A-Z0-9_]+):-.*\}$", block, re.M)
     assert len(passed) == len(block.splitlines())
     assert all(name == given for name, given in passed)
     assert {name for name, _given in passed} == known - {"DATA_DIR", "BIND", "DEBUG"}

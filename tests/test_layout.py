@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -156,6 +159,20 @@ def test_only_one_module_talks_to_the_provider() -> None:
         "jobs.provider.client",
         "jobs.provider.sdk",
     }
+
+
+def test_only_one_module_talks_to_object_storage_in_a_process_of_its_own() -> None:
+    assert importers_of("boto3", "botocore") == {"jobs.worker.object_storage"}
+    code = "import sys, jobs.worker.tasks, jobs.web.urls; print('boto3' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "COPY_TO": "s3://bucket"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_only_one_module_knows_the_package_of_prices() -> None:

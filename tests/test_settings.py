@@ -55,7 +55,7 @@ def manage(data_dir: Path, *arguments: str, **values: str) -> subprocess.Complet
 
 def test_every_setting_is_documented() -> None:
     example = (ROOT / ".env.example").read_text()
-    described = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    described = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
     readme = (ROOT / "README.md").read_text()
 
     assert described == set(setting_names())
@@ -121,6 +121,11 @@ def test_a_key_goes_to_any_server_of_ones_own(tmp_path: Path) -> None:
         ("MAX_UPLOAD_BYTES", "inf", "MAX_UPLOAD_BYTES is inf; it must be 1 or more."),
         ("DATABASE_URL", "mysql://localhost/x", "DATABASE_URL must start with postgres://"),
         ("DATABASE_URL", "batchsite", "DATABASE_URL"),
+        ("COPY_TO", "bucket/prefix", "COPY_TO must be s3://bucket/prefix"),
+        ("COPY_TO", "s3://", "COPY_TO must be s3://bucket/prefix"),
+        ("COPY_TO", "s3://bucket/../x", "COPY_TO must be s3://bucket/prefix"),
+        ("S3_ENDPOINT_URL", "minio:9000", "S3_ENDPOINT_URL must be like https://s3.example.com"),
+        ("S3_ENDPOINT_URL", "http://a:b@minio", "without a path or a password"),
     ],
 )
 def test_a_bad_value_is_named(name: str, value: str, words: str, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ READING, PRICING, TESTING, SENDING, FETCHING, BUILDING = (
 WATCHING, LATE, ASKED = "watching", "late", "asked"
 # Mails, and webhooks and chats, whose receivers may be slow.
 MAILING, TELLING = "mailing", "telling"
+COPYING = "copying"  # to object storage
 
 _KINDS: dict[str, str] = {
     Job.State.READING: READING,
@@ -56,6 +57,7 @@ SIZES = {
     ASKED: 1,
     MAILING: 1,
     TELLING: 3,
+    COPYING: 1,
 }
 # How many of them the jobs of one person may have at a time.
 OF_ONE_PERSON = {PRICING: 2, TESTING: 2, SENDING: 4, FETCHING: 3}

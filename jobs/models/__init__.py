@@ -25,6 +25,7 @@ from __future__ import annotations
 from .alarms import Alarm, AlarmQuerySet, WorkerProcess
 from .audit import AuditEntry
 from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
+from .copies import StoredCopy, StoredCopyQuerySet
 from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
 from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet
@@ -74,6 +75,7 @@ from .site import (
     SPENDING_IS_STOPPED,
     AuditCheck,
     AuditHead,
+    CopyState,
     ExternalBatchList,
     Heartbeat,
     Installation,
@@ -116,6 +118,7 @@ __all__ = [
     "BatchQuerySet",
     "ChangeDetail",
     "Channel",
+    "CopyState",
     "CorrectedUpload",
     "Delivery",
     "Destination",
@@ -156,6 +159,8 @@ __all__ = [
     "SiteState",
     "SpendingCaps",
     "StateQuerySet",
+    "StoredCopy",
+    "StoredCopyQuerySet",
     "SubmissionDetail",
     "SubmissionEvent",
     "Team",

@@ -182,6 +182,19 @@ class LastBackup(OneRow):
         cls.row().update(made_at=made_at, folder=folder, troubles=troubles)
 
 
+class CopyState(OneRow):
+    """How copying to object storage is getting on as a whole; see copies.py."""
+
+    find_at = models.DateTimeField(default=timezone.now)  # when to look for what is new or gone
+    next_at = models.DateTimeField(default=timezone.now)  # later: the storage cannot be used now
+    failures = models.IntegerField(default=0)  # in a row
+    failing_since = models.DateTimeField(null=True)
+    trouble = models.TextField(default="")  # why, in our words
+
+    def __str__(self) -> str:
+        return f"copying, {self.failures} failures"
+
+
 class AuditHead(OneRow):
     """The last entry of the audit log."""
 
@@ -219,6 +232,7 @@ ONE_ROW_MODELS: tuple[type[OneRow], ...] = (
     AuditCheck,
     Retention,
     LastBackup,
+    CopyState,
 )
 
 

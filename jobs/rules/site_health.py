@@ -15,6 +15,8 @@ SLOW_QUEUE = timedelta(minutes=10)
 AWAY = timedelta(minutes=5)  # the provider, before it is said
 ROOM_AGAIN = 1.2  # times the reserve: with as much room, the disk is low no longer
 WAITING = timedelta(days=1)  # results that are ready and not here
+COPIED_WITHIN = timedelta(days=1)
+COPY_FAILING = timedelta(minutes=15)
 
 BROKEN, ATTENTION = "broken", "attention"
 
@@ -58,6 +60,13 @@ class SiteFacts:
     backup_folder: str = ""
     backup_troubles: int = 0
     backup_hours: float = 0  # how old the newest may be; 0: that is not watched
+    copy_to: str = ""  # "": nothing is copied
+    copies_open: int = 0  # files to copy to the storage, and to delete there
+    copies_since: datetime | None = None  # the oldest of them
+    copies_failing_since: datetime | None = None
+    copies_stuck: int = 0  # files that failed again and again
+    copies_trouble: str = ""
+    has_old_copies: bool = False  # nothing is copied now, but something was
     audit_fault: str = ""
     audit_checked_at: datetime | None = None
     audit_entries: int = 0
@@ -89,6 +98,7 @@ OVER = {
     "site_trouble": "The disk and the database can be used again.",
     "journal_ahead": "The database and the journal agree again.",
     "backup_old": "There is a new backup.",
+    "copies_behind": "Copies to the storage are up to date again, or are no longer made.",
     "audit_broken": "The audit log is complete again.",
 }
 
@@ -104,6 +114,7 @@ def judge(facts: SiteFacts) -> list[Finding]:
         *_of_jobs(facts),
         *_of_provider(facts),
         *_of_files(facts),
+        *_of_copies(facts),
         *_of_records(facts),
     ]
 
@@ -278,6 +289,34 @@ def _of_files(facts: SiteFacts) -> Iterator[Finding]:
             BROKEN,
             "The database is older than the journal, so nothing is sent.",
             "Press Find them at Anthropic, or run “manage.py job reconcile”.",
+            is_alarm=True,
+        )
+
+
+def _of_copies(facts: SiteFacts) -> Iterator[Finding]:
+    late = facts.copies_since and facts.now - facts.copies_since > COPIED_WITHIN
+    failing = facts.copies_failing_since and facts.now - facts.copies_failing_since > COPY_FAILING
+    if not facts.copy_to:
+        if facts.has_old_copies:
+            yield Finding(
+                "copies_off",
+                "copies",
+                ATTENTION,
+                "Copies are off, but the storage still has some. They stay there when their files "
+                "are deleted here.",
+                "Set COPY_TO as it was, or delete them in the storage yourself.",
+            )
+    elif late or failing or facts.copies_stuck:
+        text = "Copying to the storage fails."
+        if late and not (failing or facts.copies_stuck):
+            text = "Copies to the storage are over a day behind."
+        yield Finding(
+            "copies_behind",
+            "copies",
+            BROKEN,
+            text,
+            "The page System says why. Results and backups on this machine are not affected.",
+            detail=facts.copies_trouble,
             is_alarm=True,
         )
 

@@ -47,6 +47,7 @@ RUNNING = (
     "running/audit",
     "running/privacy",
     "running/backup",
+    "running/copies",
     "running/upgrade",
     "running/monitoring",
     "running/postgresql",

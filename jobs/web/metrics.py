@@ -178,6 +178,16 @@ def _of_site(facts: SiteFacts) -> Iterator[Metric]:
     yield Metric(
         "backup_age_seconds", "Age of the newest backup.", _one(_age(facts, facts.backup_at))
     )
+    yield Metric(
+        "copies_waiting",
+        "Files to copy to object storage, or to delete there.",
+        _one(facts.copies_open),
+    )
+    yield Metric(
+        "copies_behind_seconds",
+        "How long the oldest of them has waited.",
+        _one(_age(facts, facts.copies_since) or 0),
+    )
     opened = dict(Alarm.objects.open().order_by().values_list("kind").annotate(count=Count("pk")))
     yield Metric(
         "alarms", "Open alarms.", [((("kind", kind),), opened[kind]) for kind in sorted(opened)]

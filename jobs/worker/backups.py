@@ -306,9 +306,7 @@ def check(backup: Path) -> Manifest:
     """Read all of a backup and compare it with its manifest. Raises BadBackup."""
     manifest = read_manifest(backup)
     for one in manifest.files:
-        folder, _, name = one.path.rpartition("/")
-        if folder not in ("", *FOLDERS) or name in ("", ".", ".."):
-            raise BadBackup(f"{backup} names a file that does not belong into a backup: {one.path}")
+        require_name(backup, one.path)
         try:
             if describe(backup, one.path) != one:
                 raise BadBackup(f"This backup is damaged: {backup / one.path} has changed.")
@@ -317,3 +315,10 @@ def check(backup: Path) -> Manifest:
     if manifest.database not in {one.path for one in manifest.files}:
         raise BadBackup(f"This backup is damaged: it has no {manifest.database}.")
     return manifest
+
+
+def require_name(backup: Path, path: str) -> None:
+    """Raises BadBackup for a file that would lie outside of a backup."""
+    folder, _, name = path.rpartition("/")
+    if folder not in ("", *FOLDERS) or name in ("", ".", ".."):
+        raise BadBackup(f"{backup} names a file that does not belong into a backup: {path}")

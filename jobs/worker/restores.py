@@ -35,7 +35,7 @@ from ..models import (
 )
 from ..models.outbox import Facts
 from ..notifications import sending
-from . import backups, dumps
+from . import backups, copies, dumps
 from .backups import FOLDERS, JOURNAL, BadBackup, Manifest
 
 ENDING_SECONDS = 40  # what the parts of a site that was stopped, or killed, may take to end
@@ -331,6 +331,7 @@ def _settle(backup: Path, manifest: Manifest, aside: Path, schema: str) -> Resto
     JournalState.row().update(checked=0, ahead=batches, asked_at=None, report="")
     Job.objects.exclude(lease_owner="").update(lease_until=None, lease_owner="")
     sending.settle_restored()
+    copies.settle_restored()
     # What was sent of a job that is being read is restored once it is read.
     being_read = Job.objects.filter(state=Job.State.READING).exclude(trashed_at=None)
     being_read.update(trashed_at=None, next_action_at=clock.now())

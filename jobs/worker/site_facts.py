@@ -23,6 +23,7 @@ from ..models import (
 )
 from ..rules.provider_lists import KEPT
 from ..rules.site_health import SiteFacts, WorkerFacts
+from . import copying
 
 HELD = 100  # held jobs that are named
 WORKERS = 50
@@ -79,6 +80,7 @@ def gather() -> SiteFacts:
         backup_folder=backup.folder,
         backup_troubles=backup.troubles,
         backup_hours=settings.BACKUP_MAX_HOURS,
+        **copying.facts(),
         audit_fault=audit.fault,
         audit_checked_at=audit.checked_at,
         audit_entries=audit.checked,

@@ -34,17 +34,19 @@ from ..models import (
 )
 from ..notifications import sending
 from ..provider import errors
+from . import copying
 from .advance import advance
 from .failures import note_trouble
 
 logger = logging.getLogger(__name__)
 
-# Checks at the provider, and what is sent to people, by kind of slot.
+# Checks at the provider, what is sent to people, and copies, by kind of slot.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
     slots.WATCHING: (lambda: polling.watch(),),
     slots.LATE: (lambda: late.look(), lambda: provider_deletion.delete_some()),
     slots.MAILING: (lambda: sending.send_due(sending.MAIL),),
     slots.TELLING: (lambda: sending.send_due(sending.OTHERS),),
+    slots.COPYING: (lambda: copying.look(),),
     slots.ASKED: (lambda: recovery.restore_if_asked(), lambda: external.list_if_asked()),
 }
 
@@ -72,6 +74,9 @@ def sweep(
         for kind, channels in ((slots.MAILING, sending.MAIL), (slots.TELLING, sending.OTHERS)):
             if sending.has_due(channels):
                 kinds.append(kind)
+    with isolated("copies that are due"):
+        if copying.has_due():
+            kinds.append(slots.COPYING)
     for kind in kinds:
         with isolated(f"the look {kind!r}"):
             (look or take_look)(kind)

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
 
 from ...models import LastBackup, audit, locks
-from ...worker import backups
+from ...worker import backups, copies
 from ...worker.dumps import DumpError
 
 WITH_TROUBLES = 3
@@ -37,6 +37,7 @@ class Command(BaseCommand):
             raise CommandError(f"No backup was made. {error}") from error
         manifest = made.manifest
         LastBackup.note(manifest.made_at, made.path, len(manifest.troubles))
+        copies.note_backup(Path(made.path), manifest, keep=options["keep"], removed=made.removed)
         with audit.acting_from("shell"):
             audit.record("backup_made", after=made.manifest.counts)
         if options["json"]:

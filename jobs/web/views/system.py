@@ -83,6 +83,7 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
         "" if facts.journal_ahead else "The database has every batch of the journal.",
     )
     yield "backups", "Backups", _backup(facts)
+    yield "copies", "Copies", _copies(facts)
     yield "audit", "Audit log", _audit(facts)
     yield "mail", "Mail", f"Sent from {settings.DEFAULT_FROM_EMAIL}." if facts.has_mail else ""
 
@@ -109,6 +110,14 @@ def _backup(facts: SiteFacts) -> str:
     if facts.backup_at is None:
         return ""
     return format_html("Newest backup: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
+
+
+def _copies(facts: SiteFacts) -> str:
+    if not facts.copy_to:
+        return "" if facts.has_old_copies else "Off: nothing is copied to object storage."
+    if facts.copies_open:
+        return f"To {facts.copy_to}. Files to copy or delete there: {facts.copies_open:,}."
+    return f"To {facts.copy_to}, up to date."
 
 
 def _audit(facts: SiteFacts) -> str:

@@ -121,12 +121,14 @@ def test_a_person_chooses_what_comes_by_mail(alice: User, client_alice: Client) 
     page = client_alice.get(SETTINGS).content.decode()
     assert "Something is wrong on this site" not in page, "that is for administrators"
     assert "asks you for approval" not in page
+    for group in ("Jobs", "Approval", "Spending", "This site"):
+        assert page.count(f'<th scope="rowgroup" colspan="3">{group}</th>') == 1
 
     client_alice.post(SETTINGS, {"mail": ["cap_80", "nonsense"], "browser": []})
 
     chosen = NotificationChoices.objects.get(person=alice).choices
     assert (chosen.mail, chosen.browser) == (["cap_80"], [])
-    shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
+    shown = {name: mail for name, _label, mail, *_ in client_alice.get(SETTINGS).context["events"]}
     assert shown["cap_80"] and not shown["job_finished"]
 
 

@@ -61,6 +61,7 @@ def notification_settings(request: HttpRequest) -> HttpResponse:
                 label,
                 EVENTS[name].mail if mail_chosen is None else name in mail_chosen,
                 browser_chosen is None or name in browser_chosen,
+                EVENTS[name].group,
             )
             for name, label in events.items()
         ],

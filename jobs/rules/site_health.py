@@ -80,8 +80,8 @@ class Finding:
 # What is said when an alarm is over.
 OVER = {
     "worker_silent": "A worker is running again.",
-    "worker_restarted": "The worker that was started again has been running for an hour.",
-    "worker_hung": "A worker that gave no sign of life is back, or is forgotten.",
+    "worker_restarted": "The restarted worker has been running for an hour.",
+    "worker_hung": "A worker that did not respond is back, or was removed.",
     "job_held": "No more action is needed in job {subject}.",
     "key_paused": "Sending has resumed.",
     "results_waiting": "No results have been waiting for over a day.",
@@ -117,7 +117,7 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
             "worker_silent",
             "worker",
             BROKEN,
-            "No worker gives a sign of life. Nothing is sent or downloaded.",
+            "No worker is responding. Nothing is sent or downloaded.",
             "Start the site again. The log says why the worker ended.",
             is_alarm=True,
         )
@@ -138,8 +138,8 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
                 "worker_hung",
                 "worker",
                 ATTENTION,
-                f"A worker on {worker.machine} gives no sign of life.",
-                "Start it again, or ignore this if you have removed it: it is forgotten in a day.",
+                f"A worker on {worker.machine} is not responding.",
+                "Start it again. If you removed it, ignore this: it disappears in a day.",
                 worker.name,
                 is_alarm=True,
             )

@@ -1,4 +1,4 @@
-"""The System page: how the parts of the site are, and what to do."""
+"""The System page: the state of each part of the site, and what to do."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
     """Each part, its name, and how it is."""
     yield "web", "Web server", f"Version {facts.version}."
     yield "worker", "Worker", _workers(facts)
-    nothing = "Nothing waits for the worker."
+    nothing = "Nothing is waiting for the worker."
     yield "queue", "Queue", f"Steps due: {facts.due_jobs:,}." if facts.due_jobs else nothing
     yield "jobs", "Jobs", "" if facts.held_jobs else "No action is needed."
     kind = "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
     yield "database", "Database", f"{kind}, up to date."
-    yield "disk", "Disk", f"{size(facts.free)} of {size(facts.total)} is free."
+    yield "disk", "Disk", f"{size(facts.free)} of {size(facts.total)} free."
     yield "provider", "Anthropic", _provider(facts)
     waiting = f"Batches ready to be downloaded: {facts.waiting_results:,}."
     yield "results", "Results", waiting if facts.waiting_results else "Everything is downloaded."
     yield (
         "journal",
         "Journal",
-        "" if facts.journal_ahead else "The database knows all that was sent.",
+        "" if facts.journal_ahead else "The database has everything that was sent.",
     )
     yield "backups", "Backups", _backup(facts)
     yield "audit", "Audit log", _audit(facts)
@@ -90,9 +90,9 @@ def _workers(facts: SiteFacts) -> str:
     ]
     each = ((one.machine, one.version, ago(one.started_at)) for one in alive)
     return format_html(
-        "The last sign of life was {}.{}",
+        "Last seen {}.{}",
         ago(facts.tick_at),
-        format_html_join("", " On {}: version {}, started {}.", each),
+        format_html_join("", " Version {1} on {0}, started {2}.", each),
     )
 
 
@@ -105,7 +105,7 @@ def _provider(facts: SiteFacts) -> str:
 def _backup(facts: SiteFacts) -> str:
     if facts.backup_at is None:
         return ""
-    return format_html("The newest: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
+    return format_html("The newest is from {}, in {}.", ago(facts.backup_at), facts.backup_folder)
 
 
 def _audit(facts: SiteFacts) -> str:

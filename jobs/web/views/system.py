@@ -105,7 +105,7 @@ def _provider(facts: SiteFacts) -> str:
 def _backup(facts: SiteFacts) -> str:
     if facts.backup_at is None:
         return ""
-    return format_html("The newest is from {}, in {}.", ago(facts.backup_at), facts.backup_folder)
+    return format_html("Newest: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
 
 
 def _audit(facts: SiteFacts) -> str:

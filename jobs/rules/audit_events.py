@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 # Who did it stands before each.
@@ -97,7 +98,7 @@ EVENTS = {
 VALUES = {
     "most_a_job": "limit per job",
     "most_a_person": "limit per person per month",
-    "most_a_month": "limit total per month",
+    "most_a_month": "total limit per month",
     "approval_above": "approval above",
     "most_usd": "at most ($)",
     "input_usd": "input ($)",
@@ -106,6 +107,7 @@ VALUES = {
     "approved_by": "approved by: person",
     "made_at": "backup made at",
 }
+AMOUNT = re.compile(r"-?\d+\.\d{3,}")
 LONGEST_SHOWN = 60  # characters of a value; hashes are shortened
 
 
@@ -131,4 +133,6 @@ def value_in_words(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     text = str(value)
+    if AMOUNT.fullmatch(text):  # "0.004032710000": the database adds zeros
+        text = text.rstrip("0").rstrip(".")
     return text if len(text) <= LONGEST_SHOWN else f"{text[:12]}…"

@@ -39,6 +39,7 @@ class Event:
     for_administrators: bool = False  # nobody else gets it
     is_about_work: bool = True  # False: about the site; then it is mailed in practice mode, too
     is_chosen: bool = True  # False: nobody chooses it
+    group: str = "Jobs"  # under which heading a person finds it
 
 
 EVENTS: dict[str, Event] = {
@@ -47,19 +48,27 @@ EVENTS: dict[str, Event] = {
     "retry_done": Event("Retry finished", is_end=True),
     "action_needed": Event("Action needed"),
     "action_solved": Event("Action no longer needed"),
-    "approval_wanted": Event("Someone asks you for approval"),
-    "approval_given": Event("Your job was approved"),
-    "approval_declined": Event("Your job was declined"),
     "results_expiring": Event("Results are about to expire"),
-    "cap_80": Event("80% of a spending limit is used"),
-    "cap_100": Event("A spending limit is used up"),
-    "spending_stopped": Event("Spending was switched off"),
-    "spending_resumed": Event("Spending was switched on again", mail=False),
-    "sending_paused": Event("Sending is paused for all jobs"),
-    "sending_resumed": Event("Sending has resumed", mail=False),
-    "alarm": Event("Something is wrong on this site", for_administrators=True, is_about_work=False),
+    "approval_wanted": Event("Someone asks you for approval", group="Approval"),
+    "approval_given": Event("Your job was approved", group="Approval"),
+    "approval_declined": Event("Your job was declined", group="Approval"),
+    "cap_80": Event("A spending limit is 80% used", group="Spending"),
+    "cap_100": Event("A spending limit is used up", group="Spending"),
+    "spending_stopped": Event("Spending was switched off", group="Spending"),
+    "spending_resumed": Event("Spending was switched on again", mail=False, group="Spending"),
+    "sending_paused": Event("Sending is paused for all jobs", group="This site"),
+    "sending_resumed": Event("Sending has resumed", mail=False, group="This site"),
+    "alarm": Event(
+        "Something is wrong on this site",
+        for_administrators=True,
+        is_about_work=False,
+        group="This site",
+    ),
     "alarm_over": Event(
-        "Something on this site is fixed", for_administrators=True, is_about_work=False
+        "Something on this site is fixed",
+        for_administrators=True,
+        is_about_work=False,
+        group="This site",
     ),
     "test": Event("Test", is_about_work=False, is_chosen=False),
 }

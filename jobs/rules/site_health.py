@@ -154,7 +154,7 @@ def _of_workers(facts: SiteFacts) -> Iterator[Finding]:
             "worker_silent",
             "worker",
             BROKEN,
-            "No worker is running. Nothing is sent or downloaded.",
+            "No worker is responding. Nothing is sent or downloaded.",
             "Restart the site. The worker’s log says why it stopped.",
         )
     for worker in facts.workers:

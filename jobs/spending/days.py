@@ -12,7 +12,7 @@ from . import ledger
 
 DAYS = 30
 STEPS = (1, 2, 5, 10)  # a chart ends at one of these times a power of ten
-LEAST = Decimal("0.01")  # US dollars at the top of a chart
+LEAST = Decimal("0.02")  # US dollars at the top of a chart: its middle line is a whole cent
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def test_rows_are_answered_at_once_beside_their_cells(
 ) -> None:
     page = ask(client_alice, draft, count=3, which="first")
     assert "Being answered" in page and "hx-get" in page
+    assert 'id="step-test" class="is-done" hx-swap-oob="true"' in page
     job = drive(draft, until=no_more)
     trials = list(job.trials.all())
     assert [one.number for one in trials] == [1, 2, 3]

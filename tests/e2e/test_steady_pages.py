@@ -191,3 +191,12 @@ def test_an_upload_can_be_canceled_and_begun_again(page: Page) -> None:
     page.unroute("**/jobs/new/", hold)
     page.locator("#id_file").set_input_files(file)  # type: ignore[arg-type]
     page.get_by_role("heading", name="12 rows, 2 columns").wait_for()
+
+
+def test_no_page_goes_on_below_its_end(page: Page) -> None:
+    for address in ("/", "/spending/", "/spending/limits/", "/people/", "/audit/", "/system/"):
+        page.goto(address)
+        footer = page.locator(".site-footer").bounding_box()
+        assert footer is not None
+        end = max(footer["y"] + footer["height"], page.evaluate("innerHeight"))
+        assert page.evaluate("document.scrollingElement.scrollHeight") <= end + 1, address

@@ -523,8 +523,8 @@ def test_each_column_is_counted_in_its_way(
     assert sum(bar.count for bar in stars.numbers.bars) == 3
     assert why.numbers is not None and why.numbers.most == "8"
     page = text(client_alice, reverse("answer_counts", args=[job.pk]))
-    assert 'What <span class="num">4</span> answers say' in page and "75 %" in page
-    assert '<span class="num">1</span> left empty (25 %)' in page
+    assert 'What <span class="num">4</span> answers say' in page and "75%" in page
+    assert '<span class="num">1</span> left empty (25%)' in page
 
     # A mark is an opinion about an answer, which says the same as before.
     mark(job, drawn(job)[0], False)

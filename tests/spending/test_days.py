@@ -95,8 +95,8 @@ def test_the_days_are_the_charges_and_add_up(make_job: MakeJob, alice: User, bob
 
 def test_the_chart_ends_at_a_round_amount_and_shows_a_cent() -> None:
     for cents, top in (
-        (0, "0.01"),
-        (1, "0.01"),
+        (0, "0.02"),
+        (1, "0.02"),
         (15, "0.2"),
         (51, "1"),
         (2000, "20"),

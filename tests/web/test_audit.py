@@ -409,3 +409,13 @@ def test_the_worker_checks_it_in_slices(
     audit_checks.check_if_due()
     page = client_root.get("/audit/").content.decode()
     assert "The log was changed outside of batchsite." in page and "Entry 2, of" in page
+
+
+def test_amounts_are_shown_without_the_zeros_of_the_database() -> None:
+    for stored, shown in (
+        ("0.004032710000", "0.00403271"),
+        ("5.000000", "5"),
+        ("0.10", "0.10"),
+        ("1.2.300", "1.2.300"),
+    ):
+        assert audit_events.value_in_words(stored) == shown

@@ -33,8 +33,8 @@ LIMITS: dict[str, tuple[int, int]] = {
     # The draft: wanted are 150 words when it is empty, and 400 at most. Controls count here also
     # where the style sheet hides them, such as the fields of the kinds of answers.
     "draft, with findings": (340, 42),
-    "draft, first job": (195, 36),
-    "draft, empty": (150, 33),
+    "draft, first job": (195, 34),
+    "draft, empty": (150, 31),
     "draft, ready-made requests": (60, 9),
     "draft, full": (270, 43),
     "tests": (215, 7),

@@ -102,7 +102,7 @@ def test_labels_are_counted_and_lead_to_their_rows(
     )
     page = page_of(client_alice, job)
     assert f'href="/jobs/{job.pk}/rows/?label=good">good</a>' in page
-    assert ">2</span><span" in page.replace("> <", "><") and "67 %" in page
+    assert ">2</span><span" in page.replace("> <", "><") and "67%" in page
     lines = client_alice.get(f"/jobs/{job.pk}/").context["lines"]
     assert [(line.row.number, line.answer) for line in lines] == [
         (1, "good"),

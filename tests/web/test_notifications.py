@@ -123,18 +123,20 @@ def test_a_person_chooses_what_comes_by_mail(alice: User, client_alice: Client) 
     page = client_alice.get(SETTINGS).content.decode()
     assert "Something is wrong on this site" not in page, "that is for administrators"
     assert "asks you for approval" not in page
+    for group in ("Jobs", "Approval", "Spending", "This site"):
+        assert page.count(f'<th scope="rowgroup" colspan="3">{group}</th>') == 1
 
     client_alice.post(SETTINGS, {"mail": ["cap_80", "nonsense"], "browser": []})
 
     chosen = NotificationChoices.objects.get(person=alice).choices
     assert [name for name, on in chosen.mail.items() if on] == ["cap_80"]
     assert set(chosen.browser.values()) == {False} and "nonsense" not in chosen.mail
-    shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
+    shown = {name: mail for name, _label, mail, *_ in client_alice.get(SETTINGS).context["events"]}
     assert shown["cap_80"] and not shown["job_finished"]
 
     # What comes with another role was not chosen yet.
     User.objects.filter(pk=alice.pk).update(is_superuser=True)
-    shown = {name: mail for name, _label, mail, _ in client_alice.get(SETTINGS).context["events"]}
+    shown = {name: mail for name, _label, mail, *_ in client_alice.get(SETTINGS).context["events"]}
     assert shown["alarm"] and not shown["job_finished"]
 
 

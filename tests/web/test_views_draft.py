@@ -217,6 +217,16 @@ def test_models_that_cannot_be_used_are_not_offered(draft: Job, client_alice: Cl
     assert re.search(r'name="model" value="claude-haiku-5-5" checked>', page)
 
 
+def test_the_step_of_the_prompt_follows_what_is_written(
+    make_job: MakeJob, client_alice: Client, alice: User
+) -> None:
+    draft = make_job(alice, Job.State.DRAFT, rows=[("Ada",)], columns=["name"], prompt="")
+    for prompt, mark in (("Greet {{name}}.", ' class="is-done"'), ("", "")):
+        values = {**RECIPE, "prompt": prompt}
+        answer = client_alice.post(f"/jobs/{draft.pk}/recipe/", values, headers=HX)
+        assert f'id="step-prompt"{mark} hx-swap-oob="true"' in squeezed(answer.content)
+
+
 def test_a_job_that_was_sent_keeps_its_recipe(
     make_job: MakeJob, alice: User, client_alice: Client
 ) -> None:

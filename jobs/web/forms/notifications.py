@@ -20,20 +20,20 @@ class DestinationForm(StyledForm):
     )
     address = forms.CharField(
         max_length=LONGEST_URL,
-        help_text="As the service shows it, or an address for Apprise. We never show it again.",
+        help_text="Copy it from the service, or use an Apprise address. We never show it again.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     secret = forms.CharField(
         required=False,
         max_length=LONGEST_SECRET,
-        help_text="We sign webhooks with it. Leave it empty and we make one.",
+        help_text="We sign webhooks with it. Leave it empty and we create one.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
 
     def __init__(self, events: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["events"] = forms.MultipleChoiceField(
-            label="What to send",
+            label="Choose what to send",
             choices=events,
             initial=[name for name, _label in events],
             widget=forms.CheckboxSelectMultiple,

@@ -26,7 +26,10 @@ class SiteRetentionForm(StyledForm):
         help_text="Owners can choose a shorter time for a job. Counts and costs stay.",
     )
     deletes_batches = forms.BooleanField(
-        label="Delete batches at Anthropic once their results are safe here", required=False
+        label="Delete batches at Anthropic once their results are safe here",
+        required=False,
+        help_text="Without this, Anthropic keeps them for 29 days. We delete a batch only after "
+        "all its results are stored and checked here.",
     )
 
 
@@ -35,7 +38,7 @@ class JobRetentionForm(StyledForm):
         label="Delete cells and answers", required=False, coerce=int, empty_value=None
     )
     deletes_batches = forms.TypedChoiceField(
-        label="Delete its batches at Anthropic",
+        label="Delete the batches at Anthropic",
         required=False,
         coerce=lambda text: text == "yes",
         empty_value=None,
@@ -47,12 +50,12 @@ class JobRetentionForm(StyledForm):
         super().__init__(data, initial=initial)
         usual = f"{in_words(site.days)} after it ends" if site.days else NEVER
         self.fields["days"].choices = [  # type: ignore[attr-defined]  # a ChoiceField
-            ("", f"As the site does: {usual.lower()}"),
+            ("", f"Site default: {usual.lower()}"),
             *((days, f"{in_words(days)} after it ends") for days in choices(site)),
         ]
         default = "yes" if site.deletes_batches else "no"
         self.fields["deletes_batches"].choices = [  # type: ignore[attr-defined]  # a ChoiceField
-            ("", f"As the site does: {default}"),
+            ("", f"Site default: {default}"),
             ("yes", "Yes, once the results are safe here"),
             ("no", "No"),
         ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from ...models.quotas import ROLES
 from .styled import StyledForm
+
+Quota = tuple[str, forms.BoundField, forms.BoundField]
 
 
 class LimitsForm(StyledForm):
@@ -24,7 +27,7 @@ class LimitsForm(StyledForm):
         decimal_places=2,
     )
     most_a_month = forms.DecimalField(
-        label="Limit total per month",
+        label="Total limit per month",
         required=False,
         min_value=0,
         max_digits=12,
@@ -36,8 +39,8 @@ class LimitsForm(StyledForm):
         min_value=0,
         max_digits=12,
         decimal_places=2,
-        help_text="A job that may cost more needs an administrator’s approval before its owner can "
-        "submit it. The owner cannot approve it, nor can whoever asked or changed it last.",
+        help_text="A job that can cost more waits for an approver or administrator. They cannot "
+        "approve a job that they own, requested or changed last.",
     )
 
 
@@ -62,6 +65,14 @@ class QuotasForm(StyledForm):
                 min_value=0,
                 max_value=2_000_000_000,
             )
+
+    @property
+    def usual_bytes(self) -> int:
+        return settings.MAX_PERSON_BYTES
+
+    def by_role(self) -> list[Quota]:
+        """A role in words, with its fields for disk and rows."""
+        return [(role.label, self[f"{role}_gb"], self[f"{role}_rows"]) for role in ROLES]
 
 
 class PriceForm(StyledForm):

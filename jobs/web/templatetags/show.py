@@ -100,11 +100,11 @@ def figure(amount: Decimal | str) -> str:
 
 @register.filter
 def percent_of(part: int, whole: int) -> str:
-    """ "38 %"; what is not quite nothing or all is not called so: "0.2 %", "< 0.1 %" """
+    """ "38%"; what is not quite nothing or all is not called so: "0.2%", "< 0.1%" """
     share = 100 * part / max(whole, 1)
     if 0 < share < 0.1:
-        return "< 0.1 %"
-    return f"{share:.1f} %" if 0 < share < 1 or 99 <= share < 100 else f"{share:.0f} %"
+        return "< 0.1%"
+    return f"{share:.1f}%" if 0 < share < 1 or 99 <= share < 100 else f"{share:.0f}%"
 
 
 @register.filter

@@ -52,7 +52,7 @@ def price(job: Job) -> dict[str, Any]:
     is_written = job.kind == Job.Kind.TABLE and bool(job.recipe.prompt.strip())
     remarks = _remarks(job, estimate) if is_written else []
     return {
-        "recipe_problems": problems,
+        "is_prompt_done": not problems,
         "field_problems": checks.field_problems(job) if is_written else {},
         **missing_context(job),
         "recipe_remarks": remarks,

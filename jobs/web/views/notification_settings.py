@@ -55,7 +55,8 @@ def notification_settings(request: HttpRequest) -> HttpResponse:
     chosen = NotificationChoices.of(user)
     context: dict[str, Any] = {
         "events": [
-            (name, label, chosen.mails(name), chosen.shows(name)) for name, label in events.items()
+            (name, label, chosen.mails(name), chosen.shows(name), EVENTS[name].group)
+            for name, label in events.items()
         ],
         "has_mail": settings.HAS_MAIL,
         "destinations": _destinations(user, events),

@@ -69,7 +69,7 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
     yield "jobs", "Jobs", "" if facts.held_jobs else "No action is needed."
     kind = "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
     yield "database", "Database", f"{kind}, up to date."
-    yield "disk", "Disk", f"{size(facts.free)} of {size(facts.total)} is free."
+    yield "disk", "Disk", f"{size(facts.free)} of {size(facts.total)} free."
     yield "provider", "Anthropic", _provider(facts)
     waiting = f"Batches to download: {facts.waiting_results:,}."
     yield (
@@ -80,7 +80,7 @@ def _parts(facts: SiteFacts) -> Iterator[tuple[str, str, str]]:
     yield (
         "journal",
         "Journal",
-        "" if facts.journal_ahead else "The database has every batch of the journal.",
+        "" if facts.journal_ahead else "The database has everything that was sent.",
     )
     yield "backups", "Backups", _backup(facts)
     yield "copies", "Copies", _copies(facts)
@@ -94,9 +94,9 @@ def _workers(facts: SiteFacts) -> str:
     alive = site_health.alive_workers(facts)
     each = ((one.machine, one.version, ago(one.started_at)) for one in alive)
     return format_html(
-        "Last active {}.{}",
+        "Last seen {}.{}",
         ago(facts.tick_at),
-        format_html_join("", " On {}: version {}, started {}.", each),
+        format_html_join("", " Version {1} on {0}, started {2}.", each),
     )
 
 
@@ -109,7 +109,7 @@ def _provider(facts: SiteFacts) -> str:
 def _backup(facts: SiteFacts) -> str:
     if facts.backup_at is None:
         return ""
-    return format_html("Newest backup: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
+    return format_html("Newest: {}, in {}.", ago(facts.backup_at), facts.backup_folder)
 
 
 def _copies(facts: SiteFacts) -> str:

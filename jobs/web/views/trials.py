@@ -173,7 +173,7 @@ def _answer(request: HttpRequest, job: Job, error: str = "") -> HttpResponse:
         if job.state != Job.State.DRAFT:
             return reload_page()
         context = {"job": job, "trial_error": error, **trials_context(job)}
-        return render(request, "draft/_tests.html", context)
+        return render(request, "draft/_tested.html", context)
     if error:
         messages.error(request, error)
     return redirect(f"{reverse('job', args=[job.pk])}#tests")

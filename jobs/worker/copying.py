@@ -26,7 +26,7 @@ from ..batches import stored_results
 from ..batches.isolation import isolated
 from ..models import Batch, CopyState, StoredCopy, clock, processes
 from . import copies
-from .object_storage import COPY, DELETE, DONE, FILE, OBJECT, STORAGE, Order, Outcome, Place
+from .object_storage import COPY, DELETE, DONE, FILE, OBJECT, STORAGE, Order, Place, Report
 
 logger = logging.getLogger(__name__)
 
@@ -161,14 +161,14 @@ def _carry_out(one: StoredCopy, helper: Helper) -> bool:
         sha256=one.sha256,
         etag=one.etag,
     )
-    outcome = helper.ask(order, seconds)
-    if outcome.kind == STORAGE and order.place == copies.place():
-        _note_storage_away(one, token, outcome.why)
+    report = helper.ask(order, seconds)
+    if report.kind == STORAGE and order.place == copies.place():
+        _note_storage_away(one, token, report.why)
         return False
-    if outcome.kind == DONE:
-        _note_done(one, token, outcome.etag)
+    if report.kind == DONE:
+        _note_done(one, token, report.etag)
     else:
-        _note_trouble(one, token, outcome)
+        _note_trouble(one, token, report)
     return True
 
 
@@ -194,12 +194,12 @@ def _note_done(one: StoredCopy, token: str, etag: str) -> None:
     CopyState.row().filter(failures__gt=0).update(failures=0, failing_since=None, trouble="")
 
 
-def _note_trouble(one: StoredCopy, token: str, outcome: Outcome) -> None:
+def _note_trouble(one: StoredCopy, token: str, report: Report) -> None:
     mine = StoredCopy.objects.filter(pk=one.pk, claimed_by=token)
     pause = _pause(one.attempts)
-    mine.update(claimed_by="", due_at=clock.now() + pause, trouble=outcome.why)
-    logger.warning("the copy %s: %s", one.key, outcome.why)
-    if outcome.kind == FILE and one.batch_pk is not None:
+    mine.update(claimed_by="", due_at=clock.now() + pause, trouble=report.why)
+    logger.warning("the copy %s: %s", one.key, report.why)
+    if report.kind == FILE and one.batch_pk is not None:
         for batch in Batch.objects.filter(pk=one.batch_pk, removed_at=None, damaged_at=None):
             stored_results.check(batch)  # has it fetched again
 
@@ -239,7 +239,7 @@ class Helper:
     def __exit__(self, *exception: object) -> None:
         self._end()
 
-    def ask(self, order: Order, seconds: float) -> Outcome:
+    def ask(self, order: Order, seconds: float) -> Report:
         if self._child is None:
             self._child = self._start()
         child = self._child
@@ -247,13 +247,13 @@ class Helper:
         try:
             child.stdin.write(msgspec.json.encode(order) + b"\n")
             child.stdin.flush()
-            return _read_outcome(_read_line(child.stdout.fileno(), seconds))
+            return _read_report(_read_line(child.stdout.fileno(), seconds))
         except TimeoutError:
             why = TOO_LONG
         except (BrokenPipeError, msgspec.DecodeError):
             why = ENDED
         self._end()
-        return Outcome(OBJECT, why)
+        return Report(OBJECT, why)
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {
@@ -279,7 +279,7 @@ class Helper:
             self._child = None
 
 
-_read_outcome = msgspec.json.Decoder(Outcome).decode
+_read_report = msgspec.json.Decoder(Report).decode
 
 
 def _read_line(output: int, seconds: float) -> bytes:

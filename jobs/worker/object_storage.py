@@ -60,7 +60,10 @@ class Order(msgspec.Struct):
     etag: str = ""
 
 
-class Outcome(msgspec.Struct):
+_ORDERS = msgspec.json.Decoder(Order)
+
+
+class Report(msgspec.Struct):
     kind: str  # DONE, FILE, OBJECT or STORAGE
     why: str = ""
     etag: str = ""
@@ -338,19 +341,19 @@ def _in_words(error: Exception) -> Failed:
 # --- The process ----------------------------------------------------------------------------------
 
 
-def follow(order: Order, storages: dict[Place, Storage]) -> Outcome:
+def follow(order: Order, storages: dict[Place, Storage]) -> Report:
     try:
         if order.place not in storages:
             storages[order.place] = Storage(order.place)
         storage = storages[order.place]
         if order.act == DELETE:
             storage.delete(order.key, order.size)
-            return Outcome(DONE)
+            return Report(DONE)
         path = Path(order.path)
         etag = storage.copy(order.key, path, order.size, order.sha256, order.etag)
     except Failed as failed:
-        return Outcome(failed.kind, str(failed))
-    return Outcome(DONE, etag=etag)
+        return Report(failed.kind, str(failed))
+    return Report(DONE, etag=etag)
 
 
 def _end_with_parent() -> None:
@@ -361,11 +364,11 @@ def _end_with_parent() -> None:
 
 
 def main(orders: IO[bytes], answers: IO[bytes]) -> None:
-    """One order a line, and one outcome a line."""
-    decoder, storages = msgspec.json.Decoder(Order), dict[Place, Storage]()
+    """One order a line, and one report a line."""
+    storages = dict[Place, Storage]()
     for line in orders:
-        outcome = follow(decoder.decode(line), storages)
-        answers.write(msgspec.json.encode(outcome) + b"\n")
+        report = follow(_ORDERS.decode(line), storages)
+        answers.write(msgspec.json.encode(report) + b"\n")
         answers.flush()
 
 

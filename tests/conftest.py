@@ -83,7 +83,14 @@ from .running import MIGRATED, SECONDS
 
 PASSWORD = "correct horse"
 # Files of few tests that take long each.
-LONGEST_FIRST = ("test_torture", "test_crashes", "test_serve", "test_late", "test_submission")
+LONGEST_FIRST = (
+    "test_torture",
+    "test_crashes",
+    "test_serve",
+    "test_copies",
+    "test_late",
+    "test_submission",
+)
 
 
 @pytest.hookimpl(optionalhook=True)

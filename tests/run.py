@@ -24,12 +24,12 @@ from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 3600  # of a step that hangs
 MEMORY, MEMORY_BYTES = "/dev/shm", 4_000_000_000  # noqa: S108 - names in it are made up anew
-# Many tests wait for a process, most of all those that come first, so there are more runs than
-# processors. Each run costs some fifteen seconds of a processor before its first test.
+# Most tests wait for a process now and then, so there is one run more than processors; five on two
+# took as long as three. Each run costs some fifteen seconds before its first test.
 # The tests of one file stay together: what they start may share something on this machine.
 # In the order of conftest.LONGEST_FIRST: a long file that comes last keeps all others waiting.
 SIDE_BY_SIDE = [
-    f"--numprocesses={(os.cpu_count() or 1) + 3}",
+    f"--numprocesses={(os.cpu_count() or 1) + 1}",
     "--dist=loadfile",
     "--no-loadscope-reorder",
 ]

@@ -11,11 +11,11 @@ from playwright.sync_api import Page, expect
 
 from .conftest import as_csv, assert_fits, download, submit, upload, wait_until_finished
 
-ENDS = ["", "cut", "refusal", "", "refusal", "cut", ""]
-ROWS = [
-    [str(number), f"Text no. {number}" + (f" [simulate:{end}]" if end else "")]
-    for number, end in enumerate(ENDS, 1)
-]
+# Without a marker, one row in a hundred fails as in life.
+ENDS = ["good", "cut", "refusal", "good", "refusal", "cut", "good"]
+ROWS = [[str(number), f"Text no. {number} [simulate:{end}]"] for number, end in enumerate(ENDS, 1)]
+SHORTER = "Text no. 2, <b>shorter</b> [simulate:good]"
+ASK = "Is {{id}} a number? [simulate:good]"
 
 
 def send(page: Page, rows: str) -> None:
@@ -49,7 +49,7 @@ def change_the_prompt(page: Page) -> None:
     """Seen filled in while it is written, and tested on the rows before they are sent."""
     page.locator("#group-refused").get_by_role("link", name="Change prompt for these rows").click()
     assert_fits(page)
-    page.locator("#id_prompt").fill("Is {{idd}} a number?")
+    page.locator("#id_prompt").fill(ASK.replace("id", "idd"))
     expect(page.locator("#notes-prompt")).to_contain_text("no column “idd”")
     page.get_by_role("button", name="Use {{id}}").click()
     expect(page.locator("#preview .inserted")).to_have_text("3")
@@ -58,7 +58,7 @@ def change_the_prompt(page: Page) -> None:
     expect(tested.locator("tbody tr")).to_have_count(2)
     expect(tested).to_contain_text("Declined by Claude")
     expect(page.locator("#test-button")).to_be_enabled()
-    expect(page.locator("#id_prompt")).to_have_value("Is {{id}} a number?")
+    expect(page.locator("#id_prompt")).to_have_value(ASK)
     assert_fits(page)
     page.get_by_role("button", name="See the price").click()
 
@@ -85,10 +85,10 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     expect(page.locator("#attempt-1")).to_contain_text("Answer cut off")
     page.locator("#edit-row").click()
     assert_fits(page)
-    page.get_by_label("text", exact=True).fill("Text no. 2, <b>shorter</b>")
+    page.get_by_label("text", exact=True).fill(SHORTER)
     page.get_by_role("button", name="Save", exact=True).click()
     changes = page.get_by_role("region", name="Changes")
-    expect(changes.locator("ins")).to_have_text("Text no. 2, <b>shorter</b>")
+    expect(changes.locator("ins")).to_have_text(SHORTER)
     expect(changes.locator("del")).to_have_text("Text no. 2 [simulate:cut]")
     assert_fits(page)
     page.get_by_role("link", name=re.compile("^Retry 1 row")).click()
@@ -110,5 +110,5 @@ def test_everything_is_mended_in_a_few_clicks(page: Page) -> None:
     place = {name: header.index(name) for name in ("status", "attempts", "problem", "text")}
     assert [row[place["status"]] for row in rows].count("Good") == 6
     assert [row[place["attempts"]] for row in rows] == ["1", "3", "2", "1", "2", "2", "1"]
-    assert rows[1][place["text"]] == "Text no. 2, <b>shorter</b>"
+    assert rows[1][place["text"]] == SHORTER
     assert rows[5][place["problem"]] == "Ignored: Answer cut off"

@@ -15,10 +15,10 @@ RUN_AXE = """
 async () => (await axe.run("#row-drawer", { resultTypes: ["violations"] })).violations.flatMap(
   (found) => found.nodes.map((node) => `${found.id}: ${node.html.slice(0, 140)}`))
 """
-ENDS = ["", "cut", "", "refusal", "", "refusal", "", ""]
+ENDS = ["good", "cut", "good", "refusal", "good", "refusal", "good", "good"]
 LONG = "Boils fast, but the lid is hard to open. " * 20
 ROWS = [
-    [str(number), f"Kettle {number}. {LONG}" + (f" [simulate:{end}]" if end else ""), "x" * 60]
+    [str(number), f"Kettle {number}. {LONG} [simulate:{end}]", "x" * 60]
     for number, end in enumerate(ENDS, 1)
 ]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .environment import ROOT
 
-SECONDS = 1800  # for the tests of one mutant
+SECONDS = 600  # for the tests of one mutant; tests that hang are not green either
 PATIENCE = {"TEST_PATIENCE": "30"}  # seconds
 
 
@@ -244,6 +244,9 @@ def _is_noticed(mutant: CodeMutant, root: Path) -> bool:
             timeout=SECONDS,
             check=False,
         )
+    except subprocess.TimeoutExpired:
+        print(f"noticed   {mutant.name}: its tests hang", flush=True)
+        return True
     finally:
         path.write_text(whole)
     noticed = ended.returncode == 1  # tests failed; not that there were none

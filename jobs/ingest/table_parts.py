@@ -108,7 +108,9 @@ def tables_above(lines: Sequence[Look], at: int) -> list[Part]:
     names, rows = block[titles], block[titles + 1 :]
     if not are_names(names) or not _fit(names, rows):
         return []
-    if names.count == 2 and len(rows) < LEAST_OF_PAIRS:
+    # Notes have words at the left, and rows often a number.
+    is_numbered = contrast(names, rows, {min(names.filled)})
+    if names.count == 2 and len(rows) < LEAST_OF_PAIRS and not is_numbered:
         return []
     is_even = all(row.filled == names.filled for row in rows)
     if not _differs(names, rows) and (names.count == 2 or not is_even):

@@ -48,6 +48,15 @@ PAIRS = [
     (CONTACTS, LINKS),
     (LINKS, CODES),
     (PEOPLE * 9, PLACES),  # the first one is longer than what is looked at for the names
+    (
+        [["id", "name"], ["1", "Ann"], ["2", "Ben"], ["3", "Cid"]],
+        [
+            ["place", "size", "year"],
+            ["Rome", "9", "2001"],
+            ["Oslo", "8", "2002"],
+            ["Ulm", "7", "2003"],
+        ],
+    ),
 ]
 
 

@@ -48,7 +48,7 @@ from .result_rows import SLICE
 from .slices import slice_transaction
 
 logger = logging.getLogger(__name__)
-LONGEST_PAUSE = timedelta(minutes=10)  # before they are fetched anew
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)  # before a new try
 # A new batch and its results can be answered with 404 for a while (seen by users of the API).
 NOT_YET_VISIBLE = timedelta(minutes=15)
 STAY_INCOMPLETE = "The results of batch {} stay incomplete:"
@@ -233,7 +233,7 @@ def _try_again(
     if not failed:
         raise NotMoved(f"Batch {batch.pk} has not ended any more.")
     batch.refresh_from_db(fields=["collect_failures", "doubt", "doubts", "given_up_at"])
-    pause = min(timedelta(seconds=5 * 2 ** min(batch.collect_failures, 10)), LONGEST_PAUSE)
+    pause = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, batch.collect_failures)
     ended.update(next_action_at=clock.now() + pause)
     logger.warning("job %s batch %s: incomplete: %s", batch.job_id, batch.number, incomplete)
     agreed = batch.doubts >= result_proof.TRIES and not patient
@@ -251,7 +251,7 @@ def _try_again(
             given_up_at=None,
         )
     elif batch.given_up_at and batch.doubt in COUNTED and batch.doubts < result_proof.TRIES:
-        ended.update(next_action_at=clock.now() + timedelta(seconds=5 * 2**batch.doubts))
+        ended.update(next_action_at=clock.now() + FIRST_PAUSE * 2**batch.doubts)
     elif batch.given_up_at and batch.doubt == UNCLEAR and batch.doubts == result_proof.TRIES:
         # The person decided before that was known, and decides again.
         with transaction.atomic():

@@ -140,7 +140,7 @@ def pause(error: Refused) -> timedelta:
     with transaction.atomic():
         sending = Sending.row().select_for_update().get()
         count = sending.pauses_in_a_row + 1 if sending.paused_because else 1
-        wait: timedelta = min(FIRST_PAUSE * 2 ** min(count - 1, 10), LONGEST_PAUSE)
+        wait = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, count - 1)
         Sending.row().update(
             pause=why,
             pause_key=key_fingerprint(),

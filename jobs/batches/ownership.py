@@ -116,8 +116,7 @@ def find_disowned(batch: Batch, *, at_once: bool = False) -> BatchInfo | None:
 
 
 def _pause_after(looks: int) -> timedelta:
-    pause: timedelta = FIRST_PAUSE * 2 ** min(looks - 1, 20)
-    return min(pause, LONGEST_PAUSE)
+    return clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, looks - 1)
 
 
 def _exclude(batch: Batch, provider_id: str) -> None:

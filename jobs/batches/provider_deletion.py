@@ -107,7 +107,7 @@ def _was_sent_with_this_key(batch: Batch) -> bool:
 
 
 def _try_later(batch: Batch) -> None:
-    pause = min(FIRST_PAUSE * 2 ** min(batch.deletion_failures, 10), LONGEST_PAUSE)
+    pause = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, batch.deletion_failures)
     Batch.objects.filter(pk=batch.pk).update(
         deletion_failures=batch.deletion_failures + 1, delete_after=clock.now() + pause
     )

@@ -203,7 +203,7 @@ def _try_later(batch: Batch, why: str = "") -> timedelta:
             f"The results file of batch {batch.number} cannot be restored: {why} {ROWS_ARE_SAFE}",
         )
         return timedelta()
-    pause: timedelta = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
+    pause = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, failures)
     Batch.objects.filter(pk=batch.pk).update(
         collect_failures=failures, next_action_at=clock.now() + pause
     )

@@ -92,6 +92,13 @@ def near(field: str, longest: timedelta, now: datetime) -> Q:
     return Q(**{f"{field}__range": (now - longest, now + longest)})
 
 
+def growing_pause(first: timedelta, longest: timedelta, failures: int) -> timedelta:
+    """How long to wait after another failure: `first`, and twice as long for each of the `failures`
+    before it."""
+    pause: timedelta = first * 2 ** min(failures, 20)
+    return min(pause, longest)
+
+
 # --- The provider ---------------------------------------------------------------------------------
 
 # The Date of the provider's last reply to this process, and `uptime` when it arrived.

@@ -198,9 +198,8 @@ def _note(one: Delivery, outcome: Outcome) -> None:
 
 
 def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many."""
-    pause: timedelta = FIRST_PAUSE * 2 ** min(attempts - 1, 10)
-    return min(pause, LONGEST_PAUSE)
+    """How long to wait after this many attempts."""
+    return clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, attempts - 1)
 
 
 def _is_given_up(one: Delivery) -> bool:

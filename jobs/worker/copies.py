@@ -84,18 +84,21 @@ def _find_results() -> None:
         job__contents_deleted_at=None,
     )
     proven = proven.exclude(results_sha256="").exclude(job__state=Job.State.DELETING)
-    for batch in proven.exclude(Exists(copied)).order_by("pk")[:AT_ONCE]:
-        path = files.results_path(batch)
-        one = StoredCopy(
-            **_here(),
-            key=f"results/{path.name}",
-            kind=Kind.RESULTS,
-            path=str(path),
-            size=batch.results_bytes,
-            sha256=batch.results_sha256,
-            batch_pk=batch.pk,
-        )
-        StoredCopy.objects.bulk_create([one], ignore_conflicts=True)
+    found = proven.exclude(Exists(copied)).order_by("pk")[:AT_ONCE]
+    StoredCopy.objects.bulk_create(map(_of_results, found), ignore_conflicts=True)
+
+
+def _of_results(batch: Batch) -> StoredCopy:
+    path = files.results_path(batch)
+    return StoredCopy(
+        **_here(),
+        key=f"results/{path.name}",
+        kind=Kind.RESULTS,
+        path=str(path),
+        size=batch.results_bytes,
+        sha256=batch.results_sha256,
+        batch_pk=batch.pk,
+    )
 
 
 def _find_gone_results(now: datetime) -> None:
@@ -110,17 +113,17 @@ def _find_exports(now: datetime) -> None:
     everywhere = StoredCopy.objects.filter(kind=Kind.EXPORT)
     known = everywhere.filter(**_here())
     stored = {one.key: one for one in known}
+    new = []
     for key, (path, size, sha256) in found.items():
         one = stored.get(key)
         if one is None:
-            new = StoredCopy(
-                **_here(), key=key, kind=Kind.EXPORT, path=str(path), size=size, sha256=sha256
-            )
-            StoredCopy.objects.bulk_create([new], ignore_conflicts=True)
+            facts = {"path": str(path), "size": size, "sha256": sha256}
+            new.append(StoredCopy(**_here(), key=key, kind=Kind.EXPORT, **facts))
         elif one.state == State.DELETING or one.sha256 != sha256:
             mine = known.filter(pk=one.pk)
             mine.update(size=size, sha256=sha256, copied_at=None, etag="")
             mine.have_copied(now)
+    StoredCopy.objects.bulk_create(new, ignore_conflicts=True)
     gone = [pk for pk, key in everywhere.values_list("pk", "key") if key not in found]
     for some in _slices(gone):
         everywhere.filter(pk__in=some).have_deleted(now)

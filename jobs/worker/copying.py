@@ -196,7 +196,7 @@ def _note_done(one: StoredCopy, token: str, etag: str) -> None:
 
 def _note_trouble(one: StoredCopy, token: str, report: Report) -> None:
     mine = StoredCopy.objects.filter(pk=one.pk, claimed_by=token)
-    pause = _pause(one.attempts)
+    pause = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, one.attempts)
     mine.update(claimed_by="", due_at=clock.now() + pause, trouble=report.why)
     logger.warning("the copy %s: %s", one.key, report.why)
     if report.kind == FILE and one.batch_pk is not None:
@@ -213,14 +213,9 @@ def _note_storage_away(one: StoredCopy, token: str, why: str) -> None:
         failures=F("failures") + 1,
         failing_since=Coalesce(F("failing_since"), now),
         trouble=why,
-        next_at=now + _pause(state.failures),
+        next_at=now + clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, state.failures),
     )
     logger.warning("nothing can be copied: %s", why)
-
-
-def _pause(failures: int) -> timedelta:
-    pause: timedelta = FIRST_PAUSE * 2 ** min(failures, 10)
-    return min(pause, LONGEST_PAUSE)
 
 
 # --- The process that talks to the storage --------------------------------------------------------

@@ -80,7 +80,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "batchsite_session"
-# A session ends after so many hours without a page, and after so many days in any case.
+# A session ends after this time without a page opened, and after this many days in any case.
 SESSION_IDLE_HOURS = env_number("SESSION_IDLE_HOURS", 72, least=0.1)
 SESSION_MAX_DAYS = env_number("SESSION_MAX_DAYS", 14, least=0.01)
 SESSION_COOKIE_AGE = int(SESSION_MAX_DAYS * 24 * 3600)

@@ -1,4 +1,4 @@
-"""Roles, deactivation, sessions and handing over jobs. Somebody can always administer the site."""
+"""Roles, deactivation, sessions and handing over jobs. There is always an administrator."""
 
 from __future__ import annotations
 

@@ -54,6 +54,6 @@ def is_apart(absent: Absence, looks: int) -> bool:
 
 
 def is_long_enough(absent: Absence, looks: int) -> bool:
-    """Whether a batch counts as never arrived after so many `looks` that found nothing."""
+    """Whether a batch counts as never arrived after `looks` looks that found nothing."""
     wait = settings.SUBMIT_DEADLINE_SECONDS + settings.RECONCILE_GRACE_SECONDS
     return absent.seconds >= wait and looks >= LOOKS_BEFORE_RESEND

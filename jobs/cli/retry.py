@@ -23,7 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")
     parser.add_argument("--group", metavar="CAUSE", help="those that `job attention` names so")
     parser.add_argument(
-        "--max-tokens", type=int, metavar="N", help="allow answers of so many tokens"
+        "--max-tokens", type=int, metavar="N", help="allow answers of up to N tokens"
     )
     add_prompt(parser)
     parser.add_argument("--model", metavar="ID", help="which model answers this time")

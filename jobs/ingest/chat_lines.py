@@ -11,7 +11,7 @@ from .shapes import NO_HEADER, Choices, Finding, Option
 
 LOOKED_AT = 100  # lines
 LEAST = 2  # that begin with a time
-SHARE = 4  # a message has up to so many lines on average
+SHARE = 4  # lines of a message on average, at most
 SHOWN = 60  # characters
 
 _MARKS = "\u200e\u200f\u202a\u202c"  # of the direction of text

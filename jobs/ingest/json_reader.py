@@ -48,7 +48,7 @@ from .shapes import (
 from .upload_file import UploadFile
 
 FAULTS_SHOWN = 100  # a file with more bad lines, and hardly any good ones, is not read further
-GOOD_TO_BAD = 3  # so many good lines for each bad one: then bad lines are rows that are skipped
+GOOD_TO_BAD = 3  # good lines for each bad one; with fewer, the file cannot be read
 KEPT = 10_000  # characters of a bad line
 REQUEST = "request"  # what the problem file calls the column of ready-made requests
 

@@ -40,7 +40,7 @@ from .querysets import StateQuerySet
 
 # Of a job: no step waits for longer, and no lease is for longer, but that of one that sends.
 LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
-# Earlier jobs whose times tell how long another takes: so many, of the newest so many.
+# Earlier jobs whose times tell how long another takes: how many, and of how many of the newest.
 TIMED, TIMED_AMONG = 20, 500
 
 

@@ -40,7 +40,7 @@ KNOWN_ADDRESS_FOR = timedelta(days=180)
 
 @dataclass(frozen=True)
 class Limit:
-    """After so many failures, each further attempt has to wait. One failure is forgotten every
+    """From `slow_at` failures on, each further attempt has to wait. One failure is forgotten every
     `forget` seconds. An attempt that comes too early counts as a failure until the lock."""
 
     slow_at: int

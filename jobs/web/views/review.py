@@ -99,7 +99,7 @@ def _find_sent_job(request: HttpRequest, pk: int) -> Job:
 
 
 def _sizes(job: Job, there: int) -> dict[str, Any]:
-    """What can be drawn: so many answers, or all there are when that is less."""
+    """How many answers can be drawn; the last choice is all there are, if that is less."""
     most = max(job.good_count, there)
     sizes = [size for size in review_sample.SIZES if there < size]
     fewer = [size for size in sizes if size < most]

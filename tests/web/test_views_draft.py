@@ -422,3 +422,24 @@ def test_a_most_is_never_rounded_down() -> None:
     assert at_most(Decimal("3.102")) == "at most $3.11"
     assert at_most(Decimal("3.10")) == "at most $3.10"
     assert at_most(Decimal("0.004")) == "at most $0.01"
+
+
+@pytest.mark.parametrize("prompt", ["Greet {{name}}.", ""])
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("kind", Job.Kind)
+def test_what_a_price_changes_elsewhere_is_on_the_page(
+    make_job: MakeJob, alice: User, client_alice: Client, kind: str, rows: int, prompt: str
+) -> None:
+    is_table = kind == Job.Kind.TABLE
+    if is_table:
+        job = make_job(alice, Job.State.DRAFT, ["name"], [["Ann"]] * rows, prompt=prompt)
+    else:
+        job = make_job(alice, Job.State.DRAFT, rows=[READY_MADE] * rows)
+    with_price(job)
+    page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
+
+    answer = client_alice.get(f"/jobs/{job.pk}/price/", headers=HX).content.decode()
+
+    swapped = re.findall(r'id="([\w-]+)"(?=[^>]*hx-swap-oob)', answer)
+    assert [one for one in swapped if f'id="{one}"' not in page] == []
+    assert bool(swapped) == is_table

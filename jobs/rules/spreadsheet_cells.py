@@ -28,8 +28,10 @@ _INNER_APOSTROPHE = re.compile(r"""([;\t\r\n])'(?=[\s"]*[=+\-@\0\uff1d\uff0b\uff
 def plain_cell(text: str) -> str:
     """`text` so that no spreadsheet takes it for a formula, or a part of it where it cuts the cell
     at a semicolon, a tab or a line break: with an apostrophe before it, if needed."""
-    text = _INNER_FORMULA.sub(_plain_part, text)
-    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+    # Most cells have none of these, and begin with a letter or digit, which is seen sooner so.
+    if ";" in text or "\n" in text or "\t" in text or "\r" in text:
+        text = _INNER_FORMULA.sub(_plain_part, text)
+    if not text[:1].isalnum() and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
 

@@ -53,21 +53,28 @@ def result_values(judged: Judgment, cost: int) -> dict[str, Any]:
     usage = judged.usage
     values: dict[str, Any] = {
         "outcome": judged.outcome,
-        "cause": judged.cause,
-        "answer": judged.answer,
-        "message": judged.message,
-        "request_id": judged.request_id,
-        "answered_by": judged.answered_by,
-        "stop_reason": judged.stop_reason,
-        "input_tokens": (usage.input_tokens or 0) if usage else 0,
-        "cache_write_tokens": (usage.cache_creation_input_tokens or 0) if usage else 0,
-        "cache_read_tokens": (usage.cache_read_input_tokens or 0) if usage else 0,
-        "output_tokens": (usage.output_tokens or 0) if usage else 0,
-        "thinking_tokens": usage.thinking_tokens if usage else 0,
+        "cause": _without_nul(judged.cause),
+        "answer": _without_nul(judged.answer),
+        "message": _without_nul(judged.message),
+        "request_id": _without_nul(judged.request_id),
+        "answered_by": _without_nul(judged.answered_by),
+        "stop_reason": _without_nul(judged.stop_reason),
+        "input_tokens": 0,
+        "cache_write_tokens": 0,
+        "cache_read_tokens": 0,
+        "output_tokens": 0,
+        "thinking_tokens": 0,
         "cost_pico": cost,
     }
-    # PostgreSQL takes no NUL in a text; the file as received keeps it.
-    return {
-        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+    if usage:
+        values["input_tokens"] = usage.input_tokens or 0
+        values["cache_write_tokens"] = usage.cache_creation_input_tokens or 0
+        values["cache_read_tokens"] = usage.cache_read_input_tokens or 0
+        values["output_tokens"] = usage.output_tokens or 0
+        values["thinking_tokens"] = usage.thinking_tokens
+    return values
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL takes no NUL in a text; the file as received keeps it."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text

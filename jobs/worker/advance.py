@@ -82,7 +82,8 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         if not kind:
             return clock.now()
         wait = _step(job, lease, kind)
-        if wait != NOW:
+        # Counting takes all rows of the job, so it is done once for several batches.
+        if wait != NOW or turn.is_over:
             tally.count_if_stale(job.pk)
         if wait is None:
             return None

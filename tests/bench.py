@@ -170,6 +170,7 @@ class Bench:
         password = uuid.uuid4().hex
         passwords = {"password1": password, "password2": password}
         self.browser.post(self.site.set_up_path(), username="bench", **passwords)
+        self.until_quiet()
 
     def look(self, job: int, column: str) -> str:
         """A column of a job, from the database, so that looking does not burden the site."""
@@ -236,10 +237,20 @@ class Bench:
         """Seconds of the processor so far, by part of the site."""
         return {part: seconds_of_tree(pid) for part, pid in self.site.children().items()}
 
+    def until_quiet(self) -> None:
+        """Wait until the site has started, or ended its work: it takes less than a tenth of a
+        core for two seconds."""
+        deadline = time.monotonic() + SECONDS
+        took = 1.0
+        while took > 0.2 and time.monotonic() < deadline:
+            before = sum(self.processor_seconds().values())
+            time.sleep(2)
+            took = sum(self.processor_seconds().values()) - before
+
     def idle(self) -> tuple[float, float]:
         """What the site takes with nothing to do: seconds of the processor in a second, and those
         of them that are the sweep."""
-        time.sleep(3)
+        self.until_quiet()
         before, sweeps = self.processor_seconds(), seconds_by_step(self.steps_path)
         time.sleep(IDLE_SECONDS)
         took = sum(self.processor_seconds().values()) - sum(before.values())

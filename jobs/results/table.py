@@ -27,7 +27,12 @@ from ..models import NOT_GOOD, Batch, Job, Outcome, answer_shape_of
 from ..models.privacy import shown_content
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
 from ..rules.judging import describe_cause, describe_problem
-from ..rules.spreadsheet_cells import plain_cell, plain_cell_among_semicolons, plain_number
+from ..rules.spreadsheet_cells import (
+    csv_line,
+    plain_cell,
+    plain_cell_among_semicolons,
+    plain_number,
+)
 from .saved_rows import SavedRow, saved_rows
 
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
@@ -82,28 +87,26 @@ class Table:
 
     def cells(self, row: SavedRow) -> list[Cell]:
         """A row in the order of the header. The cells of the upload are text, as they were read."""
-        content = shown_content(self.job, row) if self.job else row.content
+        content = shown_content(self.job, row) if self.job and self.job.masked else row.content
         if isinstance(content, dict):
             content = [str(content.get("custom_id") or "")]
+        problem = problem_text(row)
         # A row with too few or too many cells is left out of the job, and said so, but it is here.
         width = len(self.theirs)
-        problem = problem_text(row)
         if len(content) > width:
             problem += " Extra cells: " + " | ".join(content[width:])
-        attempts = row.attempts + (row.batch_id is not None)
-        in_columns = self.filled and row.has_usable_answer
-        values = values_in(self.filled, row.answer) if in_columns else {}
-        return [
-            *[*content, *[""] * width][:width],
-            *(values.get(name) for name in self.filled),
-            "" if values else row.answer,
-            status_label(row),
-            problem,
-            attempts or None,
-            row.all_input_tokens if attempts else None,
-            row.output_tokens if attempts else None,
-            row.cost if attempts else None,
-        ]
+            content = content[:width]
+        cells: list[Cell] = [*content, *[""] * (width - len(content))]
+        values = {}
+        if self.filled:
+            values = values_in(self.filled, row.answer) if row.has_usable_answer else {}
+            cells += [values.get(name) for name in self.filled]
+        cells += ["" if values else row.answer, status_label(row), problem]
+        if attempts := row.attempts + (row.batch_id is not None):
+            cells += [attempts, row.all_input_tokens, row.output_tokens, row.cost]
+        else:
+            cells += [None, None, None, None]
+        return cells
 
 
 def table_of(job: Job) -> Table:
@@ -122,7 +125,8 @@ def csv_chunks(
     safe = plain_cell_among_semicolons if semicolons else plain_cell
     yield (b"" if plain else BOM) + _csv_lines([map(safe, table.header)], delimiter)
     for rows in row_slices(job, only):
-        yield _csv_lines(_safe_lines(table, rows, safe), delimiter)
+        lines = (csv_line(cells, delimiter) for cells in _safe_lines(table, rows, safe))
+        yield "".join(lines).encode(errors="replace")
 
 
 def _safe_lines(

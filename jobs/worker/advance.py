@@ -84,7 +84,9 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         wait = _step(job, lease, kind)
         # Counting takes all rows of the job, so it is done once for several batches.
         if wait != NOW or turn.is_over:
-            tally.count_if_stale(job.pk)
+            until_count = tally.count_in_turn(job.pk)
+            if until_count is not None and wait != NOW:
+                wait = until_count if wait is None else min(wait, until_count)
         if wait is None:
             return None
         # A step that only waits does not prove that the failed one works.

@@ -21,7 +21,7 @@ STEPS = {
     "jobs.batches.planning": {"plan_next_batch": "plan"},
     "jobs.batches.submission": {"submit": "send"},
     "jobs.batches.collection": {"collect": "collect"},
-    "jobs.worker.tally": {"count_up": "tally", "count_if_stale": "tally"},
+    "jobs.worker.tally": {"count_up": "tally"},
     "jobs.results.statistics": {"count_answers": "tally"},
     "jobs.results.builder": {"build_next": "export"},
     "jobs.worker.sweep": {"sweep": "sweep", "take_look": "looks"},

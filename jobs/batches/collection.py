@@ -30,6 +30,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof
 from ..rules.judging import judge_result
+from ..rules.own_ids import OwnIds
 from ..rules.pricing import known_cost_in_pico
 from ..rules.result_proof import (
     COUNTED,
@@ -114,7 +115,7 @@ def expect_results(batch: Batch) -> Expected:
     if batch.is_external:
         return Expected(batch.size, None, batch.recovered)
     numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
-    rows = {batch.custom_id_of(number): number for number in numbers.iterator()}
+    rows = OwnIds(batch.nonce, numbers.iterator())
     return Expected(len(rows), rows, batch.recovered)
 
 

@@ -10,7 +10,6 @@ import argparse
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from .bench import Bench, check_joined, make_csv, run_plain, show_cpu, simulator

@@ -13,6 +13,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ import anthropic
 
 CHUNK = 9_000
 PROMPT = "Classify the sentiment of this review as positive, negative or neutral:\n\n"
+
+
+def seconds_between(times: Sequence[float]) -> dict[str, float]:
+    names = ("read", "price", "send", "wait", "results")
+    steps = {name: end - begin for name, (begin, end) in zip(names, pairwise(times), strict=True)}
+    return {**steps, "all": times[-1] - times[0]}
 
 
 def main(source: Path, output: Path) -> None:
@@ -67,22 +75,11 @@ def main(source: Path, output: Path) -> None:
                     text = "".join(block.text for block in blocks if block.type == "text")
                     file.write(json.dumps({"id": result.custom_id, "answer": text}) + "\n")
     done, done_cpu = time.monotonic(), time.process_time()
+    clock = (started, read, counted, sent, waited, done)
+    cpu = (begun, read_cpu, counted_cpu, sent_cpu, waited_cpu, done_cpu)
     steps = {
-        "read": read - started,
-        "price": counted - read,
-        "send": sent - counted,
-        "wait": waited - sent,
-        "results": done - waited,
-        "all": done - started,
-        "cpu": {
-            "start": begun,
-            "read": read_cpu - begun,
-            "price": counted_cpu - read_cpu,
-            "send": sent_cpu - counted_cpu,
-            "wait": waited_cpu - sent_cpu,
-            "results": done_cpu - waited_cpu,
-            "all": done_cpu,
-        },
+        **seconds_between(clock),
+        "cpu": {"start": begun, **seconds_between(cpu), "all": done_cpu},
         "rows": len(requests),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

@@ -65,7 +65,6 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     Raises LeaseLost, NotMoved when somebody changed the batch meanwhile, and ProviderError when the
     results cannot be fetched now.
     """
-    expected = expect_results(batch)
     recipe = recipe_of_round(batch.job, batch.round)
     path = files.results_path(batch)
     if batch.is_external and external_ids.is_open(batch.job) and path.exists():
@@ -79,6 +78,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
             received = result_files.receive(batch, recipe, incoming, lease)
         with received.open("rb") as file:
             lines = result_files.lines(file)
+            expected = expect_results(batch)
             proof = result_proof.prove_complete(lines, expected, lease.renew)
         if batch.counts and result_proof.contradiction(batch.counts, proof.kinds):
             # The stored counts may be outdated. Ask again before rejecting a download over them.

@@ -48,17 +48,21 @@ NO_RESULT: dict[str, Any] = {
 }
 
 
+# PostgreSQL takes no NUL in a text; the file as received keeps it.
+_TEXTS = tuple(name for name, value in NO_RESULT.items() if isinstance(value, str))
+
+
 def result_values(judged: Judgment, cost: int) -> dict[str, Any]:
     """The values of all columns of RowResult. `cost`: as cost_pico."""
     usage = judged.usage
     values: dict[str, Any] = {
         "outcome": judged.outcome,
-        "cause": _without_nul(judged.cause),
-        "answer": _without_nul(judged.answer),
-        "message": _without_nul(judged.message),
-        "request_id": _without_nul(judged.request_id),
-        "answered_by": _without_nul(judged.answered_by),
-        "stop_reason": _without_nul(judged.stop_reason),
+        "cause": judged.cause,
+        "answer": judged.answer,
+        "message": judged.message,
+        "request_id": judged.request_id,
+        "answered_by": judged.answered_by,
+        "stop_reason": judged.stop_reason,
         "input_tokens": 0,
         "cache_write_tokens": 0,
         "cache_read_tokens": 0,
@@ -72,9 +76,7 @@ def result_values(judged: Judgment, cost: int) -> dict[str, Any]:
         values["cache_read_tokens"] = usage.cache_read_input_tokens or 0
         values["output_tokens"] = usage.output_tokens or 0
         values["thinking_tokens"] = usage.thinking_tokens
+    for name in _TEXTS:
+        if "\0" in values[name]:
+            values[name] = values[name].replace("\0", "\ufffd")
     return values
-
-
-def _without_nul(text: str) -> str:
-    """PostgreSQL takes no NUL in a text; the file as received keeps it."""
-    return text.replace("\0", "\ufffd") if "\0" in text else text

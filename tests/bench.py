@@ -186,7 +186,7 @@ class Bench:
         finally:
             database.close()
 
-    def until(self, job: int, column: str, *values: str, seconds: float = 900) -> None:
+    def until(self, job: int, column: str, *values: str, seconds: float = 3600) -> None:
         """Wait until the column has one of `values`, or any where none are given."""
         deadline = time.monotonic() + seconds
         while True:

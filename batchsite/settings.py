@@ -371,7 +371,10 @@ else:
             "OPTIONS": {
                 "timeout": 20,
                 "transaction_mode": "IMMEDIATE",
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+                # KiB in memory, and pages until the log is written back: a page that many slices
+                # of rows change is written back once.
+                "PRAGMA cache_size=-8000; PRAGMA wal_autocheckpoint=4000;",
             },
         }
     }

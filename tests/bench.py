@@ -3,7 +3,8 @@ measured step by step beside a plain script that does the same without this prod
 
 The site is the one that `make run` starts, driven over HTTP. Waiting for the provider is part of
 both sides: the simulator ends a batch as soon as it has computed its answers. `make bench
-ARGS=--quick` runs a tenth of the rows; with `ARGS=--million` ten times as many are exported, too.
+ARGS=--quick` runs a tenth of the rows, `--steps` one job only; with `--million` ten times as many
+are exported, too.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from .environment import ROOT, clean_environment
 from .plain_script import PROMPT
+from .processor_time import seconds_by_step, seconds_of_tree, watched
 from .running import SECONDS, Site
 
 OPENINGS = ("The sound is clear and loud", "It arrived late and scratched", "Nobody answered me")
@@ -63,6 +69,11 @@ def simulator(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=SECONDS)
+
+
+# A database that is empty; without one, a file of SQLite.
+DATABASE_URL = os.environ.get("BENCH_DATABASE_URL", "")
+IDLE_SECONDS = 20
 
 
 class Browser:
@@ -131,34 +142,51 @@ class Browser:
             shutil.copyfileobj(answer, file, 1 << 20)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A job that was driven from upload to the joined file."""
+
+    job: int
+    seconds: dict[str, float]  # by step, on the clock
+    cpu: dict[str, float]  # by step, of the processor
+
+
 class Bench:
     """A site with an account, and jobs driven through it."""
 
     def __init__(self, folder: Path, provider: str) -> None:
         self.folder = folder
+        self.steps_path = folder / "steps"
         self.site = Site(
             folder / "data",
             ANTHROPIC_API_KEY="bench",
             ANTHROPIC_BASE_URL=provider,
             POLL_SECONDS="1",
-            DATABASE_URL="",
+            DATABASE_URL=DATABASE_URL,
+            **watched(self.steps_path),
         )
         self.site.wait_until_ready()
         self.browser = Browser(self.site.port)
         password = uuid.uuid4().hex
         passwords = {"password1": password, "password2": password}
         self.browser.post(self.site.set_up_path(), username="bench", **passwords)
+        self.until_quiet()
 
     def look(self, job: int, column: str) -> str:
         """A column of a job, from the database, so that looking does not burden the site."""
-        database = sqlite3.connect(f"file:{self.folder}/data/batchsite.sqlite3?mode=ro", uri=True)
+        query = f"SELECT {column} FROM jobs_job WHERE id = {job}"  # noqa: S608 - ours
+        database: Any
+        if DATABASE_URL:
+            database = psycopg.connect(DATABASE_URL)
+        else:
+            path = self.folder / "data/batchsite.sqlite3"
+            database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            query = f"SELECT {column} FROM jobs_job WHERE id = ?"  # noqa: S608 - ours
-            return str(database.execute(query, [job]).fetchone()[0] or "")
+            return str(database.execute(query).fetchone()[0] or "")
         finally:
             database.close()
 
-    def until(self, job: int, column: str, *values: str, seconds: float = 900) -> None:
+    def until(self, job: int, column: str, *values: str, seconds: float = 3600) -> None:
         """Wait until the column has one of `values`, or any where none are given."""
         deadline = time.monotonic() + seconds
         while True:
@@ -168,8 +196,9 @@ class Bench:
             assert time.monotonic() < deadline, f"{column} is still {found!r}"
             time.sleep(0.05)
 
-    def run(self, source: Path) -> tuple[int, dict[str, float]]:
-        """One job from upload to the joined file: its id, and the seconds of each step."""
+    def run(self, source: Path) -> Run:
+        """One job from upload to the joined file."""
+        cpu_before, of_steps_before = self.processor_seconds(), seconds_by_step(self.steps_path)
         steps: dict[str, float] = {}
         began = last = time.monotonic()
 
@@ -196,7 +225,37 @@ class Bench:
         self.browser.download(f"/jobs/{job}/download/csv/", self.folder / "joined.csv")
         lap("joined CSV")
         steps["all"] = last - began
-        return job, steps
+        now = seconds_by_step(self.steps_path)
+        cpu = {step: now[step] - of_steps_before.get(step, 0.0) for step in now}
+        after = self.processor_seconds()
+        cpu["web"] = after["gunicorn"] - cpu_before["gunicorn"]
+        cpu["all"] = sum(after.values()) - sum(cpu_before.values())
+        cpu["queue and rest"] = 2 * cpu["all"] - sum(cpu.values())
+        return Run(job, steps, cpu)
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Seconds of the processor so far, by part of the site."""
+        return {part: seconds_of_tree(pid) for part, pid in self.site.children().items()}
+
+    def until_quiet(self) -> None:
+        """Wait until the site has started, or ended its work: it takes less than a tenth of a
+        core for two seconds."""
+        deadline = time.monotonic() + SECONDS
+        took = 1.0
+        while took > 0.2 and time.monotonic() < deadline:
+            before = sum(self.processor_seconds().values())
+            time.sleep(2)
+            took = sum(self.processor_seconds().values()) - before
+
+    def idle(self) -> tuple[float, float]:
+        """What the site takes with nothing to do: seconds of the processor in a second, and those
+        of them that are the sweep."""
+        self.until_quiet()
+        before, sweeps = self.processor_seconds(), seconds_by_step(self.steps_path)
+        time.sleep(IDLE_SECONDS)
+        took = sum(self.processor_seconds().values()) - sum(before.values())
+        swept = sum(seconds_by_step(self.steps_path).values()) - sum(sweeps.values())
+        return took / IDLE_SECONDS, swept / IDLE_SECONDS
 
     def read(self, source: Path) -> dict[str, float]:
         """Reading a file, and how the site answers meanwhile: seconds, milliseconds, MB."""
@@ -294,7 +353,7 @@ def check_joined(source: Path, joined: Path) -> None:
             assert after[: len(before)] == before, f"line {number} differs"
 
 
-def run_plain(source: Path, output: Path, provider: str) -> dict[str, float]:
+def run_plain(source: Path, output: Path, provider: str) -> dict[str, Any]:
     environment = clean_environment(
         output.parent, ANTHROPIC_API_KEY="bench", ANTHROPIC_BASE_URL=provider
     )
@@ -302,8 +361,30 @@ def run_plain(source: Path, output: Path, provider: str) -> dict[str, float]:
     done = subprocess.run(
         script, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    steps: dict[str, float] = json.loads(done.stdout)
+    steps: dict[str, Any] = json.loads(done.stdout)
     return steps
+
+
+# Which steps of the script are for what the steps of the product are for.
+ALIKE = (
+    ("start", ()),
+    ("read", ("read",)),
+    ("price", ("price",)),
+    ("send", ("plan", "send")),
+    ("wait", ("sweep", "looks")),
+    ("results", ("collect", "tally", "export")),
+    ("", ("web", "queue and rest")),
+    ("all", ("all",)),
+)
+
+
+def show_cpu(ours: dict[str, float], script: dict[str, float]) -> None:
+    print("\nSeconds of the processor, all processes")
+    print(f"  {'the plain script':<28}{'':>9}   batchsite")
+    for theirs, steps in ALIKE:
+        left = f"  {theirs:<28}{script[theirs]:>9.2f}" if theirs else " " * 39
+        print(f"{left}   " + "  ".join(f"{step} {ours.get(step, 0.0):.2f}" for step in steps))
+    print(f"  {'times the script':<28}{ours['all'] / script['all']:>9.2f}")
 
 
 def show_exports(bench: Bench, job: int, rows: int) -> None:
@@ -333,26 +414,34 @@ def main() -> None:
         print(f"{small.stat().st_size / 1e6:.0f} MB")
         with simulator(folder / "plain-provider") as provider:
             plain = run_plain(small, folder / "plain.jsonl", provider)
-        seconds = {step: value for step, value in plain.items() if step not in ("peak_mb", "rows")}
+        seconds = {
+            step: value for step, value in plain.items() if step not in ("peak_mb", "rows", "cpu")
+        }
         show("The plain script", seconds, "s")
         print(f"  {'peak memory':<28}{plain['peak_mb']:>9,.0f} MB")
         with simulator(folder / "provider") as provider:
             measure(Bench(folder, provider), small, large, huge, plain)
 
 
-def measure(bench: Bench, small: Path, large: Path, huge: Path, plain: dict[str, float]) -> None:
+def measure(bench: Bench, small: Path, large: Path, huge: Path, plain: dict[str, Any]) -> None:
     try:
-        job, steps = bench.run(small)
+        run = bench.run(small)
+        job, steps = run.job, run.seconds
         check_joined(small, bench.folder / "joined.csv")
         web, worker = bench.peaks()
         show("batchsite", steps, "s")
         print(f"  {'against the plain script':<28}{steps['all'] / plain['all']:>9.2f} times")
         print(f"  {'peak memory of web':<28}{web:>9,.0f} MB")
         print(f"  {'peak memory of worker':<28}{worker:>9,.0f} MB")
+        show_cpu(run.cpu, plain["cpu"])
+        if "--steps" in sys.argv:
+            return
         show_exports(bench, job, int(plain["rows"]))
+        idle, swept = bench.idle()
+        print(f"  {'idle, all processes':<28}{idle:>9.2%} of a core, the sweep {swept:.2%}")
         pages = {"job": "", "rows": "rows/", "one row": "rows/777/"}  # bench_rows measures more
         show("Pages of that job", bench.page_times(job, pages), "ms")
-        _job, steps = bench.run(large)
+        steps = bench.run(large).seconds
         check_joined(large, bench.folder / "joined.csv")
         web_large, worker_large = bench.peaks()
         show("Three times the rows", steps, "s")
@@ -366,7 +455,7 @@ def measure(bench: Bench, small: Path, large: Path, huge: Path, plain: dict[str,
         print(f"  {'progress, 95th percentile':<28}{found['progress']:>9,.0f} ms")
         print(f"  {'peak memory of the reader':<28}{found['memory']:>9,.0f} MB")
         if "--million" in sys.argv:
-            job, _steps = bench.run(huge)
+            job = bench.run(huge).job
             show_exports(bench, job, 10 * int(plain["rows"]))
             print(f"  {'peak memory of worker':<28}{bench.peaks()[1]:>9,.0f} MB")
     finally:

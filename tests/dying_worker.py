@@ -46,7 +46,7 @@ POINTS = {
     "collecting: rows stored, batch not": 2,
     "collecting: collected, not counted": 1,
     "finishing: counted, not finished": 1,
-    "building: half written": 12,
+    "building: half written": 5,
     "building: written, not named": 2,
     "building: named, still to be built": 1,
     "stopping: noted, cancel not sent": 1,
@@ -185,7 +185,7 @@ def arrange_ending(point: str, reached: Callable[[], None]) -> bool:
     from jobs.batches import leases, slices
     from jobs.models import files
     from jobs.provider import client
-    from jobs.results import builder, table
+    from jobs.results import builder, saved_rows
     from jobs.worker import finishing
 
     builder.AT_ONCE = 0  # so that files are built of a few rows, too
@@ -193,7 +193,7 @@ def arrange_ending(point: str, reached: Callable[[], None]) -> bool:
         case "finishing: counted, not finished":
             before(finishing, "finish_job", reached)
         case "building: half written":
-            table.SLICE = 50
+            saved_rows.SLICE = 50
             before(files, "require_room", lambda: reached() if called_by("_build") else None)
         case "building: written, not named":
             before(files, "keep", lambda: reached() if called_by("_build") else None)

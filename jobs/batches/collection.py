@@ -30,6 +30,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof
 from ..rules.judging import judge_result
+from ..rules.own_ids import OwnIds
 from ..rules.pricing import known_cost_in_pico
 from ..rules.result_proof import (
     COUNTED,
@@ -64,7 +65,6 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     Raises LeaseLost, NotMoved when somebody changed the batch meanwhile, and ProviderError when the
     results cannot be fetched now.
     """
-    expected = expect_results(batch)
     recipe = recipe_of_round(batch.job, batch.round)
     path = files.results_path(batch)
     if batch.is_external and external_ids.is_open(batch.job) and path.exists():
@@ -78,6 +78,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
             received = result_files.receive(batch, recipe, incoming, lease)
         with received.open("rb") as file:
             lines = result_files.lines(file)
+            expected = expect_results(batch)
             proof = result_proof.prove_complete(lines, expected, lease.renew)
         if batch.counts and result_proof.contradiction(batch.counts, proof.kinds):
             # The stored counts may be outdated. Ask again before rejecting a download over them.
@@ -114,7 +115,7 @@ def expect_results(batch: Batch) -> Expected:
     if batch.is_external:
         return Expected(batch.size, None, batch.recovered)
     numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
-    rows = {batch.custom_id_of(number): number for number in numbers.iterator()}
+    rows = OwnIds(batch.nonce, numbers.iterator())
     return Expected(len(rows), rows, batch.recovered)
 
 

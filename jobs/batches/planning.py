@@ -31,7 +31,7 @@ from .slices import slice_transaction, slices_of
 # As many as there is progress to see in, unless the limits ask for more.
 USUAL_BATCHES = 15
 LEAST_ROWS = 100  # of a batch, before a job is cut into more of them
-READ_AHEAD = 500
+READ_AHEAD = 1_000
 EMPTY_PROMPT = "The prompt is empty for this row. Fill the cells it uses."
 EMPTY_CELL = "The cell “{name}” is empty, and rows with an empty cell were to be left out."
 FEW_CELLS = "The row has {cells} cells, and the file has {columns} columns. Fill in the others."
@@ -172,7 +172,10 @@ def _fill(batch: Batch, numbers: Sequence[int], lease: Lease) -> None:
             # Locked: whoever empties it comes before us or after us.
             if not mine.update(state=Batch.State.PLANNING):
                 raise LeaseLost
-            waiting = Row.objects.to_be_sent(batch.job).filter(number__in=some)
+            # All that wait between them are among them: the others were left out just now.
+            waiting = Row.objects.to_be_sent(batch.job).filter(
+                number__gte=some[0], number__lte=some[-1]
+            )
             if waiting.update(batch=batch) != len(some):
                 raise RuntimeError(f"The rows of {batch} changed while it was planned.")
         lease.renew()
@@ -245,6 +248,7 @@ def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: L
     digest = hashlib.sha256()
     write_params = request_writer(job, recipe_of_round(job, batch.round))
     closing = b"\n]}"
+    most = settings.BATCH_MAX_BYTES - len(closing) - 1
 
     def write(data: bytes) -> None:
         file.write(data)
@@ -262,7 +266,7 @@ def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: L
                 batch.custom_id_of(number).encode(),
                 params,
             )
-            if body.bytes + len(request) + len(closing) + 1 > settings.BATCH_MAX_BYTES:
+            if body.bytes + len(request) > most:
                 if body.size:
                     break
                 body.left_out.setdefault(TOO_LARGE, []).append(number)

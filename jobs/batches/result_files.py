@@ -6,6 +6,7 @@ What the provider, or a proxy, sends is bounded before it fills the disk or the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -97,4 +98,4 @@ def download(
 def lines(file: IO[bytes]) -> Iterator[bytes]:
     """The lines of a file of results. One that is longer than any result comes in parts, of which
     none can be read as a result."""
-    return iter(lambda: file.readline(client.RESULT_BYTES), b"")
+    return iter(partial(file.readline, client.RESULT_BYTES), b"")

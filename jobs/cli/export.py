@@ -16,11 +16,13 @@ from django.core.management.base import CommandError, CommandParser
 from ..batches import stored_results
 from ..batches.stored_results import DamagedResults
 from ..models import Job, audit
-from ..results import table, unmatched, workbook
+from ..models.checksums import Damaged
+from ..results import builder, table, unmatched, workbook
 from .console import Console
 from .options import find_job
 
 HELP = "write a job's results to a file"
+AWAITED_SECONDS = 300  # for a CSV that the worker is building
 FORMATS = ("csv", "xlsx", "jsonl", "raw")
 
 
@@ -60,6 +62,8 @@ def run(console: Console, options: dict[str, Any]) -> None:
         part.replace(output)
     except DamagedResults as damaged:
         raise refused_because_damaged(damaged) from damaged
+    except Damaged as damaged:
+        raise refused_because_rebuilt(job, options) from damaged
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
     finally:
@@ -81,6 +85,8 @@ def write_to_stdout(console: Console, job: Job, options: dict[str, Any]) -> None
         sys.stdout.buffer.flush()
     except DamagedResults as damaged:
         raise refused_because_damaged(damaged) from damaged
+    except Damaged as damaged:
+        raise refused_because_rebuilt(job, options) from damaged
     except BrokenPipeError:
         # The reader closed the pipe. Otherwise Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,12 +98,21 @@ def refused_because_damaged(damaged: DamagedResults) -> CommandError:
     return CommandError(f"No complete file was written. {damaged}")
 
 
+def refused_because_rebuilt(job: Job, options: dict[str, Any]) -> CommandError:
+    """The error for a finished file that is damaged; the worker builds it again."""
+    builder.rebuild_export(job, options["format"], options["only"])
+    return CommandError(
+        "No complete file was written. The finished file is damaged and is being built again. "
+        "Try again in a few minutes."
+    )
+
+
 def is_workbook(options: dict[str, Any]) -> bool:
     return options["format"] == "xlsx" and not options["problem_file"]
 
 
 def write_export(job: Job, options: dict[str, Any], path: Path) -> None:
-    """Write the export to `path`. Raises OSError and CommandError."""
+    """Write the export to `path`. Raises OSError, CommandError and Damaged."""
     if not is_workbook(options):
         with path.open("wb") as file:
             file.writelines(chunks_of(job, options))
@@ -116,6 +131,9 @@ def chunks_of(job: Job, options: dict[str, Any]) -> Iterator[bytes]:
         return table.raw_chunks(job)
     if options["format"] == "jsonl":
         return table.jsonl_chunks(job, options["only"])
+    is_usual = not options["plain"] and not options["semicolons"]
+    if is_usual and (file := builder.open_or_await(job, options["only"], AWAITED_SECONDS)):
+        return file.blocks()
     return table.csv_chunks(
         job, options["only"], plain=options["plain"], semicolons=options["semicolons"]
     )

@@ -18,12 +18,14 @@ from ..rules.row_contents import LONG, RowContents
 SLICE = 2_000  # rows read at a time
 # Rows held in memory at a time. A larger job takes more passes, not more memory.
 ROWS_IN_MEMORY = 200_000
+# Rows among which duplicates are only pointed out.
+ROWS_COMPARED = 100_000
 _cells_decoder = msgspec.json.Decoder(list[str])
 
 
 def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     """Read the rows of a draft whose recipe can be sent. Repeated rows are all found if the recipe
-    skips them, and otherwise only among the first ROWS_IN_MEMORY. Raises LeaseLost."""
+    skips them, and otherwise only among the first ROWS_COMPARED. Raises LeaseLost."""
     contents = RowContents(recipe, job.columns)
     empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
     for number, cells in _rows(job, lease):
@@ -101,7 +103,7 @@ def find_repeated_rows(
 ) -> Iterator[RepeatedRow]:
     """Yield the rows that need not be sent: with `only_new` those with a good answer in the
     previous job, with `skip_duplicates` duplicates of an earlier row. Without `whole`, looks at the
-    first ROWS_IN_MEMORY rows only.
+    first ROWS_COMPARED rows only.
 
     Raises LeaseLost.
     """
@@ -116,13 +118,13 @@ def find_repeated_rows(
         if before:
             then = RowContents(recipe_of(before), before.columns)
             for number, cells in _rows(before, lease, only_good=True):
-                if not whole and number > ROWS_IN_MEMORY:
+                if not whole and number > ROWS_COMPARED:
                     break
                 if (key := then.key(cells))[0] % parts == part:
                     answered.setdefault(key, number)
         first: dict[bytes, int] = {}
         for number, cells in _rows(job, lease):
-            if not whole and number > ROWS_IN_MEMORY:
+            if not whole and number > ROWS_COMPARED:
                 break
             key = contents.key(cells)
             if key[0] % parts != part or contents.is_skipped(contents.empty(cells)):

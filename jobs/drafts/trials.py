@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import islice
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.db.models import Q
+from msgspec.structs import replace
 
 from ..batches import holds
 from ..batches.leases import Lease

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 
 from ..rules import wording
+from ..rules.own_ids import own_id
 from ..rules.structs import reader_of
 from .clock import Moment
 from .fields import StructField
@@ -233,7 +234,7 @@ class Batch(models.Model):
 
     def custom_id_of(self, number: int) -> str:
         """The id of a row on the wire. It proves which batch a result line belongs to."""
-        return f"{self.nonce}-{number:07d}"
+        return own_id(self.nonce, number)
 
     @property
     def is_final(self) -> bool:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
 from .jobs import Job
-from .rows import Row
 from .trials import Trial
 
 MASK = "••••"
+
+
+class WithContent(Protocol):
+    """A Row, or what was read of one."""
+
+    @property
+    def content(self) -> Any: ...
 
 
 def sees_private(user: User | AbstractBaseUser | AnonymousUser, job: Job) -> bool:
@@ -36,7 +42,7 @@ def mask_trial(job: Job, one: Trial) -> bool:
     return True
 
 
-def shown_content(job: Job, row: Row) -> Any:
+def shown_content(job: Job, row: WithContent) -> Any:
     """The content of a row of `job`, with MASK in place of each cell in one of `job.masked`."""
     content = row.content
     if not job.masked or not isinstance(content, list):

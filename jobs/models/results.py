@@ -48,6 +48,10 @@ NO_RESULT: dict[str, Any] = {
 }
 
 
+# PostgreSQL takes no NUL in a text; the file as received keeps it.
+_TEXTS = tuple(name for name, value in NO_RESULT.items() if isinstance(value, str))
+
+
 def result_values(judged: Judgment, cost: int) -> dict[str, Any]:
     """The values of all columns of RowResult. `cost`: as cost_pico."""
     usage = judged.usage
@@ -59,15 +63,20 @@ def result_values(judged: Judgment, cost: int) -> dict[str, Any]:
         "request_id": judged.request_id,
         "answered_by": judged.answered_by,
         "stop_reason": judged.stop_reason,
-        "input_tokens": (usage.input_tokens or 0) if usage else 0,
-        "cache_write_tokens": (usage.cache_creation_input_tokens or 0) if usage else 0,
-        "cache_read_tokens": (usage.cache_read_input_tokens or 0) if usage else 0,
-        "output_tokens": (usage.output_tokens or 0) if usage else 0,
-        "thinking_tokens": usage.thinking_tokens if usage else 0,
+        "input_tokens": 0,
+        "cache_write_tokens": 0,
+        "cache_read_tokens": 0,
+        "output_tokens": 0,
+        "thinking_tokens": 0,
         "cost_pico": cost,
     }
-    # PostgreSQL takes no NUL in a text; the file as received keeps it.
-    return {
-        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+    if usage:
+        values["input_tokens"] = usage.input_tokens or 0
+        values["cache_write_tokens"] = usage.cache_creation_input_tokens or 0
+        values["cache_read_tokens"] = usage.cache_read_input_tokens or 0
+        values["output_tokens"] = usage.output_tokens or 0
+        values["thinking_tokens"] = usage.thinking_tokens
+    for name in _TEXTS:
+        if "\0" in values[name]:
+            values[name] = values[name].replace("\0", "\ufffd")
+    return values

@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,10 @@ AT_ONCE = 5_000
 PACKING_SECONDS = 900
 # Delay before the next attempt: while another thread builds; after an error such as a full disk.
 BUSY, TROUBLED = timedelta(seconds=2), timedelta(minutes=5)
+AWAIT_SECONDS = 0.1  # between two looks whether a file is ready
+# While a file is built: between two looks whether it is outdated; and the longest pause after a
+# slice of a workbook, which nobody has to wait for as long as there is other work.
+OUTDATED_SECONDS, PAUSE_SECONDS = 1.0, 0.1
 # Delay between the last review mark and rebuilding the files.
 AFTER_MARKS = timedelta(minutes=1)
 # How long to keep a file that nobody downloads, and a leftover of an unfinished build.
@@ -101,6 +106,22 @@ def open_ready(job: Job, kind: str, only: str = "all") -> CheckedFile | None:
     return file
 
 
+def open_or_await(job: Job, only: str, seconds: float) -> CheckedFile | None:
+    """The up-to-date CSV of the job. One that a worker is building right now is awaited for up to
+    `seconds`, as writing it a second time would slow both down."""
+    time_left = clock.Countdown(seconds)
+    being_built = job.exports.filter(
+        kind="csv", only=only, trouble="", job__lease_until__gt=clock.now()
+    )
+    while True:
+        # Looked at first: the file comes before its Export goes.
+        is_being_built = being_built.exists()
+        file = open_ready(job, "csv", only)
+        if file or not is_being_built or time_left.is_over:
+            return file
+        time.sleep(AWAIT_SECONDS)
+
+
 def rebuild_export(job: Job, kind: str, only: str) -> None:
     """Have the worker replace a damaged file."""
     path = path_of(job, kind, only)
@@ -121,13 +142,26 @@ def make_workbook(job: Job, only: str) -> IO[bytes]:
 
 
 def request_usual_exports(job: Job) -> None:
-    """Have the worker build the files that most people download, unless they are so small that they
-    are made while the person waits."""
+    """Have the worker build the CSV, and the workbook if there was one before, unless the job is so
+    small that they are made while the person waits."""
     if job.row_count <= AT_ONCE:
         return
     Export.objects.get_or_create(job=job, kind="csv", only="all")
-    if not workbook.is_too_wide(job):
+    had_workbook = any(path.suffix == ".xlsx" for path in files.exports_of(job.pk))
+    if had_workbook and not workbook.is_too_wide(job):
         Export.objects.get_or_create(job=job, kind="xlsx", only="all")
+
+
+def expect_workbook(job: Job) -> bool:
+    """Have the worker build the workbook of a large finished job because somebody has opened its
+    page: most people take it next. Whether a workbook is being built."""
+    wanted = set(job.exports.values_list("kind", flat=True))
+    if "xlsx" in wanted or job.state != Job.State.FINISHED:
+        return "xlsx" in wanted
+    Export.objects.get_or_create(job=job, kind="xlsx", only="all")
+    if not wanted:  # else the worker comes by for the others
+        _be_due(job, clock.now())
+    return True
 
 
 def request_exports_after_review(job: Job) -> None:
@@ -214,25 +248,17 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
         # A new name each time: a worker believed dead may still write to its own file.
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
-        def between(packing: int = 0) -> None:
-            files.require_room(path.parent, packing)
-            if packing:
-                lease.hold_for(PACKING_SECONDS)
-            else:
-                lease.renew()
-            if _is_outdated(Job.objects.filter(pk=job.pk), stamp):
-                raise _Changed
-
+        between = _between(job, lease, stamp, path, is_urgent=export.kind == "csv")
         try:
-            between()
+            between(0)
             if export.kind == "csv":
                 with part.open("wb") as file:
                     for chunk in table.csv_chunks(job, export.only):
                         file.write(chunk)
-                        between()
+                        between(0)
             else:
                 workbook.write_workbook(job, part, export.only, between)
-            between()
+            between(0)
             checksums.keep_with_facts(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -241,6 +267,31 @@ def _build(job: Job, export: Export, lease: Lease) -> None:
         if _is_outdated(Job.objects.select_for_update().filter(pk=job.pk), stamp):
             raise _Changed
         Export.objects.filter(pk=export.pk).delete()
+
+
+def _between(
+    job: Job, lease: Lease, stamp: str, path: Path, *, is_urgent: bool
+) -> Callable[[int], None]:
+    """What is done between two slices of rows while a file is built, and with the bytes that are to
+    be packed before a workbook is. Raises _Changed, LeaseLost, OSError."""
+    looked, worked = clock.Countdown(0), time.monotonic()
+
+    def between(packing: int = 0) -> None:
+        nonlocal looked, worked
+        files.require_room(path.parent, packing)
+        if packing:
+            lease.hold_for(PACKING_SECONDS)
+        else:
+            lease.renew()
+        if looked.is_over:
+            looked = clock.Countdown(OUTDATED_SECONDS)
+            if _is_outdated(Job.objects.filter(pk=job.pk), stamp):
+                raise _Changed
+        if not is_urgent:
+            time.sleep(min(time.monotonic() - worked, PAUSE_SECONDS))
+            worked = time.monotonic()
+
+    return between
 
 
 def _is_outdated(job: QuerySet[Job], stamp: str) -> bool:

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import PurePath
@@ -23,13 +23,18 @@ from ..ingest.corrections import beside
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
-from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
+from ..models import NOT_GOOD, Batch, Job, Outcome, answer_shape_of
 from ..models.privacy import shown_content
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
 from ..rules.judging import describe_cause, describe_problem
-from ..rules.spreadsheet_cells import plain_cell, plain_cell_among_semicolons, plain_number
+from ..rules.spreadsheet_cells import (
+    csv_line,
+    plain_cell,
+    plain_cell_among_semicolons,
+    plain_number,
+)
+from .saved_rows import SavedRow, saved_rows
 
-SLICE = 1_000  # rows read and written at a time
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
 # Beside the columns of their file. With an answer in columns, `answer` has what is not in them.
 # Tokens and cost are those of all attempts, so that their sum is what the job has cost.
@@ -51,6 +56,7 @@ ROW_FILTERS: dict[str, tuple[str, ...]] = {
 # What begins a formula, or an option of a command, has no place at the start of a file's name.
 _RISKY_START = re.compile(r"\A[\s=+\-@\0\uff1d\uff0b\uff0d\uff20]+")
 
+_LABELS = {outcome.value: str(outcome.label) for outcome in Outcome}
 Cell = Value | Decimal  # US dollars are Decimal
 
 
@@ -79,30 +85,28 @@ class Table:
     def header(self) -> list[str]:
         return [*self.theirs, *beside([*self.filled, *ANSWER_COLUMNS], self.theirs)]
 
-    def cells(self, row: Row) -> list[Cell]:
+    def cells(self, row: SavedRow) -> list[Cell]:
         """A row in the order of the header. The cells of the upload are text, as they were read."""
-        content = shown_content(self.job, row) if self.job else row.content
+        content = shown_content(self.job, row) if self.job and self.job.masked else row.content
         if isinstance(content, dict):
             content = [str(content.get("custom_id") or "")]
+        problem = problem_text(row)
         # A row with too few or too many cells is left out of the job, and said so, but it is here.
         width = len(self.theirs)
-        problem = problem_text(row)
         if len(content) > width:
             problem += " Extra cells: " + " | ".join(content[width:])
-        attempts = row.attempts + (row.batch_id is not None)
-        in_columns = self.filled and row.has_usable_answer
-        values = values_in(self.filled, row.answer) if in_columns else {}
-        return [
-            *[*content, *[""] * width][:width],
-            *(values.get(name) for name in self.filled),
-            "" if values else row.answer,
-            status_label(row),
-            problem,
-            attempts or None,
-            row.all_input_tokens if attempts else None,
-            row.output_tokens if attempts else None,
-            row.cost if attempts else None,
-        ]
+            content = content[:width]
+        cells: list[Cell] = [*content, *[""] * (width - len(content))]
+        values = {}
+        if self.filled:
+            values = values_in(self.filled, row.answer) if row.has_usable_answer else {}
+            cells += [values.get(name) for name in self.filled]
+        cells += ["" if values else row.answer, status_label(row), problem]
+        if attempts := row.attempts + (row.batch_id is not None):
+            cells += [attempts, row.all_input_tokens, row.output_tokens, row.cost]
+        else:
+            cells += [None, None, None, None]
+        return cells
 
 
 def table_of(job: Job) -> Table:
@@ -121,8 +125,24 @@ def csv_chunks(
     safe = plain_cell_among_semicolons if semicolons else plain_cell
     yield (b"" if plain else BOM) + _csv_lines([map(safe, table.header)], delimiter)
     for rows in row_slices(job, only):
-        cells = (map(safe, map(as_text, table.cells(row))) for row in rows)
-        yield _csv_lines(cells, delimiter)
+        lines = (csv_line(cells, delimiter) for cells in _safe_lines(table, rows, safe))
+        yield "".join(lines).encode(errors="replace")
+
+
+def _safe_lines(
+    table: Table, rows: Iterable[SavedRow], safe: Callable[[str], str]
+) -> Iterator[list[str]]:
+    """The cells of `rows` as CSV writes them. Quick, because there may be a million rows."""
+    for row in rows:
+        yield [
+            safe(cell) if type(cell) is str else "" if cell is None else _safe_value(cell, safe)
+            for cell in table.cells(row)
+        ]
+
+
+def _safe_value(cell: Cell, safe: Callable[[str], str]) -> str:
+    # A number is no formula, with its sign or not.
+    return str(cell) if type(cell) is int else safe(as_text(cell))
 
 
 def as_text(cell: Cell) -> str:
@@ -130,11 +150,11 @@ def as_text(cell: Cell) -> str:
     return plain_number(cell) if isinstance(cell, Decimal) else as_cell(cell)
 
 
-def status_label(row: Row) -> str:
-    return Outcome(row.outcome).label
+def status_label(row: SavedRow) -> str:
+    return _LABELS[row.outcome]
 
 
-def problem_text(row: Row) -> str:
+def problem_text(row: SavedRow) -> str:
     """What is the matter with a row; "" for a good one."""
     if row.problem:
         return row.problem.replace("\n", " ")
@@ -149,7 +169,7 @@ def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
         yield ("\n".join(lines) + "\n").encode(errors="replace")
 
 
-def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
+def _json_row(job: Job, row: SavedRow, wanted: AnswerKind) -> dict[str, Any]:
     content = shown_content(job, row)
     original: dict[str, Any]
     if isinstance(content, dict):
@@ -183,7 +203,7 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
     }
 
 
-def _json_answer(row: Row, wanted: AnswerKind) -> Any:
+def _json_answer(row: SavedRow, wanted: AnswerKind) -> Any:
     """The values of an answer in columns, with their types; else its text."""
     if not row.has_usable_answer:
         return row.answer or None
@@ -220,13 +240,13 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
     if job.state == Job.State.UNREADABLE:
         yield from _file_problems(job)
     elif job.kind == Job.Kind.REQUESTS:
-        for rows in _slices(job, outcome__in=wanted):
+        for rows in saved_rows(job, outcome__in=wanted):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
     else:
         delimiter = problem_delimiter(job)
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
-        for rows in _slices(job, outcome__in=wanted):
+        for rows in saved_rows(job, outcome__in=wanted):
             lines = (
                 map(plain_cell, [*_what_is_wrong(job, row), *shown_content(job, row)])
                 for row in rows
@@ -249,7 +269,7 @@ def _file_problems(job: Job) -> Iterator[bytes]:
         )
 
 
-def _problem_line(job: Job, row: Row) -> str:
+def _problem_line(job: Job, row: SavedRow) -> str:
     said = zip(OURS, _what_is_wrong(job, row), strict=True)
     ours = ", ".join(
         f"{json.dumps(name)}: {json.dumps(text, ensure_ascii=False)}" for name, text in said
@@ -259,7 +279,7 @@ def _problem_line(job: Job, row: Row) -> str:
     return f'{{{ours}, "{REQUEST}": {request}}}\n'
 
 
-def _what_is_wrong(job: Job, row: Row) -> list[str]:
+def _what_is_wrong(job: Job, row: SavedRow) -> list[str]:
     """For the columns OURS."""
     text, _, remedy = row.problem.partition("\n")
     if row.cause and row.outcome != Outcome.LEFT_OUT:
@@ -268,38 +288,9 @@ def _what_is_wrong(job: Job, row: Row) -> list[str]:
     return [str(name), text, remedy]
 
 
-def row_slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
+def row_slices(job: Job, only: str = "all") -> Iterator[list[SavedRow]]:
     """The job's rows of ROW_FILTERS[only] in order, slice by slice."""
-    return _slices(job) if only == "all" else _slices(job, outcome__in=ROW_FILTERS[only])
-
-
-def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
-    """The job's rows in order, slice by slice."""
-    for rows in Row.objects.filter(job=job, **conditions).slices(SLICE):
-        _add_earlier_attempts(job, rows)
-        yield rows
-
-
-_SUMMED = (
-    "input_tokens",
-    "cache_write_tokens",
-    "cache_read_tokens",
-    "output_tokens",
-    "thinking_tokens",
-    "cost_pico",
-)
-
-
-def _add_earlier_attempts(job: Job, rows: Sequence[Row]) -> None:
-    """Let tokens and cost of `rows`, here and not in the database, be those of all attempts."""
-    again = {row.number: row for row in rows if row.attempts}
-    if not again:
-        return
-    kept = Attempt.objects.filter(job=job, number__in=again)
-    for number, *values in kept.values_list("number", *_SUMMED):
-        row = again[number]
-        for name, value in zip(_SUMMED, values, strict=True):
-            setattr(row, name, getattr(row, name) + value)
+    return saved_rows(job) if only == "all" else saved_rows(job, outcome__in=ROW_FILTERS[only])
 
 
 def _csv_lines(rows: Iterable[Iterable[str]], delimiter: str = ",") -> bytes:

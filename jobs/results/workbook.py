@@ -25,9 +25,11 @@ from xlsxwriter.exceptions import FileCreateError
 from ..batches import external_ids
 from ..ingest.corrections import EXCEL_CELL
 from ..ingest.shapes import row_name
-from ..models import Job, Outcome, Row, clock, dollars
+from ..models import Job, Outcome, clock, dollars
 from ..rules.answer_formats import as_cell
 from ..rules.spreadsheet_cells import plain_cell
+from .saved_rows import SavedRow
+from .sheet_rows import SheetRows
 from .table import Cell, Table, as_text, row_slices, table_of
 
 SHEET_ROWS = 1_048_576  # with the header
@@ -132,8 +134,9 @@ class _Rows:
             sheet.write_string(0, column, text, self._formats[kind])
         self._line = 0  # of the sheet that was written last
         self.sheets.append(sheet)
+        self._out = SheetRows(sheet, len(self._header))
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[SavedRow]) -> None:
         lines = [self._table.cells(row) for row in rows]
         if not self.count:
             samples: Iterator[tuple[Cell, ...]] = zip(*lines, strict=True)
@@ -146,22 +149,28 @@ class _Rows:
             for column, cell in enumerate(cells):
                 if cell is not None and cell != "":
                     self._write(row, column, cell)
+            self._out.end_row(self._line)
         self.count += len(rows)
 
-    def _write(self, row: Row, column: int, cell: Cell) -> None:
-        sheet, line = self.sheets[-1], self._line
-        if isinstance(cell, bool):
-            sheet.write_boolean(line, column, cell)
+    def _write(self, row: SavedRow, column: int, cell: Cell) -> None:
+        out, line = self._out, self._line
+        if isinstance(cell, str):
+            out.add_text(line, column, *self._text(row, column, cell))
+        elif isinstance(cell, bool):
+            out.add_boolean(line, column, cell)
         elif isinstance(cell, Decimal):
-            sheet.write_number(line, column, float(cell), self._formats["cost"])
+            out.add_number(line, column, float(cell), self._formats["cost"])
         elif isinstance(cell, int | float) and abs(cell) < LARGEST_NUMBER:
-            sheet.write_number(line, column, cell)
+            out.add_number(line, column, cell)
         else:
-            text = as_cell(cell)
-            if len(text) > EXCEL_CELL // 2 or not text.isprintable():
-                name = row_name(self._job.reading.format, row.number, row.line)
-                text = self._fitting(text, f"row {name:,}, column “{self._header[column][:80]}”")
-            sheet.write_string(line, column, text, self._format_of(text))
+            out.add_text(line, column, *self._text(row, column, as_cell(cell)))
+
+    def _text(self, row: SavedRow, column: int, text: str) -> tuple[str, Any]:
+        """A text as Excel can hold it, and its format."""
+        if len(text) > EXCEL_CELL // 2 or not text.isprintable():
+            name = row_name(self._job.reading.format, row.number, row.line)
+            text = self._fitting(text, f"row {name:,}, column “{self._header[column][:80]}”")
+        return text, self._format_of(text)
 
     def _format_of(self, text: str) -> Any:
         kind = "text" if len(text) <= LONGEST_MARKED else ""

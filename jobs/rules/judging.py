@@ -217,24 +217,25 @@ def describe_problem(cause: str, message: str) -> str:
 
 
 # --- The shape of a result line (Message Batches API, results) ----------------------------------
+# Nothing in them refers back to them, so that Python's collector need not look at each (`gc`).
 
 CALLED = "tool_use"  # the stop reason of an answer that ends with the call of a tool
 
 
-class OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: int | None = None
 
 
-class CacheCreation(msgspec.Struct):
+class CacheCreation(msgspec.Struct, gc=False):
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class ServerToolUse(msgspec.Struct):
+class ServerToolUse(msgspec.Struct, gc=False):
     web_search_requests: int | None = None
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     """Token counts of one answer, and its web searches. `input_tokens` excludes cache writes and
     cache reads; `output_tokens` includes thinking."""
 
@@ -252,7 +253,7 @@ class Usage(msgspec.Struct):
         return (self.output_tokens_details and self.output_tokens_details.thinking_tokens) or 0
 
 
-class Block(msgspec.Struct):
+class Block(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     # Of a tool call; in other blocks they may be anything.
@@ -260,12 +261,12 @@ class Block(msgspec.Struct):
     input: msgspec.Raw = msgspec.Raw()
 
 
-class StopDetails(msgspec.Struct):
+class StopDetails(msgspec.Struct, gc=False):
     category: str | None = None
     explanation: str | None = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     model: str = ""
     content: list[Block] = []
     stop_reason: str | None = None
@@ -273,17 +274,17 @@ class Message(msgspec.Struct):
     usage: Usage = msgspec.field(default_factory=Usage)
 
 
-class ErrorBody(msgspec.Struct):
+class ErrorBody(msgspec.Struct, gc=False):
     type: str = ""
     message: str = ""
 
 
-class ErrorResponse(msgspec.Struct):
+class ErrorResponse(msgspec.Struct, gc=False):
     error: ErrorBody = msgspec.field(default_factory=ErrorBody)
     request_id: str | None = None
 
 
-class Result(msgspec.Struct):
+class Result(msgspec.Struct, gc=False):
     type: str
     message: Message | None = None
     error: ErrorResponse | None = None
@@ -294,7 +295,7 @@ class Result(msgspec.Struct):
         return self.message is not None and self.message.stop_reason == CALLED
 
 
-class ResultLine(msgspec.Struct):
+class ResultLine(msgspec.Struct, gc=False):
     custom_id: str
     result: Result
 
@@ -327,8 +328,7 @@ def read_line(line: bytes) -> ResultLine:
         return ResultLine(envelope.custom_id, Result(type="unknown_shape"))
 
 
-@dataclass(frozen=True, slots=True)
-class Judgment:
+class Judgment(msgspec.Struct, frozen=True, gc=False):
     """The judgment of one result. Tokens are those the provider reports."""
 
     outcome: str
@@ -381,7 +381,7 @@ def _cause_of(kind: str) -> str:
 
 def _judge_message(message: Message, wanted: AnswerKind, tool: str | None) -> Judgment:
     # By block type: the first block is often thinking.
-    answer = "".join(block.text or "" for block in message.content if block.type == "text")
+    answer = "".join([block.text or "" for block in message.content if block.type == "text"])
     stop = message.stop_reason or ""
     calls = [block for block in message.content if block.type == "tool_use"]
     category = message.stop_details.category if message.stop_details else None

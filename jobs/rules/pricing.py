@@ -296,20 +296,20 @@ def _usage_in_pico(usage: Usage, model_id: str, rate: Decimal) -> int:
     read = usage.cache_read_input_tokens or 0
     plain = usage.input_tokens or 0
     prices = priced_model(model_id).prices_for(plain + written + read)
-    split = usage.cache_creation
-    hour = (split.ephemeral_1h_input_tokens or 0) if split else 0
-    total = (
-        prices.input * plain
-        + prices.cache_write_5m * max(written - hour, 0)
-        + prices.cache_write_1h * hour
-        + prices.cache_read * read
-        + prices.output * (usage.output_tokens or 0)
-    )
+    total = prices.input * plain + prices.output * (usage.output_tokens or 0)
+    if read:
+        total += prices.cache_read * read
+    if written:
+        split = usage.cache_creation
+        hour = (split.ephemeral_1h_input_tokens or 0) if split else 0
+        total += prices.cache_write_5m * max(written - hour, 0) + prices.cache_write_1h * hour
     if usage.inference_geo == "us":
         total *= US_ONLY
     tools = usage.server_tool_use
     searches = (tools.web_search_requests or 0) if tools else 0
-    units = total * rate * _UNITS_A_TOKEN + SEARCH * searches * _UNITS_A_DOLLAR
+    units = total * rate * _UNITS_A_TOKEN
+    if searches:
+        units += SEARCH * searches * _UNITS_A_DOLLAR
     return int(units.to_integral_value(ROUND_HALF_UP))
 
 

@@ -82,8 +82,11 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         if not kind:
             return clock.now()
         wait = _step(job, lease, kind)
-        if wait != NOW:
-            tally.count_if_stale(job.pk)
+        # Counting takes all rows of the job, so it is done once for several batches.
+        if wait != NOW or turn.is_over:
+            until_count = tally.count_in_turn(job.pk)
+            if until_count is not None and wait != NOW:
+                wait = until_count if wait is None else min(wait, until_count)
         if wait is None:
             return None
         # A step that only waits does not prove that the failed one works.

@@ -106,7 +106,6 @@ def _settle_or_collect(job: Job, batch: Batch, lease: Lease) -> None:
         note_trouble(error)
         if isinstance(error, errors.Refused) and error.needs_action and not error.is_about_account:
             holds.hold(job.pk, holds.in_words(error))
-    tally.count_if_stale(job.pk)
 
 
 def _step_in_other_mode(job: Job, batches: list[Batch], lease: Lease) -> timedelta:

@@ -100,8 +100,15 @@ def test_a_large_job_that_finishes_has_its_files(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(confirmed(alice, ROWS))
-    assert built(job) == ["all.csv", "all.xlsx"]
+    assert built(job) == ["all.csv"]
     assert not job.exports.exists() and job.next_action_at is None
+    # Who opens the page of a finished job is likely to take the workbook.
+    page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
+    assert 'id="is-prepared"' in page
+    advance.advance(job.pk)
+    assert built(job) == ["all.csv", "all.xlsx"]
+    assert 'id="is-prepared"' not in client_alice.get(f"/jobs/{job.pk}/").content.decode()
+    assert not job.exports.exists()
     answer = get(client_alice, job)
     csv = b"".join(table.csv_chunks(job))
     assert answer.headers["Content-Length"] == str(len(csv))
@@ -185,6 +192,7 @@ def test_rows_that_were_sent_again_are_in_the_files_that_follow(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     job = drive(confirmed(alice, ROWS))
+    build_usual(job)
     Row.objects.filter(job=job, number=2).update(
         outcome=Outcome.EXPIRED, cause="expired", answer="", cost_pico=0
     )
@@ -391,6 +399,56 @@ def test_a_full_disk_is_said_to_who_wants_a_small_workbook(
         answer.content.decode()
     )
     assert isinstance(get(client_alice, job), StreamingHttpResponse)
+
+
+def test_who_asks_while_the_csv_is_built_gets_that_one(
+    alice: User,
+    client_alice: Client,
+    make_job: MakeJob,
+    large: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = make_job(alice)
+    builder.request_usual_exports(job)
+    leased = timezone.now() + timedelta(minutes=1)
+    Job.objects.filter(pk=job.pk).update(lease_until=leased, lease_owner="x|1|y")
+    ready = builder.path_of(job, "csv")
+
+    def pass_time(_seconds: float) -> None:
+        """Meanwhile the worker is done."""
+        ready.parent.mkdir(exist_ok=True)
+        part = ready.with_name("part")
+        part.write_bytes(b"built once")
+        checksums.keep_with_facts(part, ready)
+        job.exports.all().delete()
+
+    monkeypatch.setattr(time, "sleep", pass_time)
+    answer = get(client_alice, job)
+    assert answer.headers["Content-Length"] == "10"
+    assert content(answer) == b"built once"
+    output = tmp_path / "out.csv"
+    call_command("job", "export", str(job.pk), "--output", str(output))
+    assert output.read_bytes() == b"built once"
+
+
+def test_a_damaged_csv_is_not_exported_but_built_again(
+    alice: User, make_job: MakeJob, large: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(alice)
+    build_usual(job)
+    path = builder.path_of(job, "csv")
+    whole = path.read_bytes()
+    monkeypatch.setattr(checksums, "BLOCK", 16)  # of several blocks, it is hashed as it is read
+    path.chmod(0o600)
+    path.write_bytes(whole[:-1] + b"?")
+    output = tmp_path / "out.csv"
+    with pytest.raises(SystemExit):
+        call_command("job", "export", str(job.pk), "--output", str(output))
+    assert not output.exists()
+    advance.advance(job.pk)
+    call_command("job", "export", str(job.pk), "--output", str(output))
+    assert output.read_bytes() == whole
 
 
 def test_one_file_is_built_at_a_time(alice: User, make_job: MakeJob) -> None:

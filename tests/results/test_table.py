@@ -25,7 +25,7 @@ from python_calamine import CalamineWorkbook
 from jobs.cli import export
 from jobs.ingest.corrections import EXCEL_CELL, beside
 from jobs.models import Batch, Job, Outcome, Row
-from jobs.results import table, workbook
+from jobs.results import saved_rows, table, workbook
 from jobs.rules.answer_formats import AnswerColumn, AnswerKind
 from jobs.rules.judging import MARKED_DOWN
 from jobs.rules.spreadsheet_cells import exact_cell, plain_cell
@@ -225,7 +225,7 @@ def test_the_problem_file_names_every_row_that_is_left_out(alice: User, make_job
 def test_the_export_reads_a_slice_at_a_time(
     alice: User, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "SLICE", 2)
+    monkeypatch.setattr(saved_rows, "SLICE", 2)
     job = make_job(alice, columns=("n",), rows=[(str(n),) for n in range(7)])
     assert [line[0] for line in joined(job)[1:]] == [str(n) for n in range(7)]
     assert len(list(table.csv_chunks(job))) == 1 + 4

@@ -192,6 +192,8 @@ if connection.vendor == "sqlite":
         assert job.exports.exists(), "it had more to do"
         job = drive(job, until=lambda job: not job.exports.exists())
         assert_whole(job, simulator)
+        assert builder.expect_workbook(job)
+        job = drive(job, until=lambda job: not job.exports.exists())
         csv, xlsx = builder.path_of(job, "csv"), builder.path_of(job, "xlsx")
         assert csv.read_bytes() == b"".join(table.csv_chunks(job))
         sheet = CalamineWorkbook.from_path(xlsx).get_sheet_by_name("Rows").to_python()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Any
 
 from huey.contrib.djhuey.management.commands import run_huey
+
+# Of mallopt(3), for glibc: how many heaps the threads share. With one for each thread, memory
+# that one has freed is of no use to the others.
+M_ARENA_MAX, HEAPS = -8, 1
 
 
 class Command(run_huey.Command):  # type: ignore[misc]  # huey has no types
@@ -12,4 +18,6 @@ class Command(run_huey.Command):  # type: ignore[misc]  # huey has no types
         # Huey itself would look for them in jobs/tasks.py.
         from ...worker import tasks  # noqa: F401 - they register themselves
 
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
         super().handle(*args, **{**options, "disable_autoload": True})

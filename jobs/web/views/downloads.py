@@ -41,6 +41,7 @@ TYPES = {
 KINDS = ("csv", "xlsx", "jsonl", "raw", "problems")
 CHOICES = {"all": "All rows", "good": "Good rows only", "attention": "Rows with problems"}
 ONLY_MASKED = "This job has private columns. You can download CSV and JSONL, where they are masked."
+AWAITED_SECONDS = 20  # for a CSV that is being built; then it is written while it is downloaded
 LOOK_SECONDS = 2  # between two looks whether a workbook is ready
 
 
@@ -77,7 +78,7 @@ def _file(request: HttpRequest, job: Job, kind: str) -> HttpResponseBase:
     form = {name: bool(request.GET.get(name)) for name in ("plain", "semicolons")}
     name = table.file_name(job, kind, only)
     is_ready = kind == "csv" and not any(form.values()) and not job.masked
-    if is_ready and (file := builder.open_ready(job, kind, only)):
+    if is_ready and (file := builder.open_or_await(job, only, AWAITED_SECONDS)):
         return _ready(request, job, kind, only, file)
     try:
         chunks = _chunks(job, kind, only, form)
@@ -213,7 +214,7 @@ def downloads_of(job: Job) -> dict[str, Any]:
         "more_sheets": job.row_count >= workbook.SHEET_ROWS,
         "sheet_rows": workbook.SHEET_ROWS,
         "cell_length": EXCEL_CELL,
-        "is_prepared": not ready and not too_wide and job.exports.filter(kind="xlsx").exists(),
+        "is_prepared": not ready and not too_wide and builder.expect_workbook(job),
     }
 
 

@@ -473,6 +473,14 @@ class Simulator:
         truth: dict[str, Any] = json.loads(self._call(f"/_truth?ids={int(ids)}"))
         return truth
 
+    def revoke(self, *keys: str) -> None:
+        """These keys, and no others, are refused from now on."""
+        self._call("/_revoke", json.dumps(keys).encode())
+
+    def calls(self, key: str) -> set[str]:
+        """What was asked for with a key so far, such as "POST /v1/messages/batches"."""
+        return set(json.loads(self._call("/_calls")).get(key, []))
+
     def accepted(self) -> Counter[str]:
         """How often each row of the one job was accepted, by its number as in the custom_id."""
         return Counter(

@@ -298,6 +298,9 @@ def pages_of_people(cast: Cast) -> Iterator[Page]:
     yield "person", get(cast.as_root, f"/people/{cast.eve.pk}/")
     yield "teams", get(cast.as_root, "/teams/")
     yield "team", get(cast.as_root, f"/teams/{Team.objects.get().pk}/")
+    yield "team, key", get(cast.as_root, f"/teams/{Team.objects.get().pk}/key/")
+    key = f"/teams/{Team.objects.get().pk}/key/"
+    yield "team, key refused", post(cast.as_root, key, 422, api_key="sk")
     job = store_job(cast.alice, Job.State.DRAFT, name="Shared", team=Team.objects.get())
     yield "share a job", get(cast.as_alice, f"{page_of(job)}share/")
     yield "draft, to read", get(cast.as_eve, page_of(job))

@@ -9,7 +9,18 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from ..batches import holds
-from ..models import Batch, Job, Sending, Trial, audit, clock, job_log, note_change, pico
+from ..models import (
+    Batch,
+    Job,
+    Trial,
+    audit,
+    clock,
+    job_keys,
+    job_log,
+    note_change,
+    pico,
+    sending_row,
+)
 from ..models.quotas import why_too_many_rows
 from ..rules import result_proof, wording
 from ..spending import cap_notices, caps
@@ -45,6 +56,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             Job.State.SUBMITTING,
             confirmed_at=now,
             practice=settings.PRACTICE,
+            key_team=job_keys.team_to_confirm(job),
             next_action_at=now,
             reserved_pico=pico(estimate.most),
             **approved,
@@ -110,13 +122,13 @@ def resume_job(job: Job, user: User) -> bool:
 
 
 def resume_sending(job: Job, user: User) -> bool:
-    """Retry sending now, for all jobs. False if sending is not paused."""
+    """Retry sending now, for all jobs with the same key. False if sending is not paused."""
     now = clock.now()
-    paused = Sending.row().exclude(pause="")
+    paused = sending_row(job.key_team).exclude(pause="")
     if not paused.update(send_after=now):
         return False
     with transaction.atomic():
-        for waiting in Job.objects.sending():
+        for waiting in Job.objects.sending().filter(key_team=job.key_team):
             Job.objects.filter(pk=waiting.pk).update(next_action_at=now)
             nudge_worker(waiting)
         job_log.write(job.pk, "Trying to send again.", user)

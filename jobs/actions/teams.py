@@ -9,11 +9,26 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from ..models import Access, Job, Membership, Team, Template, audit, is_administrator, job_log
+from ..models import (
+    Access,
+    Job,
+    JobQuerySet,
+    Membership,
+    Team,
+    Template,
+    api_key,
+    audit,
+    is_administrator,
+    job_log,
+)
 
 
 class NameTaken(Exception):
     """There is a team with this name."""
+
+
+class KeyInUse(Exception):
+    """Jobs that have not finished use the team's API key. The text says so."""
 
 
 def save_team(
@@ -48,11 +63,23 @@ def _facts(team: Team) -> dict[str, str | int | bool | None]:
 
 
 def delete_team(team: Team, by: User) -> None:
-    """What was shared with it is its owners' alone again."""
+    """What was shared with it is its owners' alone again. Raises KeyInUse."""
     with transaction.atomic():
+        # Locked: who confirms a job with its key comes before us, or finds the team gone.
+        key_file = Team.objects.select_for_update().get(pk=team.pk).key_file
+        if jobs_with_key(team).exists():
+            raise KeyInUse(
+                "Jobs still use this team’s API key. Delete the team when they are done."
+            )
         before, target = _facts(team), f"team {team.pk}"
         team.delete()
         audit.record("team_deleted", who=by, target=target, before=before)
+    api_key.forget(key_file)
+
+
+def jobs_with_key(team: Team) -> JobQuerySet:
+    """The jobs that were submitted with its API key and have not finished."""
+    return Job.objects.filter(key_team=team.pk, state__in={*Job.SENT} - {Job.State.FINISHED})
 
 
 def teams_to_share_with(user: User) -> QuerySet[Team]:

@@ -43,7 +43,7 @@ from ..rules.result_proof import (
     Expected,
     Incomplete,
 )
-from . import absence, external_ids, holds, reconciliation, result_files, result_rows
+from . import absence, batch_keys, external_ids, holds, reconciliation, result_files, result_rows
 from .leases import Lease, LeaseLost
 from .result_rows import SLICE
 from .slices import slice_transaction
@@ -153,6 +153,7 @@ def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lea
         )
         holds.end_hold(batch.job_id, STAY_INCOMPLETE.format(batch.number), go_on=True)
         holds.end_hold(batch.job_id, external_ids.WHICH, go_on=True)
+        holds.end_hold(batch.job_id, batch_keys.is_missing_in_words(batch), go_on=True)
         job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
     for one in not_needed:
         one.unlink(missing_ok=True)
@@ -201,6 +202,13 @@ def may_be_too_new(batch: Batch) -> bool:
 def _without_results(batch: Batch, lease: Lease) -> timedelta:
     """The provider answers 404: for a while after a batch was made or has ended, or because the
     results are gone for good. Raises ProviderError."""
+    if batch.given_up_at is None and not batch_keys.can_see(batch):
+        # It says nothing about the results. A person may go on without them.
+        ended = Batch.objects.filter(pk=batch.pk, state=Batch.State.ENDED)
+        with transaction.atomic():
+            ended.update(collect_failures=result_proof.TRIES)
+            holds.hold(batch.job_id, batch_keys.other_workspace_in_words(batch))
+        return LONGEST_PAUSE
     patient = may_be_too_new(batch)
     what, doubt = "the provider does not have them (404)", NO_RESULTS
     try:

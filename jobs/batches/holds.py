@@ -1,7 +1,8 @@
 """What keeps jobs from going on, in words: for one job (`hold`), or for all that send (`pause`).
 
-A pause is for the whole site, because its cause is: the key is not accepted, money is used up, the
-provider has no room. It ends by itself: now and then one job tries, and a clear no costs nothing.
+A pause is for all jobs that use one key, because its cause is: the key is not accepted, money is
+used up, the provider has no room. Jobs with the key of another team, or of the site, go on. It ends
+by itself: now and then one job tries, and a clear no costs nothing.
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ from ..models import (
     Batch,
     Heartbeat,
     Job,
-    Sending,
+    JobQuerySet,
+    SendingState,
+    TeamSending,
     administrators,
+    api_key,
     clock,
+    job_keys,
     job_log,
     key_fingerprint,
     outbox,
+    sending_of,
+    sending_row,
 )
 from ..models.outbox import Facts
-from ..provider.errors import Refused
+from ..provider.errors import ProviderError, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +83,16 @@ def _with_owner(job_pk: int) -> Job:
 def in_words(error: Refused) -> str:
     """Why a job cannot go on after a clear no, for the person, with who can fix it."""
     said = error.message or f"status {error.status}"
+    team = api_key.team_in_use()
+    key = job_keys.in_words(team, "this site's API key")
     if error.status == 401:
-        return f"Anthropic rejected this site's API key. An administrator can fix it. ({said})"
+        return f"Anthropic rejected {key}. An administrator can fix it. ({said})"
     if error.is_about_billing:
-        return f"Your credit or spending limit at Anthropic is used up. ({said})"
+        whose = "Your" if team is None else f"For {job_keys.team_in_words(team)}, the"
+        return f"{whose} credit or spending limit at Anthropic is used up. ({said})"
     if error.status == 403:
-        return f"This site's API key can't do this. An administrator can fix it. ({said})"
+        can = f"{key[:1].upper()}{key[1:]} can't do this."
+        return f"{can} An administrator can fix it. ({said})"
     if error.is_rate_limit:
         return f"Anthropic has no capacity right now. Try again in a minute. ({said})"
     if error.status == 413:
@@ -89,9 +100,23 @@ def in_words(error: Refused) -> str:
     return f"Anthropic refused this: {said}"
 
 
+def note_provider_error(error: ProviderError) -> None:
+    """Say on pages that a look at the provider failed."""
+    answered = isinstance(error, Refused)
+    if isinstance(error, Refused) and error.is_about_account:
+        note_trouble(in_words(error), answered=answered)
+    else:
+        note_trouble(str(error), answered=answered)
+
+
 def note_trouble(text: str, *, answered: bool = False) -> None:
     """Why the last look at the provider failed; pages say so until one succeeds. `answered`: it
     was reached, and said no."""
+    team = api_key.team_in_use()
+    if answered and team is not None:  # the others may get a yes
+        TeamSending.objects.filter(team=team).update(trouble=text[:500])
+        Heartbeat.row().update(provider_errors=F("provider_errors") + 1)
+        return
     since = None if answered else Coalesce("provider_away_since", Value(clock.now()))
     Heartbeat.row().update(
         provider_trouble=text[:500],
@@ -102,6 +127,10 @@ def note_trouble(text: str, *, answered: bool = False) -> None:
 
 def end_trouble() -> None:
     troubled = Heartbeat.row().exclude(provider_trouble="")
+    team = api_key.team_in_use()
+    if team is not None:
+        TeamSending.objects.filter(team=team).exclude(trouble="").update(trouble="")
+        troubled = troubled.exclude(provider_away_since=None)  # the provider is there
     troubled.update(provider_trouble="", provider_away_since=None)
 
 
@@ -138,60 +167,72 @@ def pause(error: Refused) -> timedelta:
     rather than a batch. How long until the next try."""
     why = in_words(error)
     with transaction.atomic():
-        sending = Sending.row().select_for_update().get()
+        row = sending_row(api_key.team_in_use())
+        sending: SendingState = row.select_for_update().get()
         count = sending.pauses_in_a_row + 1 if sending.paused_because else 1
         wait = clock.growing_pause(FIRST_PAUSE, LONGEST_PAUSE, count - 1)
-        Sending.row().update(
+        row.update(
             pause=why,
             pause_key=key_fingerprint(),
             pauses_in_a_row=count,
             send_after=clock.now() + wait,
         )
         if not sending.paused_because:
-            outbox.tell("sending_paused", people_who_send())
+            outbox.tell("sending_paused", people_who_send(), facts=_facts_of_key())
     if why != sending.paused_because:
-        for pk in Job.objects.sending().values_list("pk", flat=True):
+        for pk in _sending_with_key().values_list("pk", flat=True):
             job_log.write(pk, f"Sending is paused: {why}")
     return wait
 
 
 def people_who_send() -> list[User]:
-    """Administrators, and the owners of jobs that have something left to send."""
-    owners = User.objects.filter(pk__in=Job.objects.sending().values("owner"))
+    """Administrators, and the owners of jobs that have something left to send with this key."""
+    owners = User.objects.filter(pk__in=_sending_with_key().values("owner"))
     return list(administrators().union(owners))
+
+
+def _sending_with_key() -> JobQuerySet:
+    return Job.objects.sending().filter(key_team=api_key.team_in_use())
+
+
+def _facts_of_key() -> Facts:
+    team = api_key.team_in_use()
+    return Facts(team="" if team is None else job_keys.team_in_words(team))
 
 
 def end_pause() -> None:
     """The provider took a batch: whatever was in the way is gone."""
-    paused = Sending.row().exclude(pause="")
+    paused = sending_row(api_key.team_in_use()).exclude(pause="")
     now = clock.now()
     with transaction.atomic():
         ended = paused.update(pause="", pause_key="", pauses_in_a_row=0, send_after=now)
         if ended:
-            outbox.tell("sending_resumed", people_who_send())
+            outbox.tell("sending_resumed", people_who_send(), facts=_facts_of_key())
     if ended:
-        for pk in Job.objects.sending().values_list("pk", flat=True):
+        for pk in _sending_with_key().values_list("pk", flat=True):
             job_log.write(pk, "Sending has resumed.")
-        Job.objects.sending().update(next_action_at=now)
+        _sending_with_key().update(next_action_at=now)
 
 
 def wait_for_room(error: Refused) -> timedelta:
-    """The provider has no room (429): nobody sends for as long as it asks, within our bounds."""
+    """The provider has no room (429): nobody sends with this key for as long as it asks, within our
+    bounds."""
     named = USUAL_WAIT if error.retry_after is None else error.retry_after
     wait = timedelta(seconds=min(max(named, LEAST_WAIT), MOST_WAIT))
     now = clock.now()
     # What was paused for another key says nothing any more.
-    paused = Sending.row().exclude(pause="").exclude(pause_key=key_fingerprint())
+    row = sending_row(api_key.team_in_use())
+    paused = row.exclude(pause="").exclude(pause_key=key_fingerprint())
     with transaction.atomic():
-        Sending.row().update(send_after=now + wait, crowded_at=now)
+        row.update(send_after=now + wait, crowded_at=now)
         if paused.update(pause="", pause_key="", pauses_in_a_row=0):
-            outbox.tell("sending_resumed", people_who_send())
+            outbox.tell("sending_resumed", people_who_send(), facts=_facts_of_key())
     return wait
 
 
 def wait_before_sending(job: Job) -> timedelta:
     """How long `job` has to wait before it may send its next batch; not positive: it may now."""
-    sending, now = Sending.get(), clock.now()
+    sending, now = sending_of(job.key_team), clock.now()
     longest = max(LONGEST_PAUSE, timedelta(seconds=MOST_WAIT))
     if sending.send_after > now and not clock.is_waiting(sending.send_after, longest):
         return timedelta()
@@ -199,7 +240,7 @@ def wait_before_sending(job: Job) -> timedelta:
         return sending.send_after - now  # a pause of another key says nothing about this one
     if sending.paused_because:
         # One job tries for all. The time is moved on when that has failed or succeeded.
-        free = Sending.row().filter(send_after=sending.send_after)
+        free = sending_row(job.key_team).filter(send_after=sending.send_after)
         return timedelta() if free.update(send_after=now + FIRST_PAUSE) else timedelta(seconds=1)
     if sending.crowded_at and now < min(
         sending.crowded_at + CROWDED, sending.send_after + FIRST_GO
@@ -213,7 +254,7 @@ def _has_least_at_provider(job: Job) -> bool:
     at_provider = Q(batches__state__in=[Batch.State.IN_PROGRESS, Batch.State.UNKNOWN])
     sizes = dict(
         Job.objects.sending()
-        .filter(Q(pk=job.pk) | Q(held="", failures_in_a_row=0))
+        .filter(Q(pk=job.pk) | Q(held="", failures_in_a_row=0), key_team=job.key_team)
         .annotate(rows_there=Coalesce(Sum("batches__size", filter=at_provider), 0))
         .values_list("pk", "rows_there")
     )

@@ -45,6 +45,10 @@ class Intent(msgspec.Struct, tag_field="kind", tag="intent"):
     practice: bool = False
     recipe: str = ""  # batching.recipe_hash; older entries have none
     begun: Moment | None = None  # older entries have none
+    # Job.key_team, Batch.key and Batch.workspace; older entries have none.
+    key_team: int | None = None
+    key: str = ""
+    workspace: str = ""
 
 
 class Outcome(msgspec.Struct, tag_field="kind", tag="outcome"):

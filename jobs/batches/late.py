@@ -8,11 +8,11 @@ canceled requests are not charged, and what it had finished by then is said with
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from ..models import (
     Batch,
@@ -30,7 +30,7 @@ from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import result_proof, wording
 from ..rules.pricing import format_dollars
-from . import acceptance_windows, collection, journal, ownership, reconciliation
+from . import acceptance_windows, batch_keys, collection, journal, ownership, reconciliation
 from .isolation import isolated
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,27 @@ LISTED_LATE = "turned up at Anthropic after all, long after it was sent ({})"
 def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
     to those that turned up. One that fails does not stop the others. Raises ProviderError."""
-    troubles: list[errors.ProviderError] = []
     now = clock.earliest_now()
-    missed = list(Batch.objects.late_ones_possible(now).select_related("job"))
+    missed = Batch.objects.late_ones_possible(now)
+    late_ones = LateBatch.objects.filter(ended_at=None)
+    teams = {
+        *missed.values_list("job__key_team", flat=True),
+        *late_ones.values_list("batch__job__key_team", flat=True),
+    }
+    batch_keys.for_each_key(
+        teams,
+        lambda team: _look_with_key(
+            missed.filter(job__key_team=team), late_ones.filter(batch__job__key_team=team), now
+        ),
+    )
+
+
+def _look_with_key(
+    missed_ones: QuerySet[Batch], late_ones: QuerySet[LateBatch], now: datetime
+) -> None:
+    """Look for and at those that were sent with the key in use. Raises ProviderError."""
+    troubles: list[errors.ProviderError] = []
+    missed = list(missed_ones.select_related("job"))
     try:
         listing = _listed_lately(missed) if missed else []
     except errors.ProviderError as error:
@@ -53,8 +71,9 @@ def look() -> None:
         missed = []
     for batch in missed:
         with isolated(f"job {batch.job_id} batch {batch.number}: the look for a late one"):
-            troubles += _look_for(batch, listing)
-    for late in LateBatch.objects.filter(ended_at=None).select_related("batch__job"):
+            # In another workspace nothing is ours.
+            troubles += _look_for(batch, listing) if batch_keys.can_see(batch) else []
+    for late in late_ones.select_related("batch__job"):
         if late.batch.late_until and now < late.batch.late_until + timedelta(days=2):
             with isolated(f"job {late.batch.job_id}: the look at {late.provider_id}"):
                 try:
@@ -122,7 +141,8 @@ def _fits_a_missing_try(batch: Batch, info: BatchInfo) -> bool:
     now = clock.provider_now()
     # The size is all there is to go by: a batch of that size whose own fate is open comes first.
     # Asked after the list was fetched, so that nothing in it slips through.
-    if now is None or Batch.objects.whose_fate_is_open().filter(size=batch.size).exists():
+    open_ = Batch.objects.whose_fate_is_open().filter(size=batch.size)
+    if now is None or open_.listed_beside(batch.workspace).exists():
         return False
     if JournalState.get().ahead:
         return False  # so does one that was sent before the database was restored

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import DatabaseError, InterfaceError, transaction
 
-from ..models import Batch, Job, NotMoved, clock, job_log, outbox
+from ..models import (
+    Batch,
+    Job,
+    NotMoved,
+    TeamSending,
+    api_key,
+    clock,
+    job_keys,
+    job_log,
+    outbox,
+)
 from ..models.outbox import Facts
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import log_context, result_proof
 from ..rules.provider_lists import KEPT
-from . import collection, holds, reconciliation
+from . import batch_keys, collection, holds, reconciliation
 from .isolation import isolated
 from .leases import Lease
 
@@ -34,17 +45,25 @@ TOLD_BEFORE = timedelta(days=10)
 
 
 def watch() -> None:
-    """Look at the provider's list once and note what has ended; the jobs of those batches are due
-    then. Does nothing when no batch is with the provider. Raises ProviderError.
+    """Look at the provider's list once, with each key that a batch was sent with, and note what has
+    ended; the jobs of those batches are due then. Does nothing when no batch is with the provider.
+    Raises ProviderError, of the site's key.
     """
-    watched = {
-        batch.provider_id: batch for batch in Batch.objects.with_provider().select_related("job")
-    }
-    if not watched:
+    by_key: dict[int | None, list[Batch]] = defaultdict(list)
+    for batch in Batch.objects.with_provider().select_related("job"):
+        by_key[batch.job.key_team].append(batch)
+    busy = Job.objects.filter(state__in=[Job.State.SUBMITTING, Job.State.CANCELING])
+    for team in {None, *TeamSending.objects.exclude(trouble="").values_list("team", flat=True)}:
         # Nothing is asked of the provider, unless a job tries to.
-        if not Job.objects.filter(state__in=[Job.State.SUBMITTING, Job.State.CANCELING]).exists():
-            holds.end_trouble()
-        return
+        if team not in by_key and not busy.filter(key_team=team).exists():
+            with api_key.held(team):
+                holds.end_trouble()
+    batch_keys.for_each_key(by_key, lambda team: _watch(by_key[team]))
+
+
+def _watch(batches: list[Batch]) -> None:
+    """Look at those that were sent with the key in use. Raises ProviderError."""
+    watched = {batch.provider_id: batch for batch in batches}
     oldest = min(batch.created_at for batch in watched.values() if batch.created_at)
     trouble: errors.ProviderError | None = None
     for info in client.list_batches():
@@ -100,11 +119,8 @@ def _note_found(batch: Batch, info: BatchInfo) -> None:
         with transaction.atomic():
             if same.update(missing_since=None, given_up_at=None):
                 job_log.write(batch.job_id, f"Batch {batch.number} is visible at Anthropic again.")
-                holds.end_hold(batch.job_id, _is_missing(batch), go_on=True)
-
-
-def _is_missing(batch: Batch) -> str:
-    return f"Batch {batch.number} is not to be found at the provider."
+                why = batch_keys.is_missing_in_words(batch)
+                holds.end_hold(batch.job_id, why, go_on=True)
 
 
 def warn() -> None:
@@ -157,26 +173,30 @@ def _look_up(batch: Batch) -> None:
     except errors.NotFound:
         if collection.may_be_too_new(batch):
             return
+        if not batch_keys.can_see(batch):
+            _note_missing(batch, batch_keys.other_workspace_in_words(batch))
+            return
         if reconciliation.was_found_by_listing(batch):
             _doubt(batch)
             return
         _count_as_gone(batch)
-        _note_missing(batch)
+        key = job_keys.in_words(batch.job.key_team, "This site’s API key")
+        _note_missing(
+            batch,
+            f"{batch_keys.is_missing_in_words(batch)} {key[:1].upper()}{key[1:]} may "
+            "belong to another workspace now, or someone deleted the batch. We keep looking for it "
+            "and don’t send it again. If it stays missing, you can continue without it.",
+        )
         return
     _note_found(batch, info)
     if info.status == "ended":
         _note_end(batch, info)
 
 
-def _note_missing(batch: Batch) -> None:
+def _note_missing(batch: Batch, why: str) -> None:
     with transaction.atomic():
         Batch.objects.filter(pk=batch.pk, missing_since=None).update(missing_since=clock.now())
-        holds.hold(
-            batch.job_id,
-            f"{_is_missing(batch)} This site’s API key may "
-            "belong to another workspace now, or someone deleted the batch. We keep looking for it "
-            "and don’t send it again. If it stays missing, you can continue without it.",
-        )
+        holds.hold(batch.job_id, why)
 
 
 def _doubt(batch: Batch) -> None:

@@ -16,6 +16,7 @@ from ..models import (
     Outcome,
     Retention,
     SubmissionEvent,
+    api_key,
     audit,
     clock,
     job_log,
@@ -38,11 +39,12 @@ def delete_some() -> None:
     site = Retention.get()
     due = Batch.objects.to_delete_at_provider(clock.now(), by_default=site.deletes_batches)
     left = BYTES_AT_ONCE
-    for batch in due.order_by("pk")[:AT_ONCE]:
+    for batch in due.select_related("job").order_by("pk")[:AT_ONCE]:
         if left <= 0:
             return
         left -= batch.results_bytes
-        with isolated(f"job {batch.job_id} batch {batch.number}: deleting it at the provider"):
+        what = f"job {batch.job_id} batch {batch.number}: deleting it at the provider"
+        with isolated(what), api_key.held(batch.job.key_team):
             _delete(batch)
 
 

@@ -28,7 +28,7 @@ from ..models import (
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import absence, ceilings, holds, ownership
+from . import absence, batch_keys, ceilings, holds, ownership
 from .acceptance_windows import CLOCK_MARGIN, window_of_last_try
 from .ownership import LATE_FOR
 from .submission_records import (
@@ -66,24 +66,19 @@ def reconcile(batch: Batch) -> timedelta:
     absent = absence.of(batch)
     if absent.seconds < settings.SUBMIT_DEADLINE_SECONDS:
         return _look_again(batch, until_deadline(absent), absent)
-    if batch.suggested_id and _take_suggested(batch):
-        return timedelta()
-    if disowned := ownership.find_disowned(batch):
-        _adopt(batch, disowned)
-        return timedelta()
-    if found := candidates(batch):
-        chosen = _choose(batch, found)
-        if chosen is None:
-            return _look_again(batch, absence.pause(), absent)
-        _adopt(batch, chosen)
-        return timedelta()
+    wanted = batch.job.state == Job.State.SUBMITTING
     looks = batch.empty_looks
+    if not batch_keys.can_see(batch):
+        # The list of another workspace says nothing about this batch, and nothing in it is ours.
+        if wanted:
+            return _ask(batch, absent, looks, batch_keys.other_key_in_words(batch))
+    elif (pause := _find(batch, absent)) is not None:
+        return pause
     if absence.is_apart(absent, looks):
         looks += 1
         absent = msgspec.structs.replace(absent, looked=absent.seconds)
     if not absence.is_long_enough(absent, looks):
         return _look_again(batch, absence.pause(), absent, looks)
-    wanted = batch.job.state == Job.State.SUBMITTING
     if wanted and (settings.RECONCILE_RESUBMIT == "ask" or _list_may_not_show(batch)):
         return _ask(batch, absent, looks)
     if plan_again(batch, looks=looks):
@@ -92,6 +87,24 @@ def reconcile(batch: Batch) -> timedelta:
             f"Batch {batch.number} never arrived at the provider"
             + ("; it is sent again." if wanted else "."),
         )
+    return timedelta()
+
+
+def _find(batch: Batch, absent: Absence) -> timedelta | None:
+    """Look for an unknown batch at the provider. How long to wait if it was found, or may have
+    been; None if there is no trace of it. Raises ProviderError."""
+    if batch.suggested_id and _take_suggested(batch):
+        return timedelta()
+    if disowned := ownership.find_disowned(batch):
+        _adopt(batch, disowned)
+        return timedelta()
+    found = candidates(batch)
+    if not found:
+        return None
+    chosen = _choose(batch, found)
+    if chosen is None:
+        return _look_again(batch, absence.pause(), absent)
+    _adopt(batch, chosen)
     return timedelta()
 
 
@@ -127,12 +140,12 @@ def plan_again(batch: Batch, **detail: object) -> bool:
     return moved
 
 
-def _ask(batch: Batch, absent: Absence, looks: int) -> timedelta:
+def _ask(batch: Batch, absent: Absence, looks: int, why: str = "") -> timedelta:
     """Leave it to a person whether the batch is sent again; it is looked for on."""
     asked = Batch.objects.filter(pk=batch.pk, state=Batch.State.UNKNOWN, attempts=batch.attempts)
     with transaction.atomic():
         asked.filter(asked_at=None).update(asked_at=clock.now())
-        holds.hold(batch.job_id, batch.why_asked)
+        holds.hold(batch.job_id, f"{batch.why_asked} {why}".strip())
     return _look_again(batch, LOOK_WHILE_ASKED, absent, looks)
 
 
@@ -248,6 +261,7 @@ def give_back(batch: Batch, why: str = "given_back") -> bool:
     the first two a person says whether it is sent again. False while another batch of its size is
     being looked for. Raises NotMoved."""
     others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
+    others = others.listed_beside(batch.workspace)
     if others.exclude(pk=batch.pk).exists():
         job_log.write_once(
             batch.job_id,

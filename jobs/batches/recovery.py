@@ -44,7 +44,7 @@ from ..models import (
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import attempts, ceilings, holds, planning, restored_batches, restored_rows
+from . import attempts, batch_keys, ceilings, holds, planning, restored_batches, restored_rows
 from .journaled_batches import JournaledBatch
 from .ownership import LATE_FOR
 from .restored_batches import UNSETTLED
@@ -129,7 +129,7 @@ def restore() -> list[str]:
         # First of all: while this is set, nothing is planned or sent.
         JournalState.row().update(ahead=len(unknown))
         _watch_on()
-    listing = {info.id: info for info in client.list_batches()} if unknown else {}
+    listing = _list_all(unknown)
     by_job: dict[tuple[int, str], list[JournaledBatch]] = defaultdict(list)
     report = []
     for journaled in unknown:
@@ -157,6 +157,18 @@ def restore() -> list[str]:
     )
     Job.objects.filter(state__in=Job.MOVING).update(next_action_at=clock.now())
     return report
+
+
+def _list_all(unknown: list[JournaledBatch]) -> dict[str, BatchInfo]:
+    """What the provider lists with each key that one of `unknown` was sent with. Nothing for a key
+    of a team that is missing or refused: its batches wait for it. Raises ProviderError, of the
+    site's key."""
+    listing: dict[str, BatchInfo] = {}
+    teams = {one.last.key_team if one.intents else None for one in unknown}
+    batch_keys.for_each_key(
+        teams, lambda _team: listing.update((info.id, info) for info in client.list_batches())
+    )
+    return listing
 
 
 def _watch_on() -> None:
@@ -222,7 +234,9 @@ def _restore_job(
         prepared = [one for one in prepared if unknown_nonces(one.journaled.entries)]
         if job and prepared:
             # Its answers are paid for: show them, even if it was in the trash at the backup.
-            Job.objects.filter(pk=job.pk).update(trashed_at=None)
+            # And with the key that it was sent with.
+            key_team = prepared[0].journaled.last.key_team
+            Job.objects.filter(pk=job.pk).update(trashed_at=None, key_team=key_team)
         batches = [one.journaled for one in prepared]
         why_it_ends = _why_it_ends(job, batches) if job else ""
         for one in prepared:

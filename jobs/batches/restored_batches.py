@@ -57,6 +57,8 @@ def of_last_attempt(journaled: JournaledBatch) -> dict[str, Any]:
         "absence": absence.begin_at(last.begun) if last.begun else None,
         "baseline_ids": last.baseline,
         "baseline_at": last.baseline_at,
+        "key": last.key,
+        "workspace": last.workspace,
     }
 
 

@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from ..models import Batch, Job, checksums, clock, files, job_log, recipe_of_round
 from ..models.checksums import CheckedFile, Damaged
 from ..provider import errors
-from . import result_files
+from . import batch_keys, result_files
 from .isolation import isolated
 from .leases import Lease
 
@@ -136,7 +136,7 @@ def fetch_next(job: Job, lease: Lease) -> timedelta | None:
     try:
         _fetch(batch, lease)
     except errors.NotFound:
-        return _try_later(batch, NO_LONGER_THERE)
+        return _try_later(batch, NO_LONGER_THERE if _is_of_this_workspace(batch) else "")
     except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
         return _try_later(batch)
@@ -145,6 +145,13 @@ def fetch_next(job: Job, lease: Lease) -> timedelta | None:
     finally:
         files.remove_incoming(batch)
     return timedelta()
+
+
+def _is_of_this_workspace(batch: Batch) -> bool:
+    try:
+        return batch_keys.can_see(batch)
+    except errors.ProviderError:
+        return False
 
 
 def until_next_fetch(job: Job) -> timedelta | None:

@@ -21,6 +21,7 @@ from ..models import (
     Batch,
     Job,
     NotMoved,
+    api_key,
     clock,
     files,
     job_log,
@@ -29,7 +30,7 @@ from ..models import (
 from ..provider import client, errors
 from ..provider.replies import BatchInfo
 from ..rules import wording
-from . import absence, holds, journal, ownership, planning, reconciliation
+from . import absence, batch_keys, holds, journal, ownership, planning, reconciliation
 from .acceptance_windows import window_of_last_try
 from .leases import Lease, LeaseLost
 from .ownership import LATE_FOR
@@ -60,6 +61,11 @@ def submit(batch: Batch, lease: Lease) -> timedelta:
         if batch.attempts or batch.size == 1:
             return WAIT_FOR_SIZE
         planning.unplan(batch)  # its rows go into a batch of another size
+        return timedelta()
+    if batch.attempts and not batch_keys.can_see(batch):
+        # Its tries before went to another workspace. They were settled there, or a person decided;
+        # what is listed here is not comparable with its baseline.
+        planning.unplan(batch)
         return timedelta()
     if batch.attempts and (
         ownership.find_disowned(batch, at_once=True) or reconciliation.candidates(batch)
@@ -100,7 +106,10 @@ def _size_is_taken(batch: Batch) -> bool:
     """Whether another batch of its size is unsettled: which is which could not be told from the
     provider's list."""
     others = Batch.objects.unsettled().filter(size=batch.size, practice=batch.practice)
-    other = others.exclude(pk=batch.pk).first()
+    others = others.exclude(pk=batch.pk)
+    if others.exclude(workspace="").exists():  # it may be of another workspace
+        others = others.listed_beside(client.workspace_in_use())
+    other = others.first()
     if other is None:
         return False
     job_log.write_once(
@@ -119,6 +128,9 @@ def _intent(batch: Batch) -> dict[str, object]:
         "job": batch.job_id,
         "upload": batch.job.upload_sha256,
         "practice": batch.practice,
+        "key_team": batch.job.key_team,
+        "key": batch.key,
+        "workspace": batch.workspace,
         "number": batch.number,
         "nonce": batch.nonce,
         "attempt": batch.attempts,
@@ -176,13 +188,15 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
     batch.absence = absence.begin()
     batch.attempts += 1
     batch.intent_at = batch.intent_at or now
+    # Known: the provider was asked for its list before.
+    batch.key, batch.workspace = key_fingerprint(), api_key.workspace_in_use()
     batch.deadline_at = now + timedelta(seconds=settings.SUBMIT_DEADLINE_SECONDS)
     try:
         with transaction.atomic():
             # The job must still be wanted and ours at this very moment.
             mine = Job.objects.filter(
                 pk=batch.job_id, state=Job.State.SUBMITTING, held="", lease_owner=lease.owner
-            )
+            ).filter(key_team=api_key.team_in_use())
             if mine.update(failures_in_a_row=0) != 1:
                 raise LeaseLost
             moved = Batch.objects.filter(attempts=batch.attempts - 1).try_move(
@@ -195,6 +209,8 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
                 baseline_ids=batch.baseline_ids,
                 baseline_at=batch.baseline_at,
                 absence=batch.absence,
+                key=batch.key,
+                workspace=batch.workspace,
                 empty_looks=0,
             )
             if not moved:
@@ -205,7 +221,8 @@ def _commit_intent(batch: Batch, lease: Lease) -> bool:
                 size=batch.size,
                 sha256=batch.body_sha256,
                 deadline=batch.deadline_at.isoformat(),
-                key=key_fingerprint(),
+                key=batch.key,
+                workspace=batch.workspace,
             )
     except IntegrityError:
         # Another batch of the same size is unsettled; which is which could not be told.

@@ -32,7 +32,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
             break
         if job.state in (Job.State.DRAFT, Job.State.UNREADABLE):
             raise CommandError(f"Job {job.pk} was not submitted: {job.get_state_display()}.")
-        if why := job.held or (SiteState().why_not_sending if job.sends else ""):
+        if why := job.held or (SiteState(job.key_team).why_not_sending if job.sends else ""):
             raise CommandError(f"Job {job.pk} is held: {why}", returncode=HELD)
         timeout = options["timeout"]
         if timeout is not None and time.monotonic() - began >= timeout:

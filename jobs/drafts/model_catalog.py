@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from ..models import ModelCatalog, clock, key_fingerprint
+from ..models import ModelCatalog, clock, fingerprint_of_owner, key_fingerprint
 from ..provider import client, errors
 from ..rules import pricing
 from ..rules.provider_lists import ModelInfo
@@ -98,7 +98,7 @@ def _listed() -> list[ModelInfo] | None:
 
 def _is_known(catalog: ModelCatalog) -> bool:
     """Whether the list was fetched with the current key."""
-    mine = not settings.PRACTICE and catalog.key == key_fingerprint()
+    mine = not settings.PRACTICE and catalog.key == fingerprint_of_owner(None)
     return mine and bool(catalog.entries)
 
 

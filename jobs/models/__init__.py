@@ -84,9 +84,15 @@ from .site import (
     ModelCatalog,
     Retention,
     Sending,
+    SendingState,
     SiteState,
     SpendingCaps,
+    TeamSending,
+    fingerprint_of,
+    fingerprint_of_owner,
     key_fingerprint,
+    sending_of,
+    sending_row,
 )
 from .spending import PastSpending, PriceOverride
 from .templates import BY_NAME, Template, TemplateQuerySet
@@ -156,6 +162,7 @@ __all__ = [
     "RowQuerySet",
     "SampledAnswer",
     "Sending",
+    "SendingState",
     "SiteState",
     "SpendingCaps",
     "StateQuerySet",
@@ -164,6 +171,7 @@ __all__ = [
     "SubmissionDetail",
     "SubmissionEvent",
     "Team",
+    "TeamSending",
     "Template",
     "TemplateQuerySet",
     "Tour",
@@ -176,6 +184,8 @@ __all__ = [
     "approving_people",
     "containing",
     "dollars",
+    "fingerprint_of",
+    "fingerprint_of_owner",
     "hash_token",
     "is_administrator",
     "is_erased",
@@ -189,5 +199,7 @@ __all__ = [
     "recipe_of_round",
     "role_of",
     "sees_everything",
+    "sending_of",
+    "sending_row",
     "trial_key",
 ]

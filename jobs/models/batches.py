@@ -103,6 +103,10 @@ class BatchQuerySet(StateQuerySet["Batch"]):
             practice=settings.PRACTICE,
         )
 
+    def listed_beside(self, workspace: str) -> Self:
+        """Batches that may be in the list of this workspace of the provider's; "" is not known."""
+        return self.filter(workspace__in=["", workspace]) if workspace else self
+
     def unsettled(self) -> Self:
         """Batches of which we do not know yet whether the provider has them."""
         return self.filter(state__in=[Batch.State.SUBMITTING, Batch.State.UNKNOWN])
@@ -149,6 +153,10 @@ class Batch(models.Model):
     baseline_ids = StructField[list[str] | None](reader_of(list[str]), null=True)
     baseline_at = models.DateTimeField(null=True)
     empty_looks = models.IntegerField(default=0)  # complete listings without a trace of it
+    # key_fingerprint of the key that it was sent with last, and its workspace at the provider, as
+    # the provider said; "": an older version sent it, or the provider did not say.
+    key = models.CharField(max_length=16, default="", db_default="")
+    workspace = models.CharField(max_length=100, default="", db_default="")
     # How long that has been so for sure.
     absence = StructField[Absence | None](reader_of(Absence), null=True)
     next_action_at = models.DateTimeField(null=True)
@@ -208,9 +216,9 @@ class Batch(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["job", "number"], name="batch_once_a_job"),
             # Two batches of one size cannot both be "sent, answer unknown": the size is what tells
-            # them apart in the provider's list.
+            # them apart in the provider's list, of which each workspace has its own.
             models.UniqueConstraint(
-                fields=["size", "practice"],
+                fields=["size", "practice", "workspace"],
                 condition=Q(state__in=["submitting", "unknown"]),
                 name="unsettled_sizes_differ",
             ),

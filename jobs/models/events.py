@@ -35,6 +35,7 @@ class SubmissionDetail(msgspec.Struct, frozen=True, omit_defaults=True, rename={
     sha256: str = ""
     deadline: str = ""  # ISO
     key: str | None = None  # key_fingerprint of the key it was sent with
+    workspace: str = ""  # its workspace, as the provider said
     # Of one that counted as never arrived: when it can have been accepted (ISO), by whose clock.
     begin: str = ""
     until: str = ""

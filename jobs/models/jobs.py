@@ -26,7 +26,7 @@ from ..rules.tallies import Tally
 from . import clock
 from .fields import StructField
 from .money import dollars
-from .outcomes import ATTENTION, Outcome
+from .outcomes import ATTENTION, DONE, Outcome
 from .people import (
     Access,
     Role,
@@ -182,6 +182,8 @@ class Job(models.Model):
     # The team that it is shared with, and what its people may do. Its cost counts for the team.
     team = models.ForeignKey("Team", on_delete=models.SET_NULL, null=True, related_name="jobs")
     team_access = models.CharField(max_length=4, choices=Access.choices, default=Access.READ)
+    # Whose API key it was confirmed with; None: the site's. See job_keys.py.
+    key_team = models.IntegerField(null=True)
     name = models.CharField(max_length=200)
     state = models.CharField(max_length=12, choices=State.choices, default=State.READING)
     held = models.TextField(default="", help_text="Why a person is needed, in their words.")
@@ -420,9 +422,7 @@ class Job(models.Model):
     @property
     def done_count(self) -> int:
         """Rows that were sent or stopped and have an outcome."""
-        return self.outcome_count(
-            Outcome.GOOD, Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED
-        )
+        return self.outcome_count(*DONE)
 
     @property
     def good_count(self) -> int:

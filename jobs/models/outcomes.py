@@ -18,6 +18,7 @@ class Outcome(models.TextChoices):
 
 
 FAILED = (Outcome.ERRORED, Outcome.EXPIRED)
+DONE = (Outcome.GOOD, Outcome.LOOK, *FAILED, Outcome.CANCELED)
 # What a person should look after when the job has finished.
 ATTENTION = (Outcome.LOOK, Outcome.ERRORED, Outcome.EXPIRED)
 # Rows that were to be sent and have no good answer.

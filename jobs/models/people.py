@@ -52,6 +52,8 @@ class Team(models.Model):
     name = models.CharField(max_length=100, unique=True)
     # The most that its jobs may cost in a month, in US dollars. None: any amount.
     most_a_month = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    # The file with the API key of its own; "": its jobs use that of the site. See api_key.py.
+    key_file = models.CharField(max_length=16, default="", db_default="")
     people: models.ManyToManyField[User, Membership] = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Membership", related_name="teams"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -26,11 +26,19 @@ BEHIND_JOURNAL = (
 
 
 def key_fingerprint() -> str:
-    """Tells one provider key from another and cannot be turned back into it; "" without a key."""
-    if settings.PRACTICE:
-        return ""
-    secret = settings.SECRET_KEY.encode()
-    return hmac.digest(secret, api_key.current().encode(), "sha256").hex()[:16]
+    """Tells the provider key in use from another, and cannot be turned back into it; "" in practice
+    mode."""
+    return "" if settings.PRACTICE else fingerprint_of(api_key.current())
+
+
+def fingerprint_of(key: str) -> str:
+    """As key_fingerprint, of any key."""
+    return hmac.digest(settings.SECRET_KEY.encode(), key.encode(), "sha256").hex()[:16]
+
+
+def fingerprint_of_owner(team: int | None) -> str:
+    """As key_fingerprint, of the key of a team, or of the site."""
+    return "" if settings.PRACTICE else fingerprint_of(api_key.key_of(team))
 
 
 class OneRow(models.Model):
@@ -81,8 +89,8 @@ class Heartbeat(OneRow):
         return site_health.is_alive(self.tick_at, timezone.now())
 
 
-class Sending(OneRow):
-    """When the provider may be asked again, for all jobs together."""
+class SendingState(models.Model):
+    """When the provider may be asked again, for all jobs that use the same key."""
 
     send_after = models.DateTimeField(default=timezone.now)  # later: the provider asked us to wait
     # Sending is paused for the key with this fingerprint, and why; `send_after` is the next try.
@@ -92,13 +100,50 @@ class Sending(OneRow):
     # The provider had no room at this time, so that jobs take turns.
     crowded_at = models.DateTimeField(null=True)
 
+    class Meta:
+        abstract = True
+
+    key_team: int | None = None  # whose key it is about; None: the site's
+
     def __str__(self) -> str:
         return f"sending after {self.send_after}"
 
     @property
     def paused_because(self) -> str:
-        """Why nothing is sent with the key that this site uses now; "" when it is."""
-        return self.pause if self.pause_key == key_fingerprint() else ""
+        """Why nothing is sent with the key that they use now; "" when it is."""
+        if not self.pause:
+            return ""
+        return self.pause if self.pause_key == fingerprint_of_owner(self.key_team) else ""
+
+
+class Sending(SendingState, OneRow):
+    """Of the site's key."""
+
+
+class TeamSending(SendingState):
+    """Of the key that a team was given."""
+
+    team = models.OneToOneField("Team", on_delete=models.CASCADE, related_name="sending")
+    trouble = models.TextField(default="")  # the provider's last no; see Heartbeat.provider_trouble
+
+    @property
+    def key_team(self) -> int | None:  # type: ignore[override]
+        return self.team_id
+
+
+def sending_of(team: int | None) -> SendingState:
+    """Of the key of a team, or of the site."""
+    if team is None:
+        return Sending.get()
+    return TeamSending.objects.filter(team=team).first() or TeamSending(team_id=team)
+
+
+def sending_row(team: int | None) -> QuerySet[Any]:
+    """As `sending_of`, for updates and for conditions of them."""
+    if team is None:
+        return Sending.row()
+    TeamSending.objects.get_or_create(team_id=team)
+    return TeamSending.objects.filter(team=team)
 
 
 class SpendingCaps(OneRow):
@@ -237,15 +282,19 @@ ONE_ROW_MODELS: tuple[type[OneRow], ...] = (
 
 
 class SiteState:
-    """What pages say of the site as a whole. Each part is read when it is first asked for."""
+    """What pages say of the site as a whole, or to those who use the key of `key_team`. Each part
+    is read when it is first asked for."""
+
+    def __init__(self, key_team: int | None = None) -> None:
+        self._key_team = key_team
 
     @cached_property
     def heartbeat(self) -> Heartbeat:
         return Heartbeat.get()
 
     @cached_property
-    def sending(self) -> Sending:
-        return Sending.get()
+    def sending(self) -> SendingState:
+        return sending_of(self._key_team)
 
     @cached_property
     def caps(self) -> SpendingCaps:
@@ -256,11 +305,38 @@ class SiteState:
         return JournalState.get()
 
     @property
-    def why_not_sending(self) -> str:
-        """Why no job can send anything until somebody has fixed it; "" when they can."""
+    def provider_trouble(self) -> str:
+        """Why the last look at the provider failed; "" when it did not."""
+        beat, sending = self.heartbeat, self.sending
+        if not isinstance(sending, TeamSending):
+            return beat.provider_trouble
+        # What the provider said of another key says nothing of this one.
+        return sending.trouble or (beat.provider_trouble if beat.provider_away_since else "")
+
+    @property
+    def why_nobody_sends(self) -> str:
+        """Why no job at all can send anything until somebody has fixed it; "" when they can."""
         if self.journal.is_ahead:
             return BEHIND_JOURNAL
-        if self.caps.stopped_at:
-            return SPENDING_IS_STOPPED
+        return SPENDING_IS_STOPPED if self.caps.stopped_at else ""
+
+    @cached_property
+    def paused_teams(self) -> list[int]:
+        """The numbers of the teams whose own keys are paused."""
+        paused = TeamSending.objects.exclude(pause="")
+        return [one.team_id for one in paused if one.paused_because]
+
+    def is_paused(self, key_team: int | None) -> bool:
+        """Whether no job with the key of `key_team` can send. `self` is of the site's key."""
+        if key_team is None or self.why_nobody_sends:
+            return bool(self.why_not_sending)
+        return key_team in self.paused_teams
+
+    @property
+    def why_not_sending(self) -> str:
+        """Why no job with this key can send anything until somebody has fixed it; "" when they
+        can."""
+        if why := self.why_nobody_sends:
+            return why
         why = self.sending.paused_because
         return f"Sending is paused: {why}" if why else ""

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import httpx2
 import msgspec
 
-from ..models import clock
+from ..models import api_key, clock
 from ..rules.judging import Message
 from ..rules.provider_lists import ModelInfo
 from .connections import Deadline
@@ -115,6 +115,14 @@ def sync_clock() -> None:
     """Make clock.provider_now return a time. Raises ProviderError."""
     if clock.provider_now() is None:
         next(list_batches(), None)
+
+
+def workspace_in_use() -> str:
+    """The workspace at the provider of the key in use, within `api_key.held`; "" if the provider
+    does not say. Raises ProviderError."""
+    if not api_key.workspace_in_use():
+        next(list_batches(page=1), None)
+    return api_key.workspace_in_use()
 
 
 def create_batch(body: Path, size: int, seconds: float) -> BatchInfo:

@@ -32,6 +32,7 @@ from .errors import NotFound, ProviderError, Refused, TooLong, Unclear, Unreacha
 
 CONNECT_SECONDS = 10.0
 KEY_UNREADABLE = "The stored API key cannot be read. Enter it again under Spending, API key."
+KEY_OF_TEAM_IS_MISSING = "The API key of this team was removed or cannot be read. Enter it again."
 TOO_MUCH = "Anthropic’s reply was too large."
 
 
@@ -46,6 +47,12 @@ def _read_clock(response: httpx2.Response) -> None:
         clock.note_provider_date(date)
 
 
+def _read_workspace(response: httpx2.Response) -> None:
+    workspace = response.headers.get("anthropic-workspace-id", "")
+    if workspace and response.status_code == 200:
+        api_key.note_workspace(workspace)
+
+
 class _Http(LimitedClient, anthropic.DefaultHttpxClient):
     """The HTTP client below the anthropic client."""
 
@@ -56,7 +63,9 @@ def _key() -> str:
         return practice_token.read(settings.DATA_DIR)
     if key := api_key.current():
         return key
-    raise Refused(401, "authentication_error", KEY_UNREADABLE, None)
+    of_team = api_key.team_in_use() is not None
+    why = KEY_OF_TEAM_IS_MISSING if of_team else KEY_UNREADABLE
+    raise Refused(401, "authentication_error", why, None)
 
 
 @contextmanager
@@ -76,7 +85,7 @@ def open_client(
         follow_redirects=False,
         verify=_certificates(not is_local),
         trust_env=not is_local,
-        event_hooks={"response": [_read_clock]},
+        event_hooks={"response": [_read_clock] if new_key else [_read_clock, _read_workspace]},
     )
     with http:
         yield anthropic.Anthropic(

@@ -81,6 +81,7 @@ EVENTS = {
     "template_shared": "Changed which team can use a template",
     # The site.
     "api_key_changed": "Changed the API key",
+    "api_key_removed": "Removed the API key of a team",
     "limits_changed": "Changed the limits",
     "quotas_changed": "Changed the quotas",
     "spending_stopped": "Stopped all spending",

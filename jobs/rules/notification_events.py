@@ -56,7 +56,7 @@ EVENTS: dict[str, Event] = {
     "cap_100": Event("A spending limit is used up", group="Spending"),
     "spending_stopped": Event("Spending was switched off", group="Spending"),
     "spending_resumed": Event("Spending was switched on again", mail=False, group="Spending"),
-    "sending_paused": Event("Sending is paused for all jobs", group="This site"),
+    "sending_paused": Event("Sending is paused", group="This site"),
     "sending_resumed": Event("Sending has resumed", mail=False, group="This site"),
     "alarm": Event(
         "Something is wrong on this site",
@@ -80,6 +80,7 @@ def title_of(event: str, name: str, facts: Facts) -> str:
     job = f"“{name}”" if name else "a job that you can no longer see"
     begin = f"{job[:1].upper()}{job[1:]}"
     who = facts.who or "Someone"
+    for_team = f" for {facts.team}" if facts.team else ""
     sentences = {
         "job_finished": f"{begin} is finished",
         "job_problems": f"{begin} is finished with problems",
@@ -94,8 +95,8 @@ def title_of(event: str, name: str, facts: Facts) -> str:
         "cap_100": _limit(facts).format(used="100%"),
         "spending_stopped": "Spending was switched off",
         "spending_resumed": "Spending was switched on again",
-        "sending_paused": "Sending is paused",
-        "sending_resumed": "Sending has resumed",
+        "sending_paused": f"Sending is paused{for_team}",
+        "sending_resumed": f"Sending has resumed{for_team}",
         "test": "This is a test",
         "alarm": facts.text or "Something is wrong on this site",
         "alarm_over": facts.text or "Something on this site is fixed",
@@ -135,8 +136,8 @@ def detail_of(event: str, facts: Facts) -> str:
             f"{facts.text} Nothing new is sent until an administrator switches it on again."
         ).strip(),
         "spending_resumed": "Jobs that were waiting continue.",
-        "sending_paused": "Anthropic refused this site’s API key or account. We keep trying "
-        "automatically. If it stays paused, an administrator has to fix it.",
+        "sending_paused": f"Anthropic refused {'its' if facts.team else 'this site’s'} API key or "
+        "account. We keep trying automatically. If it stays paused, an administrator must fix it.",
         "sending_resumed": "Jobs that were waiting continue.",
     }.get(event, "")
 

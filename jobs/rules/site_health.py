@@ -45,6 +45,7 @@ class SiteFacts:
     held_jobs: tuple[int, ...] = ()  # the newest
     held_count: int = 0  # of all
     paused: str = ""
+    paused_teams: tuple[tuple[str, str], ...] = ()  # with keys of their own: name, and why
     stopped_at: datetime | None = None
     provider_trouble: str = ""
     provider_away_since: datetime | None = None
@@ -104,6 +105,8 @@ OVER = {
 
 
 def over_in_words(kind: str, subject: str) -> str:
+    if kind == "key_paused" and subject:
+        return f"Sending has resumed for team “{subject}”."
     return OVER.get(kind, "The problem is solved.").format(subject=subject)
 
 
@@ -241,7 +244,22 @@ def _of_provider(facts: SiteFacts) -> Iterator[Finding]:
             detail=facts.paused,
             is_alarm=True,
         )
-    elif facts.provider_away_since and is_away(facts.provider_away_since, facts.now):
+    for team, why in facts.paused_teams:
+        yield Finding(
+            "key_paused",
+            "provider",
+            BROKEN,
+            f"Sending is paused for team “{team}”: Anthropic refused its API key or account.",
+            "Fix it in Anthropic’s Console, or enter a new key on the team’s page.",
+            subject=team,
+            detail=why,
+            is_alarm=True,
+        )
+    if (
+        not facts.paused
+        and facts.provider_away_since
+        and is_away(facts.provider_away_since, facts.now)
+    ):
         yield Finding(
             "provider_away",
             "provider",

@@ -11,7 +11,7 @@ from pathlib import Path
 from .wire import ApiError, encode
 
 _ORGANIZATION = "00000000-0000-4000-8000-000000000001"
-_WORKSPACE = "wrkspc_01practice"
+WORKSPACE = "wrkspc_01practice"
 _IDLE_SECONDS = 300
 JSON = "application/json"
 JSONL = "application/x-jsonl"
@@ -34,6 +34,10 @@ class Replier(http.server.BaseHTTPRequestHandler):
         super().setup()
         self.request_id = ""
         self.began = 0.0
+
+    def workspace(self) -> str:
+        """The workspace of the key of this request."""
+        return WORKSPACE
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """One line a request, if wanted: never what was in it, nor the key."""
@@ -80,7 +84,7 @@ class Replier(http.server.BaseHTTPRequestHandler):
             self.send_header("content-length", str(size))
         self.send_header("request-id", self.request_id)
         self.send_header("anthropic-organization-id", _ORGANIZATION)
-        self.send_header("anthropic-workspace-id", _WORKSPACE)
+        self.send_header("anthropic-workspace-id", self.workspace())
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         if self.close_connection:

@@ -113,6 +113,7 @@ EXPLAINED = {
     "running/people#invite-people": ("people", "invitation_withdraw", "person_password"),
     "running/people#roles": ("person", "person_role", "person_two_factor"),
     "running/people#teams": ("teams", "new_team", "team"),
+    "running/people#a-key-for-a-team": ("team_key",),
     "running/people#when-a-person-leaves": ("person_active", "hand_over"),
     "running/privacy#erase-a-person": ("erase_person",),
     "running/backup#batches-sent-after-the-backup": ("restored", "restored_look", "restored_seen"),

@@ -163,7 +163,8 @@ def _of_site(facts: SiteFacts) -> Iterator[Metric]:
         "For how long the provider has answered nothing.",
         _one(_age(facts, facts.provider_away_since) or 0),
     )
-    yield Metric("sending_paused", "1: the key or account is refused.", _one(bool(facts.paused)))
+    paused = bool(facts.paused or facts.paused_teams)
+    yield Metric("sending_paused", "1: a key or account is refused.", _one(paused))
     yield Metric(
         "worker_seen_seconds",
         "How long ago a worker gave a sign of life.",

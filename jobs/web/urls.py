@@ -64,6 +64,7 @@ urlpatterns = [
     path("teams/", teams.teams, name="teams"),
     path("teams/new/", teams.team, name="new_team"),
     path("teams/<int:pk>/", teams.team, name="team"),
+    path("teams/<int:pk>/key/", api_keys.team_key, name="team_key"),
     path("people/<int:pk>/active/", people.person_active, name="person_active"),
     path("people/<int:pk>/password/", people.person_password, name="person_password"),
     path("notifications/", notifications.notifications, name="notifications"),

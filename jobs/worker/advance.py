@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
 from ..batches import (
     holds,
     leases,
@@ -14,7 +16,7 @@ from ..batches import (
 from ..batches.leases import Lease, LeaseLost
 from ..drafts import estimates, reading_turns, shares, trials
 from ..drafts.reading import make_rows, read_upload
-from ..models import LONGEST_WAIT, Job, NotMoved, api_key, clock
+from ..models import LONGEST_WAIT, Job, NotMoved, api_key, clock, job_keys
 from ..provider import errors
 from ..results import builder, statistics
 from ..retries import corrected_files, measurements
@@ -35,7 +37,7 @@ def advance(job_pk: int) -> None:
     stays due."""
     with log_context.about(job=job_pk), slots.Slot() as slot:
         if slot.take_for(job_pk):
-            with api_key.held():
+            with api_key.held(job_keys.team_of_key(job_pk)):
                 _advance(job_pk, slot)
 
 
@@ -81,6 +83,8 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
             return None
         if not kind:
             return clock.now()
+        if job.confirmed_at and not _has_its_key(job):
+            return clock.now()  # it was confirmed meanwhile, and gets its key with the next turn
         wait = _step(job, lease, kind)
         # Counting takes all rows of the job, so it is done once for several batches.
         if wait != NOW or turn.is_over:
@@ -95,6 +99,10 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
         if wait or turn.is_over:
             return clock.now() + min(wait, LONGEST_WAIT)
         lease.renew()
+
+
+def _has_its_key(job: Job) -> bool:
+    return settings.PRACTICE or job.key_team == api_key.team_in_use()
 
 
 def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:

@@ -7,7 +7,7 @@ import logging
 from django.conf import settings
 from django.db import transaction
 
-from ..batches import late
+from ..batches import batch_keys, late
 from ..batches.leases import Lease
 from ..batches.provider_deletion import is_absent
 from ..batches.slices import delete_rows
@@ -50,32 +50,7 @@ def begin_deletion(job: Job, jobs: JobQuerySet | None = None) -> bool:
 def delete_job(job: Job, lease: Lease) -> None:
     """Delete a job at the provider, on disk and in the database. An imported batch stays at the
     provider. Repeatable."""
-    theirs: list[str] = []
-    if job.practice == settings.PRACTICE:
-        late_ones = LateBatch.objects.filter(batch__job=job)
-        for one in late_ones.filter(ended_at=None):
-            # Its cost cannot be found out once its results are gone.
-            lease.hold_for(settings.SUBMIT_DEADLINE_SECONDS)
-            late.follow(one)
-        lease.hold_for(0)
-        # Only batches proven to be ours, by their results or by the answer to our own POST.
-        ours = job.batches.exclude(provider_id=None).exclude(is_external=True)
-        proven = ours.exclude(recovered=True, state=Batch.State.LOST)
-        theirs += map(str, proven.values_list("provider_id", flat=True))
-        theirs += [one.provider_id for one in late_ones if late.is_proven(one)]
-    for provider_id in theirs:
-        try:
-            client.delete_batch(provider_id)
-        except errors.NotFound:
-            # Deleted before, or the provider's 29 days are over.
-            if not is_absent(provider_id):
-                raise
-        except errors.Refused as error:
-            if error.is_rate_limit or error.status in (401, 403):
-                raise  # has to be done later
-            # The batch is still running; this cannot be forced.
-            logger.warning("job %s: the provider keeps %s: %s", job.pk, provider_id, error)
-        lease.renew()
+    left = _delete_at_provider(job, lease) if job.practice == settings.PRACTICE else 0
     for batch in job.batches.all():
         files.body_path(batch).unlink(missing_ok=True)
         files.results_path(batch).unlink(missing_ok=True)
@@ -92,5 +67,41 @@ def delete_job(job: Job, lease: Lease) -> None:
     with transaction.atomic():
         ledger.keep_spending(job)
         job_pk, deleted = job.pk, {"rows": job.row_count, "owner": job.owner_id}
+        if left:
+            deleted["left_at_anthropic"] = left
         job.delete()
         audit.record("job_deleted", job=job_pk, after=deleted)
+
+
+def _delete_at_provider(job: Job, lease: Lease) -> int:
+    """How many batches are left there because their key is gone, or belongs to another workspace.
+    Anthropic deletes them 29 days after they were made."""
+    # Only batches proven to be ours, by their results or by the answer to our own POST.
+    ours = job.batches.exclude(provider_id=None).exclude(is_external=True)
+    proven = ours.exclude(recovered=True, state=Batch.State.LOST)
+    if batch_keys.is_missing(job.key_team):
+        return proven.count()
+    late_ones = LateBatch.objects.filter(batch__job=job).select_related("batch")
+    for one in late_ones.filter(ended_at=None):
+        # Its cost cannot be found out once its results are gone.
+        lease.hold_for(settings.SUBMIT_DEADLINE_SECONDS)
+        late.follow(one)
+    lease.hold_for(0)
+    theirs = [(batch, str(batch.provider_id)) for batch in proven]
+    theirs += [(one.batch, one.provider_id) for one in late_ones if late.is_proven(one)]
+    left = 0
+    for batch, provider_id in theirs:
+        try:
+            client.delete_batch(provider_id)
+        except errors.NotFound:
+            # Deleted before, or the provider's 29 days are over.
+            if not is_absent(provider_id):
+                raise
+            left += not batch_keys.can_see(batch)
+        except errors.Refused as error:
+            if error.is_rate_limit or error.status in (401, 403):
+                raise  # has to be done later
+            # The batch is still running; this cannot be forced.
+            logger.warning("job %s: the provider keeps %s: %s", job.pk, provider_id, error)
+        lease.renew()
+    return left

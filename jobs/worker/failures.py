@@ -16,17 +16,9 @@ from . import due_times
 FAILURES_BEFORE_HOLD = 5  # of a step that fails for a reason of our own, before a person is told
 
 
-def note_trouble(error: errors.ProviderError) -> None:
-    answered = isinstance(error, errors.Refused)
-    if isinstance(error, errors.Refused) and error.is_about_account:
-        holds.note_trouble(holds.in_words(error), answered=answered)
-    else:
-        holds.note_trouble(str(error), answered=answered)
-
-
 def after_refusal(job_pk: int, error: errors.ProviderError) -> datetime:
     """Handle a provider error in a step. Returns when to take the step again."""
-    note_trouble(error)
+    holds.note_provider_error(error)
     if isinstance(error, errors.Refused):
         if error.is_about_account and Job.objects.sending().filter(pk=job_pk).exists():
             return clock.now() + min(holds.pause(error), due_times.SAFETY)

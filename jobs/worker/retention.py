@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import CharField, Exists, F, OuterRef, Value
+from django.db.models import CharField, Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from ..batches.isolation import isolated
@@ -21,6 +21,7 @@ from ..models import (
     Edit,
     FileProblem,
     Job,
+    JobQuerySet,
     Notification,
     Retention,
     Row,
@@ -46,11 +47,18 @@ _OPEN_TRIALS = (Trial.State.WAITING, Trial.State.SENDING)
 
 def begin_due() -> None:
     """Begin to delete what is due by our clock and by the provider's: one alone may have leapt, and
-    a deletion cannot be undone."""
+    a deletion cannot be undone. Nor is anything deleted that its owner was not told of for
+    WARNED_BEFORE, however long no worker ran to tell it."""
     if clock.provider_now() is None:
         return
-    now = clock.earliest_now()
-    old = ended_jobs().filter(over_by(now, Retention.get()))
+    now, site = clock.earliest_now(), Retention.get()
+    told = Notification.objects.filter(
+        person=OuterRef("owner"), key=OuterRef("key"), made_at__lte=now - WARNED_BEFORE
+    )
+    # Those of whom nobody is told are in warn_due, too.
+    untold = Q(owner__is_active=False) | Q(trashed_at__isnull=False)
+    old = _with_key(ended_jobs().filter(over_by(now, site)), site)
+    old = old.filter(untold | Exists(told))
     for job in old.order_by("finished_at")[:BEGUN_AT_ONCE]:
         with isolated(f"job {job.pk}: deleting its cells and answers"):
             _begin(job, now)
@@ -60,21 +68,26 @@ def warn_due() -> None:
     """Tell people whose cells and answers are deleted soon, once for each end of a job until
     somebody changes when that is."""
     now, site = clock.now(), Retention.get()
+    told = Notification.objects.filter(person=OuterRef("owner"), key=OuterRef("key"))
+    jobs = ended_jobs().filter(over_by(now + WARNED_BEFORE, site))
+    jobs = jobs.filter(trashed_at=None, owner__is_active=True)
+    jobs = _with_key(jobs, site).exclude(Exists(told))
+    for job in jobs.select_related("owner").order_by("finished_at")[:BEGUN_AT_ONCE]:
+        left = max((deleted_on(job, site) or now) - now, WARNED_BEFORE)
+        facts = Facts(days=max(round(left / timedelta(days=1)), 0), whose="site")
+        with isolated(f"job {job.pk}: telling that its cells and answers are deleted soon"):
+            outbox.tell_about_job("results_expiring", job, facts, key=job.key)  # type: ignore[attr-defined]  # of this query
+
+
+def _with_key(jobs: JobQuerySet, site: Retention) -> JobQuerySet:
+    """With `key`, that of the notification for the time when they are deleted."""
     chosen = Coalesce(Cast("retention_changed_at", CharField()), Value(""))
     by_site = f":{site.changed_at:%Y-%m-%dT%H:%M:%S}:" if site.changed_at else ""
     ended = Cast("finished_at", CharField())
     key = Concat(
         Value(_WARNING), Cast("pk", CharField()), Value(":"), ended, Value(by_site), chosen
     )
-    told = Notification.objects.filter(person=OuterRef("owner"), key=OuterRef("key"))
-    jobs = ended_jobs().filter(over_by(now + WARNED_BEFORE, site))
-    jobs = jobs.filter(trashed_at=None, owner__is_active=True)
-    jobs = jobs.annotate(key=key).exclude(Exists(told))
-    for job in jobs.select_related("owner").order_by("finished_at")[:BEGUN_AT_ONCE]:
-        left = (deleted_on(job, site) or now) - now
-        facts = Facts(days=max(round(left / timedelta(days=1)), 0), whose="site")
-        with isolated(f"job {job.pk}: telling that its cells and answers are deleted soon"):
-            outbox.tell_about_job("results_expiring", job, facts, key=job.key)  # type: ignore[attr-defined]  # of this query
+    return jobs.annotate(key=key)
 
 
 def _begin(job: Job, now: datetime) -> None:

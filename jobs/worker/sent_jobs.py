@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from ..batches import (
+    batch_keys,
     collection,
     holds,
     planning,
@@ -26,12 +27,18 @@ from ..retries import preparation
 from ..rules import log_context
 from . import due_times, finishing, row_changes, tally
 from .due_times import NOW, needs_look, time_left, until_due
-from .failures import note_trouble
 
 logger = logging.getLogger(__name__)
 
 # The wait of a batch after a failed attempt to settle or collect it.
 PAUSE_OF_A_BATCH, LONGEST_PAUSE_OF_A_BATCH = timedelta(seconds=5), timedelta(minutes=5)
+# States of batches that have or may have arrived, so that nothing becomes of them without the key.
+AT_PROVIDER = (
+    Batch.State.SUBMITTING,
+    Batch.State.UNKNOWN,
+    Batch.State.IN_PROGRESS,
+    Batch.State.ENDED,
+)
 JOURNAL_IS_GONE = (
     "The database was restored from a backup. While we were restoring a batch of this job, the "
     "journal went missing, so we do not know what was sent. Nothing else is sent. Put "
@@ -48,6 +55,14 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
     batches = list(job.batches.exclude(state__in=Batch.FINAL))
     if job.practice != settings.PRACTICE:
         return _step_in_other_mode(job, batches, lease)
+    if batch_keys.is_missing(job.key_team):
+        is_there = any(batch.state in AT_PROVIDER for batch in batches)
+        if is_there or job.state == Job.State.SUBMITTING:
+            batch_keys.hold_without_key(job)
+            return due_times.SAFETY
+    elif job.held.startswith(batch_keys.KEY_IS_MISSING):
+        holds.end_hold(job.pk, batch_keys.KEY_IS_MISSING, go_on=True)
+        return NOW
     due = [batch for batch in batches if needs_look(batch) and not time_left(batch)]
     for batch in batches:
         if batch.state == Batch.State.PLANNING:
@@ -103,7 +118,7 @@ def _settle_or_collect(job: Job, batch: Batch, lease: Lease) -> None:
             collection.collect(batch, lease)
     except errors.ProviderError as error:
         logger.warning("job %s batch %s: %s", job.pk, batch.number, error)
-        note_trouble(error)
+        holds.note_provider_error(error)
         if isinstance(error, errors.Refused) and error.needs_action and not error.is_about_account:
             holds.hold(job.pk, holds.in_words(error))
 

@@ -18,6 +18,7 @@ from ..models import (
     JournalState,
     LastBackup,
     SiteState,
+    TeamSending,
     WorkerProcess,
     clock,
 )
@@ -65,6 +66,7 @@ def gather() -> SiteFacts:
         held_jobs=tuple(pk for pk, _all in named),
         held_count=named[0][1] if named else 0,
         paused=sending.paused_because,
+        paused_teams=_paused_teams(),
         stopped_at=caps.stopped_at,
         provider_trouble=beat.provider_trouble,
         provider_away_since=beat.provider_away_since,
@@ -86,3 +88,10 @@ def gather() -> SiteFacts:
         audit_entries=audit.checked,
         has_mail=settings.HAS_MAIL,
     )
+
+
+def _paused_teams() -> tuple[tuple[str, str], ...]:
+    """Their names, and why."""
+    paused = TeamSending.objects.exclude(pause="").select_related("team")
+    found = ((one.team.name, one.paused_because) for one in paused)
+    return tuple((name, why) for name, why in found if why)

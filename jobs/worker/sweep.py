@@ -29,6 +29,7 @@ from ..models import (
     JournalState,
     ModelCatalog,
     Sending,
+    TeamSending,
     api_key,
     clock,
 )
@@ -36,7 +37,6 @@ from ..notifications import sending
 from ..provider import errors
 from . import copying
 from .advance import advance
-from .failures import note_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ def _note_tick() -> datetime:
         if not mine.update(tick_at=now, next_poll_at=now):
             return now
         Sending.row().update(send_after=now)
+        TeamSending.objects.update(send_after=now)
         ModelCatalog.row().update(due_at=now)
     # Without this, work would wait until the clock is back where it was. Being due too early
     # costs nothing; absence.py guards what would.
@@ -144,5 +145,5 @@ def take_look(kind: str) -> None:
                 try:
                     look()
                 except errors.ProviderError as error:
-                    note_trouble(error)
+                    holds.note_provider_error(error)
                     logger.warning("the provider could not be asked: %s", error)

@@ -217,7 +217,7 @@ def test_answers_that_this_site_deletes_soon(people: list[User]) -> None:
     for _ in range(2):
         housekeeping.tidy_up()
     assert told() == {"results_expiring": ["alice"]}
-    assert "This site deletes its cells and answers in 2 days." in Notification.objects.get().detail
+    assert "This site deletes its cells and answers in 3 days." in Notification.objects.get().detail
 
 
 def test_a_job_that_ran_again_is_told_of_again(people: list[User]) -> None:
@@ -231,7 +231,7 @@ def test_a_job_that_ran_again_is_told_of_again(people: list[User]) -> None:
         retention.warn_due()
     last = Notification.objects.first()
     assert Notification.objects.count() == 2 and last
-    assert "This site deletes its cells and answers within a day." in last.detail
+    assert "This site deletes its cells and answers in 3 days." in last.detail
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from jobs.actions import api_keys
-from jobs.models import AuditEntry, api_key, key_fingerprint
+from jobs.actions import api_keys, teams
+from jobs.models import AuditEntry, Team, api_key, fingerprint_of, key_fingerprint
 from jobs.provider import client, errors
 
 from ..environment import ROOT
@@ -145,6 +145,74 @@ def test_practice_mode_ends_with_a_restart_only(client_root: Client, settings: S
     assert load(folder)["PRACTICE"] is False
     assert load(folder, BATCHSITE_MODE="practice")["PRACTICE"] is True, "a part that starts again"
     assert load(folder)["ANTHROPIC_BASE_URL"] == "https://api.anthropic.com"
+
+
+@pytest.fixture
+def ads(alice: User) -> Team:
+    return Team.objects.create(name="Ads")
+
+
+def test_a_key_of_a_team_is_tested_stored_encrypted_and_never_shown_again(
+    client_root: Client,
+    root: User,
+    settings: Settings,
+    ads: Team,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page = f"/teams/{ads.pk}/key/"
+    with caplog.at_level("DEBUG"):
+        for wrong in (OTHER, "two words"):
+            assert client_root.post(page, {"api_key": wrong}).status_code == 422
+            assert api_key.stored_for(ads.pk) == ""
+        assert client_root.post(page, {"api_key": GOOD}).status_code == 302
+        shown = [client_root.get(one).content.decode() for one in (page, f"/teams/{ads.pk}/")]
+    assert f"<strong>{GOOD[-4:]}</strong>" in shown[0] and "a key of its own" in shown[1]
+    (file,) = Path(settings.DATA_DIR, "api-keys").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
+    entry = AuditEntry.objects.get(event="api_key_changed")
+    assert (entry.who, entry.target) == (root.pk, f"team {ads.pk}")
+    assert entry.detail.after["fingerprint"] == fingerprint_of(GOOD)
+    places = (*shown, caplog.text, file.read_text(), str(AuditEntry.objects.values()))
+    assert not [place for place in places if GOOD in place or GOOD[4:20] in place]
+    with api_key.held(ads.pk):
+        assert api_key.current() == GOOD and key_fingerprint() == fingerprint_of(GOOD)
+    assert api_key.current() == "", "that of the site is another"
+
+    assert client_root.post(page, {"remove": "yes"}).status_code == 302
+
+    assert api_key.stored_for(ads.pk) == "" and not file.exists()
+    removed = AuditEntry.objects.get(event="api_key_removed")
+    assert removed.detail.before["fingerprint"] == fingerprint_of(GOOD)
+
+
+def test_a_new_key_of_a_team_takes_the_place_of_the_old_one(
+    root: User, settings: Settings, ads: Team
+) -> None:
+    for _ in range(2):
+        api_keys.change_of_team(ads, root, GOOD)
+    assert len(list(Path(settings.DATA_DIR, "api-keys").iterdir())) == 1
+    teams.delete_team(ads, root)
+    assert not list(Path(settings.DATA_DIR, "api-keys").iterdir())
+
+
+def test_a_team_does_not_get_the_key_of_another(
+    root: User, settings: Settings, ads: Team, client_root: Client
+) -> None:
+    """Whatever an old database or a file that was moved says."""
+    api_keys.change_of_team(ads, root, GOOD)
+    ads.refresh_from_db()
+    other = Team.objects.create(name="Sales", key_file=ads.key_file)
+    assert api_key.stored_for(ads.pk) == GOOD and api_key.stored_for(other.pk) == ""
+    with api_key.held(other.pk), pytest.raises(errors.Refused, match="of this team"):
+        client.list_models()
+    assert "cannot be read" in client_root.get(f"/teams/{other.pk}/key/").content.decode()
+
+
+def test_only_administrators_give_keys_to_teams(client_alice: Client, ads: Team) -> None:
+    page = f"/teams/{ads.pk}/key/"
+    assert client_alice.get(page).status_code == 404
+    assert client_alice.post(page, {"api_key": GOOD}).status_code == 404
+    assert api_key.stored_for(ads.pk) == ""
 
 
 def test_members_do_not_know_of_the_page(client_alice: Client) -> None:

@@ -1,5 +1,8 @@
 """The HTTP side: faults fall on requests, and tests have addresses of their own."""
 
+import json
+import re
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from .finishing import FaultFinisher
 from .knobs import Knobs
 from .replies import FaultReplier
 from .store import FaultStore
+
+_WORKSPACE = re.compile(r"wrkspc_[a-z0-9]+")
 
 
 class FaultServer(SimulatorServer):
@@ -36,6 +41,8 @@ class FaultServer(SimulatorServer):
         self.faults = FaultQueue(knobs)
         # With no time between creation and end, a look at a batch waits a moment for its results.
         self.instant = instant
+        self.revoked: set[str] = set()  # keys
+        self.calls: dict[str, set[str]] = defaultdict(set)  # what was asked for with each key
         super().__init__(address, FaultHandler, store=store, finisher=finisher, verbose=verbose)
 
 
@@ -46,11 +53,29 @@ class FaultHandler(FaultReplier, Handler):
     # The fault that falls on the request to create a batch.
     fault: Fault | None = None
 
+    def setup(self) -> None:
+        """Each connection has a thread of its own."""
+        super().setup()
+        self.server.store.see(self.workspace)
+
+    def workspace(self) -> str:
+        """Keys that name a workspace, such as "sk-ant-wrkspc_ads-1", are of that, all others of the
+        same one."""
+        found = _WORKSPACE.search(self._key())
+        return found[0] if found else super().workspace()
+
+    def _key(self) -> str:
+        headers = getattr(self, "headers", None) or {}
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        return str(headers.get("x-api-key") or bearer)
+
     def handle_path(self, path: str, body: bytes | None) -> None:
         """Answer a request for this address, or one of those for tests."""
         if path.startswith("/_"):
             self._control(path, body or b"")
             return
+        self._note_call(path)
+        self._refuse_revoked()
         if path.startswith(BATCHES):
             self._settle()
         super().handle_path(path, body)
@@ -72,17 +97,33 @@ class FaultHandler(FaultReplier, Handler):
             case ("POST", "/_begin_anew"):
                 faults.begin_anew()
                 self.server.store.forget_all()
+                self.server.revoked, self.server.calls = set(), defaultdict(set)
                 self.send_json(faults.state())
+            case ("POST", "/_revoke"):
+                self.server.revoked = set(json.loads(body))
+                self.send_json(faults.state())
+            case ("GET", "/_calls"):
+                self.send_json({key: sorted(calls) for key, calls in self.server.calls.items()})
             case ("GET", "/_truth"):
                 self.send_json(self.server.store.truth(with_ids=self.parameter("ids") == "1"))
             case _:
                 raise ApiError(404, "Not found")
+
+    def _note_call(self, path: str) -> None:
+        """Remember with which key something was asked for."""
+        what = f"{self.command} {re.sub('msgbatch_[A-Za-z0-9]+', 'ID', path)}"
+        self.server.calls[self._key()].add(what)
+
+    def _refuse_revoked(self) -> None:
+        if self._key() in self.server.revoked:
+            raise ApiError(401, "this key was revoked")
 
     # -------------------------------------------------------------------------------------- batches
 
     def create(self) -> None:
         """Receive a batch, unless the connection is to close within it, and answer."""
         self.server.store.count_post()
+        self._note_call(BATCHES)
         self.fault = self.server.faults.take("create")
         if self.fault is not None and self.fault.kind == "drop_mid_body":
             self.read_some()
@@ -92,6 +133,7 @@ class FaultHandler(FaultReplier, Handler):
 
     def answer_create(self, part: Path, *, fits: bool) -> None:
         """Accept a batch and answer, or refuse it as was ordered."""
+        self._refuse_revoked()
         if self.fault is None or not self.refuse(self.fault):
             super().answer_create(part, fits=fits)
 

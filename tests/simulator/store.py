@@ -2,12 +2,14 @@
 
 import secrets
 import sqlite3
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs.simulator.batches import Batch
 from jobs.simulator.clock import MICROSECONDS, real_now
+from jobs.simulator.replies import WORKSPACE
 from jobs.simulator.store import Store, batch_of
 from jobs.simulator.wire import ApiError, Item, encode_envelope
 
@@ -40,12 +42,29 @@ class FaultStore(Store):
         self._knobs = knobs
         # The nonces of the batches by somebody else.
         self._foreign_nonces: set[str] = set()
+        # Which workspace each batch is of, and how a thread knows the one of its request.
+        self._workspaces: dict[str, str] = {}
+        self._thread = threading.local()
         super().__init__(directory, seconds=seconds)
         self.database.executescript(_TABLES)
 
     def now(self) -> int:
         """Microseconds since the epoch, by the provider's clock."""
         return super().now() + self._knobs.ahead
+
+    def see(self, workspace: Callable[[], str]) -> None:
+        """From now on this thread sees the batches of the workspace that this returns."""
+        self._thread.workspace = workspace
+
+    def _is_hidden(self, batch_id: str) -> bool:
+        looking = getattr(self._thread, "workspace", None)
+        return looking is not None and self._workspaces.get(batch_id, WORKSPACE) != looking()
+
+    def get(self, batch_id: str) -> Batch:
+        """The batch, or a 404, also when it is of another workspace."""
+        if self._is_hidden(batch_id):
+            raise ApiError(404, f"Message batch {batch_id} not found")
+        return super().get(batch_id)
 
     # ------------------------------------------------------------------------------------ accepting
 
@@ -66,6 +85,8 @@ class FaultStore(Store):
         is_foreign = custom_ids[0].partition("-")[0] in self._foreign_nonces
         if not is_foreign:
             self._check_room(database, len(custom_ids))
+        if looking := getattr(self._thread, "workspace", None):
+            self._workspaces[batch_id] = looking()
         super().insert(database, batch_id, custom_ids, long_output=long_output)
         database.execute(
             "INSERT INTO accepted (batch_id, at, custom_ids, is_foreign) VALUES (?, ?, ?, ?)",
@@ -110,6 +131,9 @@ class FaultStore(Store):
         if hidden and not after_id and not before_id:
             after_id = hidden[0]  # the oldest of them: all that is shown is older
         found, has_more = super().page(limit=limit, after_id=after_id, before_id=before_id)
+        while has_more and found and all(self._is_hidden(batch.id) for batch in found):
+            found, has_more = super().page(limit=limit, after_id=found[-1].id, before_id=before_id)
+        found = [batch for batch in found if not self._is_hidden(batch.id)]
         shown = [batch for batch in found if batch.id not in hidden]
         return shown, has_more and (len(shown) == len(found) or not before_id)
 
@@ -125,7 +149,15 @@ class FaultStore(Store):
             rows = self.database.execute(
                 "SELECT * FROM batch JOIN accepted ON batch_id = id ORDER BY position"
             ).fetchall()
-        batches = [describe_batch(batch_of(row), row, with_ids=with_ids) for row in rows]
+        batches = [
+            describe_batch(
+                batch_of(row),
+                row,
+                self._workspaces.get(row["id"], WORKSPACE),
+                with_ids=with_ids,
+            )
+            for row in rows
+        ]
         accepted_rows = sum(batch.size for batch in batches if not batch.foreign)
         return Truth(posts, accepted_rows, batches)
 

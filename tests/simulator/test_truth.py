@@ -36,6 +36,7 @@ def test_the_truth_says_what_became_of_a_batch_and_what_is_charged(
         "id": batch.id,
         "created_at": at_work["created_at"],
         "size": 5,
+        "workspace": "wrkspc_01practice",
         "custom_ids": [f"row-{number}" for number in range(5)],
         "foreign": False,
         "cancel_requested": False,

@@ -15,6 +15,7 @@ class AcceptedBatch(Struct):
     id: str
     created_at: str
     size: int
+    workspace: str
     custom_ids: list[str] | None
     # By somebody else.
     foreign: bool
@@ -35,13 +36,16 @@ class Truth(Struct):
     batches: list[AcceptedBatch]
 
 
-def describe_batch(batch: Batch, accepted: sqlite3.Row, *, with_ids: bool) -> AcceptedBatch:
+def describe_batch(
+    batch: Batch, accepted: sqlite3.Row, workspace: str, *, with_ids: bool
+) -> AcceptedBatch:
     """The batch as it really is; `accepted` is its row of the table of that name."""
     ids = zlib.decompress(accepted["custom_ids"]).decode().split("\n") if with_ids else None
     return AcceptedBatch(
         id=batch.id,
         created_at=timestamp(batch.created_at),
         size=batch.size,
+        workspace=workspace,
         custom_ids=ids,
         foreign=bool(accepted["is_foreign"]),
         cancel_requested=batch.cancel_at is not None,

@@ -116,6 +116,7 @@ POSTS: dict[str, tuple[str, ...] | str] = {
     "share_job": ("job_shared",),
     "template_team": ("template_shared",),
     "api_key": ("api_key_changed",),
+    "team_key": ("api_key_changed", "api_key_removed"),
     "notification_add": ("destination_added",),
     "notification_remove": ("destination_removed",),
     "notification_settings": "It only changes what a person is told.",

@@ -23,7 +23,6 @@ from jobs.batches import holds
 from jobs.models import Batch, Heartbeat, Job, SpendingCaps, storage, versions
 from jobs.provider.errors import Refused
 from jobs.web import metrics, probes
-from jobs.worker import failures
 
 from ..conftest import store_job
 from .test_views_job_page import add_batch
@@ -107,7 +106,7 @@ def test_the_provider_may_be_away_for_a_moment_and_a_no_is_an_answer(ready: None
     assert Heartbeat.get().provider_away_since == since, "the first time counts"
     Heartbeat.objects.update(provider_away_since=timezone.now() - timedelta(hours=1))
     assert ask()[0] == 503
-    failures.note_trouble(Refused(401, "authentication_error", "bad key", None))
+    holds.note_provider_error(Refused(401, "authentication_error", "bad key", None))
     assert Heartbeat.get().provider_trouble and ask()[0] == 200
     holds.note_trouble("gone again")
     holds.end_trouble()

@@ -165,7 +165,7 @@ TEMPLATE_POSTS = ("template_rename", "template_share", "template_team", "templat
 PERSON_POSTS = (
     *("person_active", "person_password", "person_role", "person_two_factor"),
     *("hand_over", "erase_person", "invitation_withdraw"),
-    *("team", "notification_test", "notification_remove"),
+    *("team", "team_key", "notification_test", "notification_remove"),
 )
 OPEN = ("setup", "login", "help_sign_in", "robots", "favicon")
 

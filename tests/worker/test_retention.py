@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -76,6 +76,7 @@ def test_cells_and_answers_go_and_the_record_stays(
 
     over.begin_due()
     assert Job.objects.get(pk=job.pk).contents_deleted_at is None, "not before its time"
+    told_long_ago(monkeypatch, ends - timedelta(days=2))
     later = ends + timedelta(minutes=1)
     with monkeypatch.context() as patch:
         patch.setattr(clock, "provider_now", lambda: None)
@@ -185,6 +186,51 @@ def test_a_shorter_time_deletes_nothing_that_its_owner_was_not_told_of(
     assert not Job.objects.filter(contents_deleted_at=None).exists()
 
 
+def test_nothing_is_deleted_before_its_owner_was_told_for_days(
+    alice: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when no worker ran in all the days in which that should have been."""
+    now = clock.now()
+    job = make_job(alice, finished_at=now - timedelta(days=200))
+    Retention.row().update(days=30)
+    for after, is_deleted in (
+        (timedelta(), False),
+        (WARNED_BEFORE - timedelta(minutes=1), False),
+        (WARNED_BEFORE + timedelta(minutes=1), True),
+    ):
+        monkeypatch.setattr(clock, "now", lambda after=after: now + after)
+        monkeypatch.setattr(clock, "provider_now", clock.now)
+        over.warn_due()
+        over.begin_due()
+        job.refresh_from_db()
+        assert bool(job.contents_deleted_at) is is_deleted
+        assert Notification.objects.get().facts.days == WARNED_BEFORE.days
+
+
+@pytest.mark.parametrize("untold", ["owner is gone", "in the trash"])
+def test_what_nobody_is_told_of_is_deleted_in_time(
+    alice: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, untold: str
+) -> None:
+    now = clock.now()
+    trashed_at = now if untold == "in the trash" else None
+    job = make_job(alice, finished_at=now - timedelta(days=31), trashed_at=trashed_at)
+    User.objects.update(is_active=untold == "in the trash")
+    Retention.row().update(days=30)
+    monkeypatch.setattr(clock, "provider_now", clock.now)
+    over.warn_due()
+    over.begin_due()
+    job.refresh_from_db()
+    assert job.contents_deleted_at and not Notification.objects.exists()
+
+
+def told_long_ago(monkeypatch: pytest.MonkeyPatch, at: datetime) -> None:
+    """Owners were told in time, by the look at this moment."""
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: at)
+        over.warn_due()
+    Notification.objects.update(made_at=at - WARNED_BEFORE)
+
+
 def test_a_second_change_is_told_again(
     alice: User, root: User, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +262,7 @@ def test_what_is_due_no_more_stays(
     for change in changes:
         Job.objects.update(state=Job.State.FINISHED, finished_at=job.finished_at)
         Retention.row().update(days=30, changed_at=None)
+        told_long_ago(monkeypatch, clock.now())
         meanwhile = iter([change])
         monkeypatch.setattr(over, "_begin", lambda *args, m=meanwhile: [next(m)(), begin(*args)])
         over.begin_due()

@@ -58,20 +58,19 @@ def jobs(request: HttpRequest) -> HttpResponse:
     everything, `sort`: one of SORTS, `page`."""
     query, chosen = asked(request, "q"), asked(request, "state")
     owner = whole_number(request.GET.get("owner")) if sees_everything(person(request)) else 0
-    paused = bool(SiteState().why_not_sending)
-    found = _found(request, query, chosen, owner, paused)
+    site = SiteState()
+    found = _found(request, query, chosen, owner, site)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     for job in page.object_list:
         job.may_work = job.is_workable  # type: ignore[attr-defined]  # of _found
         # What it is expected to cost; the price of a draft that is being changed is not shown.
         job.expected = estimates.stored_estimate(job)  # type: ignore[attr-defined]  # for the page
-        words, colour = job_state(job, paused)
+        words, colour = job_state(job, job.sends and site.is_paused(job.key_team))
         is_plain = job.state == Job.State.DRAFT and colour == "secondary"
         icon = "pencil" if is_plain else icon_of(job, colour)
         job.pill = {"words": words, "colour": colour, "icon": icon}  # type: ignore[attr-defined]  # likewise
     context = {
         "page": page,
-        "paused": paused,
         "query": query,
         "chosen": chosen,
         "owner": owner,
@@ -90,7 +89,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     )
     if request.headers.get("HX-Request"):
         return answer(request, part)
-    counts = _counts(request, owner, paused)
+    counts = _counts(request, owner, site)
     context |= {
         "part": part,
         "filters": [(key, words, counts[key]) for key, (words, _jobs) in FILTERS.items()],
@@ -107,7 +106,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
 
 
 def _found(
-    request: HttpRequest, query: str, chosen: str, owner: int, paused: bool
+    request: HttpRequest, query: str, chosen: str, owner: int, site: SiteState
 ) -> QuerySet[Job]:
     workable = Job.objects.workable_by(request.user).filter(pk=OuterRef("pk"))
     found = Job.objects.visible_to(request.user).select_related("owner", "team")
@@ -116,29 +115,40 @@ def _found(
         found = found.filter(owner=owner)
     if query:
         found = found.filter(name__icontains=query)
-    found = found.filter(_meant_by(chosen, paused))
+    found = found.filter(_meant_by(chosen, site))
     return found.defer("columns", "reading").order_by(*_order(asked(request, "sort") or NEWEST))
 
 
-def _meant_by(chosen: str, paused: bool) -> Q:
+def _meant_by(chosen: str, site: SiteState) -> Q:
     """The jobs of a filter; of no filter, all that are not archived."""
     if chosen == "archived":
         return ARCHIVED
     if chosen not in FILTERS:
         return ~ARCHIVED
     meant = FILTERS[chosen][1]
-    if chosen == "attention" and paused:
-        meant |= Q(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
+    if chosen == "attention":
+        meant |= _paused(site)
     return meant & ~ARCHIVED
 
 
-def _counts(request: HttpRequest, owner: int, paused: bool) -> dict[str, int]:
+def _paused(site: SiteState) -> Q:
+    """The jobs that cannot send what they have left."""
+    sends = Q(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
+    if site.why_nobody_sends:
+        return sends
+    paused = Q(key_team__in=site.paused_teams)
+    if site.is_paused(None):
+        paused |= Q(key_team=None)
+    return sends & paused
+
+
+def _counts(request: HttpRequest, owner: int, site: SiteState) -> dict[str, int]:
     """How many jobs each filter has, by one look at the person's jobs."""
     theirs = Job.objects.visible_to(request.user)
     trash = Job.objects.in_trash(request.user)
     if owner:
         theirs, trash = theirs.filter(owner=owner), trash.filter(owner=owner)
-    wanted = {key: Count("pk", filter=_meant_by(key, paused)) for key in ["all", *FILTERS]}
+    wanted = {key: Count("pk", filter=_meant_by(key, site)) for key in ["all", *FILTERS]}
     counted: dict[str, int] = theirs.aggregate(**wanted)
     return {**counted, "trash": trash.count()}
 

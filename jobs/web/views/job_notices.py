@@ -49,5 +49,5 @@ def _stands_still(job: Job, site: SiteState, found: Mapping[str, Any]) -> bool:
     if not job.is_moving:
         return False
     heartbeat = site.heartbeat
-    out_of_reach = heartbeat.provider_trouble and not job.held and not found["paused"]
+    out_of_reach = site.provider_trouble and not job.held and not found["paused"]
     return bool(not heartbeat.worker_is_alive or out_of_reach or heartbeat.site_trouble)

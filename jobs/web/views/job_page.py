@@ -57,7 +57,7 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
 
 def sent_page(request: HttpRequest, job: Job, tab: str = ANSWERS) -> HttpResponse:
     """The page of a sent job, with one of its tabs."""
-    site, tab = SiteState(), tab if tab in TABS else ANSWERS
+    site, tab = SiteState(job.key_team), tab if tab in TABS else ANSWERS
     batches = _batches_of(job)
     context = {
         "job": job,
@@ -97,14 +97,18 @@ def status(request: HttpRequest, pk: int) -> HttpResponse:
         return reload_page()
     tab = asked(request, "tab")
     part = _sent_part(
-        request, found, SiteState(), _batches_of(found), tab if tab in TABS else ANSWERS
+        request,
+        found,
+        SiteState(found.key_team),
+        _batches_of(found),
+        tab if tab in TABS else ANSWERS,
     )
     return answer(request, part)
 
 
 def _reading_part(request: HttpRequest, job: Job, *, at_once: bool = False) -> Part:
     waits = reading_turns.waits_for_turn(job)
-    context = {"job": job, "site": SiteState(), "waits": waits}
+    context = {"job": job, "site": SiteState(job.key_team), "waits": waits}
     url, seconds = reverse("status", args=[job.pk]), _seconds(job)
     template = "job_page/_reading.html"
     return make_part(

@@ -226,7 +226,7 @@ def _corrected_part(request: HttpRequest, job: Job) -> Part | None:
         "job": job,
         "corrected": corrected,
         "found": found,
-        "site": SiteState(),
+        "site": SiteState(job.key_team),
     }
     return make_part(
         request,

@@ -30,7 +30,11 @@ def team(request: HttpRequest, pk: int = 0) -> HttpResponse:
     """Make a team (0) or change one; with `delete`, delete it."""
     found = get_object_or_404(Team, pk=pk) if pk else None
     if request.method == "POST" and found and request.POST.get("delete"):
-        changes.delete_team(found, person(request))
+        try:
+            changes.delete_team(found, person(request))
+        except changes.KeyInUse as why:
+            messages.warning(request, str(why))
+            return redirect("team", pk)
         messages.success(request, f"Team “{found.name}” deleted.")
         return redirect("teams")
     initial: dict[str, object] = {}

@@ -164,6 +164,11 @@ def pages_of_drafts(cast: Cast) -> Iterator[Page]:
     draft.trials.filter(number=1).update(marked_down=True)
     yield "improve the prompt", get(cast.as_eve, reverse("improve", args=[draft.pk]))
     yield "compare", get(cast.as_eve, reverse("compare", args=[draft.pk]))
+    versions = reverse("compare_versions", args=[draft.pk])
+    yield "versions, none", get(cast.as_eve, versions)
+    asked = "?rows=20&which=first&model=claude-haiku-5-5&model=claude-sonnet-5-5&prompt=1"
+    yield "versions, priced", get(cast.as_eve, f"{versions}{asked}")
+    yield "right answers, draft", get(cast.as_eve, reverse("accuracy", args=[draft.pk]))
     yield "confirm", get(cast.as_eve, f"{page_of(draft)}confirm/")
     yield "save as template", get(cast.as_eve, f"{page_of(draft)}save-as-template/")
     change_job(draft, prompt="Sum up {{Review text}}")
@@ -236,10 +241,35 @@ def pages_of_a_finished_job(cast: Cast) -> Iterator[Page]:
     yield "review, result", get(cast.as_alice, f"{base}review/")
     yield "all answers", get(cast.as_alice, f"{base}review/counts/")
     yield "delete", get(cast.as_alice, f"{base}delete/")
+    yield from pages_of_right_answers(cast)
     good = store_job(cast.alice, rows=REVIEWS)
     yield "job, all good", get(cast.as_alice, page_of(good))
     yield "problems, none", get(cast.as_alice, f"{page_of(good)}problems/")
     yield "run again", get(cast.as_alice, f"/jobs/new/?like={job.pk}")
+
+
+def pages_of_right_answers(cast: Cast) -> Iterator[Page]:
+    moods = {"kind": "labels", "labels": ["good", "bad", "mixed"]}
+    said = [["good", "bad", "mixed"][number % 3] for number in range(12)]
+    rows = [[said[number - number % 2], f"Review {number}"] for number in range(12)]
+    outcomes = [{"outcome": "good", "answer": label} for label in said]
+    job = store_job(
+        cast.alice, rows=rows, outcomes=outcomes, answer=moods, columns=("mood", "review")
+    )
+    base = f"{page_of(job)}accuracy/"
+    yield "right answers, none", get(cast.as_alice, base)
+    post(cast.as_alice, base, 302, gold="1")
+    yield "right answers, waiting", get(cast.as_alice, base)
+    drive_job(job, until=lambda job: job.gold.compared is not None)
+    yield "right answers", get(cast.as_alice, base)
+    yield "rows that differ", get(cast.as_alice, f"{base}differences/")
+    yield "problems, different", get(cast.as_alice, f"{page_of(job)}problems/")
+    yield "right answers by hand, start", get(cast.as_alice, f"{base}write/")
+    post(cast.as_alice, f"{base}write/", 302, size="10")
+    yield "right answers by hand", get(cast.as_alice, f"{base}write/")
+    number = job.right_answers.earliest("position").number
+    post(cast.as_alice, f"{base}write/", 302, number=number, right="good")
+    yield "right answers by hand, both", get(cast.as_alice, f"{base}write/?saved={number}")
 
 
 def pages_of_imports(cast: Cast, simulator: Simulator) -> Iterator[Page]:

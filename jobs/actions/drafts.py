@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from django.conf import settings
@@ -49,6 +49,30 @@ def start_trials(
         tested = wording.rows(len(planned) // len(asked))
         text = "Testing {} with two models." if len(asked) > 1 else "Testing {}."
         job_log.write(job.pk, text.format(tested), user)
+        nudge_worker(job)
+    return bool(planned)
+
+
+def start_comparison(job: Job, rows: list[Row], recipes: Sequence[Recipe], user: User) -> bool:
+    """Test the same rows with each of `recipes`, to be compared. False and raises as
+    start_trials."""
+
+    def plan(first: int) -> list[Trial]:
+        planned = [
+            one
+            for number, recipe in enumerate(recipes, start=first)
+            for one in trials.plan_trials(
+                job, rows, replace(recipe, private=tuple(job.private_columns)), number
+            )
+        ]
+        for one in planned:
+            one.purpose, one.compared_from = Trial.Purpose.COMPARE, first
+        return planned
+
+    planned = _reserve_trials(job, plan, "rows_tested", user)
+    if planned:
+        text = f"Comparing {len(recipes)} versions on {wording.rows(len(rows))}."
+        job_log.write(job.pk, text, user)
         nudge_worker(job)
     return bool(planned)
 

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from ..drafts.templates import Start
 from ..ingest.shapes import Choices, CorrectionFile
-from ..models import Job, JobQuerySet, Trial, clock, files, job_log
+from ..models import GoldStandard, Job, JobQuerySet, Trial, clock, files, job_log
 from ..rules import pricing
 from ..rules.recipes import Recipe
 from .nudges import nudge_worker
@@ -39,6 +39,8 @@ def create_job(
         job_log.write(job.pk, f"Uploaded {upload_name}.", owner)
         if start:
             job_log.write(job.pk, start.in_words, owner)
+        if start and start.gold.is_made:
+            GoldStandard.objects.create(job=job, choice=start.gold)
         nudge_worker(job)
     return job
 

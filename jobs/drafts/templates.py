@@ -3,15 +3,17 @@ job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from ..models import Job, Template, audit, recipe_of
+from ..models import GoldStandard, Job, Template, audit, recipe_of
 from ..rules.recipes import Recipe
+from ..rules.right_answers import GoldChoice
 
 LONGEST_ID = 18  # digits
 
@@ -28,6 +30,7 @@ class Start:
     template: Template | None = None
     previous: Job | None = None
     example: str = ""  # the title of a finished example
+    gold: GoldChoice = field(default_factory=GoldChoice)  # where the right answers are
 
     @property
     def values(self) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def find_start(user: User, template: str, like: str) -> Start | None:
         kept = Template.objects.visible_to(user).filter(pk=_id(template)).first()
         if kept is None:
             raise NothingToStartWith("This template no longer exists. Choose another one.")
-        return Start(template_recipe(kept), template=kept)
+        return Start(template_recipe(kept), template=kept, gold=kept.gold)
     if like:
         jobs = Job.objects.visible_to(user).filter(pk=_id(like), kind=Job.Kind.TABLE)
         job = jobs.exclude(recipe__prompt="").first()
@@ -70,7 +73,7 @@ def find_start(user: User, template: str, like: str) -> Start | None:
             return Start(recipe_of(job))  # its answers are of no use any more
         if job is None:
             raise NothingToStartWith("The job to start from no longer exists. Choose another one.")
-        return Start(recipe_of(job), previous=job)
+        return Start(recipe_of(job), previous=job, gold=gold_columns(job))
     return None
 
 
@@ -82,10 +85,20 @@ def _id(text: str) -> int:
 # --- Templates ------------------------------------------------------------------------------------
 
 
-def save_template(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bool:
-    """Save `recipe` as the template `name` of `owner`. True if it replaced one of that name."""
+def gold_columns(job: Job) -> GoldChoice:
+    """The columns with right answers of a job, for another file: none that people write here."""
+    gold = GoldStandard.objects.filter(job=job).first()
+    return msgspec.structs.replace(gold.choice, by_hand=False) if gold else GoldChoice()
+
+
+def save_template(
+    owner: User, name: str, recipe: Recipe, *, shared: bool, gold: GoldChoice | None = None
+) -> bool:
+    """Save `recipe` as the template `name` of `owner`, with the columns of right answers. True if
+    it replaced one of that name."""
     values = {
         "recipe": recipe,
+        "gold": gold or GoldChoice(),
         "shared": shared,
         "changed_at": timezone.now(),
     }

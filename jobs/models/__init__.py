@@ -22,6 +22,7 @@ a person is needed is no state of its own; `Job.held` says why.
 
 from __future__ import annotations
 
+from .accuracy import Difference, GoldStandard, GoldStandardQuerySet, RightAnswer
 from .alarms import Alarm, AlarmQuerySet, WorkerProcess
 from .audit import AuditEntry
 from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
@@ -128,12 +129,15 @@ __all__ = [
     "CorrectedUpload",
     "Delivery",
     "Destination",
+    "Difference",
     "DisownedBatch",
     "Edit",
     "Export",
     "ExternalBatchList",
     "FileProblem",
     "Follower",
+    "GoldStandard",
+    "GoldStandardQuerySet",
     "Heartbeat",
     "Installation",
     "Invitation",
@@ -154,6 +158,7 @@ __all__ = [
     "PriceOverride",
     "Profile",
     "Retention",
+    "RightAnswer",
     "Role",
     "RoleQuota",
     "Round",

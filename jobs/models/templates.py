@@ -12,6 +12,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from ..rules.recipes import Recipe, read_recipe
+from ..rules.right_answers import GoldChoice
+from ..rules.structs import reader_of
 from .fields import StructField
 from .people import Access, is_administrator, only_reads, teams_of
 
@@ -51,6 +53,8 @@ class Template(models.Model):
     team = models.ForeignKey("Team", on_delete=models.SET_NULL, null=True, related_name="+")
     team_access = models.CharField(max_length=4, choices=Access.choices, default=Access.READ)
     recipe = StructField[Recipe](read_recipe)  # recipes.Recipe; what is missing is as in Recipe()
+    # Which columns of a file hold the right answers: no part of what is asked.
+    gold = StructField[GoldChoice](reader_of(GoldChoice), default=GoldChoice)
     changed_at = models.DateTimeField(default=timezone.now)
 
     objects = TemplateQuerySet.as_manager()

@@ -28,6 +28,10 @@ class TrialQuerySet(StateQuerySet["Trial"]):
         """The tests of rows, without requests for a better prompt."""
         return self.filter(purpose=Trial.Purpose.ROW)
 
+    def of_comparisons(self) -> Self:
+        """The tests of rows with several models or prompts at once."""
+        return self.filter(purpose=Trial.Purpose.COMPARE)
+
     def of_prompts(self) -> Self:
         """The requests for a better prompt, the newest first."""
         return self.filter(purpose=Trial.Purpose.PROMPT).order_by("-pk")
@@ -39,7 +43,8 @@ class TrialQuerySet(StateQuerySet["Trial"]):
     def to_learn_from(self) -> Self:
         """Those that were answered by the provider that this site asks now, in their order: what
         the simulator made up says nothing of real answers."""
-        answered = self.of_rows().filter(state=Trial.State.ANSWERED, practice=settings.PRACTICE)
+        about_rows = self.exclude(purpose=Trial.Purpose.PROMPT)
+        answered = about_rows.filter(state=Trial.State.ANSWERED, practice=settings.PRACTICE)
         return answered.order_by("pk")
 
     def lengths(self) -> dict[str, list[Length]]:
@@ -61,6 +66,7 @@ class Trial(RowResult):
     class Purpose(models.TextChoices):
         ROW = "row", "Test of a row"
         PROMPT = "prompt", "Request for a better prompt"  # `number` is 0, `cells` are empty
+        COMPARE = "match", "Comparison of models and prompts"  # of a row, too
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"
@@ -71,6 +77,8 @@ class Trial(RowResult):
 
     job = models.ForeignKey("Job", on_delete=models.CASCADE, related_name="trials")
     round = models.IntegerField()  # 1, 2, ... within the job: those that were asked for together
+    # The first round of those that were asked for together to be compared; 0 for any other.
+    compared_from = models.IntegerField(default=0, db_default=0)
     purpose = models.CharField(max_length=6, choices=Purpose.choices, default=Purpose.ROW)
     number = models.IntegerField()  # of the row, as the file was read then
     # Column and cell of what the prompt used.

@@ -8,15 +8,14 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 from ..models import Batch, Job, Outcome, Row, RowQuerySet, SampledAnswer
+from ..rules.accuracy import wilson_interval
 from ..rules.judging import MARKED_DOWN
 
 SIZES = (10, 20, 40, 100)  # of a sample
 # Rows looked up while drawing: at a time, and at most.
 SLICE, LOOKED_AT = 500, 20_000
-NORMAL = 1.96  # standard deviations around the mean that contain 95% of a normal distribution
 
 
 def drawable(job: Job) -> RowQuerySet:
@@ -163,25 +162,6 @@ def _is_everything(job: Job, there: Sequence[ReviewedRow]) -> bool:
     numbers = [one.reading.number for one in there]
     # Retried rows may have an answer since.
     return not drawable(job).exclude(number__in=numbers).exists()
-
-
-def wilson_interval(good: int, read: int) -> tuple[float, float]:
-    """The 95% confidence interval for the share of good answers, with `good` of `read`.
-
-    The score interval of Wilson (Probable Inference, the Law of Succession, and Statistical
-    Inference, Journal of the American Statistical Association 22, 1927, 209-212), without a
-    correction for continuity. It also holds for few answers and for none or all of them good. It
-    assumes an endless number of answers, so it is too wide where many of them were reviewed.
-    """
-    if not read:
-        return 0.0, 1.0
-    found, square = good / read, NORMAL**2
-    middle = found + square / (2 * read)
-    half = NORMAL * sqrt(found * (1 - found) / read + square / (4 * read**2))
-    scale = 1 + square / read
-    least = (middle - half) / scale if good else 0.0
-    most = (middle + half) / scale if good < read else 1.0
-    return least, most
 
 
 def format_percent(share: float) -> str:

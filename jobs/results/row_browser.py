@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
-from ..models import ATTENTION, Job, Outcome, Row, answer_shape_of, containing
+from ..models import ATTENTION, Difference, Job, Outcome, Row, answer_shape_of, containing
 from ..rules.answer_formats import COLUMNS
 from ..rules.judging import describe_cause
+from .accuracy import count_different
 
 # How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
 # most 500 ms in a job of more than LARGE rows.
@@ -41,6 +42,7 @@ class RowFilter:
     label: str = ""  # the answer, of a job that asks for labels
     model: str = ""  # as in Row.answered_by
     text: str = ""  # in a cell, the answer or what was said about the row
+    differs: bool = False  # the answer differs from the right one
     sort: str = NUMBER
     descending: bool = False
 
@@ -99,6 +101,8 @@ class FoundRows:
 
 def count_rows(job: Job, wanted: RowFilter) -> int | None:
     """How many rows there are, by the job's tally; None when only looking at each would tell."""
+    if wanted == RowFilter(differs=True, sort=wanted.sort, descending=wanted.descending):
+        return count_different(job)
     if _tests(job, wanted):
         return None
     if not wanted.outcome and not wanted.cause:
@@ -121,6 +125,8 @@ def find_rows(
         seconds = SECONDS if job.row_count <= LARGE else SECONDS_OF_LARGE
     until = time.monotonic() + seconds
     tests = _tests(job, wanted)
+    if wanted.differs and wanted.sort == NUMBER:
+        return _find_differing(job, wanted, start, most, wanted.descending != backwards, until)
     found = FoundRows()
     size = FIRST_SLICE
     for stretch in _stretches(job, wanted, start, wanted.descending != backwards):
@@ -141,6 +147,36 @@ def find_rows(
             # Rows may be long: no slice should take much longer than the time that is left.
             size = int(size * min(min(SLICE_SECONDS, until - now) / (now - began), 4)) + 1
     return found
+
+
+def _find_differing(
+    job: Job, wanted: RowFilter, start: RowPlace | None, most: int, down: bool, until: float
+) -> FoundRows:
+    """As find_rows by number, along the index of rows that differ."""
+    found, here = FoundRows(), start.number if start else None
+    rows = Row.objects.filter(*_tests(job, replace(wanted, differs=False)), job=job)
+    if wanted.outcomes:
+        rows = rows.filter(outcome__in=wanted.outcomes)
+    if wanted.cause:
+        rows = rows.filter(cause=wanted.cause)
+    while True:
+        differing = Difference.objects.filter(job=job)
+        if here is not None:
+            differing = differing.filter(**{"number__lte" if down else "number__gte": here})
+        order = "-number" if down else "number"
+        numbers = list(differing.order_by(order).values_list("number", flat=True)[:FIRST_SLICE])
+        there = rows.filter(number__in=numbers).order_by(order).values_list("number", flat=True)
+        found.places += [RowPlace("", number) for number in there]
+        if len(found.places) > most:
+            found.onward = found.places[most]
+            del found.places[most:]
+            return found
+        if len(numbers) < FIRST_SLICE:
+            return found
+        here = numbers[-1] + (-1 if down else 1)
+        if time.monotonic() > until:
+            found.onward, found.cut = RowPlace("", here), True
+            return found
 
 
 @dataclass(frozen=True)
@@ -263,6 +299,9 @@ def _tests(job: Job, wanted: RowFilter) -> list[Q]:
         tests.append(Q(answer=wanted.label))
     if wanted.model:
         tests.append(Q(answered_by=wanted.model))
+    if wanted.differs:
+        same = Difference.objects.filter(job=job, number=OuterRef("number"))
+        tests.append(Q(Exists(same)))
     if wanted.text:
         tests.append(containing(wanted.text, answers_are_json=answer_shape_of(job).kind == COLUMNS))
     return tests

@@ -33,6 +33,7 @@ from ..rules.spreadsheet_cells import (
     plain_cell_among_semicolons,
     plain_number,
 )
+from .accuracy import Matcher, matcher_of
 from .saved_rows import SavedRow, saved_rows
 
 BOM = b"\xef\xbb\xbf"  # tells Excel that the file is UTF-8
@@ -47,6 +48,8 @@ ANSWER_COLUMNS = (
     "output_tokens",
     "cost_usd",
 )
+# After these, when right answers were chosen: whether the answer is the right one.
+MATCHES = "matches"
 # Which rows are wanted, by what became of them.
 ROW_FILTERS: dict[str, tuple[str, ...]] = {
     "all": tuple(Outcome),
@@ -80,10 +83,12 @@ class Table:
     theirs: list[str]  # the columns of the upload; of ready-made requests their custom_id
     filled: list[str]  # the columns that the answers fill
     job: Job | None = None  # whose masked columns are masked
+    matcher: Matcher | None = None  # where right answers were chosen
 
     @property
     def header(self) -> list[str]:
-        return [*self.theirs, *beside([*self.filled, *ANSWER_COLUMNS], self.theirs)]
+        ours = [*self.filled, *ANSWER_COLUMNS, *([MATCHES] if self.matcher else [])]
+        return [*self.theirs, *beside(ours, self.theirs)]
 
     def cells(self, row: SavedRow) -> list[Cell]:
         """A row in the order of the header. The cells of the upload are text, as they were read."""
@@ -106,12 +111,14 @@ class Table:
             cells += [attempts, row.all_input_tokens, row.output_tokens, row.cost]
         else:
             cells += [None, None, None, None]
+        if self.matcher:
+            cells.append(self.matcher.is_match(row))
         return cells
 
 
 def table_of(job: Job) -> Table:
     theirs = job.columns if job.kind == Job.Kind.TABLE else ["custom_id"]
-    return Table(theirs, answer_shape_of(job).column_names, job)
+    return Table(theirs, answer_shape_of(job).column_names, job, matcher_of(job))
 
 
 def csv_chunks(
@@ -163,13 +170,17 @@ def problem_text(row: SavedRow) -> str:
 
 def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
     """The joined JSONL of a job: one object for each line of the upload, everything exact."""
-    wanted = answer_shape_of(job)  # once, not for each of a million rows
+    wanted, matcher = answer_shape_of(job), matcher_of(job)  # once, not for each row
     for rows in row_slices(job, only):
-        lines = [json.dumps(_json_row(job, row, wanted), ensure_ascii=False) for row in rows]
+        lines = [
+            json.dumps(_json_row(job, row, wanted, matcher), ensure_ascii=False) for row in rows
+        ]
         yield ("\n".join(lines) + "\n").encode(errors="replace")
 
 
-def _json_row(job: Job, row: SavedRow, wanted: AnswerKind) -> dict[str, Any]:
+def _json_row(
+    job: Job, row: SavedRow, wanted: AnswerKind, matcher: Matcher | None
+) -> dict[str, Any]:
     content = shown_content(job, row)
     original: dict[str, Any]
     if isinstance(content, dict):
@@ -183,6 +194,7 @@ def _json_row(job: Job, row: SavedRow, wanted: AnswerKind) -> dict[str, Any]:
         "line": row.line,
         **original,
         "answer": _json_answer(row, wanted),
+        **({MATCHES: matcher.is_match(row)} if matcher else {}),
         "same_as": row.same_as,
         "earlier_row": row.earlier,
         "status": row.outcome,

@@ -62,6 +62,8 @@ EXPLAINED = {
     "using/problems#retry": ("retry",),
     "using/quality": ("review", "mark_answer"),
     "using/quality#all-answers": ("answer_counts",),
+    "using/quality#right-answers": ("accuracy", "differences", "right_answers"),
+    "using/quality#compare-models-and-prompts": ("compare_versions",),
     "using/sign-in": (
         "login",
         "logout",

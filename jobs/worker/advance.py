@@ -18,7 +18,7 @@ from ..drafts import estimates, reading_turns, shares, trials
 from ..drafts.reading import make_rows, read_upload
 from ..models import LONGEST_WAIT, Job, NotMoved, api_key, clock, job_keys
 from ..provider import errors
-from ..results import builder, statistics
+from ..results import accuracy, builder, statistics
 from ..retries import corrected_files, measurements
 from ..rules import log_context
 from ..spending import price_overrides
@@ -141,7 +141,9 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if corrected_files.read_next(job, lease):
             return NOW
         measurements.measure_edits(job, lease)
-        return _step_of_files(job, lease, kind)
+        compared = accuracy.compare_if_due(job, lease)
+        waits = (compared, _step_of_files(job, lease, kind))
+        return min((wait for wait in waits if wait is not None), default=None)
     if job.state == state.DELETING:
         deletion.delete_job(job, lease)
     return None

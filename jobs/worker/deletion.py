@@ -14,6 +14,7 @@ from ..batches.slices import delete_rows
 from ..models import (
     Attempt,
     Batch,
+    Difference,
     Edit,
     FileProblem,
     Job,
@@ -61,7 +62,7 @@ def delete_job(job: Job, lease: Lease) -> None:
         files.remove_export(path)
     if job.upload_file:
         files.remove_upload(job.upload_file)
-    for rows in (Row.objects, Attempt.objects, Edit.objects):
+    for rows in (Row.objects, Attempt.objects, Edit.objects, Difference.objects):
         delete_rows(rows.filter(job=job), lease)
     FileProblem.objects.filter(job=job).delete()
     with transaction.atomic():

@@ -18,12 +18,15 @@ from ..batches.slices import SLICE, delete_rows, slice_transaction
 from ..models import (
     Attempt,
     CorrectedUpload,
+    Difference,
     Edit,
     FileProblem,
+    GoldStandard,
     Job,
     JobQuerySet,
     Notification,
     Retention,
+    RightAnswer,
     Row,
     SampledAnswer,
     Trial,
@@ -35,6 +38,7 @@ from ..models import (
 )
 from ..models.outbox import Facts
 from ..models.retention import WARNED_BEFORE, deleted_on, ended_jobs, over_by
+from ..rules.accuracy import without_cells
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.recipes import without_examples
 
@@ -112,10 +116,15 @@ def delete_contents(job: Job, lease: Lease) -> None:
     _clear(Row.objects.filter(job=job).exclude(source=empty, answer=""), lease, source=empty)
     _clear(Attempt.objects.filter(job=job).exclude(source="", answer=""), lease, source="")
     delete_rows(Edit.objects.filter(job=job), lease)
+    delete_rows(Difference.objects.filter(job=job), lease)
     with transaction.atomic():
         FileProblem.objects.filter(job=job).delete()
         CorrectedUpload.objects.filter(job=job).delete()
         SampledAnswer.objects.filter(job=job).update(note="")
+        RightAnswer.objects.filter(job=job).update(values={})
+        for gold in GoldStandard.objects.filter(job=job).exclude(compared=None):
+            gold.compared = gold.compared and without_cells(gold.compared)
+            gold.save(update_fields=["compared"])
         job.exports.all().delete()
         _clear_trials(job)
         for one in job.rounds.exclude(recipe=None):

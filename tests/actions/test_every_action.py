@@ -26,14 +26,16 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from jobs import actions
-from jobs.actions import external_batches, reviews
+from jobs.actions import accuracy, external_batches, reviews
 from jobs.batches import external_ids
 from jobs.ingest.shapes import CorrectionFile
-from jobs.models import Batch, Job, Outcome, Trial, audit, files
+from jobs.models import Batch, Difference, GoldStandard, Job, Outcome, Trial, audit, files
+from jobs.results import accuracy as compared
 from jobs.results import review_sample
 from jobs.retries import measurements, rounds, selection
 from jobs.rules.recipes import Recipe
 from jobs.rules.retry_choices import RetryChoice
+from jobs.rules.right_answers import GoldChoice
 from jobs.web.views import audit as audit_page
 from jobs.worker import row_changes, tally
 
@@ -52,6 +54,7 @@ FEW, MANY = 300, 3_000
 # it is enough that each statement is understood.
 SIZES = (FEW, FEW, MANY) if connection.vendor == "sqlite" else (FEW,)
 CAUSE = "overloaded_error"
+MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5"]
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +132,26 @@ def alike(owner: User, size: int) -> Job:
 def good(owner: User, size: int) -> Job:
     job = finished(owner, size, Outcome.GOOD, "")
     job.rows.update(answer="yes")
+    return job
+
+
+def drawn(owner: User, size: int) -> Job:
+    """A person writes the right answers for some of its rows."""
+    job = good(owner, size)
+    assert accuracy.draw_rows(job, 10, owner) == 10
+    return job
+
+
+def different(owner: User, size: int) -> Job:
+    """Its answers are compared with a column, and all differ."""
+    job = good(owner, size)
+    choice = GoldChoice((("", "name"),))
+    assert accuracy.choose_gold(job, choice, owner)
+    found = compared.compare_job(job, choice)
+    Difference.objects.bulk_create(Difference(job=job, number=n + 1) for n in range(size))
+    GoldStandard.objects.filter(job=job).update(
+        compared=found, compared_rows=job.rows_version, compared_choice=2
+    )
     return job
 
 
@@ -231,6 +254,12 @@ ACTS = [
     Act("use_trial", tried, does=("use_tested_recipe", "save_recipe")),
     Act("use_example", tried, does=("use_as_example", "save_recipe"), args=trial_pk),
     Act("mark_trial", tried, lambda _: {"down": "yes"}, ("mark_trial",), args=trial_pk),
+    Act(
+        "compare_versions",
+        draft,
+        lambda _: {"rows": "20", "which": "first", "model": MODELS, "prompt": "1", "seen": "100"},
+        ("start_comparison",),
+    ),
     Act("improve", marked, lambda _: {"do": "ask"}, ("ask_for_better_prompt",)),
     Act("mark_private", draft, lambda _: {"private": ["1"]}, ("mark_private",)),
     Act("take_advice", draft, lambda _: {"code": "once"}, only_shows=True),
@@ -290,6 +319,14 @@ ACTS = [
     Act("delete", edited, lambda _: {"now": "yes"}, ("delete_job",)),
     Act("restore", trashed, does=("restore_job",)),
     Act("review", good, lambda _: {"size": "20"}, ("draw_sample",)),
+    Act("accuracy", good, lambda _: {"gold": "2"}, ("choose_gold",)),
+    Act("right_answers", good, lambda _: {"size": "20"}, ("draw_rows",)),
+    Act(
+        "right_answers",
+        drawn,
+        lambda job: {"number": str(job.right_answers.earliest("position").number), "right": "no"},
+        ("save_right_answer",),
+    ),
     Act(
         "mark_answer",
         alike,
@@ -446,6 +483,7 @@ def test_bringing_in_a_batch_leaves_its_rows_to_the_worker(
 
 LOOKS = [name for name, methods in JOB_PAGES.items() if not methods or "GET" in methods]
 JOBS = {"draft": draft, "sent": sent, "failed": failed, "edited": edited, "alike": alike}
+JOBS["different"] = different
 
 
 # Looks that still read rows that nothing counts: of a receipt; of a group with many edited rows;

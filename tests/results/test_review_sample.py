@@ -267,24 +267,6 @@ def test_an_answer_marked_down_is_not_used_again(
 
 
 @pytest.mark.no_database
-@pytest.mark.parametrize(
-    ("good", "read", "least", "most"),
-    [
-        # scipy.stats.binomtest(k, n).proportion_ci(method="wilson_interval") and published tables.
-        (38, 40, 0.8350, 0.9862),
-        (0, 10, 0.0, 0.2775),
-        (10, 10, 0.7225, 1.0),
-        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_the_interval_is_wilsons(good: int, read: int, least: float, most: float) -> None:
-    assert review_sample.wilson_interval(good, read) == pytest.approx((least, most), abs=6e-5)
-
-
-@pytest.mark.no_database
 def test_the_share_in_words() -> None:
     share = review_sample.ReviewResult(40, 38, 40, everything=False)
     words = "38 of 40 checked answers are good. Likely 83–99% of all answers are good"

@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from jobs.models import ATTENTION, Batch, Job, Outcome, Row, checksums, files
+from jobs.models import ATTENTION, Batch, Difference, Job, Outcome, Row, checksums, files
 from jobs.results import row_browser
 from jobs.results.row_browser import RowFilter
 from jobs.rules.answer_formats import AnswerKind, as_answer
@@ -171,7 +171,9 @@ def mixed(make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch) -> Jo
         outcomes.append(kind)
     labels = {"kind": "labels", "labels": ["happy", "cross"]}
     rows = [(f"name {number}", f"Text {number % 6}") for number in range(1, 67)]
-    return make_job(alice, rows=rows, outcomes=outcomes, answer=labels)
+    job = make_job(alice, rows=rows, outcomes=outcomes, answer=labels)
+    Difference.objects.bulk_create(Difference(job=job, number=n) for n in range(5, 67, 5))
+    return job
 
 
 KEYS: dict[str, Callable[[Row], Any]] = {
@@ -200,6 +202,12 @@ FITS: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
         {"text": "TEXT 4", "label": "cross", "model": "small"},
         lambda row: row.number % 6 == 4 and row.answer == "cross",
     ),
+    ({"differs": True}, lambda row: row.number % 5 == 0),
+    (
+        {"differs": True, "outcome": "good"},
+        lambda row: row.number % 5 == 0 and row.outcome == "good",
+    ),
+    ({"differs": True, "text": "text 3"}, lambda row: row.number % 30 == 15),
 ]
 
 
@@ -217,7 +225,7 @@ def paged(job: Job, wanted: RowFilter, *, back: bool = False) -> list[list[int]]
 
 @pytest.mark.parametrize(("query", "fits"), FITS, ids=[str(query) for query, _fits in FITS])
 def test_every_row_is_on_one_page_and_in_order(
-    mixed: Job, query: dict[str, str], fits: Callable[[Row], bool]
+    mixed: Job, query: dict[str, Any], fits: Callable[[Row], bool]
 ) -> None:
     rows = [row for row in mixed.rows.all() if fits(row)]
     assert rows

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...cli import (
+    accuracy,
     adopt,
     attention,
     cancel,
@@ -63,6 +64,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "wait": wait,
     "export": export,
     "attention": attention,
+    "accuracy": accuracy,
     "retry": retry,
     "resend": resend,
     "cancel": cancel,

@@ -14,7 +14,7 @@ from django.db import models
 from ...drafts import estimates, model_catalog
 from ...drafts.estimates import PartEstimate
 from ...models import Batch, Job, Outcome, Row, answer_shape_of, dollars
-from ...results import review_sample, row_browser
+from ...results import accuracy, review_sample, row_browser
 from ...results.row_browser import RowFilter
 from ...retries import edits, problem_groups, remedy_groups, rounds
 from ...rules import pricing, recipes
@@ -84,7 +84,23 @@ def answers_context(job: Job) -> dict[str, Any]:
         "answer_columns": kind.column_names[:VALUES_SHOWN] or ["Answer"],
         "lines": [_answered_row(job, row, shown) for row in found],
         "share": review_sample.summarize_review(job) if job.drawn_from else None,
+        "right": _right_in_words(job),
     }
+
+
+def _right_in_words(job: Job) -> str:
+    """ "92% right (46 of 50 compared)"; of several columns each; "" while that is not known."""
+    gold = accuracy.find_gold(job) if job.state == Job.State.FINISHED else None
+    if gold is None or gold.compared is None or not gold.is_current(job):
+        return ""
+    several = len(gold.compared.columns) > 1
+    found = []
+    for one in gold.compared.columns:
+        if one.accuracy is not None:
+            share = review_sample.format_percent(one.accuracy)
+            words = f"{share} right ({one.correct:,} of {one.compared:,} compared)"
+            found.append(f"{one.name}: {words}" if several else words)
+    return ", ".join(found)
 
 
 def _first_rows(job: Job) -> list[Row]:
@@ -157,6 +173,7 @@ def problems_context(job: Job) -> dict[str, Any]:
         "merged": merged,
         "to_decide": sum(one.rows for one in merged if one.is_decision),
         "edited": edits.count_waiting(job),
+        "different": accuracy.count_different(job),
         "can_send": job.state == Job.State.FINISHED,
         "is_of_other_mode": job.practice != settings.PRACTICE,
         "set_aside": rounds.find_plan(job, ignored) if job.ignored_count else None,

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ...actions import retries, reviews
 from ...models import Job, Row, answer_shape_of
-from ...results import review_sample
+from ...results import accuracy, review_sample
 from ...results.review_sample import ReviewedRow
 from ...rules import answer_statistics, recipes
 from ...rules.answer_formats import AnswerKind, as_cell, values_in
@@ -69,7 +69,9 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("review", pk)
     found = review_sample.load_sample(job, with_cells=True)
     if not found:
-        return render(request, "review/start.html", {"job": job, **_sizes(job, 0)})
+        different = accuracy.count_different(job)
+        context = {"job": job, "different": different, **_sizes(job, 0)}
+        return render(request, "review/start.html", context)
     context = _context(job, found)
     at = whole_number(asked(request, "at"))
     wanted = next((one for one in found if one.reading.position == at), None)
@@ -131,6 +133,7 @@ def _result(job: Job, found: list[ReviewedRow]) -> dict[str, Any]:
     return {
         "bad": [_shown(job, one) for one in found if one.good is False],
         "can_improve": is_own and job.state == Job.State.FINISHED,
+        "different": accuracy.count_different(job),
     }
 
 

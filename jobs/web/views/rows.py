@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from ...models import ATTENTION, Attempt, Job, Outcome, Row, answer_shape_of, recipe_of_round
 from ...models.privacy import MASK, shown_content
-from ...results import row_browser
+from ...results import accuracy, row_browser
 from ...results.row_browser import CAUSE, COST, NUMBER, OUTPUT, RowFilter, RowPlace
 from ...retries import edits, rounds
 from ...rules import recipes
@@ -113,7 +113,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "wanted": wanted,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
-        "among": _address(request, "from", "to", "outcome", "cause"),
+        "among": _address(request, "from", "to", "outcome", "cause", "differs"),
         "filtered": _is_part(wanted),
         "cause": describe_cause(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
@@ -132,6 +132,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "has_costs": bool(job.tally.answered),
         "costs": bool(job.tally.answered) and (bool(asked(request, "cost")) or wanted.sort == COST),
         "lines": [_line(job, row, shown, columns) for row in page.rows],
+        "differing": accuracy.count_different(job),
     }
     answer = render(request, "rows/list.html", context)
     if request.headers.get("HX-Request"):
@@ -151,6 +152,7 @@ def read_wanted(job: Job, request: HttpRequest) -> RowFilter:
         label=label if kind.kind == LABELS and label in kind.labels else "",
         model=model if model in _models(job) else "",
         text="" if job.masked else asked(request, "q"),  # it would tell what is in a cell
+        differs=bool(asked(request, "differs")) and accuracy.count_different(job) > 0,
         sort=sort.removeprefix("-") or NUMBER,
         descending=sort.startswith("-"),
     )
@@ -260,7 +262,7 @@ def _beside(job: Job, wanted: RowFilter, place: RowPlace | None, step: int) -> R
     if place is None:
         return None
     beside = place.beside(step, wanted)
-    anything = replace(wanted, label="", model="", text="")
+    anything = replace(wanted, label="", model="", text="", differs=False)
     found = row_browser.find_rows(job, anything, beside, 1, backwards=step < 0)
     return beside if found.places else None
 
@@ -350,6 +352,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "can_ask": cause and ASK in cause.remedies and rounds.can_change_prompt(job),
         "is_changed": edits.waiting_rows(job).filter(pk=found.pk).exists(),
         "values": values_of(job, found),
+        "right_answers": _beside_right(job, found),
         "cause": cause,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
@@ -359,6 +362,15 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     }
     in_drawer = request.headers.get("HX-Target") == DRAWER
     return render(request, "rows/_drawer.html" if in_drawer else "rows/row.html", context)
+
+
+def _beside_right(job: Job, row: Row) -> list[tuple[str, str, str, bool | None]]:
+    """The right answers for a row: column of the answer, right answer, answer, whether it is."""
+    matcher = accuracy.matcher_of(job)
+    return [
+        (accuracy.name_of_column(one.name), one.gold, one.said, one.right)
+        for one in (matcher.compare(row) if matcher else ())
+    ]
 
 
 def _cells(job: Job, content: Any, recipe: Recipe) -> dict[str, list[tuple[str, str]]]:

@@ -152,7 +152,8 @@ def save_as_template(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _kept(request: HttpRequest, job: Job, recipe: Recipe, form: TemplateForm) -> HttpResponse:
     name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]
-    replaced = reusing.save_template(person(request), name, recipe, shared=shared)
+    gold = reusing.gold_columns(job)
+    replaced = reusing.save_template(person(request), name, recipe, shared=shared, gold=gold)
     words = f"Template “{name}” replaced." if replaced else f"Template “{name}” saved."
     messages.success(request, words)
     return redirect("job", job.pk)

@@ -57,6 +57,7 @@ from .people import (
     role_of,
     sees_everything,
 )
+from .pilots import PILOT_IS_IN, Pilot, find_pilot
 from .querysets import NotMoved, StateQuerySet
 from .quotas import RoleQuota
 from .recipes import (
@@ -105,6 +106,7 @@ __all__ = [
     "NOT_GOOD",
     "ONE_ROW_MODELS",
     "PICO",
+    "PILOT_IS_IN",
     "SPENDING_IS_STOPPED",
     "Absence",
     "Access",
@@ -145,6 +147,7 @@ __all__ = [
     "NotificationChoices",
     "Outcome",
     "PastSpending",
+    "Pilot",
     "PriceOverride",
     "Profile",
     "Retention",
@@ -176,6 +179,7 @@ __all__ = [
     "approving_people",
     "containing",
     "dollars",
+    "find_pilot",
     "hash_token",
     "is_administrator",
     "is_erased",

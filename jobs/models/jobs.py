@@ -37,6 +37,7 @@ from .people import (
     teams_of,
 )
 from .querysets import StateQuerySet
+from .row_choices import ChoosesRows
 
 # Of a job: no step waits for longer, and no lease is for longer, but that of one that sends.
 LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
@@ -154,7 +155,7 @@ class JobQuerySet(StateQuerySet["Job"]):
         return self.filter(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
 
 
-class Job(models.Model):
+class Job(ChoosesRows):
     class State(models.TextChoices):
         READING = "reading", "Reading the file"
         UNREADABLE = "unreadable", "Could not be read"
@@ -394,7 +395,7 @@ class Job(models.Model):
 
     @property
     def sendable_count(self) -> int:
-        return self.row_count - self.unsent_count
+        return self.row_count - self.unsent_count - self.unselected_count
 
     @property
     def to_send_count(self) -> int:
@@ -409,9 +410,7 @@ class Job(models.Model):
     @property
     def ignored_count(self) -> int:
         """Rows that were left out on purpose, from the tally."""
-        on_purpose = Outcome.LEFT_OUT, IGNORED
-        causes = self.tally.causes
-        return sum(rows for outcome, cause, rows in causes if (outcome, cause) == on_purpose)
+        return self.tally.rows_with(Outcome.LEFT_OUT, IGNORED)
 
     def outcome_count(self, *outcomes: str) -> int:
         """Rows with one of `outcomes`, from the tally."""

@@ -23,10 +23,10 @@ from ..ingest.corrections import beside
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
-from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, answer_shape_of
+from ..models import NOT_GOOD, Attempt, Batch, Job, Outcome, Row, RowQuerySet, answer_shape_of
 from ..models.privacy import shown_content
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
-from ..rules.judging import describe_cause, describe_problem
+from ..rules.judging import NOT_SELECTED, describe_cause, describe_problem
 from ..rules.spreadsheet_cells import plain_cell, plain_cell_among_semicolons, plain_number
 
 SLICE = 1_000  # rows read and written at a time
@@ -217,16 +217,18 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
     delimiter of the upload, ready-made requests as JSONL. Of an upload that could not be read there
     are no rows, only the places where something is wrong."""
     wanted = [Outcome.LEFT_OUT, *(NOT_GOOD if job.was_sent else ())]
+    # Rows that are not selected have nothing to be corrected.
+    mine = Row.objects.filter(job=job, outcome__in=wanted).exclude(cause=NOT_SELECTED)
     if job.state == Job.State.UNREADABLE:
         yield from _file_problems(job)
     elif job.kind == Job.Kind.REQUESTS:
-        for rows in _slices(job, outcome__in=wanted):
+        for rows in _slices(job, mine):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
     else:
         delimiter = problem_delimiter(job)
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
-        for rows in _slices(job, outcome__in=wanted):
+        for rows in _slices(job, mine):
             lines = (
                 map(plain_cell, [*_what_is_wrong(job, row), *shown_content(job, row)])
                 for row in rows
@@ -270,12 +272,13 @@ def _what_is_wrong(job: Job, row: Row) -> list[str]:
 
 def row_slices(job: Job, only: str = "all") -> Iterator[list[Row]]:
     """The job's rows of ROW_FILTERS[only] in order, slice by slice."""
-    return _slices(job) if only == "all" else _slices(job, outcome__in=ROW_FILTERS[only])
+    rows = Row.objects.filter(job=job)
+    return _slices(job, rows if only == "all" else rows.filter(outcome__in=ROW_FILTERS[only]))
 
 
-def _slices(job: Job, **conditions: Any) -> Iterator[list[Row]]:
-    """The job's rows in order, slice by slice."""
-    for rows in Row.objects.filter(job=job, **conditions).slices(SLICE):
+def _slices(job: Job, wanted: RowQuerySet) -> Iterator[list[Row]]:
+    """These rows of the job in order, slice by slice."""
+    for rows in wanted.slices(SLICE):
         _add_earlier_attempts(job, rows)
         yield rows
 

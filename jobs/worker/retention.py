@@ -36,6 +36,7 @@ from ..models.outbox import Facts
 from ..models.retention import WARNED_BEFORE, deleted_on, ended_jobs, over_by
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.recipes import without_examples
+from ..rules.row_choices import RowChoice
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def delete_contents(job: Job, lease: Lease) -> None:
         done = Job.objects.filter(pk=job.pk, contents_are_gone=False).update(
             contents_are_gone=True,
             recipe=without_examples(job.recipe),
+            row_choice=RowChoice(),
             answers=AnswerStatistics(),
             corrections=[],
             upload_bytes=0,

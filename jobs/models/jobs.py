@@ -145,6 +145,7 @@ class JobQuerySet(StateQuerySet["Job"]):
             confirmed_at__isnull=False,
             finished_at__gt=F("confirmed_at"),
             rounds=None,
+            pilot=None,  # which waited for a person
         )
         times = alike.order_by("-pk").values_list("confirmed_at", "finished_at")[:TIMED]
         took = [(end - begin).total_seconds() for begin, end in times if begin and end]

@@ -8,9 +8,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import as_csv, upload
 
-ROWS = [
-    [str(n), "Oslo" if n % 2 else "Rome", f"Text {n}. [simulate:good]"] for n in range(1, 25)
-]
+ROWS = [[str(n), "Oslo" if n % 2 else "Rome", f"Text {n}. [simulate:good]"] for n in range(1, 25)]
 
 
 def test_some_rows_and_of_these_a_few_first(page: Page) -> None:

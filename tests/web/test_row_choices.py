@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.drafts import estimates
-from jobs.models import Job
+from jobs.models import Job, Pilot
 from jobs.rules.row_choices import CONTAINS, EMPTY, IS, NOT_EMPTY, Condition, RowChoice
 
 from ..conftest import Simulator
@@ -55,6 +55,31 @@ def test_empty_values_mean_empty_cells(draft: Job, client_alice: Client) -> None
     client_alice.post(reverse("choose_rows", args=[draft.pk]), given)
     draft.refresh_from_db()
     assert draft.row_choice.where == (Condition("text", EMPTY),)
+
+
+def test_a_few_rows_are_sent_first_from_the_page(
+    draft: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    estimates.estimate_job(draft)
+    draft.refresh_from_db()
+    page = reverse("confirm", args=[draft.pk])
+    given = {"plan_sha256": draft.plan_sha256, "first": "yes"}
+    for wrong in ({"pilot_rows": "0"}, {"pilot_rows": "3"}, {"pilot_rows": "1", "pilot_by": "x"}):
+        answer = client_alice.post(page, {**given, **wrong}, follow=True)
+        assert "Nothing was sent." in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.state == Job.State.DRAFT
+    client_alice.post(page, {**given, "pilot_rows": "2", "pilot_by": "name", "pilot_rule": "on"})
+    draft.refresh_from_db()
+    pilot = Pilot.objects.get(job=draft)
+    assert draft.state == Job.State.SUBMITTING
+    assert (pilot.rows, pilot.by, pilot.least_good) == (2, "name", 97)
+    told = client_alice.get(reverse("job", args=[draft.pk])).content.decode()
+    assert "Pilot: 0 of 2 rows done" in told
+    # Not in yet: nothing is decided.
+    for name in ("continue_job", "end_pilot"):
+        answer = client_alice.post(reverse(name, args=[draft.pk]), follow=True)
+        assert "Nothing was changed" in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,16 @@ def step_of_pilot(job: Job, lease: Lease) -> bool:
         mine.update(step=Step.WAITING, result=_result_of(job, pilot))
         pilot.refresh_from_db()
     if pilot.is_waiting and not (_keeps_rule(job, pilot) and _release_by_rule(job)):
-        holds.hold(job.pk, PILOT_IS_IN)
+        _hold(job)
     return True
+
+
+def _hold(job: Job) -> None:
+    """Say that a person decides, unless one has just done so: that would hold the other rows."""
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=job.pk)  # before the pilot, as in release_rest
+        if Pilot.objects.filter(job=job, step=Step.WAITING).exists():
+            holds.hold(job.pk, PILOT_IS_IN)
 
 
 def _result_of(job: Job, pilot: Pilot) -> PilotResult:
@@ -120,7 +128,8 @@ def take_back_answers(job: Job, lease: Lease) -> None:
     """Let the rows of a pilot that was ended for another prompt count as stopped, if they are to be
     asked again. What they were answered stays with them until then. Raises LeaseLost."""
     pilot = find_pilot(job)
-    if pilot is None or not pilot.asks_again:
+    # What a retry has answered since is not taken back.
+    if pilot is None or not pilot.asks_again or job.last_round > 1:
         return
     kept = (Outcome.WAITING, Outcome.CANCELED, Outcome.LEFT_OUT)
     for some in slices_of(pilot.numbers):

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from jobs.actions import approvals, retries, submissions
 from jobs.actions import pilots as decisions
-from jobs.batches import collection, holds, planning
+from jobs.batches import collection, holds, leases, planning
 from jobs.drafts import deduplication, estimates
 from jobs.drafts import pilots as drafted_pilots
 from jobs.models import (
@@ -183,6 +183,26 @@ def test_another_prompt_for_the_rest_with_or_without_the_pilot(
     assert job.good_count == 30
     assert simulator.truth()["accepted_rows"] == (40 if ask_again else 30)
     assert job.cost > cost
+    # Stopping a retry later takes nothing back of what it has answered.
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
+    lease = leases.claim(job.pk)
+    assert lease is not None
+    pilots.take_back_answers(job, lease)
+    assert job.rows.filter(outcome=Outcome.GOOD, problem="").count() == 30
+
+
+def test_a_click_at_the_moment_when_the_pilot_comes_in_holds_nothing(
+    alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begun(alice, 20, PilotChoice(5))
+
+    def clicked(job: Job, pilot: Pilot) -> bool:
+        assert decisions.continue_job(job, alice)
+        return False
+
+    monkeypatch.setattr(pilots, "_keeps_rule", clicked)
+    job = drive_job(job)
+    assert (job.good_count, job.held) == (20, "")
 
 
 def test_duplicates_and_empty_rows_are_no_part_of_a_pilot(

@@ -19,11 +19,14 @@ from jobs.actions import invitations, reviews, submissions, teams
 from jobs.batches import external
 from jobs.drafts import estimates, templates
 from jobs.models import (
+    PILOT_IS_IN,
     Batch,
     Delivery,
     Heartbeat,
     Job,
     JournalState,
+    Outcome,
+    Pilot,
     Role,
     SpendingCaps,
     Team,
@@ -33,6 +36,7 @@ from jobs.models.outbox import Facts
 from jobs.notifications import destinations
 from jobs.results import review_sample
 from jobs.rules import result_proof
+from jobs.rules.pilots import PilotResult
 from jobs.rules.recipes import Recipe
 from jobs.web.examples import EXAMPLES
 from jobs.web.views import errors
@@ -172,6 +176,7 @@ def pages_of_drafts(cast: Cast) -> Iterator[Page]:
     yield "confirm", get(cast.as_eve, f"{page_of(draft)}confirm/")
     yield "save as template", get(cast.as_eve, f"{page_of(draft)}save-as-template/")
     change_job(draft, prompt="Sum up {{Review text}}")
+    yield "choose rows", get(cast.as_eve, f"{page_of(draft)}choose-rows/")
     yield "match columns", get(cast.as_eve, f"{page_of(draft)}columns/")
 
 
@@ -197,8 +202,28 @@ def pages_of_running_jobs(cast: Cast) -> Iterator[Page]:
     tries = result_proof.TRIES
     add_batch(short, 1, 6, Batch.State.ENDED, collect_failures=tries, arrived=3, ended_at=now)
     yield "finish without", get(cast.as_alice, f"{page_of(short)}finish-without/")
+    yield from pages_of_a_pilot(cast)
     stopping = store_job(cast.alice, Job.State.CANCELING, rows=rows, practice=True)
     yield "job, stopping", get(cast.as_alice, page_of(stopping))
+
+
+def pages_of_a_pilot(cast: Cast) -> Iterator[Page]:
+    cost = Decimal("0.07")
+    result = PilotResult(4, 3, cost, 12, Decimal("0.18"), Decimal("0.25"))
+    outcomes = [*[Outcome.GOOD] * 3, Outcome.ERRORED, *[Outcome.WAITING] * 12]
+    job = store_job(
+        cast.alice,
+        Job.State.WORKING,
+        rows=REVIEWS,
+        outcomes=outcomes,
+        practice=True,
+        held=PILOT_IS_IN,
+    )
+    Pilot.objects.create(
+        job=job, step=Pilot.Step.WAITING, rows=4, numbers=[1, 2, 3, 4], result=result
+    )
+    yield "job, pilot is in", get(cast.as_alice, page_of(job))
+    yield "end the pilot", get(cast.as_alice, f"{page_of(job)}pilot/change-prompt/")
 
 
 def pages_of_a_finished_job(cast: Cast) -> Iterator[Page]:

@@ -17,6 +17,7 @@ from ..rules import wording
 from ..rules.answer_formats import as_written
 from ..rules.pricing import UnknownPrice
 from ..rules.recipes import Recipe, with_example, with_rows_of
+from ..rules.row_choices import RowChoice
 from ..spending import cap_notices, caps
 from .nudges import nudge_worker
 
@@ -141,6 +142,19 @@ def mark_private(job: Job, names: Collection[str], user: User) -> bool:
             job.trials.filter(state=Trial.State.WAITING).delete()
             nudge_worker(job)
     return bool(marked)
+
+
+def choose_rows(job: Job, choice: RowChoice, user: User) -> bool:
+    """Choose which rows of a draft are sent; the price follows. True if something changed."""
+    if job.row_choice == choice:
+        return False
+    drafts = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, kind=Job.Kind.TABLE)
+    chosen = drafts.update(
+        row_choice=choice, plan_sha256="", changed_by=user, next_action_at=clock.now()
+    )
+    if chosen:
+        nudge_worker(job)
+    return bool(chosen)
 
 
 def save_recipe(job: Job, recipe: Recipe, user: User) -> bool:

@@ -12,6 +12,7 @@ from ..batches import holds
 from ..models import (
     Batch,
     Job,
+    Pilot,
     Trial,
     audit,
     clock,
@@ -23,17 +24,19 @@ from ..models import (
 )
 from ..models.quotas import why_too_many_rows
 from ..rules import result_proof, wording
+from ..rules.pilots import PilotChoice, choice_problems
 from ..spending import cap_notices, caps
 from . import approvals
 from .nudges import nudge_worker
 
 
-def confirm(job: Job, plan_sha256: str, user: User) -> bool:
+def confirm(job: Job, plan_sha256: str, user: User, pilot: PilotChoice | None = None) -> bool:
     """Submit a draft exactly as shown: `plan_sha256` is the hash of that plan. False if the draft
     or its price has changed, or it was submitted before.
 
-    The ceiling is reserved. Raises caps.NotAllowed if it exceeds a limit, if a second person has
-    to approve the job first, or if approval is needed and `user` is not the owner.
+    The ceiling is reserved, of all rows, also with a `pilot`: rows that are sent first. Raises
+    caps.NotAllowed if it exceeds a limit, if a second person has to approve the job first, if
+    approval is needed and `user` is not the owner, or if there cannot be such a pilot.
     """
     with transaction.atomic():
         allowed, now = caps.lock_caps(), clock.now()
@@ -44,6 +47,10 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
             return False
         used = caps.take_up(job, estimate.most, allowed, now)
         require_rows(job.owner, estimate.rows, now)
+        if pilot:
+            columns = job.columns if job.kind == Job.Kind.TABLE else None
+            for problem in choice_problems(pilot, estimate.rows, columns):
+                raise caps.NotAllowed(problem)
         approved = {}
         if caps.needs_approval(job, estimate.most, allowed):
             if why := caps.why_approval_is_missing(job, plan_sha256, user):
@@ -65,6 +72,10 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
         if confirmed:
             # Tests that have not been sent are no longer needed.
             job.trials.filter(state=Trial.State.WAITING).delete()
+            if pilot:
+                Pilot.objects.create(
+                    job=job, rows=pilot.rows, by=pilot.by, least_good=pilot.least_good
+                )
             job_log.write(job.pk, f"Submitted {wording.rows(estimate.rows)}.", user)
             cap_notices.tell_if_near(used, now)
             nudge_worker(job)
@@ -73,6 +84,7 @@ def confirm(job: Job, plan_sha256: str, user: User) -> bool:
                 "rows": estimate.rows,
                 "most_usd": format(estimate.most, "f"),
                 "approved_by": job.approval_by_id if approved else None,
+                **({"pilot_rows": pilot.rows} if pilot else {}),
             }
             audit.record("job_submitted", who=user, job=job.pk, after=after)
     return confirmed

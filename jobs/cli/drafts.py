@@ -24,6 +24,7 @@ from .options import (
 )
 from .problems import show_problems
 from .reading_options import choices_from
+from .row_options import choose_rows
 from .worker_waits import wait_for_worker
 
 
@@ -51,6 +52,7 @@ def make_draft(console: Console, options: dict[str, Any]) -> Job:
     if problems := plan_problems(job, recipe, recipe_was_given(options)):
         job_basics.delete_job(job, job.owner)
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
+    choose_rows(console, job, options)
     if job.kind == Job.Kind.TABLE:
         drafts.save_recipe(job, recipe, job.owner)
         job.refresh_from_db()

@@ -12,7 +12,7 @@ from ..drafts.model_catalog import OfferedModel
 from ..drafts.templates import template_recipe
 from ..ingest.finding_kinds import asks
 from ..ingest.protocol import UploadSummary
-from ..models import Job, Outcome, Template, Trial
+from ..models import Job, Outcome, Pilot, Template, Trial, find_pilot
 from ..retries.problem_groups import ProblemGroup, Remedy
 from ..rules import pricing
 from ..rules.answer_formats import COLUMNS, stored_values
@@ -72,12 +72,32 @@ def facts_of_job(job: Job) -> dict[str, Any]:
         "good": job.good_count,
         "attention": job.attention_count,
         "left_out": job.unsent_count,
+        "not_selected": job.unselected_count,
+        "pilot": _facts_of_pilot(find_pilot(job)),
         "brought_in": job.is_external,
         "cost_usd": format(job.cost, "f"),
         "estimate": facts_of_estimate(estimates.current(job)),
         "created_at": job.created_at.isoformat(),
         "confirmed_at": job.confirmed_at and job.confirmed_at.isoformat(),
         "finished_at": job.finished_at and job.finished_at.isoformat(),
+    }
+
+
+def _facts_of_pilot(pilot: Pilot | None) -> dict[str, Any] | None:
+    """None for a job without one."""
+    if pilot is None:
+        return None
+    found = pilot.result
+    return {
+        "step": pilot.step,
+        "rows": len(pilot.numbers) or pilot.rows,
+        "by": pilot.by or None,
+        "rule": pilot.least_good or None,
+        "good": found and found.good,
+        "cost_usd": found and format(found.cost, "f"),
+        "rest_rows": found and found.rest_rows,
+        "rest_usd": found
+        and {"low": format(found.rest_low, "f"), "high": format(found.rest_high, "f")},
     }
 
 

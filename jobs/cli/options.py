@@ -38,6 +38,7 @@ from ..web.forms.recipes import RecipeForm
 from ..web.forms.retries import AgainForm
 from .exit_codes import WRONG_USE
 from .reading_options import add_choices
+from .row_options import add_row_choice
 
 EMPTY = Recipe(prompt="", system="", model=DEFAULT_MODEL)
 _columns_decoder = msgspec.json.Decoder(tuple[AnswerColumn, ...])
@@ -113,6 +114,7 @@ def add_recipe(parser: CommandParser) -> None:
     )
     parser.add_argument("--skip-empty", action="store_true", help="skip rows with an empty cell")
     add_private(parser)
+    add_row_choice(parser)
 
 
 def add_private(parser: CommandParser) -> None:

@@ -9,13 +9,17 @@ from django.core.management.base import CommandError, CommandParser
 
 from ..actions import approvals, submissions
 from ..drafts import estimates
-from ..models import SpendingCaps
+from ..models import Job, SpendingCaps
+from ..rules import wording
+from ..rules.pilots import PilotChoice, choice_problems
 from ..rules.price_estimates import Estimate
 from ..spending import caps
 from .console import Console, require_confirmation
 from .drafts import make_draft
+from .exit_codes import WRONG_USE
 from .options import add_recipe
 from .price_words import half, price_in_words
+from .row_options import count_of_rows
 from .worker_waits import wait_for_worker
 
 HELP = "make a job of a file and submit it"
@@ -23,18 +27,38 @@ HELP = "make a job of a file and submit it"
 
 def add_arguments(parser: CommandParser) -> None:
     add_recipe(parser)
+    parser.add_argument(
+        "--pilot", type=count_of_rows, metavar="N", help="send N rows first; the others wait"
+    )
+    parser.add_argument(
+        "--pilot-by", metavar="COLUMN", help="with a share of each value of this column"
+    )
+    parser.add_argument(
+        "--pilot-rule",
+        type=count_of_rows,
+        metavar="PERCENT",
+        help="send the others without asking if so many of the pilot are good, within the price",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask about the price")
 
 
 def run(console: Console, options: dict[str, Any]) -> None:
     require_confirmation(options)
+    pilot = pilot_of(options)
     job = make_draft(console, options)
     job = wait_for_worker(job, lambda job: estimates.current(job) is not None)
     estimate = estimates.current(job)
     assert estimate is not None  # noqa: S101 - waited for
     if estimate.trouble:
         raise CommandError(f"{estimate.trouble} The draft is saved as job {job.pk}.")
+    columns = job.columns if job.kind == Job.Kind.TABLE else None
+    for problem in choice_problems(pilot, estimate.rows, columns) if pilot else []:
+        raise CommandError(
+            f"--pilot: {problem} The draft is saved as job {job.pk}.", returncode=WRONG_USE
+        )
     show_price(console, estimate)
+    if pilot:
+        console.say(f"{wording.rows(pilot.rows)} are sent first. The others wait.")
     if not options["yes"] and not console.ask_to_submit(estimate.rows, estimate.most):
         raise CommandError(f"Not submitted. The draft is saved as job {job.pk}.")
     if caps.needs_approval(job, estimate.most, SpendingCaps.get()):
@@ -45,7 +69,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
             f"on its page. {caps.why_nobody_can_approve(job)}".strip()
         )
     try:
-        confirmed = submissions.confirm(job, job.plan_sha256, job.owner)
+        confirmed = submissions.confirm(job, job.plan_sha256, job.owner, pilot)
     except caps.NotAllowed as why:
         raise CommandError(f"Not submitted. {why} The draft is saved as job {job.pk}.") from why
     if not confirmed:
@@ -54,6 +78,19 @@ def run(console: Console, options: dict[str, Any]) -> None:
         )
     console.say("Submitted.")
     console.write(str(job.pk))
+
+
+def pilot_of(options: dict[str, Any]) -> PilotChoice | None:
+    """The pilot that was asked for."""
+    if options["pilot"]:
+        rule = options["pilot_rule"] or 0
+        return PilotChoice(options["pilot"], options["pilot_by"] or "", rule)
+    if options["pilot_by"] or options["pilot_rule"]:
+        raise CommandError(
+            "--pilot-by and --pilot-rule need --pilot: how many rows to send first.",
+            returncode=WRONG_USE,
+        )
+    return None
 
 
 def show_price(console: Console, estimate: Estimate) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from .. import models
 from ..models import Heartbeat, Job, SiteState
 from . import worker_waits
 from .console import Console
-from .exit_codes import ATTENTION, HELD, TIMED_OUT
+from .exit_codes import ATTENTION, HELD, PILOT_IS_IN, TIMED_OUT
 from .options import find_job
+from .pilot import pilot_in_words
 from .worker_waits import is_late
 
 HELP = "wait until a job has finished"
@@ -32,6 +34,8 @@ def run(console: Console, options: dict[str, Any]) -> None:
             break
         if job.state in (Job.State.DRAFT, Job.State.UNREADABLE):
             raise CommandError(f"Job {job.pk} was not submitted: {job.get_state_display()}.")
+        if job.held == models.PILOT_IS_IN:
+            raise CommandError(pilot_in_words(job), returncode=PILOT_IS_IN)
         if why := job.held or (SiteState(job.key_team).why_not_sending if job.sends else ""):
             raise CommandError(f"Job {job.pk} is held: {why}", returncode=HELD)
         timeout = options["timeout"]
@@ -44,7 +48,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
             warned = True
             console.say("The worker is not running, so nothing happens. Start it: make run")
         worker_waits.pause()
-    on_purpose = job.ignored_count
+    on_purpose = job.ignored_count + job.unselected_count
     if without := job.row_count - job.good_count - on_purpose:
         raise CommandError(
             f"Job {job.pk} has finished; {without:,} of {job.row_count:,} rows have no good "
@@ -57,7 +61,9 @@ def run(console: Console, options: dict[str, Any]) -> None:
             f"file: {job.stray_count:,}.",
             returncode=ATTENTION,
         )
-    left_out = f"; ignored: {on_purpose:,}" if on_purpose else ""
+    left_out = f"; ignored: {job.ignored_count:,}" if job.ignored_count else ""
+    if job.unselected_count:
+        left_out += f"; not selected: {job.unselected_count:,}"
     console.say(
         f"Job {job.pk} has finished; all {job.good_count:,} rows have a good answer{left_out}."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..models import Job, recipe_of, trial_key
-from ..rules import recipes, wording
+from ..rules import recipes, row_choices, wording
 from ..rules.recipes import Recipe
 from . import model_catalog
 
@@ -15,7 +15,8 @@ def problems(job: Job) -> list[str]:
     is read."""
     if job.kind == Job.Kind.REQUESTS:
         return []
-    return recipe_problems(recipe_of(job), job.columns)
+    chosen = row_choices.choice_problems(job.row_choice, job.columns)
+    return recipe_problems(recipe_of(job), job.columns) + chosen
 
 
 def recipe_problems(recipe: Recipe, columns: Sequence[str]) -> list[str]:

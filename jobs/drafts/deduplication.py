@@ -15,7 +15,7 @@ from ..batches.slices import slice_transaction
 from ..models import Job, Outcome, Row, RowQuerySet, job_log, note_change, recipe_of
 from ..models.statements import update_statement
 from ..rules import wording
-from . import estimates
+from . import estimates, selected_rows
 from .row_survey import RepeatedRow, find_previous_job, find_repeated_rows
 
 SLICE = 500  # rows changed at a time
@@ -27,12 +27,14 @@ GONE = (
 
 
 def mark_repeated_rows(job: Job, lease: Lease) -> None:
-    """Mark the duplicates of a confirmed job, and copy answers from the previous job. Safe to
-    repeat after a crash: it marks the same rows each time, and no batch is planned before it is
-    done.
+    """Mark the rows of a confirmed job that are not selected and the duplicates among the others,
+    and copy answers from the previous job. Safe to repeat after a crash: it marks the same rows
+    each time, and no batch is planned before it is done.
 
     Holds the job when fewer answers can be reused than its price counted on. Raises LeaseLost.
     """
+    if not selected_rows.mark_unselected_rows(job, lease):
+        return  # the job is being stopped
     recipe = recipe_of(job)
     found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
     answered = 0

@@ -24,6 +24,11 @@ def file_version(job: Job) -> list[Any]:
     return [job.upload_sha256, choices or {}, job.corrections]
 
 
+def chosen_rows(job: Job) -> list[Any]:
+    """The choice of rows; nothing if all rows are sent, as in drafts of older versions."""
+    return [] if job.row_choice.is_all else [job.row_choice]
+
+
 def reusable_answers(job: Job) -> list[int] | None:
     """Which answers of the previous job can be reused; None without one."""
     before = row_survey.find_previous_job(job)
@@ -43,6 +48,7 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     wordless = not recipes.static_text(recipe.prompt).strip()
     sent = [recipe.skip_empty, recipe.skip_duplicates, recipe.only_new]
     rows = [file_version(job), columns, wordless, sent, reusable_answers(job)]
+    rows += chosen_rows(job)
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
     counted = [file_version(job), texts, recipe.effort, settings.PRACTICE, token_counts.SAMPLE]
     counts_key = hash_values(counted)

@@ -26,6 +26,7 @@ from ..rules.recipes import Recipe
 from . import checks
 from .answer_lengths import LEAST_TESTED
 from .estimate_basis import (
+    chosen_rows,
     file_version,
     find_basis,
     hash_values,
@@ -77,12 +78,13 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
 
 
 def key_of(job: Job) -> str:
-    """A hash of all that an estimate depends on: file, recipe, tested rows, reusable answers,
-    prices and mode."""
+    """A hash of all that an estimate depends on: file, recipe, selected rows, tested rows, reusable
+    answers, prices and mode."""
     recipe = recipe_of(job)
     seen = job.trials.lengths().get(trial_key(job, recipe), [])
     known = seen if len(seen) >= LEAST_TESTED else [one.pk for one in find_same_jobs(job)]
-    return hash_values([file_version(job), recipe, known, reusable_answers(job), price_list()])
+    parts = [file_version(job), recipe, known, reusable_answers(job), price_list()]
+    return hash_values([*parts, *chosen_rows(job)])
 
 
 def price_list() -> str:
@@ -137,8 +139,9 @@ def estimate_job(job: Job, lease: Lease | None = None) -> Estimate | None:
     with transaction.atomic():
         same = Job.objects.filter(pk=job.pk, state=Job.State.DRAFT, readings=job.readings)
         # Unless the recipe has changed meanwhile.
-        stored = same.select_for_update().values_list("recipe", "private_columns").first()
-        if stored == (job.recipe, job.private_columns):
+        names = ("recipe", "private_columns", "row_choice")
+        stored = same.select_for_update().values_list(*names).first()
+        if stored == tuple(getattr(job, name) for name in names):
             same.update(estimate=estimate, plan_sha256=plan)
     return estimate
 
@@ -186,6 +189,8 @@ def _trouble(job: Job, basis: Basis, unpriced: Sequence[str]) -> str:
             return f"There is no price for {names}. Choose another model."
         return f"There is no price for {names}. Change the model in your file and upload it again."
     survey = basis.survey
+    if survey.trouble:
+        return survey.trouble
     if count_sent(job, recipe_of(job), survey) <= 0 and not count_reused(
         job, recipe_of(job), survey
     ):

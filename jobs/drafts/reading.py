@@ -56,6 +56,7 @@ from ..models import (
 from ..models.results import NO_RESULT
 from ..models.statements import insert_statement
 from ..rules import column_matching
+from ..rules.row_choices import RowChoice
 from .private_columns import private_columns_for
 
 logger = logging.getLogger(__name__)
@@ -256,6 +257,8 @@ def _finish(
 ) -> None:
     recipe = _fitted_recipe(job, summary)
     recipe["private_columns"] = private_columns_for(job, summary.columns)
+    if summary.kind == Job.Kind.REQUESTS:
+        recipe["row_choice"] = RowChoice()  # of the table that was here before
     state, skipped = Job.State.DRAFT, summary.skipped
     if job.is_external:
         # None of it will be sent, and requests that this site would not send may have answers.

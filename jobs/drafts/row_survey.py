@@ -14,6 +14,7 @@ from ..models import Job, Outcome, Row, recipe_of, recipe_of_round
 from ..rules.price_estimates import Survey
 from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG, RowContents
+from .selected_rows import Selection, select_rows
 
 SLICE = 2_000  # rows read at a time
 # Rows held in memory at a time. A larger job takes more passes, not more memory.
@@ -28,7 +29,13 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     skips them, and otherwise only among the first ROWS_COMPARED. Raises LeaseLost."""
     contents = RowContents(recipe, job.columns)
     empty = blank = emptiest = most = left_out = left_out_bytes = long = long_bytes = 0
+    unselected = unselected_bytes = first = 0
+    selection = select_rows(job, recipe, lease)
     for number, cells in _rows(job, lease):
+        if selection and not selection.includes(number, cells):
+            unselected, unselected_bytes = unselected + 1, unselected_bytes + contents.bytes(cells)
+            continue
+        first = first or number
         # The text around the cells is shorter than LONG, or else all rows count as long.
         if contents.may_be_long(cells) and (size := contents.bytes(cells)) > LONG:
             long, long_bytes = long + 1, long_bytes + size
@@ -45,7 +52,9 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
     # An answered row that is not sent is no duplicate as well; otherwise a row may be both.
     passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
     for only_new, skip_duplicates in passes:
-        for one in find_repeated_rows(job, recipe, only_new, skip_duplicates, whole, lease):
+        for one in find_repeated_rows(
+            job, recipe, only_new, skip_duplicates, whole, lease, selection
+        ):
             size = contents.bytes(one.cells)
             if one.earlier:
                 known, known_bytes = known + 1, known_bytes + size
@@ -63,6 +72,10 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
         long_bytes,
         alike,
         alike_bytes,
+        unselected,
+        unselected_bytes,
+        first,
+        selection.trouble if selection else "",
     )
 
 
@@ -100,10 +113,11 @@ def find_repeated_rows(
     skip_duplicates: bool,
     whole: bool,
     lease: Lease | None = None,
+    selection: Selection | None = None,
 ) -> Iterator[RepeatedRow]:
     """Yield the rows that need not be sent: with `only_new` those with a good answer in the
     previous job, with `skip_duplicates` duplicates of an earlier row. Without `whole`, looks at the
-    first ROWS_COMPARED rows only.
+    first ROWS_COMPARED rows only. `selection`: of a draft, whose other rows are not marked yet.
 
     Raises LeaseLost.
     """
@@ -126,6 +140,8 @@ def find_repeated_rows(
         for number, cells in _rows(job, lease):
             if not whole and number > ROWS_COMPARED:
                 break
+            if selection and not selection.includes(number, cells):
+                continue
             key = contents.key(cells)
             if key[0] % parts != part or contents.is_skipped(contents.empty(cells)):
                 continue

@@ -122,7 +122,7 @@ def _context_window(model: str) -> int:
 def count_sent(job: Job, recipe: Recipe, survey: Survey) -> int:
     """How many rows will be sent with `recipe`."""
     repeated = (survey.alike if recipe.skip_duplicates else 0) + count_reused(job, recipe, survey)
-    return job.sendable_count - survey.left_out - repeated
+    return job.sendable_count - survey.unselected - survey.left_out - repeated
 
 
 def count_reused(job: Job, recipe: Recipe, survey: Survey) -> int:
@@ -141,6 +141,7 @@ def build_table_share(
     fixed = (len(recipes.static_text(recipe.template).encode()) + form) * rows
     by_column = dict(zip(job.columns, job.reading.column_bytes, strict=True))
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
+    filled -= survey.unselected_bytes
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.skip_duplicates else 0)
     filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
     seen = tested.get(trial_key(job, recipe), [])

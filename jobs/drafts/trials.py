@@ -37,10 +37,11 @@ from ..models import (
 )
 from ..models.results import result_values
 from ..provider import client, errors
-from ..rules import pricing, recipes
+from ..rules import pricing, recipes, row_choices
 from ..rules.answer_formats import output_format
 from ..rules.judging import Judgment, Result, judge_result
 from ..rules.recipes import Recipe
+from ..rules.row_choices import RowFilter
 from ..rules.row_contents import RowContents
 from .token_counts import LEAST_TOKEN_BYTES
 
@@ -59,9 +60,15 @@ _encoder = msgspec.json.Encoder()
 
 def choose_rows(job: Job, count: int, *, at_random: bool) -> list[Row]:
     """Up to `count` rows of a draft that can be sent: the first ones, or random ones."""
-    contents = RowContents(recipe_of(job), job.columns) if job.kind == Job.Kind.TABLE else None
+    is_table = job.kind == Job.Kind.TABLE
+    contents = RowContents(recipe_of(job), job.columns) if is_table else None
+    # Whether the sample includes a row takes a look at all rows.
+    filtered = not row_choices.choice_problems(job.row_choice, job.columns)
+    wanted = RowFilter(job.row_choice, job.columns) if is_table and filtered else None
 
     def would_be_sent(row: Row) -> bool:
+        if wanted and not wanted.fits(row.content):
+            return False
         return contents is None or not contents.is_skipped(contents.empty(row.content))
 
     every: Sequence[int] = range(1, job.row_count + 1)

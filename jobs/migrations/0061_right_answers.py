@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0057_copies"),
+        ("jobs", "0058_team_keys"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

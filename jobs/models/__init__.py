@@ -58,6 +58,7 @@ from .people import (
     role_of,
     sees_everything,
 )
+from .pilots import PILOT_IS_IN, Pilot, find_pilot
 from .querysets import NotMoved, StateQuerySet
 from .quotas import RoleQuota
 from .recipes import (
@@ -112,6 +113,7 @@ __all__ = [
     "NOT_GOOD",
     "ONE_ROW_MODELS",
     "PICO",
+    "PILOT_IS_IN",
     "SPENDING_IS_STOPPED",
     "Absence",
     "Access",
@@ -155,6 +157,7 @@ __all__ = [
     "NotificationChoices",
     "Outcome",
     "PastSpending",
+    "Pilot",
     "PriceOverride",
     "Profile",
     "Retention",
@@ -189,6 +192,7 @@ __all__ = [
     "approving_people",
     "containing",
     "dollars",
+    "find_pilot",
     "fingerprint_of",
     "fingerprint_of_owner",
     "hash_token",

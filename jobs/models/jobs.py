@@ -37,6 +37,7 @@ from .people import (
     teams_of,
 )
 from .querysets import StateQuerySet
+from .row_choices import ChoosesRows
 
 # Of a job: no step waits for longer, and no lease is for longer, but that of one that sends.
 LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
@@ -144,6 +145,7 @@ class JobQuerySet(StateQuerySet["Job"]):
             confirmed_at__isnull=False,
             finished_at__gt=F("confirmed_at"),
             rounds=None,
+            pilot=None,  # which waited for a person
         )
         times = alike.order_by("-pk").values_list("confirmed_at", "finished_at")[:TIMED]
         took = [(end - begin).total_seconds() for begin, end in times if begin and end]
@@ -154,7 +156,7 @@ class JobQuerySet(StateQuerySet["Job"]):
         return self.filter(state=Job.State.SUBMITTING, practice=settings.PRACTICE)
 
 
-class Job(models.Model):
+class Job(ChoosesRows):
     class State(models.TextChoices):
         READING = "reading", "Reading the file"
         UNREADABLE = "unreadable", "Could not be read"
@@ -396,7 +398,7 @@ class Job(models.Model):
 
     @property
     def sendable_count(self) -> int:
-        return self.row_count - self.unsent_count
+        return self.row_count - self.unsent_count - self.unselected_count
 
     @property
     def to_send_count(self) -> int:
@@ -411,9 +413,7 @@ class Job(models.Model):
     @property
     def ignored_count(self) -> int:
         """Rows that were left out on purpose, from the tally."""
-        on_purpose = Outcome.LEFT_OUT, IGNORED
-        causes = self.tally.causes
-        return sum(rows for outcome, cause, rows in causes if (outcome, cause) == on_purpose)
+        return self.tally.rows_with(Outcome.LEFT_OUT, IGNORED)
 
     def outcome_count(self, *outcomes: str) -> int:
         """Rows with one of `outcomes`, from the tally."""

@@ -17,6 +17,7 @@ from ..rules.structs import reader_of
 from .fields import StructField
 from .jobs import Job
 from .outcomes import NOT_GOOD, Outcome
+from .pilots import Pilot
 from .results import RowResult
 
 
@@ -42,9 +43,15 @@ class RowQuerySet(models.QuerySet["Row"]):
             yield rows
             after = rows[-1][0]
 
-    def to_be_sent(self, job: Job) -> Self:
+    def unsent(self, job: Job) -> Self:
         """Rows of a confirmed job that are in no batch yet."""
         return self.filter(job=job, outcome=Outcome.WAITING, batch=None, same_as=None)
+
+    def to_be_sent(self, job: Job) -> Self:
+        """Those of `unsent` that may be sent now: while a pilot is open, its rows only."""
+        pilot = Pilot.objects.open().filter(job=job).first()
+        unsent = self.unsent(job)
+        return unsent if pilot is None else unsent.filter(number__in=pilot.numbers)
 
     def failed(self) -> Self:
         """Rows that were to be sent and have no good answer, for whatever reason, and are not the

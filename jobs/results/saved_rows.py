@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..models import Attempt, Job, Outcome, Row, dollars
+from ..models import Attempt, Job, Outcome, Row, RowQuerySet, dollars
 from ..rules.judging import MARKED_DOWN
 
 SLICE = 1_000  # rows read and written at a time
@@ -78,9 +78,9 @@ _SUMMED = (
 )
 
 
-def saved_rows(job: Job, **conditions: Any) -> Iterator[list[SavedRow]]:
-    """The job's rows in order, slice by slice."""
-    rows = Row.objects.filter(job=job, **conditions)
+def saved_rows(job: Job, wanted: RowQuerySet | None = None) -> Iterator[list[SavedRow]]:
+    """The job's rows in order, slice by slice: those that are `wanted`, or all."""
+    rows = Row.objects.filter(job=job) if wanted is None else wanted
     for some in rows.value_slices(SLICE, *SavedRow._fields[1:]):
         yield _with_earlier_attempts(job, [SavedRow._make(one) for one in some])
 

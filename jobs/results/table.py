@@ -23,10 +23,10 @@ from ..ingest.corrections import beside
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.json_reader import REQUEST
 from ..ingest.shapes import row_name
-from ..models import NOT_GOOD, Batch, Job, Outcome, answer_shape_of
+from ..models import NOT_GOOD, Batch, Job, Outcome, Row, answer_shape_of
 from ..models.privacy import shown_content
 from ..rules.answer_formats import COLUMNS, AnswerKind, Value, as_cell, stored_values, values_in
-from ..rules.judging import describe_cause, describe_problem
+from ..rules.judging import NOT_SELECTED, describe_cause, describe_problem
 from ..rules.spreadsheet_cells import (
     csv_line,
     plain_cell,
@@ -249,16 +249,18 @@ def problem_chunks(job: Job) -> Iterator[bytes]:
     delimiter of the upload, ready-made requests as JSONL. Of an upload that could not be read there
     are no rows, only the places where something is wrong."""
     wanted = [Outcome.LEFT_OUT, *(NOT_GOOD if job.was_sent else ())]
+    # Rows that are not selected have nothing to be corrected.
+    mine = Row.objects.filter(job=job, outcome__in=wanted).exclude(cause=NOT_SELECTED)
     if job.state == Job.State.UNREADABLE:
         yield from _file_problems(job)
     elif job.kind == Job.Kind.REQUESTS:
-        for rows in saved_rows(job, outcome__in=wanted):
+        for rows in saved_rows(job, mine):
             yield "".join(_problem_line(job, row) for row in rows).encode(errors="replace")
     else:
         delimiter = problem_delimiter(job)
         header = [*beside(OURS, job.columns), *job.columns]
         yield BOM + _csv_lines([map(plain_cell, header)], delimiter)
-        for rows in saved_rows(job, outcome__in=wanted):
+        for rows in saved_rows(job, mine):
             lines = (
                 map(plain_cell, [*_what_is_wrong(job, row), *shown_content(job, row)])
                 for row in rows
@@ -302,7 +304,9 @@ def _what_is_wrong(job: Job, row: SavedRow) -> list[str]:
 
 def row_slices(job: Job, only: str = "all") -> Iterator[list[SavedRow]]:
     """The job's rows of ROW_FILTERS[only] in order, slice by slice."""
-    return saved_rows(job) if only == "all" else saved_rows(job, outcome__in=ROW_FILTERS[only])
+    if only == "all":
+        return saved_rows(job)
+    return saved_rows(job, Row.objects.filter(job=job, outcome__in=ROW_FILTERS[only]))
 
 
 def _csv_lines(rows: Iterable[Iterable[str]], delimiter: str = ",") -> bytes:

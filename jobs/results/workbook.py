@@ -56,7 +56,7 @@ MEANINGS = {
     Outcome.ERRORED: "No answer. The problem is in its row.",
     Outcome.EXPIRED: "Anthropic did not process it within 24 hours. Not charged.",
     Outcome.CANCELED: "You stopped the job before it was answered. Not charged.",
-    Outcome.LEFT_OUT: "Skipped or ignored. The reason is in its row.",
+    Outcome.LEFT_OUT: "Skipped, ignored or not selected. The reason is in its row.",
     Outcome.WAITING: "No answer yet.",
 }
 KINDS_OF_ROWS = {

@@ -25,6 +25,7 @@ from ..ingest.request_reader import RequestReader
 from ..ingest.row_cells import line_of
 from ..ingest.shapes import LINES_NAMED, Finding, Limits, ParsedRow, Unreadable, row_name
 from ..models import CorrectedUpload, Job, Outcome, Row, RowChange, files
+from ..rules.judging import NOT_SELECTED
 from . import edits
 
 SLICE = 1_000  # rows handled at a time
@@ -123,7 +124,7 @@ def match_rows(
     is_table = job.kind == Job.Kind.TABLE
     corrections.bind(job.columns if is_table else [REQUEST])
     names = corrections.left()
-    numbers, good = _rows_named(job, set(names), lease)
+    numbers, fixed = _rows_named(job, set(names), lease)
     corrected_line = _table_line if is_table else _request_line
     checks = _Checks(job)
     what = "Row" if job.reading.format == "JSON" else "Line"  # as shapes.row_name
@@ -146,14 +147,11 @@ def match_rows(
         wrong.append(f"{what} {name:,} cannot be sent as you corrected it: {SAME_ID}")
     found.changed = len(changed)
     notes = [finding.text for finding in corrections.remarks_on_files()]
-    unknown = [name for name in corrections.left() if name not in good]
-    found.good, found.wrong, found.unknown = len(good), len(wrong), len(unknown)
+    unknown = [name for name in corrections.left() if name not in fixed]
+    found.good, found.wrong, found.unknown = len(fixed), len(wrong), len(unknown)
     notes += _first(wrong)
     notes += _first(
-        [
-            f"{what} {name:,} already has a good answer, so it was not changed."
-            for name in sorted(good)
-        ]
+        [f"{what} {name:,} {why}, so it was not changed." for name, why in sorted(fixed.items())]
     )
     notes += _first(
         [f"{what} {name:,} of the corrected file is not in your upload." for name in unknown]
@@ -164,23 +162,27 @@ def match_rows(
     return found, changed
 
 
-def _rows_named(job: Job, names: set[int], lease: Lease | None) -> tuple[dict[int, int], set[int]]:
-    """Of the rows that a file names: the names of editable rows by number, and the names of rows
-    that already have a good answer."""
-    numbers, good = {}, set()
+def _rows_named(
+    job: Job, names: set[int], lease: Lease | None
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Of the rows that a file names: the names of editable rows by number, and why others cannot be
+    edited, by their name."""
+    numbers, fixed = {}, {}
     format_ = job.reading.format
     # A row's number is never larger than its name: names count empty lines, too.
     rows = Row.objects.filter(job=job, number__lte=max(names, default=0))
-    for some in rows.value_slices(10 * SLICE, "line", "outcome"):
-        for number, line, outcome in some:
+    for some in rows.value_slices(10 * SLICE, "line", "outcome", "cause"):
+        for number, line, outcome, cause in some:
             name = row_name(format_, number, line)
-            if name in names and outcome in edits.CAN_BE_EDITED:
+            if name in names and cause == NOT_SELECTED:
+                fixed[name] = "was not selected to be sent"
+            elif name in names and outcome in edits.CAN_BE_EDITED:
                 numbers[number] = name
             elif name in names:
-                good.add(name)
+                fixed[name] = "already has a good answer"
         if lease:
             lease.renew()
-    return numbers, good
+    return numbers, fixed
 
 
 def _rows(job: Job, numbers: list[int], lease: Lease | None) -> Iterator[Row]:

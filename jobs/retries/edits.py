@@ -14,7 +14,7 @@ from django.db.models import F
 
 from ..models import NOT_GOOD, Edit, Job, Outcome, Row, RowChange, RowQuerySet, clock
 from ..models.statements import insert_statement
-from ..rules.judging import LONGER, SHORTEN, WITHOUT
+from ..rules.judging import LONGER, NOT_SELECTED, SHORTEN, WITHOUT
 from . import rounds, selection
 
 _PUT = (
@@ -45,7 +45,7 @@ def editable_rows(job: Job) -> RowQuerySet:
     """The rows of a finished job that can be edited and retried."""
     if job.state != Job.State.FINISHED or not rounds.knows_rows(job):
         return Row.objects.none()
-    return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED)
+    return Row.objects.filter(job=job, outcome__in=CAN_BE_EDITED).exclude(cause=NOT_SELECTED)
 
 
 def why_not_editable(job: Job, row: Row) -> str:
@@ -54,6 +54,8 @@ def why_not_editable(job: Job, row: Row) -> str:
         return "You can edit rows once the job has finished."
     if not rounds.knows_rows(job):
         return "This batch was imported without its file, so its rows cannot be edited."
+    if row.cause == NOT_SELECTED:
+        return f"Row {row.number:,} was not selected to be sent, so it cannot be edited."
     return f"Row {row.number:,} has a good answer, so it cannot be edited."
 
 

@@ -41,6 +41,7 @@ class Cause:
 
 
 IGNORED = "set_aside"
+NOT_SELECTED = "not_selected"
 CHARGED = "Charged for input and output."
 MARKED_DOWN = "marked_down"  # the one cause that a person gives
 CAUSES: dict[str, Cause] = {
@@ -191,6 +192,7 @@ CAUSES: dict[str, Cause] = {
         remedies=(AGAIN, EDIT, LEAVE_OUT),
     ),
     IGNORED: Cause("Left out by you", "You chose to ignore this row.", remedies=()),
+    NOT_SELECTED: Cause("Not selected", "This row was not selected to be sent.", remedies=()),
     "left_out": Cause("Left out", "This row could not be sent; its problem says why."),
 }
 PASSING_CAUSES = tuple(name for name, cause in CAUSES.items() if cause.passing)

@@ -87,6 +87,10 @@ class Survey:
     long_bytes: int = 0
     alike: int = 0  # duplicates of an earlier row
     alike_bytes: int = 0
+    unselected: int = 0  # rows that the filter or the sample leaves out; none of them counts above
+    unselected_bytes: int = 0
+    first: int = 0  # number of the first row that is selected
+    trouble: str = ""  # why no rows can be selected, as a sentence
 
 
 @dataclass(frozen=True)

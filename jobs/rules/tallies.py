@@ -51,3 +51,7 @@ class Tally(msgspec.Struct, frozen=True):
     unpriced: int = 0  # rows without a price
     copies: int = 0  # rows that wait for the answer of another row
     strays: int = 0  # results of an imported batch that match no row
+
+    def rows_with(self, outcome: str, cause: str) -> int:
+        """Rows with this outcome and cause."""
+        return sum(rows for *key, rows in self.causes if key == [outcome, cause])

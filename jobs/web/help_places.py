@@ -11,6 +11,7 @@ EXPLAINED = {
     "using/jobs#delete-a-job": ("delete", "trash", "restore"),
     "using/jobs#stop-a-job": ("stop",),
     "using/jobs#look-at-single-rows": ("rows", "row"),
+    "using/jobs#send-some-rows-first": ("continue_job", "end_pilot"),
     "using/jobs#when-we-need-you": (
         "try_again",
         "send_now",
@@ -35,6 +36,7 @@ EXPLAINED = {
         "mark_trial",
         "improve",
     ),
+    "using/prompts#choose-the-rows": ("choose_rows",),
     "using/prompts#private-columns": ("mark_private",),
     "using/prompts#pay-less": ("take_advice",),
     "using/prompts#use-a-prompt-again": (

@@ -11,12 +11,13 @@ from django.db.models import Q
 from ..batches import holds, slices
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
-from ..drafts import deduplication
+from ..drafts import deduplication, selected_rows
 from ..models import (
     Batch,
     Job,
     NotMoved,
     Outcome,
+    Pilot,
     Row,
     clock,
     dollars,
@@ -29,7 +30,7 @@ from ..models.outbox import Facts
 from ..provider import client, errors
 from ..results import builder, statistics
 from ..rules import wording
-from . import tally
+from . import pilots, tally
 from .due_times import until_due
 
 logger = logging.getLogger(__name__)
@@ -81,11 +82,16 @@ def _stop_one(job: Job, batch: Batch) -> bool:
 
 def step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     """Cancel rows that were never planned, then wait for what the provider still has."""
+    if not (job.row_choice.is_all or job.deduplicated):
+        # Stopped before they were marked: rows that are not selected never become stopped ones.
+        selected_rows.mark_unselected_rows(job, lease)
+        Job.objects.filter(pk=job.pk).update(deduplicated=True)
     # A duplicate gets a copy of the answer of its first row.
     unsent = Q(batch=None, same_as=None) | Q(batch__state=Batch.State.CANCELED)
     if stop_rows(job, unsent, lease):
         tally.count_up(job)
     if not batches:
+        pilots.take_back_answers(job, lease)
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
         finish_job(job)
@@ -117,6 +123,8 @@ def finish_job(job: Job) -> None:
         finished = Job.objects.try_move(job.pk, old, Job.State.FINISHED, finished_at=clock.now())
         if finished:
             holds.end_hold(job.pk)
+            # One that was stopped before its pilot was in: retries send whatever they are told to.
+            Pilot.objects.open().filter(job=job).update(step=Pilot.Step.ENDED)
             builder.request_usual_exports(job)
             job.refresh_from_db()
             _tell_end(job)

@@ -41,6 +41,7 @@ from ..models.retention import WARNED_BEFORE, deleted_on, ended_jobs, over_by
 from ..rules.accuracy import without_cells
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.recipes import without_examples
+from ..rules.row_choices import RowChoice
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ def delete_contents(job: Job, lease: Lease) -> None:
         done = Job.objects.filter(pk=job.pk, contents_are_gone=False).update(
             contents_are_gone=True,
             recipe=without_examples(job.recipe),
+            row_choice=RowChoice(),
             answers=AnswerStatistics(),
             corrections=[],
             upload_bytes=0,

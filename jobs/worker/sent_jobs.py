@@ -20,12 +20,13 @@ from ..batches import (
 )
 from ..batches.leases import Lease
 from ..drafts import deduplication
-from ..models import Batch, Job, SpendingCaps, clock, job_log
+from ..drafts import pilots as drafted_pilots
+from ..models import Batch, Job, Pilot, SpendingCaps, clock, job_log
 from ..provider import errors
 from ..results import statistics
 from ..retries import preparation
 from ..rules import log_context
-from . import due_times, finishing, row_changes, tally
+from . import due_times, finishing, pilots, row_changes, tally
 from .due_times import NOW, needs_look, time_left, until_due
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
         return until_due(batches) if not_yet else finishing.step_of_stopping(job, batches, lease)
     if job.state == Job.State.SUBMITTING and not job.held:
         return _step_of_sending(job, batches, lease)
-    if job.state == Job.State.WORKING and not batches:
+    if job.state == Job.State.WORKING and not batches and not pilots.step_of_pilot(job, lease):
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
         finishing.finish_job(job)
@@ -149,8 +150,11 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
     if any(batch.state == Batch.State.RESTORING for batch in batches):
         holds.hold(job.pk, JOURNAL_IS_GONE)
         return due_times.SAFETY
-    if (job.recipe.skip_duplicates or job.recipe.only_new) and not job.deduplicated:
+    has_repeated = job.recipe.skip_duplicates or job.recipe.only_new
+    if (has_repeated or not job.row_choice.is_all) and not job.deduplicated:
         deduplication.mark_repeated_rows(job, lease)
+        return NOW
+    if drafted_pilots.draw_next(job, lease):
         return NOW
     planned = [batch for batch in batches if batch.state == Batch.State.PLANNED]
     if not planned:
@@ -159,7 +163,9 @@ def _step_of_sending(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         if any(batch.state == Batch.State.UNKNOWN for batch in batches):
             return until_due(batches)
         if Job.objects.try_move(job.pk, Job.State.SUBMITTING, Job.State.WORKING):
-            job_log.write(job.pk, "Everything has been sent.")
+            is_pilot = Pilot.objects.open().filter(job=job).exists()
+            what = "The pilot" if is_pilot else "Everything"
+            job_log.write(job.pk, f"{what} has been sent.")
         tally.count_up(job)
         return NOW
     batch = planned[0]

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from batchsite import __version__
 
 from ..models import (
+    PILOT_IS_IN,
     AuditCheck,
     Batch,
     Job,
@@ -37,7 +38,8 @@ def gather() -> SiteFacts:
     disk = shutil.disk_usage(settings.DATA_DIR)
     due = Job.objects.due(now).aggregate(jobs=Count("pk"), oldest=Min("next_action_at"))
     held = Job.objects.filter(practice=settings.PRACTICE, trashed_at=None, state__in=Job.SENT)
-    held = held.exclude(held="").exclude(state=Job.State.FINISHED)
+    # That a pilot waits for its owner is no trouble.
+    held = held.exclude(held__in=("", PILOT_IS_IN)).exclude(state=Job.State.FINISHED)
     # One query: how many there are is beside each of the newest.
     named = list(held.order_by("-pk").values_list("pk", Window(Count("pk")))[:HELD])
     waiting = (

@@ -39,7 +39,7 @@ from ..models import (
     recipe_of_round,
 )
 from ..rules import pricing
-from ..rules.judging import IGNORED, MARKED_DOWN, PASSING_CAUSES
+from ..rules.judging import IGNORED, MARKED_DOWN, NOT_SELECTED, PASSING_CAUSES
 from ..rules.tallies import AnswerLengths, CauseGroup, Tally
 
 __all__ = ["count_if_stale", "count_in_turn", "count_mark", "count_up", "note_change"]
@@ -104,7 +104,8 @@ def _numbers_of(job: Job) -> tuple[dict[str, Any], Counter[int]]:
     late = LateBatch.objects.filter(batch__job=job, cost_pico__gt=0)
     for number, amount in late.values_list("batch__round", "cost_pico"):
         spent[number] += amount
-    skipped = sums.outcomes[Outcome.LEFT_OUT] - sums.causes[Outcome.LEFT_OUT, IGNORED]
+    on_purpose = (sums.causes[Outcome.LEFT_OUT, cause] for cause in (IGNORED, NOT_SELECTED))
+    skipped = sums.outcomes[Outcome.LEFT_OUT] - sum(on_purpose)
     numbers = {
         "skipped_count": skipped,
         "spent_pico": spent.total(),

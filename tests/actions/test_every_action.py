@@ -13,10 +13,12 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -29,10 +31,22 @@ from jobs import actions
 from jobs.actions import accuracy, external_batches, reviews
 from jobs.batches import external_ids
 from jobs.ingest.shapes import CorrectionFile
-from jobs.models import Batch, Difference, GoldStandard, Job, Outcome, Trial, audit, files
+from jobs.models import (
+    PILOT_IS_IN,
+    Batch,
+    Difference,
+    GoldStandard,
+    Job,
+    Outcome,
+    Pilot,
+    Trial,
+    audit,
+    files,
+)
 from jobs.results import accuracy as compared
 from jobs.results import review_sample
 from jobs.retries import measurements, rounds, selection
+from jobs.rules.pilots import PilotResult
 from jobs.rules.recipes import Recipe
 from jobs.rules.retry_choices import RetryChoice
 from jobs.rules.right_answers import GoldChoice
@@ -178,6 +192,21 @@ def sent(owner: User, size: int) -> Job:
     return job
 
 
+def with_pilot(owner: User, size: int) -> Job:
+    """Its pilot is in, and the other rows wait."""
+    job = draft(owner, size)
+    practice = settings.PRACTICE
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.WORKING, practice=practice, confirmed_at=timezone.now(), held=PILOT_IS_IN
+    )
+    cost = Decimal("0.01")
+    result = PilotResult(100, 99, cost, size - 100, cost, cost)
+    numbers = list(range(1, 101))
+    Pilot.objects.create(job=job, step=Pilot.Step.WAITING, rows=100, numbers=numbers, result=result)
+    job.refresh_from_db()
+    return job
+
+
 def paused(owner: User, size: int) -> Job:
     job = sent(owner, size)
     Job.objects.filter(pk=job.pk).update(state=Job.State.SUBMITTING)
@@ -261,10 +290,25 @@ ACTS = [
         ("start_comparison",),
     ),
     Act("improve", marked, lambda _: {"do": "ask"}, ("ask_for_better_prompt",)),
+    Act(
+        "choose_rows",
+        draft,
+        lambda _: {"column": ["text"], "operator": ["not_empty"], "value": [""], "sample": "5"},
+        ("choose_rows",),
+    ),
     Act("mark_private", draft, lambda _: {"private": ["1"]}, ("mark_private",)),
     Act("take_advice", draft, lambda _: {"code": "once"}, only_shows=True),
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256}, ("confirm",)),
     Act("confirm", draft, lambda job: {"plan_sha256": job.plan_sha256, "approval": "ask"}),
+    Act(
+        "confirm",
+        draft,
+        lambda job: {"plan_sha256": job.plan_sha256, "first": "yes", "pilot_rows": "100"},
+        ("confirm",),
+    ),
+    # One whose pilot is in.
+    Act("continue_job", with_pilot, does=("continue_job",)),
+    Act("end_pilot", with_pilot, lambda _: {"again": "yes"}, ("end_pilot",)),
     # One that was sent.
     Act("job_retention", sent, lambda _: {"days": "30"}, ("change_job",)),
     Act("stop", sent, does=("stop_job",)),

@@ -4,7 +4,7 @@ subcommand is a module of jobs/cli.
 What a script wants is on stdout; words for people go to stderr. Exit status: 0 done, 1 not done,
 2 wrong use; of `check` also 3 some rows cannot be sent; of `check` and `resend` also 4 the file
 cannot be read; of `try` and `wait` also 6 rows need attention; of `wait` also 7 the job is held,
-8 time-out.
+8 time-out, 9 the pilot is in and the other rows wait.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ...cli import (
     export,
     job_list,
     models,
+    pilot,
     prices,
     receipt,
     reconcile,
@@ -62,6 +63,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "models": models,
     "status": status,
     "wait": wait,
+    "continue": pilot,
     "export": export,
     "attention": attention,
     "accuracy": accuracy,

@@ -15,7 +15,9 @@ from ...drafts import model_catalog
 from ...models import Job, Outcome, SpendingCaps, answer_kind_of, recipe_of
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
 from ...rules.price_estimates import Estimate
+from ...rules.row_choices import choice_in_words
 from ...spending import caps
+from ..forms.pilots import PilotForm
 from .access import find_job_to_approve, person
 from .draft import format_in_words
 from .draft_price import price, request_models
@@ -48,17 +50,19 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         "answer_kind": answer_kind_of(job),
         "request_models": request_models(job),
         "format": format_in_words(job),
-        **_filled(job),
+        **_filled(job, sums["estimate"]),
         **_approval(request, job, sums["estimate"]),
         **retention_context(job),
         **sums,
+        "pilot_form": PilotForm(job) if sums["estimate"].rows > 1 else None,
     }
     return render(request, "draft/confirm.html", context)
 
 
-def _filled(job: Job) -> dict[str, Any]:
+def _filled(job: Job, estimate: Estimate) -> dict[str, Any]:
     """The texts of the first row that is sent, filled in."""
-    row = job.rows.filter(outcome=Outcome.WAITING).in_order().first()
+    first = estimate.basis.survey.first
+    row = job.rows.filter(outcome=Outcome.WAITING, number__gte=first).in_order().first()
     if row is None or job.kind != Job.Kind.TABLE:
         return {"filled": []}
     return {"filled": filled_texts(job, row, recipe_of(job)), "filled_row": row.number}
@@ -81,15 +85,17 @@ def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, A
     }
 
 
-def _not_sent(job: Job, estimate: Estimate) -> dict[str, int]:
+def _not_sent(job: Job, estimate: Estimate) -> dict[str, Any]:
     """How many rows are left out, how many of them for an empty cell, how many keep the answer of
-    the job before, and how many get that of another row."""
+    the job before, how many get that of another row, and how many are not selected, and why."""
     survey = estimate.basis.survey
     return {
         "left_out": job.skipped_count + survey.left_out,
         "left_out_empty": survey.left_out,
         "known": survey.known if job.recipe.only_new else 0,
         "same": survey.alike if job.recipe.skip_duplicates else 0,
+        "unselected": survey.unselected,
+        "chosen": choice_in_words(job.row_choice),
     }
 
 
@@ -109,7 +115,15 @@ def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
             if done:
                 messages.success(request, f"Approved. {job.owner.username} can submit it now.")
         else:
-            done, to = submissions.confirm(job, plan, user), "job"
+            pilot = None
+            if "first" in request.POST:
+                form = PilotForm(job, request.POST)
+                if not form.is_valid():
+                    texts = [str(text) for texts in form.errors.values() for text in texts]
+                    messages.warning(request, f"Nothing was sent. {' '.join(texts)}")
+                    return redirect("confirm", job.pk)
+                pilot = form.pilot()
+            done, to = submissions.confirm(job, plan, user, pilot), "job"
     except caps.NotAllowed as why:
         messages.warning(request, f"Nothing was sent. {why}")
         return redirect("job", job.pk)

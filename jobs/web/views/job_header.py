@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ...models import NOT_GOOD, Batch, Job, Outcome, Round, SiteState
+from ...rules.judging import NOT_SELECTED
 from ..templatetags.show import duration, job_state, rows
 from .batch_trouble import is_overdue
 
@@ -119,6 +120,8 @@ def counts_of(job: Job) -> list[Count]:
     found, start = [], 0.0
     for outcome, (words, colour) in OUTCOMES.items():
         number = job.outcome_count(outcome)
+        if outcome == Outcome.LEFT_OUT:
+            number -= job.unselected_count
         if not number:
             continue
         width = 0.0 if outcome == Outcome.LEFT_OUT else max(100 * number / total, NARROWEST)
@@ -133,6 +136,9 @@ def counts_of(job: Job) -> list[Count]:
             )
         )
         start += width
+    if job.unselected_count:
+        url = rows_url(job, outcome=Outcome.LEFT_OUT.value, cause=NOT_SELECTED)
+        found.append(Count("not selected", job.unselected_count, "skipped", url, "0", ""))
     return found
 
 
@@ -263,6 +269,8 @@ def _finished_headline(job: Job, again: Round | None) -> tuple[str, str]:
         details.append(f"{rows(without)} {why}.")
     if job.ignored_count:
         details.append(f"{rows(job.ignored_count)} ignored by you.")
+    if job.unselected_count:
+        details.append(f"{rows(job.unselected_count)} not selected.")
     if again and (now_good := _good_in_round(job, again.number)) is not None:
         details.append(f"The last retry: {now_good:,} of {rows(again.rows)} good now.")
     return headline, " ".join(details)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models import Job, SiteState
+from .pilots import waits_for_decision
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ def notices_of(job: Job, site: SiteState, found: Mapping[str, Any]) -> list[Noti
         (_stands_still(job, site, found), "job_page/_worker.html"),
         (found["held"], "job_page/_held.html"),
         (found["paused"], "job_page/_paused.html"),
+        (waits_for_decision(found["pilot"]), "job_page/_pilot.html"),
+        (found["changes_prompt"], "job_page/_pilot_ended.html"),
         (imported and imported.asks, "external_batches/_imported.html"),
         (found["losses"], "job_page/_losses.html"),
         (job.asks_for_approval, "job_page/_approval.html"),

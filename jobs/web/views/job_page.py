@@ -29,6 +29,7 @@ from .external_batches import imported_of
 from .fragments import Part, answer, make_part, reload_page
 from .job_header import ANSWERS, COST, DETAILS, PROBLEMS, TABS, header_context, tabs_of
 from .job_notices import notices_of
+from .pilots import pilot_context
 from .retention import retention_context
 
 # Batches of which no row waits.
@@ -174,6 +175,8 @@ def sent_context(
         context["held"] = found["held"] = ""  # its own notice says it, and what to do
         context["headline"] = "Waiting for you"
         context["detail"] = "The answers go to their rows once you say where the IDs are."
+    context |= (waiting := pilot_context(job, context))
+    found |= {**waiting, "held": context["held"]}
     context |= retention_context(job)
     found["ends"] = _ends_soon(job, context)
     context["notices"] = notices_of(job, site, found)

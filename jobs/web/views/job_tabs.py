@@ -13,7 +13,7 @@ from django.db import models
 
 from ...drafts import estimates, model_catalog
 from ...drafts.estimates import PartEstimate
-from ...models import Batch, Job, Outcome, Row, answer_shape_of, dollars
+from ...models import PILOT_IS_IN, Batch, Job, Outcome, Row, answer_shape_of, dollars
 from ...results import accuracy, review_sample, row_browser
 from ...results.row_browser import RowFilter
 from ...retries import edits, problem_groups, remedy_groups, rounds
@@ -77,7 +77,7 @@ def answers_context(job: Job) -> dict[str, Any]:
     kind = answer_shape_of(job)
     found = _first_rows(job)
     return {
-        "summary": job.answers if job.state == Job.State.FINISHED else None,
+        "summary": job.answers if _are_counted(job) else None,
         "summaries": _summaries(job),
         "is_labels": kind.kind == LABELS,
         "columns": [job.columns[at] for at in shown] or ["Request"],
@@ -86,6 +86,11 @@ def answers_context(job: Job) -> dict[str, Any]:
         "share": review_sample.summarize_review(job) if job.drawn_from else None,
         "right": _right_in_words(job),
     }
+
+
+def _are_counted(job: Job) -> bool:
+    """Whether its answers were counted since the last one came."""
+    return job.state == Job.State.FINISHED or job.held == PILOT_IS_IN
 
 
 def _right_in_words(job: Job) -> str:
@@ -145,7 +150,7 @@ def _request_text(row: Row, content: Any) -> str:
 
 def _summaries(job: Job) -> list[AnswerSummary]:
     """The columns of the answers that say something in short; plain text does not."""
-    if job.answers is None or not job.answers.count or job.state != Job.State.FINISHED:
+    if job.answers is None or not job.answers.count or not _are_counted(job):
         return []
     kind = answer_shape_of(job)
     told = [one for one in job.answers.columns if one.values or one.kind == "number"]

@@ -1,0 +1,105 @@
+"""The page on which a person chooses which rows are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from jobs.drafts import estimates
+from jobs.models import Job, Pilot
+from jobs.rules.row_choices import CONTAINS, EMPTY, IS, NOT_EMPTY, Condition, RowChoice
+
+from ..conftest import Simulator
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture
+def draft(alice: User, make_job: MakeJob) -> Job:
+    rows = [("Ada", "likes it"), ("<b>Ben", "does not"), ("Cy", "")]
+    return make_job(alice, Job.State.DRAFT, rows=rows)
+
+
+def test_a_choice_is_saved_shown_and_taken_back(
+    draft: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    page = reverse("choose_rows", args=[draft.pk])
+    given = {
+        "column": ["name", "text", ""],
+        "operator": ["contains", "is_not", "is"],
+        "value": ["<b>", "", "lost"],
+        "sample": "1",
+    }
+    assert client_alice.post(page, given).status_code == 302
+    draft.refresh_from_db()
+    where = (Condition("name", CONTAINS, "<b>"), Condition("text", NOT_EMPTY))
+    assert draft.row_choice == RowChoice(where, sample=1)
+    shown = client_alice.get(page).content.decode()
+    assert 'value="&lt;b&gt;"' in shown and "Send all rows" in shown
+    estimates.estimate_job(draft)
+    assert "1 row of 3" in client_alice.get(reverse("job", args=[draft.pk])).content.decode()
+    confirm = client_alice.get(reverse("confirm", args=[draft.pk])).content.decode()
+    assert "2 of 3 not selected. Only rows where name contains “&lt;b&gt;” and text is" in confirm
+    assert "Row 2, as Claude reads it" in confirm
+    client_alice.post(page, {"all": "yes"})
+    draft.refresh_from_db()
+    assert draft.row_choice.is_all
+
+
+def test_empty_values_mean_empty_cells(draft: Job, client_alice: Client) -> None:
+    given = {"column": ["text"], "operator": ["is"], "value": [" "]}
+    client_alice.post(reverse("choose_rows", args=[draft.pk]), given)
+    draft.refresh_from_db()
+    assert draft.row_choice.where == (Condition("text", EMPTY),)
+
+
+def test_a_few_rows_are_sent_first_from_the_page(
+    draft: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    estimates.estimate_job(draft)
+    draft.refresh_from_db()
+    page = reverse("confirm", args=[draft.pk])
+    given = {"plan_sha256": draft.plan_sha256, "first": "yes"}
+    for wrong in ({"pilot_rows": "0"}, {"pilot_rows": "3"}, {"pilot_rows": "1", "pilot_by": "x"}):
+        answer = client_alice.post(page, {**given, **wrong}, follow=True)
+        assert "Nothing was sent." in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.state == Job.State.DRAFT
+    client_alice.post(page, {**given, "pilot_rows": "2", "pilot_by": "name", "pilot_rule": "on"})
+    draft.refresh_from_db()
+    pilot = Pilot.objects.get(job=draft)
+    assert draft.state == Job.State.SUBMITTING
+    assert (pilot.rows, pilot.by, pilot.least_good) == (2, "name", 97)
+    told = client_alice.get(reverse("job", args=[draft.pk])).content.decode()
+    assert "Pilot: 0 of 2 rows done" in told
+    # Not in yet: nothing is decided.
+    for name in ("continue_job", "end_pilot"):
+        answer = client_alice.post(reverse(name, args=[draft.pk]), follow=True)
+        assert "Nothing was changed" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"column": ["gone"], "operator": [IS], "value": ["1"]}, "not in your file any more"),
+        ({"column": ["text"], "operator": [CONTAINS], "value": [""]}, "Say what “text” contains."),
+        ({"column": ["text"], "operator": [IS], "value": ["x" * 2_000]}, "at most 1,000"),
+        ({"sample": "0"}, "Write how many rows"),
+        ({"sample": "many"}, "Write how many rows"),
+        ({"sample": "1", "seed": "-1"}, "The seed is a whole number"),
+        ({"by": "name"}, "Say how many rows"),
+        ({"sample": "1", "by": "gone"}, "not in your file any more"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    draft: Job, client_alice: Client, given: dict[str, str], says: str
+) -> None:
+    answer = client_alice.post(reverse("choose_rows", args=[draft.pk]), given)
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.row_choice.is_all

@@ -42,6 +42,7 @@ from .querysets import StateQuerySet
 LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
 # Earlier jobs whose times tell how long another takes: how many, and of how many of the newest.
 TIMED, TIMED_AMONG = 20, 500
+LEASED = Q(lease_until__isnull=False)
 
 
 class JobQuerySet(StateQuerySet["Job"]):
@@ -248,11 +249,9 @@ class Job(models.Model):
     )
     # Rows that need not be sent were looked for, after it was confirmed.
     deduplicated = models.BooleanField(default=False)
-
     # What it began with: a template, or the job that it runs again on another file.
     template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")
     previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
-
     # The price of the recipe with the hash `estimate.key`, and the hash of all that a person
     # confirms: file, recipe and price. Empty while there is no price for the recipe.
     estimate = StructField[Estimate | None](
@@ -309,6 +308,7 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["next_action_at"], name="job_due"),
             models.Index(fields=["owner", "-created_at"], name="job_newest"),
+            models.Index(fields=["lease_until"], condition=LEASED, name="job_leased"),
             models.Index(
                 fields=["state"],
                 condition=Q(rows_version__gt=F("tally_version")),

@@ -1,0 +1,17 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("jobs", "0057_copies")]
+
+    operations = [
+        migrations.RemoveField(model_name="heartbeat", name="next_tick_at"),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("lease_until__isnull", False)),
+                fields=["lease_until"],
+                name="job_leased",
+            ),
+        ),
+    ]

@@ -256,8 +256,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
-    "jobs",  # before Huey: run_huey is ours
-    "huey.contrib.djhuey",
+    "jobs",
 ]
 MIDDLEWARE = [
     "jobs.web.probes.answer_probes",

@@ -1,4 +1,4 @@
-"""What a site costs on which nothing happens: CPU of all of its processes, and what they write, with
+"""What a site costs on which nothing happens: CPU of all of its processes and what they write, with
 1,000 finished jobs and 20 drafts, and then with those drafts sent and waiting for the provider.
 `make bench` measures it. The real site, as `make run` starts it."""
 

@@ -20,7 +20,6 @@ from ..results import table, unmatched, workbook
 from .console import Console
 from .options import find_job
 
-HELP = "write a job's results to a file"
 FORMATS = ("csv", "xlsx", "jsonl", "raw")
 
 

@@ -14,8 +14,6 @@ from .facts import facts_of_job
 from .options import find_job
 from .price_words import price_in_words
 
-HELP = "say how a job is doing"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

@@ -18,8 +18,6 @@ from .options import add_recipe
 from .price_words import half, price_in_words
 from .worker_waits import wait_for_worker
 
-HELP = "make a job of a file and submit it"
-
 
 def add_arguments(parser: CommandParser) -> None:
     add_recipe(parser)

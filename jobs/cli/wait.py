@@ -15,8 +15,6 @@ from .exit_codes import ATTENTION, HELD, TIMED_OUT
 from .options import find_job
 from .worker_waits import is_late
 
-HELP = "wait until a job has finished"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

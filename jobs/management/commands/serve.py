@@ -41,6 +41,8 @@ LEAST_SECONDS = 30  # a worker that has nothing to do gives a sign every ten sec
 
 class Command(BaseCommand):
     help = "Start the site: web, worker and, where no API key is set, the simulator."
+    # They would import every page, which this process never shows.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

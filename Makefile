@@ -51,6 +51,7 @@ bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench_reading $(ARGS)
 	@.venv/bin/python -m tests.bench_rows $(ARGS)
 	@.venv/bin/python -m tests.bench_clicks $(ARGS)
+	@.venv/bin/python -m tests.bench_pages $(ARGS)
 	@.venv/bin/python -m tests.bench_estimates
 	@.venv/bin/python -m tests.bench_idle
 

@@ -8,6 +8,10 @@ class Migration(migrations.Migration):
         migrations.RemoveField(model_name="heartbeat", name="next_tick_at"),
         migrations.AddIndex(
             model_name="job",
+            index=models.Index(fields=["-created_at", "-id"], name="job_newest_of_all"),
+        ),
+        migrations.AddIndex(
+            model_name="job",
             index=models.Index(
                 condition=models.Q(("lease_until__isnull", False)),
                 fields=["lease_until"],

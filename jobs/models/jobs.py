@@ -258,7 +258,6 @@ class Job(models.Model):
         reader_of(Estimate, tried="tested"), derived=True, null=True
     )
     plan_sha256 = models.CharField(max_length=64, default="")
-
     # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
     # so far, and the most that is still to come. tally.count_up keeps both true to the rows.
     spent_pico = models.BigIntegerField(default=0)
@@ -308,6 +307,7 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["next_action_at"], name="job_due"),
             models.Index(fields=["owner", "-created_at"], name="job_newest"),
+            models.Index(fields=["-created_at", "-id"], name="job_newest_of_all"),
             models.Index(fields=["lease_until"], condition=LEASED, name="job_leased"),
             models.Index(
                 fields=["state"],

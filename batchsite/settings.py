@@ -256,8 +256,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
-    "jobs",  # before Huey: run_huey is ours
-    "huey.contrib.djhuey",
+    "jobs",
 ]
 MIDDLEWARE = [
     "jobs.web.probes.answer_probes",
@@ -357,9 +356,8 @@ if DATABASE_URL:
         raise ImproperlyConfigured("DATABASE_URL must start with postgres:// or postgresql://.")
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60)}
     _queue = {
-        "huey_class": "huey.PostgresHuey",
-        # Blocking would keep one more connection to the database open for each thread.
-        "connection": {"dsn": DATABASE_URL, "blocking": False},
+        "huey_class": "jobs.worker.queue.PostgresHuey",
+        "connection": {"dsn": DATABASE_URL},
     }
 else:
     DATABASES = {
@@ -379,7 +377,7 @@ else:
         }
     }
     _queue = {
-        "huey_class": "huey.SqliteHuey",
+        "huey_class": "jobs.worker.queue.SqliteHuey",
         "connection": {"filename": str(DATA_DIR / "queue.sqlite3")},
     }
 # The queue is a clock and some threads; the database is the truth. So results are not kept, tasks
@@ -394,7 +392,6 @@ HUEY = {
         # slots, so that there is always one for the tick.
         "workers": 34,
         "worker_type": "thread",
-        "max_delay": 1.0,
         "graceful_signal": "TERM",
         "shutdown_timeout": 25,
     },

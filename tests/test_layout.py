@@ -181,7 +181,7 @@ def test_only_one_module_knows_the_package_of_prices() -> None:
 
 
 def test_only_what_people_do_puts_tasks_into_the_queue() -> None:
-    users = importers_of("jobs.worker.tasks") - {"jobs.management.commands.run_huey"}
+    users = importers_of("jobs.worker.tasks") - {"jobs.worker.consumer"}
 
     assert users
     assert all(is_within(module, ("jobs.actions",)) for module in users)

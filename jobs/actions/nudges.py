@@ -6,9 +6,10 @@ from django.db import transaction
 
 from ..models import Job
 from ..rules import log_context
-from ..worker import tasks
 
 
 def nudge_worker(job: Job) -> None:
+    from ..worker import tasks  # with all of the worker, which most commands do not need
+
     request = str(log_context.current().get("request", ""))
     transaction.on_commit(lambda: tasks.nudge(job.pk, request))

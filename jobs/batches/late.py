@@ -40,6 +40,12 @@ COUNTS_COUNT = timedelta(hours=1)
 LISTED_LATE = "turned up at Anthropic after all, long after it was sent ({})"
 
 
+def has_any() -> bool:
+    """Whether there is anything to look for."""
+    possible = Batch.objects.late_ones_possible(clock.earliest_now())
+    return possible.exists() or LateBatch.objects.filter(ended_at=None).exists()
+
+
 def look() -> None:
     """Compare the provider's list with the batches that counted as never arrived lately, and see
     to those that turned up. One that fails does not stop the others. Raises ProviderError."""

@@ -66,8 +66,9 @@ def claim(job_pk: int) -> Lease | None:
 def free_leases_of_the_dead() -> None:
     """Free what processes of this machine held that are gone, so that a job goes on at once when
     its worker was killed. A lease of another machine, or in doubt, runs out by itself."""
-    for pk, owner in Job.objects.exclude(lease_owner="").values_list("pk", "lease_owner"):
-        if processes.has_ended(owner.rpartition("|")[0]):
+    leased = Job.objects.filter(lease_until__isnull=False)
+    for pk, owner in leased.values_list("pk", "lease_owner"):
+        if owner and processes.has_ended(owner.rpartition("|")[0]):
             Job.objects.filter(pk=pk, lease_owner=owner).update(
                 lease_until=None, lease_owner="", next_action_at=clock.now()
             )

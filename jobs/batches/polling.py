@@ -44,6 +44,11 @@ SINCE_CREATION = (timedelta(days=7), timedelta(days=20), timedelta(days=27))
 TOLD_BEFORE = timedelta(days=10)
 
 
+def has_any() -> bool:
+    """Whether there is anything to watch."""
+    return Batch.objects.with_provider().exists()
+
+
 def watch() -> None:
     """Look at the provider's list once, with each key that a batch was sent with, and note what has
     ended; the jobs of those batches are due then. Does nothing when no batch is with the provider.

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from ..models import (
     Batch,
+    BatchQuerySet,
     Outcome,
     Retention,
     SubmissionEvent,
@@ -34,12 +35,20 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=12)
 GONE = "was gone already"  # in place of the ID of an answer
 
 
+def has_any() -> bool:
+    """Whether a batch can be deleted now."""
+    return _due().exists()
+
+
+def _due() -> BatchQuerySet:
+    by_default = Retention.get().deletes_batches
+    return Batch.objects.to_delete_at_provider(clock.now(), by_default=by_default)
+
+
 def delete_some() -> None:
     """Delete the next few. One that cannot be deleted is tried again later."""
-    site = Retention.get()
-    due = Batch.objects.to_delete_at_provider(clock.now(), by_default=site.deletes_batches)
     left = BYTES_AT_ONCE
-    for batch in due.select_related("job").order_by("pk")[:AT_ONCE]:
+    for batch in _due().select_related("job").order_by("pk")[:AT_ONCE]:
         if left <= 0:
             return
         left -= batch.results_bytes
@@ -97,9 +106,7 @@ def _is_safe_here(batch: Batch) -> bool:
     to be deleted. The list that `batch` is from may be old."""
     if not batch.results_sha256 or stored_results.check(batch):
         return False
-    wanted = Retention.get().deletes_batches
-    due = Batch.objects.to_delete_at_provider(clock.now(), by_default=wanted)
-    same = due.filter(pk=batch.pk, results_sha256=batch.results_sha256)
+    same = _due().filter(pk=batch.pk, results_sha256=batch.results_sha256)
     return same.exists() and not batch.rows.filter(outcome=Outcome.WAITING).exists()
 
 

@@ -16,8 +16,6 @@ from .console import Console
 from .exit_codes import WRONG_USE
 from .options import find_job
 
-HELP = "how many answers are right, by a column with the right ones; changes nothing"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

@@ -16,7 +16,6 @@ from .exit_codes import WRONG_USE
 from .options import open_upload, owner_of
 from .reading_options import add_choices, choices_from
 
-HELP = "import a batch that was made elsewhere"
 PROVIDER_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 

@@ -14,8 +14,6 @@ from .facts import facts_of_group
 from .options import find_job
 from .price_words import price_in_words
 
-HELP = "why rows are not good, and what can be done about them"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

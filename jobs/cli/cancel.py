@@ -10,8 +10,6 @@ from ..actions import submissions
 from .console import Console
 from .options import find_job
 
-HELP = "stop a job"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

@@ -21,8 +21,6 @@ from .options import add_private, require_columns
 from .problems import show_group
 from .reading_options import add_choices, choices_from
 
-HELP = "say how a file is read, and what is wrong in it"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")

@@ -17,8 +17,6 @@ from .options import add_recipe
 from .price_words import half, price_in_words
 from .worker_waits import wait_for_worker
 
-HELP = "say what a job would cost; submit nothing"
-
 
 def add_arguments(parser: CommandParser) -> None:
     add_recipe(parser)

@@ -21,7 +21,6 @@ from ..results import builder, table, unmatched, workbook
 from .console import Console
 from .options import find_job
 
-HELP = "write a job's results to a file"
 AWAITED_SECONDS = 300  # for a CSV that the worker is building
 FORMATS = ("csv", "xlsx", "jsonl", "raw")
 

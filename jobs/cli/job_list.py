@@ -12,8 +12,6 @@ from .console import Console
 from .facts import facts_of_job
 from .options import visible_jobs
 
-HELP = "list all jobs, newest first"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")

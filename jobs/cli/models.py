@@ -13,8 +13,6 @@ from ..rules import pricing
 from .console import Console
 from .facts import facts_of_model
 
-HELP = "list the models that can be chosen"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")

@@ -14,8 +14,6 @@ from ..spending import caps
 from .console import Console
 from .options import find_job
 
-HELP = "send the rows that wait for the pilot"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

@@ -11,8 +11,6 @@ from ..rules import pricing
 from .console import Console
 from .facts import facts_of_prices
 
-HELP = "list the prices of all models"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")

@@ -15,8 +15,6 @@ from .facts import facts_of_receipt
 from .options import find_job
 from .price_words import price_in_words
 
-HELP = "say what a job was charged"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

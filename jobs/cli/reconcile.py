@@ -11,8 +11,6 @@ from ..models import audit
 from ..provider.errors import ProviderError
 from .console import Console
 
-HELP = "after a database was restored: find what was sent meanwhile, then send on"
-
 
 def add_arguments(_parser: CommandParser) -> None:
     """There are none."""

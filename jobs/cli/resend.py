@@ -19,8 +19,6 @@ from .exit_codes import UNREADABLE, WRONG_USE
 from .options import find_job
 from .retry import send_rows
 
-HELP = "send the rows again that were changed in a corrected problem file"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

@@ -16,8 +16,6 @@ from .console import Console, require_confirmation
 from .options import add_prompt, find_job, retry_from
 from .price_words import price_in_words
 
-HELP = "send rows again: those that got no answer for a reason that passes"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

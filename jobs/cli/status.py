@@ -16,8 +16,6 @@ from .options import find_job
 from .pilot import pilot_in_words
 from .price_words import price_in_words
 
-HELP = "say how a job is doing"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

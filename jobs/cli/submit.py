@@ -22,8 +22,6 @@ from .price_words import half, price_in_words
 from .row_options import count_of_rows
 from .worker_waits import wait_for_worker
 
-HELP = "make a job of a file and submit it"
-
 
 def add_arguments(parser: CommandParser) -> None:
     add_recipe(parser)

@@ -13,8 +13,6 @@ from ..rules.column_matching import needed_columns
 from .console import Console
 from .facts import facts_of_template
 
-HELP = "list what is kept for other jobs"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")

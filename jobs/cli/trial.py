@@ -27,8 +27,6 @@ from .options import add_recipe
 from .price_words import price_in_words
 from .worker_waits import wait_for_worker
 
-HELP = "have a few rows answered at once; submit nothing"
-
 
 def add_arguments(parser: CommandParser) -> None:
     add_recipe(parser)

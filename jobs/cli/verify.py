@@ -14,8 +14,6 @@ from ..models import Job
 from .console import Console
 from .options import find_job, visible_jobs
 
-HELP = "compare the files of jobs with their hashes"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, nargs="?", metavar="ID", help="of one job (all)")

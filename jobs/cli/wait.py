@@ -17,8 +17,6 @@ from .options import find_job
 from .pilot import pilot_in_words
 from .worker_waits import is_late
 
-HELP = "wait until a job has finished"
-
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("id", type=int, metavar="ID")

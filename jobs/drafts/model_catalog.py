@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from ..models import ModelCatalog, clock, fingerprint_of_owner, key_fingerprint
-from ..provider import client, errors
+from ..provider import errors
 from ..rules import pricing
 from ..rules.provider_lists import ModelInfo
 
@@ -53,6 +53,8 @@ def refresh() -> None:
     """Fetch the list of models if it is due. Not in practice mode: the simulator has no account."""
     if settings.PRACTICE:
         return
+    from ..provider import client  # which is slow to import, and pages need only the list
+
     now, key = clock.now(), key_fingerprint()
     catalog = ModelCatalog.row()
     # Another key may see other models.

@@ -26,8 +26,7 @@ from django.db import connection, transaction
 
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import delete_rows, slice_transaction
-from ..ingest.corrected_file import CorrectedFile
-from ..ingest.corrections import NotCorrected
+from ..ingest.corrected_rows import CorrectedFile, NotCorrected
 from ..ingest.finding_kinds import asks
 from ..ingest.protocol import (
     CorrectedFileRead,

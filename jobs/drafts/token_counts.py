@@ -8,7 +8,7 @@ from typing import Any
 from ..batches.leases import Lease
 from ..ingest.request_reader import measure_input
 from ..models import Job, Outcome, Row, recipe_of
-from ..provider import client, errors
+from ..provider import errors
 from ..rules import recipes
 from ..rules.model_capabilities import model_rules
 from ..rules.price_estimates import OVERHEAD, Counts
@@ -21,6 +21,8 @@ LEAST_TOKEN_BYTES = 1  # in any language: a token is at least one byte
 def count_tokens(job: Job, lease: Lease | None = None) -> Counts:
     """Have the provider count a sample of rows, free of charge. Without tokens if that is not
     possible now. Raises LeaseLost."""
+    from ..provider import client  # which is slow to import, and pages use only what was counted
+
     sample = _sample(job)
     asked = [params for params, _size in sample]
     shared = _shared_params(recipe_of(job)) if job.kind == Job.Kind.TABLE else None

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
+from .corrected_rows import OURS, CorrectedFile
 from .csv_records import NEVER_CLOSED
 from .delimiters import DELIMITERS
 from .file_formats import open_upload
 from .json_layout import WHOLE
 from .json_reader import JsonLinesReader
-from .shapes import Choices, Finding, Limits, Reader, Unreadable, unreadable
+from .shapes import Choices, Limits, Reader, Unreadable, unreadable
 
-# The columns of the problem file beside those of the upload; the first names the row.
-OURS = ("row", "problem", "how to fix")
 MOST_ROWS = 100_000  # of one corrected file, which is held in memory
 MOST_BYTES = 100_000_000
 
@@ -33,17 +30,6 @@ _OF_COLUMNS = {
 }
 # Of a row, whose cells are not what they look like.
 _FAULTS = {"no_value", "quotes", "bad_character"}
-
-
-@dataclass
-class CorrectedFile:
-    """Its columns and rows. A row has its line in the file, and its cells; None: there is none."""
-
-    places: dict[str, int] = field(default_factory=dict)  # of the columns with a name
-    nameless: list[int] = field(default_factory=list)  # places of the others
-    width: int = 0  # columns
-    rows: list[tuple[int, list[str | None]]] = field(default_factory=list)
-    remarks: list[Finding] = field(default_factory=list)
 
 
 def read_corrected(path: str, limits: Limits, like: Choices) -> CorrectedFile:
@@ -122,28 +108,3 @@ def _limited(rows: Iterator[tuple[int, Cells]]) -> Iterator[tuple[int, Cells]]:
             words = f"At most {MOST_ROWS:,} rows and {MOST_BYTES // 1_000_000} MB can be corrected"
             raise unreadable("too_many_corrected", f"{words} at once.", line)
         yield line, cells
-
-
-class Findings(msgspec.Struct):
-    """The outcome of a corrected file: counts of rows, and sentences."""
-
-    changed: int = 0  # saved as Edits
-    unchanged: int = 0
-    good: int = 0  # already have a good answer
-    wrong: int = 0  # cannot be sent as corrected
-    unknown: int = 0  # not in the upload
-    notes: list[str] = []
-    trouble: list[str] = []  # why the file was not used; empty if it was
-
-    @property
-    def in_short(self) -> str:
-        """ "14 changed, 3 not changed, 2 unknown" """
-        counts = {
-            "changed": self.changed,
-            "not changed": self.unchanged,
-            "good by now": self.good,
-            "cannot be sent": self.wrong,
-            "unknown": self.unknown,
-        }
-        said = [f"{count:,} {what}" for what, count in counts.items() if count]
-        return ", ".join(said) or "no rows"

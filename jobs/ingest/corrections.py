@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from ..rules.spreadsheet_cells import exact_cell, plain_cell
-from .corrected_file import OURS, CorrectedFile, read_corrected
+from .corrected_file import read_corrected
+from .corrected_rows import OURS, CorrectedFile, NotCorrected
 from .json_reader import compact
 from .shapes import Choices, Finding, Limits, Unreadable
 
@@ -23,14 +24,6 @@ EXCEL_CELL = 32_767  # characters, the most that a cell of Excel holds
 SHOWN = 80  # characters of what is repeated in a finding
 
 _request_decoder = msgspec.json.Decoder(dict[str, Any])
-
-
-class NotCorrected(Unreadable):
-    """A corrected file cannot be used: the one at `index`, in the order of their upload."""
-
-    def __init__(self, index: int, *findings: Finding) -> None:
-        self.index = index
-        super().__init__(*findings)
 
 
 def beside(names: Sequence[str], taken: Sequence[str]) -> list[str]:

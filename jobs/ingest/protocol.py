@@ -10,7 +10,7 @@ from operator import add
 import msgspec
 
 from ..rules.pricing import LONG_FROM
-from .corrected_file import CorrectedFile
+from .corrected_rows import CorrectedFile
 from .finding_kinds import remedy_of, title_of
 from .shapes import LINES_NAMED, Choices, Finding, Limits, Option, ParsedRow, Reader
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import IO
 
 from .corrected_file import read_corrected
-from .corrections import NotCorrected, read_corrections
+from .corrected_rows import NotCorrected
+from .corrections import read_corrections
 from .file_formats import open_upload
 from .protocol import (
     CorrectedFileRead,

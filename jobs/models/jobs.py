@@ -43,6 +43,7 @@ from .row_choices import ChoosesRows
 LONGEST_WAIT, LONGEST_LEASE = timedelta(minutes=5), timedelta(minutes=16)
 # Earlier jobs whose times tell how long another takes: how many, and of how many of the newest.
 TIMED, TIMED_AMONG = 20, 500
+LEASED = Q(lease_until__isnull=False)
 
 
 class JobQuerySet(StateQuerySet["Job"]):
@@ -252,18 +253,15 @@ class Job(ChoosesRows):
     )
     # Rows that need not be sent were looked for, after it was confirmed.
     deduplicated = models.BooleanField(default=False)
-
     # What it began with: a template, or the job that it runs again on another file.
     template = models.ForeignKey("Template", on_delete=models.SET_NULL, null=True, related_name="+")
     previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
-
     # The price of the recipe with the hash `estimate.key`, and the hash of all that a person
     # confirms: file, recipe and price. Empty while there is no price for the recipe.
     estimate = StructField[Estimate | None](
         reader_of(Estimate, tried="tested"), derived=True, null=True
     )
     plan_sha256 = models.CharField(max_length=64, default="")
-
     # What of the caps this job takes up, in millionths of a millionth of a dollar: what was charged
     # so far, and the most that is still to come. tally.count_up keeps both true to the rows.
     spent_pico = models.BigIntegerField(default=0)
@@ -313,6 +311,8 @@ class Job(ChoosesRows):
         indexes = [
             models.Index(fields=["next_action_at"], name="job_due"),
             models.Index(fields=["owner", "-created_at"], name="job_newest"),
+            models.Index(fields=["-created_at", "-id"], name="job_newest_of_all"),
+            models.Index(fields=["lease_until"], condition=LEASED, name="job_leased"),
             models.Index(
                 fields=["state"],
                 condition=Q(rows_version__gt=F("tally_version")),

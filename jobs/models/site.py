@@ -74,7 +74,6 @@ class Heartbeat(OneRow):
     """The worker's signs of life, and what it is in trouble with."""
 
     tick_at = models.DateTimeField(null=True)  # the last sign of life
-    next_tick_at = models.DateTimeField(default=timezone.now)
     next_poll_at = models.DateTimeField(default=timezone.now)
     provider_trouble = models.TextField(default="")  # why the last look at the provider failed
     provider_away_since = models.DateTimeField(null=True)  # it has answered nothing since then

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from ..ingest.corrected_file import Findings
+from ..ingest.corrected_rows import Findings
 from ..ingest.finding_kinds import asks, remedy_of, title_of
 from ..ingest.request_fixes import fix_label
 from ..ingest.shapes import Option

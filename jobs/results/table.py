@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..batches import stored_results
-from ..ingest.corrected_file import OURS
+from ..ingest.corrected_rows import OURS
 from ..ingest.corrections import beside
 from ..ingest.delimiters import GAPS, ONE_COLUMN
 from ..ingest.json_reader import REQUEST

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 
 from ..batches import external_ids, result_files, stored_results
-from ..ingest.corrected_file import OURS
+from ..ingest.corrected_rows import OURS
 from ..models import Batch, Job
 from ..rules.judging import judge_result, read_line
 from ..rules.spreadsheet_cells import plain_cell

@@ -17,7 +17,7 @@ from django.db.models import F
 from ..batches.leases import Lease, LeaseLost
 from ..batches.slices import slice_transaction
 from ..drafts import reading
-from ..ingest.corrected_file import CorrectedFile, Findings
+from ..ingest.corrected_rows import CorrectedFile, Findings
 from ..ingest.corrections import Corrections
 from ..ingest.json_faults import find_oddity
 from ..ingest.json_reader import REQUEST

@@ -14,12 +14,15 @@ from django.db import DatabaseError, InterfaceError
 from batchsite import __version__
 
 from ..models import WorkerProcess, clock, processes, versions
+from . import supervision
 
 logger = logging.getLogger(__name__)
 
 FORGOTTEN = timedelta(days=1)  # a worker that died, or that nobody has seen
 _lock = threading.Lock()
 _begun = _is_ending = False
+BEAT_SECONDS = 25.0  # so that one is stored every 30 seconds
+_rest = clock.Countdown(BEAT_SECONDS)
 
 
 class WrongVersion(Exception):
@@ -55,11 +58,32 @@ def beat() -> None:
 
 
 def _beat_or_stop() -> None:
+    global _rest
     if versions.trouble:
         # Steps under way end in order; what is in the log says why.
         os.kill(os.getpid(), signal.SIGTERM)
-    elif not _is_ending:
+    elif not _is_ending and _rest.is_over:
         beat()
+        _rest = clock.Countdown(BEAT_SECONDS)
+
+
+def give_sign() -> None:
+    """Let `manage.py serve`, if it has started this worker, know that it works."""
+    if _sign is not None:
+        with suppress(OSError):  # nobody reads it just now, or any more
+            os.write(_sign, b".")
+
+
+def _open_sign() -> int | None:
+    number = os.environ.pop(supervision.SIGN, "")
+    if not number:
+        return None
+    os.set_blocking(int(number), False)
+    os.set_inheritable(int(number), False)
+    return int(number)
+
+
+_sign = _open_sign()
 
 
 def end() -> None:

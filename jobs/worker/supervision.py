@@ -19,8 +19,35 @@ STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 WATCHED_SIGNALS = {*STOP_SIGNALS, signal.SIGCHLD}
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a part is started again
 STEADY_SECONDS = 60.0  # one that lived this long is started again after the first pause
+SIGN = "BATCHSITE_SIGN"  # the variable that names the pipe to a new process
 # Loaded once: a new process must do as little as it can before its program runs.
 _libc = ctypes.CDLL(None)
+
+
+class Signs:
+    """Signs of life of a process, through a pipe: they cost nothing, and need no database."""
+
+    def __init__(self) -> None:
+        self._pipe: int | None = None
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def open(self) -> int:
+        """For a new process: what it writes its signs into, to be closed here once it has it."""
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        with self._lock:
+            if self._pipe is not None:
+                os.close(self._pipe)
+            self._pipe = read
+        return write
+
+    def count(self) -> int:
+        """How many there were so far."""
+        with self._lock, suppress(BlockingIOError):
+            while self._pipe is not None and (signs := os.read(self._pipe, 4096)):
+                self._count += len(signs)
+        return self._count
 
 
 @dataclass
@@ -30,6 +57,7 @@ class Part:
     name: str
     command: Sequence[str]
     folder: Path  # in which it runs
+    signs: Signs | None = None  # those of life that it gives
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # by the monotonic clock
     restart_at: float | None = None
@@ -38,9 +66,19 @@ class Part:
     def start(self) -> None:
         """Raises OSError when the system cannot start one now."""
         self.started_at, self.restart_at = time.monotonic(), None
+        sign = self.signs.open() if self.signs else None
+        try:
+            self._start(sign)
+        finally:
+            if sign is not None:
+                os.close(sign)
+
+    def _start(self, sign: int | None) -> None:
         self.process = subprocess.Popen(  # noqa: S603 - our own programs
             self.command,
             cwd=self.folder,
+            env=None if sign is None else {**os.environ, SIGN: str(sign)},
+            pass_fds=() if sign is None else (sign,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # logs are on stderr
             # A session of its own: Ctrl-C reaches the parent only, which then ends all in order.

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Min
 
 from ..batches import (
     external,
@@ -40,6 +41,12 @@ from .advance import advance
 
 logger = logging.getLogger(__name__)
 
+# A sign of life is stored so often: whoever reads it wants one within site_health.SIGN_OF_LIFE.
+BEAT = timedelta(seconds=30)
+# While nothing changes, the next sweep is then at the latest: times that are not asked for below.
+IDLE = timedelta(seconds=10)
+TROUBLE_SECONDS = 5.0
+
 # Checks at the provider, what is sent to people, and copies, by kind of slot.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
     slots.WATCHING: (lambda: polling.watch(),),
@@ -57,17 +64,14 @@ def sweep(
     """Call `look` (usually `take_look`) for every look at the provider that is due, and `step`
     (usually `advance`) for every job that is due and may find a slot; those that wait longest come
     first. One that fails does not stop the others. Safe to call at any time, from anywhere, as
-    often as one likes. Asks the provider nothing itself."""
+    often as one likes. Asks the provider nothing itself, and writes nothing while nothing is due,
+    but for the sign of life."""
+    global _next
+    _next = clock.Countdown(TROUBLE_SECONDS)  # should this one fail
     now = _note_tick()
-    heartbeat = Heartbeat.row()
     with isolated("the leases of dead workers"):
         leases.free_leases_of_the_dead()
-    poll = timedelta(seconds=settings.POLL_SECONDS)
-    due = heartbeat.filter(clock.over("next_poll_at", poll, now))
-    kinds = []
-    if due.update(next_poll_at=now + poll) == 1:
-        kinds = [slots.WATCHING, slots.LATE]
-        holds.end_site_trouble()
+    kinds = _looks_due(now)
     if any(one.row().exclude(asked_at=None).exists() for one in (JournalState, ExternalBatchList)):
         kinds.append(slots.ASKED)
     with isolated("notifications that are due"):
@@ -83,6 +87,40 @@ def sweep(
     with isolated("jobs to be counted"):
         _schedule_stale_counts(now)
     step_due(step or advance)
+    _next = clock.Countdown(_seconds_until_due(now))
+
+
+_next = clock.Countdown(0)
+
+
+def is_due() -> bool:
+    """Whether something may be due by now although nobody has written into the database since the
+    last sweep."""
+    return _next.is_over
+
+
+def _seconds_until_due(now: datetime) -> float:
+    """From `now` until the next thing is due of which the time is known, or IDLE."""
+    soon = Job.objects.filter(next_action_at__gt=now, next_action_at__lt=now + IDLE)
+    times = [soon.aggregate(first=Min("next_action_at"))["first"]]
+    if IDLE.total_seconds() > settings.POLL_SECONDS and polling.has_any():
+        times.append(Heartbeat.get().next_poll_at)
+    waits = [time - now for time in times if time and time > now]
+    first: timedelta = min([IDLE, *waits])
+    return first.total_seconds()
+
+
+def _looks_due(now: datetime) -> list[str]:
+    """The looks at the provider's batches that are due, if there is anything to look at."""
+    poll, beat = timedelta(seconds=settings.POLL_SECONDS), Heartbeat.get()
+    if now < beat.next_poll_at <= now + poll:
+        return []
+    if beat.site_trouble:
+        holds.end_site_trouble()
+    kinds = [slots.WATCHING] if beat.provider_trouble or polling.has_any() else []
+    kinds += [slots.LATE] if late.has_any() or provider_deletion.has_any() else []
+    due = Heartbeat.row().filter(clock.over("next_poll_at", poll, now))
+    return kinds if kinds and due.update(next_poll_at=now + poll) == 1 else []
 
 
 def step_due(step: Callable[[int], None]) -> None:
@@ -111,7 +149,8 @@ def _note_tick() -> datetime:
     now = clock.now()
     mine = heartbeat.filter(tick_at=last)
     if not clock.was_set_back(last, now):
-        mine.update(tick_at=now)
+        if last is None or abs(now - last) >= BEAT:
+            mine.update(tick_at=now)
         return now
     with transaction.atomic():
         if not mine.update(tick_at=now, next_poll_at=now):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError
 from huey import crontab
@@ -15,15 +14,14 @@ from huey.contrib.djhuey import db_periodic_task, db_task, on_shutdown, on_start
 from ..batches import journal, polling, slots, unknown_submissions
 from ..batches.isolation import isolated
 from ..drafts import model_catalog
-from ..models import Heartbeat, audit, clock, locks, storage
+from ..models import audit, locks, storage
 from ..provider import client
 from ..rules import log_context
 from . import advance, alarms, audit_checks, housekeeping, presence, sweep
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 1
-TROUBLE_SECONDS = 5
+ticks_under_way: list[float] = []  # when the clock asked for them
 # One that waited for so long, while all threads were busy or the worker was stopped, does nothing:
 # the next sweep finds what is due.
 NUDGE_SECONDS = 10
@@ -67,27 +65,21 @@ def look(kind: str) -> None:
 @db_task(priority=100)
 @audit.acting_from("worker")
 def tick() -> None:
-    """Sweep, and come back in a second. However many ticks are queued, one a second goes on."""
+    """The clock of consumer.py asks for a sweep. Its end is the sign that this worker can work:
+    a thread was free, and neither the disk nor the database hangs."""
     try:
-        now = clock.now()
-        pause = timedelta(seconds=TICK_SECONDS)
-        due = Heartbeat.row().filter(clock.over("next_tick_at", pause, now))
-        is_next = due.update(next_tick_at=now + pause) == 1
-    except (DatabaseError, InterfaceError):
-        tick.schedule(delay=TROUBLE_SECONDS)  # locked, full or away: go on when it is back
-        raise
-    if is_next:
-        tick.schedule(delay=TICK_SECONDS)
         sweep.sweep(step=nudge, look=look)
+    finally:
+        ticks_under_way.clear()
+        presence.give_sign()
 
 
 @db_periodic_task(crontab(minute="*"))
 @audit.acting_from("worker")
-def start_ticking() -> None:
-    """At the worker's start, and every minute in case the ticking was lost."""
+def do_each_minute() -> None:
+    """At the worker's start, too."""
     for what, do in (
         ("the journal", journal.begin),
-        ("the tick", tick.call_local),
         ("pricing drafts", housekeeping.price_stale_drafts),
         ("warnings of answers that are not fetched", polling.warn),
         ("the ballast", storage.keep_ballast),

@@ -14,7 +14,7 @@ from django.urls import reverse
 from jobs.actions import job_basics, retries, reviews, submissions
 from jobs.batches import attempts, leases
 from jobs.drafts import reading
-from jobs.ingest.corrected_file import Findings
+from jobs.ingest.corrected_rows import Findings
 from jobs.models import (
     Attempt,
     CorrectedUpload,

@@ -25,7 +25,7 @@ from jobs.actions import drafts, job_basics, retries, submissions, uploads
 from jobs.batches import leases
 from jobs.batches.leases import LeaseLost
 from jobs.cli.options import EMPTY
-from jobs.ingest.corrected_file import Findings
+from jobs.ingest.corrected_rows import Findings
 from jobs.models import Attempt, CorrectedUpload, Edit, Job, Outcome, Row, files
 from jobs.results import table
 from jobs.retries import corrected_files, edits

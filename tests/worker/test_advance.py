@@ -399,10 +399,10 @@ def test_times_of_a_clock_that_was_ahead_are_not_waited_for(
     job = confirmed(alice, [["Ann", "a"]])
     wrong = timezone.now() + timedelta(days=300)
     Job.objects.update(next_action_at=wrong, lease_until=wrong, lease_owner="elsewhere|1|x")
-    Heartbeat.objects.update(tick_at=wrong, next_tick_at=wrong, next_poll_at=wrong)
+    Heartbeat.objects.update(tick_at=wrong, next_poll_at=wrong)
     Sending.objects.update(send_after=wrong)
     tasks.tick.call_local()
-    assert Heartbeat.get().next_tick_at < wrong
+    assert Heartbeat.objects.filter(tick_at__lt=wrong).exists()
     assert drive(job).good_count == 1
 
 

@@ -193,7 +193,7 @@ def test_a_worker_that_cannot_start_leaves_the_web_server_alone(
 
 
 def test_a_worker_that_hangs_is_replaced(start_site: StartSite) -> None:
-    site = start_site(None, "--hung-after", "15")
+    site = start_site(None, "--hung-after", "30")
     site.wait_until_ready()
     wait_for(lambda: ticks(site) is not None, "the worker's first sign of life")
     first = site.children()["run_huey"]
@@ -202,7 +202,7 @@ def test_a_worker_that_hangs_is_replaced(start_site: StartSite) -> None:
 
     wait_for(lambda: site.children().get("run_huey", first) != first, "a new worker")
     assert not is_running(first)
-    assert any("no sign of life for 15 seconds" in line for line in site.complained)
+    assert any("no sign of life for 30 seconds" in line for line in site.complained)
     last = ticks(site)
     wait_for(lambda: ticks(site) != last, "a sign of life of the new one")
 

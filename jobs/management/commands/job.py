@@ -9,34 +9,12 @@ cannot be read; of `try` and `wait` also 6 rows need attention; of `wait` also 7
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...cli import (
-    accuracy,
-    adopt,
-    attention,
-    cancel,
-    check,
-    estimate,
-    export,
-    job_list,
-    models,
-    pilot,
-    prices,
-    receipt,
-    reconcile,
-    resend,
-    retry,
-    status,
-    submit,
-    templates,
-    trial,
-    verify,
-    wait,
-)
 from ...cli.console import Console
 from ...models import audit
 from ...spending import price_overrides
@@ -45,44 +23,73 @@ from ...spending import price_overrides
 class Subcommand(Protocol):
     """A module of jobs/cli."""
 
-    HELP: str
-
     def add_arguments(self, parser: CommandParser, /) -> None: ...
     def run(self, console: Console, options: dict[str, Any], /) -> None: ...
 
 
-SUBCOMMANDS: dict[str, Subcommand] = {
-    "check": check,
-    "submit": submit,
-    "try": trial,
-    "estimate": estimate,
-    "adopt": adopt,
-    "verify": verify,
-    "receipt": receipt,
-    "prices": prices,
-    "models": models,
-    "status": status,
-    "wait": wait,
-    "continue": pilot,
-    "export": export,
-    "attention": attention,
-    "accuracy": accuracy,
-    "retry": retry,
-    "resend": resend,
-    "cancel": cancel,
-    "reconcile": reconcile,
-    "templates": templates,
-    "list": job_list,
+# The module of each, and what it does.
+SUBCOMMANDS = {
+    "check": ("check", "say how a file is read, and what is wrong in it"),
+    "submit": ("submit", "make a job of a file and submit it"),
+    "try": ("trial", "have a few rows answered at once; submit nothing"),
+    "estimate": ("estimate", "say what a job would cost; submit nothing"),
+    "adopt": ("adopt", "import a batch that was made elsewhere"),
+    "verify": ("verify", "compare the files of jobs with their hashes"),
+    "receipt": ("receipt", "say what a job was charged"),
+    "prices": ("prices", "list the prices of all models"),
+    "models": ("models", "list the models that can be chosen"),
+    "status": ("status", "say how a job is doing"),
+    "wait": ("wait", "wait until a job has finished"),
+    "continue": ("pilot", "send the rows that wait for the pilot"),
+    "export": ("export", "write a job's results to a file"),
+    "attention": ("attention", "why rows are not good, and what can be done about them"),
+    "accuracy": (
+        "accuracy",
+        "how many answers are right, by a column with the right ones; changes nothing",
+    ),
+    "retry": ("retry", "send rows again: those that got no answer for a reason that passes"),
+    "resend": ("resend", "send the rows again that were changed in a corrected problem file"),
+    "cancel": ("cancel", "stop a job"),
+    "reconcile": (
+        "reconcile",
+        "after a database was restored: find what was sent meanwhile, then send on",
+    ),
+    "templates": ("templates", "list what is kept for other jobs"),
+    "list": ("job_list", "list all jobs, newest first"),
 }
+
+
+def find_subcommand(name: str) -> Subcommand:
+    """Imported only when it is used: all together would take seconds."""
+    module = importlib.import_module(f"jobs.cli.{SUBCOMMANDS[name][0]}")
+    return cast("Subcommand", module)
+
+
+class LateParser(CommandParser):
+    """That of a subcommand, which gets its arguments once the subcommand is chosen."""
+
+    def __init__(self, *, subcommand: str, **given: Any) -> None:
+        super().__init__(**given)
+        self._missing = subcommand
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._missing:
+            find_subcommand(self._missing).add_arguments(self)
+            self._missing = ""
+        return super().parse_known_args(args, namespace)
 
 
 class Command(BaseCommand):
     help = "Submit a job and follow it from the shell."
+    # They would import every page.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        for name, subcommand in SUBCOMMANDS.items():
-            subcommand.add_arguments(subparsers.add_parser(name, help=subcommand.HELP))
+        subparsers = parser.add_subparsers(
+            dest="action", required=True, metavar="ACTION", parser_class=LateParser
+        )
+        for name, (_module, words) in SUBCOMMANDS.items():
+            subparsers.add_parser(name, help=words, subcommand=name)
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         console = Console(self.stdout, self.stderr)
@@ -90,7 +97,7 @@ class Command(BaseCommand):
             price_overrides.load_prices()
         try:
             with audit.acting_from("shell"):
-                SUBCOMMANDS[action].run(console, options)
+                find_subcommand(action).run(console, options)
         except CommandError as error:
             # Not left to Django, which writes "CommandError" before it: that looks like a crash.
             console.say(str(error))

@@ -6,6 +6,7 @@ import ctypes
 from contextlib import suppress
 from typing import Any
 
+from huey.contrib.djhuey import HUEY
 from huey.contrib.djhuey.management.commands import run_huey
 
 # Of mallopt(3), for glibc: how many heaps the threads share. With one for each thread, memory
@@ -15,9 +16,10 @@ M_ARENA_MAX, HEAPS = -8, 1
 
 class Command(run_huey.Command):  # type: ignore[misc]  # huey has no types
     def handle(self, *args: Any, **options: Any) -> None:
-        # Huey itself would look for them in jobs/tasks.py.
-        from ...worker import tasks  # noqa: F401 - they register themselves
+        # Huey itself would look for tasks in jobs/tasks.py. These register themselves.
+        from ...worker.consumer import SiteConsumer
 
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
+        HUEY.consumer_class = SiteConsumer
         super().handle(*args, **{**options, "disable_autoload": True})

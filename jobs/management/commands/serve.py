@@ -31,15 +31,18 @@ from ...models import Heartbeat, locks, practice_token, versions
 from ...rules import json_log
 from ...web.first_visit import is_for_this_machine
 from ...worker import supervision
-from ...worker.supervision import STOP_SIGNALS, WATCHED_SIGNALS, HeartbeatWatch, Part
+from ...worker.supervision import STOP_SIGNALS, WATCHED_SIGNALS, HeartbeatWatch, Part, Signs
 
 # The worker ends the step it is in; web ends the answers it is giving.
 GRACE_SECONDS = 30
 HUNG_AFTER_SECONDS = 120.0
+LEAST_SECONDS = 30  # a worker that has nothing to do gives a sign every ten seconds
 
 
 class Command(BaseCommand):
     help = "Start the site: web, worker and, where no API key is set, the simulator."
+    # They would import every page, which this process never shows.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -55,7 +58,9 @@ class Command(BaseCommand):
         self.complain(tighten(settings.DATA_DIR))
         web = host_and_port(settings.BIND, "BIND", "127.0.0.1:8001")
         refuse_taken_port(*web, "BIND", "127.0.0.1:8001")
-        worker = Part("worker", [sys.executable, "manage.py", "run_huey"], settings.BASE_DIR)
+        signs = Signs()
+        run_worker = [sys.executable, "manage.py", "run_huey"]
+        worker = Part("worker", run_worker, settings.BASE_DIR, signs)
         parts = [web_part(), worker]
         if settings.PRACTICE:
             setting, example = "ANTHROPIC_BASE_URL", "http://127.0.0.1:8791"
@@ -69,7 +74,7 @@ class Command(BaseCommand):
         connection.close()
 
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
-        heartbeat = HeartbeatWatch(read_heartbeat, options["hung_after"])
+        heartbeat = HeartbeatWatch(LookAtWorker(signs), options["hung_after"])
         heartbeat.watch()
         for part in parts:
             part.restart_at = 0.0  # as soon as it is looked after
@@ -101,7 +106,8 @@ class Command(BaseCommand):
                 with suppress(OSError):  # nobody reads it any more; the site runs all the same
                     self.stdout.write(ready_line(*web, link))
                     self.stdout.flush()
-            received = signal.sigtimedwait(WATCHED_SIGNALS, 0.2)
+            # The end of a part is a signal, too.
+            received = signal.sigtimedwait(WATCHED_SIGNALS, 1.0 if ready else 0.2)
             if received and received.si_signo in STOP_SIGNALS:
                 return
 
@@ -128,8 +134,8 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0
-    if not 1 <= value < float("inf"):
-        raise ArgumentTypeError("give a number of seconds, 1 or more")
+    if not LEAST_SECONDS <= value < float("inf"):
+        raise ArgumentTypeError(f"give a number of seconds, {LEAST_SECONDS} or more")
     return value
 
 
@@ -167,6 +173,24 @@ def read_heartbeat() -> object:
         return heartbeat.values_list("tick_at", flat=True).get()
     finally:
         connection.close()
+
+
+class LookAtWorker:
+    """How many signs of life the worker has given. Where there is no new one, raises DatabaseError
+    when the database is what keeps it from giving one."""
+
+    QUIET_SECONDS = 15.0  # nothing to ask the database about
+
+    def __init__(self, signs: Signs) -> None:
+        self._signs, self._last, self._since = signs, -1, 0.0
+
+    def __call__(self) -> int:
+        count, now = self._signs.count(), time.monotonic()
+        if count != self._last:
+            self._last, self._since = count, now
+        elif now - self._since > self.QUIET_SECONDS:
+            read_heartbeat()
+        return count
 
 
 def set_up() -> None:

@@ -9,7 +9,17 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from ..models import Access, Job, Membership, Team, Template, audit, is_administrator, job_log
+from ..models import (
+    Access,
+    Job,
+    Membership,
+    Team,
+    Template,
+    audit,
+    clock,
+    is_administrator,
+    job_log,
+)
 
 
 class NameTaken(Exception):
@@ -67,6 +77,8 @@ def share_job(job: Job, team: Team | None, access: Access, by: User) -> None:
         before = _sharing(job)
         job.team, job.team_access = team, access
         Job.objects.filter(pk=job.pk).update(team=team, team_access=access)
+        # Only answers that its people see are reused, here and of this job.
+        (job.runs_again() | Job.objects.filter(pk=job.pk)).price_anew(clock.now())
         what = {Access.READ: "read", Access.WORK: "work on"}[access]
         text = f"Shared with {team.name}, who can {what} it." if team else "No longer shared."
         job_log.write(job.pk, text, by)

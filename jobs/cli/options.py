@@ -86,7 +86,11 @@ def add_recipe(parser: CommandParser) -> None:
     start.add_argument("--template", metavar="NAME", help="start with what is kept under this name")
     start.add_argument("--like", metavar="ID", help="run this job again on another file")
     parser.add_argument(
-        "--only-new", action="store_true", help="with --like: rows that it answered are not sent"
+        "--reuse",
+        "--only-new",
+        dest="only_new",
+        action="store_true",
+        help="reuse the answers of earlier jobs: rows that they answered are not sent",
     )
     answer = parser.add_mutually_exclusive_group()
     answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
@@ -154,10 +158,6 @@ def recipe_was_given(options: dict[str, Any]) -> bool:
 
 def start_from(options: dict[str, Any], owner: User) -> Start | None:
     """The template or job to start from; None if neither was given."""
-    if options["only_new"] and not options["like"]:
-        raise CommandError(
-            "--only-new needs --like: the job whose answers are used again.", returncode=WRONG_USE
-        )
     if (name := options["template"]) is not None:
         template = find_template(owner, name)
         return Start(template_recipe(template), template)

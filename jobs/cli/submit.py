@@ -8,8 +8,10 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from ..actions import approvals, submissions
-from ..drafts import estimates
-from ..models import SpendingCaps
+from ..drafts import advice, estimates
+from ..drafts.shares import count_reused
+from ..models import Job, SpendingCaps, recipe_of
+from ..rules import pricing, wording
 from ..rules.price_estimates import Estimate
 from ..spending import caps
 from .console import Console, require_confirmation
@@ -35,6 +37,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     if estimate.trouble:
         raise CommandError(f"{estimate.trouble} The draft is saved as job {job.pk}.")
     show_price(console, estimate)
+    show_reuse(console, job, estimate)
     if not options["yes"] and not console.ask_to_submit(estimate.rows, estimate.most):
         raise CommandError(f"Not submitted. The draft is saved as job {job.pk}.")
     if caps.needs_approval(job, estimate.most, SpendingCaps.get()):
@@ -54,6 +57,15 @@ def run(console: Console, options: dict[str, Any]) -> None:
         )
     console.say("Submitted.")
     console.write(str(job.pk))
+
+
+def show_reuse(console: Console, job: Job, estimate: Estimate) -> None:
+    if answered := count_reused(job, recipe_of(job), estimate.basis.survey):
+        saved = pricing.format_dollars(advice.saved_by_reuse(job, estimate))
+        console.say(
+            f"{answered:,} of {wording.rows(job.row_count)} are answered from earlier jobs, at no "
+            f"cost. That saves about {saved}."
+        )
 
 
 def show_price(console: Console, estimate: Estimate) -> None:

@@ -29,6 +29,7 @@ from .copies import StoredCopy, StoredCopyQuerySet
 from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
 from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet
+from .memory import AskedRecipe, Source, find_sources, note_asked, reusable_jobs
 from .money import MOST, PICO, dollars, pico
 from .notifications import (
     Channel,
@@ -110,6 +111,7 @@ __all__ = [
     "Access",
     "Alarm",
     "AlarmQuerySet",
+    "AskedRecipe",
     "Attempt",
     "AuditCheck",
     "AuditEntry",
@@ -157,6 +159,7 @@ __all__ = [
     "SampledAnswer",
     "Sending",
     "SiteState",
+    "Source",
     "SpendingCaps",
     "StateQuerySet",
     "StoredCopy",
@@ -176,17 +179,20 @@ __all__ = [
     "approving_people",
     "containing",
     "dollars",
+    "find_sources",
     "hash_token",
     "is_administrator",
     "is_erased",
     "is_reserved_name",
     "key_fingerprint",
     "name_of_erased",
+    "note_asked",
     "note_change",
     "only_reads",
     "pico",
     "recipe_of",
     "recipe_of_round",
+    "reusable_jobs",
     "role_of",
     "sees_everything",
     "trial_key",

@@ -165,6 +165,7 @@ def _json_row(job: Job, row: Row, wanted: AnswerKind) -> dict[str, Any]:
         "answer": _json_answer(row, wanted),
         "same_as": row.same_as,
         "earlier_row": row.earlier,
+        "earlier_job": (row.earlier_job or job.previous_id) if row.earlier else None,
         "status": row.outcome,
         "cause": row.cause or None,
         "problem": problem_text(row) or None,

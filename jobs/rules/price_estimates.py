@@ -87,6 +87,14 @@ class Survey:
     long_bytes: int = 0
     alike: int = 0  # duplicates of an earlier row
     alike_bytes: int = 0
+    reused: int = 0  # other rows whose request an earlier job has answered
+    reused_bytes: int = 0
+    reused_jobs: int = 0  # how many jobs have these answers
+
+    @property
+    def answered(self) -> int:
+        """Rows that need not be sent, because some earlier job has answered them."""
+        return self.known + self.reused
 
 
 @dataclass(frozen=True)

@@ -340,6 +340,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     context = {
         "job": job,
         "row": found,
+        "earlier_job": _earlier_job(request, job, found),
         **_cells(job, content, recipe),
         "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
         "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
@@ -379,6 +380,14 @@ class Earlier:
     attempt: Attempt
     cause: Cause | None
     request_sent: ReadableRequest | None
+
+
+def _earlier_job(request: HttpRequest, job: Job, row: Row) -> int | None:
+    """The job whose answer the row has, if the person may see it."""
+    pk = row.earlier_job or job.previous_id
+    if not (row.earlier and pk):
+        return None
+    return pk if Job.objects.visible_to(request.user).filter(pk=pk).exists() else None
 
 
 def _attempts(job: Job, row: Row) -> list[Earlier]:

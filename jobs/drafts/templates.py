@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ..models import Job, Template, audit, recipe_of
 from ..rules.recipes import Recipe
+from . import template_history
 
 LONGEST_ID = 18  # digits
 
@@ -95,6 +96,7 @@ def save_template(owner: User, name: str, recipe: Recipe, *, shared: bool) -> bo
         template, is_new = Template.objects.update_or_create(
             owner=owner, name=name, defaults=values
         )
+        template_history.add_version(template, owner)
         _audit_sharing(template, before, shared, owner)
     return not is_new
 

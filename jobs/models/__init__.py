@@ -25,6 +25,7 @@ from __future__ import annotations
 from .alarms import Alarm, AlarmQuerySet, WorkerProcess
 from .audit import AuditEntry
 from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
+from .chains import AnswersVersion, JobSource
 from .copies import StoredCopy, StoredCopyQuerySet
 from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
@@ -90,7 +91,7 @@ from .site import (
     key_fingerprint,
 )
 from .spending import PastSpending, PriceOverride
-from .templates import BY_NAME, Template, TemplateQuerySet
+from .templates import BY_NAME, Template, TemplateQuerySet, TemplateVersion
 from .tours import Tour
 from .trials import Length, Trial, TrialQuerySet
 from .uploads import CorrectedUpload, FileProblem
@@ -111,6 +112,7 @@ __all__ = [
     "Access",
     "Alarm",
     "AlarmQuerySet",
+    "AnswersVersion",
     "AskedRecipe",
     "Attempt",
     "AuditCheck",
@@ -136,6 +138,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobQuerySet",
+    "JobSource",
     "JournalState",
     "LastBackup",
     "LateBatch",
@@ -169,6 +172,7 @@ __all__ = [
     "Team",
     "Template",
     "TemplateQuerySet",
+    "TemplateVersion",
     "Tour",
     "Trial",
     "TrialQuerySet",

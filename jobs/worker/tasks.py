@@ -18,7 +18,7 @@ from ..drafts import model_catalog
 from ..models import Heartbeat, audit, clock, locks, storage
 from ..provider import client
 from ..rules import log_context
-from . import advance, alarms, audit_checks, housekeeping, presence, sweep
+from . import advance, alarms, audit_checks, chains, housekeeping, presence, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ def start_ticking() -> None:
         ("the journal", journal.begin),
         ("the tick", tick.call_local),
         ("pricing drafts", housekeeping.price_stale_drafts),
+        ("rows that come from other jobs", chains.wake_outdated),
         ("warnings of answers that are not fetched", polling.warn),
         ("the ballast", storage.keep_ballast),
         ("the check of the audit log", audit_checks.check_if_due),

@@ -114,7 +114,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
         "among": _address(request, "from", "to", "outcome", "cause"),
-        "filtered": _is_part(wanted),
+        "filtered": is_part(wanted),
         "cause": describe_cause(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
         "causes": _causes(job, wanted),
@@ -156,7 +156,7 @@ def read_wanted(job: Job, request: HttpRequest) -> RowFilter:
     )
 
 
-def _is_part(wanted: RowFilter) -> bool:
+def is_part(wanted: RowFilter) -> bool:
     """Not every row is wanted."""
     return wanted != RowFilter(sort=wanted.sort, descending=wanted.descending)
 
@@ -354,7 +354,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "cause": cause,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
-        "filtered": _is_part(wanted),
+        "filtered": is_part(wanted),
         "previous": _neighbour(job, wanted, found, -1),
         "next": _neighbour(job, wanted, found, 1),
     }

@@ -295,6 +295,7 @@ TEMPLATES = [
         "APP_DIRS": False,
         "OPTIONS": {
             "libraries": {
+                "chains": "jobs.web.templatetags.chains",
                 "help": "jobs.web.templatetags.help",
                 "navigation": "jobs.web.templatetags.navigation",
                 "show": "jobs.web.templatetags.show",

@@ -40,6 +40,7 @@ def trash_job(job: Job, user: User | None) -> bool:
         if trashed:
             # What has not been sent is not wanted any more. What is being sent is still charged.
             job.trials.filter(state=Trial.State.WAITING).delete()
+            job.runs_again().price_anew(clock.now())  # its answers are not reused
             job_log.write(job.pk, "Moved to the trash.", user)
             audit.record("job_trashed", who=user, job=job.pk)
     if trashed:
@@ -53,6 +54,7 @@ def restore_job(job: Job, user: User) -> bool:
         trashed = Job.objects.filter(pk=job.pk, state__in=Job.DELETABLE).exclude(trashed_at=None)
         restored = trashed.update(trashed_at=None, next_action_at=clock.now()) == 1
         if restored:
+            job.runs_again().price_anew(clock.now())
             job_log.write(job.pk, "Restored from the trash.", user)
             nudge_worker(job)
             audit.record("job_restored", who=user, job=job.pk)

@@ -18,6 +18,7 @@ from ..models import (
     Template,
     api_key,
     audit,
+    clock,
     is_administrator,
     job_log,
 )
@@ -94,6 +95,8 @@ def share_job(job: Job, team: Team | None, access: Access, by: User) -> None:
         before = _sharing(job)
         job.team, job.team_access = team, access
         Job.objects.filter(pk=job.pk).update(team=team, team_access=access)
+        # Only answers that its people see are reused, here and of this job.
+        (job.runs_again() | Job.objects.filter(pk=job.pk)).price_anew(clock.now())
         what = {Access.READ: "read", Access.WORK: "work on"}[access]
         text = f"Shared with {team.name}, who can {what} it." if team else "No longer shared."
         job_log.write(job.pk, text, by)

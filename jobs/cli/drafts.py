@@ -16,7 +16,7 @@ from .exit_codes import WRONG_USE
 from .options import (
     EMPTY,
     checked_recipe,
-    make_job,
+    make_job_of,
     owner_of,
     recipe_was_given,
     require_columns,
@@ -36,7 +36,7 @@ def make_draft(console: Console, options: dict[str, Any]) -> Job:
     recipe = checked_recipe(options, start.recipe if start else EMPTY)
     if start:
         start = replace(start, recipe=recipe)
-    job = make_job(options["file"], owner, options["name"], choices, start)
+    job = make_job_of(options, owner, choices, start)
     console.say(f"Job {job.pk} “{job.name}”: reading the file.")
     job = wait_for_worker(job, lambda job: job.state != Job.State.READING)
     show_problems(console, job)

@@ -9,10 +9,11 @@ from typing import Any
 from ..drafts import estimates
 from ..drafts.estimates import PartEstimate
 from ..drafts.model_catalog import OfferedModel
+from ..drafts.shares import count_reused
 from ..drafts.templates import template_recipe
 from ..ingest.finding_kinds import asks
 from ..ingest.protocol import UploadSummary
-from ..models import Job, Outcome, Pilot, Template, Trial, find_pilot
+from ..models import Job, Outcome, Pilot, Template, Trial, find_pilot, recipe_of
 from ..retries.problem_groups import ProblemGroup, Remedy
 from ..rules import pricing
 from ..rules.answer_formats import COLUMNS, stored_values
@@ -130,6 +131,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,
+        "reused_rows": count_reused(job, recipe_of(job), estimate.basis.survey),
         "model": job.recipe.model or ", ".join(job.reading.models),
         "input_tokens": {"low": estimate.input_low, "high": estimate.input_high},
         "output_tokens": {

@@ -17,7 +17,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.forms import BaseForm
 from django.template.defaultfilters import filesizeformat
 
-from ..actions import uploads
+from ..actions import chains, uploads
 from ..drafts.templates import NothingToStartWith, Start, find_start, template_recipe
 from ..ingest.shapes import Choices
 from ..models import Job, Template, administrators, storage
@@ -34,6 +34,7 @@ from ..rules.model_capabilities import EFFORTS
 from ..rules.pricing import DEFAULT_MODEL
 from ..rules.recipes import Recipe
 from ..rules.retry_choices import RetryChoice
+from ..rules.rows_wanted import ALL, GOOD, RowsWanted
 from ..web.forms.recipes import RecipeForm
 from ..web.forms.retries import AgainForm
 from .exit_codes import WRONG_USE
@@ -53,6 +54,29 @@ def make_job(
             return uploads.create_job(owner, file, name, choices, start)
         except storage.NoRoom as why:
             raise CommandError(str(why)) from None
+
+
+def make_job_of(options: dict[str, Any], owner: User, choices: Choices, start: Start | None) -> Job:
+    """Create the job that the options ask for: of a file, or of the rows of another job."""
+    path: Path | None = options["file"]
+    source_pk: int | None = options.get("source")
+    if (path is None) == (source_pk is None):
+        raise CommandError("Name a FILE, or a job with --from ID.", returncode=WRONG_USE)
+    if path is not None:
+        if options.get("which"):
+            raise CommandError("--rows needs --from.", returncode=WRONG_USE)
+        return make_job(path, owner, options["name"], choices, start)
+    source = Job.objects.visible_to(owner).filter(pk=source_pk or 0).first()
+    if source is None or not chains.can_be_used(source):
+        raise CommandError(
+            f"--from: {owner.username} sees no finished job {source_pk} with answers.",
+            returncode=WRONG_USE,
+        )
+    try:
+        wanted = RowsWanted(options["which"] or ALL)
+        return chains.use_rows(source, wanted, options["name"], owner, start)
+    except storage.NoRoom as why:
+        raise CommandError(str(why)) from None
 
 
 @contextmanager
@@ -76,9 +100,17 @@ def open_upload(path: Path) -> Iterator[File[bytes]]:
         raise CommandError(f"{path}: {error.strerror}.", returncode=WRONG_USE) from error
 
 
-def add_recipe(parser: CommandParser) -> None:
-    """Add the file and the recipe."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
+def add_recipe(parser: CommandParser, *, of_jobs: bool = True) -> None:
+    """Add the file and the recipe. `of_jobs`: or another job, whose rows are used."""
+    file = parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Excel, JSONL, ...")
+    if of_jobs:
+        file.nargs, file.required = "?", False
+        parser.add_argument(
+            "--from", dest="source", type=int, metavar="ID", help="the rows and answers of this job"
+        )
+        parser.add_argument(
+            "--rows", dest="which", choices=[ALL, GOOD], help="with --from: which rows (all)"
+        )
     add_choices(parser)
     parser.add_argument("--name", default="", help="name of the job (the file's)")
     parser.add_argument("--owner", metavar="USER", help="whose job it is (the administrator's)")
@@ -87,7 +119,11 @@ def add_recipe(parser: CommandParser) -> None:
     start.add_argument("--template", metavar="NAME", help="start with what is kept under this name")
     start.add_argument("--like", metavar="ID", help="run this job again on another file")
     parser.add_argument(
-        "--only-new", action="store_true", help="with --like: rows that it answered are not sent"
+        "--reuse",
+        "--only-new",
+        dest="only_new",
+        action="store_true",
+        help="reuse the answers of earlier jobs: rows that they answered are not sent",
     )
     answer = parser.add_mutually_exclusive_group()
     answer.add_argument("--labels", metavar="A,B", help="each answer is one of these")
@@ -156,10 +192,6 @@ def recipe_was_given(options: dict[str, Any]) -> bool:
 
 def start_from(options: dict[str, Any], owner: User) -> Start | None:
     """The template or job to start from; None if neither was given."""
-    if options["only_new"] and not options["like"]:
-        raise CommandError(
-            "--only-new needs --like: the job whose answers are used again.", returncode=WRONG_USE
-        )
     if (name := options["template"]) is not None:
         template = find_template(owner, name)
         return Start(template_recipe(template), template)

@@ -8,9 +8,10 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from ..actions import approvals, submissions
-from ..drafts import estimates
-from ..models import Job, SpendingCaps
-from ..rules import wording
+from ..drafts import advice, estimates
+from ..drafts.shares import count_reused
+from ..models import Job, SpendingCaps, recipe_of
+from ..rules import pricing, wording
 from ..rules.pilots import PilotChoice, choice_problems
 from ..rules.price_estimates import Estimate
 from ..spending import caps
@@ -55,6 +56,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
             f"--pilot: {problem} The draft is saved as job {job.pk}.", returncode=WRONG_USE
         )
     show_price(console, estimate)
+    show_reuse(console, job, estimate)
     if pilot:
         console.say(f"{wording.rows(pilot.rows)} are sent first. The others wait.")
     if not options["yes"] and not console.ask_to_submit(estimate.rows, estimate.most):
@@ -89,6 +91,15 @@ def pilot_of(options: dict[str, Any]) -> PilotChoice | None:
             returncode=WRONG_USE,
         )
     return None
+
+
+def show_reuse(console: Console, job: Job, estimate: Estimate) -> None:
+    if answered := count_reused(job, recipe_of(job), estimate.basis.survey):
+        saved = pricing.format_dollars(advice.saved_by_reuse(job, estimate))
+        console.say(
+            f"{answered:,} of {wording.rows(job.row_count)} are answered from earlier jobs, at no "
+            f"cost. That saves about {saved}."
+        )
 
 
 def show_price(console: Console, estimate: Estimate) -> None:

@@ -29,7 +29,7 @@ from .worker_waits import wait_for_worker
 
 
 def add_arguments(parser: CommandParser) -> None:
-    add_recipe(parser)
+    add_recipe(parser, of_jobs=False)
     parser.add_argument(
         "--rows", type=rows_to_test, default=3, metavar="N", help=f"1 to {MOST_ROWS} (3)"
     )

@@ -95,19 +95,26 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
 
 
 def _only_new(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
-    """Reuse the answers of the previous job."""
-    if recipe.only_new or not (count := estimate.basis.survey.known):
+    """Reuse the answers of earlier jobs."""
+    survey = estimate.basis.survey
+    if recipe.only_new or not (count := survey.answered):
         return
     new = replace(recipe, only_new=True)
     if (saves := _saved(job, estimate, new)) >= LEAST:
+        whose = "Earlier jobs have" if survey.reused else f"Job {job.previous_id} has"
         yield Advice(
             "only_new",
-            f"Job {job.previous_id} has already answered {wording.rows(count)}. Sending only the "
-            f"others saves about {pricing.format_dollars(saves)}.",
-            "Send only new and changed rows",
+            f"{whose} already answered {wording.rows(count)}. Sending only the others saves about "
+            f"{pricing.format_dollars(saves)}.",
+            "Reuse earlier answers",
             new,
             saves,
         )
+
+
+def saved_by_reuse(job: Job, estimate: Estimate) -> Decimal:
+    """US dollars that the answers of earlier jobs save at the expected price; 0 if unknown."""
+    return -_saved(job, estimate, replace(recipe_of(job), only_new=False))
 
 
 def _saved(job: Job, estimate: Estimate, other: Recipe) -> Decimal:

@@ -1,9 +1,9 @@
 """Skip duplicates: of rows with equal requests only the first is sent, and its answer is copied
-when the job ends. Rows that the previous job has answered keep that answer."""
+when the job ends. Rows that an earlier job has answered get that answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from django.db import connection
@@ -15,7 +15,9 @@ from ..batches.slices import slice_transaction
 from ..models import Job, Outcome, Row, RowQuerySet, job_log, note_change, recipe_of
 from ..models.statements import update_statement
 from ..rules import wording
+from ..rules.row_contents import RowContents
 from . import estimates, selected_rows
+from .memory import good_rows
 from .row_survey import RepeatedRow, find_previous_job, find_repeated_rows
 
 SLICE = 500  # rows changed at a time
@@ -28,59 +30,99 @@ GONE = (
 
 def mark_repeated_rows(job: Job, lease: Lease) -> None:
     """Mark the rows of a confirmed job that are not selected and the duplicates among the others,
-    and copy answers from the previous job. Safe to repeat after a crash: it marks the same rows
+    and copy answers from earlier jobs. Safe to repeat after a crash: it marks the same rows
     each time, and no batch is planned before it is done.
 
-    Holds the job when fewer answers can be reused than its price counted on. Raises LeaseLost.
+    Holds the job when fewer answers can be reused than its price counted on, so that it is never
+    sent for more than its ceiling. Raises LeaseLost.
     """
     if not selected_rows.mark_unselected_rows(job, lease):
         return  # the job is being stopped
     recipe = recipe_of(job)
+    contents = RowContents(recipe, job.columns)
     found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
-    answered = 0
+    answered = size = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():
             return  # the job is being stopped
         answered += sum(one.earlier > 0 for one in some)
+        size += sum(contents.bytes(one.cells) for one in some if one.earlier)
         _mark(job, some)
         lease.renew()
-    if _fewer_than_agreed(job, answered):
+    copied = Row.objects.filter(job=job, earlier__isnull=False)
+    if copied.count() < answered:
+        return  # some were gone by the time they were copied: look again
+    if _fewer_than_agreed(job, answered, size):
         holds.hold(job.pk, GONE)
     else:
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
         if answered:
-            rows = wording.rows(answered)
-            job_log.write(job.pk, f"Reused the answers of {rows} from job {job.previous_id}.")
+            job_log.write(job.pk, _reused_in_words(job, copied, answered))
+
+
+def _reused_in_words(job: Job, copied: RowQuerySet, answered: int) -> str:
+    rows = wording.rows(answered)
+    jobs = list(copied.order_by().values_list("earlier_job", flat=True).distinct()[:2])
+    if jobs == [job.previous_id]:
+        return f"Reused the answers of {rows} from job {job.previous_id}."
+    return f"Reused the answers of {rows} from earlier jobs."
 
 
 # Only rows that wait and were never in a batch: what was sent may have been charged.
 _MARK = (
-    update_statement(Row, ["same_as", "earlier"], ["job_id", "number"])
+    update_statement(
+        Row, ["same_as", "earlier", "earlier_job", "request_key"], ["job_id", "number"]
+    )
     + " AND outcome = 'waiting' AND batch_id IS NULL AND same_as IS NULL"
 )
 
 
 def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
-    marks = [(one.same_as or None, one.earlier or None, job.pk, one.number) for one in found]
+    marks = [
+        (
+            one.same_as or None,
+            one.earlier or None,
+            one.earlier_job or None,
+            one.request_key or None,
+            job.pk,
+            one.number,
+        )
+        for one in found
+    ]
     # bulk_update is many times slower.
     known = Row.objects.filter(job=job, outcome=Outcome.WAITING, batch=None).filter(
         number__in=[one.number for one in found if one.earlier], earlier__isnull=False
     )
+    sources = {one.earlier_job for one in found if one.earlier}
     with slice_transaction(), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
-        _copy(known, Row.objects.filter(job=job.previous, outcome=Outcome.GOOD), "earlier")
+        if sources:
+            _copy_earlier(known, sources)
 
 
-def _fewer_than_agreed(job: Job, answered: int) -> bool:
+def _copy_earlier(rows: RowQuerySet, sources: Collection[int]) -> None:
+    """Copy to `rows` the good answers of the rows of other jobs that they name. Those whose answer
+    is gone by now are as if none had been found."""
+    there = good_rows(sources).filter(job_id=OuterRef("earlier_job"))
+    _copy(rows.filter(request_key=None), there, "earlier")
+    asked = rows.filter(request_key__isnull=False)
+    # Who sends the same has it: the row may have been sent with another prompt since.
+    _copy(asked, there.filter(request_key=OuterRef("request_key")), "earlier")
+    rows.update(earlier=None, earlier_job=None, request_key=None)
+
+
+def _fewer_than_agreed(job: Job, answered: int, size: int) -> bool:
+    """Whether fewer rows or bytes need not be sent than the confirmed price counted on."""
     estimate = estimates.current(job)
-    if not job.recipe.only_new or estimate is None or not estimate.basis.survey.known:
+    if not job.recipe.only_new or estimate is None:
         return False
-    # Read it again: the previous job may have been deleted in the meantime.
-    return (
-        answered < estimate.basis.survey.known
-        or find_previous_job(Job.objects.get(pk=job.pk)) is None
-    )
+    agreed = estimate.basis.survey
+    if not agreed.answered:
+        return False
+    if agreed.known and find_previous_job(Job.objects.get(pk=job.pk)) is None:
+        return True  # it may have been deleted in the meantime
+    return answered < agreed.answered or size < agreed.known_bytes + agreed.reused_bytes
 
 
 def copy_answers(job: Job, lease: Lease) -> None:

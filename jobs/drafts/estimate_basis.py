@@ -12,10 +12,11 @@ from django.conf import settings
 
 from ..batches.leases import Lease
 from ..ingest.shapes import Choices
-from ..models import Job, recipe_of
+from ..models import Job, find_sources, recipe_of
 from ..rules import recipes
 from ..rules.answer_formats import output_format
 from ..rules.price_estimates import Basis
+from ..rules.row_contents import recipe_key
 from . import answer_lengths, row_survey, token_counts
 
 
@@ -35,6 +36,13 @@ def reusable_answers(job: Job) -> list[int] | None:
     return [before.pk, before.good_count] if before else None
 
 
+def remembered_answers(job: Job) -> list[Any]:
+    """Which answers of all earlier jobs can be reused; [] without any."""
+    recipe = recipe_of(job)
+    sources = find_sources(job, recipe)
+    return [recipe_key(recipe), sources] if sources else []
+
+
 def hash_values(values: list[Any]) -> str:
     text = json.dumps(msgspec.to_builtins(values), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -47,7 +55,8 @@ def find_basis(job: Job, lease: Lease | None) -> Basis:
     columns = [recipes.columns_used(text) for text in (recipe.prompt, recipe.system)]
     wordless = not recipes.static_text(recipe.prompt).strip()
     sent = [recipe.skip_empty, recipe.skip_duplicates, recipe.only_new]
-    rows = [file_version(job), columns, wordless, sent, reusable_answers(job)]
+    answers = [reusable_answers(job), remembered_answers(job)]
+    rows = [file_version(job), columns, wordless, sent, answers]
     rows += chosen_rows(job)
     texts = [recipe.prompt, recipe.system, recipe.model, output_format(recipe.answer)]
     counted = [file_version(job), texts, recipe.effort, settings.PRACTICE, token_counts.SAMPLE]

@@ -30,6 +30,7 @@ from .estimate_basis import (
     file_version,
     find_basis,
     hash_values,
+    remembered_answers,
     reusable_answers,
 )
 from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
@@ -83,8 +84,10 @@ def key_of(job: Job) -> str:
     recipe = recipe_of(job)
     seen = job.trials.lengths().get(trial_key(job, recipe), [])
     known = seen if len(seen) >= LEAST_TESTED else [one.pk for one in find_same_jobs(job)]
-    parts = [file_version(job), recipe, known, reusable_answers(job), price_list()]
-    return hash_values([*parts, *chosen_rows(job)])
+    facts = [file_version(job), recipe, known, reusable_answers(job), price_list()]
+    # Other answers of earlier jobs do not change the price, unless they are wanted.
+    facts += chosen_rows(job)
+    return hash_values([*facts, *(remembered_answers(job) if recipe.only_new else ())])
 
 
 def price_list() -> str:

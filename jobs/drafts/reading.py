@@ -102,7 +102,7 @@ def read_upload(job: Job, lease: Lease) -> None:
             good.remove(correction)
     FileProblem.objects.filter(job=job).delete()
     if damage:
-        _give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."), lease)
+        give_up(job, unreadable("damaged_copy", f"Our copy of your file is {damage}."), lease)
         return
     while True:
         try:
@@ -110,7 +110,7 @@ def read_upload(job: Job, lease: Lease) -> None:
         except Unreadable as error:
             index = _faulty_correction(error, good)
             if index is None:
-                _give_up(job, error, lease)
+                give_up(job, error, lease)
                 return
             del good[index]
             notes += map(_of_corrections, error.findings)
@@ -242,7 +242,7 @@ def _store(job: Job, rows: list[tuple[int, str, int, str]], before: int) -> None
         cursor.executemany(_INSERT, values)
 
 
-def _give_up(job: Job, error: Unreadable, lease: Lease) -> None:
+def give_up(job: Job, error: Unreadable, lease: Lease) -> None:
     """End with no rows, only with the reasons why the file cannot be read."""
     delete_rows(Row.objects.filter(job=job), lease)
     found = UploadSummary("", "table")

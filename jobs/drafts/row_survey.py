@@ -1,19 +1,27 @@
-"""What a recipe finds in the rows of a table: empty cells, duplicates, and rows that the previous
-job has answered. The worker reads all rows, in slices."""
+"""What a recipe finds in the rows of a table: empty cells, duplicates, and rows that an earlier job
+has answered. The worker reads all rows, in slices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
-from django.conf import settings
 
 from ..batches.leases import Lease
-from ..models import Job, Outcome, Row, recipe_of, recipe_of_round
+from ..models import (
+    Job,
+    Outcome,
+    Row,
+    find_sources,
+    recipe_of,
+    recipe_of_round,
+    reusable_jobs,
+)
 from ..rules.price_estimates import Survey
 from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG, RowContents
+from .memory import Memory
 from .selected_rows import Selection, select_rows
 
 SLICE = 2_000  # rows read at a time
@@ -47,7 +55,31 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
             if contents.is_skipped(found):
                 left_out += 1
                 left_out_bytes += contents.bytes(cells)
-    known = known_bytes = alike = alike_bytes = 0
+    return replace(
+        _survey_repeated(job, recipe, contents, selection, lease),
+        empty=empty,
+        blank=blank,
+        emptiest=emptiest,
+        left_out=left_out,
+        left_out_bytes=left_out_bytes,
+        long=long,
+        long_bytes=long_bytes,
+        unselected=unselected,
+        unselected_bytes=unselected_bytes,
+        first=first,
+        trouble=selection.trouble if selection else "",
+    )
+
+
+def _survey_repeated(
+    job: Job,
+    recipe: Recipe,
+    contents: RowContents,
+    selection: Selection | None,
+    lease: Lease | None,
+) -> Survey:
+    known = known_bytes = reused = reused_bytes = alike = alike_bytes = 0
+    jobs = set()
     whole = recipe.only_new or recipe.skip_duplicates
     # An answered row that is not sent is no duplicate as well; otherwise a row may be both.
     passes = [(True, True)] if recipe.only_new else [(True, False), (False, True)]
@@ -56,26 +88,21 @@ def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
             job, recipe, only_new, skip_duplicates, whole, lease, selection
         ):
             size = contents.bytes(one.cells)
-            if one.earlier:
-                known, known_bytes = known + 1, known_bytes + size
-            else:
+            if one.same_as:
                 alike, alike_bytes = alike + 1, alike_bytes + size
+            elif one.request_key:
+                reused, reused_bytes = reused + 1, reused_bytes + size
+                jobs.add(one.earlier_job)
+            else:
+                known, known_bytes = known + 1, known_bytes + size
     return Survey(
-        empty,
-        blank,
-        emptiest,
-        left_out,
-        left_out_bytes,
-        known,
-        known_bytes,
-        long,
-        long_bytes,
-        alike,
-        alike_bytes,
-        unselected,
-        unselected_bytes,
-        first,
-        selection.trouble if selection else "",
+        known=known,
+        known_bytes=known_bytes,
+        alike=alike,
+        alike_bytes=alike_bytes,
+        reused=reused,
+        reused_bytes=reused_bytes,
+        reused_jobs=len(jobs),
     )
 
 
@@ -88,22 +115,21 @@ class RepeatedRow:
 
     number: int
     cells: list[str]
-    earlier: int = 0  # number of the answered row in the previous job
+    earlier: int = 0  # number of the answered row in an earlier job
+    earlier_job: int = 0  # that job
+    request_key: bytes = b""  # what both were sent, if it was found by that
     same_as: int = 0  # number of the earlier row in this job
 
 
 def find_previous_job(job: Job) -> Job | None:
-    """The job that `job` repeats, if its answers can be reused: it has finished, with the same
-    prompt and in the same mode (practice or not). None otherwise."""
+    """The job that `job` repeats, if its answers can be reused, and it had the same prompt. None
+    otherwise."""
     before = job.previous
     if before is None or before.state != Job.State.FINISHED or before.kind != job.kind:
         return None
-    # Never reuse the simulator's made-up answers in a real job.
-    if before.practice != settings.PRACTICE:
+    if normalize_recipe(recipe_of(before)) != normalize_recipe(recipe_of(job)):
         return None
-    return (
-        before if normalize_recipe(recipe_of(before)) == normalize_recipe(recipe_of(job)) else None
-    )
+    return before if reusable_jobs(job).filter(pk=before.pk).exists() else None
 
 
 def find_repeated_rows(
@@ -115,18 +141,21 @@ def find_repeated_rows(
     lease: Lease | None = None,
     selection: Selection | None = None,
 ) -> Iterator[RepeatedRow]:
-    """Yield the rows that need not be sent: with `only_new` those with a good answer in the
-    previous job, with `skip_duplicates` duplicates of an earlier row. Without `whole`, looks at the
-    first ROWS_COMPARED rows only. `selection`: of a draft, whose other rows are not marked yet.
+    """Yield the rows that need not be sent: with `only_new` those with a good answer in an earlier
+    job, the previous one first, with `skip_duplicates` duplicates of an earlier row. Without
+    `whole`, looks at the first ROWS_COMPARED rows only. `selection`: of a draft, whose other rows
+    are not marked yet.
 
     Raises LeaseLost.
     """
     before = find_previous_job(job) if only_new else None
-    if before is None and not skip_duplicates:
+    sources = [one.job for one in find_sources(job, recipe)] if only_new else []
+    if before is None and not sources and not skip_duplicates:
         return
+    memory = Memory(recipe, job.columns, sources)
     contents = RowContents(recipe, job.columns)
-    rows = max(job.row_count, before.row_count if before else 0)
-    parts = -(-rows // ROWS_IN_MEMORY) if whole else 1
+    most = max(job.row_count, before.row_count if before else 0)
+    parts = -(-most // ROWS_IN_MEMORY) if whole else 1
     for part in range(parts):
         answered: dict[bytes, int] = {}
         if before:
@@ -137,18 +166,27 @@ def find_repeated_rows(
                 if (key := then.key(cells))[0] % parts == part:
                     answered.setdefault(key, number)
         first: dict[bytes, int] = {}
-        for number, cells in _rows(job, lease):
-            if not whole and number > ROWS_COMPARED:
+        for rows in _row_slices(job, lease):
+            here = [
+                (number, cells, key)
+                for number, cells in rows
+                if (whole or number <= ROWS_COMPARED)
+                and not (selection and not selection.includes(number, cells))
+                and (key := contents.key(cells))[0] % parts == part
+                and not contents.is_skipped(contents.empty(cells))
+            ]
+            unknown = [one for one in here if sources and one[2] not in answered]
+            asked = {number: memory.key_of(cells) for number, cells, _key in unknown}
+            remembered = memory.find(list(asked.values()))
+            for number, cells, key in here:
+                if before and (earlier := answered.get(key)):
+                    yield RepeatedRow(number, cells, earlier, before.pk)
+                elif found := remembered.get(sent := asked.get(number, b"")):
+                    yield RepeatedRow(number, cells, found.number, found.job, sent)
+                elif skip_duplicates and first.setdefault(key, number) != number:
+                    yield RepeatedRow(number, cells, same_as=first[key])
+            if not whole and rows[-1][0] >= ROWS_COMPARED:
                 break
-            if selection and not selection.includes(number, cells):
-                continue
-            key = contents.key(cells)
-            if key[0] % parts != part or contents.is_skipped(contents.empty(cells)):
-                continue
-            if earlier := answered.get(key):
-                yield RepeatedRow(number, cells, earlier=earlier)
-            elif skip_duplicates and first.setdefault(key, number) != number:
-                yield RepeatedRow(number, cells, same_as=first[key])
 
 
 def _rounds_with_other_prompt(job: Job) -> list[int]:
@@ -161,6 +199,13 @@ def _rounds_with_other_prompt(job: Job) -> list[int]:
 def _rows(
     job: Job, lease: Lease | None, *, only_good: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
+    for rows in _row_slices(job, lease, only_good=only_good):
+        yield from rows
+
+
+def _row_slices(
+    job: Job, lease: Lease | None, *, only_good: bool = False
+) -> Iterator[list[tuple[int, list[str]]]]:
     """Number and cells of the rows that can be sent, or, with `only_good`, of those with a good
     answer to the job's own prompt. Raises LeaseLost."""
     cells_of = _cells_decoder.decode
@@ -172,5 +217,4 @@ def _rows(
     for rows in wanted.value_slices(SLICE, "source"):
         if lease:
             lease.renew()
-        for number, source in rows:
-            yield number, cells_of(source)
+        yield [(number, cells_of(source)) for number, source in rows]

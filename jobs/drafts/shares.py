@@ -17,7 +17,7 @@ from ..rules.answer_formats import output_format
 from ..rules.model_capabilities import model_rules
 from ..rules.price_estimates import Basis, Survey
 from ..rules.recipes import Recipe, normalize_recipe
-from ..rules.row_contents import LONG
+from ..rules.row_contents import LONG, recipe_key
 from . import answer_lengths
 from .token_counts import LEAST_TOKEN_BYTES
 
@@ -126,9 +126,18 @@ def count_sent(job: Job, recipe: Recipe, survey: Survey) -> int:
 
 
 def count_reused(job: Job, recipe: Recipe, survey: Survey) -> int:
-    """How many rows are not sent with `recipe` because the previous job has answered them."""
-    asks_the_same = normalize_recipe(recipe) == normalize_recipe(recipe_of(job))
-    return survey.known if recipe.only_new and asks_the_same else 0
+    """How many rows are not sent with `recipe` because an earlier job has answered them."""
+    return _reused(job, recipe, survey)[0]
+
+
+def _reused(job: Job, recipe: Recipe, survey: Survey) -> tuple[int, int]:
+    """Rows that earlier jobs have answered, and their bytes."""
+    own = recipe_of(job)
+    if not recipe.only_new or normalize_recipe(recipe) != normalize_recipe(own):
+        return 0, 0
+    if recipe_key(recipe) != recipe_key(own):  # only the previous job is asked then
+        return survey.known, survey.known_bytes
+    return survey.answered, survey.known_bytes + survey.reused_bytes
 
 
 def build_table_share(
@@ -143,7 +152,7 @@ def build_table_share(
     filled = sum(by_column[name] for name in recipes.columns_used(recipe.template))
     filled -= survey.unselected_bytes
     filled -= survey.left_out_bytes + (survey.alike_bytes if recipe.skip_duplicates else 0)
-    filled -= survey.known_bytes if count_reused(job, recipe, survey) else 0
+    filled -= _reused(job, recipe, survey)[1]
     seen = tested.get(trial_key(job, recipe), [])
     learned = answer_lengths.learn_lengths(seen, rows, recipe, basis.earlier)
     earlier = [] if learned or recipe.model != job.recipe.model else find_same_jobs(job)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from ..models import GoldStandard, Job, Template, audit, recipe_of
 from ..rules.recipes import Recipe
 from ..rules.right_answers import GoldChoice
+from . import template_history
 
 LONGEST_ID = 18  # digits
 
@@ -108,6 +109,7 @@ def save_template(
         template, is_new = Template.objects.update_or_create(
             owner=owner, name=name, defaults=values
         )
+        template_history.add_version(template, owner)
         _audit_sharing(template, before, shared, owner)
     return not is_new
 

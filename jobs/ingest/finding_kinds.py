@@ -32,6 +32,7 @@ _FILE_KINDS = {
         "The file is too large to read.",
         "Save it as CSV UTF-8 in your spreadsheet program, or split it into several files.",
     ),
+    "no_source": Kind("", "Delete this job, and start again from a job that has finished."),
     "no_room": Kind("There is not enough disk space for this file.", "Its rows were not stored."),
     "encoding": Kind(
         "Some characters do not match the encoding.",

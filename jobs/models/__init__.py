@@ -26,10 +26,12 @@ from .accuracy import Difference, GoldStandard, GoldStandardQuerySet, RightAnswe
 from .alarms import Alarm, AlarmQuerySet, WorkerProcess
 from .audit import AuditEntry
 from .batches import Absence, Batch, BatchQuerySet, DisownedBatch, LateBatch
+from .chains import AnswersVersion, JobSource
 from .copies import StoredCopy, StoredCopyQuerySet
 from .events import JobEvent, SubmissionDetail, SubmissionEvent
 from .exports import Export
 from .jobs import AWAITS_APPROVAL, LONGEST_LEASE, LONGEST_WAIT, Job, JobQuerySet
+from .memory import AskedRecipe, Source, find_sources, note_asked, reusable_jobs
 from .money import MOST, PICO, dollars, pico
 from .notifications import (
     Channel,
@@ -97,7 +99,7 @@ from .site import (
     sending_row,
 )
 from .spending import PastSpending, PriceOverride
-from .templates import BY_NAME, Template, TemplateQuerySet
+from .templates import BY_NAME, Template, TemplateQuerySet, TemplateVersion
 from .tours import Tour
 from .trials import Length, Trial, TrialQuerySet
 from .uploads import CorrectedUpload, FileProblem
@@ -119,6 +121,8 @@ __all__ = [
     "Access",
     "Alarm",
     "AlarmQuerySet",
+    "AnswersVersion",
+    "AskedRecipe",
     "Attempt",
     "AuditCheck",
     "AuditEntry",
@@ -146,6 +150,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobQuerySet",
+    "JobSource",
     "JournalState",
     "LastBackup",
     "LateBatch",
@@ -172,6 +177,7 @@ __all__ = [
     "Sending",
     "SendingState",
     "SiteState",
+    "Source",
     "SpendingCaps",
     "StateQuerySet",
     "StoredCopy",
@@ -182,6 +188,7 @@ __all__ = [
     "TeamSending",
     "Template",
     "TemplateQuerySet",
+    "TemplateVersion",
     "Tour",
     "Trial",
     "TrialQuerySet",
@@ -193,6 +200,7 @@ __all__ = [
     "containing",
     "dollars",
     "find_pilot",
+    "find_sources",
     "fingerprint_of",
     "fingerprint_of_owner",
     "hash_token",
@@ -201,11 +209,13 @@ __all__ = [
     "is_reserved_name",
     "key_fingerprint",
     "name_of_erased",
+    "note_asked",
     "note_change",
     "only_reads",
     "pico",
     "recipe_of",
     "recipe_of_round",
+    "reusable_jobs",
     "role_of",
     "sees_everything",
     "sending_of",

@@ -350,10 +350,10 @@ class Job(ChoosesRows):
         return self.state in self.MOVING
 
     def runs_again(self) -> JobQuerySet:
-        """The jobs that run this one again and can use its answers, and those of the same template,
-        whose price may learn from it."""
-        same = Q(template=self.template_id) if self.template_id else Q()
-        return Job.objects.filter(Q(previous=self) | same)
+        """The jobs whose price may change with its answers: those that run it again, those of the
+        same template, and drafts that reuse answers of any job."""
+        same = Q(template=self.template_id) if self.template_id else Q(previous=self)
+        return Job.objects.filter(Q(previous=self) | same | Q(state="draft", recipe__only_new=True))
 
     @property
     def last_round(self) -> int:

@@ -102,8 +102,13 @@ class Row(RowResult):
     round = models.IntegerField(default=1, db_default=1)
     # The number of an earlier row with the same request: that one is sent, for both.
     same_as = models.IntegerField(null=True)
-    # The number of the row of `job.previous` with the same request, whose answer this one has.
+    # The number of the row of an earlier job with the same request, whose answer this one has, and
+    # that job: None for `job.previous`, as of older versions. No key: that job may be deleted.
     earlier = models.IntegerField(null=True)
+    earlier_job = models.BigIntegerField(null=True)
+    # request_key() of what was sent last, or of what `earlier` was sent; None for rows that were
+    # sent by older versions, and for ready-made requests.
+    request_key = models.BinaryField(max_length=16, null=True)
 
     objects = RowQuerySet.as_manager()
 
@@ -123,6 +128,12 @@ class Row(RowResult):
                 fields=["job", "same_as", "number"],
                 name="row_copies",
                 condition=Q(same_as__isnull=False),
+            ),
+            # The rows of any job with the same request.
+            models.Index(
+                fields=["request_key"],
+                name="row_request",
+                condition=Q(request_key__isnull=False),
             ),
         ]
 

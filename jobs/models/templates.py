@@ -66,3 +66,26 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TemplateVersion(models.Model):
+    """What a template held from one save to the next; the last one is what it holds now."""
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
+    number = models.IntegerField()  # 1, 2, ...
+    recipe = StructField[Recipe](read_recipe)
+    saved_at = models.DateTimeField(default=timezone.now)
+    # None: before there was a history.
+    saved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    restored = models.IntegerField(default=0)  # the version that was put back; 0: none
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["template", "number"], name="version_once_a_template")
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.number} of template {self.template_id}"

@@ -197,6 +197,7 @@ def _json_row(
         **({MATCHES: matcher.is_match(row)} if matcher else {}),
         "same_as": row.same_as,
         "earlier_row": row.earlier,
+        "earlier_job": (row.earlier_job or job.previous_id) if row.earlier else None,
         "status": row.outcome,
         "cause": row.cause or None,
         "problem": problem_text(row) or None,

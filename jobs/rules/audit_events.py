@@ -27,6 +27,7 @@ EVENTS = {
     "batch_sent_again": "Sent a batch again",
     "batch_identified": "Said which batch it is",
     "batch_imported": "Imported a batch made elsewhere",
+    "rows_used": "Used the job’s rows in a new job",
     # Files.
     "file_downloaded": "Downloaded a file",
     "spending_downloaded": "Downloaded the spending of everyone",
@@ -92,6 +93,7 @@ EVENTS = {
     "price_entered": "Entered a price",
     "price_withdrawn": "Withdrew a price",
     "template_sharing_changed": "Changed who can use a template",
+    "template_restored": "Put back an earlier version of a template",
     "template_deleted": "Deleted a template",
     "recovery_requested": "Looked for batches sent after the backup",
     "backup_made": "Made a backup",

@@ -91,6 +91,14 @@ class Survey:
     unselected_bytes: int = 0
     first: int = 0  # number of the first row that is selected
     trouble: str = ""  # why no rows can be selected, as a sentence
+    reused: int = 0  # other rows whose request an earlier job has answered
+    reused_bytes: int = 0
+    reused_jobs: int = 0  # how many jobs have these answers
+
+    @property
+    def answered(self) -> int:
+        """Rows that need not be sent, because some earlier job has answered them."""
+        return self.known + self.reused
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 
 from . import pricing
-from .recipes import Recipe, columns_used, static_text
+from .recipes import (
+    Recipe,
+    columns_used,
+    compile_recipe,
+    has_shared_system,
+    normalize_recipe,
+    static_text,
+)
 
 LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
+RequestKey = bytes
+encode_request = msgspec.json.Encoder().encode
+
+
+def request_key(params: bytes) -> RequestKey:
+    """The same for equal requests, and for no others. `params`: the whole of one, as it is sent."""
+    return hashlib.blake2b(params, digest_size=16).digest()
+
+
+def compile_request_key(recipe: Recipe, columns: Sequence[str]) -> Callable[[Sequence[str]], bytes]:
+    """A function from the cells of a row to the request_key of what is sent for it."""
+    params_of = compile_recipe(recipe, columns)
+    return lambda cells: request_key(encode_request(params_of(cells)))
+
+
+def recipe_key(recipe: Recipe) -> str:
+    """The same for recipes that differ in nothing but the names of columns and the choice of rows:
+    equal cells make equal requests. Says nothing of what is in it."""
+    cached = recipe.cached and has_shared_system(recipe)
+    asked = replace(normalize_recipe(recipe), max_tokens=recipe.longest, cached=cached)
+    return hashlib.blake2b(msgspec.json.encode(asked), digest_size=8).hexdigest()
 
 
 class RowContents:

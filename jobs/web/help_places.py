@@ -8,6 +8,7 @@ from ..models import Job
 # address that only changes something is here too: it shows its page again when something is wrong.
 EXPLAINED = {
     "using/jobs": ("jobs", "job", "status", "rename", "change_jobs", "archive"),
+    "using/jobs#use-the-answers-in-a-new-job": ("next_step", "update_rows"),
     "using/jobs#delete-a-job": ("delete", "trash", "restore"),
     "using/jobs#stop-a-job": ("stop",),
     "using/jobs#look-at-single-rows": ("rows", "row"),
@@ -46,6 +47,7 @@ EXPLAINED = {
         "template_rename",
         "template_share",
         "template_delete",
+        "template_history",
     ),
     "using/costs#before-you-submit": ("price", "confirm"),
     "running/settings#the-key-and-practice-mode": ("api_key",),

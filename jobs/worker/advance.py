@@ -22,7 +22,7 @@ from ..results import accuracy, builder, statistics
 from ..retries import corrected_files, measurements
 from ..rules import log_context
 from ..spending import price_overrides
-from . import deletion, due_times, failures, retention, row_changes, sent_jobs, tally
+from . import chains, deletion, due_times, failures, retention, row_changes, sent_jobs, tally
 from .due_times import NOW
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,8 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
         if kind == slots.TESTING:
             trials.answer_next(job, lease)
             return NOW
+        if chains.compare_with_source(job, lease):
+            return NOW
         if shares.lacks_bounds(job.reading.models):
             _read_for_bounds(job)
             return NOW
@@ -134,7 +136,7 @@ def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:
                 return None
             retention.delete_contents(job, lease)
             return NOW
-        if row_changes.change_next_slice(job):
+        if row_changes.change_next_slice(job) or chains.compare_with_source(job, lease):
             return NOW
         if job.answers is None:
             statistics.count_answers(job, lease)  # it finished with an older version
@@ -154,6 +156,8 @@ def _step_of_reading(job: Job, lease: Lease) -> timedelta | None:
         return None  # it is read once it is restored
     if job.is_external and not job.upload_bytes:
         make_rows(job, lease)
+        return NOW
+    if not job.upload_bytes and chains.write_upload(job, lease):
         return NOW
     if not reading_turns.begin_reading(job):
         return reading_turns.WAIT

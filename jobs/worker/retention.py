@@ -114,7 +114,8 @@ def delete_contents(job: Job, lease: Lease) -> None:
     _remove_files(job)
     is_table = job.kind == Job.Kind.TABLE
     empty = msgspec.json.encode([""] * len(job.columns)).decode() if is_table else "{}"
-    _clear(Row.objects.filter(job=job).exclude(source=empty, answer=""), lease, source=empty)
+    rows = Row.objects.filter(job=job).exclude(source=empty, answer="", request_key=None)
+    _clear(rows, lease, source=empty, request_key=None)
     _clear(Attempt.objects.filter(job=job).exclude(source="", answer=""), lease, source="")
     delete_rows(Edit.objects.filter(job=job), lease)
     delete_rows(Difference.objects.filter(job=job), lease)
@@ -127,6 +128,7 @@ def delete_contents(job: Job, lease: Lease) -> None:
             gold.compared = gold.compared and without_cells(gold.compared)
             gold.save(update_fields=["compared"])
         job.exports.all().delete()
+        job.asked_recipes.all().delete()
         _clear_trials(job)
         for one in job.rounds.exclude(recipe=None):
             one.recipe = one.recipe and without_examples(one.recipe)
@@ -162,7 +164,7 @@ def _remove_files(job: Job) -> None:
         files.remove_stored(corrected.file)
 
 
-def _clear(rows: Any, lease: Lease, *, source: str) -> None:
+def _clear(rows: Any, lease: Lease, **values: str | None) -> None:
     """Empty what may hold text of the file or of an answer; numbers and costs stay."""
     last = 0
     ordered = rows.order_by("number").values_list("number", flat=True)
@@ -170,7 +172,7 @@ def _clear(rows: Any, lease: Lease, *, source: str) -> None:
         with slice_transaction():
             rows.model.objects.filter(
                 job_id=lease.job_pk, number__gt=last, number__lte=numbers[-1]
-            ).update(source=source, answer="", message="", problem="")
+            ).update(answer="", message="", problem="", **values)
         last = numbers[-1]
         lease.renew()
 

@@ -17,7 +17,7 @@ from ..drafts import model_catalog
 from ..models import audit, locks, storage
 from ..provider import client
 from ..rules import log_context
-from . import advance, alarms, audit_checks, housekeeping, presence, sweep
+from . import advance, alarms, audit_checks, chains, housekeeping, presence, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def do_each_minute() -> None:
     for what, do in (
         ("the journal", journal.begin),
         ("pricing drafts", housekeeping.price_stale_drafts),
+        ("rows that come from other jobs", chains.wake_outdated),
         ("warnings of answers that are not fetched", polling.warn),
         ("the ballast", storage.keep_ballast),
         ("the check of the audit log", audit_checks.check_if_due),

@@ -354,6 +354,8 @@ ACTS = [
         args=lambda _: [CAUSE],
     ),
     Act("edit_row", failed, lambda _: {"cell": ["a", "new"]}, ("note_changer",)),
+    Act("next_step", good, lambda _: {"which": "all"}, ("use_rows",)),
+    Act("update_rows", good, does=("update_rows",), only_shows=True),
     Act("rename", good, lambda _: {"name": "other"}, ("rename_job",)),
     Act("share_job", good, lambda _: {"team_access": "read"}),
     Act("archive", good, does=("archive_job",)),

@@ -315,8 +315,6 @@ def test_a_job_is_run_again_with_what_is_new(
     [
         (["--like", "4711"], "no longer exists"),
         (["--like", "x"], "no longer exists"),
-        (["--only-new"], "--only-new needs --like"),
-        (["--only-new", "--template", "x"], "--only-new needs --like"),
     ],
 )
 def test_there_must_be_something_to_run_again(

@@ -297,7 +297,6 @@ def test_a_third_job_has_the_answers_of_the_first(
         {"effort": "none"},
         {"answer": {"kind": "labels", "labels": ["yes", "no"]}},
         {"only_new": False},
-        {"previous": None},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -60,6 +60,9 @@ POSTS: dict[str, tuple[str, ...] | str] = {
     "change_jobs": ("job_trashed", "job_restored", "job_deletion_requested"),
     "template_share": ("template_sharing_changed",),
     "template_delete": ("template_deleted",),
+    "template_history": ("template_restored",),
+    "next_step": ("rows_used",),
+    "update_rows": ("rows_used",),
     "save_as_template": ("template_sharing_changed",),
     "spending_limits": ("limits_changed",),
     "spending_prices": ("price_entered", "price_withdrawn"),
@@ -172,8 +175,11 @@ def test_changes_of_the_site_are_recorded(client_root: Client, root: User) -> No
     post("/spending/prices/", **price)
     post("/spending/prices/", withdraw=1)
     templates.save_template(root, "Mine", Recipe("Say {{x}}"), shared=False)
+    templates.save_template(root, "Mine", Recipe("Tell {{x}}"), shared=False)
     pk = Template.objects.get().pk
     post(f"/templates/{pk}/share/", shared="yes")
+    post(f"/templates/{pk}/history/", version="1")
+    post(f"/templates/{pk}/history/", version="1")  # nothing changed
     post(f"/templates/{pk}/delete/")
     assert b"".join(client_root.get("/spending/spending.csv"))
     assert recorded() == [
@@ -183,6 +189,7 @@ def test_changes_of_the_site_are_recorded(client_root: Client, root: User) -> No
         "price_entered",
         "price_withdrawn",
         "template_sharing_changed",
+        "template_restored",
         "template_deleted",
         "spending_downloaded",
     ]

@@ -93,6 +93,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "templates, none": (55, 2),
     "templates": (35, 6),
     "delete template": (40, 3),
+    "template versions": (110, 7),
     "new job from a template": (175, 9),
     "people": (60, 9),
     "people, refused": (110, 11),

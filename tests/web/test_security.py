@@ -91,6 +91,8 @@ JOB_PAGES: dict[str, list[str]] = {
     "choose_rows": ["GET", "POST"],
     "columns": ["GET", "POST"],
     "save_as_template": ["GET", "POST"],
+    "next_step": ["GET", "POST"],
+    "update_rows": ["POST"],
     "reading": ["POST"],
     "start_trials": ["POST"],
     "trials": [],
@@ -168,7 +170,10 @@ POSTS = (
     "spending_switch",
     "notifications_read",
 )
-TEMPLATE_POSTS = ("template_rename", "template_share", "template_team", "template_delete")
+TEMPLATE_POSTS = (
+    *("template_rename", "template_share", "template_team", "template_delete"),
+    "template_history",
+)
 PERSON_POSTS = (
     *("person_active", "person_password", "person_role", "person_two_factor"),
     *("hand_over", "erase_person", "invitation_withdraw"),

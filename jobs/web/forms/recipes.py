@@ -79,7 +79,7 @@ class RecipeForm(StyledForm):
         required=False,
     )
     skip_duplicates = forms.BooleanField(label="Skip duplicates", required=False)
-    only_new = forms.BooleanField(label="Send only new and changed rows", required=False)
+    only_new = forms.BooleanField(label="Reuse answers from earlier jobs", required=False)
     skip_empty = forms.BooleanField(
         label="Skip rows with an empty cell",
         required=False,

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from ...actions import approvals, submissions
-from ...drafts import model_catalog
+from ...drafts import advice, model_catalog
 from ...models import Job, Outcome, SpendingCaps, answer_kind_of, recipe_of
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
 from ...rules.price_estimates import Estimate
@@ -85,14 +85,27 @@ def _approval(request: HttpRequest, job: Job, estimate: Estimate) -> dict[str, A
     }
 
 
+def _reused(job: Job, estimate: Estimate) -> dict[str, Any]:
+    """How many rows have the answer of an earlier job, whether that is the previous one alone, and
+    what that saves."""
+    survey = estimate.basis.survey
+    if not (job.recipe.only_new and survey.answered):
+        return {"known": 0}
+    return {
+        "known": survey.answered,
+        "is_previous": not survey.reused,
+        "saved": advice.saved_by_reuse(job, estimate),
+    }
+
+
 def _not_sent(job: Job, estimate: Estimate) -> dict[str, Any]:
     """How many rows are left out, how many of them for an empty cell, how many keep the answer of
-    the job before, how many get that of another row, and how many are not selected, and why."""
+    an earlier job, how many get that of another row, and how many are not selected, and why."""
     survey = estimate.basis.survey
     return {
         "left_out": job.skipped_count + survey.left_out,
         "left_out_empty": survey.left_out,
-        "known": survey.known if job.recipe.only_new else 0,
+        **_reused(job, estimate),
         "same": survey.alike if job.recipe.skip_duplicates else 0,
         "unselected": survey.unselected,
         "chosen": choice_in_words(job.row_choice),

@@ -80,7 +80,7 @@ def _remarks(job: Job, estimate: Estimate | None) -> list[str]:
             f"({estimate.basis.counts.longest:,} of {offer.context:,} tokens). It would be "
             "refused, at no charge. Shorten it, or choose a model that reads more."
         )
-    if estimate and job.recipe.only_new and job.previous_id and not estimate.basis.survey.known:
+    if estimate and job.recipe.only_new and job.previous_id and not estimate.basis.survey.answered:
         found.append(
             f"No row keeps its answer from job {job.previous_id}, so all are sent: the prompt, the "
             "kind of answer, the model or the cells are not the same as there."

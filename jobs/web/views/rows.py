@@ -114,7 +114,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
         "among": _address(request, "from", "to", "outcome", "cause", "differs"),
-        "filtered": _is_part(wanted),
+        "filtered": is_part(wanted),
         "cause": describe_cause(wanted.cause) if wanted.cause else None,
         "filters": _filters(job),
         "causes": _causes(job, wanted),
@@ -158,7 +158,7 @@ def read_wanted(job: Job, request: HttpRequest) -> RowFilter:
     )
 
 
-def _is_part(wanted: RowFilter) -> bool:
+def is_part(wanted: RowFilter) -> bool:
     """Not every row is wanted."""
     return wanted != RowFilter(sort=wanted.sort, descending=wanted.descending)
 
@@ -342,6 +342,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     context = {
         "job": job,
         "row": found,
+        "earlier_job": _earlier_job(request, job, found),
         **_cells(job, content, recipe),
         "source": "" if isinstance(content, list) else json.dumps(content, ensure_ascii=False),
         "custom_id": content.get("custom_id") if isinstance(content, dict) else "",
@@ -356,7 +357,7 @@ def row(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         "cause": cause,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),
-        "filtered": _is_part(wanted),
+        "filtered": is_part(wanted),
         "previous": _neighbour(job, wanted, found, -1),
         "next": _neighbour(job, wanted, found, 1),
     }
@@ -391,6 +392,14 @@ class Earlier:
     attempt: Attempt
     cause: Cause | None
     request_sent: ReadableRequest | None
+
+
+def _earlier_job(request: HttpRequest, job: Job, row: Row) -> int | None:
+    """The job whose answer the row has, if the person may see it."""
+    pk = row.earlier_job or job.previous_id
+    if not (row.earlier and pk):
+        return None
+    return pk if Job.objects.visible_to(request.user).filter(pk=pk).exists() else None
 
 
 def _attempts(job: Job, row: Row) -> list[Earlier]:

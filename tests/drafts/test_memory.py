@@ -1,0 +1,224 @@
+"""Rows whose request any earlier job has answered are not sent, and nobody gets an answer in this
+way that they may not see."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from jobs.actions import job_basics, people, submissions
+from jobs.batches import leases
+from jobs.drafts import advice, deduplication, estimates
+from jobs.models import Access, Job, Membership, Outcome, Role, Row, Team, note_asked, recipe_of
+from jobs.results import table
+from jobs.rules.judging import MARKED_DOWN
+from jobs.rules.row_contents import compile_request_key
+from jobs.worker import advance, retention
+
+from ..conftest import Simulator, store_job
+from .test_draft_settings import priced
+
+MakeJob = Callable[..., Job]
+Drive = Callable[..., Job]
+PROMPT = "Is this positive? {{%s}}"
+MAY = [("1", "[simulate:good] a"), ("2", "[simulate:good] b"), ("3", "[simulate:refusal]")]
+JUNE = [("x", "b"), ("y", "new"), ("z", "a")]
+
+
+Cells = Sequence[Sequence[str]]
+
+
+def answered(owner: User, rows: Cells = (("1", "a"), ("2", "b")), **values: Any) -> Job:
+    """A finished job of this version: its requests are remembered."""
+    usual: dict[str, Any] = {"columns": ("id", "text"), "prompt": PROMPT % "text", "practice": True}
+    job = store_job(owner, rows=rows, **{**usual, **values})
+    key_of = compile_request_key(recipe_of(job), job.columns)
+    for row in job.rows.all():
+        job.rows.filter(pk=row.pk).update(request_key=key_of(row.content))
+    note_asked(job, 1, recipe_of(job))
+    return job
+
+
+def draft(owner: User, **values: Any) -> Job:
+    """A draft with other columns that asks the same, and runs no job again."""
+    usual: dict[str, Any] = {"columns": ("no", "review"), "rows": JUNE, "prompt": PROMPT % "review"}
+    return store_job(owner, **{"state": Job.State.DRAFT, "only_new": True, **usual, **values})
+
+
+def claimed(job: Job) -> leases.Lease:
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
+    lease = leases.claim(job.pk)
+    assert lease is not None
+    return lease
+
+
+def marked(job: Job) -> list[int | None]:
+    """The jobs whose answers the rows of `job` got."""
+    lease = claimed(job)
+    deduplication.mark_repeated_rows(job, lease)
+    return list(job.rows.in_order().values_list("earlier_job", flat=True))
+
+
+def test_any_earlier_job_answers_a_row_that_was_sent_there(
+    alice: User, make_job: MakeJob, drive: Drive, simulator: Simulator, client_alice: Client
+) -> None:
+    rows = [(number, text.replace("refusal", "good")) for number, text in MAY]
+    may = make_job(alice, Job.State.DRAFT, columns=("id", "t"), rows=MAY, prompt=PROMPT % "t")
+    priced(may)
+    assert submissions.confirm(may, may.plan_sha256, alice)
+    may = drive(may)
+    job = draft(alice, rows=[("x", MAY[1][1]), ("y", rows[2][1]), ("z", MAY[0][1])])
+    estimate = priced(job)
+    assert (estimate.rows, estimate.basis.survey.reused) == (1, 2)
+    assert advice.saved_by_reuse(job, estimate) > 0
+    page = client_alice.get(reverse("confirm", args=[job.pk])).content.decode()
+    assert "2 of 3 rows are answered from earlier jobs" in page and "Saves about" in page
+    before = simulator.truth()["accepted_rows"]
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    job = drive(job)
+    assert simulator.truth()["accepted_rows"] == before + 1
+    lines = [json.loads(line) for line in b"".join(table.jsonl_chunks(job)).splitlines()]
+    assert [(one["earlier_job"], one["earlier_row"]) for one in lines] == [
+        (may.pk, 2),
+        (None, None),
+        (may.pk, 1),
+    ]
+    answers = dict(may.rows.values_list("number", "answer"))
+    assert [lines[0]["answer"], lines[2]["answer"]] == [answers[2], answers[1]]
+    assert [one["cost_usd"] for one in lines if one["earlier_job"]] == ["0", "0"]
+    page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
+    assert f"row 2 of job {may.pk}" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "Is it? {{review}}"},
+        {"system": "Be strict."},
+        {"model": "claude-sonnet-5-5"},
+        {"effort": "none"},
+        {"max_tokens": 99},
+        {"answer": {"kind": "labels", "labels": ["yes", "no"]}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_only_the_very_same_request_is_answered(alice: User, change: dict[str, object]) -> None:
+    answered(alice)
+    assert marked(draft(alice, state=Job.State.SUBMITTING, **change)) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"practice": False},
+        {"state": Job.State.WORKING},
+        {"state": Job.State.DELETING},
+        {"trashed_at": timezone.now()},
+        {"contents_deleted_at": timezone.now()},
+        {"is_external": True},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_job_that_is_gone_or_not_alike_answers_nothing(
+    alice: User, change: dict[str, object]
+) -> None:
+    may = answered(alice)
+    assert marked(draft(alice, state=Job.State.SUBMITTING)) == [may.pk, None, may.pk]
+    Job.objects.filter(pk=may.pk).update(**change)
+    assert marked(draft(alice, state=Job.State.SUBMITTING)) == [None] * 3
+
+
+def test_an_answer_that_is_not_good_is_not_used(alice: User) -> None:
+    may = answered(alice)
+    may.rows.filter(number=1).update(outcome=Outcome.LOOK, cause=MARKED_DOWN)
+    may.rows.filter(number=2).update(outcome=Outcome.WAITING)  # it is sent again
+    assert marked(draft(alice, state=Job.State.SUBMITTING)) == [None] * 3
+
+
+def test_nothing_of_a_request_is_kept_when_its_retention_is_over(alice: User) -> None:
+    may = answered(alice)
+    Job.objects.filter(pk=may.pk).update(contents_deleted_at=timezone.now())
+    may.refresh_from_db()
+    retention.delete_contents(may, claimed(may))
+    assert not may.rows.exclude(request_key=None).exists() and not may.asked_recipes.exists()
+
+
+def test_a_draft_is_priced_anew_when_its_answers_change(alice: User, simulator: Simulator) -> None:
+    may, job = answered(alice), draft(alice)
+    assert priced(job).rows == 1
+    assert job_basics.trash_job(may, alice)
+    assert not submissions.confirm(job, job.plan_sha256, alice)
+    assert estimates.current(job) is None
+    assert priced(job).rows == 3
+
+
+def test_answers_that_vanish_after_it_was_confirmed_hold_the_job(
+    alice: User, simulator: Simulator
+) -> None:
+    """One row of another job would do in number, not in length: the ceiling is a ceiling."""
+    may, job = answered(alice), draft(alice, rows=[("x", "b"), ("y", "a" * 500), ("z", "a")])
+    long = answered(alice, rows=[("1", "a" * 500)])
+    assert priced(job).rows == 0
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    Job.objects.filter(pk=long.pk).update(trashed_at=timezone.now())
+    posts = simulator.truth()["posts"]
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    assert job.held == deduplication.GONE and not job.deduplicated
+    assert simulator.truth()["posts"] == posts
+    answered(alice, rows=[("1", "a" * 500)])
+    assert submissions.resume_job(job, alice)
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    assert job.deduplicated and not Row.objects.filter(job=job, outcome="waiting").exists()
+    assert may.rows.count() == 2
+
+
+def test_reuse_never_crosses_who_may_see_what(alice: User, bob: User, root: User) -> None:
+    """Whatever is shared with whom: everyone who sees the new job sees the job that answered."""
+    users = [alice, bob, root, *(User.objects.create_user(f"u{n}") for n in range(2))]
+    people.store_role(users[3], Role.APPROVER)
+    people.store_role(users[4], Role.AUDITOR)
+    teams = [Team.objects.create(name=f"t{n}") for n in range(2)]
+    chance = random.Random(7)
+    for user in users:
+        for team in teams:
+            if chance.random() < 0.5:
+                Membership.objects.create(team=team, person=user)
+    reused = 0
+    for _ in range(25):
+        Job.objects.all().delete()
+        for _ in range(3):
+            one = answered(
+                chance.choice(users),
+                team=chance.choice([None, *teams]),
+                team_access=chance.choice(Access.values),
+            )
+            if chance.random() < 0.2:
+                Job.objects.filter(pk=one.pk).update(trashed_at=timezone.now())
+        job = draft(
+            chance.choice(users[:4]), state=Job.State.SUBMITTING, team=chance.choice([None, *teams])
+        )
+        if chance.random() < 0.5:
+            job.previous = Job.objects.order_by("?").exclude(pk=job.pk).first()
+            job.save()
+        sources = {pk for pk in marked(job) if pk}
+        reused += bool(sources)
+        for user in users:
+            seen = Job.objects.visible_to(user)
+            if seen.filter(pk=job.pk).exists():
+                assert seen.filter(pk__in=sources).count() == len(sources), user
+    assert 5 < reused < 25
+
+
+@pytest.fixture(autouse=True)
+def _in_practice(settings: Any) -> None:
+    settings.PRACTICE = True

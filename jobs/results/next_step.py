@@ -12,7 +12,8 @@ from ..ingest.shapes import ALL_ROWS, KEEP, Choices
 from ..models import ATTENTION, Job, Outcome, Row, RowQuerySet, answer_shape_of, containing
 from ..rules.answer_formats import COLUMNS
 from ..rules.rows_wanted import GOOD, SOME, RowsWanted
-from .table import SLICE, Table, as_text, table_of
+from .saved_rows import SavedRow, saved_rows
+from .table import Table, as_text, table_of
 
 # How it is read: nothing is guessed, skipped or repaired.
 CHOICES = Choices(
@@ -62,11 +63,11 @@ def wanted_rows(job: Job, wanted: RowsWanted) -> RowQuerySet:
 def row_slices(job: Job, wanted: RowsWanted) -> Iterator[list[list[str]]]:
     """The cells of the wanted rows in order, slice by slice."""
     table = table_of(job)
-    for rows in wanted_rows(job, wanted).slices(SLICE):
+    for rows in saved_rows(job, wanted_rows(job, wanted)):
         yield [_cells(table, row) for row in rows]
 
 
-def _cells(table: Table, row: Row) -> list[str]:
+def _cells(table: Table, row: SavedRow) -> list[str]:
     width, filled = len(table.theirs), len(table.filled)
     cells = [as_text(cell) for cell in table.cells(row)]
     answer = cells[width : width + filled] if filled else [cells[width]]

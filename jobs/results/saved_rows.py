@@ -27,6 +27,7 @@ class SavedRow(NamedTuple):
     attempts: int
     same_as: int | None
     earlier: int | None
+    earlier_job: int | None
     outcome: str
     cause: str
     answer: str

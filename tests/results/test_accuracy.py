@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -117,7 +118,13 @@ def test_a_job_is_as_accurate_as_scikit_learn_says(
 def test_rows_without_an_answer_are_counted_apart(alice: User, client_alice: Client) -> None:
     rows = [["positive", "a"], ["negative", "b"], ["", "c"], ["neutral", "d"], ["positive", "e"]]
     good = {"outcome": Outcome.GOOD, "answer": "positive"}
-    outcomes = [good, {"outcome": Outcome.ERRORED}, good, good, {"outcome": Outcome.LEFT_OUT}]
+    outcomes: list[str | Mapping[str, Any]] = [
+        good,
+        {"outcome": Outcome.ERRORED},
+        good,
+        good,
+        {"outcome": Outcome.LEFT_OUT},
+    ]
     job = store_job(alice, rows=rows, outcomes=outcomes, answer=MOODS)
     assert acting.choose_gold(job, GOLD, alice)
     found = compared(job).compared
@@ -362,7 +369,7 @@ def test_the_cheapest_that_is_as_good_is_named(alice: User) -> None:
     )
     [found] = versions.list_comparisons(job, GOLD)
     assert [one.changed for one in found.versions] == [None, 3, 20]
-    assert (found.best, found.cheapest, found.as_good) == (0, 1, {0, 1})
+    assert (found.best, found.cheapest, set(found.as_good)) == (0, 1, {0, 1})
     assert "is the cheapest that is as good as" in comparisons.conclusion(found)
     # What has no good answer is no right answer: who fails often is not as good.
     Trial.objects.filter(model="claude-sonnet-5-5", number__lte=10).update(

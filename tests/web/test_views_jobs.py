@@ -137,8 +137,8 @@ def test_the_list_takes_the_same_few_queries_for_one_job_and_for_many(
     client_root.get("/")  # the first page of a session is noted
     # Session, user, prices, count, jobs with owners, those that wait for approval; the filters'
     # counts, the trash and the owners; of the site its journal, its worker's heartbeat and its
-    # limits, and keys of teams that are paused; whether the person has jobs of their own, and who has none, how far they are in the
-    # tour.
+    # limits, and keys of teams that are paused; whether the person has jobs of their own, and who
+    # has none, how far they are in the tour.
     with django_assert_num_queries(16):
         client_root.get("/")
     for owner in (alice, bob) * 5:

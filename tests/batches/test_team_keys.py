@@ -343,7 +343,7 @@ def test_a_late_batch_is_not_looked_for_in_another_workspace(
         nonce=batch.nonce,
         kind="never_arrived",
         detail=SubmissionDetail(
-            attempt=1,
+            attempt=2,
             begin=(now - timedelta(hours=1)).isoformat(),
             until=(now + timedelta(hours=1)).isoformat(),
             clock="provider",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from .. import prepare
 from ..conftest import Simulator
@@ -30,8 +30,8 @@ async (rules) => (await axe.run({
   (node) => `${found.id}: ${node.html.slice(0, 140)} ${(node.any[0] || {}).message || ""}`))
 """
 RUN_AXE_IN = """
-async ([[selector, number], tags]) => (await axe.run(document.querySelectorAll(selector)[number], {
-  runOnly: { type: "tag", values: tags }, resultTypes: ["violations"], elementRef: false,
+async ([[selector, number], rules]) => (await axe.run(document.querySelectorAll(selector)[number], {
+  runOnly: rules, resultTypes: ["violations"], elementRef: false,
 })).violations.flatMap((found) => found.nodes.map(
   (node) => `${found.id}: ${node.html.slice(0, 140)} ${(node.any[0] || {}).message || ""}`))
 """
@@ -73,8 +73,7 @@ def fulfil(route: Route, pages: dict[str, bytes]) -> None:
         route.fulfill(status=204)
 
 
-def barriers(context: BrowserContext, address: str, name: str) -> Iterator[str]:
-    page = context.new_page()
+def barriers(page: Page, address: str, name: str) -> Iterator[str]:
     page.goto(SITE + address)
     page.add_script_tag(path=AXE)
     for scheme, width in LOOKS:
@@ -94,20 +93,23 @@ def barriers(context: BrowserContext, address: str, name: str) -> Iterator[str]:
         page.set_viewport_size({"width": room, "height": 900})
         if (width := page.evaluate(WIDTH)) > room:
             yield f"{name}: {width} px wide at {room}: {json.dumps(page.evaluate(WIDE))}"
-    page.close()
 
 
 def covered(page: Page, name: str) -> Iterator[str]:
-    """Barriers in what opens above the page: each menu and each window, in light and dark. The
-    header is the same on all pages: it is looked at once."""
+    """Barriers in what opens above the page: each menu and each window, in light all of it, in dark
+    the colors. The header is the same on all pages: it is looked at once."""
     header = ["header details.menu"] if name == "people" else []
+    looks = {
+        "light": {"type": "tag", "values": OF_ONE},
+        "dark": {"type": "rule", "values": OF_LIGHT},
+    }
     for selector in ("main details.menu", "main .dialog[popover]", *header):
         for number in range(page.locator(selector).count()):
             page.evaluate(OPEN_ONE, [selector, number])
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
+            for scheme, rules in looks.items():
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 page.wait_for_function(f"document.documentElement.dataset.bsTheme === '{scheme}'")
-                for found in page.evaluate(RUN_AXE_IN, [[selector, number], OF_ONE]):
+                for found in page.evaluate(RUN_AXE_IN, [[selector, number], rules]):
                     yield f"{name}, {selector} {number} ({scheme}): {found}"
             page.evaluate(CLOSE_ONE, [selector, number])
 
@@ -115,7 +117,8 @@ def covered(page: Page, name: str) -> Iterator[str]:
 def look_at(browser: Browser, pages: dict[str, bytes], names: dict[str, str]) -> list[str]:
     context = browser.new_context()
     context.route("**/*", lambda route: fulfil(route, pages))
-    return [found for address, name in names.items() for found in barriers(context, address, name)]
+    page = context.new_page()  # for all of them: each new one would be a process of the browser
+    return [found for address, name in names.items() for found in barriers(page, address, name)]
 
 
 def test_no_page_has_barriers_or_scrolls_sideways(db: None, simulator: Simulator) -> None:

@@ -11,9 +11,10 @@ not keep other people's jobs waiting, nor this person's other jobs, unless many 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -76,9 +77,6 @@ _taken: Counter[str] = Counter()  # by kind
 _taken_by: Counter[tuple[str, int]] = Counter()  # by kind and person
 
 
-_BY_FACTS = (Job.State.DRAFT, Job.State.SUBMITTING, Job.State.FINISHED)
-
-
 class Next(NamedTuple):
     """The next step of a job: the kind of slot that it needs, and whose job it is."""
 
@@ -96,30 +94,49 @@ class _Facts(NamedTuple):
     has_wish: bool = False  # a file that a person waits for
 
 
+# The facts that matter in a state; in others none does.
+_BY_FACTS = {
+    Job.State.DRAFT: ("has_trials",),
+    Job.State.SUBMITTING: ("has_results", "has_damage"),
+    Job.State.FINISHED: ("has_trials", "has_damage", "has_wish"),
+}
+
+
 def next_steps(jobs: QuerySet[Job]) -> list[Next]:
     """The next step of each of `jobs`."""
     found = list(jobs.values_list("pk", "owner_id", "state", "held"))
-    # Most states say all of it, and this is asked every second.
-    facts = (
-        _facts_of(jobs) if any(state in _BY_FACTS for _pk, _owner, state, _held in found) else {}
-    )
+    # Most states say all of it, and this is asked every second: only what matters is looked up.
+    asked = {
+        fact
+        for _pk, _owner, state, held in found
+        for fact in _BY_FACTS.get(state, ())
+        if held or (state, fact) != (Job.State.SUBMITTING, "has_damage")
+    }
+    facts = _facts_of(jobs, sorted(asked)) if asked else {}
     return [
         Next(pk, _next_kind(state, held, facts.get(pk, _Facts())), owner)
         for pk, owner, state, held in found
     ]
 
 
-def _facts_of(jobs: QuerySet[Job]) -> dict[int, _Facts]:
-    open_ = Trial.objects.filter(state__in=[Trial.State.WAITING, Trial.State.SENDING])
+def _facts_of(jobs: QuerySet[Job], asked: Sequence[str]) -> dict[int, _Facts]:
     now = clock.now()
     mine = Batch.objects.filter(job=OuterRef("pk"))
+    open_ = Trial.objects.filter(state__in=[Trial.State.WAITING, Trial.State.SENDING])
+    # A query that is not used is not built, which takes longer than to run it.
+    queries: dict[str, Callable[[], QuerySet[Any]]] = {
+        "has_trials": lambda: open_.filter(job=OuterRef("pk")),
+        "has_results": lambda: mine.to_fetch().filter(_is_due(now)),
+        "has_damage": lambda: mine.to_fetch_again().filter(_is_due(now)),
+        "has_wish": lambda: Export.objects.filter(job=OuterRef("pk"), trouble=""),
+    }
     found = jobs.filter(state__in=_BY_FACTS).annotate(
-        has_trials=Exists(open_.filter(job=OuterRef("pk"))),
-        has_results=Exists(mine.to_fetch().filter(_is_due(now))),
-        has_damage=Exists(mine.to_fetch_again().filter(_is_due(now))),
-        has_wish=Exists(Export.objects.filter(job=OuterRef("pk"), trouble="")),
+        **{fact: Exists(queries[fact]()) for fact in asked}
     )
-    return {pk: _Facts(*facts) for pk, *facts in found.values_list("pk", *_Facts._fields)}
+    return {
+        pk: _Facts(**dict(zip(asked, facts, strict=True)))
+        for pk, *facts in found.values_list("pk", *asked)
+    }
 
 
 def _is_due(now: datetime) -> Q:

@@ -27,6 +27,8 @@ from .test_submission import ROWS, assert_sent_once
 
 WAIT = 600 + 600  # seconds: the defaults
 STEP = 60.0
+# Far from the end of the wait. What is sent too early is noticed all the same, and as too early.
+LONG_STEP = 5 * STEP
 FOR_EVER = 1e9
 HOUR = 3600.0
 
@@ -100,12 +102,18 @@ def posts(simulator: Simulator) -> int:
     return int(simulator.truth()["posts"])
 
 
-def look_on(times: Times, until: Callable[[], bool], most: float) -> float:
-    """The worker goes on, step by step, for at most so many seconds; how many it were."""
+def step(times: Times) -> float:
+    """The seconds to the next look: the last minutes of a wait are looked at one by one."""
+    return LONG_STEP if times.passed + LONG_STEP < WAIT - 2 * STEP else STEP
+
+
+def look_on(times: Times, until: Callable[[], bool], most: float, short: bool = True) -> float:
+    """The worker goes on, step by step, for at most so many seconds; how many it were. Not `short`:
+    in long steps until the wait is nearly over."""
     begun = times.passed
     while not until():
         assert times.passed - begun < most, f"nothing has happened for {most} seconds"
-        times.let_pass(STEP)
+        times.let_pass(STEP if short else step(times))
         sweep.sweep()
     return times.passed
 
@@ -127,14 +135,14 @@ def test_a_leap_neither_shortens_nor_stretches_the_wait_before_sending_again(
     """However long the provider takes to list the batch, within the wait: it is paid once."""
     job = doubtful("drop_before")
     while times.passed + STEP < after:
-        times.let_pass(STEP)
+        times.let_pass(step(times))
         sweep.sweep()
     times.let_pass(1.0)
     times.leap(LEAPS[leap])
     if restarted:
         times.restart()
     sweep.sweep()
-    waited = look_on(times, lambda: posts(simulator) > 1, WAIT + 300)
+    waited = look_on(times, lambda: posts(simulator) > 1, WAIT + 300, short=False)
     assert waited >= WAIT - 1  # a Date has full seconds only
     looks = job.batches.get().empty_looks
     assert looks == 0, "a new attempt begins with no look"
@@ -149,7 +157,7 @@ def test_a_batch_that_is_listed_at_the_end_of_the_wait_is_paid_once_whatever_the
     times.leap(LEAPS[leap])
     while times.passed < WAIT - 2 * STEP:
         sweep.sweep()
-        times.let_pass(STEP)
+        times.let_pass(step(times))
     simulator.faults(list_hide_seconds=0)
     look_on(times, lambda: Job.objects.get(pk=job.pk).state == Job.State.FINISHED, 300)
     assert posts(simulator) == 1
@@ -174,7 +182,7 @@ def test_no_row_of_leaps_shortens_the_wait(
         sweep.sweep()
         batch = job.batches.get()
         assert absence.of(batch).seconds <= times.passed + 2
-    waited = look_on(times, lambda: posts(simulator) > 1, WAIT + 900)
+    waited = look_on(times, lambda: posts(simulator) > 1, WAIT + 900, short=False)
     assert waited >= WAIT - 1
 
 
@@ -246,7 +254,7 @@ def test_a_batch_is_watched_for_two_days_however_far_the_clock_leaps(
 ) -> None:
     """What turns up late is canceled, so that it costs nothing: the watch may not end early."""
     job = doubtful("drop_after_accept")
-    look_on(times, lambda: posts(simulator) > 1, WAIT + 300)
+    look_on(times, lambda: posts(simulator) > 1, WAIT + 300, short=False)
     times.leap(30 * 24 * HOUR)
     simulator.faults(list_hide_seconds=0)
     look_on(

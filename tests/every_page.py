@@ -212,7 +212,7 @@ def pages_of_a_pilot(cast: Cast) -> Iterator[Page]:
     result = PilotResult(4, 3, cost, 12, Decimal("0.18"), Decimal("0.25"))
     outcomes = [*[Outcome.GOOD] * 3, Outcome.ERRORED, *[Outcome.WAITING] * 12]
     job = store_job(
-        cast.alice,
+        cast.eve,
         Job.State.WORKING,
         rows=REVIEWS,
         outcomes=outcomes,
@@ -222,8 +222,9 @@ def pages_of_a_pilot(cast: Cast) -> Iterator[Page]:
     Pilot.objects.create(
         job=job, step=Pilot.Step.WAITING, rows=4, numbers=[1, 2, 3, 4], result=result
     )
-    yield "job, pilot is in", get(cast.as_alice, page_of(job))
-    yield "end the pilot", get(cast.as_alice, f"{page_of(job)}pilot/change-prompt/")
+    yield "job, pilot is in", get(cast.as_eve, page_of(job))
+    yield "end the pilot", get(cast.as_eve, f"{page_of(job)}pilot/change-prompt/")
+    job.delete()
 
 
 def pages_of_a_finished_job(cast: Cast) -> Iterator[Page]:

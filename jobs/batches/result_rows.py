@@ -26,7 +26,7 @@ NO_ROW = "no_row"  # the Problem of results that belong to no row
 IDS_SHOWN = 20  # of those
 
 
-_UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number", "batch_id"])
+_UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number"], ["batch_id"])
 _NUMBER = itemgetter(-2)
 _NAME = update_statement(Row, ["source"], ["job_id", "number"])
 

@@ -20,12 +20,18 @@ def insert_statement(model: type[models.Model], columns: Collection[str]) -> str
 
 
 def update_statement(
-    model: type[models.Model], columns: Collection[str], where: Collection[str]
+    model: type[models.Model],
+    columns: Collection[str],
+    where: Collection[str],
+    checked: Collection[str] = (),
 ) -> str:
-    """UPDATE with a parameter for each of these columns, and then for each column of `where`."""
-    column_list(model, [*columns, *where])
+    """UPDATE with a parameter for each of these columns, then for each column of `where`, then for
+    each that is `checked`. Those of `where` find the row by their index. PostgreSQL would use an
+    index of what is checked as well, and read all rows of a batch for each of them."""
+    column_list(model, [*columns, *where, *checked])
     changes = ", ".join(f"{column} = %s" for column in columns)
-    which = " AND ".join(f"{column} = %s" for column in where)
+    found = [f"{column} = %s" for column in where]
+    which = " AND ".join([*found, *(f"({column} = %s) IS TRUE" for column in checked)])
     return f"UPDATE {model._meta.db_table} SET {changes} WHERE {which}"  # noqa: S608 - as above
 
 

@@ -54,6 +54,7 @@ bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench_pages $(ARGS)
 	@.venv/bin/python -m tests.bench_estimates
 	@.venv/bin/python -m tests.bench_idle
+	@.venv/bin/python -m tests.bench_load $(ARGS)
 
 mutants: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.code_mutants

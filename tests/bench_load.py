@@ -68,7 +68,9 @@ def run(bench: Bench) -> None:
     make_csv(large, megabytes * 1_000_000 // 460)
     jobs = [begin_job(bench, small) for _ in range(JOBS)]
     paths = [f"/jobs/{job}/status/" for job in jobs]
-    seen, took, errors = Seen(), [], []
+    seen = Seen()
+    took: list[float] = []
+    errors: list[str] = []
     until = time.monotonic() + SECONDS
     threads = [
         threading.Thread(

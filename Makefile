@@ -56,6 +56,7 @@ bench: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.bench_estimates
 	@.venv/bin/python -m tests.bench_growth $(ARGS)
 	@.venv/bin/python -m tests.bench_idle
+	@.venv/bin/python -m tests.bench_load $(ARGS)
 
 mutants: $(INSTALLED_TESTS)
 	@.venv/bin/python -m tests.code_mutants

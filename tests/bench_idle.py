@@ -78,7 +78,8 @@ def family(root: int) -> list[int]:
 
 def word_for(command: str) -> str:
     words = {"gunicorn": "web", "run_huey": "worker", "jobs.simulator": "simulator"}
-    return next((name for word, name in words.items() if word in command), "serve")
+    words |= {"serve": "serve"}
+    return next((name for word, name in words.items() if word in command), "readers")
 
 
 def measure(site: Site, title: str, seconds: float) -> None:

@@ -23,19 +23,66 @@ if TYPE_CHECKING:
 
 TIMES, OTHERS = 50, 1_000
 MOST_MS = {100_000: 100, 1_000_000: 300}
-OF_SITE = """
-/ /?q=bench /?state=finished /jobs/new/ /jobs/new/?paste /jobs/import/ /trash/ /templates/
-/spending/ /spending/limits/ /spending/prices/ /spending/key/ /people/ /teams/ /teams/new/ /audit/
-/system/ /retention/ /notifications/ /notifications/bell/ /account/notifications/
-/account/notifications/add/ /password/ /help/ /help/?q=rows /help/using/files/ /examples/reviews/ /healthz
-/readyz
-""".split()
-OF_JOB = """
-/ /status/ /?tab=problems /?tab=cost /?tab=details /problems/ /problems/edits/ /problems/retry/
-/problems/overloaded_error/ignore/ /problems/not_in_form/change-prompt/ /rows/{middle}/edit/
-/receipt/ /share/ /delete/ /review/ /review/counts/ /save-as-template/ /tests/
-""".split()
-OF_DRAFT = "/ /status/ /price/ /columns/ /tests/ /confirm/ /improve/".split()
+OF_SITE = [
+    "/",
+    "/?q=bench",
+    "/?state=finished",
+    "/jobs/new/",
+    "/jobs/new/?paste",
+    "/jobs/import/",
+    "/trash/",
+    "/templates/",
+    "/spending/",
+    "/spending/limits/",
+    "/spending/prices/",
+    "/spending/key/",
+    "/people/",
+    "/teams/",
+    "/teams/new/",
+    "/audit/",
+    "/system/",
+    "/retention/",
+    "/notifications/",
+    "/notifications/bell/",
+    "/account/notifications/",
+    "/account/notifications/add/",
+    "/password/",
+    "/help/",
+    "/help/?q=rows",
+    "/help/using/files/",
+    "/examples/reviews/",
+    "/healthz",
+    "/readyz",
+]
+OF_JOB = [
+    "/",
+    "/status/",
+    "/?tab=problems",
+    "/?tab=cost",
+    "/?tab=details",
+    "/problems/",
+    "/problems/edits/",
+    "/problems/retry/",
+    "/problems/overloaded_error/ignore/",
+    "/problems/not_in_form/change-prompt/",
+    "/rows/{middle}/edit/",
+    "/receipt/",
+    "/share/",
+    "/delete/",
+    "/review/",
+    "/review/counts/",
+    "/save-as-template/",
+    "/tests/",
+]
+OF_DRAFT = [
+    "/",
+    "/status/",
+    "/price/",
+    "/columns/",
+    "/tests/",
+    "/confirm/",
+    "/improve/",
+]
 
 
 def measure(size: int) -> None:

@@ -1,4 +1,4 @@
-"""Each save of a template keeps the one before, and one can be put back by whoever may change it."""
+"""Each save of a template keeps the one before, and who may change it can put one back."""
 
 from __future__ import annotations
 

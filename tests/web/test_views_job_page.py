@@ -211,7 +211,7 @@ def test_the_page_takes_the_same_few_queries_for_many_batches(
 ) -> None:
     # Session, user, role, prices, job, round, batches, installation, how long others took and the
     # first rows.
-    with django_assert_num_queries(17):
+    with django_assert_num_queries(18):
         page_of(client_alice, working)
     for number in range(3, 20):
         add_batch(working, number, 1, Batch.State.COLLECTED, collected_at=timezone.now())

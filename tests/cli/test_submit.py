@@ -17,7 +17,7 @@ from jobs.models import Job, answer_kind_of
 from jobs.rules.answer_formats import AnswerColumn
 from jobs.rules.price_estimates import Estimate
 
-from ..conftest import Simulator
+from ..conftest import Simulator, store_job
 from .conftest import CSV
 from .test_job_command import Terminal, refusal, run, visible
 
@@ -308,6 +308,21 @@ def test_a_job_is_run_again_with_what_is_new(
     assert (job.recipe.prompt, job.recipe.only_new) == ("{{Text}}", True)
     assert [row.earlier for row in job.rows.in_order()] == [2, None]
     assert simulator.truth()["accepted_rows"] == 3
+
+
+def test_the_answers_of_a_job_are_asked_about_in_another(
+    root: User, worker: None, simulator: Simulator
+) -> None:
+    source = store_job(root, practice=True, outcomes=["good", "errored"])
+    asked = ["--prompt", "Why? {{answer}} [simulate:good]", "--yes"]
+    out, _ = run("submit", "--from", source.pk, "--rows", "good", "--name", "why", *asked)
+    job = Job.objects.get(pk=out.strip())
+    assert (job.name, job.row_count, job.origin.source) == ("why", 1, source)
+    assert job.columns == [*source.columns, "answer", "status"]
+    assert refusal("submit", "--from", "4711", *asked)[1].endswith(
+        "no finished job 4711 with answers."
+    )
+    assert "Name a FILE" in refusal("submit", *asked)[1]
 
 
 @pytest.mark.parametrize(

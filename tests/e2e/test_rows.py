@@ -80,3 +80,19 @@ def test_rows_are_filtered_and_looked_at_without_leaving_the_table(page: Page) -
     expect(page.locator("#row-drawer")).to_be_hidden()
     page.goto(f"{job}rows/4/")
     assert_fits(page)
+    use_the_refused_rows(page, job)
+
+
+def use_the_refused_rows(page: Page, job: str) -> None:
+    """The rows of a filter become those of a new job, and both pages show that."""
+    page.goto(f"{job}rows/?cause=refused")
+    page.get_by_role("link", name="Use these rows in a new job").click()
+    expect(page.get_by_label("The rows of your filter")).to_be_checked()
+    page.get_by_label("Name of the new job").fill("Second look")
+    page.get_by_role("button", name="Create job").click()
+    page.get_by_role("heading", name="2 rows, 5 columns").wait_for()
+    chain = page.get_by_role("navigation", name="Chain of jobs")
+    expect(chain).to_contain_text("This job has the answers as they are there now.")
+    assert_fits(page)
+    chain.get_by_role("link").click()
+    expect(chain.get_by_role("link", name="Second look")).to_be_visible()

@@ -29,6 +29,7 @@ from ...models import (
     storage,
 )
 from ...models.privacy import shown_content
+from ...results import next_step
 from ...rules import column_matching
 from ...rules.answer_formats import COLUMN_KINDS, COLUMNS, LABELS, TEXT, AnswerColumn
 from ...rules.recipes import PLAIN_FIELDS, columns_that_leave
@@ -352,6 +353,8 @@ def _choices_before(request: HttpRequest, job: Job) -> Choices | None:
     """How the file was read before it was changed in this session, or by itself; None if it is read
     in that way now."""
     file, stored = request.session.get(_BEFORE, ("", None))
+    if file != job.upload_file and job.choices == next_step.CHOICES:
+        return None  # we wrote it, so nothing was found out
     before = (
         choices_from(stored) if file == job.upload_file else Choices(remedies=job.choices.remedies)
     )

@@ -60,7 +60,10 @@ class ShownVersion:
     def settings(self) -> list[tuple[str, str, str]]:
         """Name, before ("" for the first version) and now of each setting that was changed."""
         now = dict(_settings(self.version.recipe))
-        old = dict(_settings(self.before)) if self.before else dict.fromkeys(now, "")
+        if self.before is None:  # what is as usual needs no mention
+            usual = {**dict(_settings(Recipe())), "Model": "", "Answer": ""}
+            return [(name, "", text) for name, text in now.items() if usual[name] != text]
+        old = dict(_settings(self.before))
         return [(name, old[name], text) for name, text in now.items() if old[name] != text]
 
     @property

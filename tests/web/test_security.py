@@ -83,7 +83,7 @@ JOB_PAGES: dict[str, list[str]] = {
     "mark_answer": ["POST"],
     "answer_counts": [],
     "differences": [],
-    **dict.fromkeys(("accuracy", "right_answers", "compare_versions"), ["GET", "POST"]),
+    **{key: ["GET", "POST"] for key in ("accuracy", "right_answers", "compare_versions")},
     "columns": ["GET", "POST"],
     "save_as_template": ["GET", "POST"],
     "reading": ["POST"],

@@ -296,6 +296,7 @@ def pages_of_right_answers(cast: Cast) -> Iterator[Page]:
     number = job.right_answers.earliest("position").number
     post(cast.as_alice, f"{base}write/", 302, number=number, right="good")
     yield "right answers by hand, both", get(cast.as_alice, f"{base}write/?saved={number}")
+    job.delete()
 
 
 def pages_of_imports(cast: Cast, simulator: Simulator) -> Iterator[Page]:

@@ -51,8 +51,8 @@ def test_answers_beside_the_right_ones(page: Page) -> None:
     submit(page)
     wait_until_finished(page)
 
-    page.reload()
-    page.locator("#right").click()
+    page.locator("#job-menu summary").click()
+    page.get_by_role("link", name="Right answers").click()
     expect(page.get_by_role("heading", name="67% right")).to_be_visible()
     expect(page.get_by_text("8 of 12 compared answers are right.")).to_be_visible()
     assert_fits(page)

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -117,8 +116,8 @@ def test_a_job_is_as_accurate_as_scikit_learn_says(
 
 def test_rows_without_an_answer_are_counted_apart(alice: User, client_alice: Client) -> None:
     rows = [["positive", "a"], ["negative", "b"], ["", "c"], ["neutral", "d"], ["positive", "e"]]
-    good = {"outcome": Outcome.GOOD, "answer": "positive"}
-    outcomes: list[str | Mapping[str, Any]] = [
+    good: dict[str, str] = {"outcome": Outcome.GOOD, "answer": "positive"}
+    outcomes: list[dict[str, str]] = [
         good,
         {"outcome": Outcome.ERRORED},
         good,
@@ -369,7 +368,7 @@ def test_the_cheapest_that_is_as_good_is_named(alice: User) -> None:
     )
     [found] = versions.list_comparisons(job, GOLD)
     assert [one.changed for one in found.versions] == [None, 3, 20]
-    assert (found.best, found.cheapest, set(found.as_good)) == (0, 1, {0, 1})
+    assert (found.best, found.cheapest, found.as_good) == (0, 1, frozenset({0, 1}))
     assert "is the cheapest that is as good as" in comparisons.conclusion(found)
     # What has no good answer is no right answer: who fails often is not as good.
     Trial.objects.filter(model="claude-sonnet-5-5", number__lte=10).update(
@@ -379,6 +378,21 @@ def test_the_cheapest_that_is_as_good_is_named(alice: User) -> None:
     assert found.versions[1].correct == found.versions[1].compared == 30
     assert found.cheapest == 0
     assert "No cheaper version is as good" in comparisons.conclusion(found)
+
+
+def test_two_tests_beside_each_other_say_how_many_are_right(
+    alice: User, client_alice: Client
+) -> None:
+    job = store_job(alice, Job.State.DRAFT, rows=[["positive", "a"]] * 3, recipe=RECIPE)
+    for round_, answer in ((1, "negative"), (2, "positive")):
+        for number in (1, 2, 3):
+            said = "positive" if number == 1 else answer
+            one = trial(job, round_, number, "claude-haiku-5-5", said, 1)
+            one.purpose, one.compared_from = Trial.Purpose.ROW, 0
+            one.save()
+    assert acting.choose_gold(job, GOLD, alice)
+    page = client_alice.get(reverse("compare", args=[job.pk])).content.decode()
+    assert "1 of 3 right" in page and "3 of 3 right" in page
 
 
 def test_a_comparison_passes_the_gates(alice: User, client_alice: Client) -> None:

@@ -15,6 +15,7 @@ from ...actions import drafts
 from ...drafts import checks, estimates
 from ...drafts.price_ranges import PriceRange
 from ...models import Job, Outcome, recipe_of
+from ...results import accuracy
 from ...rules.answer_formats import TEXT
 from ...rules.recipes import with_rows_of
 from ...spending import caps
@@ -139,7 +140,10 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
         {
             "job": job,
             "rounds": sorted(rounds.values(), key=lambda shown: shown.number),
-            "both": _priced(job, [first, second]),
+            "both": [
+                (shown, prices, _right_in_words(job, shown))
+                for shown, prices in _priced(job, [first, second])
+            ],
             "pairs": pairs,
             "agreeing": sum(pair.agree for pair in pairs),
             "by_column": _agreement(pairs),
@@ -157,6 +161,18 @@ def _agreement(pairs: list[Pair]) -> list[tuple[str, int]]:
             same[name] += both[0][name] == both[1][name]
     names = [name for pair in pairs for name, _cell in pair.first.values]
     return [(name, same[name]) for name in dict.fromkeys(names) if name in same]
+
+
+def _right_in_words(job: Job, shown: Round) -> str:
+    """ "8 of 10 right"; "" where there is nothing to compare with."""
+    gold = accuracy.find_gold(job)
+    if gold is None or accuracy.is_hidden(job, gold.choice):
+        return ""
+    trials = [tested.one for tested in shown.rows]
+    good = {one.number for one in trials if one.outcome == Outcome.GOOD}
+    match = accuracy.compare_trials(job, gold.choice, trials)
+    found = [right for number, right in match.items() if number in good and right is not None]
+    return f"{sum(found)} of {len(found)} right" if found else ""
 
 
 def _priced(job: Job, both: list[Round]) -> list[tuple[Round, PriceRange | None]]:

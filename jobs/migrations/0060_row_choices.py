@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0061_right_answers")]
+    dependencies = [("jobs", "0059_right_answers")]
 
     operations = [
         migrations.AddField(

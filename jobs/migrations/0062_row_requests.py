@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0065_pilots")]
+    dependencies = [("jobs", "0061_pilots")]
 
     operations = [
         migrations.AddField(

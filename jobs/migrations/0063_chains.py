@@ -15,7 +15,7 @@ def begin_histories(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0063_row_requests"),
+        ("jobs", "0062_row_requests"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0062_row_choices"),
+        ("jobs", "0060_row_choices"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0066_chains")]
+    dependencies = [("jobs", "0063_chains")]
 
     operations = [
         migrations.RemoveField(model_name="heartbeat", name="next_tick_at"),

@@ -121,6 +121,7 @@ ON_SQLITE_ONLY = (
     "tests/web/test_styles.py",
     "tests/web/test_tour.py",
     "tests/web/test_two_factor.py",
+    "tests/web/test_untrusted_text.py",
     "tests/web/test_views_batch_trouble.py",
     "tests/web/test_views_draft.py",
     "tests/web/test_views_job_page.py",

@@ -95,7 +95,7 @@ class _Facts(NamedTuple):
 
 
 # The facts that matter in a state; in others none does.
-_BY_FACTS = {
+_BY_FACTS: dict[str, tuple[str, ...]] = {
     Job.State.DRAFT: ("has_trials",),
     Job.State.SUBMITTING: ("has_results", "has_damage"),
     Job.State.FINISHED: ("has_trials", "has_damage", "has_wish"),

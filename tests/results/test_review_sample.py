@@ -28,7 +28,7 @@ from jobs.worker import sweep, tally
 from ..conftest import Simulator
 from ..drafts.test_deduplication import sent
 from ..drafts.test_draft_settings import priced
-from ..web.test_security import HX, NASTY, inspect
+from ..web.test_untrusted_text import HX, NASTY, inspect
 from ..web.test_views_job_page import add_batch
 from ..web.test_views_rows import text
 

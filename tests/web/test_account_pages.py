@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from ..conftest import PASSWORD
-from .test_security import HX, inspect
+from .test_untrusted_text import HX, inspect
 
 ACCOUNT_OPEN = {
     "account_login",

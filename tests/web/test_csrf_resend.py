@@ -14,7 +14,7 @@ from django.test import Client
 from jobs.models import Job, Template
 from jobs.web.views import errors
 
-from .test_security import NASTY, MakeJob, inspect
+from .test_untrusted_text import NASTY, MakeJob, inspect
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 TYPED = "Is this review positive,\n  negative or mixed?"

@@ -18,7 +18,7 @@ from jobs.web.templatetags.help import TERMS
 
 from ..environment import ROOT
 from ..visible import LONGEST_SENTENCE, SENTENCE_END, words_of
-from .test_security import inspect
+from .test_untrusted_text import inspect
 
 MakeJob = Callable[..., Job]
 # Addresses of no page, and the help itself.

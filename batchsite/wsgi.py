@@ -8,7 +8,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 application = get_wsgi_application()
 
-from jobs.models import locks, versions  # noqa: E402 - they need the settings
+from jobs.actions import nudges  # noqa: E402 - they need the settings
+from jobs.models import locks, versions  # noqa: E402 - as above
 
 locks.join_site()
 versions.begin()
+nudges.load()

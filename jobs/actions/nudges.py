@@ -8,6 +8,11 @@ from ..models import Job
 from ..rules import log_context
 
 
+def load() -> None:
+    """Import all of the worker, so that no click has to wait for that."""
+    from ..worker import tasks  # noqa: F401 - it is in use later
+
+
 def nudge_worker(job: Job) -> None:
     from ..worker import tasks  # with all of the worker, which most commands do not need
 

@@ -57,7 +57,8 @@ def measure_accuracy(since: datetime) -> Accuracy | None:
     )
     off, in_range = [], 0
     # Retries have estimates of their own.
-    for job in finished.filter(rounds=None).only("estimate", "tally", "spent_pico", "state"):
+    needed = ("estimate", "tally", "spent_pico", "state", "plan_sha256")
+    for job in finished.filter(rounds=None).only(*needed):
         estimate = estimates.stored_estimate(job)
         if estimate is None or not estimate.high or job.outcome_count(*NOT_ANSWERED):
             continue

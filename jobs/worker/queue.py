@@ -73,7 +73,7 @@ class _Waiting:
         connection = super()._create_connection()  # type: ignore[misc]
         if not connection.execute(self.has_tables).fetchone()[0]:  # type: ignore[attr-defined]
             connection.execute(self.begin_sql)  # type: ignore[attr-defined]
-            for sql in self.ddl:  # type: ignore[attr-defined]
+            for sql in (*self.before_tables, *self.ddl):  # type: ignore[attr-defined]
                 connection.execute(sql)
             connection.execute("commit")
         return connection
@@ -102,6 +102,7 @@ class SqliteQueue(_Waiting, SqliteStorage):  # type: ignore[misc]  # Huey has no
     """A file. Who puts something into it writes a byte into a named pipe beside it, too."""
 
     has_tables = "SELECT count(*) FROM sqlite_master WHERE name = 'counter'"
+    before_tables = ()
     _bell: int | None = None
     _version: int | None = None
 
@@ -163,6 +164,8 @@ class PostgresQueue(_Waiting, PostgresStorage):  # type: ignore[misc]  # Huey ha
     """A table, with NOTIFY. In a worker, its clock alone uses the connection."""
 
     has_tables = "SELECT count(to_regclass('huey_counter'))"
+    # Of several processes that make them at once, all but one would fail.
+    before_tables = ("SELECT pg_advisory_xact_lock(8790)",)
 
     def _create_connection(self) -> Any:
         connection = super()._create_connection()

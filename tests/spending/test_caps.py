@@ -40,6 +40,7 @@ from jobs.worker import sweep, tally
 
 from ..cli.test_job_command import refusal, run
 from ..conftest import Simulator, change_job, signed_in
+from ..database_work import counted
 from ..drafts.test_draft_settings import priced
 from ..pages import squeezed
 from ..running import SECONDS
@@ -455,7 +456,9 @@ def test_the_estimates_are_held_against_what_was_charged(
         row = {"outcome": outcome, "cost_pico": cents * 5 * 10**9}
         make_job(alice, outcomes=[row, row], estimate=said, practice=True)
     make_job(alice, outcomes=[Outcome.ERRORED] * 2, estimate=said, practice=True)
-    found = months.measure_accuracy(month)
+    with counted() as work:
+        found = months.measure_accuracy(month)
+    assert len(work.statements) == 1, "however many jobs there are"
     assert found is not None and (found.jobs, found.in_range, found.within) == (3, 2, 10)
     page = text(client_root, reverse("spending"))
     assert 'Our estimates were right for <strong class="num">2 of 3 jobs</strong>' in page

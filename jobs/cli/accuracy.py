@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ..models import Job, answer_shape_of
-from ..results import accuracy
+from ..results import accuracy as comparing
 from ..results.review_sample import format_percent
 from ..rules.accuracy import Accuracy, ColumnAccuracy
 from ..rules.right_answers import PLAIN, GoldChoice, answer_columns, read_tolerance
@@ -38,8 +38,8 @@ def run(console: Console, options: dict[str, Any]) -> None:
         words = "has no answers yet" if job.kind == Job.Kind.TABLE else "has no columns to compare"
         raise CommandError(f"Job {job.pk} {words}.", returncode=WRONG_USE)
     choice = _choice_of(job, options)
-    found = accuracy.compare_job(job, choice)
-    if seen := accuracy.columns_that_claude_sees(job, choice):
+    found = comparing.compare_job(job, choice)
+    if seen := comparing.columns_that_claude_sees(job, choice):
         console.say(f"Claude saw the right answers: the prompt uses “{seen[0]}”.")
     if options["json"]:
         console.write(json.dumps(facts_of_accuracy(found), indent=1, ensure_ascii=False))
@@ -53,7 +53,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
 
 def _choice_of(job: Job, options: dict[str, Any]) -> GoldChoice:
     if not options["gold"]:
-        gold = accuracy.find_gold(job)
+        gold = comparing.find_gold(job)
         if gold is None:
             raise CommandError("Name a column: --gold COLUMN.", returncode=WRONG_USE)
         return gold.choice
@@ -122,7 +122,7 @@ def _facts_of_column(one: ColumnAccuracy) -> dict[str, Any]:
 
 
 def column_in_words(one: ColumnAccuracy) -> list[str]:
-    name = accuracy.name_of_column(one.name)
+    name = comparing.name_of_column(one.name)
     if one.accuracy is None:
         return [f"{name}: no right answer to compare with."]
     low, high = (format_percent(share) for share in one.bounds)

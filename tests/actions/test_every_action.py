@@ -31,25 +31,12 @@ from jobs import actions
 from jobs.actions import accuracy, external_batches, reviews
 from jobs.batches import external_ids
 from jobs.ingest.shapes import CorrectionFile
-from jobs.models import (
-    PILOT_IS_IN,
-    Batch,
-    Difference,
-    GoldStandard,
-    Job,
-    Outcome,
-    Pilot,
-    Trial,
-    audit,
-    files,
-)
-from jobs.results import accuracy as compared
+from jobs.models import PILOT_IS_IN, Batch, Job, Outcome, Pilot, Trial, audit, files
 from jobs.results import review_sample
 from jobs.retries import measurements, rounds, selection
 from jobs.rules.pilots import PilotResult
 from jobs.rules.recipes import Recipe
 from jobs.rules.retry_choices import RetryChoice
-from jobs.rules.right_answers import GoldChoice
 from jobs.web.views import audit as audit_page
 from jobs.worker import row_changes, tally
 
@@ -153,19 +140,6 @@ def drawn(owner: User, size: int) -> Job:
     """A person writes the right answers for some of its rows."""
     job = good(owner, size)
     assert accuracy.draw_rows(job, 10, owner) == 10
-    return job
-
-
-def different(owner: User, size: int) -> Job:
-    """Its answers are compared with a column, and all differ."""
-    job = good(owner, size)
-    choice = GoldChoice((("", "name"),))
-    assert accuracy.choose_gold(job, choice, owner)
-    found = compared.compare_job(job, choice)
-    Difference.objects.bulk_create(Difference(job=job, number=n + 1) for n in range(size))
-    GoldStandard.objects.filter(job=job).update(
-        compared=found, compared_rows=job.rows_version, compared_choice=2
-    )
     return job
 
 
@@ -528,8 +502,13 @@ def test_bringing_in_a_batch_leaves_its_rows_to_the_worker(
 # --- What people look at --------------------------------------------------------------------------
 
 LOOKS = [name for name, methods in JOB_PAGES.items() if not methods or "GET" in methods]
-JOBS = {"draft": draft, "sent": sent, "failed": failed, "edited": edited, "alike": alike}
-JOBS["different"] = different
+JOBS = {
+    "draft": draft,
+    "sent": sent,
+    "failed": failed,
+    "edited": edited,
+    "alike": alike,
+}
 
 
 # Looks that still read rows that nothing counts: of a receipt; of a group with many edited rows;
@@ -584,7 +563,7 @@ def test_a_look_asks_for_the_same_however_many_rows_there_are(root: User, kind: 
 @pytest.mark.no_database
 def test_every_action_is_here() -> None:
     """An action that is added has to be bounded, too: add it to ACTS or OF_NO_JOB."""
-    asks = {"are_rows_changing", "require_rows"}  # change nothing
+    asks = {"are_rows_changing", "can_compare", "require_rows"}  # change nothing
     elsewhere = {"create_job", "import_batch", "change_site"}  # above, by themselves
     assert ACTIONS.keys() - asks - elsewhere == {name for act in ACTS for name in act.does}
 

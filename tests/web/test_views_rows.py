@@ -20,11 +20,23 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from jobs.models import ATTENTION, Batch, Difference, Job, Outcome, Row, checksums, files
+from jobs.models import (
+    ATTENTION,
+    Batch,
+    Difference,
+    GoldStandard,
+    Job,
+    Outcome,
+    Row,
+    checksums,
+    files,
+)
 from jobs.results import row_browser
 from jobs.results.row_browser import RowFilter
+from jobs.rules.accuracy import Accuracy
 from jobs.rules.answer_formats import AnswerKind, as_answer
 from jobs.rules.judging import describe_cause
+from jobs.rules.right_answers import GoldChoice
 from jobs.web.views import rows as rows_view
 from jobs.worker import tally
 
@@ -171,9 +183,7 @@ def mixed(make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch) -> Jo
         outcomes.append(kind)
     labels = {"kind": "labels", "labels": ["happy", "cross"]}
     rows = [(f"name {number}", f"Text {number % 6}") for number in range(1, 67)]
-    job = make_job(alice, rows=rows, outcomes=outcomes, answer=labels)
-    Difference.objects.bulk_create(Difference(job=job, number=n) for n in range(5, 67, 5))
-    return job
+    return make_job(alice, rows=rows, outcomes=outcomes, answer=labels)
 
 
 KEYS: dict[str, Callable[[Row], Any]] = {
@@ -227,6 +237,15 @@ def paged(job: Job, wanted: RowFilter, *, back: bool = False) -> list[list[int]]
 def test_every_row_is_on_one_page_and_in_order(
     mixed: Job, query: dict[str, Any], fits: Callable[[Row], bool]
 ) -> None:
+    different = range(5, 67, 5)
+    Difference.objects.bulk_create(Difference(job=mixed, number=number) for number in different)
+    GoldStandard.objects.create(
+        job=mixed,
+        choice=GoldChoice((("", "name"),)),
+        compared=Accuracy(different=len(different)),
+        compared_rows=mixed.rows_version,
+        compared_choice=1,
+    )
     rows = [row for row in mixed.rows.all() if fits(row)]
     assert rows
     for sort in rows_view.SORTS:

@@ -149,7 +149,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "help, search": (1480, 57),
     "help, nothing found": (650, 27),
     "help, files": (2500, 18),
-    "help, command line": (960, 14),
+    "help, command line": (985, 14),
     "help, sign-in": (545, 9),
     **dict.fromkeys(["400", "403", "404", "404, without a session"], (30, 2)),
     **dict.fromkeys(

@@ -49,8 +49,9 @@ class Memory:
         place = ExpressionWrapper(
             F("job_id") * _ROWS_OF_A_JOB + F("number"), output_field=BigIntegerField()
         )
-        rows = Row.objects.filter(
-            request_key__in=keys, outcome=Outcome.GOOD, job_id__in=self.sources
+        # "+ 0": SQLite would else look through all good rows of these jobs, not for the keys.
+        rows = Row.objects.annotate(source_job=F("job_id") + 0).filter(
+            request_key__in=keys, outcome=Outcome.GOOD, source_job__in=self.sources
         )
         found = rows.order_by().values("request_key").annotate(last=Max(place))
         return {

@@ -157,10 +157,10 @@ def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lea
             next_action_at=None,
             cost_pico=cost,
         )
+        job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
         holds.end_hold(batch.job_id, STAY_INCOMPLETE.format(batch.number), go_on=True)
         holds.end_hold(batch.job_id, external_ids.WHICH, go_on=True)
         holds.end_hold(batch.job_id, batch_keys.is_missing_in_words(batch), go_on=True)
-        job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
     for one in not_needed:
         one.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from ..rules.result_proof import (
     Expected,
     Incomplete,
 )
+from ..rules.sent_keys import SentKeys
 from . import absence, batch_keys, external_ids, holds, reconciliation, result_files, result_rows
 from .leases import Lease, LeaseLost
 from .result_rows import SLICE
@@ -66,7 +68,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     results cannot be fetched now.
     """
     recipe = recipe_of_round(batch.job, batch.round)
-    path = files.results_path(batch)
+    path, body = files.results_path(batch), files.body_path(batch)
     if batch.is_external and external_ids.is_open(batch.job) and path.exists():
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
@@ -78,7 +80,7 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
             received = result_files.receive(batch, recipe, incoming, lease)
         with received.open("rb") as file:
             lines = result_files.lines(file)
-            expected = expect_results(batch)
+            expected = expect_results(batch, body)
             proof = result_proof.prove_complete(lines, expected, lease.renew)
         if batch.counts and result_proof.contradiction(batch.counts, proof.kinds):
             # The stored counts may be outdated. Ask again before rejecting a download over them.
@@ -103,20 +105,24 @@ def collect(batch: Batch, lease: Lease) -> timedelta:
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return timedelta()
-    cost = result_rows.store(batch, path, rows, lease)
+    cost = result_rows.store(batch, path, rows, lease, keys=expected.keys)
     if batch.is_external:
         result_rows.say_what_fits(batch, path, lease)
     _note_collected(batch, path, proof.sha256, cost, lease)
     return timedelta()
 
 
-def expect_results(batch: Batch) -> Expected:
-    """What the results of a batch have to be."""
+def expect_results(batch: Batch, body: Path | None = None) -> Expected:
+    """What the results of a batch have to be, and of a table what was sent, by its `body`."""
     if batch.is_external:
         return Expected(batch.size, None, batch.recovered)
     numbers = Row.objects.filter(batch=batch).values_list("number", flat=True)
     rows = OwnIds(batch.nonce, numbers.iterator())
-    return Expected(len(rows), rows, batch.recovered)
+    keys = None
+    if body and batch.job.kind == Job.Kind.TABLE:
+        with suppress(FileNotFoundError), body.open("rb") as lines:
+            keys = SentKeys(lines, batch.nonce, batch.body_sha256)
+    return Expected(len(rows), rows, batch.recovered, keys)
 
 
 def ask_anew(batch: Batch) -> BatchInfo:
@@ -151,10 +157,10 @@ def _note_collected(batch: Batch, path: Path, sha256: str, cost: int, lease: Lea
             next_action_at=None,
             cost_pico=cost,
         )
+        job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
         holds.end_hold(batch.job_id, STAY_INCOMPLETE.format(batch.number), go_on=True)
         holds.end_hold(batch.job_id, external_ids.WHICH, go_on=True)
         holds.end_hold(batch.job_id, batch_keys.is_missing_in_words(batch), go_on=True)
-        job_log.write(batch.job_id, f"The answers of batch {batch.number} are in.")
     for one in not_needed:
         one.unlink(missing_ok=True)
 
@@ -293,7 +299,7 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
         return
     size, sha256 = checksums.facts_of(part)
     Batch.objects.filter(pk=batch.pk).update(results_bytes=size, results_sha256=sha256)
-    expected = expect_results(batch)
+    expected = expect_results(batch, files.body_path(batch))
     with part.open("rb") as file:
         taken = result_proof.find_usable(result_files.lines(file), expected, lease.renew)
     try:
@@ -303,7 +309,7 @@ def _take_what_arrived(batch: Batch, lease: Lease) -> None:
     except external_ids.Undecided:
         holds.hold(batch.job_id, external_ids.WHICH)
         return
-    result_rows.store(batch, part, rows, lease, only=taken)
+    result_rows.store(batch, part, rows, lease, taken, expected.keys)
     if Batch.objects.filter(pk=batch.pk).exclude(arrived=len(taken)).update(arrived=len(taken)):
         job_log.write(
             batch.job_id,

@@ -12,13 +12,12 @@ import hashlib
 import math
 import secrets
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import msgspec
 from django.conf import settings
-from django.db import connection
 from django.db.models import Max
 
 from ..models import (
@@ -31,10 +30,9 @@ from ..models import (
     note_change,
     recipe_of_round,
 )
-from ..models.statements import update_statement
 from ..rules.answer_formats import FREE_TEXT
 from ..rules.recipes import Recipe, compile_recipe
-from ..rules.row_contents import RequestKey, RowContents, encode_request, request_key
+from ..rules.row_contents import RowContents, encode_request
 from . import slices
 from .leases import Lease, LeaseLost
 from .slices import slice_transaction, slices_of
@@ -48,7 +46,6 @@ EMPTY_CELL = "The cell “{name}” is empty, and rows with an empty cell were t
 FEW_CELLS = "The row has {cells} cells, and the file has {columns} columns. Fill in the others."
 TOO_LARGE = "This row is larger than a whole batch may be. Shorten it."
 _ALPHABET = string.ascii_lowercase + string.digits
-_KEY = update_statement(Row, ["request_key"], ["job_id", "number"])
 
 
 class _ReadyMade(msgspec.Struct):
@@ -111,7 +108,6 @@ class _Body:
     size: int = 0
     bytes: int = 0
     numbers: list[int] = field(default_factory=list)  # of the rows in it
-    keys: dict[int, RequestKey] = field(default_factory=dict)  # of a table: request_key by number
     left_out: dict[str, list[int]] = field(default_factory=dict)  # why -> numbers
     sha256: str = ""
 
@@ -169,15 +165,13 @@ def plan_next_batch(job: Job, lease: Lease) -> bool:
         return True
     batch.state = Batch.State.PLANNING
     batch.save(force_insert=True)
-    if body.keys:
+    if job.kind == Job.Kind.TABLE:
         note_asked(job, batch.round, recipe_of_round(job, batch.round))
-    _fill(batch, body.numbers, body.keys, lease)
+    _fill(batch, body.numbers, lease)
     return True
 
 
-def _fill(
-    batch: Batch, numbers: Sequence[int], keys: Mapping[int, RequestKey], lease: Lease
-) -> None:
+def _fill(batch: Batch, numbers: Sequence[int], lease: Lease) -> None:
     """Give a batch the rows that are in its body. Raises LeaseLost, and NotMoved when another
     worker takes it back."""
     whole = Batch.objects.filter(body_sha256=batch.body_sha256)
@@ -194,9 +188,6 @@ def _fill(
             )
             if waiting.update(batch=batch) != len(some):
                 raise RuntimeError(f"The rows of {batch} changed while it was planned.")
-            with connection.cursor() as cursor:
-                asked = [(keys[one], batch.job_id, one) for one in some if one in keys]
-                cursor.executemany(_KEY, asked)
         lease.renew()
     whole.move(batch.pk, Batch.State.PLANNING, Batch.State.PLANNED)
 
@@ -293,8 +284,6 @@ def _write_body(batch: Batch, first: int, wanted: int, file: IO[bytes], lease: L
                 write(b"," + request if body.size else request)
                 body.size += 1
                 body.numbers.append(number)
-                if job.kind == Job.Kind.TABLE:
-                    body.keys[number] = request_key(params)
         if body.size == wanted:
             break
     write(closing)

@@ -15,6 +15,7 @@ from ..models.statements import update_statement
 from ..rules import wording
 from ..rules.judging import ResultLine, judge_result, read_line
 from ..rules.pricing import known_cost_in_pico
+from ..rules.sent_keys import SentKeys
 from ..rules.tool_answers import forced_tool
 from . import answer_columns, external_ids, result_files
 from .leases import Lease
@@ -26,7 +27,8 @@ NO_ROW = "no_row"  # the Problem of results that belong to no row
 IDS_SHOWN = 20  # of those
 
 
-_UPDATE = update_statement(Row, results.NO_RESULT, ["job_id", "number"], ["batch_id"])
+_COLUMNS = [*results.NO_RESULT, "request_key"]
+_UPDATE = update_statement(Row, _COLUMNS, ["job_id", "number"], ["batch_id"])
 _NUMBER = itemgetter(-2)
 _NAME = update_statement(Row, ["source"], ["job_id", "number"])
 
@@ -37,10 +39,12 @@ def store(
     rows: Mapping[str, int],
     lease: Lease,
     only: Container[str] | None = None,
+    keys: SentKeys | None = None,
 ) -> int:
     """Judge every result and put it into its row, whose number `rows` has by custom_id; the sum of
     their cost, as in Row.cost_pico. Repeatable: the same file gives the same rows. `only`: the
-    custom_ids to take, when the file is not proven complete."""
+    custom_ids to take, when the file is not proven complete. `keys`: what was sent for the
+    rows; without them no other job reuses their answers."""
     total = 0
     stored: set[str] = set()  # a line that is there twice is paid once
     wanted = answer_kind_of(batch.job)
@@ -57,8 +61,9 @@ def store(
             cost = known_cost_in_pico(judged)
             total += cost
             if number is not None:  # else it fits no row, which is said in the end
+                key = keys.get(number) if keys else None
                 values = results.result_values(judged, cost).values()
-                updates.append((*values, batch.job_id, number, batch.pk))
+                updates.append((*values, key, batch.job_id, number, batch.pk))
                 answers.append((number, params, judged))
         updates.sort(key=_NUMBER)  # rows that lie together
         # bulk_update takes thirty times as long.

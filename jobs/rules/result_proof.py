@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from .judging import ResultLine, is_understood, read_line
+from .sent_keys import SentKeys
 
 KINDS = ("succeeded", "errored", "canceled", "expired")
 # Before a person is told that results stay incomplete. As many looks in a row have to agree before
@@ -55,6 +56,7 @@ class Expected:
     # the ids.
     rows: Mapping[str, int] | None
     recovered: bool  # the batch was found by listing, so it may be another program's
+    keys: SentKeys | None = None  # what was sent, while that is known
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def test_a_batch_that_another_worker_takes_back_is_not_planned_with_some_of_its_
     assert lease is not None
     fill = planning._fill
 
-    def begin(batch: Batch, numbers: Sequence[int], keys: Any, lease: leases.Lease) -> None:
+    def begin(batch: Batch, numbers: Sequence[int], lease: leases.Lease) -> None:
         Row.objects.filter(job=job, number__in=numbers[:10]).update(batch=batch)
         rest.extend(numbers[10:])
 
@@ -138,7 +138,7 @@ def test_a_batch_that_another_worker_takes_back_is_not_planned_with_some_of_its_
         begun.append(1)
         if len(begun) == 2:
             with suppress(leases.LeaseLost, NotMoved):
-                fill(filling, rest, {}, lease)
+                fill(filling, rest, lease)
         with slices.slice_transaction():
             yield
 

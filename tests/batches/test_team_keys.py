@@ -170,6 +170,31 @@ def test_the_key_is_that_of_the_team_that_a_draft_is_shared_with(
 # --- A key that is refused ------------------------------------------------------------------------
 
 
+def test_nobody_confirms_that_another_account_is_charged_than_was_shown(
+    alice: User, root: User, provider: Simulator, drive: Drive
+) -> None:
+    team = teams.save_team(None, "Ads", None, [alice], root)
+    job = drive(draft(alice, team), until=priced)
+    shown = job.plan_sha256
+    # What the page says is the account of the site; then the team gets a key of its own.
+    api_keys.change_of_team(team, root, ADS)
+    assert not submissions.confirm(job, shown, alice)
+    job = drive(job, until=priced)
+    again = job.plan_sha256
+    api_keys.remove_of_team(team, root)
+    assert not submissions.confirm(job, again, alice)
+    job = drive(job, until=priced)
+    assert job.plan_sha256 == shown
+    api_keys.change_of_team(team, root, ADS)
+    job = drive(job, until=priced)
+    teams.delete_team(Team.objects.get(pk=team.pk), root)
+    assert not submissions.confirm(job, job.plan_sha256, alice)
+    job = drive(job, until=priced)
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    drive(job)
+    assert sent_to(provider) == {"wrkspc_site": 2}
+
+
 def test_a_refused_key_of_one_team_stops_nobody_else(
     alice: User, root: User, provider: Simulator, ads: Team, drive: Drive
 ) -> None:

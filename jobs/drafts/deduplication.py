@@ -56,7 +56,7 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         return
     contents = RowContents(recipe, job.columns)
     found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
-    answered = size = alike = alike_size = 0
+    answered = size = alike = alike_size = gone = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():
             return  # the job is being stopped
@@ -64,11 +64,11 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         size += sum(contents.bytes(one.cells) for one in some if one.earlier)
         alike += sum(one.same_as > 0 for one in some)
         alike_size += sum(contents.bytes(one.cells) for one in some if one.same_as)
-        _mark(job, some)
+        gone += _mark(job, some)
         lease.renew()
+    if gone:
+        return  # look again
     copied = Row.objects.filter(job=job, earlier__isnull=False)
-    if copied.count() < answered:
-        return  # some were gone by the time they were copied: look again
     if _fewer_than_agreed(job, (answered, size), (alike, alike_size)):
         holds.hold(job.pk, GONE)
     else:
@@ -85,16 +85,18 @@ def _reused_in_words(job: Job, copied: RowQuerySet, answered: int) -> str:
     return f"Reused the answers of {rows} from earlier jobs."
 
 
-# Only rows that wait and were never in a batch: what was sent may have been charged.
+# Only rows that wait and were never in a batch: what was sent may have been charged. What was found
+# before, by a worker that died, is found anew: another job may have answered it since.
 _MARK = (
     update_statement(
         Row, ["same_as", "earlier", "earlier_job", "request_key"], ["job_id", "number"]
     )
-    + " AND outcome = 'waiting' AND batch_id IS NULL AND same_as IS NULL"
+    + " AND outcome = 'waiting' AND batch_id IS NULL"
 )
 
 
-def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
+def _mark(job: Job, found: Sequence[RepeatedRow]) -> int:
+    """How many answers of earlier jobs were gone by the time they were to be copied."""
     marks = [
         (
             one.same_as or None,
@@ -114,19 +116,18 @@ def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
     with slice_transaction(), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
-        if sources:
-            _copy_earlier(known, sources)
+        return _copy_earlier(known, sources) if sources else 0
 
 
-def _copy_earlier(rows: RowQuerySet, sources: Collection[int]) -> None:
+def _copy_earlier(rows: RowQuerySet, sources: Collection[int]) -> int:
     """Copy to `rows` the good answers of the rows of other jobs that they name. Those whose answer
-    is gone by now are as if none had been found."""
+    is gone by now are as if none had been found; how many."""
     there = good_rows(sources).filter(job_id=OuterRef("earlier_job"))
     _copy(rows.filter(request_key=None), there, "earlier")
     asked = rows.filter(request_key__isnull=False)
     # Who sends the same has it: the row may have been sent with another prompt since.
     _copy(asked, there.filter(request_key=OuterRef("request_key")), "earlier")
-    rows.update(earlier=None, earlier_job=None, request_key=None)
+    return rows.update(earlier=None, earlier_job=None, request_key=None)
 
 
 def _fewer_than_agreed(job: Job, known: tuple[int, int], alike: tuple[int, int]) -> bool:

@@ -17,7 +17,18 @@ from django.utils import timezone
 from jobs.actions import accuracy, job_basics, people, reviews, submissions
 from jobs.batches import leases
 from jobs.drafts import advice, deduplication, estimates
-from jobs.models import Access, Job, Membership, Outcome, Role, Row, Team, note_asked, recipe_of
+from jobs.models import (
+    Access,
+    Batch,
+    Job,
+    Membership,
+    Outcome,
+    Role,
+    Row,
+    Team,
+    note_asked,
+    recipe_of,
+)
 from jobs.results import review_sample, table
 from jobs.rules.judging import MARKED_DOWN
 from jobs.rules.right_answers import GoldChoice
@@ -217,6 +228,21 @@ def test_other_answers_do_not_make_up_for_copies_that_are_sent_after_all(
     job.refresh_from_db()
     assert job.held == deduplication.GONE and not job.deduplicated
     assert simulator.truth()["posts"] == posts
+
+
+def test_looking_again_comes_to_an_end(alice: User) -> None:
+    """A worker died after it had found a copy, and a backup gave one row its batch again. Meanwhile
+    another job has answered them all."""
+    rows = [(number, "c") for number in "wxyz"]
+    job = draft(alice, state=Job.State.SUBMITTING, rows=rows, skip_duplicates=True)
+    sent = Batch.objects.create(job=job, number=1, nonce="n", size=1, practice=True, body_bytes=1)
+    job.rows.filter(number=1).update(batch=sent)
+    job.rows.filter(number=2).update(same_as=1)
+    may = answered(alice, rows=[("1", "c")])
+    assert marked(job) == [None, may.pk, may.pk, may.pk]
+    job.refresh_from_db()
+    assert job.deduplicated
+    assert not Row.objects.unsent(job).exists()
 
 
 def test_a_retry_that_asks_otherwise_gets_no_answers_to_the_old_prompt(

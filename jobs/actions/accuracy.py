@@ -85,6 +85,7 @@ def _renew(locked: Job) -> None:
     if not locked.was_sent:
         return
     Job.objects.filter(pk=locked.pk).update(rows_changed=F("rows_changed") + 1)
+    locked.runs_again().price_anew(clock.now())  # their plans name the version of its rows
     if locked.state == Job.State.FINISHED:
         builder.request_exports_after_review(locked)
         Job.objects.filter(pk=locked.pk).update(next_action_at=clock.now())

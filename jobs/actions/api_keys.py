@@ -84,6 +84,9 @@ def _put(team: Team, user: User, key_file: str, key: str) -> None:
             before={"fingerprint": fingerprint_of(before) if before else ""},
             after={"fingerprint": fingerprint_of(key) if key else ""},
         )
+    # Whose account is charged is part of what people confirm. Afterwards: who confirms a draft
+    # locks it before its team.
+    team.jobs.all().price_anew(clock.now())
     api_key.forget(old)
 
 

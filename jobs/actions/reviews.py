@@ -66,6 +66,8 @@ def mark_answer(job: Job, number: int, key: str, good: bool | None, note: str, u
             good=good, answer_key=key, note=note, marked_at=clock.now(), marked_by=user
         )
         Job.objects.filter(pk=job.pk).update(rows_changed=F("rows_changed") + 1)
+        # Answers marked as not good are not reused.
+        job.runs_again().price_anew(clock.now())
         if job.edits.filter(number=number).exists():
             edits.note_edits(job)  # whether its edit can be sent may have changed
         if locked.state == Job.State.FINISHED:

@@ -42,6 +42,7 @@ def confirm(job: Job, plan_sha256: str, user: User, pilot: PilotChoice | None = 
         allowed, now = caps.lock_caps(), clock.now()
         # Locked: a concurrent change is either seen here or waits for us.
         job = Job.objects.select_for_update().get(pk=job.pk)
+        key_team = job_keys.team_to_confirm(job)  # locked before it is compared with the plan
         estimate = approvals.estimate_of_plan(job, plan_sha256)
         if estimate is None:
             return False
@@ -63,7 +64,7 @@ def confirm(job: Job, plan_sha256: str, user: User, pilot: PilotChoice | None = 
             Job.State.SUBMITTING,
             confirmed_at=now,
             practice=settings.PRACTICE,
-            key_team=job_keys.team_to_confirm(job),
+            key_team=key_team,
             next_action_at=now,
             reserved_pico=pico(estimate.most),
             **approved,

@@ -73,8 +73,10 @@ def delete_team(team: Team, by: User) -> None:
                 "Jobs still use this team’s API key. Delete the team when they are done."
             )
         before, target = _facts(team), f"team {team.pk}"
+        shared = list(team.jobs.filter(state=Job.State.DRAFT).values_list("pk", flat=True))
         team.delete()
         audit.record("team_deleted", who=by, target=target, before=before)
+    Job.objects.filter(pk__in=shared).price_anew(clock.now())  # the site's account is charged
     api_key.forget(key_file)
 
 

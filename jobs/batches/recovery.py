@@ -31,6 +31,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from ..models import (
+    PILOT_IS_IN,
     Batch,
     Job,
     JournalState,
@@ -294,6 +295,9 @@ def _set_going(job: Job, first: JournaledBatch, why_it_ends: str) -> None:
     if why_it_ends:
         holds.end_hold(job.pk)
         job_log.write(job.pk, why_it_ends)
+    else:
+        # Its other rows may have been sent since. If some still wait, people are told again.
+        holds.end_hold(job.pk, PILOT_IS_IN)
 
 
 # --- One batch ------------------------------------------------------------------------------------

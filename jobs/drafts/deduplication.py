@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import islice
+from operator import add, lt
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, Subquery
@@ -12,10 +13,19 @@ from django.db.models import Exists, OuterRef, Subquery
 from ..batches import holds
 from ..batches.leases import Lease
 from ..batches.slices import slice_transaction
-from ..models import Job, Outcome, Row, RowQuerySet, job_log, note_change, recipe_of
+from ..models import (
+    Job,
+    Outcome,
+    Row,
+    RowQuerySet,
+    job_log,
+    note_change,
+    recipe_of,
+    recipe_of_round,
+)
 from ..models.statements import update_statement
 from ..rules import wording
-from ..rules.row_contents import RowContents
+from ..rules.row_contents import RowContents, recipe_key
 from . import estimates, selected_rows
 from .memory import good_rows
 from .row_survey import RepeatedRow, find_previous_job, find_repeated_rows
@@ -39,20 +49,27 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
     if not selected_rows.mark_unselected_rows(job, lease):
         return  # the job is being stopped
     recipe = recipe_of(job)
+    if recipe_key(recipe_of_round(job, job.last_round)) != recipe_key(recipe):
+        # It was stopped before this, and now its rows are asked otherwise: as many as were
+        # confirmed then, without what was known of the first prompt.
+        Job.objects.filter(pk=job.pk).update(deduplicated=True)
+        return
     contents = RowContents(recipe, job.columns)
     found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
-    answered = size = 0
+    answered = size = alike = alike_size = gone = 0
     while some := list(islice(found, SLICE)):
         if not Job.objects.filter(pk=job.pk, state=job.state).exists():
             return  # the job is being stopped
         answered += sum(one.earlier > 0 for one in some)
         size += sum(contents.bytes(one.cells) for one in some if one.earlier)
-        _mark(job, some)
+        alike += sum(one.same_as > 0 for one in some)
+        alike_size += sum(contents.bytes(one.cells) for one in some if one.same_as)
+        gone += _mark(job, some)
         lease.renew()
+    if gone:
+        return  # look again
     copied = Row.objects.filter(job=job, earlier__isnull=False)
-    if copied.count() < answered:
-        return  # some were gone by the time they were copied: look again
-    if _fewer_than_agreed(job, answered, size):
+    if _fewer_than_agreed(job, (answered, size), (alike, alike_size)):
         holds.hold(job.pk, GONE)
     else:
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
@@ -68,16 +85,18 @@ def _reused_in_words(job: Job, copied: RowQuerySet, answered: int) -> str:
     return f"Reused the answers of {rows} from earlier jobs."
 
 
-# Only rows that wait and were never in a batch: what was sent may have been charged.
+# Only rows that wait and were never in a batch: what was sent may have been charged. What was found
+# before, by a worker that died, is found anew: another job may have answered it since.
 _MARK = (
     update_statement(
         Row, ["same_as", "earlier", "earlier_job", "request_key"], ["job_id", "number"]
     )
-    + " AND outcome = 'waiting' AND batch_id IS NULL AND same_as IS NULL"
+    + " AND outcome = 'waiting' AND batch_id IS NULL"
 )
 
 
-def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
+def _mark(job: Job, found: Sequence[RepeatedRow]) -> int:
+    """How many answers of earlier jobs were gone by the time they were to be copied."""
     marks = [
         (
             one.same_as or None,
@@ -97,23 +116,23 @@ def _mark(job: Job, found: Sequence[RepeatedRow]) -> None:
     with slice_transaction(), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
-        if sources:
-            _copy_earlier(known, sources)
+        return _copy_earlier(known, sources) if sources else 0
 
 
-def _copy_earlier(rows: RowQuerySet, sources: Collection[int]) -> None:
+def _copy_earlier(rows: RowQuerySet, sources: Collection[int]) -> int:
     """Copy to `rows` the good answers of the rows of other jobs that they name. Those whose answer
-    is gone by now are as if none had been found."""
+    is gone by now are as if none had been found; how many."""
     there = good_rows(sources).filter(job_id=OuterRef("earlier_job"))
     _copy(rows.filter(request_key=None), there, "earlier")
     asked = rows.filter(request_key__isnull=False)
     # Who sends the same has it: the row may have been sent with another prompt since.
     _copy(asked, there.filter(request_key=OuterRef("request_key")), "earlier")
-    rows.update(earlier=None, earlier_job=None, request_key=None)
+    return rows.update(earlier=None, earlier_job=None, request_key=None)
 
 
-def _fewer_than_agreed(job: Job, answered: int, size: int) -> bool:
-    """Whether fewer rows or bytes need not be sent than the confirmed price counted on."""
+def _fewer_than_agreed(job: Job, known: tuple[int, int], alike: tuple[int, int]) -> bool:
+    """Whether fewer rows or bytes need not be sent than the confirmed price counted on: `known`,
+    which earlier jobs have answered, or together with `alike`, the duplicates of others."""
     estimate = estimates.current(job)
     if not job.recipe.only_new or estimate is None:
         return False
@@ -122,7 +141,12 @@ def _fewer_than_agreed(job: Job, answered: int, size: int) -> bool:
         return False
     if agreed.known and find_previous_job(Job.objects.get(pk=job.pk)) is None:
         return True  # it may have been deleted in the meantime
-    return answered < agreed.answered or size < agreed.known_bytes + agreed.reused_bytes
+    saved = agreed.answered, agreed.known_bytes + agreed.reused_bytes
+    if any(now < then for now, then in zip(known, saved, strict=True)):
+        return True
+    # Answers to other rows, fewer of them alike, do not make up for those that are gone.
+    copies = (agreed.alike, agreed.alike_bytes) if job.recipe.skip_duplicates else (0, 0)
+    return any(map(lt, map(add, known, alike), map(add, saved, copies)))
 
 
 def copy_answers(job: Job, lease: Lease) -> None:

@@ -30,6 +30,14 @@ def chosen_rows(job: Job) -> list[Any]:
     return [] if job.row_choice.is_all else [job.row_choice]
 
 
+def whose_key(job: Job) -> list[Any]:
+    """The team whose API key is used, see job_keys.py; nothing for that of the site, as in drafts
+    of older versions."""
+    if settings.PRACTICE or job.team is None or not job.team.key_file:
+        return []
+    return ["key of team", job.team.pk]
+
+
 def reusable_answers(job: Job) -> list[int] | None:
     """Which answers of the previous job can be reused; None without one."""
     before = row_survey.find_previous_job(job)

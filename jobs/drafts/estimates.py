@@ -32,6 +32,7 @@ from .estimate_basis import (
     hash_values,
     remembered_answers,
     reusable_answers,
+    whose_key,
 )
 from .price_ranges import PriceRange, expect_input, price_share, sum_ranges
 from .shares import build_shares, build_table_share, count_reused, count_sent, find_same_jobs
@@ -80,13 +81,14 @@ def estimate_part(job: Job, rows: RowQuerySet) -> PartEstimate | None:
 
 def key_of(job: Job) -> str:
     """A hash of all that an estimate depends on: file, recipe, selected rows, tested rows, reusable
-    answers, prices and mode."""
+    answers, prices, mode and whose API key it is."""
     recipe = recipe_of(job)
     seen = job.trials.lengths().get(trial_key(job, recipe), [])
     known = seen if len(seen) >= LEAST_TESTED else [one.pk for one in find_same_jobs(job)]
     facts = [file_version(job), recipe, known, reusable_answers(job), price_list()]
     # Other answers of earlier jobs do not change the price, unless they are wanted.
     facts += chosen_rows(job)
+    facts += whose_key(job)  # the account that is charged
     return hash_values([*facts, *(remembered_answers(job) if recipe.only_new else ())])
 
 

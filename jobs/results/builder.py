@@ -156,7 +156,7 @@ def expect_workbook(job: Job) -> bool:
     """Have the worker build the workbook of a large finished job because somebody has opened its
     page: most people take it next. Whether a workbook is being built."""
     wanted = set(job.exports.values_list("kind", flat=True))
-    if "xlsx" in wanted or job.state != Job.State.FINISHED:
+    if "xlsx" in wanted or job.state != Job.State.FINISHED or job.contents_deleted_at:
         return "xlsx" in wanted
     Export.objects.get_or_create(job=job, kind="xlsx", only="all")
     if not wanted:  # else the worker comes by for the others

@@ -83,8 +83,8 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
             return None
         if not kind:
             return clock.now()
-        if job.confirmed_at and not _has_its_key(job):
-            return clock.now()  # it was confirmed meanwhile, and gets its key with the next turn
+        if not _has_its_key(job):
+            return clock.now()  # it was shared or confirmed meanwhile: the next turn has its key
         wait = _step(job, lease, kind)
         # Counting takes all rows of the job, so it is done once for several batches.
         if wait != NOW or turn.is_over:
@@ -102,7 +102,11 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
 
 
 def _has_its_key(job: Job) -> bool:
-    return settings.PRACTICE or job.key_team == api_key.team_in_use()
+    if settings.PRACTICE:
+        return True
+    if job.confirmed_at or job.is_external or job.team_id is None:
+        return job.key_team == api_key.team_in_use()  # of a draft that nobody shares it is None
+    return job_keys.team_of_key(job.pk) == api_key.team_in_use()
 
 
 def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:

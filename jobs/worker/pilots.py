@@ -54,6 +54,10 @@ def step_of_pilot(job: Job, lease: Lease) -> bool:
         mine = Pilot.objects.filter(pk=pilot.pk, step=Step.SENDING)
         mine.update(step=Step.WAITING, result=_result_of(job, pilot))
         pilot.refresh_from_db()
+    if pilot.is_waiting and not job.held and not Row.objects.unsent(job).exists():
+        # A restore brought back that the others were sent, too.
+        mine = Pilot.objects.filter(pk=pilot.pk, step=Step.WAITING)
+        return not mine.update(step=Step.RELEASED)
     if pilot.is_waiting and not (_keeps_rule(job, pilot) and _release_by_rule(job)):
         _hold(job)
     return True

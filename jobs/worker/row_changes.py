@@ -116,9 +116,6 @@ def mark_answer(row: Row, copies: int, good: bool | None, note: str, user: User)
         tally.note_change(job.pk)
     elif changed:
         tally.count_mark(job, row, changed, good is not False)
-    if changed:
-        # Answers marked as not good are not reused.
-        job.runs_again().price_anew(clock.now())
 
 
 def _mark(row: Row, rows: RowQuerySet, good: bool | None, note: str) -> int:

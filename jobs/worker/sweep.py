@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Exists, Min
 
 from ..batches import (
     external,
@@ -112,12 +112,18 @@ def _seconds_until_due(now: datetime) -> float:
 
 def _looks_due(now: datetime) -> list[str]:
     """The looks at the provider's batches that are due, if there is anything to look at."""
-    poll, beat = timedelta(seconds=settings.POLL_SECONDS), Heartbeat.get()
-    if now < beat.next_poll_at <= now + poll:
+    poll = timedelta(seconds=settings.POLL_SECONDS)
+    troubled = Exists(TeamSending.objects.exclude(trouble=""))
+    next_poll_at, trouble, of_teams, site_trouble = (
+        Heartbeat.row()
+        .values_list("next_poll_at", "provider_trouble", troubled, "site_trouble")
+        .get()
+    )
+    if now < next_poll_at <= now + poll:
         return []
-    if beat.site_trouble:
+    if site_trouble:
         holds.end_site_trouble()
-    kinds = [slots.WATCHING] if beat.provider_trouble or polling.has_any() else []
+    kinds = [slots.WATCHING] if trouble or of_teams or polling.has_any() else []
     kinds += [slots.LATE] if late.has_any() or provider_deletion.has_any() else []
     due = Heartbeat.row().filter(clock.over("next_poll_at", poll, now))
     return kinds if kinds and due.update(next_poll_at=now + poll) == 1 else []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 
+from jobs.actions import pilots, submissions
 from jobs.batches import attempts, journal, recovery, unknown_submissions
-from jobs.models import Batch, Outcome, Row
+from jobs.models import PILOT_IS_IN, Batch, Job, Outcome, Pilot, Row
 from jobs.retries import preparation
+from jobs.rules.pilots import PilotChoice
 
 from ..conftest import Simulator, send_again
 from ..driven_jobs import Drive
@@ -18,6 +22,7 @@ from .test_recovery import (
     assert_whole,
     confirm,
     draft,
+    sent,
     with_a_key,
 )
 
@@ -54,6 +59,36 @@ def test_a_backup_from_the_middle_of_planning_is_not_sent_again(
         recovery.restore()
     assert_whole(drive(job), simulator)
     assert simulator.truth()["posts"] == len(intents)
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize("most", [20, 100], ids=["the rest is sent in parts", "at once"])
+def test_a_backup_from_the_time_when_a_pilot_was_in(
+    alice: User, simulator: Simulator, drive: Drive, settings: Any, most: int
+) -> None:
+    """Then somebody sent the rest, at least some of it: they decide again about what is left."""
+    settings.BATCH_MAX_REQUESTS = most
+    job = draft(alice, drive)
+    assert submissions.confirm(job, job.plan_sha256, alice, PilotChoice(5))
+    job = drive(job, until=is_in)
+    with a_backup_that_comes_back():
+        assert pilots.continue_job(job, alice)
+        drive(job, until=sent(2))
+    recovery.restore()
+    job = drive(job, until=lambda job: job.state == Job.State.FINISHED or is_in_again(job))
+    if job.rows.filter(batch=None).exists():
+        assert pilots.continue_job(job, alice)
+        job = drive(job)
+    assert_whole(job, simulator)
+    assert (job.held, Pilot.objects.get().step) == ("", Pilot.Step.RELEASED)
+
+
+def is_in(job: Job) -> bool:
+    return job.held == PILOT_IS_IN
+
+
+def is_in_again(job: Job) -> bool:
+    return is_in(job) and job.state == Job.State.WORKING
 
 
 @pytest.mark.no_database

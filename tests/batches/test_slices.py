@@ -27,8 +27,9 @@ NOT_SLICES = {"tally.count_up", "alarms.settle", "cap_notices.check_all"}
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long others were let in, each time."""
+    """How long others were let in, each time: after every slice, however short it was."""
     found: list[float] = []
+    monkeypatch.setattr(slices, "HELD_SECONDS", 0.0)
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=found.append)
     monkeypatch.setattr(slices, "time", clock)
     return found
@@ -95,3 +96,24 @@ def test_others_get_their_turn_after_each_slice_of_a_file_and_of_its_results(
     job = drive(job)
     assert Row.objects.filter(job=job, outcome="good").count() == 20
     assert seen == [10]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_short_slices_pause_once_they_have_held_the_database_long_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A writer who waits is never kept for longer than that, and a slice."""
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL locks rows, not the database")
+    now, paused_at = 0.0, []
+
+    def sleep(_seconds: float) -> None:
+        paused_at.append(now)
+
+    monkeypatch.setattr(slices, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(slices, "_mine", SimpleNamespace())
+    for _ in range(10):
+        with slices.slice_transaction():
+            now += 0.1
+    assert paused_at == pytest.approx([0.3, 0.6, 0.9])
+    assert slices.HELD_SECONDS + slices.PAUSE_SECONDS < 1, "seconds that anybody waits"

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from jobs.actions import api_keys, drafts, submissions, teams
 from jobs.batches import absence, batch_keys, late, recovery
-from jobs.drafts import estimates
+from jobs.drafts import estimates, trials
 from jobs.models import (
     Access,
     Alarm,
@@ -27,6 +27,7 @@ from jobs.models import (
     SubmissionEvent,
     Team,
     TeamSending,
+    Trial,
     job_keys,
 )
 from jobs.worker import alarms, deletion, sweep
@@ -168,6 +169,47 @@ def test_the_key_is_that_of_the_team_that_a_draft_is_shared_with(
 
 
 # --- A key that is refused ------------------------------------------------------------------------
+
+
+def test_a_test_is_not_sent_with_the_key_of_a_team_that_it_left_just_now(
+    alice: User, provider: Simulator, ads: Team, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = drive(draft(alice, ads), until=priced)
+    assert drafts.start_trials(job, list(job.rows.all()), alice)
+    answer = trials._answer
+
+    def and_leave(one: Trial) -> None:
+        answer(one)
+        teams.share_job(job, None, Access.READ, alice)
+
+    monkeypatch.setattr(trials, "_answer", and_leave)
+    drive(job, until=lambda job: not job.trials.pending().exists())
+    assert "POST /v1/messages" in provider.calls(ADS) & provider.calls(SITE)
+
+
+def test_nobody_confirms_that_another_account_is_charged_than_was_shown(
+    alice: User, root: User, provider: Simulator, drive: Drive
+) -> None:
+    team = teams.save_team(None, "Ads", None, [alice], root)
+    job = drive(draft(alice, team), until=priced)
+    shown = job.plan_sha256
+    # What the page says is the account of the site; then the team gets a key of its own.
+    api_keys.change_of_team(team, root, ADS)
+    assert not submissions.confirm(job, shown, alice)
+    job = drive(job, until=priced)
+    again = job.plan_sha256
+    api_keys.remove_of_team(team, root)
+    assert not submissions.confirm(job, again, alice)
+    job = drive(job, until=priced)
+    assert job.plan_sha256 == shown
+    api_keys.change_of_team(team, root, ADS)
+    job = drive(job, until=priced)
+    teams.delete_team(Team.objects.get(pk=team.pk), root)
+    assert not submissions.confirm(job, job.plan_sha256, alice)
+    job = drive(job, until=priced)
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    drive(job)
+    assert sent_to(provider) == {"wrkspc_site": 2}
 
 
 def test_a_refused_key_of_one_team_stops_nobody_else(

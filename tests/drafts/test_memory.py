@@ -14,16 +14,28 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs.actions import job_basics, people, submissions
+from jobs.actions import accuracy, job_basics, people, reviews, submissions
 from jobs.batches import leases
 from jobs.drafts import advice, deduplication, estimates
-from jobs.models import Access, Job, Membership, Outcome, Role, Row, Team, note_asked, recipe_of
-from jobs.results import table
+from jobs.models import (
+    Access,
+    Batch,
+    Job,
+    Membership,
+    Outcome,
+    Role,
+    Row,
+    Team,
+    note_asked,
+    recipe_of,
+)
+from jobs.results import review_sample, table
 from jobs.rules.judging import MARKED_DOWN
+from jobs.rules.right_answers import GoldChoice
 from jobs.rules.row_contents import compile_request_key
 from jobs.worker import advance, retention
 
-from ..conftest import Simulator, store_job
+from ..conftest import Simulator, send_again, store_job
 from .test_draft_settings import priced
 
 MakeJob = Callable[..., Job]
@@ -160,6 +172,25 @@ def test_a_draft_is_priced_anew_when_its_answers_change(alice: User, simulator: 
     assert priced(job).rows == 3
 
 
+@pytest.mark.parametrize("change", ["right answers", "marked as good"])
+def test_whatever_changes_the_version_of_its_sources_has_a_draft_priced_anew(
+    alice: User, simulator: Simulator, change: str
+) -> None:
+    """Else nobody could confirm it until it is looked at in turn."""
+    may, job = answered(alice), draft(alice)
+    priced(job)
+    if change == "right answers":
+        assert accuracy.choose_gold(may, GoldChoice((("", "text"),)), alice)
+    else:
+        reviews.draw_sample(may, 1, alice)
+        row = may.rows.get(number=may.sample.get().number)
+        key = review_sample.answer_key(row)
+        assert reviews.mark_answer(may, row.number, key, True, "", alice)
+    job.refresh_from_db()
+    assert estimates.current(job) is None
+    assert Job.objects.due(timezone.now()).filter(pk=job.pk).exists()
+
+
 def test_answers_that_vanish_after_it_was_confirmed_hold_the_job(
     alice: User, simulator: Simulator
 ) -> None:
@@ -180,6 +211,55 @@ def test_answers_that_vanish_after_it_was_confirmed_hold_the_job(
     job.refresh_from_db()
     assert job.deduplicated and not Row.objects.filter(job=job, outcome="waiting").exists()
     assert may.rows.count() == 2
+
+
+def test_other_answers_do_not_make_up_for_copies_that_are_sent_after_all(
+    alice: User, simulator: Simulator
+) -> None:
+    """As many rows are answered as was said, but of them more had the same request."""
+    may = answered(alice)
+    job = draft(alice, rows=[("w", "a"), ("x", "b"), ("y", "c"), ("z", "c")], skip_duplicates=True)
+    assert priced(job).rows == 1
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    Job.objects.filter(pk=may.pk).update(trashed_at=timezone.now())
+    answered(alice, rows=[("1", "c")])
+    posts = simulator.truth()["posts"]
+    advance.advance(job.pk)
+    job.refresh_from_db()
+    assert job.held == deduplication.GONE and not job.deduplicated
+    assert simulator.truth()["posts"] == posts
+
+
+def test_looking_again_comes_to_an_end(alice: User) -> None:
+    """A worker died after it had found a copy, and a backup gave one row its batch again. Meanwhile
+    another job has answered them all."""
+    rows = [(number, "c") for number in "wxyz"]
+    job = draft(alice, state=Job.State.SUBMITTING, rows=rows, skip_duplicates=True)
+    sent = Batch.objects.create(job=job, number=1, nonce="n", size=1, practice=True, body_bytes=1)
+    job.rows.filter(number=1).update(batch=sent)
+    job.rows.filter(number=2).update(same_as=1)
+    may = answered(alice, rows=[("1", "c")])
+    assert marked(job) == [None, may.pk, may.pk, may.pk]
+    job.refresh_from_db()
+    assert job.deduplicated
+    assert not Row.objects.unsent(job).exists()
+
+
+def test_a_retry_that_asks_otherwise_gets_no_answers_to_the_old_prompt(
+    alice: User, drive: Drive, simulator: Simulator
+) -> None:
+    """The job was stopped before any row was found to be answered already."""
+    good = [f"{name} [simulate:good]" for name in "abb"]
+    answered(alice, rows=[("1", good[0]), ("2", good[1])])
+    job = draft(alice, rows=list(zip("xyz", good, strict=True)), skip_duplicates=True)
+    assert priced(job).rows == 0
+    assert submissions.confirm(job, job.plan_sha256, alice)
+    assert submissions.stop_job(job, alice)
+    job = drive(job)
+    assert send_again(job, alice, "canceled", prompt="Is it good? {{review}}") == 3
+    job = drive(job)
+    assert job.good_count == simulator.truth()["accepted_rows"] == 3
+    assert not job.rows.exclude(earlier=None, same_as=None).exists()
 
 
 def test_reuse_never_crosses_who_may_see_what(alice: User, bob: User, root: User) -> None:

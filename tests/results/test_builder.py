@@ -272,6 +272,15 @@ def test_the_page_says_that_a_workbook_waits_for_the_worker(
     assert 'id="is-prepared"' not in page and " KB</span> </a>" in page
 
 
+def test_no_workbook_of_deleted_answers_is_promised(
+    alice: User, client_alice: Client, make_job: MakeJob, large: None
+) -> None:
+    job = make_job(alice, contents_deleted_at=timezone.now(), contents_are_gone=True)
+    page = client_alice.get(f"/jobs/{job.pk}/").content.decode()
+    assert 'id="is-prepared"' not in page
+    assert not job.exports.exists(), "nobody would ever build it"
+
+
 def test_only_a_csv_that_stays_is_built(alice: User, make_job: MakeJob) -> None:
     job = with_batch_at_provider(make_job(alice, state=Job.State.CANCELING, practice=True))
     build_usual(job)

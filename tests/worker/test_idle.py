@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from jobs.management.commands import serve
-from jobs.models import Batch, Heartbeat, Job, clock
+from jobs.models import Batch, Heartbeat, Job, Team, TeamSending, clock
 from jobs.worker import presence, sweep, tasks
 from jobs.worker.consumer import Clock
 from jobs.worker.queue import SqliteQueue
@@ -79,6 +79,14 @@ def test_without_a_batch_at_the_provider_it_is_not_looked_at(alice: User) -> Non
     )
     sweep.sweep(look=looks.append)
     assert looks == ["watching"]
+
+
+def test_the_trouble_of_a_team_is_looked_at_until_it_is_over(alice: User) -> None:
+    team = Team.objects.create(name="Ads")
+    TeamSending.objects.create(team=team, trouble="Anthropic rejected its API key.")
+    Heartbeat.objects.update(next_poll_at=timezone.now() - timedelta(minutes=1))
+    sweep.sweep(look=sweep.take_look)
+    assert TeamSending.objects.get().trouble == "", "nobody uses the key any more"
 
 
 # --- The queue ------------------------------------------------------------------------------------

@@ -246,6 +246,7 @@ def test_a_private_column_of_right_answers_is_masked(
         return b"".join(answer).decode()
 
     assert "S3CRET" in read("accuracy/") and "S3CRET" in read("accuracy/differences/")
+    assert "50%</span> right" in read("accuracy/") and "50% right" in read("")
     monkeypatch.setattr(privacy, "sees_private", lambda user, job: False)
     for path in paths:
         text = read(path)
@@ -253,7 +254,9 @@ def test_a_private_column_of_right_answers_is_masked(
         assert "Differs" not in text and "that differ" not in text, path
     # Nor by which rows match: of two labels that tells the cell.
     assert "matches" not in read("download/csv/") and "matches" not in read("download/jsonl/")
-    assert "50%" in read("accuracy/")
+    # Nor by how many: if all are right, each cell is known.
+    assert "50%</span> right" not in read("accuracy/") and "50% right" not in read("")
+    assert "Only people who can work on this job" in read("accuracy/")
 
 
 def test_claudes_answer_is_hidden_until_the_right_one_is_written(
@@ -295,6 +298,19 @@ def test_deleting_contents_leaves_numbers_only(alice: User) -> None:
     gold = GoldStandard.objects.get()
     assert gold.compared and "S3CRET" not in repr(gold.compared)
     assert gold.compared.columns[0].accuracy == 0.5 and not Difference.objects.exists()
+
+
+@pytest.mark.parametrize("seen", ["9e999999", "1e30", "-1", "NaN", "sNaN", "Infinity", "", "x"])
+def test_a_test_starts_only_at_the_price_that_was_shown(
+    alice: User, client_alice: Client, simulator: Simulator, seen: str
+) -> None:
+    job = store_job(alice, Job.State.DRAFT, rows=[["n", f"t{at}"] for at in range(25)])
+    estimates.estimate_job(job)
+    given = {"rows": "20", "which": "first", "prompt": "1", "seen": seen}
+    models = ["claude-haiku-5-5", "claude-sonnet-5-5"]
+    page = reverse("compare_versions", args=[job.pk])
+    assert client_alice.post(page, {**given, "model": models}).status_code == 302
+    assert not Trial.objects.exists()
 
 
 # --- Versions -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from jobs.models import (
     AuditEntry,
     Batch,
     Job,
+    JobSource,
     Notification,
     Retention,
     Role,
@@ -35,6 +36,7 @@ from jobs.retries.measurements import CannotRetry
 from jobs.retries.selection import FOR_NOW
 from jobs.rules.recipes import Recipe, with_example, without_examples
 from jobs.rules.retry_choices import RetryChoice
+from jobs.rules.rows_wanted import SOME, RowsWanted
 from jobs.spending import ledger, receipts
 from jobs.web.templatetags.show import day
 from jobs.worker import advance, backups, tally
@@ -65,6 +67,8 @@ def test_cells_and_answers_go_and_the_record_stays(
 ) -> None:
     job = finished(alice, drive)
     Attempt.objects.create(job=job, number=1, attempt=1, source=SECRET, answer=SECRET, problem="")
+    wanted = RowsWanted(SOME, text=SECRET)
+    JobSource.objects.create(job=job, source=None, wanted=wanted)
     receipt, spent, counts = receipts.receipt_of(job), job.spent_pico, job.tally
     assert retention.change_job(job, 30, None, alice) and job.finished_at
     Job.objects.update(retention_changed_at=None)  # as if chosen before it ended
@@ -97,6 +101,7 @@ def test_cells_and_answers_go_and_the_record_stays(
     assert job.contents_are_gone and job.state == Job.State.FINISHED
 
     stored = [*Row.objects.values(), *Attempt.objects.values(), *job.trials.values()]
+    stored += JobSource.objects.values()
     assert SECRET not in str(stored) and not any(one["answer"] for one in stored)
     assert not [path for path in Path(settings.DATA_DIR).rglob(f"{job.pk}-*") if path.is_file()]
     assert not files.upload_path(job).exists()

@@ -27,7 +27,9 @@ def next_step(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     shown = read_wanted(source, request)
     filtered = is_part(shown)
-    some = RowsWanted(SOME, shown.outcome, shown.cause, shown.label, shown.model, shown.text)
+    some = RowsWanted(
+        SOME, shown.outcome, shown.cause, shown.label, shown.model, shown.text, shown.differs
+    )
     usual = SOME if filtered else ALL
     form = NextStepForm(request.POST or None, initial={"which": usual}, filtered=filtered)
     status = 200

@@ -264,9 +264,12 @@ def test_the_rows_that_differ_are_used(alice: User, drive: Drive, client_alice: 
     assert [cells[0] for cells in cells_of(job)] == ["bad"]
     assert accuracy.choose_gold(source, GoldChoice((("", "text"),)), alice)
     assert actions.update_rows(job, alice) is None
-    client_alice.post(address, {"which": "some", "name": "Too soon"})
-    early = in_draft(Job.objects.get(name="Too soon"), drive)
-    assert not Row.objects.filter(job=early).exists() or len(cells_of(early)) == 2
+    assert client_alice.post(address, {"which": "some"}).status_code == 422
+    job = actions.use_rows(source, JobSource.objects.get(job=job).wanted, "Too soon", alice)
+    lease = leases.claim(job.pk)
+    assert lease and chains.write_upload(job, lease)
+    job.refresh_from_db()
+    assert job.state == Job.State.UNREADABLE and not Row.objects.filter(job=job).exists()
 
 
 def test_an_updated_job_sends_no_other_rows(alice: User) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -116,9 +118,14 @@ def _facts_of_column(one: ColumnAccuracy) -> dict[str, Any]:
         "confusion": [list(line) for line in one.confusion],
         "order": [label.label for label in one.labels],
         "exact": one.exact,
-        "mean_error": float(one.mean_error) if one.mean_error else None,
+        # A right answer may be larger than JSON's numbers, which know no infinity.
+        "mean_error": float(one.mean_error) if one.mean_error and _is_finite(one) else None,
         "not_comparable": one.unreadable,
     }
+
+
+def _is_finite(one: ColumnAccuracy) -> bool:
+    return isfinite(float(one.mean_error))
 
 
 def column_in_words(one: ColumnAccuracy) -> list[str]:
@@ -133,7 +140,7 @@ def column_in_words(one: ColumnAccuracy) -> list[str]:
     if one.kappa is not None:
         lines.append(f"  Cohen’s kappa: {one.kappa:.2f}")
     if one.mean_error:
-        lines.append(f"  Off by {float(one.mean_error):,.6g} on average")
+        lines.append(f"  Off by {Decimal(one.mean_error):,.6g} on average")
     if one.kind == "text":
         lines.append(f"  Equal to the letter: {one.exact:,}")
     for label in one.labels:

@@ -300,6 +300,20 @@ def test_deleting_contents_leaves_numbers_only(alice: User) -> None:
     assert gold.compared.columns[0].accuracy == 0.5 and not Difference.objects.exists()
 
 
+def test_right_answers_beyond_all_numbers_are_compared(alice: User, client_alice: Client) -> None:
+    kind = AnswerKind("columns", columns=(AnswerColumn("n", "number"),))
+    rows = [["1e999", "a"], ["-1e-999", "b"], ["5", "c"]]
+    said = ['{"n": 1}', '{"n": 1}', f'{{"n": 1{"0" * 4_000}}}']
+    job = a_job(alice, rows, said, kind)
+    assert acting.choose_gold(job, GoldChoice((("n", "name"),)), alice)
+    compared(job)
+    for path in ("", "differences/"):
+        assert client_alice.get(f"/jobs/{job.pk}/accuracy/{path}").status_code == 200
+    out = StringIO()
+    call_command("job", "accuracy", str(job.pk), "--json", stdout=out)
+    assert "Infinity" not in out.getvalue() and json.loads(out.getvalue())["correct"] == 0
+
+
 @pytest.mark.parametrize("seen", ["9e999999", "1e30", "-1", "NaN", "sNaN", "Infinity", "", "x"])
 def test_a_test_starts_only_at_the_price_that_was_shown(
     alice: User, client_alice: Client, simulator: Simulator, seen: str

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
@@ -24,6 +25,7 @@ from jobs.models import (
     JobSource,
     Notification,
     Retention,
+    RightAnswer,
     Role,
     Row,
     clock,
@@ -36,6 +38,7 @@ from jobs.retries.measurements import CannotRetry
 from jobs.retries.selection import FOR_NOW
 from jobs.rules.recipes import Recipe, with_example, without_examples
 from jobs.rules.retry_choices import RetryChoice
+from jobs.rules.row_choices import IS, Condition, RowChoice
 from jobs.rules.rows_wanted import SOME, RowsWanted
 from jobs.spending import ledger, receipts
 from jobs.web.templatetags.show import day
@@ -69,6 +72,9 @@ def test_cells_and_answers_go_and_the_record_stays(
     Attempt.objects.create(job=job, number=1, attempt=1, source=SECRET, answer=SECRET, problem="")
     wanted = RowsWanted(SOME, text=SECRET)
     JobSource.objects.create(job=job, source=None, wanted=wanted)
+    RightAnswer.objects.create(job=job, position=1, number=1, values={"": SECRET})
+    choice = RowChoice((Condition("name", IS, SECRET),))
+    Job.objects.filter(pk=job.pk).update(row_choice=choice)
     receipt, spent, counts = receipts.receipt_of(job), job.spent_pico, job.tally
     assert retention.change_job(job, 30, None, alice) and job.finished_at
     Job.objects.update(retention_changed_at=None)  # as if chosen before it ended
@@ -100,9 +106,10 @@ def test_cells_and_answers_go_and_the_record_stays(
     job.refresh_from_db()
     assert job.contents_are_gone and job.state == Job.State.FINISHED
 
+    for model in apps.get_app_config("jobs").get_models():
+        assert SECRET not in str(list(model._default_manager.values())), model
     stored = [*Row.objects.values(), *Attempt.objects.values(), *job.trials.values()]
-    stored += JobSource.objects.values()
-    assert SECRET not in str(stored) and not any(one["answer"] for one in stored)
+    assert not any(one["answer"] for one in stored)
     assert not [path for path in Path(settings.DATA_DIR).rglob(f"{job.pk}-*") if path.is_file()]
     assert not files.upload_path(job).exists()
     tally.count_up(job)

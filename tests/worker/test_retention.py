@@ -53,10 +53,14 @@ SECRET = "S3CRET"
 
 
 def finished(owner: User, drive: Drive) -> Job:
-    """A job with answers, an earlier attempt, and a row that failed."""
+    """A job with answers, right ones beside them, and a row that failed, whose rows were chosen."""
     job = drive(confirmed(owner, [[SECRET, "good"], ["Bo", f"{SECRET} [simulate:errored]"]]))
     assert job.state == Job.State.FINISHED
-    return job
+    RightAnswer.objects.create(job=job, position=1, number=1, values={"": SECRET})
+    JobSource.objects.create(job=job, source=None, wanted=RowsWanted(SOME, text=SECRET))
+    choice = RowChoice((Condition("name", IS, SECRET),))
+    Job.objects.filter(pk=job.pk).update(row_choice=choice)
+    return Job.objects.get(pk=job.pk)
 
 
 def test_cells_and_answers_go_and_the_record_stays(
@@ -70,11 +74,6 @@ def test_cells_and_answers_go_and_the_record_stays(
 ) -> None:
     job = finished(alice, drive)
     Attempt.objects.create(job=job, number=1, attempt=1, source=SECRET, answer=SECRET, problem="")
-    wanted = RowsWanted(SOME, text=SECRET)
-    JobSource.objects.create(job=job, source=None, wanted=wanted)
-    RightAnswer.objects.create(job=job, position=1, number=1, values={"": SECRET})
-    choice = RowChoice((Condition("name", IS, SECRET),))
-    Job.objects.filter(pk=job.pk).update(row_choice=choice)
     receipt, spent, counts = receipts.receipt_of(job), job.spent_pico, job.tally
     assert retention.change_job(job, 30, None, alice) and job.finished_at
     Job.objects.update(retention_changed_at=None)  # as if chosen before it ended

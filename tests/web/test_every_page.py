@@ -146,10 +146,10 @@ LIMITS: dict[str, tuple[int, int]] = {
     "prices, refused": (167, 14),
     "restored": (70, 2),
     "help": (630, 27),
-    "help, search": (1480, 57),
+    "help, search": (1530, 57),
     "help, nothing found": (650, 27),
     "help, files": (2500, 18),
-    "help, command line": (985, 14),
+    "help, command line": (1090, 15),
     "help, sign-in": (545, 9),
     **dict.fromkeys(["400", "403", "404", "404, without a session"], (30, 2)),
     **dict.fromkeys(

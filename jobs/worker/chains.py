@@ -32,7 +32,9 @@ _cells_decoder = msgspec.json.Decoder(list[str])
 
 def wake_outdated() -> None:
     """Have the worker look at jobs whose source has changed, some at a time."""
-    found = list(JobSource.objects.outdated().values_list("job_id", flat=True)[:WOKEN_AT_ONCE])
+    # In any order: those whose source cannot be read now must not keep the others from their turn.
+    outdated = JobSource.objects.outdated().order_by("?")
+    found = list(outdated.values_list("job_id", flat=True)[:WOKEN_AT_ONCE])
     Job.objects.filter(pk__in=found).update(next_action_at=clock.now())
 
 

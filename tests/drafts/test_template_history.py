@@ -71,7 +71,7 @@ def test_who_can_change_a_template_sees_its_history_and_puts_one_back(
     teams.share_template(saved, team, Access.READ, alice)
     page = client_bob.get(address)
     assert page.status_code == 200
-    assert b"secret job" not in page.content and b"Put version" not in page.content
+    assert b"secret job" not in page.content and b"Restore version" not in page.content
     # What it held before was never shared with him.
     assert b"Version 2" in page.content and b"Version 1" not in page.content
     assert b"<del>" not in page.content
@@ -81,7 +81,7 @@ def test_who_can_change_a_template_sees_its_history_and_puts_one_back(
     assert b"Version 1" in signed_in(auditor).get(address).content
     assert client_bob.post(address, {"version": "1"}).status_code == 404
     teams.share_template(saved, team, Access.WORK, alice)
-    assert b"Put version" in client_bob.get(address).content
+    assert b"Restore version" in client_bob.get(address).content
     assert client_bob.post(address, {"version": "1"}).status_code == 302
     assert saved.versions.get(number=3).saved_by == bob
 

@@ -161,7 +161,7 @@ def test_it_is_worked_out_anew_when_answers_change(alice: User, client_alice: Cl
     job = a_job(alice, [["positive", "a"], ["negative", "b"]], ["positive", "positive"])
     assert acting.choose_gold(job, GOLD, alice)
     page = reverse("accuracy", args=[job.pk])
-    assert "being worked out" in client_alice.get(page).content.decode()
+    assert "We are comparing the answers" in client_alice.get(page).content.decode()
     assert compared(job).compared.different == 1  # type: ignore[union-attr]  # it is there
     key = review_sample.answer_key(job.rows.get(number=1))
     assert reviews.draw_sample(job, 10, alice) == 2
@@ -362,7 +362,7 @@ def test_models_are_compared_on_the_rows_with_a_right_answer(
     assert found.versions[0].cost_of_1000 == paid / 20 * 1000 / 2  # a batch costs half
     assert "is also the cheapest" in comparisons.conclusion(found)
     text = client_alice.get(page).content.decode()
-    assert "Cheapest as good" in text and "100%" in text
+    assert "Best value" in text and "100%" in text
     # They teach the price, and are not in the grid of the draft.
     assert not job.trials.of_rows().exists() and job.trials.to_learn_from().count() == 40
 

@@ -160,7 +160,7 @@ def test_only_rows_that_changed_are_paid_for_again(
     source.rows.filter(number=2).update(answer="another")
     Job.objects.filter(pk=source.pk).update(rows_changed=F("rows_changed") + 1)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "We are checking whether this concerns your rows" in page
+    assert "We are checking whether it affects your rows" in page
     chains.wake_outdated()
     drive(job, until=lambda _job: JobSource.objects.get(job=job).differs_since is not None)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()

@@ -33,7 +33,7 @@ LOOK_SECONDS = 2
 PAGE = 20  # rows on the page of those that differ
 CELLS_SHOWN, TEXT_SHOWN = 4, 1_500
 LABELS_SHOWN = 20  # in the table of right answers by answers
-WRONG_TOLERANCE = "Write how far a number may be off, such as 0 or 0.5. Nothing was changed."
+WRONG_TOLERANCE = "Enter how far off a number may be, such as 0 or 0.5. Nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -315,6 +315,6 @@ def _write(request: HttpRequest, job: Job) -> HttpResponse:
             messages.error(request, f"{words} Nothing was saved.")
             return redirect("right_answers", job.pk)
     if not acting.save_right_answer(job, number, values, person(request)):
-        messages.info(request, "This row has a right answer already.")
+        messages.info(request, "This row already has a right answer.")
         return redirect("right_answers", job.pk)
     return redirect(f"{reverse('right_answers', args=[job.pk])}?saved={number}")

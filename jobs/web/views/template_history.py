@@ -98,9 +98,9 @@ def history(request: HttpRequest, pk: int) -> HttpResponse:
         template = get_object_or_404(changeable, pk=pk)
         number = whole_number(request.POST.get("version", ""))
         if number and template_history.restore_version(template, number, user):
-            messages.success(request, f"Version {number} of “{template.name}” is back.")
+            messages.success(request, f"Version {number} of “{template.name}” was restored.")
         else:
-            messages.info(request, "Nothing was changed. The template holds that version already.")
+            messages.info(request, "Nothing was changed. The template already holds that version.")
         return redirect("template_history", pk)
     template = get_object_or_404(Template.objects.visible_to(user), pk=pk)
     can_be_changed = changeable.filter(pk=pk).exists()

@@ -8,11 +8,12 @@ from dataclasses import replace
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..drafts.templates import Start
-from ..models import Job, JobSource, audit, clock, files, job_log, recipe_of, storage
+from ..drafts.templates import Start, gold_columns
+from ..models import GoldStandard, Job, JobSource, audit, clock, files, job_log, recipe_of, storage
 from ..results import next_step
 from ..rules import pricing
 from ..rules.recipes import Recipe
+from ..rules.row_choices import RowChoice
 from ..rules.rows_wanted import RowsWanted
 from .nudges import nudge_worker
 
@@ -23,10 +24,15 @@ def can_be_used(job: Job) -> bool:
 
 
 def use_rows(
-    source: Job, wanted: RowsWanted, name: str, user: User, start: Start | None = None
+    source: Job,
+    wanted: RowsWanted,
+    name: str,
+    user: User,
+    start: Start | None = None,
+    choice: RowChoice | None = None,
 ) -> Job:
-    """Create a job of `user` that begins with the rows of `source`, with the recipe of `start`. The
-    worker writes its file. Raises storage.NoRoom."""
+    """Create a job of `user` that begins with the rows of `source`, with the recipe of `start`, and
+    sends those of `choice`. The worker writes its file. Raises storage.NoRoom."""
     storage.require_room(user, source.stored_bytes)
     # Whoever sees the new job may not see this one: nothing here has its name.
     values = {**(start.values if start else {"recipe": Recipe(model=pricing.DEFAULT_MODEL)})}
@@ -40,9 +46,12 @@ def use_rows(
             upload_file=uuid.uuid4().hex,
             upload_bytes=0,
             private_columns=list(private),
+            row_choice=choice or RowChoice(),
             **values,
         )
         JobSource.objects.create(job=job, source=source, wanted=wanted)
+        if start and start.gold.is_made:
+            GoldStandard.objects.create(job=job, choice=start.gold)
         job_log.write(job.pk, f"Begins with the rows of job {source.pk}.", user)
         for column, called in next_step.added_columns(source).items():
             if column != called:
@@ -59,15 +68,17 @@ def update_rows(job: Job, user: User) -> Job | None:
     sent a new one is made, which reuses the answers to all rows that are as they were. None if the
     source cannot be used. Raises storage.NoRoom."""
     link = JobSource.objects.filter(job=job).first()
-    if link is None:
+    if link is None or job.contents_deleted_at:  # then nobody knows any more which rows it had
         return None
     source = Job.objects.visible_to(user).filter(next_steps=link).first()
-    if source is None or not can_be_used(source):
+    if source is None or not can_be_used(source) or not next_step.are_known(source, link.wanted):
         return None
     if job.state == Job.State.FINISHED:
         recipe = replace(recipe_of(job), only_new=True)
-        start = Start(recipe, template=job.template, previous=job)
-        return use_rows(source, link.wanted, job.name, user, start)
+        start = Start(recipe, template=job.template, previous=job, gold=gold_columns(job))
+        return use_rows(source, link.wanted, job.name, user, start, job.row_choice)
+    if not Job.objects.visible_to(job.owner).filter(pk=source.pk).exists():
+        return None  # the worker takes what its owner sees, and what is there would be lost
     with transaction.atomic():
         drafts = Job.objects.filter(pk=job.pk, upload_file=job.upload_file)
         begun = drafts.filter(state=Job.State.DRAFT).read_anew(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -37,6 +39,8 @@ def run(console: Console, options: dict[str, Any]) -> None:
     if job.kind != Job.Kind.TABLE or not job.was_sent:
         words = "has no answers yet" if job.kind == Job.Kind.TABLE else "has no columns to compare"
         raise CommandError(f"Job {job.pk} {words}.", returncode=WRONG_USE)
+    if job.contents_deleted_at:
+        raise CommandError(f"The cells and answers of job {job.pk} were deleted.")
     choice = _choice_of(job, options)
     found = comparing.compare_job(job, choice)
     if seen := comparing.columns_that_claude_sees(job, choice):
@@ -116,9 +120,14 @@ def _facts_of_column(one: ColumnAccuracy) -> dict[str, Any]:
         "confusion": [list(line) for line in one.confusion],
         "order": [label.label for label in one.labels],
         "exact": one.exact,
-        "mean_error": float(one.mean_error) if one.mean_error else None,
+        # A right answer may be larger than JSON's numbers, which know no infinity.
+        "mean_error": float(one.mean_error) if one.mean_error and _is_finite(one) else None,
         "not_comparable": one.unreadable,
     }
+
+
+def _is_finite(one: ColumnAccuracy) -> bool:
+    return isfinite(float(one.mean_error))
 
 
 def column_in_words(one: ColumnAccuracy) -> list[str]:
@@ -133,9 +142,9 @@ def column_in_words(one: ColumnAccuracy) -> list[str]:
     if one.kappa is not None:
         lines.append(f"  Cohen’s kappa: {one.kappa:.2f}")
     if one.mean_error:
-        lines.append(f"  Off by {float(one.mean_error):,.6g} on average")
+        lines.append(f"  Average error: {Decimal(one.mean_error):,.6g}")
     if one.kind == "text":
-        lines.append(f"  Equal to the letter: {one.exact:,}")
+        lines.append(f"  Exact match: {one.exact:,}")
     for label in one.labels:
         shares = [
             "–" if share is None else format_percent(share)
@@ -145,5 +154,5 @@ def column_in_words(one: ColumnAccuracy) -> list[str]:
             f"  {label.label}: {label.rows:,} rows, precision {shares[0]}, recall {shares[1]}"
         )
     if one.unreadable:
-        lines.append(f"  Not compared: {one.unreadable:,} right answers are no clear number.")
+        lines.append(f"  Not compared: {one.unreadable:,} right answers are not clear numbers.")
     return lines

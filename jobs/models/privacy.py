@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
+from ..rules.row_choices import IS, Condition, RowChoice
 from .jobs import Job
 from .trials import Trial
 
@@ -51,3 +53,13 @@ def shown_content(job: Job, row: WithContent) -> Any:
     fits = len(content) == len(job.columns)
     names = job.columns if fits else [next(iter(job.masked))] * len(content)
     return [MASK if name in job.masked else cell for name, cell in zip(names, content, strict=True)]
+
+
+def shown_choice(job: Job) -> RowChoice:
+    """Which rows of `job` are sent, with MASK in place of what a cell in one of `job.masked` must
+    be like."""
+    choice = job.row_choice
+    where = (
+        Condition(one.column, IS, MASK) if one.column in job.masked else one for one in choice.where
+    )
+    return replace(choice, where=tuple(where))

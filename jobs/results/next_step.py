@@ -9,9 +9,19 @@ from collections.abc import Iterator, Sequence
 
 from ..ingest.corrections import beside
 from ..ingest.shapes import ALL_ROWS, KEEP, Choices
-from ..models import ATTENTION, Job, Outcome, Row, RowQuerySet, answer_shape_of, containing
+from ..models import (
+    ATTENTION,
+    Difference,
+    Job,
+    Outcome,
+    Row,
+    RowQuerySet,
+    answer_shape_of,
+    containing,
+)
 from ..rules.answer_formats import COLUMNS
 from ..rules.rows_wanted import GOOD, SOME, RowsWanted
+from .accuracy import shown_gold
 from .saved_rows import SavedRow, saved_rows
 from .table import Table, as_text, table_of
 
@@ -39,6 +49,12 @@ def added_columns(job: Job) -> dict[str, str]:
     return dict(zip(wanted, beside(wanted, table.theirs), strict=True))
 
 
+def are_known(job: Job, wanted: RowsWanted) -> bool:
+    """Whether it is known which rows these are: of those that differ, once they were compared as
+    they are now, and only to who may see it."""
+    return not wanted.differs or shown_gold(job) is not None
+
+
 def wanted_rows(job: Job, wanted: RowsWanted) -> RowQuerySet:
     rows = Row.objects.filter(job=job)
     if wanted.which == GOOD:
@@ -54,6 +70,8 @@ def wanted_rows(job: Job, wanted: RowsWanted) -> RowQuerySet:
         rows = rows.filter(outcome=Outcome.GOOD, answer=wanted.label)
     if wanted.model:
         rows = rows.filter(answered_by=wanted.model)
+    if wanted.differs:
+        rows = rows.filter(number__in=Difference.objects.filter(job=job).values("number"))
     if wanted.text:
         is_json = answer_shape_of(job).kind == COLUMNS
         rows = rows.filter(containing(wanted.text, answers_are_json=is_json))

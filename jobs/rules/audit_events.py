@@ -93,7 +93,7 @@ EVENTS = {
     "price_entered": "Entered a price",
     "price_withdrawn": "Withdrew a price",
     "template_sharing_changed": "Changed who can use a template",
-    "template_restored": "Put back an earlier version of a template",
+    "template_restored": "Restored an earlier version of a template",
     "template_deleted": "Deleted a template",
     "recovery_requested": "Looked for batches sent after the backup",
     "backup_made": "Made a backup",

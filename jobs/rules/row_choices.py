@@ -25,6 +25,7 @@ MOST_VALUES = 1_000  # different values of a column whose shares are kept
 LONGEST_VALUE = 1_000  # characters of a condition
 MOST_SEED = 2**31
 _WRITTEN = re.compile(r"!=|=|~")
+_EQUALS = re.compile(r"(?<=!)=")
 _NUMBER_BITS = 32  # of a sort key, for the number of its row
 
 
@@ -72,7 +73,14 @@ def read_condition(text: str, columns: Sequence[str]) -> Condition:
     (empty) or `COLUMN!=` (not empty). A sign that belongs to the name of a column is taken for
     that. Raises NotUnderstood."""
     found = list(_WRITTEN.finditer(text))
-    named = [one for one in found if text[: one.start()].strip() in columns]
+    # The "=" of "!=" alone, too: a name may end in "!".
+    signs = [*found, *_EQUALS.finditer(text)]
+    named = [one for one in signs if text[: one.start()].strip() in columns]
+    if len(names := {text[: one.start()].strip() for one in named}) > 1:
+        both = " or ".join(f"“{name}”" for name in sorted(names))
+        raise NotUnderstood(
+            f"“{text}” can be about the column {both}. Choose the rows on the page."
+        )
     if not named:
         if found:
             raise NotUnderstood(no_column(text[: found[0].start()].strip(), columns))

@@ -17,3 +17,7 @@ class RowsWanted(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str = ""
     model: str = ""
     text: str = ""
+    differs: bool = False
+
+    def without_text(self) -> RowsWanted:
+        return msgspec.structs.replace(self, text="")

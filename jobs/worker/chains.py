@@ -24,6 +24,7 @@ SLICE = 2_000  # rows
 GONE = (
     "The job whose rows were to be used is in the trash, was deleted, or you can no longer see it."
 )
+UNKNOWN = "We are still comparing the answers of that job. Start from it again in a minute."
 BUSY = "The job whose rows were to be used is running again. Start from it once it has finished."
 TOO_LARGE = "The rows and answers are larger than a file may be."
 _cells_decoder = msgspec.json.Decoder(list[str])
@@ -31,7 +32,9 @@ _cells_decoder = msgspec.json.Decoder(list[str])
 
 def wake_outdated() -> None:
     """Have the worker look at jobs whose source has changed, some at a time."""
-    found = list(JobSource.objects.outdated().values_list("job_id", flat=True)[:WOKEN_AT_ONCE])
+    # In any order: those whose source cannot be read now must not keep the others from their turn.
+    outdated = JobSource.objects.outdated().order_by("?")
+    found = list(outdated.values_list("job_id", flat=True)[:WOKEN_AT_ONCE])
     Job.objects.filter(pk__in=found).update(next_action_at=clock.now())
 
 
@@ -56,6 +59,9 @@ def write_upload(job: Job, lease: Lease) -> bool:
     if source is None or source.state != Job.State.FINISHED:
         why = GONE if source is None else BUSY
         reading.give_up(job, unreadable("no_source", why), lease)
+        return True
+    if not next_step.are_known(source, link.wanted):
+        reading.give_up(job, unreadable("no_source", UNKNOWN), lease)
         return True
     version = AnswersVersion.of(source)
     path = files.stored_path(job.upload_file)
@@ -106,7 +112,7 @@ def compare_with_source(job: Job, lease: Lease) -> bool:
     is nothing to see. Raises LeaseLost."""
     link = JobSource.objects.outdated().filter(job=job).select_related("job__owner").first()
     source = _source_of(link) if link else None
-    if link is None or source is None:
+    if link is None or source is None or not next_step.are_known(source, link.wanted):
         return False
     version = AnswersVersion.of(source)
     digest = hashlib.sha256()

@@ -24,6 +24,7 @@ from ..models import (
     GoldStandard,
     Job,
     JobQuerySet,
+    JobSource,
     Notification,
     Retention,
     RightAnswer,
@@ -130,6 +131,9 @@ def delete_contents(job: Job, lease: Lease) -> None:
         job.exports.all().delete()
         job.asked_recipes.all().delete()
         _clear_trials(job)
+        for link in JobSource.objects.filter(job=job):
+            link.wanted = link.wanted.without_text()  # it was searched for in cells
+            link.save(update_fields=["wanted"])
         for one in job.rounds.exclude(recipe=None):
             one.recipe = one.recipe and without_examples(one.recipe)
             one.save(update_fields=["recipe"])

@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from jobs.actions import erasure, people, teams
 from jobs.drafts import template_history, templates
-from jobs.models import Access, AuditEntry, Job, Membership, Team, Template, TemplateVersion
+from jobs.models import Access, AuditEntry, Job, Membership, Role, Team, Template, TemplateVersion
 from jobs.rules.recipes import Recipe
 
-from ..conftest import store_job
+from ..conftest import signed_in, store_job
 
 pytestmark = pytest.mark.no_database
 FIRST = Recipe("Is it good? {{text}}", model="claude-haiku-5-5")
@@ -58,7 +58,7 @@ def test_an_earlier_version_comes_back_as_the_newest(
     assert len(held(saved)) == 3
 
 
-def test_who_sees_a_template_sees_its_history_and_who_changes_it_puts_one_back(
+def test_who_can_change_a_template_sees_its_history_and_puts_one_back(
     alice: User, bob: User, saved: Template, client_bob: Client
 ) -> None:
     templates.save_template(alice, "tone", SECOND, shared=False)
@@ -71,10 +71,17 @@ def test_who_sees_a_template_sees_its_history_and_who_changes_it_puts_one_back(
     teams.share_template(saved, team, Access.READ, alice)
     page = client_bob.get(address)
     assert page.status_code == 200
-    assert b"secret job" not in page.content and b"Put version" not in page.content
+    assert b"secret job" not in page.content and b"Restore version" not in page.content
+    # What it held before was never shared with him.
+    assert b"Version 2" in page.content and b"Version 1" not in page.content
+    assert b"<del>" not in page.content
+    auditor = User.objects.create_user("ann")
+    people.store_role(auditor, Role.AUDITOR)
+    auditor = User.objects.get(pk=auditor.pk)
+    assert b"Version 1" in signed_in(auditor).get(address).content
     assert client_bob.post(address, {"version": "1"}).status_code == 404
     teams.share_template(saved, team, Access.WORK, alice)
-    assert b"Put version" in client_bob.get(address).content
+    assert b"Restore version" in client_bob.get(address).content
     assert client_bob.post(address, {"version": "1"}).status_code == 302
     assert saved.versions.get(number=3).saved_by == bob
 

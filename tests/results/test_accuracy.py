@@ -161,7 +161,7 @@ def test_it_is_worked_out_anew_when_answers_change(alice: User, client_alice: Cl
     job = a_job(alice, [["positive", "a"], ["negative", "b"]], ["positive", "positive"])
     assert acting.choose_gold(job, GOLD, alice)
     page = reverse("accuracy", args=[job.pk])
-    assert "being worked out" in client_alice.get(page).content.decode()
+    assert "We are comparing the answers" in client_alice.get(page).content.decode()
     assert compared(job).compared.different == 1  # type: ignore[union-attr]  # it is there
     key = review_sample.answer_key(job.rows.get(number=1))
     assert reviews.draw_sample(job, 10, alice) == 2
@@ -246,6 +246,7 @@ def test_a_private_column_of_right_answers_is_masked(
         return b"".join(answer).decode()
 
     assert "S3CRET" in read("accuracy/") and "S3CRET" in read("accuracy/differences/")
+    assert "50%</span> right" in read("accuracy/") and "50% right" in read("")
     monkeypatch.setattr(privacy, "sees_private", lambda user, job: False)
     for path in paths:
         text = read(path)
@@ -253,7 +254,9 @@ def test_a_private_column_of_right_answers_is_masked(
         assert "Differs" not in text and "that differ" not in text, path
     # Nor by which rows match: of two labels that tells the cell.
     assert "matches" not in read("download/csv/") and "matches" not in read("download/jsonl/")
-    assert "50%" in read("accuracy/")
+    # Nor by how many: if all are right, each cell is known.
+    assert "50%</span> right" not in read("accuracy/") and "50% right" not in read("")
+    assert "Only people who can work on this job" in read("accuracy/")
 
 
 def test_claudes_answer_is_hidden_until_the_right_one_is_written(
@@ -297,6 +300,33 @@ def test_deleting_contents_leaves_numbers_only(alice: User) -> None:
     assert gold.compared.columns[0].accuracy == 0.5 and not Difference.objects.exists()
 
 
+def test_right_answers_beyond_all_numbers_are_compared(alice: User, client_alice: Client) -> None:
+    kind = AnswerKind("columns", columns=(AnswerColumn("n", "number"),))
+    rows = [["1e999", "a"], ["-1e-999", "b"], ["5", "c"]]
+    said = ['{"n": 1}', '{"n": 1}', f'{{"n": 1{"0" * 4_000}}}']
+    job = a_job(alice, rows, said, kind)
+    assert acting.choose_gold(job, GoldChoice((("n", "name"),)), alice)
+    compared(job)
+    for path in ("", "differences/"):
+        assert client_alice.get(f"/jobs/{job.pk}/accuracy/{path}").status_code == 200
+    out = StringIO()
+    call_command("job", "accuracy", str(job.pk), "--json", stdout=out)
+    assert "Infinity" not in out.getvalue() and json.loads(out.getvalue())["correct"] == 0
+
+
+@pytest.mark.parametrize("seen", ["9e999999", "1e30", "-1", "NaN", "sNaN", "Infinity", "", "x"])
+def test_a_test_starts_only_at_the_price_that_was_shown(
+    alice: User, client_alice: Client, simulator: Simulator, seen: str
+) -> None:
+    job = store_job(alice, Job.State.DRAFT, rows=[["n", f"t{at}"] for at in range(25)])
+    estimates.estimate_job(job)
+    given = {"rows": "20", "which": "first", "prompt": "1", "seen": seen}
+    models = ["claude-haiku-5-5", "claude-sonnet-5-5"]
+    page = reverse("compare_versions", args=[job.pk])
+    assert client_alice.post(page, {**given, "model": models}).status_code == 302
+    assert not Trial.objects.exists()
+
+
 # --- Versions -------------------------------------------------------------------------------------
 
 
@@ -332,7 +362,7 @@ def test_models_are_compared_on_the_rows_with_a_right_answer(
     assert found.versions[0].cost_of_1000 == paid / 20 * 1000 / 2  # a batch costs half
     assert "is also the cheapest" in comparisons.conclusion(found)
     text = client_alice.get(page).content.decode()
-    assert "Cheapest as good" in text and "100%" in text
+    assert "Best value" in text and "100%" in text
     # They teach the price, and are not in the grid of the draft.
     assert not job.trials.of_rows().exists() and job.trials.to_learn_from().count() == 40
 

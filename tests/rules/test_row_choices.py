@@ -28,7 +28,7 @@ from jobs.rules.row_choices import (
     shares_of,
 )
 
-COLUMNS = ["status", "summary", "a=b", "x ~ y"]
+COLUMNS = ["status", "summary", "a=b", "x ~ y", "hot!"]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ COLUMNS = ["status", "summary", "a=b", "x ~ y"]
         ("summary!=", Condition("summary", NOT_EMPTY)),
         ("status=a=b", Condition("status", IS, "a=b")),
         ("a=b=c", Condition("a=b", IS, "c")),
+        ("hot!=yes", Condition("hot!", IS, "yes")),
         ("x ~ y~z", Condition("x ~ y", CONTAINS, "z")),
     ],
 )
@@ -62,6 +63,12 @@ def test_conditions_are_read_as_people_write_them(text: str, condition: Conditio
 def test_what_is_no_condition_is_refused_in_words(text: str, says: str) -> None:
     with pytest.raises(NotUnderstood, match=says):
         read_condition(text, COLUMNS)
+
+
+@pytest.mark.parametrize("text", ["a=b=c", "a!=x"])
+def test_a_condition_that_can_be_about_two_columns_is_refused(text: str) -> None:
+    with pytest.raises(NotUnderstood, match="can be about the column “a” or “a"):
+        read_condition(text, ["a", "a=b", "a!"])
 
 
 @pytest.mark.parametrize(

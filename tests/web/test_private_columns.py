@@ -26,6 +26,7 @@ from jobs.rules import recipes
 from jobs.rules.column_matching import named_alike
 from jobs.rules.recipes import Recipe
 from jobs.rules.retry_choices import RoundEstimate
+from jobs.rules.row_choices import CONTAINS, IS, Condition, RowChoice
 
 from ..conftest import Simulator, change_job, store_job
 
@@ -150,6 +151,22 @@ def test_those_who_only_look_see_a_mask(
     )
     for path in ("download/xlsx/", "download/problems/", "rows/1/edit/"):
         assert client_alice.get(f"/jobs/{job.pk}/{path}").status_code in (302, 404), path
+
+
+def test_what_rows_are_chosen_by_is_masked(
+    alice: User, client_alice: Client, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the page that an approver reads, too."""
+    where = (Condition("name", CONTAINS, SECRET), Condition("text", IS, "good"))
+    job = a_draft(alice)
+    change_job(job, prompt="Say {{text}}", row_choice=RowChoice(where))
+    estimates.estimate_job(Job.objects.get())
+    page = f"/jobs/{job.pk}/confirm/"
+    assert f"name contains “{SECRET}”" in client_alice.get(page).content.decode()
+    monkeypatch.setattr(privacy, "sees_private", lambda user, job: False)
+    shown = client_alice.get(page).content.decode()
+    assert SECRET not in shown
+    assert f"Only rows where name is “{privacy.MASK}” and text is “good”." in shown
 
 
 @pytest.mark.parametrize("asked", [[("name", SECRET), ("text", "good")], [("text", "good")]])

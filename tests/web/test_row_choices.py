@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -88,6 +89,7 @@ def test_a_few_rows_are_sent_first_from_the_page(
         ({"column": ["gone"], "operator": [IS], "value": ["1"]}, "not in your file any more"),
         ({"column": ["text"], "operator": [CONTAINS], "value": [""]}, "Say what “text” contains."),
         ({"column": ["text"], "operator": [IS], "value": ["x" * 2_000]}, "at most 1,000"),
+        ({"column": ["text"] * 21, "operator": [IS] * 21, "value": ["x"] * 21}, "at most 20"),
         ({"sample": "0"}, "Write how many rows"),
         ({"sample": "many"}, "Write how many rows"),
         ({"sample": "1", "seed": "-1"}, "The seed is a whole number"),
@@ -96,7 +98,7 @@ def test_a_few_rows_are_sent_first_from_the_page(
     ],
 )
 def test_what_is_wrong_is_said(
-    draft: Job, client_alice: Client, given: dict[str, str], says: str
+    draft: Job, client_alice: Client, given: dict[str, Any], says: str
 ) -> None:
     answer = client_alice.post(reverse("choose_rows", args=[draft.pk]), given)
     assert answer.status_code == 422

@@ -14,13 +14,25 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from jobs.actions import accuracy, job_basics, submissions, teams
 from jobs.actions import chains as actions
-from jobs.actions import job_basics, submissions, teams
 from jobs.batches import leases
 from jobs.drafts import estimates
-from jobs.models import Access, Job, JobSource, Membership, Outcome, Row, Team, recipe_of
+from jobs.models import (
+    Access,
+    GoldStandard,
+    Job,
+    JobSource,
+    Membership,
+    Outcome,
+    Row,
+    Team,
+    recipe_of,
+)
 from jobs.results import next_step
 from jobs.rules.judging import MARKED_DOWN
+from jobs.rules.right_answers import GoldChoice
+from jobs.rules.row_choices import IS, Condition, RowChoice
 from jobs.rules.rows_wanted import GOOD, SOME, RowsWanted
 from jobs.web.templatetags.chains import DELETED, FRESH, state_of
 from jobs.worker import advance, chains, deletion
@@ -148,7 +160,7 @@ def test_only_rows_that_changed_are_paid_for_again(
     source.rows.filter(number=2).update(answer="another")
     Job.objects.filter(pk=source.pk).update(rows_changed=F("rows_changed") + 1)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
-    assert "We are checking whether this concerns your rows" in page
+    assert "We are checking whether it affects your rows" in page
     chains.wake_outdated()
     drive(job, until=lambda _job: JobSource.objects.get(job=job).differs_since is not None)
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
@@ -238,3 +250,71 @@ def test_the_rows_of_a_filter_are_used(alice: User, drive: Drive, client_alice: 
     client_alice.post(f"{address}?outcome=look", {"which": "some", "name": "Second look"})
     job = in_draft(Job.objects.get(name="Second look"), drive)
     assert [cells[0] for cells in cells_of(job)] == ["Ben"]
+
+
+def test_the_rows_that_differ_are_used(alice: User, drive: Drive, client_alice: Client) -> None:
+    """And none while it is not known which these are."""
+    source = store_job(alice, rows=[("good", "a"), ("bad", "b")])
+    source.rows.update(answer="good")
+    assert accuracy.choose_gold(source, GoldChoice((("", "name"),)), alice)
+    advance.advance(source.pk)
+    address = f"{reverse('next_step', args=[source.pk])}?differs=1"
+    client_alice.post(address, {"which": "some", "name": "Wrong ones"})
+    job = in_draft(Job.objects.get(name="Wrong ones"), drive)
+    assert [cells[0] for cells in cells_of(job)] == ["bad"]
+    assert accuracy.choose_gold(source, GoldChoice((("", "text"),)), alice)
+    assert actions.update_rows(job, alice) is None
+    assert client_alice.post(address, {"which": "some"}).status_code == 422
+    job = actions.use_rows(source, JobSource.objects.get(job=job).wanted, "Too soon", alice)
+    lease = leases.claim(job.pk)
+    assert lease and chains.write_upload(job, lease)
+    job.refresh_from_db()
+    assert job.state == Job.State.UNREADABLE and not Row.objects.filter(job=job).exists()
+
+
+def test_an_updated_job_sends_no_other_rows(alice: User) -> None:
+    """Nor does it lose the column of right answers."""
+    source = store_job(alice)
+    choice = RowChoice((Condition("name", IS, "Ada"),))
+    job = store_job(alice, row_choice=choice)
+    JobSource.objects.create(job=job, source=source, sha256=job.upload_sha256)
+    gold = GoldChoice((("", "text"),))
+    GoldStandard.objects.create(job=job, choice=gold)
+    new = actions.update_rows(job, alice)
+    assert new and new != job
+    assert Job.objects.get(pk=new.pk).row_choice == choice
+    assert GoldStandard.objects.get(job=new).choice == gold
+
+
+def test_a_job_without_its_contents_is_not_updated(alice: User) -> None:
+    source, job = store_job(alice), store_job(alice, contents_deleted_at=timezone.now())
+    JobSource.objects.create(job=job, source=source, sha256=job.upload_sha256)
+    assert actions.update_rows(job, alice) is None
+
+
+def test_nobody_takes_the_rows_from_a_draft_whose_owner_cannot_see_the_new_ones(
+    alice: User, bob: User
+) -> None:
+    source, job = store_job(bob), store_job(alice, Job.State.DRAFT)
+    JobSource.objects.create(job=job, source=source, sha256=job.upload_sha256)
+    file = job.upload_file
+    assert actions.update_rows(job, bob) is None
+    job.refresh_from_db()
+    assert (job.state, job.upload_file) == (Job.State.DRAFT, file)
+
+
+def test_what_happens_to_a_source_is_told_to_who_sees_it(
+    alice: User, bob: User, client_alice: Client
+) -> None:
+    source, job = store_job(bob), store_job(alice)
+    JobSource.objects.create(
+        job=job,
+        source=source,
+        sha256=job.upload_sha256,
+        seen_finished_at=source.finished_at,
+        differs_since=timezone.now(),
+        differing_rows=7,
+    )
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "Another job" in page and "keeps its own copy" in page
+    assert "7 rows" not in page and "changed" not in page.partition('class="chain"')[2][:2_000]

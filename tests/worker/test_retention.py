@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
@@ -21,8 +22,10 @@ from jobs.models import (
     AuditEntry,
     Batch,
     Job,
+    JobSource,
     Notification,
     Retention,
+    RightAnswer,
     Role,
     Row,
     clock,
@@ -35,6 +38,8 @@ from jobs.retries.measurements import CannotRetry
 from jobs.retries.selection import FOR_NOW
 from jobs.rules.recipes import Recipe, with_example, without_examples
 from jobs.rules.retry_choices import RetryChoice
+from jobs.rules.row_choices import IS, Condition, RowChoice
+from jobs.rules.rows_wanted import SOME, RowsWanted
 from jobs.spending import ledger, receipts
 from jobs.web.templatetags.show import day
 from jobs.worker import advance, backups, tally
@@ -48,10 +53,14 @@ SECRET = "S3CRET"
 
 
 def finished(owner: User, drive: Drive) -> Job:
-    """A job with answers, an earlier attempt, and a row that failed."""
+    """A job with answers, right ones beside them, and a row that failed, whose rows were chosen."""
     job = drive(confirmed(owner, [[SECRET, "good"], ["Bo", f"{SECRET} [simulate:errored]"]]))
     assert job.state == Job.State.FINISHED
-    return job
+    RightAnswer.objects.create(job=job, position=1, number=1, values={"": SECRET})
+    JobSource.objects.create(job=job, source=None, wanted=RowsWanted(SOME, text=SECRET))
+    choice = RowChoice((Condition("name", IS, SECRET),))
+    Job.objects.filter(pk=job.pk).update(row_choice=choice)
+    return Job.objects.get(pk=job.pk)
 
 
 def test_cells_and_answers_go_and_the_record_stays(
@@ -96,8 +105,10 @@ def test_cells_and_answers_go_and_the_record_stays(
     job.refresh_from_db()
     assert job.contents_are_gone and job.state == Job.State.FINISHED
 
+    for model in apps.get_app_config("jobs").get_models():
+        assert SECRET not in str(list(model._default_manager.values())), model
     stored = [*Row.objects.values(), *Attempt.objects.values(), *job.trials.values()]
-    assert SECRET not in str(stored) and not any(one["answer"] for one in stored)
+    assert not any(one["answer"] for one in stored)
     assert not [path for path in Path(settings.DATA_DIR).rglob(f"{job.pk}-*") if path.is_file()]
     assert not files.upload_path(job).exists()
     tally.count_up(job)

@@ -70,13 +70,13 @@ class RowChoiceForm(StyledForm):
     def shown_conditions(self) -> list[Condition]:
         """The conditions that are chosen or were typed in, and some empty ones."""
         found = self._typed() if self.is_bound else list(self.job.row_choice.where)
-        return [*found, *[Condition("", IS)] * min(SPARE, MOST_CONDITIONS - len(found))]
+        return [*found, *[Condition("", IS)] * max(min(SPARE, MOST_CONDITIONS - len(found)), 0)]
 
     def _typed(self) -> list[Condition]:
         if not isinstance(self.data, QueryDict):
             return []
         lists = [self.data.getlist(name) for name in ("column", "operator", "value")]
-        some = list(zip(*lists, strict=False))[:MOST_CONDITIONS]
+        some = list(zip(*lists, strict=False))[: MOST_CONDITIONS + 1]
         return [
             Condition(
                 column, operator if operator in OPERATORS else IS, shorten(value, LONGEST_VALUE)
@@ -87,7 +87,10 @@ class RowChoiceForm(StyledForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        for one in self._typed():
+        typed = self._typed()
+        if len(typed) > MOST_CONDITIONS:
+            self.add_error(None, f"Choose rows by at most {MOST_CONDITIONS} conditions.")
+        for one in typed:
             if one.column not in self.job.columns:
                 self.add_error(None, "One of these columns is not in your file any more.")
             elif one.operator == CONTAINS and not one.value:

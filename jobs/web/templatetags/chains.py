@@ -15,7 +15,7 @@ register = template.Library()
 MOST_NEXT = 10  # jobs that are named
 # What is known of the answers of the source.
 FRESH, CHECKING, CHANGING, DIFFERS = "fresh", "checking", "changing", "differs"
-DELETED, CLEARED, WRITING = "deleted", "cleared", "writing"
+DELETED, CLEARED, WRITING, HIDDEN = "deleted", "cleared", "writing", "hidden"
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,8 @@ def chain_of(context: Context, job: Job) -> Chain | None:
     after = [one.job for one in links if one.source_id == job.pk and one.job_id in seen]
     if link is None:
         return Chain(None, None, "", after) if after else None
-    source = link.source if link.source_id in seen else None
-    return Chain(link, source, state_of(link), after)
+    source, state = link.source, state_of(link)
+    if link.source_id not in seen:
+        # What happens to somebody else's job is not theirs to know.
+        source, state = None, state if state in (DELETED, WRITING) else HIDDEN
+    return Chain(link, source, state, after)

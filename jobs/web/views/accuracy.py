@@ -33,7 +33,7 @@ LOOK_SECONDS = 2
 PAGE = 20  # rows on the page of those that differ
 CELLS_SHOWN, TEXT_SHOWN = 4, 1_500
 LABELS_SHOWN = 20  # in the table of right answers by answers
-WRONG_TOLERANCE = "Write how far a number may be off, such as 0 or 0.5. Nothing was changed."
+WRONG_TOLERANCE = "Enter how far off a number may be, such as 0 or 0.5. Nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,10 @@ def _choose(request: HttpRequest, job: Job) -> HttpResponse:
 
 def _result_part(request: HttpRequest, job: Job, gold: GoldStandard) -> Part:
     """What came of it; asked for again until the worker has compared the answers."""
-    is_current = gold.is_current(job)
-    waits = not is_current and job.state == Job.State.FINISHED
-    found = gold.compared if is_current else None
+    is_current, is_hidden = gold.is_current(job), comparing.is_hidden(job, gold.choice)
+    waits = not is_current and not is_hidden and job.state == Job.State.FINISHED
+    # Not even how many are right: of all or none that tells each cell.
+    found = gold.compared if is_current and not is_hidden else None
     context = {
         "job": job,
         "gold": gold,
@@ -158,7 +159,7 @@ def _result_part(request: HttpRequest, job: Job, gold: GoldStandard) -> Part:
             ShownColumn(one, comparing.name_of_column(one.name))
             for one in (found.columns if found else ())
         ],
-        "is_hidden": comparing.is_hidden(job, gold.choice),
+        "is_hidden": is_hidden,
         "written": job.right_answers.exclude(written_at=None).count() if gold.choice.by_hand else 0,
         "drawn": job.right_answers.count() if gold.choice.by_hand else 0,
     }
@@ -314,6 +315,6 @@ def _write(request: HttpRequest, job: Job) -> HttpResponse:
             messages.error(request, f"{words} Nothing was saved.")
             return redirect("right_answers", job.pk)
     if not acting.save_right_answer(job, number, values, person(request)):
-        messages.info(request, "This row has a right answer already.")
+        messages.info(request, "This row already has a right answer.")
         return redirect("right_answers", job.pk)
     return redirect(f"{reverse('right_answers', args=[job.pk])}?saved={number}")

@@ -27,7 +27,9 @@ def next_step(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("job", pk)
     shown = read_wanted(source, request)
     filtered = is_part(shown)
-    some = RowsWanted(SOME, shown.outcome, shown.cause, shown.label, shown.model, shown.text)
+    some = RowsWanted(
+        SOME, shown.outcome, shown.cause, shown.label, shown.model, shown.text, shown.differs
+    )
     usual = SOME if filtered else ALL
     form = NextStepForm(request.POST or None, initial={"which": usual}, filtered=filtered)
     status = 200
@@ -64,7 +66,9 @@ def update_rows(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(why))
         return redirect("job", pk)
     if updated is None:
-        messages.warning(request, "The job whose rows this one uses cannot be used now.")
+        messages.warning(
+            request, "The job that these rows come from is not available now. Nothing was changed."
+        )
         return redirect("job", pk)
     if updated.pk != job.pk:
         text = "This new job has the answers as they are now. Only rows that changed will be sent."

@@ -4,7 +4,7 @@ enough."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -27,6 +27,7 @@ from ..forms.comparisons import ComparisonForm
 from ..templatetags.show import at_most
 from .access import find_job, person
 from .fragments import Part, answer, make_part
+from .test_prices import covers, seen_price
 
 LOOK_SECONDS = 2
 PROMPTS_SHOWN, PROMPT_SHOWN = 6, 60  # prompts to choose from, and characters of each
@@ -164,11 +165,7 @@ def _start(
     request: HttpRequest, job: Job, rows: list[Row], recipes: list[Recipe], most: Decimal
 ) -> HttpResponse:
     address = reverse("compare_versions", args=[job.pk])
-    try:
-        seen = Decimal(request.POST.get("seen", ""))
-    except InvalidOperation:
-        seen = Decimal(0)
-    if not seen.is_finite() or pricing.round_up(most) > pricing.round_up(seen):
+    if not covers(seen_price(request), most):
         words = f"Nothing was sent. This test now costs {at_most(most)}. Check the price again."
         messages.warning(request, words)
         return redirect(address)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 from ...actions import approvals, submissions
 from ...drafts import advice, model_catalog
 from ...models import Job, Outcome, SpendingCaps, answer_kind_of, recipe_of
+from ...models.privacy import shown_choice
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
 from ...rules.price_estimates import Estimate
 from ...rules.row_choices import choice_in_words
@@ -108,7 +109,7 @@ def _not_sent(job: Job, estimate: Estimate) -> dict[str, Any]:
         **_reused(job, estimate),
         "same": survey.alike if job.recipe.skip_duplicates else 0,
         "unselected": survey.unselected,
-        "chosen": choice_in_words(job.row_choice),
+        "chosen": choice_in_words(shown_choice(job)),
     }
 
 

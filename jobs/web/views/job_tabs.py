@@ -98,6 +98,8 @@ def _right_in_words(job: Job) -> str:
     gold = accuracy.find_gold(job) if job.state == Job.State.FINISHED else None
     if gold is None or gold.compared is None or not gold.is_current(job):
         return ""
+    if accuracy.is_hidden(job, gold.choice):
+        return ""
     several = len(gold.compared.columns) > 1
     found = []
     for one in gold.compared.columns:

@@ -15,7 +15,7 @@ from ...spending import caps
 from ..templatetags.show import rows
 from .access import find_job, find_job_to_change, person
 
-DECIDED = "Nothing was changed: somebody has decided already, or the pilot is not in."
+DECIDED = "Nothing was changed. Someone has already decided, or the pilot is still running."
 
 
 def pilot_context(job: Job, context: dict[str, Any]) -> dict[str, Any]:

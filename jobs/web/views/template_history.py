@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from ...drafts import model_catalog, template_history
 from ...drafts.template_history import Use
-from ...models import Job, Template, TemplateVersion
+from ...models import Job, Template, TemplateVersion, only_reads
 from ...results.review_sample import format_percent
 from ...rules.model_capabilities import EFFORTS
 from ...rules.recipes import Recipe
@@ -90,31 +90,42 @@ def _settings(recipe: Recipe) -> list[tuple[str, str]]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def history(request: HttpRequest, pk: int) -> HttpResponse:
-    """GET lists the versions, `page`; POST puts the `version` back."""
+    """GET lists the versions, `page`: to who may only start with the template, the one that it
+    holds now, for earlier ones were not shared. POST puts the `version` back."""
     user = person(request)
     changeable = Template.objects.changeable_by(user)
     if request.method == "POST":
         template = get_object_or_404(changeable, pk=pk)
         number = whole_number(request.POST.get("version", ""))
         if number and template_history.restore_version(template, number, user):
-            messages.success(request, f"Version {number} of “{template.name}” is back.")
+            messages.success(request, f"Version {number} of “{template.name}” was restored.")
         else:
-            messages.info(request, "Nothing was changed. The template holds that version already.")
+            messages.info(request, "Nothing was changed. The template already holds that version.")
         return redirect("template_history", pk)
     template = get_object_or_404(Template.objects.visible_to(user), pk=pk)
+    can_be_changed = changeable.filter(pk=pk).exists()
+    sees_all = can_be_changed or only_reads(user)
     found = template.versions.select_related("saved_by")
+    if not sees_all:
+        found = found[:1]
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     versions = list(page.object_list)
     uses = template_history.jobs_by_version(template, versions, user)
     last = template_history.last_number(template)
     shown = [
-        ShownVersion(one, template_history.before(one), one.number == last, uses[one.number])
+        ShownVersion(
+            one,
+            template_history.before(one) if sees_all else None,
+            one.number == last,
+            uses[one.number],
+        )
         for one in versions
     ]
     context = {
         "template": template,
         "versions": shown,
         "page": page,
-        "can_be_changed": changeable.filter(pk=pk).exists(),
+        "can_be_changed": can_be_changed,
+        "sees_all": sees_all,
     }
     return render(request, "saved_templates/history.html", context)

@@ -15,6 +15,8 @@ from ...rules.pricing import UnknownPrice
 from ...rules.recipes import Recipe
 from ..templatetags.show import at_most
 
+MOST_SEEN = Decimal(10) ** 12  # no test costs more
+
 
 def most_of_a_test(job: Job, rows: Sequence[Row], recipe: Recipe) -> Decimal | None:
     """In US dollars; None if it cannot be sent or has no price."""
@@ -33,10 +35,20 @@ def higher_price(request: HttpRequest, job: Job, rows: Sequence[Row], recipe: Re
     most = most_of_a_test(job, rows, recipe)
     if settings.PRACTICE or most is None:
         return ""
+    if covers(seen_price(request), most):
+        return ""
+    return f"Nothing was sent. This test now costs {at_most(most)}. Test again to send it."
+
+
+def seen_price(request: HttpRequest) -> Decimal:
+    """The price in US dollars that was shown beside the button (`seen`); 0 if it is none."""
     try:
         seen = Decimal(request.POST.get("seen", ""))
     except InvalidOperation:
-        seen = Decimal(0)
-    if seen.is_finite() and pricing.round_up(most) <= pricing.round_up(seen):
-        return ""
-    return f"Nothing was sent. This test now costs {at_most(most)}. Test again to send it."
+        return Decimal(0)
+    return seen if seen.is_finite() and 0 <= seen <= MOST_SEEN else Decimal(0)
+
+
+def covers(seen: Decimal, most: Decimal) -> bool:
+    """Whether a test that costs up to `most` costs no more than was shown, in full cents."""
+    return pricing.round_up(most) <= pricing.round_up(seen)

@@ -92,7 +92,7 @@ def use_the_refused_rows(page: Page, job: str) -> None:
     page.get_by_role("button", name="Create job").click()
     page.get_by_role("heading", name="2 rows, 5 columns").wait_for()
     chain = page.get_by_role("navigation", name="Chain of jobs")
-    expect(chain).to_contain_text("This job has the answers as they are there now.")
+    expect(chain).to_contain_text("This job has the newest answers from there.")
     assert_fits(page)
     chain.get_by_role("link").click()
     expect(chain.get_by_role("link", name="Second look")).to_be_visible()

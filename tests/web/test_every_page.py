@@ -146,7 +146,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "prices, refused": (167, 14),
     "restored": (70, 2),
     "help": (630, 27),
-    "help, search": (1515, 57),
+    "help, search": (1530, 57),
     "help, nothing found": (650, 27),
     "help, files": (2500, 18),
     "help, command line": (1090, 15),

@@ -112,6 +112,8 @@ def test_the_command_line_page_has_every_subcommand_and_option() -> None:
     )
     assert len(actions) > 15
     assert not {name for name in actions if f"`job {name}" not in page}
+    for one in actions.values():
+        one.load_arguments()
     options = {
         option
         for one in actions.values()

@@ -12,9 +12,9 @@ from ..results import accuracy as comparing
 from ..results.review_sample import format_percent
 from ..rules.accuracy import Accuracy, ColumnAccuracy
 from ..rules.right_answers import PLAIN, GoldChoice, answer_columns, read_tolerance
+from .access import find_job
 from .console import Console
 from .exit_codes import WRONG_USE
-from .options import find_job
 
 
 def add_arguments(parser: CommandParser) -> None:

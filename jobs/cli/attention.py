@@ -9,9 +9,9 @@ from django.core.management.base import CommandParser
 
 from ..retries import problem_groups
 from ..rules import pricing, wording
+from .access import find_job
 from .console import Console
 from .facts import facts_of_group
-from .options import find_job
 from .price_words import price_in_words
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ..actions import submissions
+from .access import find_job
 from .console import Console
-from .options import find_job
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -18,8 +18,8 @@ from ..batches.stored_results import DamagedResults
 from ..models import Job, audit
 from ..models.checksums import Damaged
 from ..results import builder, table, unmatched, workbook
+from .access import find_job
 from .console import Console
-from .options import find_job
 
 AWAITED_SECONDS = 300  # for a CSV that the worker is building
 FORMATS = ("csv", "xlsx", "jsonl", "raw")

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ..rules.pricing import format_dollars
+from .access import visible_jobs
 from .console import Console
 from .facts import facts_of_job
-from .options import visible_jobs
 
 
 def add_arguments(parser: CommandParser) -> None:

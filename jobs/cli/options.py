@@ -333,16 +333,3 @@ def answer_kind(options: dict[str, Any], kind: AnswerKind) -> AnswerKind:
     if problems := kind_problems(kind):
         raise CommandError("\n".join(problems), returncode=WRONG_USE)
     return kind
-
-
-def visible_jobs(*, trashed: bool = False) -> Any:
-    """All jobs, or those in the trash."""
-    there = Job.objects.exclude(state=Job.State.DELETING).select_related("owner")
-    return there.filter(trashed_at__isnull=not trashed)
-
-
-def find_job(pk: int) -> Job:
-    job: Job | None = visible_jobs().filter(pk=pk).first()
-    if job is None:
-        raise CommandError(f"There is no job {pk}; `job list` shows all.", returncode=WRONG_USE)
-    return job

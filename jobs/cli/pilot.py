@@ -7,12 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ..actions import pilots
-from ..models import Job, find_pilot
-from ..rules import wording
-from ..rules.pricing import format_dollars
 from ..spending import caps
+from .access import find_job
 from .console import Console
-from .options import find_job
+from .pilot_words import pilot_in_words
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -30,18 +28,3 @@ def run(console: Console, options: dict[str, Any]) -> None:
         raise CommandError(f"Nothing was sent: no rows of job {job.pk} wait for a pilot.")
     console.say(words)
     console.say("Sending the others.")
-
-
-def pilot_in_words(job: Job) -> str:
-    """How the pilot of a job is doing; "" if it has none that others wait for."""
-    pilot = find_pilot(job)
-    if pilot is None or not pilot.is_open:
-        return ""
-    if pilot.result is None:
-        return f"A pilot of {wording.rows(len(pilot.numbers) or pilot.rows)} is at work."
-    found = pilot.result
-    return (
-        f"The pilot of job {job.pk} is in: {found.good:,} of {wording.rows(found.rows)} are good, "
-        f"for {format_dollars(found.cost)}. The other {wording.rows(found.rest_rows)} will cost "
-        f"about {format_dollars(found.rest_expected)}. To send them: job continue {job.pk}"
-    )

@@ -10,9 +10,9 @@ from django.core.management.base import CommandError, CommandParser
 from ..rules import wording
 from ..rules.pricing import format_dollars
 from ..spending import receipts
+from .access import find_job
 from .console import Console
 from .facts import facts_of_receipt
-from .options import find_job
 from .price_words import price_in_words
 
 

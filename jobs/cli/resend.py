@@ -14,9 +14,9 @@ from ..retries import corrected_files, measurements, selection
 from ..retries.selection import EDITED
 from ..rules import wording
 from ..rules.retry_choices import RetryChoice
+from .access import find_job
 from .console import Console, require_confirmation
 from .exit_codes import UNREADABLE, WRONG_USE
-from .options import find_job
 from .retry import send_rows
 
 

@@ -12,8 +12,9 @@ from ..retries import measurements, rounds
 from ..rules import wording
 from ..rules.retry_choices import RetryChoice
 from ..spending import caps
+from .access import find_job
 from .console import Console, require_confirmation
-from .options import add_prompt, find_job, retry_from
+from .options import add_prompt, retry_from
 from .price_words import price_in_words
 
 

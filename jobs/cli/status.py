@@ -10,10 +10,10 @@ from django.core.management.base import CommandParser
 from ..drafts import estimates
 from ..rules.pricing import format_dollars
 from ..rules.row_choices import choice_in_words
+from .access import find_job
 from .console import Console
 from .facts import facts_of_job
-from .options import find_job
-from .pilot import pilot_in_words
+from .pilot_words import pilot_in_words
 from .price_words import price_in_words
 
 

@@ -11,8 +11,8 @@ from django.core.management.base import CommandError, CommandParser
 from ..batches import stored_results
 from ..drafts.reading import is_as_uploaded
 from ..models import Job
+from .access import find_job, visible_jobs
 from .console import Console
-from .options import find_job, visible_jobs
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -11,10 +11,10 @@ from django.core.management.base import CommandError, CommandParser
 from .. import models
 from ..models import Heartbeat, Job, SiteState
 from . import worker_waits
+from .access import find_job
 from .console import Console
 from .exit_codes import ATTENTION, HELD, PILOT_IS_IN, TIMED_OUT
-from .options import find_job
-from .pilot import pilot_in_words
+from .pilot_words import pilot_in_words
 from .worker_waits import is_late
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.core.management.base import CommandError
 
 from ..models import Heartbeat, Job
-from .options import find_job
+from .access import find_job
 
 LOOK_SECONDS = 0.5
 # How long to wait for a worker to start.

@@ -209,14 +209,14 @@ def test_trouble_with_the_provider_is_said(working: Job, client_alice: Client) -
 def test_the_page_takes_the_same_few_queries_for_many_batches(
     working: Job, client_alice: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # Session, user, role, prices, job, round, batches, installation, pilot, how long others took
-    # and the first rows.
-    with django_assert_num_queries(18):
+    # Session, user, role, prices, job, round, batches, installation, pilot, the jobs before and
+    # after it, how long others took and the first rows.
+    with django_assert_num_queries(20):
         page_of(client_alice, working)
     for number in range(3, 20):
         add_batch(working, number, 1, Batch.State.COLLECTED, collected_at=timezone.now())
         JobEvent.objects.create(job=working, text="Something happened.")
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(20):
         page_of(client_alice, working)
 
 

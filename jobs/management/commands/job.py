@@ -72,10 +72,13 @@ class LateParser(CommandParser):
         super().__init__(**given)
         self._missing = subcommand
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def load_arguments(self) -> None:
         if self._missing:
             find_subcommand(self._missing).add_arguments(self)
             self._missing = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.load_arguments()
         return super().parse_known_args(args, namespace)
 
 

@@ -17,6 +17,8 @@ CONTROLS = {"a", "button", "input", "select", "textarea", "summary"}
 THEIRS = {"pre", "blockquote"}
 SENTENCE_END = re.compile(r"(?<=[.!?…])[”’\")]*\s+")
 LONGEST_SENTENCE = 25  # words
+# At most: "just now" may have become "a minute ago" on a slow machine.
+WORDS_OF_TIME = 2
 WORD = re.compile(r"\w")
 
 
@@ -27,6 +29,7 @@ class _Open:
     theirs: bool
     in_main: bool
     closed_details: bool = False
+    is_time: bool = False
 
 
 @dataclass
@@ -82,7 +85,8 @@ class _Reader(HTMLParser):
         theirs = above.theirs or tag in THEIRS or values.get("dir") == "auto"
         closed = tag == "details" and "open" not in values
         in_main = above.in_main or tag == "main"
-        self.stack.append(_Open(tag, hidden, theirs, in_main, closed))
+        is_time = above.is_time or tag == "time"
+        self.stack.append(_Open(tag, hidden, theirs, in_main, closed, is_time))
 
     def handle_endtag(self, tag: str) -> None:
         if tag in BREAKS:
@@ -99,7 +103,8 @@ class _Reader(HTMLParser):
         if self.top.theirs:
             return
         self.piece.append(data)
-        self.found.words += words_of(data)
+        words = words_of(data)
+        self.found.words += min(words, WORDS_OF_TIME) if self.top.is_time else words
 
     def finish_piece(self) -> None:
         text = " ".join("".join(self.piece).split())

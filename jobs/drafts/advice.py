@@ -21,6 +21,7 @@ from .answer_lengths import LEAST_TESTED
 
 # A maximum answer length is too large if it is this many times what was needed.
 FAR_ABOVE = 4
+SHORTER = "shorter"
 # Smaller savings are not worth a mention.
 LEAST = Decimal("0.01")
 # One piece of advice is shown unasked, if it saves as much: US dollars, or a share of the price.
@@ -58,7 +59,12 @@ def best_advice(job: Job, estimate: Estimate | None) -> Advice | None:
     if estimate is None:
         return None
     enough = min(LEAST_SHOWN, LEAST_SHARE * estimate.most)
-    worth = [one for one in advice_for(job, estimate) if one.saves >= max(enough, LEAST)]
+    worth = [
+        one
+        for one in advice_for(job, estimate)
+        # A lower ceiling alone charges nobody less.
+        if one.saves >= (LEAST_SHOWN if one.code == SHORTER else max(enough, LEAST))
+    ]
     return max(worth, key=lambda one: one.saves, default=None)
 
 
@@ -84,7 +90,7 @@ def _shorter(job: Job, estimate: Estimate, recipe: Recipe) -> Iterator[Advice]:
         return
     less = pricing.format_dollars(estimate.most - prices.most)
     yield Advice(
-        "shorter",
+        SHORTER,
         f"No tested answer needed more than {longest:,} tokens, and {recipe.longest:,} are "
         f"allowed. Allowing {enough:,} lowers the most this job can cost by {less}. The expected "
         "price stays the same.",

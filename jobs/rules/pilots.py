@@ -9,8 +9,14 @@ from math import sqrt
 from statistics import fmean, stdev
 
 MOST_ROWS = 5_000  # of a pilot
-USUAL_ROWS = 100
+USUAL_ROWS, LEAST_USUAL = 100, 10  # offered, if the job has enough
 USUAL_RULE = 97  # percent
+
+
+def usual_rows(rows: int) -> int:
+    """How many of a job's `rows` a pilot is offered with: a tenth, but not so few that they say
+    nothing."""
+    return max(min(USUAL_ROWS, max(rows // 10, LEAST_USUAL), rows - 1), 1)
 
 
 @dataclass(frozen=True)

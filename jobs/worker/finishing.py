@@ -31,7 +31,7 @@ from ..provider import client, errors
 from ..results import builder, statistics
 from ..rules import wording
 from . import pilots, tally
-from .due_times import until_due
+from .due_times import NOW, until_due
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def step_of_stopping(job: Job, batches: list[Batch], lease: Lease) -> timedelta:
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
         finish_job(job)
-    return until_due(batches)
+    return NOW if job.state == Job.State.FINISHED else until_due(batches)
 
 
 def stop_rows(job: Job, which: Q, lease: Lease) -> int:

@@ -96,7 +96,7 @@ def step_of_sent(job: Job, lease: Lease) -> timedelta:
         deduplication.copy_answers(job, lease)
         statistics.count_answers(job, lease)
         finishing.finish_job(job)
-    return until_due(batches)
+    return NOW if job.state == Job.State.FINISHED else until_due(batches)
 
 
 def _settle_or_collect(job: Job, batch: Batch, lease: Lease) -> None:

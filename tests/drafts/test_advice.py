@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from jobs.drafts import advice as best
 from jobs.models import Job, Outcome, recipe_of
 from jobs.rules import pricing
 
@@ -40,6 +41,7 @@ def test_a_longest_answer_far_above_what_was_needed_is_named(
     tried(job, [30, 41, 35])
     before = priced(job)
     found = advice(job)["shorter"]
+    assert found.saves < best.LEAST_SHOWN and best.best_advice(job, before) != found, "not unasked"
     assert "No tested answer needed more than 41 tokens, and 1,024 are allowed" in found.text
     address = reverse("take_advice", args=[job.pk])
     assert client_bob.post(address, {"code": "shorter"}).status_code == 404

@@ -176,6 +176,15 @@ def test_it_is_worked_out_anew_when_answers_change(alice: User, client_alice: Cl
     assert not Difference.objects.exists() and joined(job)[0][-1] != "matches"
 
 
+def test_answers_are_compared_as_soon_as_a_job_finishes(
+    alice: User, simulator: Simulator, drive: Drive
+) -> None:
+    job = confirmed(alice, [["positive", "excellent [simulate:good]"]], RECIPE)
+    assert acting.choose_gold(job, GOLD, alice)
+    job = drive(job)
+    assert GoldStandard.objects.get(job=job).is_current(job)
+
+
 def test_a_large_job_is_not_compared_for_each_mark(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

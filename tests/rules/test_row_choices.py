@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.rules import pilots
 from jobs.rules.row_choices import (
     CONTAINS,
     EMPTY,
@@ -154,3 +155,10 @@ def test_a_column_with_too_many_values_has_no_shares() -> None:
         lots.add(number, str(number))
     with pytest.raises(TooManyValues):
         lots.add(MOST_VALUES + 1, "one more")
+
+
+@pytest.mark.parametrize(
+    ("rows", "offered"), [(1, 1), (2, 1), (8, 7), (43, 10), (400, 40), (9_000, 100)]
+)
+def test_a_pilot_is_offered_with_fewer_rows_than_the_job_has(rows: int, offered: int) -> None:
+    assert pilots.usual_rows(rows) == offered

@@ -42,7 +42,8 @@ def test_a_choice_is_saved_shown_and_taken_back(
     shown = client_alice.get(page).content.decode()
     assert 'value="&lt;b&gt;"' in shown and "Send all rows" in shown
     estimates.estimate_job(draft)
-    assert "1 row of 3" in client_alice.get(reverse("job", args=[draft.pk])).content.decode()
+    job = client_alice.get(reverse("job", args=[draft.pk])).content.decode()
+    assert f'<a class="num" href="{page}">1 row of 3</a>' in job, "the way back to the choice"
     confirm = client_alice.get(reverse("confirm", args=[draft.pk])).content.decode()
     assert "2 of 3 not selected. Only rows where name contains “&lt;b&gt;” and text is" in confirm
     assert "Row 2, as Claude reads it" in confirm

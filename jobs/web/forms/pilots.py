@@ -6,7 +6,7 @@ from django import forms
 from django.http import QueryDict
 
 from ...models import Job
-from ...rules.pilots import MOST_ROWS, USUAL_ROWS, USUAL_RULE, PilotChoice
+from ...rules.pilots import MOST_ROWS, USUAL_RULE, PilotChoice, usual_rows
 from .styled import StyledForm
 
 NO_ROWS = f"Send from 1 to {MOST_ROWS:,} rows first."
@@ -17,13 +17,12 @@ class PilotForm(StyledForm):
 
     pilot_rows = forms.IntegerField(
         label="Rows to send first",
-        initial=USUAL_ROWS,
         min_value=1,
         max_value=MOST_ROWS,
         error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), NO_ROWS),
     )
     pilot_by = forms.ChoiceField(
-        label="With a share of each value of",
+        label="Keep the mix of",
         required=False,
         error_messages={"invalid_choice": "This column is not in your file any more."},
     )
@@ -32,8 +31,9 @@ class PilotForm(StyledForm):
         required=False,
     )
 
-    def __init__(self, job: Job, data: QueryDict | None = None) -> None:
-        super().__init__(data)
+    def __init__(self, job: Job, data: QueryDict | None = None, rows: int = 0) -> None:
+        """`rows`: how many the job sends."""
+        super().__init__(data, initial={"pilot_rows": usual_rows(rows)})
         by = self.fields["pilot_by"]
         assert isinstance(by, forms.ChoiceField)  # noqa: S101 - as above
         by.choices = [("", "No column"), *((name, name) for name in job.columns)]

@@ -43,7 +43,7 @@ class RowChoiceForm(StyledForm):
         error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), NO_NUMBER),
     )
     by = forms.ChoiceField(
-        label="With a share of each value of",
+        label="Keep the mix of",
         required=False,
         error_messages={"invalid_choice": "This column is not in your file any more."},
     )
@@ -52,7 +52,7 @@ class RowChoiceForm(StyledForm):
         required=False,
         min_value=0,
         max_value=MOST_SEED - 1,
-        help_text="The same number draws the same rows. Another number draws others.",
+        help_text="Change this number to draw other rows.",
         error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), NO_SEED),
     )
 

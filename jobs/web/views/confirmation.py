@@ -41,6 +41,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         messages.warning(request, sums["blocked"])
         return redirect("job", job.pk)
     model, effort = job.recipe.model, job.recipe.effort
+    rows = sums["estimate"].rows
     context = {
         "job": job,
         "model_name": model_catalog.name_of(model),
@@ -55,7 +56,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         **_approval(request, job, sums["estimate"]),
         **retention_context(job),
         **sums,
-        "pilot_form": PilotForm(job) if sums["estimate"].rows > 1 else None,
+        "pilot_form": PilotForm(job, rows=rows) if rows > 1 else None,
     }
     return render(request, "draft/confirm.html", context)
 

@@ -104,9 +104,9 @@ def _take_turn(lease: Lease, slot: slots.Slot) -> datetime | None:
 def _has_its_key(job: Job) -> bool:
     if settings.PRACTICE:
         return True
-    if job.confirmed_at or job.is_external or job.team_id is None:
-        return job.key_team == api_key.team_in_use()  # of a draft that nobody shares it is None
-    return job_keys.team_of_key(job.pk) == api_key.team_in_use()
+    if job.confirmed_at or job.is_external:
+        return job.key_team == api_key.team_in_use()
+    return (job_keys.team_of_key(job.pk) if job.team_id else None) == api_key.team_in_use()
 
 
 def _step(job: Job, lease: Lease, kind: str) -> timedelta | None:

@@ -131,7 +131,6 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
     money = facts_of_estimate(estimate) or dict.fromkeys(("low", "high", "most"))
     return {
         "rows": estimate.rows,
-        "reused_rows": count_reused(job, recipe_of(job), estimate.basis.survey),
         "model": job.recipe.model or ", ".join(job.reading.models),
         "input_tokens": {"low": estimate.input_low, "high": estimate.input_high},
         "output_tokens": {
@@ -152,6 +151,7 @@ def estimate_in_full(job: Job, estimate: Estimate) -> dict[str, Any]:
             "prices_of": pricing.version(),
         },
         "problem": estimate.trouble or None,
+        "reused_rows": count_reused(job, recipe_of(job), estimate.basis.survey),
     }
 
 

@@ -355,9 +355,11 @@ def test_status_for_programs_has_stable_keys(root: User, make_job: MakeJob) -> N
         "good": 1,
         "attention": 1,
         "left_out": 0,
+        "not_selected": 0,
         "brought_in": False,
         "cost_usd": "0.000001500000",
         "estimate": None,
+        "pilot": None,
     }
 
 

@@ -303,7 +303,7 @@ def test_every_cause_there_is_has_words_and_what_cannot_succeed_is_not_sent_blin
     assert known.title and known.advice and known.charged and known.who
     if cause in ("invalid_request_error", "request_too_large", "too_long", "cut_off", "refused"):
         assert "again" not in known.remedies
-    assert known.remedies or cause == "set_aside"
+    assert known.remedies or cause in ("set_aside", "not_selected")
 
 
 def test_the_pages_are_for_those_who_may_see_the_job(mixed: Job, client_bob: Client) -> None:

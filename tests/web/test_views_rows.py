@@ -337,7 +337,7 @@ def test_what_can_be_chosen_is_what_there_is(mixed: Job, client_alice: Client, l
     assert not shown["labels"] and not shown["models"]
 
 
-@pytest.mark.parametrize(("query", "count"), [({}, 8), ({"outcome": "expired"}, 8)])
+@pytest.mark.parametrize(("query", "count"), [({}, 9), ({"outcome": "expired"}, 9)])
 def test_pages_of_rows_take_few_queries_and_count_nothing(
     long: Job,
     client_alice: Client,
@@ -347,7 +347,7 @@ def test_pages_of_rows_take_few_queries_and_count_nothing(
 ) -> None:
     with django_assert_num_queries(
         count
-    ) as queries:  # session, user, role, prices, job, numbers, rows, the bell
+    ) as queries:  # session, user, role, prices, job, numbers, rows, right answers, bell
         client_alice.get(reverse("rows", args=[long.pk]), query)
     of_rows = [one["sql"] for one in queries.captured_queries if "notification" not in one["sql"]]
     assert not any("COUNT(" in one for one in of_rows)

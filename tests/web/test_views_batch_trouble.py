@@ -656,9 +656,9 @@ def test_trouble_takes_no_query_a_batch(
         batch = add_batch(asked.job, number, 1, Batch.State.LOST)
         late_batch(batch)
     # As always: session, user, role, prices, job, round, batches, installation, log, the bell,
-    # whether the person follows the job, its pilot, and the job it came from. Of each batch that somebody is asked about
-    # what it costs, and which ones it is not (2); all late ones (1); why all lost ones were lost
-    # (1).
+    # whether the person follows the job, its pilot, and the job it came from. Of each batch that
+    # somebody is asked about what it costs, and which ones it is not (2); all late ones (1); why
+    # all lost ones were lost (1).
     with django_assert_num_queries(17 + 2 + 1 + 1):
         page_of(client_alice, asked.job)
 

@@ -139,8 +139,8 @@ MUTANTS = (
     # --- Exports ---
     CodeMutant(
         "an answer can be a formula",
-        "    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):",
-        "    if _FORMULA.match(text) and _NUMBER.fullmatch(text):",
+        "_FORMULA.match(text) and not _NUMBER.fullmatch(text):",
+        "_FORMULA.match(text) and _NUMBER.fullmatch(text):",
         ("tests/results/test_table.py",),
     ),
     # --- Spending ---

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
-from jobs.actions import external_batches, job_basics, retries, submissions
+from jobs.actions import external_batches, job_basics, pilots, retries, submissions
 from jobs.batches import (
     collection,
     journaled_batches,
@@ -37,6 +37,7 @@ from jobs.models import (
     NotMoved,
     Outcome,
     PastSpending,
+    Pilot,
     Row,
     StateQuerySet,
     SubmissionEvent,
@@ -48,6 +49,7 @@ from jobs.retries import rounds, selection
 from jobs.rules import result_proof
 from jobs.rules.retry_choices import RetryChoice
 from jobs.worker import advance, due_times, failures, finishing, sweep
+from jobs.worker.pilots import release_rest
 
 from ..batches.test_submission import listed, unknown_batch
 from ..conftest import Simulator
@@ -176,6 +178,21 @@ def test_a_job_that_finished_is_not_stopped(
     job = make_job(alice, Job.State.WORKING)
     meanwhile(Job, Job.State.CANCELING, state=Job.State.FINISHED)
     assert not submissions.stop_job(job, alice)
+    assert not job.events.exists()
+
+
+@of("release_rest", "end_pilot")
+def test_a_job_that_is_stopped_meanwhile_sends_no_rest_and_its_pilot_is_not_ended(
+    make_job: MakeJob, alice: User, meanwhile: Meanwhile
+) -> None:
+    job = make_job(alice, Job.State.WORKING)
+    Pilot.objects.create(job=job, step=Pilot.Step.WAITING, rows=1, numbers=[1])
+    meanwhile(Job, Job.State.SUBMITTING, state=Job.State.CANCELING)
+    assert not release_rest(job, alice)
+    Job.objects.filter(pk=job.pk).update(state=Job.State.WORKING)
+    meanwhile(Job, Job.State.CANCELING, state=Job.State.FINISHED)
+    assert not pilots.end_pilot(job, ask_again=False, user=alice)
+    assert Pilot.objects.get(job=job).step == Pilot.Step.WAITING
     assert not job.events.exists()
 
 

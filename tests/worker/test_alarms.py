@@ -255,7 +255,8 @@ def test_a_check_costs_the_same_with_many_jobs(told: list[tuple[str, str]], alic
             store_job(alice, Job.State.WORKING, practice=True)
         with CaptureQueriesContext(connection) as queries:
             alarms.check()
-        counts.append(len(queries))
+        # PostgreSQL is asked for its time beside.
+        counts.append(sum("clock_timestamp" not in one["sql"] for one in queries))
     assert counts[0] == counts[1] <= 15
 
 

@@ -40,7 +40,9 @@ def test_a_sweep_that_finds_nothing_asks_little_and_writes_nothing(alice: User) 
         sweep.sweep()
 
     assert not work.has_written, work.statements
-    assert len(work.statements) <= MOST_STATEMENTS, "\n".join(work.statements)
+    # PostgreSQL is asked for its time beside.
+    asked = [one for one in work.statements if "clock_timestamp" not in one]
+    assert len(asked) <= MOST_STATEMENTS, "\n".join(asked)
     assert not sweep.is_due(), "the next one is some seconds away"
 
 

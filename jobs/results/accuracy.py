@@ -36,6 +36,7 @@ from ..rules.right_answers import (
     is_right,
     values_of_answer,
 )
+from ..rules.row_contents import read_cells
 from .saved_rows import SavedRow
 
 SLICE = 1_000  # rows that are read at a time
@@ -43,8 +44,6 @@ SLICE = 1_000  # rows that are read at a time
 LARGE, AGAIN = 20_000, timedelta(minutes=1)
 # Rows that were not to be answered, and those that still may be.
 NOT_ASKED = (Outcome.LEFT_OUT, Outcome.WAITING)
-
-_cells = msgspec.json.Decoder(list[str])
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Comparison:
     def gold_of(self, source: str) -> dict[str, str]:
         """The right answers in the cells of a row, as it is stored, by column of the answer."""
         try:
-            cells = _cells.decode(source)
+            cells = read_cells(source)
         except msgspec.DecodeError:
             return {}  # no row of a table
         if len(cells) != len(self.job.columns):

@@ -26,7 +26,7 @@ from ..models import (
 )
 from ..rules.accuracy import Accuracy, ColumnCounter
 from ..rules.answer_formats import AnswerColumn, AnswerKind, Value, as_cell, stored_values
-from ..rules.judging import MARKED_DOWN
+from ..rules.judging import is_usable
 from ..rules.recipes import columns_used
 from ..rules.right_answers import (
     PLAIN,
@@ -157,9 +157,7 @@ def _slices(job: Job, comparison: Comparison) -> Iterator[list[Compared]]:
 
 
 def _usable(answer: str, outcome: str, cause: str) -> str | None:
-    """As RowQuerySet.with_usable_answer."""
-    is_usable = outcome == Outcome.GOOD or (outcome == Outcome.LOOK and cause == MARKED_DOWN)
-    return answer if is_usable else None
+    return answer if is_usable(outcome, cause) else None
 
 
 def written_values(job: Job) -> dict[int, dict[str, str]]:
@@ -280,8 +278,9 @@ class Matcher:
 
     def is_match(self, row: Row | SavedRow) -> bool | None:
         """None for a row that is not compared."""
-        found = [one.right for one in self.compare(row) if one.right is not None]
-        return all(found) if found else None
+        if not row.has_usable_answer:
+            return None
+        return self.comparison.is_match(self._gold_of(row), row.answer)
 
     def _gold_of(self, row: Row | SavedRow) -> dict[str, str]:
         if self._written is None:

@@ -137,7 +137,7 @@ def _choose(request: HttpRequest, job: Job) -> HttpResponse:
         messages.error(request, WRONG_TOLERANCE)
         return redirect("accuracy", job.pk)
     choice = GoldChoice(pairs, False, "accents" in request.POST, tolerance)
-    if acting.choose_gold(job, choice, person(request)):
+    if acting.choose_gold(job, choice):
         if pairs:
             messages.success(request, "Answers are now compared with your column.")
         else:
@@ -293,7 +293,7 @@ def _beside(job: Job, number: int, values: dict[str, str]) -> DifferentRow:
 def _write(request: HttpRequest, job: Job) -> HttpResponse:
     size = whole_number(request.POST.get("size"))
     if size:
-        if size in SIZES and not acting.draw_rows(job, size, person(request)):
+        if size in SIZES and not acting.draw_rows(job, size):
             messages.info(request, "There are no more rows with a good answer.")
         return redirect("right_answers", job.pk)
     number = whole_number(request.POST.get("number"))

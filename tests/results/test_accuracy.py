@@ -376,6 +376,24 @@ def test_models_are_compared_on_the_rows_with_a_right_answer(
     assert not job.trials.of_rows().exists() and job.trials.to_learn_from().count() == 40
 
 
+def test_rows_to_compare_on_are_spread_over_the_first_with_a_right_answer(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "SLICE", 10)
+    monkeypatch.setattr(versions, "LOOKED_AT", 60)
+    rows = [["positive" if number % 3 == 0 else " ", "a"] for number in range(1, 81)]
+    outcomes = [Outcome.LEFT_OUT if number == 3 else Outcome.WAITING for number in range(1, 81)]
+    job = store_job(alice, Job.State.DRAFT, rows=rows, outcomes=outcomes, recipe=RECIPE)
+
+    def found(count: int) -> list[int]:
+        return [row.number for row in versions.rows_with_gold(job, GOLD, count)]
+
+    assert found(19) == list(range(6, 61, 3)), "nobody waits for more than LOOKED_AT rows"
+    assert found(1) == [6]
+    assert found(2) == found(2) == [6, 24]
+    assert not versions.rows_with_gold(job, GoldChoice(), 5)
+
+
 def trial(job: Job, round_: int, number: int, model: str, answer: str, cost: int) -> Trial:
     return Trial(
         job=job,

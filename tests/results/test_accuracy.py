@@ -295,6 +295,34 @@ def test_claudes_answer_is_hidden_until_the_right_one_is_written(
     assert "HIDDEN" not in client_alice.get(page).content.decode()
 
 
+def test_what_was_typed_stays_when_it_cannot_be_saved(alice: User, client_alice: Client) -> None:
+    columns = AnswerColumn("why"), AnswerColumn("stars", "number"), AnswerColumn("good", "yes_no")
+    said = ['{"why": "HIDDEN", "stars": 5, "good": true}'] * 12
+    job = a_job(alice, [["n", "Text"]] * 12, said, AnswerKind("columns", columns=columns))
+    page = reverse("right_answers", args=[job.pk])
+    client_alice.post(page, {"size": "10"})
+    number = str(job.right_answers.earliest("position").number)
+    typed = {"number": number, "right": ["It <b> boils", "many", "no"]}
+
+    refused = client_alice.post(page, typed)
+    shown = refused.content.decode()
+    assert refused.status_code == 422 and shown.count("Write a number, such as 3.5.") == 1
+    assert "It &lt;b&gt; boils</textarea>" in shown and 'value="many"' in shown
+    assert "<option selected>no</option>" in shown and "HIDDEN" not in shown
+    assert f'name="number" value="{number}"' in shown
+    nothing = client_alice.post(page, {"number": number, "right": ["", " ", ""]})
+    assert nothing.status_code == 422
+    assert "Write the right answer first." in nothing.content.decode()
+    assert not job.right_answers.exclude(written_at=None).exists()
+
+    # What was typed for one row is never shown beside another one.
+    client_alice.post(page, {"number": number, "right": ["It boils", "4", "no"]})
+    for given in (typed, {**typed, "number": "999"}, {**typed, "number": ""}):
+        late = client_alice.post(page, given)
+        assert late.status_code == 302
+        assert "many" not in client_alice.get(page).content.decode()
+
+
 def test_deleting_contents_leaves_numbers_only(alice: User) -> None:
     job = a_job(alice, [["S3CRET", "a"], ["negative", "b"]], ["positive", "negative"])
     assert acting.choose_gold(job, GOLD)

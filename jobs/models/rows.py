@@ -106,8 +106,9 @@ class Row(RowResult):
     # that job: None for `job.previous`, as of older versions. No key: that job may be deleted.
     earlier = models.IntegerField(null=True)
     earlier_job = models.BigIntegerField(null=True)
-    # request_key() of what was sent last, or of what `earlier` was sent; None for rows that were
-    # sent by older versions, and for ready-made requests.
+    # request_key() of what was sent, stored with its answer, or of what `earlier` was sent. None
+    # without an answer, where the body was gone before the answer came, for rows of older versions
+    # and imported batches, and for ready-made requests.
     request_key = models.BinaryField(max_length=16, null=True)
 
     objects = RowQuerySet.as_manager()

@@ -16,7 +16,7 @@ from .nudges import nudge_worker
 STATES = (Job.State.DRAFT, *Job.SENT)
 
 
-def choose_gold(job: Job, choice: GoldChoice, user: User) -> bool:
+def choose_gold(job: Job, choice: GoldChoice) -> bool:
     """Compare the answers of `job` as `choice` says, from now on. Nothing is sent and nothing
     costs. True if something changed."""
     with transaction.atomic():
@@ -37,7 +37,7 @@ def can_compare(job: Job) -> bool:
     return is_table and not job.contents_deleted_at and not job.trashed_at
 
 
-def draw_rows(job: Job, size: int, user: User) -> int:
+def draw_rows(job: Job, size: int) -> int:
     """Draw random rows with a good answer, for which a person writes the right answer before they
     see that of Claude, until there are `size`. From then on answers are compared with these.
     Returns how many were added."""

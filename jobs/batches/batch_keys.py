@@ -73,11 +73,10 @@ def other_workspace_in_words(batch: Batch) -> str:
 
 
 def other_key_in_words(batch: Batch) -> str:
-    whose = job_keys.in_words(batch.job.key_team, "This site’s API key")
     return (
-        f"{whose[:1].upper()}{whose[1:]} now belongs to another workspace at Anthropic than when "
-        "the batch was sent. An administrator can enter a key of the former workspace. Until then, "
-        "nothing is sent again."
+        f"{job_keys.at_start(batch.job.key_team)} now belongs to another workspace at Anthropic "
+        "than when the batch was sent. An administrator can enter a key of the former workspace. "
+        "Until then, nothing is sent again."
     )
 
 

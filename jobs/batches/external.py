@@ -104,7 +104,7 @@ def _find(provider_id: str) -> BatchInfo:
         info = client.retrieve_batch(provider_id)
     except errors.NotFound as error:
         raise NotPossible(
-            "Anthropic has no batch with this ID for this site's API key. Check the ID. If it is "
+            "Anthropic has no batch with this ID for this site’s API key. Check the ID. If it is "
             "right, the batch was deleted or belongs to another workspace."
         ) from error
     except errors.ProviderError as error:

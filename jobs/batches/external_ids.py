@@ -17,6 +17,7 @@ import msgspec
 
 from ..models import Batch, Job, Row
 from ..rules.judging import read_line
+from ..rules.row_contents import read_cells
 from . import result_files
 from .leases import Lease
 
@@ -153,7 +154,6 @@ class _Id(msgspec.Struct):
 
 
 _id_decoder = msgspec.json.Decoder(_Id)
-_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 def _ids_of_requests(job: Job, lease: Lease | None) -> Iterator[tuple[int, str]]:
@@ -165,7 +165,7 @@ def _ids_of_requests(job: Job, lease: Lease | None) -> Iterator[tuple[int, str]]
 
 def _tables(job: Job, lease: Lease | None) -> Iterator[tuple[int, list[str]]]:
     for number, source in _sources(job, lease):
-        yield number, _cells_decoder.decode(source)
+        yield number, read_cells(source)
 
 
 def _sources(job: Job, lease: Lease | None) -> Iterator[tuple[int, str]]:

@@ -84,15 +84,14 @@ def in_words(error: Refused) -> str:
     """Why a job cannot go on after a clear no, for the person, with who can fix it."""
     said = error.message or f"status {error.status}"
     team = api_key.team_in_use()
-    key = job_keys.in_words(team, "this site's API key")
     if error.status == 401:
+        key = job_keys.in_words(team)
         return f"Anthropic rejected {key}. An administrator can fix it. ({said})"
     if error.is_about_billing:
         whose = "Your" if team is None else f"For {job_keys.team_in_words(team)}, the"
         return f"{whose} credit or spending limit at Anthropic is used up. ({said})"
     if error.status == 403:
-        can = f"{key[:1].upper()}{key[1:]} can't do this."
-        return f"{can} An administrator can fix it. ({said})"
+        return f"{job_keys.at_start(team)} can’t do this. An administrator can fix it. ({said})"
     if error.is_rate_limit:
         return f"Anthropic has no capacity right now. Try again in a minute. ({said})"
     if error.status == 413:

@@ -32,7 +32,7 @@ from ..models import (
 )
 from ..rules.answer_formats import FREE_TEXT
 from ..rules.recipes import Recipe, compile_recipe
-from ..rules.row_contents import RowContents, encode_request
+from ..rules.row_contents import RowContents, encode_request, read_cells
 from . import slices
 from .leases import Lease, LeaseLost
 from .slices import slice_transaction, slices_of
@@ -53,7 +53,6 @@ class _ReadyMade(msgspec.Struct):
 
 
 _ready_made = msgspec.json.Decoder(_ReadyMade)
-_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 def new_nonce() -> str:
@@ -85,10 +84,9 @@ def request_writer(job: Job, recipe: Recipe) -> Callable[[str], bytes]:
         return lambda source: bytes(_ready_made.decode(source).params)
     params_of = compile_recipe(recipe, job.columns)
     contents = RowContents(recipe, job.columns)
-    cells_of = _cells_decoder.decode
 
     def write(source: str) -> bytes:
-        cells = cells_of(source)
+        cells = read_cells(source)
         if len(cells) < len(job.columns):  # of a batch made elsewhere, that had its file so
             raise _LeftOut(FEW_CELLS.format(cells=len(cells), columns=len(job.columns)))
         if recipe.skip_empty and (empty := contents.empty(cells)):

@@ -185,10 +185,9 @@ def _look_up(batch: Batch) -> None:
             _doubt(batch)
             return
         _count_as_gone(batch)
-        key = job_keys.in_words(batch.job.key_team, "This site’s API key")
         _note_missing(
             batch,
-            f"{batch_keys.is_missing_in_words(batch)} {key[:1].upper()}{key[1:]} may "
+            f"{batch_keys.is_missing_in_words(batch)} {job_keys.at_start(batch.job.key_team)} may "
             "belong to another workspace now, or someone deleted the batch. We keep looking for it "
             "and don’t send it again. If it stays missing, you can continue without it.",
         )

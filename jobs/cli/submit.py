@@ -30,13 +30,13 @@ def add_arguments(parser: CommandParser) -> None:
         "--pilot", type=count_of_rows, metavar="N", help="send N rows first; the others wait"
     )
     parser.add_argument(
-        "--pilot-by", metavar="COLUMN", help="with a share of each value of this column"
+        "--pilot-by", metavar="COLUMN", help="give each value of this column its share of the pilot"
     )
     parser.add_argument(
         "--pilot-rule",
         type=count_of_rows,
         metavar="PERCENT",
-        help="send the others without asking if so many of the pilot are good, within the price",
+        help="send the others without asking if at least PERCENT are good and the price holds",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask about the price")
 

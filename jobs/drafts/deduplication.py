@@ -50,8 +50,8 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         return  # the job is being stopped
     recipe = recipe_of(job)
     if recipe_key(recipe_of_round(job, job.last_round)) != recipe_key(recipe):
-        # It was stopped before this, and now its rows are asked otherwise: as many as were
-        # confirmed then, without what was known of the first prompt.
+        # The job was stopped before this step, and its rows are retried with another prompt. What
+        # repeats under the first prompt says nothing here: all confirmed rows are sent.
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
         return
     contents = RowContents(recipe, job.columns)

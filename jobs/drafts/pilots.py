@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
 from ..batches.leases import Lease
 from ..models import Job, Pilot, Row, find_pilot, job_log, recipe_of
 from ..rules import wording
 from ..rules.row_choices import MOST_VALUES, TooManyValues, draw_numbers, plain_value
 from ..rules.row_contents import RowContents
+from .row_cells import SLICE, cell_slices
 
-SLICE = 2_000  # rows read at a time
-_cells_decoder = msgspec.json.Decoder(list[str])
 Step = Pilot.Step
 
 
@@ -58,10 +55,7 @@ def _sendable_rows(job: Job, by: str, lease: Lease) -> Iterator[tuple[int, str]]
         return
     contents = RowContents(recipe_of(job), job.columns)
     place = job.columns.index(by) if by else None
-    cells_of = _cells_decoder.decode
-    for rows in unsent.value_slices(SLICE, "source"):
-        lease.renew()
-        for number, source in rows:
-            cells = cells_of(source)
+    for rows in cell_slices(unsent, lease):
+        for number, cells in rows:
             if not contents.is_skipped(contents.empty(cells)):
                 yield number, "" if place is None else plain_value(cells[place])

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from ..batches.leases import Lease
 from ..models import (
     Job,
@@ -22,14 +20,13 @@ from ..rules.price_estimates import Survey
 from ..rules.recipes import Recipe, normalize_recipe
 from ..rules.row_contents import LONG, RowContents
 from .memory import Memory
+from .row_cells import cell_slices
 from .selected_rows import Selection, select_rows
 
-SLICE = 2_000  # rows read at a time
 # Rows held in memory at a time. A larger job takes more passes, not more memory.
 ROWS_IN_MEMORY = 200_000
 # Rows among which duplicates are only pointed out.
 ROWS_COMPARED = 100_000
-_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 def survey_rows(job: Job, recipe: Recipe, lease: Lease | None = None) -> Survey:
@@ -208,13 +205,9 @@ def _row_slices(
 ) -> Iterator[list[tuple[int, list[str]]]]:
     """Number and cells of the rows that can be sent, or, with `only_good`, of those with a good
     answer to the job's own prompt. Raises LeaseLost."""
-    cells_of = _cells_decoder.decode
     wanted = Row.objects.filter(job=job).exclude(outcome=Outcome.LEFT_OUT)
     if only_good:
         wanted = Row.objects.filter(job=job, outcome=Outcome.GOOD)
         if others := _rounds_with_other_prompt(job):
             wanted = wanted.exclude(round__in=others)
-    for rows in wanted.value_slices(SLICE, "source"):
-        if lease:
-            lease.renew()
-        yield [(number, cells_of(source)) for number, source in rows]
+    return cell_slices(wanted, lease)

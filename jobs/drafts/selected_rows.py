@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 from django.db.models import Q
 
 from ..batches.leases import Lease
@@ -16,8 +15,9 @@ from ..rules.judging import NOT_SELECTED
 from ..rules.recipes import Recipe
 from ..rules.row_choices import MOST_VALUES, Lots, RowChoice, RowFilter, Sample, TooManyValues
 from ..rules.row_contents import RowContents
+from .row_cells import cell_slices
 
-SLICE = 2_000  # rows read at a time
+SLICE = 2_000  # rows marked at a time
 NO_ROW_FITS = "No row fits your filter, so there is nothing to send. Change the filter."
 SAMPLE_TOO_LARGE = (
     "You asked for a sample of {sample}, but there {are} only {rows} to choose from. Ask for fewer."
@@ -28,7 +28,6 @@ TOO_MANY_VALUES = (
 )
 # Of a row in the finished file.
 WHY = "Not selected to be sent."
-_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 class Selection:
@@ -113,10 +112,6 @@ def _mark(job: Job, numbers: list[int]) -> None:
 
 def _rows(job: Job, lease: Lease | None) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of the rows to select from: the same before and after some were marked."""
-    cells_of = _cells_decoder.decode
     skipped = Q(outcome=Outcome.LEFT_OUT) & ~Q(cause=NOT_SELECTED)
-    for rows in Row.objects.filter(job=job).exclude(skipped).value_slices(SLICE, "source"):
-        if lease:
-            lease.renew()
-        for number, source in rows:
-            yield number, cells_of(source)
+    for rows in cell_slices(Row.objects.filter(job=job).exclude(skipped), lease):
+        yield from rows

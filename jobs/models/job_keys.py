@@ -38,9 +38,15 @@ def team_to_confirm(job: Job) -> int | None:
     return team.pk if team and team.key_file else None
 
 
-def in_words(team: int | None, site: str = "this site’s API key") -> str:
+def in_words(team: int | None) -> str:
     """Whose key it is, for a sentence."""
-    return site if team is None else f"the API key of {team_in_words(team)}"
+    return "this site’s API key" if team is None else f"the API key of {team_in_words(team)}"
+
+
+def at_start(team: int | None) -> str:
+    """As `in_words`, at the start of a sentence."""
+    words = in_words(team)
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def team_in_words(team: int) -> str:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
 
-from ..rules.judging import MARKED_DOWN
+from ..rules.judging import MARKED_DOWN, is_usable
 from ..rules.structs import reader_of
 from .fields import StructField
 from .jobs import Job
@@ -59,7 +59,7 @@ class RowQuerySet(models.QuerySet["Row"]):
         return self.filter(outcome__in=NOT_GOOD, same_as=None, earlier=None)
 
     def with_usable_answer(self) -> Self:
-        """Rows whose answer is as it was asked for, whatever a person thinks of it."""
+        """As is_usable()."""
         return self.filter(Q(outcome=Outcome.GOOD) | Q(outcome=Outcome.LOOK, cause=MARKED_DOWN))
 
 
@@ -106,8 +106,9 @@ class Row(RowResult):
     # that job: None for `job.previous`, as of older versions. No key: that job may be deleted.
     earlier = models.IntegerField(null=True)
     earlier_job = models.BigIntegerField(null=True)
-    # request_key() of what was sent last, or of what `earlier` was sent; None for rows that were
-    # sent by older versions, and for ready-made requests.
+    # request_key() of what was sent, stored with its answer, or of what `earlier` was sent. None
+    # without an answer, where the body was gone before the answer came, for rows of older versions
+    # and imported batches, and for ready-made requests.
     request_key = models.BinaryField(max_length=16, null=True)
 
     objects = RowQuerySet.as_manager()
@@ -148,8 +149,7 @@ class Row(RowResult):
     @property
     def has_usable_answer(self) -> bool:
         """As RowQuerySet.with_usable_answer: an answer in columns is stored as its values."""
-        is_down = self.outcome == Outcome.LOOK and self.cause == MARKED_DOWN
-        return self.outcome == Outcome.GOOD or is_down
+        return is_usable(self.outcome, self.cause)
 
 
 class Attempt(RowResult):

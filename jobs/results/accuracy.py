@@ -26,7 +26,7 @@ from ..models import (
 )
 from ..rules.accuracy import Accuracy, ColumnCounter
 from ..rules.answer_formats import AnswerColumn, AnswerKind, Value, as_cell, stored_values
-from ..rules.judging import MARKED_DOWN
+from ..rules.judging import is_usable
 from ..rules.recipes import columns_used
 from ..rules.right_answers import (
     PLAIN,
@@ -36,6 +36,7 @@ from ..rules.right_answers import (
     is_right,
     values_of_answer,
 )
+from ..rules.row_contents import read_cells
 from .saved_rows import SavedRow
 
 SLICE = 1_000  # rows that are read at a time
@@ -43,8 +44,6 @@ SLICE = 1_000  # rows that are read at a time
 LARGE, AGAIN = 20_000, timedelta(minutes=1)
 # Rows that were not to be answered, and those that still may be.
 NOT_ASKED = (Outcome.LEFT_OUT, Outcome.WAITING)
-
-_cells = msgspec.json.Decoder(list[str])
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Comparison:
     def gold_of(self, source: str) -> dict[str, str]:
         """The right answers in the cells of a row, as it is stored, by column of the answer."""
         try:
-            cells = _cells.decode(source)
+            cells = read_cells(source)
         except msgspec.DecodeError:
             return {}  # no row of a table
         if len(cells) != len(self.job.columns):
@@ -158,9 +157,7 @@ def _slices(job: Job, comparison: Comparison) -> Iterator[list[Compared]]:
 
 
 def _usable(answer: str, outcome: str, cause: str) -> str | None:
-    """As RowQuerySet.with_usable_answer."""
-    is_usable = outcome == Outcome.GOOD or (outcome == Outcome.LOOK and cause == MARKED_DOWN)
-    return answer if is_usable else None
+    return answer if is_usable(outcome, cause) else None
 
 
 def written_values(job: Job) -> dict[int, dict[str, str]]:
@@ -281,8 +278,9 @@ class Matcher:
 
     def is_match(self, row: Row | SavedRow) -> bool | None:
         """None for a row that is not compared."""
-        found = [one.right for one in self.compare(row) if one.right is not None]
-        return all(found) if found else None
+        if not row.has_usable_answer:
+            return None
+        return self.comparison.is_match(self._gold_of(row), row.answer)
 
     def _gold_of(self, row: Row | SavedRow) -> dict[str, str]:
         if self._written is None:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..models import Attempt, Job, Outcome, Row, RowQuerySet, dollars
-from ..rules.judging import MARKED_DOWN
+from ..models import Attempt, Job, Row, RowQuerySet, dollars
+from ..rules.judging import is_usable
+from ..rules.row_contents import read_cells
 
 SLICE = 1_000  # rows read and written at a time
-_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 class SavedRow(NamedTuple):
@@ -47,7 +47,7 @@ class SavedRow(NamedTuple):
         """As Row.content."""
         if self.source.startswith("["):
             try:
-                return _cells_decoder.decode(self.source)
+                return read_cells(self.source)
             except msgspec.DecodeError:
                 pass
         return json.loads(self.source)
@@ -55,9 +55,7 @@ class SavedRow(NamedTuple):
     @property
     def has_usable_answer(self) -> bool:
         """As Row.has_usable_answer."""
-        if self.outcome == Outcome.LOOK:
-            return self.cause == MARKED_DOWN
-        return self.outcome == Outcome.GOOD
+        return is_usable(self.outcome, self.cause)
 
     @property
     def all_input_tokens(self) -> int:

@@ -18,7 +18,7 @@ LEAST_ROWS, MOST_ROWS = 20, 200
 MOST_VERSIONS = 6  # of one comparison
 KEPT = 3  # comparisons that are shown, the newest first
 # Rows looked through for right answers: at a time, and at most; and found ones to choose from.
-SLICE, LOOKED_AT, CANDIDATES = 200, 20_000, 5
+SLICE, LOOKED_AT, CANDIDATES = 1_000, 20_000, 5
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,17 @@ def rows_with_gold(job: Job, choice: GoldChoice, count: int) -> list[Row]:
     comparison = accuracy.Comparison(job, choice)
     if not comparison.columns:
         return []
-    found: list[Row] = []
-    for begin in range(1, min(job.row_count, LOOKED_AT) + 1, SLICE):
-        rows = job.rows.filter(
-            outcome=Outcome.WAITING, number__gte=begin, number__lt=begin + SLICE
-        ).in_order()
-        found += [
-            row for row in rows if any(map(str.strip, comparison.gold_of(row.source).values()))
-        ]
+    waiting = job.rows.filter(outcome=Outcome.WAITING, number__lte=LOOKED_AT)
+    found: list[int] = []
+    for rows in waiting.value_slices(SLICE, "source"):
+        for number, source in rows:
+            if any(map(str.strip, comparison.gold_of(source).values())):
+                found.append(number)
         if len(found) >= CANDIDATES * count:
             break
     if len(found) > count:
         found = [found[at * len(found) // count] for at in range(count)]
-    return found
+    return list(waiting.filter(number__in=found).in_order())
 
 
 def list_comparisons(job: Job, choice: GoldChoice | None) -> list[VersionComparison]:

@@ -351,6 +351,11 @@ def is_understood(result: Result) -> bool:
     return result.type in ("errored", EXPIRED, CANCELED)
 
 
+def is_usable(outcome: str, cause: str) -> bool:
+    """Whether a row has an answer as it was asked for, whatever a person thinks of it."""
+    return outcome == GOOD or (outcome == LOOK and cause == MARKED_DOWN)
+
+
 def judge_result(result: Result, wanted: AnswerKind = FREE_TEXT, tool: str | None = "") -> Judgment:
     """The outcome of one result, by the API's result types and stop reasons. A good answer that is
     not free text is stored as answer_formats.as_answer writes it.

@@ -21,6 +21,8 @@ from .recipes import (
 LONG = pricing.LONG_FROM // 2  # bytes: a token has at least one
 RequestKey = bytes
 encode_request = msgspec.json.Encoder().encode
+# Of a row of a table, as it is stored. Raises msgspec.DecodeError for anything else.
+read_cells = msgspec.json.Decoder(list[str]).decode
 
 
 def request_key(params: bytes) -> RequestKey:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -20,6 +21,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 # Large bodies that are read, or files that are sent, in each process; and of one person.
 LARGE_AT_ONCE, OF_ONE_PERSON = 3, 2
+FULL = "Too many downloads are under way."
 _lock = threading.RLock()  # a response may be dropped while this thread has it
 
 
@@ -50,11 +52,22 @@ class Places:
 uploads, downloads = Places(), Places()
 
 
+@contextmanager
+def place_to_wait(person: int) -> Iterator[None]:
+    """While a file that is to be sent is awaited. Raises TooManyDownloads."""
+    if not downloads.take(person):
+        raise TooManyDownloads(FULL)
+    try:
+        yield
+    finally:
+        downloads.give_back(person)
+
+
 def hold_place_to_send(person: int, response: HttpResponseBase) -> None:
     """Until `response`, a file, is sent. Raises TooManyDownloads."""
     if not downloads.take(person):
         response.close()
-        raise TooManyDownloads("Too many downloads are under way.")
+        raise TooManyDownloads(FULL)
     # Django closes a response when it is sent, or its client has gone; one that is dropped before
     # that holds no place, either.
     give_back = weakref.finalize(response, downloads.give_back, person)

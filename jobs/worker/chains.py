@@ -18,6 +18,7 @@ from ..ingest.shapes import unreadable
 from ..models import AnswersVersion, Job, JobSource, Row, clock, files, storage
 from ..models.privacy import masked_columns
 from ..results import next_step
+from ..rules.row_contents import read_cells
 
 WOKEN_AT_ONCE = 100  # jobs a minute
 SLICE = 2_000  # rows
@@ -27,7 +28,6 @@ GONE = (
 UNKNOWN = "We are still comparing the answers of that job. Start from it again in a minute."
 BUSY = "The job whose rows were to be used is running again. Start from it once it has finished."
 TOO_LARGE = "The rows and answers are larger than a file may be."
-_cells_decoder = msgspec.json.Decoder(list[str])
 
 
 def wake_outdated() -> None:
@@ -140,7 +140,7 @@ def _count_differing(link: JobSource, source: Job, lease: Lease) -> int:
     for part in range(parts):
         mine: set[bytes] = set()
         for rows in Row.objects.filter(job=link.job_id).value_slices(SLICE, "source"):
-            keys = map(_key, (_cells_decoder.decode(text) for _number, text in rows))
+            keys = map(_key, (read_cells(text) for _number, text in rows))
             mine.update(key for key in keys if key[0] % parts == part)
             lease.renew()
         for cells in next_step.row_slices(source, link.wanted):

@@ -84,7 +84,10 @@ def count_in_turn(job_pk: int) -> timedelta | None:
     stale = Job.objects.stale().filter(pk=job_pk).first()
     if stale is None:
         return None
-    if job_pk in _pauses and not _pauses[job_pk].is_over:
+    # The ends of all pauses, so that jobs which are not counted again are forgotten too.
+    for pk in [pk for pk, pause in list(_pauses.items()) if pause.is_over]:
+        _pauses.pop(pk, None)
+    if job_pk in _pauses:
         return COUNT_AGAIN
     count_up(stale)
     if stale.row_count > COUNTED_AT_ONCE:

@@ -139,7 +139,7 @@ def good(owner: User, size: int) -> Job:
 def drawn(owner: User, size: int) -> Job:
     """A person writes the right answers for some of its rows."""
     job = good(owner, size)
-    assert accuracy.draw_rows(job, 10, owner) == 10
+    assert accuracy.draw_rows(job, 10) == 10
     return job
 
 

@@ -24,7 +24,7 @@ REASONS = [
     ("reject_400_spend", "limit"),
     ("reject_401", "key"),
     ("reject_402", "Your credit or spending limit"),
-    ("reject_403", "key can't do this"),
+    ("reject_403", "key can’t do this"),
 ]
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from jobs.actions import job_basics, submissions
 from jobs.batches import leases
 from jobs.batches.leases import Lease
-from jobs.drafts import advice, deduplication, estimates, row_survey
+from jobs.drafts import advice, deduplication, estimates, row_cells, row_survey
 from jobs.models import Job, Outcome, Row, recipe_of
 from jobs.results import table
 from jobs.retries import selection
@@ -433,7 +433,7 @@ def test_a_stop_is_not_kept_waiting(
 def test_the_lease_is_kept_through_long_passes(
     may: Job, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_survey, "SLICE", 1)
+    monkeypatch.setattr(row_cells, "SLICE", 1)
     job = sent(june(make_job, may, rows=[("1", "new"), ("2", "newer"), ("3", "newest")]))
     lease = claimed(job)
     renewed: list[int] = []

@@ -180,7 +180,7 @@ def test_whatever_changes_the_version_of_its_sources_has_a_draft_priced_anew(
     may, job = answered(alice), draft(alice)
     priced(job)
     if change == "right answers":
-        assert accuracy.choose_gold(may, GoldChoice((("", "text"),)), alice)
+        assert accuracy.choose_gold(may, GoldChoice((("", "text"),)))
     else:
         reviews.draw_sample(may, 1, alice)
         row = may.rows.get(number=may.sample.get().number)

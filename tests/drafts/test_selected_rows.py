@@ -13,7 +13,15 @@ from django.utils import timezone
 
 from jobs.actions import drafts, submissions
 from jobs.batches import leases
-from jobs.drafts import checks, deduplication, estimates, row_survey, selected_rows, trials
+from jobs.drafts import (
+    checks,
+    deduplication,
+    estimates,
+    row_cells,
+    row_survey,
+    selected_rows,
+    trials,
+)
 from jobs.models import Job, Outcome, recipe_of
 from jobs.results import table
 from jobs.retries import edits, problem_groups, selection
@@ -205,7 +213,6 @@ def test_rows_are_surveyed_slice_by_slice_the_same(
 ) -> None:
     chosen(draft, RowChoice(OPEN.where, 9, "id", 4))
     before = row_survey.survey_rows(draft, recipe_of(draft))
-    monkeypatch.setattr(selected_rows, "SLICE", 3)
-    monkeypatch.setattr(row_survey, "SLICE", 3)
+    monkeypatch.setattr(row_cells, "SLICE", 3)
     assert row_survey.survey_rows(draft, recipe_of(draft)) == before
     assert before.unselected == 31

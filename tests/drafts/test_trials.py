@@ -242,7 +242,7 @@ def test_the_page_of_a_job_that_was_sent_is_loaded_anew(draft: Job, client_alice
         (
             errors.Refused(401, "authentication_error", "invalid x-api-key", None),
             "failed",
-            "rejected this site's API key. An administrator can fix it. (invalid x-api-key)",
+            "rejected this site’s API key. An administrator can fix it. (invalid x-api-key)",
         ),
         (
             errors.NotFound(404, "not_found_error", "model: x", None),

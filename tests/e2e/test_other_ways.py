@@ -22,6 +22,18 @@ LABELS = ("positive", "negative", "mixed")
 PROMPT = "Is this review positive, negative or mixed? {{review}}"
 
 
+# The bars that a note lies on.
+COVERED = """
+() => {
+  const note = document.querySelector(".toast-note").getBoundingClientRect();
+  return [...document.querySelectorAll("header, .work-bar")].filter(bar => {
+    const {top, bottom} = bar.getBoundingClientRect();
+    return top < note.bottom && note.top < bottom;
+  }).map(bar => bar.className);
+}
+"""
+
+
 def answers_of(content: bytes) -> list[str]:
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     assert [[row["id"], row["review"]] for row in rows] == ROWS, "every line, in its order"
@@ -61,6 +73,25 @@ def test_a_job_on_a_phone(open_page: OpenPage, signed_in: Path) -> None:
     with page.expect_download() as started:
         page.locator("#other-downloads").get_by_role("link", name=re.compile("^CSV")).first.tap()
     assert set(answers_of(Path(started.value.path()).read_bytes())) <= set(LABELS)
+
+
+def test_what_was_saved_is_said_beside_the_bars_of_a_phone(
+    open_page: OpenPage, signed_in: Path
+) -> None:
+    width, height = PHONE
+    page = open_page(
+        signed_in, viewport={"width": width, "height": height}, has_touch=True, is_mobile=True
+    )
+    upload(page, "reviews.csv", as_csv([HEADER, *ROWS]))
+    page.locator("#id_prompt").fill(PROMPT)
+    expect(page.locator("#price")).to_contain_text("at most")
+    page.goto(f"{page.url}choose-rows/")
+    page.locator("[name=sample]").fill("2")
+    page.get_by_role("button", name="Save").tap()
+    page.locator(".toast-note").wait_for()
+    # Then the bar has its full height.
+    expect(page.locator("#price")).to_contain_text("at most")
+    assert page.evaluate(COVERED) == []
 
 
 def test_a_job_without_javascript(open_page: OpenPage, signed_in: Path) -> None:

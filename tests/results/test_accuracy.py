@@ -77,7 +77,7 @@ def test_a_job_is_as_accurate_as_scikit_learn_says(
         for number, (gold, said) in enumerate(pairs)
     ]
     job = drive(confirmed(alice, rows, RECIPE))
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     found = compared(job).compared
     assert found is not None
     [one] = found.columns
@@ -125,7 +125,7 @@ def test_rows_without_an_answer_are_counted_apart(alice: User, client_alice: Cli
         {"outcome": Outcome.LEFT_OUT},
     ]
     job = store_job(alice, rows=rows, outcomes=outcomes, answer=MOODS)
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     found = compared(job).compared
     assert found is not None
     one = found.columns[0]
@@ -141,7 +141,7 @@ def test_each_column_of_an_answer_is_compared_by_itself(alice: User) -> None:
     said = [{"mood": "Good", "price": 3.5}, {"mood": "bad", "price": 7}, {"mood": "ok", "price": 5}]
     job = a_job(alice, rows, list(map(json.dumps, said)), kind)
     choice = GoldChoice((("mood", "name"), ("price", "text")), tolerance="0.5")
-    assert acting.choose_gold(job, choice, alice)
+    assert acting.choose_gold(job, choice)
     found = compared(job).compared
     assert found is not None
     mood, price = found.columns
@@ -159,7 +159,7 @@ def test_each_column_of_an_answer_is_compared_by_itself(alice: User) -> None:
 
 def test_it_is_worked_out_anew_when_answers_change(alice: User, client_alice: Client) -> None:
     job = a_job(alice, [["positive", "a"], ["negative", "b"]], ["positive", "positive"])
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     page = reverse("accuracy", args=[job.pk])
     assert "We are comparing the answers" in client_alice.get(page).content.decode()
     assert compared(job).compared.different == 1  # type: ignore[union-attr]  # it is there
@@ -171,7 +171,7 @@ def test_it_is_worked_out_anew_when_answers_change(alice: User, client_alice: Cl
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
     # An answer that a person marks down is an answer all the same.
     assert compared(job).compared.columns[0].correct == 1  # type: ignore[union-attr]
-    assert acting.choose_gold(job, GoldChoice(), alice)
+    assert acting.choose_gold(job, GoldChoice())
     compared(job)
     assert not Difference.objects.exists() and joined(job)[0][-1] != "matches"
 
@@ -180,7 +180,7 @@ def test_answers_are_compared_as_soon_as_a_job_finishes(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:
     job = confirmed(alice, [["positive", "excellent [simulate:good]"]], RECIPE)
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     job = drive(job)
     assert GoldStandard.objects.get(job=job).is_current(job)
 
@@ -190,7 +190,7 @@ def test_a_large_job_is_not_compared_for_each_mark(
 ) -> None:
     monkeypatch.setattr(accuracy, "LARGE", 1)
     job = a_job(alice, [["positive", "a"], ["negative", "b"]], ["positive", "positive"])
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     compared(job)
     Job.objects.filter(pk=job.pk).update(rows_version=99, next_action_at=timezone.now())
     job.refresh_from_db()
@@ -205,8 +205,8 @@ def test_a_large_job_is_not_compared_for_each_mark(
 def test_a_choice_changes_nothing_that_is_sent(alice: User) -> None:
     job = store_job(alice, Job.State.DRAFT)
     before = (job.recipe, job.plan_sha256, job.estimate)
-    assert acting.choose_gold(job, GOLD, alice)
-    assert not acting.choose_gold(job, GOLD, alice), "it is so already"
+    assert acting.choose_gold(job, GOLD)
+    assert not acting.choose_gold(job, GOLD), "it is so already"
     job.refresh_from_db()
     assert (job.recipe, job.plan_sha256, job.estimate) == before
 
@@ -214,7 +214,7 @@ def test_a_choice_changes_nothing_that_is_sent(alice: User) -> None:
 def test_templates_and_later_jobs_take_the_choice_along(alice: User) -> None:
     job = store_job(alice, Job.State.DRAFT)
     by_hand = GoldChoice((("", "name"),), True)
-    assert acting.choose_gold(job, by_hand, alice)
+    assert acting.choose_gold(job, by_hand)
     gold = templates.gold_columns(job)
     assert gold == GOLD, "what people write for one file is not for another"
     templates.save_template(alice, "Moods", RECIPE, shared=False, gold=gold)
@@ -228,7 +228,7 @@ def test_templates_and_later_jobs_take_the_choice_along(alice: User) -> None:
 
 def test_a_prompt_with_the_right_answer_is_warned_of(alice: User, client_alice: Client) -> None:
     job = store_job(alice, Job.State.DRAFT, prompt="{{text}} {{name}}")
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     for name in ("accuracy", "compare_versions"):
         page = client_alice.get(reverse(name, args=[job.pk])).content.decode()
         assert "Claude sees the right answers" in page
@@ -245,7 +245,7 @@ def test_a_private_column_of_right_answers_is_masked(
 ) -> None:
     job = a_job(alice, [["S3CRET", "a"], ["negative", "b"]], ["positive", "negative"])
     Job.objects.filter(pk=job.pk).update(private_columns=["name"])
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     compared(job)
     paths = ["", "accuracy/", "accuracy/differences/", "rows/?differs=1", "rows/1/", "problems/"]
     paths += ["review/", "download/csv/", "download/jsonl/"]
@@ -295,9 +295,37 @@ def test_claudes_answer_is_hidden_until_the_right_one_is_written(
     assert "HIDDEN" not in client_alice.get(page).content.decode()
 
 
+def test_what_was_typed_stays_when_it_cannot_be_saved(alice: User, client_alice: Client) -> None:
+    columns = AnswerColumn("why"), AnswerColumn("stars", "number"), AnswerColumn("good", "yes_no")
+    said = ['{"why": "HIDDEN", "stars": 5, "good": true}'] * 12
+    job = a_job(alice, [["n", "Text"]] * 12, said, AnswerKind("columns", columns=columns))
+    page = reverse("right_answers", args=[job.pk])
+    client_alice.post(page, {"size": "10"})
+    number = str(job.right_answers.earliest("position").number)
+    typed = {"number": number, "right": ["It <b> boils", "many", "no"]}
+
+    refused = client_alice.post(page, typed)
+    shown = refused.content.decode()
+    assert refused.status_code == 422 and shown.count("Write a number, such as 3.5.") == 1
+    assert "It &lt;b&gt; boils</textarea>" in shown and 'value="many"' in shown
+    assert "<option selected>no</option>" in shown and "HIDDEN" not in shown
+    assert f'name="number" value="{number}"' in shown
+    nothing = client_alice.post(page, {"number": number, "right": ["", " ", ""]})
+    assert nothing.status_code == 422
+    assert "Write the right answer first." in nothing.content.decode()
+    assert not job.right_answers.exclude(written_at=None).exists()
+
+    # What was typed for one row is never shown beside another one.
+    client_alice.post(page, {"number": number, "right": ["It boils", "4", "no"]})
+    for given in (typed, {**typed, "number": "999"}, {**typed, "number": ""}):
+        late = client_alice.post(page, given)
+        assert late.status_code == 302
+        assert "many" not in client_alice.get(page).content.decode()
+
+
 def test_deleting_contents_leaves_numbers_only(alice: User) -> None:
     job = a_job(alice, [["S3CRET", "a"], ["negative", "b"]], ["positive", "negative"])
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     assert "S3CRET" in repr(compared(job).compared)
     Job.objects.filter(pk=job.pk).update(contents_deleted_at=timezone.now())
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
@@ -314,7 +342,7 @@ def test_right_answers_beyond_all_numbers_are_compared(alice: User, client_alice
     rows = [["1e999", "a"], ["-1e-999", "b"], ["5", "c"]]
     said = ['{"n": 1}', '{"n": 1}', f'{{"n": 1{"0" * 4_000}}}']
     job = a_job(alice, rows, said, kind)
-    assert acting.choose_gold(job, GoldChoice((("n", "name"),)), alice)
+    assert acting.choose_gold(job, GoldChoice((("n", "name"),)))
     compared(job)
     for path in ("", "differences/"):
         assert client_alice.get(f"/jobs/{job.pk}/accuracy/{path}").status_code == 200
@@ -347,7 +375,7 @@ def test_models_are_compared_on_the_rows_with_a_right_answer(
         for number in range(30)
     ]
     job = store_job(alice, Job.State.DRAFT, rows=rows, recipe=RECIPE)
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     estimates.estimate_job(job)
     page = reverse("compare_versions", args=[job.pk])
     models = ["claude-haiku-5-5", "claude-sonnet-5-5"]
@@ -374,6 +402,24 @@ def test_models_are_compared_on_the_rows_with_a_right_answer(
     assert "Best value" in text and "100%" in text
     # They teach the price, and are not in the grid of the draft.
     assert not job.trials.of_rows().exists() and job.trials.to_learn_from().count() == 40
+
+
+def test_rows_to_compare_on_are_spread_over_the_first_with_a_right_answer(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "SLICE", 10)
+    monkeypatch.setattr(versions, "LOOKED_AT", 60)
+    rows = [["positive" if number % 3 == 0 else " ", "a"] for number in range(1, 81)]
+    outcomes = [Outcome.LEFT_OUT if number == 3 else Outcome.WAITING for number in range(1, 81)]
+    job = store_job(alice, Job.State.DRAFT, rows=rows, outcomes=outcomes, recipe=RECIPE)
+
+    def found(count: int) -> list[int]:
+        return [row.number for row in versions.rows_with_gold(job, GOLD, count)]
+
+    assert found(19) == list(range(6, 61, 3)), "nobody waits for more than LOOKED_AT rows"
+    assert found(1) == [6]
+    assert found(2) == found(2) == [6, 24]
+    assert not versions.rows_with_gold(job, GoldChoice(), 5)
 
 
 def trial(job: Job, round_: int, number: int, model: str, answer: str, cost: int) -> Trial:
@@ -429,7 +475,7 @@ def test_two_tests_beside_each_other_say_how_many_are_right(
             one = trial(job, round_, number, "claude-haiku-5-5", said, 1)
             one.purpose, one.compared_from = Trial.Purpose.ROW, 0
             one.save()
-    assert acting.choose_gold(job, GOLD, alice)
+    assert acting.choose_gold(job, GOLD)
     page = client_alice.get(reverse("compare", args=[job.pk])).content.decode()
     assert "1 of 3 right" in page and "3 of 3 right" in page
 

@@ -24,6 +24,7 @@ from jobs.actions import job_basics, retries, reviews
 from jobs.models import Batch, Export, Heartbeat, Job, Outcome, Row, checksums, files
 from jobs.results import builder, review_sample, table, workbook
 from jobs.retries import preparation
+from jobs.web import request_limits
 from jobs.worker import advance, due_times, housekeeping, sweep, tally
 
 from ..conftest import Simulator, send_again
@@ -408,6 +409,35 @@ def test_a_full_disk_is_said_to_who_wants_a_small_workbook(
         answer.content.decode()
     )
     assert isinstance(get(client_alice, job), StreamingHttpResponse)
+
+
+def test_who_waits_for_a_csv_leaves_the_threads_to_others(
+    alice: User,
+    client_alice: Client,
+    make_job: MakeJob,
+    large: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those who download: else a few clicks would leave no thread for a page."""
+    job = make_job(alice)
+    builder.request_usual_exports(job)
+    leased = timezone.now() + timedelta(minutes=1)
+    Job.objects.filter(pk=job.pk).update(lease_until=leased, lease_owner="x|1|y")
+    statuses = []
+
+    def click() -> None:
+        answer = get(client_alice, job)
+        statuses.append(answer.status_code)
+        list(answer)  # to its end
+
+    def click_again(_seconds: float) -> None:
+        click()
+        job.exports.all().delete()  # it could not be built
+
+    monkeypatch.setattr(time, "sleep", click_again)
+    click()
+    assert statuses == [503, 200, 200], "the third one waits nowhere"
+    assert not request_limits.downloads.taken
 
 
 def test_who_asks_while_the_csv_is_built_gets_that_one(

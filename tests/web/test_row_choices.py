@@ -10,11 +10,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from jobs.actions import submissions
 from jobs.drafts import estimates
 from jobs.models import Job, Pilot
 from jobs.rules.row_choices import CONTAINS, EMPTY, IS, NOT_EMPTY, Condition, RowChoice
 
-from ..conftest import Simulator
+from ..conftest import Simulator, drive_job
 
 MakeJob = Callable[..., Job]
 
@@ -50,6 +51,25 @@ def test_a_choice_is_saved_shown_and_taken_back(
     client_alice.post(page, {"all": "yes"})
     draft.refresh_from_db()
     assert draft.row_choice.is_all
+
+
+def test_the_head_of_a_job_says_how_many_rows_are_selected(
+    draft: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    page = reverse("job", args=[draft.pk])
+
+    def head() -> str:
+        return client_alice.get(page).content.decode().partition('id="headline"')[0]
+
+    given = {"column": ["text"], "operator": ["not_empty"], "value": [""]}
+    client_alice.post(reverse("choose_rows", args=[draft.pk]), given)
+    draft.refresh_from_db()
+    estimates.estimate_job(draft)
+    draft.refresh_from_db()
+    assert submissions.confirm(draft, draft.plan_sha256, draft.owner)
+    assert "2 of 3 rows selected" in head(), "before the worker has marked the third"
+    drive_job(draft)
+    assert "2 of 3 rows selected" in head()
 
 
 def test_empty_values_mean_empty_cells(draft: Job, client_alice: Client) -> None:

@@ -42,7 +42,7 @@ from ..driven_jobs import Drive, confirmed
 from ..pages import squeezed
 from .test_views_job_page import HX, MakeJob, add_batch, page_of, text
 
-KEY_REFUSED = "Anthropic rejected this site's API key."
+KEY_REFUSED = "Anthropic rejected this site’s API key."
 ESTIMATE = Estimate(
     key="",
     low=Decimal(6),

@@ -306,7 +306,7 @@ def test_a_key_that_is_not_accepted_is_said_in_words(
     job = drive(job, until=priced)
     submissions.confirm(job, job.plan_sha256, alice)
     drive(job, until=lambda _job: bool(Sending.get().pause))
-    assert "rejected this site's API key" in SiteState().why_not_sending
+    assert "rejected this site’s API key" in SiteState().why_not_sending
     settings.ANTHROPIC_API_KEY = "good key"
     assert not SiteState().why_not_sending, "another key, another answer"
     Job.objects.update(next_action_at=timezone.now())

@@ -256,13 +256,13 @@ def test_the_rows_that_differ_are_used(alice: User, drive: Drive, client_alice: 
     """And none while it is not known which these are."""
     source = store_job(alice, rows=[("good", "a"), ("bad", "b")])
     source.rows.update(answer="good")
-    assert accuracy.choose_gold(source, GoldChoice((("", "name"),)), alice)
+    assert accuracy.choose_gold(source, GoldChoice((("", "name"),)))
     advance.advance(source.pk)
     address = f"{reverse('next_step', args=[source.pk])}?differs=1"
     client_alice.post(address, {"which": "some", "name": "Wrong ones"})
     job = in_draft(Job.objects.get(name="Wrong ones"), drive)
     assert [cells[0] for cells in cells_of(job)] == ["bad"]
-    assert accuracy.choose_gold(source, GoldChoice((("", "text"),)), alice)
+    assert accuracy.choose_gold(source, GoldChoice((("", "text"),)))
     assert actions.update_rows(job, alice) is None
     assert client_alice.post(address, {"which": "some"}).status_code == 422
     job = actions.use_rows(source, JobSource.objects.get(job=job).wanted, "Too soon", alice)

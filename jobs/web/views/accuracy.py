@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
@@ -137,7 +137,7 @@ def _choose(request: HttpRequest, job: Job) -> HttpResponse:
         messages.error(request, WRONG_TOLERANCE)
         return redirect("accuracy", job.pk)
     choice = GoldChoice(pairs, False, "accents" in request.POST, tolerance)
-    if acting.choose_gold(job, choice, person(request)):
+    if acting.choose_gold(job, choice):
         if pairs:
             messages.success(request, "Answers are now compared with your column.")
         else:
@@ -238,6 +238,21 @@ def cells_of(job: Job, row: Row, choice: GoldChoice) -> list[tuple[str, str]]:
 
 SIZES = (10, 20, 50, 100)
 LONGEST_WRITTEN = 20_000
+NO_NUMBER = "Write a number, such as 3.5. Nothing was saved."
+HAS_ONE = "This row already has a right answer."
+NOTHING_WRITTEN = "Write the right answer first. Nothing was saved."
+
+
+@dataclass(frozen=True)
+class FieldToWrite:
+    """What the answer should be in one column. `text` was typed and not saved because of a
+    `problem`."""
+
+    name: str
+    kind: str
+    choices: tuple[str, ...]
+    text: str = ""
+    problem: str = ""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -254,30 +269,35 @@ def right_answers(request: HttpRequest, pk: int) -> HttpResponse:
     saved = saved.exclude(written_at=None)
     waiting = job.right_answers.filter(written_at=None).order_by("position")
     after, here = saved.first(), waiting.first()
-    drawn, written = job.right_answers.count(), job.right_answers.exclude(written_at=None).count()
     context = {
-        "job": job,
-        "drawn": drawn,
-        "written": written,
-        "sizes": [size for size in SIZES if size > drawn],
+        **_progress(job),
         "after": _beside(job, after.number, after.values) if after else None,
         "is_skipped": bool(after and not any(after.values.values())),
-        **(_to_write(job, here.number) if here and not after else {}),
+        **(_to_write(job, here.number, _fields(job)) if here and not after else {}),
     }
     return render(request, "accuracy/right_answers.html", context)
 
 
-def _to_write(job: Job, number: int) -> dict[str, Any]:
-    """The cells of a row, and what is to be written: nothing of Claude's answer."""
-    row = job.rows.get(number=number)
-    fields = [
-        (
+def _progress(job: Job) -> dict[str, Any]:
+    drawn, written = job.right_answers.count(), job.right_answers.exclude(written_at=None).count()
+    sizes = [size for size in SIZES if size > drawn]
+    return {"job": job, "drawn": drawn, "written": written, "sizes": sizes}
+
+
+def _fields(job: Job) -> list[FieldToWrite]:
+    return [
+        FieldToWrite(
             comparing.name_of_column(column.name),
             column.kind,
             {"yes_no": ("yes", "no")}.get(column.kind, column.choices),
         )
         for column in answer_columns(answer_shape_of(job))
     ]
+
+
+def _to_write(job: Job, number: int, fields: list[FieldToWrite]) -> dict[str, Any]:
+    """The cells of a row, and what is to be written: nothing of Claude's answer."""
+    row = job.rows.get(number=number)
     return {"number": number, "cells": cells_of(job, row, GoldChoice()), "fields": fields}
 
 
@@ -293,28 +313,47 @@ def _beside(job: Job, number: int, values: dict[str, str]) -> DifferentRow:
 def _write(request: HttpRequest, job: Job) -> HttpResponse:
     size = whole_number(request.POST.get("size"))
     if size:
-        if size in SIZES and not acting.draw_rows(job, size, person(request)):
+        if size in SIZES and not acting.draw_rows(job, size):
             messages.info(request, "There are no more rows with a good answer.")
         return redirect("right_answers", job.pk)
     number = whole_number(request.POST.get("number"))
-    columns = answer_columns(answer_shape_of(job))
-    texts = [text.strip()[:LONGEST_WRITTEN] for text in request.POST.getlist("right")]
     values: dict[str, str] = {}
     if "skip" not in request.POST:
-        pairs = zip(columns, texts, strict=False)
-        values = {column.name: text for column, text in pairs if text}
-        wrong = [
-            column
-            for column in columns
-            if column.kind == "number"
-            and values.get(column.name)
-            and read_number(values[column.name]) is None
-        ]
-        if wrong or not values:
-            words = "Write a number, such as 3.5." if wrong else "Write the right answer first."
-            messages.error(request, f"{words} Nothing was saved.")
-            return redirect("right_answers", job.pk)
+        fields = _typed(request, job)
+        if any(one.problem for one in fields):
+            return _show_again(request, job, number, fields)
+        names = [column.name for column in answer_columns(answer_shape_of(job))]
+        pairs = zip(names, fields, strict=True)
+        values = {name: one.text for name, one in pairs if one.text}
     if not acting.save_right_answer(job, number, values, person(request)):
-        messages.info(request, "This row already has a right answer.")
+        messages.info(request, HAS_ONE)
         return redirect("right_answers", job.pk)
     return redirect(f"{reverse('right_answers', args=[job.pk])}?saved={number}")
+
+
+def _typed(request: HttpRequest, job: Job) -> list[FieldToWrite]:
+    """The fields as they were filled in, with what is wrong."""
+    fields = _fields(job)
+    texts = [text.strip()[:LONGEST_WRITTEN] for text in request.POST.getlist("right")]
+    texts = [*texts, *[""] * len(fields)][: len(fields)]
+    if not any(texts):
+        return [replace(fields[0], problem=NOTHING_WRITTEN), *fields[1:]]
+    return [
+        replace(one, text=text, problem=NO_NUMBER if _is_no_number(one.kind, text) else "")
+        for one, text in zip(fields, texts, strict=True)
+    ]
+
+
+def _is_no_number(kind: str, text: str) -> bool:
+    return kind == "number" and text != "" and read_number(text) is None
+
+
+def _show_again(
+    request: HttpRequest, job: Job, number: int, fields: list[FieldToWrite]
+) -> HttpResponse:
+    """The page with what was typed, while that row still has no right answer."""
+    if not job.right_answers.filter(number=number, written_at=None).exists():
+        messages.info(request, HAS_ONE)
+        return redirect("right_answers", job.pk)
+    context = {**_progress(job), **_to_write(job, number, fields)}
+    return render(request, "accuracy/right_answers.html", context, status=422)

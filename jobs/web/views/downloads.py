@@ -78,13 +78,20 @@ def _file(request: HttpRequest, job: Job, kind: str) -> HttpResponseBase:
     form = {name: bool(request.GET.get(name)) for name in ("plain", "semicolons")}
     name = table.file_name(job, kind, only)
     is_ready = kind == "csv" and not any(form.values()) and not job.masked
-    if is_ready and (file := builder.open_or_await(job, only, AWAITED_SECONDS)):
+    if is_ready and (file := _built_csv(request, job, only)):
         return _ready(request, job, kind, only, file)
     try:
         chunks = _chunks(job, kind, only, form)
     except DamagedResults as damaged:
         return _say_damaged(request, damaged)
     return to_be_saved(request, StreamingHttpResponse(_noting_damage(chunks)), name)
+
+
+def _built_csv(request: HttpRequest, job: Job, only: str) -> CheckedFile | None:
+    """The CSV that the worker has built or is building. Who waits for it takes one of the places
+    for downloads, so that pages have the other threads. Raises TooManyDownloads."""
+    with request_limits.place_to_wait(person(request).pk):
+        return builder.open_or_await(job, only, AWAITED_SECONDS)
 
 
 def _ready(

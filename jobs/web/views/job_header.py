@@ -73,6 +73,7 @@ def header_context(
         "counts": counts_of(job),
         "problem_count": problem_count(job),
         "bar_words": _bar_words(job),
+        "rows_in_words": _rows_in_words(job),
         "again": again,
         "preparing": again if again and again.step != Round.Step.READY else None,
         "elapsed": elapsed(job, again),
@@ -140,6 +141,16 @@ def counts_of(job: Job) -> list[Count]:
         url = rows_url(job, outcome=Outcome.LEFT_OUT.value, cause=NOT_SELECTED)
         found.append(Count("not selected", job.unselected_count, "skipped", url, "0", ""))
     return found
+
+
+def _rows_in_words(job: Job) -> str:
+    """ "61 rows", "43 of 61 rows selected" """
+    # The price knows how many are not selected before the worker has marked them.
+    survey = job.estimate.basis.survey if job.estimate else None
+    unselected = job.unselected_count or (survey.unselected if survey else 0)
+    if not unselected:
+        return rows(job.row_count)
+    return f"{job.row_count - unselected:,} of {rows(job.row_count)} selected"
 
 
 def _bar_words(job: Job) -> str:

@@ -186,11 +186,11 @@ def list_rounds(job: Job) -> list[Round]:
 
 
 def trial_hint(job: Job) -> dict[str, Any]:
-    """Whether a draft can be tested, and about what a test of the usual number of rows costs."""
-    price = _price_of_a_row(job)
+    """Of how many rows a test usually is, and about what that costs: None while that is not known,
+    or the draft cannot be tested."""
+    price = None if checks.problems(job) else _price_of_a_row(job)
     count = min(TrialForm.base_fields["count"].initial, job.sendable_count)
     return {
-        "can_test": not checks.problems(job),
         "test_count": count,
         "test_price": None if price is None else price * count,
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """The command line of the site: `python manage.py help`."""
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,7 @@ def main() -> None:
         # Django answers these two itself, with its own version, before it looks for a command.
         sys.stdout.write(f"{__version__}\n")
         return
+    gc.set_threshold(10_000)  # nearly all that is imported stays, and need not be looked through
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

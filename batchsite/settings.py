@@ -254,7 +254,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.socialaccount",
-    "allauth.socialaccount.providers.openid_connect",
+    # A tenth of what any command imports, so only where people sign in this way.
+    *(["allauth.socialaccount.providers.openid_connect"] if HAS_SSO else []),
     "allauth.usersessions",
     "jobs",
 ]

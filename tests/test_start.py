@@ -31,6 +31,7 @@ HEAVY = {
     "openpyxl",
     "psycopg",
     "pydantic",
+    "requests",
     "xlsxwriter",
 }
 OF_STATUS = """

@@ -51,15 +51,16 @@ LEAST_WAIT, MOST_WAIT, USUAL_WAIT = 1.0, 900.0, 60.0
 CROWDED, FIRST_GO = timedelta(minutes=15), timedelta(seconds=5)
 
 
-def hold(job_pk: int, why: str) -> None:
+def hold(job_pk: int, why: str, told: str = "") -> None:
     """Say that a person is needed, in `Job.held` and in the log, and tell people. A job that is
-    held already stays held for the first reason; the next one is said when that is gone."""
+    held already stays held for the first reason; the next one is said when that is gone. `told`:
+    what to do, for notifications; "": to open the job."""
     why = why.replace("\0", "\ufffd")  # which PostgreSQL does not take
     sent = Job.objects.filter(pk=job_pk, state__in=Job.SENT).exclude(state=Job.State.FINISHED)
     with transaction.atomic():
         if sent.filter(held="").update(held=why):
             job_log.write(job_pk, f"Action needed: {why}")
-            outbox.tell_about_job("action_needed", _with_owner(job_pk))
+            outbox.tell_about_job("action_needed", _with_owner(job_pk), Facts(text=told))
 
 
 def end_hold(job_pk: int, why: str = "", *, go_on: bool = False) -> bool:

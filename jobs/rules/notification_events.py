@@ -28,7 +28,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     days: int = 0  # that are left
     ended: str = ""  # "stopped" or "finished": the job does not continue
     who: str = ""  # the user name of the person who did it
-    text: str = ""  # of an alarm, or why spending was stopped: one whole sentence of ours
+    text: str = ""  # of an alarm, why spending was stopped, or what to do: whole sentences of ours
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def detail_of(event: str, facts: Facts) -> str:
         return f"We could not download them yet. Anthropic deletes them {when}."
     return {
         "test": "Notifications of batchsite arrive here.",
-        "action_needed": "It cannot continue by itself. Open the job to see what to do.",
+        "action_needed": facts.text
+        or "It cannot continue by itself. Open the job to see what to do.",
         "action_solved": {
             "stopped": "The job was stopped.",
             "finished": "The job is finished.",

@@ -37,6 +37,7 @@ from ..spending import caps
 from . import tally
 
 Step = Pilot.Step
+TOLD = "The first rows are answered. Look at the answers, then send the other rows."
 ASKED_AGAIN = "This row is to be asked again with another prompt."
 
 
@@ -68,7 +69,7 @@ def _hold(job: Job) -> None:
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=job.pk)  # before the pilot, as in release_rest
         if Pilot.objects.filter(job=job, step=Step.WAITING).exists():
-            holds.hold(job.pk, PILOT_IS_IN)
+            holds.hold(job.pk, PILOT_IS_IN, told=TOLD)
 
 
 def _result_of(job: Job, pilot: Pilot) -> PilotResult:

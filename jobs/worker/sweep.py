@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 # A sign of life is stored so often: whoever reads it wants one within site_health.SIGN_OF_LIFE.
 BEAT = timedelta(seconds=30)
 # While nothing changes, the next sweep is then at the latest: times that are not asked for below.
-IDLE = timedelta(seconds=10)
+IDLE = timedelta(seconds=20)
 TROUBLE_SECONDS = 5.0
 
 # Checks at the provider, what is sent to people, and copies, by kind of slot.

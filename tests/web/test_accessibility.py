@@ -46,6 +46,15 @@ OPEN_ONE = """
 }
 """
 CLOSE_ONE = OPEN_ONE.replace("showPopover", "hidePopover").replace("= true", "= false")
+# Of a menu that is open: from where to where, if it does not fit into the window.
+CUT_OFF = """
+([selector, number]) => {
+  const panel = document.querySelectorAll(selector)[number].querySelector(".menu-panel");
+  const { left, right } = panel.getBoundingClientRect();
+  return left < 0 || right > innerWidth ? `${Math.round(left)} to ${Math.round(right)} px` : "";
+}
+"""
+MENUS = "main details.menu"
 OF_ONE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 OPEN_ALL = (
     "() => { for (const one of document.querySelectorAll('details:not(.menu)')) one.open = true; }"
@@ -135,6 +144,16 @@ def barriers(page: Page, address: str, name: str) -> Iterator[str]:
         page.set_viewport_size({"width": room, "height": 900})
         if (width := page.evaluate(WIDTH)) > room:
             yield f"{name}: {width} px wide at {room}: {json.dumps(page.evaluate(WIDE))}"
+        yield from cut_off(page, f"{name} at {room} px")
+
+
+def cut_off(page: Page, name: str) -> Iterator[str]:
+    """Menus of which a part is beside the window, where nobody can scroll to."""
+    for number in range(page.locator(MENUS).count()):
+        page.evaluate(OPEN_ONE, [MENUS, number])
+        if where := page.evaluate(CUT_OFF, [MENUS, number]):
+            yield f"{name}, menu {number}: {where}"
+        page.evaluate(CLOSE_ONE, [MENUS, number])
 
 
 def covered(page: Page, name: str) -> Iterator[str]:
@@ -145,7 +164,8 @@ def covered(page: Page, name: str) -> Iterator[str]:
         "light": {"type": "tag", "values": OF_ONE},
         "dark": {"type": "rule", "values": OF_LIGHT},
     }
-    for selector in ("main details.menu", "main .dialog[popover]", *header):
+    yield from cut_off(page, name)
+    for selector in (MENUS, "main .dialog[popover]", *header):
         for number in range(page.locator(selector).count()):
             page.evaluate(OPEN_ONE, [selector, number])
             for scheme, rules in looks.items():

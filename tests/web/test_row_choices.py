@@ -12,7 +12,9 @@ from django.urls import reverse
 
 from jobs.actions import submissions
 from jobs.drafts import estimates
+from jobs.drafts.selected_rows import WHY
 from jobs.models import Job, Pilot
+from jobs.rules.judging import NOT_SELECTED
 from jobs.rules.row_choices import CONTAINS, EMPTY, IS, NOT_EMPTY, Condition, RowChoice
 
 from ..conftest import Simulator, drive_job
@@ -77,6 +79,15 @@ def test_empty_values_mean_empty_cells(draft: Job, client_alice: Client) -> None
     client_alice.post(reverse("choose_rows", args=[draft.pk]), given)
     draft.refresh_from_db()
     assert draft.row_choice.where == (Condition("text", EMPTY),)
+
+
+def test_rows_that_were_not_selected_say_so(
+    make_job: MakeJob, alice: User, client_alice: Client
+) -> None:
+    unselected = {"outcome": "left_out", "cause": NOT_SELECTED, "problem": WHY}
+    job = make_job(alice, outcomes=["good", unselected])
+    shown = client_alice.get(reverse("rows", args=[job.pk])).content.decode()
+    assert '<span class="badge tag-secondary">Not selected</span>' in shown
 
 
 def test_a_few_rows_are_sent_first_from_the_page(

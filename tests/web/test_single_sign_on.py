@@ -20,7 +20,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import jwt
 import pytest
 from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers import registry
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
@@ -98,6 +100,7 @@ def process() -> Iterator[Issuer]:
 
 @pytest.fixture
 def issuer(process: Issuer, settings: Settings, db: None) -> Issuer:
+    registry.register(OpenIDConnectProvider)  # as its app does where HAS_SSO is set at the start
     settings.HAS_SSO, settings.OIDC_ALLOWED_GROUPS = True, ["staff"]
     settings.OIDC_ADMIN_GROUP, settings.OIDC_AUDITOR_GROUP = "admins", "auditors"
     use(settings, process, process.url)

@@ -33,6 +33,7 @@ from jobs.models import (
 from jobs.models.pilots import PilotQuerySet
 from jobs.results import statistics
 from jobs.retries import rounds
+from jobs.rules import notification_events
 from jobs.rules.pilots import PilotChoice
 from jobs.rules.retry_choices import RetryChoice
 from jobs.spending import caps, ledger
@@ -94,6 +95,7 @@ def test_the_pilot_is_sent_first_and_then_the_rest(alice: User, simulator: Simul
     # People are told once, and a look again changes nothing.
     told = Notification.objects.filter(person=alice, event="action_needed")
     assert told.count() == 1
+    assert "send the other rows" in notification_events.detail_of("action_needed", told[0].facts)
     job = drive_job(job, until=lambda job: True)
     assert simulator.accepted() == first and told.count() == 1
     # It is continued once, whatever is clicked twice.

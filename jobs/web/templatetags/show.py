@@ -24,6 +24,7 @@ from ...ingest.shapes import Option
 from ...models import Batch, Job, Outcome, RowChange, role_of
 from ...rules import pricing
 from ...rules import wording as words
+from ...rules.judging import NOT_SELECTED, describe_cause
 from ...rules.text_changes import Piece
 
 register = template.Library()
@@ -275,7 +276,10 @@ def state_badge(job: Job, paused: bool) -> SafeString:
 
 @register.filter
 def outcome_badge(row: Any) -> SafeString:
-    return badge(row.get_outcome_display(), OUTCOME_COLOURS[row.outcome])
+    text = row.get_outcome_display()
+    if row.outcome == Outcome.LEFT_OUT and row.cause == NOT_SELECTED:
+        text = describe_cause(row.cause).title
+    return badge(text, OUTCOME_COLOURS[row.outcome])
 
 
 @register.filter

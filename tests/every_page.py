@@ -22,6 +22,7 @@ from jobs.models import (
     PILOT_IS_IN,
     Batch,
     Delivery,
+    GoldStandard,
     Heartbeat,
     Job,
     JournalState,
@@ -36,8 +37,10 @@ from jobs.models.outbox import Facts
 from jobs.notifications import destinations
 from jobs.results import review_sample
 from jobs.rules import result_proof
+from jobs.rules.accuracy import Accuracy, ColumnAccuracy
 from jobs.rules.pilots import PilotResult
 from jobs.rules.recipes import Recipe
+from jobs.rules.right_answers import GoldChoice
 from jobs.web.examples import EXAMPLES
 from jobs.web.views import errors
 from jobs.worker import sweep
@@ -223,6 +226,16 @@ def pages_of_a_pilot(cast: Cast) -> Iterator[Page]:
         job=job, step=Pilot.Step.WAITING, rows=4, numbers=[1, 2, 3, 4], result=result
     )
     yield "job, pilot is in", get(cast.as_eve, page_of(job))
+    right = ColumnAccuracy("", "name", "text", compared=3, correct=2)
+    GoldStandard.objects.create(
+        job=job,
+        choice=GoldChoice((("", "name"),)),
+        compared=Accuracy((right,), rows=3, different=1),
+        compared_rows=job.rows_version,
+        compared_choice=1,
+    )
+    yield "job, pilot with right answers", get(cast.as_eve, page_of(job))
+    yield "right answers of a pilot", get(cast.as_eve, f"{page_of(job)}accuracy/")
     yield "end the pilot", get(cast.as_eve, f"{page_of(job)}pilot/change-prompt/")
     job.delete()
 

@@ -30,7 +30,7 @@ from ..models import (
     job_log,
     note_change,
 )
-from ..results import statistics
+from ..results import accuracy, statistics
 from ..rules import wording
 from ..rules.pilots import PilotResult, keeps_rule, price_of_rest
 from ..spending import caps
@@ -60,6 +60,7 @@ def step_of_pilot(job: Job, lease: Lease) -> bool:
         return not mine.update(step=Step.RELEASED)
     if pilot.is_waiting and not (_keeps_rule(job, pilot) and _release_by_rule(job)):
         _hold(job)
+        accuracy.compare_if_due(job, lease, pilot.numbers)  # for the person who decides
     return True
 
 

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 MOST_ROWS = 5_000  # of a pilot
 USUAL_ROWS, LEAST_USUAL = 100, 10  # offered, if the job has enough
-USUAL_RULE = 97  # percent
+USUAL_RULE, LEAST_RULE = 97, 50  # percent; the page offers no less than the least
 
 
 def usual_rows(rows: int) -> int:

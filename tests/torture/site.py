@@ -190,6 +190,11 @@ def manage_main(*arguments: str) -> None:
     call_command(*arguments)
 
 
+def command_main(clock: Path, *arguments: str) -> None:
+    leap_with(clock)
+    manage_main(*arguments)
+
+
 def web_main(port: int, clock: Path) -> None:
     leap_with(clock)
     arguments = ["gunicorn", "batchsite.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "8"]
@@ -573,6 +578,11 @@ class Site:
         self._start_web()
         wait_until(self.web_is_up, "the web server answers")
         self.start_workers()
+
+    def manage(self, *arguments: str) -> Process:
+        """A command that somebody at the shell of this site has just started."""
+        log = self.logs / "command.log"
+        return Process(fork(lambda: command_main(self._clock, *arguments), log, self.environment))
 
     @property
     def is_full(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import StreamingHttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -108,6 +109,33 @@ def test_any_earlier_job_answers_a_row_that_was_sent_there(
     assert [one["cost_usd"] for one in lines if one["earlier_job"]] == ["0", "0"]
     page = client_alice.get(reverse("row", args=[job.pk, 1])).content.decode()
     assert f"row 2 of job {may.pk}" in page
+
+
+def test_a_file_names_no_job_that_its_reader_may_not_see(
+    alice: User, bob: User, client_alice: Client, client_bob: Client
+) -> None:
+    may = answered(alice)
+    job = draft(alice, state=Job.State.SUBMITTING)
+    assert marked(job) == [may.pk, None, may.pk]
+    # Only now is it shared; what answered it is not.
+    team = Team.objects.create(name="readers")
+    Membership.objects.create(team=team, person=bob)
+    Job.objects.filter(pk=job.pk).update(team=team)
+
+    def earlier(client: Client) -> list[tuple[int | None, int | None]]:
+        answer = client.get(reverse("download", args=[job.pk, "jsonl"]))
+        assert isinstance(answer, StreamingHttpResponse)
+        lines = [json.loads(line) for line in answer.getvalue().splitlines()]
+        assert [bool(one["answer"]) for one in lines] == [True, False, True]
+        return [(one["earlier_job"], one["earlier_row"]) for one in lines]
+
+    assert earlier(client_alice) == [(may.pk, 2), (None, None), (may.pk, 1)]
+    assert earlier(client_bob) == [(None, None)] * 3
+    # Nor the job that it runs again, whose rows older versions do not name.
+    job.rows.exclude(earlier=None).update(earlier_job=None)
+    Job.objects.filter(pk=job.pk).update(previous=may)
+    assert earlier(client_alice) == [(may.pk, 2), (None, None), (may.pk, 1)]
+    assert earlier(client_bob) == [(None, None)] * 3
 
 
 @pytest.mark.parametrize(

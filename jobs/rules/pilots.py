@@ -39,6 +39,7 @@ class PilotResult:
     rest_rows: int
     rest_low: Decimal  # the usual range
     rest_high: Decimal
+    reused: int = 0  # rows of the job that have the answer of an earlier one to the same prompt
 
     @property
     def rest_expected(self) -> Decimal:

@@ -205,6 +205,42 @@ def test_another_prompt_for_the_rest_with_or_without_the_pilot(
     assert job.rows.filter(outcome=Outcome.GOOD, problem="").count() == 30
 
 
+@pytest.mark.parametrize("ask_again", [False, True])
+def test_another_prompt_is_for_the_answers_of_earlier_jobs_as_for_the_pilot(
+    alice: User, client_alice: Client, simulator: Simulator, ask_again: bool
+) -> None:
+    """They are answers to the old prompt, too: the page says so, and the same choice is theirs."""
+    drive_job(begun(alice, 6, PilotChoice(1, "", 1)))
+    cells = [(str(n), "Oslo", f"text {n} [simulate:good]") for n in range(20)]
+    job = draft_of(alice, rows=cells, only_new=True)
+    assert job.estimate is not None and job.estimate.rows == 14
+    assert submissions.confirm(job, job.plan_sha256, alice, PilotChoice(4))
+    job = drive_job(job, until=is_in)
+    accepted = simulator.truth()["accepted_rows"]
+    address = reverse("end_pilot", args=[job.pk])
+    page = words_on(client_alice, address)
+    assert "The 4 rows of the pilot and 6 rows answered from earlier jobs" in page
+    assert "those answers are to the old prompt, too" in page
+    old = dict(job.rows.exclude(earlier=None).values_list("number", "answer"))
+    assert len(old) == 6
+    client_alice.post(address, {"again": "yes" if ask_again else "no"})
+    job = drive_job(job)
+    # Nothing is lost before they are asked again.
+    assert dict(job.rows.filter(number__in=old).values_list("number", "answer")) == old
+    again = RetryChoice("canceled", prompt="Is it good? {{text}}")
+    plan = rounds.make_plan(job, again)
+    assert plan.rows == (20 if ask_again else 10)
+    assert retries.confirm_retry(job, again, plan.key, alice)
+    job = drive_job(Job.objects.get(pk=job.pk))
+    assert job.good_count == 20
+    assert simulator.truth()["accepted_rows"] == accepted + plan.rows
+    new_prompt = job.rounds.get().number
+    asked = set(job.rows.filter(round=new_prompt).values_list("number", flat=True))
+    assert (set(old) <= asked) == ask_again
+    reused = set(job.rows.exclude(earlier=None).values_list("number", flat=True))
+    assert reused == (set() if ask_again else set(old))
+
+
 def test_a_click_at_the_moment_when_the_pilot_comes_in_holds_nothing(
     alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

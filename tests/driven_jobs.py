@@ -13,6 +13,7 @@ from jobs.actions import submissions, uploads
 from jobs.drafts import estimates
 from jobs.models import Job
 from jobs.results import table
+from jobs.rules.pilots import PilotChoice
 from jobs.rules.recipes import Recipe
 
 from .conftest import store_job
@@ -33,7 +34,12 @@ def priced(job: Job) -> bool:
     return bool(job.plan_sha256) and estimates.current(job) is not None
 
 
-def confirmed(owner: User, rows: list[list[str]], recipe: Recipe = RECIPE) -> Job:
+def confirmed(
+    owner: User,
+    rows: list[list[str]],
+    recipe: Recipe = RECIPE,
+    pilot: PilotChoice | None = None,
+) -> Job:
     """A job that was priced and confirmed, and not sent yet. Its rows are stored as if its file had
     been read, which takes longer than all that comes after."""
     job = store_job(
@@ -41,7 +47,7 @@ def confirmed(owner: User, rows: list[list[str]], recipe: Recipe = RECIPE) -> Jo
     )
     estimates.estimate_job(job)
     job.refresh_from_db()
-    assert submissions.confirm(job, job.plan_sha256, owner)
+    assert submissions.confirm(job, job.plan_sha256, owner, pilot)
     return job
 
 

@@ -56,6 +56,16 @@ POINTS = {
     "deleting: some rows deleted": 3,
 }
 
+# Those of a job that sends some rows first; the rest of its way has those above.
+PILOT_POINTS = {
+    "pilot: rows chosen, not stored": 1,
+    "pilot: rows stored, none planned": 1,
+    "pilot: in, result not stored": 1,
+    "pilot: in, nobody told": 1,
+    "pilot: the rest may go, not committed": 1,
+    "pilot: the rest may go, nothing planned": 1,
+}
+
 
 def before(owner: Any, name: str, reached: Callable[[], None]) -> None:
     original = getattr(owner, name)
@@ -80,7 +90,13 @@ def after(owner: Any, name: str, reached: Callable[[], None]) -> None:
 
 def arrange(point: str, reached: Callable[[], None]) -> None:
     """Call `reached` whenever the product comes to `point`."""
-    stages = (arrange_planning, arrange_sending, arrange_collecting, arrange_ending)
+    stages = (
+        arrange_planning,
+        arrange_sending,
+        arrange_pilot,
+        arrange_collecting,
+        arrange_ending,
+    )
     if not any(stage(point, reached) for stage in stages):
         raise SystemExit(f"There is no point {point!r}")
 
@@ -151,6 +167,37 @@ def arrange_sending(point: str, reached: Callable[[], None]) -> bool:
         case _:
             return False
     return True
+
+
+def arrange_pilot(point: str, reached: Callable[[], None]) -> bool:
+    """The points of a pilot. False when `point` is none of them."""
+    from jobs.drafts import pilots as drafted
+    from jobs.models import job_log
+    from jobs.worker import pilots, sent_jobs
+
+    match point:
+        case "pilot: rows chosen, not stored":
+            after(drafted, "draw_numbers", reached)
+        case "pilot: rows stored, none planned":
+            before(job_log, "write", lambda: reached() if called_by("draw_next") else None)
+        case "pilot: in, result not stored":
+            after(pilots, "_result_of", reached)
+        case "pilot: in, nobody told":
+            before(pilots, "_hold", reached)
+        case "pilot: the rest may go, not committed":
+            before(job_log, "write", lambda: reached() if called_by("release_rest") else None)
+        case "pilot: the rest may go, nothing planned":
+            # Whoever let them go: the rule in the worker, or a person elsewhere.
+            before(sent_jobs, "_step_of_sending", lambda: reached() if rest_may_go() else None)
+        case _:
+            return False
+    return True
+
+
+def rest_may_go() -> bool:
+    from jobs.models import Pilot
+
+    return bool(Pilot.objects.filter(step=Pilot.Step.RELEASED).exists())
 
 
 def arrange_collecting(point: str, reached: Callable[[], None]) -> bool:

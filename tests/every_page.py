@@ -22,6 +22,7 @@ from jobs.models import (
     PILOT_IS_IN,
     Batch,
     Delivery,
+    GoldStandard,
     Heartbeat,
     Job,
     JournalState,
@@ -36,8 +37,10 @@ from jobs.models.outbox import Facts
 from jobs.notifications import destinations
 from jobs.results import review_sample
 from jobs.rules import result_proof
+from jobs.rules.accuracy import Accuracy, ColumnAccuracy
 from jobs.rules.pilots import PilotResult
 from jobs.rules.recipes import Recipe
+from jobs.rules.right_answers import GoldChoice
 from jobs.web.examples import EXAMPLES
 from jobs.web.views import errors
 from jobs.worker import sweep
@@ -81,6 +84,7 @@ def every_page(simulator: Simulator) -> Iterator[Page]:
     yield from pages_of_the_site(cast)
     yield from pages_of_the_help(cast)
     yield from pages_of_errors(cast)
+    yield from pages_of_a_next_step(cast)
 
 
 def get(client: Client, path: str, status: int = 200) -> bytes:
@@ -173,7 +177,10 @@ def pages_of_drafts(cast: Cast) -> Iterator[Page]:
     asked = "?rows=20&which=first&model=claude-haiku-5-5&model=claude-sonnet-5-5&prompt=1"
     yield "versions, priced", get(cast.as_eve, f"{versions}{asked}")
     yield "right answers, draft", get(cast.as_eve, reverse("accuracy", args=[draft.pk]))
-    yield "confirm", get(cast.as_eve, f"{page_of(draft)}confirm/")
+    confirm = f"{page_of(draft)}confirm/"
+    yield "confirm", get(cast.as_eve, confirm)
+    wrong = {"first": "yes", "pilot_rows": "0", "pilot_rule": "on", "pilot_share": "120"}
+    yield "confirm, pilot refused", post(cast.as_eve, confirm, 422, **wrong)
     yield "save as template", get(cast.as_eve, f"{page_of(draft)}save-as-template/")
     change_job(draft, prompt="Sum up {{Review text}}")
     yield "choose rows", get(cast.as_eve, f"{page_of(draft)}choose-rows/")
@@ -223,6 +230,16 @@ def pages_of_a_pilot(cast: Cast) -> Iterator[Page]:
         job=job, step=Pilot.Step.WAITING, rows=4, numbers=[1, 2, 3, 4], result=result
     )
     yield "job, pilot is in", get(cast.as_eve, page_of(job))
+    right = ColumnAccuracy("", "name", "text", compared=3, correct=2)
+    GoldStandard.objects.create(
+        job=job,
+        choice=GoldChoice((("", "name"),)),
+        compared=Accuracy((right,), rows=3, different=1),
+        compared_rows=job.rows_version,
+        compared_choice=1,
+    )
+    yield "job, pilot with right answers", get(cast.as_eve, page_of(job))
+    yield "right answers of a pilot", get(cast.as_eve, f"{page_of(job)}accuracy/")
     yield "end the pilot", get(cast.as_eve, f"{page_of(job)}pilot/change-prompt/")
     job.delete()
 
@@ -297,6 +314,24 @@ def pages_of_right_answers(cast: Cast) -> Iterator[Page]:
     post(cast.as_alice, f"{base}write/", 302, number=number, right="good")
     yield "right answers by hand, both", get(cast.as_alice, f"{base}write/?saved={number}")
     job.delete()
+
+
+def pages_of_a_next_step(cast: Cast) -> Iterator[Page]:
+    outcomes = [{"outcome": "good", "answer": f"Answer {number}"} for number in range(11)]
+    columns = ("answer", "review")  # the first is called like ours
+    source = store_job(
+        cast.alice, rows=REVIEWS[:12], outcomes=[*outcomes, "errored"], columns=columns
+    )
+    address = f"{page_of(source)}next/"
+    yield "next step", get(cast.as_alice, address)
+    yield "next step, some rows", get(cast.as_alice, f"{address}?outcome=attention")
+    yield "next step, refused", post(cast.as_alice, address, 422, which="none", name="x" * 500)
+    post(cast.as_alice, address, 302, which="good", name="Second step")
+    job = drive_job(Job.objects.latest("pk"), until=lambda job: job.state == Job.State.DRAFT)
+    yield "draft from another job", get(cast.as_alice, page_of(job))
+    yield "job with a next step", get(cast.as_alice, page_of(source))
+    job.delete()
+    source.delete()
 
 
 def pages_of_imports(cast: Cast, simulator: Simulator) -> Iterator[Page]:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F
 
-from ..models import GoldStandard, Job, RightAnswer, clock
+from ..models import GoldStandard, Job, Pilot, RightAnswer, clock
 from ..results import builder, review_sample
 from ..rules.right_answers import GoldChoice
 from .nudges import nudge_worker
@@ -86,7 +86,9 @@ def _renew(locked: Job) -> None:
         return
     Job.objects.filter(pk=locked.pk).update(rows_changed=F("rows_changed") + 1)
     locked.runs_again().price_anew(clock.now())  # their plans name the version of its rows
-    if locked.state == Job.State.FINISHED:
+    is_finished = locked.state == Job.State.FINISHED
+    if is_finished:
         builder.request_exports_after_review(locked)
+    if is_finished or Pilot.objects.filter(job=locked, step=Pilot.Step.WAITING).exists():
         Job.objects.filter(pk=locked.pk).update(next_action_at=clock.now())
         nudge_worker(locked)

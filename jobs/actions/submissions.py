@@ -85,10 +85,17 @@ def confirm(job: Job, plan_sha256: str, user: User, pilot: PilotChoice | None = 
                 "rows": estimate.rows,
                 "most_usd": format(estimate.most, "f"),
                 "approved_by": job.approval_by_id if approved else None,
-                **({"pilot_rows": pilot.rows} if pilot else {}),
+                **_of_pilot(pilot),
             }
             audit.record("job_submitted", who=user, job=job.pk, after=after)
     return confirmed
+
+
+def _of_pilot(pilot: PilotChoice | None) -> dict[str, audit.Value]:
+    """What the audit log says of a pilot."""
+    if pilot is None:
+        return {}
+    return {"pilot_rows": pilot.rows, "pilot_rule_percent": pilot.least_good or None}
 
 
 def require_rows(person: User, rows: int, now: datetime) -> None:

@@ -55,6 +55,7 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         Job.objects.filter(pk=job.pk).update(deduplicated=True)
         return
     contents = RowContents(recipe, job.columns)
+    before = _version_of_previous(job)  # from before its rows are looked at
     found = find_repeated_rows(job, recipe, recipe.only_new, recipe.skip_duplicates, True, lease)
     answered = size = alike = alike_size = gone = 0
     while some := list(islice(found, SLICE)):
@@ -64,7 +65,7 @@ def mark_repeated_rows(job: Job, lease: Lease) -> None:
         size += sum(contents.bytes(one.cells) for one in some if one.earlier)
         alike += sum(one.same_as > 0 for one in some)
         alike_size += sum(contents.bytes(one.cells) for one in some if one.same_as)
-        gone += _mark(job, some)
+        gone += _mark(job, some, before)
         lease.renew()
     if gone:
         return  # look again
@@ -95,8 +96,17 @@ _MARK = (
 )
 
 
-def _mark(job: Job, found: Sequence[RepeatedRow]) -> int:
-    """How many answers of earlier jobs were gone by the time they were to be copied."""
+def _version_of_previous(job: Job) -> int:
+    """Of the rows of the job that `job` runs again: it changes with any of them."""
+    if job.previous_id is None:
+        return 0
+    found = Job.objects.filter(pk=job.previous_id).values_list("rows_version", flat=True)
+    return found.first() or 0
+
+
+def _mark(job: Job, found: Sequence[RepeatedRow], before: int) -> int:
+    """How many answers of earlier jobs were gone by the time they were to be copied. `before`: as
+    _version_of_previous gave it when `found` was looked for."""
     marks = [
         (
             one.same_as or None,
@@ -116,14 +126,16 @@ def _mark(job: Job, found: Sequence[RepeatedRow]) -> int:
     with slice_transaction(), connection.cursor() as cursor:
         note_change(job.pk)
         cursor.executemany(_MARK, marks)
-        return _copy_earlier(known, sources) if sources else 0
+        return _copy_earlier(known, sources, before) if sources else 0
 
 
-def _copy_earlier(rows: RowQuerySet, sources: Collection[int]) -> int:
+def _copy_earlier(rows: RowQuerySet, sources: Collection[int], before: int) -> int:
     """Copy to `rows` the good answers of the rows of other jobs that they name. Those whose answer
-    is gone by now are as if none had been found; how many."""
+    is gone by now, or may be one to another request, are as if none had been found; how many."""
     there = good_rows(sources).filter(job_id=OuterRef("earlier_job"))
-    _copy(rows.filter(request_key=None), there, "earlier")
+    # Found by what is in the rows: none of them may have changed since.
+    same = there.filter(job__rows_version=before)
+    _copy(rows.filter(request_key=None), same, "earlier")
     asked = rows.filter(request_key__isnull=False)
     # Who sends the same has it: the row may have been sent with another prompt since.
     _copy(asked, there.filter(request_key=OuterRef("request_key")), "earlier")

@@ -110,13 +110,14 @@ def compare_job(
     choice: GoldChoice,
     differ: Callable[[Sequence[int]], None] = lambda _numbers: None,
     between: Callable[[], None] = lambda: None,
+    numbers: Sequence[int] | None = None,
 ) -> Accuracy:
-    """Compare all answers of `job`. `differ` is given the numbers of rows that differ, `between`
-    is called after each slice."""
+    """Compare all answers of `job`, or those of the rows `numbers`. `differ` is given the numbers
+    of rows that differ, `between` is called after each slice."""
     comparison = Comparison(job, choice)
     counters = [ColumnCounter(column, of, comparison.choice) for column, of in comparison.columns]
     rows = unanswered = different = 0
-    for some in _slices(job, comparison):
+    for some in _slices(job, comparison, numbers):
         differing = []
         for number, gold, answer in some:
             if not any(text.strip() for text in gold.values()):
@@ -141,11 +142,15 @@ def compare_job(
 Compared = tuple[int, dict[str, str], str | None]  # number, right answers, usable answer
 
 
-def _slices(job: Job, comparison: Comparison) -> Iterator[list[Compared]]:
-    """The rows that were to be answered, slice by slice."""
+def _slices(
+    job: Job, comparison: Comparison, numbers: Sequence[int] | None
+) -> Iterator[list[Compared]]:
+    """The rows that were to be answered, slice by slice; of `numbers` only those."""
     if not comparison.columns:
         return
     rows = Row.objects.filter(job=job).exclude(outcome__in=NOT_ASKED)
+    if numbers is not None:
+        rows = rows.filter(number__in=numbers)
     names = ("source", "answer", "outcome", "cause")
     if comparison.choice.by_hand:
         written = written_values(job)
@@ -169,10 +174,12 @@ def written_values(job: Job) -> dict[int, dict[str, str]]:
 # --- By the worker --------------------------------------------------------------------------------
 
 
-def compare_if_due(job: Job, lease: Lease) -> timedelta | None:
+def compare_if_due(
+    job: Job, lease: Lease, numbers: Sequence[int] | None = None
+) -> timedelta | None:
     """Compare the answers of a finished job anew if they, or what they are compared with, have
-    changed. Returns the wait until that is due; None when there is nothing to do. Raises
-    LeaseLost."""
+    changed; of a job whose pilot is in those of its rows, `numbers`. Returns the wait until that is
+    due; None when there is nothing to do. Raises LeaseLost."""
     gold = GoldStandard.objects.outdated().filter(job=job).first()
     if gold is None:
         return None
@@ -183,7 +190,7 @@ def compare_if_due(job: Job, lease: Lease) -> timedelta | None:
     found = Accuracy()
     delete_rows(Difference.objects.filter(job=job), lease)
     if gold.choice.is_made:
-        found = compare_job(job, gold.choice, _noting(job), lease.renew)
+        found = compare_job(job, gold.choice, _noting(job), lease.renew, numbers)
     # What changed meanwhile is compared in the next step: the versions are those of before.
     GoldStandard.objects.filter(pk=gold.pk).update(
         compared=found,

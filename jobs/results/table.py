@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -168,20 +169,30 @@ def problem_text(row: SavedRow) -> str:
     return describe_problem(row.cause, row.message) if row.cause else ""
 
 
-def jsonl_chunks(job: Job, only: str = "all") -> Iterator[bytes]:
-    """The joined JSONL of a job: one object for each line of the upload, everything exact."""
-    wanted, matcher = answer_shape_of(job), matcher_of(job)  # once, not for each row
+def jsonl_chunks(
+    job: Job, only: str = "all", *, sees: Callable[[int], bool] = lambda _job: True
+) -> Iterator[bytes]:
+    """The joined JSONL of a job: one object for each line of the upload, everything exact. `sees`:
+    whether its reader may know of another job, whose answers rows may have; asked once a job."""
+    wanted, matcher, sees = answer_shape_of(job), matcher_of(job), cache(sees)
     for rows in row_slices(job, only):
         lines = [
-            json.dumps(_json_row(job, row, wanted, matcher), ensure_ascii=False) for row in rows
+            json.dumps(_json_row(job, row, wanted, matcher, sees), ensure_ascii=False)
+            for row in rows
         ]
         yield ("\n".join(lines) + "\n").encode(errors="replace")
 
 
 def _json_row(
-    job: Job, row: SavedRow, wanted: AnswerKind, matcher: Matcher | None
+    job: Job,
+    row: SavedRow,
+    wanted: AnswerKind,
+    matcher: Matcher | None,
+    sees: Callable[[int], bool],
 ) -> dict[str, Any]:
     content = shown_content(job, row)
+    earlier_job = (row.earlier_job or job.previous_id) if row.earlier else None
+    is_known = earlier_job is not None and sees(earlier_job)
     original: dict[str, Any]
     if isinstance(content, dict):
         original = {"request": content}
@@ -196,8 +207,8 @@ def _json_row(
         "answer": _json_answer(row, wanted),
         **({MATCHES: matcher.is_match(row)} if matcher else {}),
         "same_as": row.same_as,
-        "earlier_row": row.earlier,
-        "earlier_job": (row.earlier_job or job.previous_id) if row.earlier else None,
+        "earlier_row": row.earlier if is_known else None,
+        "earlier_job": earlier_job if is_known else None,
         "status": row.outcome,
         "cause": row.cause or None,
         "problem": problem_text(row) or None,

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 MOST_ROWS = 5_000  # of a pilot
 USUAL_ROWS, LEAST_USUAL = 100, 10  # offered, if the job has enough
-USUAL_RULE = 97  # percent
+USUAL_RULE, LEAST_RULE = 97, 50  # percent; the page offers no less than the least
 
 
 def usual_rows(rows: int) -> int:
@@ -39,6 +39,7 @@ class PilotResult:
     rest_rows: int
     rest_low: Decimal  # the usual range
     rest_high: Decimal
+    reused: int = 0  # rows of the job that have the answer of an earlier one to the same prompt
 
     @property
     def rest_expected(self) -> Decimal:

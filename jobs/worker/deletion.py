@@ -76,9 +76,10 @@ def delete_job(job: Job, lease: Lease) -> None:
 
 def _delete_at_provider(job: Job, lease: Lease) -> int:
     """How many batches are left there because their key is gone, or belongs to another workspace.
-    Anthropic deletes them 29 days after they were made."""
+    Anthropic deletes them 29 days after they were made. What was deleted before something failed is
+    not asked for again."""
     # Only batches proven to be ours, by their results or by the answer to our own POST.
-    ours = job.batches.exclude(provider_id=None).exclude(is_external=True)
+    ours = job.batches.filter(deleted_at=None).exclude(provider_id=None).exclude(is_external=True)
     proven = ours.exclude(recovered=True, state=Batch.State.LOST)
     if batch_keys.is_missing(job.key_team):
         return proven.count()
@@ -104,5 +105,15 @@ def _delete_at_provider(job: Job, lease: Lease) -> int:
                 raise  # has to be done later
             # The batch is still running; this cannot be forced.
             logger.warning("job %s: the provider keeps %s: %s", job.pk, provider_id, error)
+        else:
+            _note_gone(batch, provider_id)
         lease.renew()
     return left
+
+
+def _note_gone(batch: Batch, provider_id: str) -> None:
+    """The provider has deleted a batch. Getting ahead ends the growing pauses after failures."""
+    gone = Batch.objects.filter(pk=batch.pk, provider_id=provider_id, deleted_at=None)
+    if gone.update(deleted_at=clock.now()):
+        failed = Job.objects.filter(pk=batch.job_id, failures_in_a_row__gt=0)
+        failed.update(failures_in_a_row=0)

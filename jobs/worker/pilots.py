@@ -15,7 +15,7 @@ from django.db import transaction
 from ..batches import holds
 from ..batches.ceilings import sent_bytes
 from ..batches.leases import Lease
-from ..batches.slices import slice_transaction, slices_of
+from ..batches.slices import SLICE, slice_transaction, slices_of
 from ..drafts import estimates
 from ..models import (
     PILOT_IS_IN,
@@ -30,7 +30,7 @@ from ..models import (
     job_log,
     note_change,
 )
-from ..results import statistics
+from ..results import accuracy, statistics
 from ..rules import wording
 from ..rules.pilots import PilotResult, keeps_rule, price_of_rest
 from ..spending import caps
@@ -61,6 +61,7 @@ def step_of_pilot(job: Job, lease: Lease) -> bool:
         return not mine.update(step=Step.RELEASED)
     if pilot.is_waiting and not (_keeps_rule(job, pilot) and _release_by_rule(job)):
         _hold(job)
+        accuracy.compare_if_due(job, lease, pilot.numbers)  # for the person who decides
     return True
 
 
@@ -81,7 +82,8 @@ def _result_of(job: Job, pilot: Pilot) -> PilotResult:
     rest_bytes = max(sent_bytes(job) - size, 0)
     low, high = price_of_rest(costs, size, rest, rest_bytes, dollars(job.reserved_pico))
     good = sum(outcome == Outcome.GOOD for outcome, _pico, _size in found)
-    return PilotResult(len(found), good, sum(costs, Decimal(0)), rest, low, high)
+    reused = Row.objects.filter(job=job, earlier__isnull=False).count()
+    return PilotResult(len(found), good, sum(costs, Decimal(0)), rest, low, high, reused)
 
 
 def _keeps_rule(job: Job, pilot: Pilot) -> bool:
@@ -131,7 +133,8 @@ def release_rest(job: Job, user: User | None) -> bool:
 
 def take_back_answers(job: Job, lease: Lease) -> None:
     """Let the rows of a pilot that was ended for another prompt count as stopped, if they are to be
-    asked again. What they were answered stays with them until then. Raises LeaseLost."""
+    asked again, and so those with the answer of an earlier job. What they were answered stays with
+    them until then. Raises LeaseLost."""
     pilot = find_pilot(job)
     # What a retry has answered since is not taken back.
     if pilot is None or not pilot.asks_again or job.last_round > 1:
@@ -142,4 +145,18 @@ def take_back_answers(job: Job, lease: Lease) -> None:
             note_change(job.pk)
             asked = Row.objects.filter(job=job, number__in=some).exclude(outcome__in=kept)
             asked.update(outcome=Outcome.CANCELED, cause="canceled", problem=ASKED_AGAIN)
+        lease.renew()
+    reused = Row.objects.filter(job=job, earlier__isnull=False)
+    for rows in reused.value_slices(SLICE):
+        with slice_transaction():
+            note_change(job.pk)
+            # From now on they are rows like others, which a retry may send.
+            reused.filter(number__in=[number for (number,) in rows]).update(
+                outcome=Outcome.CANCELED,
+                cause="canceled",
+                problem=ASKED_AGAIN,
+                earlier=None,
+                earlier_job=None,
+                request_key=None,
+            )
         lease.renew()

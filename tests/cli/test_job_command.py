@@ -466,8 +466,8 @@ def test_export_writes_what_the_page_downloads(
 
     run("export", job.pk, "--format", kind, "--output", output)
 
-    chunks = {"csv": csv_chunks, "jsonl": jsonl_chunks}[kind]
-    assert output.read_bytes() == b"".join(chunks(job))
+    chunks = csv_chunks(job) if kind == "csv" else jsonl_chunks(job)
+    assert output.read_bytes() == b"".join(chunks)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", output.name]
 
 

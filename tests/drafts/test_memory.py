@@ -6,10 +6,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import StreamingHttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -27,10 +31,12 @@ from jobs.models import (
     Row,
     Team,
     note_asked,
+    note_change,
     recipe_of,
 )
 from jobs.results import review_sample, table
 from jobs.rules.judging import MARKED_DOWN
+from jobs.rules.retry_choices import RoundEstimate
 from jobs.rules.right_answers import GoldChoice
 from jobs.rules.row_contents import compile_request_key
 from jobs.worker import advance, retention
@@ -110,6 +116,33 @@ def test_any_earlier_job_answers_a_row_that_was_sent_there(
     assert f"row 2 of job {may.pk}" in page
 
 
+def test_a_file_names_no_job_that_its_reader_may_not_see(
+    alice: User, bob: User, client_alice: Client, client_bob: Client
+) -> None:
+    may = answered(alice)
+    job = draft(alice, state=Job.State.SUBMITTING)
+    assert marked(job) == [may.pk, None, may.pk]
+    # Only now is it shared; what answered it is not.
+    team = Team.objects.create(name="readers")
+    Membership.objects.create(team=team, person=bob)
+    Job.objects.filter(pk=job.pk).update(team=team)
+
+    def earlier(client: Client) -> list[tuple[int | None, int | None]]:
+        answer = client.get(reverse("download", args=[job.pk, "jsonl"]))
+        assert isinstance(answer, StreamingHttpResponse)
+        lines = [json.loads(line) for line in answer.getvalue().splitlines()]
+        assert [bool(one["answer"]) for one in lines] == [True, False, True]
+        return [(one["earlier_job"], one["earlier_row"]) for one in lines]
+
+    assert earlier(client_alice) == [(may.pk, 2), (None, None), (may.pk, 1)]
+    assert earlier(client_bob) == [(None, None)] * 3
+    # Nor the job that it runs again, whose rows older versions do not name.
+    job.rows.exclude(earlier=None).update(earlier_job=None)
+    Job.objects.filter(pk=job.pk).update(previous=may)
+    assert earlier(client_alice) == [(may.pk, 2), (None, None), (may.pk, 1)]
+    assert earlier(client_bob) == [(None, None)] * 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -153,6 +186,54 @@ def test_an_answer_that_is_not_good_is_not_used(alice: User) -> None:
     may.rows.filter(number=1).update(outcome=Outcome.LOOK, cause=MARKED_DOWN)
     may.rows.filter(number=2).update(outcome=Outcome.WAITING)  # it is sent again
     assert marked(draft(alice, state=Job.State.SUBMITTING)) == [None] * 3
+
+
+def retry_elsewhere(source: Job, answer: str, prompt: str = "", request: str = "") -> None:
+    """A retry of the first row of `source` from its confirmation to its end: with another prompt,
+    or of another text."""
+    row, number = source.rows.filter(number=1), source.last_round + 1
+    with transaction.atomic():
+        note_change(source.pk)
+        recipe = recipe_of(source)
+        if prompt:
+            recipe = replace(recipe, prompt=prompt)
+        cost = RoundEstimate(Decimal(1), Decimal(1), Decimal(1))
+        asked = {"rows": 1, "bytes": 1, "estimate": cost, "asked_at": timezone.now()}
+        source.rounds.create(number=number, recipe=recipe, which="edited", **asked)
+        key_of = compile_request_key(recipe, source.columns)
+        cells = ["1", request or "a"]
+        row.update(source=json.dumps(cells), answer=answer, request_key=key_of(cells), round=number)
+        note_asked(source, number, recipe)
+
+
+@pytest.mark.parametrize("found_by", ["the previous job", "the hash of the request"])
+@pytest.mark.parametrize("change", [{"prompt": "Is it? {{text}}"}, {"request": "other"}])
+def test_an_answer_that_is_renewed_before_it_is_copied_is_looked_at_again(
+    alice: User, monkeypatch: pytest.MonkeyPatch, found_by: str, change: dict[str, str]
+) -> None:
+    may = answered(alice)
+    job = draft(alice, state=Job.State.SUBMITTING)
+    if found_by == "the previous job":
+        may.rows.update(request_key=None)  # as of older versions
+        Job.objects.filter(pk=job.pk).update(previous=may)
+        job.refresh_from_db()
+    search, retried = deduplication._mark, False
+
+    def retried_meanwhile(*arguments: Any) -> int:
+        nonlocal retried
+        if not retried:
+            retried = True
+            retry_elsewhere(may, "to another request", **change)
+        return search(*arguments)
+
+    monkeypatch.setattr(deduplication, "_mark", retried_meanwhile)
+    lease = claimed(job)
+    while not Job.objects.get(pk=job.pk).deduplicated:
+        deduplication.mark_repeated_rows(job, lease)
+    assert retried
+    rows = job.rows.in_order()
+    assert list(rows.values_list("earlier_job", flat=True)) == [may.pk, None, None]
+    assert not job.rows.filter(answer="to another request").exists()
 
 
 def test_nothing_of_a_request_is_kept_when_its_retention_is_over(alice: User) -> None:

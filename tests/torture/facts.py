@@ -74,6 +74,8 @@ class Facts:
     plans: dict[int, JobPlan]  # by the id of the job
     downloads: dict[tuple[int, str], bytes]
     stopped: set[int]
+    pilots: list[dict[str, Any]]
+    confirmations: list[dict[str, Any]]  # entries of the audit log
 
     @property
     def ours(self) -> list[SentBatch]:
@@ -120,6 +122,10 @@ def gather(site: Site, person: Person, plan: Plan) -> Facts:
         plans={person.jobs[job.name]: job for job in plan.jobs if job.name in person.jobs},
         downloads=downloads,
         stopped={e["job_id"] for e in log if e["text"].startswith(STOPPED)},
+        pilots=database.table("jobs_pilot"),
+        confirmations=[
+            one for one in database.table("jobs_auditentry") if one["event"] == "job_submitted"
+        ],
     )
 
 

@@ -4,6 +4,7 @@ here once more.
 
 I1 accepted_once       I2 one_outcome       I3 results_exact      I4 owned_and_paid
 I5 nothing_waits       I6 nothing_leaks     I7 downloads_whole       I8 within_the_cap
+I9 pilot_and_rest, in pilots.py
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .facts import (
     results_of,
     tally_of,
 )
+from .pilots import pilot_and_rest
 from .site import CAP, Site
 
 SHOWN = 5  # of many alike
@@ -532,4 +534,5 @@ ALL: dict[str, Callable[[Facts], list[str]]] = {
     "I6 nothing leaks": nothing_leaks,
     "I7 downloads whole": downloads_whole,
     "I8 within the cap": within_the_cap,
+    "I9 pilot and rest": pilot_and_rest,
 }

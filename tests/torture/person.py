@@ -17,9 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import aftermath
+from . import aftermath, pilots
+from .pilots import PILOT_IS_IN
 from .plans import JobPlan
-from .site import PASSWORD, USER, CannotBeRead, Database, as_json
+from .site import PASSWORD, USER, CannotBeRead, Database, Process, as_json
 
 FINAL = ("finished", "unreadable")
 LOOK_SECONDS = 1.0  # between two looks at the page of a job
@@ -177,7 +178,9 @@ class Person:
     jobs: dict[str, int] = field(default_factory=dict)  # name of the upload -> id of the job
     stopped: set[int] = field(default_factory=set)
     database: Database | None = None
+    manage: Callable[..., Process] | None = None  # a command of manage.py, which runs by itself
     confirmed_twice: int = 0
+    continued: Counter[str] = field(default_factory=Counter)  # jobs after their pilot, by whom
     tries: int = 0
     rounds_twice: int = 0  # rows that were sent again, by two clicks at once
     corrections: int = 0
@@ -224,7 +227,8 @@ class Person:
                 elif job["plan_sha256"]:
                     self.browser.get(f"/jobs/{pk}/confirm/")
                     path = f"/jobs/{pk}/confirm/"
-                    self.browser.post_twice(path, plan_sha256=job["plan_sha256"])
+                    first = plan.pilot.fields if plan.pilot else {}
+                    self.browser.post_twice(path, plan_sha256=job["plan_sha256"], **first)
                     self.confirmed_twice += 1
             except Away:
                 yield from wait_for(0.3)
@@ -238,6 +242,9 @@ class Person:
             if job["state"] == "draft":  # the site was restored from a time before that
                 yield from self._confirm(plan, pk)
                 continue
+            if plan.pilot and job["held"].startswith(PILOT_IS_IN) and plan.stop_after is None:
+                yield from pilots.let_others_go(self, plan.pilot, pk)
+                continue
             try:
                 if now - looked > LOOK_SECONDS:
                     looked = now
@@ -250,7 +257,7 @@ class Person:
                         self.browser.post(f"/jobs/{pk}/stop/")
                 if job["held"] != held:
                     held, held_at = job["held"], now
-                    if held:
+                    if held and not held.startswith(PILOT_IS_IN):
                         self.held[held] += 1
                 elif held and now - held_at > TRY_AGAIN_SECONDS:
                     held_at = now

@@ -24,6 +24,7 @@ POINTS = {
     for point, passes in dying_worker.POINTS.items()
     if not point.startswith("deleting")
 }
+PILOT_POINTS = dying_worker.PILOT_POINTS
 
 MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-haiku-4-5")
 # What people have in their cells; `{text}` in some of them is a canary that no log may show.
@@ -59,6 +60,25 @@ class PlannedRow:
 
 
 @dataclass
+class PilotPlan:
+    """Some rows that are sent first."""
+
+    rows: int
+    rule: int = 0  # percent of good ones from which the others follow by themselves
+    by: str = ""  # a column of the table
+    # Who lets the others go, if the rule does not: two clicks, or two times `job continue` at once,
+    # each of which is killed so many seconds after its start.
+    by_command: bool = False
+    command_deaths: list[float] = field(default_factory=list)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Of the form on the page that confirms a job."""
+        rule = {"pilot_rule": "on", "pilot_share": str(self.rule)} if self.rule else {}
+        return {"first": "yes", "pilot_rows": str(self.rows), "pilot_by": self.by, **rule}
+
+
+@dataclass
 class JobPlan:
     """One upload, and what the person does with it. Times are seconds."""
 
@@ -68,6 +88,7 @@ class JobPlan:
     recipe: dict[str, str] = field(default_factory=dict)  # of a table: the fields of the form
     start: float = 0.0  # after the site is up
     stop_after: float | None = None  # after it was confirmed
+    pilot: PilotPlan | None = None
     # What is done once it has finished: see aftermath.py.
     sends_again: bool = False
     corrects: bool = False
@@ -182,7 +203,26 @@ def drawn(seed: int, *, postgres: bool) -> Plan:
     for lives in plan.workers:
         _lead_to(lives[0].point, plan, chance)
     _add_troubles(plan, chance, postgres=postgres)
+    # From dice of their own: what is drawn above stays what it is without pilots.
+    _add_pilots(plan, random.Random(f"pilots of {seed}"))
     return plan
+
+
+def _add_pilots(plan: Plan, chance: random.Random) -> None:
+    """Some jobs send some rows first, and some workers die on the way of these."""
+    for job in plan.jobs:
+        if chance.random() < 0.5:
+            job.pilot = PilotPlan(
+                rows=chance.randint(3, 20),
+                rule=chance.choice([0, 0, 50, 97]),
+                by=chance.choice(["", "text"]) if job.kind == "csv" else "",
+                by_command=chance.random() < 0.6,
+                command_deaths=[chance.uniform(0.2, 4) for _ in range(chance.randint(0, 3))],
+            )
+    if any(job.pilot for job in plan.jobs):
+        for lives in plan.workers:
+            point = chance.choice(list(PILOT_POINTS))
+            lives.insert(1, Life("point", chance.uniform(4, 12), point, PILOT_POINTS[point]))
 
 
 def _add_troubles(plan: Plan, chance: random.Random, *, postgres: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from . import aftermath, invariants
+from . import aftermath, invariants, pilots
 from .facts import Facts, gather
 from .person import FINAL, Away, Browser, Person, View
 from .plans import DELETING, Plan
@@ -82,7 +82,9 @@ def _run(site: Site, plan: Plan, result: Result) -> None:
         "text of cells": plan.cell_canary.encode(),
     }
     view = View()
-    person = Person(Browser(site.web_port, secrets), view, database=site.database)
+    person = Person(
+        Browser(site.web_port, secrets), view, database=site.database, manage=site.manage
+    )
     for at, order in plan.orders:
         if not at:
             site.provider.order(**order)
@@ -122,11 +124,14 @@ def _let_it_run(site: Site, plan: Plan, person: Person, result: Result) -> None:
     chaos = True
     settle_at = began
     silent: set[int] = set()
+    # A restore brings back what was sent, also when it brings back that a pilot was open.
+    has_pilots = any(job.pilot for job in plan.jobs) and plan.restore is None
     while scripts:
         now = time.monotonic()
         site.look_after()
         try:
             view.rows = site.database.table("jobs_job")
+            early = pilots.sent_too_early(site.database) if has_pilots else []
         except CannotBeRead:
             if site.is_full:
                 continue
@@ -138,6 +143,7 @@ def _let_it_run(site: Site, plan: Plan, person: Person, result: Result) -> None:
             silent.add(job["id"])
         if above := invariants.above_the_cap(view.rows):
             result.complain("I8 within the cap", *above)
+        result.complain("I9 pilot and rest", *early)
         while chaos and orders and now - began > orders[0][0] and site.provider.is_up():
             site.provider.order(**orders.pop(0)[1])
         if now > settle_at and site.provider.is_up():
@@ -250,4 +256,5 @@ def _counts(facts: Facts, person: Person) -> dict[str, int]:
         "result files with a line that a fault changed": sum(map(bool, changed)),
         "jobs held": sum(person.held.values()),
         "pressed “Try again”": person.tries,
+        **pilots.counts_of(facts.pilots, person),
     }

@@ -24,7 +24,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -167,8 +167,6 @@ def simulator_main(port: int, folder: Path, options: Mapping[str, str]) -> None:
 
 def leap_with(clock: Path) -> None:
     """Let the time of this process be as far off as the file `clock` says, in seconds."""
-    from datetime import datetime
-
     from django.utils import timezone
 
     honest = timezone.now
@@ -188,6 +186,11 @@ def manage_main(*arguments: str) -> None:
 
     django.setup()
     call_command(*arguments)
+
+
+def command_main(clock: Path, *arguments: str) -> None:
+    leap_with(clock)
+    manage_main(*arguments)
 
 
 def web_main(port: int, clock: Path) -> None:
@@ -222,7 +225,7 @@ def quicken() -> None:
     keeps a batch from being sent twice."""
     from jobs.batches import collection, holds, reconciliation
     from jobs.provider import client
-    from jobs.worker import sent_jobs
+    from jobs.worker import failures, sent_jobs
 
     short = timedelta(seconds=1)
     client.READ_SECONDS = 3.0
@@ -230,6 +233,7 @@ def quicken() -> None:
     holds.USUAL_WAIT = 2.0
     sent_jobs.PAUSE_OF_A_BATCH = sent_jobs.LONGEST_PAUSE_OF_A_BATCH = short
     look_again, try_again = reconciliation._look_again, collection._try_again
+    after_failure = failures.after_failure
 
     def looked_at_soon(batch: Any, pause: timedelta, *arguments: Any) -> timedelta:
         return look_again(batch, min(pause, short), *arguments)
@@ -241,8 +245,13 @@ def quicken() -> None:
         type(batch).objects.filter(pk=batch.pk).update(next_action_at=clock.now() + short)
         return short
 
+    def taken_again_soon(job_pk: int, longest: timedelta = 3 * short) -> datetime:
+        # On a machine that is busy, the simulator is late for READ_SECONDS many times in a row.
+        return after_failure(job_pk, min(longest, 3 * short))
+
     reconciliation._look_again = looked_at_soon  # type: ignore[assignment] # passes the rest on
     collection._try_again = tried_soon
+    failures.after_failure = taken_again_soon
 
 
 # --- The provider ---------------------------------------------------------------------------------
@@ -573,6 +582,11 @@ class Site:
         self._start_web()
         wait_until(self.web_is_up, "the web server answers")
         self.start_workers()
+
+    def manage(self, *arguments: str) -> Process:
+        """A command that somebody at the shell of this site has just started."""
+        log = self.logs / "command.log"
+        return Process(fork(lambda: command_main(self._clock, *arguments), log, self.environment))
 
     @property
     def is_full(self) -> bool:

@@ -13,9 +13,10 @@ from django.urls import reverse
 from jobs.actions import submissions
 from jobs.drafts import estimates
 from jobs.drafts.selected_rows import WHY
-from jobs.models import Job, Pilot
+from jobs.models import AuditEntry, Job, Pilot
 from jobs.rules.judging import NOT_SELECTED
 from jobs.rules.row_choices import CONTAINS, EMPTY, IS, NOT_EMPTY, Condition, RowChoice
+from jobs.web.forms.pilots import PilotForm
 
 from ..conftest import Simulator, drive_job
 
@@ -90,6 +91,22 @@ def test_rows_that_were_not_selected_say_so(
     assert '<span class="badge tag-secondary">Not selected</span>' in shown
 
 
+def at(client: Client, address: str) -> str:
+    return client.get(address).content.decode()
+
+
+def test_without_the_rule_its_share_does_not_matter(
+    draft: Job, client_alice: Client, simulator: Simulator
+) -> None:
+    estimates.estimate_job(draft)
+    draft.refresh_from_db()
+    given = {"plan_sha256": draft.plan_sha256, "first": "yes", "pilot_rows": "2"}
+    client_alice.post(reverse("confirm", args=[draft.pk]), {**given, "pilot_share": "many"})
+    assert Pilot.objects.get(job=draft).least_good == 0
+    told = at(client_alice, reverse("job", args=[draft.pk]))
+    assert "The other rows wait until you have seen the answers." in told
+
+
 def test_a_few_rows_are_sent_first_from_the_page(
     draft: Job, client_alice: Client, simulator: Simulator
 ) -> None:
@@ -97,18 +114,40 @@ def test_a_few_rows_are_sent_first_from_the_page(
     draft.refresh_from_db()
     page = reverse("confirm", args=[draft.pk])
     given = {"plan_sha256": draft.plan_sha256, "first": "yes"}
-    for wrong in ({"pilot_rows": "0"}, {"pilot_rows": "3"}, {"pilot_rows": "1", "pilot_by": "x"}):
-        answer = client_alice.post(page, {**given, **wrong}, follow=True)
-        assert "Nothing was sent." in answer.content.decode()
+    shown = PilotForm(draft, rows=3)
+    assert shown["pilot_share"].value() == 97
+    assert str(shown["pilot_share"]) in at(client_alice, page)
+    rule = {"pilot_rows": "2", "pilot_rule": "on"}
+    for wrong, field, says in (
+        ({"pilot_rows": "0"}, "pilot_rows", "Send from 1 to 5,000 rows first."),
+        ({"pilot_rows": "3"}, "pilot_rows", "This job sends 3 rows. Send fewer than that first."),
+        ({"pilot_rows": "1", "pilot_by": "x"}, "pilot_by", "not in your file any more"),
+        *(
+            ({**rule, "pilot_share": share}, "pilot_share", "a whole number from 50 to 100")
+            for share in ("", "49", "101", "9e1", "-60", "٩٧", "97.5")
+        ),
+    ):
+        answer = client_alice.post(page, {**given, **wrong})
+        assert answer.status_code == 422
+        text = answer.content.decode()
+        assert "Nothing was sent. Correct what is marked below." in text
+        # The sentence stands at its field, which names it, in a part of the page that is open.
+        at_field = text.partition(f'id="id_{field}_error"')[2].partition("</div>")[0]
+        assert says in at_field
+        assert f'aria-describedby="id_{field}_error"' in text
+        assert 'id="pilot-first" open' in text
     draft.refresh_from_db()
-    assert draft.state == Job.State.DRAFT
-    client_alice.post(page, {**given, "pilot_rows": "2", "pilot_by": "name", "pilot_rule": "on"})
+    assert draft.state == Job.State.DRAFT and not Pilot.objects.exists()
+    client_alice.post(page, {**given, **rule, "pilot_by": "name", "pilot_share": "85"})
     draft.refresh_from_db()
     pilot = Pilot.objects.get(job=draft)
     assert draft.state == Job.State.SUBMITTING
-    assert (pilot.rows, pilot.by, pilot.least_good) == (2, "name", 97)
-    told = client_alice.get(reverse("job", args=[draft.pk])).content.decode()
+    assert (pilot.rows, pilot.by, pilot.least_good) == (2, "name", 85)
+    entry = AuditEntry.objects.get(event="job_submitted", job=draft.pk)
+    assert entry.detail.after["pilot_rule_percent"] == 85
+    told = at(client_alice, reverse("job", args=[draft.pk]))
     assert "Pilot: 0 of 2 rows done" in told
+    assert "The other rows follow if 85% of these are good and the price holds." in told
     # Not in yet: nothing is decided.
     for name in ("continue_job", "end_pilot"):
         answer = client_alice.post(reverse(name, args=[draft.pk]), follow=True)

@@ -22,15 +22,16 @@ from django.db import connection
 from huey import PostgresHuey
 from python_calamine import CalamineWorkbook
 
-from jobs.actions import drafts, job_basics, retries, submissions
-from jobs.models import Attempt, Job, Outcome, Row, RowChange, checksums, files
+from jobs.actions import drafts, job_basics, pilots, retries, submissions
+from jobs.models import PILOT_IS_IN, Attempt, Job, Outcome, Pilot, Row, RowChange, checksums, files
 from jobs.results import builder, table
+from jobs.rules.pilots import PilotChoice
 from jobs.worker import row_changes, sweep, tally
 
 from .. import dying_worker, forking
 from ..conftest import Simulator, send_again
 from ..driven_jobs import RECIPE, Drive, confirmed, joined, priced, upload
-from ..dying_worker import POINTS
+from ..dying_worker import PILOT_POINTS, POINTS
 from ..running import SECONDS
 
 ROWS = [[f"n{n}", "two\nlines, and more"] for n in range(230)]
@@ -99,7 +100,8 @@ def complaints_of(folder: Path) -> Path:
 def die_at(point: str, simulator: Simulator, folder: Path, workers: int = 1) -> None:
     """Run so many workers until one of them dies at `point`, which it must come to; then the others
     may go on for as long as it takes them to die there, too, or to have nothing left to do."""
-    running = [worker(simulator, folder, point, POINTS[point]) for _ in range(workers)]
+    passes = {**POINTS, **PILOT_POINTS}[point]
+    running = [worker(simulator, folder, point, passes) for _ in range(workers)]
     try:
         deadline = time.monotonic() + SECONDS
         while all(process.is_alive() for process in running):
@@ -154,6 +156,23 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_pays_once(
 
 
 if connection.vendor == "sqlite":
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("point", PILOT_POINTS)
+    def test_a_worker_killed_on_the_way_of_a_pilot_sends_it_first_and_then_the_rest(
+        alice: User, simulator: Simulator, drive: Drive, settings: Any, point: str
+    ) -> None:
+        by_rule = "the rest may go" in point
+        job = confirmed(alice, ROWS, pilot=PilotChoice(20, "", 1 if by_rule else 0))
+        die_at(point, simulator, settings.DATA_DIR)
+        if not by_rule:
+            job = drive(job, until=lambda job: job.held == PILOT_IS_IN)
+            first = {f"{number:07}" for number in Pilot.objects.get().numbers}
+            assert len(first) == 20
+            assert set(simulator.accepted()) == first
+            assert pilots.continue_job(job, alice)
+        assert_whole(drive(job), simulator)
+        assert Pilot.objects.get().step == Pilot.Step.RELEASED
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("point", STOPPING)

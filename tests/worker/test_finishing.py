@@ -83,6 +83,36 @@ def test_a_deletion_that_is_not_answered_is_asked_for_again(
     assert simulator.truth()["batches"][0]["deleted"]
 
 
+def test_a_deletion_that_fails_midway_goes_on_where_it_was(
+    alice: User,
+    simulator: Simulator,
+    drive: Drive,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    """A provider that fails now and then would else be asked for all of them again each time."""
+    settings.BATCH_MAX_REQUESTS = 1
+    job = drive(confirmed(alice, [[name, "a"] for name in "abcdef"]))
+    sent = list(job.batches.order_by("pk").values_list("provider_id", flat=True))
+    asked: list[str] = []
+    delete_there = client.delete_batch
+
+    def delete_batch(provider_id: str) -> str:
+        asked.append(provider_id)
+        return delete_there(provider_id)
+
+    monkeypatch.setattr(client, "delete_batch", delete_batch)
+    fault = {"kind": "status", "status": 500}
+    simulator.faults(delete=[{**fault, "after": 2}, {**fault, "after": 3}])
+    assert job_basics.delete_job(job, alice)
+    with suppress(Job.DoesNotExist):
+        drive(job, until=lambda job: job.failures_in_a_row > 1)
+        pytest.fail("pauses grow although it gets ahead")
+    assert len(sent) == 6 and set(sent) == set(asked)
+    assert len(asked) == 8, "a batch that is gone was asked for again"
+    assert all(batch["deleted"] for batch in simulator.truth()["batches"])
+
+
 def test_deleting_removes_rows_files_and_the_copies_at_the_provider(
     alice: User, simulator: Simulator, drive: Drive
 ) -> None:

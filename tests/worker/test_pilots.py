@@ -4,23 +4,30 @@ whole job, sent once, at the price that was confirmed."""
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from jobs.actions import approvals, retries, submissions
 from jobs.actions import pilots as decisions
+from jobs.actions.accuracy import choose_gold
 from jobs.batches import collection, holds, leases, planning
 from jobs.drafts import deduplication, estimates
 from jobs.drafts import pilots as drafted_pilots
 from jobs.models import (
     PILOT_IS_IN,
     AuditEntry,
+    Difference,
+    GoldStandard,
     Job,
     JobQuerySet,
     Notification,
@@ -32,11 +39,16 @@ from jobs.models import (
 )
 from jobs.models.pilots import PilotQuerySet
 from jobs.results import statistics
+from jobs.results.review_sample import format_percent
 from jobs.retries import rounds
 from jobs.rules import notification_events
+from jobs.rules.accuracy import wilson_interval
+from jobs.rules.answer_formats import AnswerKind
 from jobs.rules.pilots import PilotChoice
 from jobs.rules.retry_choices import RetryChoice
+from jobs.rules.right_answers import GoldChoice
 from jobs.spending import caps, ledger
+from jobs.web.views.accuracy import accuracy_of_pilot
 from jobs.worker import pilots, sweep, tally
 
 from ..conftest import Simulator, drive_job, put_off_look, send_again, store_job
@@ -45,15 +57,17 @@ from ..driven_jobs import joined
 Step = Pilot.Step
 
 
-def draft_of(owner: User, rows: int, bad: int = 0, **values: Any) -> Job:
-    """A priced draft; `bad` of its rows get no good answer."""
-    ends = ["[simulate:refusal]"] * bad + ["[simulate:good]"] * (rows - bad)
+def draft_of(
+    owner: User, count: int = 0, bad: int = 0, rows: Sequence[Any] = (), **values: Any
+) -> Job:
+    """A priced draft of `rows`, or of `count`; `bad` of these get no good answer."""
+    ends = ["[simulate:refusal]"] * bad + ["[simulate:good]"] * (count - bad)
     cells = [(str(n), "Oslo" if n % 4 else "Rome", f"text {n} {end}") for n, end in enumerate(ends)]
     job = store_job(
         owner,
         Job.State.DRAFT,
         columns=("id", "shop", "text"),
-        rows=cells,
+        rows=rows or cells,
         prompt="Is this positive? {{text}}",
         max_tokens=40,
         **values,
@@ -193,6 +207,42 @@ def test_another_prompt_for_the_rest_with_or_without_the_pilot(
     assert job.rows.filter(outcome=Outcome.GOOD, problem="").count() == 30
 
 
+@pytest.mark.parametrize("ask_again", [False, True])
+def test_another_prompt_is_for_the_answers_of_earlier_jobs_as_for_the_pilot(
+    alice: User, client_alice: Client, simulator: Simulator, ask_again: bool
+) -> None:
+    """They are answers to the old prompt, too: the page says so, and the same choice is theirs."""
+    drive_job(begun(alice, 6, PilotChoice(1, "", 1)))
+    cells = [(str(n), "Oslo", f"text {n} [simulate:good]") for n in range(20)]
+    job = draft_of(alice, rows=cells, only_new=True)
+    assert job.estimate is not None and job.estimate.rows == 14
+    assert submissions.confirm(job, job.plan_sha256, alice, PilotChoice(4))
+    job = drive_job(job, until=is_in)
+    accepted = simulator.truth()["accepted_rows"]
+    address = reverse("end_pilot", args=[job.pk])
+    page = words_on(client_alice, address)
+    assert "The 4 rows of the pilot and 6 rows answered from earlier jobs" in page
+    assert "those answers are to the old prompt, too" in page
+    old = dict(job.rows.exclude(earlier=None).values_list("number", "answer"))
+    assert len(old) == 6
+    client_alice.post(address, {"again": "yes" if ask_again else "no"})
+    job = drive_job(job)
+    # Nothing is lost before they are asked again.
+    assert dict(job.rows.filter(number__in=old).values_list("number", "answer")) == old
+    again = RetryChoice("canceled", prompt="Is it good? {{text}}")
+    plan = rounds.make_plan(job, again)
+    assert plan.rows == (20 if ask_again else 10)
+    assert retries.confirm_retry(job, again, plan.key, alice)
+    job = drive_job(Job.objects.get(pk=job.pk))
+    assert job.good_count == 20
+    assert simulator.truth()["accepted_rows"] == accepted + plan.rows
+    new_prompt = job.rounds.get().number
+    asked = set(job.rows.filter(round=new_prompt).values_list("number", flat=True))
+    assert (set(old) <= asked) == ask_again
+    reused = set(job.rows.exclude(earlier=None).values_list("number", flat=True))
+    assert reused == (set() if ask_again else set(old))
+
+
 def test_a_click_at_the_moment_when_the_pilot_comes_in_holds_nothing(
     alice: User, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +319,69 @@ def test_a_pilot_passes_the_gates_of_the_whole(
     job = drive_job(job, until=is_in)
     assert decisions.continue_job(job, alice)
     assert drive_job(job).good_count == 30
+
+
+# --- Right answers --------------------------------------------------------------------------------
+
+
+def words_on(client: Client, address: str) -> str:
+    page = re.sub(r"<[^>]+>", "", client.get(address).content.decode())
+    return re.sub(r"\s+(?=[.%)])|(?<=\()\s+", "", " ".join(page.split()))
+
+
+def test_who_decides_sees_how_many_answers_of_the_pilot_are_right(
+    alice: User, client_alice: Client, simulator: Simulator
+) -> None:
+    kind = AnswerKind("labels", labels=("good", "bad"))
+    rows = [("good", "good" if n % 2 else "bad", f"{n} [simulate:good]") for n in range(1, 25)]
+    job = draft_of(alice, rows=rows, answer=kind)
+    assert submissions.confirm(job, job.plan_sha256, alice, PilotChoice(8))
+    job = drive_job(job, until=is_in)
+    numbers = Pilot.objects.get().numbers
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "pilot-right" not in page  # nothing is chosen
+
+    # A column that is chosen while the pilot waits is compared at once, in its rows only.
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now() + timedelta(hours=1))
+    assert choose_gold(job, GoldChoice((("", "shop"),)), alice)
+    page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
+    assert "We are comparing the answers with the right ones." in page
+    assert Job.objects.due(timezone.now()).filter(pk=job.pk).exists()
+    job = drive_job(job, until=lambda job: GoldStandard.objects.get().is_current(job))
+    found = GoldStandard.objects.get().compared
+    assert found is not None and found.rows == 8
+    [one] = found.columns
+    answers = dict(job.rows.filter(number__in=numbers).values_list("number", "answer"))
+    right = {number for number in numbers if answers[number] == rows[number - 1][1]}
+    assert (one.compared, one.correct) == (8, len(right))
+    differ = set(Difference.objects.values_list("number", flat=True))
+    assert differ == set(numbers) - right
+    low, high = map(format_percent, wilson_interval(len(right), 8))
+    page = words_on(client_alice, reverse("job", args=[job.pk]))
+    said = f"{len(right)} of 8 compared answers are right ({format_percent(len(right) / 8)})."
+    assert f"{said} Likely {low[:-1]}–{high} of all answers are right." in page, page
+    whole = words_on(client_alice, reverse("accuracy", args=[job.pk]))
+    assert "This compares the rows of the pilot." in whole
+
+    # In the end all rows are compared.
+    assert decisions.continue_job(job, alice)
+    job = drive_job(drive_job(job), until=lambda job: GoldStandard.objects.get().is_current(job))
+    found = GoldStandard.objects.get().compared
+    assert found is not None and found.rows == 24
+
+
+def test_right_answers_that_claude_sees_or_a_person_does_not_say_nothing_of_a_pilot(
+    alice: User, client_alice: Client, simulator: Simulator
+) -> None:
+    job = begun(alice, 24, PilotChoice(8))
+    assert choose_gold(job, GoldChoice((("", "text"),)), alice)  # the prompt has that column
+    job = drive_job(job, until=is_in)
+    assert GoldStandard.objects.get().is_current(job)
+    page = words_on(client_alice, reverse("job", args=[job.pk]))
+    assert "Claude sees the right answers" in page and "Likely" not in page
+    assert choose_gold(job, GoldChoice((("", "shop"),)), alice)
+    job.masked = frozenset(["shop"])
+    assert accuracy_of_pilot(job) is None
 
 
 # --- Kills and stops ------------------------------------------------------------------------------

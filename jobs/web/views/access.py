@@ -68,6 +68,11 @@ def find_seen_job(request: HttpRequest, pk: int) -> Job:
     return _seen_job(request, pk)
 
 
+def is_seen(request: HttpRequest, pk: int) -> bool:
+    """Whether the person may know of the job with this number."""
+    return Job.objects.visible_to(request.user).filter(pk=pk).exists()
+
+
 def _seen_job(request: HttpRequest, pk: int) -> Job:
     log_context.add(job=pk)
     workable = Job.objects.workable_by(request.user).filter(pk=OuterRef("pk"))

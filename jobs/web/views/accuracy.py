@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ...actions import accuracy as acting
-from ...models import Difference, GoldStandard, Job, Row, answer_shape_of
+from ...models import Difference, GoldStandard, Job, Pilot, Row, answer_shape_of
 from ...results import accuracy as comparing
 from ...results.accuracy import ComparedValue, Matcher
 from ...results.review_sample import format_percent
 from ...rules import recipes
-from ...rules.accuracy import ColumnAccuracy
+from ...rules.accuracy import Accuracy, ColumnAccuracy
 from ...rules.right_answers import (
     GoldChoice,
     answer_columns,
@@ -32,6 +32,7 @@ from .rows import content_of
 LOOK_SECONDS = 2
 PAGE = 20  # rows on the page of those that differ
 CELLS_SHOWN, TEXT_SHOWN = 4, 1_500
+PILOT_COLUMNS = 4  # beside the result of a pilot
 LABELS_SHOWN = 20  # in the table of right answers by answers
 WRONG_TOLERANCE = "Enter how far off a number may be, such as 0 or 0.5. Nothing was changed."
 
@@ -84,6 +85,35 @@ class ShownColumn:
 
 def _share(share: float | None) -> str:
     return "–" if share is None else format_percent(share)
+
+
+def _shown(found: Accuracy | None) -> list[ShownColumn]:
+    columns = found.columns if found else ()
+    return [ShownColumn(one, comparing.name_of_column(one.name)) for one in columns]
+
+
+@dataclass(frozen=True)
+class PilotAccuracy:
+    """How many answers of a pilot are right. `columns`: the first of those that were compared."""
+
+    is_compared: bool
+    is_seen: bool  # Claude reads the right answers in the prompt, so that nothing is compared
+    columns: list[ShownColumn]
+    more: int
+
+
+def accuracy_of_pilot(job: Job) -> PilotAccuracy | None:
+    """What is known by now of a job whose pilot is in; None without right answers, and for a person
+    from whom they are hidden."""
+    gold = comparing.find_gold(job)
+    if gold is None or comparing.is_hidden(job, gold.choice):
+        return None
+    is_current = gold.is_current(job)
+    is_seen = bool(comparing.columns_that_claude_sees(job, gold.choice))
+    found = gold.compared if is_current and not is_seen else None
+    columns = [one for one in _shown(found) if one.share]
+    more = max(len(columns) - PILOT_COLUMNS, 0)
+    return PilotAccuracy(is_current, is_seen, columns[:PILOT_COLUMNS], more)
 
 
 # --- The page -------------------------------------------------------------------------------------
@@ -148,17 +178,18 @@ def _choose(request: HttpRequest, job: Job) -> HttpResponse:
 def _result_part(request: HttpRequest, job: Job, gold: GoldStandard) -> Part:
     """What came of it; asked for again until the worker has compared the answers."""
     is_current, is_hidden = gold.is_current(job), comparing.is_hidden(job, gold.choice)
-    waits = not is_current and not is_hidden and job.state == Job.State.FINISHED
+    pilot_is_in = Pilot.objects.filter(job=job, step=Pilot.Step.WAITING).exists()
+    is_compared = job.state == Job.State.FINISHED or pilot_is_in
+    waits = is_compared and not is_current and not is_hidden
     # Not even how many are right: of all or none that tells each cell.
     found = gold.compared if is_current and not is_hidden else None
     context = {
         "job": job,
         "gold": gold,
         "found": found,
-        "shown": [
-            ShownColumn(one, comparing.name_of_column(one.name))
-            for one in (found.columns if found else ())
-        ],
+        "shown": _shown(found),
+        "is_compared": is_compared,
+        "pilot_is_in": pilot_is_in,
         "is_hidden": is_hidden,
         "written": job.right_answers.exclude(written_at=None).count() if gold.choice.by_hand else 0,
         "drawn": job.right_answers.count() if gold.choice.by_hand else 0,

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from ...actions import approvals, submissions
-from ...drafts import advice, model_catalog
+from ...drafts import advice, estimates, model_catalog
 from ...models import Job, Outcome, SpendingCaps, answer_kind_of, recipe_of
 from ...models.privacy import shown_choice
 from ...rules.model_capabilities import AUTOMATIC, EFFORTS, NONE, effort_of, efforts_of
@@ -30,8 +30,11 @@ from .retention import retention_context
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """GET shows everything that is about to be sent, with the sums; POST sends exactly that."""
     job = find_job_to_approve(request, pk)
-    if request.method == "POST":
-        return _confirmed(request, job)
+    return _confirmed(request, job) if request.method == "POST" else _page(request, job)
+
+
+def _page(request: HttpRequest, job: Job, pilot_form: PilotForm | None = None) -> HttpResponse:
+    """`pilot_form`: with errors; then nothing was sent."""
     if job.state != Job.State.DRAFT:
         return redirect("job", job.pk)
     sums = price(job)
@@ -56,9 +59,9 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         **_approval(request, job, sums["estimate"]),
         **retention_context(job),
         **sums,
-        "pilot_form": PilotForm(job, rows=rows) if rows > 1 else None,
+        "pilot_form": (pilot_form or PilotForm(job, rows=rows)) if rows > 1 else None,
     }
-    return render(request, "draft/confirm.html", context)
+    return render(request, "draft/confirm.html", context, status=422 if pilot_form else 200)
 
 
 def _filled(job: Job, estimate: Estimate) -> dict[str, Any]:
@@ -132,11 +135,10 @@ def _confirmed(request: HttpRequest, job: Job) -> HttpResponse:
         else:
             pilot = None
             if "first" in request.POST:
-                form = PilotForm(job, request.POST)
+                estimate = estimates.current(job)
+                form = PilotForm(job, request.POST, estimate.rows if estimate else 0)
                 if not form.is_valid():
-                    texts = [str(text) for texts in form.errors.values() for text in texts]
-                    messages.warning(request, f"Nothing was sent. {' '.join(texts)}")
-                    return redirect("confirm", job.pk)
+                    return _page(request, job, form)
                 pilot = form.pilot()
             done, to = submissions.confirm(job, plan, user, pilot), "job"
     except caps.NotAllowed as why:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import PurePath
 from typing import Any
@@ -30,7 +31,7 @@ from ...models import Batch, Job, SiteState, audit, checksums
 from ...models.checksums import CheckedFile, Damaged
 from ...results import builder, table, unmatched, workbook
 from .. import request_limits
-from .access import find_job, person
+from .access import find_job, is_seen, person
 from .fragments import answer, make_part
 
 TYPES = {
@@ -81,7 +82,7 @@ def _file(request: HttpRequest, job: Job, kind: str) -> HttpResponseBase:
     if is_ready and (file := _built_csv(request, job, only)):
         return _ready(request, job, kind, only, file)
     try:
-        chunks = _chunks(job, kind, only, form)
+        chunks = _chunks(request, job, kind, only, form)
     except DamagedResults as damaged:
         return _say_damaged(request, damaged)
     return to_be_saved(request, StreamingHttpResponse(_noting_damage(chunks)), name)
@@ -130,11 +131,13 @@ def _say_damaged(request: HttpRequest, damaged: DamagedResults) -> HttpResponseB
     return redirect("job", damaged.batch.job_id)
 
 
-def _chunks(job: Job, kind: str, only: str, form: dict[str, bool]) -> Iterator[bytes]:
+def _chunks(
+    request: HttpRequest, job: Job, kind: str, only: str, form: dict[str, bool]
+) -> Iterator[bytes]:
     if kind == "csv":
         return table.csv_chunks(job, only, **form)
     if kind == "jsonl":
-        return table.jsonl_chunks(job, only)
+        return table.jsonl_chunks(job, only, sees=partial(is_seen, request))
     if kind == "raw":
         return table.raw_chunks(job)
     return chain(table.problem_chunks(job), unmatched.unmatched_chunks(job))

@@ -14,6 +14,7 @@ from ...models import PILOT_IS_IN, Job, Outcome, Pilot, find_pilot
 from ...spending import caps
 from ..templatetags.show import rows
 from .access import find_job, find_job_to_change, person
+from .accuracy import accuracy_of_pilot
 
 DECIDED = "Nothing was changed. Someone has already decided, or the pilot is still running."
 
@@ -28,14 +29,16 @@ def pilot_context(job: Job, context: dict[str, Any]) -> dict[str, Any]:
     if pilot.is_waiting:
         held = "" if context["held"] == PILOT_IS_IN else context["held"]
         said = {"headline": "The pilot is in", "detail": "", "eta": ""}
-        return {"pilot": pilot, "changes_prompt": 0, "held": held, **said}
-    first = len(pilot.numbers) or pilot.rows
+        right = accuracy_of_pilot(job)
+        return {"pilot": pilot, "pilot_right": right, "changes_prompt": 0, "held": held, **said}
+    first, share = len(pilot.numbers) or pilot.rows, pilot.least_good
+    by_rule = f"The other rows follow if {share}% of these are good and the price holds."
     return {
         "pilot": pilot,
         "changes_prompt": 0,
         "eta": "",
         "headline": f"Pilot: {min(job.done_count, first):,} of {rows(first)} done",
-        "detail": "The other rows wait until you have seen the answers.",
+        "detail": by_rule if share else "The other rows wait until you have seen the answers.",
     }
 
 

@@ -21,7 +21,7 @@ from ...rules import recipes
 from ...rules.answer_formats import LABELS, as_cell, values_in
 from ...rules.judging import ASK, Cause, describe_cause
 from ...rules.recipes import Recipe
-from .access import asked, find_job
+from .access import asked, find_job, is_seen
 from .fragments import whole_number
 from .requests import ReadableRequest, filled_texts, readable_request
 
@@ -399,7 +399,7 @@ def _earlier_job(request: HttpRequest, job: Job, row: Row) -> int | None:
     pk = row.earlier_job or job.previous_id
     if not (row.earlier and pk):
         return None
-    return pk if Job.objects.visible_to(request.user).filter(pk=pk).exists() else None
+    return pk if is_seen(request, pk) else None
 
 
 def _attempts(job: Job, row: Row) -> list[Earlier]:

@@ -36,7 +36,7 @@ from ..models import (
 )
 from ..notifications import sending
 from ..provider import errors
-from . import copying
+from . import copying, search_building
 from .advance import advance
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,14 @@ BEAT = timedelta(seconds=30)
 IDLE = timedelta(seconds=10)
 TROUBLE_SECONDS = 5.0
 
-# Checks at the provider, what is sent to people, and copies, by kind of slot.
+# Checks at the provider, what is sent to people, copies, and search indexes, by kind of slot.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
     slots.WATCHING: (lambda: polling.watch(),),
     slots.LATE: (lambda: late.look(), lambda: provider_deletion.delete_some()),
     slots.MAILING: (lambda: sending.send_due(sending.MAIL),),
     slots.TELLING: (lambda: sending.send_due(sending.OTHERS),),
     slots.COPYING: (lambda: copying.look(),),
+    slots.INDEXING: (lambda: search_building.look(),),
     slots.ASKED: (lambda: recovery.restore_if_asked(), lambda: external.list_if_asked()),
 }
 
@@ -81,6 +82,9 @@ def sweep(
     with isolated("copies that are due"):
         if copying.has_due():
             kinds.append(slots.COPYING)
+    with isolated("search indexes that are due"):
+        if search_building.has_due():
+            kinds.append(slots.INDEXING)
     for kind in kinds:
         with isolated(f"the look {kind!r}"):
             (look or take_look)(kind)

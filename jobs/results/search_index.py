@@ -75,13 +75,14 @@ def find_candidates(job: Job, text: str) -> Candidates | None:
     pieces = [trigrams.keys_of(form) for form in forms]
     digits = bytearray()
     for part in parts.order_by("first"):
-        found = _look_into(part, pieces)
+        size = part.last - part.first + 1
+        found = _look_into(part, size, pieces)
         if found is None:
             # Until it is built anew, each of its rows is looked into.
             SearchIndex.objects.filter(job=job).update(version=-1)
             continue
         digits += b"1" * (part.first - 1 - len(digits))
-        digits += trigrams.digits_of(found, part.last - part.first + 1)
+        digits += trigrams.digits_of(found, size)
     if not digits:
         return None
     digits += b"1" * (job.row_count - len(digits))
@@ -92,12 +93,12 @@ def find_candidates(job: Job, text: str) -> Candidates | None:
     return Candidates(digits)
 
 
-def _look_into(part: SearchPart, pieces: Sequence[set[int]]) -> int | None:
+def _look_into(part: SearchPart, size: int, pieces: Sequence[set[int]]) -> int | None:
     """Which rows of a part may hold one of the pieces; None when its file cannot be read."""
     try:
         with files.search_path(part.file).open("rb") as file:
             packed = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        return trigrams.may_hold(packed, pieces)
+        return trigrams.may_hold(packed, size, pieces)
     except (OSError, ValueError, trigrams.Unreadable) as error:
         logger.warning("job %s: %s cannot be read: %s", part.job_id, part.file, error)
         return None

@@ -134,8 +134,9 @@ def _pack(bits: int, places: Collection[int], size: int) -> bytes:
     return _BITS + zlib.compress(bits.to_bytes(size // 8 + 1, "little"), 1)
 
 
-def may_hold(packed: memoryview, pieces: Iterable[Collection[int]]) -> int:
-    """Which texts of a part may hold one of the pieces, each as its keys. Raises Unreadable."""
+def may_hold(packed: memoryview, size: int, pieces: Iterable[Collection[int]]) -> int:
+    """Which of the `size` texts of a part may hold one of the pieces, each as its keys. Raises
+    Unreadable."""
     try:
         mark, count = packed[:_HEAD].cast("I")
         if mark != _MARK:
@@ -145,7 +146,7 @@ def may_hold(packed: memoryview, pieces: Iterable[Collection[int]]) -> int:
         ends, keys = packed[_HEAD:keys_at].cast("I"), packed[keys_at:sets_at].cast("H")
         found = 0
         for piece in pieces:
-            held = -1
+            held = (1 << size) - 1
             for key in piece:
                 at = bisect_left(keys, key)
                 if at == count or keys[at] != key:

@@ -58,6 +58,8 @@ WORDS = (
     "\u0131i\u0131",
 )
 
+CHANGES: list[Callable[[str], str]] = [str, str.lower, str.upper, str.title, str.swapcase]
+
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +157,7 @@ def test_a_search_finds_the_same_rows_with_and_without_an_index(
     for _ in range(8):
         text = data.draw(st.one_of(some, st.sampled_from(written)))
         begin, length = (data.draw(st.integers(0, 9)) for _ in range(2))
-        change = data.draw(st.sampled_from([str, str.lower, str.upper, str.title, str.swapcase]))
+        change = data.draw(st.sampled_from(CHANGES))
         wanted: dict[str, Any] = {
             "text": change(text[begin : begin + length] or text).replace("\0", "").strip(),
             "outcome": data.draw(st.sampled_from(["", "good", "attention"])),

@@ -202,10 +202,8 @@ def _find_among(
     while True:
         began = time.monotonic()
         some = numbers(here, down, size)
-        there = _wanted_rows(job, wanted, tests, some)
+        there = _wanted_rows(job, wanted, tests, some, down, most + 1 - len(found.places))
         found.places += [RowPlace("", number) for number, _cause, _value in there]
-        if down:
-            found.places.sort(reverse=True)
         if len(found.places) > most:
             found.onward = found.places[most]
             del found.places[most:]
@@ -242,7 +240,7 @@ def _sort_among(
     numbers = candidates.numbers(None, False, candidates.count)
     places = [
         RowPlace(cause if by_cause else value, number)
-        for number, cause, value in _wanted_rows(job, wanted, tests, numbers)
+        for number, cause, value in _wanted_rows(job, wanted, tests, numbers, down, len(numbers))
     ]
     if start:
         first = key(start)
@@ -253,25 +251,26 @@ def _sort_among(
 
 
 def _wanted_rows(
-    job: Job, wanted: RowFilter, tests: list[Q], numbers: list[int]
+    job: Job, wanted: RowFilter, tests: list[Q], numbers: list[int], down: bool, most: int
 ) -> list[tuple[int, str, str | int]]:
-    """Those of some rows that are wanted: number, cause, and what is sorted by ("" by number).
-    `numbers` has all between the first and the last that `tests` may find."""
+    """The first `most` of some rows that are wanted, or the last ones `down`: number, cause, and
+    what is sorted by ("" by number). `numbers` has all between the first and the last that `tests`
+    may find."""
     if not numbers:
         return []
     which = Q(number__in=numbers)
     if max(numbers) - min(numbers) < 2 * len(numbers):
         which = Q(number__gte=min(numbers), number__lte=max(numbers))
-    rows = Row.objects.filter(which, *tests, job=job).order_by("number")
+    rows = Row.objects.filter(which, *tests, job=job).order_by("-number" if down else "number")
     column = SORTED_BY.get(wanted.sort)
     found = rows.values_list("number", "outcome", "cause", column or "number")
-    groups = None
     if wanted.outcome or wanted.cause or wanted.label or wanted.sort != NUMBER:
         groups = {(outcome, cause) for outcome, cause, _rows in _groups(job, wanted)}
+        there = [line for line in found if (line[1], line[2]) in groups]
+    else:
+        there = list(found[:most])
     return [
-        (number, cause, value if column else "")
-        for number, outcome, cause, value in found
-        if groups is None or (outcome, cause) in groups
+        (number, cause, value if column else "") for number, _outcome, cause, value in there[:most]
     ]
 
 

@@ -29,6 +29,7 @@ from ..models import (
     Job,
     JournalState,
     ModelCatalog,
+    SearchIndex,
     Sending,
     TeamSending,
     api_key,
@@ -82,9 +83,6 @@ def sweep(
     with isolated("copies that are due"):
         if copying.has_due():
             kinds.append(slots.COPYING)
-    with isolated("search indexes that are due"):
-        if search_building.has_due():
-            kinds.append(slots.INDEXING)
     for kind in kinds:
         with isolated(f"the look {kind!r}"):
             (look or take_look)(kind)
@@ -115,22 +113,25 @@ def _seconds_until_due(now: datetime) -> float:
 
 
 def _looks_due(now: datetime) -> list[str]:
-    """The looks at the provider's batches that are due, if there is anything to look at."""
+    """The looks at the provider's batches that are due, if there is anything to look at, and at
+    search indexes."""
     poll = timedelta(seconds=settings.POLL_SECONDS)
     troubled = Exists(TeamSending.objects.exclude(trouble=""))
-    next_poll_at, trouble, of_teams, site_trouble = (
+    outdated = Exists(SearchIndex.objects.due(now))
+    next_poll_at, trouble, of_teams, site_trouble, has_outdated = (
         Heartbeat.row()
-        .values_list("next_poll_at", "provider_trouble", troubled, "site_trouble")
+        .values_list("next_poll_at", "provider_trouble", troubled, "site_trouble", outdated)
         .get()
     )
+    indexing = [slots.INDEXING] if has_outdated else []
     if now < next_poll_at <= now + poll:
-        return []
+        return indexing
     if site_trouble:
         holds.end_site_trouble()
     kinds = [slots.WATCHING] if trouble or of_teams or polling.has_any() else []
     kinds += [slots.LATE] if late.has_any() or provider_deletion.has_any() else []
     due = Heartbeat.row().filter(clock.over("next_poll_at", poll, now))
-    return kinds if kinds and due.update(next_poll_at=now + poll) == 1 else []
+    return indexing + (kinds if kinds and due.update(next_poll_at=now + poll) == 1 else [])
 
 
 def step_due(step: Callable[[int], None]) -> None:

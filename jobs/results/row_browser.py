@@ -198,7 +198,7 @@ def _find_among(
 ) -> FoundRows:
     """As find_rows by number, along rows of which the numbers are known."""
     found, here = FoundRows(), start.number if start else None
-    size = FIRST_SLICE
+    size = min(FIRST_SLICE, 4 * most)
     while True:
         began = time.monotonic()
         some = numbers(here, down, size)

@@ -392,7 +392,7 @@ HUEY = {
     "consumer": {
         # A thread that sends or fetches mostly waits. More threads than jobs/batches/slots.py has
         # slots, so that there is always one for the tick.
-        "workers": 34,
+        "workers": 35,
         "worker_type": "thread",
         "graceful_signal": "TERM",
         "shutdown_timeout": 25,

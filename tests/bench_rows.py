@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import statistics
 import sys
 import tempfile
@@ -17,11 +18,15 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 
 from .bench import ENDINGS, MIDDLES, OPENINGS
 from .environment import clean_environment
+
+if TYPE_CHECKING:
+    from django.test import Client
 
 TIMES = 9
 LABELS = ("happy", "cross", "neither", "seldom")
@@ -157,6 +162,61 @@ VIEWS = {
 }
 
 
+# What is searched for, of the words that rows_of writes.
+SEARCHES = {
+    "rare": "product 77",
+    "in one row": "{middle}",
+    "frequent": "recommend",
+    "no hit": "zzzzzz",
+    "no hit, frequent letters": "recommended nobody",
+    "two words": "too small. arrived",
+    "two letters": "ob",
+}
+SEARCHED_TIMES = 50
+
+
+def show_search(client: Client, job: int, size: int) -> None:
+    """What it takes to index the rows for the search, and how long a search takes then."""
+    from jobs.models import SearchIndex, clock, files
+    from jobs.worker import search_building
+
+    SearchIndex.objects.filter(job=job).update(due_at=clock.now())
+    used, began = most_memory(), time.monotonic()
+    cpu = time.process_time()
+    while search_building.has_due():
+        search_building.look()
+    took, cpu = time.monotonic() - began, time.process_time() - cpu
+    paths = list(files.search_files(job))
+    if not paths:
+        return  # the job is too small
+    stored = sum(path.stat().st_size for path in paths)
+    print(
+        f"  index of {size:,} rows: {took:.0f} s with its pauses, {cpu:.0f} s of CPU,"
+        f" {stored / 1e6:.1f} MB in {len(paths)} files,"
+        f" {(most_memory() - used) / 1e6:.0f} MB more memory at most"
+    )
+    print(f"  95th percentile of {SEARCHED_TIMES}, the longest, CPU of each, and the memory")
+    for name, words in SEARCHES.items():
+        times, cpu = [], time.process_time()
+        for _ in range(SEARCHED_TIMES):
+            began = time.monotonic()
+            asked = {"q": words.format(middle=size // 2)}
+            answer = client.get(f"/jobs/{job}/rows/", asked)
+            times.append((time.monotonic() - began) * 1000)
+        cpu = (time.process_time() - cpu) * 1000 / SEARCHED_TIMES
+        slowest = statistics.quantiles(times, n=20)[-1]
+        bound = ", up to a bound" if b"ooked through" in answer.content else ""
+        rows = answer.content.count(b'class="cell-outcome"')
+        print(
+            f"  {name:<28}{slowest:>9,.1f} {max(times):>9,.1f} ms{cpu:>9,.1f} ms{bound},"
+            f" {rows} rows shown, {most_memory() / 1e6:.0f} MB"
+        )
+
+
+def most_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main() -> None:
     sizes = [100_000, 1_000_000] if "--million" in sys.argv else [100_000]
     if "--quick" in sys.argv:
@@ -188,6 +248,7 @@ def measure(size: int) -> None:
     client = Client()
     client.force_login(User.objects.get())
     client.get(f"/jobs/{job}/rows/")  # what only the first request of a process has to do
+    show_search(client, job, size)
     for name, path in VIEWS.items():
         times = []
         for _ in range(TIMES):

@@ -103,6 +103,7 @@ def match_imported(batch: Batch, path: Path, lease: Lease) -> dict[str, int]:
         names = [(json.dumps({"custom_id": one}), job.pk, number) for one, number in rows.items()]
         for begin in range(0, len(names), SLICE):
             with slice_transaction(), connection.cursor() as cursor:
+                note_change(job.pk)
                 cursor.executemany(_NAME, names[begin : begin + SLICE])
             lease.renew()
     return rows

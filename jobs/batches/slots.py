@@ -35,6 +35,7 @@ WATCHING, LATE, ASKED = "watching", "late", "asked"
 # Mails, and webhooks and chats, whose receivers may be slow.
 MAILING, TELLING = "mailing", "telling"
 COPYING = "copying"  # to object storage
+INDEXING = "indexing"  # for the search in rows
 
 _KINDS: dict[str, str] = {
     Job.State.READING: READING,
@@ -59,6 +60,7 @@ SIZES = {
     MAILING: 1,
     TELLING: 3,
     COPYING: 1,
+    INDEXING: 1,
 }
 # How many of them the jobs of one person may have at a time.
 OF_ONE_PERSON = {PRICING: 2, TESTING: 2, SENDING: 4, FETCHING: 3}

@@ -73,7 +73,18 @@ from .recipes import (
 from .reviews import SampledAnswer
 from .rounds import Round
 from .row_versions import note_change
-from .rows import Attempt, ChangeDetail, Edit, Row, RowChange, RowQuerySet, containing
+from .rows import (
+    SEARCHED,
+    Attempt,
+    ChangeDetail,
+    Edit,
+    Row,
+    RowChange,
+    RowQuerySet,
+    containing,
+    forms_of,
+)
+from .search import SearchIndex, SearchIndexQuerySet, SearchPart
 from .site import (
     ONE_ROW_MODELS,
     SPENDING_IS_STOPPED,
@@ -116,6 +127,7 @@ __all__ = [
     "ONE_ROW_MODELS",
     "PICO",
     "PILOT_IS_IN",
+    "SEARCHED",
     "SPENDING_IS_STOPPED",
     "Absence",
     "Access",
@@ -174,6 +186,9 @@ __all__ = [
     "RowChange",
     "RowQuerySet",
     "SampledAnswer",
+    "SearchIndex",
+    "SearchIndexQuerySet",
+    "SearchPart",
     "Sending",
     "SendingState",
     "SiteState",
@@ -203,6 +218,7 @@ __all__ = [
     "find_sources",
     "fingerprint_of",
     "fingerprint_of_owner",
+    "forms_of",
     "hash_token",
     "is_administrator",
     "is_erased",

@@ -5,6 +5,7 @@ bodies/   what is sent, one file a batch
 results/  what the provider sent, untouched
 exports/  finished files, built ahead, each with its size and hash beside it; they can be built anew
           at any time
+search/   which rows may hold a text, see search.py; they can be built anew at any time
 journal.jsonl  see journal.py
 """
 
@@ -152,6 +153,16 @@ def remove_export(path: Path) -> None:
     else:
         path.unlink(missing_ok=True)
         facts_path(path).unlink(missing_ok=True)
+
+
+def search_path(name: str) -> Path:
+    """Where a part of a search index lies; `name` begins with the job and a dash."""
+    return Path(settings.DATA_DIR, "search", name)
+
+
+def search_files(job_pk: int | None = None) -> Iterator[Path]:
+    """All that lies among the search indexes, also half-written; of one job, or of all."""
+    return Path(settings.DATA_DIR, "search").glob(f"{job_pk}-*" if job_pk else "*")
 
 
 def scratch() -> Path:

@@ -8,7 +8,7 @@ from .jobs import Job
 
 
 def note_change(job_pk: int) -> None:
-    """Say, in the transaction that changes rows of a job, that its numbers have to be renewed. Call
-    it before the rows are changed: then whoever changes them at once waits here, and cannot lock
-    the same rows in another order."""
+    """Say, in the transaction that changes rows of a job, that its numbers have to be renewed, and
+    its search index. Call it before the rows are changed: then whoever changes them at once waits
+    here, and cannot lock the same rows in another order."""
     Job.objects.filter(pk=job_pk).update(rows_version=F("rows_version") + 1)

@@ -63,17 +63,22 @@ class RowQuerySet(models.QuerySet["Row"]):
         return self.filter(Q(outcome=Outcome.GOOD) | Q(outcome=Outcome.LOOK, cause=MARKED_DOWN))
 
 
-def containing(text: str, *, answers_are_json: bool) -> Q:
-    """Rows with `text` in a cell, the answer or what was said about them, in capitals or not."""
-    found = Q()
+def forms_of(text: str) -> list[tuple[str, str]]:
+    """What a search for `text` compares with, capitals aside: each as it is, and as it is in JSON.
+    There a quote or a line break is written with a backslash."""
     forms = {text}
     if connection.vendor == "sqlite" and not text.isascii():
         # It knows the capitals of plain letters only.
         others = text, text.lower(), text.upper(), text.title()
         forms = {re.sub("[A-Z]", lambda match: match[0].lower(), form) for form in others}
-    for form in forms:
-        # Cells are stored as JSON, in which a quote or a line break is written with a backslash.
-        in_json = json.dumps(form, ensure_ascii=False)[1:-1]
+    return [(form, json.dumps(form, ensure_ascii=False)[1:-1]) for form in forms]
+
+
+def containing(text: str, *, answers_are_json: bool) -> Q:
+    """Rows with `text` in a cell, the answer or what was said about them, in capitals or not. The
+    search index finds what has one of forms_of in SEARCHED, so that has to be all."""
+    found = Q()
+    for form, in_json in forms_of(text):
         found |= (
             Q(source__icontains=in_json)
             | Q(answer__icontains=in_json if answers_are_json else form)
@@ -81,6 +86,10 @@ def containing(text: str, *, answers_are_json: bool) -> Q:
             | Q(problem__icontains=form)
         )
     return found
+
+
+# Of a row, all that `containing` looks into.
+SEARCHED = ("source", "answer", "message", "problem")
 
 
 class Row(RowResult):

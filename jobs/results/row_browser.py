@@ -2,16 +2,17 @@
 
 The rows of each outcome and cause lie in indexes by number, by cost and by length, and the job's
 tally says which outcomes and causes there are. So a page is merged from the beginnings of a few
-such runs, wherever it is and however many rows there are. What is in no index - a text, a label, a
-model - is looked for slice by slice, and only for so long: then the walk says how far it came.
+such runs, wherever it is and however many rows there are. What is in no index - a label, a model, a
+text that the search index does not know yet - is looked for slice by slice, and only for so long:
+then the walk says how far it came.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
@@ -19,6 +20,7 @@ from ..models import ATTENTION, Difference, Job, Outcome, Row, answer_shape_of, 
 from ..rules.answer_formats import COLUMNS
 from ..rules.judging import describe_cause
 from .accuracy import count_different
+from .search_index import Candidates, find_candidates
 
 # How long one walk may look for what is in no index, so that a page takes at most 200 ms, and at
 # most 500 ms in a job of more than LARGE rows.
@@ -26,6 +28,8 @@ SECONDS, SECONDS_OF_LARGE = 0.12, 0.3
 LARGE = 100_000
 FIRST_SLICE = 1_000  # rows looked through at once, while it is not known how long they are
 SLICE_SECONDS = 0.03
+# Rows that are read to be sorted, and the bytes in them.
+MOST_SORTED, MOST_SORTED_BYTES = 5_000, 10_000_000
 BIGGEST = 2**63 - 1  # what a column can hold
 
 # Values of Wanted.sort, with the column that is sorted by where there is an index of it.
@@ -124,12 +128,20 @@ def find_rows(
     if seconds is None:
         seconds = SECONDS if job.row_count <= LARGE else SECONDS_OF_LARGE
     until = time.monotonic() + seconds
+    down = wanted.descending != backwards
     tests = _tests(job, wanted)
     if wanted.differs and wanted.sort == NUMBER:
-        return _find_differing(job, wanted, start, most, wanted.descending != backwards, until)
+        differing = _differing_numbers(job)
+        return _find_among(job, wanted, tests, start, most, down, until, differing)
+    candidates = find_candidates(job, wanted.text) if wanted.text else None
+    if candidates and wanted.sort == NUMBER and _are_fewer(candidates, job, wanted):
+        numbers = candidates.numbers
+        return _find_among(job, wanted, tests, start, most, down, until, numbers)
+    if candidates and candidates.count <= _most_sorted(job):
+        return _sort_among(job, wanted, tests, start, most, down, candidates)
     found = FoundRows()
     size = FIRST_SLICE
-    for stretch in _stretches(job, wanted, start, wanted.descending != backwards):
+    for stretch in _stretches(job, wanted, start, down):
         here = start if stretch.holds(start) else None
         while True:
             began = time.monotonic()
@@ -144,39 +156,122 @@ def find_rows(
             if now > until:
                 found.onward, found.cut = here, True
                 return found
-            # Rows may be long: no slice should take much longer than the time that is left.
-            size = int(size * min(min(SLICE_SECONDS, until - now) / (now - began), 4)) + 1
+            size = _next_size(size, now - began, until - now)
     return found
 
 
-def _find_differing(
-    job: Job, wanted: RowFilter, start: RowPlace | None, most: int, down: bool, until: float
-) -> FoundRows:
-    """As find_rows by number, along the index of rows that differ."""
-    found, here = FoundRows(), start.number if start else None
-    rows = Row.objects.filter(*_tests(job, replace(wanted, differs=False)), job=job)
-    if wanted.outcomes:
-        rows = rows.filter(outcome__in=wanted.outcomes)
-    if wanted.cause:
-        rows = rows.filter(cause=wanted.cause)
-    while True:
+# Some numbers of rows from one on, itself included, or from the beginning; down or up.
+_Numbers = Callable[[int | None, bool, int], list[int]]
+
+
+def _differing_numbers(job: Job) -> _Numbers:
+    def numbers(here: int | None, down: bool, most: int) -> list[int]:
+        """Along the index of rows that differ."""
         differing = Difference.objects.filter(job=job)
         if here is not None:
             differing = differing.filter(**{"number__lte" if down else "number__gte": here})
         order = "-number" if down else "number"
-        numbers = list(differing.order_by(order).values_list("number", flat=True)[:FIRST_SLICE])
-        there = rows.filter(number__in=numbers).order_by(order).values_list("number", flat=True)
-        found.places += [RowPlace("", number) for number in there]
+        return list(differing.order_by(order).values_list("number", flat=True)[:most])
+
+    return numbers
+
+
+def _are_fewer(candidates: Candidates, job: Job, wanted: RowFilter) -> bool:
+    """Whether there are fewer of them than of the rows that may be wanted without the text."""
+    others = count_rows(job, RowFilter(wanted.outcome, wanted.cause))
+    return others is None or candidates.count <= others
+
+
+def _most_sorted(job: Job) -> int:
+    return min(MOST_SORTED, MOST_SORTED_BYTES * job.row_count // max(job.stored_bytes, 1))
+
+
+def _find_among(
+    job: Job,
+    wanted: RowFilter,
+    tests: list[Q],
+    start: RowPlace | None,
+    most: int,
+    down: bool,
+    until: float,
+    numbers: _Numbers,
+) -> FoundRows:
+    """As find_rows by number, along rows of which the numbers are known."""
+    found, here = FoundRows(), start.number if start else None
+    size = min(FIRST_SLICE, 4 * most)
+    while True:
+        began = time.monotonic()
+        some = numbers(here, down, size)
+        there = _wanted_rows(job, wanted, tests, some, down, most + 1 - len(found.places))
+        found.places += [RowPlace("", number) for number, _cause, _value in there]
         if len(found.places) > most:
             found.onward = found.places[most]
             del found.places[most:]
             return found
-        if len(numbers) < FIRST_SLICE:
+        if len(some) < size:
             return found
-        here = numbers[-1] + (-1 if down else 1)
-        if time.monotonic() > until:
+        here, now = some[-1] + (-1 if down else 1), time.monotonic()
+        if now > until:
             found.onward, found.cut = RowPlace("", here), True
             return found
+        size = min(_next_size(size, now - began, until - now), MOST_SORTED)
+
+
+def _next_size(size: int, took: float, left: float) -> int:
+    """Rows may be long: no slice should take much longer than the time that is left."""
+    return int(size * min(min(SLICE_SECONDS, left) / took, 4)) + 1
+
+
+def _sort_among(
+    job: Job,
+    wanted: RowFilter,
+    tests: list[Q],
+    start: RowPlace | None,
+    most: int,
+    down: bool,
+    candidates: Candidates,
+) -> FoundRows:
+    """As find_rows, in any order, of rows that are so few that they can be sorted here."""
+    by_cause = wanted.sort == CAUSE
+
+    def key(place: RowPlace) -> tuple[Any, int]:
+        return cause_sort_key(str(place.value)) if by_cause else place.value, place.number
+
+    numbers = candidates.numbers(None, False, candidates.count)
+    places = [
+        RowPlace(cause if by_cause else value, number)
+        for number, cause, value in _wanted_rows(job, wanted, tests, numbers, down, len(numbers))
+    ]
+    if start:
+        first = key(start)
+        places = [one for one in places if (key(one) <= first if down else key(one) >= first)]
+    places.sort(key=key, reverse=down)
+    onward = places[most] if len(places) > most else None
+    return FoundRows(places[:most], onward)
+
+
+def _wanted_rows(
+    job: Job, wanted: RowFilter, tests: list[Q], numbers: list[int], down: bool, most: int
+) -> list[tuple[int, str, str | int]]:
+    """The first `most` of some rows that are wanted, or the last ones `down`: number, cause, and
+    what is sorted by ("" by number). `numbers` has all between the first and the last that `tests`
+    may find."""
+    if not numbers:
+        return []
+    which = Q(number__in=numbers)
+    if max(numbers) - min(numbers) < 2 * len(numbers):
+        which = Q(number__gte=min(numbers), number__lte=max(numbers))
+    rows = Row.objects.filter(which, *tests, job=job).order_by("-number" if down else "number")
+    column = SORTED_BY.get(wanted.sort)
+    found = rows.values_list("number", "outcome", "cause", column or "number")
+    if wanted.outcome or wanted.cause or wanted.label or wanted.sort != NUMBER:
+        groups = {(outcome, cause) for outcome, cause, _rows in _groups(job, wanted)}
+        there = [line for line in found if (line[1], line[2]) in groups]
+    else:
+        there = list(found[:most])
+    return [
+        (number, cause, value if column else "") for number, _outcome, cause, value in there[:most]
+    ]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ..models import (
     files,
 )
 from ..provider import client, errors
+from ..results import search_index
 from ..spending import ledger
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def delete_job(job: Job, lease: Lease) -> None:
     files.remove_stray_bodies(job)
     for path in files.exports_of(job.pk):
         files.remove_export(path)
+    search_index.remove_index(job.pk)
     if job.upload_file:
         files.remove_upload(job.upload_file)
     for rows in (Row.objects, Attempt.objects, Edit.objects, Difference.objects):

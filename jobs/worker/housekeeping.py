@@ -16,7 +16,7 @@ from ..drafts import estimates
 from ..models import Delivery, Invitation, Job, Notification, audit, clock, files
 from ..results import builder
 from ..spending import cap_notices, price_overrides
-from . import alarms, deletion, retention
+from . import alarms, deletion, retention, search_building
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ def tidy_up() -> None:
     """Remove files of interrupted uploads and old exports; check some results for damage."""
     with isolated("removing old exports"):
         builder.remove_old_exports()
+    with isolated("removing old search indexes"):
+        search_building.remove_old()
     with isolated("checking results for damage"):
         stored_results.check_some()
     with isolated("emptying the trash"):

@@ -247,9 +247,9 @@ def _load_postgresql(dump: Path, mark: _Mark, stamp: str) -> None:
 
 
 def _names_of_site() -> list[str]:
-    """All in DATA_DIR that belongs to one state of the site. Bodies and finished files are made
-    anew, and the queue is only a clock."""
-    names = [*FOLDERS, "bodies", "exports"]
+    """All in DATA_DIR that belongs to one state of the site. Bodies, finished files and
+    search indexes are made anew, and the queue is only a clock."""
+    names = [*FOLDERS, "bodies", "exports", "search"]
     names += [f"queue.sqlite3{ending}" for ending in WITH_SQLITE]
     if not dumps.is_postgresql():
         names += [f"{dumps.sqlite_path().name}{ending}" for ending in WITH_SQLITE]

@@ -39,6 +39,7 @@ from ..models import (
 )
 from ..models.outbox import Facts
 from ..models.retention import WARNED_BEFORE, deleted_on, ended_jobs, over_by
+from ..results import search_index
 from ..rules.accuracy import without_cells
 from ..rules.answer_statistics import AnswerStatistics
 from ..rules.recipes import without_examples
@@ -153,6 +154,7 @@ def delete_contents(job: Job, lease: Lease) -> None:
 
 
 def _remove_files(job: Job) -> None:
+    search_index.remove_index(job.pk)
     for batch in job.batches.filter(removed_at=None):
         files.body_path(batch).unlink(missing_ok=True)
         files.results_path(batch).unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from ..models import (
     Job,
     JournalState,
     ModelCatalog,
+    SearchIndex,
     Sending,
     TeamSending,
     api_key,
@@ -36,7 +37,7 @@ from ..models import (
 )
 from ..notifications import sending
 from ..provider import errors
-from . import copying
+from . import copying, search_building
 from .advance import advance
 
 logger = logging.getLogger(__name__)
@@ -47,13 +48,14 @@ BEAT = timedelta(seconds=30)
 IDLE = timedelta(seconds=20)
 TROUBLE_SECONDS = 5.0
 
-# Checks at the provider, what is sent to people, and copies, by kind of slot.
+# Checks at the provider, what is sent to people, copies, and search indexes, by kind of slot.
 LOOKS: dict[str, tuple[Callable[[], None], ...]] = {
     slots.WATCHING: (lambda: polling.watch(),),
     slots.LATE: (lambda: late.look(), lambda: provider_deletion.delete_some()),
     slots.MAILING: (lambda: sending.send_due(sending.MAIL),),
     slots.TELLING: (lambda: sending.send_due(sending.OTHERS),),
     slots.COPYING: (lambda: copying.look(),),
+    slots.INDEXING: (lambda: search_building.look(),),
     slots.ASKED: (lambda: recovery.restore_if_asked(), lambda: external.list_if_asked()),
 }
 
@@ -111,22 +113,25 @@ def _seconds_until_due(now: datetime) -> float:
 
 
 def _looks_due(now: datetime) -> list[str]:
-    """The looks at the provider's batches that are due, if there is anything to look at."""
+    """The looks at the provider's batches that are due, if there is anything to look at, and at
+    search indexes."""
     poll = timedelta(seconds=settings.POLL_SECONDS)
     troubled = Exists(TeamSending.objects.exclude(trouble=""))
-    next_poll_at, trouble, of_teams, site_trouble = (
+    outdated = Exists(SearchIndex.objects.due(now))
+    next_poll_at, trouble, of_teams, site_trouble, has_outdated = (
         Heartbeat.row()
-        .values_list("next_poll_at", "provider_trouble", troubled, "site_trouble")
+        .values_list("next_poll_at", "provider_trouble", troubled, "site_trouble", outdated)
         .get()
     )
+    indexing = [slots.INDEXING] if has_outdated else []
     if now < next_poll_at <= now + poll:
-        return []
+        return indexing
     if site_trouble:
         holds.end_site_trouble()
     kinds = [slots.WATCHING] if trouble or of_teams or polling.has_any() else []
     kinds += [slots.LATE] if late.has_any() or provider_deletion.has_any() else []
     due = Heartbeat.row().filter(clock.over("next_poll_at", poll, now))
-    return kinds if kinds and due.update(next_poll_at=now + poll) == 1 else []
+    return indexing + (kinds if kinds and due.update(next_poll_at=now + poll) == 1 else [])
 
 
 def step_due(step: Callable[[int], None]) -> None:

@@ -510,7 +510,7 @@ def nothing_is_left(site: Site, facts: Facts, deleted: Sequence[int]) -> list[st
         wrong += [f"{len(left)} rows are left in {table}."] if left else []
     for job in (job for job in facts.jobs if job["id"] in deleted):
         files = [*(site.data / "uploads").glob(f"{job['upload_file']}*")]
-        for folder in ("bodies", "results", "exports"):
+        for folder in ("bodies", "results", "exports", "search"):
             files += (site.data / folder).glob(f"{job['id']}-*")
         wrong += [f"{path.name} of job {job['id']} is left." for path in files]
     owners = {batch.provider_id: batch.job for batch in facts.batches if batch.provider_id}

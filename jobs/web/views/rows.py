@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from ...models import ATTENTION, Attempt, Job, Outcome, Row, answer_shape_of, recipe_of_round
 from ...models.privacy import MASK, shown_content
-from ...results import accuracy, row_browser
+from ...results import accuracy, row_browser, search_index
 from ...results.row_browser import CAUSE, COST, NUMBER, OUTPUT, RowFilter, RowPlace
 from ...retries import edits, rounds
 from ...rules import recipes
@@ -101,6 +101,8 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     `cost`: the column of costs, too, `from` or `to`: the first or last place of the page."""
     job = find_job(request, pk)
     wanted = read_wanted(job, request)
+    if not job.masked:
+        search_index.expect_search(job)
     page = find_page(job, wanted, asked(request, "from"), asked(request, "to"))
     chosen = _columns_chosen(job, request)
     shown = chosen or _columns_of_use(job)
@@ -110,6 +112,7 @@ def rows(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "job": job,
         "page": page,
+        "awaits_index": page.cut and bool(wanted.text) and search_index.is_awaited(job),
         "wanted": wanted,
         "here": _address(request),
         "elsewhere": _address(request, "from", "to"),

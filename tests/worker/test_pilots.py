@@ -343,7 +343,7 @@ def test_who_decides_sees_how_many_answers_of_the_pilot_are_right(
 
     # A column that is chosen while the pilot waits is compared at once, in its rows only.
     Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now() + timedelta(hours=1))
-    assert choose_gold(job, GoldChoice((("", "shop"),)), alice)
+    assert choose_gold(job, GoldChoice((("", "shop"),)))
     page = client_alice.get(reverse("job", args=[job.pk])).content.decode()
     assert "We are comparing the answers with the right ones." in page
     assert Job.objects.due(timezone.now()).filter(pk=job.pk).exists()
@@ -374,12 +374,12 @@ def test_right_answers_that_claude_sees_or_a_person_does_not_say_nothing_of_a_pi
     alice: User, client_alice: Client, simulator: Simulator
 ) -> None:
     job = begun(alice, 24, PilotChoice(8))
-    assert choose_gold(job, GoldChoice((("", "text"),)), alice)  # the prompt has that column
+    assert choose_gold(job, GoldChoice((("", "text"),)))  # the prompt has that column
     job = drive_job(job, until=is_in)
     assert GoldStandard.objects.get().is_current(job)
     page = words_on(client_alice, reverse("job", args=[job.pk]))
     assert "Claude sees the right answers" in page and "Likely" not in page
-    assert choose_gold(job, GoldChoice((("", "shop"),)), alice)
+    assert choose_gold(job, GoldChoice((("", "shop"),)))
     job.masked = frozenset(["shop"])
     assert accuracy_of_pilot(job) is None
 

@@ -87,7 +87,10 @@ LONGEST_FIRST = (
     "test_torture",
     "test_crashes",
     "test_serve",
+    "test_upgrades",
     "test_copies",
+    "test_restores",
+    "test_pilots",
     "test_late",
     "test_submission",
 )

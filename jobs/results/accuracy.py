@@ -183,7 +183,8 @@ def compare_if_due(
     gold = GoldStandard.objects.outdated().filter(job=job).first()
     if gold is None:
         return None
-    if gold.compared_at and gold.compared_choice == gold.version and job.row_count > LARGE:
+    size = job.row_count if numbers is None else len(numbers)
+    if gold.compared_at and gold.compared_choice == gold.version and size > LARGE:
         since = clock.now() - gold.compared_at
         if timedelta() <= since < AGAIN:
             return AGAIN - since

@@ -36,9 +36,10 @@ from jobs.models import (
     Row,
     SpendingCaps,
     dollars,
+    note_change,
 )
 from jobs.models.pilots import PilotQuerySet
-from jobs.results import statistics
+from jobs.results import accuracy, statistics
 from jobs.results.review_sample import format_percent
 from jobs.retries import rounds
 from jobs.rules import notification_events
@@ -330,7 +331,7 @@ def words_on(client: Client, address: str) -> str:
 
 
 def test_who_decides_sees_how_many_answers_of_the_pilot_are_right(
-    alice: User, client_alice: Client, simulator: Simulator
+    alice: User, client_alice: Client, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = AnswerKind("labels", labels=("good", "bad"))
     rows = [("good", "good" if n % 2 else "bad", f"{n} [simulate:good]") for n in range(1, 25)]
@@ -362,6 +363,13 @@ def test_who_decides_sees_how_many_answers_of_the_pilot_are_right(
     assert f"{said} Likely {low[:-1]}–{high} of all answers are right." in page, page
     whole = words_on(client_alice, reverse("accuracy", args=[job.pk]))
     assert "This compares the rows of the pilot." in whole
+
+    # A pilot is small, however large its job is: nothing is put off that no step would make good.
+    monkeypatch.setattr(accuracy, "LARGE", 20)
+    note_change(job.pk)
+    Job.objects.filter(pk=job.pk).update(next_action_at=timezone.now())
+    assert not GoldStandard.objects.get().is_current(Job.objects.get())
+    job = drive_job(job, until=lambda job: GoldStandard.objects.get().is_current(job))
 
     # In the end all rows are compared.
     assert decisions.continue_job(job, alice)

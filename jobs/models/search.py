@@ -30,7 +30,7 @@ class SearchIndex(models.Model):
     LONGEST_WAIT = timedelta(minutes=10)
 
     job = models.OneToOneField("Job", on_delete=models.CASCADE, related_name="search_index")
-    used_at = models.DateTimeField()  # to the day: when somebody last looked at the rows
+    used_at = models.DateTimeField()  # to the day: when someone last looked at the rows
     # Job.rows_version: of the rows that all parts hold; and of those that were seen last.
     version = models.IntegerField(default=-1)
     seen_version = models.IntegerField(default=-1)

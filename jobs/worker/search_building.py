@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from ..models import SEARCHED, Job, Row, SearchIndex, SearchPart, clock, files, storage
 from ..results.search_index import remove_index, search_text
@@ -30,7 +30,7 @@ TURN_SECONDS = 20  # then other jobs get theirs
 # trouble such as a full disk.
 SETTLED, CLAIMED, TROUBLED = timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=5)
 PAUSE_SECONDS = 0.1  # the longest
-KEPT = timedelta(days=30)  # after somebody last looked at the rows
+KEPT = timedelta(days=30)  # after someone last looked at the rows
 LEFT_SECONDS = 3600  # for which a file may be there without its part
 
 
@@ -44,8 +44,6 @@ def has_due() -> bool:
 
 def look() -> None:
     """Go on with the index that waits longest, for one turn."""
-    if not has_plain_capitals():
-        return
     turn = clock.Countdown(TURN_SECONDS)
     index = _claim(clock.now())
     if index is None:
@@ -63,23 +61,13 @@ def look() -> None:
             SearchIndex.objects.filter(pk=index.pk).update(due_at=clock.now() + after)
 
 
-def has_plain_capitals() -> bool:
-    """Whether the database knows the same capitals as trigrams.fold. One for Turkish or Greek does
-    not; there a search looks into every row."""
-    if connection.vendor == "sqlite":
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT UPPER('iά')")
-        return bool(cursor.fetchone()[0] == "iά".upper())
-
-
 def _claim(now: datetime) -> SearchIndex | None:
     """The index that is due longest, as mine for a while. None while its job is being changed."""
     index = SearchIndex.objects.due(now).select_related("job").order_by("due_at").first()
     if index is None:
         return None
     version = index.job.rows_version
-    # The first time, somebody has just looked at the rows.
+    # The first time, someone has just looked at the rows.
     is_settled = index.seen_version in (-1, version)
     mine = SearchIndex.objects.filter(pk=index.pk, due_at=index.due_at)
     until = now + (CLAIMED if is_settled else SETTLED)

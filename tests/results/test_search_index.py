@@ -73,7 +73,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build(job: Job, turns: int = 9) -> SearchIndex:
-    """Have the worker index a job, as if somebody had looked at its rows and time had passed."""
+    """Have the worker index a job, as if someone had looked at its rows and time had passed."""
     job.refresh_from_db()
     search_index.expect_search(job)
     for _ in range(turns):
@@ -405,7 +405,7 @@ def test_an_index_that_nobody_uses_and_what_was_left_of_one_go(
     SearchIndex.objects.update(used_at=clock.now() - search_building.KEPT)
     search_index.expect_search(job)
     search_building.remove_old()
-    assert len(files_of(job)) == 4, "somebody has just looked at the rows"
+    assert len(files_of(job)) == 4, "someone has just looked at the rows"
     SearchIndex.objects.update(used_at=clock.now() - search_building.KEPT)
     search_building.remove_old()
     assert not files_of(job) and not of_parts(job) and not SearchIndex.objects.exists()
@@ -421,7 +421,7 @@ def test_files_are_for_the_site_alone_and_show_no_text(job: Job) -> None:
 # --- When there is one ----------------------------------------------------------------------------
 
 
-def test_a_large_job_is_indexed_once_somebody_looks_at_its_rows(
+def test_a_large_job_is_indexed_once_someone_looks_at_its_rows(
     make_job: MakeJob, alice: User, client_alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "LEAST_ROWS", 3)
@@ -472,8 +472,15 @@ def test_a_disk_that_is_almost_full_takes_no_index(
 def test_a_database_with_other_capitals_gets_no_index(
     make_job: MakeJob, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert search_building.has_plain_capitals()
+    assert search_index.has_plain_capitals()
     job = make_job(alice)
-    monkeypatch.setattr(search_building, "has_plain_capitals", lambda: False)
-    build(job, 2)
-    assert not of_parts(job)
+    monkeypatch.setattr(search_index, "has_plain_capitals", lambda: False)
+    search_index.expect_search(job)
+    assert not SearchIndex.objects.exists() and not search_building.has_due()
+    # Nor is one used, or said to be prepared, that came with a backup.
+    monkeypatch.undo()
+    search_index.expect_search(job)
+    assert search_index.is_awaited(job)
+    monkeypatch.setattr(search_index, "has_plain_capitals", lambda: False)
+    assert not search_index.is_awaited(job)
+    assert search_index.find_candidates(job, "likes it") is None

@@ -24,7 +24,7 @@ from ...ingest.shapes import Option
 from ...models import Batch, Job, Outcome, RowChange, role_of
 from ...rules import pricing
 from ...rules import wording as words
-from ...rules.judging import NOT_SELECTED, describe_cause
+from ...rules.judging import CAUSES
 from ...rules.text_changes import Piece
 
 register = template.Library()
@@ -276,9 +276,9 @@ def state_badge(job: Job, paused: bool) -> SafeString:
 
 @register.filter
 def outcome_badge(row: Any) -> SafeString:
-    text = row.get_outcome_display()
-    if row.outcome == Outcome.LEFT_OUT and row.cause == NOT_SELECTED:
-        text = describe_cause(row.cause).title
+    """Of rows that were not sent, their cause tells more than their outcome."""
+    by_cause = row.outcome == Outcome.LEFT_OUT and row.cause in CAUSES
+    text = CAUSES[row.cause].title if by_cause else row.get_outcome_display()
     return badge(text, OUTCOME_COLOURS[row.outcome])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.db import transaction
 
 from ..models import Job
@@ -10,7 +12,7 @@ from ..rules import log_context
 
 def load() -> None:
     """Import all of the worker, so that no click has to wait for that."""
-    from ..worker import tasks  # noqa: F401 - it is in use later
+    import_module("jobs.worker.tasks")
 
 
 def nudge_worker(job: Job) -> None:

@@ -59,7 +59,7 @@ def _page(request: HttpRequest, job: Job, pilot_form: PilotForm | None = None) -
         **_approval(request, job, sums["estimate"]),
         **retention_context(job),
         **sums,
-        "pilot_form": (pilot_form or PilotForm(job, rows=rows)) if rows > 1 else None,
+        "pilot_form": pilot_form or (PilotForm(job, rows=rows) if rows > 1 else None),
     }
     return render(request, "draft/confirm.html", context, status=422 if pilot_form else 200)
 

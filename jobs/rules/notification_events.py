@@ -127,7 +127,7 @@ def detail_of(event: str, facts: Facts) -> str:
     return {
         "test": "Notifications of batchsite arrive here.",
         "action_needed": facts.text
-        or "It cannot continue by itself. Open the job to see what to do.",
+        or "It can’t continue on its own. Open the job to see what to do.",
         "action_solved": {
             "stopped": "The job was stopped.",
             "finished": "The job is finished.",

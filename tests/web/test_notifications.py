@@ -105,7 +105,7 @@ def test_an_open_tab_gets_what_is_new_and_wanted(
             {
                 "id": str(told.uid),
                 "title": "Action needed: “reviews”",
-                "body": "It cannot continue by itself. Open the job to see what to do.",
+                "body": "It can’t continue on its own. Open the job to see what to do.",
                 "url": f"/jobs/{job.pk}/",
             }
         ],

@@ -45,9 +45,9 @@ class Start:
 
     @property
     def in_words(self) -> str:
-        """For the log of the job."""
+        """For the log of the job, which others read who may not see the previous one."""
         if self.previous:
-            return f"Started from job {self.previous.pk} “{self.previous.name}”."
+            return f"Started from job {self.previous.pk}."
         if self.example:
             return f"Started from the example “{self.example}”."
         if self.template is None:

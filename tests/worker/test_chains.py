@@ -18,6 +18,7 @@ from jobs.actions import accuracy, job_basics, submissions, teams
 from jobs.actions import chains as actions
 from jobs.batches import leases
 from jobs.drafts import estimates
+from jobs.drafts.templates import find_start
 from jobs.models import (
     Access,
     GoldStandard,
@@ -27,6 +28,7 @@ from jobs.models import (
     Outcome,
     Row,
     Team,
+    job_log,
     recipe_of,
 )
 from jobs.results import next_step
@@ -224,6 +226,28 @@ def test_who_may_not_see_the_source_does_not_see_its_name(
     assert b"Secret source" in client_alice.get(reverse("job", args=[job.pk])).content
     assert actions.update_rows(job, bob) is None
     assert client_bob.get(reverse("next_step", args=[source.pk])).status_code == 404
+
+
+@pytest.mark.parametrize("state", [Job.State.DRAFT, Job.State.FINISHED])
+def test_a_job_names_what_it_runs_again_only_to_who_may_see_that(
+    alice: User, bob: User, client_alice: Client, client_bob: Client, state: str
+) -> None:
+    source = store_job(alice, name="Secret source")
+    start = find_start(alice, "", str(source.pk))
+    assert start is not None
+    job = store_job(alice, state, previous=source)
+    job_log.write(job.pk, start.in_words)
+    team = Team.objects.create(name="Research")
+    Membership.objects.create(team=team, person=bob)
+    teams.share_job(job, team, Access.WORK, alice)
+
+    def shown(client: Client) -> str:
+        pages = [client.get(reverse("job", args=[job.pk]) + tab) for tab in ("", "?tab=details")]
+        return "".join(page.content.decode() for page in pages)
+
+    link = f'<a href="{reverse("job", args=[source.pk])}">'
+    assert link in shown(client_alice)
+    assert link not in shown(client_bob) and "Secret source" not in shown(client_bob)
 
 
 def test_a_source_that_is_gone_before_its_rows_were_taken(alice: User, drive: Drive) -> None:

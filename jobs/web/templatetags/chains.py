@@ -50,6 +50,15 @@ def state_of(link: JobSource) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def previous_job(context: Context, job: Job) -> int | None:
+    """The job that this one runs again, if the person may see it."""
+    if job.previous_id is None:
+        return None
+    seen = Job.objects.visible_to(context["request"].user).filter(pk=job.previous_id)
+    return job.previous_id if seen.exists() else None
+
+
+@register.simple_tag(takes_context=True)
 def chain_of(context: Context, job: Job) -> Chain | None:
     """None for a job that is alone."""
     mine = JobSource.objects.filter(Q(job=job) | Q(source=job)).order_by("-pk")

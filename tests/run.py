@@ -24,15 +24,14 @@ from .environment import ROOT, clean_environment
 
 STEP_SECONDS = 3600  # of a step that hangs
 MEMORY, MEMORY_BYTES = "/dev/shm", 4_000_000_000  # noqa: S108 - names in it are made up anew
-# Most tests wait for a process now and then, so there is one run more than processors; five on two
-# took as long as three. Each run costs some fifteen seconds before its first test.
+# Most tests wait for a process now and then, so there is one run more than processors.
 # The tests of one file stay together: what they start may share something on this machine.
 # In the order of conftest.LONGEST_FIRST: a long file that comes last keeps all others waiting.
-SIDE_BY_SIDE = [
-    f"--numprocesses={(os.cpu_count() or 1) + 1}",
-    "--dist=loadfile",
-    "--no-loadscope-reorder",
-]
+CORES = os.cpu_count() or 1
+BY_FILE = ["--dist=loadfile", "--no-loadscope-reorder"]
+SIDE_BY_SIDE = [f"--numprocesses={CORES + 1}", *BY_FILE]
+# Those on PostgreSQL run beside them, and are fewer.
+SIDE_BY_SIDE_ON_POSTGRES = [f"--numprocesses={CORES}", *BY_FILE]
 PYTHON = sys.executable
 DJADE = Path(PYTHON).with_name("djade")  # it cannot be run with -m
 TYPES = ("Types", [PYTHON, "-m", "mypy"])
@@ -251,7 +250,7 @@ def main() -> int:
         elif sys.argv[1:] == ["quick"]:
             lint(run)
             run.step(*TYPES)
-            run.pytest("Quick tests", [f"--numprocesses={os.cpu_count() or 1}", *QUICK], {})
+            run.pytest("Quick tests", [f"--numprocesses={CORES}", *QUICK], {})
         else:
             # Nothing needs the types, which take a processor for a minute.
             with run.step_aside(*TYPES):
@@ -352,35 +351,42 @@ def migrate(run: Run, address: str = "") -> str:
 
 
 def tests(run: Run, migrated: str) -> None:
-    copied = {"MIGRATED": migrated}
+    """All at once: each waits for something most of the time, and for something else."""
     with ExitStack() as stack:
-        name = "Browser tests"
-        try:
-            chromium = str(prepare.get_chromium())
-        except prepare.NotAvailable as error:
-            run.not_run.append(f"{name} not run: {error}.")
-        else:
-            # They wait for the site most of the time, so they run beside the others.
-            arguments = ["-m", "browser", *WITH_BROWSER]
-            aside = run.pytest_aside(name, arguments, {"CHROMIUM": chromium, **copied})
-            stack.enter_context(aside)
+        browser_tests_aside(run, stack, migrated)
+        postgres_tests_aside(run, stack)
         try:
             prepare.get_libreoffice()
         except prepare.NotAvailable as error:
             run.not_run.append(f"The test that opens files with LibreOffice not run: {error}.")
-        run.pytest("Tests on SQLite", [*SIDE_BY_SIDE, "-m", "not browser"], copied)
-        name = "Tests on PostgreSQL"
-        try:
-            address = stack.enter_context(prepare.postgres(prepare.get_postgres()))
-        except prepare.NotAvailable as error:
-            run.not_run.append(f"{name} not run: {error}.")
-        else:
-            marks = ["-m", "not browser and not no_database"]
-            left_out = [f"--ignore={path}" for path in ON_SQLITE_ONLY]
-            arguments = [*SIDE_BY_SIDE, *marks, *left_out, *ON_POSTGRES]
-            migrate(run, address.replace("/batchsite?", f"/{prepare.MIGRATED}?"))
-            copied = {"MIGRATED": prepare.MIGRATED}
-            run.pytest(name, arguments, {"DATABASE_URL": address, **copied})
+        arguments = [*SIDE_BY_SIDE, "-m", "not browser", "--ignore=tests/e2e"]
+        run.pytest("Tests on SQLite", arguments, {"MIGRATED": migrated})
+
+
+def browser_tests_aside(run: Run, stack: ExitStack, migrated: str) -> None:
+    name = "Browser tests"
+    try:
+        chromium = str(prepare.get_chromium())
+    except prepare.NotAvailable as error:
+        run.not_run.append(f"{name} not run: {error}.")
+        return
+    environment = {"CHROMIUM": chromium, "MIGRATED": migrated}
+    stack.enter_context(run.pytest_aside(name, ["-m", "browser", *WITH_BROWSER], environment))
+
+
+def postgres_tests_aside(run: Run, stack: ExitStack) -> None:
+    name = "Tests on PostgreSQL"
+    try:
+        address = stack.enter_context(prepare.postgres(prepare.get_postgres()))
+    except prepare.NotAvailable as error:
+        run.not_run.append(f"{name} not run: {error}.")
+        return
+    migrate(run, address.replace("/batchsite?", f"/{prepare.MIGRATED}?"))
+    marks = ["-m", "not browser and not no_database"]
+    left_out = [f"--ignore={path}" for path in ON_SQLITE_ONLY]
+    arguments = [*SIDE_BY_SIDE_ON_POSTGRES, *marks, *left_out, *ON_POSTGRES]
+    environment = {"DATABASE_URL": address, "MIGRATED": prepare.MIGRATED}
+    stack.enter_context(run.pytest_aside(name, arguments, environment))
 
 
 def pytest_command(report: Path, arguments: Sequence[str]) -> list[str]:

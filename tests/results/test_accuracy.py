@@ -16,7 +16,6 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from sklearn import datasets, metrics
 
 from jobs.actions import accuracy as acting
 from jobs.actions import reviews, uploads
@@ -45,6 +44,9 @@ GOLD = GoldChoice((("", "name"),))
 def labelled(share_wrong: float = 0.15) -> list[tuple[str, str]]:
     """Fisher's iris, as scikit-learn ships it: the right label of each of 150 flowers under another
     name, and one that is known to be wrong now and then."""
+    # Only here: every process imports this file, and this takes two seconds.
+    from sklearn import datasets
+
     dice, names = random.Random(7), MOODS.labels
     targets = datasets.load_iris().target
     return [
@@ -71,6 +73,8 @@ def test_a_job_is_as_accurate_as_scikit_learn_says(
     alice: User, client_alice: Client, simulator: Simulator, drive: Drive
 ) -> None:
     """Through the simulator, which answers by the words of a text: what it gets wrong is known."""
+    from sklearn import metrics
+
     pairs = labelled()
     rows = [
         [gold, f"Flower {number} is {WORDS[said]} [simulate:good]"]

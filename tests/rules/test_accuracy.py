@@ -9,7 +9,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics
 
 from jobs.rules.accuracy import (
     Accuracy,
@@ -54,6 +53,9 @@ pairs = st.lists(st.tuples(labels, st.sampled_from(MOODS.choices)), min_size=1, 
 @settings(max_examples=40)
 @given(pairs)
 def test_labels_are_counted_as_scikit_learn_does(found: list[tuple[str, str]]) -> None:
+    # Only here: every process imports this file, and this takes two seconds.
+    from sklearn import metrics
+
     right, said = zip(*found, strict=True)
     result = counted(MOODS, list(found))
     order = [one.label for one in result.labels]
@@ -76,6 +78,8 @@ def test_labels_are_counted_as_scikit_learn_does(found: list[tuple[str, str]]) -
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6)), min_size=1))
 def test_numbers_are_as_far_off_as_scikit_learn_says(found: list[tuple[int, float]]) -> None:
+    from sklearn import metrics
+
     right, said = zip(*found, strict=True)
     choice = GoldChoice((("", "gold"),), tolerance="10")
     result = counted(AnswerColumn("", "number"), [(str(a), b) for a, b in found], choice)
@@ -87,6 +91,8 @@ def test_numbers_are_as_far_off_as_scikit_learn_says(found: list[tuple[int, floa
 
 
 def test_text_that_recurs_is_counted_as_labels() -> None:
+    from sklearn import metrics
+
     dice = random.Random(1)
     words = ["Refund", "Delivery", "Other"]
     found = [(dice.choice(words), dice.choice([*words, "No idea"])) for _ in range(200)]

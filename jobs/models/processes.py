@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import socket
@@ -9,10 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 
 MACHINE = socket.gethostname()
-HOST = MACHINE
-with suppress(OSError):
-    # Containers may share a name; their process numbers are counted apart.
-    HOST += f"/{Path('/proc/self/ns/pid').readlink()}"
+
+
+def _name_host(machine: str, boot: Path, numbers: Path) -> str:
+    """Names those whose processes have numbers of one kind. Copied machines and containers may
+    share a name, and even the id of the namespace in which processes are counted (`numbers`), but
+    not the start of the system (`boot`)."""
+    parts = [machine]
+    with suppress(OSError):
+        parts.append(boot.read_text())
+    with suppress(OSError):
+        parts.append(str(numbers.readlink()))
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+HOST = _name_host(MACHINE, Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid"))
 # The last part tells it from an earlier process with the same number.
 PROCESS = f"{HOST}|{os.getpid()}|{secrets.token_hex(4)}"
 
